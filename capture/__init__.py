@@ -1,0 +1,1 @@
+"""Runs a Pi0.5 policy offline and writes its attention to one HDF5 file."""

@@ -1,0 +1,276 @@
+"""The results file: names, axes, number types and chunks of every dataset, and nothing else.
+
+This is the only module that spells dataset names. The writer creates what is listed here, the viewer
+reads what is listed here, and `FORMAT.md` says the same in words. numpy and the standard library only,
+so that a laptop that shows results needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT: Final = "pi0-attention"
+FORMAT_VERSION: Final = (1, 0)
+PARTIAL_SUFFIX: Final = ".partial"
+"""A file that is still being written is called `<final name>.partial`."""
+
+ROLES: Final = ("bos", "template", "prompt", "state", "newline", "pad")
+"""Roles of text tokens; the position in this tuple is the stored enum value."""
+
+MODEL_PIXELS: Final = 224
+PATCH_PIXELS: Final = 14
+GRID: Final = MODEL_PIXELS // PATCH_PIXELS
+"""Patches along one side of the model's picture; a camera has GRID x GRID image tokens, row-major."""
+
+FRAMES_DONE: Final = "frames/done"
+FRAMES_INDEX: Final = "frames/index"
+FRAMES_TIME: Final = "frames/time"
+FRAMES_EPISODE: Final = "frames/episode"
+FRAMES_PROMPT: Final = "frames/prompt"
+FRAMES_TEXT: Final = "frames/text"
+FRAMES_STATE: Final = "frames/state"
+FRAMES_SEED: Final = "frames/seed"
+FRAMES_NOISE: Final = "frames/noise"
+
+TEXT_ID: Final = "text/id"
+TEXT_PIECE: Final = "text/piece"
+TEXT_START: Final = "text/start"
+TEXT_STOP: Final = "text/stop"
+TEXT_ROLE: Final = "text/role"
+TEXT_WORD: Final = "text/word"
+TEXT_STATE_INDEX: Final = "text/state_index"
+TEXT_POSITION: Final = "text/position"
+IMAGE_POSITION: Final = "image/position"
+
+TEXT_TO_IMAGE: Final = "text/to_image"
+TEXT_TO_TEXT: Final = "text/to_text"
+ACTION_TO_IMAGE: Final = "action/to_image"
+ACTION_TO_TEXT: Final = "action/to_text"
+ACTION_TO_ACTION: Final = "action/to_action"
+IMAGE_TO_IMAGE: Final = "image/to_image"
+IMAGE_TO_TEXT: Final = "image/to_text"
+
+ACTION_PREDICTED: Final = "action/predicted"
+ACTION_TRUTH: Final = "action/truth"
+ACTION_X: Final = "action/x"
+ACTION_TIME: Final = "action/time"
+
+TEXT_MASS: Final = "text/mass"
+ACTION_MASS: Final = "action/mass"
+TEXT_ENTROPY: Final = "text/entropy"
+ACTION_ENTROPY: Final = "action/entropy"
+TEXT_VALUE_NORM_IMAGE: Final = "text/value_norm_image"
+TEXT_VALUE_NORM_TEXT: Final = "text/value_norm_text"
+ACTION_VALUE_NORM_IMAGE: Final = "action/value_norm_image"
+ACTION_VALUE_NORM_TEXT: Final = "action/value_norm_text"
+ACTION_VALUE_NORM_ACTION: Final = "action/value_norm_action"
+
+GROUPS_ATTRIBUTE: Final = "groups"
+AXES_ATTRIBUTE: Final = "axes"
+
+Kind = Literal["weight", "f4", "f8", "i4", "i8", "u1", "str", "role"]
+"""Number type of a dataset; `weight` is bfloat16 (or float32 where the user asked for it)."""
+
+
+def source_name(camera: str) -> str:
+    """Dataset of a camera's pictures as they came, (frame, y, x, 3) uint8 RGB."""
+    return f"images/{camera}/source"
+
+
+def model_picture_name(camera: str) -> str:
+    """Dataset of a camera's pictures as the model saw them, (frame, 224, 224, 3) uint8 RGB."""
+    return f"images/{camera}/model"
+
+
+def to_model_name(camera: str) -> str:
+    """Dataset of affine maps, (frame, 2, 3) float64: source pixel (x, y, 1) to model pixel (x, y)."""
+    return f"images/{camera}/to_model"
+
+
+def mass_groups(cameras: Sequence[str]) -> tuple[str, ...]:
+    """Names of the key groups of `text/mass` and `action/mass`, in stored order."""
+    pictures = tuple(name for camera in cameras for name in (camera, f"{camera} bars"))
+    return (*pictures, "bos", "prompt", "template", "state", "newline", "action")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Lengths of the axes of one results file."""
+
+    frames: int
+    cameras: tuple[str, ...]
+    layers: tuple[int, ...]
+    """Numbers of the recorded layers, counted from 0, in axis order."""
+    steps: tuple[int, ...]
+    """Numbers of the recorded denoise steps, counted from 0, in axis order."""
+    heads: int
+    tokens: int
+    """Text tokens of the longest prompt in the file."""
+    horizon: int
+    denoise_steps: int
+    """Denoise steps that the policy takes, recorded or not."""
+    state_dim: int
+    robot_dim: int
+    """Action dimensions in robot units."""
+    model_dim: int
+    """Action dimensions inside the model (32)."""
+    pictures: tuple[tuple[int, int], ...]
+    """Height and width of each camera's source pictures."""
+    full: bool = False
+    """Whether the rows of image tokens are kept too."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset of the file: its name, the words of its axes, its shape, number type and chunk."""
+
+    name: str
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    kind: Kind
+    chunks: tuple[int, ...] | None
+    """None where the dataset is a scalar."""
+
+
+def datasets(sizes: Sizes) -> Iterator[Dataset]:
+    """Every dataset of a file of these sizes, in the order in which they are created.
+
+    Chunks follow how the viewer reads: an action row comes with all its steps and heads (82 KB at full
+    size), a word's row with all its layers and heads, a picture by itself.
+    """
+    frames, heads, tokens, horizon = sizes.frames, sizes.heads, sizes.tokens, sizes.horizon
+    layers, steps, cameras = len(sizes.layers), len(sizes.steps), len(sizes.cameras)
+    groups = len(mass_groups(sizes.cameras))
+    length = {
+        "frame": frames,
+        "layer": layers,
+        "step": steps,
+        "head": heads,
+        "camera": cameras,
+        "row": GRID,
+        "col": GRID,
+        "text": tokens,
+        "action": horizon,
+        "group": groups,
+        "state": sizes.state_dim,
+        "dim": sizes.robot_dim,
+        "model dim": sizes.model_dim,
+        "time": sizes.denoise_steps,
+        "point": sizes.denoise_steps + 1,
+    }
+
+    def make(name: str, axes: str, kind: Kind, *, token: int = 0, whole: Sequence[str] | None = None) -> Dataset:
+        words = tuple(word.strip() for word in axes.split(","))
+        shape = tuple(token if word == "token" else length[word] for word in words)
+        if whole is None:  # one frame a chunk
+            chunks = (1, *shape[1:])
+        else:
+            chunks = tuple(size if word in whole else 1 for word, size in zip(words, shape, strict=True))
+        return Dataset(name, words, shape, kind, tuple(max(1, size) for size in chunks))
+
+    yield Dataset(FRAMES_DONE, (), (), "i8", None)
+    per_frame: tuple[tuple[str, Kind], ...] = (
+        (FRAMES_INDEX, "i8"),
+        (FRAMES_TIME, "f8"),
+        (FRAMES_EPISODE, "str"),
+        (FRAMES_PROMPT, "str"),
+        (FRAMES_TEXT, "str"),
+        (FRAMES_SEED, "i8"),
+    )
+    for name, kind in per_frame:
+        yield Dataset(name, ("frame",), (frames,), kind, (max(1, min(frames, 1024)),))
+    yield make(FRAMES_STATE, "frame, state", "f4")
+    yield make(FRAMES_NOISE, "frame, action, model dim", "f4")
+
+    for camera, (height, width) in zip(sizes.cameras, sizes.pictures, strict=True):
+        for name, y, x in (
+            (source_name(camera), height, width),
+            (model_picture_name(camera), MODEL_PIXELS, MODEL_PIXELS),
+        ):
+            yield Dataset(name, ("frame", "y", "x", "rgb"), (frames, y, x, 3), "u1", (1, y, x, 3))
+        yield Dataset(to_model_name(camera), ("frame", "xy", "xy1"), (frames, 2, 3), "f8", (1, 2, 3))
+
+    per_token: tuple[tuple[str, Kind], ...] = (
+        (TEXT_ID, "i4"),
+        (TEXT_PIECE, "str"),
+        (TEXT_START, "i4"),
+        (TEXT_STOP, "i4"),
+        (TEXT_ROLE, "role"),
+        (TEXT_WORD, "i4"),
+        (TEXT_STATE_INDEX, "i4"),
+        (TEXT_POSITION, "i4"),
+    )
+    for name, kind in per_token:
+        yield make(name, "frame, token", kind, token=tokens)
+    yield make(IMAGE_POSITION, "frame, camera, row, col", "i4")
+
+    image, text_row = ("camera", "row", "col"), ("layer", "head")
+    action_row = ("step", "head")
+    for name, axes, keys in (
+        (TEXT_TO_IMAGE, "frame, layer, token, head, camera, row, col", image),
+        (TEXT_TO_TEXT, "frame, layer, token, head, text", ("text",)),
+    ):
+        yield make(name, axes, "weight", token=tokens, whole=(*text_row, *keys))
+    for name, axes, keys in (
+        (ACTION_TO_IMAGE, "frame, layer, token, step, head, camera, row, col", image),
+        (ACTION_TO_TEXT, "frame, layer, token, step, head, text", ("text",)),
+        (ACTION_TO_ACTION, "frame, layer, token, step, head, action", ("action",)),
+    ):
+        yield make(name, axes, "weight", token=horizon, whole=(*action_row, *keys))
+    if sizes.full:
+        query = (frames, layers, heads, cameras, GRID, GRID)
+        words = ("frame", "layer", "head", "camera", "row", "col")
+        for name, keys, key_shape in (
+            (IMAGE_TO_IMAGE, image, (cameras, GRID, GRID)),
+            (IMAGE_TO_TEXT, ("text",), (tokens,)),
+        ):
+            yield Dataset(
+                name, (*words, *keys), (*query, *key_shape), "weight", (1, 1, 1, 1, GRID, GRID, *key_shape)
+            )
+
+    yield make(ACTION_PREDICTED, "frame, action, dim", "f4")
+    yield make(ACTION_TRUTH, "frame, action, dim", "f4")
+    yield make(ACTION_X, "frame, point, action, model dim", "f4")
+    yield make(ACTION_TIME, "frame, time", "f4")
+
+    yield make(TEXT_MASS, "frame, layer, token, head, group", "f4", token=tokens)
+    yield make(ACTION_MASS, "frame, layer, token, step, head, group", "f4", token=horizon)
+    yield make(TEXT_ENTROPY, "frame, layer, token, head", "f4", token=tokens)
+    yield make(ACTION_ENTROPY, "frame, layer, token, step, head", "f4", token=horizon)
+    yield make(TEXT_VALUE_NORM_IMAGE, "frame, layer, head, camera, row, col", "f4")
+    yield make(TEXT_VALUE_NORM_TEXT, "frame, layer, head, text", "f4")
+    yield make(ACTION_VALUE_NORM_IMAGE, "frame, layer, head, camera, row, col", "f4")
+    yield make(ACTION_VALUE_NORM_TEXT, "frame, layer, head, text", "f4")
+    yield make(ACTION_VALUE_NORM_ACTION, "frame, layer, step, head, action", "f4")
+
+
+FILL: Final[dict[str, float]] = {
+    TEXT_ROLE: ROLES.index("pad"),
+    TEXT_WORD: -1,
+    TEXT_STATE_INDEX: -1,
+    ACTION_TRUTH: float("nan"),
+}
+"""What a dataset holds where nothing was written; 0 or the empty string for all others."""
+
+Frame = dict[str, npt.NDArray[np.generic] | str | int | float]
+"""One finished frame: dataset name -> its value without the frame axis.
+
+Weights may come as float32 or as uint16 bit patterns of bfloat16 (see `to_bfloat16`). Rows over text tokens may be
+shorter than the file's `tokens`; the writer leaves the rest at the fill value (role `pad`)."""
+
+
+def to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Round float32 to the nearest bfloat16 (ties to even) and return its 16 bits. Finite values only."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
+    return (rounded >> np.uint32(16)).astype(np.uint16)
+
+
+def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Widen the 16 bits of bfloat16 numbers to float32, exactly."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

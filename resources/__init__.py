@@ -1,0 +1,1 @@
+"""Files that both programs ship: icons, the demo policy with its episodes, sample results."""

@@ -1,0 +1,1 @@
+"""Shows the attention stored in a results file as a desktop program."""
