@@ -1,0 +1,235 @@
+"""Tokenizer files: PaliGemma's SentencePiece model or a `tokenizer.json`, read alike and found in the usual places."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.errors import UserError
+
+HUB_REPOSITORIES: Final = (
+    "google/paligemma-3b-pt-224",
+    "google/paligemma-3b-mix-224",
+    "google/paligemma-3b-pt-448",
+    "google/paligemma-3b-mix-448",
+    "google/paligemma-3b-pt-896",
+)
+"""Hugging Face repositories that hold PaliGemma's tokenizer; local copies are looked for, nothing is fetched."""
+
+_TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token of a text: its id, how the vocabulary writes it, and the characters `text[start:stop]` it covers.
+
+    Where one character takes several pieces (`<0xF0>`, ...), each of them bears that character's span.
+    """
+
+    id: int
+    text: str
+    start: int
+    stop: int
+
+
+class Tokenizer(Protocol):
+    """What turns text into pieces; `read_tokenizer` knows two kinds of file."""
+
+    @property
+    def name(self) -> str:
+        """Folder and file that it was read from, without the way there."""
+
+    @property
+    def bos(self) -> int:
+        """Id that begins every prompt."""
+
+    @property
+    def size(self) -> int:
+        """How many ids its vocabulary has, added special tokens left out."""
+
+    def encode(self, text: str) -> list[Piece]:
+        """Pieces of `text` in order; nothing is added in front or behind."""
+
+
+class JsonTokenizer:
+    """A `tokenizer.json`, as lerobot and transformers save it (package tokenizers)."""
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer as Library
+
+        self.name = _short_name(path)
+        try:
+            self._library = Library.from_file(str(path))
+        except Exception as error:  # the package raises nothing narrower
+            raise _unreadable(path, error) from error
+        # A saved tokenizer may carry its training run's padding and truncation.
+        self._library.no_padding()
+        self._library.no_truncation()
+        known = [self._library.token_to_id(piece) for piece in ("<bos>", "<s>")]
+        bos = next((id_ for id_ in known if id_ is not None), None)
+        if bos is None:
+            raise _not_ours(path)
+        self.bos: int = bos
+        self.size: int = self._library.get_vocab_size(with_added_tokens=False)
+
+    def encode(self, text: str) -> list[Piece]:
+        """Pieces of `text` in order; nothing is added in front or behind."""
+        found = self._library.encode(text, add_special_tokens=False)
+        return [Piece(i, piece, *span) for i, piece, span in zip(found.ids, found.tokens, found.offsets, strict=True)]
+
+
+class SentencePieceTokenizer:
+    """A SentencePiece `.model`, such as openpi's `paligemma_tokenizer.model` (package sentencepiece)."""
+
+    def __init__(self, path: Path) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self.name = _short_name(path)
+        try:
+            model = path.read_bytes()
+            self._library: Any = SentencePieceProcessor(model_proto=model)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _unreadable(path, error) from error
+        # The package takes an empty file, and then crashes when it is asked anything.
+        self.size: int = self._library.get_piece_size() if model else 0
+        self.bos: int = self._library.bos_id() if self.size else -1
+        if self.bos < 0:
+            raise _not_ours(path)
+
+    def encode(self, text: str) -> list[Piece]:
+        """Pieces of `text` in order; nothing is added in front or behind."""
+        return [Piece(i, piece, start, _byte_stop(piece, start, stop)) for i, piece, start, stop in self._spans(text)]
+
+    def _spans(self, text: str) -> Iterator[tuple[int, str, int, int]]:
+        # sentencepiece 0.2.2 renamed its only way to ask for character offsets.
+        if hasattr(self._library, "EncodeAsOffsetMapping"):
+            found = self._library.encode(text, out_type="offset_mapping")
+            for i, piece, (start, stop) in zip(found["ids"], found["pieces"], found["offsets"], strict=True):
+                yield i, piece, start, stop
+        else:
+            for token in self._library.encode(text, out_type="immutable_proto").pieces:
+                yield token.id, token.piece, token.begin, token.end
+
+
+def _byte_stop(piece: str, start: int, stop: int) -> int:
+    """End of a piece's span: SentencePiece gives a character to the last of its bytes only, here to all of them."""
+    return start + 1 if start == stop and re.fullmatch("<0x[0-9A-F]{2}>", piece) else stop
+
+
+def _short_name(path: Path) -> str:
+    return f"{path.absolute().parent.name}/{path.name}"
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())  # some run over several lines
+    return UserError(f"the tokenizer {path} cannot be read ({reason}); fetch it again or name another with --tokenizer")
+
+
+def _not_ours(path: Path) -> UserError:
+    return UserError(
+        f"the tokenizer {path} has no begin-of-sequence piece, so it is not of PaliGemma's kind; "
+        "name the checkpoint's own with --tokenizer"
+    )
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a `tokenizer.json` or SentencePiece `.model` file, told apart by content, or in a folder.
+
+    Raises UserError where there is none, or where it cannot be read.
+    """
+    if path.is_dir():
+        found = _in_folder(path)
+        if found is None:
+            raise UserError(f"the folder {path} holds no tokenizer.json and no SentencePiece .model file")
+        path = found
+    if not path.is_file():
+        raise UserError(f"the tokenizer {path} does not exist; check the path")
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return JsonTokenizer(path) if start.startswith(b"{") else SentencePieceTokenizer(path)
+
+
+def _in_folder(folder: Path) -> Path | None:
+    """The tokenizer file of a folder: one of the usual names, else its only `.model` file."""
+    for name in _TOKENIZER_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    models = [path for path in folder.glob("*.model") if path.is_file()]
+    return models[0] if len(models) == 1 else None
+
+
+def find_tokenizer(given: Path | None, checkpoint: Path | None) -> Tokenizer:
+    """The tokenizer to use: the one `given`, the checkpoint's own, or PaliGemma's from a cache on this machine.
+
+    Looks in the checkpoint's `tokenizer/` folder and in the checkpoint, under `$OPENPI_DATA_HOME` and
+    `~/.cache/openpi` (where openpi downloads `big_vision/paligemma_tokenizer.model`), then in the Hugging Face cache.
+    Never uses the network. Raises UserError where none is found, or where the first one found cannot be read.
+    """
+    if given is not None:
+        return read_tokenizer(given.expanduser())
+    for path in _candidates(checkpoint):
+        if path.is_file():
+            return read_tokenizer(path)
+    raise UserError(
+        "no tokenizer was found with the checkpoint, under OPENPI_DATA_HOME or ~/.cache/openpi, or in the Hugging Face "
+        "cache; run `hf download google/paligemma-3b-pt-224 tokenizer.json` once (after accepting its licence on the "
+        "web page), or name a tokenizer.json or paligemma_tokenizer.model with --tokenizer"
+    )
+
+
+def _candidates(checkpoint: Path | None) -> Iterator[Path]:
+    if checkpoint is not None:
+        for folder in (checkpoint / "tokenizer", checkpoint):
+            found = _in_folder(folder)
+            if found is not None:
+                yield found
+    homes = (os.environ.get("OPENPI_DATA_HOME"), "~/.cache/openpi")
+    for home in (Path(home).expanduser() for home in homes if home):
+        yield home / "big_vision" / "paligemma_tokenizer.model"
+        yield home / "paligemma_tokenizer.model"
+
+    from huggingface_hub import try_to_load_from_cache
+
+    for repository in HUB_REPOSITORIES:
+        for name in ("tokenizer.json", "tokenizer.model"):
+            cached = try_to_load_from_cache(repository, name)
+            if isinstance(cached, str):
+                yield Path(cached)
+
+
+def check_vocabulary(given: Tokenizer | npt.NDArray[np.integer] | Sequence[int], vocabulary: int) -> str | None:
+    """Whether a tokenizer, or the ids that it gave, fit a model with `vocabulary` embedding rows.
+
+    Raises UserError for ids that the model does not have. Returns a sentence worth a warning where the tokenizer
+    knows so few of the model's ids that it can hardly be the one it was trained with, None where all is well.
+    """
+    if isinstance(given, Sequence | np.ndarray):
+        largest = int(np.max(given, initial=-1))
+        if largest >= vocabulary:
+            raise UserError(
+                f"the tokenizer gave id {largest}, but the checkpoint's vocabulary has {vocabulary}; "
+                "name the checkpoint's own tokenizer with --tokenizer"
+            )
+        return None
+    # A few pieces too many are no misfit: PaliGemma's `<image>` lies past the policy's table, and text never gives it.
+    if given.size > vocabulary + vocabulary // 100:
+        raise UserError(
+            f"the tokenizer {given.name} has {given.size} pieces, but the checkpoint's vocabulary has {vocabulary}; "
+            "name the checkpoint's own tokenizer with --tokenizer"
+        )
+    if given.size < vocabulary * 0.9:
+        return (
+            f"the tokenizer {given.name} knows {given.size} of the checkpoint's {vocabulary} ids, "
+            "so it is hardly the one that the policy was trained with"
+        )
+    return None
