@@ -6,9 +6,9 @@ denoise steps (the suffix phase): in each, the action tokens look at the kept pr
 
 SigLIP and the prefix's Gemma are transformers' own modules; the expert, whose norms are conditioned on time (adaRMS),
 is ours. Formulas follow openpi (`models/pi0.py`, `models/gemma.py`, `models/siglip.py`) and the papers named beside
-them. Shapes in comments: B batch, C cameras, T text tokens, P prefix tokens (all of them), K prefix tokens after masked ones were
-left out, H horizon, A action dimensions (32), D width of the language model, E width of the expert, N heads, M kv heads,
-d head width.
+them. Shapes in comments: B batch, C cameras, T text tokens, P prefix tokens (all of them), K prefix tokens after
+masked ones were left out, H horizon, A action dimensions (32), D width of the language model, E width of the expert,
+N heads, M kv heads, d head width.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from transformers import DynamicCache, GemmaConfig, GemmaModel, SiglipVisionConf
 ROPE_BASE = 10000.0
 NORM_EPS = 1e-6
 MASKED = -2.3819763e38
-"""What openpi adds to the logits of masked keys: the lowest bfloat16 but a little, so that it stays finite when rounded."""
+"""What openpi adds to the logits of masked keys: near the lowest bfloat16, and finite when rounded to it."""
 
 TimeGrid = Literal["openpi", "lerobot"]
 
@@ -110,8 +110,8 @@ class Chunk:
 def parameter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     """Number type of the parameter `name` in a policy that runs in `dtype`.
 
-    In bfloat16, as in openpi's PyTorch port: SigLIP's patch and position embeddings, all norms of both Gemma stacks (the adaRMS
-    projections among them), the action projections and the time MLP stay float32.
+    In bfloat16, as in openpi's PyTorch port: SigLIP's patch and position embeddings, all norms of both Gemma stacks
+    (the adaRMS projections among them), the action projections and the time MLP stay float32.
     """
     if dtype == torch.float32:
         return dtype
@@ -150,8 +150,8 @@ def time_embedding(time: Tensor, width: int, shortest: float = 4e-3, longest: fl
 def rope_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
     """Cosine and sine of rotary position embedding (RoFormer, arXiv 2104.09864), half-split pairing.
 
-    `positions`: (B, H) int64. Returns two (B, 1, H, d) float32 tables; float32 also in a bfloat16 policy, because at position 600 a
-    bfloat16 frequency is off by up to 0.8 rad.
+    `positions`: (B, H) int64. Returns two (B, 1, H, d) float32 tables; float32 also in a bfloat16 policy, because at
+    position 600 a bfloat16 frequency is off by up to 0.8 rad.
     """
     exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim  # (d/2,)
     angle = positions[..., None].float() * (1.0 / ROPE_BASE**exponent)  # (B, H, d/2)
@@ -160,7 +160,7 @@ def rope_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair (i, i + d/2) of `x` (B, N, H, d) by the table's angle, in float32; the result has x's number type."""
+    """Turn each pair (i, i + d/2) of `x` (B, N, H, d) by the table's angle, in float32; returns x's number type."""
     first, second = x.float().chunk(2, dim=-1)  # 2 x (B, N, H, d/2)
     turned = torch.cat([-second, first], dim=-1)  # (B, N, H, d)
     return (x * table[0] + turned * table[1]).to(x.dtype)  # (B, N, H, d)
@@ -256,7 +256,8 @@ class ExpertLayer(nn.Module):
         normed, gate = self.input_layernorm(x, condition)  # (B, H, E), (B, 1, E)
         x = x + self.self_attn(normed, prefix, table, mask)[0] * gate  # (B, H, E)
         normed, gate = self.post_attention_layernorm(x, condition)  # (B, H, E), (B, 1, E)
-        return x + cast(Tensor, self.mlp(normed)) * gate  # (B, H, E)
+        mixed: Tensor = x + self.mlp(normed) * gate  # (B, H, E)
+        return mixed
 
 
 class Expert(nn.Module):
@@ -269,7 +270,7 @@ class Expert(nn.Module):
         self.norm = AdaptiveNorm(config.width, config.width)
 
     def forward(self, x: Tensor, condition: Tensor, positions: Tensor, prefix: Prefix, mask: Tensor) -> Tensor:
-        """`x` (B, H, E), `condition` (B, E), `positions` (B, H), `mask` (B, 1, H, K + H): the normed output (B, H, E)."""
+        """`x` (B, H, E), `condition` (B, E), `positions` (B, H), `mask` (B, 1, H, K + H): normed, (B, H, E)."""
         table = rope_table(positions, self.head_dim)  # 2 x (B, 1, H, d)
         for layer, *kept in zip(self.layers, prefix.keys, prefix.values, strict=True):
             x = layer(x, condition, tuple(kept), table, mask)  # (B, H, E)
@@ -296,7 +297,7 @@ def _vision_tower(config: VisionConfig) -> nn.Module:
 
 
 def _language_model(config: StackConfig, vocabulary: int) -> nn.Module:
-    return GemmaModel(
+    model: nn.Module = GemmaModel(
         GemmaConfig(
             vocab_size=vocabulary,
             hidden_size=config.width,
@@ -312,6 +313,7 @@ def _language_model(config: StackConfig, vocabulary: int) -> nn.Module:
             attn_implementation="eager",  # the only one that has weights to show
         )
     )
+    return model
 
 
 class Pi05(nn.Module):
@@ -320,12 +322,12 @@ class Pi05(nn.Module):
     def __init__(self, config: Pi05Config) -> None:
         super().__init__()
         self.config = config
-        paligemma = nn.Module()
+        paligemma: Any = nn.Module()
         paligemma.vision_tower = _vision_tower(config.vision)
         paligemma.multi_modal_projector = nn.Module()
         paligemma.multi_modal_projector.linear = nn.Linear(config.vision.width, config.vlm.width)
         paligemma.language_model = _language_model(config.vlm, config.vocabulary)
-        self.paligemma_with_expert = nn.Module()
+        self.paligemma_with_expert: Any = nn.Module()
         self.paligemma_with_expert.paligemma = nn.Module()
         self.paligemma_with_expert.paligemma.model = paligemma
         self.paligemma_with_expert.gemma_expert = nn.Module()
@@ -382,7 +384,7 @@ class Pi05(nn.Module):
             )
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures: (n, 3, 224, 224) float32 in [-1, 1] to (n, 256, D), row-major over the 16 x 16 patches."""
+        """Tokens of pictures: (n, 3, 224, 224) float32 in [-1, 1] to (n, 256, D), row-major over 16 x 16."""
         tower = self.vision_tower
         patches = tower.embeddings(pictures)  # (n, 256, width), float32 also in a bfloat16 policy
         patches = patches.to(tower.post_layernorm.weight.dtype)  # (n, 256, width)
@@ -415,8 +417,8 @@ class Pi05(nn.Module):
     def run_prefix(self, embeddings: Tensor, valid: Tensor, *, drop_masked: bool = True) -> Prefix:
         """The prefix phase: `embeddings` (B, P, D), `valid` (B, P) bool.
 
-        Positions count valid tokens only, so tokens that are masked in the whole batch can be left out before the language model without
-        changing anything else; `drop_masked=False` keeps them, as the reference does.
+        Positions count valid tokens only, so tokens that are masked in the whole batch can be left out before the
+        language model without changing anything else; `drop_masked=False` keeps them, as the reference does.
         """
         positions = valid.long().cumsum(dim=1) - 1  # (B, P)
         kept = torch.arange(valid.shape[1], device=valid.device)  # (P,)

@@ -17,8 +17,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ _PATHS: dict[Phase, re.Pattern[str]] = {
     "suffix": re.compile(r"(?:^|\.)gemma_expert\.model\.layers\.(\d+)\.self_attn$"),
 }
 
+_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch.compile, FSDP and activation checkpointing put between a module's name and its children's."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -37,8 +41,8 @@ class Recording:
 
     prefix: Tensor
     """(B, layers, heads, rows, K): the kept query rows of the one prefix pass."""
-    suffix: Tensor
-    """(B, layers, steps, heads, H, K + H): every action token of every kept denoise step."""
+    suffix_steps: tuple[Tensor, ...]
+    """One a kept denoise step, (B, layers, heads, H, K + H): every action token."""
     layers: tuple[int, ...]
     """Numbers of the layers kept, in axis order."""
     steps: tuple[int, ...]
@@ -50,33 +54,42 @@ class Recording:
     prefix_values: tuple[Tensor, ...] = ()
     """One a layer, (B, K, kv heads * d), on the policy's device: what `v_proj` gave. Empty unless asked for."""
     suffix_values: tuple[tuple[Tensor, ...], ...] = ()
-    """One a layer and step, (B, H, kv heads * d), on the policy's device. Empty unless asked for."""
+    """One a step and layer, (B, H, kv heads * d), on the policy's device. Empty unless asked for."""
+
+    @cached_property
+    def suffix(self) -> Tensor:
+        """(B, layers, steps, heads, H, K + H): every action token of every kept denoise step."""
+        return torch.stack(self.suffix_steps, dim=2)
 
 
 @dataclass
 class _Pass:
-    """What one phase has left so far."""
+    """What one phase has left so far; the prefix counts as step 0."""
 
-    weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    """(layer, step) -> (B, heads, rows, keys) on the host; the prefix counts as step 0."""
-    values: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
     """How often each layer ran: the denoise step is found by counting."""
+    pending: dict[int, Tensor] = field(default_factory=dict)
+    """Layer -> weights (B, heads, rows, keys) of the step that is running."""
+    weights: dict[int, Tensor] = field(default_factory=dict)
+    """Step -> weights (B, layers, heads, rows, keys) on the host, or on their way there."""
+    values: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    """(step, layer) -> what `v_proj` gave."""
 
 
 class AttentionRecorder:
     """A context manager that keeps the attention of every call made inside it.
 
     `model`: the module tree. `layers`, `steps`: numbers to keep, counted from 0; all if left out. `prefix_rows`: which
-    prefix tokens to keep as queries, a slice or indices; all if left out (a full-size padded prefix is then 270 MB in bfloat16).
-    `values`: keep what `v_proj` gave as well.
+    prefix tokens to keep as queries, a slice or indices; all if left out (270 MB for a full-size padded prefix in
+    bfloat16). `values`: keep what `v_proj` gave as well.
 
     Hooks are removed on every way out of the `with`. On CUDA, weights are copied to pinned memory on a stream of their
     own while the model goes on. Functions that were compiled with torch.compile run eagerly inside the `with`, since a
     compiled graph calls no hooks.
 
-    Raises `ValueError` on entry if the tree has no such attention modules or a layer that was asked for does not exist, and
-    `RuntimeError` during a call if attention is not eager (the weights are None) or the last call was not taken yet.
+    Raises on entry `TypeError` for what is no module, and `ValueError` if the tree has no such attention modules, or
+    those of several policies, or a layer that was asked for does not exist; during a call `RuntimeError` if attention
+    is not eager (the weights are None) or the last call was not taken yet.
     """
 
     def __init__(
@@ -96,12 +109,18 @@ class AttentionRecorder:
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._stance: Any = None
         self._stream: torch.cuda.Stream | None = None
+        self._found: dict[Phase, dict[int, nn.Module]] = {}
         self._start()
 
-    def __enter__(self) -> AttentionRecorder:
+    def __enter__(self) -> Self:
         if self._hooks:
             raise RuntimeError("This recorder is in use already: make one recorder for each `with`.")
-        found = {phase: self._modules(path) for phase, path in _PATHS.items()}
+        if not isinstance(self._model, nn.Module):
+            raise TypeError(f"{type(self._model).__name__} is no torch module: pass the module that it holds.")
+        for what, asked in (("layers", self._layers), ("steps", self._steps)):
+            if asked is not None and (not asked or min(asked) < 0 or len(set(asked)) < len(asked)):
+                raise ValueError(f"Give {what} as different numbers counted from 0, at least one, not {list(asked)}.")
+        found = self._found = self._found or {phase: self._modules(path) for phase, path in _PATHS.items()}
         missing = [phase for phase, modules in found.items() if not modules]
         if missing:
             raise ValueError(
@@ -143,24 +162,22 @@ class AttentionRecorder:
         taken = min(suffix.calls.values(), default=0)
         if not prefix.calls or not taken:
             raise RuntimeError(
-                "Nothing to take: no whole call of the policy (a prefix pass and a denoise step) was made since the last one."
+                "Nothing to take: no whole call of the policy (prefix pass and denoise steps) was made since the last."
             )
-        layers = self._kept_layers
-        steps = list(range(taken)) if self._steps is None else [step for step in self._steps if step < taken]
-        beyond = [step for step in self._steps or () if step >= taken]
+        layers = tuple(self._kept_layers)
+        steps = tuple(range(taken)) if self._steps is None else self._steps
+        beyond = [step for step in steps if step >= taken]
         if beyond:
             raise RuntimeError(f"No denoise step {beyond[0]}: the policy took {taken}.")
         recording = Recording(
-            prefix=torch.stack([prefix.weights[layer, 0] for layer in layers], dim=1),
-            suffix=torch.stack(
-                [torch.stack([suffix.weights[layer, step] for step in steps], dim=1) for layer in layers], dim=1
-            ),
-            layers=tuple(layers),
-            steps=tuple(steps),
+            prefix=prefix.weights[0],
+            suffix_steps=tuple(suffix.weights[step] for step in steps),
+            layers=layers,
+            steps=steps,
             steps_taken=taken,
             prefix_valid=self._valid,
-            prefix_values=tuple(prefix.values[layer, 0] for layer in layers) if self._values else (),
-            suffix_values=tuple(tuple(suffix.values[layer, step] for step in steps) for layer in layers)
+            prefix_values=tuple(prefix.values[0, layer] for layer in layers) if self._values else (),
+            suffix_values=tuple(tuple(suffix.values[step, layer] for layer in layers) for step in steps)
             if self._values
             else (),
         )
@@ -176,6 +193,7 @@ class AttentionRecorder:
     def _start(self) -> None:
         self._phases: dict[Phase, _Pass] = {"prefix": _Pass(), "suffix": _Pass()}
         self._valid: Tensor | None = None
+        self._held: list[Tensor] = []  # what the side stream still reads; the next call must not overwrite it
 
     def _remove(self) -> None:
         for hook in self._hooks:
@@ -188,19 +206,30 @@ class AttentionRecorder:
             self._stream.synchronize()
 
     def _modules(self, path: re.Pattern[str]) -> dict[int, nn.Module]:
-        matches = ((path.search(name), module) for name, module in self._model.named_modules())
-        return {int(match.group(1)): module for match, module in matches if match}
+        found: dict[int, nn.Module] = {}
+        for name, module in self._model.named_modules():
+            match = path.search(_WRAPPERS.sub("", name))
+            if match is None:
+                continue
+            layer = int(match.group(1))
+            if layer in found:
+                raise ValueError(
+                    f"{type(self._model).__name__} holds several modules …{_readable(path)} with i = {layer}: pass the "
+                    "one policy that is to be recorded."
+                )
+            found[layer] = module
+        return found
 
     def _hook(self, phase: Phase, layer: int, module: nn.Module) -> None:
         kept = layer in self._kept_layers
 
-        def weights(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        def weights(_: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             self._seen(phase, layer, kept, output, kwargs.get("attention_mask"))
 
-        def values(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        def values(_: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
             step = self._phases[phase].calls.get(layer, 0)
             if self._wanted(phase, step):
-                self._phases[phase].values[layer, step] = output.detach()
+                self._phases[phase].values[step, layer] = output.detach()
 
         # `v_proj` runs inside the attention module, so its hook sees the step before the other one counts it.
         if kept and self._values:
@@ -224,31 +253,39 @@ class AttentionRecorder:
         weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
         if not isinstance(weights, Tensor) or weights.ndim != 4:
             raise RuntimeError(
-                f"Layer {layer} of the {phase} phase gave no attention weights: they exist under eager attention only. Set "
-                "the model's attention implementation to 'eager' and run it without torch.compile."
+                f"Layer {layer} of the {phase} phase gave no attention weights: they exist under eager attention only. "
+                "Set the model's attention implementation to 'eager' and run it without torch.compile."
             )
         if phase == "prefix" and self._valid is None and mask is not None and mask.ndim == 4:
-            # Read off the mask's diagonal: every valid token sees itself. Boolean masks say so, additive ones have 0 there.
+            # Every valid token sees itself: a boolean mask says so on its diagonal, an additive one has 0 there.
             diagonal = mask.diagonal(dim1=-2, dim2=-1)[:, 0]  # (B, K)
             self._valid = (diagonal if diagonal.dtype == torch.bool else diagonal == 0).cpu()
         if not kept or not self._wanted(phase, step):
             return
         weights = weights.detach()
         rows = self.prefix_rows if phase == "prefix" else None
-        if rows is not None:
-            weights = weights[:, :, rows if isinstance(rows, slice) else list(rows)]  # (B, heads, rows, K)
-        state.weights[layer, step] = self._to_host(weights)
+        if rows is not None:  # copied at once, so that the rows not asked for are freed
+            chosen = weights[:, :, rows if isinstance(rows, slice) else list(rows)]  # (B, heads, rows, K)
+            weights = chosen.clone() if isinstance(rows, slice) else chosen
+        state.pending[layer] = weights
+        if len(state.pending) == len(self._kept_layers):
+            layers = [state.pending[number] for number in self._kept_layers]
+            state.pending.clear()
+            state.weights[step] = self._to_host(layers)
 
-    def _to_host(self, weights: Tensor) -> Tensor:
-        if weights.device.type != "cuda":
-            return weights.to("cpu", copy=True)
+    def _to_host(self, layers: list[Tensor]) -> Tensor:
+        """Stack a whole pass, (B, layers, heads, rows, keys): one copy a step, not one a layer."""
+        device = layers[0].device
+        if device.type != "cuda":
+            return torch.stack(layers, dim=1).cpu()
         if self._stream is None:
-            self._stream = torch.cuda.Stream(weights.device)
-        self._stream.wait_stream(torch.cuda.current_stream(weights.device))
+            self._stream = torch.cuda.Stream(device)
+        self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
-            host = torch.empty(weights.shape, dtype=weights.dtype, pin_memory=True)
-            host.copy_(weights, non_blocking=True)
-        weights.record_stream(self._stream)  # its memory is not given away before the copy is done
+            stacked = torch.stack(layers, dim=1)
+            host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+            host.copy_(stacked, non_blocking=True)
+        self._held += layers
         return host
 
 

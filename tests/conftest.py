@@ -1,15 +1,12 @@
-"""What all tests share: where reference data lies, and the tiny policy whose tensors the reference computed."""
+"""What all tests share: where reference data lies, and the small policies."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def shared_folder() -> Path:
@@ -35,56 +32,25 @@ class Tiny:
     openpi: dict[str, object]
 
 
-def tiny_config():
-    from capture.model import Pi05Config, StackConfig, VisionConfig
-
-    sizes = json.loads((GOLDEN / "sizes.json").read_text())
-
-    def stack(part: dict[str, int]) -> StackConfig:
-        return StackConfig(
-            part["width"], part["depth"], part["num_heads"], part["num_kv_heads"], part["head_dim"], part["mlp_dim"]
-        )
-
-    vision = sizes["vision"]
-    return Pi05Config(
-        VisionConfig(
-            vision["hidden_size"],
-            vision["num_hidden_layers"],
-            vision["num_attention_heads"],
-            vision["intermediate_size"],
-        ),
-        stack(sizes["vlm"]),
-        stack(sizes["action_expert"]),
-        vocabulary=sizes["vocab_size"],
-        horizon=sizes["action_horizon"],
-    )
-
-
-def tiny_model(dtype=None):
-    """The tiny policy, built on the meta device as a checkpoint's is."""
-    import torch
-    from safetensors.torch import load_file
-
-    from capture.model import Pi05, parameter_dtype
-
-    dtype = dtype or torch.float32
-    with torch.device("meta"):
-        model = Pi05(tiny_config())
-    weights = {}
-    for name, tensor in load_file(GOLDEN / "weights.safetensors").items():
-        ours = name.replace(".vision_model", "").replace(
-            "paligemma.lm_head", "paligemma.model.language_model.embed_tokens"
-        )
-        weights[ours] = tensor.to(parameter_dtype(ours, dtype))
-    model.load_state_dict(weights, assign=True)
-    model.refill_buffers("cpu")
-    return model
-
-
 @pytest.fixture(scope="session")
 def tiny() -> Tiny:
     from safetensors.torch import load_file
+    from small_policy import GOLDEN, tiny_model
 
     inputs = load_file(GOLDEN / "inputs.safetensors")
     pictures = [(inputs[f"image{slot}"].float() / 255 * 2 - 1).permute(0, 3, 1, 2) for slot in range(2)]
     return Tiny(tiny_model(), pictures, inputs, load_file(GOLDEN / "openpi.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def policy():
+    from small_policy import small_policy
+
+    return small_policy()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    from small_policy import write_small_checkpoint
+
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoints") / "pi05_small")

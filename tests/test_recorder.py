@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from torch import nn
@@ -95,7 +94,7 @@ def test_shapes_axes_and_values_are_what_the_modules_returned(policy, inputs):
     assert len({tuple(one.flatten().tolist()) for one in seen}) == 4  # steps differ, so their order was tested
     first = policy.inner.paligemma.language_model.layers[0].self_attn
     assert torch.equal(recording.prefix_values[0], first.v_proj(inputs[0]).detach())
-    assert [len(steps) for steps in recording.suffix_values] == [4, 4, 4]
+    assert [len(steps) for steps in recording.suffix_values] == [3, 3, 3, 3]
 
 
 def test_only_what_was_asked_for_is_kept(policy, inputs):
@@ -142,9 +141,15 @@ def test_hooks_are_removed_on_every_way_out(policy, inputs, kind):
     with AttentionRecorder(policy):
         assert hooks_of(policy) == 6
     assert hooks_of(policy) == 0
-    with pytest.raises(kind), AttentionRecorder(policy) as recorder:
-        policy(*inputs)
-        raise kind
+    recorder = AttentionRecorder(policy)
+
+    def fail_inside():
+        with recorder:
+            policy(*inputs)
+            raise kind
+
+    with pytest.raises(kind):
+        fail_inside()
     assert hooks_of(policy) == 0
     with pytest.raises(RuntimeError, match="Nothing to take"):
         recorder.take()  # and nothing of the failed call is left
@@ -161,7 +166,7 @@ def test_users_own_hooks_stay(policy):
 def test_missing_weights_are_an_error_and_say_eager(policy, inputs):
     policy.inner.gemma_expert.model.layers[1].self_attn.eager = False
     with AttentionRecorder(policy) as recorder:
-        with pytest.raises(RuntimeError, match="Layer 1 of the suffix phase.*eager"):
+        with pytest.raises(RuntimeError, match=r"Layer 1 of the suffix phase.*eager"):
             policy(*inputs)
         recorder.discard()
     assert hooks_of(policy) == 0
@@ -188,6 +193,40 @@ def test_trees_without_the_two_stacks_are_refused(policy):
     with pytest.raises(ValueError, match="No layer 7: the policy has layers 0 to 2"):
         AttentionRecorder(policy, layers=[7]).__enter__()
     assert hooks_of(policy) == 0
+
+
+@pytest.mark.parametrize("asked", [{"layers": []}, {"layers": [1, 1]}, {"steps": []}, {"steps": [-1]}])
+def test_numbers_that_make_no_choice_are_refused(policy, asked):
+    with pytest.raises(ValueError, match="different numbers counted from 0"):
+        AttentionRecorder(policy, **asked).__enter__()
+
+
+def test_two_policies_in_one_tree_are_not_mixed_up(policy):
+    both = nn.ModuleDict({"live": policy, "average": Foreign()})
+    with pytest.raises(ValueError, match=r"holds several modules …language_model\.layers"):
+        AttentionRecorder(both).__enter__()
+    with AttentionRecorder(both["live"]):
+        assert hooks_of(both["average"]) == 0
+
+
+def test_an_object_around_the_module_is_refused(policy):
+    class Wrapper:
+        model = policy
+
+    with pytest.raises(TypeError, match="Wrapper is no torch module"):
+        AttentionRecorder(Wrapper()).__enter__()
+
+
+def test_compiled_parts_are_found_behind_their_wrappers(policy, inputs):
+    with AttentionRecorder(policy) as recorder:
+        policy(*inputs)
+        plain = recorder.take()
+    inner = policy.inner
+    inner.paligemma.language_model = torch.compile(inner.paligemma.language_model, backend="eager")
+    inner.gemma_expert.model = torch.compile(inner.gemma_expert.model, backend="eager")
+    with AttentionRecorder(policy) as recorder:
+        policy(*inputs)
+        assert torch.equal(recorder.take().suffix, plain.suffix)
 
 
 def test_a_step_beyond_the_policys_is_said(policy, inputs):
