@@ -1,0 +1,101 @@
+"""What openpi's training configurations say of a checkpoint that its files do not: horizon, robot, prompt, cameras.
+
+From openpi's `training/config.py`, `training/misc/polaris_config.py` and the policies that they name. No file of a
+checkpoint bears its configuration's name, so it is recognised by its folder's or its asset's name, or told by
+`--config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from capture.errors import UserError
+
+EXTERIOR: Final = "exterior"
+WRIST: Final = "wrist"
+RIGHT_WRIST: Final = "right wrist"
+
+
+@dataclass(frozen=True)
+class OpenpiConfig:
+    """One of openpi's Pi0.5 configurations, as far as inference depends on it."""
+
+    name: str
+    horizon: int
+    """Actions in a chunk."""
+    asset_id: str | None
+    """Folder of its normalisation statistics below `assets/`."""
+    robot_dim: int | None
+    """Action dimensions that go to the robot; None for as many as the statistics have."""
+    state_dim: int | None
+    state_in_prompt: bool = True
+    delta_dims: int = 0
+    """Leading action dimensions that are predicted relative to the state."""
+    cameras: tuple[str, ...] = (EXTERIOR, WRIST)
+    """Cameras in slot order, the slots that it always masks left out."""
+    note: str | None = None
+    """What of the robot's own conversion is not done here, for the user to read."""
+
+
+_ALOHA_NOTE = (
+    "states are taken and actions given in pi's own ALOHA units, joint actions relative to the state: openpi's flips "
+    "of joints, gripper conversion and sum with the state are left to the caller"
+)
+
+
+def _aloha(name: str) -> OpenpiConfig:
+    return OpenpiConfig(name, 50, "trossen", 14, 14, cameras=(EXTERIOR, WRIST, RIGHT_WRIST), note=_ALOHA_NOTE)
+
+
+CONFIGS: Final = {
+    config.name: config
+    for config in (
+        OpenpiConfig("pi05_droid", 15, "droid", 8, 8),
+        OpenpiConfig("pi05_droid_finetune", 16, "droid", 8, 8),
+        OpenpiConfig("pi05_full_droid_finetune", 16, "droid", 8, 8, delta_dims=7),
+        OpenpiConfig("pi05_droid_jointpos_polaris", 15, "droid", 8, 8, delta_dims=7),
+        OpenpiConfig("pi05_libero", 10, "physical-intelligence/libero", 7, 8, state_in_prompt=False),
+        _aloha("pi05_aloha"),
+        _aloha("pi05_aloha_pen_uncap"),
+        # openpi has no inference configuration for its base model; this is Pi0Config's own default.
+        OpenpiConfig("pi05_base", 50, None, None, None, cameras=(EXTERIOR, WRIST, RIGHT_WRIST)),
+    )
+}
+"""By name. `pi05_base` is a checkpoint rather than a configuration."""
+
+_BY_ASSET: Final = {"droid": "pi05_droid", "physical-intelligence/libero": "pi05_libero", "trossen": "pi05_aloha"}
+"""The released checkpoint that an asset id belongs to; fine-tuned ones keep the id and change the horizon."""
+
+_CONVERTED: Final = ("_pytorch", "-pytorch", "_torch", "-torch", "_safetensors", "-safetensors")
+"""What people add to a folder's name when they convert it; openpi's own examples write `pi05_droid_pytorch`."""
+
+
+def find_config(name: str) -> OpenpiConfig:
+    """The configuration of this name. Raises UserError for a name that openpi's Pi0.5 does not have."""
+    if name in CONFIGS:
+        return CONFIGS[name]
+    if name.startswith(("pi0_", "pi0-", "paligemma_")):
+        raise UserError(f"--config {name} is not a Pi0.5 configuration; this program runs Pi0.5: {', '.join(CONFIGS)}")
+    raise UserError(
+        f"--config {name} is not known here; choose one of {', '.join(CONFIGS)}, or leave it out and say what differs "
+        "with --horizon and --norm-stats"
+    )
+
+
+def config_of_folder(parts: Sequence[str]) -> OpenpiConfig | None:
+    """The configuration that the last parts of a path name, the nearest first (openpi: `<config>/<run>/<step>`)."""
+    for part in parts[:-5:-1]:
+        name = part
+        for ending in _CONVERTED:
+            name = name.removesuffix(ending)
+        if name in CONFIGS:
+            return CONFIGS[name]
+    return None
+
+
+def config_of_asset(asset_id: str) -> OpenpiConfig | None:
+    """The configuration whose released checkpoint has this asset id."""
+    name = _BY_ASSET.get(asset_id)
+    return CONFIGS[name] if name else None
