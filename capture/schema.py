@@ -7,6 +7,7 @@ so that a laptop that shows results needs no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -72,6 +73,13 @@ ACTION_VALUE_NORM_ACTION: Final = "action/value_norm_action"
 
 GROUPS_ATTRIBUTE: Final = "groups"
 AXES_ATTRIBUTE: Final = "axes"
+DESCRIPTION_ATTRIBUTE: Final = "description"
+
+CHECK_ROW_SUM: Final = "row_sum_error"
+CHECK_MASKED: Final = "masked_weight"
+CHECK_ACTIONS: Final = "action_difference"
+CHECK_TIME: Final = "time_ratio"
+"""Keys of the root attribute `checks`; null or absent where a check was not made."""
 
 Kind = Literal["weight", "f4", "f8", "i4", "i8", "u1", "str", "role"]
 """Number type of a dataset; `weight` is bfloat16 (or float32 where the user asked for it)."""
@@ -123,6 +131,10 @@ class Sizes:
     """Height and width of each camera's source pictures."""
     full: bool = False
     """Whether the rows of image tokens are kept too."""
+    text_bytes: int = 4096
+    """Room for `frames/text`, `frames/prompt` and `frames/episode`, each, in bytes of UTF-8."""
+    piece_bytes: int = 96
+    """Room for one entry of `text/piece`, in bytes of UTF-8; Gemma's longest piece has 93."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,24 @@ class Dataset:
     kind: Kind
     chunks: tuple[int, ...] | None
     """None where the dataset is a scalar."""
+    string_bytes: int = 0
+    """Room for one string; 0 where the dataset holds numbers."""
+
+    @property
+    def text_axes(self) -> tuple[int, ...]:
+        """Axes that run over text tokens, so that a frame with fewer tokens than the file leaves their end free."""
+        return tuple(
+            axis
+            for axis, word in enumerate(self.axes)
+            if word == "text" or (word == "token" and self.name.startswith("text/"))
+        )
+
+    def frame_bytes(self, weight_bytes: int = 2) -> int:
+        """Bytes that one frame takes at most; `weight_bytes` is 2 for bfloat16, 4 for float32."""
+        if not self.shape:
+            return 0
+        number = {"weight": weight_bytes, "role": 1, "str": self.string_bytes}.get(self.kind) or int(self.kind[1])
+        return math.prod(self.shape[1:]) * number
 
 
 def datasets(sizes: Sizes) -> Iterator[Dataset]:
@@ -171,7 +201,8 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
             chunks = (1, *shape[1:])
         else:
             chunks = tuple(size if word in whole else 1 for word, size in zip(words, shape, strict=True))
-        return Dataset(name, words, shape, kind, tuple(max(1, size) for size in chunks))
+        room = sizes.piece_bytes if kind == "str" else 0
+        return Dataset(name, words, shape, kind, tuple(max(1, size) for size in chunks), room)
 
     yield Dataset(FRAMES_DONE, (), (), "i8", None)
     per_frame: tuple[tuple[str, Kind], ...] = (
@@ -183,7 +214,9 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
         (FRAMES_SEED, "i8"),
     )
     for name, kind in per_frame:
-        yield Dataset(name, ("frame",), (frames,), kind, (max(1, min(frames, 1024)),))
+        room = sizes.text_bytes if kind == "str" else 0
+        rows = 65_536 // (room or 64)  # a finished frame rewrites no more than 64 KiB of text
+        yield Dataset(name, ("frame",), (frames,), kind, (max(1, min(frames, rows)),), room)
     yield make(FRAMES_STATE, "frame, state", "f4")
     yield make(FRAMES_NOISE, "frame, action, model dim", "f4")
 
@@ -229,9 +262,7 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
             (IMAGE_TO_IMAGE, image, (cameras, GRID, GRID)),
             (IMAGE_TO_TEXT, ("text",), (tokens,)),
         ):
-            yield Dataset(
-                name, (*words, *keys), (*query, *key_shape), "weight", (1, 1, 1, 1, GRID, GRID, *key_shape)
-            )
+            yield Dataset(name, (*words, *keys), (*query, *key_shape), "weight", (1, 1, 1, 1, GRID, GRID, *key_shape))
 
     yield make(ACTION_PREDICTED, "frame, action, dim", "f4")
     yield make(ACTION_TRUTH, "frame, action, dim", "f4")
@@ -265,10 +296,13 @@ shorter than the file's `tokens`; the writer leaves the rest at the fill value (
 
 
 def to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Round float32 to the nearest bfloat16 (ties to even) and return its 16 bits. Finite values only."""
+    """Round float32 to the nearest bfloat16 (ties to even) and return its 16 bits; NaN stays NaN."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
-    return (rounded >> np.uint32(16)).astype(np.uint16)
+    halves = (rounded >> np.uint32(16)).astype(np.uint16)
+    if np.isnan(values).any():  # the carry would turn CUDA's NaN, all mantissa bits set, into -0
+        halves = np.where(np.isnan(values), np.uint16(0x7FC0), halves)
+    return halves
 
 
 def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

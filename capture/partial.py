@@ -1,0 +1,182 @@
+"""The file on disk before it bears its final name: claimed, reserved, published; what is in it is not looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import sys
+from typing import TYPE_CHECKING, Final
+
+from capture.errors import UserError
+from capture.schema import PARTIAL_SUFFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+
+_LOCKED_BYTE: Final = 1 << 60
+
+
+class PartialFile:
+    """`<name>.partial` beside the final name, created empty and held until it is published, kept or removed.
+
+    `path`: the final name; a symbolic link is followed, so that the file appears where it points. Raises UserError if a
+    file of the final or of the partial name is in the way (with `overwrite` only where a living run writes it) or the
+    folder does not take a file.
+
+    While a run lives it holds a lock, by which others can tell a file that is being written from one that a dead run
+    left behind. Where there are no such locks, every partial file counts as left behind.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if os.path.islink(path):  # noqa: PTH114 - Path's own raises where a name is too long or a folder closed
+            path = path.resolve()
+        self.final = path
+        self.path = path.with_name(path.name + PARTIAL_SUFFIX)
+        self._overwrite = overwrite
+        if not path.name or os.path.isdir(path):  # noqa: PTH112 - likewise
+            raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
+        if not overwrite and os.path.lexists(path):
+            raise UserError(
+                f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it"
+            )
+        self._descriptor = self._create()
+
+    def _create(self) -> int:
+        while True:
+            try:
+                return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            except FileExistsError:
+                self._clear_the_way()
+            except FileNotFoundError:
+                raise UserError(f"the folder {self.path.parent} does not exist; create it first") from None
+            except OSError as error:
+                raise UserError(
+                    f"{self.path} cannot be created ({_reason(error)}); choose a folder in which you may write"
+                ) from None
+
+    def _clear_the_way(self) -> None:
+        """Remove what a dead run left under the partial name, if the user said so."""
+        if in_use(self.path):
+            raise UserError(f"{self.path} is being written by another run; let it end, or choose another name")
+        if not self._overwrite:
+            raise UserError(
+                f"{self.path} is what a run that did not end left behind, and its finished frames can be read; "
+                "rename or delete it, choose another name, or say --overwrite to drop it"
+            )
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be removed ({_reason(error)}); choose another name") from None
+
+    def hold(self) -> None:
+        """Mark the file as being written, for as long as this process lives or until `close`."""
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # a file system without locks
+                _lock(self._descriptor, exclusive=True)
+
+    def reserve(self, size: int) -> None:
+        """Take disk space for a file of `size` bytes now, so that a full disk shows here, not amid a write.
+
+        Raises OSError (ENOSPC, EDQUOT, EFBIG). Does nothing on systems that cannot reserve.
+        """
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._descriptor, 0, size)
+
+    def cut(self, size: int) -> None:
+        """Give back what was reserved beyond `size` bytes and not used."""
+        if os.fstat(self._descriptor).st_size > size:
+            os.ftruncate(self._descriptor, size)
+
+    def publish(self) -> None:
+        """Give the file its final name in one step, once its bytes are on the disk.
+
+        Raises UserError, and leaves the file under its partial name, where the final name was taken meanwhile or the
+        folder has become unwritable.
+        """
+        taken = UserError(
+            f"{self.final} appeared while this run was writing and is left as it is; the whole result is {self.path}"
+        )
+        try:
+            os.fsync(self._descriptor)
+            if self._overwrite:
+                self.path.replace(self.final)
+            else:
+                self._link(taken)
+        except OSError as error:
+            raise UserError(
+                f"the result is whole, but cannot be named {self.final} ({_reason(error)}); it stays {self.path}"
+            ) from None
+        if sys.platform != "win32":  # the name, too, outlives a power cut
+            with contextlib.suppress(OSError):
+                folder = os.open(self.final.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+
+    def _link(self, taken: UserError) -> None:
+        """Rename that never replaces: a second name that must be new, then the first one goes."""
+        try:
+            os.link(self.path, self.final)
+        except FileExistsError:
+            raise taken from None
+        except OSError:  # no hard links here: look, then rename
+            if os.path.lexists(self.final):
+                raise taken from None
+            self.path.rename(self.final)
+        else:
+            self.path.unlink()
+
+    def remove(self) -> None:
+        """Delete the file."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file; its lock ends."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def in_use(path: Path) -> bool:
+    """Whether a living process writes the file, as far as locks can tell. False where it cannot be looked at."""
+    if sys.platform == "win32" or not path.is_file():
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        _lock(descriptor, exclusive=False)
+    except (BlockingIOError, PermissionError):  # systems differ in how they say "taken"
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, exclusive: bool) -> None:
+    """Lock a byte far beyond the end, until the descriptor is closed. Raises OSError if another one has it.
+
+    Not flock: HDF5 takes that, and readers would pass for writers. On Linux the lock belongs to the open file,
+    elsewhere to the process: there it is lost if the same process opens and closes the file once more.
+    """
+    if sys.platform == "linux":
+        kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
+        request = struct.pack("hhqqi", kind, os.SEEK_SET, _LOCKED_BYTE, 1, 0)  # struct flock of fcntl(2)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, request)
+    elif sys.platform != "win32":
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        fcntl.lockf(descriptor, kind | fcntl.LOCK_NB, 1, _LOCKED_BYTE)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -1,0 +1,81 @@
+"""FORMAT.md says what schema.py says, and its examples run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+from capture import schema
+from capture.writer import ResultsWriter
+
+DOCUMENT = (Path(__file__).parent.parent / "FORMAT.md").read_text()
+SIZES = replace(synthetic.SMALL, full=True)
+
+
+def described() -> dict[str, str]:
+    """Dataset name -> the second column of its row in the document's tables."""
+    rows = {}
+    for line in DOCUMENT.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for name in re.findall(r"`([a-z]+/[a-z_<>/]+)`", cells[0]) if line.startswith("| `") else []:
+            rows[name] = cells[1]
+    return rows
+
+
+def test_every_dataset_is_described_and_no_other() -> None:
+    names = {dataset.name.replace("/exterior/", "/<camera>/") for dataset in schema.datasets(SIZES)}
+    assert described().keys() == {name for name in names if "/wrist/" not in name}
+
+
+def test_axes_are_those_of_the_schema() -> None:
+    rows = described()
+    for dataset in schema.datasets(SIZES):
+        written = rows[dataset.name.replace("/exterior/", "/<camera>/").replace("/wrist/", "/<camera>/")].strip("()")
+        words = [word.strip() for word in written.split(",") if word.strip()]
+        assert len(words) == len(dataset.axes), dataset.name
+        for word, axis in zip(words, dataset.axes, strict=True):
+            free = {"F": "frame", "T": "token", "224": axis, "2": axis, "3": axis}
+            assert free.get(word, word) == axis, dataset.name
+
+
+def test_the_root_attributes_are_described(tmp_path: Path) -> None:
+    with ResultsWriter(tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test") as writer:
+        table = DOCUMENT.partition("## Root attributes")[2].partition("`model` holds")[0]
+        named = {
+            name
+            for line in table.splitlines()
+            for name in re.findall(r"`(\w+)`", line.split("|")[1:2][0] if "|" in line else "")
+        }
+        assert named == set(writer._storage.file.attrs)
+    for key in (schema.CHECK_ROW_SUM, schema.CHECK_MASKED, schema.CHECK_ACTIONS, schema.CHECK_TIME, *synthetic.MODEL):
+        assert f"`{key}`" in DOCUMENT
+    for number, role in enumerate(schema.ROLES):
+        assert f"{number} `{role}`" in DOCUMENT
+
+
+def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ResultsWriter(tmp_path / "results.h5", SIZES, model=synthetic.MODEL, generator="test") as writer:
+        for number in range(SIZES.frames):
+            writer.write(synthetic.frame(SIZES, number))
+        writer.finish({schema.CHECK_MASKED: 0.0})
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL):
+        if "matplotlib" in code:
+            if find_spec("matplotlib") is None:  # no dependency of ours
+                continue
+            monkeypatch.setenv("MPLBACKEND", "agg")
+        exec(compile(code, "FORMAT.md", "exec"), names)
+    names["file"].close()
+    said = capsys.readouterr().out
+    assert "put the duck in bowl 2" in said
+    assert "exterior bars" in said
+    assert "['frame', 'layer', 'token', 'head', 'text']" in said
+    if find_spec("matplotlib") is not None:
+        assert (tmp_path / "looks_at.png").stat().st_size > 1000
