@@ -1,0 +1,228 @@
+"""Command line of pi0-capture."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from capture.arguments import Parser, build_parser, joined_values
+from capture.errors import UserError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from capture.observation import Observation
+    from capture.run import Outcome, Plan
+
+NAME = "pi0-capture"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run pi0-capture: 0 if all went well, 2 for what the user can mend, 130 if stopped."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["info"]:
+            return _info(given[1:])
+        return _capture(build_parser(NAME).parse_args(joined_values(given)))
+    except UserError as error:
+        print(f"{NAME}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"{NAME}: stopped{''.join(f'; {note}' for note in getattr(stop, '__notes__', []))}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `pi0-capture info … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "capture", "viewer", "resources"):
+            raise
+        print(f"{NAME}: the package {package} is missing; run pip install 'pi0-attention[capture]'", file=sys.stderr)
+        return 2
+
+
+def _info(given: Sequence[str]) -> int:
+    from capture.info import describe
+
+    parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
+    parser.add_argument("file", metavar="FILE", type=Path)
+    print(describe(parser.parse_args(given).file))
+    return 0
+
+
+def _capture(options: argparse.Namespace) -> int:
+    _check(options)
+    logging.basicConfig(format=f"{NAME}: %(levelname)s: %(message)s", level=logging.WARNING)
+    logging.addLevelName(logging.WARNING, "warning")
+    from capture.run import capture
+
+    plan = _plan(options)
+    if options.dry_run:
+        from capture.report import describe
+
+        _warn(plan)
+        print(describe(plan))
+        return 0
+
+    from capture.console import Console
+
+    signal.signal(signal.SIGTERM, _stop)  # what a cluster sends before it kills: end as on Ctrl-C
+    _warn(plan)
+    with Console(plan.sizes.frames, plan.checkpoint.config.denoise_steps) as console:
+        outcome = capture(plan, options.output, console)
+    print(_summary(plan, outcome, options.output))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Options that do not go together."""
+    if options.output is None and not options.dry_run:
+        raise UserError("no results file was named; add -o FILE, such as -o duck.h5, or --dry-run")
+    if options.demo:
+        for name in (
+            "exterior",
+            "wrist",
+            "camera",
+            "state",
+            "config",
+            "horizon",
+            "norm_stats",
+            "asset",
+            "tokenizer",
+            "sizes",
+        ):
+            if getattr(options, name):
+                raise UserError(
+                    f"--demo brings its own pictures, state and policy; leave --{name.replace('_', '-')} out"
+                )
+        return
+    if not options.prompt:
+        raise UserError('no task was given; add --prompt "put the duck in the bowl"')
+    if not (options.exterior or options.wrist or options.camera):
+        raise UserError("no picture was given; add --exterior FILE and --wrist FILE")
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    import torch
+
+    from capture.checkpoint import CheckpointOptions, open_checkpoint
+    from capture.run import Choices, plan
+    from capture.tokenizer import find_tokenizer
+
+    source: str | Path = options.checkpoint or _demo_folder()
+    checkpoint = open_checkpoint(
+        source,
+        options=CheckpointOptions(
+            horizon=options.horizon,
+            denoise_steps=options.denoise_steps,
+            norm_stats=options.norm_stats,
+            asset_id=options.asset,
+            config=options.config,
+            sizes=options.sizes,
+            cameras=options.cameras,
+            state_in_prompt=None if options.state_in_prompt is None else options.state_in_prompt == "yes",
+            turned=options.turned,
+            lerobot_version=options.lerobot_version,
+        ),
+    )
+    if options.time_grid:
+        checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, time_grid=options.time_grid))
+    tokenizer = find_tokenizer(options.tokenizer, checkpoint.tokenizer_folder)
+    dtype = options.dtype or ("float32" if checkpoint.kind == "demo" else "bfloat16")
+    choices = Choices(
+        device=_device(options.device),
+        dtype=getattr(torch, dtype),
+        seed=options.seed,
+        layers=options.layers,
+        steps=options.steps,
+        full=options.full,
+        check=options.check,
+        store=options.store,
+        compress=options.compress,
+        overwrite=options.overwrite,
+    )
+    return plan(checkpoint, tokenizer, _observations(options), choices)
+
+
+def _observations(options: argparse.Namespace) -> list[Observation]:
+    import numpy as np
+
+    from capture.observation import Observation
+
+    if options.demo:
+        from capture.episodes.folder import read_episodes
+
+        shown = read_episodes(_demo_folder() / "episodes")
+        if options.prompt:
+            shown = [replace(one, prompt=prompt, truth=None) for one in shown for prompt in options.prompt]
+        return shown
+
+    from capture.pictures import read_picture
+
+    files = dict(options.camera)
+    for name in ("exterior", "wrist"):
+        if file := getattr(options, name):
+            if name in files:
+                raise UserError(f"the {name} picture is given twice, by --{name} and by --camera")
+            files[name] = file
+    pictures = {name: read_picture(file) for name, file in files.items()}
+    state = None if options.state is None else np.array(options.state, dtype=np.float64)
+    return [Observation(pictures, prompt, state) for prompt in options.prompt]
+
+
+def _demo_folder() -> Path:
+    from importlib.resources import files
+
+    return Path(str(files("resources"))) / "demo"
+
+
+def _device(name: str | None) -> Any:
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"the device {name!r} cannot be used here; use cpu, or cuda where there is a GPU") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"the device {name!r} is not supported; use cpu or cuda")
+    return device
+
+
+def _warn(plan: Plan) -> None:
+    for sentence in plan.warnings:
+        print(f"{NAME}: warning: {sentence}", file=sys.stderr)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _summary(plan: Plan, outcome: Outcome, output: Path) -> str:
+    frames, seconds = plan.sizes.frames, sum(outcome.seconds)
+    lines = [
+        f"{output}: {frames} frame{'s' * (frames != 1)} of {plan.checkpoint.name} in {seconds:.1f} s "
+        f"({seconds / frames:.2f} s a frame), {output.stat().st_size / 1e6:.1f} MB",
+        f"rows sum to 1 within {outcome.row_sum:.1g}",
+    ]
+    if outcome.action_difference is not None:
+        recorded, plain = median(outcome.seconds), median(outcome.plain_seconds)
+        lines[-1] += f"; actions differ from an unrecorded run by at most {outcome.action_difference:.1g}"
+        lines.append(
+            f"a recorded call takes {recorded:.3f} s, a plain one {plain:.3f} s: {recorded / plain:.3f} times as long"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The options of pi0-capture: what they are called, what they mean, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+EXAMPLES = """\
+examples:
+  pi0-capture --demo -o demo.h5
+  pi0-capture --checkpoint pi05_droid/ --exterior ext.png --wrist wrist.png \\
+              --prompt "put the duck in the bowl" --state 0.1,-0.4,0,-2,0.3,1.6,0,0 -o duck.h5
+  pi0-capture --checkpoint pi05_droid/ ... --dry-run
+  pi0-capture info duck.h5
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a wrong option with one sentence instead of a page."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} -h\n")
+
+
+def build_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of everything but `info`."""
+    parser = Parser(
+        prog=name,
+        usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
+        f"       {name} info FILE",
+        description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"
+        "prompt looks at in the pictures, what each action token looks at in each step, for every layer and head.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{name} {version('pi0-attention')}")
+
+    source = parser.add_argument_group("what to run").add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--demo", action="store_true", help="the small bundled policy on its bundled episodes; no GPU, no download"
+    )
+    source.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="a Pi0.5 checkpoint: openpi's PyTorch or JAX folder, lerobot's folder, or owner/name on Hugging Face",
+    )
+
+    shown = parser.add_argument_group("what to show it")
+    shown.add_argument("--exterior", metavar="FILE", type=Path, help="picture of the exterior camera")
+    shown.add_argument("--wrist", metavar="FILE", type=Path, help="picture of the wrist camera")
+    shown.add_argument(
+        "--camera",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        type=_camera,
+        help="picture of any other camera of the policy; may be repeated",
+    )
+    shown.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        action="append",
+        help="the task; repeated, each prompt makes a frame of its own from the same pictures and the same noise",
+    )
+    shown.add_argument(
+        "--state", metavar="NUMBERS", type=_state, help="the robot's state in its own units, comma-separated"
+    )
+
+    policy = parser.add_argument_group("the policy, where the checkpoint does not say")
+    policy.add_argument(
+        "--config", metavar="NAME", help="openpi's name for the policy, such as pi05_droid or pi05_libero"
+    )
+    policy.add_argument("--horizon", metavar="N", type=_positive, help="actions in a chunk")
+    policy.add_argument("--denoise-steps", metavar="N", type=_positive, help="denoise steps to take (10)")
+    policy.add_argument(
+        "--norm-stats", metavar="FILE", type=Path, help="normalisation statistics (norm_stats.json or its folder)"
+    )
+    policy.add_argument("--asset", metavar="ID", help="which of the checkpoint's assets, where it has several")
+    policy.add_argument("--tokenizer", metavar="FILE", type=Path, help="paligemma_tokenizer.model or tokenizer.json")
+    policy.add_argument(
+        "--sizes", metavar="FILE", type=Path, help="JSON with sizes that weights do not tell, such as SigLIP's heads"
+    )
+    policy.add_argument("--cameras", metavar="NAMES", type=_names, help="names of its camera slots, in order")
+    policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
+    policy.add_argument(
+        "--turned", action="store_true", help="turn the pictures by 180 degrees first, as for LIBERO's simulator"
+    )
+    policy.add_argument(
+        "--lerobot-version",
+        choices=("0.4", "current"),
+        help="whose preprocessing a lerobot checkpoint was trained with",
+    )
+    policy.add_argument(
+        "--time-grid",
+        choices=("openpi", "lerobot"),
+        help="how denoise times are rounded; the checkpoint's own code's if left out",
+    )
+
+    run = parser.add_argument_group("how to run it")
+    run.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 …; cuda where there is one")
+    run.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="number type of the policy (bfloat16; the demo float32)"
+    )
+    run.add_argument("--seed", metavar="N", type=_seed, default=0, help="seed of the noise (0); a frame adds its index")
+    run.add_argument(
+        "--check",
+        action="store_true",
+        help="run each frame once more unrecorded with the same noise; "
+        "store the largest action difference and the time ratio",
+    )
+
+    kept = parser.add_argument_group("what to keep")
+    kept.add_argument("--layers", metavar="LIST", type=numbers, help="layers, from 0: 4,10,15-17 (all)")
+    kept.add_argument("--steps", metavar="LIST", type=numbers, help="denoise steps, from 0: 0,5,9 (all)")
+    kept.add_argument("--full", action="store_true", help="also the rows of image patches (75 MB a frame more)")
+    kept.add_argument(
+        "--store", choices=("bfloat16", "float32"), default="bfloat16", help="number type of stored weights (bfloat16)"
+    )
+    kept.add_argument(
+        "--compress", action="store_true", help="bitshuffle-lz4; needs the extra [compress] to write and to read"
+    )
+
+    out = parser.add_argument_group("where to")
+    out.add_argument("-o", "--output", metavar="FILE", type=Path, help="the results file, such as duck.h5")
+    out.add_argument("--overwrite", action="store_true", help="replace the results file if there is one")
+    out.add_argument(
+        "--dry-run", action="store_true", help="say what would be run and stored, and stop; touches no weights"
+    )
+    return parser
+
+
+def joined_values(arguments: Sequence[str]) -> list[str]:
+    """`--state -0.1,0.2` as `--state=-0.1,0.2`: a list that starts with a minus looks like an option otherwise."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--state":
+            joined[-1] = f"--state={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`4,10,15-17` as (4, 10, 15, 16, 17), in rising order and each once."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
+        start, stop = int(first), int(last or first)
+        if stop < start or stop > 9999:
+            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not a range of numbers that rises")
+        found.update(range(start, stop + 1))
+    return tuple(sorted(found))
+
+
+def _state(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.1,-0.4,0.0") from None
+    if not all(math.isfinite(value) for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} has a number that is not finite")
+    return values
+
+
+def _camera(text: str) -> tuple[str, Path]:
+    name, equals, file = text.partition("=")
+    if not (name and equals and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as exterior=ext.png")
+    return name, Path(file)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**62:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

@@ -1,0 +1,124 @@
+"""What recording costs beside the same call unrecorded, and what a full-size frame costs to sum up and to write.
+
+pytest tests/bench --benchmark-only --benchmark-group-by=group
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from small_policy import observation, small_policy
+
+from capture import schema
+from capture.frames import assemble
+from capture.policy import Layout, Norms
+from capture.recorder import Recording
+from capture.writer import ResultsWriter
+
+LAYERS, HEADS, STEPS, HORIZON, TEXT, DIM = 18, 8, 10, 15, 60, 32
+KEYS = 512 + TEXT
+
+
+@pytest.fixture(scope="module")
+def full_call():
+    """A recorded call with the tensors of a full-size one: heavy-tailed weights, not uniform noise."""
+    policy = small_policy()
+    recorder = policy.recorder()
+    with recorder:
+        call = policy.run(policy.prepare(observation()), recorder, seed=0)
+    draw = torch.Generator().manual_seed(0)
+
+    def rows(*shape):
+        return (torch.randn(shape, generator=draw) * 2.5).softmax(-1).to(torch.bfloat16)
+
+    table = call.prepared.tokens
+    repeat = np.resize(np.arange(1, len(table)), TEXT - 1)
+    fields = ("ids", "start", "stop", "role", "word", "state_index")
+    longer = {name: np.concatenate([getattr(table, name)[:1], getattr(table, name)[repeat]]) for name in fields}
+    pieces = (table.pieces[0], *(table.pieces[place] for place in repeat))
+    recording = Recording(
+        prefix=rows(1, LAYERS, HEADS, TEXT, KEYS),
+        suffix_steps=tuple(rows(1, LAYERS, HEADS, HORIZON, KEYS + HORIZON) for _ in range(STEPS)),
+        layers=tuple(range(LAYERS)),
+        steps=tuple(range(STEPS)),
+        steps_taken=STEPS,
+        prefix_valid=None,
+    )
+    return dataclasses.replace(
+        call,
+        prepared=dataclasses.replace(call.prepared, tokens=dataclasses.replace(table, pieces=pieces, **longer)),
+        recording=recording,
+        layout=Layout(("exterior", "wrist"), (slice(0, 256), slice(256, 512)), slice(512, KEYS), np.arange(KEYS)),
+        norms=Norms(
+            torch.ones(LAYERS, HEADS, KEYS), torch.ones(LAYERS, HEADS, KEYS), torch.ones(LAYERS, STEPS, HEADS, HORIZON)
+        ),
+        noise=np.zeros((HORIZON, DIM), np.float32),
+        path=np.zeros((STEPS + 1, HORIZON, DIM), np.float32),
+        time=np.linspace(1, 0.1, STEPS, dtype=np.float32),
+        actions=np.zeros((HORIZON, 4), np.float32),
+    )
+
+
+@pytest.mark.benchmark(group="one call of a small policy")
+@pytest.mark.parametrize("recorded", [False, True], ids=["plain", "recorded"])
+def test_call(benchmark, recorded):
+    policy = small_policy()
+    prepared = policy.prepare(observation())
+    recorder = policy.recorder()
+
+    def run():
+        if recorded:
+            with recorder:
+                policy.run(prepared, recorder, seed=0)
+        else:
+            policy.plain(prepared, seed=0)
+
+    benchmark(run)
+
+
+@pytest.mark.benchmark(group="one full-size frame")
+def test_summing_up(benchmark, full_call):
+    frame, errors = benchmark(assemble, full_call)
+    assert errors.row_sum < 1e-2
+    assert frame[schema.ACTION_TO_IMAGE].shape == (LAYERS, HORIZON, STEPS, HEADS, 2, 16, 16)
+
+
+@pytest.mark.benchmark(group="one full-size frame")
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
+def test_writing(benchmark, full_call, tmp_path, compress):
+    frame, _ = assemble(full_call)
+    sizes = schema.Sizes(
+        frames=10,
+        cameras=("exterior", "wrist"),
+        layers=tuple(range(LAYERS)),
+        steps=tuple(range(STEPS)),
+        heads=HEADS,
+        tokens=TEXT,
+        horizon=HORIZON,
+        denoise_steps=STEPS,
+        state_dim=4,
+        robot_dim=4,
+        model_dim=DIM,
+        pictures=((90, 160), (96, 128)),
+    )
+    numbers = iter(range(100))
+
+    def write():
+        path = tmp_path / f"{next(numbers)}.h5"
+        with ResultsWriter(path, sizes, model={}, generator="bench", compress=compress) as writer:
+            for _ in range(sizes.frames):
+                writer.write(frame)
+            writer.finish({})
+        return path
+
+    path = benchmark.pedantic(write, rounds=3)
+    benchmark.extra_info["MB a frame"] = path.stat().st_size / sizes.frames / 1e6
+    assert path.stat().st_size / sizes.frames < 40e6
