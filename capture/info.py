@@ -111,9 +111,8 @@ def _page(path: Path) -> list[str]:
         with _opened(path) as file:
             return _lines(path, file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
-        raise UserError(
-            f"{path} is damaged ({_clean(str(error).partition(chr(10))[0], 80)}); copy it again, or capture it again"
-        ) from None
+        words = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise UserError(f"{path} is damaged ({_clean(words, 80)}); copy it again, or capture it again") from None
 
 
 def _opened(path: Path) -> h5py.File:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import sys
@@ -82,10 +83,14 @@ class PartialFile:
     def reserve(self, size: int) -> None:
         """Take disk space for a file of `size` bytes now, so that a full disk shows here, not amid a write.
 
-        Raises OSError (ENOSPC, EDQUOT, EFBIG). Does nothing on systems that cannot reserve.
+        Raises OSError (ENOSPC, EDQUOT, EFBIG). Does nothing where space cannot be reserved.
         """
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._descriptor, 0, size)
+            try:
+                os.posix_fallocate(self._descriptor, 0, size)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
 
     def cut(self, size: int) -> None:
         """Give back what was reserved beyond `size` bytes and not used."""

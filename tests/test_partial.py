@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -173,6 +174,23 @@ def test_an_unwritable_folder_says_so() -> None:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.startswith("UserError")
     assert "a.h5.partial cannot be created (permission denied); choose a folder in which you may write" in said
+
+
+@pytest.mark.parametrize(("code", "raised"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EOPNOTSUPP, False)])
+def test_only_a_lack_of_space_stops_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raised: bool
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    file = PartialFile(tmp_path / "a.h5")
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if raised:
+        with pytest.raises(OSError, match=os.strerror(code)):
+            file.reserve(1)
+    else:
+        file.reserve(1)
+    file.close()
 
 
 def test_reserved_space_is_given_back(tmp_path: Path) -> None:
