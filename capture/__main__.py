@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from capture.run import Outcome, Plan
 
 NAME = "pi0-capture"
+ROW_SUM_LIMIT = 2e-2
+"""Rows of bfloat16 weights sum to 1 within about 2e-3; ten times that is a fault."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +80,12 @@ def _capture(options: argparse.Namespace) -> int:
     _warn(plan)
     with Console(plan.sizes.frames, plan.checkpoint.config.denoise_steps) as console:
         outcome = capture(plan, options.output, console)
+    if not outcome.row_sum < ROW_SUM_LIMIT:
+        print(
+            f"{NAME}: warning: rows of attention sum to 1 only within {outcome.row_sum:.2g}; the weights of this "
+            "checkpoint may be damaged, or overflow in this number type",
+            file=sys.stderr,
+        )
     print(_summary(plan, outcome, options.output))
     return 0
 

@@ -83,7 +83,7 @@ def assemble(call: Call) -> tuple[schema.Frame, Errors]:
         keys = summaries.keys_of(bars, table.role, actions)
         wide = rows.float()  # (L, queries, ..., N, keys)
         mass = summaries.mass(wide, keys)  # (L, queries, ..., N, groups)
-        worst = max(worst, (mass.sum(-1) - 1).abs().max().item())
+        worst = float(np.maximum(worst, (mass.sum(-1) - 1).abs().max().item()))
         frame[mass_name] = mass.numpy()
         frame[entropy_name] = summaries.entropy(wide, keys).numpy()
 
@@ -139,4 +139,4 @@ def _on_masked(call: Call) -> float:
     hidden = ~valid[0]  # (K,)
     text = call.recording.prefix[0, ..., hidden]  # (L, N, rows, hidden)
     action = call.recording.suffix[0][..., : len(hidden)][..., hidden]  # (L, S, N, H, hidden)
-    return max(text.float().max().item(), action.float().max().item())
+    return float(np.maximum(text.float().max().item(), action.float().max().item()))

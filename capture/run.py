@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections import deque
@@ -72,8 +71,8 @@ class Plan:
     @property
     def frame_bytes(self) -> int:
         """What a frame takes in the file, uncompressed."""
-        total = sum(_bytes(dataset, self.choices.store) for dataset in schema.datasets(self.sizes))
-        return total // max(1, self.sizes.frames)
+        width = 2 if self.choices.store == "bfloat16" else 4
+        return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
 
 
 @dataclass
@@ -186,8 +185,9 @@ def _run(plan: Plan, writer: ResultsWriter, progress: Progress) -> Outcome:
     def collect(down_to: int) -> None:
         while len(waiting) > down_to:
             errors = waiting.popleft().result()
-            outcome.row_sum = max(outcome.row_sum, errors.row_sum)
-            outcome.masked_weight = max(outcome.masked_weight, errors.masked_weight)
+            # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
+            outcome.row_sum = float(np.maximum(outcome.row_sum, errors.row_sum))
+            outcome.masked_weight = float(np.maximum(outcome.masked_weight, errors.masked_weight))
 
     model = checkpoint.load(choices.device, choices.dtype, progress.loading)
     policy = Policy(model, checkpoint.preprocessing, plan.tokenizer)
@@ -212,7 +212,7 @@ def _run(plan: Plan, writer: ResultsWriter, progress: Progress) -> Outcome:
             outcome.seconds.append(time.perf_counter() - start)
             if plain is not None:
                 difference = float(np.abs(plain.actions[0].cpu().numpy() - call.path[-1]).max())
-                outcome.action_difference = max(outcome.action_difference or 0.0, difference)
+                outcome.action_difference = float(np.maximum(outcome.action_difference or 0.0, difference))
             waiting.append(worker.submit(finish, call))
             collect(AHEAD)
         collect(0)
@@ -251,10 +251,3 @@ def _within(chosen: tuple[int, ...] | None, count: int, what: str) -> tuple[int,
         if not 0 <= number < count:
             raise UserError(f"there is no {what} {number}: this policy has {count}, numbered 0 to {count - 1}")
     return chosen
-
-
-def _bytes(dataset: schema.Dataset, store: str) -> int:
-    size = {"weight": 2 if store == "bfloat16" else 4, "u1": 1, "role": 1, "f8": 8, "i8": 8, "str": 16}.get(
-        dataset.kind, 4
-    )
-    return math.prod(dataset.shape) * size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from small_policy import observation
 
 from capture import schema
@@ -345,6 +347,19 @@ def test_a_policy_that_reads_no_state_needs_none(command, tmp_path):
         assert roles[0] == "bos"
         assert roles[-1] == "newline"
         assert set(roles[1:-1]) == {"prompt"}
+
+
+def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["paligemma_with_expert.gemma_expert.model.layers.1.self_attn.q_proj.weight"][0, 0] = float("nan")
+    save_file(weights, broken / "model.safetensors")
+    output = tmp_path / "nan.h5"
+    assert main([*command, "--checkpoint", str(broken), "--prompt", "go", "-o", str(output)]) == 0
+    assert "warning: rows of attention sum to 1 only within nan" in capsys.readouterr().err
+    assert main(["info", str(output)]) == 0
+    assert "LOOK HERE" in capsys.readouterr().out
 
 
 def test_one_camera_is_enough(command, tmp_path):
