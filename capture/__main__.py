@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -11,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from capture import schema
 from capture.arguments import Parser, build_parser, joined_values
 from capture.errors import UserError
 
@@ -23,32 +25,54 @@ if TYPE_CHECKING:
     from capture.run import Outcome, Plan
 
 NAME = "pi0-capture"
-ROW_SUM_LIMIT = 2e-2
-"""Rows of bfloat16 weights sum to 1 within about 2e-3; ten times that is a fault."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run pi0-capture: 0 if all went well, 2 for what the user can mend, 130 if stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # token pieces and paths hold what not every terminal can show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if given[:1] == ["info"]:
             return _info(given[1:])
         return _capture(build_parser(NAME).parse_args(joined_values(given)))
     except UserError as error:
-        print(f"{NAME}: {error}", file=sys.stderr)
+        _tell(str(error))
         return 2
     except KeyboardInterrupt as stop:
-        print(f"{NAME}: stopped{''.join(f'; {note}' for note in getattr(stop, '__notes__', []))}", file=sys.stderr)
+        _tell("; ".join(["stopped", *getattr(stop, "__notes__", [])]))
         return 130
-    except BrokenPipeError:  # `pi0-capture info … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in ("", "capture", "viewer", "resources"):
             raise
-        print(f"{NAME}: the package {package} is missing; run pip install 'pi0-attention[capture]'", file=sys.stderr)
+        _tell(f"the package {package} is missing; run pip install 'pi0-attention[capture]'")
         return 2
+
+
+def _say(text: str) -> None:
+    """Print on standard output at once: what cannot be written is told here, not by Python at its exit."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):  # `pi0-capture info … | head` is no fault
+            raise UserError(f"standard output cannot be written ({os.strerror(error.errno or 0).lower()})") from error
+
+
+def _tell(sentence: str) -> None:
+    """Print one line on standard error; a reader that has gone away (`2>&1 | head`) must not end a run."""
+    try:
+        print(f"{NAME}: {sentence}", file=sys.stderr, flush=True)
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send a stream that cannot be written to nowhere, or Python would stumble over its buffer at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _info(given: Sequence[str]) -> int:
@@ -56,11 +80,12 @@ def _info(given: Sequence[str]) -> int:
 
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
     parser.add_argument("file", metavar="FILE", type=Path)
-    print(describe(parser.parse_args(given).file))
+    _say(describe(parser.parse_args(given).file))
     return 0
 
 
 def _capture(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _stop)  # what a cluster sends before it kills: end as on Ctrl-C
     _check(options)
     logging.basicConfig(format=f"{NAME}: %(levelname)s: %(message)s", level=logging.WARNING)
     logging.addLevelName(logging.WARNING, "warning")
@@ -71,22 +96,21 @@ def _capture(options: argparse.Namespace) -> int:
         from capture.report import describe
 
         _warn(plan)
-        print(describe(plan))
+        _say(describe(plan))
         return 0
 
     from capture.console import Console
 
-    signal.signal(signal.SIGTERM, _stop)  # what a cluster sends before it kills: end as on Ctrl-C
     _warn(plan)
     with Console(plan.sizes.frames, plan.checkpoint.config.denoise_steps) as console:
         outcome = capture(plan, options.output, console)
-    if not outcome.row_sum < ROW_SUM_LIMIT:
-        print(
-            f"{NAME}: warning: rows of attention sum to 1 only within {outcome.row_sum:.2g}; the weights of this "
-            "checkpoint may be damaged, or overflow in this number type",
-            file=sys.stderr,
+    # Asked this way round, because NaN is beyond every limit.
+    if not outcome.row_sum <= schema.ROW_SUM_LIMITS[str(plan.choices.dtype).removeprefix("torch.")]:
+        _tell(
+            f"warning: rows of attention sum to 1 only within {outcome.row_sum:.2g}; the weights of this "
+            "checkpoint may be damaged, or overflow in this number type"
         )
-    print(_summary(plan, outcome, options.output))
+    _say(_summary(plan, outcome, options.output))
     return 0
 
 
@@ -94,6 +118,11 @@ def _check(options: argparse.Namespace) -> None:
     """Options that do not go together."""
     if options.output is None and not options.dry_run:
         raise UserError("no results file was named; add -o FILE, such as -o duck.h5, or --dry-run")
+    if options.output is not None and options.output.exists():
+        files = [options.exterior, options.wrist, options.norm_stats, options.tokenizer, options.sizes]
+        for file in [*files, *(file for _, file in options.camera)]:
+            if file is not None and file.exists() and options.output.samefile(file):
+                raise UserError(f"{options.output} is an input of this run; name another results file with -o")
     if options.demo:
         for name in (
             "exterior",
@@ -106,6 +135,10 @@ def _check(options: argparse.Namespace) -> None:
             "asset",
             "tokenizer",
             "sizes",
+            "cameras",
+            "state_in_prompt",
+            "turned",
+            "lerobot_version",
         ):
             if getattr(options, name):
                 raise UserError(
@@ -125,7 +158,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     from capture.run import Choices, plan
     from capture.tokenizer import find_tokenizer
 
-    source: str | Path = options.checkpoint or _demo_folder()
+    source: str | Path = _demo_folder() if options.demo else options.checkpoint
     checkpoint = open_checkpoint(
         source,
         options=CheckpointOptions(
@@ -175,11 +208,11 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
 
     from capture.pictures import read_picture
 
-    files = dict(options.camera)
-    for name in ("exterior", "wrist"):
-        if file := getattr(options, name):
-            if name in files:
-                raise UserError(f"the {name} picture is given twice, by --{name} and by --camera")
+    files: dict[str, Path] = {}
+    for name, file in (("exterior", options.exterior), ("wrist", options.wrist), *options.camera):
+        if name in files:
+            raise UserError(f"the {name} picture is given twice; name one file for each camera")
+        if file is not None:
             files[name] = file
     pictures = {name: read_picture(file) for name, file in files.items()}
     state = None if options.state is None else np.array(options.state, dtype=np.float64)
@@ -209,7 +242,7 @@ def _device(name: str | None) -> Any:
 
 def _warn(plan: Plan) -> None:
     for sentence in plan.warnings:
-        print(f"{NAME}: warning: {sentence}", file=sys.stderr)
+        _tell(f"warning: {sentence}")
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

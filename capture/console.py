@@ -50,5 +50,4 @@ class Console:
                 total=self._frames, desc="capturing", unit=" frames", leave=False, disable=None, file=sys.stderr,
                 bar_format="{l_bar}{bar}| {n:.1f}/{total_fmt}{unit} [{elapsed}<{remaining}]",
             )  # fmt: skip
-        # With --check a step comes twice; the bar never runs backwards.
-        self._running.update(max(0.0, frame + (step + 1) / self._steps - self._running.n))
+        self._running.update(frame + (step + 1) / self._steps - self._running.n)

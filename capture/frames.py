@@ -89,8 +89,8 @@ def assemble(call: Call) -> tuple[schema.Frame, Errors]:
 
     norms = call.norms
     for lengths, image_name, text_name in (  # lengths (L, N, K)
-        (norms.text, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
-        (norms.prefix, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
+        (norms.language, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
+        (norms.expert, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
     ):
         frame[image_name] = _patches(lengths, layout).numpy()
         frame[text_name] = lengths[..., layout.text].contiguous().numpy()

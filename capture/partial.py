@@ -26,8 +26,8 @@ class PartialFile:
     """`<name>.partial` beside the final name, created empty and held until it is published, kept or removed.
 
     `path`: the final name; a symbolic link is followed, so that the file appears where it points. Raises UserError if a
-    file of the final or of the partial name is in the way (with `overwrite` only where a living run writes it) or the
-    folder does not take a file.
+    file of the final or of the partial name is in the way (with `overwrite` only where a living run writes it, or where
+    it is a device or a pipe) or the folder does not take a file.
 
     While a run lives it holds a lock, by which others can tell a file that is being written from one that a dead run
     left behind. Where there are no such locks, every partial file counts as left behind.
@@ -36,15 +36,17 @@ class PartialFile:
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         if os.path.islink(path):  # noqa: PTH114 - Path's own raises where a name is too long or a folder closed
             path = path.resolve()
+        if not path.name or os.path.isdir(path):  # noqa: PTH112 - likewise
+            raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
         self.final = path
         self.path = path.with_name(path.name + PARTIAL_SUFFIX)
         self._overwrite = overwrite
-        if not path.name or os.path.isdir(path):  # noqa: PTH112 - likewise
-            raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
         if not overwrite and os.path.lexists(path):
             raise UserError(
                 f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it"
             )
+        if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113 - likewise
+            raise UserError(f"{path} is a device or a pipe, not a file on a disk; name the results file to write")
         self._descriptor = self._create()
 
     def _create(self) -> int:

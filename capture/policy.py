@@ -1,4 +1,4 @@
-"""A Pi0.5 policy with what stands before and behind its model: an observation in, actions and one recorded frame out.
+"""A Pi0.5 policy with what stands before and behind its model: an observation in, actions and a recorded call out.
 
 policy = Policy(model, preprocessing, tokenizer)
 with policy.recorder() as recorder:
@@ -44,12 +44,12 @@ class Prepared:
 class Norms:
     """Value norms of one call, float32 on the host; keys as in `Layout`."""
 
-    text: Tensor
-    """By the language model's W_O: (layers, heads, K)."""
-    prefix: Tensor
-    """By the expert's W_O: (layers, heads, K)."""
+    language: Tensor
+    """Of prefix keys by the language model's W_O: (layers, heads, K)."""
+    expert: Tensor
+    """Of prefix keys by the expert's W_O: (layers, heads, K)."""
     action: Tensor
-    """By the expert's W_O: (layers, steps, heads, H)."""
+    """Of action keys by the expert's W_O: (layers, steps, heads, H)."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,12 @@ class Call:
 
 
 class Policy:
-    """A model and everything around it. `denoise_steps` overrides the model's number of steps."""
+    """A model and everything around it."""
 
-    def __init__(
-        self, model: Pi05, preprocessing: Preprocessing, tokenizer: Tokenizer, *, denoise_steps: int | None = None
-    ) -> None:
+    def __init__(self, model: Pi05, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
         self.model = model
         self.preprocessing = preprocessing
         self.tokenizer = tokenizer
-        self.denoise_steps = denoise_steps or model.config.denoise_steps
         self._norms: dict[tuple[int, ...], tuple[ValueNorms, ValueNorms]] = {}
 
     def recorder(self, *, layers: Sequence[int] | None = None, steps: Sequence[int] | None = None) -> AttentionRecorder:
@@ -131,7 +128,6 @@ class Policy:
             tokens,
             torch.ones_like(tokens, dtype=torch.bool),
             self.noise(seed).to(device),
-            steps=self.denoise_steps,
             grid=self.preprocessing.time_grid,
             after_step=after_step,
         )

@@ -178,13 +178,15 @@ class Preprocessing:
         return tokenise(prompt, normalised, tokenizer, max_tokens=self.max_tokens)
 
     def check_state(self, state: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The state in robot units as a float64 vector. Raises UserError for a wrong length or a number not finite."""
+        """The state in robot units as a float64 vector. Raises UserError for a wrong length or what is no float32."""
         try:
             values = np.asarray(state, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise UserError("the state is not a list of numbers") from error
-        if values.ndim != 1 or not np.isfinite(values).all():
-            raise UserError(f"the state must be one list of finite numbers, not {np.array2string(values, threshold=8)}")
+        # The file keeps float32; NaN fails the comparison too.
+        if values.ndim != 1 or not (np.abs(values) <= np.finfo(np.float32).max).all():
+            shown = np.array2string(values, threshold=8)
+            raise UserError(f"the state must be one list of finite float32 numbers, not {shown}")
         lengths = self.state_lengths
         if lengths and values.size not in lengths:
             wanted = " or ".join(str(length) for length in lengths)

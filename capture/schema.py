@@ -81,6 +81,9 @@ CHECK_ACTIONS: Final = "action_difference"
 CHECK_TIME: Final = "time_ratio"
 """Keys of the root attribute `checks`; null or absent where a check was not made."""
 
+ROW_SUM_LIMITS: Final = {"bfloat16": 1e-2, "float32": 1e-4}
+"""How far rows of a policy of that number type may sum from 1; more is a fault of the weights or the policy."""
+
 Kind = Literal["weight", "f4", "f8", "i4", "i8", "u1", "str", "role"]
 """Number type of a dataset; `weight` is bfloat16 (or float32 where the user asked for it)."""
 

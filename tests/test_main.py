@@ -180,7 +180,17 @@ BAD = {
     "state with words": (["--prompt", "go", "--state", "1,two,3,4"], "not a list of numbers"),
     "endless state": (["--prompt", "go", "--state", "1,nan,3,4"], "not finite"),
     "no such picture": (["--prompt", "go", "--wrist", "nothing.png"], "nothing.png"),
-    "picture twice": (["--prompt", "go", "--camera", "wrist=x.png"], "twice"),
+    "picture twice": (["--prompt", "go", "--camera", "wrist=x.png"], "wrist picture is given twice"),
+    "camera twice": (
+        ["--prompt", "go", "--camera", "top={exterior}", "--camera", "top=x.png"],
+        "top picture is given twice",
+    ),
+    "empty checkpoint": (["--prompt", "go", "--checkpoint", ""], "no checkpoint at ''"),
+    "output without a name": (["--prompt", "go", "-o", ""], "folder"),
+    "state beyond float32": (["--prompt", "go", "--state", "1e39,0,0,0"], "float32"),
+    "huge seed": (["--prompt", "go", "--seed", "9" * 5000], "not a whole number from 0 to"),
+    "huge layer": (["--prompt", "go", "--layers", "10000"], "not a whole number from 0 to 9999"),
+    "huge horizon": (["--prompt", "go", "--horizon", "10001"], "not a whole number from 1 to 10000"),
     "unknown camera": (["--prompt", "go", "--camera", "top={exterior}"], "no camera 'top'"),
     "camera without file": (["--prompt", "go", "--camera", "top"], "NAME=FILE"),
     "no such device": (["--prompt", "go", "--device", "abacus"], "abacus"),
@@ -327,6 +337,58 @@ def test_help_names_every_option_and_fits_a_terminal(capsys):
     assert max(map(len, told.splitlines())) <= 120
 
 
+@pytest.mark.parametrize(
+    "option", [["--turned"], ["--cameras", "a,b"], ["--state-in-prompt", "no"], ["--lerobot-version", "0.4"]]
+)
+def test_the_demo_is_not_to_be_changed(option, capsys):
+    assert main(["--demo", "--dry-run", *option]) == 2
+    assert f"leave {option[0]} out" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_encoding_is_no_fault(command):
+    process = run(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert "'\\u2581" in out  # the blank in front of a word, as the vocabulary writes it
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_summary_that_cannot_be_written_is_told_in_one_sentence(results):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "capture", "info", str(results)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[1],
+        )
+    assert done.returncode == 2
+    assert done.stderr == "pi0-capture: standard output cannot be written (no space left on device)\n"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_went_away_ends_no_run(command, tmp_path, stream):
+    """As under `| head` and `2>&1 | head`; the long prompt makes a warning, the first thing to be written."""
+    output = tmp_path / "out.h5"
+    long = "pick up the red block and " * 40
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "capture", *command, "--prompt", long, "--layers", "0", "-o", str(output)],
+            check=False,
+            cwd=Path(__file__).parents[1],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write},
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert b"Traceback" not in (done.stdout or b"") + (done.stderr or b"")
+    assert b"Exception ignored" not in (done.stderr or b"")
+    assert h5py.is_hdf5(output)
+
+
 def test_lists_of_numbers():
     assert numbers("4,10,15-17,4") == (4, 10, 15, 16, 17)
 
@@ -349,6 +411,14 @@ def test_a_policy_that_reads_no_state_needs_none(command, tmp_path):
         assert set(roles[1:-1]) == {"prompt"}
 
 
+def test_an_input_is_never_replaced_by_the_output(command, pictures, capsys):
+    picture = pictures / "exterior.png"
+    before = picture.read_bytes()
+    assert main([*command, "--prompt", "go", "-o", str(picture), "--overwrite"]) == 2
+    assert "is an input of this run" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
 def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command, tmp_path, capsys):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoint, broken)
@@ -358,6 +428,19 @@ def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command
     output = tmp_path / "nan.h5"
     assert main([*command, "--checkpoint", str(broken), "--prompt", "go", "-o", str(output)]) == 0
     assert "warning: rows of attention sum to 1 only within nan" in capsys.readouterr().err
+    assert main(["info", str(output)]) == 0
+    assert "LOOK HERE" in capsys.readouterr().out
+
+
+def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, capsys, monkeypatch):
+    import capture.run
+
+    doubtful = capture.run.Errors(row_sum=5e-4, masked_weight=0.0)
+    made = capture.run.assemble
+    monkeypatch.setattr(capture.run, "assemble", lambda call: (made(call)[0], doubtful))
+    output = tmp_path / "doubtful.h5"
+    assert main([*command, "--prompt", "go", "--layers", "0", "-o", str(output)]) == 0
+    assert "warning: rows of attention sum to 1 only within 0.0005" in capsys.readouterr().err
     assert main(["info", str(output)]) == 0
     assert "LOOK HERE" in capsys.readouterr().out
 

@@ -48,6 +48,26 @@ def test_an_existing_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "a.h5").read_text() == "old"
 
 
+@pytest.mark.parametrize("name", ["", ".", "/", ".."])
+def test_a_path_without_a_name_is_called_a_folder(name: str) -> None:
+    with pytest.raises(UserError, match=r"is a folder; name the file to write, such as .*results\.h5"):
+        PartialFile(Path(name))
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_device_or_pipe_is_never_replaced(tmp_path: Path, linked: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    given = tmp_path / "link" if linked else pipe
+    if linked:
+        given.symlink_to(pipe)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="is a device or a pipe, not a file on a disk"):
+        PartialFile(given, overwrite=True)
+    assert sorted(tmp_path.iterdir()) == before
+    assert pipe.is_fifo()
+
+
 def test_overwriting_replaces_only_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("old")
     file = PartialFile(tmp_path / "a.h5", overwrite=True)

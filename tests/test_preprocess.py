@@ -217,6 +217,7 @@ def test_the_limit_of_tokens_is_kept() -> None:
         ([], "has 0 numbers"),
         ([0.0] * 7 + [np.nan], "finite"),
         ([0.0] * 7 + [np.inf], "finite"),
+        ([0.0] * 7 + [-1e39], "finite float32"),
         ([[0.0] * 8], "one list"),
         (0.0, "one list"),
         (["a"] * 8, "not a list of numbers"),
