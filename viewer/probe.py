@@ -1,0 +1,105 @@
+"""A look at a file in a process of its own: HDF5 can hang or crash on a torn file, and must not take the window along.
+
+`python -m viewer.probe FILE` reads what the first picture needs and prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+SECONDS: Final = 8.0
+"""How long a file may take; a sound one takes a fraction of a second from any disk."""
+
+
+class Probe:
+    """A running look at one file. Start it early: it runs beside the start of the window."""
+
+    def __init__(self, path: Path) -> None:
+        home = str(Path(__file__).parents[1])
+        known = os.environ.get("PYTHONPATH")
+        self.path = path
+        self._answer: str | None = None
+        self._since = time.monotonic()
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
+            [sys.executable, "-m", "viewer.probe", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": home + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1"},
+        )
+
+    def poll(self) -> str | None:
+        """None while it looks; then the sentence that says what is wrong with the file, empty if nothing is."""
+        if self._answer is None:
+            self._answer = self._ask()
+        return self._answer
+
+    def _ask(self) -> str | None:
+        code = self._process.poll()
+        if code is None:
+            if time.monotonic() - self._since < SECONDS:
+                return None
+            self.stop()
+            return (
+                f"{self.path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
+            )
+        out = self._process.stdout.read() if self._process.stdout and not self._process.stdout.closed else b""
+        self._close()
+        try:
+            answer = json.loads(out)
+            return str(answer["error"])
+        except (ValueError, KeyError, TypeError):
+            return f"{self.path.name} is damaged so badly that reading it fails (code {code}). Copy it again, or record it again."
+
+    def wait(self) -> str:
+        """The sentence, however long it takes (at most SECONDS)."""
+        while (answer := self.poll()) is None:
+            time.sleep(0.005)
+        return answer
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def look(path: Path) -> str:
+    """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
+    from capture import schema
+    from capture.errors import UserError
+    from viewer import scene
+    from viewer.results import Results
+    from viewer.state import Query, ViewState
+
+    try:
+        results = Results(path)
+    except UserError as error:
+        return str(error)
+    for frame in sorted({0, max(results.done - 1, 0)}) if results.done else ():
+        for query in (Query("text"), Query("action")):
+            try:
+                scene.compose(results, ViewState(frame=frame, query=query).clamped(results.dims(frame)))
+                results.mass(frame, query.kind)
+                results.value_norms(frame, query.kind)
+                for camera in range(len(results.cameras)):
+                    results.picture(frame, camera, "source")
+                results.flow(schema.ACTION_X, frame)
+            except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+                continue  # the window says so at the place that cannot be read; here it only matters that it returns
+    results.close()
+    return ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))
