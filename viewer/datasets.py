@@ -31,7 +31,7 @@ class Guarded:
     def __init__(self, file: h5py.File, path: Path) -> None:
         self.file = file
         self.path = path
-        self._known: dict[str, h5py.Dataset | None] = {}
+        self._known: dict[str, tuple[h5py.Dataset, int] | None] = {}
 
     def attribute(self, name: str) -> Any:
         """A small root attribute; None if absent."""
@@ -55,11 +55,15 @@ class Guarded:
     def find(self, name: str, axes: int, *, grow: bool = False) -> h5py.Dataset | None:
         """A dataset with this many axes; None if absent. UserError for what a results file may not contain."""
         if name not in self._known:
-            self._known[name] = self._open(name)
-        dataset = self._known[name]
-        if dataset is not None and dataset.ndim != axes:
-            raise self.damaged(f"{name} has {dataset.ndim} axes, {axes} are needed")
-        if dataset is not None and grow:
+            opened = self._open(name)
+            self._known[name] = None if opened is None else (opened, opened.ndim)
+        known = self._known[name]
+        if known is None:
+            return None
+        dataset, found = known
+        if found != axes:
+            raise self.damaged(f"{name} has {found} axes, {axes} are needed")
+        if grow:
             dataset.id.refresh()
         return dataset
 

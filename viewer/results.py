@@ -60,6 +60,7 @@ class Results:
             raise UserError(
                 f"{self.path.name} is damaged: HDF5 says “{_short(error)}”. Copy it again, or record it again."
             ) from error
+        self._dims: tuple[tuple[int, int], Dims] | None = None
         self._cache: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._cached = 0
 
@@ -170,15 +171,11 @@ class Results:
 
     def dims(self, frame: int) -> Dims:
         """Lengths of the axes as they are at one frame."""
-        return Dims(
-            self.done,
-            len(self.layers),
-            self.heads,
-            len(self.steps),
-            self.horizon,
-            len(self.chips(frame)),
-            len(self.cameras),
-        )
+        key = (frame, self.done)
+        if self._dims is None or self._dims[0] != key:
+            lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, len(self.chips(frame)))
+            self._dims = key, Dims(self.done, *lengths, len(self.cameras))
+        return self._dims[1]
 
     def close(self) -> None:
         """Give the file back."""
@@ -338,10 +335,14 @@ class Results:
 
     def picture_size(self, camera: int) -> tuple[int, int]:
         """Height and width of the camera's pictures."""
-        dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
-        if dataset is None or min(dataset.shape[1:3]) < 1 or max(dataset.shape[1:3]) > MAX_SIDE:
-            return schema.MODEL_PIXELS, schema.MODEL_PIXELS
-        return int(dataset.shape[1]), int(dataset.shape[2])
+
+        def make() -> tuple[int, int]:
+            dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
+            if dataset is None or min(dataset.shape[1:3]) < 1 or max(dataset.shape[1:3]) > MAX_SIDE:
+                return schema.MODEL_PIXELS, schema.MODEL_PIXELS
+            return int(dataset.shape[1]), int(dataset.shape[2])
+
+        return self.remember(("size", camera), make, lambda _: 64)
 
     def bars(self, frame: int) -> npt.NDArray[np.bool_]:
         """Patches that lie wholly in the padding: (cameras, 16, 16)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -25,6 +26,7 @@ MERGE_SECONDS: Final = 0.7
 MAX_UNDO: Final = 500
 
 
+@lru_cache(maxsize=8)
 def differing(before: ViewState, after: ViewState) -> frozenset[str]:
     """Names of the fields in which two views differ."""
     return frozenset(f.name for f in fields(ViewState) if getattr(before, f.name) != getattr(after, f.name))
@@ -66,6 +68,7 @@ class Session(QObject):
         self._gesture: ViewState | None = None
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
         self._scenes: dict[tuple[object, ...], Scene] = {}
+        self._latest: tuple[Results, ViewState, Scene] | None = None
         self.failure = ""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -87,6 +90,7 @@ class Session(QObject):
         self._past.clear()
         self._future.clear()
         self._scenes.clear()
+        self._latest = None
         self.failure = ""
         self._goal = self._told = self._shown = self._fitted(state or ViewState())
         self.opened.emit()
@@ -97,6 +101,7 @@ class Session(QObject):
             self.other.close()
         self.other = results
         self._scenes.clear()
+        self._latest = None
         self.opened.emit()
 
     def reopen(self, results: Results) -> None:
@@ -284,6 +289,8 @@ class Session(QObject):
 
     def scene_of(self, results: Results, state: ViewState) -> Scene | None:
         """The numbers of any view; None, and `failure` says why, if they cannot be read."""
+        if self._latest is not None and self._latest[0] is results and self._latest[1] is state:
+            return self._latest[2]
         key = (id(results), *(getattr(state, name) for name in DATA_FIELDS))
         if key not in self._scenes:
             if results.done == 0:
@@ -297,6 +304,7 @@ class Session(QObject):
             while len(self._scenes) > 8:
                 del self._scenes[next(iter(self._scenes))]
             self._scenes[key] = made
+        self._latest = results, state, self._scenes[key]
         return self._scenes[key]
 
     def _fail(self, error: Exception) -> None:

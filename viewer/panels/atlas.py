@@ -86,7 +86,7 @@ class Atlas(Panel):
         self.score.disable(reasons)
         self.thumbs.setChecked(shown.thumbnails)
         self._place()
-        self.update()
+        self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
 
     def reload(self) -> None:
         self._scores = self._cells = None

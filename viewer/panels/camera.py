@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SMOOTH_PIXELS: Final = 224
 MOST_ZOOM: Final = 12.0
 DRAG_PIXELS: Final = 5
+AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
 class CameraPane(Panel):
@@ -58,6 +59,7 @@ class CameraPane(Panel):
         self._backdrop: tuple[tuple[object, ...], QPixmap] | None = None
         self._full: tuple[tuple[object, ...], QImage | None] | None = None
         self._heat: tuple[tuple[object, ...], QImage] | None = None
+        self._turn: tuple[geometry.Affine, QTransform] | None = None
         self._press: QPointF | None = None
         self._pan: tuple[QPointF, QPointF] | None = None
         self._drag: tuple[Cell, ...] | None = None
@@ -108,7 +110,7 @@ class CameraPane(Panel):
         """From pixels of the picture that is shown to the model's."""
         view = self.view
         if view is None or self.session.shown.picture == "model":
-            return np.array([[1.0, 0, 0], [0, 1.0, 0]])
+            return AS_IT_IS
         return view[0].to_model(view[1].frame, self.camera)
 
     def placed(self) -> QTransform:
@@ -122,8 +124,11 @@ class CameraPane(Panel):
 
     def model_to_pane(self) -> QTransform:
         """From pixels of the model's picture to the pane."""
-        m = geometry.inverted(self.to_model())
-        return QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2]) * self.placed()
+        to_model = self.to_model()
+        if self._turn is None or self._turn[0] is not to_model:
+            m = geometry.inverted(to_model)
+            self._turn = to_model, QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
+        return self._turn[1] * self.placed()
 
     def cell_at(self, point: QPointF) -> Cell | None:
         """The patch under a point of the pane."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer import drawing, overview, theme
@@ -31,6 +31,7 @@ class CurvePlot(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._lines: tuple[object, list[tuple[str, QPolygonF]], Curves] | None = None
 
     def curves(self) -> Curves | None:
         """What to draw; None where there is nothing yet."""
@@ -51,18 +52,21 @@ class CurvePlot(Panel):
 
     def polylines(self, curves: Curves) -> list[tuple[str, QPolygonF]]:
         """Each group's line, where it has ever a thousandth of the weight."""
-        results, box = self.session.results, self.plot()
-        if results is None:
-            return []
-        values = np.nan_to_num(curves.values)
-        high = max(float(values.max(initial=0)), 1e-6)
-        xs = [self.x_of(curves, place) for place in range(len(values))]
-        ys = box.bottom() - values / high * (box.height() - 3)
-        return [
-            (name, QPolygonF([QPointF(x, y) for x, y in zip(xs, ys[:, n].tolist(), strict=True)]))
-            for n, name in enumerate(curves.names)
-            if values[:, n].max(initial=0) > 1e-3
-        ]
+        box = self.plot()
+        key = (id(curves), box.getRect())
+        if self._lines is None or self._lines[0] != key:
+            values = np.nan_to_num(curves.values)
+            most = values.max(0, initial=0)
+            high = max(float(most.max(initial=0)), 1e-6)
+            xs = [self.x_of(curves, place) for place in range(len(values))]
+            ys = box.bottom() - values / high * (box.height() - 3)
+            made = [
+                (name, QPolygonF([QPointF(x, y) for x, y in zip(xs, ys[:, n].tolist(), strict=True)]))
+                for n, name in enumerate(curves.names)
+                if most[n] > 1e-3
+            ]
+            self._lines = key, made, curves
+        return self._lines[1]
 
     def paint_plot(self, painter: QPainter, curves: Curves) -> None:
         """Lines, ground line, cursor and ends of the axis."""
@@ -71,16 +75,16 @@ class CurvePlot(Panel):
             return
         painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.line))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        lines = self.polylines(curves)
-        for name, line in reversed(lines):
+        for name, line in reversed(self.polylines(curves)):
             ink = theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras))
-            painter.setPen(QPen(ink, 1.6))
-            if len(line) == 1:
+            painter.setPen(ink)
+            if line.size() == 1:
                 painter.setBrush(ink)
-                painter.drawEllipse(line[0], 2, 2)
-            else:
-                painter.drawPolyline(line)
-        high = max(float(np.nan_to_num(curves.values).max(initial=0)), 0.0)
+                painter.drawEllipse(line.at(0), 2, 2)
+            else:  # two hairlines: Qt strokes a wider pen twenty times slower
+                painter.drawPolyline(line.translated(0, -0.4))
+                painter.drawPolyline(line.translated(0, 0.4))
+        high = float(np.nanmax(curves.values, initial=0.0))
         drawing.write(painter, QRectF(box.left() + 2, box.top() - 13, 60, 13), drawing.per_cent(high), t.secondary, 11)
         at = getattr(self.session.shown, self.axis())
         if at in curves.at:
@@ -224,6 +228,7 @@ class Timeline(CurvePlot):
         self.over_frames = over_frames
         over_frames.ready.connect(self.update)
         self.setMinimumHeight(self.HEADING + 40)
+        self._pictures: tuple[object, Curves, Curves | None] | None = None
 
     def sizeHint(self) -> QSize:
         return QSize(600, 92)
@@ -232,15 +237,18 @@ class Timeline(CurvePlot):
         return "frame"
 
     def curves(self) -> Curves | None:
-        results = self.session.results
+        results, made = self.session.results, self.over_frames.curves
         if results is None or not results.done:
             return None
-        made = self.over_frames.curves
-        if made is None or len(made.at) != results.done:
-            empty = np.zeros((results.done, 0), np.float32)
-            return Curves((), empty, tuple(range(1, results.done + 1)), tuple(range(results.done)))
-        count = len(results.cameras)
-        return Curves(made.names[:count], made.values[:, :count], made.labels, made.at)
+        key = (id(made), results.done)
+        if self._pictures is None or self._pictures[0] != key:
+            labels, at, count = tuple(range(1, results.done + 1)), tuple(range(results.done)), len(results.cameras)
+            if made is None or len(made.at) != results.done:
+                shown = Curves((), np.zeros((results.done, 0), np.float32), labels, at)
+            else:
+                shown = Curves(made.names[:count], made.values[:, :count], labels, at)
+            self._pictures = key, shown, made
+        return self._pictures[1]
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -179,6 +179,7 @@ class HeatPanel(Panel):
         for widget in (self.strength_name, self.opacity, self.strength_value):
             strength.addWidget(widget)
         second.addLayout(strength)
+        self._difference = False
         self._connect()
 
     def _connect(self) -> None:
@@ -270,7 +271,9 @@ class HeatPanel(Panel):
         self.opacity.setValue(round(state.opacity * 100))
         self.strength_value.show_text(f"{round(state.opacity * 100)} %")
         self._show_ends()
-        self.update()
+        if self._difference != (state.compare == "difference"):
+            self._difference = state.compare == "difference"
+            self.update()
 
     def reload(self) -> None:
         results = self.session.results

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
@@ -131,8 +131,7 @@ class TokenStrips(Panel):
                 drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
         if results is None:
             return
-        heat = colourmaps.heat(shown.colours, 100)
-        base = np.array(theme.colour(t.raised).getRgb()[:3], float)
+        colours = _chip_colours(shown.colours, t.raised)
         for place in self.places:
             if not event.rect().intersects(place.box.toAlignedRect()):
                 continue
@@ -140,7 +139,7 @@ class TokenStrips(Panel):
             if values is not None:
                 row = values.words if place.kind == "text" else values.actions
                 value = float(row[place.item]) / values.top if place.item < len(row) else 0.0
-            word = _over(int(heat[round(min(max(value, 0.0), 1.0) * 215)]), base)
+            word = colours[round(min(max(value, 0.0), 1.0) * (len(colours) - 1))]
             drawing.fill(painter, place.box, theme.colour(f"#{word:06X}"), 5)
             group = theme.group_colour(place.role, results.cameras)
             edge = QRectF(place.box.left() + 7, place.box.bottom() - 2.5, place.box.width() - 14, 1.5)
@@ -250,11 +249,15 @@ class TokenStrips(Panel):
         return f"“{chip.label}” ({chip.role}{pieces}; tokenised as “{chip.text}”): {number} {subject}"
 
 
-def _over(word: int, base: np.ndarray[tuple[int], np.dtype[np.float64]]) -> int:
-    """A premultiplied colour over an opaque one, as 0xRRGGBB."""
-    rest = 1 - (word >> 24 & 255) / 255
-    red, green, blue = (min(round((word >> shift & 255) + base[n] * rest), 255) for n, shift in enumerate((16, 8, 0)))
-    return red << 16 | green << 8 | blue
+@lru_cache(maxsize=16)
+def _chip_colours(name: str, ground: str) -> tuple[int, ...]:
+    """The colours of chips from cold to hot, 0xRRGGBB: the map over the window's raised ground, its brightest end cut."""
+    base, made = theme.colour(ground).getRgb(), []
+    for word in colourmaps.heat(name, 100)[:216].tolist():
+        rest = 1 - (word >> 24 & 255) / 255
+        red, green, blue = (min(round((word >> s & 255) + base[n] * rest), 255) for n, s in enumerate((16, 8, 0)))
+        made.append(red << 16 | green << 8 | blue)
+    return tuple(made)
 
 
 class TokenScroll(QScrollArea):
