@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import time
 import traceback
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from viewer.results import Results, find
 from viewer.state import Query, ViewState
 
 SLOW_MILLISECONDS: Final = 150
+WAIT_SECONDS: Final = 0.5
 
 
 class Opening(QObject):
@@ -64,10 +66,11 @@ class Opening(QObject):
             self._probe = None
 
     def wait(self) -> None:
-        """Do not come back before the file is open or failed; for the start, when there is nothing to show yet."""
-        if self._probe is not None:
-            self._probe.wait()
+        """Give the file half a second to open before the window is first painted, so that it opens with its pictures."""
+        end = time.monotonic() + WAIT_SECONDS
+        while self._probe is not None and time.monotonic() < end:
             self._look()
+            time.sleep(0.002)
 
     def _say_slow(self) -> None:
         if self._probe is not None:

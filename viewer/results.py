@@ -1,6 +1,6 @@
 """One open results file: lazy reads and small caches. No Qt.
 
-Opened for reading only, in SWMR mode first, so that a file that a capture is still writing can be followed.
+Opened for reading only; in SWMR mode where a capture is still writing it, so that it can be followed.
 """
 
 from __future__ import annotations
@@ -462,16 +462,33 @@ def _open(path: Path) -> h5py.File:
         raise UserError(f"{path.name} is empty; a capture that has just begun fills it, or it must be recorded again.")
     if head != b"\x89HDF\r\n\x1a\n":
         raise UserError(f"{path.name} is not an HDF5 file; open a results file (.h5) that pi0-capture wrote.")
+    # Plainly first: in SWMR mode HDF5 repeats the reading of damaged metadata until it looks like hanging. SWMR is for
+    # files that are still being written; such a file has a mark that makes the plain way fail.
+    try:
+        plain = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+        try:
+            if not h5py.h5a.exists(plain.id, b"complete") or bool(plain.attrs["complete"]):
+                return plain
+        except (OSError, ValueError, RuntimeError, TypeError, KeyError):
+            return plain  # whoever reads the header says what is damaged
+        plain.close()
+    except (OSError, ValueError, RuntimeError) as error:
+        if "SWMR" not in str(error):
+            raise _torn(path, error) from error
     failure: Exception | None = None
     for swmr in (True, False):
         try:
             return h5py.File(path, "r", swmr=swmr, locking=False, rdcc_nbytes=0)
         except (OSError, ValueError, RuntimeError) as error:
             failure = error
-    raise UserError(
-        f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{_short(failure)}”). "
+    raise _torn(path, failure) from failure
+
+
+def _torn(path: Path, error: Exception | None) -> UserError:
+    return UserError(
+        f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{_short(error)}”). "
         "Copy it again, or record it again."
-    ) from failure
+    )
 
 
 def _short(error: BaseException | None) -> str:
