@@ -119,7 +119,6 @@ class ViewState:
             opacity=min(max(self.opacity, 0.0), 1.0),
             region=region,
             pinned=pinned,
-            compare=self.compare if pinned is not None else "off",
         )
 
     def to_json(self) -> str:

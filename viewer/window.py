@@ -368,14 +368,13 @@ class Window(QWidget):
         if self.overlay is not None:
             self.overlay.close()
         self.overlay = overlay
-        overlay.destroyed.connect(self._overlay_gone)
+        overlay.closed.connect(self._overlay_gone)
         overlay.show()
         overlay.raise_()
 
-    def _overlay_gone(self, gone: object) -> None:
-        if self.overlay is not None and self.overlay is gone:
-            self.overlay = None
-            self.setFocus()
+    def _overlay_gone(self) -> None:
+        self.overlay = None
+        self.setFocus()
 
     def show_tour(self) -> None:
         """Three hints."""

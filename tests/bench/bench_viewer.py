@@ -72,7 +72,9 @@ def timed(app: QApplication, window: Window, changes: list[dict[str, Any]]) -> t
 def row(name: str, taken: list[float]) -> None:
     """One line of the table."""
     p99 = float(np.percentile(taken, 99))
-    print(f"{name:34} median {statistics.median(taken):7.2f} ms   99th percentile {p99:7.2f} ms   worst {max(taken):7.2f}")
+    print(
+        f"{name:34} median {statistics.median(taken):7.2f} ms   99th percentile {p99:7.2f} ms   worst {max(taken):7.2f}"
+    )
 
 
 def floor(pane_sizes: list[tuple[int, int]]) -> float:
@@ -123,7 +125,11 @@ def matplotlib_panes(results: Results, pane_sizes: list[tuple[int, int]]) -> flo
         picture = results.picture(0, camera, "source")
         assert picture is not None
         axis.imshow(picture)
-        drawn.append(axis.imshow(np.zeros((16, 16)), cmap="inferno", alpha=0.5, extent=(0, picture.shape[1], picture.shape[0], 0)))
+        drawn.append(
+            axis.imshow(
+                np.zeros((16, 16)), cmap="inferno", alpha=0.5, extent=(0, picture.shape[1], picture.shape[0], 0)
+            )
+        )
         axis.set_axis_off()
     rng = np.random.default_rng(0)
     taken = []
@@ -138,7 +144,9 @@ def matplotlib_panes(results: Results, pane_sizes: list[tuple[int, int]]) -> flo
 
 
 START = "import time, sys; start = time.perf_counter()\n"
-BARE = START + """
+BARE = (
+    START
+    + """
 from PySide6.QtWidgets import QApplication, QWidget
 app = QApplication([])
 class W(QWidget):
@@ -146,7 +154,10 @@ class W(QWidget):
         print(time.perf_counter() - start, flush=True); app.quit()
 w = W(); w.resize(1280, 800); w.show(); app.exec()
 """
-OURS = START + """
+)
+OURS = (
+    START
+    + """
 import os
 sys.argv = ["pi0-viewer", *sys.argv[1:]]
 from viewer import __main__ as program
@@ -165,6 +176,7 @@ def prepared(options):
 program.prepared = prepared
 program.main(sys.argv[1:])
 """
+)
 
 
 def startup(script: str, *arguments: str) -> float:
@@ -196,7 +208,9 @@ def main() -> None:
     window.resize(width, height)
     start = time.perf_counter()
     results = Results(given.file)
-    print(f"opened {given.file.name} ({given.file.stat().st_size / 1e9:.1f} GB) in {(time.perf_counter() - start) * 1000:.1f} ms")
+    print(
+        f"opened {given.file.name} ({given.file.stat().st_size / 1e9:.1f} GB) in {(time.perf_counter() - start) * 1000:.1f} ms"
+    )
     window.show_results(results, False)
     window.show()
     settle(app, 1.0)
@@ -211,8 +225,13 @@ def main() -> None:
         "head": [{"heads": (i % dims.heads,)} for i in range(n)],
         "step": [{"step": i % dims.steps} for i in range(1, n)],
         "frame": [{"frame": i % dims.frames} for i in range(1, n)],
-        "film of layers x steps, by action": [{"film": "steps", "query": Query("action", (i % dims.actions,))} for i in range(n)],
-        "atlas score, by action": [{"film": "layers", "score": ("entropy", "picture")[i % 2], "query": Query("action", (i % dims.actions,))} for i in range(n)],
+        "film of layers x steps, by action": [
+            {"film": "steps", "query": Query("action", (i % dims.actions,))} for i in range(n)
+        ],
+        "atlas score, by action": [
+            {"film": "layers", "score": ("entropy", "picture")[i % 2], "query": Query("action", (i % dims.actions,))}
+            for i in range(n)
+        ],
     }
     for name, changes in tables.items():
         first = [changes[0]] if changes[0] != {} else []
@@ -239,7 +258,9 @@ def main() -> None:
             pane.repaint()
         taken.append((time.perf_counter() - start) * 1000)
     panes, lowest, other = statistics.median(taken), floor(sizes), matplotlib_panes(results, sizes)
-    print(f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); matplotlib {other:.1f} ms ({other / panes:.0f} x slower)")
+    print(
+        f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
+    )
     print(f"memory {psutil.Process().memory_info().rss / 1e6:.0f} MB")
     window.close()
     if not given.no_start:

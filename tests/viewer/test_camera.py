@@ -33,7 +33,13 @@ class Plant:
 
     share: tuple[float, float] = (1.0, 1.0)
 
-    def __call__(self, kind: str, image: npt.NDArray[np.float32], words: npt.NDArray[np.float32], actions: npt.NDArray[np.float32]) -> None:
+    def __call__(
+        self,
+        kind: str,
+        image: npt.NDArray[np.float32],
+        words: npt.NDArray[np.float32],
+        actions: npt.NDArray[np.float32],
+    ) -> None:
         image[:] = 0
         words[..., 1:] = 0
         words[..., 0] = 1
@@ -44,14 +50,21 @@ class Plant:
             image[..., camera, row, col] = self.share[camera]
 
 
-def planted(folder: Path, *, turned: tuple[str, ...] = (), size: tuple[int, int] = (180, 320), **recipe: object) -> Path:
+def planted(
+    folder: Path, *, turned: tuple[str, ...] = (), size: tuple[int, int] = (180, 320), **recipe: object
+) -> Path:
     return make_results.write(
-        folder / "planted.h5", make_results.Recipe(frames=1, size=size, turned=turned, plant=Plant(), **recipe)  # type: ignore[arg-type]
+        folder / "planted.h5",
+        make_results.Recipe(frames=1, size=size, turned=turned, plant=Plant(), **recipe),  # type: ignore[arg-type]
     )
 
 
 def pixels(pane: CameraPane, area: QRect | None = None) -> npt.NDArray[np.uint8]:
-    image = pane.grab(area or pane.area().toAlignedRect()).toImage().convertToFormat(pane.grab().toImage().Format.Format_RGB32)
+    image = (
+        pane.grab(area or pane.area().toAlignedRect())
+        .toImage()
+        .convertToFormat(pane.grab().toImage().Format.Format_RGB32)
+    )
     data = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4)
     return data[:, : image.width(), 2::-1].copy()
 
@@ -68,7 +81,9 @@ def lit(window: Window, pane: CameraPane) -> npt.NDArray[np.bool_]:
     return np.abs(heated - bare).max(-1) > 12
 
 
-def expected(shape: tuple[int, ...], cell: tuple[int, int], size: tuple[int, int], turned: bool) -> tuple[float, float, float, float]:
+def expected(
+    shape: tuple[int, ...], cell: tuple[int, int], size: tuple[int, int], turned: bool
+) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of a patch in the pane, worked out from the letterbox by hand."""
     height, width = size
     ratio = max(width, height) / 224
@@ -97,7 +112,9 @@ def test_a_planted_patch_lights_its_place_of_the_cameras_picture(
             continue
         right = min(right, shown.shape[1])
         left = max(left, 0)
-        assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx((left, top, right, bottom), abs=1.01)
+        assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(
+            (left, top, right, bottom), abs=1.01
+        )
         inside = shown[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
         assert inside.mean() > 0.97, "the patch is filled, and nothing beside it is lit"
     close(window)
@@ -151,7 +168,9 @@ def test_opacity_is_that_of_the_heat(app: QApplication, tmp_path: Path) -> None:
 
 def test_a_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_path: Path) -> None:
     """Fault 4: with a range for each map a thousandth looks like everything; the default must not."""
-    path = make_results.write(tmp_path / "weak.h5", make_results.Recipe(frames=1, size=(180, 320), plant=Plant(share=(1.0, 0.001))))
+    path = make_results.write(
+        tmp_path / "weak.h5", make_results.Recipe(frames=1, size=(180, 320), plant=Plant(share=(1.0, 0.001)))
+    )
     window = show(path, tmp_path, query=Query("text", (4,)), grid=False)
     wrist = window.room.cameras.panes[1]
     assert not lit(window, wrist).any()

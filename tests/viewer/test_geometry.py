@@ -57,6 +57,8 @@ def test_smoothing_keeps_constants_and_centres() -> None:
     assert ramp[7::15] == pytest.approx(np.arange(16), abs=0.04)
 
 
-@pytest.mark.parametrize("bad", [np.full((2, 3), np.nan), np.zeros((2, 3)), np.eye(3), np.array([[1.0, 1, 0], [1, 1, 0]])])
+@pytest.mark.parametrize(
+    "bad", [np.full((2, 3), np.nan), np.zeros((2, 3)), np.eye(3), np.array([[1.0, 1, 0], [1, 1, 0]])]
+)
 def test_unusable_maps_are_recognised(bad: np.ndarray) -> None:
     assert not geometry.usable(bad)

@@ -138,7 +138,8 @@ def test_chips_carry_the_weight_of_what_is_pointed_at(small: Path, results: Resu
 
 def test_chips_without_summaries_are_the_same(tmp_path: Path) -> None:
     with_, without = (
-        Results(make_results.write(tmp_path / f"{s}.h5", make_results.Recipe(frames=1, summaries=s))) for s in (True, False)
+        Results(make_results.write(tmp_path / f"{s}.h5", make_results.Recipe(frames=1, summaries=s)))
+        for s in (True, False)
     )
     state = ViewState(layer=2, query=Query("action", (0,)), step=1)
     one, two = strips(with_, state, None), strips(without, state, None)

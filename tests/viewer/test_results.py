@@ -61,7 +61,9 @@ def test_a_summary_of_zeros_is_not_believed(tmp_path: Path) -> None:
 
 def test_value_norms_weigh_the_maps(small: Path, results: Results) -> None:
     state = ViewState(layer=1, query=Query("action", (2,)), step=1, heads=(2,))
-    plain, weighed = (scene.compose(results, ViewState(**{**_fields(state), "measure": m})) for m in ("weight", "contribution"))
+    plain, weighed = (
+        scene.compose(results, ViewState(**{**_fields(state), "measure": m})) for m in ("weight", "contribution")
+    )
     with h5py.File(small, locking=False) as file:
         norms = file["action/value_norm_image"][0, 1, 2]
     assert weighed.maps == pytest.approx(plain.maps * norms, rel=1e-5)
@@ -93,7 +95,9 @@ def test_roles_may_be_words(tmp_path: Path) -> None:
         ({"cameras": ["a", "a"]}, "cameras"),
     ],
 )
-def test_foreign_and_newer_files_get_one_sentence(tiny: Path, tmp_path: Path, change: dict[str, object], sentence: str) -> None:
+def test_foreign_and_newer_files_get_one_sentence(
+    tiny: Path, tmp_path: Path, change: dict[str, object], sentence: str
+) -> None:
     path = shutil.copy(tiny, tmp_path / "b.h5")
     with h5py.File(path, "r+") as file:
         for name, value in change.items():

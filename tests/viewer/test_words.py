@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 
 def test_pieces_join_to_words_and_digits_to_values(results: Results) -> None:
     chips = results.chips(0)
-    assert [chip.label for chip in chips[:10]] == ["BOS", "Task:", "put", "the", "duck", "in", "the", "bowl", ",", "State:"]
+    assert [chip.label for chip in chips[:10]] == [
+        "BOS",
+        "Task:",
+        "put",
+        "the",
+        "duck",
+        "in",
+        "the",
+        "bowl",
+        ",",
+        "State:",
+    ]
     assert [chip.role for chip in chips[-3:]] == ["template", "newline", "template"]
     values = [chip for chip in chips if chip.role == "state"]
     state = results.state(0)
@@ -28,7 +39,9 @@ def test_every_token_that_is_not_padding_is_on_one_chip(results: Results) -> Non
 
 
 def test_long_words_have_several_pieces(tmp_path: Path) -> None:
-    results = Results(make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1, tasks=("grab strawberries",))))
+    results = Results(
+        make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1, tasks=("grab strawberries",)))
+    )
     chip = next(c for c in results.chips(0) if c.label == "strawberries")
     assert len(chip.tokens) == 2
     assert chip.ordinal == 2
