@@ -76,7 +76,7 @@ def _first_probe(options: argparse.Namespace, probe: type[Probe]) -> Probe | Non
         path = _demo()
     if path is None:
         return None
-    from viewer.results import find
+    from viewer.files import find
 
     return probe(find(path))
 

@@ -61,7 +61,7 @@ def table(name: str) -> npt.NDArray[np.uint8]:
 def opaque(name: str) -> npt.NDArray[np.uint32]:
     """The map as 0xFFRRGGBB words: (256,) uint32, for film and atlas."""
     red, green, blue = (table(name)[:, c].astype(np.uint32) for c in range(3))
-    return np.uint32(0xFF000000) | (red << 16) | (green << 8) | blue
+    return (0xFF000000 | (red << 16) | (green << 8) | blue).astype(np.uint32)
 
 
 @cache
@@ -76,4 +76,5 @@ def heat(name: str, opacity: int) -> npt.NDArray[np.uint32]:
         at = np.abs(at * 2 - 1)
     alpha = np.minimum(at / 0.6, 1.0) ** 0.75 * (opacity / 100)
     colour = np.round(table(name) * alpha[:, None]).astype(np.uint32)
-    return (np.round(alpha * 255).astype(np.uint32) << 24) | (colour[:, 0] << 16) | (colour[:, 1] << 8) | colour[:, 2]
+    words = (np.round(alpha * 255).astype(np.uint32) << 24) | (colour[:, 0] << 16) | (colour[:, 1] << 8) | colour[:, 2]
+    return words.astype(np.uint32)

@@ -39,6 +39,32 @@ def with_pin(window: Window) -> str:
     return opened(window) or ("" if window.session.pin is not None else "pin a view first (P)")
 
 
+def with_file(window: Window) -> str:
+    """A command that needs an open file, finished frames or not."""
+    return "" if window.session.results is not None else "no file is open"
+
+
+def with_past(window: Window) -> str:
+    """A command that needs a view to go back to."""
+    return "" if window.session.can_undo else "nothing to undo"
+
+
+def with_future(window: Window) -> str:
+    """A command that needs a view to go forth to."""
+    return "" if window.session.can_redo else "nothing to redo"
+
+
+def while_recording(window: Window) -> str:
+    """A command that needs a capture that is still running."""
+    results = window.session.results
+    return opened(window) or ("" if results is not None and results.growing else "the recording is complete")
+
+
+def with_norms(window: Window) -> str:
+    """A command that needs value norms."""
+    return opened(window) or ("" if window.room.heat.norms.isEnabled() else "this file has no value norms")
+
+
 def with_region(window: Window) -> str:
     """A command that needs a region."""
     return opened(window) or ("" if window.session.state.region else "drag a box on a picture first")
@@ -59,7 +85,7 @@ class Command:
 
 
 def _axis(axis: str, by: int) -> Run:
-    return lambda window: window.move(axis, by)
+    return lambda window: window.step_along(axis, by)
 
 
 def _head(number: int) -> Run:
@@ -89,6 +115,10 @@ def _opacity(by: float) -> Run:
     return lambda window: window.session.update(opacity=round(min(max(window.session.state.opacity + by, 0.0), 1.0), 2))
 
 
+def _last_frame(window: Window) -> None:
+    window.session.update(frame=max(window.session.dims.frames - 1, 0))
+
+
 def _everything(window: Window) -> None:
     query = window.session.state.query
     dims = window.session.dims
@@ -113,10 +143,10 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda w: w.copy_picture()),
     Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda w: w.copy_command()),
     Command("forget", "Forget recent files", FILE, (), lambda w: w.settings.forget_files(), always),
-    Command("close", "Close file", FILE, ("Ctrl+W",), lambda w: w.close_file(), lambda w: "" if w.session.results else "no file is open"),
+    Command("close", "Close file", FILE, ("Ctrl+W",), lambda w: w.close_file(), with_file),
     Command("quit", "Quit", FILE, ("Ctrl+Q",), lambda w: w.close(), always),
-    Command("undo", "Undo view", LOOK, ("Ctrl+Z",), lambda w: w.session.undo(), lambda w: "" if w.session.can_undo else "nothing to undo"),
-    Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"), lambda w: w.session.redo(), lambda w: "" if w.session.can_redo else "nothing to redo"),
+    Command("undo", "Undo view", LOOK, ("Ctrl+Z",), lambda w: w.session.undo(), with_past),
+    Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"), lambda w: w.session.redo(), with_future),
     Command("next_token", "Next word or action", LOOK, ("W",), lambda w: w.walk(1)),
     Command("last_token", "Previous word or action", LOOK, ("Shift+W",), lambda w: w.walk(-1)),
     Command("swap", "Words or actions", LOOK, ("A",), lambda w: w.swap_kind()),
@@ -135,7 +165,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("left10", "Ten frames back", AXES, ("Shift+Left",), _axis("frame", -10)),
     Command("right10", "Ten frames on", AXES, ("Shift+Right",), _axis("frame", 10)),
     Command("home", "First frame", AXES, ("Home",), lambda w: w.session.update(frame=0)),
-    Command("end", "Last frame", AXES, ("End",), lambda w: w.session.update(frame=max(w.session.dims.frames - 1, 0))),
+    Command("end", "Last frame", AXES, ("End",), _last_frame),
     Command("up", "Next layer", AXES, ("Up",), _axis("layer", 1)),
     Command("down", "Previous layer", AXES, ("Down",), _axis("layer", -1)),
     Command("step_back", "Previous denoise step", AXES, ("[",), _axis("step", -1), with_actions),
@@ -147,10 +177,10 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("play_frame", "Play frames", AXES, (), lambda w: w.playback.toggle("frame")),
     Command("play_layer", "Play layers", AXES, (), lambda w: w.playback.toggle("layer")),
     Command("play_step", "Play denoise steps", AXES, (), lambda w: w.playback.toggle("step"), with_actions),
-    Command("follow", "Follow new frames while recording", AXES, (), lambda w: w.toggle_follow(), lambda w: opened(w) or ("" if w.session.results and w.session.results.growing else "the recording is complete")),
+    Command("follow", "Follow new frames while recording", AXES, (), lambda w: w.toggle_follow(), while_recording),
     Command("pin", "Pin this view", COMPARE, ("P",), lambda w: w.pin()),
-    Command("side", "Side by side with the pinned view", COMPARE, ("Ctrl+B",), _switch("compare", "side", "off"), with_pin),
-    Command("difference", "Difference to the pinned view", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin),
+    Command("side", "Side by side with the pin", COMPARE, ("Ctrl+B",), _switch("compare", "side", "off"), with_pin),
+    Command("difference", "Difference to the pin", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin),
     Command("go_pin", "Go to the pinned view", COMPARE, (), lambda w: w.go_pin(), with_pin),
     Command("second", "Compare with another file…", COMPARE, (), lambda w: w.ask_other()),
     Command("unpin", "End comparison", COMPARE, ("Shift+P",), lambda w: w.unpin(), with_pin),
@@ -165,7 +195,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("log", "Logarithmic colours", COLOURS, ("L",), _switch("scale", "linear", "log")),
     Command("rank", "Colours by rank", COLOURS, (), _switch("scale", "linear", "rank")),
     Command("uniform", "Times uniform", COLOURS, ("U",), lambda w: w.room.heat.uniform.toggle()),
-    Command("norms", "Weight × value norm", COLOURS, (), lambda w: w.room.heat.norms.toggle(), lambda w: opened(w) or ("" if w.room.heat.norms.isEnabled() else "this file has no value norms")),
+    Command("norms", "Weight × value norm", COLOURS, (), lambda w: w.room.heat.norms.toggle(), with_norms),
     Command("palette", "Command palette", HELP, ("Ctrl+P",), lambda w: w.show_palette(), always),
     Command("help", "Keys and help", HELP, ("?", "F1", "Shift+?"), lambda w: w.show_help(), always),
     Command("tour", "Show the tour", HELP, (), lambda w: w.show_tour()),

@@ -11,8 +11,9 @@ from typing import Final
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from capture.errors import UserError
+from viewer.files import find
 from viewer.probe import Probe
-from viewer.results import Results, find
+from viewer.results import Results
 from viewer.state import Query, ViewState
 
 SLOW_MILLISECONDS: Final = 150
@@ -66,7 +67,7 @@ class Opening(QObject):
             self._probe = None
 
     def wait(self) -> None:
-        """Give the file half a second to open before the window is first painted, so that it opens with its pictures."""
+        """Give the file half a second before the window is first painted, so that it opens with its pictures."""
         end = time.monotonic() + WAIT_SECONDS
         while self._probe is not None and time.monotonic() < end:
             self._look()

@@ -251,7 +251,7 @@ def region_mass(results: Results, frame: int, query: Query, token: int, region: 
 def sampled(
     maps: npt.NDArray[np.uint32], index: npt.NDArray[np.intp], gap: int, background: int
 ) -> npt.NDArray[np.uint32]:
-    """A mosaic of coloured maps: (rows, columns, 256) words -> one image; `index` (h, w) says which patch a pixel shows."""
+    """A mosaic of coloured maps, (rows, columns, 256) words; `index` (h, w) says which patch a pixel shows."""
     rows, columns = maps.shape[:2]
     height, width = index.shape
     mosaic = np.full((rows, height + gap, columns, width + gap), background, np.uint32)

@@ -55,7 +55,10 @@ class Probe:
             answer = json.loads(out)
             return str(answer["error"])
         except (ValueError, KeyError, TypeError):
-            return f"{self.path.name} is damaged so badly that reading it fails (code {code}). Copy it again, or record it again."
+            return (
+                f"{self.path.name} is damaged so badly that reading it fails (code {code}). "
+                "Copy it again, or record it again."
+            )
 
     def wait(self) -> str:
         """The sentence, however long it takes (at most SECONDS)."""

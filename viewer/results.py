@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from capture import schema
 from capture.errors import UserError
-from viewer import datasets, geometry
+from viewer import datasets, files, geometry
 from viewer.attention import Floats, Rows, widened
 from viewer.datasets import Guarded, read
 from viewer.state import Dims, Kind
@@ -36,19 +36,13 @@ _NAMES: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def find(path: Path) -> Path:
-    """The file that is meant: the given one, or the one that a capture is still writing under the partial name."""
-    partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
-    return partial if not path.exists() and partial.exists() else path
-
-
 class Results:
     """What a results file holds, read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
         """Open and check; UserError with one sentence for what cannot be shown."""
-        self.path = find(path)
-        self._file = _open(self.path)
+        self.path = files.find(path)
+        self._file = files.open_hdf5(self.path)
         try:
             self._guard = Guarded(self._file, self.path)
             self._read_header()
@@ -58,7 +52,7 @@ class Results:
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             self._file.close()
             raise UserError(
-                f"{self.path.name} is damaged: HDF5 says “{_short(error)}”. Copy it again, or record it again."
+                f"{self.path.name} is damaged: HDF5 says “{files.short(error)}”. Copy it again, or record it again."
             ) from error
         self._dims: tuple[tuple[int, int], Dims] | None = None
         self._cache: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
@@ -68,7 +62,8 @@ class Results:
         guard = self._guard
         if guard.attribute("format") != schema.FORMAT:
             raise UserError(
-                f"{self.path.name} is an HDF5 file, but not a results file of pi0-capture; open one that pi0-capture wrote."
+                f"{self.path.name} is an HDF5 file, but not a results file of pi0-capture; "
+                "open one that pi0-capture wrote."
             )
         version = datasets.numbers(guard.attribute("format_version"))
         if version and version[0] > schema.FORMAT_VERSION[0]:
@@ -248,7 +243,10 @@ class Results:
         return self.remember(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
 
     def mass(self, frame: int, kind: Kind) -> Floats | None:
-        """Stored group masses: text (layers, T, heads, groups), action (layers, H, steps, heads, groups); None if absent."""
+        """Stored group masses; None if absent.
+
+        text (layers, T, heads, groups), action (layers, H, steps, heads, groups)
+        """
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
 
         def make() -> Floats | None:
@@ -282,7 +280,10 @@ class Results:
         return schema.mass_groups(self.cameras)
 
     def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
-        """Value norms: image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H)."""
+        """Value norms of all keys; None if absent.
+
+        image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H)
+        """
         action = kind == "action"
 
         def make() -> tuple[Floats, Floats, Floats] | None:
@@ -307,7 +308,7 @@ class Results:
     # Pictures
 
     def picture(self, frame: int, camera: int, which: str) -> Pixels | None:
-        """The camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it; None if absent."""
+        """A camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it. None if absent."""
         name = self.cameras[camera]
         stored = schema.source_name(name) if which == "source" else schema.model_picture_name(name)
 
@@ -369,7 +370,8 @@ class Results:
                 known = {int(value): name for name, value in enum.items()}
                 named = [known.get(int(value), "pad") for value in values.tolist()]
             elif values.dtype.kind in "iu":
-                return np.where((values >= 0) & (values < len(schema.ROLES)), values, pad).astype(np.int64)
+                numbers = values.astype(np.int64)
+                return np.where((numbers >= 0) & (numbers < len(schema.ROLES)), numbers, pad)
             else:
                 named = list(datasets.texts(values))
             return np.array([schema.ROLES.index(n) if n in schema.ROLES else pad for n in named], np.int64)
@@ -444,53 +446,3 @@ class Results:
         if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind not in "iu":
             return None
         return int(dataset[frame])
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        raise UserError(f"There is no file {path}; check the path.")
-    if path.is_dir():
-        raise UserError(f"{path.name} is a folder; open a results file (.h5) inside it.")
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(0)
-            head = stream.read(8)
-    except OSError as error:
-        raise UserError(f"{path.name} cannot be read ({error.strerror or error}); check its permissions.") from error
-    if size == 0:
-        raise UserError(f"{path.name} is empty; a capture that has just begun fills it, or it must be recorded again.")
-    if head != b"\x89HDF\r\n\x1a\n":
-        raise UserError(f"{path.name} is not an HDF5 file; open a results file (.h5) that pi0-capture wrote.")
-    # Plainly first: in SWMR mode HDF5 repeats the reading of damaged metadata until it looks like hanging. SWMR is for
-    # files that are still being written; such a file has a mark that makes the plain way fail.
-    try:
-        plain = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
-        try:
-            if not h5py.h5a.exists(plain.id, b"complete") or bool(plain.attrs["complete"]):
-                return plain
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError):
-            return plain  # whoever reads the header says what is damaged
-        plain.close()
-    except (OSError, ValueError, RuntimeError) as error:
-        if "SWMR" not in str(error):
-            raise _torn(path, error) from error
-    failure: Exception | None = None
-    for swmr in (True, False):
-        try:
-            return h5py.File(path, "r", swmr=swmr, locking=False, rdcc_nbytes=0)
-        except (OSError, ValueError, RuntimeError) as error:
-            failure = error
-    raise _torn(path, failure) from failure
-
-
-def _torn(path: Path, error: Exception | None) -> UserError:
-    return UserError(
-        f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{_short(error)}”). "
-        "Copy it again, or record it again."
-    )
-
-
-def _short(error: BaseException | None) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) < 160 else text[:157] + "…"

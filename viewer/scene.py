@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from viewer.results import Results
 
 DATA_FIELDS: Final = (
-    "frame", "query", "step", "layer", "heads", "reduce", "measure", "unit", "scale", "range", "low", "high", "left_out",
+    "frame", "query", "step", "layer", "heads", "reduce", "measure", "unit", "scale", "range", "low", "high",
+    "left_out",
 )  # fmt: skip
 """The fields of a view that change numbers; the others change how they are painted."""
 

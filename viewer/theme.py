@@ -151,8 +151,10 @@ def group_colour(group: str, cameras: tuple[str, ...]) -> str:
 
 
 def sheet() -> str:
-    """Style of the few stock widgets: menus, fields, tables, scroll bars. Set on each, never on the application,
-    whose widgets would then all be painted through the slower style."""
+    """Style of the few stock widgets: menus, fields, tables, scroll bars.
+
+    Set on each, never on the application, whose widgets would then all be painted through the slower style.
+    """
     t = active()
     return f"""
     QMenu {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.line}; border-radius: 8px; padding: 5px; }}
@@ -162,13 +164,15 @@ def sheet() -> str:
     QMenu::separator {{ height: 1px; background: {t.line}; margin: 5px 8px; }}
     QMenu::indicator {{ width: 6px; height: 6px; left: 4px; border-radius: 3px; }}
     QMenu::indicator:checked {{ background: {t.accent}; }}
-    QLineEdit {{ background: {t.panel}; color: {t.text}; border: 1px solid {t.line}; border-radius: 5px; padding: 2px 6px;
+    QLineEdit {{ background: {t.panel}; color: {t.text}; border: 1px solid {t.line}; border-radius: 5px;
+        padding: 2px 6px;
         selection-background-color: {t.accent}; selection-color: #15171C; }}
     QLineEdit:focus {{ border: 2px solid {t.accent}; padding: 1px 5px; }}
     QTableView, QListView, QTextBrowser {{ background: {t.panel}; color: {t.text}; border: none; outline: none;
         gridline-color: {t.line}; selection-background-color: {t.hover}; selection-color: {t.text}; }}
     QTableView::item, QListView::item {{ padding: 3px 6px; border-radius: 4px; }}
-    QHeaderView::section {{ background: {t.panel}; color: {t.secondary}; border: none; border-bottom: 1px solid {t.line};
+    QHeaderView::section {{ background: {t.panel}; color: {t.secondary}; border: none;
+        border-bottom: 1px solid {t.line};
         padding: 3px 6px; }}
     QScrollBar {{ background: transparent; width: 9px; height: 9px; margin: 0; }}
     QScrollBar::handle {{ background: {t.faint}; border-radius: 3px; margin: 1px; min-height: 24px; min-width: 24px; }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QApplication, QFileDialog, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from capture.errors import UserError
 from viewer import commands, theme
@@ -48,17 +49,18 @@ class Window(QWidget):
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__()
-        self.settings = settings or Settings()
+        self.settings: Settings = settings or Settings()
         self.setWindowTitle("pi0-viewer")
         self.setAcceptDrops(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(900, 600)
-        self.session = Session(self)
+        self.session: Session = Session(self)
         self.worker = Worker(self)
-        self.playback = Playback(self.session, self)
+        self.playback: Playback = Playback(self.session, self)
         self.opening = Opening(self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
-        self.room, self.page = Room(self.session, self.worker), Page()
+        self.room: Room = Room(self.session, self.worker)
+        self.page = Page()
         self.stack = QStackedWidget()
         self.stack.addWidget(self.page)
         self.stack.addWidget(self.room)
@@ -122,7 +124,7 @@ class Window(QWidget):
         path = demo_path()
         if path is None:
             self.show_failure(
-                "The demo is not part of this installation; install pi0-attention again, or open a results file of your own.",
+                "The demo is not part of this installation; install pi0-attention again, or open a file of your own.",
                 "",
             )
         else:
@@ -244,7 +246,7 @@ class Window(QWidget):
         """Do a command by its id."""
         self.perform(commands.BY_ID[name])
 
-    def move(self, axis: str, by: int) -> None:
+    def step_along(self, axis: str, by: int) -> None:
         """Step along an axis."""
         session = self.session
         heads = session.dims.heads
@@ -294,8 +296,7 @@ class Window(QWidget):
 
     def pin(self) -> None:
         """Keep this view to compare others with."""
-        state = self.session.state
-        self.session.update(pinned=ViewState(**{**_fields(state), "pinned": None, "compare": "off"}))
+        self.session.update(pinned=replace(self.session.state, pinned=None, compare="off"))
         self.notice.say(
             "Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side."
         )
@@ -330,7 +331,7 @@ class Window(QWidget):
         """Save a picture of the view."""
         from viewer.picture import rendered
 
-        saved = rendered(self.room).save(str(path), "PNG")
+        saved = rendered(self.room).save(str(path))
         self.notice.say(f"Saved {path.name}." if saved else f"{path} cannot be written; choose another folder.")
 
     def _picture_name(self) -> str:
@@ -340,7 +341,8 @@ class Window(QWidget):
     def command_line(self) -> str:
         """The command that opens this very view."""
         path = self.session.path
-        return f"pi0-viewer {shlex.quote(str(path.absolute() if path else ''))} --view {shlex.quote(self.session.state.to_json())}"
+        where = shlex.quote(str(path.absolute() if path else ""))
+        return f"pi0-viewer {where} --view {shlex.quote(self.session.state.to_json())}"
 
     def copy_command(self) -> None:
         """Put that command on the clipboard."""
@@ -540,14 +542,3 @@ def key_name(event: QKeyEvent) -> str:
         return ""
     text = QKeySequence(QKeyCombination(held, Qt.Key(event.key()))).toString(QKeySequence.SequenceFormat.PortableText)
     return {"Esc": "Escape"}.get(text, text)
-
-
-def _fields(state: ViewState) -> dict[str, object]:
-    return {name: getattr(state, name) for name in ViewState.__dataclass_fields__}
-
-
-def application() -> QApplication:
-    """The running application."""
-    app = QApplication.instance()
-    assert isinstance(app, QApplication)
-    return app

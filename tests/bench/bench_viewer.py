@@ -25,9 +25,7 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer import theme
-from viewer.opening import first_view
 from viewer.results import Results
-from viewer.session import Session
 from viewer.settings import Settings
 from viewer.state import Query
 from viewer.window import Window
@@ -209,7 +207,8 @@ def main() -> None:
     start = time.perf_counter()
     results = Results(given.file)
     print(
-        f"opened {given.file.name} ({given.file.stat().st_size / 1e9:.1f} GB) in {(time.perf_counter() - start) * 1000:.1f} ms"
+        f"opened {given.file.name} ({given.file.stat().st_size / 1e9:.1f} GB) "
+        f"in {(time.perf_counter() - start) * 1000:.1f} ms"
     )
     window.show_results(results, False)
     window.show()
@@ -235,7 +234,7 @@ def main() -> None:
     }
     for name, changes in tables.items():
         first = [changes[0]] if changes[0] != {} else []
-        window.session.update(**{k: v for k, v in changes[-1].items()})
+        window.session.update(**dict(changes[-1].items()))
         settle(app)
         taken, _ = timed(app, window, [c for c in changes if first])
         row(name, taken)
@@ -259,7 +258,8 @@ def main() -> None:
         taken.append((time.perf_counter() - start) * 1000)
     panes, lowest, other = statistics.median(taken), floor(sizes), matplotlib_panes(results, sizes)
     print(
-        f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
+        f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); "
+        f"matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
     )
     print(f"memory {psutil.Process().memory_info().rss / 1e6:.0f} MB")
     window.close()

@@ -1,4 +1,4 @@
-"""Full-size results files for measuring: 18 layers, 8 heads, 10 steps, 15 actions, some 60 tokens, heavy-tailed weights.
+"""Full-size results files for measuring: 18 layers, 8 heads, 10 steps, 15 actions, heavy-tailed weights.
 
     python tests/bench/make_viewer_files.py OUT.h5 --frames 24
 
@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "viewer"), str(Path(__file__).parents[2])]
-import make_results
+import make_results  # noqa: E402 - lies beside the tests
 
-from capture import schema
+from capture import schema  # noqa: E402
 
 DRAWN = 3
 TASK = "put the yellow duck into the white bowl"
@@ -35,10 +35,15 @@ def scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray[np.ui
     )
     shift = 0.06 * np.sin(frame / 4)
     things = (
-        ((0.72, 0.36), 0.075, (232, 196, 40)), ((0.80, 0.31), 0.04, (238, 206, 60)), ((0.52, 0.42), 0.055, (46, 84, 190)),
-        ((1.02, 0.70), 0.13, (222, 222, 216)), ((1.02, 0.69), 0.10, (186, 186, 180)), ((0.74, 0.66), 0.06, (190, 52, 44)),
-        ((1.30 + shift, 0.20), 0.16, (60, 62, 68)), ((1.22 + shift, 0.34), 0.07, (38, 39, 44)),
-    )  # fmt: skip
+        ((0.72, 0.36), 0.075, (232, 196, 40)),
+        ((0.80, 0.31), 0.04, (238, 206, 60)),
+        ((0.52, 0.42), 0.055, (46, 84, 190)),
+        ((1.02, 0.70), 0.13, (222, 222, 216)),
+        ((1.02, 0.69), 0.10, (186, 186, 180)),
+        ((0.74, 0.66), 0.06, (190, 52, 44)),
+        ((1.30 + shift, 0.20), 0.16, (60, 62, 68)),
+        ((1.22 + shift, 0.34), 0.07, (38, 39, 44)),
+    )
     for (cx, cy), radius, colour in things:
         if camera == 1:
             cx, cy = 1.55 - cx * 0.8, 0.25 + cy * 0.75

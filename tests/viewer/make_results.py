@@ -161,24 +161,48 @@ def write(path: Path, recipe: Recipe | None = None) -> Path:
     states = [np.round(rng.uniform(-1, 0.98, 4), 3) for _ in range(recipe.frames)]
     prompts = [prompt(recipe.tasks[f % len(recipe.tasks)], states[f]) for f in range(recipe.frames)]
     tokens = max(len(p.pieces) for p in prompts) if prompts else 8
-    height, width = recipe.size
+    _height, _width = recipe.size
     sizes = schema.Sizes(
-        frames=recipe.frames, cameras=recipe.cameras, layers=tuple(range(recipe.layers)), steps=tuple(range(recipe.steps)),
-        heads=recipe.heads, tokens=tokens, horizon=recipe.horizon, denoise_steps=recipe.steps, state_dim=4, robot_dim=3,
-        model_dim=32, pictures=(recipe.size,) * len(recipe.cameras),
-    )  # fmt: skip
+        frames=recipe.frames,
+        cameras=recipe.cameras,
+        layers=tuple(range(recipe.layers)),
+        steps=tuple(range(recipe.steps)),
+        heads=recipe.heads,
+        tokens=tokens,
+        horizon=recipe.horizon,
+        denoise_steps=recipe.steps,
+        state_dim=4,
+        robot_dim=3,
+        model_dim=32,
+        pictures=(recipe.size,) * len(recipe.cameras),
+    )
     groups = schema.mass_groups(recipe.cameras)
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         attributes = {
-            "format": schema.FORMAT, "format_version": list(schema.FORMAT_VERSION),
-            "uuid": f"00000000-0000-4000-8000-{recipe.seed:012d}", "created": "2026-01-01T00:00:00+00:00",
+            "format": schema.FORMAT,
+            "format_version": list(schema.FORMAT_VERSION),
+            "uuid": f"00000000-0000-4000-8000-{recipe.seed:012d}",
+            "created": "2026-01-01T00:00:00+00:00",
             "generator": "pi0-capture 0.0.0",
-            "model": json.dumps({"layers": recipe.layers, "heads": recipe.heads, "horizon": recipe.horizon,
-                                 "steps": recipe.steps, "action_dim": 32, "dtype": "bfloat16", "kind": "demo",
-                                 "checkpoint": "planted", "config": "0"}),
-            "cameras": list(recipe.cameras), "layers": list(range(recipe.layers)), "steps": list(range(recipe.steps)),
-            "complete": recipe.complete, "checks": json.dumps({"row_sum_error": 0.002}),
-        }  # fmt: skip
+            "model": json.dumps(
+                {
+                    "layers": recipe.layers,
+                    "heads": recipe.heads,
+                    "horizon": recipe.horizon,
+                    "steps": recipe.steps,
+                    "action_dim": 32,
+                    "dtype": "bfloat16",
+                    "kind": "demo",
+                    "checkpoint": "planted",
+                    "config": "0",
+                }
+            ),
+            "cameras": list(recipe.cameras),
+            "layers": list(range(recipe.layers)),
+            "steps": list(range(recipe.steps)),
+            "complete": recipe.complete,
+            "checks": json.dumps({"row_sum_error": 0.002}),
+        }
         attributes.update(recipe.extra)
         for name, value in attributes.items():
             if value is not None:
@@ -204,10 +228,15 @@ def _create(file: h5py.File, dataset: schema.Dataset, weights: str, groups: Sequ
         h5py.Dataset(made).attrs["axes"] = list(dataset.axes)
         return
     kinds = {
-        "weight": np.dtype(weights if weights != "bfloat16" else "f4"), "f4": np.dtype("f4"), "f8": np.dtype("f8"),
-        "i4": np.dtype("i4"), "i8": np.dtype("i8"), "u1": np.dtype("u1"), "str": h5py.string_dtype(),
+        "weight": np.dtype(weights if weights != "bfloat16" else "f4"),
+        "f4": np.dtype("f4"),
+        "f8": np.dtype("f8"),
+        "i4": np.dtype("i4"),
+        "i8": np.dtype("i8"),
+        "u1": np.dtype("u1"),
+        "str": h5py.string_dtype(),
         "role": h5py.enum_dtype(ROLE, basetype="u1"),
-    }  # fmt: skip
+    }
     made = group.create_dataset(
         names[-1],
         dataset.shape,
@@ -232,9 +261,15 @@ def put_weights(dataset: h5py.Dataset, frame: int, values: npt.NDArray[np.float3
 
 
 def _write_frame(
-    file: h5py.File, frame: int, recipe: Recipe, rng: np.random.Generator, text: Prompt,
-    state: npt.NDArray[np.float64], tokens: int, groups: Sequence[str],
-) -> None:  # fmt: skip
+    file: h5py.File,
+    frame: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    text: Prompt,
+    state: npt.NDArray[np.float64],
+    tokens: int,
+    groups: Sequence[str],
+) -> None:
     cameras, layers, heads = len(recipe.cameras), recipe.layers, recipe.heads
     steps, horizon = recipe.steps, recipe.horizon
     height, width = recipe.size
@@ -259,11 +294,17 @@ def _write_frame(
     file["text/id"][frame, :valid] = np.arange(valid)
     file["text/position"][frame, :valid] = 256 * cameras + np.arange(valid)
     blocks = {
-        "text": [heavy(rng, (layers, tokens, heads, cameras, 16, 16)), heavy(rng, (layers, tokens, heads, tokens)),
-                 np.zeros((layers, tokens, heads, 0), np.float32)],
-        "action": [heavy(rng, (layers, horizon, steps, heads, cameras, 16, 16)),
-                   heavy(rng, (layers, horizon, steps, heads, tokens)), heavy(rng, (layers, horizon, steps, heads, horizon))],
-    }  # fmt: skip
+        "text": [
+            heavy(rng, (layers, tokens, heads, cameras, 16, 16)),
+            heavy(rng, (layers, tokens, heads, tokens)),
+            np.zeros((layers, tokens, heads, 0), np.float32),
+        ],
+        "action": [
+            heavy(rng, (layers, horizon, steps, heads, cameras, 16, 16)),
+            heavy(rng, (layers, horizon, steps, heads, tokens)),
+            heavy(rng, (layers, horizon, steps, heads, horizon)),
+        ],
+    }
     padding = bars(height, width)
     patches = np.concatenate(
         [np.where(padding, groups.index(f"{c} bars"), groups.index(c)).ravel() for c in recipe.cameras]

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import make_results
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import make_results
 from capture import schema
 from viewer import attention, scene
 from viewer.attention import Row, Rows
-from viewer.results import Results
 from viewer.state import Query, ViewState
+
+if TYPE_CHECKING:
+    from viewer.results import Results
 
 
 def test_bfloat16_bits_widen_exactly() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import make_results
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import close, show, spin
 from PySide6.QtCore import QPoint, QPointF, QRect, Qt
 from PySide6.QtTest import QTest
 
-import make_results
-from conftest import close, show, spin
 from viewer.state import Query
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from conftest import close, show, spin
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractSlider
 
-from conftest import close, show, spin
 from viewer import commands
 from viewer.caption import caption
 from viewer.panels.axes import position
@@ -26,9 +26,22 @@ if TYPE_CHECKING:
 EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
 MODAL = {"open", "save", "second", "quit", "close", "demo", "full", "forget"}
 KEYS = [
-    Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Tab,
-    Qt.Key.Key_Escape, Qt.Key.Key_H, Qt.Key.Key_B, Qt.Key.Key_1, Qt.Key.Key_9, Qt.Key.Key_0, Qt.Key.Key_PageUp, Qt.Key.Key_Home,
-]  # fmt: skip
+    Qt.Key.Key_Left,
+    Qt.Key.Key_Right,
+    Qt.Key.Key_Up,
+    Qt.Key.Key_Down,
+    Qt.Key.Key_Space,
+    Qt.Key.Key_Return,
+    Qt.Key.Key_Tab,
+    Qt.Key.Key_Escape,
+    Qt.Key.Key_H,
+    Qt.Key.Key_B,
+    Qt.Key.Key_1,
+    Qt.Key.Key_9,
+    Qt.Key.Key_0,
+    Qt.Key.Key_PageUp,
+    Qt.Key.Key_Home,
+]
 
 
 def one_event(window: Window, rng: np.random.Generator) -> str:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import make_results
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import make_results
 from viewer import geometry
 
 sides = st.integers(20, 2000)

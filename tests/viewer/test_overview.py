@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import h5py
+import make_results
 import numpy as np
 import pytest
 
-import make_results
 from viewer import overview, scene
 from viewer.results import Results
 from viewer.state import Query, ViewState

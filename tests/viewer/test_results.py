@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import h5py
+import make_results
 import numpy as np
 import pytest
 
-import make_results
 from capture.errors import UserError
 from viewer import scene
 from viewer.probe import Probe
@@ -134,10 +134,23 @@ def test_everything_that_is_optional_may_be_absent(tiny: Path, tmp_path: Path) -
     path = Path(shutil.copy(tiny, tmp_path / "e.h5"))
     with h5py.File(path, "r+") as file:
         for name in [
-            "images", "frames/text", "frames/state", "frames/prompt", "frames/time", "text/piece", "text/start", "text/word",
-            "text/state_index", "text/mass", "action/mass", "action/predicted", "action/x", "action/to_action", "text/to_text",
+            "images",
+            "frames/text",
+            "frames/state",
+            "frames/prompt",
+            "frames/time",
+            "text/piece",
+            "text/start",
+            "text/word",
+            "text/state_index",
+            "text/mass",
+            "action/mass",
+            "action/predicted",
+            "action/x",
+            "action/to_action",
+            "text/to_text",
             "text/value_norm_image",
-        ]:  # fmt: skip
+        ]:
             del file[name]
     results = Results(path)
     assert results.picture(0, 0, "source") is None
@@ -239,9 +252,12 @@ class Looker:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            [sys.executable, "-c", WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+        )
         self.ready = False
 
     def look(self, path: Path, seconds: float) -> str | None:

@@ -4,12 +4,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
+import make_results
+from conftest import spin
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtTest import QSignalSpy
 
-import make_results
-from conftest import spin
 from viewer import session as sessions
 from viewer.results import Results
 from viewer.session import Session
@@ -18,6 +17,7 @@ from viewer.state import Query, ViewState
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from PySide6.QtWidgets import QApplication
 
 

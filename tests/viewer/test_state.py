@@ -16,7 +16,9 @@ states = st.builds(
     ViewState,
     frame=numbers,
     query=st.builds(
-        Query, st.sampled_from(["text", "action"]), st.lists(st.integers(0, 40), min_size=1, max_size=4, unique=True).map(sorted).map(tuple)
+        Query,
+        st.sampled_from(["text", "action"]),
+        st.lists(st.integers(0, 40), min_size=1, max_size=4, unique=True).map(sorted).map(tuple),
     ),
     step=numbers,
     layer=numbers,
@@ -27,7 +29,7 @@ states = st.builds(
     left_out=st.lists(st.sampled_from(["bos", "bars", "wrist"]), max_size=2).map(tuple),
     smooth=st.booleans(),
     **{name: st.sampled_from(words) for name, words in CHOICES.items()},
-)  # fmt: skip
+)
 
 
 @given(states, st.none() | states)
@@ -63,12 +65,25 @@ def test_unknown_keys_are_ignored_and_a_fresh_view_is_empty() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", "{", '{"layer": "two"}', '{"layer": 1.5}', '{"layer": true}', '{"query": {"kind": "pixel", "items": [1]}}',
-        '{"query": {"kind": "text", "items": []}}', '{"opacity": NaN}', '{"low": 1e999}', '{"region": [[1, 2]]}',
-        '{"colours": "rainbow"}', '{"pinned": 3}', '{"left_out": [1]}', "[" * 50_000, "x" * 200_000,
+        "",
+        "[]",
+        "{",
+        '{"layer": "two"}',
+        '{"layer": 1.5}',
+        '{"layer": true}',
+        '{"query": {"kind": "pixel", "items": [1]}}',
+        '{"query": {"kind": "text", "items": []}}',
+        '{"opacity": NaN}',
+        '{"low": 1e999}',
+        '{"region": [[1, 2]]}',
+        '{"colours": "rainbow"}',
+        '{"pinned": 3}',
+        '{"left_out": [1]}',
+        "[" * 50_000,
+        "x" * 200_000,
         json.dumps({"pinned": {"layer": None}}),
     ],
-)  # fmt: skip
+)
 def test_wrong_json_is_one_sentence(text: str) -> None:
     with pytest.raises(UserError, match="Copy view as command"):
         from_json(text)

@@ -8,14 +8,14 @@ import shutil
 import weakref
 from typing import TYPE_CHECKING
 
+import make_results
 import pytest
+from conftest import close, show, spin, until
 from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
-import make_results
-from conftest import close, show, spin, until
 from viewer import commands, theme
 from viewer.opening import first_view
 from viewer.results import Results
@@ -63,15 +63,29 @@ def test_the_first_view_is_a_word_of_the_prompt(window: Window, results: Results
 
 
 KEYS = [
-    (Qt.Key.Key_Right, {"frame": 1}), (Qt.Key.Key_End, {"frame": 2}), (Qt.Key.Key_Home, {"frame": 0}),
-    (Qt.Key.Key_Up, {"layer": 3}), (Qt.Key.Key_Down, {"layer": 2}), (Qt.Key.Key_2, {"heads": (1,)}),
-    (Qt.Key.Key_0, {"heads": ()}), (Qt.Key.Key_M, {"reduce": "max"}), (Qt.Key.Key_A, {"query": Query("action", (0,))}),
-    (Qt.Key.Key_BracketRight, {"step": 1}), (Qt.Key.Key_BracketLeft, {"step": 0}), (Qt.Key.Key_W, {"query": Query("action", (1,))}),
-    (Qt.Key.Key_V, {"picture": "model"}), (Qt.Key.Key_I, {"smooth": True}), (Qt.Key.Key_G, {"grid": False}),
-    (Qt.Key.Key_L, {"scale": "log"}), (Qt.Key.Key_U, {"unit": "uniform"}), (Qt.Key.Key_S, {"left_out": ("bos", "newline", "bars")}),
-    (Qt.Key.Key_C, {"colours": "viridis"}), (Qt.Key.Key_F, {"film": "steps"}), (Qt.Key.Key_K, {"range": "locked"}),
+    (Qt.Key.Key_Right, {"frame": 1}),
+    (Qt.Key.Key_End, {"frame": 2}),
+    (Qt.Key.Key_Home, {"frame": 0}),
+    (Qt.Key.Key_Up, {"layer": 3}),
+    (Qt.Key.Key_Down, {"layer": 2}),
+    (Qt.Key.Key_2, {"heads": (1,)}),
+    (Qt.Key.Key_0, {"heads": ()}),
+    (Qt.Key.Key_M, {"reduce": "max"}),
+    (Qt.Key.Key_A, {"query": Query("action", (0,))}),
+    (Qt.Key.Key_BracketRight, {"step": 1}),
+    (Qt.Key.Key_BracketLeft, {"step": 0}),
+    (Qt.Key.Key_W, {"query": Query("action", (1,))}),
+    (Qt.Key.Key_V, {"picture": "model"}),
+    (Qt.Key.Key_I, {"smooth": True}),
+    (Qt.Key.Key_G, {"grid": False}),
+    (Qt.Key.Key_L, {"scale": "log"}),
+    (Qt.Key.Key_U, {"unit": "uniform"}),
+    (Qt.Key.Key_S, {"left_out": ("bos", "newline", "bars")}),
+    (Qt.Key.Key_C, {"colours": "viridis"}),
+    (Qt.Key.Key_F, {"film": "steps"}),
+    (Qt.Key.Key_K, {"range": "locked"}),
     (Qt.Key.Key_Minus, {"opacity": 0.6}),
-]  # fmt: skip
+]
 
 
 def test_every_key_does_what_the_sheet_says(window: Window) -> None:
@@ -118,8 +132,10 @@ def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
     room.heat.colours.chosen.emit("turbo")
     assert session.state.colours == "turbo"
     for button, name, value in (
-        (room.heat.smooth, "smooth", True), (room.heat.model, "picture", "model"), (room.heat.norms, "measure", "contribution"),
-    ):  # fmt: skip
+        (room.heat.smooth, "smooth", True),
+        (room.heat.model, "picture", "model"),
+        (room.heat.norms, "measure", "contribution"),
+    ):
         QTest.mouseClick(button, Qt.MouseButton.LeftButton)
         spin(0.01)
         assert getattr(session.state, name) == value
@@ -163,7 +179,7 @@ def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(windo
 
 def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
     bar, heat = window.room.heat.bar, window.room.heat
-    left, right, low, high = bar.ends()
+    left, right, _low, high = bar.ends()
     x = round((high - left) / (right - left) * bar.width())
     QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(x, 8))
     QTest.mouseMove(bar, QPoint(bar.width() // 2, 8))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import make_results
+
 from viewer.results import Results
 from viewer.words import align
 

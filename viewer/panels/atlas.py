@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
+from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer import attention, colourmaps, drawing, geometry, overview, scene, theme
@@ -196,7 +196,7 @@ class Atlas(Panel):
                 painter, QRectF(box.left() - 6, foot, box.width() + 12, 15), label, t.secondary, 11, align="centre"
             )
 
-    def _thumbnails(self, scores: Floats) -> list[list[object]]:
+    def _thumbnails(self, scores: Floats) -> list[list[QImage]]:
         """One small picture a head: its map in every camera side by side, one colour range for all."""
         results, shown = self.session.results, self.session.shown
         assert results is not None

@@ -9,9 +9,9 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from viewer import colourmaps, drawing, theme
+from viewer import attention, colourmaps, drawing, theme
 from viewer.controls import Button, Choice, Segments, Slider
-from viewer.panels.panel import Panel
+from viewer.panels.panel import READS, Panel
 from viewer.scene import DATA_FIELDS
 
 if TYPE_CHECKING:
@@ -57,11 +57,9 @@ class ColourBar(Panel):
         name = colourmaps.DIFFERENCE if scene.difference else shown.colours
         values = np.linspace(left, right, 512, dtype=np.float32)
         if shown.scale == "rank" and not scene.difference:
-            at = np.linspace(0, 1, 512)
+            at = np.linspace(0, 1, 512, dtype=np.float32)
         else:
-            from viewer.attention import places
-
-            at = places(values, low, high, "linear" if scene.difference else shown.scale)
+            at = attention.places(values, low, high, "linear" if scene.difference else shown.scale)
         words = colourmaps.opaque(name)[np.rint(at * 255).astype(np.intp)][None]
         painter.drawImage(bar, drawing.word_image(words, blended=False))
         labels = QRectF(0, 18, self.width(), 18)
@@ -283,7 +281,7 @@ class HeatPanel(Panel):
                 and results.done
                 and results.value_norms(self.session.shown.frame, self.session.shown.query.kind)
             )
-        except Exception:
+        except READS:
             norms = False
         self.norms.setEnabled(norms)
         self.norms.setToolTip(

@@ -76,7 +76,8 @@ class Lookers(Panel):
         results = self.session.results
         assert results is not None
         step = f", step {results.steps[line.step]}" if line.query.kind == "action" else ""
-        return f"{self.who(line.query)}, layer {results.layers[line.layer]}, head {line.head}{step}: {drawing.per_cent(line.mass)}"
+        place = f"layer {results.layers[line.layer]}, head {line.head}{step}"
+        return f"{self.who(line.query)}, {place}: {drawing.per_cent(line.mass)}"
 
     def visible(self) -> int:
         """How many lines fit."""

@@ -140,7 +140,8 @@ class Page(QWidget):
         """Nothing is open."""
         self._show(
             "See what Pi0.5 looks at",
-            "Open a results file that pi0-capture wrote, or drop one here. No file yet? The demo needs no GPU and no model.",
+            "Open a results file that pi0-capture wrote, or drop one here. "
+            "No file yet? The demo needs no GPU and no model.",
             recent=recent,
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QWidget
 
+from capture.errors import UserError
 from viewer import drawing, theme
 from viewer.session import Session, differing
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from viewer.state import ViewState
 
-READS = (OSError, ValueError, IndexError, KeyError, RuntimeError)
+READS = (OSError, UserError, ValueError, IndexError, KeyError, RuntimeError)
 """What reading a damaged part of a file may raise; a panel then shows nothing rather than something wrong."""
 
 

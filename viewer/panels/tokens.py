@@ -251,8 +251,10 @@ class TokenStrips(Panel):
 
 @lru_cache(maxsize=16)
 def _chip_colours(name: str, ground: str) -> tuple[int, ...]:
-    """The colours of chips from cold to hot, 0xRRGGBB: the map over the window's raised ground, its brightest end cut."""
-    base, made = theme.colour(ground).getRgb(), []
+    """The colours of chips from cold to hot, 0xRRGGBB: the map over a ground, its brightest end cut."""
+    made: list[int] = []
+    tint = theme.colour(ground)
+    base = tint.red(), tint.green(), tint.blue()
     for word in colourmaps.heat(name, 100)[:216].tolist():
         rest = 1 - (word >> 24 & 255) / 255
         red, green, blue = (min(round((word >> s & 255) + base[n] * rest), 255) for n, s in enumerate((16, 8, 0)))
