@@ -90,6 +90,9 @@ def _demo() -> Path | None:
 
 def prepared(options: argparse.Namespace) -> Window:
     """The window, its settings, theme, icon and the net under every slot."""
+    import importlib.resources
+
+    from PySide6.QtGui import QIcon
     from PySide6.QtWidgets import QApplication
 
     from viewer import theme
@@ -103,6 +106,8 @@ def prepared(options: argparse.Namespace) -> Window:
         settings.set_text("theme", options.theme)
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
+    icon = Path(str(importlib.resources.files("resources") / "icons" / "pi0-viewer.png"))
+    window.setWindowIcon(QIcon(str(icon)))
     catch_errors(window)
     return window
 

@@ -11,10 +11,10 @@ from viewer.panels.overlay import Overlay
 
 ATTENTION = """
 <h3>What you see</h3>
-<p>A row of attention says how one query divides its weight, 1 in all, over everything that it can look at: the patches
-of each camera, the words of the prompt and, for actions, the other actions. Words belong to the <b>prefix</b>, which
-runs once; actions belong to the <b>suffix</b>, which runs once a denoise step. A word’s attention is never what the action
-looks at.</p>
+<p>A row of attention says how one query divides its weight, 1 in all, over everything that it can look at: the
+patches of each camera, the words of the prompt and, for actions, the other actions. Words belong to the <b>prefix</b>,
+which runs once; actions belong to the <b>suffix</b>, which runs once a denoise step. A word’s attention is never what
+the action looks at.</p>
 <h3>Attention is not cause</h3>
 <p>A high weight says that a head reads there, not that the action depends on it: values may be small, other heads may
 undo it, and weight gathers on sinks such as BOS, newline and the letterbox bars whatever the picture shows. Knock a
@@ -23,8 +23,8 @@ region out and watch the actions if you want to know a cause. See Jain and Walla
 <h3>Numbers</h3>
 <p>Layers, heads and denoise steps carry the file’s numbers, from 0. Words, actions and frames are counted from 1.
 Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
-Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there; Shift-drag paints patches,
-the wheel zooms.</p>
+Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
+Shift-drag paints patches, the wheel zooms.</p>
 """
 
 
