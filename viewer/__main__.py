@@ -35,12 +35,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the viewer; 0, or 2 for a mistake in the command line."""
     options = parser().parse_args(arguments)
-    from viewer.probe import Probe
     from viewer.state import from_json
 
     try:
         view = from_json(options.view) if options.view else None
-        probe = _first_probe(options, Probe)
+        probe = _first_probe(options)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return app.exec()
 
 
-def _first_probe(options: argparse.Namespace, probe: type[Probe]) -> Probe | None:
+def _first_probe(options: argparse.Namespace) -> Probe | None:
     """Begin to look at the file before Qt is loaded."""
     if len(options.file) > 2:
         raise UserError("pi0-viewer opens one file, or two to compare; leave the others out.")
@@ -77,8 +76,9 @@ def _first_probe(options: argparse.Namespace, probe: type[Probe]) -> Probe | Non
     if path is None:
         return None
     from viewer.files import find
+    from viewer.probe import early
 
-    return probe(find(path))
+    return early(find(path))
 
 
 def _demo() -> Path | None:
@@ -90,9 +90,7 @@ def _demo() -> Path | None:
 
 def prepared(options: argparse.Namespace) -> Window:
     """The window, its settings, theme, icon and the net under every slot."""
-    import importlib.resources
-
-    from PySide6.QtGui import QIcon
+    from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
     from viewer import theme
@@ -106,8 +104,7 @@ def prepared(options: argparse.Namespace) -> Window:
         settings.set_text("theme", options.theme)
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
-    icon = Path(str(importlib.resources.files("resources") / "icons" / "pi0-viewer.png"))
-    window.setWindowIcon(QIcon(str(icon)))
+    QTimer.singleShot(300, window, window.set_icon)  # after the first picture
     catch_errors(window)
     return window
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import time
-import traceback
 from pathlib import Path
 from typing import Final
 
@@ -93,6 +91,8 @@ class Opening(QObject):
         try:
             results = Results(probe.path)
         except UserError as error:
+            import traceback
+
             cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
             self.failed.emit(str(error), f"File: {probe.path}\n{cause}".strip())
             return
@@ -101,6 +101,8 @@ class Opening(QObject):
 
 def demo_path() -> Path | None:
     """The bundled demo; None where it is not installed."""
+    import importlib.resources  # it loads much, and most starts need it not
+
     try:
         found = importlib.resources.files("resources") / "demo" / "results.h5"
     except ModuleNotFoundError:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -20,21 +22,33 @@ SECONDS: Final = 8.0
 
 
 class Probe:
-    """A running look at one file. Start it early: it runs beside the start of the window."""
+    """A running look at one file."""
 
     def __init__(self, path: Path) -> None:
-        home = str(Path(__file__).parents[1])
-        known = os.environ.get("PYTHONPATH")
         self.path = path
         self._answer: str | None = None
         self._since = time.monotonic()
+        self._begin()
+
+    def _begin(self) -> None:
+        home = str(Path(__file__).parents[1])
+        known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
-            [sys.executable, "-m", "viewer.probe", str(path)],
+            [sys.executable, "-m", "viewer.probe", str(self.path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": home + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1"},
         )
+
+    def _ended(self) -> tuple[int, bytes] | None:
+        """Exit code and what it wrote; None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        out = self._process.stdout.read() if self._process.stdout and not self._process.stdout.closed else b""
+        self._close()
+        return code, out
 
     def poll(self) -> str | None:
         """None while it looks; then the sentence that says what is wrong with the file, empty if nothing is."""
@@ -43,22 +57,19 @@ class Probe:
         return self._answer
 
     def _ask(self) -> str | None:
-        code = self._process.poll()
-        if code is None:
+        ended = self._ended()
+        if ended is None:
             if time.monotonic() - self._since < SECONDS:
                 return None
             self.stop()
             return (
                 f"{self.path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
             )
-        out = self._process.stdout.read() if self._process.stdout and not self._process.stdout.closed else b""
-        self._close()
         try:
-            answer = json.loads(out)
-            return str(answer["error"])
+            return str(json.loads(ended[1])["error"])
         except (ValueError, KeyError, TypeError):
             return (
-                f"{self.path.name} is damaged so badly that reading it fails (code {code}). "
+                f"{self.path.name} is damaged so badly that reading it fails (code {ended[0]}). "
                 "Copy it again, or record it again."
             )
 
@@ -77,6 +88,55 @@ class Probe:
     def _close(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+class ForkedProbe(Probe):
+    """A look by a copy of this process: it costs no start and no imports.
+
+    For the program's own start on Linux alone, before Qt and any thread: later a copy would hold half a window.
+    """
+
+    def _begin(self) -> None:
+        from viewer import results  # noqa: F401 - before the copy is made, so that it is loaded once
+
+        reading, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                os.write(writing, json.dumps({"error": look(self.path)}).encode())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writing)
+        self._reading: int | None = reading
+
+    def _ended(self) -> tuple[int, bytes] | None:
+        if self._reading is None:
+            return -1, b""
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        out = os.read(self._reading, 1 << 16)
+        self._close()
+        return os.waitstatus_to_exitcode(status), out
+
+    def stop(self) -> None:
+        if self._reading is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._close()
+
+    def _close(self) -> None:
+        if self._reading is not None:
+            os.close(self._reading)
+            self._reading = None
+
+
+def early(path: Path) -> Probe:
+    """The cheapest probe at the program's start."""
+    alone = sys.platform == "linux" and threading.active_count() == 1 and "PySide6.QtCore" not in sys.modules
+    return ForkedProbe(path) if alone else Probe(path)
 
 
 def look(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QFileDialog, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from capture.errors import UserError
 from viewer import commands, theme
@@ -132,6 +131,8 @@ class Window(QWidget):
 
     def ask_file(self) -> None:
         """Let the user choose a file."""
+        from PySide6.QtWidgets import QFileDialog  # a large class, not needed for the first picture
+
         recent = self.settings.recent()
         path, _ = QFileDialog.getOpenFileName(self, "Open results", str(recent[0].parent) if recent else "", FILTER)
         if path:
@@ -139,6 +140,8 @@ class Window(QWidget):
 
     def ask_other(self) -> None:
         """Let the user choose a second file to compare with."""
+        from PySide6.QtWidgets import QFileDialog
+
         path, _ = QFileDialog.getOpenFileName(
             self, "Compare with", str(self.session.path.parent) if self.session.path else "", FILTER
         )
@@ -323,6 +326,8 @@ class Window(QWidget):
 
     def save_picture(self) -> None:
         """Ask where to, and save a picture of the view."""
+        from PySide6.QtWidgets import QFileDialog
+
         path, _ = QFileDialog.getSaveFileName(self, "Save picture", f"{self._picture_name()}.png", "PNG (*.png)")
         if path:
             self.write_picture(Path(path))
@@ -340,6 +345,8 @@ class Window(QWidget):
 
     def command_line(self) -> str:
         """The command that opens this very view."""
+        import shlex
+
         path = self.session.path
         where = shlex.quote(str(path.absolute() if path else ""))
         return f"pi0-viewer {where} --view {shlex.quote(self.session.state.to_json())}"
@@ -465,6 +472,14 @@ class Window(QWidget):
     def _scheme_changed(self) -> None:
         if self.settings.text("theme", "system") == "system":
             self.restyle()
+
+    def set_icon(self) -> None:
+        """The program's mark, for the task bar."""
+        import importlib.resources
+
+        from PySide6.QtGui import QIcon
+
+        self.setWindowIcon(QIcon(str(importlib.resources.files("resources") / "icons" / "pi0-viewer.png")))
 
     def toggle_full(self) -> None:
         """Full screen and back."""

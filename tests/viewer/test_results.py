@@ -342,6 +342,16 @@ def test_the_probe_says_what_is_wrong(tiny: Path, tmp_path: Path) -> None:
     assert "is not an HDF5 file" in Probe(tmp_path / "x.h5").wait()
 
 
+def test_the_first_probe_is_a_copy_of_the_process(tiny: Path, tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from viewer.probe import early; p = early(Path(sys.argv[1])); "
+    script += "print(type(p).__name__, repr(p.wait()))"
+    for path, words in ((tiny, "''"), (tmp_path / "none.h5", "There is no file")):
+        command = [sys.executable, "-c", script, str(path)]
+        out = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+        assert words in out.stdout
+        assert ("ForkedProbe" in out.stdout) == (sys.platform == "linux")
+
+
 def test_a_probe_that_dies_or_hangs_is_a_sentence(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.probe.sys.executable", shutil.which("false") or "/bin/false")
     assert "damaged so badly" in Probe(tiny).wait()
