@@ -199,7 +199,7 @@ def places(values: Floats, low: float, high: float, scale: str) -> Floats:
             result = (np.log10(np.maximum(values, 1e-30)) - bottom) / max(top - bottom, 1e-9)
         else:
             result = (values - low) / span if span > 0 else np.zeros_like(values)
-    placed: Floats = np.clip(np.nan_to_num(result), 0, 1).astype(np.float32)
+    placed: Floats = np.fmin(np.fmax(result, 0), 1).astype(np.float32, copy=False)  # NaN becomes 0
     return placed
 
 

@@ -108,7 +108,8 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     if state.unit == "uniform":
         details.append("times uniform")
     if state.left_out:
-        details.append(f"without {', '.join(state.left_out)}, renormalised")
+        gone = ", ".join("BOS" if name == "bos" else name for name in state.left_out)
+        details.append(f"without {gone}, renormalised")
     if difference:
         details.append(f"minus {difference}")
     else:

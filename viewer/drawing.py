@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPen, QStaticText
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QStaticText
 
 from viewer import theme
 
@@ -87,6 +87,29 @@ def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, rad
     painter.setPen(QPen(colour, width))
     inset = width / 2
     painter.drawRoundedRect(box.adjusted(inset, inset, -inset, -inset), radius, radius)
+
+
+@lru_cache(maxsize=8)
+def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
+    """What makes a picture's corners round: the ground outside of them, upper left, upper right, lower left, right."""
+    side = theme.RADIUS
+    whole = QImage(round(2 * side * ratio), round(2 * side * ratio), QImage.Format.Format_ARGB32_Premultiplied)
+    whole.setDevicePixelRatio(ratio)
+    whole.fill(Qt.GlobalColor.transparent)
+    with QPainter(whole) as painter:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        path = QPainterPath()
+        path.addRect(QRectF(0, 0, 2 * side, 2 * side))
+        path.addRoundedRect(QRectF(0, 0, 2 * side, 2 * side), side, side)
+        painter.fillPath(path, theme.colour(ground))
+    half = whole.width() // 2
+    rest = whole.width() - half
+    return (
+        whole.copy(0, 0, half, half),
+        whole.copy(half, 0, rest, half),
+        whole.copy(0, half, half, rest),
+        whole.copy(half, half, rest, rest),
+    )
 
 
 def readable_on(word: int) -> str:

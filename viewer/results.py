@@ -429,9 +429,13 @@ class Results:
 
     def flow(self, name: str, frame: int) -> npt.NDArray[np.float64] | None:
         """`action/predicted`, `action/truth` (H, A), `action/x` (steps + 1, H, 32) or `action/time` (steps,)."""
-        axes = {schema.ACTION_X: 4, schema.ACTION_TIME: 2}.get(name, 3)
-        part = self._part(name, axes, (frame,))
-        return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
+
+        def make() -> npt.NDArray[np.float64] | None:
+            axes = {schema.ACTION_X: 4, schema.ACTION_TIME: 2}.get(name, 3)
+            part = self._part(name, axes, (frame,))
+            return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
+
+        return self.remember((name, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def time(self, frame: int) -> float | None:
         """Seconds of a frame in its episode; None if absent."""

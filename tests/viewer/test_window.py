@@ -48,6 +48,7 @@ def press(window: Window, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardMo
 
 
 def test_a_burst_of_five_hundred_changes_is_one_paint(window: Window) -> None:
+    spin(0.2)  # the layout of the fresh window has settled
     paints = [Paints(pane) for pane in window.room.cameras.panes]
     for number in range(500):
         window.session.update(layer=number % 4, heads=(number % 3,))

@@ -216,7 +216,16 @@ class CameraPane(Panel):
             painter.fillRect(area, theme.colour(theme.active().raised))
             return
         ratio = painter.device().devicePixelRatio()
-        key = (self._full[0] if self._full else None, area.size().toTuple(), ratio, self.zoom, self.centre.toTuple())
+        gridded = self.session.shown.grid and not self.session.bare
+        # The map is part of it, because the grid lies where the map says.
+        key = (
+            self._full[0] if self._full else None,
+            area.size().toTuple(),
+            ratio,
+            self.zoom,
+            self.centre.toTuple(),
+            gridded and id(self.to_model()),
+        )
         if self._backdrop is None or self._backdrop[0] != key:
             size = QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
             if self.zoom == 1.0:
@@ -233,8 +242,24 @@ class CameraPane(Panel):
                     )
                     inner.drawImage(0, 0, picture)
             scaled.setDevicePixelRatio(ratio)
+            if gridded:
+                with QPainter(scaled) as inner:
+                    inner.translate(-area.topLeft())
+                    self._paint_grid(inner)
             self._backdrop = key, scaled
         painter.drawPixmap(area.topLeft(), self._backdrop[1])
+
+    def _paint_grid(self, painter: QPainter) -> None:
+        """The edges of patches, barely there; part of the cached picture, because 34 lines cost as much as the heat."""
+        place = self.model_to_pane()
+        if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
+            return
+        painter.setPen(theme.colour("#FFFFFF", 0.075))
+        box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
+        for line in range(GRID + 1):
+            x, y = round(box.left() + box.width() * line / GRID), round(box.top() + box.height() * line / GRID)
+            painter.drawLine(x, round(box.top()), x, round(box.bottom()))
+            painter.drawLine(round(box.left()), y, round(box.right()), y)
 
     def _heat_image(self, scene: Scene) -> QImage:
         shown = self.session.shown
@@ -280,14 +305,6 @@ class CameraPane(Panel):
         shown, place = self.session.shown, self.model_to_pane()
         if shown.picture == "model":
             self._hatch(painter, place, results, state)
-        straight = place.m12() == 0 and place.m21() == 0
-        if shown.grid and not self.session.bare and abs(place.m11()) * PATCH_PIXELS >= 6 and straight:
-            painter.setPen(theme.colour("#FFFFFF", 0.055))
-            box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
-            for line in range(GRID + 1):
-                x, y = round(box.left() + box.width() * line / GRID), round(box.top() + box.height() * line / GRID)
-                painter.drawLine(x, round(box.top()), x, round(box.bottom()))
-                painter.drawLine(round(box.left()), y, round(box.right()), y)
         cells = self._drag if self._drag is not None else shown.region
         path = region_path(cells, self.camera) if not self.session.bare else None
         if path is not None:
@@ -323,17 +340,19 @@ class CameraPane(Panel):
         drawing.write(painter, area.adjusted(16, 0, -16, 0), text, theme.active().secondary, 12, align="centre")
 
     def _round(self, painter: QPainter, area: QRectF) -> None:
-        radius = theme.RADIUS
-        path = QPainterPath()
-        for corner, x, y in (
-            (area.topLeft(), 1, 1), (area.topRight(), -1, 1), (area.bottomLeft(), 1, -1), (area.bottomRight(), -1, -1),
-        ):  # fmt: skip
-            path.moveTo(corner)
-            path.lineTo(corner + QPointF(x * radius, 0))
-            path.quadTo(corner + QPointF(x * radius * 0.2, y * radius * 0.2), corner + QPointF(0, y * radius))
-            path.closeSubpath()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillPath(path, theme.colour(theme.active().window))
+        ratio = painter.device().devicePixelRatio()
+        side = theme.RADIUS
+        for corner, image in zip(
+            (
+                area.topLeft(),
+                area.topRight() - QPointF(side, 0),
+                area.bottomLeft() - QPointF(0, side),
+                area.bottomRight() - QPointF(side, side),
+            ),
+            drawing.corners(theme.active().window, ratio),
+            strict=True,
+        ):
+            painter.drawImage(corner, image)
 
     # What the hand does
 

@@ -56,17 +56,18 @@ class Side(QWidget):
 
 
 class Deck(QStackedWidget):
-    """Panels that take turns in one place; as tall as the one in front needs."""
+    """Panels that take turns in one place.
+
+    As tall as the first of them wants, or as the one in front needs: the pictures stay still where they can.
+    """
 
     def sizeHint(self) -> QSize:
-        panel = self.currentWidget()
-        return panel.sizeHint() if panel is not None else super().sizeHint()
+        first = self.widget(0)
+        return (first.sizeHint() if first is not None else super().sizeHint()).expandedTo(self.minimumSizeHint())
 
     def minimumSizeHint(self) -> QSize:
         panel = self.currentWidget()
-        return (
-            panel.minimumSizeHint().expandedTo(panel.minimumSize()) if panel is not None else super().minimumSizeHint()
-        )
+        return panel.minimumSizeHint().expandedTo(panel.minimumSize()) if panel is not None else QSize()
 
 
 class Room(QWidget):

@@ -28,6 +28,7 @@ class Sentence(Panel):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "What is shown", parent)
         self.setFixedHeight(28)
+        self._made: Caption | None = None
         session.bared.connect(self.refresh)
 
     def words(self) -> Caption | None:
@@ -47,13 +48,13 @@ class Sentence(Panel):
             return None
 
     def refresh(self) -> None:
-        made = self.words()
+        made = self._made = self.words()
         self.setAccessibleDescription(str(made) if made else "")
         self.setToolTip(str(made) if made else "")
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        made = self.words()
+        made = self._made
         if made is None:
             return
         painter, t = QPainter(self), theme.active()
