@@ -161,6 +161,15 @@ def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
     return replace(one, maps=np.nan_to_num(maps), text=text, action=action, ranges=ranges, difference=True)
 
 
+def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
+    """Two scenes to be seen side by side, with the wider of their colour ranges for both."""
+    ends = (*one.ranges, *two.ranges)
+    if not ends:
+        return one, two
+    widest = min(low for low, _ in ends), max(high for _, high in ends)
+    return replace(one, ranges=(widest,) * len(one.ranges)), replace(two, ranges=(widest,) * len(two.ranges))
+
+
 def aligned(state: ViewState, results: Results, other: Results) -> ViewState:
     """The same view of another file: its words found by text, its layers and steps by number."""
     dims = other.dims(min(state.frame, max(other.done - 1, 0)))

@@ -68,6 +68,7 @@ class Session(QObject):
         self._gesture: ViewState | None = None
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
         self._scenes: dict[tuple[object, ...], Scene] = {}
+        self._pair: tuple[Scene, Scene, tuple[Scene, Scene]] | None = None
         self._latest: tuple[Results, ViewState, Scene] | None = None
         self.failure = ""
         self._timer = QTimer(self)
@@ -274,6 +275,8 @@ class Session(QObject):
 
     def scene(self) -> Scene | None:
         """The numbers of what the panes show, the difference to the pinned view included; None if unreadable."""
+        if self.shown.compare == "side" and not self.blinking and (pair := self.side_by_side()) is not None:
+            return pair[0]
         pin = self.pin if self.shown.compare == "difference" or self.blinking else None
         if self.blinking and pin is not None:
             return self.scene_of(*pin)
@@ -282,6 +285,17 @@ class Session(QObject):
             return one
         two = self.scene_of(*pin)
         return one if two is None else scenes.compare(one, two, self.shown)
+
+    def side_by_side(self) -> tuple[Scene, Scene] | None:
+        """The shown and the pinned scene on one colour range, unless each map has its own; None without a pin."""
+        pin, one = self.pin, self.plain_scene()
+        two = self.scene_of(*pin) if pin is not None else None
+        if one is None or two is None:
+            return None
+        if self._pair is None or self._pair[0] is not one or self._pair[1] is not two:
+            both = scenes.on_one_range(one, two) if self.shown.range != "map" else (one, two)
+            self._pair = one, two, both
+        return self._pair[2]
 
     def plain_scene(self) -> Scene | None:
         """The numbers of the shown view by itself."""

@@ -329,7 +329,13 @@ def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
     assert window.session.scene() is here
     window.perform_id("side")
     spin()
-    assert all(pane.isVisible() and pane.scene is there for pane in window.room.cameras.pinned)
+    for above, below in zip(window.room.cameras.panes, window.room.cameras.pinned, strict=True):
+        assert below.isVisible()
+        assert above.scene is not None
+        assert below.scene is not None
+        assert there is not None
+        assert (below.scene.maps == there.maps).all()
+        assert above.scene.ranges == below.scene.ranges, "one colour range for both sides"
     window.perform_id("unpin")
     spin()
     assert not any(pane.isVisible() for pane in window.room.cameras.pinned)

@@ -88,7 +88,10 @@ class CameraPane(Panel):
         view = self.view
         if view is None:
             return None
-        return self.session.scene_of(*view) if self.pinned else self.session.scene()
+        if not self.pinned:
+            return self.session.scene()
+        pair = self.session.side_by_side()
+        return pair[1] if pair is not None else None
 
     def size_in_pixels(self) -> tuple[int, int]:
         """Height and width of the picture that is shown, the camera's own or the model's."""
