@@ -1,0 +1,273 @@
+"""Measures the window: paints counted in exposed windows, beside matplotlib and a floor of copy and blend.
+
+    xvfb-run -s "-screen 0 2600x1500x24" python tests/bench/bench_viewer.py FILE.h5 [--size 1280x800] [--changes 60]
+
+Each change is timed from `Session.update` until every panel has painted and the window's backing store was flushed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+import psutil
+from PySide6.QtCore import QEvent, QObject, QRectF
+from PySide6.QtGui import QImage, QPainter
+from PySide6.QtWidgets import QApplication, QWidget
+
+from viewer import theme
+from viewer.results import Results
+from viewer.settings import Settings
+from viewer.state import Query
+from viewer.window import Window
+
+
+class Paints(QObject):
+    """Counts paint events of the window's panes."""
+
+    count = 0
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            self.count += 1
+        return False
+
+
+def settle(app: QApplication, seconds: float = 0.3) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        app.processEvents()
+        time.sleep(0.005)
+
+
+def timed(app: QApplication, window: Window, changes: list[dict[str, Any]]) -> tuple[list[float], int]:
+    """Milliseconds of each change until its paint, and how many paints the first pane had."""
+    paints = Paints()
+    window.room.cameras.panes[0].installEventFilter(paints)
+    taken = []
+    for change in changes:
+        before = paints.count
+        start = time.perf_counter()
+        window.session.update(**change)
+        while paints.count == before:
+            app.processEvents()
+        app.processEvents()
+        taken.append((time.perf_counter() - start) * 1000)
+        settle(app, 0.012)
+    window.room.cameras.panes[0].removeEventFilter(paints)
+    return taken, paints.count
+
+
+def row(name: str, taken: list[float]) -> None:
+    """One line of the table."""
+    p99 = float(np.percentile(taken, 99))
+    print(
+        f"{name:34} median {statistics.median(taken):7.2f} ms   99th percentile {p99:7.2f} ms   worst {max(taken):7.2f}"
+    )
+
+
+def floor(pane_sizes: list[tuple[int, int]]) -> float:
+    """Copying and blending the same pixels, flushed to an exposed window: milliseconds."""
+    images = []
+    for width, height in pane_sizes:
+        picture = QImage(width, height, QImage.Format.Format_RGB32)
+        picture.fill(0xFF446688)
+        heat = QImage(width, height, QImage.Format.Format_ARGB32_Premultiplied)
+        heat.fill(0x40202020)
+        images.append((picture, heat))
+
+    class Bare(QWidget):
+        def paintEvent(self, event: QEvent) -> None:
+            painter = QPainter(self)
+            x = 0
+            for picture, heat in images:
+                painter.drawImage(QRectF(x, 0, picture.width(), picture.height()), picture)
+                painter.drawImage(QRectF(x, 0, heat.width(), heat.height()), heat)
+                x += picture.width()
+
+    bare = Bare()
+    bare.resize(sum(size[0] for size in pane_sizes), max(size[1] for size in pane_sizes))
+    bare.show()
+    app = QApplication.instance()
+    assert isinstance(app, QApplication)
+    settle(app)
+    taken = []
+    for _ in range(40):
+        start = time.perf_counter()
+        bare.repaint()
+        taken.append((time.perf_counter() - start) * 1000)
+    bare.close()
+    return statistics.median(taken)
+
+
+def matplotlib_panes(results: Results, pane_sizes: list[tuple[int, int]]) -> float:
+    """The same two panes redrawn by matplotlib's Agg canvas: milliseconds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    width = sum(size[0] for size in pane_sizes) / 100
+    figure, axes = plt.subplots(1, len(pane_sizes), figsize=(width, max(size[1] for size in pane_sizes) / 100), dpi=100)
+    drawn = []
+    for camera, axis in enumerate(np.atleast_1d(axes)):
+        picture = results.picture(0, camera, "source")
+        assert picture is not None
+        axis.imshow(picture)
+        drawn.append(
+            axis.imshow(
+                np.zeros((16, 16)), cmap="inferno", alpha=0.5, extent=(0, picture.shape[1], picture.shape[0], 0)
+            )
+        )
+        axis.set_axis_off()
+    rng = np.random.default_rng(0)
+    taken = []
+    for _ in range(8):
+        start = time.perf_counter()
+        for one in drawn:
+            one.set_data(rng.random((16, 16)))
+        figure.canvas.draw()
+        taken.append((time.perf_counter() - start) * 1000)
+    plt.close(figure)
+    return statistics.median(taken)
+
+
+START = "import time, sys; start = time.perf_counter()\n"
+BARE = (
+    START
+    + """
+from PySide6.QtWidgets import QApplication, QWidget
+app = QApplication([])
+class W(QWidget):
+    def paintEvent(self, event):
+        print(time.perf_counter() - start, flush=True); app.quit()
+w = W(); w.resize(1280, 800); w.show(); app.exec()
+"""
+)
+OURS = (
+    START
+    + """
+import os
+sys.argv = ["pi0-viewer", *sys.argv[1:]]
+from viewer import __main__ as program
+from PySide6.QtCore import QTimer
+original = program.prepared
+def prepared(options):
+    window = original(options)
+    from viewer.panels.camera import CameraPane
+    paint = CameraPane.paintEvent
+    def painted(self, event):
+        paint(self, event)
+        if self.camera == len(self.session.results.cameras) - 1:
+            print(time.perf_counter() - start, flush=True); os._exit(0)
+    CameraPane.paintEvent = painted
+    return window
+program.prepared = prepared
+program.main(sys.argv[1:])
+"""
+)
+
+
+def startup(script: str, *arguments: str) -> float:
+    """Seconds from the first line of Python to the first painted window, best of five."""
+    times = []
+    for _ in range(5):
+        out = subprocess.run(
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False,
+            cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        times.append(float(out.stdout.split()[0]))
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--size", default="1280x800")
+    parser.add_argument("--changes", type=int, default=60)
+    parser.add_argument("--no-start", action="store_true", help="leave out the start-up times")
+    given = parser.parse_args()
+    app = QApplication([])
+    theme.apply("dark")
+    folder = tempfile.mkdtemp()
+    settings = Settings(Path(folder) / "settings.ini")
+    settings.set_text("toured", "yes")
+    window = Window(settings)
+    width, height = (int(side) for side in given.size.split("x"))
+    window.resize(width, height)
+    start = time.perf_counter()
+    results = Results(given.file)
+    print(
+        f"opened {given.file.name} ({given.file.stat().st_size / 1e9:.1f} GB) "
+        f"in {(time.perf_counter() - start) * 1000:.1f} ms"
+    )
+    window.show_results(results, False)
+    window.show()
+    settle(app, 1.0)
+    dims, n = window.session.dims, given.changes
+    action = Query("action", (6 % dims.actions,))
+    window.session.update(query=action)
+    settle(app)
+    tables: dict[str, list[dict[str, Any]]] = {
+        "token (word)": [{"query": Query("text", (i % dims.chips,))} for i in range(n)],
+        "token (action)": [{"query": Query("action", (i % dims.actions,))} for i in range(n)],
+        "layer": [{"layer": i % dims.layers} for i in range(1, n)],
+        "head": [{"heads": (i % dims.heads,)} for i in range(n)],
+        "step": [{"step": i % dims.steps} for i in range(1, n)],
+        "frame": [{"frame": i % dims.frames} for i in range(1, n)],
+        "film of layers x steps, by action": [
+            {"film": "steps", "query": Query("action", (i % dims.actions,))} for i in range(n)
+        ],
+        "atlas score, by action": [
+            {"film": "layers", "score": ("entropy", "picture")[i % 2], "query": Query("action", (i % dims.actions,))}
+            for i in range(n)
+        ],
+    }
+    for name, changes in tables.items():
+        first = [changes[0]] if changes[0] != {} else []
+        window.session.update(**dict(changes[-1].items()))
+        settle(app)
+        taken, _ = timed(app, window, [c for c in changes if first])
+        row(name, taken)
+    paints = Paints()
+    window.room.cameras.panes[0].installEventFilter(paints)
+    for i in range(500):
+        window.session.update(layer=i % dims.layers, heads=(i % dims.heads,))
+    window.session.update(layer=3, heads=(2,))
+    settle(app)
+    print(f"500 changes in a burst: {paints.count} paint of a pane")
+    sizes = [pane.area().size().toSize().toTuple() for pane in window.room.cameras.panes]
+    taken = []
+    for i in range(40):
+        window.session.update(layer=i % dims.layers)
+        settle(app, 0.02)
+        for pane in window.room.cameras.panes:
+            pane._heat = None
+        start = time.perf_counter()
+        for pane in window.room.cameras.panes:
+            pane.repaint()
+        taken.append((time.perf_counter() - start) * 1000)
+    panes, lowest, other = statistics.median(taken), floor(sizes), matplotlib_panes(results, sizes)
+    print(
+        f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); "
+        f"matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
+    )
+    print(f"memory {psutil.Process().memory_info().rss / 1e6:.0f} MB")
+    window.close()
+    if not given.no_start:
+        bare = startup(BARE)
+        ours = startup(OURS, str(given.file), "--settings", str(Path(folder) / "start.ini"))
+        print(f"first paint: bare PySide6 {bare * 1000:.0f} ms, with data {ours * 1000:.0f} ms ({ours / bare:.2f} x)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Windows on the offscreen platform, small files, and a net that lets no error in a slot pass unseen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import make_results
+import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtWidgets import QApplication
+
+from viewer import theme
+from viewer.results import Results
+from viewer.session import Session
+from viewer.settings import Settings
+from viewer.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def app() -> QApplication:
+    made = QApplication.instance() or QApplication([])
+    assert isinstance(made, QApplication)
+    theme.apply("dark")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_silent_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
+    """An exception in a slot or paint reaches sys.excepthook only: collect it, and fail the test."""
+    seen: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(error))
+    yield seen
+    if seen:
+        raise seen[0]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small results file with heavy-tailed weights."""
+    return make_results.write(tmp_path_factory.mktemp("files") / "small.h5")
+
+
+@pytest.fixture
+def results(small: Path) -> Iterator[Results]:
+    made = Results(small)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def session(app: QApplication, small: Path) -> Iterator[Session]:
+    made = Session()
+    made.open(Results(small))
+    yield made
+    made.open(None)
+
+
+def spin(seconds: float = 0.05) -> None:
+    """Let the event loop run."""
+    end = time.monotonic() + seconds
+    while True:
+        QCoreApplication.processEvents()
+        if time.monotonic() > end:
+            return
+        time.sleep(0.002)
+
+
+def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Let the event loop run until something holds."""
+    end = time.monotonic() + seconds
+    while not true():
+        QCoreApplication.processEvents()
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.002)
+
+
+def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> Window:
+    """A shown window with an open file."""
+    settings = Settings(folder / "settings.ini")
+    settings.set_text("toured", "yes")
+    window = Window(settings)
+    window.resize(*size)
+    window.show_results(Results(path), False)
+    window.show()
+    if view:
+        window.session.update(**view)
+    spin()
+    return window
+
+
+def close(window: Window) -> None:
+    window.close()
+    window.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+@pytest.fixture
+def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[Window]:
+    made = show(small, tmp_path)
+    yield made
+    close(made)

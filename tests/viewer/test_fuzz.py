@@ -1,0 +1,140 @@
+"""Random commands and events on a real window leave it alive and as its state says."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import close, show, spin
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractSlider
+
+from viewer import commands
+from viewer.caption import caption
+from viewer.panels.axes import position
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.window import Window
+
+EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
+MODAL = {"open", "save", "second", "quit", "close", "demo", "full", "forget"}
+KEYS = [
+    Qt.Key.Key_Left,
+    Qt.Key.Key_Right,
+    Qt.Key.Key_Up,
+    Qt.Key.Key_Down,
+    Qt.Key.Key_Space,
+    Qt.Key.Key_Return,
+    Qt.Key.Key_Tab,
+    Qt.Key.Key_Escape,
+    Qt.Key.Key_H,
+    Qt.Key.Key_B,
+    Qt.Key.Key_1,
+    Qt.Key.Key_9,
+    Qt.Key.Key_0,
+    Qt.Key.Key_PageUp,
+    Qt.Key.Key_Home,
+]
+
+
+def one_event(window: Window, rng: np.random.Generator) -> str:
+    """Do something at random; what it was."""
+    kind = int(rng.integers(7))
+    room = window.room
+    panels = [
+        *room.cameras.panes,
+        room.strips,
+        room.film,
+        room.timeline,
+        room.mass,
+        room.atlas,
+        room.curves,
+        room.heat.bar,
+        room.lookers,
+        room.flow,
+    ]
+    panel = panels[int(rng.integers(len(panels)))]
+    spot = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
+    if kind == 0:
+        names = [command.id for command in commands.TABLE if command.id not in MODAL]
+        name = names[int(rng.integers(len(names)))]
+        window.perform_id(name)
+        return name
+    if kind == 1:
+        held = [Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier]
+        QTest.mouseClick(panel, Qt.MouseButton.LeftButton, held[int(rng.integers(3))], spot)
+        return f"click {panel.accessibleName()} {spot.toTuple()}"
+    if kind == 2:
+        QTest.mouseMove(panel, spot)
+        return "move"
+    if kind == 3:
+        other = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
+        QTest.mousePress(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, spot)
+        QTest.mouseMove(panel, other)
+        QTest.mouseRelease(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, other)
+        return f"drag {panel.accessibleName()}"
+    if kind == 4:
+        key = KEYS[int(rng.integers(len(KEYS)))]
+        target = window.focusWidget() or window
+        QTest.keyClick(target, key)
+        return f"key {key}"
+    if kind == 5:
+        sliders = window.findChildren(QAbstractSlider)
+        slider = sliders[int(rng.integers(len(sliders)))]
+        slider.setValue(int(rng.integers(slider.minimum(), slider.maximum() + 1)))
+        return "slider"
+    if rng.random() < 0.15:
+        window.resize(int(rng.integers(900, 1700)), int(rng.integers(600, 1000)))
+    return "resize"
+
+
+def consistent(window: Window) -> None:
+    """What is shown is what the state says."""
+    session, room = window.session, window.room
+    spin(0.0)
+    state, results = session.shown, session.results
+    assert results is not None
+    assert state == state.clamped(session.dims)
+    for axis, row in room.axes.rows.items():
+        if row.slider.isEnabled():
+            assert row.slider.value() == position(state, axis, session.dims.heads)
+    if not session.blinking and state.compare != "difference":
+        assert room.sentence.accessibleDescription() == str(caption(results, state))
+    assert room.heat.opacity.value() == round(state.opacity * 100)
+    assert room.heat.range.buttons[state.range].isChecked()
+    scene = session.plain_scene()
+    assert scene is not None
+    assert sum(scene.mass.values()) == pytest.approx(1, abs=5e-3)
+    assert not window.grab().isNull()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_commands_and_events(app: QApplication, small: Path, tmp_path: Path, seed: int) -> None:
+    window = show(small, tmp_path)
+    rng = np.random.default_rng(seed)
+    done: list[str] = []
+    for number in range(EVENTS):
+        done.append(one_event(window, rng))
+        spin(0.0)
+        if number % 20 == 0:
+            for menu in app.topLevelWidgets():
+                if menu is not window and menu.isVisible():
+                    menu.close()
+            if window.overlay is not None:
+                window.overlay.close()
+            window.playback.stop()
+            window.session.preview(None)
+            window.session.hide_heat(False)
+            window.session.blink(False)
+            try:
+                consistent(window)
+            except AssertionError as error:
+                raise AssertionError(f"after {done[-25:]}") from error
+    close(window)

@@ -1,0 +1,585 @@
+"""The whole window: every control moves what it says, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import weakref
+from typing import TYPE_CHECKING
+
+import make_results
+import pytest
+from conftest import close, show, spin, until
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QGuiApplication, QKeyEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
+
+from viewer import commands, theme
+from viewer.opening import first_view
+from viewer.results import Results
+from viewer.settings import Settings
+from viewer.state import Query, ViewState, from_json
+from viewer.window import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+
+class Paints(QWidget):
+    """Counts the paints of a widget."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__()
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def press(window: Window, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+    QTest.keyClick(window, key, held)
+    spin(0.01)
+
+
+def test_a_burst_of_five_hundred_changes_is_one_paint(window: Window) -> None:
+    spin(0.2)  # the layout of the fresh window has settled
+    paints = [Paints(pane) for pane in window.room.cameras.panes]
+    for number in range(500):
+        window.session.update(layer=number % 4, heads=(number % 3,))
+    window.session.update(layer=3, heads=(0,))
+    spin()
+    assert [one.count for one in paints] == [1, 1]
+
+
+def test_the_first_view_is_a_word_of_the_prompt(window: Window, results: Results) -> None:
+    state = window.session.state
+    assert results.chips(0)[state.query.first].role == "prompt"
+    assert "looks at …" in window.room.sentence.accessibleDescription()
+
+
+KEYS = [
+    (Qt.Key.Key_Right, {"frame": 1}),
+    (Qt.Key.Key_End, {"frame": 2}),
+    (Qt.Key.Key_Home, {"frame": 0}),
+    (Qt.Key.Key_Up, {"layer": 3}),
+    (Qt.Key.Key_Down, {"layer": 2}),
+    (Qt.Key.Key_2, {"heads": (1,)}),
+    (Qt.Key.Key_0, {"heads": ()}),
+    (Qt.Key.Key_M, {"reduce": "max"}),
+    (Qt.Key.Key_A, {"query": Query("action", (0,))}),
+    (Qt.Key.Key_BracketRight, {"step": 1}),
+    (Qt.Key.Key_BracketLeft, {"step": 0}),
+    (Qt.Key.Key_W, {"query": Query("action", (1,))}),
+    (Qt.Key.Key_V, {"picture": "model"}),
+    (Qt.Key.Key_I, {"smooth": True}),
+    (Qt.Key.Key_G, {"grid": False}),
+    (Qt.Key.Key_L, {"scale": "log"}),
+    (Qt.Key.Key_U, {"unit": "uniform"}),
+    (Qt.Key.Key_S, {"left_out": ("bos", "newline", "bars")}),
+    (Qt.Key.Key_C, {"colours": "viridis"}),
+    (Qt.Key.Key_F, {"film": "steps"}),
+    (Qt.Key.Key_K, {"range": "locked"}),
+    (Qt.Key.Key_Minus, {"opacity": 0.6}),
+]
+
+
+def test_every_key_does_what_the_sheet_says(window: Window) -> None:
+    for key, expected in KEYS:
+        press(window, key)
+        for name, value in expected.items():
+            assert getattr(window.session.state, name) == value, (key, name)
+    press(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert window.session.state.opacity == 0.7
+    press(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert window.session.state.opacity == 0.6
+
+
+def test_h_hides_the_heat_while_it_is_held(window: Window) -> None:
+    QTest.keyPress(window, Qt.Key.Key_H)
+    assert window.session.bare
+    QTest.keyRelease(window, Qt.Key.Key_H)
+    assert not window.session.bare
+
+
+def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
+    room, session = window.room, window.session
+    for axis, value, expected in (("frame", 2, 2), ("layer", 1, 1)):
+        slider = room.axes.rows[axis].slider
+        QTest.mouseClick(slider, Qt.MouseButton.LeftButton, pos=QPoint(round(slider.place(value)), 12))
+        spin(0.01)
+        assert getattr(session.state, axis) == expected
+    room.axes.rows["head"].slider.setValue(4)
+    assert (session.state.heads, session.state.reduce) == ((), "max")
+    number = room.axes.rows["layer"].number
+    number.setFocus()
+    number.setText("3")
+    QTest.keyClick(number, Qt.Key.Key_Return)
+    spin(0.01)
+    assert session.state.layer == 3
+    number.setText("77")
+    QTest.keyClick(number, Qt.Key.Key_Return)
+    assert session.state.layer == 3
+    assert "There is no layer 77" in window.notice.text
+    for segment, name, value in ((room.heat.range, "range", "map"), (room.heat.scale, "scale", "rank")):
+        QTest.mouseClick(segment.buttons[value], Qt.MouseButton.LeftButton)
+        spin(0.01)
+        assert getattr(session.state, name) == value
+    room.heat.colours.chosen.emit("turbo")
+    assert session.state.colours == "turbo"
+    for button, name, value in (
+        (room.heat.smooth, "smooth", True),
+        (room.heat.model, "picture", "model"),
+        (room.heat.norms, "measure", "contribution"),
+    ):
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        spin(0.01)
+        assert getattr(session.state, name) == value
+    room.heat.opacity.setValue(30)
+    assert session.state.opacity == 0.3
+
+
+def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
+    row = window.room.axes.rows["step"]
+    assert not row.slider.isEnabled()
+    assert "one pass" in row.slider.toolTip()
+    assert row.number.text() == "prefix"
+    press(window, Qt.Key.Key_BracketRight)
+    assert "words have one pass" in window.notice.text
+    window.session.update(query=Query("action", (1,)))
+    spin(0.01)
+    assert row.slider.isEnabled()
+    assert row.number.text() == "0 / 2"
+
+
+def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: Window) -> None:
+    """Fault 5: a global scale that changes nothing."""
+    session = window.session
+    session.update(layer=0)
+    spin(0.01)
+    first = session.scene()
+    assert first is not None
+    window.perform_id("lock")
+    session.update(layer=3, heads=(1,))
+    spin(0.01)
+    locked = session.scene()
+    assert locked is not None
+    assert locked.ranges[1] == pytest.approx(first.ranges[1])
+    window.perform_id("lock")
+    spin(0.01)
+    free = session.scene()
+    assert free is not None
+    assert free.ranges[1] != pytest.approx(first.ranges[1])
+    assert free.ranges[0] == free.ranges[1]
+
+
+def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
+    bar, heat = window.room.heat.bar, window.room.heat
+    left, right, _low, high = bar.ends()
+    x = round((high - left) / (right - left) * bar.width())
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(x, 8))
+    QTest.mouseMove(bar, QPoint(bar.width() // 2, 8))
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=QPoint(bar.width() // 2, 8))
+    spin(0.01)
+    state = window.session.state
+    assert state.range == "locked"
+    assert state.high == pytest.approx((left + right) / 2, rel=0.05)
+    heat.high.setFocus()
+    heat.high.setText("0.25")
+    heat.high.editingFinished.emit()
+    assert window.session.state.high == 0.25
+    heat.high.setText("lots")
+    heat.high.editingFinished.emit()
+    assert window.session.state.high == 0.25
+    assert "numbers" in window.notice.text
+
+
+def test_chips_select_add_span_preview_and_walk(window: Window) -> None:
+    panel, session = window.room.strips, window.session
+
+    def middle(kind: str, item: int) -> QPoint:
+        return next(p for p in panel.places if (p.kind, p.item) == (kind, item)).box.center().toPoint()
+
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=middle("text", 4))
+    assert session.state.query == Query("text", (4,))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, middle("text", 7))
+    assert session.state.query == Query("text", (4, 7))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, middle("text", 4))
+    assert session.state.query == Query("text", (7,))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=middle("action", 1))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, middle("action", 3))
+    assert session.state.query == Query("action", (1, 2, 3))
+    spin()
+    assert "actions 2–4 of 5" in window.room.sentence.accessibleDescription()
+    press(window, Qt.Key.Key_Escape)
+    assert session.state.query == Query("action", (1,))
+    QTest.mouseMove(panel, middle("text", 2))
+    spin()
+    assert session.shown.query == Query("text", (2,))
+    assert session.state.query == Query("action", (1,))
+    panel.leaveEvent(QEvent(QEvent.Type.Leave))
+    spin()
+    QTest.keyClick(panel, Qt.Key.Key_Right)
+    assert session.state.query == Query("action", (2,))
+    QTest.keyClick(panel, Qt.Key.Key_Up)
+    assert session.state.query.kind == "text"
+
+
+def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(window: Window) -> None:
+    panel = window.room.mass
+    boxes = {name: (share, part, line) for name, share, part, line in panel.boxes()}
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=boxes["wrist"][2].center().toPoint())
+    spin()
+    assert window.session.state.left_out == ("wrist",)
+    scene = window.session.scene()
+    assert scene is not None
+    assert scene.removed == pytest.approx(boxes["wrist"][0], abs=5e-3)
+    assert not scene.maps[1][~window.session.results.bars(0)[1]].any()  # type: ignore[union-attr]
+    assert "without wrist, renormalised" in window.room.sentence.accessibleDescription()
+
+
+def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None:
+    room, session = window.room, window.session
+    scores = room.atlas.scores()
+    assert scores is not None
+    QTest.mouseClick(room.atlas, Qt.MouseButton.LeftButton, pos=room.atlas.cell(scores, 1, 2).center().toPoint())
+    assert (session.state.layer, session.state.heads) == (1, (2,))
+    QTest.mouseClick(
+        room.atlas,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.ControlModifier,
+        room.atlas.cell(scores, 1, 0).center().toPoint(),
+    )
+    assert session.state.heads == (0, 2)
+    QTest.mouseClick(room.atlas, Qt.MouseButton.LeftButton, pos=room.atlas.cell(scores, 2, 3).center().toPoint())
+    assert (session.state.layer, session.state.heads) == (2, ())
+    spin()
+    film = room.film.film()
+    assert film is not None
+    block = room.film.blocks(film)[0]
+    width, height = room.film.cell_size(block, film)
+    spot = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
+    QTest.mouseClick(room.film, Qt.MouseButton.LeftButton, pos=spot)
+    assert session.state.layer == 3
+    session.update(query=Query("action", (1,)), film="steps", curve="steps")
+    spin()
+    film = room.film.film()
+    assert film is not None
+    block = room.film.blocks(film)[1]
+    width, height = room.film.cell_size(block, film)
+    QTest.mouseClick(
+        room.film,
+        Qt.MouseButton.LeftButton,
+        pos=QPointF(block.left() + 0.5 * width, block.top() + 2.5 * height).toPoint(),
+    )
+    assert (session.state.layer, session.state.step) == (0, 2)
+    spin()
+    curves = room.curves.curves()
+    assert curves is not None
+    QTest.mouseClick(room.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(room.curves.x_of(curves, 1)), 60))
+    assert session.state.step == 1
+    until(lambda: room.over_frames.curves)
+    line = room.timeline.curves()
+    assert line is not None
+    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(line, 2)), 50))
+    assert session.state.frame == 2
+
+
+def test_the_next_best_head_is_the_next_in_rank(window: Window) -> None:
+    order = window.room.atlas.ranked()
+    for place in range(3):
+        press(window, Qt.Key.Key_N)
+        assert (window.session.state.layer, window.session.state.heads) == (order[place][0], (order[place][1],))
+
+
+def test_flow_goes_to_actions_and_steps(window: Window) -> None:
+    window.perform_id("actions")
+    spin()
+    flow = window.room.flow
+    upper, lower = flow.cells(3)
+    QTest.mouseClick(
+        flow, Qt.MouseButton.LeftButton, pos=QPointF(upper[0].right() - 4, upper[0].center().y()).toPoint()
+    )
+    assert window.session.state.query == Query("action", (4,))
+    QTest.mouseClick(
+        flow, Qt.MouseButton.LeftButton, pos=QPointF(lower[1].right() - 4, lower[1].center().y()).toPoint()
+    )
+    assert window.session.state.step == 2
+
+
+def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
+    press(window, Qt.Key.Key_B)
+    assert "pin a view first" in window.notice.text
+    window.session.update(layer=1)
+    press(window, Qt.Key.Key_P)
+    window.session.update(layer=3)
+    spin(0.01)
+    here = window.session.scene()
+    QTest.keyPress(window, Qt.Key.Key_B)
+    spin(0.01)
+    there = window.session.scene()
+    assert here is not there
+    assert "layer 1" in window.room.sentence.accessibleDescription()
+    QTest.keyRelease(window, Qt.Key.Key_B)
+    assert window.session.scene() is here
+    window.perform_id("side")
+    spin()
+    for above, below in zip(window.room.cameras.panes, window.room.cameras.pinned, strict=True):
+        assert below.isVisible()
+        assert above.scene is not None
+        assert below.scene is not None
+        assert there is not None
+        assert (below.scene.maps == there.maps).all()
+        assert above.scene.ranges == below.scene.ranges, "one colour range for both sides"
+    window.perform_id("unpin")
+    spin()
+    assert not any(pane.isVisible() for pane in window.room.cameras.pinned)
+
+
+def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication, tmp_path: Path) -> None:
+    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(tasks=("put the duck in the bowl",)))
+    two = make_results.write(
+        tmp_path / "two.h5",
+        make_results.Recipe(tasks=("please take the duck out of it",), seed=2, extra={"layers": [2, 3, 4, 5]}),
+    )
+    window = show(one, tmp_path)
+    chips = window.session.results.chips(0)  # type: ignore[union-attr]
+    duck = next(n for n, chip in enumerate(chips) if chip.text == "duck")
+    window.session.update(query=Query("text", (duck,)), layer=3)
+    window.show_results(Results(two), True)
+    spin()
+    pin = window.session.pin
+    assert pin is not None
+    assert pin[0].chips(0)[pin[1].query.first].text == "duck"
+    assert pin[0].layers[pin[1].layer] == 3
+    assert window.room.cameras.pinned[0].isVisible()
+    close(window)
+
+
+def test_views_are_remembered_by_uuid_and_windows_come_back(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path, (1300, 820))
+    window.session.update(layer=1, heads=(2,), colours="magma")
+    spin()
+    close(window)
+    again = show(small, tmp_path, (1300, 820))
+    assert (again.session.state.layer, again.session.state.heads, again.session.state.colours) == (1, (2,), "magma")
+    assert again.settings.recent() == [small]
+    close(again)
+
+
+def test_the_command_brings_the_view_back(window: Window) -> None:
+    import shlex
+
+    window.session.update(layer=1, query=Query("action", (3,)), step=2, region=((0, 5, 5),))
+    window.perform_id("share")
+    words = shlex.split(QGuiApplication.clipboard().text())
+    assert words[0] == "pi0-viewer"
+    assert from_json(words[3]) == window.session.state
+    assert json.loads(words[3])["layer"] == 1
+
+
+def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Path) -> None:
+    from viewer.picture import footnote, rendered
+
+    image = rendered(window.room)
+    assert image.width() == 2 * (window.room.cameras.width() + 40)
+    window.write_picture(tmp_path / "view.png")
+    assert (tmp_path / "view.png").stat().st_size > 10_000
+    assert "small.h5" in footnote(window.room)
+    window.write_picture(tmp_path / "nowhere" / "view.png")
+    assert "cannot be written" in window.notice.text
+
+
+def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = Window(Settings(tmp_path / "s.ini"))
+    window.settings.set_text("toured", "yes")
+    window.show()
+    assert window.page.title.text() == "See what Pi0.5 looks at"
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(b"no")
+    window.open(bad)
+    until(lambda: window.page.title.text() == "This cannot be opened")
+    assert "is not an HDF5 file" in window.page.text.text()
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(small))])
+    window.dropEvent(
+        QDropEvent(
+            QPointF(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        )
+    )
+    until(lambda: window.session.results is not None)
+    assert window.stack.currentWidget() is window.room
+    window.open(bad)
+    until(lambda: "is not an HDF5 file" in window.notice.text)
+    assert window.session.results is not None, "the open file stays"
+    window.perform_id("close")
+    assert window.session.results is None
+    assert window.page.title.text() == "See what Pi0.5 looks at"
+    close(window)
+
+
+def test_a_missing_demo_is_a_page(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viewer.window.demo_path", lambda: None)
+    window.perform_id("close")
+    window.perform_id("demo")
+    assert "demo is not part" in window.page.text.text()
+
+
+def test_a_file_without_frames_waits(app: QApplication, tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "a.h5", make_results.Recipe(done=0, complete=False))
+    window = show(path, tmp_path)
+    assert window.stack.currentWidget() is window.page
+    assert "no finished frame yet" in window.page.title.text()
+    close(window)
+
+
+def test_a_finished_capture_is_taken_under_its_final_name(app: QApplication, tmp_path: Path) -> None:
+    partial = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
+    window = show(partial, tmp_path, layer=1)
+    made = make_results.write(tmp_path / "b.h5", make_results.Recipe())
+    shutil.move(made, tmp_path / "a.h5")
+    partial.unlink()
+    window._look_for_more()
+    until(lambda: window.session.path == tmp_path / "a.h5")
+    assert (window.session.dims.frames, window.session.state.layer) == (3, 1)
+    close(window)
+
+
+def test_palette_finds_and_does(window: Window) -> None:
+    window.show_palette()
+    palette = window.overlay
+    assert palette is not None
+    QTest.keyClicks(palette.field, "mean of h")  # type: ignore[attr-defined]
+    window.session.update(heads=(1,))
+    QTest.keyClick(palette.field, Qt.Key.Key_Return)  # type: ignore[attr-defined]
+    spin()
+    assert window.session.state.heads == ()
+    assert window.overlay is None
+
+
+def test_help_holds_every_key(window: Window) -> None:
+    window.show_help()
+    assert window.overlay is not None
+    text = window.overlay.text.toPlainText()  # type: ignore[attr-defined]
+    for command in commands.TABLE:
+        if command.keys:
+            assert command.title in text
+    assert "Attention is not cause" in text
+    press(window.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
+    spin()
+    assert window.overlay is None
+
+
+def test_no_two_commands_share_a_key() -> None:
+    keys = [key for command in commands.TABLE for key in command.keys]
+    assert len(keys) == len(set(keys))
+    assert len({command.id for command in commands.TABLE}) == len(commands.TABLE)
+
+
+def test_the_tour_ends_for_good(window: Window) -> None:
+    window.settings.set_text("toured", "")
+    window.show_tour()
+    assert window.tour is not None
+    for _ in range(3):
+        QTest.mouseClick(window.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    assert window.tour is None
+    assert window.settings.text("toured") == "yes"
+
+
+def test_playing_goes_round_and_is_one_step_of_undo(window: Window) -> None:
+    start = window.session.state
+    seen: set[int] = set()
+    window.session.changed.connect(lambda before, after: seen.add(after.frame))
+    window.playback.toggle("frame")
+    until(lambda: {0, 1, 2} <= seen)
+    press(window, Qt.Key.Key_Space)
+    assert window.playback.axis == ""
+    if window.session.state != start:
+        window.session.undo()
+    assert window.session.state == start
+
+
+@pytest.mark.parametrize("choice", ["dark", "light"])
+@pytest.mark.parametrize("size", [(900, 600), (1024, 700), (1280, 800), (2560, 1440)])
+def test_nothing_is_cut_off_at_any_size(
+    app: QApplication, small: Path, tmp_path: Path, choice: str, size: tuple[int, int]
+) -> None:
+    window = show(small, tmp_path, size)
+    window.set_theme(choice)
+    spin()
+    for deck in window.room.decks():
+        window.room.show_deck(deck)
+        spin(0.01)
+        for widget in window.findChildren(QWidget):
+            if widget.isVisible() and isinstance(widget, QAbstractButton | QAbstractSlider | QLineEdit):
+                corner = widget.mapTo(window, QPoint(widget.width(), widget.height()))
+                assert corner.x() <= size[0] + 1, widget.accessibleName()
+                assert corner.y() <= size[1] + 1, widget.accessibleName()
+                assert widget.width() >= min(widget.sizeHint().width(), 24), widget.accessibleName()
+        assert window.room.cameras.panes[0].area().height() > 60
+    close(window)
+    theme.apply("dark")
+
+
+def test_everything_that_takes_the_focus_has_a_name(window: Window) -> None:
+    for widget in window.findChildren(QWidget):
+        if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisible():
+            assert widget.accessibleName(), widget
+
+
+def test_an_error_in_a_slot_is_a_notice(
+    app: QApplication, window: Window, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    from viewer import __main__ as program
+
+    monkeypatch.setattr(program, "log_path", lambda: tmp_path / "viewer.log")
+    old = sys.excepthook
+    program.catch_errors(window)
+    monkeypatch.setattr(window.session, "update", lambda **changes: 1 / 0)
+    # Posted, as the system does it: an error below QTest.keyClick ends the interpreter.
+    app.postEvent(window, QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Up, Qt.KeyboardModifier.NoModifier))
+    spin()
+    sys.excepthook = old
+    assert "Something went wrong" in window.notice.text
+    for handler in list(program.log.handlers):
+        program.log.removeHandler(handler)
+        handler.close()
+    assert "ZeroDivisionError" in (tmp_path / "viewer.log").read_text()
+    monkeypatch.undo()
+    press(window, Qt.Key.Key_Up)
+    assert window.session.state.layer == 3
+
+
+def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
+    gone: list[weakref.ref[Window]] = []
+    for _ in range(12):
+        window = show(small, tmp_path)
+        window.show_help()
+        gone.append(weakref.ref(window))
+        close(window)
+        del window
+        spin(0.01)
+    gc.collect()
+    alive = [ref() for ref in gone if ref() is not None]
+    assert not alive
+    assert len([w for w in app.topLevelWidgets() if isinstance(w, Window)]) == 0
+
+
+def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1))
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        del file["text/to_image"], file["text/to_text"]
+        file["text/role"][...] = 5
+    results = Results(path)
+    assert first_view(results).query == Query("action", (0,))
+    results.close()
+    assert ViewState().query.kind == "text"

@@ -1,0 +1,150 @@
+"""Command line of pi0-viewer."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from viewer.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from viewer.probe import Probe
+    from viewer.window import Window
+
+log = logging.getLogger("viewer")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
+    made.add_argument("file", nargs="*", type=Path, help="results file (.h5); a second one is compared with the first")
+    made.add_argument("--demo", action="store_true", help="open the bundled demo")
+    made.add_argument("--view", metavar="JSON", help="the view to start with, from “Copy view as command”")
+    made.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
+    made.add_argument("--settings", type=Path, metavar="INI", help="keep settings in this file instead of the user’s")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the viewer; 0, or 2 for a mistake in the command line."""
+    options = parser().parse_args(arguments)
+    from viewer.state import from_json
+
+    try:
+        view = from_json(options.view) if options.view else None
+        probe = _first_probe(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        from PySide6.QtWidgets import QApplication
+    except ImportError as error:
+        if probe is not None:
+            probe.stop()
+        print(f'pi0-viewer needs the viewer extra ({error}): pip install "pi0-attention[viewer]"', file=sys.stderr)
+        return 2
+    from viewer.window import Window
+
+    app = QApplication(sys.argv[:1])
+    window = prepared(options)
+    assert isinstance(window, Window)
+    if probe is not None:
+        window.open(probe.path, view, lambda: window.opening.take(probe))
+        window.opening.wait()
+        if len(options.file) > 1:
+            window.opening.start(options.file[1], second=True)
+    elif options.demo:
+        window.open_demo()
+    window.show()
+    return app.exec()
+
+
+def _first_probe(options: argparse.Namespace) -> Probe | None:
+    """Begin to look at the file before Qt is loaded."""
+    if len(options.file) > 2:
+        raise UserError("pi0-viewer opens one file, or two to compare; leave the others out.")
+    path = options.file[0] if options.file else None
+    if path is None and options.demo:
+        path = _demo()
+    if path is None:
+        return None
+    from viewer.files import find
+    from viewer.probe import early
+
+    return early(find(path))
+
+
+def _demo() -> Path | None:
+    import importlib.resources
+
+    found = Path(str(importlib.resources.files("resources") / "demo" / "results.h5"))
+    return found if found.is_file() else None
+
+
+def prepared(options: argparse.Namespace) -> Window:
+    """The window, its settings, theme, icon and the net under every slot."""
+    from PySide6.QtCore import QTimer
+    from PySide6.QtWidgets import QApplication
+
+    from viewer import theme
+    from viewer.settings import Settings
+    from viewer.window import Window
+
+    QApplication.setApplicationName("pi0-viewer")
+    QApplication.setDesktopFileName("pi0-viewer")
+    settings = Settings(options.settings)
+    if options.theme:
+        settings.set_text("theme", options.theme)
+    theme.apply(settings.text("theme", "system"))
+    window = Window(settings)
+    QTimer.singleShot(300, window, window.set_icon)  # after the first picture
+    catch_errors(window)
+    return window
+
+
+def log_path() -> Path:
+    """Where errors are written."""
+    from PySide6.QtCore import QStandardPaths
+
+    folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppLocalDataLocation)
+    return Path(folder or ".") / "viewer.log"
+
+
+def catch_errors(window: Window) -> None:
+    """An error in any slot or paint goes to the log and a notice; the window lives on."""
+    handler: logging.Handler = logging.StreamHandler()
+    path = log_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    except OSError:
+        pass
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    told: set[str] = set()
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            os._exit(130)
+        log.error("An error in the window", exc_info=(kind, error, trace))
+        sentence = (
+            str(error)
+            if isinstance(error, UserError)
+            else f"Something went wrong ({kind.__name__}: {error}); details are in {path}."
+        )
+        if sentence not in told:  # a paint that fails every time says so once
+            told.add(sentence)
+            window.notice.say(sentence)
+
+    sys.excepthook = hook
+
+
+if __name__ == "__main__":
+    sys.exit(main())

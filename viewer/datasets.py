@@ -1,0 +1,169 @@
+"""Careful access to a file from anywhere: no links out of it, no sizes that it cannot hold, raw bfloat16 reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from viewer.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_READ: Final = 1 << 30
+"""Bytes that one read may ask for; a full-size row of all layers has 1.6 MB."""
+MAX_CHUNK: Final = 1 << 28
+MAX_ATTRIBUTE: Final = 1 << 20
+KNOWN_FILTERS: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+
+Index = tuple[int | slice, ...]
+
+
+class Guarded:
+    """The datasets of one open HDF5 file, each checked before its first use."""
+
+    def __init__(self, file: h5py.File, path: Path) -> None:
+        self.file = file
+        self.path = path
+        self._known: dict[str, tuple[h5py.Dataset, int] | None] = {}
+
+    def attribute(self, name: str) -> Any:
+        """A small root attribute; None if absent."""
+        if not h5py.h5a.exists(self.file.id, name.encode()):
+            return None
+        attribute = h5py.h5a.open(self.file.id, name.encode())
+        if attribute.get_storage_size() > MAX_ATTRIBUTE:
+            raise self.damaged(f"its attribute {name} is too large")
+        value = self.file.attrs[name]
+        return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A root attribute that holds a JSON object; empty if absent or unreadable."""
+        text = self.attribute(name)
+        try:
+            value = json.loads(text) if isinstance(text, str) else {}
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def find(self, name: str, axes: int, *, grow: bool = False) -> h5py.Dataset | None:
+        """A dataset with this many axes; None if absent. UserError for what a results file may not contain."""
+        if name not in self._known:
+            opened = self._open(name)
+            self._known[name] = None if opened is None else (opened, opened.ndim)
+        known = self._known[name]
+        if known is None:
+            return None
+        dataset, found = known
+        if found != axes:
+            raise self.damaged(f"{name} has {found} axes, {axes} are needed")
+        if grow:
+            dataset.id.refresh()
+        return dataset
+
+    def damaged(self, what: str) -> UserError:
+        """The sentence for a file that cannot be what it says it is."""
+        return UserError(
+            f"{self.path.name} is damaged or was not made by pi0-capture: {what}. Record it again, or copy it again."
+        )
+
+    def _open(self, name: str) -> h5py.Dataset | None:
+        path = ""
+        for part in name.split("/"):
+            path = f"{path}/{part}" if path else part
+            link = self.file.get(path, getlink=True)
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise self.damaged(f"{path} is a link to somewhere else, which is not followed")
+        dataset = self.file[name]
+        if not isinstance(dataset, h5py.Dataset):
+            raise self.damaged(f"{name} is not a dataset")
+        properties = dataset.id.get_create_plist()
+        if dataset.is_virtual or properties.get_external_count():
+            raise self.damaged(f"{name} keeps its numbers in another file, which is not followed")
+        if dataset.chunks and int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize > MAX_CHUNK:
+            raise self.damaged(f"{name} has chunks of more than {MAX_CHUNK >> 20} MB")
+        for number in range(properties.get_nfilters()):
+            self._filter(name, properties.get_filter(number)[0])
+        return dataset
+
+    def _filter(self, name: str, code: int) -> None:
+        if code in KNOWN_FILTERS or h5py.h5z.filter_avail(code):
+            return
+        with contextlib.suppress(ImportError):
+            import hdf5plugin  # noqa: F401 - registers its filters; most files need none
+        if not h5py.h5z.filter_avail(code):
+            raise UserError(
+                f"{self.path.name} is compressed with a filter that is not installed ({name}, filter {code}); "
+                "install it with: pip install hdf5plugin"
+            )
+
+
+def is_bfloat16(dataset: h5py.Dataset) -> bool:
+    """Whether the numbers are 16-bit floats with 8 bits of exponent, which are read as they lie in the file."""
+    kind = dataset.id.get_type()
+    if not isinstance(kind, h5py.h5t.TypeFloatID) or kind.get_size() != 2:
+        return False
+    # (sign position, exponent position and size, mantissa position and size)
+    return bool(
+        tuple(kind.get_fields()) == (15, 7, 8, 0, 7)
+        and kind.get_ebias() == 127
+        and kind.get_order() == h5py.h5t.ORDER_LE
+    )
+
+
+def read(dataset: h5py.Dataset, index: Index) -> npt.NDArray[np.generic]:
+    """A part of a dataset, integer axes gone: uint16 bits where it holds bfloat16, else as h5py gives it.
+
+    The size of the result is checked before it is allocated. HDF5's own conversion of bfloat16 costs 58 ns a number;
+    taking the bits costs 0.3 ns.
+    """
+    full = (*index, *(slice(None),) * (dataset.ndim - len(index)))
+    bounds = [
+        (part, part + 1) if isinstance(part, int) else part.indices(size)[:2]
+        for part, size in zip(full, dataset.shape, strict=True)
+    ]
+    counts = tuple(max(0, stop - start) for start, stop in bounds)
+    if int(np.prod(counts, dtype=object)) * max(1, dataset.dtype.itemsize) > MAX_READ:
+        raise UserError(f"{dataset.name} holds more in one place than a results file can; it is not shown.")
+    shape = tuple(count for part, count in zip(full, counts, strict=True) if isinstance(part, slice))
+    if any(not 0 <= start <= stop <= size for (start, stop), size in zip(bounds, dataset.shape, strict=True)):
+        raise IndexError(f"{dataset.name}: {index} lies outside {dataset.shape}")
+    if not is_bfloat16(dataset):
+        return np.asarray(dataset[full])
+    bits = np.empty(counts, np.uint16)
+    if bits.size:
+        where = dataset.id.get_space()
+        where.select_hyperslab(tuple(start for start, _ in bounds), counts)
+        dataset.id.read(h5py.h5s.create_simple(counts), where, bits, dataset.id.get_type())
+    return bits.reshape(shape)
+
+
+def texts(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
+    """Strings of a dataset, damaged ones with replacement characters."""
+    return tuple(
+        value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        for value in values.ravel().tolist()
+    )
+
+
+def numbers(value: object) -> tuple[int, ...]:
+    """A list of whole numbers from an attribute; empty if it is something else."""
+    array = np.atleast_1d(np.asarray(value))
+    if array.ndim != 1 or array.dtype.kind not in "iu" or array.size > 10_000:
+        return ()
+    return tuple(int(item) for item in array)
+
+
+def names(value: object) -> tuple[str, ...]:
+    """A list of names from an attribute; empty if it is something else."""
+    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
+        return ()
+    return texts(np.asarray(value, dtype=object))

@@ -1,0 +1,145 @@
+"""Small pieces of painting that panels share: images of arrays, cached words, rounded shapes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QStaticText
+
+from viewer import theme
+
+
+def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
+    """A camera's picture (h, w, 3) uint8 RGB as an image of its own memory in the screen's format."""
+    height, width = pixels.shape[:2]
+    return QImage(pixels.data, width, height, width * 3, QImage.Format.Format_RGB888).convertToFormat(
+        QImage.Format.Format_RGB32
+    )
+
+
+def word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
+    """0xAARRGGBB words (h, w) as an image; premultiplied where it is to be blended. It keeps the array alive."""
+    words = np.ascontiguousarray(words)
+    kind = QImage.Format.Format_ARGB32_Premultiplied if blended else QImage.Format.Format_RGB32
+    image = QImage(words.data, words.shape[1], words.shape[0], words.shape[1] * 4, kind)
+    image.words = words  # type: ignore[attr-defined]
+    return image
+
+
+@lru_cache(maxsize=2048)
+def _static(text: str, pixels: float, bold: bool) -> tuple[QStaticText, float, float]:
+    made = QStaticText(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setPerformanceHint(QStaticText.PerformanceHint.AggressiveCaching)
+    made.prepare(font=theme.font(pixels, bold=bold))
+    measures = theme.metrics(pixels, bold=bold)
+    return made, measures.horizontalAdvance(text), measures.height()
+
+
+def width_of(text: str, pixels: float = 13, *, bold: bool = False) -> float:
+    """How wide a word is."""
+    return _static(text, pixels, bold)[1]
+
+
+def write(
+    painter: QPainter,
+    box: QRectF,
+    text: str,
+    colour: str | QColor,
+    pixels: float = 13,
+    *,
+    bold: bool = False,
+    align: str = "left",
+) -> float:
+    """Write one line of text, cut with … where it does not fit, vertically centred; returns its width."""
+    if not text:
+        return 0.0
+    made, width, height = _static(text, pixels, bold)
+    if width > box.width() + 0.5:
+        text = theme.metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(box.width(), 0))
+        if not text:
+            return 0.0
+        made, width, height = _static(text, pixels, bold)
+    left = box.left()
+    if align == "right":
+        left = box.right() - width
+    elif align == "centre":
+        left = box.center().x() - width / 2
+    painter.setFont(theme.font(pixels, bold=bold))
+    painter.setPen(theme.colour(colour) if isinstance(colour, str) else colour)
+    painter.drawStaticText(QPointF(left, box.center().y() - height / 2), made)
+    return width
+
+
+def fill(painter: QPainter, box: QRectF, colour: QColor, radius: float = theme.RADIUS) -> None:
+    """A filled shape with round corners."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(colour)
+    painter.drawRoundedRect(box, radius, radius)
+
+
+def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, radius: float = theme.RADIUS) -> None:
+    """The outline of what has the focus or is selected."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.setPen(QPen(colour, width))
+    inset = width / 2
+    painter.drawRoundedRect(box.adjusted(inset, inset, -inset, -inset), radius, radius)
+
+
+@lru_cache(maxsize=8)
+def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
+    """What makes a picture's corners round: the ground outside of them, upper left, upper right, lower left, right."""
+    side = theme.RADIUS
+    whole = QImage(round(2 * side * ratio), round(2 * side * ratio), QImage.Format.Format_ARGB32_Premultiplied)
+    whole.setDevicePixelRatio(ratio)
+    whole.fill(Qt.GlobalColor.transparent)
+    with QPainter(whole) as painter:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        path = QPainterPath()
+        path.addRect(QRectF(0, 0, 2 * side, 2 * side))
+        path.addRoundedRect(QRectF(0, 0, 2 * side, 2 * side), side, side)
+        painter.fillPath(path, theme.colour(ground))
+    half = whole.width() // 2
+    rest = whole.width() - half
+    return (
+        whole.copy(0, 0, half, half),
+        whole.copy(half, 0, rest, half),
+        whole.copy(0, half, half, rest),
+        whole.copy(half, half, rest, rest),
+    )
+
+
+def readable_on(word: int) -> str:
+    """Text colour for a heat cell 0xAARRGGBB."""
+    return "#15171C" if lightness(word) > 128 else "#F4F4F6"
+
+
+def lightness(word: int) -> float:
+    """How light a colour 0xRRGGBB looks, 0 to 255."""
+    return 0.299 * (word >> 16 & 255) + 0.587 * (word >> 8 & 255) + 0.114 * (word & 255)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A weight with a few significant digits, no exponent for what is worth reading."""
+    if value == 0 or not np.isfinite(value):
+        return "0" if value == 0 else "–"
+    size = abs(value)
+    if size >= 100:
+        text = f"{value:.0f}"
+    elif size >= 1:
+        text = f"{value:.{max(digits - 2, 1)}f}"
+    elif size >= 10**-digits:
+        text = f"{value:.{digits}f}"
+    elif size >= 1e-5:
+        text = f"{value:.5f}"
+    else:
+        text = f"{value:.0e}"
+    return text.replace("-", "−")
+
+
+def per_cent(value: float) -> str:
+    """A share with one decimal."""
+    return f"{100 * value:.1f} %".replace("-", "−")

@@ -1,0 +1,123 @@
+"""From a path to an open file without waiting in the window, and which view a file is first shown in."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from viewer.errors import UserError
+from viewer.files import find
+from viewer.probe import Probe
+from viewer.results import Results
+from viewer.state import Query, ViewState
+
+SLOW_MILLISECONDS: Final = 150
+WAIT_SECONDS: Final = 0.5
+
+
+class Opening(QObject):
+    """Looks at a file in another process, then opens it here."""
+
+    opened = Signal(object, bool)
+    """The Results, and whether they are the second file of a comparison."""
+    failed = Signal(str, str)
+    """A sentence, and details."""
+    slow = Signal(str)
+    """It takes long enough to say so."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._probe: Probe | None = None
+        self._second = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(10)
+        self._timer.timeout.connect(self._look)
+        self._late = QTimer(self)
+        self._late.setSingleShot(True)
+        self._late.setInterval(SLOW_MILLISECONDS)
+        self._late.timeout.connect(self._say_slow)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a file is being looked at."""
+        return self._probe is not None
+
+    def start(self, path: Path, *, second: bool = False) -> None:
+        """Open a file; one that is still being looked at is given up."""
+        self.take(Probe(find(path)), second=second)
+
+    def take(self, probe: Probe, *, second: bool = False) -> None:
+        """Open the file that a probe, started before the window, looks at."""
+        self.stop()
+        self._probe, self._second = probe, second
+        self._timer.start()
+        self._late.start()
+
+    def stop(self) -> None:
+        """Give up."""
+        self._timer.stop()
+        self._late.stop()
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
+
+    def wait(self) -> None:
+        """Give the file half a second before the window is first painted, so that it opens with its pictures."""
+        end = time.monotonic() + WAIT_SECONDS
+        while self._probe is not None and time.monotonic() < end:
+            self._look()
+            time.sleep(0.002)
+
+    def _say_slow(self) -> None:
+        if self._probe is not None:
+            self.slow.emit(str(self._probe.path))
+
+    def _look(self) -> None:
+        probe = self._probe
+        if probe is None:
+            return
+        answer = probe.poll()
+        if answer is None:
+            return
+        self._probe = None
+        self._timer.stop()
+        self._late.stop()
+        if answer:
+            self.failed.emit(answer, f"File: {probe.path}")
+            return
+        try:
+            results = Results(probe.path)
+        except UserError as error:
+            import traceback
+
+            cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
+            self.failed.emit(str(error), f"File: {probe.path}\n{cause}".strip())
+            return
+        self.opened.emit(results, self._second)
+
+
+def demo_path() -> Path | None:
+    """The bundled demo; None where it is not installed."""
+    import importlib.resources  # it loads much, and most starts need it not
+
+    try:
+        found = importlib.resources.files("resources") / "demo" / "results.h5"
+    except ModuleNotFoundError:
+        return None
+    path = Path(str(found))
+    return path if path.is_file() else None
+
+
+def first_view(results: Results, frame: int = 0) -> ViewState:
+    """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
+    try:
+        chips = results.chips(frame) if results.done else ()
+    except (OSError, ValueError, IndexError, KeyError, RuntimeError, UserError):
+        chips = ()
+    words = [place for place, chip in enumerate(chips) if chip.role == "prompt"]
+    best = max(words, key=lambda place: len(chips[place].label), default=0)
+    query = Query("text", (best,)) if chips or not results.horizon else Query("action", (0,))
+    return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)

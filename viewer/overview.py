@@ -1,0 +1,259 @@
+"""Many views at once: films, the atlas of heads, curves over axes. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from viewer import attention, scene
+from viewer.state import Cell, Query, ViewState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.attention import Floats
+    from viewer.results import Results
+
+MOST_FILM_FRAMES: Final = 24
+FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "film")
+GROUPS_SHOWN: Final = ("bos", "prompt", "template", "state", "newline", "action")
+
+
+@dataclass(frozen=True)
+class Film:
+    """Thumbnails of one query along one or two axes."""
+
+    maps: Floats
+    """(rows, columns, cameras, 16, 16)"""
+    columns: tuple[int, ...]
+    """Labels of the columns: layer numbers, or frames counted from 1."""
+    rows: tuple[int, ...]
+    """Labels of the rows: step numbers where there are several, else empty."""
+    high: float
+    """Upper end of the one colour range of all thumbnails."""
+
+
+def _film(maps: Floats, columns: tuple[int, ...], rows: tuple[int, ...]) -> Film:
+    high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1] if maps.size else 1.0
+    return Film(maps, columns, rows, high)
+
+
+def film(results: Results, state: ViewState) -> Film:
+    """Layers of the query at the shown step, or all layers x steps; mean of its tokens, the chosen heads together."""
+    steps = (
+        slice(state.step, state.step + 1) if state.film == "layers" and state.query.kind == "action" else slice(None)
+    )
+    total: Floats | None = None
+    rows = scene.measured(results, state)
+    for row in rows:
+        block = row.image[:, steps][:, :, list(state.heads)] if state.heads else row.image[:, steps]
+        maps = attention.together(attention.widened(np.ascontiguousarray(block)), 2, state.reduce)
+        total = maps if total is None else total + maps
+    assert total is not None
+    maps = (total / np.float32(len(rows))).swapaxes(0, 1)  # (steps, layers, cameras, 16, 16)
+    labels = results.steps if state.film == "steps" and state.query.kind == "action" else ()
+    return _film(maps, results.layers, labels)
+
+
+def film_frames(done: int, frame: int) -> tuple[int, ...]:
+    """Which frames a film over frames shows: all, or some at equal distances with the present one among them."""
+    if done <= MOST_FILM_FRAMES:
+        return tuple(range(done))
+    picked = np.unique(np.rint(np.linspace(0, done - 1, MOST_FILM_FRAMES)).astype(int))
+    picked[np.abs(picked - frame).argmin()] = frame
+    return tuple(sorted({int(one) for one in picked}))
+
+
+def row_map(results: Results, state: ViewState) -> Floats:
+    """The pictures' weights of one view, (cameras, 16, 16), reading no more than that; for films over frames."""
+    total: Floats | None = None
+    tokens = scene.tokens_of(results, state.frame, state.query)
+    for token in tokens:
+        block = results.column(state.frame, state.query.kind, state.layer, token)
+        block = block[min(state.step, len(block) - 1)]
+        maps = attention.together(
+            attention.widened(block[list(state.heads)] if state.heads else block), 0, state.reduce
+        )
+        total = maps if total is None else total + maps
+    if total is None:
+        return np.zeros((len(results.cameras), 16, 16), np.float32)
+    one: Floats = total / np.float32(len(tokens))
+    return one
+
+
+def film_over_frames(results: Results, state: ViewState, stale: Callable[[], bool]) -> Film | None:
+    """The query in several frames; None where the answer is no longer wanted."""
+    frames = film_frames(results.done, state.frame)
+    maps = []
+    for frame in frames:
+        if stale():
+            return None
+        query = scene.matched(state.query, results, state.frame, results, frame)
+        maps.append(row_map(results, replace(state, frame=frame, query=query)))
+    return _film(np.stack(maps)[None], tuple(frame + 1 for frame in frames), ())
+
+
+def atlas(results: Results, state: ViewState) -> Floats:
+    """The chosen score of every layer and head, the mean of heads in the last column: (layers, heads + 1)."""
+    if state.score == "picture":
+        mass = scene.masses(results, state.frame, state.query)
+        at = mass[:, min(state.step, mass.shape[1] - 1)][..., scene.picture_columns(results)].sum(-1)
+        return _with_mean(at)
+    rows = scene.rows_of(results, state.frame, state.query)
+    step = min(state.step, rows[0].image.shape[1] - 1)
+    if state.score == "change":
+        return _with_mean(_mean([attention.change(attention.widened(row.image)) for row in rows]))
+    maps = _mean([attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows])
+    if state.score == "entropy":
+        with_mean = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
+        return attention.entropy(with_mean, ~results.bars(state.frame))
+    return _with_mean(in_region(maps, state.region))
+
+
+def in_region(maps: Floats, region: tuple[Cell, ...]) -> Floats:
+    """Weight within the region; the axes (cameras, 16, 16) go."""
+    if not region:
+        return np.zeros(maps.shape[:-3], np.float32)
+    camera, row, col = np.array(region).T
+    total: Floats = maps[..., camera, row, col].sum(-1)
+    return total
+
+
+def _mean(parts: list[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.stack(parts).mean(0, dtype=np.float32)
+
+
+def _with_mean(scores: Floats) -> Floats:
+    return np.concatenate([scores, scores.mean(1, keepdims=True)], 1).astype(np.float32)
+
+
+def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:
+    """Layers and heads from the best score to the worst; `lowest` where small is good (entropy). No mean column."""
+    plain = scores[:, :-1]
+    order = np.argsort(np.where(np.isnan(plain), np.inf, plain if lowest else -plain), axis=None, kind="stable")
+    return [(int(index) // plain.shape[1], int(index) % plain.shape[1]) for index in order]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Group masses of the query along one axis."""
+
+    names: tuple[str, ...]
+    values: Floats
+    """(points, groups)"""
+    labels: tuple[int, ...]
+    """What the points are called."""
+    at: tuple[int, ...]
+    """Their places on the axis."""
+
+
+def merged(groups: Floats, results: Results) -> tuple[tuple[str, ...], Floats]:
+    """Masses with the bars of all cameras put together."""
+    index = {name: place for place, name in enumerate(results.groups)}
+    bars = sum(
+        (groups[..., index[f"{camera} bars"]] for camera in results.cameras), np.zeros(groups.shape[:-1], np.float32)
+    )
+    rest = [groups[..., index[name]] for name in GROUPS_SHOWN]
+    return (*results.cameras, "bars", *GROUPS_SHOWN), np.stack(
+        [*(groups[..., index[camera]] for camera in results.cameras), bars, *rest], -1
+    ).astype(np.float32)
+
+
+def curves(results: Results, state: ViewState) -> Curves:
+    """Masses over denoise steps or over layers, mean of the chosen heads."""
+    mass = scene.masses(results, state.frame, state.query)
+    mass = attention.together(mass[:, :, list(state.heads)] if state.heads else mass, 2, "mean")
+    if state.curve == "steps" and state.query.kind == "action":
+        names, values = merged(mass[state.layer], results)
+        return Curves(names, values, results.steps, tuple(range(len(results.steps))))
+    names, values = merged(mass[:, min(state.step, mass.shape[1] - 1)], results)
+    return Curves(names, values, results.layers, tuple(range(len(results.layers))))
+
+
+def mass_of_frame(results: Results, state: ViewState, frame: int) -> Floats:
+    """Group masses of the query in another frame: (groups,), from the summaries, else from the weights."""
+    query = scene.matched(state.query, results, state.frame, results, frame)
+    tokens = scene.tokens_of(results, frame, query)
+    parts = []
+    for token in tokens:
+        part = results.mass_at(frame, query.kind, token, state.layer, state.step)
+        if part is None:
+            every = scene.masses(results, frame, Query(query.kind, query.items))
+            part = every[state.layer, min(state.step, every.shape[1] - 1)]
+        parts.append(attention.together(part[list(state.heads)] if state.heads else part, 0, "mean"))
+    return _mean(parts) if parts else np.full(len(results.groups), np.nan, np.float32)
+
+
+def curves_over_frames(results: Results, state: ViewState, stale: Callable[[], bool]) -> Curves | None:
+    """Masses over all finished frames; None where the answer is no longer wanted."""
+    values = []
+    for frame in range(results.done):
+        if stale():
+            return None
+        values.append(mass_of_frame(results, state, frame))
+    if not values:
+        return None
+    names, masses = merged(np.stack(values), results)
+    return Curves(names, masses, tuple(range(1, results.done + 1)), tuple(range(results.done)))
+
+
+@dataclass(frozen=True)
+class Looker:
+    """One row of the table of who looks at the region."""
+
+    query: Query
+    layer: int
+    step: int
+    head: int
+    mass: float
+
+
+def lookers(results: Results, state: ViewState, stale: Callable[[], bool], most: int = 200) -> list[Looker] | None:
+    """Words and actions by the weight that each of their layers, steps and heads puts on the region, heaviest first."""
+    found: list[Looker] = []
+    chips = results.chips(state.frame)
+    queries = [Query("text", (item,)) for item in range(len(chips))]
+    queries += [Query("action", (item,)) for item in range(results.horizon)]
+    low = 0.0
+    for query in queries:
+        parts = []
+        for token in scene.tokens_of(results, state.frame, query):
+            if stale():
+                return None
+            parts.append(region_mass(results, state.frame, query, token, state.region))
+        mass = _mean(parts)  # (layers, steps, heads)
+        flat = mass.ravel()
+        best = np.argpartition(-flat, min(most, flat.size) - 1)[:most]
+        for index in best[flat[best] > low].tolist():
+            layer, step, head = np.unravel_index(index, mass.shape)
+            found.append(Looker(query, int(layer), int(step), int(head), float(flat[index])))
+        if len(found) > 4 * most:
+            found.sort(key=lambda one: -one.mass)
+            del found[most:]
+            low = found[-1].mass
+    found.sort(key=lambda one: (-one.mass, one.layer, one.step, one.head))
+    return found[:most]
+
+
+def region_mass(results: Results, frame: int, query: Query, token: int, region: tuple[Cell, ...]) -> Floats:
+    """Weight of one token on the region: (layers, steps, heads)."""
+    # One layer a read, so that the window's own reads never wait long for the file's lock.
+    parts = [
+        in_region(attention.widened(results.column(frame, query.kind, layer, token)), region)
+        for layer in range(len(results.layers))
+    ]
+    return np.stack(parts)
+
+
+def sampled(
+    maps: npt.NDArray[np.uint32], index: npt.NDArray[np.intp], gap: int, background: int
+) -> npt.NDArray[np.uint32]:
+    """A mosaic of coloured maps, (rows, columns, 256) words; `index` (h, w) says which patch a pixel shows."""
+    rows, columns = maps.shape[:2]
+    height, width = index.shape
+    mosaic = np.full((rows, height + gap, columns, width + gap), background, np.uint32)
+    mosaic[:, :height, :, :width] = maps[:, :, index].transpose(0, 2, 1, 3)
+    return mosaic.reshape(rows * (height + gap), columns * (width + gap))

@@ -1,0 +1,1 @@
+"""One part of the window a file; panels know the session and nothing of each other."""

@@ -1,0 +1,120 @@
+"""The line over the window and the line under it: which file, what can be done, what is under the pointer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from capture import schema
+from viewer import drawing, theme
+from viewer.controls import Button
+from viewer.panels.panel import READS, Panel
+from viewer.panels.patches import patch_words
+from viewer.scene import DATA_FIELDS
+
+if TYPE_CHECKING:
+    from viewer.session import Session
+
+
+class TopBar(Panel):
+    """The file's name, its checkpoint, episode and prompt; the buttons of the most used commands."""
+
+    cares = frozenset({"frame", "compare", "pinned"})
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "File", parent)
+        self.setFixedHeight(44)
+        self.compare = Button("Compare")
+        self.picture = Button("Picture")
+        self.commands = Button("Commands", hint="Ctrl P")
+        self.menu = Button("Menu")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
+        row.setSpacing(8)
+        row.addStretch()
+        for button in (self.compare, self.picture, self.commands, self.menu):
+            row.addWidget(button)
+
+    def details(self) -> str:
+        """Checkpoint, episode and prompt of the shown frame."""
+        results, frame = self.session.results, self.session.shown.frame
+        if results is None:
+            return ""
+        try:
+            parts = [str(results.model.get("checkpoint", ""))]
+            if results.done:
+                parts += [results.string(schema.FRAMES_EPISODE, frame), results.string(schema.FRAMES_PROMPT, frame)]
+        except READS:
+            parts = []
+        return " · ".join(" ".join(part.split()) for part in parts if part)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(t.panel))
+        painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
+        box = QRectF(theme.MARGIN, 0, max(self.compare.x() - theme.MARGIN - 16, 0), self.height() - 1)
+        path = self.session.path
+        used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
+        note = self.details()
+        if self.session.other is not None:
+            note = f"compared with {self.session.other.path.name} · {note}"
+        if used + 40 < box.width():
+            drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 13)
+
+
+class StatusBar(Panel):
+    """The patch under the pointer, the row's sum, what the file says of itself; notices for a while."""
+
+    cares = frozenset(DATA_FIELDS) | {"region", "compare"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Status", parent)
+        self.setFixedHeight(26)
+        session.pointed.connect(self.refresh)
+
+    def left(self) -> str:
+        """The patch under the pointer in words, else what a hand can do."""
+        session, scene = self.session, self.session.scene()
+        if session.results is None or scene is None:
+            return session.failure
+        if session.pointer is not None and session.pointer[0] < len(session.results.cameras):
+            camera, row, col = session.pointer
+            weight, rest = patch_words(scene, session.pointer, session.shown.unit)
+            bar = " (letterbox bar)" if session.results.bars(session.shown.frame)[camera, row, col] else ""
+            return f"{session.results.cameras[camera]}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
+        if session.shown.region:
+            mass = sum(float(scene.maps[cell]) for cell in session.shown.region)
+            patches = len(session.shown.region)
+            chance = patches / scene.keys
+            value = drawing.per_cent(mass) if session.shown.unit == "weight" else drawing.number(mass)
+            lift = f" · {mass / chance:.1f} × chance" if session.shown.unit == "weight" and not scene.difference else ""
+            return f"region of {patches} patch{'es' if patches > 1 else ''}: {value} of this row{lift}"
+        return "drag a box on a picture: who looks there?"
+
+    def right(self) -> str:
+        """The row's sum, and the sentence that belongs beside every such picture."""
+        results, scene = self.session.results, self.session.plain_scene()
+        if results is None or scene is None:
+            return ""
+        growing = f"recording, {results.done} frames so far · " if results.growing else ""
+        total = (
+            ""
+            if self.session.shown.measure == "contribution" or self.session.shown.reduce == "max"
+            else f"row sum {scene.row_sum:.3f} · "
+        )
+        return f"{growing}{total}attention is not cause"
+
+    def refresh(self) -> None:
+        self.setAccessibleDescription(f"{self.left()}; {self.right()}")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(t.panel))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.colour(t.line))
+        box = QRectF(theme.MARGIN, 1, self.width() - 2 * theme.MARGIN, self.height() - 1)
+        used = drawing.write(painter, box, self.right(), t.secondary, 12, align="right")
+        drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), self.left(), t.secondary, 12)

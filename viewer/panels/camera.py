@@ -1,0 +1,475 @@
+"""One camera: its picture, the heat of the shown row on it, and the patch under the pointer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QBrush,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPen,
+    QPixmap,
+    QPolygonF,
+    QTransform,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
+from viewer import attention, colourmaps, drawing, geometry, theme
+from viewer.panels.panel import READS, Panel
+from viewer.panels.patches import PatchLabel, region_path
+from viewer.scene import DATA_FIELDS, Scene
+
+if TYPE_CHECKING:
+    from viewer.results import Results
+    from viewer.session import Session
+    from viewer.state import Cell, ViewState
+
+SMOOTH_PIXELS: Final = 224
+MOST_ZOOM: Final = 12.0
+DRAG_PIXELS: Final = 5
+AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+class CameraPane(Panel):
+    """A camera's pane; `pinned` panes show the view that is compared with."""
+
+    cares = frozenset(DATA_FIELDS) | {
+        "colours", "opacity", "picture", "smooth", "grid", "region", "compare", "pinned",
+    }  # fmt: skip
+    TITLE = 24
+
+    def __init__(self, session: Session, camera: int, *, pinned: bool = False, parent: QWidget | None = None) -> None:
+        name = session.results.cameras[camera] if session.results else ""
+        super().__init__(session, f"{name} camera{', pinned view' if pinned else ''}", parent)
+        self.camera, self.pinned = camera, pinned
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumSize(180, 120)
+        self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
+        self._backdrop: tuple[tuple[object, ...], QPixmap] | None = None
+        self._full: tuple[tuple[object, ...], QImage | None] | None = None
+        self._heat: tuple[tuple[object, ...], QImage] | None = None
+        self._turn: tuple[geometry.Affine, QTransform] | None = None
+        self._press: QPointF | None = None
+        self._pan: tuple[QPointF, QPointF] | None = None
+        self._drag: tuple[Cell, ...] | None = None
+        self.label = PatchLabel()
+        session.pointed.connect(self.update)
+        session.bared.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        return QSize(520, 320)
+
+    # What is drawn
+
+    @property
+    def view(self) -> tuple[Results, ViewState] | None:
+        """The file and view of this pane."""
+        results = self.session.results
+        if results is None or not results.done:
+            return None
+        if self.pinned or self.session.blinking:
+            return self.session.pin
+        return results, self.session.shown
+
+    @property
+    def scene(self) -> Scene | None:
+        """The numbers of this pane."""
+        view = self.view
+        if view is None:
+            return None
+        if not self.pinned:
+            return self.session.scene()
+        pair = self.session.side_by_side()
+        return pair[1] if pair is not None else None
+
+    def size_in_pixels(self) -> tuple[int, int]:
+        """Height and width of the picture that is shown, the camera's own or the model's."""
+        view = self.view
+        if view is None or self.camera >= len(view[0].cameras) or self.session.shown.picture == "model":
+            return MODEL_PIXELS, MODEL_PIXELS
+        return view[0].picture_size(self.camera)
+
+    def area(self) -> QRectF:
+        """Where the picture lies in the pane."""
+        height, width = self.size_in_pixels()
+        room = QRectF(0, self.TITLE, self.width(), max(self.height() - self.TITLE, 1))
+        scale = min(room.width() / width, room.height() / height)
+        box = QRectF(0, 0, round(width * scale), round(height * scale))
+        box.moveTopLeft(QPointF(round((room.width() - box.width()) / 2), room.top()))
+        return box
+
+    def to_model(self) -> geometry.Affine:
+        """From pixels of the picture that is shown to the model's."""
+        view = self.view
+        if view is None or self.session.shown.picture == "model":
+            return AS_IT_IS
+        return view[0].to_model(view[1].frame, self.camera)
+
+    def placed(self) -> QTransform:
+        """From pixels of the picture that is shown to the pane."""
+        height, width = self.size_in_pixels()
+        area, zoom = self.area(), self.zoom
+        scale_x, scale_y = area.width() / width * zoom, area.height() / height * zoom
+        left = area.left() + area.width() * (0.5 - self.centre.x() * zoom)
+        top = area.top() + area.height() * (0.5 - self.centre.y() * zoom)
+        return QTransform(scale_x, 0, 0, scale_y, left, top)
+
+    def model_to_pane(self) -> QTransform:
+        """From pixels of the model's picture to the pane."""
+        to_model = self.to_model()
+        if self._turn is None or self._turn[0] is not to_model:
+            m = geometry.inverted(to_model)
+            self._turn = to_model, QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
+        return self._turn[1] * self.placed()
+
+    def cell_at(self, point: QPointF) -> Cell | None:
+        """The patch under a point of the pane."""
+        if self.view is None or not self.area().contains(point):
+            return None
+        inverse, fine = self.placed().inverted()
+        if not fine:
+            return None
+        source = inverse.map(point)
+        patch = geometry.patch_at(self.to_model(), source.x(), source.y())
+        return None if patch is None else (self.camera, *patch)
+
+    def reload(self) -> None:
+        self._backdrop = self._full = self._heat = None
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        view = self.view
+        if view is None or self.camera >= len(view[0].cameras):
+            return
+        try:
+            scene = self.scene
+            picture = self._picture(*view)
+        except READS as error:
+            self.session._fail(error)
+            scene = picture = None
+        area = self.area()
+        self._paint_title(painter, area, view[0], scene)
+        self._paint_backdrop(painter, area, picture)
+        painter.setClipRect(area)
+        if scene is not None and not self.session.bare and scene.maps.shape[1:] == (GRID, GRID):
+            self._paint_heat(painter, scene)
+        self._paint_marks(painter, view[0], view[1], scene)
+        painter.setClipping(False)
+        if picture is None:
+            self._paint_reason(painter, area)
+        self._round(painter, area)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pointer = self.session.pointer
+        if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
+            outline = self.model_to_pane().mapRect(_patch(pointer))
+            self.label.paint(painter, area, outline, scene, pointer, self.session.shown.unit)
+        if self.hasFocus():
+            drawing.ring(painter, area, theme.colour(theme.ACCENT))
+
+    def _paint_title(self, painter: QPainter, area: QRectF, results: Results, scene: Scene | None) -> None:
+        t, shown = theme.active(), self.session.shown
+        line = QRectF(area.left() + 1, 0, area.width() - 2, self.TITLE - 4)
+        name = results.cameras[self.camera]
+        x = drawing.write(painter, line, name[:1].upper() + name[1:].replace("_", " "), t.text, 13, bold=True) + 9
+        height, width = self.size_in_pixels()
+        size = f"{width} × {height}"
+        right = drawing.width_of(size, 12) + 10
+        room = line.adjusted(0, 0, -right, 0)
+        if self.pinned or self.session.blinking:
+            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
+        if scene is not None:
+            x += (
+                drawing.write(
+                    painter,
+                    room.adjusted(x, 0, 0, 0),
+                    drawing.per_cent(scene.share(name)),
+                    t.accent_text,
+                    13,
+                    bold=True,
+                )
+                + 6
+            )
+            note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
+            if x < room.width() - 40:
+                drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
+        label = f"{'what the model saw · ' if shown.picture == 'model' and area.width() > 380 else ''}{size}"
+        drawing.write(painter, line, label, t.secondary, 12, align="right")
+
+    def _picture(self, results: Results, state: ViewState) -> QImage | None:
+        key = (id(results), state.frame, self.session.shown.picture, results.done)
+        if self._full is None or self._full[0] != key:
+            pixels = results.picture(state.frame, self.camera, self.session.shown.picture)
+            self._full = key, None if pixels is None else drawing.picture_image(pixels)
+        return self._full[1]
+
+    def _paint_backdrop(self, painter: QPainter, area: QRectF, picture: QImage | None) -> None:
+        if picture is None:
+            painter.fillRect(area, theme.colour(theme.active().raised))
+            return
+        ratio = painter.device().devicePixelRatio()
+        gridded = self.session.shown.grid and not self.session.bare
+        # The map is part of it, because the grid lies where the map says.
+        key = (
+            self._full[0] if self._full else None,
+            area.size().toTuple(),
+            ratio,
+            self.zoom,
+            self.centre.toTuple(),
+            gridded and id(self.to_model()),
+        )
+        if self._backdrop is None or self._backdrop[0] != key:
+            size = QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
+            if self.zoom == 1.0:
+                mode = Qt.TransformationMode.SmoothTransformation
+                scaled = QPixmap.fromImage(picture.scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode))
+            else:
+                scaled = QPixmap(size)
+                with QPainter(scaled) as inner:
+                    inner.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.zoom < 4)
+                    inner.setTransform(
+                        self.placed()
+                        * QTransform.fromTranslate(-area.left(), -area.top())
+                        * QTransform.fromScale(ratio, ratio)
+                    )
+                    inner.drawImage(0, 0, picture)
+            scaled.setDevicePixelRatio(ratio)
+            if gridded:
+                with QPainter(scaled) as inner:
+                    inner.translate(-area.topLeft())
+                    self._paint_grid(inner)
+            self._backdrop = key, scaled
+        painter.drawPixmap(area.topLeft(), self._backdrop[1])
+
+    def _paint_grid(self, painter: QPainter) -> None:
+        """The edges of patches, barely there; part of the cached picture, because 34 lines cost as much as the heat."""
+        place = self.model_to_pane()
+        if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
+            return
+        ink = theme.colour("#FFFFFF", 0.075)
+        box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
+        for line in range(GRID + 1):
+            x, y = round(box.left() + box.width() * line / GRID), round(box.top() + box.height() * line / GRID)
+            # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
+            painter.fillRect(x, round(box.top()), 1, round(box.height()), ink)
+            painter.fillRect(round(box.left()), y, round(box.width()), 1, ink)
+
+    def _heat_image(self, scene: Scene) -> QImage:
+        shown = self.session.shown
+        name = colourmaps.DIFFERENCE if scene.difference else shown.colours
+        scale = "linear" if scene.difference else shown.scale
+        key = (id(scene), name, scale, shown.opacity, shown.smooth)
+        if self._heat is None or self._heat[0] != key:
+            values = scene.maps[self.camera]
+            low, high = scene.ranges[self.camera]
+            if scale == "rank":  # among the patches of all cameras, as on a shared scale
+                values = attention.places(scene.maps, low, high, "rank")[self.camera]
+                low, high, scale = 0.0, 1.0, "linear"
+            if shown.smooth:
+                weights = geometry.smoothing(SMOOTH_PIXELS)
+                values = weights @ values @ weights.T
+            at = np.rint(attention.places(values, low, high, scale) * 255).astype(np.intp)
+            words = colourmaps.heat(name, round(shown.opacity * 100))[at]
+            image = drawing.word_image(words, blended=True)
+            image.scene = scene  # type: ignore[attr-defined]  # keeps its id from being used again
+            self._heat = key, image
+        return self._heat[1]
+
+    def _paint_heat(self, painter: QPainter, scene: Scene) -> None:
+        if self.camera >= len(scene.maps) or self.session.shown.opacity == 0:
+            return
+        image, place = self._heat_image(scene), self.model_to_pane()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+        model = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
+        if place.m12() == 0 and place.m21() == 0:
+            # Turned pictures are drawn by turning the small image: a plain scaled blit is several times faster.
+            axes = Qt.Orientation(0)
+            if place.m11() < 0:
+                axes |= Qt.Orientation.Horizontal
+            if place.m22() < 0:
+                axes |= Qt.Orientation.Vertical
+            painter.drawImage(place.mapRect(model), image.flipped(axes) if axes else image)
+        else:
+            painter.setTransform(place)
+            painter.drawImage(model, image)
+            painter.resetTransform()
+
+    def _paint_marks(self, painter: QPainter, results: Results, state: ViewState, scene: Scene | None) -> None:
+        shown, place = self.session.shown, self.model_to_pane()
+        if shown.picture == "model":
+            self._hatch(painter, place, results, state)
+        cells = self._drag if self._drag is not None else shown.region
+        path = region_path(cells, self.camera) if not self.session.bare else None
+        if path is not None:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(theme.colour("#101216", 0.8), 4))
+            painter.drawPath(place.map(path))
+            painter.setPen(QPen(theme.colour(theme.ACCENT), 2, Qt.PenStyle.DashLine))
+            painter.drawPath(place.map(path))
+        pointer = self.session.pointer
+        if pointer is not None and scene is not None:
+            own = pointer[0] == self.camera
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
+            painter.drawPolygon(place.map(QPolygonF(_patch(pointer))))
+
+    def _hatch(self, painter: QPainter, place: QTransform, results: Results, state: ViewState) -> None:
+        height, width = results.picture_size(self.camera)
+        corners = geometry.apply(
+            results.to_model(state.frame, self.camera),
+            np.array([[0, 0], [width, 0], [width, height], [0, height]], float),
+        )
+        path = QPainterPath()
+        path.addRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
+        path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
+        path.closeSubpath()
+        path.setFillRule(Qt.FillRule.OddEvenFill)
+        painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
+
+    def _paint_reason(self, painter: QPainter, area: QRectF) -> None:
+        text = self.session.failure or "This file holds no picture of this camera."
+        drawing.write(painter, area.adjusted(16, 0, -16, 0), text, theme.active().secondary, 12, align="centre")
+
+    def _round(self, painter: QPainter, area: QRectF) -> None:
+        ratio = painter.device().devicePixelRatio()
+        side = theme.RADIUS
+        for corner, image in zip(
+            (
+                area.topLeft(),
+                area.topRight() - QPointF(side, 0),
+                area.bottomLeft() - QPointF(0, side),
+                area.bottomRight() - QPointF(side, side),
+            ),
+            drawing.corners(theme.active().window, ratio),
+            strict=True,
+        ):
+            painter.drawImage(corner, image)
+
+    # What the hand does
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        point = event.position()
+        if self._pan is not None:
+            area = self.area()
+            moved = point - self._pan[0]
+            self._look_at(
+                QPointF(
+                    self._pan[1].x() - moved.x() / area.width() / self.zoom,
+                    self._pan[1].y() - moved.y() / area.height() / self.zoom,
+                )
+            )
+            return
+        cell = self.cell_at(point)
+        self.session.point(cell)
+        if self._press is None or self.pinned:
+            return
+        if self._drag is not None or (point - self._press).manhattanLength() > DRAG_PIXELS:
+            painting = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            if painting:
+                start = self._drag if self._drag is not None else self.session.state.region
+                self._drag = tuple(sorted({*start, *([cell] if cell else [])}))
+            else:
+                self._drag = self._box(self._press, point)
+            self.update()
+
+    def _box(self, start: QPointF, stop: QPointF) -> tuple[Cell, ...]:
+        """Patches whose middle lies in a dragged box; the patch under it where the box is smaller than one."""
+        box, place, area = QRectF(start, stop).normalized(), self.model_to_pane(), self.area()
+        cells = [
+            (self.camera, row, col)
+            for row in range(GRID)
+            for col in range(GRID)
+            if box.contains(middle := place.map(_patch((0, row, col)).center())) and area.contains(middle)
+        ]
+        under = self.cell_at(box.center())
+        return tuple(cells) or ((under,) if under else ())
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.MiddleButton and self.zoom > 1:
+            self._pan = event.position(), self.centre
+        elif event.button() == Qt.MouseButton.LeftButton and self.area().contains(event.position()):
+            self._press = event.position()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        press, drag = self._press, self._drag
+        self._pan = self._press = self._drag = None
+        if press is None or self.pinned:
+            return
+        if drag is not None:
+            self.session.update(region=drag)
+        else:
+            self.toggle(
+                self.cell_at(event.position()), keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            )
+        self.update()
+
+    def toggle(self, cell: Cell | None, *, keep: bool) -> None:
+        """Make one patch the region, or take it away again; `keep` adds it to the region."""
+        region = self.session.state.region
+        if cell is None:
+            self.session.update(region=())
+        elif cell in region:
+            self.session.update(region=tuple(c for c in region if c != cell) if keep or len(region) == 1 else (cell,))
+        else:
+            self.session.update(region=tuple(sorted({*region, cell})) if keep else (cell,))
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.zoom = 1.0
+        self._look_at(QPointF(0.5, 0.5))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        area, point = self.area(), event.position()
+        turn = event.angleDelta().y()
+        if not area.contains(point) or not turn:
+            return
+        zoom = min(max(self.zoom * 1.2 ** (turn / 120), 1.0), MOST_ZOOM)
+        offset = QPointF(
+            (point.x() - area.center().x()) / area.width(), (point.y() - area.center().y()) / area.height()
+        )
+        fixed = self.centre + offset / self.zoom
+        self.zoom = zoom
+        self._look_at(fixed - offset / zoom)
+        event.accept()
+
+    def _look_at(self, centre: QPointF) -> None:
+        half = 0.5 / self.zoom
+        self.centre = QPointF(min(max(centre.x(), half), 1 - half), min(max(centre.y(), half), 1 - half))
+        self.update()
+
+    def leaveEvent(self, event: object) -> None:
+        self.session.point(None)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
+        key = Qt.Key(event.key())
+        at = self.session.pointer
+        if key in moves and not event.modifiers():
+            row, col = at[1:] if at is not None and at[0] == self.camera else (GRID // 2, GRID // 2)
+            down, right = moves[key]
+            view = self.view
+            if view is not None and self.session.shown.picture == "source":
+                turn = view[0].to_model(view[1].frame, self.camera)
+                down, right = (round(v) for v in np.sign(np.round(turn[::-1, 1::-1] @ np.array([down, right]), 9)))
+            self.session.point((self.camera, min(max(row + down, 0), GRID - 1), min(max(col + right, 0), GRID - 1)))
+        elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space} and at is not None:
+            self.toggle(at, keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+        else:
+            super().keyPressEvent(event)
+
+
+def _patch(cell: Cell) -> QRectF:
+    """A patch in the model's picture."""
+    return QRectF(cell[2] * PATCH_PIXELS, cell[1] * PATCH_PIXELS, PATCH_PIXELS, PATCH_PIXELS)

@@ -1,0 +1,260 @@
+"""Curves of group masses over denoise steps, layers or frames, and the timeline; a cursor in them moves the axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPolygonF, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from viewer import drawing, overview, theme
+from viewer.controls import Choice
+from viewer.overview import Curves
+from viewer.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from viewer.over_frames import OverFrames
+    from viewer.session import Session
+
+AXES: Final = (("steps", "denoise steps"), ("layers", "layers"), ("frames", "frames"))
+
+
+class CurvePlot(Panel):
+    """Lines on a plain ground, the current place as an upright line; a click or drag goes there."""
+
+    BOTTOM = 16
+
+    def __init__(self, session: Session, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(session, name, parent)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self._lines: tuple[object, list[tuple[str, QPolygonF]], Curves] | None = None
+
+    def curves(self) -> Curves | None:
+        """What to draw; None where there is nothing yet."""
+        raise AssertionError("every plot says what it draws")
+
+    def axis(self) -> str:
+        """The field of the view that the horizontal axis is."""
+        raise AssertionError("every plot says what its axis is")
+
+    def plot(self) -> QRectF:
+        """The room of the lines."""
+        return QRectF(1, self.HEADING + 6, self.width() - 2, max(self.height() - self.HEADING - 6 - self.BOTTOM, 4))
+
+    def x_of(self, curves: Curves, place: int) -> float:
+        """The x of a point of the curves."""
+        box = self.plot()
+        return box.left() + (box.width() * place / (len(curves.at) - 1) if len(curves.at) > 1 else box.width() / 2)
+
+    def polylines(self, curves: Curves) -> list[tuple[str, QPolygonF]]:
+        """Each group's line, where it has ever a thousandth of the weight."""
+        box = self.plot()
+        key = (id(curves), box.getRect())
+        if self._lines is None or self._lines[0] != key:
+            values = np.nan_to_num(curves.values)
+            most = values.max(0, initial=0)
+            high = max(float(most.max(initial=0)), 1e-6)
+            xs = [self.x_of(curves, place) for place in range(len(values))]
+            ys = box.bottom() - values / high * (box.height() - 3)
+            made = [
+                (name, QPolygonF([QPointF(x, y) for x, y in zip(xs, ys[:, n].tolist(), strict=True)]))
+                for n, name in enumerate(curves.names)
+                if most[n] > 1e-3
+            ]
+            self._lines = key, made, curves
+        return self._lines[1]
+
+    def paint_plot(self, painter: QPainter, curves: Curves) -> None:
+        """Lines, ground line, cursor and ends of the axis."""
+        t, results, box = theme.active(), self.session.results, self.plot()
+        if results is None or not curves.at:
+            return
+        painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.line))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for name, line in reversed(self.polylines(curves)):
+            ink = theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras))
+            painter.setPen(ink)
+            if line.size() == 1:
+                painter.setBrush(ink)
+                painter.drawEllipse(line.at(0), 2, 2)
+            else:  # two hairlines: Qt strokes a wider pen twenty times slower
+                painter.drawPolyline(line.translated(0, -0.4))
+                painter.drawPolyline(line.translated(0, 0.4))
+        high = float(np.nanmax(curves.values, initial=0.0))
+        drawing.write(painter, QRectF(box.left() + 2, box.top() - 13, 60, 13), drawing.per_cent(high), t.secondary, 11)
+        at = getattr(self.session.shown, self.axis())
+        if at in curves.at:
+            x = self.x_of(curves, curves.at.index(at))
+            painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
+        feet = QRectF(box.left(), box.bottom() + 2, box.width(), 14)
+        drawing.write(painter, feet, str(curves.labels[0]), t.secondary, 11)
+        if len(curves.labels) > 1:
+            drawing.write(painter, feet, str(curves.labels[-1]), t.secondary, 11, align="right")
+
+    def place_at(self, point: QPointF) -> int | None:
+        """The place on the axis that is nearest to a point."""
+        curves = self.curves()
+        if curves is None or not curves.at:
+            return None
+        box = self.plot()
+        part = (point.x() - box.left()) / max(box.width(), 1)
+        return curves.at[round(min(max(part, 0.0), 1.0) * (len(curves.at) - 1))]
+
+    def go(self, point: QPointF) -> None:
+        """Move the axis to a point."""
+        place = self.place_at(point)
+        if place is not None:
+            self.session.update(**{self.axis(): place})
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and event.position().y() >= self.HEADING - 4:
+            self.session.begin()
+            self.go(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self.go(event.position())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self.session.end()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
+        curves = self.curves()
+        here = getattr(self.session.state, self.axis()) if curves is not None else None
+        if curves is None or here not in curves.at or Qt.Key(event.key()) not in moves:
+            super().keyPressEvent(event)
+            return
+        place = min(max(curves.at.index(here) + moves[Qt.Key(event.key())], 0), len(curves.at) - 1)
+        self.session.update(**{self.axis(): curves.at[place]})
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            curves, place = self.curves(), self.place_at(QPointF(event.pos()))
+            text = ""
+            if curves is not None and place is not None and event.pos().y() >= self.HEADING:
+                row = curves.at.index(place)
+                parts = [
+                    f"{name} {drawing.per_cent(float(value))}"
+                    for name, value in zip(curves.names, curves.values[row], strict=True)
+                    if value > 1e-3
+                ]
+                text = f"{self.axis().capitalize()} {curves.labels[row]}: {', '.join(parts)}"
+            QToolTip.showText(event.globalPos(), text, self)
+            return True
+        return super().event(event)
+
+
+class CurvesPanel(CurvePlot):
+    """Masses of all groups over the chosen axis."""
+
+    cares = frozenset({"frame", "query", "layer", "step", "heads", "curve"})
+
+    def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Masses over an axis", parent)
+        self.over_frames = over_frames
+        over_frames.ready.connect(self.update)
+        self.setMinimumHeight(84)
+        self.choice = Choice("Axis of the curves", AXES, prefix="over ", parent=self)
+        self.choice.chosen.connect(self._set_axis)
+        self._made: tuple[object, Curves] | None = None
+
+    def sizeHint(self) -> QSize:
+        return QSize(288, 120)
+
+    def _set_axis(self, value: str) -> None:
+        self.session.update(curve=value)
+
+    def axis(self) -> str:
+        shown = self.session.shown
+        if shown.curve == "frames":
+            return "frame"
+        return "step" if shown.curve == "steps" and shown.query.kind == "action" else "layer"
+
+    def curves(self) -> Curves | None:
+        results, shown = self.session.results, self.session.shown
+        if results is None or not results.done:
+            return None
+        if shown.curve == "frames":
+            return self.over_frames.curves
+        other = shown.layer if self.axis() == "step" else shown.step
+        key = (id(results), shown.frame, shown.query, shown.heads, self.axis(), other)
+        if self._made is None or self._made[0] != key:
+            try:
+                self._made = key, overview.curves(results, shown)
+            except READS:
+                return None
+        return self._made[1]
+
+    def refresh(self) -> None:
+        shown = self.session.shown
+        self.choice.show_value("layers" if self.axis() == "layer" else shown.curve)
+        self.choice.disable({"steps": "words have one pass"} if shown.query.kind == "text" else {})
+        self._place()
+        self.update()
+
+    def reload(self) -> None:
+        self._made = None
+        self.refresh()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._place()
+
+    def _place(self) -> None:
+        size = self.choice.sizeHint()
+        self.choice.setGeometry(self.width() - size.width(), -1, size.width(), size.height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        self.heading(painter, "Masses")
+        curves = self.curves()
+        if curves is not None:
+            self.paint_plot(painter, curves)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.ACCENT))
+
+
+class Timeline(CurvePlot):
+    """The pictures' share of the query over all frames; the place to scrub the episode."""
+
+    cares = frozenset({"frame", "query", "layer", "step", "heads"})
+
+    def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Timeline", parent)
+        self.over_frames = over_frames
+        over_frames.ready.connect(self.update)
+        self.setMinimumHeight(self.HEADING + 40)
+        self._pictures: tuple[object, Curves, Curves | None] | None = None
+
+    def sizeHint(self) -> QSize:
+        return QSize(600, 92)
+
+    def axis(self) -> str:
+        return "frame"
+
+    def curves(self) -> Curves | None:
+        results, made = self.session.results, self.over_frames.curves
+        if results is None or not results.done:
+            return None
+        key = (id(made), results.done)
+        if self._pictures is None or self._pictures[0] != key:
+            labels, at, count = tuple(range(1, results.done + 1)), tuple(range(results.done)), len(results.cameras)
+            if made is None or len(made.at) != results.done:
+                shown = Curves((), np.zeros((results.done, 0), np.float32), labels, at)
+            else:
+                shown = Curves(made.names[:count], made.values[:, :count], labels, at)
+            self._pictures = key, shown, made
+        return self._pictures[1]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        self.heading(painter, "Timeline", "picture mass of this query")
+        curves = self.curves()
+        if curves is not None:
+            self.paint_plot(painter, curves)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.ACCENT))

@@ -1,0 +1,291 @@
+"""The film: thumbnails of the shown query over layers, layers x denoise steps, or frames, for every camera."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from viewer import attention, colourmaps, drawing, geometry, overview, theme
+from viewer.controls import Choice
+from viewer.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from viewer.overview import Film
+    from viewer.session import Session
+    from viewer.worker import Worker
+
+MODES: Final = (("layers", "layers"), ("steps", "layers × denoise steps"), ("frames", "frames"))
+LABEL: Final = 64
+GAP: Final = 2
+
+
+class FilmPanel(Panel):
+    """A click on a thumbnail goes there."""
+
+    cares = frozenset({*overview.FILM_FIELDS, "layer", "step", "colours"})
+    HEADING = 4
+
+    def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Film", parent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.worker = worker
+        self.mode = Choice("Film", MODES, parent=self)
+        self.mode.chosen.connect(self._set_mode)
+        self._film: tuple[object, Film] | None = None
+        self._hint = 0
+        self._mosaics: tuple[object, list[QImage]] | None = None
+
+    def _set_mode(self, value: str) -> None:
+        self.session.update(film=value)
+
+    # What is shown
+
+    def film(self) -> Film | None:
+        """The thumbnails; None while they are being computed."""
+        results, shown = self.session.results, self.session.shown
+        if results is None or not results.done:
+            return None
+        step: tuple[object, ...] = () if shown.film == "steps" else (shown.step,)
+        extra: tuple[object, ...] = (shown.layer,) if shown.film == "frames" else ()
+        key = (id(results), results.done, *(getattr(shown, name) for name in overview.FILM_FIELDS), *step, *extra)
+        if self._film is None or self._film[0] != key:
+            if shown.film == "frames":
+                self.worker.ask(
+                    "film", key, lambda stale: overview.film_over_frames(results, shown, stale), self._take(key)
+                )
+                return None
+            try:
+                self._film = key, overview.film(results, shown)
+            except READS:
+                return None
+        return self._film[1]
+
+    def _take(self, key: object) -> Any:
+        def take(answer: Film | None) -> None:
+            if answer is not None:
+                self._film = key, answer
+                self.update()
+
+        return take
+
+    def refresh(self) -> None:
+        shown = self.session.shown
+        self.mode.show_value(shown.film)
+        words = {"steps": "words have one pass"} if shown.query.kind == "text" else {}
+        self.mode.disable(words)
+        hint = self.sizeHint().height()
+        if self._hint != hint:
+            self._hint = hint
+            self.updateGeometry()
+        self.update()
+
+    def reload(self) -> None:
+        self._film = self._mosaics = None
+        self.worker.drop("film")
+        self.refresh()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.updateGeometry()
+
+    @property
+    def deep(self) -> bool:
+        """Whether there is a line of thumbnails for each denoise step."""
+        shown = self.session.shown
+        return shown.film == "steps" and shown.query.kind == "action"
+
+    def sizeHint(self) -> QSize:
+        results = self.session.results
+        cameras = len(results.cameras) if results else 2
+        if results is None or not results.cameras:
+            return QSize(600, 120)
+        tall, across = results.picture_size(0)
+        columns = len(results.layers) if self.session.shown.film != "frames" else overview.MOST_FILM_FRAMES
+        room = max(self.width(), 600) - LABEL
+        if self.deep:
+            lines = len(results.steps) * min(max(room / cameras / columns * tall / across, 10), 22)
+        else:
+            lines = cameras * min(max(room / columns * tall / across, 16), 64)
+        return QSize(600, round(self.HEADING + lines) + 22)
+
+    def minimumSizeHint(self) -> QSize:
+        results = self.session.results
+        lines = len(results.steps) * 8 if results and self.deep else 2 * 20
+        return QSize(300, self.HEADING + lines + 20)
+
+    # Where thumbnails lie
+
+    def blocks(self, film: Film) -> list[QRectF]:
+        """One block of thumbnails a camera: under each other, or side by side where each has a line a step."""
+        cameras = film.maps.shape[2]
+        room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 18)
+        if self.deep:
+            each = (room.width() - 12 * (cameras - 1)) / max(cameras, 1)
+            return [QRectF(room.left() + c * (each + 12), room.top(), each, room.height()) for c in range(cameras)]
+        each = room.height() / max(cameras, 1)
+        each = min(each, self.cell_size(QRectF(0, 0, room.width(), each), film)[1])
+        return [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
+
+    def cell_size(self, block: QRectF, film: Film) -> tuple[float, float]:
+        """Width and height of a thumbnail with its gap; all cells are whole pixels, and no wider than 2 to 1."""
+        rows, columns = film.maps.shape[:2]
+        ratio = self.devicePixelRatioF()
+        height = max(int(block.height() * ratio / rows), 3)
+        width = max(int(block.width() * ratio / columns), 3)
+        results = self.session.results
+        if results is not None and results.cameras:  # as high as the picture is, never stretched upright
+            tall, across = results.picture_size(0)
+            height = min(height, max(round(width * tall / across), 3))
+            width = min(width, max(round(height * across / tall), 3))
+        return width / ratio, height / ratio
+
+    def _images(self, film: Film, blocks: list[QRectF]) -> list[QImage]:
+        results, shown, ratio = self.session.results, self.session.shown, self.devicePixelRatioF()
+        assert results is not None
+        key = (id(film), shown.colours, [b.getRect() for b in blocks], ratio, theme.active().dark)
+        if self._mosaics is None or self._mosaics[0] != key:
+            words = colourmaps.opaque(shown.colours)[
+                np.rint(attention.places(film.maps, 0, film.high, "linear") * 255).astype(np.intp)
+            ]
+            gap = max(round(GAP * ratio), 1)
+            background = 0xFF000000 | int(theme.active().window[1:], 16)
+            images = []
+            for camera, block in enumerate(blocks):
+                width, height = (round(side * ratio) - gap for side in self.cell_size(block, film))
+                index = geometry.sampling(
+                    results.to_model(shown.frame, camera), *results.picture_size(camera), max(height, 1), max(width, 1)
+                )
+                flat = words[:, :, camera].reshape(*words.shape[:2], -1)
+                image = drawing.word_image(overview.sampled(flat, index, gap, background), blended=False)
+                image.setDevicePixelRatio(ratio)
+                images.append(image)
+            self._mosaics = key, images
+        return self._mosaics[1]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        film, results = self.film(), self.session.results
+        if film is None or results is None or not film.maps.size:
+            return
+        blocks = self.blocks(film)
+        for camera, (block, image) in enumerate(zip(blocks, self._images(film, blocks), strict=True)):
+            painter.drawImage(block.topLeft(), image)
+            width, height = self.cell_size(block, film)
+            if self.deep:
+                name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
+                drawing.write(
+                    painter,
+                    name,
+                    f"{results.cameras[camera]}, layers {film.columns[0]} to {film.columns[-1]}",
+                    t.secondary,
+                    12,
+                )
+            else:
+                drawing.write(
+                    painter,
+                    QRectF(0, block.top(), LABEL - 8, height - GAP),
+                    results.cameras[camera].capitalize(),
+                    t.secondary,
+                    13,
+                )
+            self._labels(painter, film, block, width, height, camera)
+            at = self.current(film)
+            if at is not None:
+                box = QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+                drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _labels(self, painter: QPainter, film: Film, block: QRectF, width: float, height: float, camera: int) -> None:
+        t = theme.active()
+        if self.deep:
+            if camera == 0:
+                for row, label in enumerate(film.rows):
+                    box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
+                    drawing.write(
+                        painter, box, f"step {label}" if row == 0 else str(label), t.secondary, 11, align="right"
+                    )
+        elif camera == len(self.blocks(film)) - 1:
+            skip = 1 if width > 22 else 2
+            for column, label in enumerate(film.columns):
+                if column % skip == 0:
+                    box = QRectF(block.left() + column * width - 10, block.top() + height, width - GAP + 20, 16)
+                    drawing.write(painter, box, str(label), t.secondary, 11, align="centre")
+
+    def current(self, film: Film) -> tuple[int, int] | None:
+        """Row and column of the shown view."""
+        shown = self.session.shown
+        if shown.film == "frames":
+            return (0, film.columns.index(shown.frame + 1)) if shown.frame + 1 in film.columns else None
+        return (shown.step if self.deep else 0, shown.layer)
+
+    # What the hand does
+
+    def cell_at(self, point: QPointF) -> tuple[int, int] | None:
+        """Row and column under a point."""
+        film = self.film()
+        if film is None:
+            return None
+        for block in self.blocks(film):
+            width, height = self.cell_size(block, film)
+            row, column = int((point.y() - block.top()) // height), int((point.x() - block.left()) // width)
+            if 0 <= row < film.maps.shape[0] and 0 <= column < film.maps.shape[1]:
+                return row, column
+        return None
+
+    def go(self, row: int, column: int) -> None:
+        """Look at the view of a thumbnail."""
+        film = self.film()
+        if film is None:
+            return
+        if self.session.shown.film == "frames":
+            self.session.update(frame=film.columns[column] - 1)
+        elif self.deep:
+            self.session.update(layer=column, step=row)
+        else:
+            self.session.update(layer=column)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        cell = self.cell_at(event.position())
+        if cell is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.session.begin()
+            self.go(*cell)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        cell = self.cell_at(event.position())
+        if cell is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            self.go(*cell)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self.session.end()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
+        film = self.film()
+        at = self.current(film) if film is not None else None
+        if film is None or at is None or Qt.Key(event.key()) not in moves:
+            super().keyPressEvent(event)
+            return
+        down, right = moves[Qt.Key(event.key())]
+        row, column = at[0] + down, at[1] + right
+        if 0 <= row < film.maps.shape[0] and 0 <= column < film.maps.shape[1]:
+            self.go(row, column)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            film, cell = self.film(), self.cell_at(QPointF(event.pos()))
+            text = ""
+            if film is not None and cell is not None:
+                kind = "Frame" if self.session.shown.film == "frames" else "Layer"
+                step = f", step {film.rows[cell[0]]}" if film.rows else ""
+                mass = drawing.per_cent(float(film.maps[cell].sum()))
+                text = f"{kind} {film.columns[cell[1]]}{step}: {mass} of the weight on the cameras"
+            QToolTip.showText(event.globalPos(), text, self)
+            return True
+        return super().event(event)

@@ -1,0 +1,187 @@
+"""How the shown row's weight divides over groups of keys: one stacked bar, numbers, and what is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from viewer import drawing, theme
+from viewer.attention import SINKS
+from viewer.panels.panel import Panel
+from viewer.scene import DATA_FIELDS
+
+if TYPE_CHECKING:
+    from viewer.session import Session
+
+LINE: Final = 19
+
+
+class MassPanel(Panel):
+    """Always visible; a click on a group leaves it out of the maps or brings it back."""
+
+    cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Where this row’s weight goes", parent)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._hovered = ""
+        self._at = 0
+        session.bared.connect(self.update)
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Groups that are shown, with their shares: bars of all cameras are one."""
+        scene, results = self.session.plain_scene(), self.session.results
+        if scene is None or results is None:
+            return []
+        bars = sum(value for name, value in scene.mass.items() if name.endswith(" bars"))
+        listed = [(camera, scene.mass[camera]) for camera in results.cameras]
+        listed += [("bars", bars), *((n, scene.mass[n]) for n in ("bos", "prompt", "template", "state", "newline"))]
+        if self.session.shown.query.kind == "action":
+            listed.append(("action", scene.mass["action"]))
+        return listed
+
+    @property
+    def columns(self) -> int:
+        """Groups in a line of the legend."""
+        return max(min(self.width() // 150, 5), 2)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        results = self.session.results
+        groups = (len(results.cameras) if results else 2) + 7
+        return QSize(288, self.HEADING + 20 + -(-groups // self.columns) * LINE + 20)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def reload(self) -> None:
+        self.updateGeometry()
+        self.update()
+
+    def refresh(self) -> None:
+        words = ", ".join(f"{_label(name)} {drawing.per_cent(share)}" for name, share in self.shares())
+        self.setAccessibleDescription(words)
+        self.update()
+
+    def boxes(self) -> list[tuple[str, float, QRectF, QRectF]]:
+        """Each group with its share, its part of the bar and its line of the legend."""
+        shares = self.shares()
+        total = sum(max(share, 0.0) for _, share in shares) or 1.0
+        x, made, across = 0.0, [], self.columns
+        share_of_width = self.width() / across
+        for number, (name, share) in enumerate(shares):
+            width = max(share, 0.0) / total * self.width()
+            part = QRectF(x, self.HEADING, width, 11)
+            column = number % across
+            line = QRectF(
+                share_of_width * column + (8 if column else 0),
+                self.HEADING + 19 + number // across * LINE,
+                share_of_width - 8,
+                LINE,
+            )
+            made.append((name, share, part, line))
+            x += width
+        return made
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        shown, results, scene = self.session.shown, self.session.results, self.session.plain_scene()
+        several = len(shown.heads) != 1
+        note = "mean of heads" if several and shown.reduce == "max" else ""
+        self.heading(painter, "Where this row’s weight goes", note)
+        if results is None or scene is None:
+            return
+        boxes = self.boxes()
+        for number, (name, share, part, line) in enumerate(boxes):
+            gone = name in shown.left_out
+            colour = theme.group_colour("exterior bars" if name == "bars" else name, results.cameras)
+            if part.width() > 0:
+                alpha = 0.25 if gone else 1.0 if not self._hovered or self._hovered == name else 0.55
+                painter.fillRect(part.adjusted(0, 0, -min(1.0, part.width() / 2), 0), theme.colour(colour, alpha))
+            if self._hovered == name or (self.hasFocus() and number == self._at):
+                drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.colour(t.hover), 4)
+            if gone:
+                drawing.ring(painter, QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(colour), 1.5, 2)
+            else:
+                drawing.fill(painter, QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(colour), 2)
+            ink = t.secondary if gone else t.text
+            value = drawing.per_cent(share)
+            right = drawing.write(painter, line, value, ink, 12, align="right")
+            drawing.write(
+                painter, line.adjusted(15, 0, -right - 4, 0), _label(name), t.secondary if gone else t.text, 12
+            )
+        bottom = max((line.bottom() for *_, line in boxes), default=0.0)
+        foot = QRectF(0, bottom + 2, self.width(), 17)
+        if shown.left_out:
+            drawing.write(
+                painter, foot, f"left out {drawing.per_cent(scene.removed)}, the rest renormalised", t.accent_text, 12
+            )
+        else:
+            sinks = sum(share for name, share, *_ in boxes if name in SINKS)
+            drawing.write(painter, foot, f"sinks (BOS, newline, bars) take {drawing.per_cent(sinks)}", t.secondary, 12)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def group_at(self, point: QPointF) -> str:
+        """The group under a point, or nothing."""
+        for name, _, part, line in self.boxes():
+            if part.adjusted(0, -4, 0, 4).contains(point) or line.contains(point):
+                return name
+        return ""
+
+    def toggle(self, group: str) -> None:
+        """Leave a group out, or bring it back."""
+        out = set(self.session.state.left_out) ^ {group}
+        order = [name for name, _ in self.shares()]
+        self.session.update(left_out=tuple(name for name in order if name in out))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        name = self.group_at(event.position())
+        if name != self._hovered:
+            self._hovered = name
+            self.update()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered = ""
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        name = self.group_at(event.position())
+        if name and event.button() == Qt.MouseButton.LeftButton:
+            self.toggle(name)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -self.columns, Qt.Key.Key_Down: self.columns}
+        shares = self.shares()
+        if event.key() in moves and shares:
+            self._at = min(max(self._at + moves[Qt.Key(event.key())], 0), len(shares) - 1)
+            self.update()
+        elif event.key() in {Qt.Key.Key_Space, Qt.Key.Key_Return} and self._at < len(shares):
+            self.toggle(shares[self._at][0])
+        else:
+            super().keyPressEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            name = self.group_at(QPointF(event.pos()))
+            back = name in self.session.state.left_out
+            text = (
+                f"{_label(name)}: click to {'bring it back' if back else 'leave it out and renormalise'}"
+                if name
+                else ""
+            )
+            QToolTip.showText(event.globalPos(), text, self)
+            return True
+        return super().event(event)
+
+
+def _label(group: str) -> str:
+    return {"bos": "BOS", "action": "actions"}.get(group, group)

@@ -1,0 +1,216 @@
+"""How the panels stand together: pictures and strips at the left, numbers at the right, folded where it is narrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QByteArray, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from viewer import theme
+from viewer.controls import Tabs
+from viewer.over_frames import OverFrames
+from viewer.panels.atlas import Atlas
+from viewer.panels.axes import Axes
+from viewer.panels.cameras import Cameras
+from viewer.panels.curves import CurvesPanel, Timeline
+from viewer.panels.film import FilmPanel
+from viewer.panels.flow import FlowPanel
+from viewer.panels.heat import HeatPanel
+from viewer.panels.lookers import Lookers
+from viewer.panels.mass import MassPanel
+from viewer.panels.sentence import Sentence
+from viewer.panels.tokens import TokenScroll, TokenStrips
+
+if TYPE_CHECKING:
+    from viewer.session import Session
+    from viewer.state import ViewState
+    from viewer.worker import Worker
+
+NARROW = 1100
+TABS = (
+    ("film", "Film"), ("lookers", "Who looks here?"), ("flow", "Actions"), ("time", "Timeline"), ("mass", "Weight"),
+    ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
+)  # fmt: skip
+
+
+class Hairline(QWidget):
+    """One pixel between two regions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        QPainter(self).fillRect(self.rect(), theme.colour(theme.active().line))
+
+
+class Side(QWidget):
+    """The right column's ground."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(theme.active().side))
+        painter.fillRect(0, 0, 1, self.height(), theme.colour(theme.active().line))
+
+
+class Deck(QStackedWidget):
+    """Panels that take turns in one place.
+
+    As tall as the first of them wants, or as the one in front needs: the pictures stay still where they can.
+    """
+
+    def sizeHint(self) -> QSize:
+        first = self.widget(0)
+        return (first.sizeHint() if first is not None else super().sizeHint()).expandedTo(self.minimumSizeHint())
+
+    def minimumSizeHint(self) -> QSize:
+        panel = self.currentWidget()
+        return panel.minimumSizeHint().expandedTo(panel.minimumSize()) if panel is not None else QSize()
+
+
+class Room(QWidget):
+    """Everything that shows an open file."""
+
+    folded = Signal(bool)
+
+    def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.over_frames = OverFrames(session, worker, self)
+        self.cameras = Cameras(session)
+        self.sentence = Sentence(session)
+        self.strips = TokenStrips(session)
+        self.chips = TokenScroll(self.strips)
+        self.film = FilmPanel(session, worker)
+        self.lookers = Lookers(session, worker)
+        self.flow = FlowPanel(session)
+        self.timeline = Timeline(session, self.over_frames)
+        self.axes = Axes(session)
+        self.mass = MassPanel(session)
+        self.atlas = Atlas(session)
+        self.curves = CurvesPanel(session, self.over_frames)
+        self.heat = HeatPanel(session)
+        self.is_folded = False
+        self.deck = "film"
+        self._placed = False
+        self._build()
+        self.tabs.show_only(set(self.decks()))
+        self.show_deck("film")
+        session.changed.connect(self._on_changed)
+
+    def _build(self) -> None:
+        m = theme.MARGIN
+        self.line = Hairline()
+        self.tabs = Tabs("Panel", TABS)
+        self.tabs.chosen.connect(self.show_deck)
+        self.tabs.add_at_end(self.film.mode)
+        self.stack = Deck()
+        for panel in (self.film, self.lookers, self.flow):
+            self.stack.addWidget(panel)
+        self.main = QWidget()
+        self.left = QVBoxLayout(self.main)
+        self.left.setContentsMargins(m, 10, m, 4)
+        self.left.setSpacing(5)
+        # The pictures take what there is up to their width; what they cannot use goes to the timeline.
+        for widget, stretch in (
+            (self.cameras, 100), (self.sentence, 0), (self.chips, 0), (self.tabs, 0), (self.stack, 0), (self.line, 0),
+            (self.timeline, 1), (Hairline(), 0), (self.axes, 0),
+        ):  # fmt: skip
+            self.left.addWidget(widget, stretch)
+        self.side = Side()
+        self.side_column = QVBoxLayout(self.side)
+        self.side_column.setContentsMargins(m, 12, m, 12)
+        self.side_column.setSpacing(14)
+        self.across = QSplitter(Qt.Orientation.Horizontal)
+        self.across.setChildrenCollapsible(False)
+        self.across.setHandleWidth(1)
+        self.across.addWidget(self.main)
+        self.across.addWidget(self.side)
+        self.across.setStretchFactor(0, 1)
+        self.across.setStretchFactor(1, 0)
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.across)
+        self.across.splitterMoved.connect(self._moved)
+        self._fill_side()
+
+    def _moved(self) -> None:
+        self._placed = True
+
+    def _fill_side(self) -> None:
+        for widget, stretch in ((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0)):
+            self.side_column.addWidget(widget, stretch)
+            widget.show()
+        self.side.setMinimumWidth(300)
+        self.side.setMaximumWidth(460)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        narrow = self.width() < NARROW
+        if narrow != self.is_folded:
+            self._fold(narrow)
+        if not narrow and not self._placed:
+            side = min(max(round(self.width() * 0.21), 300), 400)
+            self.across.setSizes([self.width() - side, side])
+        super().resizeEvent(event)
+
+    def _fold(self, narrow: bool) -> None:
+        self.is_folded = narrow
+        moving = (self.timeline, self.mass, self.atlas, self.curves, self.heat)
+        if narrow:
+            for panel in moving:
+                self.stack.addWidget(panel)
+        else:
+            for panel in moving:
+                self.stack.removeWidget(panel)
+            self.left.insertWidget(self.left.indexOf(self.line) + 1, self.timeline, 1)
+            self.timeline.show()
+            self._fill_side()
+        self.side.setVisible(not narrow)
+        self.line.setVisible(not narrow)
+        self.tabs.show_only(set(self.decks()))
+        self.show_deck(self.deck if self.deck in self.decks() else "film")
+        self.folded.emit(narrow)
+
+    def decks(self) -> dict[str, QWidget]:
+        """The panels that take turns under the strips, by name."""
+        always: dict[str, QWidget] = {"film": self.film, "lookers": self.lookers, "flow": self.flow}
+        folded: dict[str, QWidget] = {
+            "time": self.timeline, "mass": self.mass, "atlas": self.atlas, "curves": self.curves, "heat": self.heat,
+        }  # fmt: skip
+        return always | folded if self.is_folded else always
+
+    def show_deck(self, name: str) -> None:
+        """Bring one of the panels under the strips to the front."""
+        panel = self.decks().get(name)
+        if panel is not None:
+            self.deck = name
+            self.stack.setCurrentWidget(panel)
+            self.tabs.show_value(name)
+            self.film.mode.setVisible(panel is self.film)
+            self.stack.updateGeometry()
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        if before.region != after.region and bool(before.region) != bool(after.region):
+            if after.region and self.deck == "film":
+                self.show_deck("lookers")
+            elif not after.region and self.deck == "lookers":
+                self.show_deck("film")
+
+    def restyle(self) -> None:
+        """Take the theme's colours where they are not read at each painting."""
+        self.axes.restyle()
+        self.chips.restyle()
+        self.heat.restyle()
+        for panel in (self.film, self.atlas):
+            panel.reload()
+
+    def splitters(self) -> QByteArray:
+        """Where the splitter stands."""
+        return self.across.saveState()
+
+    def restore(self, across: QByteArray) -> None:
+        """Put the splitter where it stood."""
+        if not across.isEmpty() and self.across.restoreState(across):
+            self._placed = True

@@ -1,0 +1,73 @@
+"""The one sentence that says in words what is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter, QPaintEvent
+
+from viewer import drawing, theme
+from viewer.caption import Caption, caption, heads_of, words_of
+from viewer.panels.panel import READS, Panel
+from viewer.scene import DATA_FIELDS
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
+    from viewer.results import Results
+    from viewer.session import Session
+    from viewer.state import ViewState
+
+
+class Sentence(Panel):
+    """Who looks, in which pass, at which layer and head, on what scale."""
+
+    cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "What is shown", parent)
+        self.setFixedHeight(28)
+        self._made: Caption | None = None
+        session.bared.connect(self.refresh)
+
+    def words(self) -> Caption | None:
+        """The sentence; None while no file is open."""
+        session, pin = self.session, self.session.pin
+        results, state = session.results, session.shown
+        if results is None or not results.done:
+            return None
+        if session.blinking and pin is not None:
+            results, state = pin
+        try:
+            minus = ""
+            if state.compare == "difference" and pin is not None:
+                minus = f"{words_of(pin[0], pin[1].frame, pin[1].query)[0]}, {described(*pin)}"
+            return caption(results, state, difference=minus)
+        except READS:
+            return None
+
+    def refresh(self) -> None:
+        made = self._made = self.words()
+        self.setAccessibleDescription(str(made) if made else "")
+        self.setToolTip(str(made) if made else "")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        made = self._made
+        if made is None:
+            return
+        painter, t = QPainter(self), theme.active()
+        x, box = 0.0, QRectF(0, 0, self.width(), self.height())
+        for text, colour, pixels, bold in (
+            (made.subject, t.accent_text, 14.5, True),
+            (made.place, t.text, 14.5, False),
+            (made.details, t.secondary, 13, False),
+        ):
+            x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
+
+
+def described(results: Results, state: ViewState) -> str:
+    """Frame, layer and heads of a pinned view in a few words."""
+    step = f", step {results.steps[state.step]}" if state.query.kind == "action" and results.steps else ""
+    return f"frame {state.frame + 1}{step}, layer {results.layers[state.layer]}, {heads_of(state, results.heads)}"

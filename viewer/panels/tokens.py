@@ -1,0 +1,298 @@
+"""The strips of words and actions: every chip a heat cell, a label and a way to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
+
+from viewer import colourmaps, drawing, theme
+from viewer.panels.panel import READS, Panel
+from viewer.state import Kind, Query
+from viewer.strips import Strips, strips
+
+if TYPE_CHECKING:
+    from viewer.session import Session
+    from viewer.words import Chip
+
+LABEL: Final = 64
+CHIP: Final = 26
+SPACE: Final = 5
+SUBJECTS: Final = {
+    "pictures": "of its weight on the pictures",
+    "patch": "on the patch under the pointer",
+    "region": "on the region",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One chip on the panel."""
+
+    kind: Kind
+    item: int
+    box: QRectF
+    label: str
+    role: str
+
+
+class TokenStrips(Panel):
+    """Words in reading order, actions in the order of the chunk."""
+
+    cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce", "region", "colours"})
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Words and actions", parent)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.places: list[Place] = []
+        self._laid: tuple[object, ...] = ()
+        self._hovered: Place | None = None
+        self._anchor: Query | None = None
+        session.pointed.connect(self.update)
+
+    # Where chips lie
+
+    def chips(self) -> tuple[Chip, ...]:
+        """The words of the shown frame."""
+        results = self.session.results
+        if results is None or not results.done:
+            return ()
+        try:
+            return results.chips(self.session.shown.frame)
+        except READS:
+            return ()
+
+    def refresh(self) -> None:
+        self._lay_out()
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        results, chips = self.session.results, self.chips()
+        actions = results.horizon if results is not None and results.done else 0
+        key = (self.width(), chips, actions)
+        if key == self._laid:
+            return
+        self._laid = key
+        self.places = []
+        bottom = self._flow("text", [(chip.label, chip.role) for chip in chips], 0.0)
+        if actions:
+            if chips:
+                bottom += SPACE + 2
+            bottom = self._flow("action", [(str(number + 1), "action") for number in range(actions)], bottom)
+        self.setMinimumHeight(round(bottom) + 2)
+        self.updateGeometry()
+
+    def _flow(self, kind: Kind, chips: list[tuple[str, str]], top: float) -> float:
+        """Lay chips out from `top` like words of a text; the bottom of the last line."""
+        left, room = float(LABEL), float(self.width())
+        x, least = left, 30.0 if kind == "action" else 0.0
+        for item, (label, role) in enumerate(chips):
+            label = label if len(label) < 40 else label[:38] + "…"
+            width = max(round(drawing.width_of(label, 13, bold=role == "prompt")) + 16, least)
+            if x + width > room and x > left:
+                x, top = left, top + CHIP + SPACE
+            self.places.append(Place(kind, item, QRectF(x, top, width, CHIP), label, role))
+            x += width + (SPACE if kind == "text" else 3)
+        return top + CHIP if chips else top
+
+    def sizeHint(self) -> QSize:
+        return QSize(600, self.minimumHeight())
+
+    # What is drawn
+
+    def values(self) -> Strips | None:
+        """The number behind every chip's colour."""
+        results = self.session.results
+        if results is None or not results.done:
+            return None
+        try:
+            return strips(results, self.session.shown, self.session.pointer)
+        except READS:
+            return None
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, shown = theme.active(), self.session.shown
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        values = self.values()
+        results = self.session.results
+        names = ("Prompt", "Actions")
+        for name, kind in zip(names, ("text", "action"), strict=True):
+            first = next((place for place in self.places if place.kind == kind), None)
+            if first is not None:
+                drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
+        if results is None:
+            return
+        colours = _chip_colours(shown.colours, t.raised)
+        for place in self.places:
+            if not event.rect().intersects(place.box.toAlignedRect()):
+                continue
+            value = 0.0
+            if values is not None:
+                row = values.words if place.kind == "text" else values.actions
+                value = float(row[place.item]) / values.top if place.item < len(row) else 0.0
+            word = colours[round(min(max(value, 0.0), 1.0) * (len(colours) - 1))]
+            drawing.fill(painter, place.box, theme.colour(f"#{word:06X}"), 5)
+            group = theme.group_colour(place.role, results.cameras)
+            edge = QRectF(place.box.left() + 7, place.box.bottom() - 2.5, place.box.width() - 14, 1.5)
+            painter.fillRect(edge, theme.colour(group, 0.9))
+            drawing.write(
+                painter, place.box, place.label, self._ink(place, word), 13, bold=place.role == "prompt", align="centre"
+            )
+            if place.kind == shown.query.kind and place.item in shown.query.items:
+                previewed = shown.query != self.session.state.query
+                outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else "#B4651A")
+                drawing.ring(painter, place.box, theme.colour(t.accent) if self.hasFocus() else outline, 2, 5)
+                if self.hasFocus():
+                    drawing.ring(painter, place.box.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, 4)
+
+    def _ink(self, place: Place, word: int) -> str:
+        """Text colour: quiet for template and marks where the chip is cool enough to read it."""
+        t = theme.active()
+        readable = drawing.readable_on(word)
+        if (readable == "#15171C") == t.dark or place.role in {"prompt", "action"}:
+            return readable
+        cool = abs(drawing.lightness(word) - drawing.lightness(int(t.raised[1:], 16))) < 25
+        return t.secondary if cool and place.role != "state" else t.text if cool else readable
+
+    # What the hand does
+
+    def place_at(self, point: QPointF) -> Place | None:
+        """The chip under a point."""
+        return next((place for place in self.places if place.box.adjusted(-2, -2, 2, 2).contains(point)), None)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        place = self.place_at(event.position())
+        if place != self._hovered:
+            self._hovered = place
+            self.session.preview(Query(place.kind, (place.item,)) if place else None)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered = None
+        self.session.preview(None)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        place = self.place_at(event.position())
+        if place is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        held = event.modifiers()
+        add = bool(held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier))
+        self.select(place.kind, place.item, add=add, span=bool(held & Qt.KeyboardModifier.ShiftModifier))
+        self.session.preview(None)
+
+    def select(self, kind: Kind, item: int, *, add: bool = False, span: bool = False) -> None:
+        """Look at one chip; `add` puts it to the others or takes it away, `span` takes all from the last one to it."""
+        query = self.session.state.query
+        items = {item}
+        if kind == query.kind and add:
+            items = set(query.items) ^ {item} or {item}
+        elif kind == query.kind and span:
+            start = self._anchor.first if self._anchor is not None and self._anchor.kind == kind else query.first
+            items = set(range(min(start, item), max(start, item) + 1))
+        if not span:
+            self._anchor = Query(kind, (item,))
+        self.session.update(query=Query(kind, tuple(sorted(items))))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        query = self.session.state.query
+        here = next((n for n, p in enumerate(self.places) if (p.kind, p.item) == (query.kind, query.items[-1])), None)
+        span = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        if here is None or event.key() not in {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down}:
+            super().keyPressEvent(event)
+            return
+        if event.key() in {Qt.Key.Key_Left, Qt.Key.Key_Right}:
+            there = here + (1 if event.key() == Qt.Key.Key_Right else -1)
+        else:
+            there = self._line_over(here, down=event.key() == Qt.Key.Key_Down)
+        if 0 <= there < len(self.places):
+            place = self.places[there]
+            self.select(place.kind, place.item, span=span and place.kind == query.kind)
+
+    def _line_over(self, here: int, *, down: bool) -> int:
+        box = self.places[here].box
+        lines = sorted(
+            {p.box.top() for p in self.places if (p.box.top() > box.top() if down else p.box.top() < box.top())}
+        )
+        if not lines:
+            return here
+        top = lines[0] if down else lines[-1]
+        near = [
+            (abs(p.box.center().x() - box.center().x()), n) for n, p in enumerate(self.places) if p.box.top() == top
+        ]
+        return min(near)[1]
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            place = self.place_at(QPointF(event.pos()))
+            QToolTip.showText(event.globalPos(), self.explain(place) if place else "", self)
+            return True
+        return super().event(event)
+
+    def explain(self, place: Place) -> str:
+        """What a chip is, and its number."""
+        values, chips = self.values(), self.chips()
+        row = (values.words if place.kind == "text" else values.actions) if values else ()
+        number = drawing.per_cent(float(row[place.item])) if values and place.item < len(row) else "–"
+        subject = SUBJECTS[values.subject] if values else ""
+        if place.kind == "action":
+            return f"Action {place.item + 1} of {len(row)}, {place.item} steps ahead: {number} {subject}"
+        chip = chips[place.item]
+        pieces = f", {len(chip.tokens)} tokens" if len(chip.tokens) > 1 else ""
+        return f"“{chip.label}” ({chip.role}{pieces}; tokenised as “{chip.text}”): {number} {subject}"
+
+
+@lru_cache(maxsize=16)
+def _chip_colours(name: str, ground: str) -> tuple[int, ...]:
+    """The colours of chips from cold to hot, 0xRRGGBB: the map over a ground, its brightest end cut."""
+    made: list[int] = []
+    tint = theme.colour(ground)
+    base = tint.red(), tint.green(), tint.blue()
+    for word in colourmaps.heat(name, 100)[:216].tolist():
+        rest = 1 - (word >> 24 & 255) / 255
+        red, green, blue = (min(round((word >> s & 255) + base[n] * rest), 255) for n, s in enumerate((16, 8, 0)))
+        made.append(red << 16 | green << 8 | blue)
+    return tuple(made)
+
+
+class TokenScroll(QScrollArea):
+    """The strips, scrolled where a long prompt would push the pictures away."""
+
+    def __init__(self, strips_panel: TokenStrips) -> None:
+        super().__init__()
+        self.strips = strips_panel
+        self.setWidget(strips_panel)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.restyle()
+        self.most = 4 * (CHIP + SPACE) + 6
+        strips_panel.installEventFilter(self)
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        self.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }" + theme.sheet())
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        if watched is self.strips and event.type() == QEvent.Type.LayoutRequest:
+            self.fit()
+        return False
+
+    def fit(self) -> None:
+        """As tall as the chips need, up to `most`."""
+        height = min(self.strips.minimumHeight(), self.most)
+        if height != self.height():
+            self.setFixedHeight(max(height, CHIP))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit()

@@ -1,0 +1,175 @@
+"""A look at a file in a process of its own: HDF5 can hang or crash on a torn file, and must not take the window along.
+
+`python -m viewer.probe FILE` reads what the first picture needs and prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+MOST_FRAMES: Final = 40
+SECONDS: Final = 8.0
+"""How long a file may take; a sound one takes a fraction of a second from any disk."""
+
+
+class Probe:
+    """A running look at one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._answer: str | None = None
+        self._since = time.monotonic()
+        self._begin()
+
+    def _begin(self) -> None:
+        home = str(Path(__file__).parents[1])
+        known = os.environ.get("PYTHONPATH")
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
+            [sys.executable, "-m", "viewer.probe", str(self.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": home + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1"},
+        )
+
+    def _ended(self) -> tuple[int, bytes] | None:
+        """Exit code and what it wrote; None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        out = self._process.stdout.read() if self._process.stdout and not self._process.stdout.closed else b""
+        self._close()
+        return code, out
+
+    def poll(self) -> str | None:
+        """None while it looks; then the sentence that says what is wrong with the file, empty if nothing is."""
+        if self._answer is None:
+            self._answer = self._ask()
+        return self._answer
+
+    def _ask(self) -> str | None:
+        ended = self._ended()
+        if ended is None:
+            if time.monotonic() - self._since < SECONDS:
+                return None
+            self.stop()
+            return (
+                f"{self.path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
+            )
+        try:
+            return str(json.loads(ended[1])["error"])
+        except (ValueError, KeyError, TypeError):
+            return (
+                f"{self.path.name} is damaged so badly that reading it fails (code {ended[0]}). "
+                "Copy it again, or record it again."
+            )
+
+    def wait(self) -> str:
+        """The sentence, however long it takes (at most SECONDS)."""
+        while (answer := self.poll()) is None:
+            time.sleep(0.005)
+        return answer
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class ForkedProbe(Probe):
+    """A look by a copy of this process: it costs no start and no imports.
+
+    For the program's own start on Linux alone, before Qt and any thread: later a copy would hold half a window.
+    """
+
+    def _begin(self) -> None:
+        from viewer import results  # noqa: F401 - before the copy is made, so that it is loaded once
+
+        reading, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                os.write(writing, json.dumps({"error": look(self.path)}).encode())
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writing)
+        self._reading: int | None = reading
+
+    def _ended(self) -> tuple[int, bytes] | None:
+        if self._reading is None:
+            return -1, b""
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        out = os.read(self._reading, 1 << 16)
+        self._close()
+        return os.waitstatus_to_exitcode(status), out
+
+    def stop(self) -> None:
+        if self._reading is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._close()
+
+    def _close(self) -> None:
+        if self._reading is not None:
+            os.close(self._reading)
+            self._reading = None
+
+
+def early(path: Path) -> Probe:
+    """The cheapest probe at the program's start."""
+    alone = sys.platform == "linux" and threading.active_count() == 1 and "PySide6.QtCore" not in sys.modules
+    return ForkedProbe(path) if alone else Probe(path)
+
+
+def look(path: Path) -> str:
+    """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
+    from capture import schema
+    from viewer import scene
+    from viewer.errors import UserError
+    from viewer.results import Results
+    from viewer.state import Query, ViewState
+
+    try:
+        results = Results(path)
+    except UserError as error:
+        return str(error)
+    for frame in sorted({0, max(results.done - 1, 0)}) if results.done else ():
+        for query in (Query("text"), Query("action")):
+            try:
+                scene.compose(results, ViewState(frame=frame, query=query).clamped(results.dims(frame)))
+                results.mass(frame, query.kind)
+                results.value_norms(frame, query.kind)
+                for camera in range(len(results.cameras)):
+                    results.picture(frame, camera, "source")
+                results.flow(schema.ACTION_X, frame)
+            except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+                continue  # the window says so at the place that cannot be read; here it only matters that it returns
+    # Damaged strings can send HDF5 round in circles, at any frame: read some of every part of the file.
+    count = min(results.done, MOST_FRAMES)
+    for place in range(count):
+        with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+            results.chips(place * results.done // count)
+    results.close()
+    return ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))

@@ -1,0 +1,452 @@
+"""One open results file: lazy reads and small caches. No Qt.
+
+Opened for reading only; in SWMR mode where a capture is still writing it, so that it can be followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from capture import schema
+from viewer import datasets, files, geometry
+from viewer.attention import Floats, Rows, widened
+from viewer.datasets import Guarded, read
+from viewer.errors import UserError
+from viewer.state import Dims, Kind
+from viewer.words import Chip, chips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+T = TypeVar("T")
+Pixels = npt.NDArray[np.uint8]
+CACHE_BYTES: Final = 96 << 20
+MAX_AXIS: Final = 4096
+MAX_SIDE: Final = 16384
+_NAMES: Final[dict[str, tuple[str, str]]] = {
+    "text": (schema.TEXT_TO_IMAGE, schema.TEXT_TO_TEXT),
+    "action": (schema.ACTION_TO_IMAGE, schema.ACTION_TO_TEXT),
+}
+
+
+class Results:
+    """What a results file holds, read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check; UserError with one sentence for what cannot be shown."""
+        self.path = files.find(path)
+        self._file = files.open_hdf5(self.path)
+        try:
+            self._guard = Guarded(self._file, self.path)
+            self._read_header()
+        except UserError:
+            self._file.close()
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            self._file.close()
+            raise UserError(
+                f"{self.path.name} is damaged: HDF5 says “{files.short(error)}”. Copy it again, or record it again."
+            ) from error
+        self._dims: tuple[tuple[int, int], Dims] | None = None
+        self._cache: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._cached = 0
+
+    def _read_header(self) -> None:
+        guard = self._guard
+        if guard.attribute("format") != schema.FORMAT:
+            raise UserError(
+                f"{self.path.name} is an HDF5 file, but not a results file of pi0-capture; "
+                "open one that pi0-capture wrote."
+            )
+        version = datasets.numbers(guard.attribute("format_version"))
+        if version and version[0] > schema.FORMAT_VERSION[0]:
+            raise UserError(
+                f"{self.path.name} has format {'.'.join(map(str, version))}, and this viewer reads up to "
+                f"{schema.FORMAT_VERSION[0]}.x; install a newer pi0-attention."
+            )
+        self.uuid = str(guard.attribute("uuid") or "")
+        self.generator = str(guard.attribute("generator") or "")
+        self.created = str(guard.attribute("created") or "")
+        self.complete = bool(guard.attribute("complete"))
+        self.model = guard.json("model")
+        self.checks = guard.json("checks")
+        self.cameras = datasets.names(guard.attribute("cameras"))
+        if len(self.cameras) > 16 or len(set(self.cameras)) != len(self.cameras):
+            raise guard.damaged("its list of cameras cannot be")
+        if any(not name or "/" in name or len(name) > 64 or name == "." for name in self.cameras):
+            raise guard.damaged("a camera has a name that cannot be")
+        done = guard.find(schema.FRAMES_DONE, 0)
+        if done is None:
+            raise guard.damaged("it does not say how many frames are finished")
+        self._read_axes()
+        self.done = self._count_done()
+
+    def _read_axes(self) -> None:
+        guard, cameras = self._guard, len(self.cameras)
+        text, action = guard.find(schema.TEXT_TO_IMAGE, 7), guard.find(schema.ACTION_TO_IMAGE, 8)
+        if text is None and action is None:
+            raise guard.damaged("it holds no attention")
+        layers = {shape[1] for shape in (d.shape for d in (text, action) if d is not None)}
+        for found, tail in ((text, 4), (action, 5)):
+            if found is None:
+                continue
+            if found.shape[tail:] != (cameras, schema.GRID, schema.GRID):
+                raise guard.damaged(f"{found.name} has shape {found.shape}, which does not fit {cameras} cameras")
+            if max(found.shape[1:]) > MAX_AXIS or found.dtype.kind != "f":
+                raise guard.damaged(f"{found.name} has shape {found.shape} of {found.dtype}, which cannot be")
+        if len(layers) != 1:
+            raise guard.damaged("words and actions have different numbers of layers")
+        count = layers.pop()
+        self.planned = min(d.shape[0] for d in (text, action) if d is not None)
+        self.tokens = text.shape[2] if text is not None else 0
+        self.horizon = action.shape[2] if action is not None else 0
+        steps = action.shape[3] if action is not None else 0
+        self.heads = (text if text is not None else action).shape[3 if text is not None else 4]  # type: ignore[union-attr]
+        if min(count, self.heads) < 1 or (action is not None and action.shape[4] != self.heads):
+            raise guard.damaged("its numbers of layers and heads cannot be")
+        self.layers = self._labels("layers", count)
+        self.steps = self._labels("steps", steps)
+        for name, axes, length in (
+            (schema.TEXT_TO_TEXT, 5, self.tokens),
+            (schema.ACTION_TO_TEXT, 6, self.tokens),
+            (schema.ACTION_TO_ACTION, 6, self.horizon),
+        ):
+            found = guard.find(name, axes)
+            whole = text if name.startswith("text") else action
+            if found is not None and whole is not None:
+                if found.shape[1 : axes - 1] != whole.shape[1 : axes - 1] or found.shape[-1] > MAX_AXIS:
+                    raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {whole.name}")
+                if text is None and name == schema.ACTION_TO_TEXT:
+                    self.tokens = found.shape[-1]
+                elif found.shape[-1] != length:
+                    raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {length} keys")
+
+    def _labels(self, name: str, count: int) -> tuple[int, ...]:
+        stored = datasets.numbers(self._guard.attribute(name))
+        return stored if len(stored) == count else tuple(range(count))
+
+    def _count_done(self) -> int:
+        dataset = self._guard.find(schema.FRAMES_DONE, 0, grow=self._file.swmr_mode)
+        assert dataset is not None
+        done = int(np.asarray(dataset[()]))
+        for name, axes in ((schema.TEXT_TO_IMAGE, 7), (schema.ACTION_TO_IMAGE, 8)):
+            weights = self._guard.find(name, axes, grow=self._file.swmr_mode)
+            if weights is not None:
+                done = min(done, weights.shape[0])
+        return max(done, 0)
+
+    # What grows while a capture runs
+
+    def grow(self) -> bool:
+        """Whether new frames were finished since the last look."""
+        before = self.done
+        self.done = self._count_done()
+        return self.done != before
+
+    @property
+    def growing(self) -> bool:
+        """Whether a capture may still be adding frames."""
+        return not self.complete
+
+    @property
+    def finished_path(self) -> Path | None:
+        """The final name, if this file was still being written when it was opened and has been finished since."""
+        name = self.path.name
+        if not name.endswith(schema.PARTIAL_SUFFIX):
+            return None
+        final = self.path.with_name(name.removesuffix(schema.PARTIAL_SUFFIX))
+        return final if final.exists() and not self.path.exists() else None
+
+    def dims(self, frame: int) -> Dims:
+        """Lengths of the axes as they are at one frame."""
+        key = (frame, self.done)
+        if self._dims is None or self._dims[0] != key:
+            lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, len(self.chips(frame)))
+            self._dims = key, Dims(self.done, *lengths, len(self.cameras))
+        return self._dims[1]
+
+    def close(self) -> None:
+        """Give the file back."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            self._file.close()
+
+    # Caches
+
+    def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """The value of `key`, made if need be; the least used go when all together pass CACHE_BYTES."""
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            found: T = self._cache[key][0]
+            return found
+        value = make()
+        weight = size(value) + 64
+        self._cache[key] = value, weight
+        self._cached += weight
+        while self._cached > CACHE_BYTES and len(self._cache) > 1:
+            self._cached -= self._cache.popitem(last=False)[1][1]
+        return value
+
+    def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
+        dataset = self._guard.find(name, axes)
+        if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
+            return None
+        return read(dataset, index)
+
+    # Attention
+
+    def rows(self, frame: int, kind: Kind, token: int) -> Rows:
+        """All layers, steps and heads of one query token."""
+        return self.remember((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
+
+    def _rows(self, frame: int, kind: Kind, token: int) -> Rows:
+        to_image, to_text = _NAMES[kind]
+        at = (frame, slice(None), token)
+        image = self._part(to_image, 8 if kind == "action" else 7, at)
+        if image is None:
+            raise IndexError(f"{to_image}: no frame {frame}")
+        text = self._part(to_text, 6 if kind == "action" else 5, at)
+        action = self._part(schema.ACTION_TO_ACTION, 6, at) if kind == "action" else None
+        if kind == "text":
+            image, text = image[:, None], None if text is None else text[:, None]
+        lead = image.shape[:3]
+        return Rows(
+            image,
+            np.zeros((*lead, self.tokens), np.float32) if text is None else text,
+            np.zeros((*lead, self.horizon if kind == "action" else 0), np.float32) if action is None else action,
+        )
+
+    def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
+        """Weights on the pictures of one token at one layer: (steps, heads, cameras, 16, 16), as stored; not cached."""
+        name, axes = _NAMES[kind][0], 8 if kind == "action" else 7
+        part = self._part(name, axes, (frame, layer, token))
+        if part is None:
+            raise IndexError(f"{name}: no frame {frame}")
+        return part[None] if kind == "text" else part
+
+    def layer_images(self, frame: int, kind: Kind, layer: int, step: int) -> npt.NDArray[np.generic]:
+        """Weights on the pictures of every token at one layer and step: (tokens, heads, cameras, 16, 16), as stored."""
+
+        def make() -> npt.NDArray[np.generic]:
+            index: datasets.Index = (frame, layer, slice(None))
+            part = self._part(
+                _NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
+            )
+            return np.zeros((0, self.heads, len(self.cameras), 16, 16), np.float32) if part is None else part
+
+        return self.remember(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
+
+    def mass(self, frame: int, kind: Kind) -> Floats | None:
+        """Stored group masses; None if absent.
+
+        text (layers, T, heads, groups), action (layers, H, steps, heads, groups)
+        """
+        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
+
+        def make() -> Floats | None:
+            dataset = self._guard.find(name, axes)
+            if dataset is None or not self._mass_fits(kind, dataset):
+                return None
+            part = self._part(name, axes, (frame,))
+            # Rows sum to 1; a file whose summaries were never filled in is read by its weights instead.
+            return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
+
+        return self.remember(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
+
+    def _mass_fits(self, kind: Kind, dataset: h5py.Dataset) -> bool:
+        groups = datasets.names(dataset.attrs.get(schema.GROUPS_ATTRIBUTE, ())) or schema.mass_groups(self.cameras)
+        tokens = self.horizon if kind == "action" else self.tokens
+        middle = (len(self.layers), tokens, *((len(self.steps),) if kind == "action" else ()), self.heads)
+        return groups == self.groups and dataset.shape[1:] == (*middle, len(self.groups))
+
+    def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
+        """Stored masses of one row: (heads, groups); reads those few numbers alone, for curves over many frames."""
+        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
+        dataset = self._guard.find(name, axes)
+        if dataset is None or not self._mass_fits(kind, dataset):
+            return None
+        part = self._part(name, axes, (frame, layer, token, step) if kind == "action" else (frame, layer, token))
+        return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the key groups, in stored order."""
+        return schema.mass_groups(self.cameras)
+
+    def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
+        """Value norms of all keys; None if absent.
+
+        image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H)
+        """
+        action = kind == "action"
+
+        def make() -> tuple[Floats, Floats, Floats] | None:
+            image = self._part(schema.ACTION_VALUE_NORM_IMAGE if action else schema.TEXT_VALUE_NORM_IMAGE, 6, (frame,))
+            text = self._part(schema.ACTION_VALUE_NORM_TEXT if action else schema.TEXT_VALUE_NORM_TEXT, 4, (frame,))
+            own = (
+                self._part(schema.ACTION_VALUE_NORM_ACTION, 5, (frame,))
+                if action
+                else np.zeros((0, 0, 0, 0), np.float32)
+            )
+            lead = (len(self.layers), self.heads)
+            if image is None or text is None or own is None or image.shape != (*lead, len(self.cameras), 16, 16):
+                return None
+            if text.shape != (*lead, self.tokens) or not image.any():
+                return None
+            if action and own.shape != (lead[0], len(self.steps), lead[1], self.horizon):
+                return None
+            return widened(image), widened(text), widened(own)
+
+        return self.remember(("norms", kind, frame), make, lambda parts: sum(p.nbytes for p in parts or ()))
+
+    # Pictures
+
+    def picture(self, frame: int, camera: int, which: str) -> Pixels | None:
+        """A camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it. None if absent."""
+        name = self.cameras[camera]
+        stored = schema.source_name(name) if which == "source" else schema.model_picture_name(name)
+
+        def make() -> Pixels | None:
+            dataset = self._guard.find(stored, 4)
+            if dataset is None or dataset.dtype != np.uint8 or dataset.shape[3] != 3:
+                return None
+            if not 0 < max(dataset.shape[1:3]) <= MAX_SIDE or min(dataset.shape[1:3]) < 1:
+                return None
+            part = self._part(stored, 4, (frame,))
+            return None if part is None else np.ascontiguousarray(part, np.uint8)
+
+        return self.remember(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
+
+    def to_model(self, frame: int, camera: int) -> geometry.Affine:
+        """The stored map from the camera's picture to the model's; a plain letterbox where it is absent or unusable."""
+
+        def make() -> geometry.Affine:
+            part = self._part(schema.to_model_name(self.cameras[camera]), 3, (frame,))
+            if part is not None and geometry.usable(np.asarray(part, np.float64)):
+                return np.asarray(part, np.float64)
+            return geometry.letterbox(*self.picture_size(camera))
+
+        return self.remember(("map", frame, camera), make, lambda part: part.nbytes)
+
+    def picture_size(self, camera: int) -> tuple[int, int]:
+        """Height and width of the camera's pictures."""
+
+        def make() -> tuple[int, int]:
+            dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
+            if dataset is None or min(dataset.shape[1:3]) < 1 or max(dataset.shape[1:3]) > MAX_SIDE:
+                return schema.MODEL_PIXELS, schema.MODEL_PIXELS
+            return int(dataset.shape[1]), int(dataset.shape[2])
+
+        return self.remember(("size", camera), make, lambda _: 64)
+
+    def bars(self, frame: int) -> npt.NDArray[np.bool_]:
+        """Patches that lie wholly in the padding: (cameras, 16, 16)."""
+
+        def make() -> npt.NDArray[np.bool_]:
+            each = [geometry.bars(self.to_model(frame, c), *self.picture_size(c)) for c in range(len(self.cameras))]
+            return np.stack(each) if each else np.zeros((0, 16, 16), bool)
+
+        return self.remember(("bars", frame), make, lambda part: part.nbytes)
+
+    # Words
+
+    def roles(self, frame: int) -> npt.NDArray[np.int64]:
+        """Role of every text token as its place in schema.ROLES: (T,)."""
+
+        def make() -> npt.NDArray[np.int64]:
+            pad = schema.ROLES.index("pad")
+            dataset = self._guard.find(schema.TEXT_ROLE, 2)
+            if dataset is None or dataset.shape[1] != self.tokens or frame >= dataset.shape[0]:
+                return np.full(self.tokens, pad, np.int64)
+            values = read(dataset, (frame,))
+            enum = h5py.check_enum_dtype(dataset.dtype)
+            if enum:
+                known = {int(value): name for name, value in enum.items()}
+                named = [known.get(int(value), "pad") for value in values.tolist()]
+            elif values.dtype.kind in "iu":
+                numbers = values.astype(np.int64)
+                return np.where((numbers >= 0) & (numbers < len(schema.ROLES)), numbers, pad)
+            else:
+                named = list(datasets.texts(values))
+            return np.array([schema.ROLES.index(n) if n in schema.ROLES else pad for n in named], np.int64)
+
+        return self.remember(("roles", frame), make, lambda part: part.nbytes)
+
+    def _integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
+        part = self._part(name, 2, (frame,))
+        if part is None or part.shape != (self.tokens,) or part.dtype.kind not in "iu":
+            return np.full(self.tokens, absent, np.int64)
+        return part.astype(np.int64)
+
+    def chips(self, frame: int) -> tuple[Chip, ...]:
+        """The words of one frame."""
+
+        def make() -> tuple[Chip, ...]:
+            if not self.tokens or frame >= self.done:
+                return ()
+            pieces_found = self._part(schema.TEXT_PIECE, 2, (frame,))
+            pieces = datasets.texts(pieces_found) if pieces_found is not None else ()
+            if len(pieces) != self.tokens:
+                pieces = tuple(f"token {number}" for number in range(self.tokens))
+            spans = np.stack(
+                [self._integers(schema.TEXT_START, frame, 0), self._integers(schema.TEXT_STOP, frame, 0)], -1
+            )
+            return chips(
+                self.roles(frame),
+                self._integers(schema.TEXT_WORD, frame, -1),
+                self._integers(schema.TEXT_STATE_INDEX, frame, -1),
+                pieces,
+                spans,
+                self.string(schema.FRAMES_TEXT, frame),
+                self.state(frame),
+            )
+
+        return self.remember(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
+
+    def string(self, name: str, frame: int) -> str:
+        """One string of a frame; empty if absent."""
+
+        def make() -> str:
+            dataset = self._guard.find(name, 1)
+            if dataset is None or frame >= dataset.shape[0]:
+                return ""
+            return datasets.texts(np.asarray(dataset[frame : frame + 1]))[0]
+
+        return self.remember((name, frame), make, len)
+
+    # Flow
+
+    def state(self, frame: int) -> npt.NDArray[np.float64] | None:
+        """The robot's state as given, (S,); None if absent."""
+        part = self._part(schema.FRAMES_STATE, 2, (frame,))
+        return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
+
+    def flow(self, name: str, frame: int) -> npt.NDArray[np.float64] | None:
+        """`action/predicted`, `action/truth` (H, A), `action/x` (steps + 1, H, 32) or `action/time` (steps,)."""
+
+        def make() -> npt.NDArray[np.float64] | None:
+            axes = {schema.ACTION_X: 4, schema.ACTION_TIME: 2}.get(name, 3)
+            part = self._part(name, axes, (frame,))
+            return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
+
+        return self.remember((name, frame), make, lambda part: 0 if part is None else part.nbytes)
+
+    def time(self, frame: int) -> float | None:
+        """Seconds of a frame in its episode; None if absent."""
+        dataset = self._guard.find(schema.FRAMES_TIME, 1)
+        if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
+            return None
+        return float(dataset[frame])
+
+    def source_index(self, frame: int) -> int | None:
+        """Number of a frame in the source that it was recorded from; None if absent."""
+        dataset = self._guard.find(schema.FRAMES_INDEX, 1)
+        if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind not in "iu":
+            return None
+        return int(dataset[frame])

@@ -1,0 +1,233 @@
+"""What is looked at: the frozen value of one view, its axes' lengths, and its JSON form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final, Literal, get_args
+
+from viewer.errors import UserError
+
+Kind = Literal["text", "action"]
+Reduction = Literal["mean", "max"]
+Measure = Literal["weight", "contribution"]
+Scale = Literal["linear", "log", "rank"]
+Unit = Literal["weight", "uniform"]
+Range = Literal["shared", "map", "locked"]
+ColourMap = Literal["inferno", "viridis", "magma", "turbo", "jet"]
+Picture = Literal["source", "model"]
+Film = Literal["layers", "steps", "frames"]
+Score = Literal["picture", "entropy", "region", "change"]
+Curve = Literal["steps", "layers", "frames"]
+Compare = Literal["off", "side", "difference"]
+Cell = tuple[int, int, int]
+"""One image patch: camera, row, col."""
+
+MAX_JSON: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The rows that are looked at: words of the prefix, or action tokens of the suffix."""
+
+    kind: Kind = "text"
+    items: tuple[int, ...] = (0,)
+    """Chips in reading order (text) or action tokens (action), ascending, never empty."""
+
+    @property
+    def first(self) -> int:
+        """The item that names the query where only one can."""
+        return self.items[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """Lengths of the axes that a view moves along."""
+
+    frames: int
+    layers: int
+    heads: int
+    steps: int
+    actions: int
+    chips: int
+    cameras: int
+
+    def steps_of(self, kind: Kind) -> int:
+        """How many passes a query of this kind has: words have one, actions one a denoise step."""
+        return self.steps if kind == "action" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """One view of a results file: small values only, no array, no file, no widget."""
+
+    frame: int = 0
+    query: Query = Query()
+    step: int = 0
+    layer: int = 0
+    heads: tuple[int, ...] = ()
+    """Heads that are put together; empty stands for all of them."""
+    reduce: Reduction = "mean"
+    measure: Measure = "weight"
+    scale: Scale = "linear"
+    unit: Unit = "weight"
+    range: Range = "shared"
+    low: float = 0.0
+    high: float = 0.0
+    """Ends of the locked colour range, in the shown unit."""
+    colours: ColourMap = "inferno"
+    opacity: float = 0.7
+    picture: Picture = "source"
+    smooth: bool = False
+    grid: bool = True
+    left_out: tuple[str, ...] = ()
+    """Key groups that are taken out of the row before it is normalised again."""
+    region: tuple[Cell, ...] = ()
+    film: Film = "layers"
+    thumbnails: bool = False
+    """Whether the atlas shows a thumbnail a cell instead of a number."""
+    score: Score = "picture"
+    curve: Curve = "steps"
+    compare: Compare = "off"
+    pinned: ViewState | None = None
+
+    def clamped(self, dims: Dims) -> ViewState:
+        """The nearest view that fits a file of these sizes."""
+        query = self.query
+        count = dims.actions if query.kind == "action" else dims.chips
+        if count == 0:
+            query, count = (Query("text"), dims.chips) if query.kind == "action" else (Query("action"), dims.actions)
+        items = tuple(sorted({min(max(item, 0), max(count - 1, 0)) for item in query.items})) or (0,)
+        heads = tuple(sorted({head for head in self.heads if 0 <= head < dims.heads}))
+        if len(heads) == dims.heads and dims.heads > 1:
+            heads = ()
+        region = tuple(
+            sorted(
+                {cell for cell in self.region if 0 <= cell[0] < dims.cameras and 0 <= min(cell) <= max(cell[1:]) < 16}
+            )
+        )
+        pinned = self.pinned
+        if pinned is not None:
+            pinned = replace(pinned, pinned=None, compare="off").clamped(dims)
+        return replace(
+            self,
+            frame=_within(self.frame, dims.frames),
+            query=Query(query.kind, items),
+            step=_within(self.step, dims.steps),
+            layer=_within(self.layer, dims.layers),
+            heads=heads,
+            opacity=min(max(self.opacity, 0.0), 1.0),
+            region=region,
+            pinned=pinned,
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON that holds what differs from a fresh view."""
+        return json.dumps(_plain(self), separators=(",", ":"), ensure_ascii=False)
+
+
+def _within(value: int, length: int) -> int:
+    return min(max(value, 0), max(length - 1, 0))
+
+
+def _plain(state: ViewState) -> dict[str, Any]:
+    fresh = ViewState()
+    different = {
+        f.name: getattr(state, f.name) for f in fields(state) if getattr(state, f.name) != getattr(fresh, f.name)
+    }
+    if state.pinned is not None:
+        different["pinned"] = _plain(state.pinned)
+    if "query" in different:
+        different["query"] = asdict(state.query)
+    return different
+
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "reduce": get_args(Reduction),
+    "measure": get_args(Measure),
+    "scale": get_args(Scale),
+    "unit": get_args(Unit),
+    "range": get_args(Range),
+    "colours": get_args(ColourMap),
+    "picture": get_args(Picture),
+    "film": get_args(Film),
+    "score": get_args(Score),
+    "curve": get_args(Curve),
+    "compare": get_args(Compare),
+}
+CHOICES: Final = _CHOICES
+"""The words that each field of choice may hold."""
+
+
+def _integers(value: object, *, most: int) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > most or not all(type(item) is int for item in value):
+        raise ValueError("a list of whole numbers is needed")
+    return tuple(value)
+
+
+def _field(name: str, value: object) -> object:
+    """The value of one field read from JSON; ValueError if it does not fit."""
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise ValueError(f"one of {', '.join(_CHOICES[name])} is needed")
+        return value
+    if name in {"frame", "step", "layer"}:
+        return _integers([value], most=1)[0]
+    if name in {"low", "high", "opacity"}:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
+            raise ValueError("a finite number is needed")
+        return float(value)
+    if name in {"smooth", "grid", "thumbnails"}:
+        if not isinstance(value, bool):
+            raise ValueError("true or false is needed")
+        return value
+    if name == "heads":
+        return _integers(value, most=1024)
+    if name == "left_out":
+        if not isinstance(value, list) or len(value) > 100 or not all(isinstance(item, str) for item in value):
+            raise ValueError("a list of group names is needed")
+        return tuple(value)
+    if name == "region":
+        if not isinstance(value, list) or len(value) > 10_000:
+            raise ValueError("a list of [camera, row, col] is needed")
+        cells = [_integers(item, most=3) for item in value]
+        if any(len(cell) != 3 for cell in cells):
+            raise ValueError("a list of [camera, row, col] is needed")
+        return tuple(cells)
+    if name == "query":
+        if not isinstance(value, dict) or value.get("kind") not in get_args(Kind):
+            raise ValueError('something like {"kind": "text", "items": [4]} is needed')
+        items = _integers(value.get("items"), most=10_000)
+        if not items:
+            raise ValueError("at least one item is needed")
+        return Query(value["kind"], tuple(sorted(set(items))))
+    if name == "pinned":
+        return None if value is None else _state({**_mapping(value), "pinned": None})
+    raise AssertionError(name)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
+    return value
+
+
+def _state(values: dict[str, Any]) -> ViewState:
+    known: dict[str, Any] = {}
+    for field in fields(ViewState):
+        if field.name in values:
+            try:
+                known[field.name] = _field(field.name, values[field.name])
+            except ValueError as error:
+                raise ValueError(f"{field.name}: {error}") from None
+    return ViewState(**known)
+
+
+def from_json(text: str) -> ViewState:
+    """The view that `ViewState.to_json` wrote; unknown keys are ignored, wrong values raise UserError."""
+    if len(text) > MAX_JSON:
+        raise UserError("The view is too long to be one; copy it again with “Copy view as command”.")
+    try:
+        return _state(_mapping(json.loads(text)))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The view cannot be read ({error}); copy it again with “Copy view as command”.") from None

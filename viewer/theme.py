@@ -1,0 +1,181 @@
+"""Colours, type and spacing of the window, dark and light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QGuiApplication, QPalette
+from PySide6.QtWidgets import QApplication, QStyleFactory, QToolTip
+
+MARGIN: Final = 16
+GAP: Final = 12
+RADIUS: Final = 6.0
+ACCENT: Final = "#F0A35C"
+
+GROUP_COLOURS: Final = {
+    "bos": "#8B7BD8", "prompt": "#5AA9E6", "template": "#4D8A8F", "state": "#4C6A92", "newline": "#7D6B8A",
+    "action": "#D66A9C", "bars": "#5B6475",
+}  # fmt: skip
+CAMERA_COLOURS: Final = ("#F0803C", "#E2B714", "#C9583A", "#A8A032")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """One set of colours."""
+
+    dark: bool
+    window: str
+    panel: str
+    side: str
+    raised: str
+    hover: str
+    line: str
+    text: str
+    secondary: str
+    faint: str
+    accent: str
+    accent_text: str
+    """Accent dark enough for text on this window."""
+
+
+DARK: Final = Theme(
+    True,
+    "#15171C",
+    "#181B20",
+    "#1A1D23",
+    "#23262E",
+    "#2B2F38",
+    "#24272F",
+    "#D7DAE0",
+    "#828A99",
+    "#3A3F4A",
+    ACCENT,
+    ACCENT,
+)
+LIGHT: Final = Theme(
+    False,
+    "#F7F8FA",
+    "#FFFFFF",
+    "#FFFFFF",
+    "#EDEFF3",
+    "#E3E6EC",
+    "#E1E4EA",
+    "#1D2129",
+    "#646C7A",
+    "#C6CBD4",
+    ACCENT,
+    "#9A5410",
+)
+
+
+class _Active:
+    theme = DARK
+
+
+def active() -> Theme:
+    """The theme that is drawn with."""
+    return _Active.theme
+
+
+def system_is_dark() -> bool:
+    """Whether the desktop asks for dark windows; dark where it does not say."""
+    return QGuiApplication.styleHints().colorScheme() != Qt.ColorScheme.Light
+
+
+def apply(choice: str) -> None:
+    """Take a theme for the whole application: `dark`, `light` or `system`."""
+    theme = LIGHT if choice == "light" or (choice == "system" and not system_is_dark()) else DARK
+    _Active.theme = theme
+    app = QApplication.instance()
+    assert isinstance(app, QApplication)
+    if app.style().objectName() != "fusion":
+        app.setStyle(QStyleFactory.create("fusion"))
+    app.setFont(font())
+    palette = QPalette()
+    roles = {
+        QPalette.ColorRole.Window: theme.window, QPalette.ColorRole.Base: theme.panel,
+        QPalette.ColorRole.AlternateBase: theme.side, QPalette.ColorRole.Button: theme.raised,
+        QPalette.ColorRole.Text: theme.text, QPalette.ColorRole.WindowText: theme.text,
+        QPalette.ColorRole.ButtonText: theme.text, QPalette.ColorRole.PlaceholderText: theme.secondary,
+        QPalette.ColorRole.Highlight: theme.accent, QPalette.ColorRole.HighlightedText: "#15171C",
+        QPalette.ColorRole.ToolTipBase: theme.raised, QPalette.ColorRole.ToolTipText: theme.text,
+        QPalette.ColorRole.Link: theme.accent_text,
+    }  # fmt: skip
+    for role, value in roles.items():
+        palette.setColor(role, QColor(value))
+    for role in (QPalette.ColorRole.Text, QPalette.ColorRole.WindowText, QPalette.ColorRole.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(theme.faint))
+    app.setPalette(palette)
+    QToolTip.setPalette(palette)
+    QToolTip.setFont(font(12))
+
+
+@cache
+def font(pixels: float = 13, *, bold: bool = False) -> QFont:
+    """The interface font, numbers tabular: Inter where it is installed, else the system's."""
+    made = QFont()
+    system = QGuiApplication.font().families()
+    made.setFamilies(["Inter", *[name for name in system if name != "Inter"]])
+    made.setPixelSize(round(pixels))
+    if pixels != round(pixels):
+        made.setPointSizeF(pixels * 72 / QGuiApplication.primaryScreen().logicalDotsPerInch())
+    made.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
+    made.setFeature(QFont.Tag("tnum"), 1)
+    return made
+
+
+@cache
+def metrics(pixels: float = 13, *, bold: bool = False) -> QFontMetricsF:
+    """Measures of `font`."""
+    return QFontMetricsF(font(pixels, bold=bold))
+
+
+@cache
+def colour(value: str, alpha: float = 1.0) -> QColor:
+    """A colour by its hex name, more or less see-through. Shared: do not change it."""
+    made = QColor(value)
+    made.setAlphaF(alpha)
+    return made
+
+
+def group_colour(group: str, cameras: tuple[str, ...]) -> str:
+    """The colour of a group of keys, the same everywhere."""
+    if group in cameras:
+        return CAMERA_COLOURS[cameras.index(group) % len(CAMERA_COLOURS)]
+    if group.endswith(" bars"):
+        return GROUP_COLOURS["bars"]
+    return GROUP_COLOURS.get(group, "#828A99")
+
+
+def sheet() -> str:
+    """Style of the few stock widgets: menus, fields, tables, scroll bars.
+
+    Set on each, never on the application, whose widgets would then all be painted through the slower style.
+    """
+    t = active()
+    return f"""
+    QMenu {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.line}; border-radius: 8px; padding: 5px; }}
+    QMenu::item {{ padding: 5px 22px 5px 12px; border-radius: 4px; }}
+    QMenu::item:selected {{ background: {t.hover}; color: {t.text}; }}
+    QMenu::item:disabled {{ color: {t.secondary}; }}
+    QMenu::separator {{ height: 1px; background: {t.line}; margin: 5px 8px; }}
+    QMenu::indicator {{ width: 6px; height: 6px; left: 4px; border-radius: 3px; }}
+    QMenu::indicator:checked {{ background: {t.accent}; }}
+    QLineEdit {{ background: {t.panel}; color: {t.text}; border: 1px solid {t.line}; border-radius: 5px;
+        padding: 2px 6px;
+        selection-background-color: {t.accent}; selection-color: #15171C; }}
+    QLineEdit:focus {{ border: 2px solid {t.accent}; padding: 1px 5px; }}
+    QTableView, QListView, QTextBrowser {{ background: {t.panel}; color: {t.text}; border: none; outline: none;
+        gridline-color: {t.line}; selection-background-color: {t.hover}; selection-color: {t.text}; }}
+    QTableView::item, QListView::item {{ padding: 3px 6px; border-radius: 4px; }}
+    QHeaderView::section {{ background: {t.panel}; color: {t.secondary}; border: none;
+        border-bottom: 1px solid {t.line};
+        padding: 3px 6px; }}
+    QScrollBar {{ background: transparent; width: 9px; height: 9px; margin: 0; }}
+    QScrollBar::handle {{ background: {t.faint}; border-radius: 3px; margin: 1px; min-height: 24px; min-width: 24px; }}
+    QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
+    QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
+    """
