@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from PySide6.QtWidgets import QApplication
 
 from viewer import theme
-from viewer.opening import demo_path, first_view
+from viewer.opening import demo_path
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query
@@ -27,7 +27,7 @@ from viewer.window import Window
 SHOTS: dict[str, tuple[tuple[int, int], str, dict[str, object]]] = {
     "window-dark": ((1440, 900), "dark", {}),
     "window-light": ((1440, 900), "light", {}),
-    "actions": ((1440, 900), "dark", {"query": Query("action", (6,)), "step": 4, "film": "steps"}),
+    "actions": ((1440, 900), "dark", {"query": Query("action", (6,)), "step": 4, "layer": 2, "film": "steps"}),
     "region": ((1440, 900), "dark", {"region": tuple((0, row, col) for row in (6, 7) for col in (6, 7))}),
     "model-picture": ((1280, 800), "dark", {"picture": "model", "left_out": ("bos", "newline", "bars")}),
     "small": ((1024, 700), "dark", {}),
@@ -55,7 +55,7 @@ def main() -> int:
             window.resize(*size)
             results = Results(path)
             window.show_results(results, False)
-            window.session.update(**{"layer": first_view(results).layer, **view})
+            window.session.update(**view)
             window.show()
             end = time.monotonic() + 1.5
             while time.monotonic() < end:

@@ -111,6 +111,13 @@ def demo_path() -> Path | None:
     return path if path.is_file() else None
 
 
+def demo_view(path: Path) -> ViewState | None:
+    """For the bundled demo a view that shows the point at once: the noun, through the head taught to point."""
+    if path != demo_path():
+        return None
+    return ViewState(query=Query("text", (5,)), layer=1, heads=(0,), range="shared")
+
+
 def first_view(results: Results, frame: int = 0) -> ViewState:
     """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
     try:

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer import commands, theme
 from viewer.errors import UserError
-from viewer.opening import Opening, demo_path, first_view
+from viewer.opening import Opening, demo_path, demo_view, first_view
 from viewer.panels.axes import moved, position
 from viewer.panels.bars import StatusBar, TopBar
 from viewer.panels.notice import Notice
@@ -158,7 +158,7 @@ class Window(QWidget):
             )
             return
         self._remember_view()
-        view = self._wanted or self.settings.view(results.uuid) or first_view(results)
+        view = self._wanted or self.settings.view(results.uuid) or demo_view(results.path) or first_view(results)
         self._wanted = None
         self.session.open(results, view)
         self.settings.remember_file(results.path)

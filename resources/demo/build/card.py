@@ -1,0 +1,63 @@
+"""The figures of the demo's card: two tables, written between two marks of its README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from resources.demo.build.stage import CAMERAS
+
+BEGIN: Final = "<!-- figures: written by build/card.py -->"
+END: Final = "<!-- end of figures -->"
+
+_ROWS: Final = (
+    ("noun", "noun (prefix)"),
+    ("action 0", "action tokens, first denoise step"),
+    ("action 5", "action tokens, sixth"),
+    ("action 9", "action tokens, last"),
+)
+
+
+_ENDS: Final = (
+    ("end point nearest to the named thing", "goal nearest", 3, ""),
+    ("… by chance", "goal nearest by chance", 3, ""),
+    ("median error of the end point", "median end point error in cm", 1, " cm"),
+    ("… nine in ten below", "90th percentile of the error in cm", 1, " cm"),
+    ("another noun: nearest to the other thing", "other goal nearest after the swap", 3, ""),
+    ("… and to the first before", "both prompts right", 3, ""),
+)
+
+
+def write_figures(card: Path, figures: dict[str, Any]) -> None:
+    """Put the tables of `figures` (model name to what `evaluate` told) into the card."""
+    text = card.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    card.write_text(f"{before}{BEGIN}\n{tables(figures)}{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def tables(figures: dict[str, Any]) -> str:
+    """Both tables as Markdown."""
+    lines = ["", f"| where the arm goes | {' | '.join(figures)} |", f"|---|{'---|' * len(figures)}"]
+    told: list[tuple[str, list[str]]] = [
+        (what, [f"{one[key]:.{digits}f}{unit}" for one in figures.values()]) for what, key, digits, unit in _ENDS
+    ]
+    loops = [one["closed loop"] for one in figures.values()]
+    told.append(("closed loop: episodes that end within 4 cm", [f"{loop['ended within 4 cm']:.2f}" for loop in loops]))
+    paths = [loop["median distance in cm, start and after each call"] for loop in loops]
+    told.append(("… median distance at the start and after each call, cm", [_numbers(path) for path in paths]))
+    lines += [f"| {what} | {' | '.join(values)} |" for what, values in told]
+    lines += ["", f"| pointing, hit (lift) | head | {' | '.join(CAMERAS)} |", f"|---|---|{'---|' * len(CAMERAS)}"]
+    for name, one in figures.items():
+        for key, what in _ROWS:
+            for which in ("best", "best unsupervised"):
+                head = one[key][which]
+                cells = " | ".join(f"{head[camera]['hit']:.3f} ({head[camera]['lift']:.1f})" for camera in CAMERAS)
+                lines.append(f"| {name}, {what} | {which}: layer {head['layer']}, head {head['head']} | {cells} |")
+    first = next(iter(figures.values()))["noun"]["best"]
+    chance = " | ".join(f"{first[camera]['chance']:.3f} (1.0)" for camera in CAMERAS)
+    lines += [f"| chance | | {chance} |", ""]
+    return "\n".join(lines)
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)

@@ -1,0 +1,154 @@
+"""The demo model's training pass: `capture.model`'s own modules on a subset of patches, with what losses need.
+
+Reduced passes keep some patches only, at their true positions, which is what makes training on a small machine
+possible. With every patch kept the pass computes exactly what `Pi05.sample_actions` computes; a test holds the two
+together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from capture.model import MASKED, Pi05, Pi05Config, Prefix
+from resources.demo.build.bundle import POINTING_ACTION, POINTING_NOUN
+
+PATCHES = 256
+
+
+@dataclass(frozen=True)
+class PrefixPass:
+    """The prefix phase of a batch. B batch, n patches kept a camera, T text tokens, K = 2 n + T."""
+
+    prefix: Prefix
+    patches: Tensor
+    """SigLIP's output: (B, 2 n, width)."""
+    hidden: Tensor
+    """Output of the language model's pointing layer: (B, K, D)."""
+    weights: Tensor
+    """Attention of the pointing head, text rows: (B, T, K) float32."""
+
+
+def fresh_model(config: Pi05Config, seed: int) -> Pi05:
+    """An untrained policy. The expert's norms begin as plain RMS norms with open gates."""
+    torch.manual_seed(seed)
+    model = Pi05(config)
+    for name, parameter in model.named_parameters():
+        if "gemma_expert" in name and "norm" in name:
+            nn.init.zeros_(parameter)
+            if name.endswith("bias"):
+                with torch.no_grad():
+                    parameter[2 * len(parameter) // 3 :] = 1.0  # scale, shift, gate: the last third
+    return model
+
+
+def run_prefix(model: Pi05, pictures: Tensor, kept: Tensor, tokens: Tensor) -> PrefixPass:
+    """The prefix phase on a subset of patches.
+
+    Args:
+        model: the policy.
+        pictures: (B, 2, 3, 224, 224) float32 in [-1, 1].
+        kept: (B, 2, n) int64 patch numbers of each camera, ascending.
+        tokens: (B, T) int64, 0 where padding.
+    """
+    return read_prefix(model, see(model, pictures, kept), kept, tokens)
+
+
+def see(model: Pi05, pictures: Tensor, kept: Tensor) -> Tensor:
+    """SigLIP's output on a subset of patches: (B, 2 n, width); arguments as in `run_prefix`."""
+    tower = model.vision_tower
+    patches = tower.embeddings(pictures.flatten(0, 1))  # (2 B, 256, width)
+    index = kept.flatten(0, 1)[..., None].expand(-1, -1, patches.shape[-1])  # (2 B, n, width)
+    patches = tower.encoder(inputs_embeds=patches.gather(1, index)).last_hidden_state  # (2 B, n, width)
+    return cast(Tensor, tower.post_layernorm(patches).unflatten(0, kept.shape[:2]).flatten(1, 2))
+
+
+def read_prefix(model: Pi05, patches: Tensor, kept: Tensor, tokens: Tensor) -> PrefixPass:
+    """The language model on `patches` (B, 2 n, width) and words; other arguments as in `run_prefix`."""
+    batch, cameras, number = kept.shape
+    text = model.language_model.embed_tokens(tokens)  # (B, T, D)
+    embeddings = torch.cat([model.projector(patches).to(text.dtype), text], dim=1)  # (B, K, D)
+
+    valid = torch.cat([tokens.new_ones(batch, cameras * number), tokens], dim=1) > 0  # (B, K)
+    offset = torch.arange(cameras, device=kept.device)[:, None] * PATCHES  # (2, 1)
+    words = cameras * PATCHES - 1 + (tokens > 0).long().cumsum(1)  # (B, T)
+    positions = torch.cat([(kept + offset).flatten(1), words], dim=1)  # (B, K)
+    mask = torch.zeros(batch, 1, 1, valid.shape[1], device=valid.device).masked_fill(~valid[:, None, None], MASKED)
+    mask = mask.expand(-1, -1, valid.shape[1], -1)  # (B, 1, K, K)
+
+    caught: dict[str, Tensor] = {}
+    layer = model.language_model.layers[POINTING_NOUN[0]]
+
+    def keep_weights(_: nn.Module, __: Any, output: Any) -> None:
+        caught["weights"] = output[1][:, POINTING_NOUN[1], cameras * number :].float()  # (B, T, K)
+
+    def keep_hidden(_: nn.Module, __: Any, output: Any) -> None:
+        caught["hidden"] = output[0] if isinstance(output, tuple) else output  # (B, K, D)
+
+    hooks = [layer.self_attn.register_forward_hook(keep_weights), layer.register_forward_hook(keep_hidden)]
+    cache = DynamicCache()
+    output = model.language_model(
+        inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+    )
+    for hook in hooks:
+        hook.remove()
+    prefix = Prefix(
+        keys=tuple(each.keys for each in cache.layers),
+        values=tuple(each.values for each in cache.layers),
+        hidden=output.last_hidden_state,
+        embeddings=embeddings,
+        positions=positions,
+        valid=valid,
+        kept=torch.arange(valid.shape[1], device=valid.device),
+    )
+    return PrefixPass(prefix, patches, caught["hidden"], caught["weights"])
+
+
+def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tensor, Tensor]:
+    """One denoise step's v, for R noises a prefix, and the pointing head's attention.
+
+    Args:
+        model: the policy.
+        x: (B, R, H, A) float32.
+        time: (B, R) float32.
+        prefix: of B rows; its positions may have gaps, so the actions' are counted from its last one.
+
+    Returns:
+        (B, R, H, A) and attention (B, R, H, K + H) float32.
+    """
+    batch, repeats, horizon, _ = x.shape
+    first = prefix.positions.amax(dim=1) + 1  # (B,) padding has the position of the last word
+    positions = first[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
+    seen = torch.cat([prefix.valid, prefix.valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
+    mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)[:, None, None]  # (B, 1, 1, K + H)
+    wide = Prefix(
+        keys=tuple(each.repeat_interleave(repeats, dim=0) for each in prefix.keys),
+        values=tuple(each.repeat_interleave(repeats, dim=0) for each in prefix.values),
+        hidden=prefix.hidden,
+        embeddings=prefix.embeddings,
+        positions=prefix.positions,
+        valid=prefix.valid,
+        kept=prefix.kept,
+    )
+    caught: dict[str, Tensor] = {}
+
+    def keep_weights(_: nn.Module, __: Any, output: Any) -> None:
+        caught["weights"] = output[1][:, POINTING_ACTION[1]].float()  # (B R, H, K + H)
+
+    pointing: Any = model.expert.layers[POINTING_ACTION[0]]
+    hook = pointing.self_attn.register_forward_hook(keep_weights)
+    tokens = model.action_in_proj(x.flatten(0, 1)).to(prefix.keys[0].dtype)  # (B R, H, E)
+    hidden = model.expert(
+        tokens,
+        model.condition(time.flatten()),
+        positions.repeat_interleave(repeats, dim=0),
+        wide,
+        mask.repeat_interleave(repeats, dim=0),
+    )  # (B R, H, E)
+    hook.remove()
+    v = model.action_out_proj(hidden.to(model.action_out_proj.weight.dtype))  # (B R, H, A)
+    return v.unflatten(0, (batch, repeats)), caught["weights"].unflatten(0, (batch, repeats))
