@@ -8,6 +8,22 @@ from pathlib import Path
 
 import pytest
 
+try:
+    import PySide6.QtWidgets  # noqa: F401
+except ImportError as error:  # a machine without Qt's system libraries can still test the other half
+    QT_LACKS = str(error)
+else:
+    QT_LACKS = ""
+
+collect_ignore = ["viewer"] if QT_LACKS else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what did not run."""
+    if QT_LACKS:
+        terminalreporter.section("tests/viewer did not run")
+        terminalreporter.write_line(f"Qt cannot be loaded: {QT_LACKS}. The README names the system libraries.")
+
 
 def shared_folder() -> Path:
     """The folder of reference data beside the checkout; the test is skipped where it is absent."""
