@@ -50,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probe.stop()
         print(f'pi0-viewer needs the viewer extra ({error}): pip install "pi0-attention[viewer]"', file=sys.stderr)
         return 2
+    if _no_screen():
+        if probe is not None:
+            probe.stop()
+        print("pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.", file=sys.stderr)
+        return 2
     from viewer.window import Window
 
     app = QApplication(sys.argv[:1])
@@ -64,6 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.open_demo()
     window.show()
     return app.exec()
+
+
+def _no_screen() -> bool:
+    """Whether Qt would abort: on Linux with neither X nor Wayland, unless another platform was asked for."""
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in named)
 
 
 def _first_probe(options: argparse.Namespace) -> Probe | None:

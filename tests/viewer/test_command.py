@@ -1,0 +1,37 @@
+"""pi0-viewer as a command: what it says where it cannot open a window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_without_a_screen_it_says_so_instead_of_aborting() -> None:
+    bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
+    done = subprocess.run(
+        [sys.executable, "-m", "viewer", "--demo"],
+        env=bare,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.\n"
+
+
+def test_a_view_that_is_no_json_is_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "viewer", "--demo", "--view", "{nonsense"],
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
