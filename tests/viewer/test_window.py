@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import make_results
+import numpy as np
 import pytest
 from conftest import close, show, spin, until
 from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
@@ -17,7 +18,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
 from viewer import commands, theme
-from viewer.opening import first_view
+from viewer.opening import demo_path, first_view
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query, ViewState, from_json
@@ -583,3 +584,17 @@ def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:
     assert first_view(results).query == Query("action", (0,))
     results.close()
     assert ViewState().query.kind == "text"
+
+
+def test_the_demo_opens_at_the_word_and_the_head_that_points(app: QApplication, tmp_path: Path) -> None:
+    window = Window(Settings(tmp_path / "settings.ini"))
+    path = demo_path()
+    assert path is not None
+    window.show_results(Results(path), False)
+    state = window.session.state
+    assert (state.layer, state.heads, state.query) == (1, (0,), Query("text", (5,)))
+    assert window.session.results.chips(0)[5].label == "duck"
+    scene = window.session.plain_scene()
+    camera, row, col = np.unravel_index(scene.maps.argmax(), scene.maps.shape)
+    assert scene.maps[camera, row, col] > 0.2
+    window.close()

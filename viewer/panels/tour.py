@@ -39,7 +39,8 @@ class Tour(QWidget):
         self.skip, self.next = Button("Skip", kind="quiet", parent=self), Button("Next", parent=self)
         self.skip.clicked.connect(self.finish)
         self.next.clicked.connect(self._forward)
-        self.resize(400, 112)
+        widest = max(drawing.width_of(words, 12) for _, _, words in HINTS)  # no hint is ever cut off
+        self.resize(min(max(400, round(widest) + 44), window.width() - 16), 112)
         self.place()
         self.show()
         self.raise_()
