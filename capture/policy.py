@@ -56,9 +56,8 @@ class Norms:
 class Layout:
     """Where each block of the prefix lies, read off the tensors as they were fed."""
 
-    cameras: tuple[str, ...]
     patches: tuple[slice, ...]
-    """Place of each camera's patches among the prefix tokens."""
+    """Place of each shown camera's patches among the prefix tokens."""
     text: slice
     positions: npt.NDArray[np.int64]
     """(K,) position ids as fed."""
@@ -197,4 +196,4 @@ def _layout(prepared: Prepared, chunk: Chunk) -> Layout:
     if rest or len(prefix.kept) != keys:
         raise RuntimeError(f"{keys} prefix tokens are not {len(cameras)} cameras' patches and {text} text tokens.")
     patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
-    return Layout(cameras, patches, slice(keys - text, keys), prefix.positions[0].cpu().numpy())
+    return Layout(patches, slice(keys - text, keys), prefix.positions[0].cpu().numpy())

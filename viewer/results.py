@@ -443,10 +443,3 @@ class Results:
         if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
             return None
         return float(dataset[frame])
-
-    def source_index(self, frame: int) -> int | None:
-        """Number of a frame in the source that it was recorded from; None if absent."""
-        dataset = self._guard.find(schema.FRAMES_INDEX, 1)
-        if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind not in "iu":
-            return None
-        return int(dataset[frame])

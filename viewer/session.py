@@ -105,12 +105,6 @@ class Session(QObject):
         self._latest = None
         self.opened.emit()
 
-    def reopen(self, results: Results) -> None:
-        """Go on with the same capture under its final name, the view and its history kept."""
-        past, future, state = list(self._past), list(self._future), self._goal
-        self.open(results, state)
-        self._past, self._future = past, future
-
     def follow(self) -> None:
         """Look for new frames."""
         if self.results is not None and self.results.grow():

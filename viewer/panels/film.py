@@ -197,7 +197,7 @@ class FilmPanel(Panel):
             if at is not None:
                 box = QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
+                drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.accent), 1.5, 3)
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))

@@ -25,7 +25,6 @@ class ColourBar(Panel):
     """The bar with its two handles; dragging one locks the range."""
 
     cares = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
-    BAR = QRectF(0, 3, 0, 12)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Colour range", parent)
