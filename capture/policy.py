@@ -56,6 +56,8 @@ class Norms:
 class Layout:
     """Where each block of the prefix lies, read off the tensors as they were fed."""
 
+    cameras: tuple[str, ...]
+    """Cameras that are shown, in the order of their patches."""
     patches: tuple[slice, ...]
     """Place of each shown camera's patches among the prefix tokens."""
     text: slice
@@ -196,4 +198,4 @@ def _layout(prepared: Prepared, chunk: Chunk) -> Layout:
     if rest or len(prefix.kept) != keys:
         raise RuntimeError(f"{keys} prefix tokens are not {len(cameras)} cameras' patches and {text} text tokens.")
     patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
-    return Layout(patches, slice(keys - text, keys), prefix.positions[0].cpu().numpy())
+    return Layout(cameras, patches, slice(keys - text, keys), prefix.positions[0].cpu().numpy())

@@ -56,7 +56,7 @@ def full_call():
         call,
         prepared=dataclasses.replace(call.prepared, tokens=dataclasses.replace(table, pieces=pieces, **longer)),
         recording=recording,
-        layout=Layout((slice(0, 256), slice(256, 512)), slice(512, KEYS), np.arange(KEYS)),
+        layout=Layout(("exterior", "wrist"), (slice(0, 256), slice(256, 512)), slice(512, KEYS), np.arange(KEYS)),
         norms=Norms(
             torch.ones(LAYERS, HEADS, KEYS), torch.ones(LAYERS, HEADS, KEYS), torch.ones(LAYERS, STEPS, HEADS, HORIZON)
         ),
