@@ -20,6 +20,11 @@ FORMAT_VERSION: Final = (1, 0)
 PARTIAL_SUFFIX: Final = ".partial"
 """A file that is still being written is called `<final name>.partial`."""
 
+INDEX_NAME: Final = "index.json"
+INDEX_FORMAT: Final = "pi0-attention-index"
+INDEX_VERSION: Final = (1, 0)
+"""A run over several episodes: one results file an episode, and this small file beside them that names them."""
+
 ROLES: Final = ("bos", "template", "prompt", "state", "newline", "pad")
 """Roles of text tokens; the position in this tuple is the stored enum value."""
 
