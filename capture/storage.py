@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from capture import schema
+from capture import schema, superblock
 from capture.descriptions import describe
 from capture.errors import UserError
 
@@ -42,12 +42,20 @@ class Storage:
     """An open HDF5 file in which all frames of `sizes` have their place. Not for use by two threads at once.
 
     `path` is created or emptied. `attributes` go to the root, as h5py stores them; `complete` (false) and `checks` ({})
-    are added. `followed` says whether readers can follow the file while it grows (HDF5's SWMR mode); where the file
-    system does not allow it, the file is written plainly. Every method raises OSError or RuntimeError where HDF5 fails.
+    are added. Where they are None, the file is one that was written before and is written on: it must have been made
+    for the same sizes, and be closed or released (superblock.py). `followed` says whether readers can follow the file
+    while it grows (HDF5's SWMR mode); where the file system does not allow it, the file is written plainly. Every
+    method raises OSError or RuntimeError where HDF5 fails, ValueError where a file to be written on has other datasets.
     """
 
     def __init__(
-        self, path: Path, sizes: schema.Sizes, attributes: Mapping[str, object], weights: Weights, *, compress: bool
+        self,
+        path: Path,
+        sizes: schema.Sizes,
+        attributes: Mapping[str, object] | None,
+        weights: Weights,
+        *,
+        compress: bool,
     ) -> None:
         self._groups = schema.mass_groups(sizes.cameras)
         self._layout = {dataset.name: dataset for dataset in schema.datasets(sizes)}
@@ -56,6 +64,9 @@ class Storage:
         self._file: h5py.File | None = None
         self.followed = True
         try:
+            if attributes is None:
+                self._reopen(path)
+                return
             self._create(path, attributes, h5py.h5f.LIBVER_V110)
             try:
                 self.file.swmr_mode = True
@@ -79,6 +90,13 @@ class Storage:
         """The open file."""
         assert self._file is not None, "the file is closed"
         return self._file
+
+    @property
+    def frames_done(self) -> int:
+        """Finished frames."""
+        done = np.empty((), dtype="<i8")
+        self._datasets[schema.FRAMES_DONE].read(h5py.h5s.ALL, h5py.h5s.ALL, done)
+        return int(done)
 
     @property
     def size(self) -> int:
@@ -147,16 +165,31 @@ class Storage:
                 with os.fdopen(os.memfd_create("sink"), "r+b") if memory else tempfile.TemporaryFile() as sink:
                     os.dup2(sink.fileno(), self._descriptor)
 
-    def _create(self, path: Path, attributes: Mapping[str, object], oldest: int) -> None:
-        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-        access.set_libver_bounds(oldest, h5py.h5f.LIBVER_V110)
-        access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-        access.set_file_locking(use_file_locking=False, ignore_when_disabled=True)  # HDF5's lock keeps readers out
-        creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-        creation.set_attr_phase_change(ROOT_ATTRIBUTES, ROOT_ATTRIBUTES // 2)
-        self._file = h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
+    def _reopen(self, path: Path) -> None:
+        """Open a file that was written before, as it was opened then."""
+        with path.open("rb") as file:
+            file.seek(len(superblock.SIGNATURE))
+            self.followed = file.read(1) >= b"\3"  # only files of that version can be followed
+        oldest = h5py.h5f.LIBVER_V110 if self.followed else h5py.h5f.LIBVER_EARLIEST
+        self._hold(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, _file_access(oldest)))
+        self._datasets = {}
+        for name, dataset in self._layout.items():
+            stored = h5py.h5d.open(self.file.id, name.encode(), _dataset_access())
+            if stored.shape != dataset.shape or stored.get_type() != _file_type(dataset, self._weights):
+                raise ValueError(f"{name} has another shape or number type")
+            self._datasets[name] = stored
+        if self.followed:
+            self.file.swmr_mode = True
+
+    def _hold(self, opened: h5py.h5f.FileID) -> None:
+        self._file = h5py.File(opened)
         self._descriptor = self._file.id.get_vfd_handle()
         self._identity = os.fstat(self._descriptor)
+
+    def _create(self, path: Path, attributes: Mapping[str, object], oldest: int) -> None:
+        creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+        creation.set_attr_phase_change(ROOT_ATTRIBUTES, ROOT_ATTRIBUTES // 2)
+        self._hold(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, _file_access(oldest)))
         for name, value in attributes.items():
             self._file.attrs[name] = value
         checks = h5py.string_dtype(length=CHECKS_BYTES)  # of a fixed length, so that they can be replaced
@@ -180,14 +213,14 @@ class Storage:
         if dataset.name in schema.FILL:
             fill_type = h5py.enum_dtype(ROLE_VALUES, "u1") if dataset.kind == "role" else number
             creation.set_fill_value(np.array(schema.FILL[dataset.name], dtype=fill_type))
-        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-        access.set_chunk_cache(1, 0, 1.0)  # no cache: whole chunks go to the file at once
         link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
         link.set_create_intermediate_group(True)
         link.set_char_encoding(h5py.h5t.CSET_UTF8)
         space = h5py.h5s.create_simple(dataset.shape) if dataset.shape else h5py.h5s.create(h5py.h5s.SCALAR)
         stored_as = _file_type(dataset, self._weights)
-        stored = h5py.h5d.create(self.file.id, dataset.name.encode(), stored_as, space, creation, link, access)
+        stored = h5py.h5d.create(
+            self.file.id, dataset.name.encode(), stored_as, space, creation, link, _dataset_access()
+        )
         attributes = h5py.Dataset(stored).attrs
         attributes[schema.AXES_ATTRIBUTE] = np.array(dataset.axes, dtype=h5py.string_dtype())
         attributes[schema.DESCRIPTION_ATTRIBUTE] = describe(dataset.name)
@@ -210,6 +243,20 @@ class Storage:
         memory = h5py.h5s.create_simple((1, *value.shape))
         # Memory type = file type: the bytes go to the file as they are (HDF5's own conversion takes 58 ns a value).
         stored.write(memory, space, np.ascontiguousarray(value), stored.get_type())
+
+
+def _file_access(oldest: int) -> h5py.h5p.PropFAID:
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(oldest, h5py.h5f.LIBVER_V110)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_file_locking(use_file_locking=False, ignore_when_disabled=True)  # HDF5's lock keeps readers out
+    return access
+
+
+def _dataset_access() -> h5py.h5p.PropDAID:
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(1, 0, 1.0)  # no cache: whole chunks go to the file at once
+    return access
 
 
 def memory_type(dataset: schema.Dataset, weights: Weights) -> np.dtype[Any]:
