@@ -7,8 +7,10 @@ import errno
 import os
 import struct
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
+from capture import superblock
 from capture.errors import UserError
 from capture.schema import PARTIAL_SUFFIX
 
@@ -19,53 +21,73 @@ if sys.platform != "win32":
     import fcntl
 
 
+PATIENCE_SECONDS: Final = 3.0
+"""How long a run waits for one that holds the file: a run that was just killed may still be letting go of it."""
 _LOCKED_BYTE: Final = 1 << 60
 
 
 class PartialFile:
     """`<name>.partial` beside the final name, created empty and held until it is published, kept or removed.
 
-    `path`: the final name; a symbolic link is followed, so that the file appears where it points. Raises UserError if a
-    file of the final or of the partial name is in the way (with `overwrite` only where a living run writes it, or where
-    it is a device or a pipe) or the folder does not take a file.
+    `path`: the final name; a symbolic link is followed, so that the file appears where it points. `resume`: a file of
+    the partial name that a dead run left behind is taken as it is, and `found` is true. Raises UserError if a file of
+    the final or of the partial name is in the way (with `overwrite` only where a living run writes it, or where it is a
+    device or a pipe) or the folder does not take a file.
 
     While a run lives it holds a lock, by which others can tell a file that is being written from one that a dead run
     left behind. Where there are no such locks, every partial file counts as left behind.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         if os.path.islink(path):  # noqa: PTH114 - Path's own raises where a name is too long or a folder closed
             path = path.resolve()
         if not path.name or os.path.isdir(path):  # noqa: PTH112 - likewise
             raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
         self.final = path
         self.path = path.with_name(path.name + PARTIAL_SUFFIX)
+        self.found = False
         self._overwrite = overwrite
+        self._resume = resume and not overwrite
         if not overwrite and os.path.lexists(path):
-            raise UserError(
-                f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it"
-            )
+            raise self._exists()
         if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113 - likewise
             raise UserError(f"{path} is a device or a pipe, not a file on a disk; name the results file to write")
         self._descriptor = self._create()
 
     def _create(self) -> int:
+        patience = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
             except FileExistsError:
-                self._clear_the_way()
+                if not self._resume:
+                    self._clear_the_way()
+                elif (left := self._take()) is not None:
+                    self.found = True
+                    return left
+                if time.monotonic() > patience:
+                    raise self._busy() from None
+                time.sleep(0.02)
             except FileNotFoundError:
                 raise UserError(f"the folder {self.path.parent} does not exist; create it first") from None
             except OSError as error:
                 raise UserError(
                     f"{self.path} cannot be created ({_reason(error)}); choose a folder in which you may write"
                 ) from None
+            else:
+                if not self._locked(descriptor):
+                    os.close(descriptor)
+                    continue
+                if not self._overwrite and os.path.lexists(self.final):  # another run has just ended
+                    os.close(descriptor)
+                    self.path.unlink(missing_ok=True)
+                    raise self._exists()
+                return descriptor
 
     def _clear_the_way(self) -> None:
         """Remove what a dead run left under the partial name, if the user said so."""
         if in_use(self.path):
-            raise UserError(f"{self.path} is being written by another run; let it end, or choose another name")
+            raise self._busy()
         if not self._overwrite:
             raise UserError(
                 f"{self.path} is what a run that did not end left behind, and its finished frames can be read; "
@@ -76,11 +98,59 @@ class PartialFile:
         except OSError as error:
             raise UserError(f"{self.path} cannot be removed ({_reason(error)}); choose another name") from None
 
+    def _take(self) -> int | None:
+        """Open what a dead run left under the partial name; None where another run holds it or it has just gone."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written on ({_reason(error)}); choose another name") from None
+        if self._locked(descriptor):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def _exists(self) -> UserError:
+        return UserError(
+            f"{self.final} exists and is left as it is; choose another name, or say --overwrite to replace it"
+        )
+
+    def _busy(self) -> UserError:
+        return UserError(f"{self.path} is being written by another run; let it end, or choose another name")
+
+    def _locked(self, descriptor: int) -> bool:
+        """Mark the file as being written; False if another run did so first, or it has lost its name since."""
+        try:
+            _lock(descriptor, exclusive=True)
+        except (BlockingIOError, PermissionError):  # systems differ in how they say "taken"
+            return False
+        except OSError:  # a file system without locks
+            pass
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        except OSError:
+            return False
+
     def hold(self) -> None:
-        """Mark the file as being written, for as long as this process lives or until `close`."""
+        """Mark the file as being written once more: some systems forget the mark when the file is opened and closed."""
         if sys.platform != "win32":
             with contextlib.suppress(OSError):  # a file system without locks
                 _lock(self._descriptor, exclusive=True)
+
+    def release(self) -> bool:
+        """Make a file that a dead run left ready for HDF5 to write on; see `superblock.release`."""
+        return superblock.release(self._descriptor)
+
+    def empty(self) -> None:
+        """Forget what a dead run left in the file."""
+        os.ftruncate(self._descriptor, 0)
+        self.found = False
+
+    @property
+    def length(self) -> int:
+        """Bytes of the file now, reserved ones among them."""
+        return os.fstat(self._descriptor).st_size
 
     def reserve(self, size: int) -> None:
         """Take disk space for a file of `size` bytes now, so that a full disk shows here, not amid a write.

@@ -20,6 +20,12 @@ FORMAT_VERSION: Final = (1, 0)
 PARTIAL_SUFFIX: Final = ".partial"
 """A file that is still being written is called `<final name>.partial`."""
 
+FAILED_SUFFIX: Final = ".failed"
+"""Beside the results file that an episode could not give, or not wholly, lies `<name>.failed`: one sentence of text."""
+
+RUN_ATTRIBUTE: Final = "run"
+"""Root attribute: what defines the run, as a JSON object, so that only the same run writes a file on."""
+
 INDEX_NAME: Final = "index.json"
 INDEX_FORMAT: Final = "pi0-attention-index"
 INDEX_VERSION: Final = (1, 0)

@@ -19,7 +19,7 @@ from capture.descriptions import describe
 from capture.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 Weights = Literal["bfloat16", "float32"]
@@ -106,10 +106,7 @@ class Storage:
     @property
     def frame_room(self) -> int:
         """Bytes by which the file may grow with the next frame, at most."""
-        frame = sum(d.frame_bytes(2 if self._weights == "bfloat16" else 4) for d in self._layout.values())
-        # The first frame brings the chunk indices of all frames along: 16 bytes a chunk are enough for any kind.
-        chunks = sum(math.prod(map(math.ceil, np.divide(d.shape, d.chunks))) for d in self._layout.values() if d.chunks)
-        return int(frame + frame // 50 + 16 * chunks + HEADROOM)  # a chunk that cannot be compressed grows by under 1 %
+        return frame_room(self._layout.values(), self._weights)
 
     def store(self, frame: int, values: Mapping[str, Array]) -> None:
         """Write frame number `frame` and, once its data are in the file, count it as done."""
@@ -191,13 +188,13 @@ class Storage:
         creation.set_attr_phase_change(ROOT_ATTRIBUTES, ROOT_ATTRIBUTES // 2)
         self._hold(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, _file_access(oldest)))
         for name, value in attributes.items():
-            self._file.attrs[name] = value
+            self.file.attrs[name] = value
         checks = h5py.string_dtype(length=CHECKS_BYTES)  # of a fixed length, so that they can be replaced
-        self._file.attrs.create("checks", np.array(b"{}", dtype=checks), dtype=checks)
-        self._file.attrs["complete"] = np.False_
+        self.file.attrs.create("checks", np.array(b"{}", dtype=checks), dtype=checks)
+        self.file.attrs["complete"] = np.False_
         self._datasets = {name: self._create_dataset(dataset) for name, dataset in self._layout.items()}
         self._datasets[schema.FRAMES_DONE].write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(0, dtype="<i8"))
-        self._file.flush()
+        self.file.flush()
 
     def _create_dataset(self, dataset: schema.Dataset) -> h5py.h5d.DatasetID:
         number = memory_type(dataset, self._weights)
@@ -243,6 +240,15 @@ class Storage:
         memory = h5py.h5s.create_simple((1, *value.shape))
         # Memory type = file type: the bytes go to the file as they are (HDF5's own conversion takes 58 ns a value).
         stored.write(memory, space, np.ascontiguousarray(value), stored.get_type())
+
+
+def frame_room(datasets: Iterable[schema.Dataset], weights: Weights) -> int:
+    """Bytes by which a file of these datasets may grow with a frame, at most."""
+    layout = tuple(datasets)
+    frame = sum(dataset.frame_bytes(2 if weights == "bfloat16" else 4) for dataset in layout)
+    # The first frame brings the chunk indices of all frames along: 16 bytes a chunk are enough for any kind.
+    chunks = sum(math.prod(map(math.ceil, np.divide(d.shape, d.chunks))) for d in layout if d.chunks)
+    return int(frame + frame // 50 + 16 * chunks + HEADROOM)  # a chunk that cannot be compressed grows by under 1 %
 
 
 def _file_access(oldest: int) -> h5py.h5p.PropFAID:

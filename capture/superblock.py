@@ -29,18 +29,21 @@ def release(descriptor: int) -> bool:
     block = bytearray(os.pread(descriptor, LENGTH, 0))
     if len(block) < LENGTH or block[: len(SIGNATURE)] != SIGNATURE or block[_VERSION] not in (2, 3):
         return False
-    if block[_OFFSET_BYTES] != 8 or checksum(bytes(block[:-4])) != struct.unpack("<I", block[-4:])[0]:
+    if block[_OFFSET_BYTES] != 8 or checksum(bytes(block[:-4])) != int.from_bytes(block[-4:], "little"):
         return False
     block[_FLAGS] = 0
-    noted = struct.unpack("<Q", block[_END])[0]
-    block[_END] = struct.pack("<Q", max(noted, os.fstat(descriptor).st_size))
-    block[-4:] = struct.pack("<I", checksum(bytes(block[:-4])))
+    noted = int.from_bytes(block[_END], "little")
+    block[_END] = max(noted, os.fstat(descriptor).st_size).to_bytes(8, "little")
+    block[-4:] = checksum(bytes(block[:-4])).to_bytes(4, "little")
     os.pwrite(descriptor, block, 0)
     return True
 
 
 def checksum(data: bytes) -> int:
     """HDF5's checksum of metadata: Bob Jenkins's lookup3, `hashlittle` (burtleburtle.net/bob/c/lookup3.c)."""
+    a: int
+    b: int
+    c: int
     a = b = c = (0xDEADBEEF + len(data)) & _WORD
     if not data:
         return c

@@ -25,13 +25,16 @@ import numpy as np
 from capture import schema
 from capture.errors import UserError
 from capture.partial import PartialFile
-from capture.storage import CHECKS_BYTES, Array, Storage, Weights, memory_type, reason
+from capture.resume import difference, look, row_sum_error
+from capture.storage import CHECKS_BYTES, Array, Storage, Weights, frame_room, memory_type, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
+UNREADABLE_BYTES: Final = 64 << 20
+"""A file without a finished frame takes no more than this and the room of one frame; a larger one is worth a look."""
 WAITING_FRAMES: Final = 2
 """Frames that may wait for the disk; a run that is faster is held back."""
 
@@ -43,11 +46,15 @@ class ResultsWriter:
     name (FORMAT.md lists its keys). `generator`: program and version. `weights`: number type of attention; bfloat16
     holds a bfloat16 run exactly. `compress`: bitshuffle-lz4 on large datasets; a reader then needs hdf5plugin.
     `overwrite`: replace a file of that name, at the end, and drop what a dead run left under the partial name, at once.
+    `run`: what defines the run, the root attribute of that name; where a dead run left a file of the very same, it is
+    written on, and `frames_done` says where. Without it such a file is in the way. `background`: whether frames are
+    written by a thread of the writer's own, or by `write` itself.
 
     Until `finish` the file is called `partial_path`. Leaving the `with` block without `finish` keeps finished frames
     there, or removes the file if there are none.
 
-    Raises UserError where the file cannot be created, a camera's name cannot be stored or hdf5plugin is missing.
+    Raises UserError where the file cannot be created, what is there is of another run, a camera's name cannot be stored
+    or hdf5plugin is missing.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class ResultsWriter:
         weights: Weights = "bfloat16",
         compress: bool = False,
         overwrite: bool = False,
+        run: Mapping[str, object] | None = None,
+        background: bool = True,
     ) -> None:
         if sizes.frames < 1:
             raise ValueError("a results file needs a frame")
@@ -72,18 +81,50 @@ class ResultsWriter:
         self._finished = False
         self._failure: UserError | None = None
         self._waiting: deque[Future[None]] = deque()
-        attributes = _root_attributes(sizes, model, generator)
-        self._partial = PartialFile(path, overwrite=overwrite)
+        self._earlier_row_sum = 0.0
+        self._partial = PartialFile(path, overwrite=overwrite, resume=run is not None)
         try:
+            if run is not None and self._partial.found:
+                self._left(run, weights)
+        except BaseException:  # what is there stays as it is
+            self._partial.close()
+            raise
+        found = self._partial.found
+        try:
+            attributes = None if found else _root_attributes(sizes, model, generator, run)
             self._storage = Storage(self.partial_path, sizes, attributes, weights, compress=compress)
             self._partial.hold()
+            if found:
+                self._done = self._given = self._storage.frames_done
+                self._earlier_row_sum = row_sum_error(self._storage.file, self._done)
             self._partial.reserve(self._storage.size + self._storage.frame_room)
         except BaseException as error:
-            self._drop()
-            if isinstance(error, OSError | RuntimeError):
-                raise UserError(f"{self.partial_path} cannot be written: {reason(error)}") from error
+            if found:
+                self._let_go()
+            else:
+                self._drop()
+            if isinstance(error, OSError | RuntimeError | KeyError) or (found and isinstance(error, ValueError)):
+                raise UserError(f"{self.partial_path} cannot be written{' on' * found}: {reason(error)}") from error
             raise
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="results-writer")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="results-writer") if background else None
+
+    def _left(self, run: Mapping[str, object], weights: Weights) -> None:
+        """Make ready what a dead run left: to be written on, or, where it holds no frame, to be written anew."""
+        left = look(self.partial_path)
+        if left is None and self._partial.length > frame_room(self._layout.values(), weights) + UNREADABLE_BYTES:
+            raise UserError(
+                f"{self.partial_path}, left by a run that did not end, is damaged and cannot be written on; "
+                "move it away, or say --overwrite to drop it"
+            )
+        if left is None or not left.done:  # its run died before its first frame was whole
+            self._partial.empty()
+            return
+        if changed := difference(left.run, run):
+            raise UserError(
+                f"{self.partial_path} was begun by another run, and is left as it is: {changed}; "
+                "choose another name, or say --overwrite to drop it"
+            )
+        self._partial.release()
 
     @property
     def partial_path(self) -> Path:
@@ -94,6 +135,11 @@ class ResultsWriter:
     def frames_done(self) -> int:
         """Frames that are in the file and would survive the end of this process."""
         return self._done
+
+    @property
+    def earlier_row_sum(self) -> float:
+        """Largest |sum of a row - 1| of the frames that were in the file already."""
+        return self._earlier_row_sum
 
     def write(self, frame: schema.Frame) -> None:
         """Hand over the next frame; its arrays must not be changed afterwards. Waits if the disk is two frames behind.
@@ -108,8 +154,18 @@ class ResultsWriter:
             raise self._failure
         if self._given == self._sizes.frames:
             raise ValueError(f"the results file was made for {self._given} frames")
-        self._waiting.append(self._thread.submit(self._store, ready))
         self._given += 1
+        if self._thread is not None:
+            self._waiting.append(self._thread.submit(self._store, ready))
+            return
+        stored: Future[None] = Future()
+        self._waiting.append(stored)
+        try:
+            self._store(ready)
+            stored.set_result(None)
+        except (OSError, RuntimeError) as error:
+            stored.set_exception(error)
+        self._wait()
 
     def finish(self, checks: Mapping[str, object]) -> Path:
         """Wait for the last frame, store the checks, mark the file complete, rename it and return its final name.
@@ -141,7 +197,8 @@ class ResultsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=True)  # a frame that was handed over is a finished frame
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)  # a frame that was handed over is a finished frame
         try:
             if kind is None and not self._finished:
                 while self._waiting:
@@ -180,6 +237,12 @@ class ResultsWriter:
         size = self._storage.close()
         if size is not None:
             self._partial.cut(size)
+
+    def _let_go(self) -> None:
+        """Close a file that holds the frames of an earlier run."""
+        if hasattr(self, "_storage"):
+            self._storage.abandon()
+        self._partial.close()
 
     def _drop(self) -> None:
         """Remove a file that holds no frame."""
@@ -249,8 +312,11 @@ def _encoded(array: Array, dataset: schema.Dataset, frame: int) -> Array:
     return np.array(encoded, dtype=f"S{dataset.string_bytes}").reshape(array.shape)
 
 
-def _root_attributes(sizes: schema.Sizes, model: Mapping[str, object], generator: str) -> dict[str, object]:
+def _root_attributes(
+    sizes: schema.Sizes, model: Mapping[str, object], generator: str, run: Mapping[str, object] | None
+) -> dict[str, object]:
     return {
+        **({} if run is None else {schema.RUN_ATTRIBUTE: json.dumps(dict(run), allow_nan=False)}),
         "format": schema.FORMAT,
         "format_version": np.array(schema.FORMAT_VERSION, dtype="<i8"),
         "uuid": str(uuid.uuid4()),

@@ -1,7 +1,8 @@
 """A program that writes the same small results file again and again, on a disk that fails each time a call later.
 
-Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, MODE as in `disk_break`. Prints a JSON object
-a failure point. Every attempt and every look at what it left is a process of its own, forked from this warm one: a
+Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, MODE as in `disk_break`, or `r`: the run was
+killed once before, and the one that goes on is killed at each of its calls. Prints a JSON object a failure point; in the
+end the same run is made on a good disk and must go on and end well. Every attempt and every look at what it left is a process of its own, forked from this warm one: a
 crash or a hang of HDF5 is an outcome like any other.
 """
 
@@ -29,6 +30,7 @@ from capture.writer import ResultsWriter
 SIZES = replace(synthetic.SMALL, frames=2, tokens=6, pictures=((9, 16), (9, 16)))
 FRAMES = [synthetic.frame(SIZES, number, tokens=6 - number) for number in range(SIZES.frames)]
 CHECKS = {schema.CHECK_ROW_SUM: 0.001, schema.CHECK_MASKED: 0.0}
+RUN = {"seed": 0, "layers": [0, 1]}
 HANG_SECONDS = 60
 USER_ERROR = 2
 
@@ -43,8 +45,8 @@ def write(path: Path, told: int) -> int:
 
     Storage.store = store  # type: ignore[method-assign]
     try:
-        with ResultsWriter(path, SIZES, model=synthetic.MODEL, generator="test") as writer:
-            for frame in FRAMES:
+        with ResultsWriter(path, SIZES, model=synthetic.MODEL, generator="test", run=RUN) as writer:
+            for frame in FRAMES[writer.frames_done :]:
                 writer.write(frame)
             writer.finish(CHECKS)
     except UserError as error:
@@ -108,11 +110,14 @@ def forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
-def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int) -> dict[str, Any]:
-    """One run that meets the failure at call number `when`, and what it left."""
+def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, first: int = 0) -> dict[str, Any]:
+    """One run that meets the failure at call number `when`, what it left, and what the same run made of that.
+
+    `first`: in mode `r`, the call at which the run before it was killed.
+    """
     path = folder / f"{mode}{when}.h5"
 
-    def run(told: int) -> int:
+    def run(told: int, mode: str = "k" if mode == "r" else mode, when: int = when) -> int:
         disk.disk_break(ord(mode), when)
         code = write(path, told)
         if mode == "c":
@@ -127,12 +132,24 @@ def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int) -> dict[str, 
         os.write(told, json.dumps(found).encode())
         return 0
 
+    if mode == "r":
+        forked(lambda told: run(told, "k", first))
     code, said = forked(run)
+    if mode == "c":
+        return {"said": said.decode()}
     looked, found = forked(report, os._exit)
+    again, words = (0, b"") if path.exists() else forked(lambda told: run(told, "c", 0))
+    after, whole = forked(report, os._exit)
     for left in folder.iterdir():
         left.unlink()
     frames = len(said) - len(said.lstrip(b"."))
     outcome = {"when": when, "code": code, "told": frames, "said": said[frames:].decode(), "looked": looked}
+    outcome["resumed"] = {
+        "code": again,
+        "said": words.decode(),
+        "looked": after,
+        **(json.loads(whole) if whole else {}),
+    }
     return outcome | (json.loads(found) if found else {})
 
 
@@ -141,9 +158,12 @@ def main() -> None:
     disk = ctypes.CDLL(os.environ["LD_PRELOAD"])
     disk.disk_break.argtypes = [ctypes.c_int, ctypes.c_long]
     disk.disk_calls.restype = ctypes.c_long
-    calls = int(attempt(disk, folder, "c", 0)["said"])
+    calls = int(attempt(disk, folder, "c", 0)["said"].lstrip("."))
+    for old in folder.iterdir():
+        old.unlink()
+    first = calls * 3 // 4  # amid the second of two frames
     for when in range(1, calls + 1, stride):
-        print(json.dumps(attempt(disk, folder, mode, when)))
+        print(json.dumps(attempt(disk, folder, mode, when, first)))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ def check_survival(outcome: dict[str, Any]) -> None:
             assert file["wrong"] == [], outcome
             assert file["done"] >= outcome["told"], outcome
     assert left or outcome["told"] == 0, outcome
+    again = outcome["resumed"]  # the same run once more, on a good disk
+    assert (again["code"], again["looked"]) == (0, 0), outcome
+    assert again["final"] == {"done": 2, "wrong": [], "complete": True}, outcome
     if "final" in outcome:  # only a whole file bears the final name
         assert outcome["final"]["complete"], outcome
         assert outcome["final"]["done"] == 2, outcome
@@ -59,6 +62,15 @@ def test_a_run_killed_before_any_write_loses_no_finished_frame(broken_disk: Path
         assert outcome["code"] == -9, outcome
         check_survival(outcome)
     assert {outcome["told"] for outcome in killed} == {0, 1, 2}
+
+
+def test_a_run_that_went_on_and_is_killed_again_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
+    killed = outcomes(broken_disk, tmp_path, "r", 3)
+    assert sum(outcome["code"] == -9 for outcome in killed) > 30
+    for outcome in killed:
+        assert outcome["code"] in (0, -9), outcome
+        assert outcome["final" if outcome["code"] == 0 else "resumed"], outcome
+        check_survival(outcome | {"told": 1 + outcome["told"]})
 
 
 def test_a_run_killed_amid_a_long_write_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
