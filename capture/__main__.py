@@ -206,7 +206,7 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
             shown = [replace(one, prompt=prompt, truth=None) for one in shown for prompt in options.prompt]
         return shown
 
-    from capture.pictures import read_picture
+    from capture.picture_files import read_picture
 
     files: dict[str, Path] = {}
     for name, file in (("exterior", options.exterior), ("wrist", options.wrist), *options.camera):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pictures import read_picture
+from capture.picture_files import read_picture
 
 NAME = "episode.json"
 
