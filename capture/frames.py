@@ -1,9 +1,15 @@
-"""From one recorded call of a policy to one frame of the results file: cut, reordered and summed up, on the host."""
+"""From a recorded call of a policy to frames of the results file: cut, reordered and summed up.
+
+Three stages, so that a GPU does what it does well and never waits: `gather` computes every large dataset of the whole
+batch on the policy's device, the caller brings them to the host as it likes, and `frames` cuts them frame by frame and
+adds what was on the host anyway. `assemble` does all three.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +17,25 @@ import torch
 from torch import Tensor
 
 from capture import schema, summaries
+from capture.model import exact_float32
 from capture.policy import Call, Layout
+
+ROW_SUM: Final = "row sum"
+MASKED_WEIGHT: Final = "masked weight"
+"""What `gather` finds beside the datasets: (B,) float32 each, see `Errors`."""
+
+_TEXT_AXES: Final[dict[str, tuple[int, ...]]] = {
+    schema.TEXT_TO_IMAGE: (1,),
+    schema.TEXT_TO_TEXT: (1, 3),
+    schema.ACTION_TO_TEXT: (4,),
+    schema.IMAGE_TO_TEXT: (5,),
+    schema.TEXT_MASS: (1,),
+    schema.TEXT_ENTROPY: (1,),
+    schema.TEXT_VALUE_NORM_TEXT: (2,),
+    schema.ACTION_VALUE_NORM_TEXT: (2,),
+    schema.TEXT_POSITION: (0,),
+}
+"""Axes that run over text tokens, of one frame's values."""
 
 
 @dataclass(frozen=True)
@@ -24,86 +48,135 @@ class Errors:
     """Largest weight on a key that the mask hides; 0 where every key is valid."""
 
 
-def assemble(call: Call) -> tuple[schema.Frame, Errors]:
-    """Every dataset of the frame, and the errors found in its weights. Runs on the host alone."""
-    table, observation, layout = call.prepared.tokens, call.prepared.observation, call.layout
-    recording = call.recording
-    frame: schema.Frame = {
-        schema.FRAMES_INDEX: observation.index,
-        schema.FRAMES_TIME: observation.time,
-        schema.FRAMES_EPISODE: observation.episode,
-        schema.FRAMES_PROMPT: observation.prompt,
-        schema.FRAMES_TEXT: table.text,
-        schema.FRAMES_STATE: np.zeros(0, np.float32)
-        if observation.state is None
-        else observation.state.astype(np.float32),
-        schema.FRAMES_SEED: call.seed,
-        schema.FRAMES_NOISE: call.noise,
-        schema.TEXT_ID: table.ids,
-        schema.TEXT_PIECE: np.array(table.pieces, dtype=object),
-        schema.TEXT_START: table.start,
-        schema.TEXT_STOP: table.stop,
-        schema.TEXT_ROLE: table.role,
-        schema.TEXT_WORD: table.word,
-        schema.TEXT_STATE_INDEX: table.state_index,
-        schema.TEXT_POSITION: layout.positions[layout.text].astype(np.int32),
-        schema.IMAGE_POSITION: np.stack([_grid(layout.positions[block]) for block in layout.patches]).astype(np.int32),
-        schema.ACTION_PREDICTED: call.actions,
-        schema.ACTION_TRUTH: _truth(observation.truth, call.actions.shape),
-        schema.ACTION_X: call.path,
-        schema.ACTION_TIME: call.time,
-    }
-    for camera, picture in call.prepared.pictures.items():
-        frame[schema.source_name(camera)] = observation.pictures[camera]
-        frame[schema.model_picture_name(camera)] = picture.model_u8
-        frame[schema.to_model_name(camera)] = picture.letterbox.to_model
+def assemble(call: Call, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, Errors]]:
+    """Every dataset of each frame of the call, and the errors found in its weights."""
+    return frames(call, {name: value.cpu() for name, value in gather(call, weights).items()})
 
-    text_rows = recording.prefix[0].transpose(1, 2)  # (L, rows, N, K): all rows, or the text's alone
-    full = text_rows.shape[1] == text_rows.shape[3]
-    image_rows = recording.prefix[0] if full else None  # (L, N, K, K)
+
+@torch.no_grad()
+def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
+    """The datasets that come from the call's tensors, (B, ...) each and contiguous, on the policy's device.
+
+    `weights`: number type of attention, if it shall not stay as the policy computed it. Text axes are as long as the
+    longest prompt of the batch. Waits for nothing.
+    """
+    layout, recording = call.layout, call.recording
+    device, kept = call.path.device, weights or call.recording.prefix.dtype
+    lengths = torch.tensor(call.lengths)  # (B,)
+    longest = int(lengths.max())
+    padded = int(lengths.min()) < longest
+    own = (torch.arange(longest) < lengths[:, None]).to(device, non_blocking=True)  # (B, T): no padding
+
+    text_rows = recording.prefix.transpose(2, 3)  # (B, L, rows, N, K): all rows, or the text's alone
+    full = text_rows.shape[2] == text_rows.shape[4]
     if full:
-        text_rows = text_rows[:, layout.text]  # (L, T, N, K)
-    action_rows = recording.suffix[0].permute(0, 3, 1, 2, 4)  # (L, H, S, N, K + H)
+        text_rows = text_rows[:, :, layout.text]  # (B, L, T, N, K)
+    action_rows = recording.suffix.permute(0, 1, 4, 2, 3, 5)  # (B, L, H, S, N, K + H)
+    found: dict[str, Tensor] = {}
+    found[schema.TEXT_TO_IMAGE], found[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
+    images, text, actions = _blocks(action_rows, layout, kept)
+    found |= {schema.ACTION_TO_IMAGE: images, schema.ACTION_TO_TEXT: text, schema.ACTION_TO_ACTION: actions}
+    if full:
+        queries = torch.stack([recording.prefix[..., block, :] for block in layout.patches], dim=3)
+        queries = queries.unflatten(4, (schema.GRID, schema.GRID))  # (B, L, N, C, 16, 16, K)
+        found[schema.IMAGE_TO_IMAGE], found[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
 
-    frame[schema.TEXT_TO_IMAGE], frame[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout)
-    images, text, own = _blocks(action_rows, layout)
-    frame[schema.ACTION_TO_IMAGE], frame[schema.ACTION_TO_TEXT], frame[schema.ACTION_TO_ACTION] = images, text, own
-    if image_rows is not None:
-        queries = torch.stack([image_rows[:, :, block] for block in layout.patches], dim=2)  # (L, N, C, 256, K)
-        queries = queries.unflatten(3, (schema.GRID, schema.GRID))  # (L, N, C, 16, 16, K)
-        frame[schema.IMAGE_TO_IMAGE], frame[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout)
-
-    bars = [picture.letterbox.bars for picture in call.prepared.pictures.values()]
-    horizon = action_rows.shape[1]
-    worst = 0.0
-    for rows, actions, mass_name, entropy_name in (
-        (text_rows, 0, schema.TEXT_MASS, schema.TEXT_ENTROPY),
-        (action_rows, horizon, schema.ACTION_MASS, schema.ACTION_ENTROPY),
+    worst = torch.zeros(len(lengths), device=device)  # (B,)
+    hidden = torch.zeros(len(lengths), device=device)  # (B,)
+    for rows, name_mass, name_entropy, queries_own in (
+        (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, own[:, None, :, None]),
+        (action_rows, schema.ACTION_MASS, schema.ACTION_ENTROPY, None),
     ):
-        keys = summaries.keys_of(bars, table.role, actions)
-        wide = rows.float()  # (L, queries, ..., N, keys)
-        mass = summaries.mass(wide, keys)  # (L, queries, ..., N, groups)
-        worst = float(np.maximum(worst, (mass.sum(-1) - 1).abs().max().item()))
-        frame[mass_name] = mass.numpy()
-        frame[entropy_name] = summaries.entropy(wide, keys).numpy()
+        keys = _keys(call, longest, rows.shape[-1] - layout.text.stop, device)
+        wide = rows.float()  # (B, L, queries, ..., N, keys)
+        with exact_float32():
+            mass = summaries.mass(wide, keys)  # (B, L, queries, ..., N, groups)
+        found[name_mass], found[name_entropy] = mass, summaries.entropy(wide, keys)
+        off = (mass.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
+        if queries_own is not None:
+            off = off.masked_fill(~queries_own, 0)
+        worst = torch.maximum(worst, off.flatten(1).amax(1))
+        if padded:
+            shape = (len(lengths), *[1] * (rows.ndim - 2), longest)
+            masked = wide[..., layout.text].masked_fill(own.view(shape), 0).amax(-1)  # (B, L, queries, ..., N)
+            if queries_own is not None:
+                masked = masked.masked_fill(~queries_own, 0)
+            hidden = torch.maximum(hidden, masked.flatten(1).amax(1))
+    found |= {ROW_SUM: worst, MASKED_WEIGHT: hidden}
 
-    norms = call.norms
-    for lengths, image_name, text_name in (  # lengths (L, N, K)
-        (norms.language, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
-        (norms.expert, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
+    for norms, name_image, name_text in (  # norms (B, L, N, K)
+        (call.norms.language, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
+        (call.norms.expert, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
     ):
-        frame[image_name] = _patches(lengths, layout).numpy()
-        frame[text_name] = lengths[..., layout.text].contiguous().numpy()
-    frame[schema.ACTION_VALUE_NORM_ACTION] = norms.action.contiguous().numpy()
-    return frame, Errors(worst, _on_masked(call))
+        found[name_image], found[name_text] = _patches(norms, layout), norms[..., layout.text]
+    found[schema.ACTION_VALUE_NORM_ACTION] = call.norms.action
+    found[schema.ACTION_X] = call.path.transpose(0, 1)  # (B, steps + 1, H, A)
+    found[schema.ACTION_TIME] = call.time.expand(len(lengths), -1)  # (B, steps)
+    positions = layout.positions.int()  # (B, K)
+    found[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, 16, 16)
+    found[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
+    return {name: value.contiguous() for name, value in found.items()}
 
 
-def _blocks(rows: Tensor, layout: Layout) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+def frames(call: Call, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, Errors]]:
+    """The frames of a call, with what `gather` found of it, brought to the host. Nothing large is copied."""
+    arrays = {name: _array(value) for name, value in found.items()}
+    made = []
+    for row, (prepared, seed) in enumerate(zip(call.prepared, call.seeds, strict=True)):
+        table, observation = prepared.tokens, prepared.observation
+        frame: schema.Frame = {}
+        for name, value in arrays.items():
+            if name not in (ROW_SUM, MASKED_WEIGHT):
+                one = value[row]
+                cut = _TEXT_AXES.get(name, ())
+                frame[name] = one[tuple(slice(len(table) if axis in cut else None) for axis in range(one.ndim))]
+        path = arrays[schema.ACTION_X][row]  # (steps + 1, H, A)
+        actions = call.robot(path[-1], observation.state)
+        state = np.zeros(0) if observation.state is None else observation.state
+        frame |= {
+            schema.FRAMES_INDEX: observation.index,
+            schema.FRAMES_TIME: observation.time,
+            schema.FRAMES_EPISODE: observation.episode,
+            schema.FRAMES_PROMPT: observation.prompt,
+            schema.FRAMES_TEXT: table.text,
+            schema.FRAMES_STATE: state.astype(np.float32),
+            schema.FRAMES_SEED: seed,
+            schema.FRAMES_NOISE: path[0],
+            schema.TEXT_ID: table.ids,
+            schema.TEXT_PIECE: np.array(table.pieces, dtype=object),
+            schema.TEXT_START: table.start,
+            schema.TEXT_STOP: table.stop,
+            schema.TEXT_ROLE: table.role,
+            schema.TEXT_WORD: table.word,
+            schema.TEXT_STATE_INDEX: table.state_index,
+            schema.ACTION_PREDICTED: actions,
+            schema.ACTION_TRUTH: _truth(observation.truth, actions.shape),
+        }
+        for camera, picture in prepared.pictures.items():
+            frame[schema.source_name(camera)] = observation.pictures[camera]
+            frame[schema.model_picture_name(camera)] = picture.model_u8
+            frame[schema.to_model_name(camera)] = picture.letterbox.to_model
+        made.append((frame, Errors(float(arrays[ROW_SUM][row]), float(arrays[MASKED_WEIGHT][row]))))
+    return made
+
+
+def _keys(call: Call, longest: int, actions: int, device: torch.device) -> summaries.Keys:
+    """Groups of the keys of every row of the batch; padding is of no group, and weighs nothing anyway."""
+    every = []
+    for one in call.prepared:
+        bars = [picture.letterbox.bars for picture in one.pictures.values()]
+        roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
+        roles[: len(one.tokens)] = one.tokens.role
+        every.append(summaries.keys_of(bars, roles, actions))
+    return summaries.batched(every, device)
+
+
+def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Cut (..., keys) into the picture's (..., C, 16, 16), the text's (..., T) and the actions' (..., H) weights."""
     return (
-        _stored(_patches(rows, layout)),
-        _stored(rows[..., layout.text]),
-        _stored(rows[..., layout.text.stop :]),
+        _patches(rows, layout).to(kept),
+        rows[..., layout.text].to(kept),
+        rows[..., layout.text.stop :].to(kept),
     )
 
 
@@ -112,15 +185,12 @@ def _patches(rows: Tensor, layout: Layout) -> Tensor:
     return torch.stack(grids, dim=-3)  # (..., C, 16, 16)
 
 
-def _stored(weights: Tensor) -> npt.NDArray[Any]:
-    """bfloat16 weights as their 16 bits, all others as float32."""
-    if weights.dtype == torch.bfloat16:
-        return weights.contiguous().view(torch.int16).numpy().view(np.uint16)
-    return weights.float().contiguous().numpy()
-
-
-def _grid(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return positions.reshape(schema.GRID, schema.GRID)
+def _array(values: Tensor) -> npt.NDArray[Any]:
+    """The same memory as numpy sees it, bfloat16 as its 16 bits."""
+    if values.dtype == torch.bfloat16:
+        return values.view(torch.int16).numpy().view(np.uint16)
+    array: npt.NDArray[Any] = values.numpy()
+    return array
 
 
 def _truth(given: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -130,13 +200,3 @@ def _truth(given: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt
         rows, dims = min(len(given), shape[0]), min(given.shape[1], shape[1])
         truth[:rows, :dims] = given[:rows, :dims]
     return truth
-
-
-def _on_masked(call: Call) -> float:
-    valid = call.recording.prefix_valid
-    if valid is None or bool(valid.all()):
-        return 0.0
-    hidden = ~valid[0]  # (K,)
-    text = call.recording.prefix[0, ..., hidden]  # (L, N, rows, hidden)
-    action = call.recording.suffix[0][..., : len(hidden)][..., hidden]  # (L, S, N, H, hidden)
-    return float(np.maximum(text.float().max().item(), action.float().max().item()))

@@ -392,12 +392,19 @@ class Pi05(nn.Module):
         return cast(Tensor, self.projector(tower.post_layernorm(features)))  # (n, 256, D)
 
     def embed_prefix(
-        self, pictures: Sequence[Tensor | None], tokens: Tensor, token_mask: Tensor, camera_mask: Tensor | None = None
+        self,
+        pictures: Sequence[Tensor | None],
+        tokens: Tensor,
+        token_mask: Tensor,
+        camera_mask: Tensor | None = None,
+        moment: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Embeddings of the whole prefix and which of its tokens count.
 
         `pictures`: one (B, 3, 224, 224) a camera slot; None for a slot that is masked in the whole batch, whose tokens
-        are then zeros. `tokens`, `token_mask`: (B, T). `camera_mask`: (B, C) bool, all True if left out.
+        are then zeros. `tokens`, `token_mask`: (B, T). `camera_mask`: (B, C) bool, all True if left out. `moment`: (B,)
+        int64, where rows share pictures: which of `pictures` each row sees, so that each is encoded once. That is all
+        that prompts on one picture have in common: in the language model, patches look at the text too.
         Returns (B, P, D) and (B, P) bool, P = 256 C + T.
         """
         batch = len(tokens)
@@ -409,7 +416,8 @@ class Pi05(nn.Module):
                 blocks.append(text.new_zeros(batch, patches, text.shape[-1]))  # (B, 256, D)
                 masks.append(token_mask.new_zeros(batch, patches))  # (B, 256)
                 continue
-            blocks.append(self.embed_pictures(picture).to(text.dtype))  # (B, 256, D)
+            embedded = self.embed_pictures(picture).to(text.dtype)  # (B or moments, 256, D)
+            blocks.append(embedded if moment is None else embedded[moment])  # (B, 256, D)
             shown = token_mask.new_ones(batch) if camera_mask is None else camera_mask[:, slot]  # (B,)
             masks.append(shown[:, None].expand(batch, patches))  # (B, 256)
         return torch.cat([*blocks, text], dim=1), torch.cat([*masks, token_mask], dim=1)  # (B, P, D), (B, P)
@@ -493,6 +501,7 @@ class Pi05(nn.Module):
         noise: Tensor,
         *,
         camera_mask: Tensor | None = None,
+        moment: Tensor | None = None,
         steps: int | None = None,
         grid: TimeGrid = "openpi",
         drop_masked: bool = True,
@@ -500,7 +509,9 @@ class Pi05(nn.Module):
     ) -> Chunk:
         """One call of the policy, from model inputs (see `embed_prefix`) and noise (B, H, A) to a chunk of actions."""
         with exact_float32():
-            embeddings, valid = self.embed_prefix(pictures, tokens, token_mask, camera_mask)  # (B, P, D), (B, P)
+            embeddings, valid = self.embed_prefix(
+                pictures, tokens, token_mask, camera_mask, moment
+            )  # (B, P, D), (B, P)
             prefix = self.run_prefix(embeddings, valid, drop_masked=drop_masked)
             return self.denoise(noise, prefix, steps=steps, grid=grid, after_step=after_step)
 

@@ -1,9 +1,9 @@
-"""A Pi0.5 policy with what stands before and behind its model: an observation in, actions and a recorded call out.
+"""A Pi0.5 policy with what stands before and behind its model: observations in, actions and a recorded call out.
 
 policy = Policy(model, preprocessing, tokenizer)
 with policy.recorder() as recorder:
-    call = policy.run(policy.prepare(observation), recorder, seed=0)
-frame = assemble(call)   # capture.frames; everything that results.h5 keeps of it
+    call = policy.run([policy.prepare(observation)], recorder, seeds=[0])
+[(frame, errors)] = assemble(call)   # capture.frames; everything that results.h5 keeps of it
 """
 
 from __future__ import annotations
@@ -36,52 +36,64 @@ class Prepared:
     pictures: dict[str, Picture]
     """Cameras that are shown, in the order of the model's slots."""
     tokens: TokenTable
-    slots: tuple[str, ...]
-    """All camera slots; those without a picture are masked."""
 
 
 @dataclass(frozen=True)
 class Norms:
-    """Value norms of one call, float32 on the host; keys as in `Layout`."""
+    """Value norms of one call, float32 on the policy's device; keys as in `Layout`."""
 
     language: Tensor
-    """Of prefix keys by the language model's W_O: (layers, heads, K)."""
+    """Of prefix keys by the language model's W_O: (B, layers, heads, K)."""
     expert: Tensor
-    """Of prefix keys by the expert's W_O: (layers, heads, K)."""
+    """Of prefix keys by the expert's W_O: (B, layers, heads, K)."""
     action: Tensor
-    """Of action keys by the expert's W_O: (layers, steps, heads, H)."""
+    """Of action keys by the expert's W_O: (B, layers, steps, heads, H)."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each block of the prefix lies, read off the tensors as they were fed."""
+    """Where each block of the prefix lies, read off the tensors as they were fed; the same for a whole batch."""
 
     cameras: tuple[str, ...]
     """Cameras that are shown, in the order of their patches."""
     patches: tuple[slice, ...]
     """Place of each shown camera's patches among the prefix tokens."""
     text: slice
-    positions: npt.NDArray[np.int64]
-    """(K,) position ids as fed."""
+    """Place of the text tokens, as many as the longest prompt of the batch has."""
+    positions: Tensor
+    """(B, K) int64 position ids as fed, on the policy's device."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One recorded call of the policy."""
+    """One recorded call of the policy, of B observations at once. Its tensors are on the policy's device.
 
-    prepared: Prepared
-    seed: int
-    noise: npt.NDArray[np.float32]
-    """(H, model dims)."""
+    Shorter prompts are padded at their end to the longest one's length. Padding is masked, so that it changes nothing
+    else; its own rows mean nothing.
+    """
+
+    prepared: tuple[Prepared, ...]
+    seeds: tuple[int, ...]
     layout: Layout
     recording: Recording
     norms: Norms
-    path: npt.NDArray[np.float32]
-    """(steps + 1, H, model dims): noise, then x after each denoise step."""
-    time: npt.NDArray[np.float32]
-    """(steps,)."""
-    actions: npt.NDArray[np.float32]
-    """(H, robot dims) in robot units."""
+    path: Tensor
+    """(steps + 1, B, H, model dims) float32: noise, then x after each denoise step; the last one is the result."""
+    time: Tensor
+    """(steps,) float32."""
+    robot: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64] | None], npt.NDArray[np.float32]]
+    """From one observation's result (H, model dims) and its state to actions (H, robot dims) in robot units."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Text tokens of each observation."""
+        return tuple(len(one.tokens) for one in self.prepared)
+
+    @property
+    def actions(self) -> list[npt.NDArray[np.float32]]:
+        """Each observation's actions, (H, robot dims) in robot units. Waits for the device."""
+        results = self.path[-1].cpu().numpy()  # (B, H, A)
+        return [self.robot(one, each.observation.state) for one, each in zip(results, self.prepared, strict=True)]
 
 
 class Policy:
@@ -104,7 +116,7 @@ class Policy:
                 for stack, heads in stacks
             )
             self._norms[kept] = language, expert
-        return AttentionRecorder(self.model, layers=layers, steps=steps, values=True)
+        return AttentionRecorder(self.model, layers=layers, steps=steps, values=True, to_host=False)
 
     def prepare(self, observation: Observation) -> Prepared:
         """Resize, normalise, tokenise. Raises UserError for what does not fit the policy."""
@@ -116,88 +128,119 @@ class Policy:
         config = self.model.config
         return torch.randn(1, config.horizon, config.action_dim, generator=generator)  # (1, H, A)
 
-    def plain(self, prepared: Prepared, *, seed: int, after_step: Callable[[int], None] | None = None) -> Chunk:
-        """One call with nothing recorded."""
-        device = self.model.device
+    def plain(
+        self,
+        prepared: Sequence[Prepared],
+        *,
+        seeds: Sequence[int],
+        after_step: Callable[[int], None] | None = None,
+    ) -> Chunk:
+        """One call with nothing recorded, of observations that show the same cameras. Does not wait for the device.
+
+        Frames of one moment, which differ in their prompts alone, share their pictures and so SigLIP's work.
+        """
+        if len({tuple(one.pictures) for one in prepared}) > 1:
+            raise ValueError("the observations of one call must show the same cameras")
+        shown = list({_moment(one): one for one in prepared}.values())
+        place = {_moment(one): number for number, one in enumerate(shown)}
         pictures = [
-            prepared.pictures[slot].pixels[None].to(device, torch.float32) if slot in prepared.pictures else None
-            for slot in prepared.slots
-        ]  # (1, 3, 224, 224) each
-        tokens = torch.from_numpy(prepared.tokens.ids).long()[None].to(device)  # (1, T)
-        chunk = self.model.sample_actions(
+            self._upload(torch.stack([one.pictures[camera].pixels for one in shown])) for camera in prepared[0].pictures
+        ]  # (moments, 3, 224, 224) each
+        longest = max(len(one.tokens) for one in prepared)
+        tokens = torch.zeros(len(prepared), longest, dtype=torch.long)  # (B, T)
+        mask = torch.zeros(len(prepared), longest, dtype=torch.bool)  # (B, T)
+        for row, one in enumerate(prepared):
+            tokens[row, : len(one.tokens)] = torch.from_numpy(one.tokens.ids)
+            mask[row, : len(one.tokens)] = True
+        moment = torch.tensor([place[_moment(one)] for one in prepared])  # (B,)
+        return self.model.sample_actions(
             pictures,
-            tokens,
-            torch.ones_like(tokens, dtype=torch.bool),
-            self.noise(seed).to(device),
+            self._upload(tokens),
+            self._upload(mask),
+            self._upload(torch.cat([self.noise(seed) for seed in seeds])),
+            moment=self._upload(moment) if len(shown) < len(prepared) else None,
             grid=self.preprocessing.time_grid,
+            # Masked slots are not even passed, and every column of the text is a token of some row: nothing to drop.
+            drop_masked=False,
             after_step=after_step,
         )
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return chunk
 
     def run(
         self,
-        prepared: Prepared,
+        prepared: Sequence[Prepared],
         recorder: AttentionRecorder,
         *,
-        seed: int,
+        seeds: Sequence[int],
         full: bool = False,
         after_step: Callable[[int], None] | None = None,
     ) -> Call:
-        """One recorded call. `full` keeps the rows of image tokens too."""
-        text = len(prepared.tokens.ids)
+        """One recorded call. `full` keeps the rows of image tokens too. Does not wait for the device."""
+        text = max(len(one.tokens) for one in prepared)
         recorder.prefix_rows = None if full else slice(-text, None)
-        chunk = self.plain(prepared, seed=seed, after_step=after_step)
+        chunk = self.plain(prepared, seeds=seeds, after_step=after_step)
         recording = recorder.take()
-        model_actions = chunk.actions[0].cpu().numpy()  # (H, A)
-        observation = prepared.observation
         return Call(
-            prepared=prepared,
-            seed=seed,
-            noise=chunk.path[0, 0].cpu().numpy(),
-            layout=_layout(prepared, chunk),
+            prepared=tuple(prepared),
+            seeds=tuple(seeds),
+            layout=_layout(prepared[0], text, chunk),
             recording=recording,
             norms=self._measure(recording),
-            path=chunk.path[:, 0].cpu().numpy(),
-            time=chunk.time.cpu().numpy(),
-            actions=self.preprocessing.actions(model_actions, observation.state),
+            path=chunk.path,
+            time=chunk.time,
+            robot=self.preprocessing.actions,
         )
+
+    def _upload(self, tensor: Tensor) -> Tensor:
+        device = self.model.device
+        # From pinned memory, a copy does not hold up the launching of what comes after it.
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
     def _measure(self, recording: Recording) -> Norms:
         language, expert = self._norms[recording.layers]
-        prefix = torch.stack([value[0] for value in recording.prefix_values])  # (L, K, M * d)
-        own = torch.stack([value[0] for step in recording.suffix_values for value in step])  # (S * L, H, M * d)
-        steps, layers, horizon = len(recording.steps), len(recording.layers), own.shape[1]
-        own = own.unflatten(0, (steps, layers)).transpose(0, 1).flatten(1, 2)  # (L, S * H, M * d)
-        action = expert.lengths(own).unflatten(2, (steps, horizon)).transpose(1, 2)  # (L, S, N, H)
-        return Norms(language.lengths(prefix).cpu(), expert.lengths(prefix).cpu(), action.cpu())
+        prefix = torch.stack(recording.prefix_values)  # (L, B, K, M * d)
+        own = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
+        own = own.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(0, 1)  # (L, S, B, H, M * d)
+
+        def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
+            """(L, ..., keys, M * d) to (..., L, N, keys)."""
+            found = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
+            return found.unflatten(2, values.shape[1:-1]).movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+
+        action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
+        return Norms(lengths(language, prefix), lengths(expert, prefix), action)
+
+
+def _moment(prepared: Prepared) -> int:
+    """What is equal where two frames show the very same pictures."""
+    return id(next(iter(prepared.pictures.values())))
 
 
 def prepare(observation: Observation, preprocessing: Preprocessing, tokenizer: Tokenizer, vocabulary: int) -> Prepared:
     """Resize, normalise, tokenise, without a model. Raises UserError for what does not fit the policy."""
+    pictures = prepare_pictures(observation, preprocessing)
+    tokens = preprocessing.prompt(observation.prompt, observation.state, tokenizer)
+    check_vocabulary(tokens.ids, vocabulary)
+    return Prepared(observation, pictures, tokens)
+
+
+def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> dict[str, Picture]:
+    """The pictures as the model sees them, in the order of its slots. Raises UserError for cameras it does not have."""
     unknown = [camera for camera in observation.pictures if camera not in preprocessing.slots]
     if unknown:
         raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(preprocessing.slots)}")
     if not observation.pictures:
         raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(preprocessing.slots)}")
     shown = [slot for slot in preprocessing.slots if slot in observation.pictures]
-    tokens = preprocessing.prompt(observation.prompt, observation.state, tokenizer)
-    check_vocabulary(tokens.ids, vocabulary)
-    pictures = {
-        camera: preprocessing.picture(observation.pictures[camera], turned=observation.turned) for camera in shown
-    }
-    return Prepared(observation, pictures, tokens, preprocessing.slots)
+    return {camera: preprocessing.picture(observation.pictures[camera], turned=observation.turned) for camera in shown}
 
 
-def _layout(prepared: Prepared, chunk: Chunk) -> Layout:
-    """Blocks of the prefix as kept: every slot's patches in order, masked slots left out, then the text."""
+def _layout(prepared: Prepared, text: int, chunk: Chunk) -> Layout:
+    """Blocks of the prefix as kept: every shown camera's patches in the order of the slots, then the text."""
     prefix = chunk.prefix
-    text = len(prepared.tokens.ids)
     keys = prefix.embeddings.shape[1]
     cameras = tuple(prepared.pictures)
     each, rest = divmod(keys - text, len(cameras))
     if rest or len(prefix.kept) != keys:
         raise RuntimeError(f"{keys} prefix tokens are not {len(cameras)} cameras' patches and {text} text tokens.")
     patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
-    return Layout(cameras, patches, slice(keys - text, keys), prefix.positions[0].cpu().numpy())
+    return Layout(cameras, patches, slice(keys - text, keys), prefix.positions)

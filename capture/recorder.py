@@ -37,7 +37,9 @@ _WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_m
 
 @dataclass(frozen=True)
 class Recording:
-    """The attention of one call of a policy, on the host, in the number type in which the policy computed it."""
+    """The attention of one call of a policy, in the number type in which the policy computed it; on the host unless it
+    was to stay on the device.
+    """
 
     prefix: Tensor
     """(B, layers, heads, rows, K): the kept query rows of the one prefix pass."""
@@ -81,7 +83,8 @@ class AttentionRecorder:
 
     `model`: the module tree. `layers`, `steps`: numbers to keep, counted from 0; all if left out. `prefix_rows`: which
     prefix tokens to keep as queries, a slice or indices; all if left out (270 MB for a full-size padded prefix in
-    bfloat16). `values`: keep what `v_proj` gave as well.
+    bfloat16). `values`: keep what `v_proj` gave as well. `to_host`: bring weights to the host; else they stay on the
+    policy's device, for work that goes on there.
 
     Hooks are removed on every way out of the `with`. On CUDA, weights are copied to pinned memory on a stream of their
     own while the model goes on. Functions that were compiled with torch.compile run eagerly inside the `with`, since a
@@ -100,12 +103,14 @@ class AttentionRecorder:
         steps: Sequence[int] | None = None,
         prefix_rows: slice | Sequence[int] | None = None,
         values: bool = False,
+        to_host: bool = True,
     ) -> None:
         self._model = model
         self._layers = None if layers is None else tuple(layers)
         self._steps = None if steps is None else tuple(steps)
         self.prefix_rows = prefix_rows
         self._values = values
+        self._to_host = to_host
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._stance: Any = None
         self._stream: torch.cuda.Stream | None = None
@@ -259,7 +264,8 @@ class AttentionRecorder:
         if phase == "prefix" and self._valid is None and mask is not None and mask.ndim == 4:
             # Every valid token sees itself: a boolean mask says so on its diagonal, an additive one has 0 there.
             diagonal = mask.diagonal(dim1=-2, dim2=-1)[:, 0]  # (B, K)
-            self._valid = (diagonal if diagonal.dtype == torch.bool else diagonal == 0).cpu()
+            valid = diagonal if diagonal.dtype == torch.bool else diagonal == 0  # (B, K)
+            self._valid = valid.cpu() if self._to_host else valid
         if not kept or not self._wanted(phase, step):
             return
         weights = weights.detach()
@@ -271,11 +277,13 @@ class AttentionRecorder:
         if len(state.pending) == len(self._kept_layers):
             layers = [state.pending[number] for number in self._kept_layers]
             state.pending.clear()
-            state.weights[step] = self._to_host(layers)
+            state.weights[step] = self._stack(layers)
 
-    def _to_host(self, layers: list[Tensor]) -> Tensor:
+    def _stack(self, layers: list[Tensor]) -> Tensor:
         """Stack a whole pass, (B, layers, heads, rows, keys): one copy a step, not one a layer."""
         device = layers[0].device
+        if not self._to_host:
+            return torch.stack(layers, dim=1)
         if device.type != "cuda":
             return torch.stack(layers, dim=1).cpu()
         if self._stream is None:

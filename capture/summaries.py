@@ -15,12 +15,15 @@ from capture import schema
 
 @dataclass(frozen=True)
 class Keys:
-    """Which group each key of a row belongs to, in the order [camera 0 patches, ..., text tokens, action tokens]."""
+    """Which group each key of a row belongs to, in the order [camera 0 patches, ..., text tokens, action tokens].
+
+    Of one observation, or of a batch: its tensors then have an axis B in front, as the weights must have.
+    """
 
     group: Tensor
-    """(keys,) int64, index into `schema.mass_groups`."""
+    """(keys,) or (B, keys) int64, index into `schema.mass_groups`."""
     picture: Tensor
-    """(keys,) bool: patches that show some of a picture, so not those wholly in letterbox bars."""
+    """(keys,) or (B, keys) bool: patches that show some of a picture, so not those wholly in letterbox bars."""
     groups: int
 
 
@@ -38,10 +41,19 @@ def keys_of(bars: Sequence[npt.NDArray[np.bool_]], roles: npt.NDArray[np.int32],
     return Keys(torch.from_numpy(group), torch.from_numpy(picture), len(names))
 
 
+def batched(keys: Sequence[Keys], device: torch.device) -> Keys:
+    """The keys of several observations of equally many keys as one batch on `device`."""
+    group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
+    return Keys(group.to(device), picture.to(device), keys[0].groups)  # (B, keys) each
+
+
 def mass(weights: Tensor, keys: Keys) -> Tensor:
     """Weight by group: (..., keys) float32 to (..., groups) float32."""
-    member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups)
-    return weights @ member  # (..., groups)
+    member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups) or (B, keys, groups)
+    if member.ndim == 2:
+        return weights @ member  # (..., groups)
+    rows = weights.flatten(1, -2) @ member  # (B, rows, groups)
+    return rows.unflatten(1, weights.shape[1:-1])  # (B, ..., groups)
 
 
 def entropy(weights: Tensor, keys: Keys) -> Tensor:
@@ -50,7 +62,8 @@ def entropy(weights: Tensor, keys: Keys) -> Tensor:
     0 where all of the picture's weight is on one patch, log(number of patches) where it is spread evenly; 0 as well for
     a row with no weight on any picture.
     """
-    picture = weights[..., keys.picture]  # (..., patches)
+    shape = (*keys.picture.shape[:-1], *[1] * (weights.ndim - keys.picture.ndim), -1)
+    picture = weights.masked_fill(~keys.picture.view(shape), 0)  # (..., keys)
     total = picture.sum(-1)  # (...)
     spread = torch.special.entr(picture).sum(-1)  # (...), -sum of w log w
     tiny = torch.finfo(torch.float32).tiny

@@ -35,7 +35,7 @@ def test_every_copied_weight_is_what_the_module_returned():
     with AttentionRecorder(policy.model) as recorder:
         for seed in range(20):
             kept.clear()
-            policy.plain(prepared, seed=seed)
+            policy.plain([prepared], seeds=[seed])
             recording = recorder.take()
             whole = torch.stack(kept).unflatten(0, (4, 3)).transpose(0, 1)[:, :, 0].cpu()  # (L, S, N, H, K + H)
             assert torch.equal(recording.suffix[0], whole)
@@ -50,6 +50,6 @@ def test_frames_agree_with_the_cpus():
         policy.model.to(device)
         recorder = policy.recorder()
         with recorder:
-            frames.append(assemble(policy.run(policy.prepare(observation()), recorder, seed=1))[0])
+            frames.append(assemble(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
     for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_X):
         np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)

@@ -62,7 +62,7 @@ def ask(policy: Policy, observation: Observation, goal: str, scene: int = -1) ->
     """One recorded call, its pointing heads read off by the token table and the layout."""
     prepared = policy.prepare(observation)
     with policy.recorder(steps=[9]) as recorder:
-        call = policy.run(prepared, recorder, seed=0)
+        call = policy.run([prepared], recorder, seeds=[0])
     table = prepared.tokens
     start = table.text.index(observation.prompt) + observation.prompt.index(goal)
     token = int(np.flatnonzero((table.stop <= start + len(goal)) & (table.stop > start))[-1])
@@ -73,7 +73,7 @@ def ask(policy: Policy, observation: Observation, goal: str, scene: int = -1) ->
         scene=scene,
         prompt=observation.prompt,
         goal=goal,
-        tip=arm.tip(call.actions[-1, :7].astype(np.float64)),
+        tip=arm.tip(call.actions[0][-1, :7].astype(np.float64)),
         noun=np.stack(
             [call.recording.prefix[0, noun_layer, noun_head, token, each].reshape(16, 16) for each in patches]
         ),
@@ -266,7 +266,7 @@ def test_the_bundled_results_are_this_policys():
         shown = read_episode(DEMO / "episodes" / "duck")[0]
         recorder = policy.recorder()
         with recorder:
-            policy.plain(policy.prepare(shown), seed=0)
+            policy.plain([policy.prepare(shown)], seeds=[0])
             rows = recorder.take().prefix[0, :, :, 512:]  # (L, N, T, K)
         stored = file["text/to_image"][0].astype(np.float32)  # (L, T, N, C, 16, 16)
         found = rows.transpose(1, 2)[..., :512].numpy().reshape(stored.shape)

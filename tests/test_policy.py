@@ -19,18 +19,18 @@ from capture.recorder import AttentionRecorder
 def call(policy):
     recorder = policy.recorder()
     with recorder:
-        return policy.run(policy.prepare(observation()), recorder, seed=5)
+        return policy.run([policy.prepare(observation())], recorder, seeds=[5])
 
 
 @pytest.fixture(scope="module")
 def frame(call):
-    return assemble(call)[0]
+    return assemble(call)[0][0]
 
 
 def raw(policy, prepared, seed):
     """All weights of the same call, from a recorder of its own."""
     with AttentionRecorder(policy.model) as recorder:
-        chunk = policy.plain(prepared, seed=seed)
+        chunk = policy.plain([prepared], seeds=[seed])
         return chunk, recorder.take()
 
 
@@ -41,7 +41,7 @@ def test_shapes_are_the_schemas(policy, call, frame):
         layers=(0, 1, 2),
         steps=(0, 1, 2, 3),
         heads=4,
-        tokens=len(call.prepared.tokens),
+        tokens=len(call.prepared[0].tokens),
         horizon=6,
         denoise_steps=4,
         state_dim=4,
@@ -54,8 +54,8 @@ def test_shapes_are_the_schemas(policy, call, frame):
 
 
 def test_weights_are_cut_where_the_blocks_are(policy, call, frame):
-    _, whole = raw(policy, call.prepared, 5)
-    text = len(call.prepared.tokens)
+    _, whole = raw(policy, call.prepared[0], 5)
+    text = len(call.prepared[0].tokens)
     prefix, suffix = whole.prefix[0].numpy(), whole.suffix[0].numpy()  # (L, N, K, K), (L, S, N, H, K + H)
     layer, head, token, step, action = 2, 3, 4, 1, 5
     row = prefix[layer, head, 512 + token]
@@ -99,7 +99,7 @@ def test_value_norms_are_lengths_of_what_heads_write(policy, call, frame):
     attention = policy.model.expert.layers[1].self_attn
     values = {}
     handle = attention.v_proj.register_forward_hook(lambda module, args, output: values.setdefault("first", output[0]))
-    chunk = policy.plain(call.prepared, seed=5)
+    chunk = policy.plain(call.prepared, seeds=[5])
     handle.remove()
     weight = attention.o_proj.weight.unflatten(1, (4, 8))  # (width, N, d)
     prefix = chunk.prefix.values[1][0].repeat_interleave(2, dim=0)  # (N, K, d)
@@ -137,8 +137,8 @@ def test_true_actions_are_cut_or_filled(policy):
     recorder = policy.recorder(layers=[0], steps=[3])
     truth = np.arange(12, dtype=np.float32).reshape(4, 3)
     with recorder:
-        call = policy.run(policy.prepare(observation(truth=truth)), recorder, seed=0)
-    stored = assemble(call)[0][schema.ACTION_TRUTH]
+        call = policy.run([policy.prepare(observation(truth=truth))], recorder, seeds=[0])
+    stored = assemble(call)[0][0][schema.ACTION_TRUTH]
     assert np.array_equal(stored[:4, :3], truth)
     assert np.isnan(stored[4:]).all()
     assert np.isnan(stored[:, 3]).all()
@@ -147,13 +147,13 @@ def test_true_actions_are_cut_or_filled(policy):
 def test_full_keeps_image_rows(policy, call):
     recorder = policy.recorder(layers=[1])
     with recorder:
-        full_call = policy.run(call.prepared, recorder, seed=5, full=True)
-    frame, errors = assemble(full_call)
-    _, whole = raw(policy, call.prepared, 5)
+        full_call = policy.run(call.prepared, recorder, seeds=[5], full=True)
+    [(frame, errors)] = assemble(full_call)
+    _, whole = raw(policy, call.prepared[0], 5)
     row = whole.prefix[0, 1, 2, 256 + 16 * 3 + 7].numpy()  # camera 1, patch row 3, column 7; head 2
     assert np.array_equal(frame[schema.IMAGE_TO_IMAGE][0, 2, 1, 3, 7].ravel(), row[:512])
     assert np.array_equal(frame[schema.IMAGE_TO_TEXT][0, 2, 1, 3, 7], row[512:])
-    assert np.array_equal(frame[schema.TEXT_TO_IMAGE][0], assemble(call)[0][schema.TEXT_TO_IMAGE][1])
+    assert np.array_equal(frame[schema.TEXT_TO_IMAGE][0], assemble(call)[0][0][schema.TEXT_TO_IMAGE][1])
     assert errors.row_sum < 1e-5
 
 
@@ -162,7 +162,7 @@ def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
     alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     recorder = policy.recorder()
     with recorder:
-        frame, errors = assemble(policy.run(policy.prepare(alone), recorder, seed=0))
+        [(frame, errors)] = assemble(policy.run([policy.prepare(alone)], recorder, seeds=[0]))
     assert frame[schema.ACTION_TO_IMAGE].shape[4] == 1
     assert schema.source_name("exterior") not in frame
     assert frame[schema.TEXT_POSITION][0] == 256
@@ -174,7 +174,7 @@ def test_cameras_follow_the_policys_slots_not_the_users_order(policy, frame):
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))
     recorder = policy.recorder()
     with recorder:
-        other = assemble(policy.run(policy.prepare(swapped), recorder, seed=5))[0]
+        other = assemble(policy.run([policy.prepare(swapped)], recorder, seeds=[5]))[0][0]
     assert np.array_equal(other[schema.ACTION_TO_IMAGE], frame[schema.ACTION_TO_IMAGE])
 
 
@@ -183,7 +183,7 @@ def test_only_the_words_differ_between_prompts_on_one_picture(policy):
     frames = []
     for prompt in ("pick up the red block", "pick up the blue block"):
         with recorder:
-            frames.append(assemble(policy.run(policy.prepare(observation(prompt)), recorder, seed=0))[0])
+            frames.append(assemble(policy.run([policy.prepare(observation(prompt))], recorder, seeds=[0]))[0][0])
     assert np.array_equal(frames[0][schema.FRAMES_NOISE], frames[1][schema.FRAMES_NOISE])
     assert not np.array_equal(frames[0][schema.ACTION_PREDICTED], frames[1][schema.ACTION_PREDICTED])
 
@@ -210,7 +210,7 @@ def test_a_state_changes_the_text_and_so_the_attention(policy):
     texts, maps = [], []
     for one in (shown, other):
         with recorder:
-            frame = assemble(policy.run(policy.prepare(one), recorder, seed=0))[0]
+            frame = assemble(policy.run([policy.prepare(one)], recorder, seeds=[0]))[0][0]
         texts.append(frame[schema.FRAMES_TEXT])
         maps.append(frame[schema.ACTION_TO_IMAGE])
     assert texts[0] != texts[1]
@@ -223,7 +223,7 @@ def test_bfloat16_weights_are_stored_bit_for_bit(call):
         prefix=call.recording.prefix.bfloat16(),
         suffix_steps=tuple(step.bfloat16() for step in call.recording.suffix_steps),
     )
-    frame, _ = assemble(dataclasses.replace(call, recording=recording))
+    [(frame, _)] = assemble(dataclasses.replace(call, recording=recording))
     stored = frame[schema.TEXT_TO_IMAGE]
     assert stored.dtype == np.uint16
     widened = schema.from_bfloat16(stored)
@@ -235,9 +235,94 @@ def test_deltas_are_added_to_the_state():
     policy = small_policy(delta_dims=2)
     recorder = policy.recorder(layers=[0])
     with recorder:
-        call = policy.run(policy.prepare(observation()), recorder, seed=5)
+        call = policy.run([policy.prepare(observation())], recorder, seeds=[5])
     plain = small_policy()
     recorder = plain.recorder(layers=[0])
     with recorder:
-        without = plain.run(plain.prepare(observation()), recorder, seed=5)
-    np.testing.assert_allclose(call.actions - without.actions, np.tile([0.1, -0.4, 0, 0], (6, 1)), atol=1e-6)
+        without = plain.run([plain.prepare(observation())], recorder, seeds=[5])
+    np.testing.assert_allclose(
+        call.actions[0] - without.actions[0],
+        np.tile([0.1, -0.4, 0, 0], (6, 1)),
+        atol=1e-6,
+    )
+
+
+# Batches
+
+PROMPTS = ("go", "pick up the red block", "put the mug down beside the bowl and then go back")
+
+
+def moments(policy):
+    """Three prompts on one pair of pictures, and one on another."""
+    shown = observation()
+    draw = np.random.default_rng(8)
+    other = {name: draw.integers(0, 255, picture.shape, dtype=np.uint8) for name, picture in shown.pictures.items()}
+    first = policy.prepare(shown)
+    same = [
+        dataclasses.replace(policy.prepare(dataclasses.replace(shown, prompt=prompt)), pictures=first.pictures)
+        for prompt in PROMPTS
+    ]
+    return [*same, policy.prepare(observation(PROMPTS[1], pictures=other))]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_batch_gives_what_single_calls_give(policy, full):
+    prepared = moments(policy)
+    assert len({len(one.tokens) for one in prepared}) == 3
+    recorder = policy.recorder(layers=[0, 2], steps=[1, 3])
+    seeds = [0, 0, 0, 9]
+    with recorder:
+        together = assemble(policy.run(prepared, recorder, seeds=seeds, full=full))
+        alone = [
+            assemble(policy.run([one], recorder, seeds=[seed], full=full))[0]
+            for one, seed in zip(prepared, seeds, strict=True)
+        ]
+    for (frame, errors), (single, single_errors) in zip(together, alone, strict=True):
+        assert frame.keys() == single.keys()
+        for name, value in single.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                assert frame[name].shape == value.shape, name
+                np.testing.assert_allclose(frame[name], value, rtol=1e-5, atol=2e-5, err_msg=name)
+            else:
+                assert np.array_equal(frame[name], value), name
+        assert errors.row_sum < 1e-5
+        assert errors.masked_weight == single_errors.masked_weight == 0
+
+
+def test_pictures_that_prompts_share_are_encoded_once(policy):
+    prepared = moments(policy)
+    seen = []
+    handle = policy.model.vision_tower.encoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["inputs_embeds"])), with_kwargs=True
+    )
+    chunk = policy.plain(prepared, seeds=[0, 0, 0, 9])
+    handle.remove()
+    assert seen == [2, 2]  # two moments, a camera at a time
+    for row, one in enumerate(prepared):
+        single = policy.plain([one], seeds=[9 if row == 3 else 0])
+        torch.testing.assert_close(chunk.actions[row], single.actions[0], rtol=0, atol=2e-5)
+
+
+def test_padding_sees_nothing_and_is_seen_by_nothing(policy):
+    prepared = moments(policy)
+    with AttentionRecorder(policy.model) as recorder:
+        policy.plain(prepared, seeds=[0, 0, 0, 9])
+        recording = recorder.take()
+    length = 512 + len(prepared[0].tokens)
+    assert not recording.prefix_valid[0, length:].any()
+    assert recording.prefix[0, :, :, :length, length:].max() == 0
+    assert recording.suffix[0, ..., length:-6].max() == 0
+
+
+def test_one_call_shows_the_same_cameras(policy):
+    shown = observation()
+    alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
+    with pytest.raises(ValueError, match="same cameras"):
+        policy.plain([policy.prepare(shown), policy.prepare(alone)], seeds=[0, 0])
+
+
+def test_weights_can_be_rounded_on_the_way(policy, call, frame):
+    rounded = assemble(call, torch.bfloat16)[0][0]
+    assert rounded[schema.ACTION_TO_IMAGE].dtype == np.uint16
+    assert np.array_equal(rounded[schema.ACTION_TO_IMAGE], schema.to_bfloat16(frame[schema.ACTION_TO_IMAGE]))
+    assert np.array_equal(rounded[schema.ACTION_MASS], frame[schema.ACTION_MASS])

@@ -33,13 +33,13 @@ def full_call():
     policy = small_policy()
     recorder = policy.recorder()
     with recorder:
-        call = policy.run(policy.prepare(observation()), recorder, seed=0)
+        call = policy.run([policy.prepare(observation())], recorder, seeds=[0])
     draw = torch.Generator().manual_seed(0)
 
     def rows(*shape):
         return (torch.randn(shape, generator=draw) * 2.5).softmax(-1).to(torch.bfloat16)
 
-    table = call.prepared.tokens
+    table = call.prepared[0].tokens
     repeat = np.resize(np.arange(1, len(table)), TEXT - 1)
     fields = ("ids", "start", "stop", "role", "word", "state_index")
     longer = {name: np.concatenate([getattr(table, name)[:1], getattr(table, name)[repeat]]) for name in fields}
@@ -54,16 +54,18 @@ def full_call():
     )
     return dataclasses.replace(
         call,
-        prepared=dataclasses.replace(call.prepared, tokens=dataclasses.replace(table, pieces=pieces, **longer)),
+        prepared=(dataclasses.replace(call.prepared[0], tokens=dataclasses.replace(table, pieces=pieces, **longer)),),
         recording=recording,
-        layout=Layout(("exterior", "wrist"), (slice(0, 256), slice(256, 512)), slice(512, KEYS), np.arange(KEYS)),
-        norms=Norms(
-            torch.ones(LAYERS, HEADS, KEYS), torch.ones(LAYERS, HEADS, KEYS), torch.ones(LAYERS, STEPS, HEADS, HORIZON)
+        layout=Layout(
+            ("exterior", "wrist"), (slice(0, 256), slice(256, 512)), slice(512, KEYS), torch.arange(KEYS)[None]
         ),
-        noise=np.zeros((HORIZON, DIM), np.float32),
-        path=np.zeros((STEPS + 1, HORIZON, DIM), np.float32),
-        time=np.linspace(1, 0.1, STEPS, dtype=np.float32),
-        actions=np.zeros((HORIZON, 4), np.float32),
+        norms=Norms(
+            torch.ones(1, LAYERS, HEADS, KEYS),
+            torch.ones(1, LAYERS, HEADS, KEYS),
+            torch.ones(1, LAYERS, STEPS, HEADS, HORIZON),
+        ),
+        path=torch.zeros(STEPS + 1, 1, HORIZON, DIM),
+        time=torch.linspace(1, 0.1, STEPS),
     )
 
 
@@ -77,9 +79,9 @@ def test_call(benchmark, recorded):
     def run():
         if recorded:
             with recorder:
-                policy.run(prepared, recorder, seed=0)
+                policy.run([prepared], recorder, seeds=[0])
         else:
-            policy.plain(prepared, seed=0)
+            policy.plain([prepared], seeds=[0])
 
     benchmark(run)
 
@@ -94,7 +96,7 @@ def test_summing_up(benchmark, full_call):
 @pytest.mark.benchmark(group="one full-size frame")
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
 def test_writing(benchmark, full_call, tmp_path, compress):
-    frame, _ = assemble(full_call)
+    [(frame, _)] = assemble(full_call)
     sizes = schema.Sizes(
         frames=10,
         cameras=("exterior", "wrist"),
