@@ -14,7 +14,10 @@ examples:
   pi0-capture --demo -o demo.h5
   pi0-capture --checkpoint pi05_droid/ --exterior ext.png --wrist wrist.png \\
               --prompt "put the duck in the bowl" --state 0.1,-0.4,0,-2,0.3,1.6,0,0 -o duck.h5
+  pi0-capture --checkpoint pi05_droid/ --episode path/to/episode --frames ::8 -o duck.h5
+  pi0-capture --checkpoint pi05_libero/ --dataset path/to/dataset --episodes 0-49 --frames keyframes -o runs/
   pi0-capture --checkpoint pi05_droid/ ... --dry-run
+  torchrun --nproc-per-node 8 -m capture --checkpoint pi05_droid/ --dataset ... -o runs/
   pi0-capture info duck.h5
 """
 
@@ -32,6 +35,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=name,
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
+        f"       {name} --checkpoint FOLDER (--episode PATH -o FILE | --dataset PATH -o FOLDER) [options]\n"
         f"       {name} info FILE",
         description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"
         "prompt looks at in the pictures, what each action token looks at in each step, for every layer and head.",
@@ -60,16 +64,46 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         type=_camera,
-        help="picture of any other camera of the policy; may be repeated",
+        help="picture of any other camera of the policy; with --episode or --dataset, which of the source's cameras "
+        "is the policy's NAME, such as exterior=ext2; may be repeated",
     )
     shown.add_argument(
         "--prompt",
         metavar="TEXT",
         action="append",
-        help="the task; repeated, each prompt makes a frame of its own from the same pictures and the same noise",
+        help="the task, instead of an episode's own; repeated, each prompt makes a frame of its own from the same "
+        "pictures and the same noise; {task} stands for the episode's own",
+    )
+    shown.add_argument(
+        "--prompts",
+        metavar="FILE",
+        type=Path,
+        help="prompts from a YAML file: a list for every frame, or a mapping from tasks to lists",
     )
     shown.add_argument(
         "--state", metavar="NUMBERS", type=_state, help="the robot's state in its own units, comma-separated"
+    )
+
+    episodes = parser.add_argument_group("episodes instead of pictures")
+    chosen = episodes.add_mutually_exclusive_group()
+    chosen.add_argument("--episode", metavar="PATH", type=Path, help="one recorded episode; makes one results file")
+    chosen.add_argument(
+        "--dataset", metavar="PATH", type=Path, help="a data set; makes a results file an episode in the folder -o"
+    )
+    episodes.add_argument(
+        "--episodes", metavar="LIST", type=_episodes, help="episodes of the data set, by number: 0-49,72 (all)"
+    )
+    episodes.add_argument(
+        "--frames",
+        metavar="FRAMES",
+        help="frames of each episode: a slice such as ::8 or 10:50:2, a list such as 0,3,9, or keyframes, every 8th, "
+        "as DROID's robots ask the policy (all)",
+    )
+    episodes.add_argument(
+        "--state-keys", metavar="NAMES", type=_names, help="the source's parts of the state, in the policy's order"
+    )
+    episodes.add_argument(
+        "--action-keys", metavar="NAMES", type=_names, help="the same for the true actions; none goes without them"
     )
 
     policy = parser.add_argument_group("the policy, where the checkpoint does not say")
@@ -107,6 +141,12 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     run.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="number type of the policy (bfloat16; the demo float32)"
     )
+    run.add_argument("--batch", metavar="N", type=_batch, default=1, help="frames to run at once (1)")
+    run.add_argument(
+        "--share",
+        metavar="I/N",
+        help="run only the I-th of N parts of the data set's episodes; torchrun and SLURM arrays say so themselves",
+    )
     run.add_argument("--seed", metavar="N", type=_seed, default=0, help="seed of the noise (0); a frame adds its index")
     run.add_argument(
         "--check",
@@ -127,8 +167,14 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     )
 
     out = parser.add_argument_group("where to")
-    out.add_argument("-o", "--output", metavar="FILE", type=Path, help="the results file, such as duck.h5")
-    out.add_argument("--overwrite", action="store_true", help="replace the results file if there is one")
+    out.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="the results file, such as duck.h5; with --dataset, a folder"
+    )
+    out.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="begin anew: replace results that there are; without it, the same command goes on where it stopped",
+    )
     out.add_argument(
         "--dry-run", action="store_true", help="say what would be run and stored, and stop; touches no weights"
     )
@@ -136,24 +182,24 @@ def build_parser(name: str) -> argparse.ArgumentParser:
 
 
 def joined_values(arguments: Sequence[str]) -> list[str]:
-    """`--state -0.1,0.2` as `--state=-0.1,0.2`: a list that starts with a minus looks like an option otherwise."""
+    """`--state -0.1,0.2` as `--state=-0.1,0.2`: what starts with a minus looks like an option otherwise."""
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] == "--state":
-            joined[-1] = f"--state={argument}"
+        if joined and joined[-1] in ("--state", "--frames"):
+            joined[-1] += f"={argument}"
         else:
             joined.append(argument)
     return joined
 
 
-def numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
     """`4,10,15-17` as (4, 10, 15, 16, 17), in rising order and each once."""
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
-        start, stop = _whole(first, 0, 9_999), _whole(last or first, 0, 9_999)
+        start, stop = _whole(first, 0, most), _whole(last or first, 0, most)
         if stop < start:
             raise argparse.ArgumentTypeError(f"{part.strip()!r} is not a range of numbers that rises")
         found.update(range(start, stop + 1))
@@ -170,15 +216,23 @@ def _state(text: str) -> tuple[float, ...]:
     return values
 
 
-def _camera(text: str) -> tuple[str, Path]:
+def _camera(text: str) -> tuple[str, str]:
     name, equals, file = text.partition("=")
     if not (name and equals and file):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as exterior=ext.png")
-    return name, Path(file)
+    return name, file
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
+
+
+def _episodes(text: str) -> tuple[int, ...]:
+    return numbers(text, 999_999)
+
+
+def _batch(text: str) -> int:
+    return _whole(text, 1, 1_024)
 
 
 def _positive(text: str) -> int:

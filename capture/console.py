@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,10 +11,15 @@ from tqdm import tqdm
 
 
 class Console:
-    """Progress of one run, on standard error; bars only where that is a terminal. A context manager."""
+    """Progress of one run, on standard error; bars only where that is a terminal. A context manager.
 
-    def __init__(self, frames: int, steps: int) -> None:
-        self._frames, self._steps = frames, steps
+    `say`: prints a line that the user should see now. `quiet`: no bars, for one of several processes on a terminal.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, quiet: bool = False) -> None:
+        self._say = say
+        self._off = True if quiet else None  # None leaves it to the terminal
+        self._expected = 0
         self._loading: Any = None
         self._running: Any = None
 
@@ -36,18 +42,29 @@ class Console:
                 unit="B",
                 unit_scale=True,
                 leave=False,
-                disable=None,
+                disable=self._off,
                 file=sys.stderr,
             )
         self._loading.update(done - self._loading.n)
         if done >= total:
             self._loading.close()
 
-    def step(self, frame: int, step: int) -> None:
-        """A denoise step of a frame is done; the bar counts whole frames."""
+    def expect(self, frames: int) -> None:
+        """So many more frames are to come."""
+        self._expected += frames
+        if self._running is not None:
+            self._running.total = self._expected
+
+    def step(self, frames: float) -> None:
+        """Frames that were run so far, with fractions."""
         if self._running is None:
             self._running = tqdm(
-                total=self._frames, desc="capturing", unit=" frames", leave=False, disable=None, file=sys.stderr,
+                total=self._expected, desc="capturing", unit=" frames", leave=False, disable=self._off, file=sys.stderr,
                 bar_format="{l_bar}{bar}| {n:.1f}/{total_fmt}{unit} [{elapsed}<{remaining}]",
             )  # fmt: skip
-        self._running.update(frame + (step + 1) / self._steps - self._running.n)
+        self._running.update(frames - self._running.n)
+
+    def tell(self, sentence: str) -> None:
+        """Print a line above the bar."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            self._say(sentence)

@@ -24,6 +24,7 @@ import numpy as np
 from capture import schema
 from capture.errors import UserError
 from capture.partial import in_use
+from capture.quantities import size_text
 
 WIDTH: Final = 100
 SHOWN_PROMPTS: Final = 4
@@ -148,10 +149,11 @@ def _lines(path: Path, file: h5py.File) -> list[str]:
     created = str(_attribute(file, "created", "?")).replace("T", " ").replace("+00:00", " UTC")
     state = "complete" if complete else f"not complete, {done} of {planned} frames"
     lines = [
-        f"{path.name}: {_bytes(path.stat().st_size)}, {state}",
+        f"{path.name}: {size_text(path.stat().st_size)}, {state}",
         f"written   {created} by {_attribute(file, 'generator', '?')}",
         f"model     {model.get('name', '?')} ({model.get('kind', '?')}), {model.get('layers', '?')} layers x "
-        f"{model.get('heads', '?')} heads, {model.get('steps', '?')} denoise steps, {model.get('dtype', '?')}",
+        f"{model.get('heads', '?')} heads, {model.get('steps', '?')} denoise step{'s' * (model.get('steps') != 1)}, "
+        f"{model.get('dtype', '?')}",
     ]
     cameras = [str(camera) for camera in np.ravel(_attribute(file, "cameras"))]
     sizes = [_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
@@ -328,11 +330,3 @@ def _range(numbers: list[int]) -> str:
         members = [number for _, number in run]
         runs.append(f"{members[0]}" if len(members) == 1 else f"{members[0]}-{members[-1]}")
     return _clean(", ".join(runs), 24)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.3g} {unit}"

@@ -203,8 +203,10 @@ class Policy:
 
         def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
             """(L, ..., keys, M * d) to (..., L, N, keys)."""
-            found = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
-            return found.unflatten(2, values.shape[1:-1]).movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+            found: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
+            found = found.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
+            moved: Tensor = found.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+            return moved
 
         action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
         return Norms(lengths(language, prefix), lengths(expert, prefix), action)

@@ -1,24 +1,32 @@
-"""A plan in words: what a dry run prints."""
+"""A plan and an outcome in words: what a dry run prints, and what stands at the end of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
 from capture import schema
-from capture.run import Plan
+from capture.pictures import letterbox
+from capture.plan import Plan
+from capture.quantities import size_text, time_text
+from capture.run import Outcome
 
 
 def describe(plan: Plan) -> str:
     """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text."""
-    checkpoint, config, sizes = plan.checkpoint, plan.checkpoint.config, plan.sizes
-    dtype = str(plan.choices.dtype).removeprefix("torch.")
-    weights = _size(checkpoint.parameter_bytes(plan.choices.dtype))
+    checkpoint, sizes = plan.setup.checkpoint, plan.sizes
+    config, choices = checkpoint.config, plan.setup.choices
+    dtype = str(choices.dtype).removeprefix("torch.")
+    weights = size_text(checkpoint.parameter_bytes(choices.dtype))
+    taken = f"{config.denoise_steps} denoise step{'s' * (config.denoise_steps != 1)}"
     lines = [
         f"{checkpoint.name} ({checkpoint.kind} checkpoint)",
         f"  model     {config.vlm.depth} layers, {config.vlm.heads} heads, horizon {config.horizon}, "
-        f"{config.denoise_steps} denoise steps; {weights} of weights in {dtype} on {plan.choices.device}",
+        f"{taken}; {weights} of weights in {dtype} on {choices.device}",
     ]
-    boxes = [
-        checkpoint.preprocessing.picture(plan.observations[0].pictures[camera]).letterbox for camera in sizes.cameras
-    ]
+    boxes = [letterbox(height, width) for height, width in sizes.pictures]
     for camera, (height, width), box in zip(sizes.cameras, sizes.pictures, boxes, strict=True):
         bars = 1 - box.rows * box.cols / schema.MODEL_PIXELS**2
         lines.append(
@@ -28,10 +36,10 @@ def describe(plan: Plan) -> str:
     masked = [slot for slot in checkpoint.preprocessing.slots if slot not in sizes.cameras]
     if masked:
         lines.append(f"  masked    {', '.join(masked)} (no picture given)")
-    lines.append(f"  tokenizer {plan.tokenizer.name}")
+    lines.append(f"  tokenizer {plan.setup.tokenizer.name}")
     lines += [f"  note      {sentence}" for sentence in checkpoint.inferred]
     seen: set[str] = set()
-    for table in plan.tables:
+    for table in plan.tables:  # of the first moment, one for each prompt
         if table.text in seen:
             continue
         seen.add(table.text)
@@ -47,19 +55,51 @@ def describe(plan: Plan) -> str:
                 f"  {number:>3}  {int(table.ids[number]):>6}  {piece!r:<14}  {role:<8}  "
                 f"{word if word >= 0 else '':>4}  {state if state >= 0 else '':>5}".rstrip()
             )
+    if sizes.frames > len(plan.tables):
+        lines += ["", f"and {sizes.frames - len(plan.tables)} frames more"]
+    return "\n".join([*lines, "", stored(plan)])
+
+
+def stored(plan: Plan) -> str:
+    """What a file will hold and how large it will be."""
+    sizes = plan.sizes
     kept = "every row" if sizes.full else "rows of text and action tokens"
-    lines += [
-        "",
-        f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {_size(plan.frame_bytes)}: {len(sizes.layers)} layers, "
-        f"{len(sizes.steps)} denoise steps, {sizes.heads} heads, {kept}, weights as {plan.choices.store}; "
-        f"{_size(plan.frame_bytes * sizes.frames)} in all",
+    return (
+        f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {size_text(plan.frame_bytes)}: {len(sizes.layers)} "
+        f"layer{'s' * (len(sizes.layers) != 1)}, {len(sizes.steps)} denoise step{'s' * (len(sizes.steps) != 1)}, "
+        f"{sizes.heads} heads, {kept}, weights as {plan.setup.choices.store}; "
+        f"{size_text(plan.frame_bytes * sizes.frames)} in all"
+    )
+
+
+def pace(outcome: Outcome) -> str:
+    """How fast a run was, and what its policy waited for."""
+    seconds = max(outcome.seconds, 1e-9)
+    return (
+        f"{outcome.frames / seconds:.3g} frames a second; the device was busy {outcome.busy / seconds:.0%} of the time "
+        f"(waited for pictures {outcome.starved / seconds:.0%}, for the writer {outcome.held_up / seconds:.0%})"
+    )
+
+
+def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Path) -> str:
+    """What became of the files of a run that one or several processes made: counts, pace, and why some failed."""
+    files = [written for outcome in outcomes for written in outcome.files]
+    bad = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)
+    skipped = sum(written.skipped for written in files)
+    done = len(files) - skipped - sum(written.failure is not None for written in files)
+    frames, seconds = sum(one.frames for one in outcomes), max(one.seconds for one in outcomes)
+    size = sum(written.path.stat().st_size for written in files if written.path.is_file())
+    lines = [
+        f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed; {frames} frames in "
+        f"{time_text(seconds)}, {size_text(size)}"
     ]
+    if frames:
+        if len(outcomes) > 1:
+            lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
+        lines += [pace(one) for one in outcomes if one.frames]
+        worst = 0.0
+        for written in files:
+            worst = float(np.maximum(worst, written.row_sum))
+        lines.append(f"rows sum to 1 within {worst:.1g}")
+    lines += [f"failed: {name}: {why}" for name, why in sorted(bad.items())]
     return "\n".join(lines)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.3g} {unit}"

@@ -29,8 +29,10 @@ WORDS: Final = {
     "store": "--store",
     "compress": "--compress",
     "check": "--check",
+    "dataset": "the data set",
+    "prompts": "the prompts",
     "count": "the number of frames",
-    "frames": "the choice of frames, their states, prompts or true actions",
+    "frames": "--frames, or the episode's states, prompts or true actions",
     "pictures": "the pictures or their sizes",
 }
 """Keys of the root attribute `run`, and what a user calls them."""

@@ -1,33 +1,53 @@
-"""One capture from start to end: a plan that touches no weights, then load, call, record and write, frame by frame."""
+"""Runs a policy over episodes: read, call, sum up and write, all at the same time, one results file an episode.
+
+Three threads and, on a GPU, a second process work hand in hand, with a bounded queue between each two of them:
+
+    feed        plans the next file, opens it, decodes and prepares its pictures
+    the caller  gathers frames to batches and calls the policy
+    deliver     brings what was recorded to the host and hands it to the writer
+    the writer  stores frames (writing.py)
+
+So memory stays the same however long the episodes are, and a frame counts as finished once it is in its file.
+"""
 
 from __future__ import annotations
 
+import queue
 import statistics
+import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from capture import schema
-from capture.checkpoint import Checkpoint
+from capture.episodes.source import Episode
 from capture.errors import UserError
-from capture.frames import Errors, assemble
-from capture.observation import Observation
-from capture.policy import Call, Policy, prepare
-from capture.tokenizer import Tokenizer, check_vocabulary
-from capture.tokens import TokenTable
-from capture.writer import ResultsWriter
+from capture.frames import Errors, frames, gather
+from capture.plan import GENERATOR, Plan, Setup, plan
+from capture.policy import Call, Policy, Prepared
+from capture.recorder import AttentionRecorder
+from capture.resume import difference, look
+from capture.staging import Ring, Slot, room_for
+from capture.writing import Opened, Sink, WriterProcess, WriterThread, own_process_fits
 
-AHEAD = 2
-"""Frames that may wait to be summed up and written before the policy waits for them."""
+SLOTS: Final = 3
+"""Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
+WAITING_FRAMES: Final = 2
+"""Frames that may wait for the disk where the policy runs on the CPU."""
+SHARED_BYTES: Final = 1 << 15
+"""Smaller arrays go to the writer as they are."""
+SWITCH_SECONDS: Final = 2e-4
+"""How long another thread may keep the one that feeds the GPU waiting for Python's lock (5 ms unless told)."""
 
 
 class Progress(Protocol):
@@ -36,218 +56,558 @@ class Progress(Protocol):
     def loading(self, done: int, total: int) -> None:
         """Bytes of weights read so far."""
 
-    def step(self, frame: int, step: int) -> None:
-        """A denoise step of a frame is done."""
+    def expect(self, frames: int) -> None:
+        """So many more frames are to come."""
+
+    def step(self, frames: float) -> None:
+        """Frames that were run so far; a batch counts by its denoise steps."""
+
+    def tell(self, sentence: str) -> None:
+        """Something that the user should know now."""
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What the user chose to run and to keep."""
+@dataclass
+class Written:
+    """What became of one results file."""
 
-    device: torch.device
-    dtype: torch.dtype
-    seed: int = 0
-    layers: tuple[int, ...] | None = None
-    steps: tuple[int, ...] | None = None
-    full: bool = False
-    check: bool = False
-    store: Literal["bfloat16", "float32"] = "bfloat16"
-    compress: bool = False
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything about a run that can be known without weights."""
-
-    checkpoint: Checkpoint
-    tokenizer: Tokenizer
-    observations: tuple[Observation, ...]
-    tables: tuple[TokenTable, ...]
-    sizes: schema.Sizes
-    choices: Choices
-    warnings: tuple[str, ...]
+    path: Path
+    frames: int = 0
+    """Frames that this run added."""
+    total: int = 0
+    """Frames planned; 0 where it came to no plan."""
+    kept: int = 0
+    """Frames that an earlier run had finished."""
+    failure: str | None = None
+    """Why it is not whole, in one sentence."""
+    warnings: tuple[str, ...] = ()
+    row_sum: float = 0.0
+    masked_weight: float = 0.0
+    action_difference: float | None = None
 
     @property
-    def frame_bytes(self) -> int:
-        """What a frame takes in the file, uncompressed."""
-        width = 2 if self.choices.store == "bfloat16" else 4
-        return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
+    def skipped(self) -> bool:
+        """Whether it was whole before."""
+        return self.failure is None and self.kept == self.total and not self.frames
 
 
 @dataclass
 class Outcome:
     """What a run found out about itself."""
 
-    seconds: list[float] = field(default_factory=list)
-    """Of each recorded call."""
+    files: list[Written] = field(default_factory=list)
+    frames: int = 0
+    seconds: float = 0.0
+    """From the first call to the last frame in its file."""
+    busy: float = 0.0
+    """Seconds in which a call of the policy was under way on its device."""
+    starved: float = 0.0
+    """Seconds in which the policy waited for pictures."""
+    held_up: float = 0.0
+    """Seconds in which it waited for the writer."""
+    recorded_seconds: list[float] = field(default_factory=list)
+    """Of each recorded call, with --check."""
     plain_seconds: list[float] = field(default_factory=list)
     """Of each unrecorded call of the same frames, with --check."""
-    row_sum: float = 0.0
-    masked_weight: float = 0.0
-    action_difference: float | None = None
 
-    @property
-    def checks(self) -> dict[str, float]:
+
+@dataclass(frozen=True)
+class Job:
+    """A results file that is to be made of an episode."""
+
+    path: Path
+    episode: Episode
+
+
+@dataclass
+class _File:
+    """A results file that is being written."""
+
+    plan: Plan
+    opened: Opened
+    written: Written
+    given: int = 0
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A frame on its way to the policy."""
+
+    file: _File
+    prepared: Prepared
+    seed: int
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last frame of a file has gone by; or no more will come, because of a failure."""
+
+    file: _File
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A call whose frames are to be written."""
+
+    call: Call
+    files: tuple[_File, ...]
+    host: dict[str, Tensor] | None
+    """What was gathered, on the host once `copied` is reached; None where it is still to be gathered."""
+    slot: Slot | None
+    begun: torch.cuda.Event | None
+    ended: torch.cuda.Event | None
+    copied: torch.cuda.Event | None
+    on_device: dict[str, Tensor] | None
+    """Kept alive until it is copied."""
+
+
+def capture(
+    setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[Written], None] | None = None
+) -> Outcome:
+    """Run every job and write its file. Finished frames are kept whatever happens; finished files are passed over.
+
+    A job whose episode or file does not do is noted in the outcome with a sentence, `failed` is called with it, and the
+    others go on. Raises UserError where nothing can go on: weights that cannot be read, a disk that is full.
+    """
+    choices, checkpoint = setup.choices, setup.checkpoint
+    run = _Run(setup, progress, failed or (lambda _: None))
+    waiting = _peeked(run.opened(jobs))  # what does not fit is told before weights are read
+    try:
+        if waiting is None:
+            return run.outcome
+        model = checkpoint.load(choices.device, choices.dtype, progress.loading)
+        run.go(Policy(model, checkpoint.preprocessing, setup.tokenizer), waiting)
+    except KeyboardInterrupt as stop:
+        for sentence in run.kept():
+            stop.add_note(sentence)
+        raise
+    finally:
+        run.close()
+    return run.outcome
+
+
+def _peeked(items: Iterator[_Item | _End]) -> Iterator[_Item | _End] | None:
+    """The same items, the first of which is already there; None if there are none."""
+    first = next(items, None)
+    if first is None:
+        return None
+
+    def again() -> Iterator[_Item | _End]:
+        yield first
+        yield from items
+
+    return again()
+
+
+class _Run:
+    """One run from its first job to its last."""
+
+    def __init__(self, setup: Setup, progress: Progress, failed: Callable[[Written], None]) -> None:
+        self._setup, self._progress, self._failed = setup, progress, failed
+        self.outcome = Outcome()
+        self._cuda = setup.choices.device.type == "cuda"
+        self._apart = self._cuda and own_process_fits()
+        self._sink: Sink = WriterProcess() if self._apart else WriterThread()
+        self._ring = Ring(SLOTS, pinned=self._cuda) if self._apart else None
+        self._files: list[_File] = []
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._fed: queue.Queue[_Item | _End | None] = queue.Queue(2 * setup.choices.batch + 2)
+        self._recorded: queue.Queue[_Recorded | _End | None] = queue.Queue(SLOTS)
+        self._pending: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
+        """What the writer was asked for, and what to do with its answer, in order."""
+        self._copies: Any = None
+        self._begun = 0.0
+        self._given = 0
+        self._done = 0.0
+
+    # Before the policy
+
+    def opened(self, jobs: Iterable[Job]) -> Iterator[_Item | _End]:
+        """The frames of every job that has any left, each file's followed by its end."""
+        for job in jobs:
+            written = Written(job.path)
+            self.outcome.files.append(written)
+            file = None
+            try:
+                file = self._open(job, written)
+            except UserError as error:
+                written.failure = str(error)
+            except Exception as error:  # noqa: BLE001 - one bad file must not end a night's run
+                written.failure = _unexpected(error)
+            if written.failure is not None:
+                self._failed(written)
+                continue
+            if file is None:
+                continue
+            failure = None
+            try:
+                for prepared, seed in file.plan.prepared(file.opened.frames_done):
+                    yield _Item(file, prepared, seed)
+            except UserError as error:
+                failure = str(error)
+            except Exception as error:  # noqa: BLE001 - likewise
+                failure = _unexpected(error)
+            yield _End(file, failure)
+
+    def _open(self, job: Job, written: Written) -> _File | None:
+        made = plan(self._setup, job.episode)
+        choices = self._setup.choices
+        written.total, written.warnings = made.sizes.frames, made.warnings
+        for sentence in made.warnings:
+            self._progress.tell(f"warning: {sentence}")
+        if not choices.overwrite and finished(job.path, made):
+            written.kept = written.total
+            self._progress.tell(f"{job.path} is finished already; it is left as it is")
+            return None
+        options = {
+            "model": self._setup.model,
+            "generator": GENERATOR,
+            "weights": choices.store,
+            "compress": choices.compress,
+            "overwrite": choices.overwrite,
+            "run": made.run,
+        }
+        opened = self._sink.open(job.path, made.sizes, options).result()
+        written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum
+        if opened.frames_done:
+            self._progress.tell(
+                f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
+            )
+        self._progress.expect(written.total - opened.frames_done)
+        file = _File(made, opened, written)
+        self._files.append(file)
+        return file
+
+    # The policy
+
+    def go(self, policy: Policy, items: Iterator[_Item | _End]) -> None:
+        """Run all frames; `items` is read by a thread of its own."""
+        feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
+        deliverer = threading.Thread(target=self._deliver, name="deliver", daemon=True)
+        before = sys.getswitchinterval()
+        if self._cuda:
+            sys.setswitchinterval(SWITCH_SECONDS)
+        self._begun = start = time.perf_counter()
+        feeder.start()
+        deliverer.start()
+        try:
+            self._call_all(policy)
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            sys.setswitchinterval(before)
+            self._put(self._recorded, None)
+            deliverer.join()
+            self._stop.set()
+            feeder.join()
+            self.outcome.seconds = time.perf_counter() - start
+        if self._error is not None:
+            raise self._error
+
+    def _feed(self, items: Iterator[_Item | _End]) -> None:
+        try:
+            for item in items:
+                if not self._put(self._fed, item):
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+            self._fail(error)
+        self._put(self._fed, None)
+
+    def _call_all(self, policy: Policy) -> None:
+        recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
+        batch: list[_Item] = []
+        ends: list[_End] = []
+
+        def flush() -> None:
+            if batch:
+                self._call(policy, recorder, tuple(batch))
+                batch.clear()
+            for end in ends:
+                self._put(self._recorded, end)
+            ends.clear()
+
+        with recorder:
+            while (item := self._next()) is not None:
+                if isinstance(item, _End):
+                    ends.append(item)
+                    if not batch:
+                        flush()
+                    continue
+                if batch and tuple(batch[0].prepared.pictures) != tuple(item.prepared.pictures):
+                    flush()
+                batch.append(item)
+                if len(batch) == self._setup.choices.batch:
+                    flush()
+            flush()
+
+    def _next(self) -> _Item | _End | None:
+        start = time.perf_counter()
+        try:
+            while True:
+                if self._error is not None:
+                    raise self._error
+                try:
+                    return self._fed.get(timeout=0.1)
+                except queue.Empty:
+                    continue
+        finally:
+            if self._done:  # the first pictures are no wait: nothing could be done before
+                self.outcome.starved += time.perf_counter() - start
+
+    def _call(self, policy: Policy, recorder: AttentionRecorder, batch: tuple[_Item, ...]) -> None:
+        choices = self._setup.choices
+        prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
+        plain = self._plain(policy, prepared, seeds) if choices.check else None
+        begun, ended = self._mark(), None
+        start = time.perf_counter()
+        steps, done = self._setup.checkpoint.config.denoise_steps, self._done
+
+        def after_step(step: int) -> None:
+            self._progress.step(done + len(batch) * (step + 1) / steps)
+
+        call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+        self._done += len(batch)
+        if plain is not None:
+            self._wait_for_device()
+            self.outcome.recorded_seconds.append(time.perf_counter() - start)
+            apart = (plain - call.path[-1]).abs().flatten(1).amax(1).tolist()  # (B,)
+            for item, one in zip(batch, apart, strict=True):
+                written = item.file.written
+                written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
+        files = tuple(item.file for item in batch)
+        if not self._cuda:
+            self.outcome.busy += time.perf_counter() - start
+            self._hand_over(_Recorded(call, files, None, None, None, None, None, None))
+            return
+        on_device = gather(call, torch.bfloat16 if choices.store == "bfloat16" else None)
+        ended = self._mark()
+        pictures = [
+            array.nbytes
+            for one in prepared
+            for array in (*one.observation.pictures.values(), *(shown.model_u8 for shown in one.pictures.values()))
+        ]
+        slot = None
+        if self._ring is not None:
+            room = room_for([value.numel() * value.element_size() for value in on_device.values()] + pictures)
+            waited = time.perf_counter()
+            slot = self._ring.take(room, self._stop.is_set)
+            self.outcome.held_up += time.perf_counter() - waited
+            if slot is None:
+                return
+        host, copied = self._copy(on_device, slot)
+        self._hand_over(_Recorded(call, files, host, slot, begun, ended, copied, on_device))
+
+    def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event]:
+        """Begin to copy to the host on a stream of its own; done when the event is reached."""
+        device = self._setup.choices.device
+        if self._copies is None:
+            self._copies = torch.cuda.Stream(device)
+        self._copies.wait_stream(torch.cuda.current_stream(device))
+        host = {}
+        with torch.cuda.stream(self._copies):
+            for name, value in found.items():
+                room = (
+                    torch.empty(value.shape, dtype=value.dtype, pin_memory=True) if slot is None else slot.like(value)
+                )
+                host[name] = room.copy_(value, non_blocking=True)
+            copied = torch.cuda.Event()
+            copied.record(self._copies)
+        return host, copied
+
+    def _hand_over(self, recorded: _Recorded) -> None:
+        start = time.perf_counter()
+        self._put(self._recorded, recorded)
+        self.outcome.held_up += time.perf_counter() - start
+
+    def _plain(self, policy: Policy, prepared: list[Prepared], seeds: list[int]) -> Tensor:
+        """The actions (B, H, A) of an unrecorded call, its time noted; neither call shares the machine with others."""
+        if not self.outcome.plain_seconds:
+            policy.plain(prepared, seeds=seeds)  # the first call of all pays for warming up
+        self._recorded.join()
+        self._wait_for_device()
+        start = time.perf_counter()
+        actions = policy.plain(prepared, seeds=seeds).actions
+        self._wait_for_device()
+        self.outcome.plain_seconds.append(time.perf_counter() - start)
+        return actions
+
+    def _wait_for_device(self) -> None:
+        if self._cuda:
+            torch.cuda.synchronize(self._setup.choices.device)
+
+    def _mark(self) -> torch.cuda.Event | None:
+        if not self._cuda:
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._setup.choices.device))
+        return event
+
+    # Behind the policy
+
+    def _deliver(self) -> None:
+        try:
+            while True:
+                item = self._recorded.get()
+                try:
+                    if item is None:
+                        break
+                    if isinstance(item, _End):
+                        self._end(item)
+                    elif self._error is None:
+                        self._write(item)
+                except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+                    self._fail(error)
+                finally:
+                    self._recorded.task_done()
+            self._settle(0)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            self._fail(error)
+
+    def _write(self, item: _Recorded) -> None:
+        if item.copied is not None and item.begun is not None and item.ended is not None:
+            item.copied.synchronize()
+            self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
+        found = item.host
+        if found is None:
+            store = torch.bfloat16 if self._setup.choices.store == "bfloat16" else None
+            found = {name: value.cpu() for name, value in gather(item.call, store).items()}
+        left = len(item.files)
+        lock = threading.Lock()
+
+        def stored(_: Future[Any]) -> None:
+            nonlocal left
+            with lock:
+                left -= 1
+                last = not left
+            if last and item.slot is not None and self._ring is not None:
+                self._ring.give_back(item.slot)
+
+        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
+        for file, (frame, errors) in zip(item.files, frames(item.call, found), strict=True):
+            self._note(file.written, errors)
+            if item.slot is not None:
+                for name, value in frame.items():
+                    if isinstance(value, np.ndarray) and value.nbytes > SHARED_BYTES and item.slot.place(value) is None:
+                        if id(value) not in shared:
+                            shared[id(value)] = item.slot.copy(value)
+                        frame[name] = shared[id(value)]
+            future = self._sink.write(file.opened.number, frame, item.slot)
+            future.add_done_callback(stored)
+            file.given += 1
+            self._given += 1
+            self._pending.append((future, partial(self._count, file)))
+            waiting = 0 if self._setup.choices.check else WAITING_FRAMES
+            self._settle(len(self._pending) if item.slot is not None else waiting)
+
+    def _settle(self, down_to: int) -> None:
+        """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
+        while self._pending and (len(self._pending) > down_to or self._pending[0][0].done()):
+            future, act = self._pending.popleft()
+            act(future.result())
+
+    def _count(self, file: _File, _: int) -> None:
+        file.written.frames += 1
+        self.outcome.frames += 1
+
+    def _note(self, written: Written, errors: Errors) -> None:
+        # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
+        written.row_sum = float(np.maximum(written.row_sum, errors.row_sum))
+        written.masked_weight = float(np.maximum(written.masked_weight, errors.masked_weight))
+
+    def _end(self, end: _End) -> None:
+        """Make a file complete, or leave it as far as it came."""
+        file = end.file
+        file.written.failure = end.failure
+        whole = file.opened.frames_done + file.given == file.written.total
+        if end.failure is None and not whole:
+            file.written.failure = f"the episode gave {file.given} frames and then no more"
+        number = file.opened.number
+        if file.written.failure is None:
+            self._pending.append((self._sink.finish(number, self._checks(file)), lambda _: self._files.remove(file)))
+        else:
+            self._pending.append((self._sink.leave(number), partial(self._left, file)))
+        self._settle(len(self._pending))
+
+    def _left(self, file: _File, kept: int) -> None:
+        self._files.remove(file)
+        if kept:
+            told = f"finished frames ({kept}) stay in {file.opened.partial_path}"
+            file.written.failure = f"{file.written.failure}; {told}"
+        self._failed(file.written)
+
+    def _checks(self, file: _File) -> dict[str, float]:
         """The file's attribute `checks`; what was not asked for is left out."""
-        found = {schema.CHECK_ROW_SUM: self.row_sum, schema.CHECK_MASKED: self.masked_weight}
-        if self.action_difference is not None:
-            found[schema.CHECK_ACTIONS] = self.action_difference
-            found[schema.CHECK_TIME] = statistics.median(self.seconds) / statistics.median(self.plain_seconds)
+        written = file.written
+        found = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
+        if written.action_difference is not None:
+            found[schema.CHECK_ACTIONS] = written.action_difference
+            found[schema.CHECK_TIME] = statistics.median(self.outcome.recorded_seconds) / statistics.median(
+                self.outcome.plain_seconds
+            )
+        if written.kept:
+            found[schema.CHECK_SINCE] = written.kept
+        given = self._given + 1e-9
+        found[schema.CHECK_SECONDS] = round((time.perf_counter() - self._begun) / given, 4)
         return found
 
+    # The end
 
-def plan(checkpoint: Checkpoint, tokenizer: Tokenizer, observations: Sequence[Observation], choices: Choices) -> Plan:
-    """Check everything that can be checked before a weight is read. Raises UserError for what does not fit."""
-    config, preprocessing = checkpoint.config, checkpoint.preprocessing
-    layers = _within(choices.layers, config.vlm.depth, "layer")
-    steps = _within(choices.steps, config.denoise_steps, "denoise step")
-    first = observations[0]
-    cameras = tuple(slot for slot in preprocessing.slots if slot in first.pictures)
-    shapes = tuple(first.pictures[camera].shape[:2] for camera in cameras)
-    tables, warnings = [], []
-    if doubt := check_vocabulary(tokenizer, config.vocabulary):
-        warnings.append(doubt)
-    for observation in observations:
-        where = f"frame {observation.index}" + (f" of {observation.episode}" if observation.episode else "")
-        for camera, picture in observation.pictures.items():
-            if camera in cameras and picture.shape[:2] != shapes[cameras.index(camera)]:
-                raise UserError(
-                    f"the {camera} picture of {where} is {picture.shape[1]} x {picture.shape[0]} pixels, the first one "
-                    f"{shapes[cameras.index(camera)][1]} x {shapes[cameras.index(camera)][0]}; "
-                    "a results file holds one size"
-                )
-        if tuple(slot for slot in preprocessing.slots if slot in observation.pictures) != cameras:
-            raise UserError(f"{where} has other cameras than the first frame; a results file holds one set")
-        table = preprocessing.prompt(observation.prompt, observation.state, tokenizer)
-        check_vocabulary(table.ids, config.vocabulary)
-        if table.warning:
-            warnings.append(f"{where}: {table.warning}")
-        tables.append(table)
-    prepare(first, preprocessing, tokenizer, config.vocabulary)  # pictures and cameras fit the policy
-    states = {0 if observation.state is None else len(observation.state) for observation in observations}
-    if len(states) > 1:
+    def kept(self) -> list[str]:
+        """A sentence for every file that is not whole but has frames; all frames that were handed over are in."""
+        said = []
+        for file in self._files:
+            done = file.opened.frames_done + file.written.frames
+            if done:
+                said.append(f"{done} of {file.written.total} frames are kept in {file.opened.partial_path}")
+        return said
+
+    def close(self) -> None:
+        """Leave every file that is still open."""
+        self._stop.set()
+        self._sink.__exit__(None, None, None)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._stop.set()
+
+    def _put(self, where: queue.Queue[Any], item: object) -> bool:
+        """Put an item in a queue; gives up, and says False, once the run is to stop and there is no room."""
+        while True:
+            try:
+                where.put(item, timeout=0.1)
+            except queue.Full:
+                if self._stop.is_set() and where is self._fed:
+                    return False
+            else:
+                return True
+
+
+def finished(path: Path, made: Plan) -> bool:
+    """Whether the results file is there, whole and of this very run. Raises UserError if another file is in the way."""
+    if not path.is_file():
+        return False
+    left = look(path)
+    if left is None or left.run is None or not left.complete:
+        raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
+    if changed := difference(left.run, made.run):
         raise UserError(
-            "some frames have a state and some have none, or of another length; a results file holds one length"
+            f"{path} exists and is of another run: {changed}; choose another name, or say --overwrite to replace it"
         )
-    sizes = schema.Sizes(
-        frames=len(observations),
-        cameras=cameras,
-        layers=layers,
-        steps=steps,
-        heads=config.vlm.heads,
-        tokens=max(len(table.ids) for table in tables),
-        horizon=config.horizon,
-        denoise_steps=config.denoise_steps,
-        state_dim=states.pop(),
-        robot_dim=min(preprocessing.robot_dim, config.action_dim),
-        model_dim=config.action_dim,
-        pictures=tuple((int(height), int(width)) for height, width in shapes),
-        full=choices.full,
-        text_bytes=max(1, *(len(text.encode()) for text in _texts(observations, tables))),
-        piece_bytes=max(1, *(len(piece.encode()) for table in tables for piece in table.pieces)),
-    )
-    return Plan(
-        checkpoint, tokenizer, tuple(observations), tuple(tables), sizes, choices, tuple(dict.fromkeys(warnings))
-    )
+    return True
 
 
-def capture(plan: Plan, output: Path, progress: Progress) -> Outcome:
-    """Run the plan and write `output`. Frames that were finished are kept if it ends early."""
-    writer = ResultsWriter(
-        output,
-        plan.sizes,
-        model=describe_model(plan),
-        generator=f"pi0-capture {version('pi0-attention')}",
-        weights=plan.choices.store,
-        compress=plan.choices.compress,
-        overwrite=plan.choices.overwrite,
-    )
-    try:
-        with writer:
-            return _run(plan, writer, progress)
-    except KeyboardInterrupt as stop:
-        if writer.frames_done:
-            stop.add_note(f"{writer.frames_done} of {plan.sizes.frames} frames are kept in {writer.partial_path}")
-        raise
+def _unexpected(error: Exception) -> str:
+    return f"reading it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
-def _run(plan: Plan, writer: ResultsWriter, progress: Progress) -> Outcome:
-    choices, checkpoint = plan.choices, plan.checkpoint
-    outcome = Outcome()
-    waiting: deque[Future[Errors]] = deque()
-
-    def finish(call: Call) -> Errors:
-        frame, errors = assemble(call)
-        writer.write(frame)
-        return errors
-
-    def collect(down_to: int) -> None:
-        while len(waiting) > down_to:
-            errors = waiting.popleft().result()
-            # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
-            outcome.row_sum = float(np.maximum(outcome.row_sum, errors.row_sum))
-            outcome.masked_weight = float(np.maximum(outcome.masked_weight, errors.masked_weight))
-
-    model = checkpoint.load(choices.device, choices.dtype, progress.loading)
-    policy = Policy(model, checkpoint.preprocessing, plan.tokenizer)
-    recorder = policy.recorder(layers=plan.sizes.layers, steps=plan.sizes.steps)
-    with ThreadPoolExecutor(1, thread_name_prefix="summaries") as worker:
-        for number, observation in enumerate(plan.observations):
-            prepared = policy.prepare(observation)
-            # The same noise for the same moment: prompts compared on one picture then differ in their words alone.
-            seed = choices.seed + observation.index
-            plain = None
-            if choices.check:
-                if not number:
-                    policy.plain(prepared, seed=seed)  # the first call of all pays for warming up
-                collect(0)  # neither call shares the machine with the last frame's summaries
-                start = time.perf_counter()
-                plain = policy.plain(prepared, seed=seed)
-                outcome.plain_seconds.append(time.perf_counter() - start)
-            after_step = partial(progress.step, number)
-            start = time.perf_counter()
-            with recorder:
-                call = policy.run(prepared, recorder, seed=seed, full=choices.full, after_step=after_step)
-            outcome.seconds.append(time.perf_counter() - start)
-            if plain is not None:
-                difference = float(np.abs(plain.actions[0].cpu().numpy() - call.path[-1]).max())
-                outcome.action_difference = float(np.maximum(outcome.action_difference or 0.0, difference))
-            waiting.append(worker.submit(finish, call))
-            collect(AHEAD)
-        collect(0)
-    writer.finish(outcome.checks)
-    return outcome
-
-
-def describe_model(plan: Plan) -> dict[str, object]:
-    """The file's attribute `model`."""
-    checkpoint, config, choices = plan.checkpoint, plan.checkpoint.config, plan.choices
-    return {
-        "layers": config.vlm.depth,
-        "heads": config.vlm.heads,
-        "horizon": config.horizon,
-        "steps": config.denoise_steps,
-        "action_dim": config.action_dim,
-        "dtype": str(choices.dtype).removeprefix("torch."),
-        "device": choices.device.type,
-        "kind": checkpoint.kind,
-        "name": checkpoint.name,
-        "config_hash": checkpoint.config_hash,
-        "tokenizer": plan.tokenizer.name,
-        "time_grid": checkpoint.preprocessing.time_grid,
-    }
-
-
-def _texts(observations: Sequence[Observation], tables: Sequence[TokenTable]) -> Iterator[str]:
-    for observation, table in zip(observations, tables, strict=True):
-        yield from (observation.prompt, observation.episode, table.text)
-
-
-def _within(chosen: tuple[int, ...] | None, count: int, what: str) -> tuple[int, ...]:
-    if chosen is None:
-        return tuple(range(count))
-    for number in chosen:
-        if not 0 <= number < count:
-            raise UserError(f"there is no {what} {number}: this policy has {count}, numbered 0 to {count - 1}")
-    return chosen
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise UserError where a results file can never be written; for what only the plan can tell, see `finished`."""
+    if path.is_dir() or not path.name:
+        raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
+    if not path.parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist; create it first")
+    if path.is_file() and not overwrite and look(path) is None:
+        raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")

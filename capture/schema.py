@@ -90,6 +90,8 @@ CHECK_ROW_SUM: Final = "row_sum_error"
 CHECK_MASKED: Final = "masked_weight"
 CHECK_ACTIONS: Final = "action_difference"
 CHECK_TIME: Final = "time_ratio"
+CHECK_SINCE: Final = "since_frame"
+CHECK_SECONDS: Final = "seconds_a_frame"
 """Keys of the root attribute `checks`; null or absent where a check was not made."""
 
 ROW_SUM_LIMITS: Final = {"bfloat16": 1e-2, "float32": 1e-4}

@@ -52,8 +52,9 @@ def mass(weights: Tensor, keys: Keys) -> Tensor:
     member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups) or (B, keys, groups)
     if member.ndim == 2:
         return weights @ member  # (..., groups)
-    rows = weights.flatten(1, -2) @ member  # (B, rows, groups)
-    return rows.unflatten(1, weights.shape[1:-1])  # (B, ..., groups)
+    rows: Tensor = weights.flatten(1, -2) @ member  # (B, rows, groups)
+    by_group: Tensor = rows.unflatten(1, weights.shape[1:-1])  # (B, ..., groups)
+    return by_group
 
 
 def entropy(weights: Tensor, keys: Keys) -> Tensor:

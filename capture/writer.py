@@ -173,6 +173,11 @@ class ResultsWriter:
         Numbers that are not finite are stored by name, as "nan". Raises UserError where a frame could not be stored or
         the final name is taken (the file then stays, whole, at `partial_path`), ValueError if frames are missing.
         """
+        self.seal(checks)
+        return self.publish()
+
+    def seal(self, checks: Mapping[str, object]) -> None:
+        """The first half of `finish`: all that HDF5 has to do with it."""
         text = json.dumps(_finite(dict(checks)), allow_nan=False).encode()
         if len(text) > CHECKS_BYTES:
             raise ValueError(f"checks take {len(text)} bytes; {CHECKS_BYTES} are free")
@@ -188,6 +193,9 @@ class ResultsWriter:
         except (OSError, RuntimeError) as error:
             raise UserError(f"the end of {self.partial_path} could not be written: {reason(error)}") from error
         self._finished = True
+
+    def publish(self) -> Path:
+        """The second half: wait until the disk has it, and give it its final name."""
         self._partial.publish()
         return self._partial.final
 

@@ -300,7 +300,7 @@ def test_pictures_that_prompts_share_are_encoded_once(policy):
     assert seen == [2, 2]  # two moments, a camera at a time
     for row, one in enumerate(prepared):
         single = policy.plain([one], seeds=[9 if row == 3 else 0])
-        torch.testing.assert_close(chunk.actions[row], single.actions[0], rtol=0, atol=2e-5)
+        torch.testing.assert_close(chunk.actions[row], single.actions[0], rtol=0, atol=1e-4)
 
 
 def test_padding_sees_nothing_and_is_seen_by_nothing(policy):

@@ -1,0 +1,71 @@
+"""How long a run will take, and how that is known: from frames that were run alike, or from figures measured once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import h5py
+
+from capture import schema
+from capture.model import Pi05Config
+from capture.plan import Setup
+from capture.quantities import time_text
+
+LOOKED_AT: Final = 20
+"""Files that are asked how long their frames took."""
+ALIKE: Final = ("device", "dtype", "config", "denoise_steps", "full", "check")
+"""Keys of the attribute `run` that must agree for frames to take as long; `layers` and `steps` cost little."""
+
+MEASURED: Final[dict[str, tuple[float, str]]] = {
+    "cpu": (11.0, "two cores of a server, frames one by one"),
+}
+"""Device type -> seconds a frame of the full-size policy in bfloat16 with 10 denoise steps, and on what."""
+
+
+def time_sentence(setup: Setup, frames: int, folders: Iterable[Path], processes: int = 1) -> str:
+    """How long so many frames will take in all, as a sentence that says how it is known."""
+    if not frames:
+        return "nothing is left to be run"
+    shared = f" on {processes} processes" if processes > 1 else ""
+    known = [seconds for folder in folders for seconds in frame_seconds(folder, setup.run)]
+    if known:
+        each = median(known)
+        return (
+            f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as in "
+            f"{len(known)} file{'s' * (len(known) != 1)} that the same policy made there"
+        )
+    device, config = setup.choices.device.type, setup.checkpoint.config
+    if device in MEASURED and _full_size(config) and str(setup.choices.dtype) == "torch.bfloat16":
+        each, on = MEASURED[device]
+        return (
+            f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as measured once "
+            f"on {on}; your machine will differ"
+        )
+    return "how long it will take is not known: no file there was made by this policy; run one episode to know"
+
+
+def frame_seconds(folder: Path, run: Mapping[str, object]) -> list[float]:
+    """Seconds a frame of finished results files in `folder` that were made alike."""
+    found = []
+    for path in sorted(folder.glob("*.h5"))[:LOOKED_AT]:
+        try:
+            with h5py.File(path, "r") as file:
+                before = json.loads(_text(file.attrs.get(schema.RUN_ATTRIBUTE, "{}")))
+                seconds = json.loads(_text(file.attrs["checks"])).get(schema.CHECK_SECONDS)
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError):
+            continue
+        if isinstance(seconds, float) and all(before.get(key) == run.get(key) for key in ALIKE):
+            found.append(seconds)
+    return found
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _full_size(config: Pi05Config) -> bool:
+    return (config.vlm.width, config.vlm.depth, config.expert.width, config.denoise_steps) == (2048, 18, 1024, 10)

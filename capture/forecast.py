@@ -1,0 +1,55 @@
+"""What a run over a data set would do: what its dry run prints."""
+
+from __future__ import annotations
+
+from capture.errors import UserError
+from capture.estimate import time_sentence
+from capture.plan import Plan, plan
+from capture.quantities import size_text
+from capture.report import describe
+from capture.resume import look
+from capture.schema import PARTIAL_SUFFIX
+from capture.series import Series
+from capture.share import Share
+
+
+def forecast(series: Series, share: Share, *, named: bool) -> str:
+    """Count, bytes and time of the whole run, as lines of text; `named`: whether the folder was said with -o.
+
+    Plans every episode, so reads its states and prompts, but no picture and no weights.
+    """
+    first: Plan | None = None
+    frames = size = done = 0
+    whole = begun = 0
+    bad = dict(series.broken)
+    for episode in series.episodes:
+        try:
+            made = plan(series.setup, episode)
+        except UserError as error:
+            bad[episode.name] = str(error)
+            continue
+        first = first or made
+        frames += made.sizes.frames
+        size += made.frame_bytes * made.sizes.frames
+        if named and not series.setup.choices.overwrite:
+            path = series.path(episode)
+            left = look(path) if path.is_file() else None
+            whole += left is not None
+            partial = path.with_name(path.name + PARTIAL_SUFFIX)
+            if left is None and partial.is_file():
+                left = look(partial)
+                begun += left is not None and left.done > 0
+            done += min(left.done, made.sizes.frames) if left else 0
+    if first is None:
+        raise UserError(f"none of the episodes in {series.source.path} can be used: {next(iter(bad.values()), 'none')}")
+    count = len(series.episodes) + len(series.broken)
+    lines = [describe(first), "", f"{series.source.kind}: {count} episodes, {frames} frames, {size_text(size)} in all"]
+    if whole or begun:
+        lines.append(
+            f"{whole} files are finished and {begun} begun in {series.folder}; {frames - done} frames are left"
+        )
+    if bad:
+        lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")
+        lines += [f"  {name}: {why}" for name, why in bad.items()]
+    lines.append(time_sentence(series.setup, frames - done, [series.folder] if named else [], share.count))
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""Which prompts a frame is run with: the episode's own task, or others in its place (counterfactuals).
+
+A file of prompts (`--prompts FILE.yaml`) is either a list, which holds for every frame, or a mapping from a task of the
+source to its list, with `"*"` for tasks that are not named:
+
+    - "{task}"                          # the frame's own task
+    - "{task} slowly"
+    - put the mug in the bowl
+
+    put the duck in the bowl:
+      - put the duck in the bowl
+      - put the mug in the bowl
+    "*": ["{task}"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from capture.errors import UserError
+
+TASK: Final = "{task}"
+OTHERS: Final = "*"
+_LARGEST: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What takes the place of a frame's own task; nothing does where both are empty."""
+
+    always: tuple[str, ...] = ()
+    by_task: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def of(self, task: str) -> tuple[str, ...]:
+        """The prompts of a frame whose own task is `task`, empty if it has none. Raises UserError if there are none."""
+        chosen = self.always or (TASK,)
+        if self.by_task:
+            found = self.by_task.get(task.strip(), self.by_task.get(OTHERS))
+            if found is None:
+                raise UserError(
+                    f'the file of prompts has none for the task {task!r}; add it, or "{OTHERS}" for all others'
+                )
+            chosen = found
+        if not task and any(TASK in prompt for prompt in chosen):
+            raise UserError('the source names no task; give one with --prompt "put the duck in the bowl"')
+        return tuple(prompt.replace(TASK, task) for prompt in chosen)
+
+
+OWN: Final = Prompts()
+"""Every frame with its own task."""
+
+
+def read_prompts(path: Path) -> Prompts:
+    """The prompts in a YAML (or JSON) file. Raises UserError for a file of another form."""
+    import yaml
+
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UserError(f"{path} is too large for a file of prompts")
+        told: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"the file of prompts {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "problem", None) or getattr(error, "strerror", None) or error).split())
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path} cannot be read as YAML{where}: {reason}") from None
+    if isinstance(told, Mapping) and told:
+        by_task = {_text(path, task).strip(): _list(path, prompts) for task, prompts in told.items()}
+        return Prompts(by_task=by_task)
+    return Prompts(always=_list(path, told))
+
+
+def _list(path: Path, told: object) -> tuple[str, ...]:
+    if isinstance(told, str) or not isinstance(told, Sequence) or not told:
+        raise UserError(f"{path} holds no prompts; write a list of texts, or a mapping from tasks to such lists")
+    return tuple(_text(path, prompt) for prompt in told)
+
+
+def _text(path: Path, told: object) -> str:
+    if not isinstance(told, str):
+        raise UserError(f"{path} holds {told!r} where a text should be; put it in quotes")
+    return told

@@ -1,0 +1,20 @@
+"""Bytes and seconds as people say them."""
+
+from __future__ import annotations
+
+
+def size_text(count: float) -> str:
+    """A number of bytes: 43200000 as `43.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def time_text(seconds: float) -> str:
+    """A stretch of time: 8040 as `2 h 14 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
