@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -98,4 +99,121 @@ def write_droid(folder: Path, frames: int = 20, *, form: str = "mp4", uuid: str 
             place.mkdir(parents=True)
             for number, one in enumerate(shown):
                 Image.fromarray(one).save(place / f"{number:05}.jpg", quality=95)
+    return folder
+
+
+def write_lerobot(
+    folder: Path,
+    lengths,
+    *,
+    version: str = "3.0",
+    codec: str | None = "libx264",
+    rate: int = 10,
+    cameras=("observation.images.image", "observation.images.image2"),
+    state=("observation.state", 8),
+    action=("action", 7),
+    per_file: int = 2,
+    **options: str,
+) -> Path:
+    """A LeRobot data set in its published layout; `codec` None stores pictures in parquet.
+
+    Frame t of episode e is picture 100 e + t (tints 0, 1), its state 100 e + t + 0.1 * dim, its action minus that.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    old = version.startswith("2")
+    features = {
+        key: {
+            "dtype": "video" if codec else "image",
+            "shape": [32, 80, 3],
+            "names": ["height", "width", "channels"],
+        }
+        for key in cameras
+    }
+    features |= {name: {"dtype": "float32", "shape": [dims], "names": None} for name, dims in (state, action)}
+    for name in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
+        features[name] = {"dtype": "float32" if name == "timestamp" else "int64", "shape": [1], "names": None}
+    info = {"codebase_version": f"v{version}", "robot_type": "panda", "fps": rate, "features": features}
+    info |= {"total_episodes": len(lengths), "total_frames": sum(lengths), "chunks_size": 1000}
+    if old:
+        info["data_path"] = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+        info["video_path"] = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
+    else:
+        info["data_path"] = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+        info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+    (folder / "meta").mkdir(parents=True)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    tasks = ["pick up the duck", "put it in the bowl"]
+
+    def shown(episode, tint):
+        return [picture(100 * episode + number, tint=tint) for number in range(lengths[episode])]
+
+    def table(episode):
+        count = lengths[episode]
+        values = 100 * episode + np.arange(count)[:, None] + 0.1 * np.arange(16)
+        columns = {
+            state[0]: pa.array(list(values[:, : state[1]].astype(np.float32)), pa.list_(pa.float32(), state[1])),
+            action[0]: pa.array(list(-values[:, : action[1]].astype(np.float32)), pa.list_(pa.float32())),
+            "timestamp": pa.array((np.arange(count) / rate).astype(np.float32)),
+            "frame_index": pa.array(np.arange(count)),
+            "episode_index": pa.array(np.full(count, episode)),
+            "index": pa.array(sum(lengths[:episode]) + np.arange(count)),
+            "task_index": pa.array(np.full(count, episode % 2)),
+        }
+        if codec is None:
+            for tint, key in enumerate(cameras):
+                stored = []
+                for one in shown(episode, tint):
+                    buffer = io.BytesIO()
+                    Image.fromarray(one).save(buffer, "PNG")
+                    stored.append({"bytes": buffer.getvalue(), "path": f"frame-{len(stored):06d}.png"})
+                columns[key] = pa.array(stored, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+        return pa.table(columns)
+
+    if old:
+        (folder / "meta/tasks.jsonl").write_text(
+            "".join(json.dumps({"task_index": index, "task": task}) + "\n" for index, task in enumerate(tasks))
+        )
+        lines = [{"episode_index": e, "tasks": [tasks[e % 2]], "length": count} for e, count in enumerate(lengths)]
+        (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / "data/chunk-000").mkdir(parents=True)
+        for episode in range(len(lengths)):
+            pq.write_table(table(episode), folder / f"data/chunk-000/episode_{episode:06d}.parquet")
+            for tint, key in enumerate(cameras if codec else ()):
+                path = folder / f"videos/chunk-000/{key}/episode_{episode:06d}.mp4"
+                write_video(path, shown(episode, tint), rate=rate, codec=codec, **options)
+        return folder
+    pq.write_table(
+        pa.table({"task_index": [0, 1], "__index_level_0__": tasks}), folder / "meta/tasks.parquet"
+    )  # as pandas stores its index
+    told = {name: [] for name in ("episode_index", "tasks", "length", "data/chunk_index", "data/file_index")}
+    told |= {"dataset_from_index": [], "dataset_to_index": []}
+    for key in cameras if codec else ():
+        told |= {f"videos/{key}/{name}": [] for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
+    (folder / "data/chunk-000").mkdir(parents=True)
+    for file, first in enumerate(range(0, len(lengths), per_file)):
+        together = range(first, min(first + per_file, len(lengths)))
+        with pq.ParquetWriter(folder / f"data/chunk-000/file-{file:03d}.parquet", table(first).schema) as writer:
+            for episode in together:
+                writer.write_table(table(episode))
+        for tint, key in enumerate(cameras if codec else ()):
+            path = folder / f"videos/{key}/chunk-000/file-{file:03d}.mp4"
+            film = [one for episode in together for one in shown(episode, tint)]
+            write_video(path, film, rate=rate, codec=codec, **options)
+        start = 0.0
+        for episode in together:
+            end = start + lengths[episode] / rate
+            before = sum(lengths[:episode])
+            row = {"episode_index": episode, "tasks": [tasks[episode % 2]], "length": lengths[episode]}
+            row |= {"data/chunk_index": 0, "data/file_index": file}
+            row |= {"dataset_from_index": before, "dataset_to_index": before + lengths[episode]}
+            for key in cameras if codec else ():
+                place = {"chunk_index": 0, "file_index": file, "from_timestamp": start, "to_timestamp": end}
+                row |= {f"videos/{key}/{name}": value for name, value in place.items()}
+            for name, value in row.items():
+                told[name].append(value)
+            start = end
+    (folder / "meta/episodes/chunk-000").mkdir(parents=True)
+    pq.write_table(pa.table(told), folder / "meta/episodes/chunk-000/file-000.parquet")
     return folder

@@ -45,6 +45,9 @@ class Video:
             self.rate = float(rate) if rate else None
             self._tick: Fraction = self._stream.time_base or Fraction(1, 1)
             self._told = self._stream.frames
+            duration = self._stream.duration
+            self.end = float(((self._stream.start_time or 0) + duration) * self._tick) if duration else None
+            """Seconds at which the last frame ends, by the header; None where that does not tell."""
         check_size(path, self.width, self.height)
         if not self.height or not self.width:
             raise UserError(f"the video {path} does not say how large its pictures are; it may be damaged")

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from capture.episodes.droid import TRAJECTORY, find_droid, open_droid
+from capture.episodes.lerobot import open_lerobot
+from capture.episodes.lerobot_metadata import INFO
 from capture.episodes.source import OpenedSource, Wanted
 from capture.errors import UserError
 
-LOOKED_FOR: Final = ("trajectory.h5 (DROID, also in folders below)",)
+LOOKED_FOR: Final = ("meta/info.json (LeRobot)", "trajectory.h5 (DROID, also in folders below)")
 """What makes a path a source, for the sentence that nothing was found."""
 
 
@@ -22,7 +24,11 @@ def open_source(path: Path, wanted: Wanted) -> OpenedSource:
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; check the path")
+    if path.name == "info.json" and path.parent.name == "meta":
+        path = path.parent.parent
     folder = path.parent if path.name == TRAJECTORY else path
+    if (folder / INFO).exists():
+        return open_lerobot(folder, wanted)
     if folder.is_dir():
         found = find_droid(folder)
         if found:
