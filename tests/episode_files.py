@@ -217,3 +217,62 @@ def write_lerobot(
     (folder / "meta/episodes/chunk-000").mkdir(parents=True)
     pq.write_table(pa.table(told), folder / "meta/episodes/chunk-000/file-000.parquet")
     return folder
+
+
+def write_libero(
+    path: Path, lengths=(6, 9), *, convention: str | None = "opengl", libero: bool = True, **attributes
+) -> Path:
+    """A file as LIBERO's create_dataset.py writes it, or as robomimic does: demo d, row t holds 100 d + t."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        told = {"env_args": json.dumps({"env_name": "Libero", "env_kwargs": {"control_freq": 25}})}
+        if libero:
+            told["problem_info"] = json.dumps({"language_instruction": '"put the bowl on the plate"'})
+            told["bddl_file_name"] = "x.bddl"
+        if convention:
+            told["macros_image_convention"] = convention
+        for name, value in (told | attributes).items():
+            data.attrs[name] = value
+        names = ("agentview_rgb", "eye_in_hand_rgb") if libero else ("agentview_image", "robot0_eye_in_hand_image")
+        for demo, count in enumerate(lengths):
+            group = data.create_group(f"demo_{demo}")
+            values = 100 * demo + np.arange(count)[:, None] + 0.1 * np.arange(16)
+            for tint, name in enumerate(names):
+                group[f"obs/{name}"] = np.stack([picture(100 * demo + t, tint=tint) for t in range(count)])
+            if libero:
+                for name, columns in (
+                    ("ee_pos", slice(0, 3)),
+                    ("ee_ori", slice(3, 6)),
+                    ("gripper_states", slice(6, 8)),
+                ):
+                    group[f"obs/{name}"] = values[:, columns]
+                group["obs/ee_states"], group["obs/joint_states"] = values[:, :6], values[:, :7]
+            else:
+                group["obs/robot0_eef_pos"], group["obs/robot0_gripper_qpos"] = values[:, :3], values[:, 6:8]
+                group["obs/robot0_eef_quat"] = np.tile([0, 0, np.sin(0.5), np.cos(0.5)], (count, 1))
+            group["actions"], group["rewards"] = -values[:, :7], np.arange(count) == (count - 1 if demo != 1 else -1)
+            group["states"] = np.zeros((count, 40))
+            group.attrs["num_samples"] = count
+    return path
+
+
+def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **told) -> Path:
+    """A folder with a pair of videos and an episode.json."""
+    folder.mkdir(parents=True)
+    for tint, camera in enumerate(("exterior", "wrist")):
+        shown = [picture(number, tint=tint) for number in range(frames)]
+        write_video(folder / f"{camera}.mp4", shown, rate=12, codec=codec)
+    rows = [[number + 0.5, 1.0] for number in range(frames)]
+    episode = {"prompt": "find the duck", "videos": {"exterior": "exterior.mp4", "wrist": "wrist.mp4"}}
+    episode |= {"states": rows, "actions": rows, "success": True}
+    (folder / "episode.json").write_text(json.dumps(episode | told))
+    return folder
+
+
+def npz_arrays(frames: int = 6) -> dict:
+    """The arrays of an npz episode."""
+    shown = [np.stack([picture(number, tint=tint) for number in range(frames)]) for tint in (0, 1)]
+    rows = np.arange(frames)[:, None] + 0.1 * np.arange(8)
+    told = {"prompt": "find the duck", "rate": 10.0, "success": False}
+    return {"exterior": shown[0], "wrist": shown[1], "state": rows, "actions": -rows[:, :7], **told}
