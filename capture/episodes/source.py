@@ -26,6 +26,8 @@ class Wanted:
     """Policy camera -> camera of the source, where the user overrules the table (`--camera exterior=NAME`)."""
     state_keys: tuple[str, ...] = ()
     """Names of the source's state parts in order, where the user overrules the table (`--state-keys`)."""
+    action_keys: tuple[str, ...] = ()
+    """The same for its true actions (`--action-keys`); ("none",) goes without them."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +96,18 @@ class Source(Protocol):
     @property
     def broken(self) -> Mapping[str, str]:
         """Episodes that cannot be used: name -> one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class OpenedSource:
+    """A source as the readers of this package return it."""
+
+    kind: str
+    path: Path
+    cameras: tuple[CameraFound, ...]
+    mapped: tuple[str, ...]
+    episodes: Sequence[Episode]
+    broken: Mapping[str, str] = field(default_factory=dict)
+    state_parts: Mapping[str, int] = field(default_factory=dict)
+    """Every part of a state that it has -> how many numbers."""
+    action_parts: Mapping[str, int] = field(default_factory=dict)

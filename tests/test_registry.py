@@ -1,0 +1,80 @@
+"""Which reader a path gets: by what lies there, and one sentence where nothing fits."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
+
+from episode_files import npz_arrays, write_droid, write_lerobot, write_libero, write_videos
+
+from capture.episodes.registry import open_source
+from capture.episodes.source import Wanted
+from capture.errors import UserError
+
+ANY = Wanted((), 1)
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (lambda path: write_droid(path / "here", 2, form="named"), "DROID episode"),
+        (lambda path: write_droid(path / "here/lab/success/today/now", 2, form="named"), "folder of DROID episodes"),
+        (lambda path: write_lerobot(path / "here", (2,), codec=None), "LeRobot data set v3.0"),
+        (lambda path: write_lerobot(path / "here", (2,), codec=None, version="2.1"), "LeRobot data set v2.1"),
+        (lambda path: write_libero(path / "here/a_demo.hdf5"), "LIBERO demonstrations"),
+        (lambda path: write_videos(path / "here"), "folder of videos"),
+        (lambda path: write_videos(path / "here/one"), "episode folders"),
+        (lambda path: (path / "here").mkdir() or np.savez(path / "here/a.npz", **npz_arrays()), "npz episode"),
+    ],
+)
+def test_a_path_is_known_by_its_content(tmp_path, write, kind):
+    write(tmp_path)
+    source = open_source(tmp_path / "here", ANY)
+    assert source.kind == kind
+    assert len(source.cameras) >= 2
+    assert not source.broken
+    assert len({one.name for one in source.episodes}) == len(source.episodes)
+
+
+@pytest.mark.parametrize("name", ["meta", "meta/info.json"])
+def test_a_path_inside_a_lerobot_set_stands_for_it(tmp_path, name):
+    write_lerobot(tmp_path / "set", (2,), codec=None)
+    assert open_source(tmp_path / "set" / name, ANY).path == tmp_path / "set"
+
+
+def results(path):
+    with h5py.File(path / "here", "w") as file:
+        file.attrs["format"] = "pi0-attention"
+
+
+def other(path):
+    with h5py.File(path / "here", "w") as file:
+        file["images"] = [1]
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: (path / "here").mkdir(), "it is empty; looked for meta/info.json"),
+        (lambda path: (path / "here").write_text("?"), "a file of another kind; looked for"),
+        (results, "a results file, which pi0-viewer shows"),
+        (other, "HDF5 with images"),
+        (lambda path: write_lerobot(path / "here/one", (2,), codec=None), "holds 1 LeRobot data sets; name one"),
+        (lambda path: (path / "here/x").mkdir(parents=True), "it has x; looked for"),
+    ],
+)
+def test_what_is_no_source_is_said(tmp_path, write, words):
+    write(tmp_path)
+    with pytest.raises(UserError, match=words) as caught:
+        open_source(tmp_path / "here", ANY)
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_of_tfrecords_are_told_how_to_go_on(tmp_path):
+    (tmp_path / "droid-train.tfrecord-00000-of-00001").write_bytes(b"")
+    with pytest.raises(UserError, match="TFRecords"):
+        open_source(tmp_path, ANY)
