@@ -363,7 +363,7 @@ def _device(name: str | None, share: Share) -> Any:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device: Any = torch.device(name)
         if device.type == "cuda" and device.index is None and share.local is not None:
             if share.local >= torch.cuda.device_count():
                 raise UserError(

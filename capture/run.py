@@ -328,19 +328,18 @@ class _Run:
                 self._put(self._recorded, end)
             ends.clear()
 
-        with recorder:
-            while (item := self._next()) is not None:
-                if isinstance(item, _End):
-                    ends.append(item)
-                    if not batch:
-                        flush()
-                    continue
-                if batch and tuple(batch[0].prepared.pictures) != tuple(item.prepared.pictures):
+        while (item := self._next()) is not None:
+            if isinstance(item, _End):
+                ends.append(item)
+                if not batch:
                     flush()
-                batch.append(item)
-                if len(batch) == self._setup.choices.batch:
-                    flush()
-            flush()
+                continue
+            if batch and tuple(batch[0].prepared.pictures) != tuple(item.prepared.pictures):
+                flush()
+            batch.append(item)
+            if len(batch) == self._setup.choices.batch:
+                flush()
+        flush()
 
     def _next(self) -> _Item | _End | None:
         start = time.perf_counter()
@@ -367,7 +366,8 @@ class _Run:
         def after_step(step: int) -> None:
             self._progress.step(done + len(batch) * (step + 1) / steps)
 
-        call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+        with recorder:
+            call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
         self._done += len(batch)
         if plain is not None:
             self._wait_for_device()
