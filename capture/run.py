@@ -12,9 +12,9 @@ So memory stays the same however long the episodes are, and a frame counts as fi
 
 from __future__ import annotations
 
+import gc
 import queue
 import statistics
-import sys
 import threading
 import time
 from collections import deque
@@ -46,8 +46,6 @@ WAITING_FRAMES: Final = 2
 """Frames that may wait for the disk where the policy runs on the CPU."""
 SHARED_BYTES: Final = 1 << 15
 """Smaller arrays go to the writer as they are."""
-SWITCH_SECONDS: Final = 2e-4
-"""How long another thread may keep the one that feeds the GPU waiting for Python's lock (5 ms unless told)."""
 
 
 class Progress(Protocol):
@@ -285,19 +283,19 @@ class _Run:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
         deliverer = threading.Thread(target=self._deliver, name="deliver", daemon=True)
-        before = sys.getswitchinterval()
         if self._cuda:
-            sys.setswitchinterval(SWITCH_SECONDS)
+            gc.freeze()  # what is there stays: looking it through again and again would hold up the calls
+        recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
         self._begun = start = time.perf_counter()
         feeder.start()
         deliverer.start()
         try:
-            self._call_all(policy)
+            self._call_all(policy, recorder)
         except BaseException:
             self._stop.set()
             raise
         finally:
-            sys.setswitchinterval(before)
+            gc.unfreeze()
             self._put(self._recorded, None)
             deliverer.join()
             self._stop.set()
@@ -315,8 +313,7 @@ class _Run:
             self._fail(error)
         self._put(self._fed, None)
 
-    def _call_all(self, policy: Policy) -> None:
-        recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
+    def _call_all(self, policy: Policy, recorder: AttentionRecorder) -> None:
         batch: list[_Item] = []
         ends: list[_End] = []
 
@@ -412,7 +409,7 @@ class _Run:
                     torch.empty(value.shape, dtype=value.dtype, pin_memory=True) if slot is None else slot.like(value)
                 )
                 host[name] = room.copy_(value, non_blocking=True)
-            copied = torch.cuda.Event()
+            copied = torch.cuda.Event(blocking=True)
             copied.record(self._copies)
         return host, copied
 
@@ -567,6 +564,8 @@ class _Run:
         """Leave every file that is still open."""
         self._stop.set()
         self._sink.__exit__(None, None, None)
+        if self._ring is not None:
+            self._ring.close()
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:

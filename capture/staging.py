@@ -77,9 +77,10 @@ class Slot:
 
     def free(self) -> None:
         """Give the memory back; nothing may lie in it any more."""
-        if self._pinned:
+        if self._pinned:  # else the driver would hold an address for taken that the system gives to the next slot
             runtime: Any = torch.cuda.cudart()
             runtime.cudaHostUnregister(self._address)
+            self._pinned = False
         os.close(self._descriptor)
 
 
@@ -95,6 +96,7 @@ class Ring:
         self._count, self._pinned = count, pinned
         self._free: list[Slot] = []
         self._made = 0
+        self._closed = False
         self._changed = threading.Condition()
 
     def take(self, size: int, stopped: Callable[[], bool]) -> Slot | None:
@@ -118,5 +120,16 @@ class Ring:
     def give_back(self, slot: Slot) -> None:
         """The writer is done with it."""
         with self._changed:
+            if self._closed:
+                slot.free()
+                return
             self._free.append(slot)
             self._changed.notify()
+
+    def close(self) -> None:
+        """Give the memory back, of slots that are in use once they are not."""
+        with self._changed:
+            self._closed = True
+            for slot in self._free:
+                slot.free()
+            self._free.clear()

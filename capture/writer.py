@@ -226,9 +226,11 @@ class ResultsWriter:
         if self._stopped:  # an earlier frame failed: nothing may take its place
             return
         self._stopped = True  # until all of the below went well
-        self._partial.reserve(self._storage.size + self._storage.frame_room)
+        before = self._storage.size
+        self._partial.reserve(before + self._storage.frame_room)
         self._storage.store(self._done, ready)
         self._done += 1
+        self._partial.send_off(before)
         self._stopped = False
 
     def _wait(self) -> None:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from small_policy import observation, small_policy, tiny_model
 
 from capture import schema
+from capture.checkpoint import CheckpointOptions, open_checkpoint
+from capture.episodes.given import Given
 from capture.frames import assemble
+from capture.plan import Choices, Setup
+from capture.prompts import Prompts
 from capture.recorder import AttentionRecorder
+from capture.run import Job, capture
+from capture.tokenizer import find_tokenizer
+
+
+class Quiet:
+    def loading(self, done, total):
+        pass
+
+    expect = step = tell = lambda self, _: None
+
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: GPU tests did not run")
 
@@ -41,6 +56,37 @@ def test_every_copied_weight_is_what_the_module_returned():
             assert torch.equal(recording.suffix[0], whole)
     for handle in handles:
         handle.remove()
+
+
+def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpoint, tmp_path):
+    files = []
+    draw = np.random.default_rng(5)
+    moments = [
+        observation(
+            "",
+            pictures={n: draw.integers(0, 255, p.shape, dtype=np.uint8) for n, p in observation().pictures.items()},
+            index=index,
+        )
+        for index in range(7)
+    ]
+    for device, batch in (("cpu", 1), ("cuda", 3)):
+        found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=4))
+        prompts = Prompts(("go", "pick up the red block"))
+        choices = Choices(torch.device(device), torch.float32, batch=batch, store="float32", prompts=prompts)
+        setup = Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "")
+        outcome = capture(setup, [Job(tmp_path / f"{device}.h5", Given(moments))], Quiet())
+        assert outcome.files[0].failure is None
+        assert outcome.frames == 14
+        assert 0 < outcome.busy <= outcome.seconds
+        files.append(h5py.File(tmp_path / f"{device}.h5"))
+    for dataset in schema.datasets(
+        schema.Sizes(14, ("exterior", "wrist"), (0, 1, 2), (0, 1, 2, 3), 4, 9, 6, 4, 4, 4, 32, ((90, 160), (96, 128)))
+    ):
+        first, second = files[0][dataset.name][...], files[1][dataset.name][...]
+        if first.dtype.kind == "f":
+            np.testing.assert_allclose(second, first, rtol=2e-3, atol=2e-4, err_msg=dataset.name)
+        else:
+            assert np.array_equal(first, second), dataset.name
 
 
 def test_frames_agree_with_the_cpus():

@@ -82,7 +82,9 @@ def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
     with WriterProcess() as writer:
         opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
         for frame in FRAMES:
-            large = {name: value for name, value in frame.items() if isinstance(value, np.ndarray) and value.dtype != object}
+            large = {
+                name: value for name, value in frame.items() if isinstance(value, np.ndarray) and value.dtype != object
+            }
             slot = ring.take(room_for([value.nbytes for value in large.values()]), lambda: False)
             assert slot is not None
             shared = {name: slot.copy(value) for name, value in large.items()}

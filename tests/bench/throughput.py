@@ -1,0 +1,244 @@
+"""Frames a second of the full-size policy on this machine's device: plain batched calls, and recorded and written ones.
+
+    python tests/bench/throughput.py --batches 1,4,8,16 --seconds 10 --folder /tmp
+
+Weights are random and made where the policy runs; no file is read. Pictures come from memory, so that what is measured is
+resizing, tokenising, inference, recording and writing. Every number printed was measured in this very run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from full_size import FULL
+
+from capture.checkpoint import CheckpointOptions, open_checkpoint
+from capture.checkpoint.opening import Checkpoint
+from capture.frames import assemble
+from capture.model import Pi05, parameter_dtype
+from capture.observation import Observation
+from capture.plan import Choices, Setup, plan
+from capture.policy import Policy
+from capture.run import Job, capture
+from capture.staging import Slot
+from capture.tokenizer import read_tokenizer
+from capture.writer import ResultsWriter
+
+TASK = "put the yellow rubber duck in the bowl beside the mug"
+STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
+
+
+@dataclass(frozen=True)
+class Invented:
+    """An episode of invented pictures, each frame's a little different."""
+
+    name: str
+    number: int
+    length: int
+    height: int
+    width: int
+    rate: float | None = 15.0
+    prompts: tuple[str, ...] = (TASK,)
+    success: bool | None = None
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        return {"exterior": (self.height, self.width), "wrist": (self.height, self.width)}
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        for frame in frames:
+            state = STATE + 0.01 * frame
+            yield Observation({}, TASK, state, np.zeros((15, 8), np.float32), frame, frame / 15, self.name)
+
+    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        rough = np.random.default_rng(self.number).integers(0, 255, (self.height, self.width, 3), dtype=np.uint8)
+        for observation in self.outline(frames):
+            pictures = {camera: np.roll(rough, observation.index, axis=1) for camera in self.shapes}
+            yield dataclasses.replace(observation, pictures=pictures)
+
+
+class Loaded(Checkpoint):
+    """A checkpoint whose model is there already."""
+
+    model: Pi05
+
+    def load(self, *_: Any, **__: Any) -> Pi05:
+        return type(self).model
+
+
+class Quiet:
+    def loading(self, done: int, total: int) -> None: ...
+    def expect(self, frames: int) -> None: ...
+    def step(self, frames: float) -> None: ...
+    def tell(self, sentence: str) -> None:
+        print(sentence)
+
+
+def hollow(folder: Path, config: Any, heads: int) -> Path:
+    """A checkpoint folder whose weight file has a header and no weights: sizes can be read off it."""
+    folder.mkdir(parents=True)
+    with torch.device("meta"):
+        model = Pi05(config)
+    header, at = {}, 0
+    for name, parameter in model.named_parameters():
+        stored = name.replace(".vision_tower.", ".vision_tower.vision_model.")
+        stored = stored.replace("paligemma.model.language_model.embed_tokens", "paligemma.lm_head")
+        size = 2 * parameter.numel()
+        header[stored] = {"dtype": "BF16", "shape": list(parameter.shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + at)
+    told = {"action_dim": 32, "action_horizon": 15, "paligemma_variant": "gemma_2b"}
+    (folder / "config.json").write_text(
+        json.dumps({**told, "action_expert_variant": "gemma_300m", "precision": "bfloat16"})
+    )
+    statistics = {"mean": [0.0] * 8, "std": [1.0] * 8, "q01": [-3.0] * 8, "q99": [3.0] * 8}
+    assets = folder / "assets/droid"
+    assets.mkdir(parents=True)
+    (assets / "norm_stats.json").write_text(json.dumps({"norm_stats": {"state": statistics, "actions": statistics}}))
+    return folder
+
+
+def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
+    with torch.device("meta"):
+        model = Pi05(config)
+    generator = torch.Generator(device).manual_seed(0)
+    weights = {}
+    for name, parameter in model.named_parameters():
+        std = 0.02 if parameter.ndim == 1 or "embed" in name else parameter[0].numel() ** -0.5
+        one = torch.empty(parameter.shape, dtype=parameter_dtype(name, dtype), device=device)
+        one.normal_(std=std, generator=generator)
+        if name.endswith((".layer_norm1.weight", ".layer_norm2.weight", ".post_layernorm.weight")):
+            one += 1
+        weights[name] = one
+    model.load_state_dict(weights, assign=True)
+    model.refill_buffers(device)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", default="1,4,8,16")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--tokenizer", type=Path, default=Path(__file__).parents[1] / "data/tokenizer.json")
+    parser.add_argument("--picture", default="180x320")
+    parser.add_argument("--each", type=int, default=50, help="frames of an episode")
+    parser.add_argument("--small", action="store_true", help="a small policy, to try the script itself")
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    height, width = map(int, options.picture.split("x"))
+    config = FULL
+    if options.small:
+        vlm = dataclasses.replace(FULL.vlm, width=64, depth=4, mlp=128)
+        expert = dataclasses.replace(FULL.expert, width=64, depth=4, mlp=128)
+        config = dataclasses.replace(FULL, vlm=vlm, expert=expert, vision=dataclasses.replace(FULL.vision, depth=2))
+    work = Path(tempfile.mkdtemp(dir=options.folder))
+    found = open_checkpoint(hollow(work / "hollow", config, 8), options=CheckpointOptions(config="pi05_droid"))
+    Loaded.model = random_model(found.config, device, torch.bfloat16)
+    checkpoint = Loaded(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
+    tokenizer = read_tokenizer(options.tokenizer)
+    policy = Policy(Loaded.model, checkpoint.preprocessing, tokenizer)
+    name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    print(
+        f"{name}, torch {torch.__version__}, {sum(p.numel() for p in Loaded.model.parameters()) / 1e9:.2f} G parameters"
+    )
+
+    def setup(batch: int) -> Setup:
+        return Setup(checkpoint, tokenizer, Choices(torch.device(device), torch.bfloat16, batch=batch), "bench")
+
+    one = Invented("warm", 0, 64, height, width)
+    made = plan(setup(1), one)
+    ready = [item for item, _ in zip(made.prepared(), range(32), strict=False)]
+    print(f"{made.sizes.tokens} text tokens, {made.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
+
+    if device == "cuda":
+        slot = Slot(1 << 20, pinned=True)
+        print(f"memory shared with the writer is pinned: {slot._pinned}")
+        slot.free()
+    recorder = policy.recorder()
+    with recorder:
+        frames = [frame for frame, _ in assemble(policy.run([ready[0][0]], recorder, seeds=[0]))]
+    for where in (options.folder,):
+        path = where / "alone.h5"
+        start, count = time.perf_counter(), 40
+        sizes = dataclasses.replace(made.sizes, frames=count)
+        with ResultsWriter(path, sizes, model={}, generator="bench", overwrite=True, background=False) as writer:
+            for _ in range(count):
+                writer.write(frames[0])
+            stored = time.perf_counter()
+            writer.finish({})
+        done = time.perf_counter()
+        print(
+            f"the writer alone on {where}: {(stored - start) / count * 1e3:.1f} ms a frame, and {done - stored:.2f} s to end",
+            flush=True,
+        )
+        path.unlink()
+
+    for batch, share in (
+        (int(word.partition("x")[0]), float(word.partition("x")[2] or 1)) for word in options.batches.split(",")
+    ):
+        prepared, seeds = [item[0] for item in ready[:batch]], [item[1] for item in ready[:batch]]
+        wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+        for _ in range(2):
+            policy.plain(prepared, seeds=seeds)
+        wait()
+        start = time.perf_counter()
+        policy.plain(prepared, seeds=seeds)
+        wait()
+        calls = max(3, int(3 / (time.perf_counter() - start)))
+        start = time.perf_counter()
+        for _ in range(calls):
+            policy.plain(prepared, seeds=seeds)
+        wait()
+        plain = calls * batch / (time.perf_counter() - start)
+        total = max(2 * batch, int(plain * options.seconds * share) // batch * batch)
+        each = -(-min(options.each, total) // batch) * batch
+        for where in (work,):
+            jobs = [
+                Job(where / f"{batch}_{number}.h5", Invented(f"episode_{number}", number, each, height, width))
+                for number in range(-(-total // each))
+            ]
+            outcome = capture(setup(batch), jobs, Quiet())
+            bad = [written.failure for written in outcome.files if written.failure]
+            speed = outcome.frames / outcome.seconds
+            size = sum(job.path.stat().st_size for job in jobs if job.path.exists())
+            print(
+                f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
+                f"{speed / plain:.1%}; busy {outcome.busy / outcome.seconds:.1%}, waited for pictures "
+                f"{outcome.starved / outcome.seconds:.1%}, for the writer {outcome.held_up / outcome.seconds:.1%}; "
+                f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",
+                flush=True,
+            )
+            for job in jobs:
+                job.path.unlink(missing_ok=True)
+        start = time.perf_counter()
+        for _ in range(calls):
+            policy.plain(prepared, seeds=seeds)
+        wait()
+        print(f"batch {batch:>2}: plain once more {calls * batch / (time.perf_counter() - start):.2f}", flush=True)
+    if device == "cuda":
+        print(f"GPU memory at most {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
