@@ -3,6 +3,7 @@
 What lies where is DROID's own (droid-dataset/droid, `trajectory_utils` and `postprocessing/schema.py`): serials of the
 three cameras and the length in `metadata_*.json`, states and actions in `trajectory.h5`, one MP4 a camera and, for
 both eyes side by side, `<serial>-stereo.mp4`. Frame i of a video belongs to row i, as DROID's own loader has it.
+Rows during which the operator held the robot still (`skip_action`) are kept, with the zero actions stored for them.
 Cameras are called as in DROID's published set (`exterior_image_1_left`), since serials differ from lab to lab.
 """
 
