@@ -10,6 +10,7 @@ files.
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,12 @@ from capture.observation import Observation
 from capture.picture_files import Pixels8, check_size
 
 ENDING: Final = ".npz"
+_DAMAGE: Final = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, OverflowError, NotImplementedError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and numpy raise for a damaged file, depending on where the damage lies."""
+
 _NO_PARTS: Final = ("prompt", "rate", "success")
 
 
@@ -187,6 +194,8 @@ def _header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], np
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
+    if min(shape, default=0) < 0:
+        raise UserError(f"{name} in {path} has the shape {shape}; it is damaged")
     if (fortran and len(shape) > 1) or dtype.hasobject:
         raise UserError(f"{name} in {path} is stored in a way that is not read; save it with np.savez in C order")
     return shape, dtype
@@ -197,6 +206,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split()) or "it ends early"
         raise UserError(f"{path} cannot be read as npz, it may be cut off or damaged ({reason[:120]})") from error
