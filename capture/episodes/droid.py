@@ -268,8 +268,9 @@ def _cameras(opened: Sequence[_Opened]) -> tuple[CameraFound, ...]:
 
 
 def _annotations(path: Path) -> Mapping[str, Any]:
-    """DROID's language annotations, uuid -> instructions, where their file lies in the folder."""
-    for file in sorted(path.glob("aggregated-annotations-*.json")):
+    """DROID's language annotations, uuid -> instructions, from their file at the root of the release."""
+    above = [path, *path.absolute().parents[:DEPTH]]
+    for file in (file for folder in above for file in sorted(folder.glob("aggregated-annotations-*.json"))):
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
