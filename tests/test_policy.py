@@ -169,6 +169,15 @@ def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
     assert errors.masked_weight == 0
 
 
+def test_a_source_can_say_that_its_pictures_stand_on_their_head(policy):
+    shown = observation()
+    flipped = {camera: np.ascontiguousarray(picture[::-1, ::-1]) for camera, picture in shown.pictures.items()}
+    turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, turned=True))
+    for camera, picture in policy.prepare(shown).pictures.items():
+        assert np.array_equal(turned.pictures[camera].model_u8, picture.model_u8)
+        assert turned.pictures[camera].letterbox.turned
+
+
 def test_cameras_follow_the_policys_slots_not_the_users_order(policy, frame):
     shown = observation()
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))
@@ -241,12 +250,3 @@ def test_deltas_are_added_to_the_state():
     with recorder:
         without = plain.run(plain.prepare(observation()), recorder, seed=5)
     np.testing.assert_allclose(call.actions - without.actions, np.tile([0.1, -0.4, 0, 0], (6, 1)), atol=1e-6)
-
-
-def test_a_source_can_say_that_its_pictures_stand_on_their_head(policy):
-    shown = observation()
-    flipped = {camera: np.ascontiguousarray(picture[::-1, ::-1]) for camera, picture in shown.pictures.items()}
-    turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, turned=True))
-    for camera, picture in policy.prepare(shown).pictures.items():
-        assert np.array_equal(turned.pictures[camera].model_u8, picture.model_u8)
-        assert turned.pictures[camera].letterbox.turned

@@ -161,7 +161,18 @@ class DroidEpisode:
         parts = self._opened.folder.absolute().parts
         return True if "success" in parts else False if "failure" in parts else None
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width), by the headers of its pictures."""
+        return {slot: film.size() for slot, film in self._films().items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        pictures = together(self.name, self._films(), frames, self.length)
+        for told, seen in zip(self.outline(frames), pictures, strict=True):
+            yield replace(told, pictures=seen)
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         folder, chosen = self._opened.folder, self._chosen
         with hdf5.opened(folder / TRAJECTORY) as file:
@@ -182,11 +193,10 @@ class DroidEpisode:
                 )
         state = _joined([values[f"{robot}/{_STORED.get(part, part)}"] for part in chosen.state])
         actions = _joined([values[f"action/{part}"] for part in chosen.actions])
-        films = {slot: self._opened.films[camera] for slot, camera in chosen.cameras.items()}
         prompt = self.prompts[0] if self.prompts else ""
-        for frame, pictures in zip(frames, together(self.name, films, frames, self.length), strict=True):
+        for frame in frames:
             yield Observation(
-                pictures=pictures,
+                pictures={},
                 prompt=prompt,
                 state=None if state is None else state[frame],
                 truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
@@ -194,6 +204,9 @@ class DroidEpisode:
                 time=float(times[frame]),
                 episode=self.name,
             )
+
+    def _films(self) -> dict[str, Film]:
+        return {slot: self._opened.films[camera] for slot, camera in self._chosen.cameras.items()}
 
 
 def _look(folder: Path, number: int, name: str) -> _Opened:

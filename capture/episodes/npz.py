@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -88,18 +88,30 @@ class NpzEpisode:
         self.name, self.number, self.length, self.rate = name, number, told.length, told.rate
         self.prompts, self.success = told.prompts, told.success
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width)."""
+        return {slot: self._told.cameras[camera] for slot, camera in self._chosen.cameras.items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
-        told, chosen = self._told, self._chosen
-        with _opened(told.path) as archive, ExitStack() as stack:
-            state, actions = (_columns(archive, told, parts) for parts in (chosen.state, chosen.actions))
+        path = self._told.path
+        with _opened(path) as archive, ExitStack() as stack:
             films = {
-                slot: _pictures(stack.enter_context(archive.open(f"{camera}.npy")), frames, told.path)
-                for slot, camera in chosen.cameras.items()
+                slot: _pictures(stack.enter_context(archive.open(f"{camera}.npy")), frames, path)
+                for slot, camera in self._chosen.cameras.items()
             }
+            for told in self.outline(frames):
+                yield replace(told, pictures={slot: next(film) for slot, film in films.items()})
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        told, chosen = self._told, self._chosen
+        with _opened(told.path) as archive:
+            state, actions = (_columns(archive, told, parts) for parts in (chosen.state, chosen.actions))
             for frame in frames:
                 yield Observation(
-                    pictures={slot: next(film) for slot, film in films.items()},
+                    pictures={},
                     prompt=self.prompts[0] if self.prompts else "",
                     state=None if state is None else state[frame],
                     truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),

@@ -66,6 +66,13 @@ class Episode(Protocol):
     def success(self) -> bool | None:
         """Whether it ended well; None where the source does not tell."""
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width) of the pictures that `read` will give. Raises UserError for bad data."""
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """As `read`, with all that it gives but pictures, which are not decoded. Raises UserError for bad data."""
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """The observations of these frames, rising, each decoded as it is asked for. Raises UserError for bad data."""
 
