@@ -127,6 +127,17 @@ def test_a_missing_video_breaks_its_episode_alone(tmp_path):
     assert "13062452" in source.broken["c"]
 
 
+def test_episodes_that_were_not_converted_are_told_how_to_go_on(tmp_path):
+    folder = write_droid(tmp_path / "episode", 2)
+    (folder / "recordings/MP4").rename(folder / "recordings/SVO")
+    for file in (folder / "recordings/SVO").iterdir():
+        file.rename(file.with_suffix(".svo"))
+    with pytest.raises(
+        UserError, match=r"has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4\.py"
+    ):
+        open_source(folder, DROID)
+
+
 def shorter(folder):
     write_video(folder / "recordings/MP4/13062452.mp4", [picture(number) for number in range(15)])
 

@@ -119,6 +119,23 @@ def test_what_is_no_source_is_said(tmp_path, write, words):
     assert "\n" not in str(caught.value)
 
 
+def test_folders_that_may_not_be_read_are_said(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(UserError, match=r"cannot be read \(permission denied\)"):
+        open_source(tmp_path, ANY)
+
+
+def test_a_whole_disk_is_not_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr("capture.episodes.droid.MOST_FOLDERS", 3)
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="more than 3 folders below it"):
+        open_source(tmp_path, ANY)
+
+
 def test_folders_of_tfrecords_are_told_how_to_go_on(tmp_path):
     (tmp_path / "droid-train.tfrecord-00000-of-00001").write_bytes(b"")
     with pytest.raises(UserError, match="TFRecords"):

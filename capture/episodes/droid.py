@@ -44,6 +44,9 @@ ACTION_PARTS: Final = {
 _STORED: Final = {"joint_position": "joint_positions"}
 """State parts that `observation/robot_state` calls otherwise."""
 
+MOST_FOLDERS: Final = 300_000
+"""Folders that are searched for episodes, three times those of DROID's release; more is a slip, such as a disk."""
+
 DEPTH: Final = 6
 """Folders that may lie between the given one and an episode: release, lab, success or failure, date, time."""
 
@@ -65,8 +68,10 @@ _SIDES: Final = {"left": "exterior_image_1_left", "right": "exterior_image_2_lef
 def find_droid(path: Path) -> list[Path]:
     """The episode folders at or below `path`, in the order of their names."""
     found = []
-    for place, folders, files in os.walk(path):
+    for number, (place, folders, files) in enumerate(os.walk(path)):
         folder = Path(place)
+        if number >= MOST_FOLDERS:
+            raise UserError(f"{path} has more than {MOST_FOLDERS} folders below it; name the folder of the episodes")
         if TRAJECTORY in files:
             found.append(folder)
         if TRAJECTORY in files or len(folder.relative_to(path).parts) >= DEPTH:
@@ -240,6 +245,10 @@ def _look(folder: Path, number: int, name: str) -> _Opened:
             if known != camera:
                 aliases[camera] = known
     if not films:
+        if any(name.endswith((".svo", ".svo2")) for name in _names(recordings / "SVO")):
+            raise UserError(
+                f"{recordings} has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4.py"
+            )
         raise UserError(
             f"{recordings} has no pictures: MP4/<serial>.mp4 or frames/<camera>/00000.jpg of the episode's cameras "
             f"({', '.join(serial for serial in serials if serial) or 'which nothing names'}) were looked for"
