@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from capture.errors import UserError
 
@@ -67,7 +67,9 @@ def picture_size(file: Path | bytes, where: str | Path) -> tuple[int, int]:
 
     def read() -> tuple[int, int]:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as image:
-            return image.height, image.width
+            check_size(where, *image.size)  # a PNG is decoded on the way to its EXIF rotation
+            lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if lying else (image.height, image.width)
 
     return _guarded(read, where)
 

@@ -186,7 +186,7 @@ class Dataset:
 def datasets(sizes: Sizes) -> Iterator[Dataset]:
     """Every dataset of a file of these sizes, in the order in which they are created.
 
-    Chunks follow how the viewer reads: an action row on a picture comes with all its steps and heads (82 KB at full
+    Chunks follow how the viewer reads: an action row comes with all its steps and heads (82 KB at full
     size), a word's row with all its layers and heads, a picture by itself.
     """
     frames, heads, tokens, horizon = sizes.frames, sizes.heads, sizes.tokens, sizes.horizon
@@ -267,9 +267,8 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
         yield make(name, axes, "weight", token=tokens, whole=(*text_row, *keys))
     for name, axes, keys in (
         (ACTION_TO_IMAGE, "frame, layer, token, step, head, camera, row, col", image),
-        # Small rows, so a layer's rows share a chunk: a frame then has 500 chunks less to be found and written.
-        (ACTION_TO_TEXT, "frame, layer, token, step, head, text", ("token", "text")),
-        (ACTION_TO_ACTION, "frame, layer, token, step, head, action", ("token", "action")),
+        (ACTION_TO_TEXT, "frame, layer, token, step, head, text", ("text",)),
+        (ACTION_TO_ACTION, "frame, layer, token, step, head, action", ("action",)),
     ):
         yield make(name, axes, "weight", token=horizon, whole=(*action_row, *keys))
     if sizes.full:

@@ -95,6 +95,15 @@ def test_a_release_is_read_with_its_annotations(tmp_path):
     assert [one.prompts for one in source.episodes] == [("Move the duck",), ("move it", "move the duck")]
 
 
+def test_one_episode_of_a_release_finds_the_annotations_above_it(tmp_path):
+    root = release(tmp_path)
+    (root / "aggregated-annotations-030724.json").write_text(json.dumps({"A+2": {"language_instruction1": "drop it"}}))
+    assert open_source(root / "LAB/failure/2023-07-07/Fri_7", DROID).episodes[0].prompts == ("drop it",)
+    (root / "aggregated-annotations-030724.json").write_text("[")
+    with pytest.raises(UserError, match="aggregated-annotations-030724.json cannot be read as JSON"):
+        open_source(root, DROID)
+
+
 def test_without_metadata_the_trajectory_tells_which_camera_is_which(tmp_path):
     folder = write_droid(tmp_path / "episode", 4)
     next(folder.glob("metadata_*.json")).unlink()
@@ -116,6 +125,17 @@ def test_a_missing_video_breaks_its_episode_alone(tmp_path):
     assert "there is no camera wrist_image_left" in source.broken["b"]
     assert "has no pictures" in source.broken["c"]
     assert "13062452" in source.broken["c"]
+
+
+def test_episodes_that_were_not_converted_are_told_how_to_go_on(tmp_path):
+    folder = write_droid(tmp_path / "episode", 2)
+    (folder / "recordings/MP4").rename(folder / "recordings/SVO")
+    for file in (folder / "recordings/SVO").iterdir():
+        file.rename(file.with_suffix(".svo"))
+    with pytest.raises(
+        UserError, match=r"has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4\.py"
+    ):
+        open_source(folder, DROID)
 
 
 def shorter(folder):

@@ -90,6 +90,42 @@ def test_openpis_own_names_are_known(tmp_path):
     assert one.truth.shape == (1, 8)
 
 
+def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_path):
+    """Names as in lerobot's examples/port_datasets/port_droid.py, scalars as lerobot stores shapes of one number."""
+    cameras = tuple(f"observation.images.{name}" for name in ("wrist_left", "exterior_1_left", "exterior_2_left"))
+    folder = write_lerobot(tmp_path, (4,), codec=None, cameras=cameras, action=("action", 8))
+    more = {
+        "observation.state.joint_position": np.ones((4, 7)),
+        "observation.state.gripper_position": np.arange(4.0),
+        "action.joint_velocity": np.full((4, 7), 5.0),
+        "action.gripper_position": np.arange(4.0) + 10,
+        "is_episode_successful": np.array([True] * 4),
+    }
+    features = json.loads((folder / "meta/info.json").read_text())["features"]
+    for key, values in more.items():
+        dtype = "bool" if values.dtype == bool else "float32"
+        features[key] = {"dtype": dtype, "shape": list(values.shape[1:]) or [1]}
+        column = pa.array(list(values) if values.ndim == 2 else values)
+        rewritten(
+            folder / "data/chunk-000/file-000.parquet",
+            lambda table, key=key, column=column: table.append_column(key, column),
+        )
+    change_info(folder, features=features)
+    source = open_source(folder, Wanted(("exterior", "wrist", "right wrist"), 2, 8, 8))
+    assert source.mapped == (
+        "exterior is exterior_1_left",
+        "wrist is wrist_left",
+        "right wrist is masked: the source has no camera for it",
+        "state is joint_position (7), gripper_position (1)",
+        "true actions are joint_velocity (7), gripper_position (1)",
+    )
+    (one,) = source.episodes[0].read([2])
+    assert one.state.tolist() == [1.0] * 7 + [2.0]
+    assert one.truth.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
+    assert tint_of(one.pictures["exterior"]) == 1
+    assert source.episodes[0].success
+
+
 @pytest.mark.parametrize("told", ["image2", "observation.images.image2"])
 def test_cameras_and_keys_can_be_overruled_by_short_and_by_full_name(tmp_path, told):
     folder = write_lerobot(tmp_path, (3,))

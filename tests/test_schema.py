@@ -99,7 +99,7 @@ def test_datasets_agree_with_themselves() -> None:
 def test_chunks_follow_how_the_viewer_reads() -> None:
     found = by_name(FULL_SIZE)
     assert found["action/to_image"].chunks == (1, 1, 1, 10, 8, 2, 16, 16)  # 82 KB: a token with all its steps and heads
-    assert found["action/to_text"].chunks == (1, 1, 15, 10, 8, 60)
+    assert found["action/to_text"].chunks == (1, 1, 1, 10, 8, 60)
     assert found["text/to_image"].chunks == (1, 18, 1, 8, 2, 16, 16)
     assert found["images/wrist/source"].chunks == (1, 180, 320, 3)
     for name in ("frames/index", "frames/text"):

@@ -39,8 +39,11 @@ class Video:
             if not self._container.streams.video:
                 raise UserError(f"{path} has no video in it")
             self._stream: VideoStream = self._container.streams.video[0]
-            self._stream.thread_type = "AUTO"
-            self.height, self.width = self._stream.codec_context.height, self._stream.codec_context.width
+            codec = self._stream.codec_context
+            if codec is None:  # which the library's types do not tell of
+                raise UserError(f"the video {path} is of a codec that cannot be read, or damaged; convert it to H.264")
+            codec.thread_type = "AUTO"
+            self.height, self.width = codec.height, codec.width
             rate = self._stream.average_rate or self._stream.guessed_rate
             self.rate = float(rate) if rate else None
             self._tick: Fraction = self._stream.time_base or Fraction(1, 1)

@@ -3,6 +3,7 @@
 What lies where is DROID's own (droid-dataset/droid, `trajectory_utils` and `postprocessing/schema.py`): serials of the
 three cameras and the length in `metadata_*.json`, states and actions in `trajectory.h5`, one MP4 a camera and, for
 both eyes side by side, `<serial>-stereo.mp4`. Frame i of a video belongs to row i, as DROID's own loader has it.
+Rows during which the operator held the robot still (`skip_action`) are kept, with the zero actions stored for them.
 Cameras are called as in DROID's published set (`exterior_image_1_left`), since serials differ from lab to lab.
 """
 
@@ -43,6 +44,9 @@ ACTION_PARTS: Final = {
 _STORED: Final = {"joint_position": "joint_positions"}
 """State parts that `observation/robot_state` calls otherwise."""
 
+MOST_FOLDERS: Final = 300_000
+"""Folders that are searched for episodes, three times those of DROID's release; more is a slip, such as a disk."""
+
 DEPTH: Final = 6
 """Folders that may lie between the given one and an episode: release, lab, success or failure, date, time."""
 
@@ -64,8 +68,10 @@ _SIDES: Final = {"left": "exterior_image_1_left", "right": "exterior_image_2_lef
 def find_droid(path: Path) -> list[Path]:
     """The episode folders at or below `path`, in the order of their names."""
     found = []
-    for place, folders, files in os.walk(path):
+    for number, (place, folders, files) in enumerate(os.walk(path)):
         folder = Path(place)
+        if number >= MOST_FOLDERS:
+            raise UserError(f"{path} has more than {MOST_FOLDERS} folders below it; name the folder of the episodes")
         if TRAJECTORY in files:
             found.append(folder)
         if TRAJECTORY in files or len(folder.relative_to(path).parts) >= DEPTH:
@@ -160,7 +166,18 @@ class DroidEpisode:
         parts = self._opened.folder.absolute().parts
         return True if "success" in parts else False if "failure" in parts else None
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width), by the headers of its pictures."""
+        return {slot: film.size() for slot, film in self._films().items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        pictures = together(self.name, self._films(), frames, self.length)
+        for told, seen in zip(self.outline(frames), pictures, strict=True):
+            yield replace(told, pictures=seen)
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         folder, chosen = self._opened.folder, self._chosen
         with hdf5.opened(folder / TRAJECTORY) as file:
@@ -181,11 +198,10 @@ class DroidEpisode:
                 )
         state = _joined([values[f"{robot}/{_STORED.get(part, part)}"] for part in chosen.state])
         actions = _joined([values[f"action/{part}"] for part in chosen.actions])
-        films = {slot: self._opened.films[camera] for slot, camera in chosen.cameras.items()}
         prompt = self.prompts[0] if self.prompts else ""
-        for frame, pictures in zip(frames, together(self.name, films, frames, self.length), strict=True):
+        for frame in frames:
             yield Observation(
-                pictures=pictures,
+                pictures={},
                 prompt=prompt,
                 state=None if state is None else state[frame],
                 truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
@@ -193,6 +209,9 @@ class DroidEpisode:
                 time=float(times[frame]),
                 episode=self.name,
             )
+
+    def _films(self) -> dict[str, Film]:
+        return {slot: self._opened.films[camera] for slot, camera in self._chosen.cameras.items()}
 
 
 def _look(folder: Path, number: int, name: str) -> _Opened:
@@ -226,6 +245,10 @@ def _look(folder: Path, number: int, name: str) -> _Opened:
             if known != camera:
                 aliases[camera] = known
     if not films:
+        if any(name.endswith((".svo", ".svo2")) for name in _names(recordings / "SVO")):
+            raise UserError(
+                f"{recordings} has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4.py"
+            )
         raise UserError(
             f"{recordings} has no pictures: MP4/<serial>.mp4 or frames/<camera>/00000.jpg of the episode's cameras "
             f"({', '.join(serial for serial in serials if serial) or 'which nothing names'}) were looked for"
@@ -267,8 +290,9 @@ def _cameras(opened: Sequence[_Opened]) -> tuple[CameraFound, ...]:
 
 
 def _annotations(path: Path) -> Mapping[str, Any]:
-    """DROID's language annotations, uuid -> instructions, where their file lies in the folder."""
-    for file in sorted(path.glob("aggregated-annotations-*.json")):
+    """DROID's language annotations, uuid -> instructions, from their file at the root of the release."""
+    above = [path, *path.absolute().parents[:DEPTH]]
+    for file in (file for folder in above for file in sorted(folder.glob("aggregated-annotations-*.json"))):
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:

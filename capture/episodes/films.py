@@ -112,6 +112,9 @@ def together(
     `length` is how many frames the rest of the episode has; None where the cameras alone tell, which must then agree.
     Raises UserError where a camera has fewer.
     """
+    if not films:
+        yield from ({} for _ in frames)
+        return
     counts = {camera: film.length() for camera, film in films.items()}
     if length is None and len(set(counts.values())) > 1:
         told = ", ".join(f"{camera} {count}" for camera, count in counts.items())

@@ -14,7 +14,8 @@ and `success`. Further keys are ignored. The files lie in the folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -140,13 +141,36 @@ class PicturesEpisode(_Told):
         told = (one.get("prompt", self.told.values.get("prompt")) for one in self._frames if isinstance(one, dict))
         return tuple(dict.fromkeys(text for text in told if isinstance(text, str)))
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width) of the first frame's pictures."""
+        files = self._files(0)
+        return {slot: picture_size(file, file) for slot, file in files.items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        for frame, told in zip(frames, self.outline(frames), strict=True):
+            seen = {slot: read_picture(file) for slot, file in self._files(frame).items()}
+            yield replace(told, pictures=seen)
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         return (self._frame(frame) for frame in frames)
 
-    def _frame(self, number: int) -> Observation:
+    def _files(self, number: int) -> dict[str, Path]:
         where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
         if not isinstance(told, dict) or not isinstance(told.get("pictures"), dict) or not told["pictures"]:
+            raise UserError(f"{where} names no pictures")
+        files = {}
+        for slot, camera in self.slots(tuple(told["pictures"])).items():
+            if camera not in told["pictures"]:
+                raise UserError(f"{where} has no picture of {camera}")
+            files[slot] = self.file(told["pictures"][camera], where)
+        return files
+
+    def _frame(self, number: int) -> Observation:
+        where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
+        if not isinstance(told, dict):
             raise UserError(f"{where} names no pictures")
         prompt = told.get("prompt", self.told.values.get("prompt"))
         if not isinstance(prompt, str):
@@ -154,13 +178,8 @@ class PicturesEpisode(_Told):
         index, time = told.get("index", number), told.get("time", number / self.rate if self.rate else 0.0)
         if not isinstance(index, int) or isinstance(index, bool) or index < 0 or not isinstance(time, int | float):
             raise UserError(f"{where} has an index or a time that is not a number from 0 on")
-        pictures = {}
-        for slot, camera in self.slots(tuple(told["pictures"])).items():
-            if camera not in told["pictures"]:
-                raise UserError(f"{where} has no picture of {camera}")
-            pictures[slot] = read_picture(self.file(told["pictures"][camera], where))
         return Observation(
-            pictures=pictures,
+            pictures={},
             prompt=prompt,
             state=self.keep(_numbers(told.get("state"), 1, where, "state")),
             truth=self.cut(_numbers(told.get("actions"), 2, where, "actions")),
@@ -215,13 +234,23 @@ class VideosEpisode(_Told):
                 return video.rate
         return self.told_rate
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width), by the videos' headers."""
+        return {slot: self.size(camera) for slot, camera in self.slots(self.cameras).items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         films = {slot: self._films[camera] for slot, camera in self.slots(self.cameras).items()}
         known = self.length if self._states is not None or self._actions is not None else None
-        for frame, pictures in zip(frames, together(self.name, films, frames, known), strict=True):
+        for told, seen in zip(self.outline(frames), together(self.name, films, frames, known), strict=True):
+            yield replace(told, pictures=seen)
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        for frame in frames:
             yield Observation(
-                pictures=pictures,
+                pictures={},
                 prompt=self.prompts[0] if self.prompts else "",
                 state=self.keep(None if self._states is None else self._states[frame]),
                 truth=self.cut(None if self._actions is None else self._actions[frame:]),

@@ -7,7 +7,7 @@ video plus the row's timestamp, to less than half a frame.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -79,21 +79,34 @@ class LerobotEpisode:
         data, rows = self._rows()
         return bool(data.numbers(self._source.success_column, 1, rows).any())
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width), by the headers of its pictures."""
+        data, rows = self._rows()
+        films = self._films(data, rows, self._times(data, rows))
+        return {slot: film.size() for slot, film in films.items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
-        source, chosen = self._source, self._chosen
         data, rows = self._rows()
+        films = self._films(data, rows, self._times(data, rows))
+        pictures = together(self.name, films, frames, self.length)
+        for told, seen in zip(self._outline(data, rows, frames), pictures, strict=True):
+            yield replace(told, pictures=seen)
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        return self._outline(*self._rows(), frames)
+
+    def _outline(self, data: Parquet, rows: range, frames: Sequence[int]) -> Iterator[Observation]:
+        source, chosen = self._source, self._chosen
         state = self._joined(data, rows, [(source.state_columns[part], source.state[part]) for part in chosen.state])
         columns = [(source.action_columns[part], source.actions[part]) for part in chosen.actions]
         actions = self._joined(data, rows, columns)
-        times = np.arange(self.length) / self.rate
-        if "timestamp" in data.columns:
-            times = data.numbers("timestamp", 1, rows)[:, 0]
-        prompts = self._prompts(data, rows)
-        films = {slot: self._film(camera, data, rows, times) for slot, camera in chosen.cameras.items()}
-        for frame, pictures in zip(frames, together(self.name, films, frames, self.length), strict=True):
+        times, prompts = self._times(data, rows), self._prompts(data, rows)
+        for frame in frames:
             yield Observation(
-                pictures=pictures,
+                pictures={},
                 prompt=prompts[frame],
                 state=None if state is None else state[frame],
                 truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
@@ -121,6 +134,15 @@ class LerobotEpisode:
     def _joined(self, data: Parquet, rows: range, columns: list[tuple[str, int]]) -> Any:
         parts = [data.numbers(column, dims, rows) for column, dims in columns]
         return np.concatenate(parts, axis=1) if parts else None
+
+    def _times(self, data: Parquet, rows: range) -> np.ndarray[Any, Any]:
+        """Seconds of each frame."""
+        if "timestamp" in data.columns:
+            return data.numbers("timestamp", 1, rows)[:, 0]
+        return np.arange(self.length) / self.rate
+
+    def _films(self, data: Parquet, rows: range, times: np.ndarray[Any, Any]) -> dict[str, Film]:
+        return {slot: self._film(camera, data, rows, times) for slot, camera in self._chosen.cameras.items()}
 
     def _prompts(self, data: Parquet, rows: range) -> list[str]:
         """The task of each frame."""

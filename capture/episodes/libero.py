@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,24 +122,40 @@ class LiberoEpisode:
                 return None
             return bool((hdf5.numbers(file, f"{self._demo.group}/rewards") > 0).any())
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width)."""
+        return {slot: self._demo.cameras[camera] for slot, camera in self._chosen.cameras.items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
-        demo, chosen = self._demo, self._chosen
+        demo, cameras = self._demo, self._chosen.cameras
         with hdf5.opened(demo.file) as file:
-            state = self._columns(file, [(f"obs/{part}", demo.state[part]) for part in chosen.state])
-            actions = self._columns(file, [(part, demo.actions[part]) for part in chosen.actions])
-            stored = {slot: hdf5.dataset(file, f"{demo.group}/obs/{name}") for slot, name in chosen.cameras.items()}
-            for frame in frames:
-                yield Observation(
-                    pictures={slot: np.asarray(seen[frame]) for slot, seen in stored.items() if seen is not None},
-                    prompt=demo.prompt,
-                    state=None if state is None else state[frame],
-                    truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
-                    index=frame,
-                    time=frame / demo.rate,
-                    episode=self.name,
-                    turned=bool(demo.turned),
-                )
+            stored = {slot: hdf5.dataset(file, f"{demo.group}/obs/{camera}") for slot, camera in cameras.items()}
+            for frame, told in zip(frames, self._outline(file, frames), strict=True):
+                seen = {slot: np.asarray(pictures[frame]) for slot, pictures in stored.items() if pictures is not None}
+                yield replace(told, pictures=seen)
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        with hdf5.opened(self._demo.file) as file:
+            yield from self._outline(file, frames)
+
+    def _outline(self, file: h5py.File, frames: Sequence[int]) -> Iterator[Observation]:
+        demo, chosen = self._demo, self._chosen
+        state = self._columns(file, [(f"obs/{part}", demo.state[part]) for part in chosen.state])
+        actions = self._columns(file, [(part, demo.actions[part]) for part in chosen.actions])
+        for frame in frames:
+            yield Observation(
+                pictures={},
+                prompt=demo.prompt,
+                state=None if state is None else state[frame],
+                truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
+                index=frame,
+                time=frame / demo.rate,
+                episode=self.name,
+                turned=bool(demo.turned),
+            )
 
     def _columns(self, file: h5py.File, columns: list[tuple[str, int]]) -> npt.NDArray[np.float64] | None:
         parts = []

@@ -10,11 +10,12 @@ files.
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -30,6 +31,12 @@ from capture.observation import Observation
 from capture.picture_files import Pixels8, check_size
 
 ENDING: Final = ".npz"
+_DAMAGE: Final = (
+    *(OSError, ValueError, EOFError, KeyError, TypeError, OverflowError, NotImplementedError, RuntimeError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile and numpy raise for a damaged file, depending on where the damage lies."""
+
 _NO_PARTS: Final = ("prompt", "rate", "success")
 
 
@@ -81,18 +88,30 @@ class NpzEpisode:
         self.name, self.number, self.length, self.rate = name, number, told.length, told.rate
         self.prompts, self.success = told.prompts, told.success
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width)."""
+        return {slot: self._told.cameras[camera] for slot, camera in self._chosen.cameras.items()}
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
-        told, chosen = self._told, self._chosen
-        with _opened(told.path) as archive, ExitStack() as stack:
-            state, actions = (_columns(archive, told, parts) for parts in (chosen.state, chosen.actions))
+        path = self._told.path
+        with _opened(path) as archive, ExitStack() as stack:
             films = {
-                slot: _pictures(stack.enter_context(archive.open(f"{camera}.npy")), frames, told.path)
-                for slot, camera in chosen.cameras.items()
+                slot: _pictures(stack.enter_context(archive.open(f"{camera}.npy")), frames, path)
+                for slot, camera in self._chosen.cameras.items()
             }
+            for told in self.outline(frames):
+                yield replace(told, pictures={slot: next(film) for slot, film in films.items()})
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """See `Episode`."""
+        told, chosen = self._told, self._chosen
+        with _opened(told.path) as archive:
+            state, actions = (_columns(archive, told, parts) for parts in (chosen.state, chosen.actions))
             for frame in frames:
                 yield Observation(
-                    pictures={slot: next(film) for slot, film in films.items()},
+                    pictures={},
                     prompt=self.prompts[0] if self.prompts else "",
                     state=None if state is None else state[frame],
                     truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
@@ -187,6 +206,8 @@ def _header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], np
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
+    if min(shape, default=0) < 0:
+        raise UserError(f"{name} in {path} has the shape {shape}; it is damaged")
     if (fortran and len(shape) > 1) or dtype.hasobject:
         raise UserError(f"{name} in {path} is stored in a way that is not read; save it with np.savez in C order")
     return shape, dtype
@@ -197,6 +218,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split()) or "it ends early"
         raise UserError(f"{path} cannot be read as npz, it may be cut off or damaged ({reason[:120]})") from error

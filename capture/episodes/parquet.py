@@ -11,14 +11,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.episodes.hdf5 import is_lfs_pointer
+from capture.episodes.hdf5 import MOST_NUMBERS, is_lfs_pointer
 from capture.errors import UserError
 
-MOST_ROWS: Final = 1 << 27
-"""Rows of one file; LeRobot begins a new one after 100 MB."""
-
-MOST_BYTES: Final = 1 << 31
-"""Bytes that the columns read at once may unpack to."""
+MOST_ROWS: Final = 1 << 25
+"""Rows of one file; LeRobot begins a new one after 100 MB, which is a twentieth of this."""
 
 BATCH: Final = 8
 """Rows of pictures that are in memory at once."""
@@ -43,10 +40,12 @@ class Parquet:
 
     def numbers(self, column: str, dims: int, rows: range | None = None) -> npt.NDArray[np.float64]:
         """A column of numbers, or of lists of `dims` numbers, at some rows: (rows, dims) float64, all finite."""
-        values = self.column(column, rows)
         where = f"the column {column} in {self.path}"
+        if len(rows if rows is not None else range(self.rows)) * dims > 4 * MOST_NUMBERS:
+            raise UserError(f"{where} is too large to be read: {dims} numbers a row")
+        values = self.column(column, rows)
         pyarrow = _pyarrow_itself()
-        with self._guarded():
+        with self._guarded(), np.errstate(invalid="ignore"):
             nested = pyarrow.types.is_list(values.type) or pyarrow.types.is_fixed_size_list(values.type)
             if nested or pyarrow.types.is_large_list(values.type):
                 flat = values.flatten()
@@ -87,18 +86,15 @@ class Parquet:
         self._check(column)
         with self._guarded():
             groups, skipped = self._groups(rows or range(self.rows))
-            size = sum(self._unpacked(group, column) for group in groups)
-            if size > MOST_BYTES:
-                raise UserError(f"the column {column} in {self.path} is too large to be read at once ({size >> 20} MB)")
             table = self._file.read_row_groups(groups, columns=[column])
             chosen = table.column(column)
             if rows is not None:
                 chosen = chosen.slice(rows.start - skipped, len(rows))
-            pyarrow = _pyarrow_itself()
-            chunks = chosen.chunks
-            return (
-                chunks[0] if len(chunks) == 1 else pyarrow.concat_arrays(chunks) if chunks else chosen.combine_chunks()
-            )
+            if len(chosen) != len(rows if rows is not None else range(self.rows)):
+                raise UserError(
+                    f"the column {column} in {self.path} has {len(chosen)} rows and not as many as its file"
+                )
+            return _pyarrow_itself().concat_arrays(chosen.chunks) if chosen.num_chunks else chosen.combine_chunks()
 
     def each(self, column: str, rows: Sequence[int]) -> Iterator[Any]:
         """The values of a column at rising rows, a few in memory at a time."""
@@ -135,15 +131,6 @@ class Parquet:
                 groups.append(group)
             start = end
         return groups, skipped
-
-    def _unpacked(self, group: int, column: str) -> int:
-        told = self._file.metadata.row_group(group)
-        parts = (told.column(index) for index in range(told.num_columns))
-        return sum(
-            part.total_uncompressed_size
-            for part in parts
-            if part.path_in_schema == column or part.path_in_schema.startswith(f"{column}.")
-        )
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

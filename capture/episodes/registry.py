@@ -35,11 +35,16 @@ def open_source(path: Path, wanted: Wanted) -> OpenedSource:
     Raises UserError where nothing there is known, where a camera, state or action of the policy cannot be told, and
     for sources that cannot be read at all; single episodes that are broken are in `broken` instead.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist; check the path")
-    source = _open_file(path, wanted) if path.is_file() else _open_folder(path, wanted)
-    if source is None:
-        raise UserError(f"nothing in {path} is known as episodes: {_has(path)}; looked for {', '.join(LOOKED_FOR)}")
+    try:
+        if not path.exists():
+            raise UserError(f"{path} does not exist; check the path")
+        source = _open_file(path, wanted) if path.is_file() else _open_folder(path, wanted)
+        if source is None:
+            raise UserError(f"nothing in {path} is known as episodes: {_has(path)}; looked for {', '.join(LOOKED_FOR)}")
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or path} cannot be read ({(error.strerror or str(error)).lower()})"
+        ) from error
     return source
 
 
