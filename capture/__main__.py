@@ -161,8 +161,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     output = options.output or Path()
     series = Series(setup, source, output, episodes, broken)
     if share.first:
-        for sentence in source.mapped:
-            _tell(sentence)
+        _tell("; ".join(source.mapped))
     if options.dry_run:
         from capture.forecast import forecast
 
@@ -304,8 +303,7 @@ def _episode(options: argparse.Namespace, setup: Setup) -> Episode:
             f"{options.episode} holds {len(source.episodes) + len(source.broken)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
-    for sentence in source.mapped:
-        _tell(sentence)
+    _tell("; ".join(source.mapped))
     return source.episodes[0]
 
 

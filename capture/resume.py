@@ -29,6 +29,7 @@ WORDS: Final = {
     "store": "--store",
     "compress": "--compress",
     "check": "--check",
+    "selection": "--frames",
     "dataset": "the data set",
     "prompts": "the prompts",
     "count": "the number of frames",

@@ -38,7 +38,7 @@ class Series:
         choices = self.setup.choices
         spelt = {
             **self.setup.run,
-            "frames": choices.frames.text,
+            "selection": choices.frames.text,
             "prompts": _prompts_sum(choices),
             "dataset": self.source.path.resolve().name,
         }

@@ -26,19 +26,19 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from full_size import FULL
+from full_size import FULL  # noqa: E402
 
-from capture.checkpoint import CheckpointOptions, open_checkpoint
-from capture.checkpoint.opening import Checkpoint
-from capture.frames import assemble
-from capture.model import Pi05, parameter_dtype
-from capture.observation import Observation
-from capture.plan import Choices, Setup, plan
-from capture.policy import Policy
-from capture.run import Job, capture
-from capture.staging import Slot
-from capture.tokenizer import read_tokenizer
-from capture.writer import ResultsWriter
+from capture.checkpoint import CheckpointOptions, open_checkpoint  # noqa: E402
+from capture.checkpoint.opening import Checkpoint  # noqa: E402
+from capture.frames import assemble  # noqa: E402
+from capture.model import Pi05, parameter_dtype  # noqa: E402
+from capture.observation import Observation  # noqa: E402
+from capture.plan import Choices, Setup, plan  # noqa: E402
+from capture.policy import Policy  # noqa: E402
+from capture.run import Job, capture  # noqa: E402
+from capture.staging import Slot  # noqa: E402
+from capture.tokenizer import read_tokenizer  # noqa: E402
+from capture.writer import ResultsWriter  # noqa: E402
 
 TASK = "put the yellow rubber duck in the bowl beside the mug"
 STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
