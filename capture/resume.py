@@ -38,6 +38,9 @@ WORDS: Final = {
 }
 """Keys of the root attribute `run`, and what a user calls them."""
 
+SUMS: Final = ("config", "weights", "prompts", "frames", "pictures")
+"""Those of them that are check sums, which say nothing to people."""
+
 
 @dataclass(frozen=True)
 class Left:
@@ -74,8 +77,7 @@ def difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str 
     # A change of the policy shows in several places; the first one listed is the cause.
     key = min(changed, key=lambda one: list(WORDS).index(one) if one in WORDS else len(WORDS))
     name, then, here = WORDS.get(key, key), before.get(key), told.get(key)
-    shown = [value for value in (then, here) if not isinstance(value, str) or len(value) < 24]
-    if len(shown) < 2 or then is None or here is None:
+    if key in SUMS or then is None or here is None:
         return f"{name} changed"
     return f"{name} was {_spelt(then)} and is now {_spelt(here)}"
 

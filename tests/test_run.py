@@ -1,0 +1,264 @@
+"""A run from its jobs to its files: what is written, what fails alone, what is passed over, and that nothing piles up."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from small_policy import observation
+
+from capture import schema
+from capture.checkpoint import CheckpointOptions, open_checkpoint
+from capture.episodes.given import Given
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.plan import Choices, Setup, plan
+from capture.prompts import Prompts
+from capture.run import Job, capture
+from capture.selection import read_selection
+from capture.tokenizer import find_tokenizer
+
+
+class Told:
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+        self.expected = 0
+        self.steps: list[float] = []
+
+    def loading(self, done: int, total: int) -> None:
+        pass
+
+    def expect(self, frames: int) -> None:
+        self.expected += frames
+
+    def step(self, frames: float) -> None:
+        self.steps.append(frames)
+
+    def tell(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
+@dataclass
+class Moments:
+    """An episode that makes its pictures as they are asked for, and may break on the way."""
+
+    name: str = "episode_000003"
+    number: int = 3
+    length: int = 6
+    task: str = "pick up the red block"
+    breaks_at: int | None = None
+    rate: float | None = 15.0
+    success: bool | None = True
+    alive: list[weakref.ref[np.ndarray]] = field(default_factory=list)
+    most: int = 0
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return (self.task,)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        return {"exterior": (90, 160), "wrist": (96, 128)}
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        for frame in frames:
+            truth = np.full((2, 4), frame, np.float32)
+            state = np.array([0.1 * frame, -0.4, 2.0, 0.7])
+            yield Observation({}, self.task, state, truth, frame, frame / 15, self.name)
+
+    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        for one in self.outline(frames):
+            if one.index == self.breaks_at:
+                raise UserError(f"the video of frame {one.index} is cut off")
+            pictures = {
+                camera: np.random.default_rng([one.index, height]).integers(0, 255, (height, width, 3), dtype=np.uint8)
+                for camera, (height, width) in self.shapes.items()
+            }
+            self.alive = [ref for ref in self.alive if ref() is not None]
+            self.alive += [weakref.ref(picture) for picture in pictures.values()]
+            self.most = max(self.most, len(self.alive))
+            yield replace(one, pictures=pictures)
+
+
+@pytest.fixture(scope="module")
+def setup(checkpoint: Path) -> Setup:
+    found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=2))
+    choices = Choices(torch.device("cpu"), torch.float32, layers=(0, 2), steps=(1,), store="float32")
+    return Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "the weights")
+
+
+def chosen(setup: Setup, **choices: object) -> Setup:
+    return replace(setup, choices=replace(setup.choices, **choices))
+
+
+def values(path: Path, *names: str) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        every = [] if names else list(file["frames"])
+        return {name: file[name][...] for name in names or [f"frames/{one}" for one in every]}
+
+
+LARGE = (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED, schema.source_name("wrist"))
+
+
+def test_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
+    asked = chosen(
+        setup, frames=read_selection("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
+    )
+    told = Told()
+    outcome = capture(asked, [Job(tmp_path / "a.h5", Moments())], told)
+    [written] = outcome.files
+    assert (written.failure, written.frames, written.total, written.kept, written.skipped) == (None, 6, 6, 0, False)
+    assert outcome.frames == told.expected == 6
+    assert told.steps[-1] == 6
+    assert told.steps == sorted(told.steps)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file[schema.FRAMES_INDEX][...].tolist() == [1, 1, 3, 3, 5, 5]
+        assert file[schema.FRAMES_SEED][...].tolist() == [11, 11, 13, 13, 15, 15]
+        assert file[schema.FRAMES_PROMPT].asstr()[...].tolist() == ["pick up the red block", "put the mug down"] * 3
+        assert file[schema.ACTION_TRUTH][:, 0, 0].tolist() == [1, 1, 3, 3, 5, 5]
+        noise, shown = file[schema.FRAMES_NOISE][...], file[schema.source_name("wrist")][...]
+        assert np.array_equal(noise[0], noise[1])
+        assert not np.array_equal(noise[0], noise[2])
+        assert np.array_equal(shown[2], shown[3])
+        assert set(file[schema.FRAMES_EPISODE].asstr()[...]) == {"episode_000003"}
+
+
+def test_batches_give_the_file_of_single_calls(setup: Setup, tmp_path: Path) -> None:
+    prompts = Prompts(("{task}", "go"))
+    for batch in (1, 4):
+        jobs = [Job(tmp_path / f"{batch}{name}.h5", Moments(name, length=3)) for name in "ab"]
+        assert capture(chosen(setup, batch=batch, prompts=prompts), jobs, Told()).frames == 12
+    for name in "ab":
+        one, four = (values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
+        for dataset, value in one.items():
+            if value.dtype.kind == "f":
+                np.testing.assert_allclose(four[dataset], value, rtol=1e-5, atol=1e-4, err_msg=dataset)
+            else:
+                assert np.array_equal(four[dataset], value)
+
+
+def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup, tmp_path: Path) -> None:
+    noted = []
+    jobs = [
+        Job(tmp_path / "a.h5", Moments("a", breaks_at=2)),
+        Job(tmp_path / "b.h5", Moments("b", breaks_at=0)),
+        Job(tmp_path / "c.h5", Given([observation(), observation()])),
+    ]
+    outcome = capture(chosen(setup, batch=2), jobs, Told(), lambda written: noted.append(written.path.name))
+    first, second, third = outcome.files
+    assert first.failure == (
+        f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}"
+    )
+    assert second.failure == "the video of frame 0 is cut off"
+    assert third.failure is None
+    assert sorted(noted) == ["a.h5", "b.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5.partial", "c.h5"]
+    mended = capture(chosen(setup, batch=2), [Job(tmp_path / "a.h5", Moments("a"))], Told())
+    assert (mended.files[0].kept, mended.files[0].frames, mended.files[0].failure) == (2, 4, None)
+
+
+def test_a_reader_that_crashes_is_a_failure_too(setup: Setup, tmp_path: Path) -> None:
+    class Crashing(Moments):
+        def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+            raise ZeroDivisionError("of the reader")
+
+    outcome = capture(setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", Moments(length=1))], Told())
+    assert outcome.files[0].failure == "reading it failed (ZeroDivisionError: of the reader)"
+    assert outcome.files[1].failure is None
+
+
+def test_the_same_run_again_passes_over_what_is_finished(setup: Setup, tmp_path: Path) -> None:
+    job = Job(tmp_path / "a.h5", Moments(length=2))
+    capture(setup, [job], Told())
+    before = job.path.read_bytes()
+    told = Told()
+    outcome = capture(setup, [job], told)
+    assert outcome.files[0].skipped
+    assert told.sentences == [f"{job.path} is finished already; it is left as it is"]
+    assert job.path.read_bytes() == before
+    changed = capture(chosen(setup, seed=1), [job], Told())
+    assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
+    assert job.path.read_bytes() == before
+    again = capture(chosen(setup, seed=1, overwrite=True), [job], Told())
+    assert again.files[0].failure is None
+    assert values(job.path)["frames/seed"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"weights": "others"}, "the checkpoint's weights changed"),
+        ({"choices": {"layers": (0,)}}, "--layers was 0,2 and is now 0"),
+        ({"choices": {"frames": read_selection(":3")}}, "the number of frames was 6 and is now 3"),
+        ({"choices": {"frames": read_selection("0,1,2,3,4"), "prompts": Prompts(("go",))}}, "the number of frames"),
+        ({"choices": {"prompts": Prompts(("go",))}}, "--frames, or the episode's states, prompts or true actions"),
+        ({"choices": {"store": "bfloat16"}}, "--store was float32 and is now bfloat16"),
+    ],
+)
+def test_what_was_begun_otherwise_is_not_gone_on_with(
+    setup: Setup, tmp_path: Path, change: dict, sentence: str
+) -> None:
+    capture(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=3))], Told())
+    partial = tmp_path / "a.h5.partial"
+    before = partial.read_bytes()
+    other = replace(setup, weights=change.get("weights", setup.weights))
+    outcome = capture(chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", Moments())], Told())
+    assert sentence in str(outcome.files[0].failure)
+    assert partial.read_bytes() == before
+
+
+def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
+    first = plan(setup, Moments()).run
+    assert plan(setup, Moments()).run == first
+    moved = Moments()
+    moved.outline = lambda frames: (replace(one, state=one.state + 1e-9) for one in Moments().outline(frames))
+    assert plan(setup, moved).run != first
+    shown = observation()
+    darker = replace(shown, pictures={name: picture // 2 for name, picture in shown.pictures.items()})
+    assert plan(setup, Given([shown])).run != plan(setup, Given([darker])).run
+
+
+def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
+    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
+    made = plan(asked, Moments(length=3))
+    every = [(one.observation.index, one.observation.prompt, seed) for one, seed in made.prepared()]
+    for start in range(len(every)):
+        rest = [(one.observation.index, one.observation.prompt, seed) for one, seed in made.prepared(start)]
+        assert rest == every[start:]
+
+
+def test_pictures_do_not_pile_up(setup: Setup, tmp_path: Path) -> None:
+    episode = Moments(length=60)
+    asked = chosen(setup, layers=(0,), batch=2)
+    gc.collect()
+    outcome = capture(asked, [Job(tmp_path / "a.h5", episode)], Told())
+    assert outcome.frames == 60
+    # 6 in the queue, 2 being gathered, 2 called, 3 batches to be delivered, 4 frames to be written; two pictures each.
+    assert episode.most <= 2 * 24
+
+
+def test_an_empty_prompt_is_warned_of(setup: Setup, tmp_path: Path) -> None:
+    told = Told()
+    capture(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", Moments(length=1))], told)
+    assert any("the prompt is empty" in sentence for sentence in told.sentences)
+
+
+def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> None:
+    import json
+
+    capture(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=2))], Told())
+    capture(chosen(setup), [Job(tmp_path / "a.h5", Moments())], Told())
+    with h5py.File(tmp_path / "a.h5") as file:
+        checks = json.loads(file.attrs["checks"])
+    assert checks[schema.CHECK_SINCE] == 2
+    assert 0 < checks[schema.CHECK_ROW_SUM] < 1e-5
+    assert checks[schema.CHECK_SECONDS] > 0
