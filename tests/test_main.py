@@ -145,9 +145,9 @@ def test_dry_run_tells_and_touches_nothing(command, tmp_path, capsys, monkeypatc
 def test_dry_runs_size_is_the_files(command, results, capsys):
     prompts = ["--prompt", "pick up the red block", "--prompt", "put the mug down"]
     assert main([*command, *prompts, "--dry-run"]) == 0
-    told = re.search(r"([\d.]+) (MB|KB) in all", capsys.readouterr().out)
+    told = re.search(r"([\d.]+) (MB|kB) in all", capsys.readouterr().out)
     assert told
-    size = float(told[1]) * {"KB": 1e3, "MB": 1e6}[told[2]]
+    size = float(told[1]) * {"kB": 1e3, "MB": 1e6}[told[2]]
     assert size == pytest.approx(results.stat().st_size, rel=0.15)
 
 
@@ -278,6 +278,37 @@ def test_stopping_keeps_what_is_finished(command, tmp_path, kind):
         roles = file[schema.TEXT_ROLE][:done]
         valid = np.broadcast_to((roles != schema.ROLES.index("pad"))[:, None, :, None], rows.shape)
         np.testing.assert_allclose(rows[valid], 1, atol=1e-5)
+
+
+def test_the_same_command_goes_on_where_it_was_stopped(command, tmp_path, capsys):
+    output = tmp_path / "goes_on.h5"
+    partial = tmp_path / "goes_on.h5.partial"
+    options = [*command, *(word for number in range(60) for word in ("--prompt", f"pick up block {number}"))]
+    process = run(*options, "-o", str(output))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None and not (partial.exists() and finished(partial) >= 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == ""
+    kept = finished(partial)
+    assert kept >= 3
+    assert main([*options, "--seed", "1", "-o", str(output)]) == 2
+    assert "was begun by another run, and is left as it is: --seed was 0 and is now 1" in capsys.readouterr().err
+    assert main([*options, "-o", str(output)]) == 0
+    assert f"{partial} has {kept} of 60 frames; it is gone on with" in capsys.readouterr().err
+    with h5py.File(output) as file:
+        prompts = file[schema.FRAMES_PROMPT].asstr()[...].tolist()
+        assert prompts == [f"pick up block {number}" for number in range(60)]
+        assert json.loads(file.attrs["checks"])[schema.CHECK_SINCE] == kept
+    assert main([*options, "-o", str(output)]) == 0
+    assert "is finished already" in capsys.readouterr().err
+
+
+def test_a_dry_run_looks_at_the_output_too(command, tmp_path, capsys):
+    (tmp_path / "mine.h5").write_bytes(b"years of work")
+    for output, words in (("mine.h5", "--overwrite"), ("no/x.h5", "create it first"), ("", "is a folder")):
+        assert main([*command, "--prompt", "go", "--dry-run", "-o", str(tmp_path / output)]) == 2
+        assert words in capsys.readouterr().err
 
 
 def finished(path: Path) -> int:
@@ -436,8 +467,8 @@ def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, cap
     import capture.run
 
     doubtful = capture.run.Errors(row_sum=5e-4, masked_weight=0.0)
-    made = capture.run.assemble
-    monkeypatch.setattr(capture.run, "assemble", lambda call: (made(call)[0], doubtful))
+    made = capture.run.frames
+    monkeypatch.setattr(capture.run, "frames", lambda *given: [(frame, doubtful) for frame, _ in made(*given)])
     output = tmp_path / "doubtful.h5"
     assert main([*command, "--prompt", "go", "--layers", "0", "-o", str(output)]) == 0
     assert "warning: rows of attention sum to 1 only within 0.0005" in capsys.readouterr().err

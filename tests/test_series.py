@@ -233,7 +233,7 @@ def test_a_dry_run_counts_and_says_how_it_knows(command: list[str], tmp_path: Pa
     capsys.readouterr()
     assert main([*command, "--frames", "::4", "-o", str(folder), "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert "1 files are finished and 0 begun" in told or "1 file is finished and 0 begun" in told
+    assert "1 file is finished and 0 begun" in told
     assert "10 frames are left" in told
     assert "as in 1 file that the same policy made there" in told
 

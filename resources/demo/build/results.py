@@ -10,8 +10,11 @@ import h5py
 import torch
 
 from capture.checkpoint import CheckpointOptions, open_checkpoint
+from capture.checkpoint.fingerprint import fingerprint
 from capture.episodes.folder import read_episode
-from capture.run import Choices, capture, plan
+from capture.episodes.given import Given
+from capture.plan import Choices, Setup
+from capture.run import Job, capture
 from capture.tokenizer import find_tokenizer
 
 EPISODES = ("duck", "mug")
@@ -24,8 +27,14 @@ class _Silent:
     def loading(self, done: int, total: int) -> None:
         pass
 
-    def step(self, frame: int, step: int) -> None:
+    def expect(self, frames: int) -> None:
         pass
+
+    def step(self, frames: float) -> None:
+        pass
+
+    def tell(self, sentence: str) -> None:
+        print(sentence, file=sys.stderr)
 
 
 def write_results(demo: Path, output: Path) -> None:
@@ -33,10 +42,13 @@ def write_results(demo: Path, output: Path) -> None:
     checkpoint = open_checkpoint(demo, options=CheckpointOptions(denoise_steps=STEPS))
     frames = [read_episode(demo / "episodes" / name)[0] for name in EPISODES]
     tokenizer = find_tokenizer(None, checkpoint.tokenizer_folder)
-    ready = plan(checkpoint, tokenizer, frames, Choices(torch.device("cpu"), torch.float32))
+    choices = Choices(torch.device("cpu"), torch.float32)
+    setup = Setup(checkpoint, tokenizer, choices, fingerprint(checkpoint.path))
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.h5"
-        capture(ready, raw, _Silent())
+        [written] = capture(setup, [Job(raw, Given(frames))], _Silent()).files
+        if written.failure is not None:
+            raise RuntimeError(written.failure)
         _deflate(raw, output)
 
 
