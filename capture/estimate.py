@@ -20,10 +20,12 @@ LOOKED_AT: Final = 20
 ALIKE: Final = ("device", "dtype", "config", "denoise_steps", "full", "check")
 """Keys of the attribute `run` that must agree for frames to take as long; `layers` and `steps` cost little."""
 
-MEASURED: Final[dict[str, tuple[float, str]]] = {
-    "cpu": (11.0, "two cores of a server, frames one by one"),
+MEASURED: Final[dict[str, tuple[str, dict[int, float]]]] = {
+    "cpu": ("two cores of a server", {1: 11.0}),
+    "cuda": ("an NVIDIA H100", {1: 0.31, 4: 0.077, 8: 0.052, 16: 0.032}),
 }
-"""Device type -> seconds a frame of the full-size policy in bfloat16 with 10 denoise steps, and on what."""
+"""Device type -> what it was, and seconds a frame by --batch, of the full-size policy in bfloat16 with 10 denoise steps
+and two cameras (tests/bench/throughput.py)."""
 
 
 def time_sentence(setup: Setup, frames: int, folders: Iterable[Path], processes: int = 1) -> str:
@@ -40,10 +42,12 @@ def time_sentence(setup: Setup, frames: int, folders: Iterable[Path], processes:
         )
     device, config = setup.choices.device.type, setup.checkpoint.config
     if device in MEASURED and _full_size(config) and str(setup.choices.dtype) == "torch.bfloat16":
-        each, on = MEASURED[device]
+        on, by_batch = MEASURED[device]
+        batch = max(known_batch for known_batch in by_batch if known_batch <= setup.choices.batch)
+        each = by_batch[batch]
         return (
             f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as measured once "
-            f"on {on}; your machine will differ"
+            f"on {on} with --batch {batch}; your machine will differ"
         )
     return "how long it will take is not known: no file there was made by this policy; run one episode to know"
 

@@ -45,7 +45,7 @@ def test_axes_are_those_of_the_schema() -> None:
 
 
 def test_the_root_attributes_are_described(tmp_path: Path) -> None:
-    with ResultsWriter(tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test") as writer:
+    with ResultsWriter(tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", run={}) as writer:
         table = DOCUMENT.partition("## Root attributes")[2].partition("`model` holds")[0]
         named = {
             name
@@ -53,7 +53,8 @@ def test_the_root_attributes_are_described(tmp_path: Path) -> None:
             for name in re.findall(r"`(\w+)`", line.split("|")[1:2][0] if "|" in line else "")
         }
         assert named == set(writer._storage.file.attrs)
-    for key in (schema.CHECK_ROW_SUM, schema.CHECK_MASKED, schema.CHECK_ACTIONS, schema.CHECK_TIME, *synthetic.MODEL):
+    checks = (schema.CHECK_ROW_SUM, schema.CHECK_MASKED, schema.CHECK_ACTIONS, schema.CHECK_TIME)
+    for key in (*checks, schema.CHECK_SECONDS, schema.CHECK_SINCE, *synthetic.MODEL):
         assert f"`{key}`" in DOCUMENT
     for number, role in enumerate(schema.ROLES):
         assert f"{number} `{role}`" in DOCUMENT
