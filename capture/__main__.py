@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from capture.episodes.source import Episode, Source
     from capture.observation import Observation
+    from capture.outcome import Outcome
     from capture.plan import Setup
     from capture.prompts import Prompts
-    from capture.run import Outcome
     from capture.selection import Selection
     from capture.share import Share
 
@@ -120,8 +120,10 @@ def _capture(options: argparse.Namespace) -> int:
 
 def _one(options: argparse.Namespace, setup: Setup) -> int:
     """One results file."""
+    from capture.outcome import Job
     from capture.plan import plan
-    from capture.run import Job, capture, check_target
+    from capture.run import capture
+    from capture.target import check_target
 
     if options.output is not None:
         check_target(options.output, overwrite=options.overwrite)

@@ -36,6 +36,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         prog=name,
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
         f"       {name} --checkpoint FOLDER (--episode PATH -o FILE | --dataset PATH -o FOLDER) [options]\n"
+        f"       {name} sources PATH\n"
         f"       {name} info FILE",
         description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"
         "prompt looks at in the pictures, what each action token looks at in each step, for every layer and head.",

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from capture import schema
+from capture.outcome import Outcome
 from capture.pictures import letterbox
 from capture.plan import Plan
 from capture.quantities import size_text, time_text
-from capture.run import Outcome
 
 
 def describe(plan: Plan) -> str:

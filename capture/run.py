@@ -20,24 +20,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from capture import schema
-from capture.episodes.source import Episode
 from capture.errors import UserError
 from capture.frames import Errors, frames, gather
+from capture.outcome import Job, Outcome, Progress, Written
 from capture.plan import GENERATOR, Plan, Setup, plan
 from capture.policy import Call, Policy, Prepared
 from capture.recorder import AttentionRecorder
-from capture.resume import difference, look
 from capture.staging import Ring, Slot, room_for
+from capture.target import finished
 from capture.writing import Opened, Sink, WriterProcess, WriterThread, own_process_fits
 
 SLOTS: Final = 3
@@ -46,74 +45,6 @@ WAITING_FRAMES: Final = 2
 """Frames that may wait for the disk where the policy runs on the CPU."""
 SHARED_BYTES: Final = 1 << 15
 """Smaller arrays go to the writer as they are."""
-
-
-class Progress(Protocol):
-    """Where a run says how far it is."""
-
-    def loading(self, done: int, total: int) -> None:
-        """Bytes of weights read so far."""
-
-    def expect(self, frames: int) -> None:
-        """So many more frames are to come."""
-
-    def step(self, frames: float) -> None:
-        """Frames that were run so far; a batch counts by its denoise steps."""
-
-    def tell(self, sentence: str) -> None:
-        """Something that the user should know now."""
-
-
-@dataclass
-class Written:
-    """What became of one results file."""
-
-    path: Path
-    frames: int = 0
-    """Frames that this run added."""
-    total: int = 0
-    """Frames planned; 0 where it came to no plan."""
-    kept: int = 0
-    """Frames that an earlier run had finished."""
-    failure: str | None = None
-    """Why it is not whole, in one sentence."""
-    warnings: tuple[str, ...] = ()
-    row_sum: float = 0.0
-    masked_weight: float = 0.0
-    action_difference: float | None = None
-
-    @property
-    def skipped(self) -> bool:
-        """Whether it was whole before."""
-        return self.failure is None and self.kept == self.total and not self.frames
-
-
-@dataclass
-class Outcome:
-    """What a run found out about itself."""
-
-    files: list[Written] = field(default_factory=list)
-    frames: int = 0
-    seconds: float = 0.0
-    """From the first call to the last frame in its file."""
-    busy: float = 0.0
-    """Seconds in which a call of the policy was under way on its device."""
-    starved: float = 0.0
-    """Seconds in which the policy waited for pictures."""
-    held_up: float = 0.0
-    """Seconds in which it waited for the writer."""
-    recorded_seconds: list[float] = field(default_factory=list)
-    """Of each recorded call, with --check."""
-    plain_seconds: list[float] = field(default_factory=list)
-    """Of each unrecorded call of the same frames, with --check."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A results file that is to be made of an episode."""
-
-    path: Path
-    episode: Episode
 
 
 @dataclass
@@ -363,8 +294,15 @@ class _Run:
         def after_step(step: int) -> None:
             self._progress.step(done + len(batch) * (step + 1) / steps)
 
-        with recorder:
-            call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+        try:
+            with recorder:
+                call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+        except torch.OutOfMemoryError:
+            size = len(batch)
+            raise UserError(
+                f"the device has no room to run {size} frame{'s' * (size != 1)} at once; "
+                + ("give a smaller --batch" if size > 1 else "free its memory, or give another --device")
+            ) from None
         self._done += len(batch)
         if plain is not None:
             self._wait_for_device()
@@ -584,29 +522,5 @@ class _Run:
                 return True
 
 
-def finished(path: Path, made: Plan) -> bool:
-    """Whether the results file is there, whole and of this very run. Raises UserError if another file is in the way."""
-    if not path.is_file():
-        return False
-    left = look(path)
-    if left is None or left.run is None or not left.complete:
-        raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
-    if changed := difference(left.run, made.run):
-        raise UserError(
-            f"{path} exists and is of another run: {changed}; choose another name, or say --overwrite to replace it"
-        )
-    return True
-
-
 def _unexpected(error: Exception) -> str:
     return f"reading it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-
-
-def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise UserError where a results file can never be written; for what only the plan can tell, see `finished`."""
-    if path.is_dir() or not path.name:
-        raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
-    if not path.parent.is_dir():
-        raise UserError(f"the folder {path.parent} does not exist; create it first")
-    if path.is_file() and not overwrite and look(path) is None:
-        raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -13,8 +14,9 @@ from typing import Any, Final
 from capture import index
 from capture.episodes.source import Episode, Source
 from capture.errors import UserError
+from capture.outcome import Job, Outcome, Progress
 from capture.plan import GENERATOR, Choices, Setup
-from capture.run import Job, Outcome, Progress, Written, capture
+from capture.run import capture
 from capture.share import Share
 
 _LAST_NUMBER: Final = re.compile(r"(\d{1,9})\D*$")
@@ -138,10 +140,15 @@ def begin(series: Series) -> None:
 def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
     """Run this process's episodes; failures are noted in files of their own, and in the index."""
     jobs = series.jobs(share)
+
+    def note(path: Path, sentence: str | None) -> None:
+        with contextlib.suppress(OSError):  # a folder that takes no file any more shows where results are written
+            index.note_failure(path, sentence)
+
     for job in jobs:
-        index.note_failure(job.path, None)
+        note(job.path, None)
     try:
-        return capture(series.setup, jobs, progress, lambda written: index.note_failure(written.path, written.failure))
+        return capture(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
     finally:
         _indexed(series)
 
@@ -159,8 +166,3 @@ def _prompts_sum(choices: Choices) -> str | None:
         return None
     told = json.dumps([list(prompts.always), {task: list(each) for task, each in prompts.by_task.items()}])
     return hashlib.sha256(told.encode()).hexdigest()
-
-
-def failed(files: Sequence[Written]) -> list[Written]:
-    """Those that are not whole."""
-    return [written for written in files if written.failure is not None]

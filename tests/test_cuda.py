@@ -12,10 +12,11 @@ from capture import schema
 from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.episodes.given import Given
 from capture.frames import assemble
+from capture.outcome import Job
 from capture.plan import Choices, Setup
 from capture.prompts import Prompts
 from capture.recorder import AttentionRecorder
-from capture.run import Job, capture
+from capture.run import capture
 from capture.tokenizer import find_tokenizer
 
 

@@ -19,9 +19,10 @@ from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.episodes.given import Given
 from capture.errors import UserError
 from capture.observation import Observation
+from capture.outcome import Job
 from capture.plan import Choices, Setup, plan
 from capture.prompts import Prompts
-from capture.run import Job, capture
+from capture.run import capture
 from capture.selection import read_selection
 from capture.tokenizer import find_tokenizer
 

@@ -33,9 +33,10 @@ from capture.checkpoint.opening import Checkpoint  # noqa: E402
 from capture.frames import assemble  # noqa: E402
 from capture.model import Pi05, parameter_dtype  # noqa: E402
 from capture.observation import Observation  # noqa: E402
+from capture.outcome import Job  # noqa: E402
 from capture.plan import Choices, Setup, plan  # noqa: E402
 from capture.policy import Policy  # noqa: E402
-from capture.run import Job, capture  # noqa: E402
+from capture.run import capture  # noqa: E402
 from capture.staging import Slot  # noqa: E402
 from capture.tokenizer import read_tokenizer  # noqa: E402
 from capture.writer import ResultsWriter  # noqa: E402

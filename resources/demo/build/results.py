@@ -13,8 +13,9 @@ from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.checkpoint.fingerprint import fingerprint
 from capture.episodes.folder import read_episode
 from capture.episodes.given import Given
+from capture.outcome import Job
 from capture.plan import Choices, Setup
-from capture.run import Job, capture
+from capture.run import capture
 from capture.tokenizer import find_tokenizer
 
 EPISODES = ("duck", "mug")
