@@ -4,7 +4,7 @@ Three threads and, on a GPU, a second process work hand in hand, with a bounded 
 
     feed        plans the next file, opens it, decodes and prepares its pictures
     the caller  gathers frames to batches and calls the policy
-    deliver     brings what was recorded to the host and hands it to the writer
+    deliver     brings what was recorded to the host and hands it to the writer (delivery.py)
     the writer  stores frames (writing.py)
 
 So memory stays the same however long the episodes are, and a frame counts as finished once it is in its file.
@@ -14,80 +14,25 @@ from __future__ import annotations
 
 import gc
 import queue
-import statistics
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from capture import schema
+from capture.delivery import SLOTS, Delivery, End, File, Item, Recorded
 from capture.errors import UserError
-from capture.frames import Errors, frames, gather
+from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
-from capture.plan import GENERATOR, Plan, Setup, plan
-from capture.policy import Call, Policy, Prepared
+from capture.plan import GENERATOR, Setup, plan
+from capture.policy import Policy, Prepared
 from capture.recorder import AttentionRecorder
 from capture.staging import Ring, Slot, room_for
 from capture.target import finished
-from capture.writing import Opened, Sink, WriterProcess, WriterThread, own_process_fits
-
-SLOTS: Final = 3
-"""Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
-WAITING_FRAMES: Final = 2
-"""Frames that may wait for the disk where the policy runs on the CPU."""
-SHARED_BYTES: Final = 1 << 15
-"""Smaller arrays go to the writer as they are."""
-
-
-@dataclass
-class _File:
-    """A results file that is being written."""
-
-    plan: Plan
-    opened: Opened
-    written: Written
-    given: int = 0
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A frame on its way to the policy."""
-
-    file: _File
-    prepared: Prepared
-    seed: int
-
-
-@dataclass(frozen=True)
-class _End:
-    """The last frame of a file has gone by; or no more will come, because of a failure."""
-
-    file: _File
-    failure: str | None = None
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """A call whose frames are to be written."""
-
-    call: Call
-    files: tuple[_File, ...]
-    host: dict[str, Tensor] | None
-    """What was gathered, on the host once `copied` is reached; None where it is still to be gathered."""
-    slot: Slot | None
-    begun: torch.cuda.Event | None
-    ended: torch.cuda.Event | None
-    copied: torch.cuda.Event | None
-    on_device: dict[str, Tensor] | None
-    """Kept alive until it is copied."""
+from capture.writing import Sink, WriterProcess, WriterThread, own_process_fits
 
 
 def capture(
@@ -100,8 +45,8 @@ def capture(
     """
     choices, checkpoint = setup.choices, setup.checkpoint
     run = _Run(setup, progress, failed or (lambda _: None))
-    waiting = _peeked(run.opened(jobs))  # what does not fit is told before weights are read
     try:
+        waiting = _peeked(run.opened(jobs))  # what does not fit is told before weights are read
         if waiting is None:
             return run.outcome
         model = checkpoint.load(choices.device, choices.dtype, progress.loading)
@@ -115,13 +60,13 @@ def capture(
     return run.outcome
 
 
-def _peeked(items: Iterator[_Item | _End]) -> Iterator[_Item | _End] | None:
+def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
     """The same items, the first of which is already there; None if there are none."""
     first = next(items, None)
     if first is None:
         return None
 
-    def again() -> Iterator[_Item | _End]:
+    def again() -> Iterator[Item | End]:
         yield first
         yield from items
 
@@ -138,21 +83,16 @@ class _Run:
         self._apart = self._cuda and own_process_fits()
         self._sink: Sink = WriterProcess() if self._apart else WriterThread()
         self._ring = Ring(SLOTS, pinned=self._cuda) if self._apart else None
-        self._files: list[_File] = []
+        self._delivery = Delivery(setup, self.outcome, self._sink, self._ring, failed)
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        self._fed: queue.Queue[_Item | _End | None] = queue.Queue(2 * setup.choices.batch + 2)
-        self._recorded: queue.Queue[_Recorded | _End | None] = queue.Queue(SLOTS)
-        self._pending: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
-        """What the writer was asked for, and what to do with its answer, in order."""
+        self._fed: queue.Queue[Item | End | None] = queue.Queue(2 * setup.choices.batch + 2)
         self._copies: Any = None
-        self._begun = 0.0
-        self._given = 0
-        self._done = 0.0
+        self._done = 0
 
     # Before the policy
 
-    def opened(self, jobs: Iterable[Job]) -> Iterator[_Item | _End]:
+    def opened(self, jobs: Iterable[Job]) -> Iterator[Item | End]:
         """The frames of every job that has any left, each file's followed by its end."""
         for job in jobs:
             written = Written(job.path)
@@ -172,14 +112,14 @@ class _Run:
             failure = None
             try:
                 for prepared, seed in file.plan.prepared(file.opened.frames_done):
-                    yield _Item(file, prepared, seed)
+                    yield Item(file, prepared, seed)
             except UserError as error:
                 failure = str(error)
             except Exception as error:  # noqa: BLE001 - likewise
                 failure = _unexpected(error)
-            yield _End(file, failure)
+            yield End(file, failure)
 
-    def _open(self, job: Job, written: Written) -> _File | None:
+    def _open(self, job: Job, written: Written) -> File | None:
         made = plan(self._setup, job.episode)
         choices = self._setup.choices
         written.total, written.warnings = made.sizes.frames, made.warnings
@@ -204,22 +144,21 @@ class _Run:
                 f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
             )
         self._progress.expect(written.total - opened.frames_done)
-        file = _File(made, opened, written)
-        self._files.append(file)
+        file = File(made, opened, written)
+        self._delivery.open_files.append(file)
         return file
 
     # The policy
 
-    def go(self, policy: Policy, items: Iterator[_Item | _End]) -> None:
+    def go(self, policy: Policy, items: Iterator[Item | End]) -> None:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
-        deliverer = threading.Thread(target=self._deliver, name="deliver", daemon=True)
         if self._cuda:
             gc.freeze()  # what is there stays: looking it through again and again would hold up the calls
         recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
-        self._begun = start = time.perf_counter()
+        start = time.perf_counter()
         feeder.start()
-        deliverer.start()
+        self._delivery.start()
         try:
             self._call_all(policy, recorder)
         except BaseException:
@@ -227,37 +166,35 @@ class _Run:
             raise
         finally:
             gc.unfreeze()
-            self._put(self._recorded, None)
-            deliverer.join()
+            self._delivery.finish()
             self._stop.set()
             feeder.join()
             self.outcome.seconds = time.perf_counter() - start
-        if self._error is not None:
-            raise self._error
+        self._raise()
 
-    def _feed(self, items: Iterator[_Item | _End]) -> None:
+    def _feed(self, items: Iterator[Item | End]) -> None:
         try:
             for item in items:
-                if not self._put(self._fed, item):
+                if not self._put(item):
                     return
         except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
-            self._fail(error)
-        self._put(self._fed, None)
+            self._error = error
+        self._put(None)
 
     def _call_all(self, policy: Policy, recorder: AttentionRecorder) -> None:
-        batch: list[_Item] = []
-        ends: list[_End] = []
+        batch: list[Item] = []
+        ends: list[End] = []
 
         def flush() -> None:
             if batch:
                 self._call(policy, recorder, tuple(batch))
                 batch.clear()
             for end in ends:
-                self._put(self._recorded, end)
+                self._delivery.put(end)
             ends.clear()
 
         while (item := self._next()) is not None:
-            if isinstance(item, _End):
+            if isinstance(item, End):
                 ends.append(item)
                 if not batch:
                     flush()
@@ -269,12 +206,11 @@ class _Run:
                 flush()
         flush()
 
-    def _next(self) -> _Item | _End | None:
+    def _next(self) -> Item | End | None:
         start = time.perf_counter()
         try:
             while True:
-                if self._error is not None:
-                    raise self._error
+                self._raise()
                 try:
                     return self._fed.get(timeout=0.1)
                 except queue.Empty:
@@ -283,7 +219,7 @@ class _Run:
             if self._done:  # the first pictures are no wait: nothing could be done before
                 self.outcome.starved += time.perf_counter() - start
 
-    def _call(self, policy: Policy, recorder: AttentionRecorder, batch: tuple[_Item, ...]) -> None:
+    def _call(self, policy: Policy, recorder: AttentionRecorder, batch: tuple[Item, ...]) -> None:
         choices = self._setup.choices
         prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
         plain = self._plain(policy, prepared, seeds) if choices.check else None
@@ -314,7 +250,7 @@ class _Run:
         files = tuple(item.file for item in batch)
         if not self._cuda:
             self.outcome.busy += time.perf_counter() - start
-            self._hand_over(_Recorded(call, files, None, None, None, None, None, None))
+            self._hand_over(Recorded(call, files, None, None, None, None, None, None))
             return
         on_device = gather(call, torch.bfloat16 if choices.store == "bfloat16" else None)
         ended = self._mark()
@@ -327,12 +263,12 @@ class _Run:
         if self._ring is not None:
             room = room_for([value.numel() * value.element_size() for value in on_device.values()] + pictures)
             waited = time.perf_counter()
-            slot = self._ring.take(room, self._stop.is_set)
+            slot = self._ring.take(room, lambda: self._delivery.error is not None)
             self.outcome.held_up += time.perf_counter() - waited
             if slot is None:
                 return
         host, copied = self._copy(on_device, slot)
-        self._hand_over(_Recorded(call, files, host, slot, begun, ended, copied, on_device))
+        self._hand_over(Recorded(call, files, host, slot, begun, ended, copied, on_device))
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event]:
         """Begin to copy to the host on a stream of its own; done when the event is reached."""
@@ -351,16 +287,16 @@ class _Run:
             copied.record(self._copies)
         return host, copied
 
-    def _hand_over(self, recorded: _Recorded) -> None:
+    def _hand_over(self, recorded: Recorded) -> None:
         start = time.perf_counter()
-        self._put(self._recorded, recorded)
+        self._delivery.put(recorded)
         self.outcome.held_up += time.perf_counter() - start
 
     def _plain(self, policy: Policy, prepared: list[Prepared], seeds: list[int]) -> Tensor:
         """The actions (B, H, A) of an unrecorded call, its time noted; neither call shares the machine with others."""
         if not self.outcome.plain_seconds:
             policy.plain(prepared, seeds=seeds)  # the first call of all pays for warming up
-        self._recorded.join()
+        self._delivery.settle()
         self._wait_for_device()
         start = time.perf_counter()
         actions = policy.plain(prepared, seeds=seeds).actions
@@ -379,120 +315,12 @@ class _Run:
         event.record(torch.cuda.current_stream(self._setup.choices.device))
         return event
 
-    # Behind the policy
-
-    def _deliver(self) -> None:
-        try:
-            while True:
-                item = self._recorded.get()
-                try:
-                    if item is None:
-                        break
-                    if isinstance(item, _End):
-                        self._end(item)
-                    elif self._error is None:
-                        self._write(item)
-                except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
-                    self._fail(error)
-                finally:
-                    self._recorded.task_done()
-            self._settle(0)
-        except BaseException as error:  # noqa: BLE001 - likewise
-            self._fail(error)
-
-    def _write(self, item: _Recorded) -> None:
-        if item.copied is not None and item.begun is not None and item.ended is not None:
-            item.copied.synchronize()
-            self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
-        found = item.host
-        if found is None:
-            store = torch.bfloat16 if self._setup.choices.store == "bfloat16" else None
-            found = {name: value.cpu() for name, value in gather(item.call, store).items()}
-        left = len(item.files)
-        lock = threading.Lock()
-
-        def stored(_: Future[Any]) -> None:
-            nonlocal left
-            with lock:
-                left -= 1
-                last = not left
-            if last and item.slot is not None and self._ring is not None:
-                self._ring.give_back(item.slot)
-
-        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
-        for file, (frame, errors) in zip(item.files, frames(item.call, found), strict=True):
-            self._note(file.written, errors)
-            if item.slot is not None:
-                for name, value in frame.items():
-                    if isinstance(value, np.ndarray) and value.nbytes > SHARED_BYTES and item.slot.place(value) is None:
-                        if id(value) not in shared:
-                            shared[id(value)] = item.slot.copy(value)
-                        frame[name] = shared[id(value)]
-            future = self._sink.write(file.opened.number, frame, item.slot)
-            future.add_done_callback(stored)
-            file.given += 1
-            self._given += 1
-            self._pending.append((future, partial(self._count, file)))
-            waiting = 0 if self._setup.choices.check else WAITING_FRAMES
-            self._settle(len(self._pending) if item.slot is not None else waiting)
-
-    def _settle(self, down_to: int) -> None:
-        """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
-        while self._pending and (len(self._pending) > down_to or self._pending[0][0].done()):
-            future, act = self._pending.popleft()
-            act(future.result())
-
-    def _count(self, file: _File, _: int) -> None:
-        file.written.frames += 1
-        self.outcome.frames += 1
-
-    def _note(self, written: Written, errors: Errors) -> None:
-        # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
-        written.row_sum = float(np.maximum(written.row_sum, errors.row_sum))
-        written.masked_weight = float(np.maximum(written.masked_weight, errors.masked_weight))
-
-    def _end(self, end: _End) -> None:
-        """Make a file complete, or leave it as far as it came."""
-        file = end.file
-        file.written.failure = end.failure
-        whole = file.opened.frames_done + file.given == file.written.total
-        if end.failure is None and not whole:
-            file.written.failure = f"the episode gave {file.given} frames and then no more"
-        number = file.opened.number
-        if file.written.failure is None:
-            self._pending.append((self._sink.finish(number, self._checks(file)), lambda _: self._files.remove(file)))
-        else:
-            self._pending.append((self._sink.leave(number), partial(self._left, file)))
-        self._settle(len(self._pending))
-
-    def _left(self, file: _File, kept: int) -> None:
-        self._files.remove(file)
-        if kept:
-            told = f"finished frames ({kept}) stay in {file.opened.partial_path}"
-            file.written.failure = f"{file.written.failure}; {told}"
-        self._failed(file.written)
-
-    def _checks(self, file: _File) -> dict[str, float]:
-        """The file's attribute `checks`; what was not asked for is left out."""
-        written = file.written
-        found = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
-        if written.action_difference is not None:
-            found[schema.CHECK_ACTIONS] = written.action_difference
-            found[schema.CHECK_TIME] = statistics.median(self.outcome.recorded_seconds) / statistics.median(
-                self.outcome.plain_seconds
-            )
-        if written.kept:
-            found[schema.CHECK_SINCE] = written.kept
-        given = self._given + 1e-9
-        found[schema.CHECK_SECONDS] = round((time.perf_counter() - self._begun) / given, 4)
-        return found
-
     # The end
 
     def kept(self) -> list[str]:
         """A sentence for every file that is not whole but has frames; all frames that were handed over are in."""
         said = []
-        for file in self._files:
+        for file in self._delivery.open_files:
             done = file.opened.frames_done + file.written.frames
             if done:
                 said.append(f"{done} of {file.written.total} frames are kept in {file.opened.partial_path}")
@@ -500,23 +328,23 @@ class _Run:
 
     def close(self) -> None:
         """Leave every file that is still open."""
-        self._stop.set()
         self._sink.__exit__(None, None, None)
         if self._ring is not None:
             self._ring.close()
 
-    def _fail(self, error: BaseException) -> None:
-        if self._error is None:
-            self._error = error
-        self._stop.set()
+    def _raise(self) -> None:
+        """Raise what stopped one of the other threads."""
+        for error in (self._delivery.error, self._error):
+            if error is not None:
+                raise error
 
-    def _put(self, where: queue.Queue[Any], item: object) -> bool:
-        """Put an item in a queue; gives up, and says False, once the run is to stop and there is no room."""
+    def _put(self, item: Item | End | None) -> bool:
+        """Feed an item; gives up, and says False, once the run is to stop and there is no room."""
         while True:
             try:
-                where.put(item, timeout=0.1)
+                self._fed.put(item, timeout=0.1)
             except queue.Full:
-                if self._stop.is_set() and where is self._fed:
+                if self._stop.is_set() or self._delivery.error is not None:
                     return False
             else:
                 return True

@@ -464,11 +464,11 @@ def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command
 
 
 def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, capsys, monkeypatch):
-    import capture.run
+    import capture.delivery
 
-    doubtful = capture.run.Errors(row_sum=5e-4, masked_weight=0.0)
-    made = capture.run.frames
-    monkeypatch.setattr(capture.run, "frames", lambda *given: [(frame, doubtful) for frame, _ in made(*given)])
+    doubtful = capture.delivery.Errors(row_sum=5e-4, masked_weight=0.0)
+    made = capture.delivery.frames
+    monkeypatch.setattr(capture.delivery, "frames", lambda *given: [(frame, doubtful) for frame, _ in made(*given)])
     output = tmp_path / "doubtful.h5"
     assert main([*command, "--prompt", "go", "--layers", "0", "-o", str(output)]) == 0
     assert "warning: rows of attention sum to 1 only within 0.0005" in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""Behind the policy: what was recorded goes to the host, is cut into frames and handed to the writer of its file."""
+
+from __future__ import annotations
+
+import queue
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from capture import schema
+from capture.frames import Errors, frames, gather
+from capture.outcome import Outcome, Written
+from capture.plan import Plan, Setup
+from capture.policy import Call, Prepared
+from capture.staging import Ring, Slot
+from capture.writing import Opened, Sink
+
+SLOTS: Final = 3
+"""Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
+WAITING_FRAMES: Final = 2
+"""Frames that may wait for the disk where the policy runs on the CPU."""
+SHARED_BYTES: Final = 1 << 15
+"""Smaller arrays go to the writer as they are."""
+
+
+@dataclass
+class File:
+    """A results file that is being written."""
+
+    plan: Plan
+    opened: Opened
+    written: Written
+    given: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """A frame on its way to the policy."""
+
+    file: File
+    prepared: Prepared
+    seed: int
+
+
+@dataclass(frozen=True)
+class End:
+    """The last frame of a file has gone by; or no more will come, because of a failure."""
+
+    file: File
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A call whose frames are to be written."""
+
+    call: Call
+    files: tuple[File, ...]
+    host: dict[str, Tensor] | None
+    """What was gathered, on the host once `copied` is reached; None where it is still to be gathered."""
+    slot: Slot | None
+    begun: torch.cuda.Event | None
+    ended: torch.cuda.Event | None
+    copied: torch.cuda.Event | None
+    on_device: dict[str, Tensor] | None
+    """Kept alive until it is copied."""
+
+
+class Delivery:
+    """A thread that delivers recorded calls and ends files, in the order in which they are put.
+
+    What stops it is kept in `error`; it then delivers nothing more, and `put` goes on to take what it is given.
+    `open_files`: those that are being written. `failed` is called with files that are left unfinished.
+    """
+
+    def __init__(
+        self, setup: Setup, outcome: Outcome, sink: Sink, ring: Ring | None, failed: Callable[[Written], None]
+    ) -> None:
+        self._setup, self.outcome, self._sink, self._ring, self._failed = setup, outcome, sink, ring, failed
+        self.open_files: list[File] = []
+        self.error: BaseException | None = None
+        self._recorded: queue.Queue[Recorded | End | None] = queue.Queue(SLOTS)
+        self._pending: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
+        """What the writer was asked for, and what to do with its answer, in order."""
+        self._begun = 0.0
+        self._given = 0
+        self._thread = threading.Thread(target=self._deliver, name="deliver", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._begun = time.perf_counter()
+        self._thread.start()
+
+    def put(self, item: Recorded | End) -> None:
+        """Hand over the next call or end; waits while three are waiting."""
+        self._recorded.put(item)
+
+    def settle(self) -> None:
+        """Wait until all that was put is delivered."""
+        self._recorded.join()
+
+    def finish(self) -> None:
+        """Deliver what was put, and end."""
+        self._recorded.put(None)
+        self._thread.join()
+
+    def _deliver(self) -> None:
+        try:
+            while True:
+                item = self._recorded.get()
+                try:
+                    if item is None:
+                        break
+                    if isinstance(item, End):
+                        self._end(item)
+                    elif self.error is None:
+                        self._write(item)
+                except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+                    self._fail(error)
+                finally:
+                    self._recorded.task_done()
+            self._settle(0)
+        except BaseException as error:  # noqa: BLE001 - likewise
+            self._fail(error)
+
+    def _write(self, item: Recorded) -> None:
+        if item.copied is not None and item.begun is not None and item.ended is not None:
+            item.copied.synchronize()
+            self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
+        found = item.host
+        if found is None:
+            store = torch.bfloat16 if self._setup.choices.store == "bfloat16" else None
+            found = {name: value.cpu() for name, value in gather(item.call, store).items()}
+        left = len(item.files)
+        lock = threading.Lock()
+
+        def stored(_: Future[Any]) -> None:
+            nonlocal left
+            with lock:
+                left -= 1
+                last = not left
+            if last and item.slot is not None and self._ring is not None:
+                self._ring.give_back(item.slot)
+
+        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
+        for file, (frame, errors) in zip(item.files, frames(item.call, found), strict=True):
+            self._note(file.written, errors)
+            if item.slot is not None:
+                for name, value in frame.items():
+                    if isinstance(value, np.ndarray) and value.nbytes > SHARED_BYTES and item.slot.place(value) is None:
+                        if id(value) not in shared:
+                            shared[id(value)] = item.slot.copy(value)
+                        frame[name] = shared[id(value)]
+            future = self._sink.write(file.opened.number, frame, item.slot)
+            future.add_done_callback(stored)
+            file.given += 1
+            self._given += 1
+            self._pending.append((future, partial(self._count, file)))
+            waiting = 0 if self._setup.choices.check else WAITING_FRAMES
+            self._settle(len(self._pending) if item.slot is not None else waiting)
+
+    def _settle(self, down_to: int) -> None:
+        """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
+        while self._pending and (len(self._pending) > down_to or self._pending[0][0].done()):
+            future, act = self._pending.popleft()
+            act(future.result())
+
+    def _count(self, file: File, _: int) -> None:
+        file.written.frames += 1
+        self.outcome.frames += 1
+
+    def _note(self, written: Written, errors: Errors) -> None:
+        # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
+        written.row_sum = float(np.maximum(written.row_sum, errors.row_sum))
+        written.masked_weight = float(np.maximum(written.masked_weight, errors.masked_weight))
+
+    def _end(self, end: End) -> None:
+        """Make a file complete, or leave it as far as it came."""
+        file = end.file
+        file.written.failure = end.failure
+        whole = file.opened.frames_done + file.given == file.written.total
+        if end.failure is None and not whole:
+            file.written.failure = f"the episode gave {file.given} frames and then no more"
+        number = file.opened.number
+        if file.written.failure is None:
+            self._pending.append(
+                (self._sink.finish(number, self._checks(file)), lambda _: self.open_files.remove(file))
+            )
+        else:
+            self._pending.append((self._sink.leave(number), partial(self._left, file)))
+        self._settle(len(self._pending))
+
+    def _left(self, file: File, kept: int) -> None:
+        self.open_files.remove(file)
+        if kept:
+            told = f"finished frames ({kept}) stay in {file.opened.partial_path}"
+            file.written.failure = f"{file.written.failure}; {told}"
+        self._failed(file.written)
+
+    def _checks(self, file: File) -> dict[str, float]:
+        """The file's attribute `checks`; what was not asked for is left out."""
+        written = file.written
+        found = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
+        if written.action_difference is not None:
+            found[schema.CHECK_ACTIONS] = written.action_difference
+            found[schema.CHECK_TIME] = statistics.median(self.outcome.recorded_seconds) / statistics.median(
+                self.outcome.plain_seconds
+            )
+        if written.kept:
+            found[schema.CHECK_SINCE] = written.kept
+        given = self._given + 1e-9
+        found[schema.CHECK_SECONDS] = round((time.perf_counter() - self._begun) / given, 4)
+        return found
+
+    def _fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
