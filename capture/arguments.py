@@ -18,6 +18,7 @@ examples:
   pi0-capture --checkpoint pi05_libero/ --dataset path/to/dataset --episodes 0-49 --frames keyframes -o runs/
   pi0-capture --checkpoint pi05_droid/ ... --dry-run
   torchrun --nproc-per-node 8 -m capture --checkpoint pi05_droid/ --dataset ... -o runs/
+  pi0-capture sources path/to/dataset
   pi0-capture info duck.h5
 """
 

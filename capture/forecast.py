@@ -46,7 +46,8 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
     lines = [describe(first), "", f"{series.source.kind}: {count} episodes, {frames} frames, {size_text(size)} in all"]
     if whole or begun:
         lines.append(
-            f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; {frames - done} frames are left"
+            f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "
+            f"{frames - done} frames are left"
         )
     if bad:
         lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")

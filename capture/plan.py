@@ -27,8 +27,8 @@ from capture.tokenizer import Tokenizer, check_vocabulary
 from capture.tokens import TokenTable
 
 GENERATOR: Final = f"pi0-capture {version('pi0-attention')}"
-SHOWN_TABLES: Final = 64
-"""Token tables that a plan keeps, for a dry run to show."""
+KEPT_TABLES: Final = 2048
+"""Token tables that a plan keeps, some 16 MB, so that most frames are tokenised once."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Plan:
     run: Mapping[str, object]
     """The file's attribute `run`."""
     tables: tuple[TokenTable, ...]
-    """Of the first moment's frames."""
+    """Of the first frames."""
     warnings: tuple[str, ...]
 
     @property
@@ -145,11 +145,16 @@ class Plan:
         preprocessing = setup.checkpoint.preprocessing
         first = int(np.searchsorted(self.ends, start, side="right"))
         skipped = start - (int(self.ends[first - 1]) if first else 0)
+        number = start
         for observation in self.episode.read(self.moments[first:]):
             check_pictures(observation, shapes)
             pictures = prepare_pictures(observation, preprocessing)
             for prompt in setup.choices.prompts.of(observation.prompt)[skipped:]:
-                tokens = preprocessing.prompt(prompt, observation.state, setup.tokenizer)
+                known = number < len(self.tables)
+                tokens = (
+                    self.tables[number] if known else preprocessing.prompt(prompt, observation.state, setup.tokenizer)
+                )
+                number += 1
                 yield Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation)
             skipped = 0
 
@@ -198,7 +203,7 @@ def plan(setup: Setup, episode: Episode) -> Plan:
                 warnings[f"{where}: {table.warning}"] = None
             if not prompt.strip():
                 warnings[f"{where}: the prompt is empty, which the policy was not trained with"] = None
-            if not ends and len(tables) < SHOWN_TABLES:
+            if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))
             text_bytes = max(text_bytes, *(len(t.encode()) for t in (prompt, observation.episode, table.text)))

@@ -39,7 +39,8 @@ def describe(plan: Plan) -> str:
     lines.append(f"  tokenizer {plan.setup.tokenizer.name}")
     lines += [f"  note      {sentence}" for sentence in checkpoint.inferred]
     seen: set[str] = set()
-    for table in plan.tables:  # of the first moment, one for each prompt
+    first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
+    for table in first:
         if table.text in seen:
             continue
         seen.add(table.text)
@@ -55,8 +56,8 @@ def describe(plan: Plan) -> str:
                 f"  {number:>3}  {int(table.ids[number]):>6}  {piece!r:<14}  {role:<8}  "
                 f"{word if word >= 0 else '':>4}  {state if state >= 0 else '':>5}".rstrip()
             )
-    if sizes.frames > len(plan.tables):
-        lines += ["", f"and {sizes.frames - len(plan.tables)} frames more"]
+    if sizes.frames > len(first):
+        lines += ["", f"and {sizes.frames - len(first)} frames more"]
     return "\n".join([*lines, "", stored(plan)])
 
 

@@ -263,3 +263,16 @@ def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> No
     assert checks[schema.CHECK_SINCE] == 2
     assert 0 < checks[schema.CHECK_ROW_SUM] < 1e-5
     assert checks[schema.CHECK_SECONDS] > 0
+
+
+def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(setup, Moments(length=5))
+    monkeypatch.setattr("capture.plan.KEPT_TABLES", 2)
+    short = plan(setup, Moments(length=5))
+    assert (len(made.tables), len(short.tables)) == (5, 2)
+    for start in (0, 1, 3):
+        pairs = zip(made.prepared(start), short.prepared(start), strict=True)
+        for (one, seed), (other, other_seed) in pairs:
+            assert one.tokens.text == other.tokens.text
+            assert np.array_equal(one.tokens.ids, other.tokens.ids)
+            assert seed == other_seed

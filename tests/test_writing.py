@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,14 @@ def intact(path: Path) -> int:
                 elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
                     np.testing.assert_array_equal(found, value, err_msg=name)
     return done
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and no zombie, which nobody may be left to bury."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("sink", SINKS)
@@ -133,17 +143,23 @@ def test_a_writer_that_is_killed_is_told_of_and_one_whose_master_is_gone_ends(tm
         os.kill(writer._process.pid, signal.SIGKILL)
         with pytest.raises(UserError, match="the process that writes the results has ended"):
             writer.write(opened.number, FRAMES[1], None).result()
-    child = os.fork()
-    if not child:
-        writer = WriterProcess()
-        opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
-        writer.write(opened.number, FRAMES[1], None).result()
-        (tmp_path / "pid").write_text(str(writer._process.pid))
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import test_writing as t\n"
+        "writer = t.WriterProcess()\n"
+        "opened = writer.open(Path(sys.argv[1]) / 'a.h5', t.SIZES, t.OPTIONS).result()\n"
+        "writer.write(opened.number, t.FRAMES[1], None).result()\n"
+        "Path(sys.argv[1], 'pid').write_text(str(writer._process.pid))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1][:3]:
+    while alive(pid):
         assert time.monotonic() < deadline, "the writer outlived its master"
         time.sleep(0.05)
     assert intact(tmp_path / "a.h5.partial") == 2
