@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     window = prepared(options)
     assert isinstance(window, Window)
     if probe is not None:
-        window.open(probe.path, view, lambda: window.opening.take(probe))
-        window.opening.wait()
+        window.open(probe.path, view, lambda: window.files.opening.take(probe))
+        window.files.opening.wait()
         if len(options.file) > 1:
-            window.opening.start(options.file[1], second=True)
+            window.files.opening.start(options.file[1], second=True)
     elif options.demo:
-        window.open_demo()
+        window.files.open_demo()
     window.show()
     return app.exec()
 

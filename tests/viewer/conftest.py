@@ -94,8 +94,17 @@ def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: 
     window.show()
     if view:
         window.session.update(**view)
-    spin()
+    settle(window)
     return window
+
+
+def settle(window: Window) -> None:
+    """Let the event loop run until the layout has come to rest: chips wrap, and what is under them moves."""
+    calm, before = 0, None
+    while calm < 4:
+        spin(0.02)
+        now = [pane.geometry().getRect() for pane in window.room.cameras.panes]
+        calm, before = (calm + 1 if now == before else 0), now
 
 
 def close(window: Window) -> None:
