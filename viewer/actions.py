@@ -10,9 +10,9 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
-from viewer.opening import first_view
 from viewer.panels.axes import moved, position
 from viewer.state import Query
+from viewer.views import first_view
 
 if TYPE_CHECKING:
     from viewer.filing import Filing

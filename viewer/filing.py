@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from viewer.errors import UserError
-from viewer.opening import Opening, demo_path, demo_view, first_view
+from viewer.opening import Opening, demo_path, demo_view
+from viewer.views import first_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable

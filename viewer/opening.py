@@ -1,4 +1,4 @@
-"""From a path to an open file without waiting in the window, and which view a file is first shown in."""
+"""From a path to an open file without waiting in the window; the bundled demo."""
 
 from __future__ import annotations
 
@@ -117,15 +117,3 @@ def demo_view(path: Path) -> ViewState | None:
     if demo is None or path.resolve() != demo.resolve():
         return None
     return ViewState(query=Query("text", (5,)), layer=1, heads=(0,), range="shared")
-
-
-def first_view(results: Results, frame: int = 0) -> ViewState:
-    """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
-    try:
-        chips = results.chips(frame) if results.done else ()
-    except (OSError, ValueError, IndexError, KeyError, RuntimeError, UserError):
-        chips = ()
-    words = [place for place, chip in enumerate(chips) if chip.role == "prompt"]
-    best = max(words, key=lambda place: len(chips[place].label), default=0)
-    query = Query("text", (best,)) if chips or not results.horizon else Query("action", (0,))
-    return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)

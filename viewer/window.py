@@ -20,7 +20,6 @@ from PySide6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
 from viewer import commands, menus, theme
 from viewer.actions import Actions
 from viewer.filing import Filing
-from viewer.opening import first_view
 from viewer.panels.bars import StatusBar, TopBar
 from viewer.panels.notice import Notice
 from viewer.panels.page import Page
@@ -28,6 +27,7 @@ from viewer.panels.room import Room
 from viewer.playback import Playback
 from viewer.session import Session
 from viewer.settings import Settings
+from viewer.views import first_view
 from viewer.worker import Worker
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
 from viewer import commands, theme
-from viewer.opening import demo_path, first_view
+from viewer.opening import demo_path
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query, ViewState, from_json
+from viewer.views import first_view
 from viewer.window import Window
 
 if TYPE_CHECKING:
