@@ -27,6 +27,8 @@ class Actions(QObject):
 
     sheet_asked = Signal(str)
     """A sheet over the window: `palette`, `help` or `tour`."""
+    episodes_asked = Signal(str)
+    """The list of episodes shown or hidden; `filter`: shown to be searched."""
     theme_asked = Signal(str)
     """`dark`, `light` or `system`."""
 
@@ -50,6 +52,13 @@ class Actions(QObject):
     def settings(self) -> Settings:
         """What is remembered."""
         return self.files.settings
+
+    # Episodes
+
+    def step_episode(self, by: int) -> None:
+        """The next or the previous episode of the run."""
+        if self.files.run is not None:
+            self.files.run.episodes.step(by)
 
     # Axes and query
 

@@ -44,6 +44,16 @@ def with_file(acts: Actions) -> str:
     return "" if acts.session.results is not None else "no file is open"
 
 
+def with_run(acts: Actions) -> str:
+    """A command that needs a run over several episodes."""
+    return "" if acts.files.run is not None else "open the folder of a run first"
+
+
+def with_any(acts: Actions) -> str:
+    """A command that needs an open file or run."""
+    return "" if acts.files.run is not None else with_file(acts)
+
+
 def with_past(acts: Actions) -> str:
     """A command that needs a view to go back to."""
     return "" if acts.session.can_undo else "nothing to undo"
@@ -136,15 +146,19 @@ FILE, LOOK, AXES, COMPARE, COLOURS, HELP = (
 
 TABLE: Final[tuple[Command, ...]] = (
     Command("open", "Open…", FILE, ("Ctrl+O",), lambda a: a.files.ask_file(), always),
+    Command("folder", "Open run folder…", FILE, ("Ctrl+Shift+O",), lambda a: a.files.ask_folder(), always),
     Command("demo", "Open the demo", FILE, (), lambda a: a.files.open_demo(), always),
     Command("save", "Save picture…", FILE, ("Ctrl+S",), lambda a: a.save_picture()),
     Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda a: a.copy_picture()),
     Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda a: a.copy_command()),
     Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),
-    Command("close", "Close file", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_file),
+    Command("close", "Close", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_any),
     Command("quit", "Quit", FILE, ("Ctrl+Q",), lambda a: a.window.close(), always),
     Command("undo", "Undo view", LOOK, ("Ctrl+Z",), lambda a: a.session.undo(), with_past),
     Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"), lambda a: a.session.redo(), with_future),
+    Command("next_episode", "Next episode", LOOK, ("PgDown",), lambda a: a.step_episode(1), with_run),
+    Command("last_episode", "Previous episode", LOOK, ("PgUp",), lambda a: a.step_episode(-1), with_run),
+    Command("find", "Find an episode", LOOK, ("Ctrl+F",), lambda a: a.episodes_asked.emit("filter"), with_run),
     Command("next_token", "Next word or action", LOOK, ("W",), lambda a: a.walk(1)),
     Command("last_token", "Previous word or action", LOOK, ("Shift+W",), lambda a: a.walk(-1)),
     Command("swap", "Words or actions", LOOK, ("A",), lambda a: a.swap_kind()),
@@ -200,6 +214,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("dark", "Dark theme", HELP, (), lambda a: a.theme_asked.emit("dark"), always),
     Command("light", "Light theme", HELP, (), lambda a: a.theme_asked.emit("light"), always),
     Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always),
+    Command("episodes", "List of episodes", HELP, ("E",), lambda a: a.episodes_asked.emit(""), with_run),
     Command("full", "Full screen", HELP, ("F11",), lambda a: a.toggle_full(), always),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from capture import schema
 from viewer import run_index
 from viewer.errors import UserError
-from viewer.run_index import Group, Run, Status
+from viewer.run_index import OPENABLE, Group, Run, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from viewer.worker import Worker
 
 POLL_MILLISECONDS: Final = 2000
-OPENABLE: Final = ("done", "writing")
 
 
 class Episodes(QObject):
@@ -56,7 +55,7 @@ class Episodes(QObject):
         self._watch()
 
     def _arrange(self) -> None:
-        self.groups = run_index.grouped(self.run, run_index.matching(self.run, self.statuses, self.words))
+        self.groups = run_index.listed(self.run, self.statuses, self.words)
         self.order = tuple(number for group in self.groups for number in group.members)
 
     # What is there
@@ -127,12 +126,15 @@ class Episodes(QObject):
             self.listed.emit()
 
     def first(self) -> int | None:
-        """The episode to begin with: the first that is done, else one that is being written."""
-        for state in OPENABLE:
-            for number in self.order:
-                if self.status(number).state == state:
-                    return number
-        return None
+        """The episode to begin with; None where none can be opened yet."""
+        return run_index.first(self.groups, [self.status(number) for number in range(len(self.statuses))])
+
+    def place(self, file: str) -> int | None:
+        """Which episode has this file, if it can be opened."""
+        return next(
+            (n for n, one in enumerate(self.run.episodes) if one.file == file and self.status(n).state in OPENABLE),
+            None,
+        )
 
     def go(self, number: int) -> None:
         """Ask for an episode, or say why it cannot be opened."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -16,6 +16,20 @@ from viewer.state import Query, ViewState
 
 SLOW_MILLISECONDS: Final = 150
 WAIT_SECONDS: Final = 0.5
+
+
+class Looking(Protocol):
+    """A look at a file that goes on elsewhere, such as a Probe."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    def poll(self) -> str | None:
+        """None while it goes on; then the sentence that says what is wrong with the file, empty if nothing is."""
+
+    def stop(self) -> None:
+        """Give it up."""
 
 
 class Opening(QObject):
@@ -30,8 +44,10 @@ class Opening(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._probe: Probe | None = None
+        self._probe: Looking | None = None
         self._second = False
+        self.path: Path | None = None
+        """The file that was looked at last."""
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self._look)
@@ -49,10 +65,10 @@ class Opening(QObject):
         """Open a file; one that is still being looked at is given up."""
         self.take(Probe(find(path)), second=second)
 
-    def take(self, probe: Probe, *, second: bool = False) -> None:
+    def take(self, probe: Looking, *, second: bool = False) -> None:
         """Open the file that a probe, started before the window, looks at."""
         self.stop()
-        self._probe, self._second = probe, second
+        self._probe, self._second, self.path = probe, second, probe.path
         self._timer.start()
         self._late.start()
 

@@ -12,10 +12,13 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from capture import schema
 from viewer.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_BYTES: Final = 64 << 20
 MAX_EPISODES: Final = 200_000
@@ -24,6 +27,8 @@ MAX_NAME: Final = 300
 MAX_SENTENCE: Final = 4000
 UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 ENDINGS: Final = (".h5", ".hdf5")
+OPENABLE: Final = ("done", "writing")
+"""States in which an episode can be looked at."""
 
 State = Literal["done", "writing", "to come", "failed"]
 
@@ -69,11 +74,6 @@ class Run:
     def name(self) -> str:
         """What the run is called: its folder."""
         return self.folder.absolute().name or str(self.folder)
-
-
-def is_run(path: Path) -> bool:
-    """Whether a path is to be opened as a run: a folder, or an index."""
-    return path.suffix == ".json" or path.is_dir()
 
 
 def read_run(path: Path) -> Run:
@@ -317,6 +317,21 @@ def grouped(run: Run, members: list[int]) -> tuple[Group, ...]:
     for number in members:
         chosen.setdefault(run.episodes[number].prompts, []).append(number)
     return tuple(Group(" · ".join(prompts), tuple(chosen[prompts])) for prompts in shared if prompts in chosen)
+
+
+def listed(run: Run, found: tuple[Status, ...], words: str = "") -> tuple[Group, ...]:
+    """The episodes that hold every word typed, by prompt where prompts are shared."""
+    return grouped(run, matching(run, found, words))
+
+
+def first(groups: tuple[Group, ...], found: Sequence[Status]) -> int | None:
+    """The episode to begin with: the first that is done, else one that is being written; None if there is none."""
+    for state in OPENABLE:
+        for group in groups:
+            for number in group.members:
+                if found[number].state == state:
+                    return number
+    return None
 
 
 def outcome(episode: Episode) -> str:

@@ -15,7 +15,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer import commands, menus, theme
 from viewer.actions import Actions
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viewer.commands import Command
+    from viewer.panels.episodes import EpisodesPanel
     from viewer.panels.overlay import Overlay
     from viewer.results import Results
     from viewer.state import ViewState
@@ -59,11 +60,17 @@ class Window(QWidget):
         self.stack = QStackedWidget()
         self.stack.addWidget(self.page)
         self.stack.addWidget(self.room)
+        self.body = QSplitter(Qt.Orientation.Horizontal)
+        self.body.setChildrenCollapsible(False)
+        self.body.setHandleWidth(1)
+        self.body.addWidget(self.stack)
+        self.body.setStretchFactor(0, 1)
+        self.episodes: EpisodesPanel | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self.top, self.stack, self.status):
-            column.addWidget(widget, 1 if widget is self.stack else 0)
+        for widget in (self.top, self.body, self.status):
+            column.addWidget(widget, 1 if widget is self.body else 0)
         self.notice = Notice(self)
         self.overlay: Overlay | None = None
         self.tour: QWidget | None = None
@@ -83,8 +90,11 @@ class Window(QWidget):
             (self.files.failed, self._failed),
             (self.files.slow, self._slow),
             (self.files.closed, self._closed),
+            (self.files.run_changed, self._run_changed),
+            (self.files.nothing_yet, self._nothing_yet),
             (self.acts.sheet_asked, self._show_sheet),
             (self.acts.theme_asked, self.set_theme),
+            (self.acts.episodes_asked, self.show_episodes),
         ):
             signal.connect(slot)
         self.page.open_asked.connect(self.files.ask_file)
@@ -94,6 +104,7 @@ class Window(QWidget):
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.menu.clicked.connect(self._whole_menu)
+        self.top.episodes.clicked.connect(self.show_episodes)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
     def _restore(self) -> None:
@@ -116,7 +127,8 @@ class Window(QWidget):
     def _shown(self) -> None:
         results = self.session.results
         assert results is not None
-        self.setWindowTitle(f"{results.path.name} – pi0-viewer")
+        run = f" – {self.files.run.episodes.run.name}" if self.files.run is not None else ""
+        self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
         if results.done:
             self.stack.setCurrentWidget(self.room)
             if self.isVisible() and not self.settings.text("toured"):
@@ -144,6 +156,57 @@ class Window(QWidget):
         self.setWindowTitle("pi0-viewer")
         self.page.empty(self.settings.recent())
         self.stack.setCurrentWidget(self.page)
+
+    def _nothing_yet(self, sentence: str) -> None:
+        run = self.files.run
+        self.setWindowTitle(f"{run.episodes.run.name if run is not None else 'Run'} – pi0-viewer")
+        self.page.nothing("Nothing to look at yet", sentence)
+        self.stack.setCurrentWidget(self.page)
+
+    # The episodes of a run
+
+    def _run_changed(self) -> None:
+        """Another run is open, or none: its panel comes and goes."""
+        if self.episodes is not None:
+            self._keep_width()
+            self.episodes.setParent(None)
+            self.episodes.deleteLater()
+            self.episodes = None
+        run = self.files.run
+        if run is not None:
+            from viewer.panels.episodes import WIDTH, EpisodesPanel  # a single file needs no list
+
+            self.episodes = panel = EpisodesPanel(run.episodes)
+            kept = self.settings.text("episodes_width")
+            width = int(kept) if kept.isdecimal() else WIDTH
+            self.body.insertWidget(0, panel)
+            self.body.setStretchFactor(0, 0)
+            self.body.setStretchFactor(1, 1)
+            self.body.setSizes([width, max(self.width() - width, 1)])
+            panel.setVisible(self.settings.text("episodes") != "hidden")
+        self.top.show_episodes(
+            open_run=run is not None, shown=self.episodes is not None and not self.episodes.isHidden()
+        )
+
+    def _keep_width(self) -> None:
+        if self.episodes is not None and self.episodes.isVisible():
+            self.settings.set_text("episodes_width", str(self.episodes.width()))
+
+    def show_episodes(self, what: str = "") -> None:
+        """Show the list of episodes, or hide it; `filter` shows it to be searched."""
+        panel = self.episodes
+        if panel is None:
+            return
+        self._keep_width()
+        shown = what == "filter" or panel.isHidden()
+        panel.setVisible(shown)
+        self.settings.set_text("episodes", "shown" if shown else "hidden")
+        self.top.show_episodes(open_run=True, shown=shown)
+        if what == "filter":
+            panel.field.setFocus()
+            panel.field.selectAll()
+        elif not shown:
+            self.setFocus()
 
     # Commands
 
@@ -234,8 +297,9 @@ class Window(QWidget):
     def restyle(self) -> None:
         """Take the chosen theme."""
         theme.apply(self.settings.text("theme", "system"))
-        self.page.restyle()
-        self.room.restyle()
+        for part in (self.page, self.room, self.episodes):
+            if part is not None:
+                part.restyle()
         for widget in self.findChildren(QWidget):
             widget.update()
 
@@ -306,6 +370,7 @@ class Window(QWidget):
         self.settings.set_bytes("geometry", self.saveGeometry())
         if not self.room.is_folded:
             self.settings.set_bytes("across", self.room.splitters())
+        self._keep_width()
         self.playback.stop()
         self.files.stop()
         self.settings.sync()
