@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from viewer.errors import UserError
@@ -191,10 +191,11 @@ class Filing(QObject):
         from PySide6.QtWidgets import QFileDialog
 
         recent = self.settings.recent()
-        near = str(recent[0].parent) if recent else ""
-        path = QFileDialog.getExistingDirectory(self._window, "Open run folder", near)
-        if path:
-            self.open(Path(path))
+        dialog = QFileDialog(self._window, "Open run folder", str(recent[0].parent) if recent else "")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.open_text)
+        dialog.open()
 
     def ask_other(self) -> None:
         """Let the user choose a second file to compare with."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from viewer.window import Window
 
 EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
-MODAL = {"open", "save", "second", "quit", "close", "demo", "full", "forget"}
+MODAL = {"open", "folder", "save", "second", "quit", "close", "demo", "full", "forget"}
 KEYS = [
     Qt.Key.Key_Left,
     Qt.Key.Key_Right,

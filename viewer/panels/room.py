@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from viewer.state import ViewState
     from viewer.worker import Worker
 
-NARROW = 1100
+NARROW = 1028  # a window of 1024 folds; one of 1280 with the list of episodes beside it does not
 TABS = (
     ("film", "Film"), ("lookers", "Who looks here?"), ("flow", "Actions"), ("time", "Timeline"), ("mass", "Weight"),
     ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
