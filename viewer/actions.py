@@ -68,6 +68,20 @@ class Actions(QObject):
         heads = session.dims.heads
         session.update(**moved(axis, position(session.state, axis, heads) + by, heads))
 
+    def step_frame(self, by: int) -> None:
+        """Moments on or back, with the same prompt."""
+        course, frame = self.room.over_frames.course, self.session.state.frame
+        if frame < len(course.moment_of):
+            self.session.update(frame=course.beside(frame, by))
+
+    def other_prompt(self, by: int) -> None:
+        """The same moment with another prompt."""
+        course, frame = self.room.over_frames.course, self.session.state.frame
+        if frame >= len(course.moment_of) or len(course.moments[course.moment_of[frame]]) < 2:
+            self.say("This moment was recorded with one prompt.")
+        else:
+            self.session.update(frame=course.other_prompt(frame, by))
+
     def go_head(self, number: int) -> None:
         """Look at one head."""
         if number < self.session.dims.heads:

@@ -153,6 +153,7 @@ def look(path: Path) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
     from capture import schema
     from viewer import scene
+    from viewer.course import course_of
     from viewer.errors import UserError
     from viewer.results import Results
     from viewer.state import Query, ViewState
@@ -177,6 +178,8 @@ def look(path: Path) -> str:
     for place in range(count):
         with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
             results.chips(place * results.done // count)
+    with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+        course_of(results)
     results.close()
     return ""
 

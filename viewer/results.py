@@ -420,6 +420,20 @@ class Results:
 
         return self.remember((name, frame), make, len)
 
+    def words_of(self, name: str) -> tuple[str, ...]:
+        """The strings of all finished frames; empty if absent."""
+        dataset = self._guard.find(name, 1)
+        if dataset is None or not self.done or dataset.shape[0] < self.done:
+            return ()
+        return datasets.texts(np.asarray(read(dataset, (slice(0, self.done),))))
+
+    def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
+        """The numbers of all finished frames, (done,); None if absent."""
+        dataset = self._guard.find(name, 1)
+        if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
+            return None
+        return read(dataset, (slice(0, self.done),))
+
     # Flow
 
     def state(self, frame: int) -> npt.NDArray[np.float64] | None:

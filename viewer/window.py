@@ -52,10 +52,10 @@ class Window(QWidget):
         self.setMinimumSize(900, 600)
         self.session: Session = Session(self)
         self.worker = Worker(self)
-        self.playback: Playback = Playback(self.session, self)
         self.files = Filing(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
         self.room: Room = Room(self.session, self.worker)
+        self.playback: Playback = Playback(self.session, self.room.over_frames, self)
         self.page = Page()
         self.stack = QStackedWidget()
         self.stack.addWidget(self.page)
@@ -83,6 +83,8 @@ class Window(QWidget):
     def _connect(self) -> None:
         self.session.noticed.connect(self.notice.say)
         self.playback.changed.connect(self.room.axes.show_playing)
+        self.playback.paced.connect(self._paced)
+        self.room.timeline.speed.chosen.connect(self.playback.set_speed)
         self.room.axes.played.connect(self.playback.toggle)
         for signal, slot in (
             (self.files.shown, self._shown),
@@ -113,6 +115,7 @@ class Window(QWidget):
         if not geometry.isEmpty():
             self.restoreGeometry(geometry)
         self.room.restore(self.settings.bytes("across"))
+        self.playback.set_speed(self.settings.text("speed", "1x"))
 
     # Files
 
@@ -127,7 +130,10 @@ class Window(QWidget):
     def _shown(self) -> None:
         results = self.session.results
         assert results is not None
-        run = f" – {self.files.run.episodes.run.name}" if self.files.run is not None else ""
+        episodes = self.files.run.episodes if self.files.run is not None else None
+        here = episodes.current if episodes is not None else None
+        self.room.over_frames.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
+        run = f" – {episodes.run.name}" if episodes is not None else ""
         self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
         if results.done:
             self.stack.setCurrentWidget(self.room)
@@ -288,6 +294,10 @@ class Window(QWidget):
         self._popup(menus.whole_menu(self.acts), self.top.menu)
 
     # Theme and window
+
+    def _paced(self, speed: str) -> None:
+        self.room.timeline.speed.show_value(speed)
+        self.settings.set_text("speed", speed)
 
     def set_theme(self, choice: str) -> None:
         """Dark, light, or what the system has."""

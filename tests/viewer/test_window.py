@@ -286,9 +286,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None
     QTest.mouseClick(room.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(room.curves.x_of(curves, 1)), 60))
     assert session.state.step == 1
     until(lambda: room.over_frames.curves)
-    line = room.timeline.curves()
-    assert line is not None
-    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(line, 2)), 50))
+    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(2)), 50))
     assert session.state.frame == 2
 
 

@@ -14,13 +14,14 @@ from viewer.over_frames import OverFrames
 from viewer.panels.atlas import Atlas
 from viewer.panels.axes import Axes
 from viewer.panels.cameras import Cameras
-from viewer.panels.curves import CurvesPanel, Timeline
+from viewer.panels.curves import CurvesPanel
 from viewer.panels.film import FilmPanel
 from viewer.panels.flow import FlowPanel
 from viewer.panels.heat import HeatPanel
 from viewer.panels.lookers import Lookers
 from viewer.panels.mass import MassPanel
 from viewer.panels.sentence import Sentence
+from viewer.panels.timeline import Timeline
 from viewer.panels.tokens import TokenScroll, TokenStrips
 
 if TYPE_CHECKING:
