@@ -79,7 +79,7 @@ def write_mixed(folder: Path, **recipe: Any) -> Path:
     partial.rename(partial.with_name(f"{partial.name}.partial"))
     damaged = folder / "episode_000004.h5"
     damaged.write_bytes(damaged.read_bytes()[:3000])
-    entries = [entry(number) for number in range(12)]
+    entries = [entry(number, frames=recipe.get("frames", 6)) for number in range(12)]
     entries[10]["failed"] = "the video of the wrist camera is missing."
     write_index(folder, entries)
     return folder
