@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROW: Final = 42
 STATES: Final = {"done": "", "writing": "recording", "to come": "to come", "failed": "failed"}
 MARKS: Final = {"success": "✓ success", "failure": "✕ failure", "": ""}
+BRANCH: Final = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+LEAF: Final = BRANCH | Qt.ItemFlag.ItemNeverHasChildren
+"""Put together once: the tree asks for the flags of every row."""
 Index = QModelIndex | QPersistentModelIndex
 NUMBER: Final = Qt.ItemDataRole.UserRole
 """The place of an episode in the run; None for a prompt."""
@@ -87,8 +90,7 @@ class EpisodeModel(QAbstractItemModel):
         return not parent.isValid() or (not self.flat and not parent.internalId())
 
     def flags(self, index: Index) -> Qt.ItemFlag:
-        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        return flags if not self.flat and not index.internalId() else flags | Qt.ItemFlag.ItemNeverHasChildren
+        return LEAF if index.internalId() or self.flat else BRANCH
 
     # What they are called
 

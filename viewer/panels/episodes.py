@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 248
 UNFOLDED: Final = 300
-"""Up to so many episodes all prompts are unfolded at first; beyond, the list of prompts is the overview."""
+"""Up to so many listed episodes all prompts are unfolded; beyond, the list of prompts is the overview."""
 
 
 class EpisodeTree(QTreeView):
@@ -132,7 +132,7 @@ class EpisodesPanel(QWidget):
         self.update()
 
     def _unfold(self) -> None:
-        if not self.model.flat and (len(self.episodes.order) <= UNFOLDED or self.episodes.words):
+        if not self.model.flat and len(self.episodes.order) <= UNFOLDED:
             self.tree.expandAll()
 
     def _marked(self, _: object) -> None:
