@@ -238,3 +238,25 @@ def test_a_plain_course_has_a_moment_a_frame() -> None:
     found = plain(3)
     assert (found.along(0), found.timed, found.beside(2, 1)) == ((0, 1, 2), False, 2)
     assert plain(0).moments == ()
+
+
+def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_is_clicked(
+    app: QApplication, tmp_path: Path
+) -> None:
+    window = show(made(tmp_path / "a.h5", frames=40), tmp_path, film="layers-frames")
+    film = window.room.film
+    until(lambda: film.film() is not None and len(film.film().columns) == 16)  # type: ignore[union-attr]
+    first = film.film()
+    assert first is not None
+    window.session.update(frame=30)
+    spin()
+    assert film.film() is first
+    row, column = film.current(first) or (-1, -1)
+    assert row == 1
+    assert abs(first.columns[column] - 31) <= 1, "the thumbnail nearest to the frame is ringed"
+    block = film.blocks(first)[1]
+    width, height = film.cell_size(block, first)
+    spot = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
+    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot)
+    assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2] - 1)
+    close(window)

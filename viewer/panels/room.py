@@ -84,7 +84,7 @@ class Room(QWidget):
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
         self.chips = TokenScroll(self.strips)
-        self.film = FilmPanel(session, worker)
+        self.film = FilmPanel(session, worker, self.over_frames)
         self.lookers = Lookers(session, worker)
         self.flow = FlowPanel(session)
         self.timeline = Timeline(session, self.over_frames)
