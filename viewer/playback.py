@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from viewer.session import Session
 
 PER_SECOND: Final = {"layer": 6.0, "step": 5.0, "head": 3.0}
+AHEAD: Final = 4
+"""Frames that are read before they are shown."""
 SPEEDS: Final = ("0.25x", "0.5x", "1x", "2x", "4x", "2 fps", "5 fps", "10 fps", "30 fps")
 """How fast frames play: times the data set's own rate, or so many moments a second whatever it is."""
 
@@ -33,6 +35,8 @@ class Playback(QObject):
     """The axis that plays now; empty for none."""
     paced = Signal(str)
     """The speed at which frames play."""
+    coming = Signal(object)
+    """The frames, a tuple, that are shown next."""
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Playback(QObject):
         self._places: tuple[int, ...] = ()
         self._ends = np.zeros(0)
         self._offset = 0.0
+        self._place = -1
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self.beat)
@@ -142,4 +147,8 @@ class Playback(QObject):
             return
         elapsed = (self._offset + self.clock() - self._since) % float(self._ends[-1])
         place = min(int(np.searchsorted(self._ends, elapsed, "right")), len(self._places) - 1)
+        if self.axis == "frame" and place != self._place:
+            self._place = place
+            following = (self._places[(place + step) % len(self._places)] for step in range(1, AHEAD + 1))
+            self.coming.emit(tuple(following))
         self.session.update(**moved(self.axis, self._places[place], self.session.dims.heads))

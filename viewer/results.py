@@ -434,6 +434,25 @@ class Results:
             return None
         return read(dataset, (slice(0, self.done),))
 
+    def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
+        """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes."""
+        parts: list[tuple[str, int, tuple[int, ...]]] = [
+            ((schema.source_name if which == "source" else schema.model_picture_name)(camera), 4, (frame,))
+            for camera in self.cameras
+        ]
+        parts += [(schema.TEXT_MASS, 5, (frame,)), (schema.ACTION_MASS, 6, (frame,))]
+        lead = self._guard.find(_NAMES[kind][0], 8 if kind == "action" else 7)
+        single = lead is not None and lead.chunks is not None and lead.chunks[1] == 1  # a layer a chunk
+        for token in tokens:
+            for layer in range(len(self.layers) if single else 1):
+                parts.append((_NAMES[kind][0], 8 if kind == "action" else 7, (frame, layer, token)))
+                parts.append((_NAMES[kind][1], 6 if kind == "action" else 5, (frame, layer, token)))
+        found = []
+        for name, axes, index in parts:
+            dataset = self._guard.find(name, axes)
+            found += datasets.extents(dataset, index) if dataset is not None else []
+        return found
+
     # Flow
 
     def state(self, frame: int) -> npt.NDArray[np.float64] | None:

@@ -13,10 +13,11 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 
 from viewer.course import Course, course_of, plain
+from viewer.frames_ahead import read_ahead
 from viewer.panels.timeline import nice, thinned
 from viewer.playback import Playback
 from viewer.results import Results
-from viewer.state import Query
+from viewer.state import Query, ViewState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -259,4 +260,38 @@ def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_i
     spot = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
     QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot)
     assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2] - 1)
+    close(window)
+
+
+def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.h5", frames=4)
+    results = Results(path)
+    raw = path.read_bytes()
+    for kind, token, axis in (("text", 3, "text/to_image"), ("action", 1, "action/to_image")):
+        parts = results.extents(2, kind, (token,), "source")  # type: ignore[arg-type]
+        found = b"".join(raw[offset : offset + size] for offset, size in parts)
+        with h5py.File(path, locking=False) as file:
+            bits = file[axis][2, :, token].astype(np.float32)
+            picture = file["images/wrist/source"][2]
+        stored = (np.ascontiguousarray(bits).view(np.uint32) >> 16).astype(np.uint16)
+        assert picture.tobytes() in found
+        assert all(layer.tobytes() in found for layer in stored)
+    assert results.extents(99, "text", (0,), "source") == []
+    state = ViewState(query=Query("action", (1,)))
+    assert read_ahead(results, state, (1, 2), lambda: False) > 2 * 36 * 64 * 3 * 2
+    assert read_ahead(results, state, (1, 2), lambda: True) == 0
+    results.close()
+
+
+def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
+    window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
+    until(lambda: window.room.over_frames.course.timed)
+    clock = Clock()
+    window.playback.clock = clock
+    window.playback.toggle("frame")
+    clock.now += 0.26
+    window.playback.beat()
+    assert window.frames_ahead is not None
+    assert {frame for frame, *_ in window.frames_ahead._read} >= {2, 3, 4, 5}
+    window.playback.stop()
     close(window)

@@ -85,7 +85,7 @@ def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: Windo
     rows = listed(window)
     task = make_run.TASKS
     assert rows[:5] == [
-        f"{task[0]}, 4 episodes · 2 of 3 succeeded",
+        f"{task[0]}, 4 episodes · 2 succeeded 1 failed",
         f"- episode_000000, {task[0]}, 6 frames, success, open",
         f"- episode_000003, {task[0]}, 6 frames",
         f"- episode_000006, {task[0]}, 6 frames, success",
@@ -94,7 +94,7 @@ def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: Windo
     ]
     assert rows[9] == (f"- episode_000010, {task[1]}, 6 frames, success, the video of the wrist camera is missing.")
     assert rows[-1].endswith("still to come")
-    assert panel(window).summary() == "9 of 12 done · 6 of 9 succeeded"
+    assert panel(window).summary() == "9 of 12 done · 6 ✓ 3 ✕"
     assert window.windowTitle() == "episode_000000.h5 – libero – pi0-viewer"
     assert window.settings.recent() == [run_index.read_run(episodes(window).run.folder).folder]
 
@@ -152,10 +152,10 @@ def test_click_enter_and_the_filter_open_episodes(window: Window) -> None:
     QTest.keyClick(window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
     QTest.keyClicks(field, "stove fail")
     assert listed(window) == [
-        f"{make_run.TASKS[2]}, 1 episode · 0 of 1 succeeded",
+        f"{make_run.TASKS[2]}, 1 episode · 0 succeeded 1 failed",
         f"- episode_000005, {make_run.TASKS[2]}, 6 frames, failure",
     ]
-    assert panel(window).summary() == "1 of 12 listed · 0 of 1 succeeded"
+    assert panel(window).summary() == "1 of 12 listed · 0 ✓ 1 ✕"
     QTest.keyClick(field, Qt.Key.Key_Return)
     until(lambda: name(window) == "episode_000005.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)

@@ -12,6 +12,8 @@ from viewer import drawing, theme
 from viewer.run_index import outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.episodes import Episodes
     from viewer.run_index import Group
 
@@ -102,7 +104,8 @@ class EpisodeModel(QAbstractItemModel):
             if role in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole}:
                 return self.group(index).title
             if role == Qt.ItemDataRole.AccessibleTextRole:
-                return f"{self.group(index).title}, {self.tally(self.group(index))}"
+                words = self.tally(self.group(index)).replace("✓", "succeeded").replace("✕", "failed")
+                return f"{self.group(index).title}, {words}"
             return None
         if role == Qt.ItemDataRole.DisplayRole:
             return self.episodes.run.episodes[number].name
@@ -126,11 +129,10 @@ class EpisodeModel(QAbstractItemModel):
         return [part for part in parts if part]
 
     def tally(self, group: Group) -> str:
-        """How many episodes a group has, and how many of those with a known outcome succeeded."""
-        known = [self.episodes.run.episodes[n].success for n in group.members]
-        count = f"{len(known)} episode{'s' if len(known) != 1 else ''}"
-        judged = [one for one in known if one is not None]
-        return f"{count} · {sum(judged)} of {len(judged)} succeeded" if judged else count
+        """How many episodes a group has, and how many of those with a known outcome succeeded and failed."""
+        count = f"{len(group.members)} episode{'s' if len(group.members) != 1 else ''}"
+        judged = outcomes(self.episodes, group.members)
+        return f"{count} · {judged}" if judged else count
 
     def _marked(self, numbers: list[int]) -> None:
         """Some states changed: their rows are asked for again."""
@@ -141,6 +143,13 @@ class EpisodeModel(QAbstractItemModel):
             index = self.index_of(number)
             if index.isValid():
                 self.dataChanged.emit(index, index)
+
+
+def outcomes(episodes: Episodes, members: Sequence[int]) -> str:
+    """How many succeeded and failed, as signs; empty where that is not known of any."""
+    known = [episodes.run.episodes[number].success for number in members]
+    won, lost = known.count(True), known.count(False)
+    return f"{won} ✓ {lost} ✕" if won or lost else ""
 
 
 def frames_of(count: int | None) -> str:

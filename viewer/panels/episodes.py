@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTreeView, QVBoxLayout, QW
 
 from viewer import drawing, theme
 from viewer.controls import Button
-from viewer.panels.episode_list import NUMBER, EpisodeModel, EpisodeRow
+from viewer.panels.episode_list import NUMBER, EpisodeModel, EpisodeRow, outcomes
 
 if TYPE_CHECKING:
     from viewer.episodes import Episodes
@@ -199,16 +199,16 @@ class EpisodesPanel(QWidget):
     def summary(self) -> str:
         """The line under the list: what is there, and how it went."""
         episodes = self.episodes
-        listed = [episodes.run.episodes[number] for number in episodes.order]
-        states = [episodes.status(number).state for number in episodes.order]
+        order = episodes.order
+        done = sum(episodes.status(number).state == "done" for number in order)
         parts = []
         if episodes.words:
-            parts.append(f"{len(listed)} of {len(episodes.run.episodes)} listed")
-        elif states.count("done") < len(states):
-            parts.append(f"{states.count('done')} of {len(states)} done")
-        judged = [episode.success for episode in listed if episode.success is not None]
+            parts.append(f"{len(order)} of {len(episodes.run.episodes)} listed")
+        elif done < len(order):
+            parts.append(f"{done} of {len(order)} done")
+        judged = outcomes(episodes, order)
         if judged:
-            parts.append(f"{sum(judged)} of {len(judged)} succeeded")
+            parts.append(judged)
         return " · ".join(parts) or episodes.run.source
 
     def paintEvent(self, event: QPaintEvent) -> None:
