@@ -435,7 +435,12 @@ class Results:
         return read(dataset, (slice(0, self.done),))
 
     def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
-        """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes."""
+        """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes.
+
+        Nothing for a file that is being written: its frames are still in memory.
+        """
+        if self._file.swmr_mode:
+            return []
         parts: list[tuple[str, int, tuple[int, ...]]] = [
             ((schema.source_name if which == "source" else schema.model_picture_name)(camera), 4, (frame,))
             for camera in self.cameras

@@ -198,7 +198,10 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     spin(0.01)
     assert line.hovered == 3
     QTest.mousePress(line, Qt.MouseButton.LeftButton, pos=QPoint(round(line.x_of(1)), 50))
+    spin(0.01)
+    assert window.session.state.frame == 1
     QTest.mouseMove(line, QPoint(round(line.x_of(4)), 50))
+    spin(0.01)
     QTest.mouseRelease(line, Qt.MouseButton.LeftButton, pos=QPoint(round(line.x_of(4)), 50))
     assert window.session.state.frame == 4
     window.session.undo()
