@@ -139,6 +139,8 @@ class Episodes(QObject):
     def go(self, number: int) -> None:
         """Ask for an episode, or say why it cannot be opened."""
         self.cursor = number
+        if number == self.current and number not in self.damaged:
+            return  # it is open: two handles of a file that grows would spoil each other
         try:
             path = run_index.path_of(self.run, self.run.episodes[number])
         except UserError as error:

@@ -194,6 +194,19 @@ class Results:
         return value
 
     def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
+        try:
+            return self._read_part(name, axes, index)
+        except (OSError, RuntimeError):
+            if not self._file.swmr_mode:
+                raise
+        # Following a file, HDF5 can lose its own account of where things lie, and then fails at every read; opened
+        # anew, the file reads well.
+        self._file.close()
+        self._file = files.open_hdf5(self.path)
+        self._guard = Guarded(self._file, self.path)
+        return self._read_part(name, axes, index)
+
+    def _read_part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
         dataset = self._guard.find(name, axes)
         if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
             return None
