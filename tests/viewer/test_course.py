@@ -9,7 +9,8 @@ import make_results
 import numpy as np
 import pytest
 from conftest import close, show, spin, until
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 
 from viewer.course import Course, course_of, plain
@@ -194,15 +195,21 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     assert line.words(4).startswith("two · frame 5 of 6 · 0.20 s · exterior ")
     assert "now lift the bowl" in line.words(1)
     assert line.turns(line.along()) == [1, 2, 4, 5], "an episode's own beginning is no change of the prompt"
-    QTest.mouseMove(line, QPoint(round(line.x_of(3)), 50))
-    spin(0.01)
-    assert line.hovered == 3
-    QTest.mousePress(line, Qt.MouseButton.LeftButton, pos=QPoint(round(line.x_of(1)), 50))
-    spin(0.01)
-    assert window.session.state.frame == 1
-    QTest.mouseMove(line, QPoint(round(line.x_of(4)), 50))
-    spin(0.01)
-    QTest.mouseRelease(line, Qt.MouseButton.LeftButton, pos=QPoint(round(line.x_of(4)), 50))
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    for number, (kind, moment, button, held) in enumerate(
+        (
+            (QEvent.Type.MouseMove, 3, none, none),
+            (QEvent.Type.MouseButtonPress, 1, left, left),
+            (QEvent.Type.MouseMove, 4, none, left),
+            (QEvent.Type.MouseButtonRelease, 4, left, none),
+        )
+    ):
+        spot = QPointF(line.x_of(moment), 50)
+        event = QMouseEvent(kind, spot, line.mapToGlobal(spot), button, held, Qt.KeyboardModifier.NoModifier)
+        app.sendEvent(line, event)
+        window.session.flush()
+        assert window.session.state.frame == (moment if number else 0), "the pointer alone moves nothing"
+        assert line.hovered == max(moment, 3)
     assert window.session.state.frame == 4
     window.session.undo()
     assert window.session.state.frame == 0, "a drag is one step of undo"
