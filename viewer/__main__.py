@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from viewer.probe import Probe
+    from viewer.run_index import Run
     from viewer.window import Window
 
+HELP = "results file (.h5), a second one is compared with the first; or the folder of a run, or its index.json"
 log = logging.getLogger("viewer")
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
-    made.add_argument("file", nargs="*", type=Path, help="results file (.h5); a second one is compared with the first")
+    made.add_argument("file", nargs="*", type=Path, help=HELP)
     made.add_argument("--demo", action="store_true", help="open the bundled demo")
     made.add_argument("--view", metavar="JSON", help="the view to start with, from “Copy view as command”")
     made.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
@@ -39,10 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         view = from_json(options.view) if options.view else None
-        probe = _first_probe(options)
+        _check(options)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    failure, run, probe = "", None, None
+    try:
+        run = _run(options)
+        probe = _first_probe(options, run)
+    except UserError as error:
+        failure = str(error)
     try:
         from PySide6.QtWidgets import QApplication
     except ImportError as error:
@@ -60,13 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     app = QApplication(sys.argv[:1])
     window = prepared(options)
     assert isinstance(window, Window)
-    if probe is not None:
-        window.open(probe.path, view, lambda: window.opening.take(probe))
-        window.opening.wait()
+    if failure:
+        window.files.show_failure(failure, "")
+    elif run is not None:
+        window.files.show_run(run, view, probe)
+        window.files.opening.wait()
+    elif probe is not None:
+        window.open(probe.path, view, lambda: window.files.opening.take(probe))
+        window.files.opening.wait()
         if len(options.file) > 1:
-            window.opening.start(options.file[1], second=True)
+            window.files.opening.start(options.file[1], second=True)
     elif options.demo:
-        window.open_demo()
+        window.files.open_demo()
     window.show()
     return app.exec()
 
@@ -77,10 +90,36 @@ def _no_screen() -> bool:
     return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in named)
 
 
-def _first_probe(options: argparse.Namespace) -> Probe | None:
-    """Begin to look at the file before Qt is loaded."""
+def _check(options: argparse.Namespace) -> None:
+    """Whether these files can be opened together."""
+    from viewer.files import is_run
+
     if len(options.file) > 2:
-        raise UserError("pi0-viewer opens one file, or two to compare; leave the others out.")
+        raise UserError("pi0-viewer opens one file, two to compare, or the folder of a run; leave the others out.")
+    runs = [path for path in options.file if is_run(path)]
+    if runs and len(options.file) > 1:
+        raise UserError(f"{runs[0]} is a run over several episodes, which is opened by itself; leave the others out.")
+
+
+def _run(options: argparse.Namespace) -> Run | None:
+    """The run that is to be opened; None for a single file."""
+    from viewer.files import is_run
+
+    if not options.file or not is_run(options.file[0]):
+        return None
+    from viewer import run_index
+
+    run = run_index.read_run(options.file[0])
+    if run.index is None and len(run.episodes) == 1:  # a folder with one file is that file
+        options.file = [run_index.path_of(run, run.episodes[0])]
+        return None
+    return run
+
+
+def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
+    """Begin to look at the file before Qt is loaded."""
+    if run is not None:
+        return _first_of_run(run)
     path = options.file[0] if options.file else None
     if path is None and options.demo:
         path = _demo()
@@ -90,6 +129,18 @@ def _first_probe(options: argparse.Namespace) -> Probe | None:
     from viewer.probe import early
 
     return early(find(path))
+
+
+def _first_of_run(run: Run) -> Probe | None:
+    """Begin to look at the first episode; None where there is none yet."""
+    from viewer import probe, run_index
+
+    found = run_index.statuses(run)
+    number = run_index.first(run_index.listed(run, found), found)
+    try:
+        return None if number is None else probe.early(run_index.path_of(run, run.episodes[number]))
+    except UserError:
+        return None  # it went away meanwhile; the window says so
 
 
 def _demo() -> Path | None:

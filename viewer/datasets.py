@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 MAX_READ: Final = 1 << 30
 """Bytes that one read may ask for; a full-size row of all layers has 1.6 MB."""
 MAX_CHUNK: Final = 1 << 28
+MAX_CHUNKS: Final = 4096
+"""Chunks that one part of a dataset is looked for in."""
 MAX_ATTRIBUTE: Final = 1 << 20
 KNOWN_FILTERS: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 
@@ -144,6 +148,20 @@ def read(dataset: h5py.Dataset, index: Index) -> npt.NDArray[np.generic]:
         where.select_hyperslab(tuple(start for start, _ in bounds), counts)
         dataset.id.read(h5py.h5s.create_simple(counts), where, bits, dataset.id.get_type())
     return bits.reshape(shape)
+
+
+def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Where in the file the chunks of one part of a dataset lie: (offset, size) in bytes, none that is not written."""
+    if not dataset.chunks or any(not 0 <= at < size for at, size in zip(index, dataset.shape, strict=False)):
+        return []
+    steps = [
+        range(index[axis] // chunk * chunk, index[axis] + 1, chunk) if axis < len(index) else range(0, size, chunk)
+        for axis, (size, chunk) in enumerate(zip(dataset.shape, dataset.chunks, strict=True))
+    ]
+    if math.prod(len(step) for step in steps) > MAX_CHUNKS:
+        return []
+    found = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))
+    return [(one.byte_offset, one.size) for one in found if one.byte_offset is not None]
 
 
 def texts(values: npt.NDArray[np.generic]) -> tuple[str, ...]:

@@ -19,6 +19,11 @@ def find(path: Path) -> Path:
     return partial if not path.exists() and partial.exists() else path
 
 
+def is_run(path: Path) -> bool:
+    """Whether a path is to be opened as a run over several episodes: a folder, or an index."""
+    return path.suffix == ".json" or path.is_dir()
+
+
 def open_hdf5(path: Path) -> h5py.File:
     """The file, for reading only; UserError with one sentence where that is not possible."""
     if not path.exists():

@@ -1,10 +1,10 @@
-"""From a path to an open file without waiting in the window, and which view a file is first shown in."""
+"""From a path to an open file without waiting in the window; the bundled demo."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -16,6 +16,20 @@ from viewer.state import Query, ViewState
 
 SLOW_MILLISECONDS: Final = 150
 WAIT_SECONDS: Final = 0.5
+
+
+class Looking(Protocol):
+    """A look at a file that goes on elsewhere, such as a Probe."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    def poll(self) -> str | None:
+        """None while it goes on; then the sentence that says what is wrong with the file, empty if nothing is."""
+
+    def stop(self) -> None:
+        """Give it up."""
 
 
 class Opening(QObject):
@@ -30,8 +44,10 @@ class Opening(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._probe: Probe | None = None
+        self._probe: Looking | None = None
         self._second = False
+        self.path: Path | None = None
+        """The file that was looked at last."""
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self._look)
@@ -49,10 +65,10 @@ class Opening(QObject):
         """Open a file; one that is still being looked at is given up."""
         self.take(Probe(find(path)), second=second)
 
-    def take(self, probe: Probe, *, second: bool = False) -> None:
+    def take(self, probe: Looking, *, second: bool = False) -> None:
         """Open the file that a probe, started before the window, looks at."""
         self.stop()
-        self._probe, self._second = probe, second
+        self._probe, self._second, self.path = probe, second, probe.path
         self._timer.start()
         self._late.start()
 
@@ -119,15 +135,3 @@ def demo_view(path: Path) -> ViewState | None:
     return ViewState(
         query=Query("text", (5,)), layer=1, heads=(0,), range="shared", colours="magma", opacity=0.9, smooth=True
     )
-
-
-def first_view(results: Results, frame: int = 0) -> ViewState:
-    """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
-    try:
-        chips = results.chips(frame) if results.done else ()
-    except (OSError, ValueError, IndexError, KeyError, RuntimeError, UserError):
-        chips = ()
-    words = [place for place, chip in enumerate(chips) if chip.role == "prompt"]
-    best = max(words, key=lambda place: len(chips[place].label), default=0)
-    query = Query("text", (best,)) if chips or not results.horizon else Query("action", (0,))
-    return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)

@@ -1,4 +1,4 @@
-"""The query's masses over all frames, computed beside the window and shared by the panels that draw them."""
+"""How the frames follow each other, and the query's masses over all of them: found beside the window, shared by all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer import overview
+from viewer.course import Course, course_of, plain
 from viewer.session import Session, differing
 
 if TYPE_CHECKING:
     from viewer.overview import Curves
+    from viewer.results import Results
     from viewer.state import ViewState
     from viewer.worker import Worker
 
@@ -23,24 +25,62 @@ class OverFrames(QObject):
     """Holds the last answer; `ready` tells of a new one."""
 
     ready = Signal()
+    """The curves are there, or gone."""
+    followed = Signal()
+    """It is known, or known anew, how the frames follow each other."""
 
     def __init__(self, session: Session, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.session, self.worker = session, worker
         self.curves: Curves | None = None
+        self.course: Course = plain(0)
+        self._followed: Results | None = None
+        self.rate: float | None = None
+        """The data set's moments a second, where a run's index says it."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
-        session.grew.connect(self._timer.start)
+        session.grew.connect(self._grew)
 
     def _reopened(self) -> None:
         self.worker.drop("over frames")
+        self.worker.drop("course")
         self.curves = None
         self.ready.emit()
+        self._follow()
         self._timer.start()
+
+    def _grew(self) -> None:
+        self._follow()
+        self._timer.start()
+
+    def _follow(self) -> None:
+        """Begin with one moment a frame; what the file says of them takes a moment to read."""
+        results, rate = self.session.results, self.rate
+        count = results.done if results is not None else 0
+        if len(self.course.moment_of) != count or self._followed is not results:
+            self.course = plain(count, rate)
+            self.followed.emit()
+        self._followed = results
+        if results is not None and count:
+            self.worker.ask("course", (id(results), count), lambda _: course_of(results, rate), self._take_course)
+
+    def set_rate(self, rate: float | None) -> None:
+        """The data set's moments a second, or None."""
+        if rate != self.rate:
+            self.rate = rate
+            self.worker.drop("course")
+            self._followed = None
+            self._follow()
+
+    def _take_course(self, answer: Course | None) -> None:
+        results = self.session.results
+        if answer is not None and results is not None and len(answer.moment_of) == results.done:
+            self.course = answer
+            self.followed.emit()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if differing(before, after) & FIELDS:

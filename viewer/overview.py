@@ -12,12 +12,14 @@ from viewer import attention, scene
 from viewer.state import Cell, Query, ViewState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from viewer.attention import Floats
     from viewer.results import Results
 
 MOST_FILM_FRAMES: Final = 24
+MOST_FRAMES_OF_LAYERS: Final = 16
+"""A film of every layer has fewer frames, so that its thumbnails can still be read."""
 FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "film")
 GROUPS_SHOWN: Final = ("bos", "prompt", "template", "state", "newline", "action")
 
@@ -31,7 +33,7 @@ class Film:
     columns: tuple[int, ...]
     """Labels of the columns: layer numbers, or frames counted from 1."""
     rows: tuple[int, ...]
-    """Labels of the rows: step numbers where there are several, else empty."""
+    """Labels of the rows: step or layer numbers where there are several, else empty."""
     high: float
     """Upper end of the one colour range of all thumbnails."""
 
@@ -58,13 +60,14 @@ def film(results: Results, state: ViewState) -> Film:
     return _film(maps, results.layers, labels)
 
 
-def film_frames(done: int, frame: int) -> tuple[int, ...]:
-    """Which frames a film over frames shows: all, or some at equal distances with the present one among them."""
-    if done <= MOST_FILM_FRAMES:
-        return tuple(range(done))
-    picked = np.unique(np.rint(np.linspace(0, done - 1, MOST_FILM_FRAMES)).astype(int))
-    picked[np.abs(picked - frame).argmin()] = frame
-    return tuple(sorted({int(one) for one in picked}))
+def film_frames(along: Sequence[int], most: int = MOST_FILM_FRAMES) -> tuple[int, ...]:
+    """Which frames a film over frames shows: all of those along one prompt, or some at equal distances.
+
+    The same whichever of them is looked at, so that a film is read once and stays while one scrubs.
+    """
+    if len(along) <= most:
+        return tuple(along)
+    return tuple(along[int(place)] for place in np.rint(np.linspace(0, len(along) - 1, most)))
 
 
 def row_map(results: Results, state: ViewState) -> Floats:
@@ -84,16 +87,22 @@ def row_map(results: Results, state: ViewState) -> Floats:
     return one
 
 
-def film_over_frames(results: Results, state: ViewState, stale: Callable[[], bool]) -> Film | None:
-    """The query in several frames; None where the answer is no longer wanted."""
-    frames = film_frames(results.done, state.frame)
+def film_over_frames(
+    results: Results, state: ViewState, frames: Sequence[int], stale: Callable[[], bool]
+) -> Film | None:
+    """The query in several frames, at the shown layer or at all of them; None where it is no longer wanted."""
+    layers = range(len(results.layers)) if state.film == "layers-frames" else (state.layer,)
     maps = []
     for frame in frames:
-        if stale():
-            return None
         query = scene.matched(state.query, results, state.frame, results, frame)
-        maps.append(row_map(results, replace(state, frame=frame, query=query)))
-    return _film(np.stack(maps)[None], tuple(frame + 1 for frame in frames), ())
+        column = []
+        for layer in layers:
+            if stale():
+                return None
+            column.append(row_map(results, replace(state, frame=frame, query=query, layer=layer)))
+        maps.append(np.stack(column))
+    rows = results.layers if state.film == "layers-frames" else ()
+    return _film(np.stack(maps, 1), tuple(frame + 1 for frame in frames), rows)
 
 
 def atlas(results: Results, state: ViewState) -> Floats:

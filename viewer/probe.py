@@ -1,6 +1,7 @@
 """A look at a file in a process of its own: HDF5 can hang or crash on a torn file, and must not take the window along.
 
-`python -m viewer.probe FILE` reads what the first picture needs and prints one line of JSON.
+`python -m viewer.probe FILE` reads what the first picture needs and prints one line of JSON; `python -m viewer.probe`
+does so for each path, a line of JSON, that it is given, so that a run's many files cost one start.
 """
 
 from __future__ import annotations
@@ -21,6 +22,22 @@ SECONDS: Final = 8.0
 """How long a file may take; a sound one takes a fraction of a second from any disk."""
 
 
+def environment() -> dict[str, str]:
+    """The environment in which another process finds this very code."""
+    home, known = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": home + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1"}
+
+
+def too_long(path: Path) -> str:
+    """The sentence for a file on which HDF5 hangs."""
+    return f"{path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
+
+
+def fatal(path: Path, code: int) -> str:
+    """The sentence for a file on which HDF5 dies."""
+    return f"{path.name} is damaged so badly that reading it fails (code {code}). Copy it again, or record it again."
+
+
 class Probe:
     """A running look at one file."""
 
@@ -31,14 +48,12 @@ class Probe:
         self._begin()
 
     def _begin(self) -> None:
-        home = str(Path(__file__).parents[1])
-        known = os.environ.get("PYTHONPATH")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
             [sys.executable, "-m", "viewer.probe", str(self.path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": home + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1"},
+            env=environment(),
         )
 
     def _ended(self) -> tuple[int, bytes] | None:
@@ -62,16 +77,11 @@ class Probe:
             if time.monotonic() - self._since < SECONDS:
                 return None
             self.stop()
-            return (
-                f"{self.path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
-            )
+            return too_long(self.path)
         try:
             return str(json.loads(ended[1])["error"])
         except (ValueError, KeyError, TypeError):
-            return (
-                f"{self.path.name} is damaged so badly that reading it fails (code {ended[0]}). "
-                "Copy it again, or record it again."
-            )
+            return fatal(self.path, ended[0])
 
     def wait(self) -> str:
         """The sentence, however long it takes (at most SECONDS)."""
@@ -143,6 +153,7 @@ def look(path: Path) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
     from capture import schema
     from viewer import scene
+    from viewer.course import course_of
     from viewer.errors import UserError
     from viewer.results import Results
     from viewer.state import Query, ViewState
@@ -167,9 +178,21 @@ def look(path: Path) -> str:
     for place in range(count):
         with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
             results.chips(place * results.done // count)
+    with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+        course_of(results)
     results.close()
     return ""
 
 
+def serve() -> None:
+    """Answer each line of the input with one line, until it ends."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps({"error": look(Path(json.loads(line)))}) + "\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))
+    if len(sys.argv) > 1:
+        sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))
+    else:
+        serve()

@@ -194,6 +194,19 @@ class Results:
         return value
 
     def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
+        try:
+            return self._read_part(name, axes, index)
+        except (OSError, RuntimeError):
+            if not self._file.swmr_mode:
+                raise
+        # Following a file, HDF5 can lose its own account of where things lie, and then fails at every read; opened
+        # anew, the file reads well.
+        self._file.close()
+        self._file = files.open_hdf5(self.path)
+        self._guard = Guarded(self._file, self.path)
+        return self._read_part(name, axes, index)
+
+    def _read_part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
         dataset = self._guard.find(name, axes)
         if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
             return None
@@ -419,6 +432,44 @@ class Results:
             return datasets.texts(np.asarray(dataset[frame : frame + 1]))[0]
 
         return self.remember((name, frame), make, len)
+
+    def words_of(self, name: str) -> tuple[str, ...]:
+        """The strings of all finished frames; empty if absent."""
+        dataset = self._guard.find(name, 1)
+        if dataset is None or not self.done or dataset.shape[0] < self.done:
+            return ()
+        return datasets.texts(np.asarray(read(dataset, (slice(0, self.done),))))
+
+    def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
+        """The numbers of all finished frames, (done,); None if absent."""
+        dataset = self._guard.find(name, 1)
+        if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
+            return None
+        return read(dataset, (slice(0, self.done),))
+
+    def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
+        """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes.
+
+        Nothing for a file that is being written: its frames are still in memory.
+        """
+        if self._file.swmr_mode:
+            return []
+        parts: list[tuple[str, int, tuple[int, ...]]] = [
+            ((schema.source_name if which == "source" else schema.model_picture_name)(camera), 4, (frame,))
+            for camera in self.cameras
+        ]
+        parts += [(schema.TEXT_MASS, 5, (frame,)), (schema.ACTION_MASS, 6, (frame,))]
+        lead = self._guard.find(_NAMES[kind][0], 8 if kind == "action" else 7)
+        single = lead is not None and lead.chunks is not None and lead.chunks[1] == 1  # a layer a chunk
+        for token in tokens:
+            for layer in range(len(self.layers) if single else 1):
+                parts.append((_NAMES[kind][0], 8 if kind == "action" else 7, (frame, layer, token)))
+                parts.append((_NAMES[kind][1], 6 if kind == "action" else 5, (frame, layer, token)))
+        found = []
+        for name, axes, index in parts:
+            dataset = self._guard.find(name, axes)
+            found += datasets.extents(dataset, index) if dataset is not None else []
+        return found
 
     # Flow
 

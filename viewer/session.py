@@ -80,12 +80,8 @@ class Session(QObject):
 
     def open(self, results: Results | None, state: ViewState | None = None) -> None:
         """Show another file; the last one is closed. `state` is fitted to it."""
-        if self.results is not None and self.results is not results:
-            self.results.close()
-        if self.other is not None:
-            self.other.close()
-            self.other = None
-        self.results = results
+        before = [self.results if self.results is not results else None, self.other]
+        self.results, self.other = results, None
         self._timer.stop()
         self._preview = self._gesture = self.pointer = None
         self._past.clear()
@@ -95,6 +91,9 @@ class Session(QObject):
         self.failure = ""
         self._goal = self._told = self._shown = self._fitted(state or ViewState())
         self.opened.emit()
+        for gone in before:  # only now: whoever reads it beside the window has been told to stop
+            if gone is not None:
+                gone.close()
 
     def open_other(self, results: Results | None) -> None:
         """Compare with a second file; None ends that."""

@@ -77,6 +77,18 @@ class Settings:
         self.set_text("view_order", " ".join(order[-MOST_VIEWS:]))
         self.set_text(f"views/{key}", state.to_json())
 
+    def place(self, uuid: str) -> str:
+        """The file of a run's episode that was open last; empty if there is none."""
+        found = [line.partition(" ") for line in self.text("places").split("\n")]
+        return next((file for key, _, file in found if uuid and key == _key(uuid)), "")
+
+    def remember_place(self, uuid: str, file: str) -> None:
+        """Keep which episode of a run is open for the next time."""
+        if uuid:
+            key = _key(uuid)
+            rest = [line for line in self.text("places").split("\n") if line and line.partition(" ")[0] != key]
+            self.set_text("places", "\n".join([f"{key} {file}", *rest][:MOST_VIEWS]))
+
     def sync(self) -> None:
         """Write to disk now."""
         self._store.sync()

@@ -1,8 +1,7 @@
-"""The window: a line above, the room or a page, a line below; keys, files, settings."""
+"""The window: a line above, the room or a page, a line below; keys, drops, sheets and theme."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,11 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from viewer import commands, theme
-from viewer.errors import UserError
-from viewer.opening import Opening, demo_path, demo_view, first_view
-from viewer.panels.axes import moved, position
+from viewer import commands, menus, theme
+from viewer.actions import Actions
+from viewer.filing import Filing
 from viewer.panels.bars import StatusBar, TopBar
 from viewer.panels.notice import Notice
 from viewer.panels.page import Page
@@ -29,18 +27,18 @@ from viewer.panels.room import Room
 from viewer.playback import Playback
 from viewer.session import Session
 from viewer.settings import Settings
-from viewer.state import Query, ViewState
+from viewer.views import first_view
 from viewer.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viewer.commands import Command
+    from viewer.frames_ahead import FramesAhead
+    from viewer.panels.episodes import EpisodesPanel
     from viewer.panels.overlay import Overlay
     from viewer.results import Results
-
-FOLLOW_MILLISECONDS = 1000
-FILTER = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
+    from viewer.state import ViewState
 
 
 class Window(QWidget):
@@ -55,27 +53,30 @@ class Window(QWidget):
         self.setMinimumSize(900, 600)
         self.session: Session = Session(self)
         self.worker = Worker(self)
-        self.playback: Playback = Playback(self.session, self)
-        self.opening = Opening(self)
+        self.files = Filing(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
         self.room: Room = Room(self.session, self.worker)
+        self.playback: Playback = Playback(self.session, self.room.over_frames, self)
         self.page = Page()
         self.stack = QStackedWidget()
         self.stack.addWidget(self.page)
         self.stack.addWidget(self.room)
+        self.body = QSplitter(Qt.Orientation.Horizontal)
+        self.body.setChildrenCollapsible(False)
+        self.body.setHandleWidth(1)
+        self.body.addWidget(self.stack)
+        self.body.setStretchFactor(0, 1)
+        self.episodes: EpisodesPanel | None = None
+        self.frames_ahead: FramesAhead | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self.top, self.stack, self.status):
-            column.addWidget(widget, 1 if widget is self.stack else 0)
+        for widget in (self.top, self.body, self.status):
+            column.addWidget(widget, 1 if widget is self.body else 0)
         self.notice = Notice(self)
         self.overlay: Overlay | None = None
         self.tour: QWidget | None = None
-        self.following = False
-        self._wanted: ViewState | None = None
-        self._follow = QTimer(self)
-        self._follow.setInterval(FOLLOW_MILLISECONDS)
-        self._follow.timeout.connect(self._look_for_more)
+        self.acts = Actions(self, self.room, self.playback, self.files)
         self._connect()
         self._restore()
         self.page.empty(self.settings.recent())
@@ -83,19 +84,32 @@ class Window(QWidget):
 
     def _connect(self) -> None:
         self.session.noticed.connect(self.notice.say)
-        self.session.grew.connect(self._grew)
         self.playback.changed.connect(self.room.axes.show_playing)
+        self.playback.paced.connect(self._paced)
+        self.playback.coming.connect(self._read_ahead)
+        self.room.timeline.speed.chosen.connect(self.playback.set_speed)
         self.room.axes.played.connect(self.playback.toggle)
-        self.opening.opened.connect(self.show_results)
-        self.opening.failed.connect(self.show_failure)
-        self.opening.slow.connect(self._show_opening)
-        self.page.open_asked.connect(self.ask_file)
-        self.page.demo_asked.connect(self.open_demo)
-        self.page.file_asked.connect(self._open_text)
+        for signal, slot in (
+            (self.files.shown, self._shown),
+            (self.files.grown, self._grown),
+            (self.files.failed, self._failed),
+            (self.files.slow, self._slow),
+            (self.files.closed, self._closed),
+            (self.files.run_changed, self._run_changed),
+            (self.files.nothing_yet, self._nothing_yet),
+            (self.acts.sheet_asked, self._show_sheet),
+            (self.acts.theme_asked, self.set_theme),
+            (self.acts.episodes_asked, self.show_episodes),
+        ):
+            signal.connect(slot)
+        self.page.open_asked.connect(self.files.ask_file)
+        self.page.demo_asked.connect(self.files.open_demo)
+        self.page.file_asked.connect(self.files.open_text)
         self.top.commands.clicked.connect(self.show_palette)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.menu.clicked.connect(self._whole_menu)
+        self.top.episodes.clicked.connect(self.show_episodes)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
     def _restore(self) -> None:
@@ -104,65 +118,26 @@ class Window(QWidget):
         if not geometry.isEmpty():
             self.restoreGeometry(geometry)
         self.room.restore(self.settings.bytes("across"))
+        self.playback.set_speed(self.settings.text("speed", "1x"))
 
     # Files
 
     def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
         """Open a file: it is looked at in another process first. `view` takes the place of the remembered one."""
-        self._wanted = view
-        if opening is not None:
-            opening()
-        else:
-            self.opening.start(path)
-
-    def _open_text(self, path: str) -> None:
-        self.open(Path(path))
-
-    def open_demo(self) -> None:
-        """Open the bundled demo."""
-        path = demo_path()
-        if path is None:
-            self.show_failure(
-                "The demo is not part of this installation; install pi0-attention again, or open a file of your own.",
-                "",
-            )
-        else:
-            self.open(path)
-
-    def ask_file(self) -> None:
-        """Let the user choose a file."""
-        from PySide6.QtWidgets import QFileDialog  # a large class, not needed for the first picture
-
-        recent = self.settings.recent()
-        path, _ = QFileDialog.getOpenFileName(self, "Open results", str(recent[0].parent) if recent else "", FILTER)
-        if path:
-            self.open(Path(path))
-
-    def ask_other(self) -> None:
-        """Let the user choose a second file to compare with."""
-        from PySide6.QtWidgets import QFileDialog
-
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Compare with", str(self.session.path.parent) if self.session.path else "", FILTER
-        )
-        if path:
-            self.opening.start(Path(path), second=True)
+        self.files.open(path, view, opening)
 
     def show_results(self, results: Results, second: bool) -> None:
-        """A file was looked at and opened."""
-        if second:
-            self.session.open_other(results if results.done else None)
-            self.session.update(compare="side")
-            self.notice.say(
-                f"Compared with {results.path.name}: words are aligned by their text, layers and steps by number."
-            )
-            return
-        self._remember_view()
-        view = self._wanted or self.settings.view(results.uuid) or demo_view(results.path) or first_view(results)
-        self._wanted = None
-        self.session.open(results, view)
-        self.settings.remember_file(results.path)
-        self.setWindowTitle(f"{results.path.name} – pi0-viewer")
+        """Show a file that was looked at and opened."""
+        self.files.show_results(results, second)
+
+    def _shown(self) -> None:
+        results = self.session.results
+        assert results is not None
+        episodes = self.files.run.episodes if self.files.run is not None else None
+        here = episodes.current if episodes is not None else None
+        self.room.over_frames.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
+        run = f" – {episodes.run.name}" if episodes is not None else ""
+        self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
         if results.done:
             self.stack.setCurrentWidget(self.room)
             if self.isVisible() and not self.settings.text("toured"):
@@ -170,199 +145,102 @@ class Window(QWidget):
         else:
             self.page.waiting(results.path)
             self.stack.setCurrentWidget(self.page)
-        if results.growing:
-            self._follow.start()
-        else:
-            self._follow.stop()
         self.setFocus()
 
-    def show_failure(self, sentence: str, details: str) -> None:
-        """A file could not be opened: a page that says why, the open file stays open behind it."""
-        if self.session.results is not None:
-            self.session.noticed.emit(sentence)
-            return
+    def _grown(self) -> None:
+        results = self.session.results
+        if results is not None and results.done and self.stack.currentWidget() is self.page:
+            view = first_view(results)
+            self.session.update(query=view.query, layer=view.layer)
+            self.stack.setCurrentWidget(self.room)
+
+    def _failed(self, sentence: str, details: str) -> None:
         self.page.failed(sentence, details, self.settings.recent())
         self.stack.setCurrentWidget(self.page)
 
-    def _show_opening(self, path: str) -> None:
-        if self.session.results is None:
-            self.page.opening(Path(path))
+    def _slow(self, path: str) -> None:
+        self.page.opening(Path(path))
 
-    def close_file(self) -> None:
-        """Back to the empty page."""
-        self._remember_view()
-        self._follow.stop()
-        self.worker.drop()
-        self.session.open(None)
+    def _closed(self) -> None:
         self.setWindowTitle("pi0-viewer")
         self.page.empty(self.settings.recent())
         self.stack.setCurrentWidget(self.page)
 
-    def _remember_view(self) -> None:
-        if self.session.results is not None:
-            self.settings.remember_view(self.session.results.uuid, self.session.state)
+    def _nothing_yet(self, sentence: str) -> None:
+        run = self.files.run
+        self.setWindowTitle(f"{run.episodes.run.name if run is not None else 'Run'} – pi0-viewer")
+        self.page.nothing("Nothing to look at yet", sentence)
+        self.stack.setCurrentWidget(self.page)
 
-    def _look_for_more(self) -> None:
-        results = self.session.results
-        if results is None or self.opening.busy:
-            return
-        try:
-            final = results.finished_path
-            if final is not None:
-                self._wanted = self.session.state
-                self.opening.start(final)
-                return
-            self.session.follow()
-        except (OSError, UserError, RuntimeError, ValueError) as error:
-            self._follow.stop()
-            self.session.noticed.emit(f"New frames cannot be read any more ({' '.join(str(error).split())[:120]}).")
+    # The episodes of a run
 
-    def _grew(self) -> None:
-        results = self.session.results
-        if results is None:
-            return
-        if self.stack.currentWidget() is self.page and results.done:
-            self.session.update(**{name: getattr(first_view(results), name) for name in ("query", "layer")})
-            self.stack.setCurrentWidget(self.room)
-        if self.following:
-            self.session.update(frame=results.done - 1)
+    def _run_changed(self) -> None:
+        """Another run is open, or none: its panel comes and goes."""
+        if self.episodes is not None:
+            self._keep_width()
+            self.episodes.setParent(None)
+            self.episodes.deleteLater()
+            self.episodes = None
+        run = self.files.run
+        if run is not None:
+            from viewer.panels.episodes import WIDTH, EpisodesPanel  # a single file needs no list
 
-    def toggle_follow(self) -> None:
-        """Go to each new frame as it comes, or stay."""
-        self.following = not self.following
-        self.notice.say(
-            "Following new frames." if self.following else "Staying at this frame; new ones are added to the slider."
+            self.episodes = panel = EpisodesPanel(run.episodes)
+            kept = self.settings.text("episodes_width")
+            width = int(kept) if kept.isdecimal() else WIDTH
+            self.body.insertWidget(0, panel)
+            self.body.setStretchFactor(0, 0)
+            self.body.setStretchFactor(1, 1)
+            self.body.setSizes([width, max(self.width() - width, 1)])
+            panel.setVisible(self.settings.text("episodes") != "hidden")
+        self.top.show_episodes(
+            open_run=run is not None, shown=self.episodes is not None and not self.episodes.isHidden()
         )
-        self._grew()
 
-    # What commands do
+    def _keep_width(self) -> None:
+        if self.episodes is not None and self.episodes.isVisible():
+            self.settings.set_text("episodes_width", str(self.episodes.width()))
+
+    def show_episodes(self, what: str = "") -> None:
+        """Show the list of episodes, or hide it; `filter` shows it to be searched."""
+        panel = self.episodes
+        if panel is None:
+            return
+        self._keep_width()
+        shown = what == "filter" or panel.isHidden()
+        panel.setVisible(shown)
+        self.settings.set_text("episodes", "shown" if shown else "hidden")
+        self.top.show_episodes(open_run=True, shown=shown)
+        if what == "filter":
+            panel.field.setFocus()
+            panel.field.selectAll()
+        elif not shown:
+            self.setFocus()
+
+    # Commands
 
     def perform(self, command: Command) -> None:
         """Do a command, or say why it cannot be done."""
-        reason = command.reason(self)
+        reason = command.reason(self.acts)
         if reason:
             self.notice.say(f"{command.title.rstrip('…')}: {reason}.")
         else:
-            command.run(self)
+            command.run(self.acts)
 
     def perform_id(self, name: str) -> None:
         """Do a command by its id."""
         self.perform(commands.BY_ID[name])
 
-    def step_along(self, axis: str, by: int) -> None:
-        """Step along an axis."""
-        session = self.session
-        heads = session.dims.heads
-        session.update(**moved(axis, position(session.state, axis, heads) + by, heads))
-
-    def go_head(self, number: int) -> None:
-        """Look at one head."""
-        if number < self.session.dims.heads:
-            self.session.update(heads=(number,), reduce="mean")
-        else:
-            self.notice.say(f"There is no head {number}; there are heads 0 to {self.session.dims.heads - 1}.")
-
-    def walk(self, by: int) -> None:
-        """The next word or action."""
-        query, dims = self.session.state.query, self.session.dims
-        count = dims.actions if query.kind == "action" else dims.chips
-        if count:
-            self.session.update(query=Query(query.kind, ((query.items[-1] + by) % count,)))
-
-    def swap_kind(self) -> None:
-        """From words to actions and back."""
-        results, state = self.session.results, self.session.state
-        if results is None:
-            return
-        if state.query.kind == "text" and self.session.dims.actions:
-            self.session.update(query=Query("action", (0,)))
-        elif self.session.dims.chips:
-            self.session.update(query=first_view(results, state.frame).query)
-
-    def lock_range(self) -> None:
-        """Hold the colour range while scrubbing, or let it follow again."""
-        if self.session.state.range == "locked":
-            self.session.update(range="shared")
-        else:
-            self.room.heat.range.chosen.emit("locked")
-
-    def escape(self) -> None:
-        """Clear what is most in the way: region, several words, the focus."""
-        state = self.session.state
-        if self.playback.axis:
-            self.playback.stop()
-        elif state.region:
-            self.session.update(region=())
-        elif len(state.query.items) > 1:
-            self.session.update(query=Query(state.query.kind, state.query.items[:1]))
-        self.setFocus()
-
-    def pin(self) -> None:
-        """Keep this view to compare others with."""
-        self.session.update(pinned=replace(self.session.state, pinned=None, compare="off"))
-        self.notice.say(
-            "Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side."
-        )
-
-    def go_pin(self) -> None:
-        """Look at the pinned view."""
-        pin = self.session.state.pinned
-        if pin is not None:
-            names = ("frame", "query", "layer", "step", "heads", "reduce")
-            self.session.update(**{name: getattr(pin, name) for name in names})
-
-    def unpin(self) -> None:
-        """End the comparison."""
-        if self.session.other is not None:
-            self.session.open_other(None)
-        self.session.update(pinned=None, compare="off")
-
-    def copy_picture(self) -> None:
-        """Put a picture of the view on the clipboard."""
-        from viewer.picture import rendered
-
-        QGuiApplication.clipboard().setImage(rendered(self.room))
-        self.notice.say("Picture copied, with its caption, at twice the size.")
-
-    def save_picture(self) -> None:
-        """Ask where to, and save a picture of the view."""
-        from PySide6.QtWidgets import QFileDialog
-
-        path, _ = QFileDialog.getSaveFileName(self, "Save picture", f"{self._picture_name()}.png", "PNG (*.png)")
-        if path:
-            self.write_picture(Path(path))
-
-    def write_picture(self, path: Path) -> None:
-        """Save a picture of the view."""
-        from viewer.picture import rendered
-
-        saved = rendered(self.room).save(str(path))
-        self.notice.say(f"Saved {path.name}." if saved else f"{path} cannot be written; choose another folder.")
-
-    def _picture_name(self) -> str:
-        path, state = self.session.path, self.session.state
-        return f"{path.stem if path else 'view'}-frame{state.frame + 1}-layer{state.layer}"
-
-    def command_line(self) -> str:
-        """The command that opens this very view."""
-        import shlex
-
-        path = self.session.path
-        where = shlex.quote(str(path.absolute() if path else ""))
-        return f"pi0-viewer {where} --view {shlex.quote(self.session.state.to_json())}"
-
-    def copy_command(self) -> None:
-        """Put that command on the clipboard."""
-        QGuiApplication.clipboard().setText(self.command_line())
-        self.notice.say("Copied: the command that opens this very view.")
-
     # Sheets and menus
+
+    def _show_sheet(self, name: str) -> None:
+        {"palette": self.show_palette, "help": self.show_help, "tour": self.show_tour}[name]()
 
     def show_palette(self) -> None:
         """Every command by name."""
         from viewer.panels.palette import Palette
 
-        palette = Palette(self, {command.id: command.reason(self) for command in commands.TABLE})
+        palette = Palette(self, {command.id: command.reason(self.acts) for command in commands.TABLE})
         palette.chosen.connect(self.perform_id)
         self._show_overlay(palette)
         palette.field.setFocus()
@@ -398,63 +276,38 @@ class Window(QWidget):
         self.tour = None
         self.settings.set_text("toured", "yes")
 
-    def menu_of(self, sections: tuple[str, ...], parent: QMenu | None = None) -> QMenu:
-        """A menu of commands; it deletes itself when closed."""
-        menu = parent or QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, parent is None)
-        menu.setStyleSheet(theme.sheet())
-        for command in commands.TABLE:
-            if command.section in sections and command.in_menu:
-                reason = command.reason(self)
-                key = (
-                    QKeySequence(command.keys[0]).toString(QKeySequence.SequenceFormat.NativeText)
-                    if command.keys
-                    else ""
-                )
-                action = menu.addAction(f"{command.title}\t{key}" if key else command.title)
-                action.setEnabled(not reason)
-                action.setToolTip(reason)
-                action.setData(command.id)
-        if parent is None:
-            menu.triggered.connect(self._triggered)
-        return menu
+    def _popup(self, menu: QMenu, button: QWidget) -> None:
+        menu.triggered.connect(self._triggered)
+        menu.popup(button.mapToGlobal(QPoint(0, button.height() + 4)))
 
     def _triggered(self, action: object) -> None:
         data = str(action.data() or "")  # type: ignore[attr-defined]
-        if data.startswith("recent:"):
-            self.open(Path(data.removeprefix("recent:")))
+        if data.startswith(menus.RECENT):
+            self.open(Path(data.removeprefix(menus.RECENT)))
         elif data:
             self.perform_id(data)
 
-    def _popup(self, menu: QMenu, button: QWidget) -> None:
-        menu.popup(button.mapToGlobal(QPoint(0, button.height() + 4)))
-
     def _compare_menu(self) -> None:
-        self._popup(self.menu_of((commands.COMPARE,)), self.top.compare)
+        self._popup(menus.menu_of(self.acts, (commands.COMPARE,)), self.top.compare)
 
     def _picture_menu(self) -> None:
-        self._popup(self.menu_of((commands.COLOURS,)), self.top.picture)
-
-    def whole_menu(self) -> QMenu:
-        """All commands by section, and the recent files."""
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.setStyleSheet(theme.sheet())
-        for section in dict.fromkeys(command.section for command in commands.TABLE):
-            inner = self.menu_of((section,), menu.addMenu(section))
-            if section == commands.FILE:
-                recent = inner.addMenu("Open recent")
-                recent.setStyleSheet(theme.sheet())
-                recent.setEnabled(bool(self.settings.recent()))
-                for path in self.settings.recent():
-                    recent.addAction(path.name).setData(f"recent:{path}")
-        menu.triggered.connect(self._triggered)
-        return menu
+        self._popup(menus.menu_of(self.acts, (commands.COLOURS,)), self.top.picture)
 
     def _whole_menu(self) -> None:
-        self._popup(self.whole_menu(), self.top.menu)
+        self._popup(menus.whole_menu(self.acts), self.top.menu)
 
     # Theme and window
+
+    def _read_ahead(self, frames: tuple[int, ...]) -> None:
+        if self.frames_ahead is None:
+            from viewer.frames_ahead import FramesAhead  # whoever never plays never needs it
+
+            self.frames_ahead = FramesAhead(self.session, self.worker, self)
+        self.frames_ahead.read(frames)
+
+    def _paced(self, speed: str) -> None:
+        self.room.timeline.speed.show_value(speed)
+        self.settings.set_text("speed", speed)
 
     def set_theme(self, choice: str) -> None:
         """Dark, light, or what the system has."""
@@ -464,8 +317,9 @@ class Window(QWidget):
     def restyle(self) -> None:
         """Take the chosen theme."""
         theme.apply(self.settings.text("theme", "system"))
-        self.page.restyle()
-        self.room.restyle()
+        for part in (self.page, self.room, self.episodes):
+            if part is not None:
+                part.restyle()
         for widget in self.findChildren(QWidget):
             widget.update()
 
@@ -480,10 +334,6 @@ class Window(QWidget):
         from PySide6.QtGui import QIcon
 
         self.setWindowIcon(QIcon(str(importlib.resources.files("resources") / "icons" / "pi0-viewer.png")))
-
-    def toggle_full(self) -> None:
-        """Full screen and back."""
-        self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.notice.place()
@@ -537,16 +387,13 @@ class Window(QWidget):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        self._remember_view()
         self.settings.set_bytes("geometry", self.saveGeometry())
         if not self.room.is_folded:
             self.settings.set_bytes("across", self.room.splitters())
-        self.settings.sync()
+        self._keep_width()
         self.playback.stop()
-        self._follow.stop()
-        self.opening.stop()
-        self.worker.close()
-        self.session.open(None)
+        self.files.stop()
+        self.settings.sync()
         super().closeEvent(event)
 
 

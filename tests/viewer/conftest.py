@@ -12,6 +12,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import make_results
+import make_run
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
@@ -48,6 +49,12 @@ def no_silent_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseExcep
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small results file with heavy-tailed weights."""
     return make_results.write(tmp_path_factory.mktemp("files") / "small.h5")
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of twelve episodes in every state; copied by whoever changes it."""
+    return make_run.write_mixed(tmp_path_factory.mktemp("runs") / "libero")
 
 
 @pytest.fixture
@@ -94,8 +101,17 @@ def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: 
     window.show()
     if view:
         window.session.update(**view)
-    spin()
+    settle(window)
     return window
+
+
+def settle(window: Window) -> None:
+    """Let the event loop run until the layout has come to rest: chips wrap, and what is under them moves."""
+    calm, before = 0, None
+    while calm < 4:
+        spin(0.02)
+        now = [pane.geometry().getRect() for pane in window.room.cameras.panes]
+        calm, before = (calm + 1 if now == before else 0), now
 
 
 def close(window: Window) -> None:

@@ -95,6 +95,12 @@ class Recipe:
     horizon: int = 5
     tasks: tuple[str, ...] = ("put the duck in the bowl",)
     """One prompt a frame, repeated in turn."""
+    counterfactual: bool = False
+    """Whether every moment is there once with each of the tasks."""
+    episodes: tuple[str, ...] = ("episode 3",)
+    """The frames are divided over these, in order."""
+    rate: float = 5.0
+    """Moments a second."""
     weights: str = "bfloat16"
     seed: int = 0
     plant: Callable[[str, npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]], None] | None = (
@@ -273,9 +279,11 @@ def _write_frame(
     cameras, layers, heads = len(recipe.cameras), recipe.layers, recipe.heads
     steps, horizon = recipe.steps, recipe.horizon
     height, width = recipe.size
-    file["frames/index"][frame] = frame * 2
-    file["frames/time"][frame] = frame / 5
-    file["frames/episode"][frame] = "episode 3"
+    each = -(-recipe.frames // len(recipe.episodes))
+    moment = frame % each // (len(recipe.tasks) if recipe.counterfactual else 1)
+    file["frames/index"][frame] = moment * 2
+    file["frames/time"][frame] = moment / recipe.rate
+    file["frames/episode"][frame] = recipe.episodes[frame // each]
     file["frames/prompt"][frame] = recipe.tasks[frame % len(recipe.tasks)]
     file["frames/text"][frame] = text.text
     file["frames/state"][frame] = state

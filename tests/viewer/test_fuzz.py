@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import close, show, spin
+from conftest import close, show, spin, until
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractSlider
@@ -17,6 +17,7 @@ from viewer.caption import caption
 from viewer.panels.axes import position
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from PySide6.QtWidgets import QApplication
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from viewer.window import Window
 
 EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
-MODAL = {"open", "save", "second", "quit", "close", "demo", "full", "forget"}
+MODAL = {"open", "folder", "save", "second", "quit", "close", "demo", "full", "forget"}
 KEYS = [
     Qt.Key.Key_Left,
     Qt.Key.Key_Right,
@@ -115,13 +116,17 @@ def consistent(window: Window) -> None:
     assert not window.grab().isNull()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_random_commands_and_events(app: QApplication, small: Path, tmp_path: Path, seed: int) -> None:
-    window = show(small, tmp_path)
+def drive(
+    app: QApplication, window: Window, seed: int, extra: Callable[[np.random.Generator], str] | None = None
+) -> None:
+    """Random events, and every twenty of them a look whether all is as the state says."""
     rng = np.random.default_rng(seed)
     done: list[str] = []
     for number in range(EVENTS):
-        done.append(one_event(window, rng))
+        if extra is not None and rng.random() < 0.2:
+            done.append(extra(rng))
+        else:
+            done.append(one_event(window, rng))
         spin(0.0)
         if number % 20 == 0:
             for menu in app.topLevelWidgets():
@@ -137,4 +142,35 @@ def test_random_commands_and_events(app: QApplication, small: Path, tmp_path: Pa
                 consistent(window)
             except AssertionError as error:
                 raise AssertionError(f"after {done[-25:]}") from error
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_commands_and_events(app: QApplication, small: Path, tmp_path: Path, seed: int) -> None:
+    window = show(small, tmp_path)
+    drive(app, window, seed)
+    close(window)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_random_commands_and_events_on_a_run(app: QApplication, mixed: Path, tmp_path: Path, seed: int) -> None:
+    window = show(mixed / "episode_000000.h5", tmp_path)
+    window.open(mixed)
+    until(lambda: window.files.run is not None and window.files.run.episodes.current is not None)
+    run = window.files.run
+    assert run is not None
+
+    def leaf(rng: np.random.Generator) -> str:
+        names = ("next_episode", "last_episode", "episodes", "find", "prompt", "faster", "play", "")
+        name = names[int(rng.integers(len(names)))]
+        if name:
+            window.perform_id(name)
+        else:
+            run.episodes.go(int(rng.integers(12)))
+        return name or "go"
+
+    drive(app, window, seed, leaf)
+    current = run.episodes.current
+    assert current is not None
+    assert window.session.path is not None
+    assert window.session.path.name.startswith(run.episodes.run.episodes[current].name)
     close(window)

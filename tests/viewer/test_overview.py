@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import h5py
@@ -33,20 +34,30 @@ def test_film_of_layers_is_the_files_maps(small: Path, results: Results) -> None
 
 def test_film_over_frames_matches_each_frames_scene(results: Results) -> None:
     state = ViewState(query=Query("text", (4,)), layer=2, heads=(1,))
-    made = overview.film_over_frames(results, state, never)
+    made = overview.film_over_frames(results, state, (0, 1, 2), never)
     assert made is not None
     for frame in range(3):
         one = scene.compose(results, ViewState(frame=frame, query=Query("text", (4,)), layer=2, heads=(1,)))
         assert made.maps[0, frame] == pytest.approx(one.maps, rel=1e-5)
-    assert overview.film_over_frames(results, state, lambda: True) is None
+    assert overview.film_over_frames(results, state, (0, 1), lambda: True) is None
 
 
-def test_films_show_the_present_frame_among_few() -> None:
-    frames = overview.film_frames(500, 123)
-    assert len(frames) <= overview.MOST_FILM_FRAMES
-    assert 123 in frames
-    assert frames[0] == 0
-    assert overview.film_frames(5, 2) == (0, 1, 2, 3, 4)
+def test_a_film_of_layers_and_frames_holds_every_layer_of_each(results: Results) -> None:
+    state = ViewState(query=Query("action", (1,)), step=2, film="layers-frames")
+    made = overview.film_over_frames(results, state, (0, 2), never)
+    assert made is not None
+    assert (made.maps.shape, made.rows, made.columns) == ((4, 2, 2, 16, 16), (0, 1, 2, 3), (1, 3))
+    one = scene.compose(results, ViewState(frame=2, query=Query("action", (1,)), step=2, layer=3))
+    assert made.maps[3, 1] == pytest.approx(one.maps, rel=1e-5)
+
+
+def test_long_films_show_frames_at_equal_distances() -> None:
+    frames = overview.film_frames(range(1, 1001, 2))
+    assert len(frames) == overview.MOST_FILM_FRAMES
+    assert (frames[0], frames[-1]) == (1, 999)
+    gaps = {after - before for before, after in pairwise(frames)}
+    assert gaps <= {42, 44}
+    assert overview.film_frames(range(5)) == (0, 1, 2, 3, 4)
 
 
 def test_atlas_scores_are_the_summaries(small: Path, results: Results) -> None:

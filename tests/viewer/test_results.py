@@ -15,7 +15,7 @@ import make_results
 import numpy as np
 import pytest
 
-from viewer import scene
+from viewer import datasets, scene
 from viewer.errors import UserError
 from viewer.probe import Probe
 from viewer.results import Results
@@ -358,3 +358,21 @@ def test_a_probe_that_dies_or_hangs_is_a_sentence(tiny: Path, monkeypatch: pytes
     monkeypatch.undo()
     monkeypatch.setattr("viewer.probe.SECONDS", 0.0)
     assert "took too long" in Probe(tiny).wait()
+
+
+def test_a_followed_file_is_opened_anew_when_reading_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 says “can't insert duplicate key” at every read of such a handle, once it has begun to."""
+    path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
+    plain = datasets.read
+
+    def read(dataset: h5py.Dataset, index: datasets.Index) -> object:
+        if dataset.file.id == first:
+            raise OSError("Can't synchronously read data (can't insert duplicate key)")
+        return plain(dataset, index)
+
+    results = Results(path)
+    first = results._file.id
+    monkeypatch.setattr("viewer.results.read", read)
+    assert results.column(1, "text", 2, 3).shape == (1, 3, 2, 16, 16)
+    assert results.done == 2
+    results.close()

@@ -18,10 +18,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
 from viewer import commands, theme
-from viewer.opening import demo_path, first_view
+from viewer.opening import demo_path
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query, ViewState, from_json
+from viewer.views import first_view
 from viewer.window import Window
 
 if TYPE_CHECKING:
@@ -285,9 +286,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None
     QTest.mouseClick(room.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(room.curves.x_of(curves, 1)), 60))
     assert session.state.step == 1
     until(lambda: room.over_frames.curves)
-    line = room.timeline.curves()
-    assert line is not None
-    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(line, 2)), 50))
+    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(2)), 50))
     assert session.state.frame == 2
 
 
@@ -389,10 +388,10 @@ def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Pa
 
     image = rendered(window.room)
     assert image.width() == 2 * (window.room.cameras.width() + 40)
-    window.write_picture(tmp_path / "view.png")
+    window.acts.write_picture(tmp_path / "view.png")
     assert (tmp_path / "view.png").stat().st_size > 10_000
     assert "small.h5" in footnote(window.room)
-    window.write_picture(tmp_path / "nowhere" / "view.png")
+    window.acts.write_picture(tmp_path / "nowhere" / "view.png")
     assert "cannot be written" in window.notice.text
 
 
@@ -425,7 +424,7 @@ def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path,
 
 
 def test_a_missing_demo_is_a_page(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.window.demo_path", lambda: None)
+    monkeypatch.setattr("viewer.filing.demo_path", lambda: None)
     window.perform_id("close")
     window.perform_id("demo")
     assert "demo is not part" in window.page.text.text()
@@ -445,7 +444,7 @@ def test_a_finished_capture_is_taken_under_its_final_name(app: QApplication, tmp
     made = make_results.write(tmp_path / "b.h5", make_results.Recipe())
     shutil.move(made, tmp_path / "a.h5")
     partial.unlink()
-    window._look_for_more()
+    window.files.look_for_more()
     until(lambda: window.session.path == tmp_path / "a.h5")
     assert (window.session.dims.frames, window.session.state.layer) == (3, 1)
     close(window)
@@ -571,6 +570,19 @@ def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: 
     alive = [ref() for ref in gone if ref() is not None]
     assert not alive
     assert len([w for w in app.topLevelWidgets() if isinstance(w, Window)]) == 0
+
+
+def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
+    """The collector empties objects in any order, and Qt then calls handlers of half-empty ones."""
+    window = show(small, tmp_path)
+    gone = weakref.ref(window)
+    gc.disable()
+    try:
+        window.close()
+        del window
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:

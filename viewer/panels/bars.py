@@ -27,6 +27,9 @@ class TopBar(Panel):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "File", parent)
         self.setFixedHeight(44)
+        self.episodes = Button("Episodes", hint="E")
+        self.episodes.setCheckable(True)
+        self.episodes.hide()
         self.compare = Button("Compare")
         self.picture = Button("Picture")
         self.commands = Button("Commands", hint="Ctrl P")
@@ -35,8 +38,14 @@ class TopBar(Panel):
         row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
         row.setSpacing(8)
         row.addStretch()
-        for button in (self.compare, self.picture, self.commands, self.menu):
+        for button in (self.episodes, self.compare, self.picture, self.commands, self.menu):
             row.addWidget(button)
+
+    def show_episodes(self, *, open_run: bool, shown: bool) -> None:
+        """Whether there is a list of episodes to show or hide, and whether it is shown."""
+        self.episodes.setVisible(open_run)
+        self.episodes.setChecked(shown)
+        self.update()
 
     def details(self) -> str:
         """Checkpoint, episode and prompt of the shown frame."""
@@ -55,7 +64,8 @@ class TopBar(Panel):
         t, painter = theme.active(), QPainter(self)
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
-        box = QRectF(theme.MARGIN, 0, max(self.compare.x() - theme.MARGIN - 16, 0), self.height() - 1)
+        first = self.compare if self.episodes.isHidden() else self.episodes
+        box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
         note = self.details()

@@ -1,4 +1,4 @@
-"""Curves of group masses over denoise steps, layers or frames, and the timeline; a cursor in them moves the axis."""
+"""Curves of group masses over denoise steps, layers or frames; a cursor in them moves the axis."""
 
 from __future__ import annotations
 
@@ -211,48 +211,6 @@ class CurvesPanel(CurvePlot):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         self.heading(painter, "Masses")
-        curves = self.curves()
-        if curves is not None:
-            self.paint_plot(painter, curves)
-        if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.ACCENT))
-
-
-class Timeline(CurvePlot):
-    """The pictures' share of the query over all frames; the place to scrub the episode."""
-
-    cares = frozenset({"frame", "query", "layer", "step", "heads"})
-
-    def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
-        super().__init__(session, "Timeline", parent)
-        self.over_frames = over_frames
-        over_frames.ready.connect(self.update)
-        self.setMinimumHeight(self.HEADING + 40)
-        self._pictures: tuple[object, Curves, Curves | None] | None = None
-
-    def sizeHint(self) -> QSize:
-        return QSize(600, 92)
-
-    def axis(self) -> str:
-        return "frame"
-
-    def curves(self) -> Curves | None:
-        results, made = self.session.results, self.over_frames.curves
-        if results is None or not results.done:
-            return None
-        key = (id(made), results.done)
-        if self._pictures is None or self._pictures[0] != key:
-            labels, at, count = tuple(range(1, results.done + 1)), tuple(range(results.done)), len(results.cameras)
-            if made is None or len(made.at) != results.done:
-                shown = Curves((), np.zeros((results.done, 0), np.float32), labels, at)
-            else:
-                shown = Curves(made.names[:count], made.values[:, :count], labels, at)
-            self._pictures = key, shown, made
-        return self._pictures[1]
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        self.heading(painter, "Timeline", "picture mass of this query")
         curves = self.curves()
         if curves is not None:
             self.paint_plot(painter, curves)

@@ -1,4 +1,4 @@
-"""The film: thumbnails of the shown query over layers, layers x denoise steps, or frames, for every camera."""
+"""The film: thumbnails of the shown query over layers, denoise steps, frames, or two of them, for every camera."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from viewer.controls import Choice
 from viewer.panels.panel import READS, Panel
 
 if TYPE_CHECKING:
+    from viewer.over_frames import OverFrames
     from viewer.overview import Film
     from viewer.session import Session
     from viewer.worker import Worker
 
-MODES: Final = (("layers", "layers"), ("steps", "layers × denoise steps"), ("frames", "frames"))
+MODES: Final = (
+    ("layers", "layers"),
+    ("steps", "layers × denoise steps"),
+    ("frames", "frames"),
+    ("layers-frames", "layers × frames"),
+)
 LABEL: Final = 64
 GAP: Final = 2
 
@@ -29,14 +35,18 @@ class FilmPanel(Panel):
     cares = frozenset({*overview.FILM_FIELDS, "layer", "step", "colours"})
     HEADING = 4
 
-    def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, worker: Worker, over_frames: OverFrames, parent: QWidget | None = None
+    ) -> None:
         super().__init__(session, "Film", parent)
+        self.over_frames = over_frames
+        over_frames.followed.connect(self.update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.worker = worker
         self.mode = Choice("Film", MODES, parent=self)
         self.mode.chosen.connect(self._set_mode)
-        self._film: tuple[object, Film] | None = None
+        self._film: tuple[tuple[object, ...], Film] | None = None
         self._hint = 0
         self._mosaics: tuple[object, list[QImage]] | None = None
 
@@ -52,20 +62,32 @@ class FilmPanel(Panel):
             return None
         step: tuple[object, ...] = () if shown.film == "steps" else (shown.step,)
         extra: tuple[object, ...] = (shown.layer,) if shown.film == "frames" else ()
-        key = (id(results), results.done, *(getattr(shown, name) for name in overview.FILM_FIELDS), *step, *extra)
+        frames = self.frames()
+        fields = [name for name in overview.FILM_FIELDS if name != "frame" or not frames]
+        key = (id(results), shown.film, results.done, *(getattr(shown, name) for name in fields), *step, *extra, frames)
         if self._film is None or self._film[0] != key:
-            if shown.film == "frames":
+            if frames:
                 self.worker.ask(
-                    "film", key, lambda stale: overview.film_over_frames(results, shown, stale), self._take(key)
+                    "film", key, lambda stale: overview.film_over_frames(results, shown, frames, stale), self._take(key)
                 )
-                return None
+                # The last one of its kind stays until the next is there: a row that empties for a moment would flash.
+                before = self._film
+                return before[1] if before is not None and before[0][:2] == key[:2] else None
             try:
                 self._film = key, overview.film(results, shown)
             except READS:
                 return None
         return self._film[1]
 
-    def _take(self, key: object) -> Any:
+    def frames(self) -> tuple[int, ...]:
+        """The frames of a film over frames; empty for another film."""
+        shown, course = self.session.shown, self.over_frames.course
+        if "frames" not in shown.film or shown.frame >= len(course.moment_of):
+            return ()
+        most = overview.MOST_FILM_FRAMES if shown.film == "frames" else overview.MOST_FRAMES_OF_LAYERS
+        return overview.film_frames(course.along(shown.frame), most)
+
+    def _take(self, key: tuple[object, ...]) -> Any:
         def take(answer: Film | None) -> None:
             if answer is not None:
                 self._film = key, answer
@@ -94,9 +116,16 @@ class FilmPanel(Panel):
 
     @property
     def deep(self) -> bool:
-        """Whether there is a line of thumbnails for each denoise step."""
+        """Whether there is a line of thumbnails for each denoise step or layer."""
         shown = self.session.shown
-        return shown.film == "steps" and shown.query.kind == "action"
+        return shown.film == "layers-frames" or (shown.film == "steps" and shown.query.kind == "action")
+
+    def _lines(self) -> int:
+        """How many lines of thumbnails a deep film has."""
+        results = self.session.results
+        if results is None:
+            return 0
+        return len(results.layers if self.session.shown.film == "layers-frames" else results.steps)
 
     def sizeHint(self) -> QSize:
         results = self.session.results
@@ -104,17 +133,19 @@ class FilmPanel(Panel):
         if results is None or not results.cameras:
             return QSize(600, 120)
         tall, across = results.picture_size(0)
-        columns = len(results.layers) if self.session.shown.film != "frames" else overview.MOST_FILM_FRAMES
+        columns = {"frames": overview.MOST_FILM_FRAMES, "layers-frames": overview.MOST_FRAMES_OF_LAYERS}.get(
+            self.session.shown.film, len(results.layers)
+        )
         room = max(self.width(), 600) - LABEL
         if self.deep:
-            lines = len(results.steps) * min(max(room / cameras / columns * tall / across, 10), 22)
+            lines = self._lines() * min(max(room / cameras / columns * tall / across, 10), 22)
         else:
             lines = cameras * min(max(room / columns * tall / across, 16), 64)
         return QSize(600, round(self.HEADING + lines) + 22)
 
     def minimumSizeHint(self) -> QSize:
         results = self.session.results
-        lines = len(results.steps) * 8 if results and self.deep else 2 * 20
+        lines = self._lines() * 8 if results and self.deep else 2 * 20
         return QSize(300, self.HEADING + lines + 20)
 
     # Where thumbnails lie
@@ -180,7 +211,7 @@ class FilmPanel(Panel):
                 drawing.write(
                     painter,
                     name,
-                    f"{results.cameras[camera]}, layers {film.columns[0]} to {film.columns[-1]}",
+                    f"{results.cameras[camera]}, {self._across()}s {film.columns[0]} to {film.columns[-1]}",
                     t.secondary,
                     12,
                 )
@@ -206,11 +237,13 @@ class FilmPanel(Panel):
         t = theme.active()
         if self.deep:
             if camera == 0:
+                skip = 1 if height > 11 else 2
+                down = "step" if self._across() == "layer" else "layer"
                 for row, label in enumerate(film.rows):
-                    box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
-                    drawing.write(
-                        painter, box, f"step {label}" if row == 0 else str(label), t.secondary, 11, align="right"
-                    )
+                    if row % skip == 0:
+                        box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
+                        words = f"{down} {label}" if row == 0 else str(label)
+                        drawing.write(painter, box, words, t.secondary, 11, align="right")
         elif camera == len(self.blocks(film)) - 1:
             skip = 1 if width > 22 else 2
             for column, label in enumerate(film.columns):
@@ -221,9 +254,14 @@ class FilmPanel(Panel):
     def current(self, film: Film) -> tuple[int, int] | None:
         """Row and column of the shown view."""
         shown = self.session.shown
-        if shown.film == "frames":
-            return (0, film.columns.index(shown.frame + 1)) if shown.frame + 1 in film.columns else None
+        if self._across() == "frame":
+            near = min(range(len(film.columns)), key=lambda place: abs(film.columns[place] - 1 - shown.frame))
+            return (shown.layer if film.rows else 0, near)
         return (shown.step if self.deep else 0, shown.layer)
+
+    def _across(self) -> str:
+        """What the columns are."""
+        return "frame" if "frames" in self.session.shown.film else "layer"
 
     # What the hand does
 
@@ -244,8 +282,8 @@ class FilmPanel(Panel):
         film = self.film()
         if film is None:
             return
-        if self.session.shown.film == "frames":
-            self.session.update(frame=film.columns[column] - 1)
+        if self._across() == "frame":
+            self.session.update(frame=film.columns[column] - 1, **({"layer": row} if film.rows else {}))
         elif self.deep:
             self.session.update(layer=column, step=row)
         else:
@@ -282,8 +320,8 @@ class FilmPanel(Panel):
             film, cell = self.film(), self.cell_at(QPointF(event.pos()))
             text = ""
             if film is not None and cell is not None:
-                kind = "Frame" if self.session.shown.film == "frames" else "Layer"
-                step = f", step {film.rows[cell[0]]}" if film.rows else ""
+                kind = self._across().capitalize()
+                step = f", {'step' if kind == 'Layer' else 'layer'} {film.rows[cell[0]]}" if film.rows else ""
                 mass = drawing.per_cent(float(film.maps[cell].sum()))
                 text = f"{kind} {film.columns[cell[1]]}{step}: {mass} of the weight on the cameras"
             QToolTip.showText(event.globalPos(), text, self)

@@ -16,7 +16,6 @@ class Notice(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.window_under = parent
         self.text = ""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -35,7 +34,7 @@ class Notice(QWidget):
 
     def place(self) -> None:
         """At the middle of the window's foot."""
-        window = self.window_under
+        window = self.window()  # no reference of our own: it would keep a closed window alive
         width = min(round(drawing.width_of(self.text, 13)) + 40, window.width() - 40)
         self.setGeometry((window.width() - width) // 2, window.height() - 26 - 56, width, 40)
 

@@ -16,7 +16,6 @@ class Overlay(QWidget):
 
     def __init__(self, window: QWidget, width: int, height: int) -> None:
         super().__init__(window)
-        self.window_under = window
         self._size = width, height
         self.sheet = QWidget(self)
         self.column = QVBoxLayout(self.sheet)
@@ -26,7 +25,7 @@ class Overlay(QWidget):
 
     def place(self) -> None:
         """Cover the window, the sheet at its upper middle."""
-        window = self.window_under
+        window = self.window()  # no reference of our own: it would keep a closed window alive
         self.setGeometry(window.rect())
         width, height = min(self._size[0], window.width() - 48), min(self._size[1], window.height() - 96)
         self.sheet.setGeometry((window.width() - width) // 2, max((window.height() - height) // 3, 24), width, height)

@@ -140,7 +140,7 @@ class Page(QWidget):
         """Nothing is open."""
         self._show(
             "See what Pi0.5 looks at",
-            "Open a results file that pi0-capture wrote, or drop one here. "
+            "Open a results file or the folder of a run that pi0-capture wrote, or drop it here. "
             "No file yet? The demo needs no GPU and no model.",
             recent=recent,
         )
@@ -157,6 +157,11 @@ class Page(QWidget):
             f"{path.name} has no finished frame yet",
             "The capture is still at its first frame. It appears here as soon as it is done.",
         )
+        self.demo.hide()
+
+    def nothing(self, title: str, text: str) -> None:
+        """There is something, but nothing of it can be shown yet."""
+        self._show(title, text)
         self.demo.hide()
 
     def failed(self, sentence: str, details: str, recent: Sequence[Path]) -> None:

@@ -14,13 +14,14 @@ from viewer.over_frames import OverFrames
 from viewer.panels.atlas import Atlas
 from viewer.panels.axes import Axes
 from viewer.panels.cameras import Cameras
-from viewer.panels.curves import CurvesPanel, Timeline
+from viewer.panels.curves import CurvesPanel
 from viewer.panels.film import FilmPanel
 from viewer.panels.flow import FlowPanel
 from viewer.panels.heat import HeatPanel
 from viewer.panels.lookers import Lookers
 from viewer.panels.mass import MassPanel
 from viewer.panels.sentence import Sentence
+from viewer.panels.timeline import Timeline
 from viewer.panels.tokens import TokenScroll, TokenStrips
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from viewer.state import ViewState
     from viewer.worker import Worker
 
-NARROW = 1100
+NARROW = 1028  # a window of 1024 folds; one of 1280 with the list of episodes beside it does not
 TABS = (
     ("film", "Film"), ("lookers", "Who looks here?"), ("flow", "Actions"), ("time", "Timeline"), ("mass", "Weight"),
     ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
@@ -83,7 +84,7 @@ class Room(QWidget):
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
         self.chips = TokenScroll(self.strips)
-        self.film = FilmPanel(session, worker)
+        self.film = FilmPanel(session, worker, self.over_frames)
         self.lookers = Lookers(session, worker)
         self.flow = FlowPanel(session)
         self.timeline = Timeline(session, self.over_frames)

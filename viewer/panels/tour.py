@@ -33,7 +33,6 @@ class Tour(QWidget):
 
     def __init__(self, window: QWidget, panels: dict[str, QWidget]) -> None:
         super().__init__(window)
-        self.window_under = window
         self.panels = panels
         self.at = 0
         self.skip, self.next = Button("Skip", kind="quiet", parent=self), Button("Next", parent=self)
@@ -47,7 +46,7 @@ class Tour(QWidget):
 
     def place(self) -> None:
         """Over or under the panel of this hint, inside the window."""
-        window, panel = self.window_under, self.panels[HINTS[self.at][0]]
+        window, panel = self.window(), self.panels[HINTS[self.at][0]]
         top_left = panel.mapTo(window, QPoint(0, 0))
         x = top_left.x() + min(60, panel.width() // 4)
         y = top_left.y() - self.height() - 8
