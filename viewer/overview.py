@@ -130,6 +130,25 @@ def _with_mean(scores: Floats) -> Floats:
     return np.concatenate([scores, scores.mean(1, keepdims=True)], 1).astype(np.float32)
 
 
+def placed(scores: Floats, score: str) -> Floats:
+    """Where scores lie on the colour table, 0 to 1: from 0 to the largest; low entropy is hot."""
+    finite = np.where(np.isfinite(scores), scores, 0)
+    if score != "entropy":
+        high = float(finite.max(initial=0))
+        return attention.places(finite, 0.0, high if high > 0 else 1.0, "linear")
+    low, high = float(finite[:, :-1].min()), float(finite[:, :-1].max())
+    return 1 - attention.places(finite, low, high if high > low else low + 1, "linear")
+
+
+def in_short(value: float, score: str) -> str:
+    """A score in the three or four letters that a cell has room for: per cent, or nats."""
+    if not np.isfinite(value):
+        return "–"
+    if score == "entropy":
+        return f"{value:.1f}"
+    return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
+
+
 def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:
     """Layers and heads from the best score to the worst; `lowest` where small is good (entropy). No mean column."""
     plain = scores[:, :-1]

@@ -85,6 +85,11 @@ def system_is_dark() -> bool:
     return QGuiApplication.styleHints().colorScheme() != Qt.ColorScheme.Light
 
 
+def paint_with(theme: Theme) -> None:
+    """Draw with these colours from now on, where there is no window: for figures."""
+    _Active.theme = theme
+
+
 def apply(choice: str) -> None:
     """Take a theme for the whole application: `dark`, `light` or `system`."""
     theme = LIGHT if choice == "light" or (choice == "system" and not system_is_dark()) else DARK

@@ -148,16 +148,7 @@ class Atlas(Panel):
     def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
         t, shown, results = theme.active(), self.session.shown, self.session.results
         assert results is not None
-        finite = np.where(np.isfinite(scores), scores, 0)
-        low, high = (
-            (float(finite[:, :-1].min()), float(finite[:, :-1].max()))
-            if shown.score == "entropy"
-            else (0.0, float(finite.max()))
-        )
-        at = attention.places(finite, low, high if high > low else low + 1, "linear")
-        if shown.score == "entropy":  # low entropy is what one looks for
-            at = 1 - at
-        words = colourmaps.opaque(shown.colours)[np.rint(at * 255).astype(np.intp)]
+        words = colourmaps.opaque(shown.colours)[np.rint(overview.placed(scores, shown.score) * 255).astype(np.intp)]
         rows, columns = scores.shape
         _, width, height = self.grid(scores)
         numbers = width >= 27 and height >= 13 and not shown.thumbnails
@@ -183,7 +174,7 @@ class Atlas(Panel):
                     drawing.write(
                         painter,
                         box,
-                        self._short(float(scores[layer, head])),
+                        overview.in_short(float(scores[layer, head]), shown.score),
                         drawing.readable_on(word),
                         10,
                         align="centre",
@@ -224,13 +215,6 @@ class Atlas(Panel):
             ]
             for layer in range(flat.shape[0])
         ]
-
-    def _short(self, value: float) -> str:
-        if not np.isfinite(value):
-            return "–"
-        if self.session.shown.score == "entropy":
-            return f"{value:.1f}"
-        return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
 
     # What the hand does
 

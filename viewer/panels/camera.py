@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import (
-    QBrush,
     QImage,
     QKeyEvent,
     QMouseEvent,
     QPainter,
-    QPainterPath,
     QPaintEvent,
     QPen,
     QPixmap,
@@ -23,7 +21,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
-from viewer import attention, colourmaps, drawing, geometry, theme
+from viewer import colourmaps, drawing, geometry, painting, theme
 from viewer.panels.panel import READS, Panel
 from viewer.panels.patches import PatchLabel, region_path
 from viewer.scene import DATA_FIELDS, Scene
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from viewer.session import Session
     from viewer.state import Cell, ViewState
 
-SMOOTH_PIXELS: Final = 224
 MOST_ZOOM: Final = 12.0
 DRAG_PIXELS: Final = 5
 AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -129,8 +126,7 @@ class CameraPane(Panel):
         """From pixels of the model's picture to the pane."""
         to_model = self.to_model()
         if self._turn is None or self._turn[0] is not to_model:
-            m = geometry.inverted(to_model)
-            self._turn = to_model, QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
+            self._turn = to_model, painting.from_model(to_model)
         return self._turn[1] * self.placed()
 
     def cell_at(self, point: QPointF) -> Cell | None:
@@ -245,25 +241,12 @@ class CameraPane(Panel):
                     )
                     inner.drawImage(0, 0, picture)
             scaled.setDevicePixelRatio(ratio)
-            if gridded:
+            if gridded:  # part of the cached picture, because 34 lines cost as much as the heat
                 with QPainter(scaled) as inner:
                     inner.translate(-area.topLeft())
-                    self._paint_grid(inner)
+                    painting.paint_grid(inner, self.model_to_pane())
             self._backdrop = key, scaled
         painter.drawPixmap(area.topLeft(), self._backdrop[1])
-
-    def _paint_grid(self, painter: QPainter) -> None:
-        """The edges of patches, barely there; part of the cached picture, because 34 lines cost as much as the heat."""
-        place = self.model_to_pane()
-        if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
-            return
-        ink = theme.colour("#FFFFFF", 0.075)
-        box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
-        for line in range(GRID + 1):
-            x, y = round(box.left() + box.width() * line / GRID), round(box.top() + box.height() * line / GRID)
-            # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
-            painter.fillRect(x, round(box.top()), 1, round(box.height()), ink)
-            painter.fillRect(round(box.left()), y, round(box.width()), 1, ink)
 
     def _heat_image(self, scene: Scene) -> QImage:
         shown = self.session.shown
@@ -271,17 +254,7 @@ class CameraPane(Panel):
         scale = "linear" if scene.difference else shown.scale
         key = (id(scene), name, scale, shown.opacity, shown.smooth)
         if self._heat is None or self._heat[0] != key:
-            values = scene.maps[self.camera]
-            low, high = scene.ranges[self.camera]
-            if scale == "rank":  # among the patches of all cameras, as on a shared scale
-                values = attention.places(scene.maps, low, high, "rank")[self.camera]
-                low, high, scale = 0.0, 1.0, "linear"
-            if shown.smooth:
-                weights = geometry.smoothing(SMOOTH_PIXELS)
-                values = weights @ values @ weights.T
-            at = np.rint(attention.places(values, low, high, scale) * 255).astype(np.intp)
-            words = colourmaps.heat(name, round(shown.opacity * 100))[at]
-            image = drawing.word_image(words, blended=True)
+            image = painting.heat_image(scene, self.camera, shown)
             image.scene = scene  # type: ignore[attr-defined]  # keeps its id from being used again
             self._heat = key, image
         return self._heat[1]
@@ -289,35 +262,18 @@ class CameraPane(Panel):
     def _paint_heat(self, painter: QPainter, scene: Scene) -> None:
         if self.camera >= len(scene.maps) or self.session.shown.opacity == 0:
             return
-        image, place = self._heat_image(scene), self.model_to_pane()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
-        model = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
-        if place.m12() == 0 and place.m21() == 0:
-            # Turned pictures are drawn by turning the small image: a plain scaled blit is several times faster.
-            axes = Qt.Orientation(0)
-            if place.m11() < 0:
-                axes |= Qt.Orientation.Horizontal
-            if place.m22() < 0:
-                axes |= Qt.Orientation.Vertical
-            painter.drawImage(place.mapRect(model), image.flipped(axes) if axes else image)
-        else:
-            painter.setTransform(place)
-            painter.drawImage(model, image)
-            painter.resetTransform()
+        painting.paint_heat(painter, self.model_to_pane(), self._heat_image(scene))
 
     def _paint_marks(self, painter: QPainter, results: Results, state: ViewState, scene: Scene | None) -> None:
         shown, place = self.session.shown, self.model_to_pane()
         if shown.picture == "model":
-            self._hatch(painter, place, results, state)
+            painting.paint_hatch(
+                painter, place, results.to_model(state.frame, self.camera), *results.picture_size(self.camera)
+            )
         cells = self._drag if self._drag is not None else shown.region
         path = region_path(cells, self.camera) if not self.session.bare else None
         if path is not None:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(theme.colour("#101216", 0.8), 4))
-            painter.drawPath(place.map(path))
-            painter.setPen(QPen(theme.colour(theme.ACCENT), 2, Qt.PenStyle.DashLine))
-            painter.drawPath(place.map(path))
+            painting.paint_region(painter, place, path)
         pointer = self.session.pointer
         if pointer is not None and scene is not None:
             own = pointer[0] == self.camera
@@ -325,19 +281,6 @@ class CameraPane(Panel):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
             painter.drawPolygon(place.map(QPolygonF(_patch(pointer))))
-
-    def _hatch(self, painter: QPainter, place: QTransform, results: Results, state: ViewState) -> None:
-        height, width = results.picture_size(self.camera)
-        corners = geometry.apply(
-            results.to_model(state.frame, self.camera),
-            np.array([[0, 0], [width, 0], [width, height], [0, height]], float),
-        )
-        path = QPainterPath()
-        path.addRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
-        path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
-        path.closeSubpath()
-        path.setFillRule(Qt.FillRule.OddEvenFill)
-        painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
     def _paint_reason(self, painter: QPainter, area: QRectF) -> None:
         text = self.session.failure or "This file holds no picture of this camera."
