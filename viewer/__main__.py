@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
     made.add_argument("file", nargs="*", type=Path, help="results file (.h5); a second one is compared with the first")
     made.add_argument("--demo", action="store_true", help="open the bundled demo")
-    made.add_argument("--view", metavar="JSON", help="the view to start with, from “Copy view as command”")
+    made.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
+                      "figure (PNG, JPG, PDF, SVG) that pi0-export wrote")  # fmt: skip
     made.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
     made.add_argument("--settings", type=Path, metavar="INI", help="keep settings in this file instead of the user’s")
     return made
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from viewer.state import from_json
 
     try:
-        view = from_json(options.view) if options.view else None
+        view = from_json(_view_text(options.view)) if options.view else None
         probe = _first_probe(options)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -69,6 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.open_demo()
     window.show()
     return app.exec()
+
+
+def _view_text(given: str) -> str:
+    """The JSON of a view: as given, or what a figure carries."""
+    if given.lstrip().startswith("{"):
+        return given
+    from viewer.export.metadata import view_of
+
+    return view_of(given)
 
 
 def _no_screen() -> bool:
