@@ -140,6 +140,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("open", "Open…", FILE, ("Ctrl+O",), lambda w: w.ask_file(), always),
     Command("demo", "Open the demo", FILE, (), lambda w: w.open_demo(), always),
     Command("save", "Save picture…", FILE, ("Ctrl+S",), lambda w: w.save_picture()),
+    Command("export", "Export…", FILE, ("Ctrl+E",), lambda w: w.show_export()),
     Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda w: w.copy_picture()),
     Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda w: w.copy_command()),
     Command("forget", "Forget recent files", FILE, (), lambda w: w.settings.forget_files(), always),

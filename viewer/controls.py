@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Button(QAbstractButton):
-    """A push button: `raised`, `quiet` (text alone until hovered) or `segment` (one of a row)."""
+    """A push button: `raised`, `primary` (what the sheet is for), `quiet` (text alone until hovered) or `segment`."""
 
     def __init__(self, text: str, *, kind: str = "raised", hint: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,12 +35,17 @@ class Button(QAbstractButton):
             self.updateGeometry()
 
     def sizeHint(self) -> QSize:
-        pixels = 13 if self.kind == "raised" else 12
+        pixels = self.pixels
         width = drawing.width_of(self.text(), pixels)
         if self.hint:
             width += drawing.width_of(self.hint, 12) + 6
-        pad = {"raised": 22, "quiet": 8, "segment": 14}[self.kind]
-        return QSize(round(width) + pad, {"raised": 28, "quiet": 22, "segment": 24}[self.kind])
+        pad = {"raised": 22, "primary": 28, "quiet": 8, "segment": 14}[self.kind]
+        return QSize(round(width) + pad, {"raised": 28, "primary": 28, "quiet": 22, "segment": 24}[self.kind])
+
+    @property
+    def pixels(self) -> int:
+        """Size of its text."""
+        return 13 if self.kind in {"raised", "primary"} else 12
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -51,17 +56,22 @@ class Button(QAbstractButton):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
         hot = self.underMouse() and self.isEnabled()
-        pixels = 13 if self.kind == "raised" else 12
+        pixels = self.pixels
         colour = t.text if self.kind == "raised" or self.isChecked() or hot else t.secondary
+        primary = self.kind == "primary" and self.isEnabled()
+        if primary:
+            colour = "#15171C"
         if not self.isEnabled():
             colour = t.faint
-        if self.isChecked() or self.isDown():
+        if primary:
+            drawing.fill(painter, box, theme.colour(t.accent, 0.8 if self.isDown() or hot else 1.0))
+        elif self.isChecked() or self.isDown():
             drawing.fill(
                 painter, box, theme.colour(t.faint if t.dark else t.panel if self.kind == "segment" else t.hover)
             )
         elif hot:
             drawing.fill(painter, box, theme.colour(t.hover))
-        elif self.kind == "raised":
+        elif self.kind in {"raised", "primary"}:
             drawing.fill(painter, box, theme.colour(t.raised))
         inner = box.adjusted(4, 0, -4, 0)
         if self.hint:
@@ -72,7 +82,7 @@ class Button(QAbstractButton):
         else:
             drawing.write(painter, inner, self.text(), colour, pixels, align="centre")
         if self.hasFocus():
-            drawing.ring(painter, box, theme.colour(t.accent))
+            drawing.ring(painter, box, theme.colour(t.text if self.kind == "primary" else t.accent))
 
 
 class Choice(Button):

@@ -367,6 +367,12 @@ class Window(QWidget):
         self._show_overlay(palette)
         palette.field.setFocus()
 
+    def show_export(self) -> None:
+        """Figures, video and tables of this file."""
+        from viewer.panels.export import ExportSheet
+
+        self._show_overlay(ExportSheet(self))
+
     def show_help(self) -> None:
         """Keys, and what attention shows."""
         from viewer.panels.help import Help

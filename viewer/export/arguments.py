@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from viewer.errors import UserError
 from viewer.export.options import FORMATS, KINDS, MEASURES, OVER, SIZES, Options, Phase
@@ -29,9 +29,17 @@ in the window. Lists are written 4,10,15-17 or all or last. Each word or list af
 query of its own; “yellow duck” in quotes is one query of two words."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what cannot be read, and lets the caller end the program."""
+
+    def error(self, message: str) -> NoReturn:
+        """UserError in place of the end of the program."""
+        raise UserError(f"{message}; {self.prog} -h lists the options.")
+
+
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser("pi0-export", description="Figures, video and tables out of a results file.")
+    made = Parser("pi0-export", description="Figures, video and tables out of a results file.")
     kinds = made.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind in KINDS:
         sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG)
@@ -111,7 +119,7 @@ def _look(sub: argparse.ArgumentParser, kind: str) -> None:
 
 
 def options(arguments: Sequence[str]) -> Options:
-    """Read a command line; argparse ends the program with code 2 where it cannot be read."""
+    """Read a command line; UserError where it cannot be read."""
     given = vars(parser().parse_args(arguments))
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     made = Options(**values)

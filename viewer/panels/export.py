@@ -1,0 +1,401 @@
+"""The sheet that exports: kinds, options, a live preview, how many files, and how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QTimer, QUrl
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDesktopServices,
+    QGuiApplication,
+    QImage,
+    QKeyEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from viewer import drawing, theme
+from viewer.controls import Button
+from viewer.export.options import KINDS
+from viewer.panels.export_form import TITLES, Form
+from viewer.panels.overlay import Overlay
+
+if TYPE_CHECKING:
+    from viewer.window import Window
+
+REST_MILLISECONDS: Final = 120
+PATIENCE_MILLISECONDS: Final = 3000
+"""How long a process may take to end when asked to, before it is made to."""
+
+
+def beside(parent: QWidget, arguments: list[str]) -> QProcess:
+    """A Python process of ours beside the window."""
+    home = str(Path(__file__).parents[2])
+    environment = QProcessEnvironment.systemEnvironment()
+    known = environment.value("PYTHONPATH")
+    environment.insert("PYTHONPATH", home + (os.pathsep + known if known else ""))
+    made = QProcess(parent)
+    made.setProcessEnvironment(environment)
+    made.start(sys.executable, ["-m", *arguments])
+    return made
+
+
+class Preview(QWidget):
+    """A picture of the first file, asked of another process; the last one stays until the next is there."""
+
+    def __init__(self, sheet: ExportSheet) -> None:
+        super().__init__()
+        self.sheet = sheet
+        self.image: QImage | None = None
+        self.error = ""
+        self.told: dict[str, Any] = {}
+        self._asked = 0
+        self._rest = bytearray()
+        self._header: dict[str, Any] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REST_MILLISECONDS)
+        self._timer.timeout.connect(self._ask)
+        self.process = beside(self, ["viewer.export.preview"])
+        self.process.readyReadStandardOutput.connect(self._read)
+        self.process.finished.connect(self._ended)
+        self.setMinimumSize(240, 200)
+        self.setAccessibleName("Preview")
+
+    def refresh(self) -> None:
+        """Ask for another picture when the hand rests."""
+        self._timer.start()
+
+    def _ask(self) -> None:
+        if self.process.state() == QProcess.ProcessState.NotRunning:
+            return
+        self._asked += 1
+        ratio = self.devicePixelRatioF()
+        ask = {"ask": self._asked, "arguments": self.sheet.form.arguments(), "ratio": ratio,
+               "width": (self.width() - 32) * ratio, "height": (self.height() - 32) * ratio}  # fmt: skip
+        self.process.write(json.dumps(ask).encode() + b"\n")
+
+    def _read(self) -> None:
+        self._rest += self.process.readAllStandardOutput().data()
+        while True:
+            if self._header is None:
+                line, found, rest = bytes(self._rest).partition(b"\n")
+                if not found:
+                    return
+                self._header, self._rest = json.loads(line), bytearray(rest)
+            size = self._header["size"]
+            if len(self._rest) < size:
+                return
+            picture, self._rest = bytes(self._rest[:size]), self._rest[size:]
+            header, self._header = self._header, None
+            if header["ask"] == self._asked:
+                self._show(header, picture)
+
+    def _show(self, told: dict[str, Any], picture: bytes) -> None:
+        self.error, self.told = told["error"], told
+        if not self.error:
+            width, height = told["width"], told["height"]
+            self.image = QImage(picture, width, height, width * 4, QImage.Format.Format_RGB32).copy()
+            self.image.setDevicePixelRatio(self.devicePixelRatioF())
+        self.setAccessibleDescription(self.error or f"{told['files']} files, the first is {told['first']}")
+        self.update()
+        self.sheet.refresh()
+
+    def _ended(self) -> None:
+        reason = bytes(self.process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
+        self.error = f"No preview can be painted ({reason[-1] if reason else 'the process ended'})."
+        self.update()
+
+    def end(self) -> None:
+        """End the other process."""
+        self._timer.stop()
+        self.process.finished.disconnect(self._ended)
+        end(self.process)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.refresh()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(self.rect())
+        drawing.fill(painter, box, theme.colour(t.window if t.dark else t.raised))
+        if self.image is not None and not self.error:
+            size = self.image.deviceIndependentSize()
+            fit = min((box.width() - 32) / size.width(), (box.height() - 32) / size.height(), 1.0)
+            area = QRectF(0, 0, size.width() * fit, size.height() * fit)
+            area.moveCenter(box.center())
+            area.moveTopLeft(area.topLeft().toPoint().toPointF())
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fit < 0.999)
+            painter.drawImage(area, self.image)
+            drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.colour(t.line), 1, 1)
+        elif self.error:
+            self._paint_error(painter, box.adjusted(28, 0, -28, 0))
+
+    def _paint_error(self, painter: QPainter, box: QRectF) -> None:
+        """The sentence on as many lines as it needs."""
+        lines, line = [], ""
+        for word in self.error.split():
+            longer = f"{line} {word}".strip()
+            if line and drawing.width_of(longer, 13) > box.width():
+                lines.append(line)
+                longer = word
+            line = longer
+        for number, text in enumerate([*lines, line]):
+            top = box.center().y() - 10 * (len(lines) + 1) + 20 * number
+            drawing.write(painter, QRectF(box.left(), top, box.width(), 20), text, theme.active().secondary, 13,
+                          align="centre")  # fmt: skip
+
+
+class Foot(QWidget):
+    """What will be written, or how far it is."""
+
+    def __init__(self, sheet: ExportSheet) -> None:
+        super().__init__()
+        self.sheet = sheet
+        self.setFixedHeight(40)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter, sheet = theme.active(), QPainter(self), self.sheet
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(self.rect())
+        words, quiet = sheet.words()
+        drawing.write(painter, QRectF(0, 0, box.width(), 20), words, t.text, 13)
+        if sheet.running is not None:
+            done, total = sheet.progress
+            track = QRectF(0, 27, box.width() - 12, 4)
+            drawing.fill(painter, track, theme.colour(t.hover), 2)
+            part = done / total if total else 0.0
+            drawing.fill(painter, QRectF(0, 27, track.width() * part, 4), theme.colour(t.accent), 2)
+        else:
+            drawing.write(painter, QRectF(0, 20, box.width() - 12, 20), quiet, t.secondary, 12)
+
+
+class ExportSheet(Overlay):
+    """Exports what the window shows, by pi0-export in another process, which can be stopped."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(window, max(1180, round(window.width() * 0.62)), max(720, round(window.height() * 0.7)))
+        self.window_of = window
+        self.session, self.settings = window.session, window.settings
+        self.running: QProcess | None = None
+        self.progress = 0, 0
+        self.result = ""
+        self._last: dict[str, Any] = {}
+        folder = Path(self.settings.text("export/folder") or _usual_folder(self.session.path))
+        kind = self.settings.text("export/kind", "summary")
+        kind = kind if kind in KINDS and not self.reason(kind) else "summary"
+        self.form = Form(self.session, kind, folder)
+        self.kinds: dict[str, Button] = {}
+        self.preview = Preview(self)
+        self.foot = Foot(self)
+        self.open_folder, self.cancel, self.export = (
+            Button("Open folder"),
+            Button("Close"),
+            Button("Export", kind="primary"),
+        )
+        self.copy = Button("Copy as command", kind="quiet")
+        self._build()
+        self.form.changed.connect(self._changed)
+        self.refresh()
+        self.preview.refresh()
+        self.export.setFocus()
+
+    def _build(self) -> None:
+        names = QVBoxLayout()
+        names.setSpacing(2)
+        for kind in KINDS:
+            button = Button(TITLES[kind], kind="quiet")
+            button.setCheckable(True)
+            button.setAutoExclusive(True)
+            button.setChecked(kind == self.form.kind)
+            button.setProperty("kind", kind)
+            reason = self.reason(kind)
+            button.setEnabled(not reason)
+            button.setToolTip(reason)
+            button.setFixedSize(96, 26)
+            button.clicked.connect(self._choose)
+            self.kinds[kind] = button
+            names.addWidget(button)
+        names.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(self.form)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setFixedWidth(310)
+        scroll.setStyleSheet(
+            theme.sheet() + "QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }"
+        )
+        upper = QHBoxLayout()
+        upper.setSpacing(18)
+        upper.addLayout(names)
+        upper.addWidget(scroll)
+        upper.addWidget(self.preview, 1)
+        lower = QHBoxLayout()
+        lower.setSpacing(8)
+        lower.addWidget(self.foot, 1)
+        for button in (self.copy, self.open_folder, self.cancel, self.export):
+            lower.addWidget(button)
+        self.column.setContentsMargins(20, 52, 20, 16)
+        self.column.setSpacing(12)
+        self.column.addLayout(upper, 1)
+        self.column.addLayout(lower)
+        self.open_folder.clicked.connect(self._open_folder)
+        self.copy.clicked.connect(self._copy)
+        self.cancel.clicked.connect(self._cancel)
+        self.export.clicked.connect(self.start)
+
+    def reason(self, kind: str) -> str:
+        """Why a kind cannot be exported now; empty if it can."""
+        return "pin a view first (P)" if kind == "difference" and self.session.pin is None else ""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        t, painter = theme.active(), QPainter(self)
+        box = QRectF(self.sheet.geometry())
+        line = QRectF(box.left() + 24, box.top() + 16, box.width() - 48, 24)
+        used = drawing.write(painter, line, "Export", t.text, 16, bold=True)
+        name = self.session.path.name if self.session.path else ""
+        drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), name, t.secondary, 13)
+
+    # What it says
+
+    def words(self) -> tuple[str, str]:
+        """The line under the preview, and a quieter one."""
+        told = self.preview.told
+        if self.running is not None:
+            done, total = self.progress
+            return (f"{done} of {total}" if total else "Starting …"), ""
+        if self.result:
+            return self.result, ""
+        if not told or told.get("error"):
+            return "", ""
+        count = told["files"]
+        words = f"{count} file{'s' if count > 1 else ''}"
+        if told["pictures"] > count:
+            with contextlib.suppress(ValueError):
+                seconds = told["pictures"] / count / float(self.form.fields["rate"].text())
+                words += f" of {told['pictures'] // count} pictures, {seconds:.1f} s"
+        if told["bytes"]:
+            words += f", about {_size(told['bytes'])}"
+        if told["exist"] and not self.form.replaces:
+            words += f" · {told['exist']} exist{'s' if told['exist'] == 1 else ''} already"
+        return words, told["first"] + (" …" if count > 1 else "")
+
+    def refresh(self) -> None:
+        """Take what is known into words and buttons."""
+        busy = self.running is not None
+        told = self.preview.told
+        refused = bool(told.get("exist")) and not self.form.replaces
+        self.export.setEnabled(not busy and bool(told) and not told.get("error") and not refused)
+        self.export.setToolTip("Choose another folder, or to replace what exists" if refused else "")
+        self.form.setEnabled(not busy)
+        self.cancel.relabel("Cancel" if busy else "Close")
+        self.open_folder.setVisible(bool(self._last) and not busy)
+        self.foot.update()
+
+    def _changed(self) -> None:
+        self.result, self._last = "", {}
+        self.preview.refresh()
+        self.refresh()
+
+    def _choose(self) -> None:
+        self.form.show_kind(str(self.sender().property("kind")))
+
+    # What it does
+
+    def start(self) -> None:
+        """Export."""
+        self.settings.set_text("export/kind", self.form.kind)
+        self.settings.set_text("export/folder", self.form.folder.text())
+        self.result, self._last, self.progress = "", {}, (0, 0)
+        self.running = beside(self, ["viewer.export", "--progress-lines", *self.form.arguments()])
+        self.running.readyReadStandardOutput.connect(self._progressed)
+        self.running.finished.connect(self._finished)
+        self.refresh()
+
+    def _progressed(self) -> None:
+        process = self.running
+        while process is not None and process.canReadLine():
+            told = json.loads(bytes(process.readLine().data()))
+            if "total" in told:
+                self.progress = told["done"], told["total"]
+            else:
+                self._last = told
+        self.foot.update()
+
+    def _finished(self, code: int) -> None:
+        process = self.running
+        if process is None:
+            return
+        self._progressed()
+        said = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
+        self.running = None
+        process.deleteLater()
+        if code == 0 and self._last:
+            count = self._last["written"]
+            self.result = f"{count} file{'s' if count > 1 else ''} written to {Path(self._last['folder']).name}"
+        else:
+            self._last = {}
+            self.result = (said[-1] if said else "The export ended early.").removeprefix("pi0-export: ")
+            self.result = self.result[:1].upper() + self.result[1:]
+        self.preview.refresh()  # what exists has changed
+        self.refresh()
+
+    def _cancel(self) -> None:
+        if self.running is None:
+            self.close()
+        else:
+            self.running.terminate()
+            QTimer.singleShot(PATIENCE_MILLISECONDS, self.running, self.running.kill)
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(shlex.join(["pi0-export", *self.form.arguments()]))
+        self.result = "Copied: the command that does this"
+        self.foot.update()
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._last["folder"])))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if self.running is not None:
+            event.accept()  # Escape would leave a half-done set behind unseen
+            return
+        super().keyPressEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.preview.end()
+        if self.running is not None:
+            self.running.finished.disconnect(self._finished)
+            end(self.running)
+            self.running = None
+        super().closeEvent(event)
+
+
+def end(process: QProcess) -> None:
+    """Ask a process to end, and make it."""
+    if process.state() != QProcess.ProcessState.NotRunning:
+        process.closeWriteChannel()
+        process.terminate()
+        if not process.waitForFinished(PATIENCE_MILLISECONDS):
+            process.kill()
+            process.waitForFinished(PATIENCE_MILLISECONDS)
+
+
+def _usual_folder(path: Path | None) -> str:
+    return str((path.absolute().parent if path else Path.cwd()) / "results")
+
+
+def _size(count: int) -> str:
+    return (
+        f"{count / 1e9:.1f} GB" if count > 1e9 else f"{count / 1e6:.1f} MB" if count > 1e5 else f"{count / 1e3:.0f} kB"
+    )
