@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -66,10 +67,15 @@ def paint_grid(painter: QPainter, place: QTransform) -> None:
     ink = theme.colour("#FFFFFF", 0.075)
     box = place.mapRect(MODEL)
     for line in range(GRID + 1):
-        x, y = round(box.left() + box.width() * line / GRID), round(box.top() + box.height() * line / GRID)
+        x, y = _whole(box.left() + box.width() * line / GRID), _whole(box.top() + box.height() * line / GRID)
         # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
         painter.fillRect(x, round(box.top()), 1, round(box.height()), ink)
         painter.fillRect(round(box.left()), y, round(box.width()), 1, ink)
+
+
+def _whole(place: float) -> int:
+    """The nearest pixel; just halfway it is the one before, wherever on the page the picture lies."""
+    return math.floor(place + 0.5 - 1e-6)
 
 
 def paint_hatch(painter: QPainter, place: QTransform, to_model: geometry.Affine, height: int, width: int) -> None:
@@ -80,6 +86,7 @@ def paint_hatch(painter: QPainter, place: QTransform, to_model: geometry.Affine,
     path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
     path.closeSubpath()
     path.setFillRule(Qt.FillRule.OddEvenFill)
+    painter.setBrushOrigin(place.mapRect(MODEL).topLeft().toPoint())  # the lines move with the picture
     painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 
