@@ -66,11 +66,14 @@ def ticks(scale: ColourScale) -> list[tuple[float, str]]:
         span = max(top - bottom, 1e-9)
         return [((decade - bottom) / span, _plain(10.0**decade)) for decade in decades]
     span = high - low
-    rough = span / 4
-    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-    step = next((factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999), power)
-    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
-    return [((number * step - low) / span, _plain(number * step)) for number in range(first, last + 1)] if span else []
+    if not span > 0:
+        return []
+    power = 10.0 ** math.floor(math.log10(span))
+    for step in (factor * power for factor in (1, 0.5, 0.25, 0.2, 0.1)):
+        first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+        if last - first >= 3:
+            break
+    return [((number * step - low) / span, _plain(number * step)) for number in range(first, last + 1)]
 
 
 def _plain(value: float) -> str:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @cache
 def font(pixels: int, *, bold: bool = False) -> QFont:
-    """The interface font. Not with tabular figures: those are glyphs whose digits a PDF's text would lose."""
+    """The interface font, without tabular figures: their glyphs have no digits in a PDF's text."""
     made = QFont()
+    made.clearFeatures()  # those of the window's own font, where there is a window
     made.setFamilies(["Inter", *[name for name in QGuiApplication.font().families() if name != "Inter"]])
     made.setPixelSize(pixels)
     made.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)

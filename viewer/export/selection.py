@@ -92,7 +92,8 @@ def queries(results: Results, options: Options, view: ViewState | None, phase: P
         else:
             found = [Query("action", tuple(range(results.horizon)))]
         return tuple(
-            Asking(query, "action" + listed([i + 1 for i in query.items]).replace(", ", "+")) for query in found
+            Asking(query, "action" + listed([i + 1 for i in query.items]).replace("–", "-").replace(", ", "+"))
+            for query in found
         )
     made = [asking_words(results, frame, text) for text in options.words]
     made += [Asking(query_of_tokens(results, frame, text), f"token{text}") for text in options.tokens]

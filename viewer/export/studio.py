@@ -42,6 +42,7 @@ class Studio:
 
     def __init__(self, options: Options) -> None:
         self.app = application()
+        self._before = theme.active()
         theme.paint_with(THEMES[options.theme])
         self.options = options
         self.source = Source(Results(options.file), Results(options.other) if options.other else None)
@@ -52,6 +53,7 @@ class Studio:
         return self
 
     def __exit__(self, *_: object) -> None:
+        theme.paint_with(self._before)
         self.source.results.close()
         if self.source.other is not None:
             self.source.other.close()

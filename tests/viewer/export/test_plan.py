@@ -49,8 +49,8 @@ def test_one_other_frame_keeps_the_name_and_several_are_told_apart(results: Resu
     assert names(several)[:4] == [
         "results/small/suffix_L0_attn_vis_mean_frame1_action2_step0.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame1_action2_step2.jpg",
-        "results/small/suffix_L0_attn_vis_mean_frame1_action1–3_step0.jpg",
-        "results/small/suffix_L0_attn_vis_mean_frame1_action1–3_step2.jpg",
+        "results/small/suffix_L0_attn_vis_mean_frame1_action1-3_step0.jpg",
+        "results/small/suffix_L0_attn_vis_mean_frame1_action1-3_step2.jpg",
     ]
     assert len(set(names(several))) == len(several.jobs) == 8
 
