@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def font(pixels: int, *, bold: bool = False) -> QFont:
     """The interface font, without tabular figures: their glyphs have no digits in a PDF's text."""
     made = QFont()
-    made.clearFeatures()  # those of the window's own font, where there is a window
+    # Asking for one feature keeps a painter from adding those of the application's font, tabular figures among them.
+    made.clearFeatures()
+    made.setFeature(QFont.Tag("kern"), 1)
     made.setFamilies(["Inter", *[name for name in QGuiApplication.font().families() if name != "Inter"]])
     made.setPixelSize(pixels)
     made.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
