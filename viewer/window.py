@@ -543,6 +543,8 @@ class Window(QWidget):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        if self.overlay is not None:
+            self.overlay.close()  # an export that runs ends with the window
         self._remember_view()
         self.settings.set_bytes("geometry", self.saveGeometry())
         if not self.room.is_folded:

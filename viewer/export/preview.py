@@ -145,15 +145,18 @@ def main() -> int:
     threading.Thread(target=listen, daemon=True).start()
     server = Server()
     while True:
-        line = asks.get()
-        while not asks.empty():  # only the newest is still wanted
-            line = asks.get()
+        line = newest = asks.get()
+        while newest and not asks.empty():  # only the newest is still wanted
+            newest = asks.get()
+            line = newest or line
         if not line:
             return 0
         told, picture = server.answer(json.loads(line))
         told["size"] = len(picture)
         sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + picture)
         sys.stdout.buffer.flush()
+        if not newest:
+            return 0
 
 
 if __name__ == "__main__":

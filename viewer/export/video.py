@@ -110,4 +110,7 @@ def _pillow(path: Path, frames: Iterator[Pixels], rate: float, suffix: str) -> N
     pictures = (Image.fromarray(np.ascontiguousarray(pixels[..., 2::-1])) for pixels in frames)
     first = next(pictures)
     settings: dict[str, Any] = {"quality": 90, "method": 4} if suffix == "webp" else {"optimize": False}
-    first.save(path, suffix, save_all=True, append_images=pictures, duration=round(1000 / rate), loop=0, **settings)
+    with path.open("wb") as stream:  # ours to close, also when it is stopped
+        first.save(
+            stream, suffix, save_all=True, append_images=pictures, duration=round(1000 / rate), loop=0, **settings
+        )

@@ -186,6 +186,7 @@ class ExportSheet(Overlay):
     def __init__(self, window: Window) -> None:
         super().__init__(window, max(1180, round(window.width() * 0.62)), max(720, round(window.height() * 0.7)))
         self.window_of = window
+        window.session.flush()
         self.session, self.settings = window.session, window.settings
         self.running: QProcess | None = None
         self.progress = 0, 0
