@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import signal
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from viewer.errors import UserError
-from viewer.export import arguments
+from viewer.export import arguments, running
 from viewer.export.console import Console
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from viewer.export.options import Options
     from viewer.export.plan import Plan
+    from viewer.probe import Probe
 
 LINES = "--progress-lines"
 """Given first by the viewer, which reads progress as JSON on standard output."""
@@ -32,9 +35,11 @@ def main(given: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if given is None else given)
     lines = words[:1] == [LINES]
     signal.signal(signal.SIGTERM, _stop)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # figures are spread over processes, not sums over threads
     plan: Plan | None = None
     try:
         options = arguments.options(words[lines:])
+        check_installed(options)
         plan = planned(options)
         _export(plan, lines=lines)
     except UserError as error:
@@ -68,7 +73,15 @@ def planned(options: Options) -> Plan:
     from viewer.export import plan, scenes
     from viewer.results import Results
 
-    options = replace(options, file=sound(options.file), other=None if options.other is None else sound(options.other))
+    probes = [_probe(path) for path in (options.file, options.other) if path is not None]
+    try:
+        if len(probes) == 1 and options.kind not in {"table", "arrays"}:
+            running.load()  # meanwhile
+        found = [_sound(probe) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.stop()
+    options = replace(options, file=found[0], other=found[1] if len(found) > 1 else None)
     results = Results(options.file)
     other = None if options.other is None else Results(options.other)
     try:
@@ -88,17 +101,17 @@ def planned(options: Options) -> Plan:
             other.close()
 
 
-def sound(path: Path) -> Path:
-    """The file that is meant, once it is known that it can be read; UserError with the reason where it cannot."""
+def _probe(path: Path) -> Probe:
+    """A look at the file that is meant."""
     from viewer.files import find
     from viewer.probe import early
 
-    probe = early(find(path))
-    try:
-        reason = probe.wait()
-    except BaseException:
-        probe.stop()
-        raise
+    return early(find(path))
+
+
+def _sound(probe: Probe) -> Path:
+    """The file, once it is known that it can be read; UserError with the reason where it cannot."""
+    reason = probe.wait()
     if reason:
         raise UserError(reason)
     return probe.path
@@ -111,10 +124,8 @@ def check_installed(options: Options) -> None:
 
         numbers.check(options.suffix)
         return
-    try:
-        from PySide6.QtGui import QGuiApplication  # noqa: F401
-    except ImportError as error:
-        raise UserError(f'Figures need the viewer extra ({error}): pip install "pi0-attention[viewer]"') from None
+    if importlib.util.find_spec("PySide6") is None:
+        raise UserError('Figures need the viewer extra: pip install "pi0-attention[viewer]"')
     if options.kind == "video":
         from viewer.export import video
 
@@ -122,10 +133,9 @@ def check_installed(options: Options) -> None:
 
 
 def _export(plan: Plan, *, lines: bool) -> None:
-    from viewer.export import running, writing
+    from viewer.export import writing
 
     options = plan.options
-    check_installed(options)
     writing.sweep(job.path for job in plan.jobs)
     noun = {"table": "queries", "arrays": "queries", "video": "pictures"}.get(options.kind, "figures")
     console = Console(noun, lines=lines)

@@ -11,6 +11,7 @@ from PySide6.QtGui import QImage, QPageSize, QPainter, QPdfWriter
 from capture import schema
 from viewer import theme
 from viewer.caption import Caption, caption, heads_of, listed, words_of
+from viewer.errors import UserError
 from viewer.export import bar, encoding, metadata
 from viewer.export.lettering import Paragraph, Run, paragraph
 
@@ -27,6 +28,8 @@ THEMES: Final = {"light": replace(theme.LIGHT, window="#FFFFFF"), "dark": theme.
 PX_AN_INCH: Final = 96
 DOTS_AN_INCH: Final = 1200
 MOST_PIXELS: Final = 1 << 28
+MOST_SIDE: Final = 32_000
+"""Pixels; Qt paints no wider, and a JPEG can hold twice that."""
 
 
 class Body(Protocol):
@@ -93,9 +96,7 @@ class Figure:
         width, height = round(self.width * scale), round(self.height * scale)
         if even:
             width, height = width + width % 2, height + height % 2
-        if width * height > MOST_PIXELS:
-            from viewer.errors import UserError
-
+        if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
             raise UserError(f"A picture of {width} × {height} pixels is too large; take a smaller --size or --scale.")
         made = QImage(width, height, QImage.Format.Format_RGB32)
         if even:

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QFont, QFontMetricsF, QGuiApplication
+from PySide6.QtGui import QFont, QFontMetricsF, QGuiApplication, QStaticText
 
 from viewer import theme
 
@@ -43,12 +43,21 @@ def width_of(text: str, pixels: int = 13, *, bold: bool = False) -> float:
     return metrics(pixels, bold=bold).horizontalAdvance(text)
 
 
+@lru_cache(maxsize=1024)
+def _laid_out(text: str, pixels: int, bold: bool) -> tuple[QStaticText, float]:
+    """A text whose glyphs are placed once, for figures repeat most of theirs; and its height."""
+    made = QStaticText(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.prepare(font=font(pixels, bold=bold))
+    return made, metrics(pixels, bold=bold).height()
+
+
 def write(
     painter: QPainter, box: QRectF, text: str, colour: str, pixels: int = 13, *, bold: bool = False, align: str = "left"
 ) -> float:
     """Write one line, ended with … where it does not fit, vertically centred; returns its width."""
-    measures = metrics(pixels, bold=bold)
     if width_of(text, pixels, bold=bold) > box.width() + 0.5:
+        measures = metrics(pixels, bold=bold)
         text = measures.elidedText(text, Qt.TextElideMode.ElideRight, max(box.width(), 0))
     width = width_of(text, pixels, bold=bold)
     free = box.width() - width
@@ -56,7 +65,8 @@ def write(
     painter.setFont(font(pixels, bold=bold))
     painter.setPen(theme.colour(colour))
     if text:
-        painter.drawText(QPointF(left, box.center().y() + (measures.ascent() - measures.descent()) / 2), text)
+        made, height = _laid_out(text, pixels, bold)
+        painter.drawStaticText(QPointF(left, box.center().y() - height / 2), made)
     return width
 
 

@@ -35,7 +35,8 @@ SIZES: Final[dict[str, int]] = {
     "summary": 480, "heads": 320, "atlas": 46, "film": 64, "curves": 640, "difference": 360, "video": 480,
 }  # fmt: skip
 """Width of one picture, cell, thumbnail or plot in px."""
-SCALES: Final[dict[str, float]] = {"video": 1.5}
+SCALES: Final[dict[str, float]] = {"summary": 1.5, "heads": 1.5, "video": 1.5}
+"""Pixels a px where they are not 2."""
 MEASURES: Final = ("rows", "maps")
 """What a table holds a line of: a head's row of attention, or a patch."""
 

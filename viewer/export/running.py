@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     """Told how many pictures are done, of how many."""
 
 CHUNK: Final = 4
-WORTH_A_PROCESS: Final = 40
-"""Figures that take as long as starting a process and loading Qt in it."""
+WORTH_A_PROCESS: Final = 20
+"""Figures that take about as long as starting a process."""
 
 
 def cores() -> int:
@@ -72,7 +73,7 @@ def run(plan: Plan, report: Report) -> None:
 
 
 def _run_beside(plan: Plan, count: int, report: Report) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork" if _alone() else "spawn")
     stop = context.Event()
     chunks = deque(plan.jobs[start : start + CHUNK] for start in range(0, len(plan.jobs), CHUNK))
     total, done = len(plan.jobs), 0
@@ -93,6 +94,28 @@ def _run_beside(plan: Plan, count: int, report: Report) -> None:
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def load() -> None:
+    """Load what paints, once for this process and for copies of it."""
+    try:
+        from viewer.export import encoding, studio  # noqa: F401 - for its own imports
+    except ImportError as error:
+        raise UserError(f"Figures need Qt, which cannot be loaded ({error}); the README names what it needs.") from None
+    encoding.opencv()
+
+
+def _alone() -> bool:
+    """Whether copies of this process can paint, which saves each the loading of Qt: on Linux, before Qt has begun.
+
+    Each copy makes an application of Qt for itself.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return False
+    load()
+    from PySide6.QtCore import QCoreApplication
+
+    return QCoreApplication.instance() is None
 
 
 class _Worker:

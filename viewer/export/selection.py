@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from viewer.caption import listed
 from viewer.errors import UserError
+from viewer.overview import film_frames
 from viewer.state import Query
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def phases(results: Results, options: Options, view: ViewState | None) -> tuple[
     """Prefix, suffix or both: as asked, as the queries say, as the view says, or what the file holds."""
     words: tuple[Phase, ...] = ("prefix",)
     actions: tuple[Phase, ...] = ("suffix",)
-    held = (words if results.tokens else ()) + (actions if results.horizon else ())
+    held = (words if results.chips(0) else ()) + (actions if results.horizon else ())
     by_query = (words if options.words or options.tokens else ()) + (actions if options.actions else ())
     asked = tuple(dict.fromkeys(options.phases))
     if asked:
@@ -170,6 +171,8 @@ def along_axes(results: Results, options: Options, view: ViewState | None) -> di
         if options.along == f"{axis}s" and not getattr(options, f"{axis}s"):
             count = {"frame": results.done, "layer": len(results.layers), "step": len(results.steps)}[axis]
             made[axis] = tuple(range(count))
+    if options.kind == "film" and options.along == "frames" and not options.frames:
+        made["frame"] = film_frames(results.done, frame)  # as in the window: a film of thousands is nothing to look at
     if len(made["head"]) == results.heads and options.kind != "heads":
         made["head"] = ()
     return made
