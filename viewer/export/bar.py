@@ -38,20 +38,26 @@ class ColourScale:
     """Whether some numbers lie beyond the ends, in the colours of the ends."""
 
 
-def of_scene(scene: Scene, view: ViewState) -> tuple[ColourScale, ...]:
+def of_scene(scene: Scene, view: ViewState, cameras: tuple[str, ...]) -> tuple[ColourScale, ...]:
     """The scale of a view: one for all cameras, or one each."""
     unit = "weight" if view.measure == "weight" else "weight × value norm"
     if view.unit == "uniform":
         unit = f"{unit}, times uniform"
-    most = float(np.abs(scene.maps).max(initial=0))
     if scene.difference:
         low, high = scene.ranges[0] if scene.ranges else (-1.0, 1.0)
-        label = f"difference of {unit}"
-        return (ColourScale(colourmaps.DIFFERENCE, low, high, label=label, beyond=most > high * 1.001),)
+        beyond = _beyond(np.abs(scene.maps), high)
+        return (ColourScale(colourmaps.DIFFERENCE, low, high, label=f"difference of {unit}", beyond=beyond),)
+    if len(set(scene.ranges)) == 1:
+        low, high = scene.ranges[0]
+        return (ColourScale(view.colours, low, high, view.scale, unit, beyond=_beyond(scene.maps, high)),)
     return tuple(
-        ColourScale(view.colours, low, high, view.scale, unit, beyond=most > high * 1.001)
-        for low, high in dict.fromkeys(scene.ranges)
+        ColourScale(view.colours, low, high, view.scale, f"{camera}, {unit}", beyond=_beyond(maps, high))
+        for camera, (low, high), maps in zip(cameras, scene.ranges, scene.maps, strict=True)
     )
+
+
+def _beyond(values: attention.Floats, high: float) -> bool:
+    return float(values.max(initial=0)) > high * 1.001
 
 
 def ticks(scale: ColourScale) -> list[tuple[float, str]]:

@@ -90,7 +90,10 @@ def score_scale(scores: Floats, view: ViewState) -> ColourScale:
     if view.score == "entropy":
         plain = scores[:, :-1][np.isfinite(scores[:, :-1])]
         low, high = (float(plain.min()), float(plain.max())) if plain.size else (0.0, 1.0)
-        return ColourScale(view.colours, low, max(high, low + 1e-6), label=SCORES["entropy"], upside_down=True)
+        beyond = bool(finite.size) and float(finite.max()) > high
+        return ColourScale(
+            view.colours, low, max(high, low + 1e-6), label=SCORES["entropy"], upside_down=True, beyond=beyond
+        )
     high = float(finite.max(initial=0)) * 100
     return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=SCORES[view.score])
 

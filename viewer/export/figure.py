@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,7 +15,7 @@ from viewer import theme
 from viewer.caption import Caption, caption, heads_of, listed, words_of
 from viewer.errors import UserError
 from viewer.export import bar, encoding, metadata
-from viewer.export.lettering import Paragraph, Run, paragraph
+from viewer.export.lettering import Paragraph, Run, paragraph, width_of
 
 if TYPE_CHECKING:
     from viewer.export.bar import ColourScale
@@ -146,8 +148,22 @@ class Figure:
         generator.setDescription("made by pi0-export")
         with QPainter(generator) as painter:
             self.paint(painter)
-        # Qt calls its default family “Sans Serif”, which no browser knows.
-        return bytes(buffer.data().data()).replace(b"Sans Serif", b"sans-serif")
+        return fitted(bytes(buffer.data().data()))
+
+
+def fitted(svg: bytes) -> bytes:
+    """An SVG whose texts keep their widths where the font is another, and whose last family every browser knows."""
+
+    def held(match: re.Match[str]) -> str:
+        pixels, weight, text = round(float(match["pixels"])), int(match["weight"]), html.unescape(match["text"])
+        width = width_of(text, pixels, bold=weight > 500)
+        length = f' textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs"' if width and text.strip() else ""
+        return f"<text{length}{match['rest']}>{match['text']}</text>"
+
+    pattern = (
+        r'<text(?P<rest>[^>]*font-size="(?P<pixels>[\d.]+)" font-weight="(?P<weight>\d+)"[^>]*)>(?P<text>[^<]*)</text>'
+    )
+    return re.sub(pattern, held, svg.decode()).replace("Sans Serif", "sans-serif").encode()
 
 
 def sentence_runs(made: Caption) -> tuple[Run, ...]:

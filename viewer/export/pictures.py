@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QRectF
 
 from viewer import drawing, theme
+from viewer.caption import heads_of, words_of
 from viewer.export import bar, scenes
 from viewer.export import lettering as words
 from viewer.export.bar import ColourScale
-from viewer.export.figure import Figure, described, name_of, on_scale, place_of, sentence, titled
+from viewer.export.figure import Figure, name_of, on_scale, sentence, titled
 from viewer.scene import on_one_range
 
 if TYPE_CHECKING:
@@ -111,7 +112,14 @@ def summary(source: Source, panes: Panes, view: ViewState, options: Options) -> 
     plain = [Cell(panes, number, view, title=name_of(name)) for number, name in enumerate(names)]
     heated = [Cell(panes, number, view, scene=made, note=_share(made, name)) for number, name in enumerate(names)]
     body = Sheet((plain, heated), options.pixels)
-    return titled(source, body, view, sentence(source, view), bar.of_scene(made, view), words=options.caption)
+    return titled(
+        source,
+        body,
+        view,
+        sentence(source, view),
+        bar.of_scene(made, view, source.results.cameras),
+        words=options.caption,
+    )
 
 
 def row(source: Source, panes: Panes, view: ViewState, options: Options, made: Scene | None = None) -> Figure:
@@ -123,7 +131,7 @@ def row(source: Source, panes: Panes, view: ViewState, options: Options, made: S
         for number, name in enumerate(source.results.cameras)
     ]
     body = Sheet(columns, options.pixels)
-    return titled(source, body, view, about, bar.of_scene(made, view), words=options.caption)
+    return titled(source, body, view, about, bar.of_scene(made, view, source.results.cameras), words=options.caption)
 
 
 def head_sheet(source: Source, panes: Panes, view: ViewState, options: Options) -> Figure:
@@ -136,7 +144,7 @@ def head_sheet(source: Source, panes: Panes, view: ViewState, options: Options) 
         heads = [replace(view, heads=(head,)) for head in range(results.heads)]
         view = scenes.on_range(view, scenes.common_range(source.plain(one) for one in heads))
     made = source.plain(view)
-    bars = bar.of_scene(made, view)
+    bars = bar.of_scene(made, view, source.results.cameras)
     columns: list[list[Cell]] = []
     for number, name in enumerate(results.cameras):
         low, high = made.ranges[number]
@@ -201,7 +209,7 @@ def difference(source: Source, panes: Panes, other_panes: Panes, view: ViewState
     """The view, what it is compared with, and the one less the other, a line a camera."""
     pair = source.compared(view)
     assert pair is not None
-    results, other = pair
+    _, other = pair
     one, two = source.both(view)
     if view.range != "map":
         one, two = on_one_range(one, two)
@@ -227,11 +235,26 @@ def difference(source: Source, panes: Panes, other_panes: Panes, view: ViewState
             for n, name in enumerate(names)
         ],
     ]
-    described_other = described(source, view)
-    here = f"{sentence(source, plain).subject}, {place_of(results if source.other is None else source.results, view)}"
-    body = Sheet(columns, options.pixels, (f"A · {here}", f"B · {described_other}", "A − B"))
-    scales = (*bar.of_scene(one, plain)[:1], *bar.of_scene(apart, view))
+    headings = [f"{letter} · {words}" for letter, words in zip("AB", apart_by(source, view), strict=True)]
+    body = Sheet(columns, options.pixels, (*headings, "A − B"))
+    scales = (*bar.of_scene(one, plain, names), *bar.of_scene(apart, view, names))
     return titled(source, body, view, sentence(source, view), scales, words=options.caption)
+
+
+def apart_by(source: Source, view: ViewState) -> tuple[str, str]:
+    """The two sides of a comparison in words: what differs between them alone."""
+    pair = source.compared(view)
+    assert pair is not None
+    sides = []
+    for results, one in ((source.results, view), pair):
+        step = f"step {results.steps[one.step]}" if one.query.kind == "action" and results.steps else ""
+        sides.append((
+            results.path.name if source.other is not None else "", words_of(results, one.frame, one.query)[0],
+            f"frame {one.frame + 1}", step, f"layer {results.layers[one.layer]}", heads_of(one, results.heads),
+        ))  # fmt: skip
+    kept = [(a, b) for a, b in zip(*sides, strict=True) if a != b]
+    here, there = (", ".join(part for part in parts if part) for parts in zip(*kept, strict=True)) if kept else ("", "")
+    return here or "the same", there or "the same"
 
 
 def _signed(one: Scene, two: Scene, camera: str) -> str:

@@ -151,6 +151,8 @@ def test_an_svgs_text_is_text_and_its_family_one_that_browsers_know(
     assert "mean" in said
     assert "actions 1–5 of 5" in said
     assert "Sans Serif" not in source
+    lengths = re.findall(r'<text textLength="([\d.]+)"', source)
+    assert len(lengths) == len([text for text in said if text.strip()]), "no font makes words run into each other"
     widths = figures(small, "atlas --phase suffix")[0][0]
     assert f'viewBox="0 0 {widths.width} {widths.height}"' in source
 
