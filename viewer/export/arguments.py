@@ -24,6 +24,7 @@ TITLES = {
     "table": "masses, entropies and scores, or all maps, a line each",
     "arrays": "maps, masses and entropies as numpy arrays with named axes",
 }
+RANGES = {"shared": "one for all maps, the usual", "map": "one a camera", "set": "one for all figures of this run"}
 EPILOG = """Layers, heads and denoise steps carry the file's numbers, from 0; frames and actions are counted from 1, as
 in the window. Lists are written 4,10,15-17 or all or last. Each word or list after --words, --actions and --tokens is a
 query of its own; “yellow duck” in quotes is one query of two words."""
@@ -59,21 +60,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
-    group = sub.add_argument_group("what")
+    group = sub.add_argument_group("what", "where nothing is asked for, what stands after the semicolon is taken")
+    along = OVER.get(kind, ("",))[0]
     group.add_argument("--view", default="", metavar="JSON",
                        help="start from a view: “Copy view as command” in the window, or a figure’s file")  # fmt: skip
     group.add_argument("--phase", dest="phases", nargs="+", choices=get_args(Phase), default=(),
                        help="words (prefix) or actions (suffix); both by default")  # fmt: skip
-    group.add_argument("--words", nargs="+", default=(), metavar="TEXT", help="words that look; all of the prompt")
+    numbers = kind in {"table", "arrays"}
+    words = "each word of the text" if numbers else "all of the prompt together"
+    actions = "each action" if numbers else "all of them together"
+    group.add_argument("--words", nargs="+", default=(), metavar="TEXT", help=f"words that look; {words}")
     group.add_argument(
-        "--tokens", nargs="+", default=(), metavar="N", help="the same by the file's text tokens, from 0"
+        "--tokens", nargs="+", default=(), metavar="N", help="the same by the file’s text tokens, from 0"
     )
-    group.add_argument("--actions", nargs="+", default=(), metavar="N", help="actions that look; all of them together")
-    group.add_argument("--frames", "--frame", default="", metavar="N", help="frames; the first")
-    group.add_argument("--steps", "--step", default="", metavar="N", help="denoise steps; the last")
-    usual = "all" if kind in {"summary", "heads", "table", "arrays"} else "at two thirds of the depth"
-    group.add_argument("--layers", "--layer", default="", metavar="N", help=f"layers; {usual}")
-    group.add_argument("--heads", "--head", default="", metavar="N", help="heads; all of them")
+    group.add_argument("--actions", nargs="+", default=(), metavar="N", help=f"actions that look; {actions}")
+    usual = {
+        axis: "all" if axis == along else first for axis, first in (("frames", "the first"), ("steps", "the last"))
+    }
+    group.add_argument("--frames", "--frame", default="", metavar="N", help=f"frames; {usual['frames']}")
+    group.add_argument("--steps", "--step", default="", metavar="N",
+                       help=f"denoise steps; {'all' if numbers else usual['steps']}")  # fmt: skip
+    if kind != "atlas":
+        every = numbers or kind in {"summary", "heads"} or along == "layers"
+        layers = "all" if every else "the one at two thirds of the depth"
+        group.add_argument("--layers", "--layer", default="", metavar="N", help=f"layers; {layers}")
+        group.add_argument("--heads", "--head", default="", metavar="N", help="heads; all of them")
     if kind not in {"heads", "atlas", "curves", "table", "arrays"}:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
     if kind in OVER:
@@ -94,9 +105,8 @@ def _look(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind != "curves":
         group.add_argument("--colours", choices=get_args(ColourMap), default=None, help="colour map")
     if kind not in {"curves", "atlas"}:
-        group.add_argument("--range", default="", metavar="RANGE",
-                           help="colour range: shared by all maps of a figure (default), map (one each), set (one for "
-                           "all figures of this run), or LOW:HIGH")  # fmt: skip
+        ranges = ", ".join(f"{name} ({RANGES[name]})" for name in ranges_of(kind))
+        group.add_argument("--range", default="", metavar="RANGE", help=f"of the colours: {ranges}, or LOW:HIGH")
     if kind in {"summary", "difference", "video"}:
         group.add_argument("--opacity", type=float, default=None, metavar="PART", help="of the heat, 0 to 1")
         group.add_argument("--grid", action=argparse.BooleanOptionalAction, default=None, help="edges of patches")
@@ -127,8 +137,17 @@ def options(arguments: Sequence[str]) -> Options:
     return made
 
 
+def ranges_of(kind: str) -> tuple[str, ...]:
+    """The ways of ranging colours that a kind has."""
+    return {"film": ("shared",), "video": ("shared", "map")}.get(kind, tuple(RANGES))
+
+
 def check(options: Options) -> None:
-    """UserError for numbers that cannot be meant."""
+    """UserError for what cannot be meant."""
+    if options.range in RANGES and options.range not in ranges_of(options.kind):
+        raise UserError(
+            f"--range {options.range} is nothing for a {options.kind}; take shared or numbers as in 0:0.03."
+        )
     if options.size and not 8 <= options.size <= 8000:
         raise UserError(f"--size {options.size} cannot be; take a width between 8 and 8000 px.")
     if options.scale and not 0.1 <= options.scale <= 16:

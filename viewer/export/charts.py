@@ -67,7 +67,7 @@ class AtlasBody:
         for head in range(columns):
             x = self._x(left, head, columns)
             label = "mean" if head == columns - 1 else str(head)
-            words.write(painter, QRectF(x, top + 17, self.cell - 2, 16), label, t.text, 11, align="centre")
+            words.write(painter, QRectF(x - 8, top + 17, self.cell + 14, 16), label, t.text, 11, align="centre")
         for layer in range(rows):
             y = top + 36 + layer * self._tall
             line = QRectF(left, y, LABEL - 8, self._tall - 2)

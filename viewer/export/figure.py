@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from viewer.state import ViewState
 
 MARGIN: Final = 20.0
-LEAST_WIDTH: Final = 340.0
+LEAST_WIDTH: Final = 260.0
 BAR_WIDTH: Final = 360.0
 THEMES: Final = {"light": replace(theme.LIGHT, window="#FFFFFF"), "dark": theme.DARK}
 PX_AN_INCH: Final = 96

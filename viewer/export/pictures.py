@@ -46,7 +46,7 @@ class Cell:
     scale: ColourScale | None = None
     title: str = ""
     note: str = ""
-    """After the title, in the accent's colour."""
+    """After the title, in the accent's colour; where it is too narrow, the number alone."""
 
     def paint(self, painter: QPainter, box: QRectF) -> None:
         """Title and picture."""
@@ -54,7 +54,9 @@ class Cell:
         line = QRectF(box.left(), box.top() - TITLE, box.width(), TITLE - 4)
         used = words.write(painter, line, self.title, t.text, 12, bold=True) if self.title else -8.0
         if self.note:
-            words.write(painter, line.adjusted(used + 8, 0, 0, 0), self.note, t.accent_text, 12)
+            room = line.adjusted(used + 8, 0, 0, 0)
+            whole = words.width_of(self.note, 12) <= room.width()
+            words.write(painter, room, self.note if whole else self.note.partition(" of ")[0], t.accent_text, 12)
         if self.values is not None and self.scale is not None:
             self.panes.paint_map(painter, box, self.camera, self.view, self.values, self.scale)
         else:

@@ -154,3 +154,15 @@ def test_a_file_without_a_finished_frame_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished frame yet"):
         planned(results, "summary")
     results.close()
+
+
+@pytest.mark.parametrize("words", ["film --range map", "film --range set", "video --range set"])
+def test_a_range_that_a_kind_does_not_have_is_refused(results: Results, words: str) -> None:
+    with pytest.raises(UserError, match="is nothing for a"):
+        planned(results, words)
+
+
+@pytest.mark.parametrize("words", ["atlas --layers 1", "atlas --heads 1", "curves --reduce max", "table --size 3"])
+def test_no_kind_has_an_option_that_does_nothing_for_it(results: Results, words: str) -> None:
+    with pytest.raises(UserError, match="unrecognized arguments"):
+        planned(results, words)
