@@ -77,7 +77,8 @@ class Figure:
         """The whole page, in px."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.TextAntialiasing)
-        painter.fillRect(QRectF(0, 0, self.width, self.height), theme.colour(theme.active().window))
+        if not isinstance(painter.device(), QImage):  # an image has its ground already, to its last pixel
+            painter.fillRect(QRectF(0, 0, self.width, self.height), theme.colour(theme.active().window))
         room = self.width - 2 * MARGIN
         self.body.paint(painter, round(MARGIN + (room - self.body.width) / 2), MARGIN)
         y = MARGIN + round(self.body.height)
@@ -101,8 +102,7 @@ class Figure:
         if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
             raise UserError(f"A picture of {width} × {height} pixels is too large; take a smaller --size or --scale.")
         made = QImage(width, height, QImage.Format.Format_RGB32)
-        if even:
-            made.fill(theme.colour(theme.active().window))
+        made.fill(theme.colour(theme.active().window))
         made.setDevicePixelRatio(scale)
         with QPainter(made) as painter:
             self.paint(painter)

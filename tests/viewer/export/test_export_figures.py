@@ -190,3 +190,14 @@ def test_curves_and_films_show_the_chosen_places_alone(app: QApplication, small:
     assert film.body.columns == ("2", "3")  # type: ignore[attr-defined]
     steps, _ = figures(small, "film --over steps --steps 0,2")[0]
     assert steps.body.rows == ("0", "2")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.0, 1.37, 1.5, 2.0])
+def test_the_ground_reaches_the_last_pixel_at_every_scale(app: QApplication, small: Path, scale: float) -> None:
+    with Studio(arguments.options(["curves", str(small), "--words", "duck"])) as studio:
+        figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
+        for even in (False, True):
+            image = figure.image(scale, even=even)
+            page = pixels(image)[..., :3]
+            assert (page[-2:] == 255).all()
+            assert (page[:, -2:] == 255).all()
