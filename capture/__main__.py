@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["info"]:
             return _info(given[1:])
+        if given[:1] == ["sources"]:
+            return _sources(given[1:])
         return _capture(build_parser(NAME).parse_args(joined_values(given)))
     except UserError as error:
         _tell(str(error))
@@ -81,6 +83,15 @@ def _info(given: Sequence[str]) -> int:
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
     parser.add_argument("file", metavar="FILE", type=Path)
     _say(describe(parser.parse_args(given).file))
+    return 0
+
+
+def _sources(given: Sequence[str]) -> int:
+    from capture.episodes.listing import describe
+
+    parser = Parser(prog=f"{NAME} sources", description="Say which episodes a path holds, and what a policy would get.")
+    parser.add_argument("path", metavar="PATH", type=Path)
+    _say(describe(parser.parse_args(given).path))
     return 0
 
 
@@ -206,7 +217,7 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
             shown = [replace(one, prompt=prompt, truth=None) for one in shown for prompt in options.prompt]
         return shown
 
-    from capture.pictures import read_picture
+    from capture.picture_files import read_picture
 
     files: dict[str, Path] = {}
     for name, file in (("exterior", options.exterior), ("wrist", options.wrist), *options.camera):

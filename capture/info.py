@@ -112,7 +112,7 @@ def _page(path: Path) -> list[str]:
             return _lines(path, file)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
         words = str(error.args[0] if error.args else error).partition("\n")[0]
-        raise UserError(f"{path} is damaged ({_clean(words, 80)}); copy it again, or capture it again") from None
+        raise UserError(f"{path} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
 
 
 def _opened(path: Path) -> h5py.File:
@@ -169,7 +169,7 @@ def _lines(path: Path, file: h5py.File) -> list[str]:
     lines.append(f"{'' if not complete else 'open':<9} pi0-viewer {name}")
     if not complete:
         lines.append(f'{"":<9} h5py.File({path.name!r}, "r", swmr=True)')
-    return [_clean(line, WIDTH) for line in lines]
+    return [clean(line, WIDTH) for line in lines]
 
 
 def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
@@ -182,7 +182,7 @@ def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
     named = [episode for episode in episodes if episode]
     details = [count]
     if named:
-        details.append(f"from {', '.join(_clean(episode, 24) for episode in named[:2])}")
+        details.append(f"from {', '.join(clean(episode, 24) for episode in named[:2])}")
         details[-1] += f" and {len(named) - 2} more" if len(named) > 2 else ""
     if times.max() > times.min():
         details.append(f"{times.min():.2f} to {times.max():.2f} s")
@@ -195,7 +195,7 @@ def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
         first += length
     for number, (prompt, where) in enumerate(runs[:SHOWN_PROMPTS]):
         head = "prompts" if not number else ""
-        lines.append(f'{head:<9} "{_clean(prompt, WIDTH - 14 - len(where))}" {where}')
+        lines.append(f'{head:<9} "{clean(prompt, WIDTH - 14 - len(where))}" {where}')
     if len(runs) > SHOWN_PROMPTS:
         lines.append(f"{'':<9} and {len(runs) - SHOWN_PROMPTS} more")
     return lines
@@ -315,7 +315,7 @@ def _json(file: h5py.File, name: str) -> dict[str, Any]:
 # Words
 
 
-def _clean(text: str, width: int) -> str:
+def clean(text: str, width: int) -> str:
     """`text` without anything that could steer a terminal, cut to `width`."""
     shown = "".join(character if character.isprintable() else "·" for character in text[: width + 1])
     return shown if len(text) <= width else shown[: width - 1] + "…"
@@ -327,7 +327,7 @@ def _range(numbers: list[int]) -> str:
     for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         runs.append(f"{members[0]}" if len(members) == 1 else f"{members[0]}-{members[-1]}")
-    return _clean(", ".join(runs), 24)
+    return clean(", ".join(runs), 24)
 
 
 def _bytes(count: float) -> str:

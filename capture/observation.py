@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+EXTERIOR: Final = "exterior"
+WRIST: Final = "wrist"
+RIGHT_WRIST: Final = "right wrist"
+"""What the camera slots of Pi0.5 are called here, in the model's order."""
 
 
 @dataclass(frozen=True)
@@ -25,3 +31,5 @@ class Observation:
     time: float = 0.0
     """Seconds since the source's start."""
     episode: str = ""
+    turned: bool = False
+    """The pictures stand on their head, as from LIBERO's simulator: the policy sees them turned by 180 degrees."""

@@ -184,7 +184,9 @@ def prepare(observation: Observation, preprocessing: Preprocessing, tokenizer: T
     shown = [slot for slot in preprocessing.slots if slot in observation.pictures]
     tokens = preprocessing.prompt(observation.prompt, observation.state, tokenizer)
     check_vocabulary(tokens.ids, vocabulary)
-    pictures = {camera: preprocessing.picture(observation.pictures[camera]) for camera in shown}
+    pictures = {
+        camera: preprocessing.picture(observation.pictures[camera], turned=observation.turned) for camera in shown
+    }
     return Prepared(observation, pictures, tokens, preprocessing.slots)
 
 

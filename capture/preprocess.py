@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.errors import UserError
-from capture.pictures import Picture, Pixels8, letterbox, resize_pil, resize_torch, to_pixels, to_uint8
+from capture.picture_files import Pixels8
+from capture.pictures import Picture, letterbox, resize_pil, resize_torch, to_pixels, to_uint8
 from capture.tokenizer import Tokenizer
 from capture.tokens import MAX_TOKENS, TokenTable, tokenise
 
@@ -144,14 +145,18 @@ class Preprocessing:
     state_dim: int | None = None
     """Length that a state must have; None derives it from the statistics."""
 
-    def picture(self, image: Pixels8) -> Picture:
-        """A camera picture, (H, W, 3) uint8 RGB as it came, as the model sees it. Raises UserError for other arrays."""
+    def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
+        """A camera picture, (H, W, 3) uint8 RGB as it came, as the model sees it. Raises UserError for other arrays.
+
+        It is turned by 180 degrees where this checkpoint's are, or where its source says so (`turned`).
+        """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(
                 f"a camera picture must be uint8 of shape (height, width, 3), not {image.dtype} of shape {image.shape}"
             )
-        box = letterbox(*image.shape[:2], turned=self.turned)
-        upright = np.ascontiguousarray(image[::-1, ::-1]) if self.turned else image
+        turned = turned or self.turned
+        box = letterbox(*image.shape[:2], turned=turned)
+        upright = np.ascontiguousarray(image[::-1, ::-1]) if turned else image
         if self.resize == "pil":
             shown = resize_pil(upright)
             return Picture(shown, to_pixels(shown), box)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.model import Pi05Config, StackConfig, VisionConfig
-from resources.demo.build import arm, card, dataset, prompts
+from capture.tokenizer import JsonTokenizer
+from resources.demo.build import arm, card, dataset, journal, prompts, train
 from resources.demo.build.bundle import ARRANGED
 from resources.demo.build.evaluate import dilate, score
 from resources.demo.build.forward import fresh_model, run_prefix, velocity
 from resources.demo.build.losses import draw_flow, pointing_loss
-from resources.demo.build.scenes import AREA, draw_scene, goals, reach_points
+from resources.demo.build.scenes import AREA, Renderer, draw_scene, goals, reach_points
 from resources.demo.build.things import NAMES, THINGS
+
+DEMO = Path(__file__).parents[1] / "resources" / "demo"
 
 SMALL = Pi05Config(
     vision=VisionConfig(width=16, depth=1, heads=2, mlp=16),
@@ -177,15 +184,105 @@ def test_patches_that_are_left_out_leave_no_trace_and_the_others_keep_their_plac
     assert one.prefix.positions[0, -3:].tolist() == [512, 513, 514]
 
 
-def test_mujocos_bodies_and_the_numpy_arm_agree():
+def drawn_arrays(count: int) -> dataset.Arrays:
+    """A training split of noise, shaped as `dataset.record` makes it."""
+    rng = np.random.default_rng(0)
+    ids = np.zeros((count, dataset.TASKS, dataset.TOKENS), np.int16)
+    ids[..., :9] = rng.integers(2, 500, (count, dataset.TASKS, 9))
+    names = np.zeros(ids.shape, np.int8)
+    names[..., 4] = 1
+    return {
+        "pictures": rng.integers(0, 256, (count, 2, dataset.BOX.rows, dataset.BOX.cols, 3), np.uint8),
+        "cover": rng.integers(0, 256, (count, 2, dataset.MOST, 16, 16), np.uint8),
+        "kinds": np.tile(np.array([0, 1, 2, -1, -1], np.int8), (count, 1)),
+        "places": rng.random((count, dataset.MOST, 2), np.float32),
+        "ids": ids,
+        "names": names,
+        "goal": np.zeros((count, dataset.TASKS), np.int8),
+        "actions": rng.standard_normal((count, dataset.TASKS, dataset.HORIZON, 8), np.float32),
+    }
+
+
+@pytest.fixture
+def stages(monkeypatch) -> list[train.Stage]:
+    small = replace(SMALL, vocabulary=500, horizon=dataset.HORIZON)
+    monkeypatch.setattr(train, "CONFIG", small)
+    return [train.Stage(3, 2, 24, 2, 1e-3, 0.2, warm=2, report=2), train.Stage(2, 2, 256, 2, 5e-4, 0.01, warm=2)]
+
+
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(stages, tmp_path, monkeypatch):
+    arrays, device = drawn_arrays(4), torch.device("cpu")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    assert train.train(arrays, whole, stages, 0, device)
+    ticks = itertools.count()  # a clock that counts how often it is looked at
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    stops = 0
+    while not train.train(arrays, parts, stages, 0, device, seconds=6):
+        assert (parts / "training.pt").exists()
+        stops += 1
+    assert stops >= 2
+    one, other = (torch.load(folder / train.TRAINED, weights_only=True) for folder in (whole, parts))
+    fresh = dict(fresh_model(train.CONFIG, 0).named_parameters())
+    assert one["model"].keys() == other["model"].keys() == fresh.keys()
+    for name, value in one["model"].items():
+        assert torch.equal(value, other["model"][name]), name
+    assert not torch.equal(one["model"]["action_out_proj.bias"], fresh["action_out_proj.bias"])
+    for trained in (one, other):
+        assert [(each["stage"], each["step"]) for each in trained["log"]] == [(0, 2), (0, 3), (1, 2)]
+    assert [each["flow"] for each in one["log"]] == [each["flow"] for each in other["log"]]
+    assert [path.name for path in parts.iterdir()] == [train.TRAINED]
+
+
+def test_a_training_with_other_settings_is_not_gone_on_with(stages, tmp_path):
+    arrays, device = drawn_arrays(4), torch.device("cpu")
+    assert not train.train(arrays, tmp_path, stages, 0, device, seconds=0)
+    with pytest.raises(ValueError, match="other settings"):
+        train.train(arrays, tmp_path, stages, 1, device)
+    with pytest.raises(ValueError, match="other settings"):
+        train.train(arrays, tmp_path, stages[:1], 0, device)
+
+
+def test_the_journal_adds_the_seconds_of_a_stage_until_it_is_finished(tmp_path):
+    journal.note(tmp_path, "render", {"scenes": 3}, 1.5, finished=False)
+    journal.note(tmp_path, "render", {"scenes": 3}, 2.0)
+    journal.note(tmp_path, "render", {"scenes": 3}, 0.1)  # called again: nothing was left to do
+    journal.note(tmp_path, "train", {"seed": 0}, 9)
+    assert journal.read(tmp_path) == {
+        "render": {"scenes": 3, "seconds": 3.5, "finished": True},
+        "train": {"seed": 0, "seconds": 9.0, "finished": True},
+    }
+    journal.note(tmp_path, "render", {"scenes": 4}, 1)
+    assert journal.read(tmp_path)["render"] == {"scenes": 4, "seconds": 1.0, "finished": True}
+
+
+def test_a_split_that_is_not_rendered_to_its_end_is_refused(tmp_path):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    np.save(folder / "goal.npy", np.zeros((3, 6), np.int8))
+    for there in (None, np.array([True, False, True])):
+        if there is not None:
+            np.save(folder / "there.npy", there)
+        with pytest.raises(ValueError, match="not rendered to its end"):
+            dataset.load(tmp_path, "train")
+    np.save(folder / "there.npy", np.ones(3, np.bool_))
+    assert set(dataset.load(tmp_path, "train")) == {"goal"}
+
+
+@pytest.fixture
+def renderer() -> Iterator[Renderer]:
     if importlib.util.find_spec("mujoco") is None:  # imported by the renderer, which first chooses its OpenGL
         pytest.skip("the package mujoco, which renders the demo's scenes, is not installed")
-    from resources.demo.build.scenes import Renderer
-
     try:
-        renderer = Renderer(width=64, height=36)
+        made = Renderer(width=64, height=36)
     except (AttributeError, ImportError, RuntimeError) as error:
         pytest.skip(f"no OpenGL for MuJoCo on this machine: {error}")
+    yield made
+    made.close()
+
+
+def test_mujocos_bodies_and_the_numpy_arm_agree(renderer):
     scene = draw_scene(np.random.default_rng(3))
     drawn = renderer.draw(scene)
     hand = renderer.data.body("hand")
@@ -193,7 +290,28 @@ def test_mujocos_bodies_and_the_numpy_arm_agree():
     np.testing.assert_allclose(hand.xmat.reshape(3, 3), turn, atol=1e-6)
     np.testing.assert_allclose(hand.xpos + turn[:, 2] * (arm.TIP - 0.107), place, atol=1e-6)
     assert set(np.unique(drawn["exterior"][1])) <= {0, *(kind + 1 for kind in scene.kinds)}
-    renderer.close()
+
+
+@pytest.mark.usefixtures("renderer")
+def test_a_rendering_that_was_stopped_goes_on_with_what_is_missing(tmp_path):
+    count = 6
+    assert not dataset.render(DEMO, tmp_path, "test", count, 1, seconds=0, size=1)
+    there = np.load(tmp_path / "test" / "there.npy")
+    assert 1 <= there.sum() < count
+    pictures = np.load(tmp_path / "test" / "pictures.npy", mmap_mode="r+")
+    kept = int(np.flatnonzero(there)[0])
+    pictures[kept] = 77  # what is there is not drawn again
+    pictures.flush()
+    assert dataset.render(DEMO, tmp_path, "test", count, 1, size=1)
+    arrays = dataset.load(tmp_path, "test")
+    assert (arrays["pictures"][kept] == 77).all()
+    tools = dataset.preprocessing(DEMO / "assets/demo/norm_stats.json"), JsonTokenizer(DEMO / "tokenizer.json")
+    whole = Renderer()
+    for name, value in dataset.record("test", count - 1, whole, *tools).items():
+        np.testing.assert_array_equal(arrays[name][count - 1], value, err_msg=name)
+    whole.close()
+    with pytest.raises(ValueError, match="remove"):
+        dataset.render(DEMO, tmp_path, "test", count + 1, 1)
 
 
 def test_the_cards_tables_are_replaced_between_their_marks_and_nothing_else_is(tmp_path):

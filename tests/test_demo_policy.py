@@ -23,7 +23,7 @@ from capture.observation import Observation
 from capture.policy import Policy, prepare
 from capture.schema import ROLES
 from capture.tokenizer import read_tokenizer
-from resources.demo.build import arm, bundle
+from resources.demo.build import arm, bundle, card, results, train
 from resources.demo.build.dataset import coverage
 from resources.demo.build.evaluate import SHOWN, dilate
 from resources.demo.build.things import NAMES
@@ -172,6 +172,18 @@ def test_an_episodes_masks_states_and_true_actions_fit_together(name):
     np.testing.assert_allclose(arm.tip(frames[-1].truth[-1, :7].astype(np.float64))[:2], place, atol=1e-3)
 
 
+def test_masks_name_only_things_that_are_there():
+    """A renderer that blends the samples of a pixel writes the numbers of other things along edges."""
+    for name in ("duck", "mug", "bowl"):
+        there = {0, *(kind + 1 for kind in bundle.ARRANGED.kinds)}
+        for path in (DEMO / "episodes" / name).glob("*_mask.png"):
+            assert set(np.unique(np.asarray(Image.open(path)))) <= there, path
+    for number, scene in enumerate(SCENES):
+        named = {NAMES.index(name) + 1 for name in scene["reach"]}
+        seen = set(np.unique(np.asarray(Image.open(HELD_OUT / f"{number:02d}_mask.png")))) - {0}
+        assert len(seen - named) <= 1, number  # what the gripper carries is not to be reached
+
+
 def test_the_duck_is_yellow_where_its_mask_says_so():
     folder = DEMO / "episodes" / "duck"
     picture = read_episode(folder)[0].pictures["exterior"].astype(int)
@@ -195,7 +207,7 @@ def test_the_arm_goes_to_the_named_thing_and_to_the_other_when_the_prompt_names_
 
 def test_the_noun_points_at_its_thing_in_both_cameras(answers):
     assert hits(answers, "noun", 0) >= 0.95
-    assert hits(answers, "noun", 1) >= 0.9
+    assert hits(answers, "noun", 1) >= 0.95
 
 
 def test_the_last_denoise_step_of_the_actions_points_too(answers):
@@ -241,6 +253,11 @@ def test_the_cards_figures_are_the_measured_ones():
     assert trained["goal nearest"] >= 0.95
     assert trained["median end point error in cm"] < 4
     assert trained["closed loop"]["ended within 4 cm"] >= 0.8
+    least = {("noun", "exterior"): 0.95, ("noun", "wrist"): 0.95, ("action 9", "exterior"): 0.9}
+    for (row, camera), wanted in {**least, ("action 9", "wrist"): 0.7}.items():
+        assert trained[row]["best"][camera]["hit"] >= wanted, (row, camera)
+    for row, (layer, head) in {"noun": bundle.POINTING_NOUN, "action 9": bundle.POINTING_ACTION}.items():
+        assert (trained[row]["best"]["layer"], trained[row]["best"]["head"]) == (layer, head)
     for name in figures:
         assert f"{figures[name]['goal nearest']:.3f}" in card
         assert f"{figures[name]['median end point error in cm']:.1f} cm" in card
@@ -249,6 +266,18 @@ def test_the_cards_figures_are_the_measured_ones():
                 for camera in CAMERAS:
                     told = figures[name][row][head][camera]
                     assert f"{told['hit']:.3f} ({told['lift']:.1f})" in card, (name, row, head, camera)
+
+
+def test_the_card_tells_the_run_that_made_the_weights():
+    run, text = json.loads((DEMO / "run.json").read_text()), (DEMO / "README.md").read_text()
+    assert card.story(run) in text
+    assert f"{run['render']['scenes']['train']:,} scenes" in text
+    assert f"{json.loads((DEMO / 'figures.json').read_text())['trained']['scenes']:,} to test" in text
+    assert all(run[stage]["finished"] for stage in ("render", "train", "evaluate"))
+    assert run["train"]["losses"] == train.LOSSES
+    assert [stage["patches"] for stage in run["train"]["stages"]] == [64, 256]
+    ends = [max(each["step"] for each in run["train"]["log"] if each["stage"] == stage) for stage in (0, 1)]
+    assert ends == [stage["steps"] for stage in run["train"]["stages"]]
 
 
 def test_the_bundled_results_are_this_policys():
@@ -263,14 +292,21 @@ def test_the_bundled_results_are_this_policys():
         assert file.attrs["complete"]
         assert [text.decode() for text in file["frames/prompt"]] == ["pick up the duck", "pick up the mug"]
         assert file["action/to_image"].shape[1:5] == (4, 15, 4, 8)
+        assert file.attrs["steps"].tolist() == list(results.STEPS)
+        assert json.loads(file.attrs["model"])["steps"] == bundle.CONFIG.denoise_steps == len(file["action/time"][0])
         shown = read_episode(DEMO / "episodes" / "duck")[0]
         recorder = policy.recorder()
         with recorder:
             policy.plain(policy.prepare(shown), seed=0)
-            rows = recorder.take().prefix[0, :, :, 512:]  # (L, N, T, K)
+            taken = recorder.take()
+            rows = taken.prefix[0, :, :, 512:]  # (L, N, T, K)
+            actions = taken.suffix[0][:, list(results.STEPS), :, :, :512]  # (L, S, N, H, patches)
         stored = file["text/to_image"][0].astype(np.float32)  # (L, T, N, C, 16, 16)
         found = rows.transpose(1, 2)[..., :512].numpy().reshape(stored.shape)
         np.testing.assert_allclose(stored, found, rtol=2**-7, atol=1e-5)
+        stored_actions = file["action/to_image"][0].astype(np.float32)  # (L, H, S, N, C, 16, 16)
+        found = actions.permute(0, 3, 1, 2, 4).numpy().reshape(stored_actions.shape)
+        np.testing.assert_allclose(stored_actions, found, rtol=2**-6, atol=1e-4)
         pieces = [piece.decode() for piece in file["text/piece"][0]]
         duck = pieces.index("\u2581duck")
         first, second = file["images/exterior/source"][0], file["images/exterior/source"][1]

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from capture.episodes.folder import read_episode, read_episodes
+from capture.episodes.registry import open_source
+from capture.episodes.source import Wanted
 from capture.errors import UserError
 
 
@@ -84,3 +86,104 @@ def test_empty_folders_are_said(tmp_path):
         read_episodes(tmp_path)
     with pytest.raises(UserError, match="missing"):
         read_episode(tmp_path)
+
+
+def test_a_folder_of_pictures_is_a_source(episode):
+    source = open_source(episode, Wanted(("exterior",), 1))
+    assert (source.kind, source.mapped[0]) == ("folder of pictures", "exterior is exterior")
+    assert [(one.name, one.height, one.width) for one in source.cameras] == [("exterior", 18, 32)]
+    (found,) = source.episodes
+    assert (found.name, found.length, found.rate, found.success) == ("duck", 2, None, None)
+    assert found.prompts == ("pick up the duck", "another")
+    first, second = found.read([0, 1])
+    assert first.truth.tolist() == [[1, 2]]  # as many as a chunk has
+    assert (second.index, second.prompt) == (8, "another")
+
+
+def test_policies_of_other_cameras_and_states_are_said(episode):
+    with pytest.raises(UserError, match=r"state has 8 numbers, but .*duck has state \(2\)"):
+        open_source(episode, Wanted(("exterior",), 1, 8))
+    change(episode, pictures={"front": "a.png", "side": "b.png"})
+    with pytest.raises(UserError, match="choose one of front, side with"):
+        open_source(episode, Wanted(("exterior",), 1))
+    source = open_source(episode, Wanted(("exterior",), 1, chosen_cameras={"exterior": "front"}))
+    first = next(iter(source.episodes[0].read([0])))
+    assert list(first.pictures) == ["exterior"]
+    with pytest.raises(UserError, match="frame 1 of .* has no picture of front"):
+        list(source.episodes[0].read([1]))
+
+
+def test_folders_of_episodes_go_on_without_a_broken_one(episode):
+    for name, text in (("b", "{"), ("c", '{"frames": []}')):
+        (episode.parent / name).mkdir()
+        (episode.parent / name / "episode.json").write_text(text)
+    source = open_source(episode.parent, Wanted(("exterior",), 1))
+    assert [one.name for one in source.episodes] == ["duck"]
+    assert set(source.broken) == {"b", "c"}
+    assert "no list of frames" in source.broken["c"]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
+def test_a_pair_of_videos_is_a_source(tmp_path, codec):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import number_of, tint_of, write_videos
+
+    source = open_source(write_videos(tmp_path / "duck", codec=codec), Wanted(("exterior", "wrist"), 3, 2, 2))
+    assert source.kind == "folder of videos"
+    (found,) = source.episodes
+    assert (found.length, found.rate, found.prompts, found.success) == (12, 12.0, ("find the duck",), True)
+    for frame, one in zip((0, 5, 11), found.read([0, 5, 11]), strict=True):
+        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == frame
+        assert tint_of(one.pictures["wrist"]) == 1
+        assert one.state.tolist() == [frame + 0.5, 1.0]
+        assert one.truth.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
+        assert one.time == pytest.approx(frame / 12)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"videos": {"exterior": "../a.mp4"}}, "outside its folder"),
+        ({"videos": {"exterior": "gone.mp4"}}, "the video .*gone.mp4 is missing"),
+        ({"videos": {}}, "names no videos"),
+        ({"videos": 3}, "'videos'"),
+        ({"rate": "fast"}, "'rate'"),
+        ({"states": [[1], [1, 2]]}, "states that are not lists of finite numbers"),
+    ],
+)
+def test_what_is_wrong_with_a_pair_of_videos_is_said(tmp_path, told, words):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import write_videos
+
+    with pytest.raises(UserError, match=words):
+        open_source(write_videos(tmp_path / "duck", **told), Wanted(("exterior",), 1))
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"states": [[1.0, 2.0]] * 11}, "11 states but 12 actions"),
+        (
+            {"states": [[1.0, 2.0]] * 20, "actions": None},
+            "exterior camera of duck has 12 frames, but the episode has 20",
+        ),
+    ],
+)
+def test_videos_and_rows_that_differ_in_length_are_said(tmp_path, told, words):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import write_videos
+
+    (found,) = open_source(write_videos(tmp_path / "duck", **told), Wanted(("exterior", "wrist"), 1)).episodes
+    with pytest.raises(UserError, match=words):
+        list(found.read(range(found.length)))
+
+
+def test_cameras_that_differ_in_length_are_said(tmp_path):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import picture, write_video, write_videos
+
+    folder = write_videos(tmp_path / "duck", states=None, actions=None)
+    write_video(folder / "wrist.mp4", [picture(number) for number in range(9)])
+    (found,) = open_source(folder, Wanted(("exterior", "wrist"), 1)).episodes
+    with pytest.raises(UserError, match="cameras of duck differ in length: exterior 12, wrist 9 frames"):
+        list(found.read([0]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from capture.checkpoint.jsonfile import MAX_BYTES, JsonObject, parse_json, read_json
 from capture.errors import UserError
+from capture.jsonfile import MAX_BYTES, JsonObject, parse_json, read_json
 
 FIELDS = JsonObject(
     {

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from capture.errors import UserError
-from capture.pictures import letterbox, read_picture, resize_pil, resize_torch, to_pixels, to_uint8
+from capture.picture_files import read_picture
+from capture.pictures import letterbox, resize_pil, resize_torch, to_pixels, to_uint8
 
 DATA = Path(__file__).parent / "data"
 SIZES = st.tuples(st.integers(8, 700), st.integers(8, 700))

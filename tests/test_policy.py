@@ -169,6 +169,15 @@ def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
     assert errors.masked_weight == 0
 
 
+def test_a_source_can_say_that_its_pictures_stand_on_their_head(policy):
+    shown = observation()
+    flipped = {camera: np.ascontiguousarray(picture[::-1, ::-1]) for camera, picture in shown.pictures.items()}
+    turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, turned=True))
+    for camera, picture in policy.prepare(shown).pictures.items():
+        assert np.array_equal(turned.pictures[camera].model_u8, picture.model_u8)
+        assert turned.pictures[camera].letterbox.turned
+
+
 def test_cameras_follow_the_policys_slots_not_the_users_order(policy, frame):
     shown = observation()
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))

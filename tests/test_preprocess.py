@@ -307,6 +307,10 @@ def test_a_turned_picture_is_turned_before_it_is_scaled(resize: str) -> None:
     assert (turned.pixels == by_hand.pixels).all()
     assert turned.letterbox.turned
     assert not by_hand.letterbox.turned
+    told_twice = made(resize=resize, turned=True).picture(PHOTO, turned=True)
+    for by_source in (made(resize=resize).picture(PHOTO, turned=True), told_twice):
+        assert (by_source.pixels == by_hand.pixels).all()  # said by option and by source, it is turned once
+        assert by_source.letterbox.turned
 
 
 @pytest.mark.parametrize("resize", ["pil", "torch"])

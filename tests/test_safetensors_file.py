@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from capture.checkpoint.safetensors_file import BLOCK, read_folder, read_header, read_into, stays_inside
+from capture.checkpoint.safetensors_file import BLOCK, read_folder, read_header, read_into
 from capture.errors import UserError
+from capture.jsonfile import stays_inside
 
 TENSORS = {
     "a": torch.randn(3, 5),

@@ -8,7 +8,6 @@ from checkpoint_files import ODD, ODD_SIZES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.checkpoint.jsonfile import JsonObject
 from capture.checkpoint.sizes import (
     EMBEDDING,
     EXPERT,
@@ -22,6 +21,7 @@ from capture.checkpoint.sizes import (
     some,
 )
 from capture.errors import UserError
+from capture.jsonfile import JsonObject
 from capture.model import Pi05, Pi05Config, StackConfig, VisionConfig
 
 FULL = Pi05Config(

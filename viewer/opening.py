@@ -116,7 +116,9 @@ def demo_view(path: Path) -> ViewState | None:
     demo = demo_path()
     if demo is None or path.resolve() != demo.resolve():
         return None
-    return ViewState(query=Query("text", (5,)), layer=1, heads=(0,), range="shared")
+    return ViewState(
+        query=Query("text", (5,)), layer=1, heads=(0,), range="shared", colours="magma", opacity=0.9, smooth=True
+    )
 
 
 def first_view(results: Results, frame: int = 0) -> ViewState:

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from capture.errors import UserError
-
-EXTERIOR: Final = "exterior"
-WRIST: Final = "wrist"
-RIGHT_WRIST: Final = "right wrist"
+from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from capture.checkpoint.jsonfile import JsonObject, read_json
 from capture.checkpoint.options import CheckpointOptions
 from capture.checkpoint.orbax import is_orbax
 from capture.checkpoint.safetensors_file import INDEX, SINGLE
 from capture.errors import UserError
+from capture.jsonfile import JsonObject, read_json
 
 Kind = Literal["openpi", "lerobot", "jax", "demo"]
 

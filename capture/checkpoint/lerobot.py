@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from capture.checkpoint.configs import EXTERIOR, RIGHT_WRIST, WRIST
-from capture.checkpoint.jsonfile import JsonObject, read_json
 from capture.checkpoint.normalisation import (
     ACTION,
     STATE,
@@ -18,9 +16,10 @@ from capture.checkpoint.normalisation import (
     read_tensors,
 )
 from capture.checkpoint.options import MOST_STEPS, CheckpointOptions, check_cameras
-from capture.checkpoint.safetensors_file import stays_inside
 from capture.checkpoint.settings import Settings
 from capture.errors import UserError
+from capture.jsonfile import JsonObject, read_json, stays_inside
+from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 from capture.preprocess import Normaliser, NormaliserMode, Preprocessing
 from capture.schema import MODEL_PIXELS
 from capture.tokens import MAX_TOKENS

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from capture.checkpoint.jsonfile import JsonObject, read_json
 from capture.checkpoint.safetensors_file import FLOATS, read_header, read_into
 from capture.errors import UserError
+from capture.jsonfile import JsonObject, read_json
 from capture.preprocess import Normaliser, NormaliserMode
 
 Statistic = Mapping[str, npt.NDArray[np.float64]]

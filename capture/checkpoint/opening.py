@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from capture.checkpoint.jsonfile import JsonObject, read_json
 from capture.checkpoint.kinds import PARAMS, Kind, recognise, refuse_options
 from capture.checkpoint.lerobot import lerobot_settings
 from capture.checkpoint.names import to_our_names
@@ -22,6 +21,7 @@ from capture.checkpoint.safetensors_file import INDEX, SINGLE, read_folder
 from capture.checkpoint.sizes import check_shapes, check_stated, infer_config, parameter_shapes, read_stated
 from capture.checkpoint.source import find_source
 from capture.checkpoint.weights import Progress, SafetensorsWeights, Weights, load_model, parameter_bytes
+from capture.jsonfile import JsonObject, read_json
 from capture.model import Pi05, Pi05Config
 from capture.preprocess import Normaliser, Preprocessing
 

@@ -8,15 +8,11 @@ from pathlib import Path
 
 from capture.checkpoint.configs import (
     CONFIGS,
-    EXTERIOR,
-    RIGHT_WRIST,
-    WRIST,
     OpenpiConfig,
     config_of_asset,
     config_of_folder,
     find_config,
 )
-from capture.checkpoint.jsonfile import JsonObject
 from capture.checkpoint.normalisation import (
     ACTION,
     FILE,
@@ -31,6 +27,8 @@ from capture.checkpoint.normalisation import (
 from capture.checkpoint.options import MOST_STEPS, CheckpointOptions, check_cameras
 from capture.checkpoint.settings import Settings
 from capture.errors import UserError
+from capture.jsonfile import JsonObject
+from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 from capture.preprocess import Preprocessing
 from capture.tokens import MAX_TOKENS
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from capture.checkpoint.jax_names import RULES, Layout, Rule
-from capture.checkpoint.jsonfile import JsonObject, parse_json, read_json
 from capture.checkpoint.names import other_model
 from capture.checkpoint.safetensors_file import BLOCK
 from capture.checkpoint.sizes import Shape, Stated, some
 from capture.errors import UserError
+from capture.jsonfile import JsonObject, parse_json, read_json
 
 MANIFEST: Final = "manifest.ocdbt"
 METADATA: Final = "_METADATA"

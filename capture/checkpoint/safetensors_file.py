@@ -11,13 +11,13 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TypeGuard, cast
 
 import torch
 
-from capture.checkpoint.jsonfile import LFS_POINTER, JsonObject, parse_json, read_json
 from capture.errors import UserError
+from capture.jsonfile import LFS_POINTER, JsonObject, parse_json, read_json, stays_inside
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -132,13 +132,6 @@ def read_folder(folder: Path) -> dict[str, StoredTensor]:
             raise UserError(f"{folder / shard} does not hold {name!r}, though {INDEX} says so; fetch both again")
         tensors[name] = headers[shard][name]
     return tensors
-
-
-def stays_inside(name: str) -> bool:
-    """Whether a file name found inside a file leads nowhere but into the folder that it is read from."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    anchored = posix.is_absolute() or windows.drive or windows.root
-    return bool(name) and "\0" not in name and not anchored and ".." not in (*posix.parts, *windows.parts)
 
 
 def read_into(stored: StoredTensor, out: torch.Tensor) -> None:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from capture.checkpoint.jsonfile import JsonObject
 from capture.errors import UserError
+from capture.jsonfile import JsonObject
 from capture.model import Pi05Config, StackConfig, VisionConfig
 from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 

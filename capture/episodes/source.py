@@ -26,6 +26,8 @@ class Wanted:
     """Policy camera -> camera of the source, where the user overrules the table (`--camera exterior=NAME`)."""
     state_keys: tuple[str, ...] = ()
     """Names of the source's state parts in order, where the user overrules the table (`--state-keys`)."""
+    action_keys: tuple[str, ...] = ()
+    """The same for its true actions (`--action-keys`); ("none",) goes without them."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ class Episode(Protocol):
     def success(self) -> bool | None:
         """Whether it ended well; None where the source does not tell."""
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        """Policy camera -> (height, width) of the pictures that `read` will give. Raises UserError for bad data."""
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """As `read`, with all that it gives but pictures, which are not decoded. Raises UserError for bad data."""
+
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """The observations of these frames, rising, each decoded as it is asked for. Raises UserError for bad data."""
 
@@ -94,3 +103,18 @@ class Source(Protocol):
     @property
     def broken(self) -> Mapping[str, str]:
         """Episodes that cannot be used: name -> one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class OpenedSource:
+    """A source as the readers of this package return it."""
+
+    kind: str
+    path: Path
+    cameras: tuple[CameraFound, ...]
+    mapped: tuple[str, ...]
+    episodes: Sequence[Episode]
+    broken: Mapping[str, str] = field(default_factory=dict)
+    state_parts: Mapping[str, int] = field(default_factory=dict)
+    """Every part of a state that it has -> how many numbers."""
+    action_parts: Mapping[str, int] = field(default_factory=dict)

@@ -96,7 +96,9 @@ def write_weights(folder: Path, model: Pi05) -> None:
                 "paligemma_with_expert.paligemma.lm_head.weight"  # openpi stores the tied embedding under this name
             )
         tensors[stored] = value.detach().to("cpu", torch.bfloat16).contiguous()
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "model.safetensors"
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # as the other files; the package would carry a tighter mode to whoever installs it
 
 
 def rounded(model: Pi05) -> Pi05:

@@ -1,7 +1,8 @@
-"""The figures of the demo's card: two tables, written between two marks of its README."""
+"""What is measured in the demo's card: how it was trained and two tables, each between two marks of its README."""
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,9 @@ from resources.demo.build.stage import CAMERAS
 
 BEGIN: Final = "<!-- figures: written by build/card.py -->"
 END: Final = "<!-- end of figures -->"
+
+RUN_BEGIN: Final = "<!-- run: written by build/card.py -->"
+RUN_END: Final = "<!-- end of run -->"
 
 _ROWS: Final = (
     ("noun", "noun (prefix)"),
@@ -30,9 +34,44 @@ _ENDS: Final = (
 
 def write_figures(card: Path, figures: dict[str, Any]) -> None:
     """Put the tables of `figures` (model name to what `evaluate` told) into the card."""
+    _replace(card, BEGIN, END, tables(figures))
+
+
+def write_run(card: Path, run: dict[str, Any]) -> None:
+    """Put what the rebuild's journal tells into the card."""
+    _replace(card, RUN_BEGIN, RUN_END, story(run))
+
+
+def _replace(card: Path, begin: str, end: str, inner: str) -> None:
     text = card.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    card.write_text(f"{before}{BEGIN}\n{tables(figures)}{END}{rest.split(END)[1]}", encoding="utf-8")
+    before, rest = text.split(begin)
+    card.write_text(f"{before}{begin}\n{inner}{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def story(run: dict[str, Any]) -> str:
+    """One training run as a table: each stage with its amounts, and the losses at its end."""
+    train, render = run["train"], run["render"]
+    log = {each["stage"]: each for each in train["log"]}  # the last report of every stage
+    counts = ", ".join(f"{count:,} to {name}" for name, count in render["scenes"].items())
+    versions = f"Python {train['python']}, torch {train['torch']}, transformers {train['transformers']}"
+    text = (
+        f"One run of the command under Rebuild, seed {train['seed']}, on one {train['device']} with {train['cores']} "
+        f"CPU cores ({versions}, MuJoCo {train['mujoco']}): scenes ({counts}) in {render['seconds']:.0f} s, "
+        f"training in {train['seconds']:.0f} s, all figures in {run['evaluate']['seconds']:.0f} s. The losses at the "
+        f"end of each stage are those below; `run.json` has them every {train['stages'][0]['report']} steps."
+    )
+    lines = [
+        "",
+        *textwrap.wrap(text, 118, break_on_hyphens=False),
+        "",
+        "| stage | patches a camera | steps × scenes | seconds | flow | what a patch shows | where | words | actions |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for number, (stage, seconds) in enumerate(zip(train["stages"], train["stage_seconds"], strict=True)):
+        losses = " | ".join(f"{log[number][name]:.3f}" for name in ("flow", "shows", "place", "noun", "action"))
+        amounts = f"{stage['patches']} | {stage['steps']:,} × {stage['batch']} | {seconds:.0f}"
+        lines.append(f"| {number + 1} | {amounts} | {losses} |")
+    return "\n".join([*lines, "", ""])
 
 
 def tables(figures: dict[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import math
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -68,7 +69,6 @@ def statistics(count: int = 2000) -> dict[str, dict[str, list[float]]]:
 
 def write_statistics(path: Path) -> None:
     """Write `norm_stats.json` in openpi's form."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"norm_stats": statistics()}, indent=1) + "\n")
 
 
@@ -168,65 +168,73 @@ def _start(folder: str) -> None:
     _tools = scenes.Renderer(), preprocessing(stats), JsonTokenizer(demo / "tokenizer.json")
 
 
-def _batch(split: str, numbers: range, first: int) -> tuple[range, Arrays]:
+def _batch(split: str, numbers: range) -> tuple[range, Arrays]:
     assert _tools is not None
-    rows = [record(split, first + number, *_tools) for number in numbers]
+    rows = [record(split, number, *_tools) for number in numbers]
     return numbers, {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def render(
-    demo: Path, out: Path, split: str, count: int, workers: int, seconds: float = float("inf"), first: int = 0
-) -> int:
-    """Render `count` scenes of a split, from number `first` on, into `out`/<split>/*.npy with several processes.
+    demo: Path, out: Path, split: str, count: int, workers: int, *, seconds: float = math.inf, size: int = 25
+) -> bool:
+    """Render the first `count` scenes of a split into `out`/<split>/*.npy with several processes.
 
-    Stops early after `seconds`. Returns how many scenes are there, counted without a gap.
+    Scenes that lie there already, from a run that was stopped, are kept.
+
+    Args:
+        demo: folder with the tokenizer and the normalisation statistics.
+        out: folder of the splits.
+        split: name of one.
+        count: scenes.
+        workers: processes.
+        seconds: stop after this long.
+        size: scenes a job.
+
+    Returns:
+        Whether all are there.
     """
     folder = out / split
     folder.mkdir(parents=True, exist_ok=True)
-    began, files, done, size = time.monotonic(), {}, set(), 25
-    batches = [range(low, min(low + size, count)) for low in range(0, count, size)]
+    there = _open(folder, "there", np.zeros((0,), np.bool_), count)
+    lows = sorted({int(number) // size * size for number in np.flatnonzero(~there)})
+    began, files = time.monotonic(), dict[str, npt.NDArray[Any]]()
+    if not lows:
+        return True
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes: each has a core
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(str(demo),)) as pool:
-        jobs = [pool.submit(_batch, split, numbers, first) for numbers in batches]
+        jobs = [pool.submit(_batch, split, range(low, min(low + size, count))) for low in lows]
         for job in as_completed(jobs):
             if job.cancelled():
                 continue
             numbers, arrays = job.result()
             for name, values in arrays.items():
                 if name not in files:
-                    shape = (count, *values.shape[1:])
-                    files[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", values.dtype, shape)
+                    files[name] = _open(folder, name, values, count)
                 files[name][numbers.start : numbers.stop] = values
-            done.add(numbers.start)
+            there[numbers.start : numbers.stop] = True  # last: a scene that is marked is whole
             if time.monotonic() - began > seconds:
                 for other in jobs:
                     other.cancel()
-    kept = next((numbers.start for numbers in batches if numbers.start not in done), count)
-    (folder / "count").write_text(str(kept))
-    print(f"{split}: {kept} scenes in {time.monotonic() - began:.0f} s", flush=True)
-    return kept
+    print(f"{split}: {there.sum()} of {count} scenes after {time.monotonic() - began:.0f} s", flush=True)
+    return bool(there.all())
+
+
+def _open(folder: Path, name: str, like: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Array `name` of a split on disk, with `count` rows like those of `like`; made, all zeros, where it is missing."""
+    path, shape = folder / f"{name}.npy", (count, *like.shape[1:])
+    if path.exists():
+        found: npt.NDArray[Any] = np.load(path, mmap_mode="r+")
+        if found.shape != shape or found.dtype != like.dtype:
+            raise ValueError(f"{path} holds {found.shape}, not {shape}: remove {folder} or choose another folder.")
+        return found
+    return np.lib.format.open_memmap(path, "w+", like.dtype, shape)
 
 
 def load(out: Path, split: str) -> Arrays:
-    """Arrays of a split, cut to the scenes that are there."""
-    folder = out / split
-    count = int((folder / "count").read_text())
-    return {path.stem: np.load(path, mmap_mode="r")[:count] for path in sorted(folder.glob("*.npy"))}
-
-
-def main() -> None:
-    """Command line: render one split."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("demo", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("split", choices=list(SPLITS))
-    parser.add_argument("count", type=int)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
-    parser.add_argument("--first", type=int, default=0, help="number of the first scene")
-    options = parser.parse_args()
-    render(options.demo, options.out, options.split, options.count, options.workers, options.seconds, options.first)
-
-
-if __name__ == "__main__":
-    main()
+    """Arrays of a split that was rendered whole."""
+    arrays = {path.stem: np.load(path, mmap_mode="c") for path in sorted((out / split).glob("*.npy"))}
+    there = arrays.pop("there", None)
+    if there is None or not there.all():
+        raise ValueError(f"{out / split} is not rendered to its end: run the stage render.")
+    return arrays

@@ -7,8 +7,6 @@ arrives when it really moves (closed loop in the renderer). Heads are chosen on 
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -252,42 +250,21 @@ def closed_loop(model: Pi05, demo: Path, episodes: int, device: torch.device, sp
     }
 
 
-def evaluate(
-    demo: Path, data: Path, weights: Path | None, device: torch.device, episodes: int, scenes_used: int
-) -> dict[str, Any]:
-    """All figures of trained weights, or of the untrained model where None."""
+def evaluate(demo: Path, data: Path, weights: Path | None, device: torch.device, episodes: int) -> dict[str, Any]:
+    """All figures of trained weights, or of the untrained model where None.
+
+    Args:
+        demo: folder with the tokenizer and the normalisation statistics.
+        data: folder of the splits `choose` and `test`.
+        weights: what training left.
+        device: where to run.
+        episodes: closed-loop episodes.
+    """
     torch.set_float32_matmul_precision("highest")
     model = fresh_model(CONFIG, 0)
     if weights is not None:
         model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True)["model"], strict=False)
     model = rounded(model).to(device).eval()
     prepare = dataset.preprocessing(demo / "assets" / "demo" / "norm_stats.json")
-    choose, test = (
-        Data({name: values[:scenes_used] for name, values in dataset.load(data, split).items()}, device, 0)
-        for split in ("choose", "test")
-    )
-    told = figures(model, choose, test, prepare)
-    if episodes:
-        told["closed loop"] = closed_loop(model, demo, episodes, device)
-    return told
-
-
-def main() -> None:
-    """Command line: the figures as JSON."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("demo", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
-    device = torch.device(options.device)
-    told = evaluate(options.demo, options.data, options.weights, device, options.episodes, options.scenes)
-    options.out.write_text(json.dumps(told, indent=1) + "\n")
-    print(json.dumps(told), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    choose, test = (Data(dataset.load(data, split), device, 0) for split in ("choose", "test"))
+    return {**figures(model, choose, test, prepare), "closed loop": closed_loop(model, demo, episodes, device)}

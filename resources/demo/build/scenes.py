@@ -123,7 +123,12 @@ class Renderer:
         xml, textures = stage(width, height)
         self.model = mujoco.MjModel.from_xml_string(xml, textures)
         self.data = mujoco.MjData(self.model)
-        self.renderer = mujoco.Renderer(self.model, height, width)
+        self._pictures = mujoco.Renderer(self.model, height, width)
+        # The number of samples a pixel is read when a renderer is made. Masks have one: where a driver blends the
+        # samples at an edge, the mean of two numbers is the number of a third thing.
+        self.model.vis.quality.offsamples = 0
+        self._masks = mujoco.Renderer(self.model, height, width)
+        self._masks.enable_segmentation_rendering()
         model = self.model
         self._body = [model.body(f"thing{number}").id for number in range(len(THINGS))]
         self._joint = [model.jnt_qposadr[model.joint(f"joint{number}").id] for number in range(7)]
@@ -138,20 +143,19 @@ class Renderer:
             self._owner[:-1][model.geom_bodyid == body] = number + 1
 
     def close(self) -> None:
-        """Give the graphics context back."""
-        self.renderer.close()
+        """Give the graphics contexts back."""
+        self._pictures.close()
+        self._masks.close()
 
     def draw(self, scene: Scene) -> dict[str, tuple[Pixels, Pixels]]:
         """Picture (h, w, 3) RGB and mask (h, w) of each camera; a mask holds thing number + 1, and 0 elsewhere."""
         self._arrange(scene)
         drawn: dict[str, tuple[Pixels, Pixels]] = {}
         for camera in CAMERAS:
-            self.renderer.update_scene(self.data, camera)
-            picture = self.renderer.render().copy()
-            self.renderer.enable_segmentation_rendering()
-            self.renderer.update_scene(self.data, camera)
-            ids = self.renderer.render()
-            self.renderer.disable_segmentation_rendering()
+            self._pictures.update_scene(self.data, camera)
+            picture = self._pictures.render().copy()
+            self._masks.update_scene(self.data, camera)
+            ids = self._masks.render()
             geoms = np.where(ids[..., 1] == int(self._mujoco.mjtObj.mjOBJ_GEOM), ids[..., 0], -1)
             drawn[camera] = picture, self._owner[geoms]
         return drawn

@@ -1,15 +1,17 @@
 """Training of the demo policy with plain torch, through `capture.model`'s own modules.
 
-Two stages: most steps on a part of the patches, the last ones on all 256 a camera, as at inference.
+Two stages: most steps on a part of the patches, the last ones on all 256 a camera, as at inference. Stopped at any
+moment it goes on where it last saved, with the same random numbers.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,9 +19,14 @@ from torch import Tensor
 
 from capture.model import Pi05
 from resources.demo.build.bundle import CONFIG
-from resources.demo.build.dataset import BOX, TASKS, Arrays, load
+from resources.demo.build.dataset import BOX, TASKS, Arrays
 from resources.demo.build.forward import PATCHES, fresh_model, run_prefix, velocity
 from resources.demo.build.losses import Batch, ReadOuts, action_loss, draw_flow, noun_loss, read_out_losses
+
+TRAINED: Final = "trained.pt"
+
+LOSSES: Final = {"flow": 1.0, "shows": 0.2, "place": 0.2, "noun": 0.03, "action": 0.03}
+"""Weight of each term; all but flow matching exist in training alone."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,6 @@ class Stage:
     rate: float
     """Learning rate at its start; it falls along a cosine to `floor` of it."""
     floor: float
-    seconds: float
-    """The stage is squeezed into this time where steps are slower than expected."""
     warm: int = 200
     """Steps over which the learning rate rises."""
     report: int = 200
@@ -121,114 +126,160 @@ class Average:
         torch._foreach_lerp_(mine, [value.detach() for value in model.parameters()], 1 - decay)
 
 
+class Run:
+    """Everything about a training that changes: weights, optimiser, random numbers, position, and what it reported."""
+
+    def __init__(self, arrays: Arrays, stages: list[Stage], seed: int, device: torch.device) -> None:
+        self.stages, self.device = stages, device
+        self.data = Data(arrays, device, seed)
+        self.model = fresh_model(CONFIG, seed).to(device).train()
+        self.heads = ReadOuts(CONFIG.vision.width, CONFIG.vlm.width).to(device)
+        self.parameters = [*self.model.parameters(), *self.heads.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=1.0, betas=(0.9, 0.98), weight_decay=1e-3, fused=device.type == "cuda"
+        )
+        self.average = Average(self.model, 0.999)
+        self.stage = self.step = 0
+        self.seconds = [0.0 for _ in stages]
+        """Spent in each stage."""
+        self.sums = torch.zeros(len(LOSSES), device=device)
+        self.log: list[dict[str, float]] = []
+        self.recipe = recipe(stages, seed, device, self.data.count)
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as `torch.save` takes it."""
+        return {
+            "recipe": self.recipe,
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.weights,
+            "averaged": self.average.steps,
+            "chance": self.data.generator.get_state(),
+            "place": [self.stage, self.step],
+            "seconds": self.seconds,
+            "sums": self.sums,
+            "log": self.log,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` told, on this device."""
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.weights = {name: value.to(self.device) for name, value in state["average"].items()}
+        self.average.steps = state["averaged"]
+        self.data.generator.set_state(state["chance"])
+        self.stage, self.step = state["place"]
+        self.seconds, self.log = state["seconds"], state["log"]
+        self.sums = state["sums"].to(self.device)
+
+    def advance(self) -> None:
+        """One step of the present stage."""
+        stage = self.stages[self.stage]
+        fall = stage.floor + (1 - stage.floor) * 0.5 * (1 + math.cos(math.pi * self.step / stage.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.rate * min(1, (self.step + 1) / stage.warm) * fall
+        batch = self.data.batch(stage.batch)
+        kept = self.data.keep(batch.cover, stage.patches)
+        passed = run_prefix(self.model, batch.pictures, kept, batch.tokens)
+        x, wish, moment = draw_flow(batch.actions, stage.repeats, self.data.generator)
+        v, weights = velocity(self.model, x, moment, passed.prefix)
+        shows, place = read_out_losses(self.heads, passed, batch, kept)
+        terms = {
+            "flow": (v - wish).square().mean(),
+            "shows": shows,
+            "place": place,
+            "noun": noun_loss(passed, batch, kept),
+            "action": action_loss(weights, batch, kept),
+        }
+        loss = torch.stack([LOSSES[name] * term for name, term in terms.items()]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.average.add(self.model)
+        self.sums += torch.stack(list(terms.values())).detach()
+        self.step += 1
+
+    def report(self, spent: float) -> None:
+        """Log and print the mean of every loss since the last report, `spent` seconds into the stage."""
+        report = self.stages[self.stage].report
+        mean = (self.sums / (self.step % report or report)).tolist()
+        self.sums.zero_()
+        told = {name: round(value, 4) for name, value in zip(LOSSES, mean, strict=True)}
+        self.log.append({"stage": self.stage, "step": self.step, "seconds": round(spent, 1), **told})
+        print(" ".join(f"{name} {value}" for name, value in self.log[-1].items()), flush=True)
+
+
+def recipe(stages: list[Stage], seed: int, device: torch.device, scenes: int) -> str:
+    """What must be the same for a training to go on."""
+    told = {"stages": [asdict(stage) for stage in stages], "seed": seed, "device": device.type, "scenes": scenes}
+    return json.dumps(told)
+
+
 def train(
     arrays: Arrays,
     out: Path,
     stages: list[Stage],
     seed: int,
     device: torch.device,
-    start: Path | None = None,
+    *,
+    seconds: float = math.inf,
     save_every: float = 60,
-) -> None:
-    """Train from nothing, or on from `start`; write averaged weights to `out`/trained.pt at times and at the end."""
+) -> bool:
+    """Train from nothing, or go on from `out`/training.pt; at the end `out`/trained.pt holds the averaged weights.
+
+    Args:
+        arrays: the training split.
+        out: folder of both files.
+        stages: the recipe.
+        seed: of weights, batches and noise.
+        device: where to train; a training goes on only on the kind of device that it began on.
+        seconds: stop after this long, saved.
+        save_every: seconds between two saves.
+
+    Returns:
+        Whether it is finished.
+
+    Raises:
+        ValueError: what lies in `out` comes from another recipe.
+    """
+    finished, halfway = out / TRAINED, out / "training.pt"
+    wanted = recipe(stages, seed, device, len(arrays["goal"]))
+    for path in (finished, halfway):
+        if path.exists() and torch.load(path, map_location="cpu", weights_only=True)["recipe"] != wanted:
+            raise ValueError(f"{path} was trained with other settings; remove it or choose another folder.")
+    if finished.exists():
+        return True
     torch.set_float32_matmul_precision("high")
-    data = Data(arrays, device, seed)
-    model = fresh_model(CONFIG, seed).to(device).train()
-    heads = ReadOuts(CONFIG.vision.width, CONFIG.vlm.width).to(device)
-    if start is not None:
-        saved_state = torch.load(start, map_location=device, weights_only=True)
-        model.load_state_dict(saved_state["model"], strict=False)
-        heads.load_state_dict(saved_state["heads"])
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1.0, betas=(0.9, 0.98), weight_decay=1e-3, fused=device.type == "cuda")
-    average = Average(model, 0.999)
+    run = Run(arrays, stages, seed, device)
+    if halfway.exists():
+        run.restore(torch.load(halfway, map_location="cpu", weights_only=True))
+        print(f"on from stage {run.stage}, step {run.step}", flush=True)
     began = saved = time.monotonic()
-    for number, stage in enumerate(stages):
-        stage_began, step, sums = time.monotonic(), 0, torch.zeros(5, device=device)
-        while True:
-            done = 1.0 if not stage.steps else max(step / stage.steps, (time.monotonic() - stage_began) / stage.seconds)
-            if done >= 1:
-                break
-            for group in optimizer.param_groups:
-                fall = stage.floor + (1 - stage.floor) * 0.5 * (1 + math.cos(math.pi * done))
-                group["lr"] = stage.rate * min(1, (step + 1) / stage.warm) * fall
-            batch = data.batch(stage.batch)
-            kept = data.keep(batch.cover, stage.patches)
-            passed = run_prefix(model, batch.pictures, kept, batch.tokens)
-            x, wish, moment = draw_flow(batch.actions, stage.repeats, data.generator)
-            v, weights = velocity(model, x, moment, passed.prefix)
-            flow = (v - wish).square().mean()
-            shows, place = read_out_losses(heads, passed, batch, kept)
-            noun, action = noun_loss(passed, batch, kept), action_loss(weights, batch, kept)
-            loss = flow + 0.2 * shows + 0.2 * place + 0.03 * noun + 0.03 * action
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            average.add(model)
-            sums += torch.stack([flow, shows, place, noun, action]).detach()
-            step += 1
-            if step % stage.report == 0:
-                mean = (sums / stage.report).tolist()
-                sums.zero_()
-                print(
-                    f"stage {number} step {step} at {time.monotonic() - began:.0f} s ({done:.2f}): flow {mean[0]:.4f}"
-                    f" shows {mean[1]:.3f} place {mean[2]:.3f} noun {mean[3]:.3f} action {mean[4]:.3f}",
-                    flush=True,
-                )
+    while run.stage < len(stages):
+        stage, stage_began, before = stages[run.stage], time.monotonic(), run.seconds[run.stage]
+        while run.step < stage.steps:
+            if time.monotonic() - began > seconds:
+                _save(run.state(), halfway)
+                return False
+            run.advance()
+            run.seconds[run.stage] = before + time.monotonic() - stage_began
+            if run.step % stage.report == 0 or run.step == stage.steps:
+                run.report(run.seconds[run.stage])
             if time.monotonic() - saved > save_every:
                 saved = time.monotonic()
-                _save(out, average, heads)
-        print(f"stage {number}: {step} steps of {stage.batch} in {time.monotonic() - stage_began:.0f} s", flush=True)
-    _save(out, average, heads)
+                _save(run.state(), halfway)
+        run.stage, run.step = run.stage + 1, 0
+        run.sums.zero_()
+    _save({"recipe": wanted, "model": run.average.weights, "log": run.log, "seconds": run.seconds}, finished)
+    halfway.unlink(missing_ok=True)
+    return True
 
 
-def _save(out: Path, average: Average, heads: ReadOuts) -> None:
-    torch.save({"model": average.weights, "heads": heads.state_dict()}, out / "trained.pt")
-
-
-def main() -> None:
-    """Command line: train on a rendered set."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--steps", type=int, nargs=2, default=(8000, 1500))
-    parser.add_argument("--batch", type=int, nargs=2, default=(256, 96))
-    parser.add_argument("--seconds", type=float, nargs=2, default=(math.inf, math.inf))
-    parser.add_argument("--rates", type=float, nargs=2, default=(1.5e-3, 6e-4))
-    parser.add_argument("--start", type=Path)
-    parser.add_argument("--warm", type=int, default=200)
-    parser.add_argument("--report", type=int, default=200)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    stages = [
-        Stage(
-            options.steps[0],
-            options.batch[0],
-            64,
-            4,
-            options.rates[0],
-            0.2,
-            options.seconds[0],
-            options.warm,
-            options.report,
-        ),
-        Stage(
-            options.steps[1],
-            options.batch[1],
-            256,
-            4,
-            options.rates[1],
-            0.01,
-            options.seconds[1],
-            options.warm,
-            options.report,
-        ),
-    ]
-    train(load(options.data, "train"), options.out, stages, options.seed, torch.device(options.device), options.start)
-
-
-if __name__ == "__main__":
-    main()
+def _save(state: dict[str, Any], path: Path) -> None:
+    """Write whole or not at all."""
+    half = path.with_suffix(".half")
+    torch.save(state, half)
+    half.replace(path)

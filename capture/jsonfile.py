@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import cast
 
 from capture.errors import UserError
@@ -120,3 +120,10 @@ def parse_json(content: bytes, where: str) -> JsonObject:
     if not isinstance(value, dict):
         raise UserError(f"{where} holds {type(value).__name__} where a JSON object is needed; fetch it again")
     return JsonObject(value, where)
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a file name found inside a file leads nowhere but into the folder that it is read from."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    anchored = posix.is_absolute() or windows.drive or windows.root
+    return bool(name) and "\0" not in name and not anchored and ".." not in (*posix.parts, *windows.parts)

@@ -1,0 +1,129 @@
+"""Camera pictures as files and as bytes inside other files, decoded without trust. No torch."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tokenize
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from capture.errors import UserError
+
+Pixels8 = npt.NDArray[np.uint8]
+
+Result = TypeVar("Result")
+
+MAX_PICTURE_PIXELS: Final = 50_000_000
+"""Pictures above this are refused before they are decoded; twice the largest robot camera that we know of."""
+
+PICTURE_FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+"""Pillow's readers that are let near a file; its others start programs (EPS) or draw pages (WMF)."""
+
+_DAMAGE: Final = (
+    *(OSError, EOFError, SyntaxError, ValueError, KeyError, TypeError, IndexError, OverflowError),
+    *(struct.error, tokenize.TokenError),
+)
+"""What Pillow and numpy raise for a damaged file, depending on where the damage lies."""
+
+
+def read_picture(path: str | Path) -> Pixels8:
+    """A picture file as (height, width, 3) uint8 RGB.
+
+    PNG, JPEG, WebP, BMP, TIFF, PPM and still GIF; grey and palette pictures become RGB, a JPEG's or PNG's EXIF
+    rotation is applied, colour profiles are not. An alpha channel is dropped, not blended: a camera has none, and
+    the colours under it are what was stored. `.npy` files hold uint8, or floats in 0 to 1 (times 255, cut, as
+    openpi does), height x width x 3 or 3 x height x width.
+
+    Of 16-bit colours the upper eight bits are kept. Raises UserError for a file that is missing, damaged, not a
+    picture, animated, grey with more than 8 bits (a depth map), or larger than 50 million pixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise UserError(f"the picture {path} {what}; check the path")
+
+    def read() -> Pixels8:
+        with path.open("rb") as file:
+            start = file.read(6)
+        return _read_array(path) if start == b"\x93NUMPY" else _read_image(path, path)
+
+    return _guarded(read, path)
+
+
+def decode_picture(content: bytes, where: str) -> Pixels8:
+    """A picture file's bytes as (height, width, 3) uint8 RGB, as `read_picture` does; `where` names it in sentences."""
+    return _guarded(lambda: _read_image(io.BytesIO(content), where), where)
+
+
+def picture_size(file: Path | bytes, where: str | Path) -> tuple[int, int]:
+    """Height and width of a picture file, or of its bytes, by its header alone. Raises UserError as `read_picture`."""
+
+    def read() -> tuple[int, int]:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as image:
+            check_size(where, *image.size)  # a PNG is decoded on the way to its EXIF rotation
+            lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if lying else (image.height, image.width)
+
+    return _guarded(read, where)
+
+
+def check_size(where: str | Path, width: int, height: int) -> None:
+    """Raises UserError for a picture that is larger than any camera's."""
+    if width * height > MAX_PICTURE_PIXELS:
+        raise UserError(
+            f"the picture {where} is too large: {width} x {height} pixels, {MAX_PICTURE_PIXELS} are the limit"
+        )
+
+
+def _guarded(read: Callable[[], Result], path: str | Path) -> Result:
+    try:
+        with warnings.catch_warnings():
+            # Pillow and numpy warn about odd metadata, which does not matter here, and large sizes, checked below.
+            warnings.simplefilter("ignore")
+            return read()
+    except UnidentifiedImageError as error:
+        known = ", ".join(PICTURE_FORMATS)
+        raise UserError(f"{path} is not a picture that can be read ({known} or .npy)") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"the picture {path} is too large: {MAX_PICTURE_PIXELS} pixels is the limit") from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the picture {path} cannot be read, it may be damaged ({reason or 'no reason'})") from error
+
+
+def _read_image(file: Path | io.BytesIO, path: str | Path) -> Pixels8:
+    with Image.open(file, formats=PICTURE_FORMATS) as image:
+        check_size(path, *image.size)
+        frames = getattr(image, "n_frames", 1)
+        # A camera's JPEG may carry a preview as a second frame (MPO); its first one is the picture.
+        if frames > 1 and image.format != "MPO":
+            raise UserError(f"{path} holds {frames} pictures; save the one that is meant as a file of its own")
+        if image.mode.startswith("I") or image.mode == "F":
+            raise UserError(
+                f"{path} holds 16-bit or floating grey values, as depth maps do; save a colour picture of 8 bits"
+            )
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+
+
+def _read_array(path: Path) -> Pixels8:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    shape = array.shape
+    if len(shape) == 3 and shape[0] == 3:  # openpi's rule, before any look at the last axis
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise UserError(f"{path} holds an array of shape {shape}; (height, width, 3) is needed")
+    check_size(path, array.shape[1], array.shape[0])
+    if array.dtype == np.uint8:
+        return np.array(array)
+    if array.dtype.kind != "f":
+        raise UserError(f"{path} holds {array.dtype} values; uint8, or floats from 0 to 1, are needed")
+    if not (np.isfinite(array).all() and array.min() >= 0.0 and array.max() <= 1.0):
+        raise UserError(f"{path} holds floats outside 0 to 1; divide by 255 or store uint8")
+    return np.array(255 * array).astype(np.uint8)
