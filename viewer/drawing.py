@@ -1,15 +1,71 @@
-"""Small pieces of painting that panels share: images of arrays, cached words, rounded shapes."""
+"""Small pieces of painting that panels share: images of arrays, cached words and layers, rounded shapes."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QStaticText
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPixmap, QStaticText
+from PySide6.QtWidgets import QWidget
 
 from viewer import theme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DARK_INK: Final = "#15171C"
+LIGHT_INK: Final = "#F4F4F6"
+"""Text on a heat cell."""
+
+
+class Layer:
+    """What a panel paints seldom: kept in the screen's own pixels and copied, until something that it shows changes."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] | None = None
+        self._pixmap = QPixmap()
+        self._kept: object = None
+
+    def of(
+        self,
+        widget: QWidget,
+        key: tuple[object, ...],
+        paint: Callable[[QPainter], None],
+        ground: QColor | None = None,
+        keep: object = None,
+    ) -> QPixmap:
+        """The layer of a whole widget, painted if need be; see-through where `ground` is None.
+
+        `keep` is held as long as the layer, so that the `id` of it in `key` stays its own.
+        """
+        ratio = widget.devicePixelRatioF()
+        whole = (*key, widget.width(), widget.height(), ratio, theme.active(), ground is None)
+        if whole != self._key:
+            made = QPixmap(widget.size() * ratio)
+            made.setDevicePixelRatio(ratio)
+            made.fill(ground if ground is not None else Qt.GlobalColor.transparent)
+            with QPainter(made) as painter:
+                paint(painter)
+            self._key, self._pixmap, self._kept = whole, made, keep
+        return self._pixmap
+
+    def drop(self) -> None:
+        """Paint it again the next time."""
+        self._key = self._kept = None
+
+
+def ground(widget: QWidget) -> QColor:
+    """The colour that a widget stands on: what the nearest widget round it that says so has as its `GROUND`."""
+    over: QWidget | None = widget
+    while over is not None:
+        name = getattr(over, "GROUND", "")
+        if name:
+            return theme.colour(getattr(theme.active(), name))
+        over = over.parentWidget()
+    return theme.colour(theme.active().window)
 
 
 def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
@@ -114,7 +170,7 @@ def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
 
 def readable_on(word: int) -> str:
     """Text colour for a heat cell 0xAARRGGBB."""
-    return "#15171C" if lightness(word) > 128 else "#F4F4F6"
+    return DARK_INK if lightness(word) > 128 else LIGHT_INK
 
 
 def lightness(word: int) -> float:

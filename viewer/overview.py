@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.schema import GRID
 from viewer import attention, scene
 from viewer.state import Cell, Query, ViewState
 
@@ -248,12 +249,22 @@ def region_mass(results: Results, frame: int, query: Query, token: int, region: 
     return np.stack(parts)
 
 
-def sampled(
-    maps: npt.NDArray[np.uint32], index: npt.NDArray[np.intp], gap: int, background: int
+def mosaic(
+    words: npt.NDArray[np.uint32], index: npt.NDArray[np.intp], gap: int, background: int
 ) -> npt.NDArray[np.uint32]:
-    """A mosaic of coloured maps, (rows, columns, 256) words; `index` (h, w) says which patch a pixel shows."""
-    rows, columns = maps.shape[:2]
+    """Thumbnails of coloured maps (rows, columns, 16, 16) in one image, each followed by a gap.
+
+    `index` (h, w) says which of the 256 patches a pixel of a thumbnail shows.
+    """
+    rows, columns = words.shape[:2]
     height, width = index.shape
-    mosaic = np.full((rows, height + gap, columns, width + gap), background, np.uint32)
-    mosaic[:, :height, :, :width] = maps[:, :, index].transpose(0, 2, 1, 3)
-    return mosaic.reshape(rows * (height + gap), columns * (width + gap))
+    across, down = index[0] % GRID, index[:, 0] // GRID
+    if not (index == down[:, None] * GRID + across).all():  # the picture was turned on its way into the model
+        whole = np.full((rows, height + gap, columns, width + gap), background, np.uint32)
+        whole[:, :height, :, :width] = words.reshape(rows, columns, -1)[:, :, index].transpose(0, 2, 1, 3)
+        return whole.reshape(rows * (height + gap), columns * (width + gap))
+    # Columns of pixels from columns of patches, then lines from those: the second is a plain copy of whole lines.
+    strips = np.full((rows, GRID + 1, columns, width + gap), background, np.uint32)
+    strips[:, :GRID, :, :width] = words[..., across].transpose(0, 2, 1, 3)
+    lines = np.concatenate([down, np.full(gap, GRID)])
+    return strips[:, lines].reshape(rows * (height + gap), columns * (width + gap))

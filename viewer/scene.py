@@ -88,19 +88,31 @@ def group_matrix(results: Results, frame: int) -> Floats:
 
 
 def masses(results: Results, frame: int, query: Query) -> Floats:
-    """Group masses of a query at every layer, step and head: (layers, steps, heads, groups), from the weights."""
-    return results.remember(
-        ("masses", frame, query),
-        lambda: attention.masses(rows_of(results, frame, query), group_matrix(results, frame)),
-        lambda made: made.nbytes,
-    )
+    """Group masses of a query at every layer, step and head: (layers, steps, heads, groups), mean of its tokens.
+
+    From the stored summaries where the file has them, else from the weights.
+    """
+
+    def make() -> Floats:
+        stored = results.mass(frame, query.kind)
+        if stored is None:
+            return attention.masses(rows_of(results, frame, query), group_matrix(results, frame))
+        tokens = tokens_of(results, frame, query)
+        if not tokens:
+            raise IndexError("this frame has no such word")
+        one = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
+        return one[:, None] if query.kind == "text" else one
+
+    return results.remember(("masses", frame, query), make, lambda made: made.nbytes)
 
 
 def mass_row(results: Results, state: ViewState) -> Floats:
-    """Group masses of the shown row: (groups,). Mean of the chosen heads (a maximum would not sum to 1)."""
-    every = masses(results, state.frame, state.query)
-    one = every[state.layer, min(state.step, every.shape[1] - 1)]
-    return attention.together(one[list(state.heads)] if state.heads else one, 0, "mean")
+    """Group masses of the shown row from its weights: (groups,). Mean of its heads, as a maximum does not sum to 1."""
+    rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
+    row = attention.pick(rows, 0, state.step, state.heads, "mean")
+    flat = np.concatenate([row.image.ravel(), row.text, row.action])
+    mass: Floats = flat @ group_matrix(results, state.frame)[: len(flat)]
+    return mass
 
 
 def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats] | None) -> list[Rows]:
@@ -123,10 +135,7 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats] | None) -> 
 
 def measured(results: Results, state: ViewState, layers: slice = slice(None)) -> list[Rows]:
     """The query's rows in the chosen measure, at some of the layers."""
-    rows = [
-        Rows(row.image[layers], row.text[layers], row.action[layers])
-        for row in rows_of(results, state.frame, state.query)
-    ]
+    rows = [row.at(layers) for row in rows_of(results, state.frame, state.query)]
     if state.measure == "weight":
         return rows
     norms = results.value_norms(state.frame, state.query.kind)

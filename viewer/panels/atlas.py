@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
+from PySide6.QtGui import QColor, QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer import attention, colourmaps, drawing, geometry, overview, scene, theme
@@ -14,6 +15,8 @@ from viewer.controls import Button, Choice
 from viewer.panels.panel import READS, Panel
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from viewer.attention import Floats
     from viewer.session import Session
 
@@ -41,7 +44,10 @@ class Atlas(Panel):
         self.thumbs.setCheckable(True)
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
-        self._cells: tuple[object, QPixmap] | None = None
+        self._painted: Floats | None = None
+        self._still = drawing.Layer()
+        self._ringed: list[QRectF] = []
+        self._coloured: tuple[object, ...] = ()
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -62,7 +68,7 @@ class Atlas(Panel):
             shown.frame,
             shown.query,
             shown.score,
-            shown.step,
+            shown.step if shown.score != "change" and shown.query.kind == "action" else 0,
             shown.region if shown.score == "region" else (),
         )
         if self._scores is None or self._scores[0] != key:
@@ -86,11 +92,22 @@ class Atlas(Panel):
         self.score.disable(reasons)
         self.thumbs.setChecked(shown.thumbnails)
         self._place()
-        self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
+        if not self.isVisible():
+            return
+        scores, before = self.scores(), self._painted
+        self._painted = scores
+        if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
+            self._coloured = (shown.colours, shown.thumbnails, shown.step)
+            self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
+        else:
+            for box in (*self._ringed, *self._rings(scores)):
+                self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
     def reload(self) -> None:
-        self._scores = self._cells = None
+        self._scores = None
+        self._still.drop()
         self.refresh()
+        self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place()
@@ -116,114 +133,84 @@ class Atlas(Panel):
         return QRectF(left, room.top() + layer * height, width - 2, height - 2)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, results = theme.active(), QPainter(self), self.session.results
-        self.heading(painter, "Layers × heads")
-        scores = self.scores()
+        t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
         if scores is None or results is None:
+            self.heading(self.canvas(event), "Layers × heads")
             return
-        painter.drawPixmap(0, 0, self._painted(scores))
-        shown = self.session.shown
+
+        def still(inner: QPainter) -> None:
+            self.heading(inner, "Layers × heads")
+            inner.setRenderHint(QPainter.RenderHint.Antialiasing)
+            self._paint_cells(inner, scores)
+
+        painter = QPainter(self)
+        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0)
+        painter.drawPixmap(0, 0, self._still.of(self, key, still, drawing.ground(self), scores))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
-        for head in heads:
-            box = self.cell(scores, shown.layer, head)
-            drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
+        self._ringed = self._rings(scores)
+        for box in self._ringed:
+            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def _painted(self, scores: Floats) -> QPixmap:
-        shown, ratio = self.session.shown, self.devicePixelRatioF()
-        extra = (shown.step,) if shown.thumbnails else ()
-        key = (id(scores), shown.colours, shown.thumbnails, self.size().toTuple(), ratio, theme.active(), *extra)
-        if self._cells is None or self._cells[0] != key:
-            made = QPixmap(self.size() * ratio)
-            made.setDevicePixelRatio(ratio)
-            made.fill(Qt.GlobalColor.transparent)
-            with QPainter(made) as painter:
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                self._paint_cells(painter, scores)
-            self._cells = key, made
-        return self._cells[1]
+    def _rings(self, scores: Floats) -> list[QRectF]:
+        """Round the cells of the shown heads."""
+        shown = self.session.shown
+        heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
+        return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
 
     def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
         t, shown, results = theme.active(), self.session.shown, self.session.results
         assert results is not None
-        finite = np.where(np.isfinite(scores), scores, 0)
-        low, high = (
-            (float(finite[:, :-1].min()), float(finite[:, :-1].max()))
-            if shown.score == "entropy"
-            else (0.0, float(finite.max()))
-        )
-        at = attention.places(finite, low, high if high > low else low + 1, "linear")
-        if shown.score == "entropy":  # low entropy is what one looks for
-            at = 1 - at
-        words = colourmaps.opaque(shown.colours)[np.rint(at * 255).astype(np.intp)]
+        words = self._words(scores)
         rows, columns = scores.shape
         _, width, height = self.grid(scores)
-        numbers = width >= 27 and height >= 13 and not shown.thumbnails
-        thumbs = self._thumbnails(scores) if shown.thumbnails else None
+        thumbs = self._thumbnails() if shown.thumbnails else None
         for layer in range(rows):
             box = self.cell(scores, layer, 0)
             if height >= 10 or layer % 2 == 0:
-                drawing.write(
-                    painter,
-                    QRectF(0, box.top(), LABEL - 6, box.height()),
-                    str(results.layers[layer]),
-                    t.secondary,
-                    11,
-                    align="right",
-                )
+                label = QRectF(0, box.top(), LABEL - 6, box.height())
+                drawing.write(painter, label, str(results.layers[layer]), t.secondary, 11, align="right")
             for head in range(columns):
                 box, word = self.cell(scores, layer, head), int(words[layer, head])
                 if thumbs is not None:
                     painter.drawImage(box, thumbs[layer][head])
                     continue
-                drawing.fill(painter, box, theme.colour(f"#{word & 0xFFFFFF:06X}"), 2.5)
-                if numbers:
-                    drawing.write(
-                        painter,
-                        box,
-                        self._short(float(scores[layer, head])),
-                        drawing.readable_on(word),
-                        10,
-                        align="centre",
-                    )
+                drawing.fill(painter, box, _cell_colour(word), 2.5)
+                if width >= 27 and height >= 13:
+                    text = self._short(float(scores[layer, head]))
+                    drawing.write(painter, box, text, drawing.readable_on(word), 10, align="centre")
         foot = self.cell(scores, rows - 1, 0).bottom() + 1
         for head in range(columns):
             box = self.cell(scores, rows - 1, head)
-            label = "mean" if head == columns - 1 else str(head)
-            drawing.write(
-                painter, QRectF(box.left() - 6, foot, box.width() + 12, 15), label, t.secondary, 11, align="centre"
-            )
+            place = QRectF(box.left() - 6, foot, box.width() + 12, 15)
+            drawing.write(painter, place, "mean" if head == columns - 1 else str(head), t.secondary, 11, align="centre")
 
-    def _thumbnails(self, scores: Floats) -> list[list[QImage]]:
+    def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
+        """The colour of every cell."""
+        finite = scores[np.isfinite(scores)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        if self.session.shown.score == "entropy":  # low entropy is what one looks for
+            return colourmaps.painted(high - scores, high - low, self.session.shown.colours)
+        return colourmaps.painted(scores.copy(), high, self.session.shown.colours)
+
+    def _thumbnails(self) -> list[list[QImage]]:
         """One small picture a head: its map in every camera side by side, one colour range for all."""
         results, shown = self.session.results, self.session.shown
         assert results is not None
         rows = scene.rows_of(results, shown.frame, shown.query)
         step = min(shown.step, rows[0].image.shape[1] - 1)
-        maps = np.mean(
-            [attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows], axis=0, dtype=np.float32
-        )
+        maps = np.mean([attention.widened(row.image[:, step]) for row in rows], axis=0, dtype=np.float32)
         maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
         high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-        words = colourmaps.opaque(shown.colours)[
-            np.rint(attention.places(maps, 0, high, "linear") * 255).astype(np.intp)
-        ]
+        words = colourmaps.painted(maps, high, shown.colours)
         flat = words.reshape(*words.shape[:3], -1)
         index = [
             geometry.sampling(results.to_model(shown.frame, c), *results.picture_size(c), 9, 16)
             for c in range(flat.shape[2])
         ]
-        return [
-            [
-                drawing.word_image(
-                    np.concatenate([flat[layer, head, c][at] for c, at in enumerate(index)], 1), blended=False
-                )
-                for head in range(flat.shape[1])
-            ]
-            for layer in range(flat.shape[0])
-        ]
+        side = np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
+        return [[drawing.word_image(head, blended=False) for head in layer] for layer in side]
 
     def _short(self, value: float) -> str:
         if not np.isfinite(value):
@@ -299,3 +286,9 @@ class Atlas(Panel):
         return (
             f"Layer {results.layers[layer]}, head {head}: {name} {text}, rank {self.ranked().index((layer, head)) + 1}"
         )
+
+
+@lru_cache(maxsize=1024)
+def _cell_colour(word: int) -> QColor:
+    """A colour 0xAARRGGBB, opaque; there are 256 of a map."""
+    return QColor(word >> 16 & 255, word >> 8 & 255, word & 255)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QEvent, QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from viewer import drawing, theme
 from viewer.caption import listed
-from viewer.controls import Button, Slider
+from viewer.controls import Button, Field, Slider
 from viewer.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ class AxisRow(QWidget):
         self.session, self.axis = session, axis
         self.slider = Slider(axis.capitalize())
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.number = QLineEdit()
-        self.number.setAccessibleName(f"{axis.capitalize()} number")
-        self.number.setFont(theme.font(13))
+        self.number = Field(f"{axis.capitalize()} number", boxed=False, pixels=13)
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.number.setFixedSize(92, 24)
         self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -72,16 +70,10 @@ class AxisRow(QWidget):
         self.number.returnPressed.connect(self._typed)
         self.number.installEventFilter(self)
         self.play.clicked.connect(self._play)
-        self.restyle()
 
     def restyle(self) -> None:
         """Take the theme's colours."""
-        t = theme.active()
-        self.number.setStyleSheet(
-            f"QLineEdit {{ background: transparent; border: none; color: {t.text}; padding: 0 2px; }}"
-            f"QLineEdit:focus {{ background: {t.panel}; border: 2px solid {t.accent}; border-radius: 5px; }}"
-            f"QLineEdit:disabled {{ color: {t.secondary}; }}"
-        )
+        self.number.restyle()
 
     def _play(self) -> None:
         self.played.emit(self.axis)
@@ -178,6 +170,7 @@ class Axes(Panel):
     """The four rows in two columns."""
 
     cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
+    OPAQUE = False
     played = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer import attention, colourmaps, drawing, geometry, overview, theme
+from viewer import colourmaps, drawing, geometry, overview, theme
 from viewer.controls import Choice
 from viewer.panels.panel import READS, Panel
 
@@ -36,9 +35,11 @@ class FilmPanel(Panel):
         self.worker = worker
         self.mode = Choice("Film", MODES, parent=self)
         self.mode.chosen.connect(self._set_mode)
-        self._film: tuple[object, Film] | None = None
+        self._film: tuple[tuple[object, ...], Film] | None = None
         self._hint = 0
-        self._mosaics: tuple[object, list[QImage]] | None = None
+        self._film_shown: Film | None = None
+        self._still = drawing.Layer()
+        self._ringed: list[QRectF] = []
 
     def _set_mode(self, value: str) -> None:
         self.session.update(film=value)
@@ -58,14 +59,16 @@ class FilmPanel(Panel):
                 self.worker.ask(
                     "film", key, lambda stale: overview.film_over_frames(results, shown, stale), self._take(key)
                 )
-                return None
+                before = self._film
+                # The last one stays until the next is there: a row that empties for a moment would flash.
+                return before[1] if before is not None and before[0][0] == key[0] and not before[1].rows else None
             try:
                 self._film = key, overview.film(results, shown)
             except READS:
                 return None
         return self._film[1]
 
-    def _take(self, key: object) -> Any:
+    def _take(self, key: tuple[object, ...]) -> Any:
         def take(answer: Film | None) -> None:
             if answer is not None:
                 self._film = key, answer
@@ -82,10 +85,19 @@ class FilmPanel(Panel):
         if self._hint != hint:
             self._hint = hint
             self.updateGeometry()
-        self.update()
+        if not self.isVisible():
+            return
+        film, before = self.film(), self._film_shown
+        self._film_shown = film
+        if film is None or film is not before or not film.maps.size:
+            self.update()
+            return
+        for box in (*self._ringed, *self._rings(film)):  # the thumbnails stay, another one is ringed
+            self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
     def reload(self) -> None:
-        self._film = self._mosaics = None
+        self._film = None
+        self._still.drop()
         self.worker.drop("film")
         self.refresh()
 
@@ -144,74 +156,73 @@ class FilmPanel(Panel):
         return width / ratio, height / ratio
 
     def _images(self, film: Film, blocks: list[QRectF]) -> list[QImage]:
+        """One mosaic a camera."""
         results, shown, ratio = self.session.results, self.session.shown, self.devicePixelRatioF()
         assert results is not None
-        key = (id(film), shown.colours, [b.getRect() for b in blocks], ratio, theme.active().dark)
-        if self._mosaics is None or self._mosaics[0] != key:
-            words = colourmaps.opaque(shown.colours)[
-                np.rint(attention.places(film.maps, 0, film.high, "linear") * 255).astype(np.intp)
-            ]
-            gap = max(round(GAP * ratio), 1)
-            background = 0xFF000000 | int(theme.active().window[1:], 16)
-            images = []
-            for camera, block in enumerate(blocks):
-                width, height = (round(side * ratio) - gap for side in self.cell_size(block, film))
-                index = geometry.sampling(
-                    results.to_model(shown.frame, camera), *results.picture_size(camera), max(height, 1), max(width, 1)
-                )
-                flat = words[:, :, camera].reshape(*words.shape[:2], -1)
-                image = drawing.word_image(overview.sampled(flat, index, gap, background), blended=False)
-                image.setDevicePixelRatio(ratio)
-                images.append(image)
-            self._mosaics = key, images
-        return self._mosaics[1]
+        words = colourmaps.painted(film.maps, film.high, shown.colours)
+        gap = max(round(GAP * ratio), 1)
+        background = drawing.ground(self).rgb()
+        images = []
+        for camera, block in enumerate(blocks):
+            width, height = (max(round(side * ratio) - gap, 1) for side in self.cell_size(block, film))
+            index = geometry.sampling(
+                results.to_model(shown.frame, camera), *results.picture_size(camera), height, width
+            )
+            image = drawing.word_image(overview.mosaic(words[:, :, camera], index, gap, background), blended=False)
+            image.setDevicePixelRatio(ratio)
+            images.append(image)
+        return images
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        film, results = self.film(), self.session.results
+        t, film, results, shown = theme.active(), self.film(), self.session.results, self.session.shown
+        painter = QPainter(self)
         if film is None or results is None or not film.maps.size:
+            painter.fillRect(event.rect(), drawing.ground(self))
             return
         blocks = self.blocks(film)
-        for camera, (block, image) in enumerate(zip(blocks, self._images(film, blocks), strict=True)):
-            painter.drawImage(block.topLeft(), image)
-            width, height = self.cell_size(block, film)
-            if self.deep:
-                name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
-                drawing.write(
-                    painter,
-                    name,
-                    f"{results.cameras[camera]}, layers {film.columns[0]} to {film.columns[-1]}",
-                    t.secondary,
-                    12,
-                )
-            else:
-                drawing.write(
-                    painter,
-                    QRectF(0, block.top(), LABEL - 8, height - GAP),
-                    results.cameras[camera].capitalize(),
-                    t.secondary,
-                    13,
-                )
-            self._labels(painter, film, block, width, height, camera)
-            at = self.current(film)
-            if at is not None:
-                box = QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.accent), 1.5, 3)
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+
+        def still(inner: QPainter) -> None:
+            for camera, (block, image) in enumerate(zip(blocks, self._images(film, blocks), strict=True)):
+                inner.drawImage(block.topLeft(), image)
+                self._labels(inner, film, block, camera)
+
+        key = (id(film), shown.colours, shown.frame, self.deep)
+        painter.drawPixmap(0, 0, self._still.of(self, key, still, drawing.ground(self), film))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._ringed = self._rings(film)
+        for box in self._ringed:
+            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.accent), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def _labels(self, painter: QPainter, film: Film, block: QRectF, width: float, height: float, camera: int) -> None:
-        t = theme.active()
+    def _rings(self, film: Film) -> list[QRectF]:
+        """Round the thumbnails of the shown view."""
+        at = self.current(film)
+        if at is None:
+            return []
+        boxes = []
+        for block in self.blocks(film):
+            width, height = self.cell_size(block, film)
+            boxes.append(QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height))
+        return boxes
+
+    def _labels(self, painter: QPainter, film: Film, block: QRectF, camera: int) -> None:
+        t, results = theme.active(), self.session.results
+        assert results is not None
+        width, height = self.cell_size(block, film)
         if self.deep:
+            name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
+            text = f"{results.cameras[camera]}, layers {film.columns[0]} to {film.columns[-1]}"
+            drawing.write(painter, name, text, t.secondary, 12)
             if camera == 0:
                 for row, label in enumerate(film.rows):
                     box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
-                    drawing.write(
-                        painter, box, f"step {label}" if row == 0 else str(label), t.secondary, 11, align="right"
-                    )
-        elif camera == len(self.blocks(film)) - 1:
+                    step = f"step {label}" if row == 0 else str(label)
+                    drawing.write(painter, box, step, t.secondary, 11, align="right")
+            return
+        box = QRectF(0, block.top(), LABEL - 8, height - GAP)
+        drawing.write(painter, box, results.cameras[camera].capitalize(), t.secondary, 13)
+        if camera == len(self.blocks(film)) - 1:
             skip = 1 if width > 22 else 2
             for column, label in enumerate(film.columns):
                 if column % skip == 0:

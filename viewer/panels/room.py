@@ -49,6 +49,8 @@ class Hairline(QWidget):
 class Side(QWidget):
     """The right column's ground."""
 
+    GROUND = "side"
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.fillRect(self.rect(), theme.colour(theme.active().side))
