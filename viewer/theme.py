@@ -134,6 +134,12 @@ def metrics(pixels: float = 13, *, bold: bool = False) -> QFontMetricsF:
 
 
 @cache
+def line(pixels: float = 13, *, bold: bool = False) -> float:
+    """The height of a line of `font`."""
+    return metrics(pixels, bold=bold).height()
+
+
+@cache
 def colour(value: str, alpha: float = 1.0) -> QColor:
     """A colour by its hex name, more or less see-through. Shared: do not change it."""
     made = QColor(value)

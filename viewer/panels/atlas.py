@@ -145,7 +145,7 @@ class Atlas(Panel):
 
         painter = QPainter(self)
         key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0)
-        painter.drawPixmap(0, 0, self._still.of(self, key, still, drawing.ground(self), scores))
+        self._still.draw(painter, self, key, still, drawing.ground(self), scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._ringed = self._rings(scores)
         for box in self._ringed:

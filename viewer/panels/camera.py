@@ -154,7 +154,7 @@ class CameraPane(Panel):
         if view is None or self.camera >= len(view[0].cameras):
             painter.fillRect(self.rect(), ground)
             return
-        area, ratio, place = self.area(), painter.device().devicePixelRatio(), self.model_to_pane()
+        area, ratio, place = self.area(), drawing.ratio_of(painter), self.model_to_pane()
         try:
             scene = self.scene
             picture = self._picture(view, area, ratio, place)

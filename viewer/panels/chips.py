@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from PySide6.QtCore import QPoint, QRect, QRectF
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QPixmap, QRegion
+from PySide6.QtCore import QRect, QRectF
+from PySide6.QtGui import QColor, QPainter, QPainterPath, QRegion
 
 from viewer import colourmaps, drawing, theme
 
@@ -120,20 +120,20 @@ class Chips:
                     clip += box
             if number:
                 painter.setClipRegion(clip)
-            painter.drawPixmap(QPoint(0, 0), self._sheet(widget, ink))
+            self._lay_sheet(painter, widget, ink)
             painter.setClipping(False)
 
-    def _sheet(self, widget: QWidget, ink: Ink) -> QPixmap:
-        def paint(painter: QPainter) -> None:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    def _lay_sheet(self, painter: QPainter, widget: QWidget, ink: Ink) -> None:
+        def paint(inner: QPainter) -> None:
+            inner.setRenderHint(QPainter.RenderHint.Antialiasing)
             t, outside = theme.active(), drawing.ground(widget)
             for place in self.places:
                 path = QPainterPath()
                 path.addRect(place.box)
                 path.addRoundedRect(place.box, CORNER, CORNER)
-                painter.fillPath(path, outside)
+                inner.fillPath(path, outside)
                 edge = QRectF(place.box.left() + 7, place.box.bottom() - 2.5, place.box.width() - 14, 1.5)
-                painter.fillRect(edge, theme.colour(theme.group_colour(place.role, self.cameras), 0.9))
+                inner.fillRect(edge, theme.colour(theme.group_colour(place.role, self.cameras), 0.9))
                 colour = (
                     _own_ink(place.role, t.raised)
                     if ink == "cool"
@@ -142,6 +142,6 @@ class Chips:
                     else drawing.LIGHT_INK
                 )
                 bold = place.role == "prompt"
-                drawing.write(painter, place.box, place.label, colour, 13, bold=bold, align="centre")
+                drawing.write(inner, place.box, place.label, colour, 13, bold=bold, align="centre")
 
-        return self._sheets[ink].of(widget, (), paint)
+        self._sheets[ink].draw(painter, widget, (), paint)

@@ -101,7 +101,7 @@ class CurvePlot(Panel):
                 self.paint_still(inner, curves)
 
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._still.of(self, (id(curves),), still, drawing.ground(self), curves))
+        self._still.draw(painter, self, (id(curves),), still, drawing.ground(self), curves)
         self._cursor = QRectF() if curves is None else self.upright(curves)
         painter.fillRect(self._cursor, theme.colour(t.text))
         if self.hasFocus():

@@ -187,7 +187,7 @@ class FilmPanel(Panel):
                 self._labels(inner, film, block, camera)
 
         key = (id(film), shown.colours, shown.frame, self.deep)
-        painter.drawPixmap(0, 0, self._still.of(self, key, still, drawing.ground(self), film))
+        self._still.draw(painter, self, key, still, drawing.ground(self), film)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._ringed = self._rings(film)
         for box in self._ringed:

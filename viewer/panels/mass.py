@@ -118,7 +118,7 @@ class MassPanel(Panel):
 
         key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._still.of(self, key, still, drawing.ground(self)))
+        self._still.draw(painter, self, key, still, drawing.ground(self))
         for number, (name, share, part, line) in enumerate(boxes):
             gone, touched = name in shown.left_out, self._hovered == name or (self.hasFocus() and number == self._at)
             if part.width() > 0:
