@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QWidget
 from viewer import theme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 ORIGIN: Final = QPoint(0, 0)
 DARK_INK: Final = "#15171C"
@@ -69,7 +69,7 @@ def ground(widget: QWidget) -> QColor:
     """The colour that a widget stands on: what the nearest widget round it that says so has as its `GROUND`."""
     over: QWidget | None = widget
     while over is not None:
-        name = _ground_of(type(over))
+        name = _ground_of(cast("Hashable", type(over)))
         if name:
             return theme.colour(getattr(theme.active(), name))
         over = over.parentWidget()
@@ -77,7 +77,7 @@ def ground(widget: QWidget) -> QColor:
 
 
 @cache
-def _ground_of(kind: type) -> str:
+def _ground_of(kind: Hashable) -> str:
     return str(getattr(kind, "GROUND", ""))
 
 
@@ -154,6 +154,14 @@ def fill(painter: QPainter, box: QRectF, colour: QColor, radius: float = theme.R
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(colour)
     painter.drawRoundedRect(box, radius, radius)
+
+
+def round_off(painter: QPainter, box: QRectF, outside: QColor, radius: float = theme.RADIUS) -> None:
+    """Make the corners of what fills a box round, by painting what is round it over them."""
+    path = QPainterPath()
+    path.addRect(box)
+    path.addRoundedRect(box, radius, radius)
+    painter.fillPath(path, outside)
 
 
 def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, radius: float = theme.RADIUS) -> None:

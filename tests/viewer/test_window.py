@@ -262,8 +262,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None
     spin()
     film = room.film.film()
     assert film is not None
-    block = room.film.blocks(film)[0]
-    width, height = room.film.cell_size(block, film)
+    block, width, height = room.film.blocks(film)[0]
     spot = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
     QTest.mouseClick(room.film, Qt.MouseButton.LeftButton, pos=spot)
     assert session.state.layer == 3
@@ -271,8 +270,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None
     spin()
     film = room.film.film()
     assert film is not None
-    block = room.film.blocks(film)[1]
-    width, height = room.film.cell_size(block, film)
+    block, width, height = room.film.blocks(film)[1]
     QTest.mouseClick(
         room.film,
         Qt.MouseButton.LeftButton,

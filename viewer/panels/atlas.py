@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer import attention, colourmaps, drawing, geometry, overview, scene, theme
@@ -24,6 +23,7 @@ SCORES: Final = (
     ("picture", "picture mass"), ("entropy", "entropy"), ("region", "mass in region"), ("change", "change over steps"),
 )  # fmt: skip
 LABEL: Final = 22
+GAP: Final = 2
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
 
 
@@ -45,7 +45,8 @@ class Atlas(Panel):
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
         self._painted: Floats | None = None
-        self._still = drawing.Layer()
+        self._frame = drawing.Layer()
+        self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
         self._ringed: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
 
@@ -105,7 +106,7 @@ class Atlas(Panel):
 
     def reload(self) -> None:
         self._scores = None
-        self._still.drop()
+        self._frame.drop()
         self.refresh()
         self.update()
 
@@ -119,72 +120,92 @@ class Atlas(Panel):
 
     # Where cells lie
 
-    def grid(self, scores: Floats) -> tuple[QRectF, float, float]:
-        """The room of the cells, and one cell's width and height."""
-        room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 16)
-        rows, columns = scores.shape
-        height = min(room.height() / rows, 44.0)
-        return room, (room.width() - 4) / columns, height
+    def edges(self, scores: Floats) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Left and right of every column, top and bottom of every row, on whole pixels of the screen.
+
+        The mean's column stands a little apart.
+        """
+        ratio, (rows, columns) = self.devicePixelRatioF(), scores.shape
+        key = (rows, columns, ratio, self.width(), self.height())
+        if self._edges is None or self._edges[0] != key:
+            width = (self.width() - LABEL - 4) / columns
+            height = min((self.height() - self.HEADING - 16) / rows, 44.0)
+            lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
+            tops = [self.HEADING + number * height for number in range(rows)]
+            self._edges = key, [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
+        return self._edges[1], self._edges[2]
 
     def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
-        """Where a cell lies; the mean's column stands a little apart."""
-        room, width, height = self.grid(scores)
-        left = room.left() + head * width + (4 if head == scores.shape[1] - 1 else 0)
-        return QRectF(left, room.top() + layer * height, width - 2, height - 2)
+        """Where a cell lies."""
+        columns, rows = self.edges(scores)
+        (left, right), (top, bottom) = columns[head], rows[layer]
+        return QRectF(left, top, right - left, bottom - top)
+
+    # What is drawn
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
+        painter = self.canvas(event)
         if scores is None or results is None:
-            self.heading(self.canvas(event), "Layers × heads")
+            self.heading(painter, "Layers × heads")
             return
+        if shown.thumbnails:
+            self._paint_thumbnails(painter, scores)
+        else:
+            self._paint_cells(painter, scores)
 
-        def still(inner: QPainter) -> None:
+        def frame(inner: QPainter) -> None:
             self.heading(inner, "Layers × heads")
-            inner.setRenderHint(QPainter.RenderHint.Antialiasing)
-            self._paint_cells(inner, scores)
+            self._paint_frame(inner, scores)
 
-        painter = QPainter(self)
-        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0)
-        self._still.draw(painter, self, key, still, drawing.ground(self), scores)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._frame.draw(painter, self, (scores.shape, results.layers, shown.thumbnails), frame)
         self._ringed = self._rings(scores)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._ringed:
             drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
+        """What stays whatever the scores are: the numbers of layers and heads, and the cells' round corners."""
+        t, results, (columns, rows) = theme.active(), self.session.results, self.edges(scores)
+        assert results is not None
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        ground, height = drawing.ground(self), rows[0][1] - rows[0][0] + GAP
+        for layer, (top, bottom) in enumerate(rows):
+            if height >= 10 or layer % 2 == 0:
+                label = QRectF(0, top, LABEL - 6, bottom - top)
+                drawing.write(painter, label, str(results.layers[layer]), t.secondary, 11, align="right")
+            for head in range(len(columns)):
+                if not self.session.shown.thumbnails:
+                    drawing.round_off(painter, self.cell(scores, layer, head), ground, 2.5)
+        for head, (left, right) in enumerate(columns):
+            place = QRectF(left - 6, rows[-1][1] + 1, right - left + 12, 15)
+            text = "mean" if head == len(columns) - 1 else str(head)
+            drawing.write(painter, place, text, t.secondary, 11, align="centre")
+
+    def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
+        """All cells as one image, and their numbers where there is room."""
+        words, (columns, rows) = self._words(scores), self.edges(scores)
+        ratio, ground = self.devicePixelRatioF(), drawing.ground(self).rgb()
+        padded = np.full((scores.shape[0] + 1, scores.shape[1] + 1), ground, np.uint32)
+        padded[:-1, :-1] = words
+        image = drawing.word_image(padded[:, _places(columns, ratio)][_places(rows, ratio)], blended=False)
+        image.setDevicePixelRatio(ratio)
+        painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
+        if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
+            return
+        for layer in range(scores.shape[0]):
+            for head in range(scores.shape[1]):
+                ink = drawing.readable_on(int(words[layer, head]))
+                text = self._short(float(scores[layer, head]))
+                drawing.write(painter, self.cell(scores, layer, head), text, ink, 10, align="centre")
 
     def _rings(self, scores: Floats) -> list[QRectF]:
         """Round the cells of the shown heads."""
         shown = self.session.shown
         heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
         return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
-
-    def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
-        t, shown, results = theme.active(), self.session.shown, self.session.results
-        assert results is not None
-        words = self._words(scores)
-        rows, columns = scores.shape
-        _, width, height = self.grid(scores)
-        thumbs = self._thumbnails() if shown.thumbnails else None
-        for layer in range(rows):
-            box = self.cell(scores, layer, 0)
-            if height >= 10 or layer % 2 == 0:
-                label = QRectF(0, box.top(), LABEL - 6, box.height())
-                drawing.write(painter, label, str(results.layers[layer]), t.secondary, 11, align="right")
-            for head in range(columns):
-                box, word = self.cell(scores, layer, head), int(words[layer, head])
-                if thumbs is not None:
-                    painter.drawImage(box, thumbs[layer][head])
-                    continue
-                drawing.fill(painter, box, _cell_colour(word), 2.5)
-                if width >= 27 and height >= 13:
-                    text = self._short(float(scores[layer, head]))
-                    drawing.write(painter, box, text, drawing.readable_on(word), 10, align="centre")
-        foot = self.cell(scores, rows - 1, 0).bottom() + 1
-        for head in range(columns):
-            box = self.cell(scores, rows - 1, head)
-            place = QRectF(box.left() - 6, foot, box.width() + 12, 15)
-            drawing.write(painter, place, "mean" if head == columns - 1 else str(head), t.secondary, 11, align="centre")
 
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """The colour of every cell."""
@@ -194,7 +215,7 @@ class Atlas(Panel):
             return colourmaps.painted(high - scores, high - low, self.session.shown.colours)
         return colourmaps.painted(scores.copy(), high, self.session.shown.colours)
 
-    def _thumbnails(self) -> list[list[QImage]]:
+    def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         """One small picture a head: its map in every camera side by side, one colour range for all."""
         results, shown = self.session.results, self.session.shown
         assert results is not None
@@ -210,7 +231,9 @@ class Atlas(Panel):
             for c in range(flat.shape[2])
         ]
         side = np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
-        return [[drawing.word_image(head, blended=False) for head in layer] for layer in side]
+        for layer, line in enumerate(side):
+            for head, one in enumerate(line):
+                painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
 
     def _short(self, value: float) -> str:
         if not np.isfinite(value):
@@ -226,10 +249,10 @@ class Atlas(Panel):
         scores = self.scores()
         if scores is None:
             return None
-        room, width, height = self.grid(scores)
-        layer, head = int((point.y() - room.top()) // height), int((point.x() - room.left()) // width)
-        head = min(head, scores.shape[1] - 1)
-        return (layer, head) if 0 <= layer < scores.shape[0] and head >= 0 else None
+        columns, rows = self.edges(scores)
+        layer = next((n for n, (top, bottom) in enumerate(rows) if top <= point.y() < bottom + GAP), None)
+        head = next((n for n, (left, right) in enumerate(columns) if left <= point.x() < right + GAP + 4), None)
+        return None if layer is None or head is None else (layer, head)
 
     def go(self, layer: int, head: int, *, add: bool = False) -> None:
         """Look at a head; `add` puts it to the chosen ones or takes it away."""
@@ -288,7 +311,16 @@ class Atlas(Panel):
         )
 
 
-@lru_cache(maxsize=1024)
-def _cell_colour(word: int) -> QColor:
-    """A colour 0xAARRGGBB, opaque; there are 256 of a map."""
-    return QColor(word >> 16 & 255, word >> 8 & 255, word & 255)
+def _snapped(start: float, length: float, ratio: float) -> tuple[float, float]:
+    """Start and stop of a cell on whole pixels of the screen, its gap taken off."""
+    first = round(start * ratio)
+    return first / ratio, max(round((start + length - GAP) * ratio), first + 1) / ratio
+
+
+def _places(spans: list[tuple[float, float]], ratio: float) -> npt.NDArray[np.intp]:
+    """Which cell each pixel of the screen shows along one axis; the number of cells where it is a gap."""
+    first = round(spans[0][0] * ratio)
+    found = np.full(round(spans[-1][1] * ratio) - first, len(spans), np.intp)
+    for number, (start, stop) in enumerate(spans):
+        found[round(start * ratio) - first : round(stop * ratio) - first] = number
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from PySide6.QtCore import QRect, QRectF
-from PySide6.QtGui import QColor, QPainter, QPainterPath, QRegion
+from PySide6.QtGui import QColor, QPainter, QRegion
 
 from viewer import colourmaps, drawing, theme
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QWidget
 
+    from viewer.attention import Floats
     from viewer.state import Kind
 
 LEVELS: Final = 216
@@ -37,11 +38,12 @@ class Place:
     role: str
 
 
-def levels(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], top: float) -> list[int]:
+def levels(values: Floats, top: float) -> list[int]:
     """Each value's place among the chip colours, `top` the hottest."""
-    with np.errstate(invalid="ignore"):
-        at = np.rint(np.clip(np.nan_to_num(values / np.float32(top)), 0, 1) * (LEVELS - 1))
-    found: list[int] = at.astype(int).tolist()
+    at = values * np.float32((LEVELS - 1) / top)
+    np.fmin(np.fmax(at, 0, out=at), LEVELS - 1, out=at)  # NaN becomes 0
+    at += np.float32(0.5)
+    found: list[int] = at.astype(np.intp).tolist()
     return found
 
 
@@ -128,10 +130,7 @@ class Chips:
             inner.setRenderHint(QPainter.RenderHint.Antialiasing)
             t, outside = theme.active(), drawing.ground(widget)
             for place in self.places:
-                path = QPainterPath()
-                path.addRect(place.box)
-                path.addRoundedRect(place.box, CORNER, CORNER)
-                inner.fillPath(path, outside)
+                drawing.round_off(inner, place.box, outside, CORNER)
                 edge = QRectF(place.box.left() + 7, place.box.bottom() - 2.5, place.box.width() - 14, 1.5)
                 inner.fillRect(edge, theme.colour(theme.group_colour(place.role, self.cameras), 0.9))
                 colour = (

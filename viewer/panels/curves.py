@@ -54,13 +54,15 @@ class CurvePlot(Panel):
 
     def polylines(self, curves: Curves) -> list[tuple[str, QPolygonF]]:
         """Each group's line, where it has ever a thousandth of the weight."""
-        box, values = self.plot(), np.nan_to_num(curves.values)
+        box, values = self.plot(), curves.values
+        if np.isnan(values).any():
+            values = np.nan_to_num(values)
         most = values.max(0, initial=0)
         high = max(float(most.max(initial=0)), 1e-6)
         xs = [self.x_of(curves, place) for place in range(len(values))]
         ys = box.bottom() - values / high * (box.height() - 3)
         return [
-            (name, QPolygonF([QPointF(x, y) for x, y in zip(xs, ys[:, n].tolist(), strict=True)]))
+            (name, QPolygonF(list(map(QPointF, xs, ys[:, n].tolist()))))
             for n, name in enumerate(curves.names)
             if most[n] > 1e-3
         ]

@@ -40,6 +40,8 @@ class FilmPanel(Panel):
         self._film_shown: Film | None = None
         self._still = drawing.Layer()
         self._ringed: list[QRectF] = []
+        self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
+        self._mosaics: tuple[object, list[QImage], Film] | None = None
 
     def _set_mode(self, value: str) -> None:
         self.session.update(film=value)
@@ -131,63 +133,74 @@ class FilmPanel(Panel):
 
     # Where thumbnails lie
 
-    def blocks(self, film: Film) -> list[QRectF]:
-        """One block of thumbnails a camera: under each other, or side by side where each has a line a step."""
-        cameras = film.maps.shape[2]
+    def blocks(self, film: Film) -> list[tuple[QRectF, float, float]]:
+        """One block of thumbnails a camera, and a thumbnail's width and height with its gap.
+
+        Under each other, or side by side where each has a line a step.
+        """
+        ratio, results = self.devicePixelRatioF(), self.session.results
+        key = (film.maps.shape, self.deep, self.width(), self.height(), ratio, id(results))
+        if self._blocks is None or self._blocks[0] != key:
+            self._blocks = key, self._lay_out(film, ratio)
+        return self._blocks[1]
+
+    def _lay_out(self, film: Film, ratio: float) -> list[tuple[QRectF, float, float]]:
+        rows, columns, cameras = film.maps.shape[:3]
         room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 18)
         if self.deep:
             each = (room.width() - 12 * (cameras - 1)) / max(cameras, 1)
-            return [QRectF(room.left() + c * (each + 12), room.top(), each, room.height()) for c in range(cameras)]
-        each = room.height() / max(cameras, 1)
-        each = min(each, self.cell_size(QRectF(0, 0, room.width(), each), film)[1])
-        return [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
+            boxes = [
+                QRectF(round(room.left() + c * (each + 12)), room.top(), each, room.height()) for c in range(cameras)
+            ]
+        else:
+            each = room.height() / max(cameras, 1)
+            each = min(each, self._cell(each, room.width(), rows, columns, ratio)[1])
+            boxes = [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
+        return [(box, *self._cell(box.height(), box.width(), rows, columns, ratio)) for box in boxes]
 
-    def cell_size(self, block: QRectF, film: Film) -> tuple[float, float]:
-        """Width and height of a thumbnail with its gap; all cells are whole pixels, and no wider than 2 to 1."""
-        rows, columns = film.maps.shape[:2]
-        ratio = self.devicePixelRatioF()
-        height = max(int(block.height() * ratio / rows), 3)
-        width = max(int(block.width() * ratio / columns), 3)
+    def _cell(self, height: float, width: float, rows: int, columns: int, ratio: float) -> tuple[float, float]:
+        """Width and height of a thumbnail with its gap: whole pixels of the screen, as high as the picture is."""
+        tall = max(int(height * ratio / rows), 3)
+        across = max(int(width * ratio / columns), 3)
         results = self.session.results
-        if results is not None and results.cameras:  # as high as the picture is, never stretched upright
-            tall, across = results.picture_size(0)
-            height = min(height, max(round(width * tall / across), 3))
-            width = min(width, max(round(height * across / tall), 3))
-        return width / ratio, height / ratio
+        if results is not None and results.cameras:  # never stretched upright
+            lines, dots = results.picture_size(0)
+            tall = min(tall, max(round(across * lines / dots), 3))
+            across = min(across, max(round(tall * dots / lines), 3))
+        return across / ratio, tall / ratio
 
-    def _images(self, film: Film, blocks: list[QRectF]) -> list[QImage]:
+    def _images(self, film: Film) -> list[QImage]:
         """One mosaic a camera."""
         results, shown, ratio = self.session.results, self.session.shown, self.devicePixelRatioF()
         assert results is not None
-        words = colourmaps.painted(film.maps, film.high, shown.colours)
-        gap = max(round(GAP * ratio), 1)
-        background = drawing.ground(self).rgb()
-        images = []
-        for camera, block in enumerate(blocks):
-            width, height = (max(round(side * ratio) - gap, 1) for side in self.cell_size(block, film))
-            index = geometry.sampling(
-                results.to_model(shown.frame, camera), *results.picture_size(camera), height, width
-            )
-            image = drawing.word_image(overview.mosaic(words[:, :, camera], index, gap, background), blended=False)
-            image.setDevicePixelRatio(ratio)
-            images.append(image)
-        return images
+        key = (id(film), shown.colours, shown.frame, ratio, self.width(), self.height(), theme.active())
+        if self._mosaics is None or self._mosaics[0] != key:
+            words, images = colourmaps.painted(film.maps, film.high, shown.colours), []
+            gap, background = max(round(GAP * ratio), 1), drawing.ground(self).rgb()
+            for camera, (_, width, height) in enumerate(self.blocks(film)):
+                size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)
+                index = geometry.sampling(results.to_model(shown.frame, camera), *results.picture_size(camera), *size)
+                made = overview.mosaic(words[:, :, camera], index, gap, background)
+                images.append(drawing.word_image(made, blended=False))
+                images[-1].setDevicePixelRatio(ratio)
+            self._mosaics = key, images, film
+        return self._mosaics[1]
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, film, results, shown = theme.active(), self.film(), self.session.results, self.session.shown
+        t, film, results = theme.active(), self.film(), self.session.results
         painter = QPainter(self)
         if film is None or results is None or not film.maps.size:
             painter.fillRect(event.rect(), drawing.ground(self))
             return
-        blocks = self.blocks(film)
 
-        def still(inner: QPainter) -> None:
-            for camera, (block, image) in enumerate(zip(blocks, self._images(film, blocks), strict=True)):
-                inner.drawImage(block.topLeft(), image)
-                self._labels(inner, film, block, camera)
+        def labels(inner: QPainter) -> None:
+            for camera in range(film.maps.shape[2]):
+                self._labels(inner, film, camera)
 
-        key = (id(film), shown.colours, shown.frame, self.deep)
-        self._still.draw(painter, self, key, still, drawing.ground(self), film)
+        key = (film.columns, film.rows, self.deep, results.cameras)
+        self._still.draw(painter, self, key, labels, drawing.ground(self))
+        for (block, _, _), image in zip(self.blocks(film), self._images(film), strict=True):
+            painter.drawImage(block.topLeft(), image)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._ringed = self._rings(film)
         for box in self._ringed:
@@ -200,16 +213,15 @@ class FilmPanel(Panel):
         at = self.current(film)
         if at is None:
             return []
-        boxes = []
-        for block in self.blocks(film):
-            width, height = self.cell_size(block, film)
-            boxes.append(QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height))
-        return boxes
+        return [
+            QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
+            for block, width, height in self.blocks(film)
+        ]
 
-    def _labels(self, painter: QPainter, film: Film, block: QRectF, camera: int) -> None:
-        t, results = theme.active(), self.session.results
+    def _labels(self, painter: QPainter, film: Film, camera: int) -> None:
+        t, results, blocks = theme.active(), self.session.results, self.blocks(film)
         assert results is not None
-        width, height = self.cell_size(block, film)
+        block, width, height = blocks[camera]
         if self.deep:
             name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
             text = f"{results.cameras[camera]}, layers {film.columns[0]} to {film.columns[-1]}"
@@ -222,7 +234,7 @@ class FilmPanel(Panel):
             return
         box = QRectF(0, block.top(), LABEL - 8, height - GAP)
         drawing.write(painter, box, results.cameras[camera].capitalize(), t.secondary, 13)
-        if camera == len(self.blocks(film)) - 1:
+        if camera == len(blocks) - 1:
             skip = 1 if width > 22 else 2
             for column, label in enumerate(film.columns):
                 if column % skip == 0:
@@ -243,8 +255,7 @@ class FilmPanel(Panel):
         film = self.film()
         if film is None:
             return None
-        for block in self.blocks(film):
-            width, height = self.cell_size(block, film)
+        for block, width, height in self.blocks(film):
             row, column = int((point.y() - block.top()) // height), int((point.x() - block.left()) // width)
             if 0 <= row < film.maps.shape[0] and 0 <= column < film.maps.shape[1]:
                 return row, column

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
@@ -139,13 +140,8 @@ class TokenStrips(Panel):
         """Take the present numbers, and repaint what shows them."""
         values = self.values()
         at = [0] * len(self.places)
-        if values is not None:
-            words, actions = levels(values.words, values.top), levels(values.actions, values.top)
-            at = [
-                row[place.item] if place.item < len(row) else 0
-                for place in self.places
-                for row in (words if place.kind == "text" else actions,)
-            ]
+        if values is not None and len(values.words) + len(values.actions) == len(at):
+            at = levels(np.concatenate([values.words, values.actions]), values.top)
         if at != self._at:
             self._at = at
             self.update()
