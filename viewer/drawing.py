@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPoint, QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPixmap
+from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPalette, QPen, QPixmap
 from PySide6.QtWidgets import QWidget
 
 from viewer import theme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
 ORIGIN: Final = QPoint(0, 0)
+WINDOW: Final = QPalette.ColorRole.Window
 DARK_INK: Final = "#15171C"
 LIGHT_INK: Final = "#F4F4F6"
 """Text on a heat cell."""
@@ -66,19 +67,8 @@ def ratio_of(painter: QPainter) -> float:
 
 
 def ground(widget: QWidget) -> QColor:
-    """The colour that a widget stands on: what the nearest widget round it that says so has as its `GROUND`."""
-    over: QWidget | None = widget
-    while over is not None:
-        name = _ground_of(cast("Hashable", type(over)))
-        if name:
-            return theme.colour(getattr(theme.active(), name))
-        over = over.parentWidget()
-    return theme.colour(theme.active().window)
-
-
-@cache
-def _ground_of(kind: Hashable) -> str:
-    return str(getattr(kind, "GROUND", ""))
+    """The colour that a widget stands on: children take it over from whatever they are put into."""
+    return widget.palette().color(WINDOW)
 
 
 def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:

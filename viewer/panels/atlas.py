@@ -46,6 +46,7 @@ class Atlas(Panel):
         self._scores: tuple[object, Floats] | None = None
         self._painted: Floats | None = None
         self._frame = drawing.Layer()
+        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
         self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
         self._ringed: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
@@ -132,7 +133,9 @@ class Atlas(Panel):
             height = min((self.height() - self.HEADING - 16) / rows, 44.0)
             lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
             tops = [self.HEADING + number * height for number in range(rows)]
-            self._edges = key, [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
+            spans = [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
+            self._edges = key, *spans
+            self._dots = _places(spans[0], ratio), _places(spans[1], ratio)
         return self._edges[1], self._edges[2]
 
     def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
@@ -190,7 +193,7 @@ class Atlas(Panel):
         ratio, ground = self.devicePixelRatioF(), drawing.ground(self).rgb()
         padded = np.full((scores.shape[0] + 1, scores.shape[1] + 1), ground, np.uint32)
         padded[:-1, :-1] = words
-        image = drawing.word_image(padded[:, _places(columns, ratio)][_places(rows, ratio)], blended=False)
+        image = drawing.word_image(padded[:, self._dots[0]][self._dots[1]], blended=False)
         image.setDevicePixelRatio(ratio)
         painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
         if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:

@@ -115,22 +115,22 @@ class CameraPane(Panel):
             return AS_IT_IS
         return view[0].to_model(view[1].frame, self.camera)
 
-    def placed(self) -> QTransform:
+    def placed(self, area: QRectF | None = None) -> QTransform:
         """From pixels of the picture that is shown to the pane."""
         height, width = self.size_in_pixels()
-        area, zoom = self.area(), self.zoom
+        area, zoom = area or self.area(), self.zoom
         scale_x, scale_y = area.width() / width * zoom, area.height() / height * zoom
         left = area.left() + area.width() * (0.5 - self.centre.x() * zoom)
         top = area.top() + area.height() * (0.5 - self.centre.y() * zoom)
         return QTransform(scale_x, 0, 0, scale_y, left, top)
 
-    def model_to_pane(self) -> QTransform:
+    def model_to_pane(self, area: QRectF | None = None) -> QTransform:
         """From pixels of the model's picture to the pane."""
         to_model = self.to_model()
         if self._turn is None or self._turn[0] is not to_model:
             m = geometry.inverted(to_model)
             self._turn = to_model, QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
-        return self._turn[1] * self.placed()
+        return self._turn[1] * self.placed(area)
 
     def cell_at(self, point: QPointF) -> Cell | None:
         """The patch under a point of the pane."""
@@ -154,7 +154,8 @@ class CameraPane(Panel):
         if view is None or self.camera >= len(view[0].cameras):
             painter.fillRect(self.rect(), ground)
             return
-        area, ratio, place = self.area(), drawing.ratio_of(painter), self.model_to_pane()
+        area, ratio = self.area(), drawing.ratio_of(painter)
+        place = self.model_to_pane(area)
         try:
             scene = self.scene
             picture = self._picture(view, area, ratio, place)

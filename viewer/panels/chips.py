@@ -107,19 +107,18 @@ class Chips:
         """The chips that touch `area`, each in the colour of its level."""
         ground = theme.active().raised
         fills, loud, quiet = _fills(name, ground), _inks(name, ground, True), _inks(name, ground, False)
-        touched: dict[Ink, list[tuple[QRect, QColor]]] = {}
-        whole = area.contains(widget.rect())
-        for box, level, is_loud in zip(self._rects, at, self._loud, strict=True):
-            if whole or area.intersects(box):
-                touched.setdefault((loud if is_loud else quiet)[level], []).append((box, fills[level]))
-        fill = painter.fillRect
+        chips = list(zip(self._rects, at, self._loud, strict=True))
+        if not area.contains(widget.rect()):
+            chips = [chip for chip in chips if area.intersects(chip[0])]
+        fill, inks = painter.fillRect, [(loud if is_loud else quiet)[level] for _, level, is_loud in chips]
         # The ink of most chips first, with its whole sheet; the others are painted over it.
-        for number, (ink, chips) in enumerate(sorted(touched.items(), key=lambda one: -len(one[1]))):
+        for number, ink in enumerate(sorted(set(inks), key=lambda one: -inks.count(one))):
             clip = QRegion()
-            for box, colour in chips:
-                fill(box, colour)
-                if number:
-                    clip += box
+            for (box, level, _), own in zip(chips, inks, strict=True):
+                if own == ink:
+                    fill(box, fills[level])
+                    if number:
+                        clip += box
             if number:
                 painter.setClipRegion(clip)
             self._lay_sheet(painter, widget, ink)

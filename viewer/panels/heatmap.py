@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from viewer.state import ViewState
 
 SMOOTH_PIXELS: Final = 224
+MOST_DOTS: Final = 1 << 18
+Span = tuple[int, float, float]
 MODEL: Final = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
 
 
@@ -26,9 +29,11 @@ class HeatMap:
 
     def __init__(self, camera: int) -> None:
         self.camera = camera
-        self._levels: tuple[tuple[object, ...], list[int], Scene] | None = None
+        self._levels: tuple[tuple[object, ...], npt.NDArray[np.intp], Scene] | None = None
         self._image: tuple[tuple[object, ...], QImage, Scene] | None = None
-        self._cells: tuple[tuple[object, ...], list[tuple[QRectF, int]]] | None = None
+        self._edges: tuple[tuple[object, ...], list[Span], list[Span]] | None = None
+        self._cells: list[tuple[QRectF, int]] = []
+        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
 
     def drop(self) -> None:
         """Keep nothing of another file."""
@@ -44,9 +49,12 @@ class HeatMap:
         straight = place.m12() == 0 and place.m21() == 0
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         if straight and not shown.smooth:
+            if area.width() * area.height() * ratio * ratio < MOST_DOTS:
+                painter.drawImage(area.topLeft(), self._spread(scene, shown, name, place, area, ratio))
+                return
             colours = _colours(name, round(shown.opacity * 100))
-            levels, fill = self._at(scene, shown), painter.fillRect
-            # Blending rectangles of one colour each is several times faster than blending a scaled image of 16 x 16.
+            levels, fill = self._at(scene, shown).ravel().tolist(), painter.fillRect
+            # Filling rectangles of one colour each is several times faster than scaling and blending 16 x 16 dots.
             for box, patch in self.cells(place, area, ratio):
                 colour = colours[levels[patch]]
                 if colour is not None:
@@ -70,19 +78,36 @@ class HeatMap:
             painter.restore()
         painter.setClipping(False)
 
-    def cells(self, place: QTransform, area: QRectF, ratio: float) -> list[tuple[QRectF, int]]:
-        """Where the visible patches lie, on whole pixels of the screen, and their numbers from 0 to 255."""
+    def edges(self, place: QTransform, area: QRectF, ratio: float) -> tuple[list[Span], list[Span]]:
+        """The visible columns and rows of patches: number, start and stop on whole pixels of the screen."""
         key = (place.m11(), place.m22(), place.dx(), place.dy(), area.getRect(), ratio)
-        if self._cells is None or self._cells[0] != key:
+        if self._edges is None or self._edges[0] != key:
             columns = _edges(place.m11(), place.dx(), area.left(), area.right(), ratio)
             rows = _edges(place.m22(), place.dy(), area.top(), area.bottom(), ratio)
-            made = [
+            self._edges = key, columns, rows
+            self._cells = [
                 (QRectF(left, top, right - left, bottom - top), row * GRID + col)
                 for row, top, bottom in rows
                 for col, left, right in columns
             ]
-            self._cells = key, made
-        return self._cells[1]
+            self._dots = _dots(columns, area.left(), area.right(), ratio), _dots(rows, area.top(), area.bottom(), ratio)
+        return self._edges[1], self._edges[2]
+
+    def cells(self, place: QTransform, area: QRectF, ratio: float) -> list[tuple[QRectF, int]]:
+        """Where the visible patches lie, and their numbers from 0 to 255."""
+        self.edges(place, area, ratio)
+        return self._cells
+
+    def _spread(
+        self, scene: Scene, shown: ViewState, name: str, place: QTransform, area: QRectF, ratio: float
+    ) -> QImage:
+        """The heat in the pixels of a small area: to copy lines of dots is cheaper there than 144 rectangles."""
+        self.edges(place, area, ratio)
+        words = np.zeros((GRID + 1, GRID + 1), np.uint32)  # the last row and column stand for no patch
+        words[:GRID, :GRID] = colourmaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
+        image = drawing.word_image(words[:, self._dots[0]][self._dots[1]], blended=True)
+        image.setDevicePixelRatio(ratio)
+        return image
 
     def _placed(self, scene: Scene, shown: ViewState, values: Floats) -> Floats:
         low, high = scene.ranges[self.camera]
@@ -99,11 +124,11 @@ class HeatMap:
         one: Floats = scene.maps[self.camera]
         return one
 
-    def _at(self, scene: Scene, shown: ViewState) -> list[int]:
-        """Each patch's place on the colour table, 0 to 255."""
+    def _at(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
+        """Each patch's place on the colour table, 0 to 255: (16, 16)."""
         key = (id(scene), shown.scale)
         if self._levels is None or self._levels[0] != key:
-            levels = self._placed(scene, shown, self._values(scene, shown)).astype(np.intp).ravel().tolist()
+            levels = self._placed(scene, shown, self._values(scene, shown)).astype(np.intp)
             self._levels = key, levels, scene  # the scene is kept, so that its id is not used again
         return self._levels[1]
 
@@ -120,7 +145,7 @@ class HeatMap:
         return self._image[1]
 
 
-def _edges(scale: float, shift: float, low: float, high: float, ratio: float) -> list[tuple[int, float, float]]:
+def _edges(scale: float, shift: float, low: float, high: float, ratio: float) -> list[Span]:
     """The visible patches along one axis: number, start and stop on whole pixels of the screen."""
     at = [round((scale * PATCH_PIXELS * number + shift) * ratio) / ratio for number in range(GRID + 1)]
     spans = []
@@ -130,6 +155,14 @@ def _edges(scale: float, shift: float, low: float, high: float, ratio: float) ->
         if start < stop:
             spans.append((number, start, stop))
     return spans
+
+
+def _dots(spans: list[Span], low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
+    """Which patch each pixel of the screen shows along one axis; GRID where it is none."""
+    found = np.full(max(round((high - low) * ratio), 1), GRID, np.intp)
+    for number, start, stop in spans:
+        found[round((start - low) * ratio) : round((stop - low) * ratio)] = number
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QByteArray, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from viewer import theme
+from viewer import drawing, theme
 from viewer.controls import Tabs
 from viewer.over_frames import OverFrames
 from viewer.panels.atlas import Atlas
@@ -49,7 +49,15 @@ class Hairline(QWidget):
 class Side(QWidget):
     """The right column's ground."""
 
-    GROUND = "side"
+    def __init__(self) -> None:
+        super().__init__()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colour, and give it to what stands in the column."""
+        palette = self.palette()
+        palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
+        self.setPalette(palette)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -202,6 +210,7 @@ class Room(QWidget):
 
     def restyle(self) -> None:
         """Take the theme's colours where they are not read at each painting."""
+        self.side.restyle()
         self.axes.restyle()
         self.chips.restyle()
         self.heat.restyle()

@@ -267,6 +267,8 @@ class TokenScroll(QScrollArea):
         self.setWidget(strips_panel)
         self.setWidgetResizable(True)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.viewport().setAutoFillBackground(False)
+        strips_panel.setAutoFillBackground(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -276,7 +278,7 @@ class TokenScroll(QScrollArea):
 
     def restyle(self) -> None:
         """Take the theme's colours."""
-        self.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }" + theme.sheet())
+        self.verticalScrollBar().setStyleSheet(theme.sheet())
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         if watched is self.strips and event.type() == QEvent.Type.LayoutRequest:
