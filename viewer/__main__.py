@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -116,8 +117,16 @@ def prepared(options: argparse.Namespace) -> Window:
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
+    QTimer.singleShot(600, calm)
     catch_errors(window)
     return window
+
+
+def calm() -> None:
+    """Keep pauses short: what was built so far is never searched for garbage again, and a thread gives way soon."""
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(0.001)
 
 
 def log_path() -> Path:

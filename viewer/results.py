@@ -6,6 +6,7 @@ Opened for reading only; in SWMR mode where a capture is still writing it, so th
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -57,6 +58,7 @@ class Results:
         self._dims: tuple[tuple[int, int], Dims] | None = None
         self._cache: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._cached = 0
+        self._lock = threading.Lock()
 
     def _read_header(self) -> None:
         guard = self._guard
@@ -181,16 +183,19 @@ class Results:
 
     def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """The value of `key`, made if need be; the least used go when all together pass CACHE_BYTES."""
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            found: T = self._cache[key][0]
-            return found
-        value = make()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                found: T = self._cache[key][0]
+                return found
+        value = make()  # without the lock: what is at hand must not wait for what is being read
         weight = size(value) + 64
-        self._cache[key] = value, weight
-        self._cached += weight
-        while self._cached > CACHE_BYTES and len(self._cache) > 1:
-            self._cached -= self._cache.popitem(last=False)[1][1]
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = value, weight
+                self._cached += weight
+            while self._cached > CACHE_BYTES and len(self._cache) > 1:
+                self._cached -= self._cache.popitem(last=False)[1][1]
         return value
 
     def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:

@@ -26,12 +26,11 @@ class Backdrop:
     def __init__(self, camera: int) -> None:
         self.camera = camera
         self._kept: OrderedDict[Hashable, QImage] = OrderedDict()
-        self._ahead: dict[Hashable, QImage] = {}
+        self._grid: tuple[Hashable, QImage] | None = None
 
     def drop(self) -> None:
         """Keep nothing of another file."""
         self._kept.clear()
-        self._ahead.clear()
 
     def image(
         self,
@@ -54,39 +53,32 @@ class Backdrop:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        size = pixels_of(area, ratio)
         if zoomed is not None:
             made = _magnified(results, frame, self.camera, which, area, ratio, zoomed)
         else:
-            made = self._ahead.pop(self.ahead_key(results, frame, which, size), None)
-            made = scaled(results, frame, self.camera, which, size) if made is None else made
+            made = scaled(results, frame, self.camera, which, pixels_of(area, ratio))
         if made is None:
             return None
         made.setDevicePixelRatio(ratio)
         if grid is not None:
             with QPainter(made) as painter:
-                painter.translate(-area.topLeft())
-                paint_grid(painter, grid, ratio)
+                painter.drawImage(QPointF(0, 0), self._lines(grid, area, ratio))
         self._kept[key] = made
         while sum(one.sizeInBytes() for one in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
             self._kept.popitem(last=False)
         return made
 
-    def ahead_key(self, results: Results, frame: int, which: str, size: QSize) -> Hashable:
-        """What a picture that was scaled before it is needed is known by."""
-        return (id(results), frame, which, size.toTuple())
-
-    def wants(self, results: Results, frame: int, which: str, size: QSize) -> bool:
-        """Whether it is worth scaling a picture ahead."""
-        return self.ahead_key(results, frame, which, size) not in self._ahead and not any(
-            isinstance(key, tuple) and key[:3] == (id(results), frame, which) for key in self._kept
-        )
-
-    def put_ahead(self, key: Hashable, image: QImage) -> None:
-        """Have a scaled picture at hand; two at most, one to either side."""
-        while len(self._ahead) > 1:
-            del self._ahead[next(iter(self._ahead))]
-        self._ahead[key] = image
+    def _lines(self, grid: QTransform, area: QRectF, ratio: float) -> QImage:
+        key = (_numbers(grid), area.getRect(), ratio)
+        if self._grid is None or self._grid[0] != key:
+            made = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
+            made.setDevicePixelRatio(ratio)
+            made.fill(Qt.GlobalColor.transparent)
+            with QPainter(made) as painter:
+                painter.translate(-area.topLeft())
+                paint_grid(painter, grid, ratio)
+            self._grid = key, made
+        return self._grid[1]
 
 
 def pixels_of(area: QRectF, ratio: float) -> QSize:
@@ -102,7 +94,8 @@ def scaled(results: Results, frame: int, camera: int, which: str, size: QSize) -
     mode = Qt.TransformationMode.SmoothTransformation
     made = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
     # A see-through format would be blended where a plain one is copied.
-    return made.convertToFormat(QImage.Format.Format_RGB32)
+    made.reinterpretAsFormat(QImage.Format.Format_RGB32)
+    return made
 
 
 def _numbers(place: QTransform | None) -> tuple[float, ...]:
@@ -127,7 +120,7 @@ def _magnified(
 
 
 def paint_grid(painter: QPainter, place: QTransform, ratio: float) -> None:
-    """The edges of patches, barely there; none where the patches are tiny or turned."""
+    """The edges of patches, barely there, on nothing; none where the patches are tiny or turned."""
     if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
         return
     ink, thick = theme.colour("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
@@ -135,6 +128,7 @@ def paint_grid(painter: QPainter, place: QTransform, ratio: float) -> None:
     for line in range(GRID + 1):
         x = round((box.left() + box.width() * line / GRID) * ratio) / ratio
         y = round((box.top() + box.height() * line / GRID) * ratio) / ratio
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # crossings no lighter than lines
         # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
         painter.fillRect(QRectF(x, box.top(), thick, box.height()), ink)
         painter.fillRect(QRectF(box.left(), y, box.width(), thick), ink)

@@ -1,4 +1,4 @@
-"""How chips are painted: filled rectangles under a sheet of labels, edges and corners that is painted once."""
+"""How chips are painted: filled rectangles under labels, edges and corners that are kept as small pictures."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from PySide6.QtCore import QRect, QRectF
-from PySide6.QtGui import QColor, QPainter, QRegion
+from PySide6.QtCore import QRect, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPixmap
 
 from viewer import colourmaps, drawing, theme
 
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 LEVELS: Final = 216
 """Colours of a chip from cold to hot; the brightest end of the map is cut."""
+CHIP: Final = 26
 CORNER: Final = 5.0
 LOUD: Final = ("prompt", "action")
 Ink = Literal["cool", "light", "dark"]
+INKS: Final = {"light": drawing.LIGHT_INK, "dark": drawing.DARK_INK}
 
 
 @dataclass(frozen=True)
@@ -85,61 +87,40 @@ def _own_ink(role: str, ground: str) -> str:
     return t.text if role == "state" else t.secondary
 
 
+@lru_cache(maxsize=1024)
+def _tile(label: str, width: int, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
+    """What lies on a chip's colour: round corners, the edge that tells its group, the label."""
+    made = QPixmap(round(width * ratio), round(CHIP * ratio))
+    made.setDevicePixelRatio(ratio)
+    made.fill(Qt.GlobalColor.transparent)
+    with QPainter(made) as painter:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(0, 0, width, CHIP)
+        drawing.round_off(painter, box, theme.colour(outside), CORNER)
+        painter.fillRect(QRectF(7, CHIP - 2.5, width - 14, 1.5), theme.colour(edge, 0.9))
+        drawing.write(painter, box, label, ink, 13, bold=bold, align="centre")
+    return made
+
+
 class Chips:
-    """The sheets of one panel of chips."""
+    """Paints the chips of one panel."""
 
     def __init__(self) -> None:
-        self._sheets: dict[Ink, drawing.Layer] = {ink: drawing.Layer() for ink in ("cool", "light", "dark")}
-        self._rects: list[QRect] = []
-        self._loud: list[bool] = []
-        self.places: Sequence[Place] = ()
-        self.cameras: tuple[str, ...] = ()
+        self._chips: list[tuple[QRect, Place, str]] = []
 
     def lay(self, places: Sequence[Place], cameras: tuple[str, ...]) -> None:
         """Chips lie elsewhere now; their boxes are whole pixels."""
-        self.places, self.cameras = places, cameras
-        self._rects = [place.box.toRect() for place in places]
-        self._loud = [place.role in LOUD for place in places]
-        for sheet in self._sheets.values():
-            sheet.drop()
+        self._chips = [(place.box.toRect(), place, theme.group_colour(place.role, cameras)) for place in places]
 
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
         """The chips that touch `area`, each in the colour of its level."""
-        ground = theme.active().raised
+        ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
         fills, loud, quiet = _fills(name, ground), _inks(name, ground, True), _inks(name, ground, False)
-        chips = list(zip(self._rects, at, self._loud, strict=True))
-        if not area.contains(widget.rect()):
-            chips = [chip for chip in chips if area.intersects(chip[0])]
-        fill, inks = painter.fillRect, [(loud if is_loud else quiet)[level] for _, level, is_loud in chips]
-        # The ink of most chips first, with its whole sheet; the others are painted over it.
-        for number, ink in enumerate(sorted(set(inks), key=lambda one: -inks.count(one))):
-            clip = QRegion()
-            for (box, level, _), own in zip(chips, inks, strict=True):
-                if own == ink:
-                    fill(box, fills[level])
-                    if number:
-                        clip += box
-            if number:
-                painter.setClipRegion(clip)
-            self._lay_sheet(painter, widget, ink)
-            painter.setClipping(False)
-
-    def _lay_sheet(self, painter: QPainter, widget: QWidget, ink: Ink) -> None:
-        def paint(inner: QPainter) -> None:
-            inner.setRenderHint(QPainter.RenderHint.Antialiasing)
-            t, outside = theme.active(), drawing.ground(widget)
-            for place in self.places:
-                drawing.round_off(inner, place.box, outside, CORNER)
-                edge = QRectF(place.box.left() + 7, place.box.bottom() - 2.5, place.box.width() - 14, 1.5)
-                inner.fillRect(edge, theme.colour(theme.group_colour(place.role, self.cameras), 0.9))
-                colour = (
-                    _own_ink(place.role, t.raised)
-                    if ink == "cool"
-                    else drawing.DARK_INK
-                    if ink == "dark"
-                    else drawing.LIGHT_INK
-                )
-                bold = place.role == "prompt"
-                drawing.write(inner, place.box, place.label, colour, 13, bold=bold, align="centre")
-
-        self._sheets[ink].draw(painter, widget, (), paint)
+        fill, copy, every = painter.fillRect, painter.drawPixmap, area.contains(widget.rect())
+        inks = {role: {"cool": _own_ink(role, ground), **INKS} for role in {place.role for _, place, _ in self._chips}}
+        for (box, place, edge), level in zip(self._chips, at, strict=True):
+            if every or area.intersects(box):
+                fill(box, fills[level])
+                role = place.role
+                ink = inks[role][(loud if role in LOUD else quiet)[level]]
+                copy(box.topLeft(), _tile(place.label, box.width(), ink, role == "prompt", edge, outside, ratio))

@@ -9,6 +9,7 @@ from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer import drawing, theme
+from viewer.ahead import Ahead
 from viewer.controls import Tabs
 from viewer.over_frames import OverFrames
 from viewer.panels.atlas import Atlas
@@ -89,6 +90,7 @@ class Room(QWidget):
         super().__init__(parent)
         self.session = session
         self.over_frames = OverFrames(session, worker, self)
+        self.ahead = Ahead(session, worker, self)
         self.cameras = Cameras(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)

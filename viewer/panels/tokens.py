@@ -10,7 +10,7 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEv
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from viewer import drawing, theme
-from viewer.panels.chips import CORNER, Chips, Place, levels
+from viewer.panels.chips import CHIP, CORNER, Chips, Place, levels
 from viewer.panels.panel import READS, Panel
 from viewer.session import differing
 from viewer.state import Kind, Query
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from viewer.words import Chip
 
 LABEL: Final = 64
-CHIP: Final = 26
 SPACE: Final = 5
 NUMBERS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
 """Fields of the view that the chips' numbers depend on; which chips are chosen is not among them."""
