@@ -266,8 +266,6 @@ class TokenScroll(QScrollArea):
         self.setWidget(strips_panel)
         self.setWidgetResizable(True)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.viewport().setAutoFillBackground(False)
-        strips_panel.setAutoFillBackground(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -277,7 +275,7 @@ class TokenScroll(QScrollArea):
 
     def restyle(self) -> None:
         """Take the theme's colours."""
-        self.verticalScrollBar().setStyleSheet(theme.sheet())
+        self.setStyleSheet(theme.sheet())
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         if watched is self.strips and event.type() == QEvent.Type.LayoutRequest:
