@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidg
 
 from viewer import commands, theme
 from viewer.opening import demo_path, first_view
+from viewer.probe import Probe
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query, ViewState, from_json
@@ -422,6 +423,24 @@ def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path,
     close(window)
 
 
+def test_a_slow_disk_has_a_page_with_a_way_out(
+    app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("viewer.opening.VERY_SLOW_MILLISECONDS", 200)
+    window = Window(Settings(tmp_path / "s.ini"))
+    window.show()
+    monkeypatch.setattr(Probe, "poll", lambda self: None)
+    window.open(small)
+    until(lambda: window.page.title.text().startswith("Still looking"))
+    assert window.page.stop.isVisible()
+    assert window.page.open.isVisible()
+    window.page.stop.click()
+    assert not window.opening.busy
+    assert window.page.title.text() == "See what Pi0.5 looks at"
+    assert not window.page.stop.isVisible()
+    close(window)
+
+
 def test_a_missing_demo_is_a_page(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.window.demo_path", lambda: None)
     window.perform_id("close")
@@ -558,7 +577,7 @@ def test_an_error_in_a_slot_is_a_notice(
 
 def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
     gone: list[weakref.ref[Window]] = []
-    for _ in range(12):
+    for _ in range(50):
         window = show(small, tmp_path)
         window.show_help()
         gone.append(weakref.ref(window))
