@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8]
-CACHE_BYTES: Final = 96 << 20
+CACHE_BYTES: Final = 64 << 20
 MAX_AXIS: Final = 4096
 MAX_SIDE: Final = 16384
 _NAMES: Final[dict[str, tuple[str, str]]] = {
