@@ -307,8 +307,9 @@ class Field(QLineEdit):
             self.setText(text)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        painter.fillRect(self.rect(), drawing.ground(self))
+        t, painter, around = theme.active(), QPainter(self), self.parentWidget()
+        # Not its own ground: the style sheet gives it that of a field.
+        painter.fillRect(self.rect(), drawing.ground(around if around is not None else self))
         if self.hasFocus():
             painter.end()
             super().paintEvent(event)

@@ -146,6 +146,15 @@ def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
     assert session.state.opacity == 0.3
 
 
+def test_a_slider_that_is_moved_back_at_once_goes_back(window: Window) -> None:
+    slider = window.room.axes.rows["layer"].slider
+    before = window.session.state.layer
+    slider.setValue(0 if before else 1)
+    window.session.update(layer=before)
+    spin()
+    assert slider.value() == window.session.state.layer == before
+
+
 def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
     row = window.room.axes.rows["step"]
     assert not row.slider.isEnabled()

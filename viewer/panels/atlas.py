@@ -165,7 +165,8 @@ class Atlas(Panel):
         self._ringed = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._ringed:
-            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
+            light = t.accent if shown.thumbnails else t.text
+            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
@@ -64,6 +64,10 @@ class AxisRow(QWidget):
         row.addWidget(self.number)
         row.addWidget(self.play)
         self.setFixedHeight(30)
+        self._after = QTimer(self)
+        self._after.setSingleShot(True)
+        self._after.setInterval(0)
+        self._after.timeout.connect(self._agree)
         self.slider.valueChanged.connect(self._moved)
         self.slider.pressed_down.connect(session.begin)
         self.slider.let_go.connect(session.end)
@@ -82,6 +86,11 @@ class AxisRow(QWidget):
         dims, state = self.session.dims, self.session.state
         if position(state, self.axis, dims.heads) != value:
             self.session.update(**moved(self.axis, value, dims.heads))
+            self._after.start()
+
+    def _agree(self) -> None:
+        """Stand where the view stands: what moved it back in the same moment made no change that would be told."""
+        self.slider.setValue(position(self.session.shown, self.axis, self.session.dims.heads))
 
     def _typed(self) -> None:
         """Go to the number that was typed: frames are counted from 1, the others carry the file's numbers."""

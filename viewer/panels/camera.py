@@ -205,7 +205,7 @@ class CameraPane(Panel):
             share = drawing.per_cent(scene.share(name))
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
             note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
-            if x < room.width() - 40:
+            if x + drawing.width_of(note, 12) <= room.width():
                 drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
         label = f"{'what the model saw · ' if shown.picture == 'model' and area.width() > 380 else ''}{size}"
         drawing.write(painter, line, label, t.secondary, 12, align="right")

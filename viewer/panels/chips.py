@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
@@ -88,9 +89,9 @@ def _own_ink(role: str, ground: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _tile(label: str, width: int, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
+def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
     """What lies on a chip's colour: round corners, the edge that tells its group, the label."""
-    made = QPixmap(round(width * ratio), round(CHIP * ratio))
+    made = QPixmap(round(width * ratio), math.ceil(CHIP * ratio))
     made.setDevicePixelRatio(ratio)
     made.fill(Qt.GlobalColor.transparent)
     with QPainter(made) as painter:
@@ -106,20 +107,34 @@ class Chips:
     """Paints the chips of one panel."""
 
     def __init__(self) -> None:
-        self._chips: list[tuple[QRect, Place, str]] = []
+        self._places: Sequence[Place] = ()
+        self._cameras: tuple[str, ...] = ()
+        self._chips: list[tuple[QRectF, QRect, Place, str]] = []
+        self._ratio = 0.0
 
     def lay(self, places: Sequence[Place], cameras: tuple[str, ...]) -> None:
-        """Chips lie elsewhere now; their boxes are whole pixels."""
-        self._chips = [(place.box.toRect(), place, theme.group_colour(place.role, cameras)) for place in places]
+        """Chips lie elsewhere now."""
+        self._places, self._cameras, self._ratio = places, cameras, 0.0
+
+    def _snap(self, ratio: float) -> None:
+        """Put the chips on whole pixels of the screen."""
+        self._ratio, self._chips = ratio, []
+        for place in self._places:
+            left, right = (round(x * ratio) / ratio for x in (place.box.left(), place.box.right()))
+            top = round(place.box.top() * ratio) / ratio
+            box = QRectF(left, top, right - left, math.ceil(CHIP * ratio) / ratio)
+            self._chips.append((box, box.toAlignedRect(), place, theme.group_colour(place.role, self._cameras)))
 
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
         """The chips that touch `area`, each in the colour of its level."""
         ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
         fills, loud, quiet = _fills(name, ground), _inks(name, ground, True), _inks(name, ground, False)
         fill, copy, every = painter.fillRect, painter.drawPixmap, area.contains(widget.rect())
-        inks = {role: {"cool": _own_ink(role, ground), **INKS} for role in {place.role for _, place, _ in self._chips}}
-        for (box, place, edge), level in zip(self._chips, at, strict=True):
-            if every or area.intersects(box):
+        if ratio != self._ratio:
+            self._snap(ratio)
+        inks = {role: {"cool": _own_ink(role, ground), **INKS} for role in {place.role for place in self._places}}
+        for (box, about, place, edge), level in zip(self._chips, at, strict=True):
+            if every or area.intersects(about):
                 fill(box, fills[level])
                 role = place.role
                 ink = inks[role][(loud if role in LOUD else quiet)[level]]

@@ -270,7 +270,7 @@ class TokenScroll(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.restyle()
-        self.most = 4 * (CHIP + SPACE) + 6
+        self.most = 5 * (CHIP + SPACE)  # whole lines: a long prompt of 60 words and the actions at 1280
         strips_panel.installEventFilter(self)
 
     def restyle(self) -> None:
