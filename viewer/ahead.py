@@ -32,7 +32,7 @@ class Ahead(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
-        self._back = False
+        self._back = self._frames = False
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
 
@@ -41,7 +41,8 @@ class Ahead(QObject):
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if differing(before, after) & FIELDS:
-            if before.frame != after.frame:
+            self._frames = before.frame != after.frame
+            if self._frames:
                 self._back = after.frame < before.frame
             self._timer.start()
 
@@ -49,23 +50,23 @@ class Ahead(QObject):
         results, shown = self.session.results, self.session.shown
         if results is None or results.done == 0:
             return
-        views = neighbours(results, shown, back=self._back)
-        key = (id(results), shown.frame, shown.query, self._back)
+        views = next_frame(results, shown, back=self._back) if self._frames else next_tokens(results, shown)
+        key = (id(results), shown.frame, shown.query, self._back, self._frames)
         self.worker.ask("ahead", key, lambda stale: read(results, views, stale), _nothing)
 
 
-def neighbours(results: Results, shown: ViewState, *, back: bool) -> list[ViewState]:
-    """The views one step away: first the next frame in the direction of travel, then the tokens to either side."""
-    turn = -1 if back else 1
-    views = []
-    frame = (shown.frame + turn) % results.done
-    if frame != shown.frame:
-        views.append(replace(shown, frame=frame))
+def next_frame(results: Results, shown: ViewState, *, back: bool) -> list[ViewState]:
+    """The frame that comes next in the direction of travel, round the end."""
+    frame = (shown.frame + (-1 if back else 1)) % results.done
+    return [replace(shown, frame=frame)] if frame != shown.frame else []
+
+
+def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
+    """The tokens to either side of a single one."""
     count = results.horizon if shown.query.kind == "action" else len(results.chips(shown.frame))
-    if len(shown.query.items) == 1 and count > 1:
-        first = shown.query.first
-        views += [replace(shown, query=Query(shown.query.kind, ((first + by) % count,))) for by in (1, -1)]
-    return views
+    if len(shown.query.items) != 1 or count < 2:
+        return []
+    return [replace(shown, query=Query(shown.query.kind, ((shown.query.first + by) % count,))) for by in (1, -1)]
 
 
 def read(results: Results, views: list[ViewState], stale: Callable[[], bool]) -> None:

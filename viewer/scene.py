@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from capture import schema
 from viewer import attention
-from viewer.attention import Floats, Rows
+from viewer.attention import Floats, Row, Rows
 from viewer.state import Query, ViewState
 from viewer.words import align
 
@@ -109,9 +109,12 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
 def mass_row(results: Results, state: ViewState) -> Floats:
     """Group masses of the shown row from its weights: (groups,). Mean of its heads, as a maximum does not sum to 1."""
     rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
-    row = attention.pick(rows, 0, state.step, state.heads, "mean")
+    return _by_group(results, state.frame, attention.pick(rows, 0, state.step, state.heads, "mean"))
+
+
+def _by_group(results: Results, frame: int, row: Row) -> Floats:
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
-    mass: Floats = flat @ group_matrix(results, state.frame)[: len(flat)]
+    mass: Floats = flat @ group_matrix(results, frame)[: len(flat)]
     return mass
 
 
@@ -146,6 +149,10 @@ def compose(results: Results, state: ViewState) -> Scene:
     """The numbers of one view of one file."""
     rows = measured(results, state, slice(state.layer, state.layer + 1))
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
+    if state.measure == "weight" and state.reduce == "mean":
+        shares = _by_group(results, state.frame, row)
+    else:
+        shares = mass_row(results, state)
     total = float(row.image.sum() + row.text.sum() + row.action.sum())
     row, removed = attention.without(row, state.left_out, results.groups, group_matrix(results, state.frame))
     valid = int((results.roles(state.frame) != schema.ROLES.index("pad")).sum())
@@ -153,7 +160,7 @@ def compose(results: Results, state: ViewState) -> Scene:
     factor = np.float32(keys if state.unit == "uniform" else 1)
     maps = row.image * factor
     ranges = attention.colour_range(maps, state.range, state.low, state.high)
-    mass = dict(attention.named(results.groups, mass_row(results, state)))
+    mass = dict(attention.named(results.groups, shares))
     return Scene(maps, row.text * factor, row.action * factor, mass, removed, ranges, max(keys, 1), total)
 
 

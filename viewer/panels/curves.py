@@ -74,15 +74,20 @@ class CurvePlot(Panel):
             return
         painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.line))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for name, line in reversed(self.polylines(curves)):
-            ink = theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras))
-            painter.setPen(ink)
-            if line.size() == 1:
-                painter.setBrush(ink)
-                painter.drawEllipse(line.at(0), 2, 2)
-            else:  # two hairlines: Qt strokes a wider pen twenty times slower
-                painter.drawPolyline(line.translated(0, -0.4))
-                painter.drawPolyline(line.translated(0, 0.4))
+        lines = [
+            (theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras)), line)
+            for name, line in reversed(self.polylines(curves))
+        ]
+        for up in (-0.4, 0.4):  # two hairlines: Qt strokes a wider pen twenty times slower
+            painter.translate(0, up)
+            for ink, line in lines:
+                painter.setPen(ink)
+                if line.size() == 1:
+                    painter.setBrush(ink)
+                    painter.drawEllipse(line.at(0), 2, 2)
+                else:
+                    painter.drawPolyline(line)
+            painter.translate(0, -up)
         high = float(np.nanmax(curves.values, initial=0.0))
         drawing.write(painter, QRectF(box.left() + 2, box.top() - 13, 60, 13), drawing.per_cent(high), t.secondary, 11)
         feet = QRectF(box.left(), box.bottom() + 2, box.width(), 14)

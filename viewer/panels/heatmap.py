@@ -34,6 +34,7 @@ class HeatMap:
         self._edges: tuple[tuple[object, ...], list[Span], list[Span]] | None = None
         self._cells: list[tuple[QRectF, int]] = []
         self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
+        self._sheet: tuple[npt.NDArray[np.uint32], QImage] | None = None
 
     def drop(self) -> None:
         """Keep nothing of another file."""
@@ -105,9 +106,14 @@ class HeatMap:
         self.edges(place, area, ratio)
         words = np.zeros((GRID + 1, GRID + 1), np.uint32)  # the last row and column stand for no patch
         words[:GRID, :GRID] = colourmaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
-        image = drawing.word_image(words[:, self._dots[0]][self._dots[1]], blended=True)
-        image.setDevicePixelRatio(ratio)
-        return image
+        across, down = self._dots
+        if self._sheet is None or self._sheet[0].shape != (len(down), len(across)):
+            dots = np.empty((len(down), len(across)), np.uint32)
+            self._sheet = dots, drawing.word_image(dots, blended=True)
+        # Into the same memory each time: fresh pages cost more than what is written to them.
+        np.take(words[:, across], down, axis=0, out=self._sheet[0], mode="clip")
+        self._sheet[1].setDevicePixelRatio(ratio)
+        return self._sheet[1]
 
     def _placed(self, scene: Scene, shown: ViewState, values: Floats) -> Floats:
         low, high = scene.ranges[self.camera]
