@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QActionGroup, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtGui import QActionGroup, QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QHBoxLayout, QLineEdit, QMenu, QSizePolicy, QWidget
 
 from viewer import drawing, theme
@@ -290,11 +290,17 @@ class Field(QLineEdit):
         self.setAccessibleName(name)
         self.setFont(theme.font(pixels))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
-        self.restyle()
+        self._styled: theme.Theme | None = None
 
-    def restyle(self) -> None:
-        """Take the theme's colours, which the style paints with while something is typed."""
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Take the theme's colours, which the style paints with while something is typed: not sooner, it takes long."""
         t = theme.active()
+        if self._styled is not t:
+            self._style(t)
+        super().focusInEvent(event)
+
+    def _style(self, t: theme.Theme) -> None:
+        self._styled = t
         self.setStyleSheet(
             f"QLineEdit {{ background: {t.panel}; color: {t.text}; border: 2px solid {t.accent}; border-radius: 5px;"
             f" padding: 1px {5 if self.boxed else 0}px; selection-background-color: {t.accent};"

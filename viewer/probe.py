@@ -182,7 +182,10 @@ def look(path: Path) -> str:
     count = min(results.done, MOST_FRAMES)
     for place in range(count):
         with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
-            results.chips(place * results.done // count)
+            frame = place * results.done // count
+            results.pieces(frame)
+            for name in (schema.FRAMES_TEXT, schema.FRAMES_PROMPT, schema.FRAMES_EPISODE):
+                results.string(name, frame)
     results.close()
     return ""
 

@@ -395,8 +395,7 @@ class Results:
         def make() -> tuple[Chip, ...]:
             if not self.tokens or frame >= self.done:
                 return ()
-            pieces_found = self._part(schema.TEXT_PIECE, 2, (frame,))
-            pieces = datasets.texts(pieces_found) if pieces_found is not None else ()
+            pieces = self.pieces(frame)
             if len(pieces) != self.tokens:
                 pieces = tuple(f"token {number}" for number in range(self.tokens))
             spans = np.stack(
@@ -413,6 +412,11 @@ class Results:
             )
 
         return self.remember(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
+
+    def pieces(self, frame: int) -> tuple[str, ...]:
+        """What each text token stands for; empty if absent."""
+        found = self._part(schema.TEXT_PIECE, 2, (frame,))
+        return datasets.texts(found) if found is not None else ()
 
     def string(self, name: str, frame: int) -> str:
         """One string of a frame; empty if absent."""

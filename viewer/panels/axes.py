@@ -75,10 +75,6 @@ class AxisRow(QWidget):
         self.number.installEventFilter(self)
         self.play.clicked.connect(self._play)
 
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        self.number.restyle()
-
     def _play(self) -> None:
         self.played.emit(self.axis)
 
@@ -205,8 +201,3 @@ class Axes(Panel):
     def refresh(self) -> None:
         for row in self.rows.values():
             row.show_state(self.session.shown)
-
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        for row in self.rows.values():
-            row.restyle()

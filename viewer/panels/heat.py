@@ -255,11 +255,6 @@ class HeatPanel(Panel):
         for field, value in ((self.low, low), (self.high, high)):
             field.show_text(drawing.number(value, 4))
 
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        for field in (self.low, self.high):
-            field.restyle()
-
     def refresh(self) -> None:
         state: ViewState = self.session.shown
         self.colours.show_value(state.colours)

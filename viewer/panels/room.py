@@ -213,9 +213,7 @@ class Room(QWidget):
     def restyle(self) -> None:
         """Take the theme's colours where they are not read at each painting."""
         self.side.restyle()
-        self.axes.restyle()
         self.chips.restyle()
-        self.heat.restyle()
         for panel in (self.film, self.atlas):
             panel.reload()
 
