@@ -6,9 +6,7 @@ Opened for reading only; in SWMR mode where a capture is still writing it, so th
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import h5py
 import numpy as np
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from capture import schema
 from viewer import datasets, files, geometry
 from viewer.attention import Floats, Rows, widened
+from viewer.cache import Cache
 from viewer.datasets import Guarded, read
 from viewer.errors import UserError
 from viewer.state import Dims, Kind
@@ -56,9 +55,7 @@ class Results:
                 f"{self.path.name} is damaged: HDF5 says “{files.short(error)}”. Copy it again, or record it again."
             ) from error
         self._dims: tuple[tuple[int, int], Dims] | None = None
-        self._cache: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._cached = 0
-        self._lock = threading.Lock()
+        self._cache = Cache(CACHE_BYTES)
 
     def _read_header(self) -> None:
         guard = self._guard
@@ -182,21 +179,8 @@ class Results:
     # Caches
 
     def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The value of `key`, made if need be; the least used go when all together pass CACHE_BYTES."""
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                found: T = self._cache[key][0]
-                return found
-        value = make()  # without the lock: what is at hand must not wait for what is being read
-        weight = size(value) + 64
-        with self._lock:
-            if key not in self._cache:
-                self._cache[key] = value, weight
-                self._cached += weight
-            while self._cached > CACHE_BYTES and len(self._cache) > 1:
-                self._cached -= self._cache.popitem(last=False)[1][1]
-        return value
+        """The value of `key` of this file, made if need be; the least used go when all pass CACHE_BYTES."""
+        return self._cache.get(key, make, size)
 
     def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
         dataset = self._guard.find(name, axes)

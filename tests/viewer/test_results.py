@@ -234,8 +234,7 @@ def test_the_cache_keeps_within_its_bytes(small: Path, monkeypatch: pytest.Monke
     for frame in range(3):
         for token in range(5):
             results.rows(frame, "action", token)
-    assert results._cached <= 200_000 or len(results._cache) == 1
-    assert results._cached == sum(size for _, size in results._cache.values())
+    assert results._cache.bytes <= 200_000 or len(results._cache) == 1
     results.close()
 
 
