@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the viewer; 0, or 2 for a mistake in the command line."""
+    gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
     options = parser().parse_args(arguments)
     from viewer.state import from_json
 
@@ -56,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probe.stop()
         print("pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.", file=sys.stderr)
         return 2
+    from viewer import theme
     from viewer.window import Window
 
-    app = QApplication(sys.argv[:1])
+    app = QApplication([*sys.argv[:1], "-style", theme.FUSION])
+    app.setProperty(theme.FUSION, True)
     window = prepared(options)
     assert isinstance(window, Window)
     if probe is not None:
@@ -126,8 +130,17 @@ def prepared(options: argparse.Namespace) -> Window:
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
+    QTimer.singleShot(600, calm)
     catch_errors(window)
     return window
+
+
+def calm() -> None:
+    """Keep pauses short: what was built so far is never searched for garbage again, and a thread gives way soon."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(0.001)
 
 
 def log_path() -> Path:

@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Final
 
 MOST_FRAMES: Final = 40
-SECONDS: Final = 8.0
-"""How long a file may take; a sound one takes a fraction of a second from any disk."""
+CPU_SECONDS: Final = 1.5
+"""How long reading may keep a processor busy: ten times what a sound full-size file needs. HDF5 that follows a torn
+file in circles is ended by it, whatever else the machine does."""
+SECONDS: Final = 60.0
+"""How long a disk or a network may take to answer; the window lives on meanwhile and offers to stop."""
+_CIRCLES: Final = getattr(signal, "SIGPROF", None)
+"""How the system ends a process whose time is over; None where it cannot (Windows)."""
 
 
 class Probe:
@@ -59,12 +64,15 @@ class Probe:
     def _ask(self) -> str | None:
         ended = self._ended()
         if ended is None:
-            if time.monotonic() - self._since < SECONDS:
+            if time.monotonic() - self._since < (SECONDS if _CIRCLES is not None else 8.0):
                 return None
             self.stop()
             return (
-                f"{self.path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
+                f"{self.path.name} is torn or on a disk that does not answer: reading it took too long. "
+                "Copy it to this machine, or copy it again."
             )
+        if _CIRCLES is not None and ended[0] == -_CIRCLES:
+            return f"{self.path.name} is torn: reading it goes round in circles. Copy it again, or record it again."
         try:
             return str(json.loads(ended[1])["error"])
         except (ValueError, KeyError, TypeError):
@@ -104,6 +112,7 @@ class ForkedProbe(Probe):
         if self._pid == 0:
             code = 1
             try:
+                limit()
                 os.write(writing, json.dumps({"error": look(self.path)}).encode())
                 code = 0
             finally:
@@ -139,6 +148,13 @@ def early(path: Path) -> Probe:
     return ForkedProbe(path) if alone else Probe(path)
 
 
+def limit() -> None:
+    """End this process when it has been busy for CPU_SECONDS, where the system has such a timer."""
+    if _CIRCLES is not None:
+        signal.signal(_CIRCLES, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+
+
 def look(path: Path) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
     from capture import schema
@@ -166,10 +182,16 @@ def look(path: Path) -> str:
     count = min(results.done, MOST_FRAMES)
     for place in range(count):
         with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
-            results.chips(place * results.done // count)
+            frame = place * results.done // count
+            results.pieces(frame)
+            for name in (schema.FRAMES_TEXT, schema.FRAMES_PROMPT, schema.FRAMES_EPISODE):
+                results.string(name, frame)
     results.close()
     return ""
 
 
 if __name__ == "__main__":
+    from viewer import scene as _loaded  # noqa: F401 - imports do not count
+
+    limit()
     sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))

@@ -91,6 +91,7 @@ class Window(QWidget):
         self.opening.slow.connect(self._show_opening)
         self.page.open_asked.connect(self.ask_file)
         self.page.demo_asked.connect(self.open_demo)
+        self.page.stop_asked.connect(self.stop_opening)
         self.page.file_asked.connect(self._open_text)
         self.top.commands.clicked.connect(self.show_palette)
         self.top.compare.clicked.connect(self._compare_menu)
@@ -184,9 +185,16 @@ class Window(QWidget):
         self.page.failed(sentence, details, self.settings.recent())
         self.stack.setCurrentWidget(self.page)
 
-    def _show_opening(self, path: str) -> None:
+    def _show_opening(self, path: str, very_slow: bool) -> None:
         if self.session.results is None:
-            self.page.opening(Path(path))
+            self.page.opening(Path(path), very_slow=very_slow)
+        elif very_slow:
+            self.notice.say(f"Still looking at {Path(path).name}; the open file stays until it has been read.")
+
+    def stop_opening(self) -> None:
+        """Give up looking at a file that takes too long."""
+        self.opening.stop()
+        self.page.empty(self.settings.recent())
 
     def close_file(self) -> None:
         """Back to the empty page."""

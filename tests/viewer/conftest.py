@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import make_results
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer import theme
 from viewer.results import Results
@@ -95,7 +95,17 @@ def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: 
     if view:
         window.session.update(**view)
     spin()
+    settle(window)
     return window
+
+
+def settle(window: Window) -> None:
+    """Let the event loop run until nothing moves any more: layouts ask each other several times."""
+    still, last = 0, None
+    while still < 5:
+        QCoreApplication.processEvents()
+        now = [child.geometry().getRect() for child in window.findChildren(QWidget)]
+        still, last = (still + 1 if now == last else 0), now
 
 
 def close(window: Window) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
-from viewer import colourmaps, drawing, overview, theme
+from viewer import drawing, overview, theme
 from viewer.caption import Caption
 from viewer.errors import UserError
 from viewer.export import lettering as words
@@ -60,7 +60,7 @@ class AtlasBody:
         """Cells with their scores."""
         t = theme.active()
         rows, columns = self.scores.shape
-        table = colourmaps.opaque(self.colours)[np.rint(overview.placed(self.scores, self.score) * 255).astype(np.intp)]
+        table = overview.score_words(self.scores, self.score, self.colours)
         heads = QRectF(left + LABEL, top, self.width - LABEL, 16)
         words.write(painter, heads, "head", t.secondary, 11)
         words.write(painter, QRectF(left, top + 17, LABEL - 8, 16), "layer", t.secondary, 11, align="right")
@@ -88,12 +88,8 @@ def score_scale(scores: Floats, view: ViewState) -> ColourScale:
     """The colour bar of an atlas."""
     finite = scores[np.isfinite(scores)]
     if view.score == "entropy":
-        plain = scores[:, :-1][np.isfinite(scores[:, :-1])]
-        low, high = (float(plain.min()), float(plain.max())) if plain.size else (0.0, 1.0)
-        beyond = bool(finite.size) and float(finite.max()) > high
-        return ColourScale(
-            view.colours, low, max(high, low + 1e-6), label=SCORES["entropy"], upside_down=True, beyond=beyond
-        )
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        return ColourScale(view.colours, low, max(high, low + 1e-6), label=SCORES["entropy"], upside_down=True)
     high = float(finite.max(initial=0)) * 100
     return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=SCORES[view.score])
 

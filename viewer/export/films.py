@@ -103,11 +103,9 @@ class Mosaic:
             self.results.to_model(self.frame, camera), *self.results.picture_size(camera),
             max(round(tall * ratio) - gap, 1), max(round(width * ratio) - gap, 1),
         )  # fmt: skip
-        at = np.rint(attention.places(self.maps[:, :, camera], 0, self.scale.high, "linear") * 255).astype(np.intp)
-        table = colourmaps.opaque(self.scale.colours)[at]
+        coloured = colourmaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
         ground = 0xFF000000 | int(theme.active().window[1:], 16)
-        flat = table.reshape(*table.shape[:2], -1)
-        return drawing.word_image(overview.sampled(flat, index, gap, ground), blended=False)
+        return drawing.word_image(overview.mosaic(coloured, index, gap, ground), blended=False)
 
 
 def film(source: Source, view: ViewState, options: Options, places: tuple[int, ...]) -> Figure:

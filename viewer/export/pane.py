@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
 from capture.schema import GRID, MODEL_PIXELS
 from viewer import colourmaps, drawing, geometry, painting, theme
 from viewer.export import lettering as words
 from viewer.export.bar import ColourScale, places
+from viewer.panels.backdrop import Backdrop
+from viewer.panels.heatmap import SMOOTH_PIXELS, HeatMap
 from viewer.panels.patches import region_path
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from viewer.scene import Scene
     from viewer.state import ViewState
 
-MOST_KEPT: Final = 12
 VECTOR_DENSITY: Final = 3.0
 """Pixels a px of a picture that is embedded in a PDF or SVG."""
 AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -32,7 +32,8 @@ class Panes:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self._kept: OrderedDict[tuple[object, ...], QImage | None] = OrderedDict()
+        self._backdrops = [Backdrop(camera) for camera in range(len(results.cameras))]
+        self._heats = [HeatMap(camera) for camera in range(len(results.cameras))]
 
     def size_of(self, camera: int, view: ViewState) -> tuple[int, int]:
         """Height and width of the picture that is shown, the camera's own or the model's."""
@@ -49,28 +50,6 @@ class Panes:
         to_model = AS_IT_IS if view.picture == "model" else self.results.to_model(view.frame, camera)
         whole = QTransform(box.width() / width, 0, 0, box.height() / height, box.left(), box.top())
         return painting.from_model(to_model) * whole
-
-    def _backdrop(self, box: QRectF, camera: int, view: ViewState, ratio: float, grid: bool) -> QImage | None:
-        key = (view.frame, camera, view.picture, box.width(), box.height(), ratio, grid)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        pixels = self.results.picture(view.frame, camera, view.picture)
-        made = None
-        if pixels is not None:
-            size = QSize(max(round(box.width() * ratio), 1), max(round(box.height() * ratio), 1))
-            made = drawing.picture_image(pixels).scaled(
-                size, Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
-            )
-            made.setDevicePixelRatio(ratio)
-            if grid:
-                with QPainter(made) as inner:
-                    inner.translate(-box.topLeft())
-                    painting.paint_grid(inner, self.place(box, camera, view))
-        self._kept[key] = made
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
-        return made
 
     def paint(
         self, painter: QPainter, box: QRectF, camera: int, view: ViewState, scene: Scene | None, *, grid: bool = True
@@ -91,16 +70,18 @@ class Panes:
         self, painter: QPainter, box: QRectF, camera: int, view: ViewState, scene: Scene | None, ratio: float,
         *, grid: bool,
     ) -> None:  # fmt: skip
-        backdrop = self._backdrop(box, camera, view, ratio, grid and view.grid)
+        place = self.place(box, camera, view)
+        backdrop = self._backdrops[camera].image(
+            self.results, view.frame, view.picture, box, ratio, grid=place if grid and view.grid else None
+        )
         painter.save()
-        painter.setClipRect(box)
         if backdrop is None:
             self._paint_absence(painter, box)
         else:
             painter.drawImage(box.topLeft(), backdrop)
-        place = self.place(box, camera, view)
-        if scene is not None and view.opacity > 0 and scene.maps.shape[1:] == (GRID, GRID):
-            painting.paint_heat(painter, place, painting.heat_image(scene, camera, view))
+        if scene is not None and scene.maps.shape[1:] == (GRID, GRID):
+            self._heats[camera].paint(painter, scene, view, place, box, ratio)
+        painter.setClipRect(box)
         self._paint_marks(painter, place, camera, view, region=scene is not None)
         painter.restore()
 
@@ -121,7 +102,7 @@ class Panes:
     ) -> None:
         """A map alone, (16, 16), in full colours, lying as it would over the picture."""
         if view.smooth:
-            weights = geometry.smoothing(painting.SMOOTH_PIXELS)
+            weights = geometry.smoothing(SMOOTH_PIXELS)
             values = (weights @ values @ weights.T).astype(np.float32, copy=False)
         at = np.rint(places(values, scale) * 255).astype(np.intp)
         image = drawing.word_image(colourmaps.opaque(scale.colours)[at], blended=False)
@@ -141,7 +122,7 @@ class Panes:
         painter.setClipRect(box)
         painter.fillRect(box, theme.colour(theme.active().raised))
         place = self.place(box, camera, view)
-        painting.paint_heat(painter, place, image)
+        painting.paint_map(painter, place, image)
         self._paint_marks(painter, place, camera, view, region=True)
         painter.restore()
 
