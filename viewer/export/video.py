@@ -34,12 +34,14 @@ def check(suffix: str) -> None:
     """UserError before any work where what writes this format is not installed."""
     try:
         if suffix == "mp4":
-            import av  # noqa: F401
+            import av
         else:
             import PIL  # noqa: F401
     except ImportError:
         name = "PyAV" if suffix == "mp4" else "Pillow"
         raise UserError(f'A {suffix} needs {name}: pip install "pi0-attention[export]"') from None
+    if suffix == "mp4" and "libx264" not in av.codecs_available:
+        raise UserError("This PyAV was built without the encoder libx264; the one from PyPI has it: pip install av")
 
 
 def write(studio: Studio, job: Job, report: Callable[[int, int], None], done: int, total: int) -> int:

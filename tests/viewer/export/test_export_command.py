@@ -166,6 +166,19 @@ def test_a_capture_that_still_runs_can_be_exported(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_a_second_file_is_subtracted(small: Path, tmp_path: Path) -> None:
+    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=9))
+    given = ("difference", str(small), "--words", "duck", "--layers", "2", "--format", "svg", "-o", str(tmp_path))
+    code, out, said = run(*given, "--other", str(other))
+    assert (code, said) == (0, "")
+    text = Path(out.strip()).read_text()
+    assert "A · small.h5" in text
+    assert "B · other.h5" in text
+    code, _, said = run(*given, "--overwrite", "--other", str(tmp_path / "nowhere.h5"))
+    assert code == 2
+    assert "There is no file" in said
+
+
 def test_progress_is_lines_of_json_for_the_window(small: Path, tmp_path: Path) -> None:
     code, out, said = run("--progress-lines", "summary", str(small), "-o", str(tmp_path))
     assert (code, said) == (0, "")
