@@ -130,7 +130,8 @@ class CurvePlot(Panel):
         curves, before = self.curves(), self._painted
         self._painted = curves
         if curves is None or curves is not before:
-            self.update()
+            self.update(0, self.HEADING - 8, 80, 8)  # the number at the left, but not the button in the heading
+            self.update(0, self.HEADING - 4, self.width(), self.height())
         else:
             for box in (self._cursor, self.upright(curves)):
                 self.update(box.toAlignedRect().adjusted(-1, 0, 1, 0))

@@ -95,7 +95,7 @@ class FilmPanel(Panel):
             self.update()
             return
         for box in (*self._ringed, *self._rings(film)):  # the thumbnails stay, another one is ringed
-            self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
+            self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
     def reload(self) -> None:
         self._film = None
@@ -204,7 +204,10 @@ class FilmPanel(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._ringed = self._rings(film)
         for box in self._ringed:
-            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.accent), 1.5, 3)
+            if t.dark:
+                drawing.ring(painter, box, theme.colour("#FFFFFF"), 1.5, 3)
+            else:  # white gaps round black thumbnails: wider, in a colour that stands out from both
+                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(t.accent), 3, 4)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 

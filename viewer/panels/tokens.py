@@ -163,12 +163,12 @@ class TokenStrips(Panel):
         self._chips.paint(painter, self, area, self._at, shown.colours)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         previewed = shown.query != self.session.state.query
-        outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else "#B4651A")
+        outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else t.text)
         self._rings = self._ringed()
         for box in self._rings:
             ring = QRectF(box)
             drawing.ring(painter, ring, theme.colour(t.accent) if self.hasFocus() else outline, 2, CORNER)
-            if self.hasFocus():
+            if self.hasFocus() or not t.dark:
                 drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
 
     # What the hand does
