@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -28,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
     made.add_argument("file", nargs="*", type=Path, help=HELP)
     made.add_argument("--demo", action="store_true", help="open the bundled demo")
-    made.add_argument("--view", metavar="JSON", help="the view to start with, from “Copy view as command”")
+    made.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
+                      "figure (PNG, JPG, PDF, SVG) that pi0-export wrote")  # fmt: skip
     made.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
     made.add_argument("--settings", type=Path, metavar="INI", help="keep settings in this file instead of the user’s")
     return made
@@ -36,11 +38,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the viewer; 0, or 2 for a mistake in the command line."""
+    gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
     options = parser().parse_args(arguments)
     from viewer.state import from_json
 
     try:
-        view = from_json(options.view) if options.view else None
+        view = from_json(_view_text(options.view)) if options.view else None
         _check(options)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -63,9 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probe.stop()
         print("pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.", file=sys.stderr)
         return 2
+    from viewer import theme
     from viewer.window import Window
 
-    app = QApplication(sys.argv[:1])
+    app = QApplication([*sys.argv[:1], "-style", theme.FUSION])
+    app.setProperty(theme.FUSION, True)
     window = prepared(options)
     assert isinstance(window, Window)
     if failure:
@@ -82,6 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.files.open_demo()
     window.show()
     return app.exec()
+
+
+def _view_text(given: str) -> str:
+    """The JSON of a view: as given, or what a figure carries."""
+    if given.lstrip().startswith("{"):
+        return given
+    from viewer.export.metadata import view_of
+
+    return view_of(given)
 
 
 def _no_screen() -> bool:
@@ -167,8 +181,17 @@ def prepared(options: argparse.Namespace) -> Window:
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
+    QTimer.singleShot(600, calm)
     catch_errors(window)
     return window
+
+
+def calm() -> None:
+    """Keep pauses short: what was built so far is never searched for garbage again, and a thread gives way soon."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(0.001)
 
 
 def log_path() -> Path:

@@ -1,122 +1,105 @@
-"""The episodes beside the open one, opened and read before they are asked for."""
+"""What is likely to be looked at next, read beside the window while it rests: frames and tokens next to the shown."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer
 
-from capture import schema
-from viewer import overview, scene, strips
+from viewer import scene
 from viewer.errors import UserError
-from viewer.results import Results
+from viewer.session import Session, differing
+from viewer.state import Query, ViewState
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from viewer.lookout import Look, Lookout
-    from viewer.views import Carried
+    from viewer.results import Results
     from viewer.worker import Worker
 
-REST_MILLISECONDS: Final = 250
-"""Rest after an episode was opened: whoever leafs on at once does not wait for what lies beside."""
-Stamp = tuple[int, int, int]
+REST_MILLISECONDS: Final = 4
+FIELDS: Final = frozenset({"frame", "query"})
 
 
 class Ahead(QObject):
-    """Holds at most one file for each path wanted; what is not wanted any more is closed."""
+    """Fills the file's caches; what it reads is what the panels will ask for, and nothing waits for it."""
 
-    def __init__(self, lookout: Lookout, worker: Worker, parent: QObject | None = None) -> None:
+    def __init__(self, session: Session, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.lookout, self.worker = lookout, worker
-        self.ready: dict[Path, tuple[Results, Stamp]] = {}
-        self._wanted: list[Path] = []
-        self._carried: Carried | None = None
-        self._look: Look | None = None
+        self.session, self.worker = session, worker
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
-        self._timer.timeout.connect(self._next)
-        lookout.answered.connect(self._looked)
+        self._timer.timeout.connect(self._ask)
+        self._back = self._frames = False
+        session.changed.connect(self._on_changed)
+        session.opened.connect(self._reopened)
 
-    def want(self, paths: list[Path], carried: Carried) -> None:
-        """Have these files ready, in this order, for this view; finished files only, since others change."""
-        self._wanted = [path for path in paths if not path.name.endswith(schema.PARTIAL_SUFFIX)]
-        self._carried = carried
-        for path in [path for path in self.ready if path not in self._wanted]:
-            self.ready.pop(path)[0].close()
-        self._timer.start()
-
-    def _next(self) -> None:
-        path = next((path for path in self._wanted if path not in self.ready), None)
-        if path is not None and (self._look is None or self._look.path != path or self._look.answer is not None):
-            self._look = self.lookout.look(path)
-
-    def _looked(self, look: Look) -> None:
-        if look is not self._look or self._carried is None or look.path not in self._wanted:
-            return
-        path, carried = look.path, self._carried
-        if look.answer:
-            self._wanted.remove(path)  # who goes there is told why it cannot be opened
-            self._timer.start()
-            return
-        self.worker.ask("ahead", (path, carried), lambda _: opened(path, carried), self._take)
-
-    def _take(self, answer: tuple[Results, Stamp] | None) -> None:
-        if answer is None:
-            return
-        path = answer[0].path
-        if path in self._wanted and path not in self.ready:
-            self.ready[path] = answer
-            self._next()
-        else:
-            answer[0].close()
-
-    def take(self, path: Path) -> Results | None:
-        """The file, if it is ready and still the same."""
-        results, stamp = self.ready.pop(path, (None, None))
-        if results is not None and stamp != stamp_of(path):
-            results.close()
-            return None
-        return results
-
-    def stop(self) -> None:
-        """Want nothing any more."""
-        self._timer.stop()
+    def _reopened(self) -> None:
         self.worker.drop("ahead")
-        self._wanted, self._look = [], None
-        for results, _ in self.ready.values():
-            results.close()
-        self.ready = {}
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        if differing(before, after) & FIELDS:
+            self._frames = before.frame != after.frame
+            if self._frames:
+                self._back = after.frame < before.frame
+            self._timer.start()
+
+    def _ask(self) -> None:
+        results, shown = self.session.results, self.session.shown
+        if results is None or results.done == 0:
+            return
+        views = next_frame(results, shown, back=self._back) if self._frames else next_tokens(results, shown)
+        key = (id(results), shown.frame, shown.query, self._back, self._frames)
+        self.worker.ask("ahead", key, lambda stale: read(results, views, stale), _nothing)
 
 
-def stamp_of(path: Path) -> Stamp:
-    """What differs when another file has taken a path."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def next_frame(results: Results, shown: ViewState, *, back: bool) -> list[ViewState]:
+    """The frame that comes next in the direction of travel, round the end."""
+    frame = (shown.frame + (-1 if back else 1)) % results.done
+    return [replace(shown, frame=frame)] if frame != shown.frame else []
 
 
-def opened(path: Path, carried: Carried) -> tuple[Results, Stamp] | None:
-    """A file, opened, and what its first picture needs read into its cache; None if it cannot be opened.
+def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
+    """The tokens to either side of a single one."""
+    count = results.horizon if shown.query.kind == "action" else len(results.chips(shown.frame))
+    if len(shown.query.items) != 1 or count < 2:
+        return []
+    return [replace(shown, query=Query(shown.query.kind, ((shown.query.first + by) % count,))) for by in (1, -1)]
 
-    Runs beside the window: nobody else has the file yet.
-    """
-    stamp = stamp_of(path)
-    try:
-        results = Results(path)
-    except UserError:
-        return None
-    try:
-        view = carried.onto(results)
-        scene.compose(results, view)
-        strips.strips(results, view, None)
-        overview.atlas(results, view)
-        for camera in range(len(results.cameras)):
-            results.picture(view.frame, camera, view.picture)
-            results.to_model(view.frame, camera)
-    except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
-        pass  # the window says what cannot be read when it shows it
-    return results, stamp
+
+def read(results: Results, views: list[ViewState], stale: Callable[[], bool]) -> None:
+    """Have each view's numbers, words and pictures in the file's cache."""
+    for view in views:
+        for part in (_words, _rows, _summaries, _pictures):
+            if stale():
+                return
+            try:
+                part(results, view)
+            except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+                return  # whoever really asks for it says so
+
+
+def _words(results: Results, view: ViewState) -> None:
+    results.chips(view.frame)
+    scene.group_matrix(results, view.frame)
+
+
+def _rows(results: Results, view: ViewState) -> None:
+    scene.rows_of(results, view.frame, view.query)
+
+
+def _summaries(results: Results, view: ViewState) -> None:
+    scene.masses(results, view.frame, view.query)
+    for kind in ("text", "action"):
+        results.mass(view.frame, kind)
+
+
+def _pictures(results: Results, view: ViewState) -> None:
+    for camera in range(len(results.cameras)):
+        results.picture(view.frame, camera, view.picture)
+
+
+def _nothing(_: None) -> None:
+    """The answer is in the cache."""

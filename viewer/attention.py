@@ -39,6 +39,10 @@ class Rows:
     action: npt.NDArray[np.generic]
     """(layers, steps, heads, H); H is 0 for a word, which cannot see the actions."""
 
+    def at(self, layers: slice) -> Rows:
+        """Some of the layers."""
+        return Rows(self.image[layers], self.text[layers], self.action[layers])
+
     @property
     def nbytes(self) -> int:
         """Memory that the row holds."""
@@ -173,11 +177,17 @@ def colour_range(maps: Floats, mode: str, low: float, high: float) -> tuple[tupl
 
 
 def _upper(values: Floats) -> float:
-    finite = values[np.isfinite(values)]
+    finite = values.ravel()
+    if not np.isfinite(finite).all():
+        finite = finite[np.isfinite(finite)]
     if not finite.size:
         return 1.0
-    largest = float(finite.max())
-    upper = float(np.percentile(finite, 99))
+    # The 99th percentile with a straight line between its neighbours, as np.percentile has it, ten times faster.
+    place = 0.99 * (finite.size - 1)
+    below = int(place)
+    top = np.partition(finite, (below, min(below + 1, finite.size - 1)))[below:]
+    largest = float(top.max())
+    upper = float(top[0]) + (place - below) * (float(top[1]) - float(top[0]) if len(top) > 1 else 0.0)
     # Weight on a handful of patches alone: the percentile would then be next to nothing and paint noise at full heat.
     if upper < largest * 0.02:
         upper = largest

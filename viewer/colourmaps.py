@@ -78,3 +78,11 @@ def heat(name: str, opacity: int) -> npt.NDArray[np.uint32]:
     colour = np.round(table(name) * alpha[:, None]).astype(np.uint32)
     words = (np.round(alpha * 255).astype(np.uint32) << 24) | (colour[:, 0] << 16) | (colour[:, 1] << 8) | colour[:, 2]
     return words.astype(np.uint32)
+
+
+def painted(values: npt.NDArray[np.float32], high: float, name: str) -> npt.NDArray[np.uint32]:
+    """Values from 0 to `high` as opaque words of the map, of the same shape; for films and other small pictures."""
+    at = values * np.float32(255 / high if high > 0 else 0)
+    np.fmin(np.fmax(at, 0, out=at), 255, out=at)  # NaN becomes 0
+    at += np.float32(0.5)
+    return opaque(name)[at.astype(np.uint8)]

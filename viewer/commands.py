@@ -149,6 +149,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("folder", "Open run folder…", FILE, ("Ctrl+Shift+O",), lambda a: a.files.ask_folder(), always),
     Command("demo", "Open the demo", FILE, (), lambda a: a.files.open_demo(), always),
     Command("save", "Save picture…", FILE, ("Ctrl+S",), lambda a: a.save_picture()),
+    Command("export", "Export…", FILE, ("Ctrl+E",), lambda a: a.sheet_asked.emit("export")),
     Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda a: a.copy_picture()),
     Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda a: a.copy_command()),
     Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QActionGroup, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QHBoxLayout, QMenu, QSizePolicy, QWidget
+from PySide6.QtGui import (
+    QActionGroup,
+    QFocusEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QShowEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QHBoxLayout, QLineEdit, QMenu, QSizePolicy, QWidget
 
 from viewer import drawing, theme
 
@@ -15,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Button(QAbstractButton):
-    """A push button: `raised`, `quiet` (text alone until hovered) or `segment` (one of a row)."""
+    """A push button: `raised`, `primary` (what the sheet is for), `quiet` (text alone until hovered) or `segment`."""
 
     def __init__(self, text: str, *, kind: str = "raised", hint: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,12 +44,17 @@ class Button(QAbstractButton):
             self.updateGeometry()
 
     def sizeHint(self) -> QSize:
-        pixels = 13 if self.kind == "raised" else 12
+        pixels = self.pixels
         width = drawing.width_of(self.text(), pixels)
         if self.hint:
             width += drawing.width_of(self.hint, 12) + 6
-        pad = {"raised": 22, "quiet": 8, "segment": 14}[self.kind]
-        return QSize(round(width) + pad, {"raised": 28, "quiet": 22, "segment": 24}[self.kind])
+        pad = {"raised": 22, "primary": 28, "quiet": 8, "segment": 14}[self.kind]
+        return QSize(round(width) + pad, {"raised": 28, "primary": 28, "quiet": 22, "segment": 24}[self.kind])
+
+    @property
+    def pixels(self) -> int:
+        """Size of its text."""
+        return 13 if self.kind in {"raised", "primary"} else 12
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -51,17 +65,22 @@ class Button(QAbstractButton):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
         hot = self.underMouse() and self.isEnabled()
-        pixels = 13 if self.kind == "raised" else 12
+        pixels = self.pixels
         colour = t.text if self.kind == "raised" or self.isChecked() or hot else t.secondary
+        primary = self.kind == "primary" and self.isEnabled()
+        if primary:
+            colour = "#15171C"
         if not self.isEnabled():
             colour = t.faint
-        if self.isChecked() or self.isDown():
+        if primary:
+            drawing.fill(painter, box, theme.colour(t.accent, 0.8 if self.isDown() or hot else 1.0))
+        elif self.isChecked() or self.isDown():
             drawing.fill(
                 painter, box, theme.colour(t.faint if t.dark else t.panel if self.kind == "segment" else t.hover)
             )
         elif hot:
             drawing.fill(painter, box, theme.colour(t.hover))
-        elif self.kind == "raised":
+        elif self.kind in {"raised", "primary"}:
             drawing.fill(painter, box, theme.colour(t.raised))
         inner = box.adjusted(4, 0, -4, 0)
         if self.hint:
@@ -72,7 +91,7 @@ class Button(QAbstractButton):
         else:
             drawing.write(painter, inner, self.text(), colour, pixels, align="centre")
         if self.hasFocus():
-            drawing.ring(painter, box, theme.colour(t.accent))
+            drawing.ring(painter, box, theme.colour(t.text if self.kind == "primary" else t.accent))
 
 
 class Choice(Button):
@@ -214,6 +233,11 @@ class Slider(QAbstractSlider):
     def sizeHint(self) -> QSize:
         return QSize(160, 24)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        # Not sooner: the style takes it back when it first meets a slider, and all that lies under it is painted too.
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        super().showEvent(event)
+
     def place(self, value: int) -> float:
         """The x of a value."""
         span = max(self.maximum() - self.minimum(), 1)
@@ -261,6 +285,7 @@ class Slider(QAbstractSlider):
     def paintEvent(self, event: QPaintEvent) -> None:
         t = theme.active()
         painter = QPainter(self)
+        painter.fillRect(event.rect(), drawing.ground(self))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle, x = self.height() / 2, self.place(self.value())
         track = QRectF(self.KNOB, middle - 2, self.width() - 2 * self.KNOB, 4)
@@ -277,3 +302,54 @@ class Slider(QAbstractSlider):
             painter.setPen(theme.colour(t.accent))
             painter.drawEllipse(QPointF(x, middle), self.KNOB + 2, self.KNOB + 2)
             painter.drawEllipse(QPointF(x, middle), self.KNOB + 1, self.KNOB + 1)
+
+
+class Field(QLineEdit):
+    """A number that can be typed over. Without the focus it paints itself, several times faster than the style does."""
+
+    def __init__(self, name: str, *, boxed: bool = True, pixels: float = 12, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.boxed, self.pixels = boxed, pixels
+        self.setAccessibleName(name)
+        self.setFont(theme.font(pixels))
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self._styled: theme.Theme | None = None
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Take the theme's colours, which the style paints with while something is typed: not sooner, it takes long."""
+        t = theme.active()
+        if self._styled is not t:
+            self._style(t)
+        super().focusInEvent(event)
+
+    def _style(self, t: theme.Theme) -> None:
+        self._styled = t
+        self.setStyleSheet(
+            f"QLineEdit {{ background: {t.panel}; color: {t.text}; border: 2px solid {t.accent}; border-radius: 5px;"
+            f" padding: 1px {5 if self.boxed else 0}px; selection-background-color: {t.accent};"
+            " selection-color: #15171C; }"
+        )
+
+    def show_text(self, text: str) -> None:
+        """Show a number, unless one is being typed."""
+        if text != self.text() and not self.hasFocus():
+            self.setText(text)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter, around = theme.active(), QPainter(self), self.parentWidget()
+        # Not its own ground: the style sheet gives it that of a field.
+        painter.fillRect(self.rect(), drawing.ground(around if around is not None else self))
+        if self.hasFocus():
+            painter.end()
+            super().paintEvent(event)
+            return
+        box = QRectF(self.rect())
+        if self.boxed:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setPen(theme.colour(t.line))
+            painter.setBrush(theme.colour(t.panel))
+            painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 5, 5)
+        align = "right" if self.alignment() & Qt.AlignmentFlag.AlignRight else "left"
+        colour = t.text if self.isEnabled() else t.secondary
+        side = 8 if self.boxed else 4
+        drawing.write(painter, box.adjusted(side, 0, -side, 0), self.text(), colour, self.pixels, align=align)

@@ -40,8 +40,8 @@ class Filing(QObject):
     """The open file has new frames; maybe its first."""
     failed = Signal(str, str)
     """A file could not be opened and none is open: a sentence, and details."""
-    slow = Signal(str)
-    """Opening this path takes long enough to say so."""
+    slow = Signal(str, bool)
+    """Opening this path takes long enough to say so; and whether it takes longer than any sound file at hand."""
     closed = Signal()
     """No file is open any more."""
     run_changed = Signal()
@@ -62,7 +62,7 @@ class Filing(QObject):
         self._follow.timeout.connect(self.look_for_more)
         self.opening.opened.connect(self.show_results)
         self.opening.failed.connect(self.show_failure)
-        self.opening.slow.connect(self._show_slow)
+        self.opening.slow.connect(self.slow)
         session.grew.connect(self._grew)
 
     @property
@@ -240,10 +240,6 @@ class Filing(QObject):
             self.session.noticed.emit(sentence)
         else:
             self.failed.emit(sentence, details)
-
-    def _show_slow(self, path: str) -> None:
-        if self.session.results is None:
-            self.slow.emit(path)
 
     # Following and leaving
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from viewer.ahead import Ahead
 from viewer.episodes import Episodes
+from viewer.episodes_ahead import EpisodesAhead
 from viewer.errors import UserError
 from viewer.lookout import Lookout
 from viewer.run_index import path_of
@@ -40,7 +40,7 @@ class OpenRun(QObject):
         super().__init__(parent)
         self.episodes = Episodes(run, worker, self)
         self.lookout = Lookout(self)
-        self.ahead = Ahead(self.lookout, worker, self)
+        self.ahead = EpisodesAhead(self.lookout, worker, self)
         self._direction = 1
         self.episodes.asked.connect(self._open)
         self.episodes.noticed.connect(self.noticed)

@@ -15,6 +15,7 @@ from viewer.results import Results
 from viewer.state import Query, ViewState
 
 SLOW_MILLISECONDS: Final = 150
+VERY_SLOW_MILLISECONDS: Final = 2000
 WAIT_SECONDS: Final = 0.5
 
 
@@ -39,8 +40,8 @@ class Opening(QObject):
     """The Results, and whether they are the second file of a comparison."""
     failed = Signal(str, str)
     """A sentence, and details."""
-    slow = Signal(str)
-    """It takes long enough to say so."""
+    slow = Signal(str, bool)
+    """It takes long enough to say so; and whether it takes longer than a sound file on a disk at hand."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -51,10 +52,14 @@ class Opening(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self._look)
-        self._late = QTimer(self)
-        self._late.setSingleShot(True)
-        self._late.setInterval(SLOW_MILLISECONDS)
-        self._late.timeout.connect(self._say_slow)
+        self._late, self._very_late = QTimer(self), QTimer(self)
+        for timer, wait, say in (
+            (self._late, SLOW_MILLISECONDS, self._say_slow),
+            (self._very_late, VERY_SLOW_MILLISECONDS, self._say_very_slow),
+        ):
+            timer.setSingleShot(True)
+            timer.setInterval(wait)
+            timer.timeout.connect(say)
 
     @property
     def busy(self) -> bool:
@@ -69,13 +74,16 @@ class Opening(QObject):
         """Open the file that a probe, started before the window, looks at."""
         self.stop()
         self._probe, self._second, self.path = probe, second, probe.path
-        self._timer.start()
-        self._late.start()
+        for timer in self._timers():
+            timer.start()
+
+    def _timers(self) -> tuple[QTimer, ...]:
+        return self._timer, self._late, self._very_late
 
     def stop(self) -> None:
         """Give up."""
-        self._timer.stop()
-        self._late.stop()
+        for timer in self._timers():
+            timer.stop()
         if self._probe is not None:
             self._probe.stop()
             self._probe = None
@@ -89,7 +97,11 @@ class Opening(QObject):
 
     def _say_slow(self) -> None:
         if self._probe is not None:
-            self.slow.emit(str(self._probe.path))
+            self.slow.emit(str(self._probe.path), False)
+
+    def _say_very_slow(self) -> None:
+        if self._probe is not None:
+            self.slow.emit(str(self._probe.path), True)
 
     def _look(self) -> None:
         probe = self._probe
@@ -99,8 +111,8 @@ class Opening(QObject):
         if answer is None:
             return
         self._probe = None
-        self._timer.stop()
-        self._late.stop()
+        for timer in self._timers():
+            timer.stop()
         if answer:
             self.failed.emit(answer, f"File: {probe.path}")
             return
@@ -129,6 +141,8 @@ def demo_path() -> Path | None:
 
 def demo_view(path: Path) -> ViewState | None:
     """For the bundled demo a view that shows the point at once: the noun, through the head taught to point."""
+    if path.parts[-2:] != ("demo", "results.h5"):
+        return None
     demo = demo_path()
     if demo is None or path.resolve() != demo.resolve():
         return None

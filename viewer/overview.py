@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from viewer import attention, scene
+from capture.schema import GRID
+from viewer import attention, colourmaps, scene
 from viewer.state import Cell, Query, ViewState
 
 if TYPE_CHECKING:
@@ -139,6 +140,24 @@ def _with_mean(scores: Floats) -> Floats:
     return np.concatenate([scores, scores.mean(1, keepdims=True)], 1).astype(np.float32)
 
 
+def score_words(scores: Floats, score: str, colours: str) -> npt.NDArray[np.uint32]:
+    """The colour of every score as 0xFFRRGGBB words, from 0 to the largest; low entropy is hot."""
+    finite = scores[np.isfinite(scores)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if score == "entropy":  # low entropy is what one looks for
+        return colourmaps.painted(high - scores, high - low, colours)
+    return colourmaps.painted(scores.copy(), high, colours)
+
+
+def in_short(value: float, score: str) -> str:
+    """A score in the three or four letters that a cell has room for: per cent, or nats."""
+    if not np.isfinite(value):
+        return "–"
+    if score == "entropy":
+        return f"{value:.1f}"
+    return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
+
+
 def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:
     """Layers and heads from the best score to the worst; `lowest` where small is good (entropy). No mean column."""
     plain = scores[:, :-1]
@@ -257,12 +276,22 @@ def region_mass(results: Results, frame: int, query: Query, token: int, region: 
     return np.stack(parts)
 
 
-def sampled(
-    maps: npt.NDArray[np.uint32], index: npt.NDArray[np.intp], gap: int, background: int
+def mosaic(
+    words: npt.NDArray[np.uint32], index: npt.NDArray[np.intp], gap: int, background: int
 ) -> npt.NDArray[np.uint32]:
-    """A mosaic of coloured maps, (rows, columns, 256) words; `index` (h, w) says which patch a pixel shows."""
-    rows, columns = maps.shape[:2]
+    """Thumbnails of coloured maps (rows, columns, 16, 16) in one image, each followed by a gap.
+
+    `index` (h, w) says which of the 256 patches a pixel of a thumbnail shows.
+    """
+    rows, columns = words.shape[:2]
     height, width = index.shape
-    mosaic = np.full((rows, height + gap, columns, width + gap), background, np.uint32)
-    mosaic[:, :height, :, :width] = maps[:, :, index].transpose(0, 2, 1, 3)
-    return mosaic.reshape(rows * (height + gap), columns * (width + gap))
+    across, down = index[0] % GRID, index[:, 0] // GRID
+    if not (index == down[:, None] * GRID + across).all():  # the picture was turned on its way into the model
+        whole = np.full((rows, height + gap, columns, width + gap), background, np.uint32)
+        whole[:, :height, :, :width] = words.reshape(rows, columns, -1)[:, :, index].transpose(0, 2, 1, 3)
+        return whole.reshape(rows * (height + gap), columns * (width + gap))
+    # Columns of pixels from columns of patches, then lines from those: the second is a plain copy of whole lines.
+    strips = np.full((rows, GRID + 1, columns, width + gap), background, np.uint32)
+    strips[:, :GRID, :, :width] = words[..., across].transpose(0, 2, 1, 3)
+    lines = np.concatenate([down, np.full(gap, GRID)])
+    return strips[:, lines].reshape(rows * (height + gap), columns * (width + gap))

@@ -18,8 +18,13 @@ from pathlib import Path
 from typing import Final
 
 MOST_FRAMES: Final = 40
-SECONDS: Final = 8.0
-"""How long a file may take; a sound one takes a fraction of a second from any disk."""
+CPU_SECONDS: Final = 1.5
+"""How long reading may keep a processor busy: ten times what a sound full-size file needs. HDF5 that follows a torn
+file in circles is ended by it, whatever else the machine does."""
+SECONDS: Final = 60.0
+"""How long a disk or a network may take to answer; the window lives on meanwhile and offers to stop."""
+_CIRCLES: Final = getattr(signal, "SIGPROF", None)
+"""How the system ends a process whose time is over; None where it cannot (Windows)."""
 
 
 def environment() -> dict[str, str]:
@@ -29,12 +34,17 @@ def environment() -> dict[str, str]:
 
 
 def too_long(path: Path) -> str:
-    """The sentence for a file on which HDF5 hangs."""
-    return f"{path.name} is torn or on a disk that does not answer: reading it took too long. Copy it again."
+    """The sentence for a file that does not come."""
+    return (
+        f"{path.name} is torn or on a disk that does not answer: reading it took too long. "
+        "Copy it to this machine, or copy it again."
+    )
 
 
 def fatal(path: Path, code: int) -> str:
-    """The sentence for a file on which HDF5 dies."""
+    """The sentence for a file on which HDF5 dies, or goes round in circles; `code` is the process's exit code."""
+    if _CIRCLES is not None and abs(code) == _CIRCLES:
+        return f"{path.name} is torn: reading it goes round in circles. Copy it again, or record it again."
     return f"{path.name} is damaged so badly that reading it fails (code {code}). Copy it again, or record it again."
 
 
@@ -74,7 +84,7 @@ class Probe:
     def _ask(self) -> str | None:
         ended = self._ended()
         if ended is None:
-            if time.monotonic() - self._since < SECONDS:
+            if time.monotonic() - self._since < (SECONDS if _CIRCLES is not None else 8.0):
                 return None
             self.stop()
             return too_long(self.path)
@@ -114,6 +124,7 @@ class ForkedProbe(Probe):
         if self._pid == 0:
             code = 1
             try:
+                limit()
                 os.write(writing, json.dumps({"error": look(self.path)}).encode())
                 code = 0
             finally:
@@ -149,6 +160,13 @@ def early(path: Path) -> Probe:
     return ForkedProbe(path) if alone else Probe(path)
 
 
+def limit() -> None:
+    """End this process when it has been busy for CPU_SECONDS, where the system has such a timer."""
+    if _CIRCLES is not None:
+        signal.signal(_CIRCLES, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+
+
 def look(path: Path) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
     from capture import schema
@@ -177,7 +195,10 @@ def look(path: Path) -> str:
     count = min(results.done, MOST_FRAMES)
     for place in range(count):
         with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
-            results.chips(place * results.done // count)
+            frame = place * results.done // count
+            results.pieces(frame)
+            for name in (schema.FRAMES_TEXT, schema.FRAMES_PROMPT, schema.FRAMES_EPISODE):
+                results.string(name, frame)
     with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
         course_of(results)
     results.close()
@@ -187,12 +208,16 @@ def look(path: Path) -> str:
 def serve() -> None:
     """Answer each line of the input with one line, until it ends."""
     for line in sys.stdin:
+        limit()  # anew for each file
         sys.stdout.write(json.dumps({"error": look(Path(json.loads(line)))}) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
+    from viewer import scene as _loaded  # noqa: F401 - imports do not count
+
     if len(sys.argv) > 1:
+        limit()
         sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))
     else:
         serve()

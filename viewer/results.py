@@ -6,8 +6,7 @@ Opened for reading only; in SWMR mode where a capture is still writing it, so th
 from __future__ import annotations
 
 import contextlib
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import h5py
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from capture import schema
 from viewer import datasets, files, geometry
 from viewer.attention import Floats, Rows, widened
+from viewer.cache import Cache
 from viewer.datasets import Guarded, read
 from viewer.errors import UserError
 from viewer.state import Dims, Kind
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8]
-CACHE_BYTES: Final = 96 << 20
+CACHE_BYTES: Final = 64 << 20
 MAX_AXIS: Final = 4096
 MAX_SIDE: Final = 16384
 _NAMES: Final[dict[str, tuple[str, str]]] = {
@@ -55,8 +55,7 @@ class Results:
                 f"{self.path.name} is damaged: HDF5 says “{files.short(error)}”. Copy it again, or record it again."
             ) from error
         self._dims: tuple[tuple[int, int], Dims] | None = None
-        self._cache: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._cached = 0
+        self._cache = Cache(CACHE_BYTES)
 
     def _read_header(self) -> None:
         guard = self._guard
@@ -180,18 +179,8 @@ class Results:
     # Caches
 
     def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The value of `key`, made if need be; the least used go when all together pass CACHE_BYTES."""
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            found: T = self._cache[key][0]
-            return found
-        value = make()
-        weight = size(value) + 64
-        self._cache[key] = value, weight
-        self._cached += weight
-        while self._cached > CACHE_BYTES and len(self._cache) > 1:
-            self._cached -= self._cache.popitem(last=False)[1][1]
-        return value
+        """The value of `key` of this file, made if need be; the least used go when all pass CACHE_BYTES."""
+        return self._cache.get(key, make, size)
 
     def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
         try:
@@ -403,8 +392,7 @@ class Results:
         def make() -> tuple[Chip, ...]:
             if not self.tokens or frame >= self.done:
                 return ()
-            pieces_found = self._part(schema.TEXT_PIECE, 2, (frame,))
-            pieces = datasets.texts(pieces_found) if pieces_found is not None else ()
+            pieces = self.pieces(frame)
             if len(pieces) != self.tokens:
                 pieces = tuple(f"token {number}" for number in range(self.tokens))
             spans = np.stack(
@@ -421,6 +409,11 @@ class Results:
             )
 
         return self.remember(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
+
+    def pieces(self, frame: int) -> tuple[str, ...]:
+        """What each text token stands for; empty if absent."""
+        found = self._part(schema.TEXT_PIECE, 2, (frame,))
+        return datasets.texts(found) if found is not None else ()
 
     def string(self, name: str, frame: int) -> str:
         """One string of a frame; empty if absent."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from capture import schema
 from viewer import attention
-from viewer.attention import Floats, Rows
+from viewer.attention import Floats, Row, Rows
 from viewer.state import Query, ViewState
 from viewer.words import align
 
@@ -88,19 +88,34 @@ def group_matrix(results: Results, frame: int) -> Floats:
 
 
 def masses(results: Results, frame: int, query: Query) -> Floats:
-    """Group masses of a query at every layer, step and head: (layers, steps, heads, groups), from the weights."""
-    return results.remember(
-        ("masses", frame, query),
-        lambda: attention.masses(rows_of(results, frame, query), group_matrix(results, frame)),
-        lambda made: made.nbytes,
-    )
+    """Group masses of a query at every layer, step and head: (layers, steps, heads, groups), mean of its tokens.
+
+    From the stored summaries where the file has them, else from the weights.
+    """
+
+    def make() -> Floats:
+        stored = results.mass(frame, query.kind)
+        if stored is None:
+            return attention.masses(rows_of(results, frame, query), group_matrix(results, frame))
+        tokens = tokens_of(results, frame, query)
+        if not tokens:
+            raise IndexError("this frame has no such word")
+        one = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
+        return one[:, None] if query.kind == "text" else one
+
+    return results.remember(("masses", frame, query), make, lambda made: made.nbytes)
 
 
 def mass_row(results: Results, state: ViewState) -> Floats:
-    """Group masses of the shown row: (groups,). Mean of the chosen heads (a maximum would not sum to 1)."""
-    every = masses(results, state.frame, state.query)
-    one = every[state.layer, min(state.step, every.shape[1] - 1)]
-    return attention.together(one[list(state.heads)] if state.heads else one, 0, "mean")
+    """Group masses of the shown row from its weights: (groups,). Mean of its heads, as a maximum does not sum to 1."""
+    rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
+    return _by_group(results, state.frame, attention.pick(rows, 0, state.step, state.heads, "mean"))
+
+
+def _by_group(results: Results, frame: int, row: Row) -> Floats:
+    flat = np.concatenate([row.image.ravel(), row.text, row.action])
+    mass: Floats = flat @ group_matrix(results, frame)[: len(flat)]
+    return mass
 
 
 def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats] | None) -> list[Rows]:
@@ -123,10 +138,7 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats] | None) -> 
 
 def measured(results: Results, state: ViewState, layers: slice = slice(None)) -> list[Rows]:
     """The query's rows in the chosen measure, at some of the layers."""
-    rows = [
-        Rows(row.image[layers], row.text[layers], row.action[layers])
-        for row in rows_of(results, state.frame, state.query)
-    ]
+    rows = [row.at(layers) for row in rows_of(results, state.frame, state.query)]
     if state.measure == "weight":
         return rows
     norms = results.value_norms(state.frame, state.query.kind)
@@ -137,6 +149,10 @@ def compose(results: Results, state: ViewState) -> Scene:
     """The numbers of one view of one file."""
     rows = measured(results, state, slice(state.layer, state.layer + 1))
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
+    if state.measure == "weight" and state.reduce == "mean":
+        shares = _by_group(results, state.frame, row)
+    else:
+        shares = mass_row(results, state)
     total = float(row.image.sum() + row.text.sum() + row.action.sum())
     row, removed = attention.without(row, state.left_out, results.groups, group_matrix(results, state.frame))
     valid = int((results.roles(state.frame) != schema.ROLES.index("pad")).sum())
@@ -144,7 +160,7 @@ def compose(results: Results, state: ViewState) -> Scene:
     factor = np.float32(keys if state.unit == "uniform" else 1)
     maps = row.image * factor
     ranges = attention.colour_range(maps, state.range, state.low, state.high)
-    mass = dict(attention.named(results.groups, mass_row(results, state)))
+    mass = dict(attention.named(results.groups, shares))
     return Scene(maps, row.text * factor, row.action * factor, mass, removed, ranges, max(keys, 1), total)
 
 

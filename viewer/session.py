@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import fields, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -26,10 +25,18 @@ MERGE_SECONDS: Final = 0.7
 MAX_UNDO: Final = 500
 
 
-@lru_cache(maxsize=8)
+_FIELDS: Final = tuple(field.name for field in fields(ViewState))
+_compared: list[tuple[ViewState, ViewState, frozenset[str]]] = []
+
+
 def differing(before: ViewState, after: ViewState) -> frozenset[str]:
     """Names of the fields in which two views differ."""
-    return frozenset(f.name for f in fields(ViewState) if getattr(before, f.name) != getattr(after, f.name))
+    # Every panel asks about the same two objects in turn; to hash them would take longer than to look.
+    if _compared and _compared[0][0] is before and _compared[0][1] is after:
+        return _compared[0][2]
+    names = frozenset(name for name in _FIELDS if getattr(before, name) != getattr(after, name))
+    _compared[:] = [(before, after, names)]
+    return names
 
 
 class Session(QObject):

@@ -38,11 +38,10 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
     """(tokens,) of one kind."""
     heads = list(state.heads) if state.heads else slice(None)
     if pointer is None and not state.region:
-        stored = results.mass(state.frame, kind)
+        stored = _picture_mass(results, state.frame, kind)
         if stored is not None:
             at = stored[state.layer, :, state.step] if kind == "action" else stored[state.layer]
-            pictures = [results.groups.index(camera) for camera in results.cameras]
-            return attention.together(at[:, heads][..., pictures].sum(-1), 1, state.reduce)
+            return attention.together(at[:, heads], 1, state.reduce)
     images = results.layer_images(state.frame, kind, state.layer, state.step)[:, heads]
     if not images.size:
         return np.zeros(len(images), np.float32)
@@ -57,12 +56,37 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
     return attention.together(values, 1, state.reduce)
 
 
+def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:
+    """Stored share of every row on the pictures: text (layers, T, heads), action (layers, H, steps, heads)."""
+
+    def make() -> Floats | None:
+        stored = results.mass(frame, kind)
+        if stored is None:
+            return None
+        total: Floats = stored[..., [results.groups.index(camera) for camera in results.cameras]].sum(-1)
+        return total
+
+    return results.remember(("picture mass", frame, kind), make, lambda made: 0 if made is None else made.nbytes)
+
+
+def _joining(results: Results, frame: int) -> Floats:
+    """What makes chips of tokens, their mean: (chips, T)."""
+
+    def make() -> Floats:
+        chips = results.chips(frame)
+        matrix = np.zeros((len(chips), results.tokens), np.float32)
+        for number, chip in enumerate(chips):
+            matrix[number, list(chip.tokens)] = 1 / max(len(chip.tokens), 1)
+        return matrix
+
+    return results.remember(("joining", frame), make, lambda made: made.nbytes)
+
+
 def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
     """Values of the words and the actions; of the patch under the pointer, else of the region, else of the pictures."""
     tokens = _token_values(results, state, "text", pointer) if results.tokens else np.zeros(0, np.float32)
-    words = np.array(
-        [tokens[list(chip.tokens)].mean() if len(tokens) else 0 for chip in results.chips(state.frame)], np.float32
-    )
+    joining = _joining(results, state.frame)
+    words = joining @ tokens if len(tokens) == joining.shape[1] else np.zeros(len(joining), np.float32)
     actions = _token_values(results, state, "action", pointer) if results.horizon else np.zeros(0, np.float32)
     subject = "patch" if pointer is not None else "region" if state.region else "pictures"
     return Strips(words, actions, subject)

@@ -14,6 +14,8 @@ MARGIN: Final = 16
 GAP: Final = 12
 RADIUS: Final = 6.0
 ACCENT: Final = "#F0A35C"
+FUSION: Final = "fusion"
+"""The style that everything is drawn over, and the property that says that the application has it."""
 
 GROUP_COLOURS: Final = {
     "bos": "#8B7BD8", "prompt": "#5AA9E6", "template": "#4D8A8F", "state": "#4C6A92", "newline": "#7D6B8A",
@@ -85,14 +87,21 @@ def system_is_dark() -> bool:
     return QGuiApplication.styleHints().colorScheme() != Qt.ColorScheme.Light
 
 
+def paint_with(theme: Theme) -> None:
+    """Draw with these colours from now on, where there is no window: for figures."""
+    _Active.theme = theme
+
+
 def apply(choice: str) -> None:
     """Take a theme for the whole application: `dark`, `light` or `system`."""
     theme = LIGHT if choice == "light" or (choice == "system" and not system_is_dark()) else DARK
     _Active.theme = theme
     app = QApplication.instance()
     assert isinstance(app, QApplication)
-    if app.style().objectName() != "fusion":
+    # Asked of a property: the first call that hands out a style makes PySide set up dozens of classes, 15 ms.
+    if not app.property(FUSION):
         app.setStyle(QStyleFactory.create("fusion"))
+        app.setProperty(FUSION, True)
     app.setFont(font())
     palette = QPalette()
     roles = {
@@ -131,6 +140,12 @@ def font(pixels: float = 13, *, bold: bool = False) -> QFont:
 def metrics(pixels: float = 13, *, bold: bool = False) -> QFontMetricsF:
     """Measures of `font`."""
     return QFontMetricsF(font(pixels, bold=bold))
+
+
+@cache
+def line(pixels: float = 13, *, bold: bool = False) -> float:
+    """The height of a line of `font`."""
+    return metrics(pixels, bold=bold).height()
 
 
 @cache

@@ -104,6 +104,7 @@ class Window(QWidget):
             signal.connect(slot)
         self.page.open_asked.connect(self.files.ask_file)
         self.page.demo_asked.connect(self.files.open_demo)
+        self.page.stop_asked.connect(self.stop_opening)
         self.page.file_asked.connect(self.files.open_text)
         self.top.commands.clicked.connect(self.show_palette)
         self.top.compare.clicked.connect(self._compare_menu)
@@ -158,8 +159,16 @@ class Window(QWidget):
         self.page.failed(sentence, details, self.settings.recent())
         self.stack.setCurrentWidget(self.page)
 
-    def _slow(self, path: str) -> None:
-        self.page.opening(Path(path))
+    def _slow(self, path: str, very_slow: bool) -> None:
+        if self.session.results is None:
+            self.page.opening(Path(path), very_slow=very_slow)
+        elif very_slow:
+            self.notice.say(f"Still looking at {Path(path).name}; the open file stays until it has been read.")
+
+    def stop_opening(self) -> None:
+        """Give up looking at a file that takes too long."""
+        self.files.opening.stop()
+        self.page.empty(self.settings.recent())
 
     def _closed(self) -> None:
         self.setWindowTitle("pi0-viewer")
@@ -234,7 +243,12 @@ class Window(QWidget):
     # Sheets and menus
 
     def _show_sheet(self, name: str) -> None:
-        {"palette": self.show_palette, "help": self.show_help, "tour": self.show_tour}[name]()
+        {
+            "palette": self.show_palette,
+            "help": self.show_help,
+            "tour": self.show_tour,
+            "export": self.show_export,
+        }[name]()
 
     def show_palette(self) -> None:
         """Every command by name."""
@@ -244,6 +258,12 @@ class Window(QWidget):
         palette.chosen.connect(self.perform_id)
         self._show_overlay(palette)
         palette.field.setFocus()
+
+    def show_export(self) -> None:
+        """Figures, video and tables of this file."""
+        from viewer.panels.export import ExportSheet
+
+        self._show_overlay(ExportSheet(self, self.session, self.settings))
 
     def show_help(self) -> None:
         """Keys, and what attention shows."""
@@ -387,6 +407,8 @@ class Window(QWidget):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        if self.overlay is not None:
+            self.overlay.close()  # an export that runs ends with the window
         self.settings.set_bytes("geometry", self.saveGeometry())
         if not self.room.is_folded:
             self.settings.set_bytes("across", self.room.splitters())

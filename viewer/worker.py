@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from concurrent.futures import ThreadPoolExecutor
 
 log = logging.getLogger("viewer")
 
@@ -21,7 +21,7 @@ class Worker(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._pool = ThreadPoolExecutor(1, "viewer")
+        self._pool: ThreadPoolExecutor | None = None
         self._asked: dict[str, tuple[Hashable, Callable[[Any], None]]] = {}
         self._answered.connect(self._deliver)
         self._closed = False
@@ -36,6 +36,10 @@ class Worker(QObject):
         if self._closed or (purpose in self._asked and self._asked[purpose][0] == key):
             return
         self._asked[purpose] = key, then
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # not before the first picture: it loads much
+
+            self._pool = ThreadPoolExecutor(1, "viewer")
         self._pool.submit(self._run, purpose, key, compute)
 
     def drop(self, purpose: str = "") -> None:
@@ -72,4 +76,5 @@ class Worker(QObject):
         """Stop; waits for the read that is under way."""
         self._closed = True
         self._asked.clear()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)

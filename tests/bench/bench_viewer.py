@@ -2,12 +2,14 @@
 
     xvfb-run -s "-screen 0 2600x1500x24" python tests/bench/bench_viewer.py FILE.h5 [--size 1280x800] [--changes 60]
 
-Each change is timed from `Session.update` until every panel has painted and the window's backing store was flushed.
+Each change is timed from `Session.update` until every panel has painted and the window's backing store was flushed;
+`work` is the processor time of it, which says more on a machine that does other things too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer import theme
+from viewer.__main__ import calm
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query
@@ -49,29 +52,30 @@ def settle(app: QApplication, seconds: float = 0.3) -> None:
         time.sleep(0.005)
 
 
-def timed(app: QApplication, window: Window, changes: list[dict[str, Any]]) -> tuple[list[float], int]:
-    """Milliseconds of each change until its paint, and how many paints the first pane had."""
+def timed(app: QApplication, window: Window, changes: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """Milliseconds of each change until its paint: by the clock, and of the window's thread."""
     paints = Paints()
     window.room.cameras.panes[0].installEventFilter(paints)
-    taken = []
+    taken, worked = [], []
     for change in changes:
         before = paints.count
-        start = time.perf_counter()
+        start, work = time.perf_counter(), time.thread_time()
         window.session.update(**change)
         while paints.count == before:
             app.processEvents()
         app.processEvents()
         taken.append((time.perf_counter() - start) * 1000)
+        worked.append((time.thread_time() - work) * 1000)
         settle(app, 0.012)
     window.room.cameras.panes[0].removeEventFilter(paints)
-    return taken, paints.count
+    return taken, worked
 
 
-def row(name: str, taken: list[float]) -> None:
+def row(name: str, taken: list[float], worked: list[float]) -> None:
     """One line of the table."""
-    p99 = float(np.percentile(taken, 99))
     print(
-        f"{name:34} median {statistics.median(taken):7.2f} ms   99th percentile {p99:7.2f} ms   worst {max(taken):7.2f}"
+        f"{name:34} median {statistics.median(taken):6.2f} ms   99th percentile {float(np.percentile(taken, 99)):6.2f} ms"
+        f"   work {statistics.median(worked):6.2f}, {float(np.percentile(worked, 99)):6.2f} ms"
     )
 
 
@@ -101,9 +105,11 @@ def floor(pane_sizes: list[tuple[int, int]]) -> float:
     assert isinstance(app, QApplication)
     settle(app)
     taken = []
-    for _ in range(40):
+    for _ in range(60):
+        settle(app, 0.02)  # as cold as the window's panes are when they are measured
+        bare.update()
         start = time.perf_counter()
-        bare.repaint()
+        app.processEvents()
         taken.append((time.perf_counter() - start) * 1000)
     bare.close()
     return statistics.median(taken)
@@ -178,15 +184,22 @@ program.main(sys.argv[1:])
 
 
 def startup(script: str, *arguments: str) -> float:
-    """Seconds from the first line of Python to the first painted window, best of five."""
-    times = []
-    for _ in range(5):
-        out = subprocess.run(
-            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False,
-            cwd=Path(__file__).parents[2],
-        )  # fmt: skip
-        times.append(float(out.stdout.split()[0]))
-    return min(times)
+    """Seconds from the first line of Python to the first painted window."""
+    out = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[2], env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+    )  # fmt: skip
+    return float(out.stdout.split()[0])
+
+
+def napari(python: str, size: tuple[int, int], changes: int) -> float | None:
+    """Milliseconds that napari takes for two panes of this size, in the Python that has it; None without it."""
+    out = subprocess.run(
+        [python, str(Path(__file__).with_name("bench_napari.py")), "--size", "x".join(map(str, size)),
+         "--changes", str(changes)], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    print(out.stdout.strip() or out.stderr.strip().splitlines()[-1])
+    return float(out.stdout.split(": ")[1].split()[0]) if out.returncode == 0 else None
 
 
 def main() -> None:
@@ -194,6 +207,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--size", default="1280x800")
     parser.add_argument("--changes", type=int, default=60)
+    parser.add_argument("--napari", metavar="PYTHON", help="an interpreter that has napari, to be measured beside")
     parser.add_argument("--no-start", action="store_true", help="leave out the start-up times")
     given = parser.parse_args()
     app = QApplication([])
@@ -212,6 +226,7 @@ def main() -> None:
     )
     window.show_results(results, False)
     window.show()
+    calm()
     settle(app, 1.0)
     dims, n = window.session.dims, given.changes
     action = Query("action", (6 % dims.actions,))
@@ -236,8 +251,7 @@ def main() -> None:
         first = [changes[0]] if changes[0] != {} else []
         window.session.update(**dict(changes[-1].items()))
         settle(app)
-        taken, _ = timed(app, window, [c for c in changes if first])
-        row(name, taken)
+        row(name, *timed(app, window, [c for c in changes if first]))
     paints = Paints()
     window.room.cameras.panes[0].installEventFilter(paints)
     for i in range(500):
@@ -247,26 +261,32 @@ def main() -> None:
     print(f"500 changes in a burst: {paints.count} paint of a pane")
     sizes = [pane.area().size().toSize().toTuple() for pane in window.room.cameras.panes]
     taken = []
-    for i in range(40):
+    for i in range(60):
         window.session.update(layer=i % dims.layers)
         settle(app, 0.02)
         for pane in window.room.cameras.panes:
-            pane._heat = None
+            pane.heat.drop()
+            pane.update()
         start = time.perf_counter()
-        for pane in window.room.cameras.panes:
-            pane.repaint()
+        app.processEvents()
         taken.append((time.perf_counter() - start) * 1000)
+    memory = psutil.Process().memory_info().rss / 1e6  # before matplotlib is loaded
     panes, lowest, other = statistics.median(taken), floor(sizes), matplotlib_panes(results, sizes)
     print(
         f"two panes of {sizes}: {panes:.2f} ms; copy and blend {lowest:.2f} ms ({panes / lowest:.1f} x); "
         f"matplotlib {other:.1f} ms ({other / panes:.0f} x slower)"
     )
-    print(f"memory {psutil.Process().memory_info().rss / 1e6:.0f} MB")
+    print(f"memory {memory:.0f} MB")
+    beside = napari(given.napari, sizes[0], 30) if given.napari else None
+    if beside is not None:
+        print(f"napari {beside:.1f} ms ({beside / panes:.0f} x slower)")
     window.close()
     if not given.no_start:
-        bare = startup(BARE)
-        ours = startup(OURS, str(given.file), "--settings", str(Path(folder) / "start.ini"))
-        print(f"first paint: bare PySide6 {bare * 1000:.0f} ms, with data {ours * 1000:.0f} ms ({ours / bare:.2f} x)")
+        arguments = (str(given.file), "--settings", str(Path(folder) / "start.ini"))
+        pairs = [(startup(BARE), startup(OURS, *arguments)) for _ in range(8)][1:]  # the first one writes bytecode
+        bare, ours = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
+        ratio = statistics.median(ours / bare for bare, ours in pairs)
+        print(f"first paint: bare PySide6 {bare:.0f} ms, with data {ours:.0f} ms ({ratio:.2f} x)")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ import make_results  # noqa: E402 - lies beside the tests
 from capture import schema  # noqa: E402
 
 DRAWN = 3
-TASK = "put the yellow duck into the white bowl"
+TASK = (
+    "put the small yellow duck that lies beside the blue block into the white bowl at the edge of the table then "
+    "move the red ball away from the arm and close the left drawer with the back of the gripper before you go back "
+    "to where you began and wait there"
+)
+"""49 words, so that with the state and the template there are 60 chips."""
 
 
 def scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import make_results
 import make_run
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer import theme
 from viewer.results import Results
@@ -101,17 +101,18 @@ def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: 
     window.show()
     if view:
         window.session.update(**view)
+    spin()
     settle(window)
     return window
 
 
 def settle(window: Window) -> None:
-    """Let the event loop run until the layout has come to rest: chips wrap, and what is under them moves."""
-    calm, before = 0, None
-    while calm < 4:
-        spin(0.02)
-        now = [pane.geometry().getRect() for pane in window.room.cameras.panes]
-        calm, before = (calm + 1 if now == before else 0), now
+    """Let the event loop run until nothing moves any more: layouts ask each other several times."""
+    still, last = 0, None
+    while still < 5:
+        QCoreApplication.processEvents()
+        now = [child.geometry().getRect() for child in window.findChildren(QWidget)]
+        still, last = (still + 1 if now == last else 0), now
 
 
 def close(window: Window) -> None:

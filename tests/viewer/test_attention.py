@@ -32,6 +32,25 @@ def test_masses_are_those_that_the_file_stores(results: Results) -> None:
         expected = stored[:, token] if kind == "action" else stored[:, token][:, None]
         assert mass == pytest.approx(expected, abs=4e-3)
         assert mass.sum(-1) == pytest.approx(1, abs=4e-3)
+        rows, matrix = scene.rows_of(results, 0, Query(kind, (2,))), scene.group_matrix(results, 0)
+        assert attention.masses(rows, matrix) == pytest.approx(expected, abs=4e-3), "as the weights have it"
+
+
+def test_the_shown_rows_masses_come_from_its_weights(results: Results) -> None:
+    for reduce in ("mean", "max"):
+        state = ViewState(query=Query("action", (2,)), layer=1, step=2, heads=(0, 2), reduce=reduce)
+        every = attention.masses(scene.rows_of(results, 0, state.query), scene.group_matrix(results, 0))
+        mass = scene.compose(results, state).mass
+        assert list(mass.values()) == pytest.approx(every[1, 2, [0, 2]].mean(0).tolist(), abs=1e-5)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=600))
+def test_the_upper_end_is_the_99th_percentile(values: list[float]) -> None:
+    maps = np.array(values, np.float32)[None]
+    expected = float(np.percentile(maps, 99))
+    if expected < maps.max() * 0.02:
+        expected = float(maps.max())
+    assert attention.colour_range(maps, "shared", 0, 0)[0][1] == pytest.approx(expected or 1.0, rel=1e-5)
 
 
 def test_pick_is_mean_or_maximum_of_the_chosen_heads() -> None:

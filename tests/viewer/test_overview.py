@@ -158,3 +158,19 @@ def test_chips_without_summaries_are_the_same(tmp_path: Path) -> None:
     assert one.actions == pytest.approx(two.actions, abs=4e-3)
     with_.close()
     without.close()
+
+
+def test_a_mosaic_shows_each_patch_where_the_index_says() -> None:
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 1 << 24, (2, 3, 16, 16)).astype(np.uint32)
+    straight = np.add.outer(np.repeat(np.arange(3, 12), 2) * 16, np.repeat(np.arange(16), 2))
+    turned = straight[::-1, ::-1]
+    leaning = (straight + np.arange(straight.shape[1]) // 8 * 16) % 256
+    for index in (straight, turned, leaning):
+        made = overview.mosaic(words, index, 2, 7)
+        height, width = index.shape
+        assert made.shape == (2 * (height + 2), 3 * (width + 2))
+        cell = made[height + 2 : 2 * height + 2, 2 * (width + 2) : 3 * (width + 2) - 2]
+        assert (cell == words[1, 2].ravel()[index]).all()
+        assert (made[height : height + 2] == 7).all()
+        assert (made[:, width : width + 2] == 7).all()

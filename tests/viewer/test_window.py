@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidg
 
 from viewer import commands, theme
 from viewer.opening import demo_path
+from viewer.probe import Probe
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query, ViewState, from_json
@@ -146,6 +147,15 @@ def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
     assert session.state.opacity == 0.3
 
 
+def test_a_slider_that_is_moved_back_at_once_goes_back(window: Window) -> None:
+    slider = window.room.axes.rows["layer"].slider
+    before = window.session.state.layer
+    slider.setValue(0 if before else 1)
+    window.session.update(layer=before)
+    spin()
+    assert slider.value() == window.session.state.layer == before
+
+
 def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
     row = window.room.axes.rows["step"]
     assert not row.slider.isEnabled()
@@ -263,8 +273,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None
     spin()
     film = room.film.film()
     assert film is not None
-    block = room.film.blocks(film)[0]
-    width, height = room.film.cell_size(block, film)
+    block, width, height = room.film.blocks(film)[0]
     spot = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
     QTest.mouseClick(room.film, Qt.MouseButton.LeftButton, pos=spot)
     assert session.state.layer == 3
@@ -272,8 +281,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None
     spin()
     film = room.film.film()
     assert film is not None
-    block = room.film.blocks(film)[1]
-    width, height = room.film.cell_size(block, film)
+    block, width, height = room.film.blocks(film)[1]
     QTest.mouseClick(
         room.film,
         Qt.MouseButton.LeftButton,
@@ -423,6 +431,24 @@ def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path,
     close(window)
 
 
+def test_a_slow_disk_has_a_page_with_a_way_out(
+    app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("viewer.opening.VERY_SLOW_MILLISECONDS", 200)
+    window = Window(Settings(tmp_path / "s.ini"))
+    window.show()
+    monkeypatch.setattr(Probe, "poll", lambda self: None)
+    window.open(small)
+    until(lambda: window.page.title.text().startswith("Still looking"))
+    assert window.page.stop.isVisible()
+    assert window.page.open.isVisible()
+    window.page.stop.click()
+    assert not window.files.opening.busy
+    assert window.page.title.text() == "See what Pi0.5 looks at"
+    assert not window.page.stop.isVisible()
+    close(window)
+
+
 def test_a_missing_demo_is_a_page(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.filing.demo_path", lambda: None)
     window.perform_id("close")
@@ -559,7 +585,7 @@ def test_an_error_in_a_slot_is_a_notice(
 
 def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
     gone: list[weakref.ref[Window]] = []
-    for _ in range(12):
+    for _ in range(50):
         window = show(small, tmp_path)
         window.show_help()
         gone.append(weakref.ref(window))

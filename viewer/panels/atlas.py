@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer import attention, colourmaps, drawing, geometry, overview, scene, theme
@@ -14,6 +14,8 @@ from viewer.controls import Button, Choice
 from viewer.panels.panel import READS, Panel
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from viewer.attention import Floats
     from viewer.session import Session
 
@@ -21,6 +23,7 @@ SCORES: Final = (
     ("picture", "picture mass"), ("entropy", "entropy"), ("region", "mass in region"), ("change", "change over steps"),
 )  # fmt: skip
 LABEL: Final = 22
+GAP: Final = 2
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
 
 
@@ -41,7 +44,12 @@ class Atlas(Panel):
         self.thumbs.setCheckable(True)
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
-        self._cells: tuple[object, QPixmap] | None = None
+        self._painted: Floats | None = None
+        self._frame = drawing.Layer()
+        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
+        self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
+        self._ringed: list[QRectF] = []
+        self._coloured: tuple[object, ...] = ()
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -62,7 +70,7 @@ class Atlas(Panel):
             shown.frame,
             shown.query,
             shown.score,
-            shown.step,
+            shown.step if shown.score != "change" and shown.query.kind == "action" else 0,
             shown.region if shown.score == "region" else (),
         )
         if self._scores is None or self._scores[0] != key:
@@ -86,11 +94,22 @@ class Atlas(Panel):
         self.score.disable(reasons)
         self.thumbs.setChecked(shown.thumbnails)
         self._place()
-        self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
+        if not self.isVisible():
+            return
+        scores, before = self.scores(), self._painted
+        self._painted = scores
+        if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
+            self._coloured = (shown.colours, shown.thumbnails, shown.step)
+            self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
+        else:
+            for box in (*self._ringed, *self._rings(scores)):
+                self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
     def reload(self) -> None:
-        self._scores = self._cells = None
+        self._scores = None
+        self._frame.drop()
         self.refresh()
+        self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place()
@@ -102,135 +121,119 @@ class Atlas(Panel):
 
     # Where cells lie
 
-    def grid(self, scores: Floats) -> tuple[QRectF, float, float]:
-        """The room of the cells, and one cell's width and height."""
-        room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 16)
-        rows, columns = scores.shape
-        height = min(room.height() / rows, 44.0)
-        return room, (room.width() - 4) / columns, height
+    def edges(self, scores: Floats) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Left and right of every column, top and bottom of every row, on whole pixels of the screen.
+
+        The mean's column stands a little apart.
+        """
+        ratio, (rows, columns) = self.devicePixelRatioF(), scores.shape
+        key = (rows, columns, ratio, self.width(), self.height())
+        if self._edges is None or self._edges[0] != key:
+            width = (self.width() - LABEL - 4) / columns
+            height = min((self.height() - self.HEADING - 16) / rows, 44.0)
+            lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
+            tops = [self.HEADING + number * height for number in range(rows)]
+            spans = [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
+            self._edges = key, *spans
+            self._dots = _places(spans[0], ratio), _places(spans[1], ratio)
+        return self._edges[1], self._edges[2]
 
     def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
-        """Where a cell lies; the mean's column stands a little apart."""
-        room, width, height = self.grid(scores)
-        left = room.left() + head * width + (4 if head == scores.shape[1] - 1 else 0)
-        return QRectF(left, room.top() + layer * height, width - 2, height - 2)
+        """Where a cell lies."""
+        columns, rows = self.edges(scores)
+        (left, right), (top, bottom) = columns[head], rows[layer]
+        return QRectF(left, top, right - left, bottom - top)
+
+    # What is drawn
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, results = theme.active(), QPainter(self), self.session.results
-        self.heading(painter, "Layers × heads")
-        scores = self.scores()
+        t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
+        painter = self.canvas(event)
         if scores is None or results is None:
+            self.heading(painter, "Layers × heads")
             return
-        painter.drawPixmap(0, 0, self._painted(scores))
-        shown = self.session.shown
+        if shown.thumbnails:
+            self._paint_thumbnails(painter, scores)
+        else:
+            self._paint_cells(painter, scores)
+
+        def frame(inner: QPainter) -> None:
+            self.heading(inner, "Layers × heads")
+            self._paint_frame(inner, scores)
+
+        self._frame.draw(painter, self, (scores.shape, results.layers, shown.thumbnails), frame)
+        self._ringed = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
-        for head in heads:
-            box = self.cell(scores, shown.layer, head)
-            drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour("#FFFFFF" if t.dark else t.text), 1.5, 3)
+        for box in self._ringed:
+            light = t.accent if shown.thumbnails else t.text
+            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def _painted(self, scores: Floats) -> QPixmap:
-        shown, ratio = self.session.shown, self.devicePixelRatioF()
-        extra = (shown.step,) if shown.thumbnails else ()
-        key = (id(scores), shown.colours, shown.thumbnails, self.size().toTuple(), ratio, theme.active(), *extra)
-        if self._cells is None or self._cells[0] != key:
-            made = QPixmap(self.size() * ratio)
-            made.setDevicePixelRatio(ratio)
-            made.fill(Qt.GlobalColor.transparent)
-            with QPainter(made) as painter:
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                self._paint_cells(painter, scores)
-            self._cells = key, made
-        return self._cells[1]
+    def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
+        """What stays whatever the scores are: the numbers of layers and heads, and the cells' round corners."""
+        t, results, (columns, rows) = theme.active(), self.session.results, self.edges(scores)
+        assert results is not None
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        ground, height = drawing.ground(self), rows[0][1] - rows[0][0] + GAP
+        for layer, (top, bottom) in enumerate(rows):
+            if height >= 10 or layer % 2 == 0:
+                label = QRectF(0, top, LABEL - 6, bottom - top)
+                drawing.write(painter, label, str(results.layers[layer]), t.secondary, 11, align="right")
+            for head in range(len(columns)):
+                if not self.session.shown.thumbnails:
+                    drawing.round_off(painter, self.cell(scores, layer, head), ground, 2.5)
+        for head, (left, right) in enumerate(columns):
+            place = QRectF(left - 6, rows[-1][1] + 1, right - left + 12, 15)
+            text = "mean" if head == len(columns) - 1 else str(head)
+            drawing.write(painter, place, text, t.secondary, 11, align="centre")
 
     def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
-        t, shown, results = theme.active(), self.session.shown, self.session.results
-        assert results is not None
-        finite = np.where(np.isfinite(scores), scores, 0)
-        low, high = (
-            (float(finite[:, :-1].min()), float(finite[:, :-1].max()))
-            if shown.score == "entropy"
-            else (0.0, float(finite.max()))
-        )
-        at = attention.places(finite, low, high if high > low else low + 1, "linear")
-        if shown.score == "entropy":  # low entropy is what one looks for
-            at = 1 - at
-        words = colourmaps.opaque(shown.colours)[np.rint(at * 255).astype(np.intp)]
-        rows, columns = scores.shape
-        _, width, height = self.grid(scores)
-        numbers = width >= 27 and height >= 13 and not shown.thumbnails
-        thumbs = self._thumbnails(scores) if shown.thumbnails else None
-        for layer in range(rows):
-            box = self.cell(scores, layer, 0)
-            if height >= 10 or layer % 2 == 0:
-                drawing.write(
-                    painter,
-                    QRectF(0, box.top(), LABEL - 6, box.height()),
-                    str(results.layers[layer]),
-                    t.secondary,
-                    11,
-                    align="right",
-                )
-            for head in range(columns):
-                box, word = self.cell(scores, layer, head), int(words[layer, head])
-                if thumbs is not None:
-                    painter.drawImage(box, thumbs[layer][head])
-                    continue
-                drawing.fill(painter, box, theme.colour(f"#{word & 0xFFFFFF:06X}"), 2.5)
-                if numbers:
-                    drawing.write(
-                        painter,
-                        box,
-                        self._short(float(scores[layer, head])),
-                        drawing.readable_on(word),
-                        10,
-                        align="centre",
-                    )
-        foot = self.cell(scores, rows - 1, 0).bottom() + 1
-        for head in range(columns):
-            box = self.cell(scores, rows - 1, head)
-            label = "mean" if head == columns - 1 else str(head)
-            drawing.write(
-                painter, QRectF(box.left() - 6, foot, box.width() + 12, 15), label, t.secondary, 11, align="centre"
-            )
+        """All cells as one image, and their numbers where there is room."""
+        words, (columns, rows) = self._words(scores), self.edges(scores)
+        ratio, ground = self.devicePixelRatioF(), drawing.ground(self).rgb()
+        padded = np.full((scores.shape[0] + 1, scores.shape[1] + 1), ground, np.uint32)
+        padded[:-1, :-1] = words
+        image = drawing.word_image(padded[:, self._dots[0]][self._dots[1]], blended=False)
+        image.setDevicePixelRatio(ratio)
+        painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
+        if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
+            return
+        for layer in range(scores.shape[0]):
+            for head in range(scores.shape[1]):
+                ink = drawing.readable_on(int(words[layer, head]))
+                text = overview.in_short(float(scores[layer, head]), self.session.shown.score)
+                drawing.write(painter, self.cell(scores, layer, head), text, ink, 10, align="centre")
 
-    def _thumbnails(self, scores: Floats) -> list[list[QImage]]:
+    def _rings(self, scores: Floats) -> list[QRectF]:
+        """Round the cells of the shown heads."""
+        shown = self.session.shown
+        heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
+        return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
+
+    def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
+        """The colour of every cell."""
+        return overview.score_words(scores, self.session.shown.score, self.session.shown.colours)
+
+    def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         """One small picture a head: its map in every camera side by side, one colour range for all."""
         results, shown = self.session.results, self.session.shown
         assert results is not None
         rows = scene.rows_of(results, shown.frame, shown.query)
         step = min(shown.step, rows[0].image.shape[1] - 1)
-        maps = np.mean(
-            [attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows], axis=0, dtype=np.float32
-        )
+        maps = np.mean([attention.widened(row.image[:, step]) for row in rows], axis=0, dtype=np.float32)
         maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
         high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-        words = colourmaps.opaque(shown.colours)[
-            np.rint(attention.places(maps, 0, high, "linear") * 255).astype(np.intp)
-        ]
+        words = colourmaps.painted(maps, high, shown.colours)
         flat = words.reshape(*words.shape[:3], -1)
         index = [
             geometry.sampling(results.to_model(shown.frame, c), *results.picture_size(c), 9, 16)
             for c in range(flat.shape[2])
         ]
-        return [
-            [
-                drawing.word_image(
-                    np.concatenate([flat[layer, head, c][at] for c, at in enumerate(index)], 1), blended=False
-                )
-                for head in range(flat.shape[1])
-            ]
-            for layer in range(flat.shape[0])
-        ]
-
-    def _short(self, value: float) -> str:
-        if not np.isfinite(value):
-            return "–"
-        if self.session.shown.score == "entropy":
-            return f"{value:.1f}"
-        return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
+        side = np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
+        for layer, line in enumerate(side):
+            for head, one in enumerate(line):
+                painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
 
     # What the hand does
 
@@ -239,10 +242,10 @@ class Atlas(Panel):
         scores = self.scores()
         if scores is None:
             return None
-        room, width, height = self.grid(scores)
-        layer, head = int((point.y() - room.top()) // height), int((point.x() - room.left()) // width)
-        head = min(head, scores.shape[1] - 1)
-        return (layer, head) if 0 <= layer < scores.shape[0] and head >= 0 else None
+        columns, rows = self.edges(scores)
+        layer = next((n for n, (top, bottom) in enumerate(rows) if top <= point.y() < bottom + GAP), None)
+        head = next((n for n, (left, right) in enumerate(columns) if left <= point.x() < right + GAP + 4), None)
+        return None if layer is None or head is None else (layer, head)
 
     def go(self, layer: int, head: int, *, add: bool = False) -> None:
         """Look at a head; `add` puts it to the chosen ones or takes it away."""
@@ -299,3 +302,18 @@ class Atlas(Panel):
         return (
             f"Layer {results.layers[layer]}, head {head}: {name} {text}, rank {self.ranked().index((layer, head)) + 1}"
         )
+
+
+def _snapped(start: float, length: float, ratio: float) -> tuple[float, float]:
+    """Start and stop of a cell on whole pixels of the screen, its gap taken off."""
+    first = round(start * ratio)
+    return first / ratio, max(round((start + length - GAP) * ratio), first + 1) / ratio
+
+
+def _places(spans: list[tuple[float, float]], ratio: float) -> npt.NDArray[np.intp]:
+    """Which cell each pixel of the screen shows along one axis; the number of cells where it is a gap."""
+    first = round(spans[0][0] * ratio)
+    found = np.full(round(spans[-1][1] * ratio) - first, len(spans), np.intp)
+    for number, (start, stop) in enumerate(spans):
+        found[round(start * ratio) - first : round(stop * ratio) - first] = number
+    return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from viewer import drawing, theme
 from viewer.caption import listed
-from viewer.controls import Button, Slider
+from viewer.controls import Button, Field, Slider
 from viewer.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ class AxisRow(QWidget):
         self.session, self.axis = session, axis
         self.slider = Slider(axis.capitalize())
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.number = QLineEdit()
-        self.number.setAccessibleName(f"{axis.capitalize()} number")
-        self.number.setFont(theme.font(13))
+        self.number = Field(f"{axis.capitalize()} number", boxed=False, pixels=13)
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.number.setFixedSize(92, 24)
         self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -66,22 +64,16 @@ class AxisRow(QWidget):
         row.addWidget(self.number)
         row.addWidget(self.play)
         self.setFixedHeight(30)
+        self._after = QTimer(self)
+        self._after.setSingleShot(True)
+        self._after.setInterval(0)
+        self._after.timeout.connect(self._agree)
         self.slider.valueChanged.connect(self._moved)
         self.slider.pressed_down.connect(session.begin)
         self.slider.let_go.connect(session.end)
         self.number.returnPressed.connect(self._typed)
         self.number.installEventFilter(self)
         self.play.clicked.connect(self._play)
-        self.restyle()
-
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        t = theme.active()
-        self.number.setStyleSheet(
-            f"QLineEdit {{ background: transparent; border: none; color: {t.text}; padding: 0 2px; }}"
-            f"QLineEdit:focus {{ background: {t.panel}; border: 2px solid {t.accent}; border-radius: 5px; }}"
-            f"QLineEdit:disabled {{ color: {t.secondary}; }}"
-        )
 
     def _play(self) -> None:
         self.played.emit(self.axis)
@@ -90,6 +82,11 @@ class AxisRow(QWidget):
         dims, state = self.session.dims, self.session.state
         if position(state, self.axis, dims.heads) != value:
             self.session.update(**moved(self.axis, value, dims.heads))
+            self._after.start()
+
+    def _agree(self) -> None:
+        """Stand where the view stands: what moved it back in the same moment made no change that would be told."""
+        self.slider.setValue(position(self.session.shown, self.axis, self.session.dims.heads))
 
     def _typed(self) -> None:
         """Go to the number that was typed: frames are counted from 1, the others carry the file's numbers."""
@@ -178,6 +175,7 @@ class Axes(Panel):
     """The four rows in two columns."""
 
     cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
+    OPAQUE = False
     played = Signal(str)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -203,8 +201,3 @@ class Axes(Panel):
     def refresh(self) -> None:
         for row in self.rows.values():
             row.show_state(self.session.shown)
-
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        for row in self.rows.values():
-            row.restyle()

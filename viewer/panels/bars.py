@@ -120,8 +120,11 @@ class StatusBar(Panel):
         return f"{growing}{taught}{total}attention is not cause"
 
     def refresh(self) -> None:
-        self.setAccessibleDescription(f"{self.left()}; {self.right()}")
         self.update()
+        self.tell()
+
+    def describe(self) -> None:
+        self.setAccessibleDescription(f"{self.left()}; {self.right()}")
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)

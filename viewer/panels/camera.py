@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import (
-    QBrush,
+    QColor,
     QImage,
     QKeyEvent,
     QMouseEvent,
     QPainter,
-    QPainterPath,
     QPaintEvent,
     QPen,
-    QPixmap,
     QPolygonF,
     QTransform,
     QWheelEvent,
@@ -23,7 +21,9 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
-from viewer import attention, colourmaps, drawing, geometry, theme
+from viewer import drawing, geometry, painting, theme
+from viewer.panels.backdrop import Backdrop
+from viewer.panels.heatmap import HeatMap
 from viewer.panels.panel import READS, Panel
 from viewer.panels.patches import PatchLabel, region_path
 from viewer.scene import DATA_FIELDS, Scene
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from viewer.session import Session
     from viewer.state import Cell, ViewState
 
-SMOOTH_PIXELS: Final = 224
 MOST_ZOOM: Final = 12.0
 DRAG_PIXELS: Final = 5
 AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
@@ -56,9 +55,7 @@ class CameraPane(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(180, 120)
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
-        self._backdrop: tuple[tuple[object, ...], QPixmap] | None = None
-        self._full: tuple[tuple[object, ...], QImage | None] | None = None
-        self._heat: tuple[tuple[object, ...], QImage] | None = None
+        self.backdrop, self.heat = Backdrop(camera), HeatMap(camera)
         self._turn: tuple[geometry.Affine, QTransform] | None = None
         self._press: QPointF | None = None
         self._pan: tuple[QPointF, QPointF] | None = None
@@ -116,22 +113,21 @@ class CameraPane(Panel):
             return AS_IT_IS
         return view[0].to_model(view[1].frame, self.camera)
 
-    def placed(self) -> QTransform:
+    def placed(self, area: QRectF | None = None) -> QTransform:
         """From pixels of the picture that is shown to the pane."""
         height, width = self.size_in_pixels()
-        area, zoom = self.area(), self.zoom
+        area, zoom = area or self.area(), self.zoom
         scale_x, scale_y = area.width() / width * zoom, area.height() / height * zoom
         left = area.left() + area.width() * (0.5 - self.centre.x() * zoom)
         top = area.top() + area.height() * (0.5 - self.centre.y() * zoom)
         return QTransform(scale_x, 0, 0, scale_y, left, top)
 
-    def model_to_pane(self) -> QTransform:
+    def model_to_pane(self, area: QRectF | None = None) -> QTransform:
         """From pixels of the model's picture to the pane."""
         to_model = self.to_model()
         if self._turn is None or self._turn[0] is not to_model:
-            m = geometry.inverted(to_model)
-            self._turn = to_model, QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
-        return self._turn[1] * self.placed()
+            self._turn = to_model, painting.from_model(to_model)
+        return self._turn[1] * self.placed(area)
 
     def cell_at(self, point: QPointF) -> Cell | None:
         """The patch under a point of the pane."""
@@ -145,38 +141,51 @@ class CameraPane(Panel):
         return None if patch is None else (self.camera, *patch)
 
     def reload(self) -> None:
-        self._backdrop = self._full = self._heat = None
+        self.backdrop.drop()
+        self.heat.drop()
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        view = self.view
+        painter, view, session = QPainter(self), self.view, self.session
+        ground = drawing.ground(self)
         if view is None or self.camera >= len(view[0].cameras):
+            painter.fillRect(self.rect(), ground)
             return
+        area, ratio = self.area(), drawing.ratio_of(painter)
+        place = self.model_to_pane(area)
         try:
             scene = self.scene
-            picture = self._picture(*view)
+            picture = self._picture(view, area, ratio, place)
         except READS as error:
-            self.session._fail(error)
+            session._fail(error)
             scene = picture = None
-        area = self.area()
+        self._paint_ground(painter, area, ground)
         self._paint_title(painter, area, view[0], scene)
-        self._paint_backdrop(painter, area, picture)
-        painter.setClipRect(area)
-        if scene is not None and not self.session.bare and scene.maps.shape[1:] == (GRID, GRID):
-            self._paint_heat(painter, scene)
-        self._paint_marks(painter, view[0], view[1], scene)
-        painter.setClipping(False)
+        if picture is None:
+            painter.fillRect(area, theme.colour(theme.active().raised))
+        else:
+            painter.drawImage(area.topLeft(), picture)
+        if scene is not None and not session.bare and scene.maps.shape[1:] == (GRID, GRID):
+            self.heat.paint(painter, scene, session.shown, place, area, ratio)
+        self._paint_marks(painter, area, place, view, scene)
         if picture is None:
             self._paint_reason(painter, area)
-        self._round(painter, area)
+        self._round(painter, area, ratio)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        pointer = self.session.pointer
+        pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
-            outline = self.model_to_pane().mapRect(_patch(pointer))
-            self.label.paint(painter, area, outline, scene, pointer, self.session.shown.unit)
+            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, session.shown.unit)
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
+
+    def _paint_ground(self, painter: QPainter, area: QRectF, ground: QColor) -> None:
+        """What the picture does not cover."""
+        width, height = self.width(), self.height()
+        painter.fillRect(QRectF(0, 0, width, area.top()), ground)
+        painter.fillRect(QRectF(0, area.bottom(), width, height - area.bottom()), ground)
+        if area.width() < width:
+            painter.fillRect(QRectF(0, area.top(), area.left(), area.height()), ground)
+            painter.fillRect(QRectF(area.right(), area.top(), width - area.right(), area.height()), ground)
 
     def _paint_title(self, painter: QPainter, area: QRectF, results: Results, scene: Scene | None) -> None:
         t, shown = theme.active(), self.session.shown
@@ -190,134 +199,45 @@ class CameraPane(Panel):
         if self.pinned or self.session.blinking:
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
         if scene is not None:
-            x += (
-                drawing.write(
-                    painter,
-                    room.adjusted(x, 0, 0, 0),
-                    drawing.per_cent(scene.share(name)),
-                    t.accent_text,
-                    13,
-                    bold=True,
-                )
-                + 6
-            )
+            share = drawing.per_cent(scene.share(name))
+            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
             note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
-            if x < room.width() - 40:
+            if x + drawing.width_of(note, 12) <= room.width():
                 drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
         label = f"{'what the model saw · ' if shown.picture == 'model' and area.width() > 380 else ''}{size}"
         drawing.write(painter, line, label, t.secondary, 12, align="right")
 
-    def _picture(self, results: Results, state: ViewState) -> QImage | None:
-        key = (id(results), state.frame, self.session.shown.picture, results.done)
-        if self._full is None or self._full[0] != key:
-            pixels = results.picture(state.frame, self.camera, self.session.shown.picture)
-            self._full = key, None if pixels is None else drawing.picture_image(pixels)
-        return self._full[1]
-
-    def _paint_backdrop(self, painter: QPainter, area: QRectF, picture: QImage | None) -> None:
-        if picture is None:
-            painter.fillRect(area, theme.colour(theme.active().raised))
-            return
-        ratio = painter.device().devicePixelRatio()
-        gridded = self.session.shown.grid and not self.session.bare
-        # The map is part of it, because the grid lies where the map says.
-        key = (
-            self._full[0] if self._full else None,
-            area.size().toTuple(),
-            ratio,
-            self.zoom,
-            self.centre.toTuple(),
-            gridded and id(self.to_model()),
-        )
-        if self._backdrop is None or self._backdrop[0] != key:
-            size = QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
-            if self.zoom == 1.0:
-                mode = Qt.TransformationMode.SmoothTransformation
-                scaled = QPixmap.fromImage(picture.scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode))
-            else:
-                scaled = QPixmap(size)
-                with QPainter(scaled) as inner:
-                    inner.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.zoom < 4)
-                    inner.setTransform(
-                        self.placed()
-                        * QTransform.fromTranslate(-area.left(), -area.top())
-                        * QTransform.fromScale(ratio, ratio)
-                    )
-                    inner.drawImage(0, 0, picture)
-            scaled.setDevicePixelRatio(ratio)
-            if gridded:
-                with QPainter(scaled) as inner:
-                    inner.translate(-area.topLeft())
-                    self._paint_grid(inner)
-            self._backdrop = key, scaled
-        painter.drawPixmap(area.topLeft(), self._backdrop[1])
-
-    def _paint_grid(self, painter: QPainter) -> None:
-        """The edges of patches, barely there; part of the cached picture, because 34 lines cost as much as the heat."""
-        place = self.model_to_pane()
-        if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
-            return
-        ink = theme.colour("#FFFFFF", 0.075)
-        box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
-        for line in range(GRID + 1):
-            x, y = round(box.left() + box.width() * line / GRID), round(box.top() + box.height() * line / GRID)
-            # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
-            painter.fillRect(x, round(box.top()), 1, round(box.height()), ink)
-            painter.fillRect(round(box.left()), y, round(box.width()), 1, ink)
-
-    def _heat_image(self, scene: Scene) -> QImage:
+    def _picture(self, view: tuple[Results, ViewState], area: QRectF, ratio: float, place: QTransform) -> QImage | None:
         shown = self.session.shown
-        name = colourmaps.DIFFERENCE if scene.difference else shown.colours
-        scale = "linear" if scene.difference else shown.scale
-        key = (id(scene), name, scale, shown.opacity, shown.smooth)
-        if self._heat is None or self._heat[0] != key:
-            values = scene.maps[self.camera]
-            low, high = scene.ranges[self.camera]
-            if scale == "rank":  # among the patches of all cameras, as on a shared scale
-                values = attention.places(scene.maps, low, high, "rank")[self.camera]
-                low, high, scale = 0.0, 1.0, "linear"
-            if shown.smooth:
-                weights = geometry.smoothing(SMOOTH_PIXELS)
-                values = weights @ values @ weights.T
-            at = np.rint(attention.places(values, low, high, scale) * 255).astype(np.intp)
-            words = colourmaps.heat(name, round(shown.opacity * 100))[at]
-            image = drawing.word_image(words, blended=True)
-            image.scene = scene  # type: ignore[attr-defined]  # keeps its id from being used again
-            self._heat = key, image
-        return self._heat[1]
+        return self.backdrop.image(
+            view[0],
+            view[1].frame,
+            shown.picture,
+            area,
+            ratio,
+            zoomed=None if self.zoom == 1.0 else self.placed(),
+            grid=place if shown.grid and not self.session.bare else None,
+        )
 
-    def _paint_heat(self, painter: QPainter, scene: Scene) -> None:
-        if self.camera >= len(scene.maps) or self.session.shown.opacity == 0:
-            return
-        image, place = self._heat_image(scene), self.model_to_pane()
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
-        model = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
-        if place.m12() == 0 and place.m21() == 0:
-            # Turned pictures are drawn by turning the small image: a plain scaled blit is several times faster.
-            axes = Qt.Orientation(0)
-            if place.m11() < 0:
-                axes |= Qt.Orientation.Horizontal
-            if place.m22() < 0:
-                axes |= Qt.Orientation.Vertical
-            painter.drawImage(place.mapRect(model), image.flipped(axes) if axes else image)
-        else:
-            painter.setTransform(place)
-            painter.drawImage(model, image)
-            painter.resetTransform()
-
-    def _paint_marks(self, painter: QPainter, results: Results, state: ViewState, scene: Scene | None) -> None:
-        shown, place = self.session.shown, self.model_to_pane()
+    def _paint_marks(
+        self,
+        painter: QPainter,
+        area: QRectF,
+        place: QTransform,
+        view: tuple[Results, ViewState],
+        scene: Scene | None,
+    ) -> None:
+        shown = self.session.shown
+        painter.setClipRect(area)
         if shown.picture == "model":
-            self._hatch(painter, place, results, state)
+            results, frame = view[0], view[1].frame
+            painting.paint_hatch(
+                painter, place, results.to_model(frame, self.camera), *results.picture_size(self.camera)
+            )
         cells = self._drag if self._drag is not None else shown.region
         path = region_path(cells, self.camera) if not self.session.bare else None
         if path is not None:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(theme.colour("#101216", 0.8), 4))
-            painter.drawPath(place.map(path))
-            painter.setPen(QPen(theme.colour(theme.ACCENT), 2, Qt.PenStyle.DashLine))
-            painter.drawPath(place.map(path))
+            painting.paint_region(painter, place, path)
         pointer = self.session.pointer
         if pointer is not None and scene is not None:
             own = pointer[0] == self.camera
@@ -325,26 +245,13 @@ class CameraPane(Panel):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
             painter.drawPolygon(place.map(QPolygonF(_patch(pointer))))
-
-    def _hatch(self, painter: QPainter, place: QTransform, results: Results, state: ViewState) -> None:
-        height, width = results.picture_size(self.camera)
-        corners = geometry.apply(
-            results.to_model(state.frame, self.camera),
-            np.array([[0, 0], [width, 0], [width, height], [0, height]], float),
-        )
-        path = QPainterPath()
-        path.addRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
-        path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
-        path.closeSubpath()
-        path.setFillRule(Qt.FillRule.OddEvenFill)
-        painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
+        painter.setClipping(False)
 
     def _paint_reason(self, painter: QPainter, area: QRectF) -> None:
         text = self.session.failure or "This file holds no picture of this camera."
         drawing.write(painter, area.adjusted(16, 0, -16, 0), text, theme.active().secondary, 12, align="centre")
 
-    def _round(self, painter: QPainter, area: QRectF) -> None:
-        ratio = painter.device().devicePixelRatio()
+    def _round(self, painter: QPainter, area: QRectF, ratio: float) -> None:
         side = theme.RADIUS
         for corner, image in zip(
             (
@@ -353,7 +260,7 @@ class CameraPane(Panel):
                 area.bottomLeft() - QPointF(0, side),
                 area.bottomRight() - QPointF(side, side),
             ),
-            drawing.corners(theme.active().window, ratio),
+            drawing.corners(drawing.ground(self).name(), ratio),
             strict=True,
         ):
             painter.drawImage(corner, image)

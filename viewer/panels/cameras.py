@@ -21,6 +21,7 @@ class Cameras(Panel):
     """One pane a camera of the open file; panes stay while files of the same cameras come and go."""
 
     cares = frozenset({"compare", "pinned", "picture"})
+    OPAQUE = False
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Cameras", parent)

@@ -31,7 +31,9 @@ class CurvePlot(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self._lines: tuple[object, list[tuple[str, QPolygonF]], Curves] | None = None
+        self._still = drawing.Layer()
+        self._painted: Curves | None = None
+        self._cursor = QRectF()
 
     def curves(self) -> Curves | None:
         """What to draw; None where there is nothing yet."""
@@ -52,48 +54,87 @@ class CurvePlot(Panel):
 
     def polylines(self, curves: Curves) -> list[tuple[str, QPolygonF]]:
         """Each group's line, where it has ever a thousandth of the weight."""
-        box = self.plot()
-        key = (id(curves), box.getRect())
-        if self._lines is None or self._lines[0] != key:
-            values = np.nan_to_num(curves.values)
-            most = values.max(0, initial=0)
-            high = max(float(most.max(initial=0)), 1e-6)
-            xs = [self.x_of(curves, place) for place in range(len(values))]
-            ys = box.bottom() - values / high * (box.height() - 3)
-            made = [
-                (name, QPolygonF([QPointF(x, y) for x, y in zip(xs, ys[:, n].tolist(), strict=True)]))
-                for n, name in enumerate(curves.names)
-                if most[n] > 1e-3
-            ]
-            self._lines = key, made, curves
-        return self._lines[1]
+        box, values = self.plot(), curves.values
+        if np.isnan(values).any():
+            values = np.nan_to_num(values)
+        most = values.max(0, initial=0)
+        high = max(float(most.max(initial=0)), 1e-6)
+        xs = [self.x_of(curves, place) for place in range(len(values))]
+        ys = box.bottom() - values / high * (box.height() - 3)
+        return [
+            (name, QPolygonF(list(map(QPointF, xs, ys[:, n].tolist()))))
+            for n, name in enumerate(curves.names)
+            if most[n] > 1e-3
+        ]
 
-    def paint_plot(self, painter: QPainter, curves: Curves) -> None:
-        """Lines, ground line, cursor and ends of the axis."""
+    def paint_still(self, painter: QPainter, curves: Curves) -> None:
+        """What stays while the cursor moves: lines, ground line, numbers at the ends."""
         t, results, box = theme.active(), self.session.results, self.plot()
         if results is None or not curves.at:
             return
         painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.line))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for name, line in reversed(self.polylines(curves)):
-            ink = theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras))
-            painter.setPen(ink)
-            if line.size() == 1:
-                painter.setBrush(ink)
-                painter.drawEllipse(line.at(0), 2, 2)
-            else:  # two hairlines: Qt strokes a wider pen twenty times slower
-                painter.drawPolyline(line.translated(0, -0.4))
-                painter.drawPolyline(line.translated(0, 0.4))
+        lines = [
+            (theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras)), line)
+            for name, line in reversed(self.polylines(curves))
+        ]
+        for up in (-0.4, 0.4):  # two hairlines: Qt strokes a wider pen twenty times slower
+            painter.translate(0, up)
+            for ink, line in lines:
+                painter.setPen(ink)
+                if line.size() == 1:
+                    painter.setBrush(ink)
+                    painter.drawEllipse(line.at(0), 2, 2)
+                else:
+                    painter.drawPolyline(line)
+            painter.translate(0, -up)
         high = float(np.nanmax(curves.values, initial=0.0))
         drawing.write(painter, QRectF(box.left() + 2, box.top() - 13, 60, 13), drawing.per_cent(high), t.secondary, 11)
-        at = getattr(self.session.shown, self.axis())
-        if at in curves.at:
-            x = self.x_of(curves, curves.at.index(at))
-            painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
         feet = QRectF(box.left(), box.bottom() + 2, box.width(), 14)
         drawing.write(painter, feet, str(curves.labels[0]), t.secondary, 11)
         if len(curves.labels) > 1:
             drawing.write(painter, feet, str(curves.labels[-1]), t.secondary, 11, align="right")
+
+    def titles(self) -> tuple[str, str]:
+        """The heading, and the note at its right."""
+        raise AssertionError("every plot says what it is called")
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        curves, t = self.curves(), theme.active()
+
+        def still(inner: QPainter) -> None:
+            self.heading(inner, *self.titles())
+            if curves is not None:
+                self.paint_still(inner, curves)
+
+        painter = QPainter(self)
+        self._still.draw(painter, self, (id(curves),), still, drawing.ground(self), curves)
+        self._cursor = QRectF() if curves is None else self.upright(curves)
+        painter.fillRect(self._cursor, theme.colour(t.text))
+        if self.hasFocus():
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def upright(self, curves: Curves) -> QRectF:
+        """The upright line at the current place; empty where the place is not on the axis."""
+        at = getattr(self.session.shown, self.axis())
+        if at not in curves.at:
+            return QRectF()
+        x, box = self.x_of(curves, curves.at.index(at)), self.plot()
+        return QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4)
+
+    def moved(self) -> None:
+        """Repaint all of it where there are other curves, else where the cursor was and where it is."""
+        if not self.isVisible():
+            return
+        curves, before = self.curves(), self._painted
+        self._painted = curves
+        if curves is None or curves is not before:
+            self.update(0, self.HEADING - 8, 80, 8)  # the number at the left, but not the button in the heading
+            self.update(0, self.HEADING - 4, self.width(), self.height())
+        else:
+            for box in (self._cursor, self.upright(curves)):
+                self.update(box.toAlignedRect().adjusted(-1, 0, 1, 0))
 
     def place_at(self, point: QPointF) -> int | None:
         """The place on the axis that is nearest to a point."""
@@ -157,7 +198,7 @@ class CurvesPanel(CurvePlot):
     def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
         super().__init__(session, "Masses over an axis", parent)
         self.over_frames = over_frames
-        over_frames.ready.connect(self.update)
+        over_frames.ready.connect(self.moved)
         self.setMinimumHeight(84)
         self.choice = Choice("Axis of the curves", AXES, prefix="over ", parent=self)
         self.choice.chosen.connect(self._set_axis)
@@ -195,11 +236,13 @@ class CurvesPanel(CurvePlot):
         self.choice.show_value("layers" if self.axis() == "layer" else shown.curve)
         self.choice.disable({"steps": "words have one pass"} if shown.query.kind == "text" else {})
         self._place()
-        self.update()
+        self.moved()
 
     def reload(self) -> None:
         self._made = None
+        self._still.drop()
         self.refresh()
+        self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place()
@@ -208,11 +251,5 @@ class CurvesPanel(CurvePlot):
         size = self.choice.sizeHint()
         self.choice.setGeometry(self.width() - size.width(), -1, size.width(), size.height())
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        self.heading(painter, "Masses")
-        curves = self.curves()
-        if curves is not None:
-            self.paint_plot(painter, curves)
-        if self.hasFocus():
-            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.ACCENT))
+    def titles(self) -> tuple[str, str]:
+        return "Masses", ""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer import attention, colourmaps, drawing, geometry, overview, theme
+from viewer import colourmaps, drawing, geometry, overview, theme
 from viewer.controls import Choice
 from viewer.panels.panel import READS, Panel
 
@@ -48,7 +47,11 @@ class FilmPanel(Panel):
         self.mode.chosen.connect(self._set_mode)
         self._film: tuple[tuple[object, ...], Film] | None = None
         self._hint = 0
-        self._mosaics: tuple[object, list[QImage]] | None = None
+        self._film_shown: Film | None = None
+        self._still = drawing.Layer()
+        self._ringed: list[QRectF] = []
+        self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
+        self._mosaics: tuple[object, list[QImage], Film] | None = None
 
     def _set_mode(self, value: str) -> None:
         self.session.update(film=value)
@@ -104,10 +107,19 @@ class FilmPanel(Panel):
         if self._hint != hint:
             self._hint = hint
             self.updateGeometry()
-        self.update()
+        if not self.isVisible():
+            return
+        film, before = self.film(), self._film_shown
+        self._film_shown = film
+        if film is None or film is not before or not film.maps.size:
+            self.update()
+            return
+        for box in (*self._ringed, *self._rings(film)):  # the thumbnails stay, another one is ringed
+            self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
     def reload(self) -> None:
-        self._film = self._mosaics = None
+        self._film = None
+        self._still.drop()
         self.worker.drop("film")
         self.refresh()
 
@@ -150,92 +162,102 @@ class FilmPanel(Panel):
 
     # Where thumbnails lie
 
-    def blocks(self, film: Film) -> list[QRectF]:
-        """One block of thumbnails a camera: under each other, or side by side where each has a line a step."""
-        cameras = film.maps.shape[2]
+    def blocks(self, film: Film) -> list[tuple[QRectF, float, float]]:
+        """One block of thumbnails a camera, and a thumbnail's width and height with its gap.
+
+        Under each other, or side by side where each has a line a step.
+        """
+        ratio, results = self.devicePixelRatioF(), self.session.results
+        key = (film.maps.shape, self.deep, self.width(), self.height(), ratio, id(results))
+        if self._blocks is None or self._blocks[0] != key:
+            self._blocks = key, self._lay_out(film, ratio)
+        return self._blocks[1]
+
+    def _lay_out(self, film: Film, ratio: float) -> list[tuple[QRectF, float, float]]:
+        rows, columns, cameras = film.maps.shape[:3]
         room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 18)
         if self.deep:
             each = (room.width() - 12 * (cameras - 1)) / max(cameras, 1)
-            return [QRectF(room.left() + c * (each + 12), room.top(), each, room.height()) for c in range(cameras)]
-        each = room.height() / max(cameras, 1)
-        each = min(each, self.cell_size(QRectF(0, 0, room.width(), each), film)[1])
-        return [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
+            boxes = [
+                QRectF(round(room.left() + c * (each + 12)), room.top(), each, room.height()) for c in range(cameras)
+            ]
+        else:
+            each = room.height() / max(cameras, 1)
+            each = min(each, self._cell(each, room.width(), rows, columns, ratio)[1])
+            boxes = [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
+        return [(box, *self._cell(box.height(), box.width(), rows, columns, ratio)) for box in boxes]
 
-    def cell_size(self, block: QRectF, film: Film) -> tuple[float, float]:
-        """Width and height of a thumbnail with its gap; all cells are whole pixels, and no wider than 2 to 1."""
-        rows, columns = film.maps.shape[:2]
-        ratio = self.devicePixelRatioF()
-        height = max(int(block.height() * ratio / rows), 3)
-        width = max(int(block.width() * ratio / columns), 3)
+    def _cell(self, height: float, width: float, rows: int, columns: int, ratio: float) -> tuple[float, float]:
+        """Width and height of a thumbnail with its gap: whole pixels of the screen, as high as the picture is."""
+        tall = max(int(height * ratio / rows), 3)
+        across = max(int(width * ratio / columns), 3)
         results = self.session.results
-        if results is not None and results.cameras:  # as high as the picture is, never stretched upright
-            tall, across = results.picture_size(0)
-            height = min(height, max(round(width * tall / across), 3))
-            width = min(width, max(round(height * across / tall), 3))
-        return width / ratio, height / ratio
+        if results is not None and results.cameras:  # never stretched upright
+            lines, dots = results.picture_size(0)
+            tall = min(tall, max(round(across * lines / dots), 3))
+            across = min(across, max(round(tall * dots / lines), 3))
+        return across / ratio, tall / ratio
 
-    def _images(self, film: Film, blocks: list[QRectF]) -> list[QImage]:
+    def _images(self, film: Film) -> list[QImage]:
+        """One mosaic a camera."""
         results, shown, ratio = self.session.results, self.session.shown, self.devicePixelRatioF()
         assert results is not None
-        key = (id(film), shown.colours, [b.getRect() for b in blocks], ratio, theme.active().dark)
+        key = (id(film), shown.colours, shown.frame, ratio, self.width(), self.height(), theme.active())
         if self._mosaics is None or self._mosaics[0] != key:
-            words = colourmaps.opaque(shown.colours)[
-                np.rint(attention.places(film.maps, 0, film.high, "linear") * 255).astype(np.intp)
-            ]
-            gap = max(round(GAP * ratio), 1)
-            background = 0xFF000000 | int(theme.active().window[1:], 16)
-            images = []
-            for camera, block in enumerate(blocks):
-                width, height = (round(side * ratio) - gap for side in self.cell_size(block, film))
-                index = geometry.sampling(
-                    results.to_model(shown.frame, camera), *results.picture_size(camera), max(height, 1), max(width, 1)
-                )
-                flat = words[:, :, camera].reshape(*words.shape[:2], -1)
-                image = drawing.word_image(overview.sampled(flat, index, gap, background), blended=False)
-                image.setDevicePixelRatio(ratio)
-                images.append(image)
-            self._mosaics = key, images
+            words, images = colourmaps.painted(film.maps, film.high, shown.colours), []
+            gap, background = max(round(GAP * ratio), 1), drawing.ground(self).rgb()
+            for camera, (_, width, height) in enumerate(self.blocks(film)):
+                size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)
+                index = geometry.sampling(results.to_model(shown.frame, camera), *results.picture_size(camera), *size)
+                made = overview.mosaic(words[:, :, camera], index, gap, background)
+                images.append(drawing.word_image(made, blended=False))
+                images[-1].setDevicePixelRatio(ratio)
+            self._mosaics = key, images, film
         return self._mosaics[1]
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        film, results = self.film(), self.session.results
+        t, film, results = theme.active(), self.film(), self.session.results
+        painter = QPainter(self)
         if film is None or results is None or not film.maps.size:
+            painter.fillRect(event.rect(), drawing.ground(self))
             return
-        blocks = self.blocks(film)
-        for camera, (block, image) in enumerate(zip(blocks, self._images(film, blocks), strict=True)):
+
+        def labels(inner: QPainter) -> None:
+            for camera in range(film.maps.shape[2]):
+                self._labels(inner, film, camera)
+
+        key = (film.columns, film.rows, self.session.shown.film, self.deep, results.cameras)
+        self._still.draw(painter, self, key, labels, drawing.ground(self))
+        for (block, _, _), image in zip(self.blocks(film), self._images(film), strict=True):
             painter.drawImage(block.topLeft(), image)
-            width, height = self.cell_size(block, film)
-            if self.deep:
-                name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
-                drawing.write(
-                    painter,
-                    name,
-                    f"{results.cameras[camera]}, {self._across()}s {film.columns[0]} to {film.columns[-1]}",
-                    t.secondary,
-                    12,
-                )
-            else:
-                drawing.write(
-                    painter,
-                    QRectF(0, block.top(), LABEL - 8, height - GAP),
-                    results.cameras[camera].capitalize(),
-                    t.secondary,
-                    13,
-                )
-            self._labels(painter, film, block, width, height, camera)
-            at = self.current(film)
-            if at is not None:
-                box = QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-                drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else t.accent), 1.5, 3)
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._ringed = self._rings(film)
+        for box in self._ringed:
+            if t.dark:
+                drawing.ring(painter, box, theme.colour("#FFFFFF"), 1.5, 3)
+            else:  # white gaps round black thumbnails: wider, in a colour that stands out from both
+                drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(t.accent), 3, 4)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def _labels(self, painter: QPainter, film: Film, block: QRectF, width: float, height: float, camera: int) -> None:
-        t = theme.active()
+    def _rings(self, film: Film) -> list[QRectF]:
+        """Round the thumbnails of the shown view."""
+        at = self.current(film)
+        if at is None:
+            return []
+        return [
+            QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
+            for block, width, height in self.blocks(film)
+        ]
+
+    def _labels(self, painter: QPainter, film: Film, camera: int) -> None:
+        t, results, blocks = theme.active(), self.session.results, self.blocks(film)
+        assert results is not None
+        block, width, height = blocks[camera]
         if self.deep:
+            name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
+            text = f"{results.cameras[camera]}, {self._across()}s {film.columns[0]} to {film.columns[-1]}"
+            drawing.write(painter, name, text, t.secondary, 12)
             if camera == 0:
                 skip = 1 if height > 11 else 2
                 down = "step" if self._across() == "layer" else "layer"
@@ -244,7 +266,10 @@ class FilmPanel(Panel):
                         box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
                         words = f"{down} {label}" if row == 0 else str(label)
                         drawing.write(painter, box, words, t.secondary, 11, align="right")
-        elif camera == len(self.blocks(film)) - 1:
+            return
+        box = QRectF(0, block.top(), LABEL - 8, height - GAP)
+        drawing.write(painter, box, results.cameras[camera].capitalize(), t.secondary, 13)
+        if camera == len(blocks) - 1:
             skip = 1 if width > 22 else 2
             for column, label in enumerate(film.columns):
                 if column % skip == 0:
@@ -270,8 +295,7 @@ class FilmPanel(Panel):
         film = self.film()
         if film is None:
             return None
-        for block in self.blocks(film):
-            width, height = self.cell_size(block, film)
+        for block, width, height in self.blocks(film):
             row, column = int((point.y() - block.top()) // height), int((point.x() - block.left()) // width)
             if 0 <= row < film.maps.shape[0] and 0 <= column < film.maps.shape[1]:
                 return row, column

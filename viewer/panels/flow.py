@@ -74,7 +74,7 @@ class FlowPanel(Panel):
         return upper, lower
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+        t, painter = theme.active(), self.canvas(event)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         values = self.values()
         predicted, truth, path = values["predicted"], values["truth"], values["path"]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from viewer import attention, colourmaps, drawing, theme
-from viewer.controls import Button, Choice, Segments, Slider
+from viewer.controls import Button, Choice, Field, Segments, Slider
 from viewer.panels.panel import READS, Panel
 from viewer.scene import DATA_FIELDS
 
@@ -31,6 +31,7 @@ class ColourBar(Panel):
         self.setFixedHeight(38)
         self._drag = ""
         self._full = 1.0
+        self._ramp: tuple[tuple[object, ...], QImage] | None = None
         session.bared.connect(self.update)
 
     def ends(self) -> tuple[float, float, float, float]:
@@ -46,21 +47,20 @@ class ColourBar(Panel):
         return min(low, 0.0), max(self._full, high), low, high
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, scene, shown = theme.active(), QPainter(self), self.session.scene(), self.session.shown
+        t, painter, scene, shown = theme.active(), self.canvas(event), self.session.scene(), self.session.shown
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if scene is None:
             return
         left, right, low, high = self.ends()
         span = right - left or 1.0
-        bar = QRectF(0, 3, self.width(), 12)
         name = colourmaps.DIFFERENCE if scene.difference else shown.colours
-        values = np.linspace(left, right, 512, dtype=np.float32)
-        if shown.scale == "rank" and not scene.difference:
-            at = np.linspace(0, 1, 512, dtype=np.float32)
-        else:
-            at = attention.places(values, low, high, "linear" if scene.difference else shown.scale)
-        words = colourmaps.opaque(name)[np.rint(at * 255).astype(np.intp)][None]
-        painter.drawImage(bar, drawing.word_image(words, blended=False))
+        scale = "linear" if scene.difference else shown.scale
+        # On a linear scale the bar looks the same for every range whose ends lie at the same places of it.
+        ends = (round((low - left) / span, 6), round((high - left) / span, 6))
+        key = (name, scale, *(ends if scale == "linear" else (left, right, low, high)), self.width())
+        if self._ramp is None or self._ramp[0] != key:
+            self._ramp = key, _ramp(name, scale, left, right, low, high)
+        painter.drawImage(QRectF(0, 3, self.width(), 12), self._ramp[1])
         labels = QRectF(0, 18, self.width(), 18)
         ticks = 4
         for tick in range(ticks):
@@ -114,6 +114,16 @@ class ColourBar(Panel):
         return QSize(240, 38)
 
 
+def _ramp(name: str, scale: str, left: float, right: float, low: float, high: float) -> QImage:
+    """One line of the colours from `left` to `right`, where they span `low` to `high`."""
+    if scale == "rank":
+        at = np.linspace(0, 1, 512, dtype=np.float32)
+    else:
+        at = attention.places(np.linspace(left, right, 512, dtype=np.float32), low, high, scale)
+    words = colourmaps.opaque(name)[np.rint(at * 255).astype(np.intp)][None]
+    return drawing.word_image(words, blended=False)
+
+
 class HeatPanel(Panel):
     """Colour map, range, scale, unit, measure, opacity."""
 
@@ -132,13 +142,10 @@ class HeatPanel(Panel):
         self.model = Button("Model’s picture", kind="segment")
         for button in (self.uniform, self.norms, self.smooth, self.model):
             button.setCheckable(True)
-        self.low, self.high = QLineEdit(), QLineEdit()
-        for field, name in ((self.low, "Lower end of the range"), (self.high, "Upper end of the range")):
-            field.setAccessibleName(name)
-            field.setToolTip(f"{name}; typing a number locks the range")
+        self.low, self.high = Field("Lower end of the range"), Field("Upper end of the range")
+        for field in (self.low, self.high):
+            field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
             field.setFixedSize(74, 24)
-            field.setFont(theme.font(12))
-            field.setStyleSheet(theme.sheet())
             field.editingFinished.connect(self._typed)
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)
@@ -246,14 +253,7 @@ class HeatPanel(Panel):
     def _show_ends(self) -> None:
         _, _, low, high = self.bar.ends()
         for field, value in ((self.low, low), (self.high, high)):
-            text = drawing.number(value, 4)
-            if not field.hasFocus() and field.text() != text:
-                field.setText(text)
-
-    def restyle(self) -> None:
-        """Take the theme's colours."""
-        for field in (self.low, self.high):
-            field.setStyleSheet(theme.sheet())
+            field.show_text(drawing.number(value, 4))
 
     def refresh(self) -> None:
         state: ViewState = self.session.shown
@@ -291,8 +291,7 @@ class HeatPanel(Panel):
         self.refresh()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter = self.canvas(event)
         scene = self.session.scene()
         self.heading(painter, "Heat" if scene is None or not scene.difference else "Difference, 0 is white")
 

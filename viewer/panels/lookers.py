@@ -84,7 +84,7 @@ class Lookers(Panel):
         return max((self.height() - self.HEADING) // LINE, 1)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, results, shown = theme.active(), QPainter(self), self.session.results, self.session.shown
+        t, painter, results, shown = theme.active(), self.canvas(event), self.session.results, self.session.shown
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if results is None or not shown.region:
             drawing.write(

@@ -31,6 +31,7 @@ class MassPanel(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._hovered = ""
         self._at = 0
+        self._still = drawing.Layer()
         session.bared.connect(self.update)
 
     def shares(self) -> list[tuple[str, float]]:
@@ -66,69 +67,96 @@ class MassPanel(Panel):
         self.update()
 
     def refresh(self) -> None:
+        self.update()
+        self.tell()
+
+    def describe(self) -> None:
         words = ", ".join(f"{_label(name)} {drawing.per_cent(share)}" for name, share in self.shares())
         self.setAccessibleDescription(words)
-        self.update()
 
-    def boxes(self) -> list[tuple[str, float, QRectF, QRectF]]:
-        """Each group with its share, its part of the bar and its line of the legend."""
-        shares = self.shares()
-        total = sum(max(share, 0.0) for _, share in shares) or 1.0
-        x, made, across = 0.0, [], self.columns
-        share_of_width = self.width() / across
-        for number, (name, share) in enumerate(shares):
-            width = max(share, 0.0) / total * self.width()
-            part = QRectF(x, self.HEADING, width, 11)
-            column = number % across
-            line = QRectF(
-                share_of_width * column + (8 if column else 0),
+    def lines(self, count: int) -> list[QRectF]:
+        """Where the legend's entries stand."""
+        across = self.columns
+        width = self.width() / across
+        return [
+            QRectF(
+                width * (number % across) + (8 if number % across else 0),
                 self.HEADING + 19 + number // across * LINE,
-                share_of_width - 8,
+                width - 8,
                 LINE,
             )
-            made.append((name, share, part, line))
+            for number in range(count)
+        ]
+
+    def boxes(self) -> list[tuple[str, float, QRectF, QRectF]]:
+        """Each group with its share, its part of the bar and its entry of the legend."""
+        shares = self.shares()
+        total = sum(max(share, 0.0) for _, share in shares) or 1.0
+        x, made = 0.0, []
+        for (name, share), line in zip(shares, self.lines(len(shares)), strict=True):
+            width = max(share, 0.0) / total * self.width()
+            made.append((name, share, QRectF(x, self.HEADING, width, 11), line))
             x += width
         return made
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        shown, results, scene = self.session.shown, self.session.results, self.session.plain_scene()
-        several = len(shown.heads) != 1
-        note = "mean of heads" if several and shown.reduce == "max" else ""
-        self.heading(painter, "Where this row’s weight goes", note)
+        t, shown, results, scene = (
+            theme.active(), self.session.shown, self.session.results, self.session.plain_scene(),
+        )  # fmt: skip
         if results is None or scene is None:
+            self.heading(self.canvas(event), "Where this row’s weight goes")
             return
         boxes = self.boxes()
+        names = tuple(name for name, *_ in boxes)
+
+        def still(inner: QPainter) -> None:
+            note = "mean of heads" if len(shown.heads) != 1 and shown.reduce == "max" else ""
+            self.heading(inner, "Where this row’s weight goes", note)
+            inner.setRenderHint(QPainter.RenderHint.Antialiasing)
+            for name, _, _, line in boxes:
+                self._paint_name(inner, name, line)
+
+        key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
+        painter = QPainter(self)
+        self._still.draw(painter, self, key, still, drawing.ground(self))
         for number, (name, share, part, line) in enumerate(boxes):
-            gone = name in shown.left_out
-            colour = theme.group_colour("exterior bars" if name == "bars" else name, results.cameras)
+            gone, touched = name in shown.left_out, self._hovered == name or (self.hasFocus() and number == self._at)
             if part.width() > 0:
                 alpha = 0.25 if gone else 1.0 if not self._hovered or self._hovered == name else 0.55
-                painter.fillRect(part.adjusted(0, 0, -min(1.0, part.width() / 2), 0), theme.colour(colour, alpha))
-            if self._hovered == name or (self.hasFocus() and number == self._at):
+                colour = theme.colour(self._colour(name), alpha)
+                painter.fillRect(part.adjusted(0, 0, -min(1.0, part.width() / 2), 0), colour)
+            if touched:
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
                 drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.colour(t.hover), 4)
-            if gone:
-                drawing.ring(painter, QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(colour), 1.5, 2)
-            else:
-                drawing.fill(painter, QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(colour), 2)
+                self._paint_name(painter, name, line)
             ink = t.secondary if gone else t.text
-            value = drawing.per_cent(share)
-            right = drawing.write(painter, line, value, ink, 12, align="right")
-            drawing.write(
-                painter, line.adjusted(15, 0, -right - 4, 0), _label(name), t.secondary if gone else t.text, 12
-            )
+            drawing.write(painter, line, drawing.per_cent(share), ink, 12, align="right")
         bottom = max((line.bottom() for *_, line in boxes), default=0.0)
         foot = QRectF(0, bottom + 2, self.width(), 17)
         if shown.left_out:
-            drawing.write(
-                painter, foot, f"left out {drawing.per_cent(scene.removed)}, the rest renormalised", t.accent_text, 12
-            )
+            words = f"left out {drawing.per_cent(scene.removed)}, the rest renormalised"
+            drawing.write(painter, foot, words, t.accent_text, 12)
         else:
             sinks = sum(share for name, share, *_ in boxes if name in SINKS)
             drawing.write(painter, foot, f"sinks (BOS, newline, bars) take {drawing.per_cent(sinks)}", t.secondary, 12)
         if self.hasFocus():
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _colour(self, name: str) -> str:
+        cameras = self.session.results.cameras if self.session.results is not None else ()
+        return theme.group_colour("exterior bars" if name == "bars" else name, cameras)
+
+    def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
+        """A group's mark and name."""
+        t, gone = theme.active(), name in self.session.shown.left_out
+        mark, colour = QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(self._colour(name))
+        if gone:
+            drawing.ring(painter, mark, colour, 1.5, 2)
+        else:
+            drawing.fill(painter, mark, colour, 2)
+        room = line.adjusted(15, 0, -drawing.width_of("100.0 %", 12) - 4, 0)
+        drawing.write(painter, room, _label(name), t.secondary if gone else t.text, 12)
 
     def group_at(self, point: QPointF) -> str:
         """The group under a point, or nothing."""

@@ -43,6 +43,7 @@ class Page(QWidget):
     open_asked = Signal()
     demo_asked = Signal()
     file_asked = Signal(str)
+    stop_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,11 +54,13 @@ class Page(QWidget):
             label.setWordWrap(True)
             label.setMaximumWidth(560)
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.open, self.demo, self.more = (
+        self.open, self.demo, self.stop, self.more = (
             Button("Open…", hint="Ctrl O"),
             Button("Open the demo"),
+            Button("Stop looking"),
             Button("Details ▾", kind="quiet"),
         )
+        self.stop.clicked.connect(self.stop_asked)
         self.open.clicked.connect(self.open_asked)
         self.demo.clicked.connect(self.demo_asked)
         self.more.clicked.connect(self._unfold)
@@ -67,7 +70,7 @@ class Page(QWidget):
         column.setSpacing(12)
         row = QHBoxLayout()
         row.setSpacing(8)
-        for button in (self.open, self.demo):
+        for button in (self.open, self.demo, self.stop):
             row.addWidget(button)
         row.addStretch()
         fold = QHBoxLayout()
@@ -133,6 +136,7 @@ class Page(QWidget):
             self._buttons.append(button)
         for button in (self.open, self.demo):
             button.show()
+        self.stop.hide()
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
 
@@ -145,11 +149,19 @@ class Page(QWidget):
             recent=recent,
         )
 
-    def opening(self, path: Path) -> None:
-        """A file takes a while."""
-        self._show(f"Opening {path.name} …", "Checking that it can be read.")
-        self.open.hide()
+    def opening(self, path: Path, *, very_slow: bool = False) -> None:
+        """A file takes a while, or longer than one at hand should."""
+        if very_slow:
+            self._show(
+                f"Still looking at {path.name} …",
+                "Its disk or network answers slowly. It opens as soon as it has been read; "
+                "to go on without it, stop looking or open another one.",
+            )
+        else:
+            self._show(f"Opening {path.name} …", "Checking that it can be read.")
+            self.open.hide()
         self.demo.hide()
+        self.stop.setVisible(very_slow)
 
     def waiting(self, path: Path) -> None:
         """A capture has not finished its first frame."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from PySide6.QtCore import QRectF
+from PySide6.QtCore import QRectF, Qt, QTimer
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer import drawing, theme
@@ -12,12 +13,11 @@ from viewer.errors import UserError
 from viewer.session import Session, differing
 
 if TYPE_CHECKING:
-    from PySide6.QtGui import QPainter
-
     from viewer.state import ViewState
 
 READS = (OSError, UserError, ValueError, IndexError, KeyError, RuntimeError)
 """What reading a damaged part of a file may raise; a panel then shows nothing rather than something wrong."""
+REST_MILLISECONDS: Final = 60
 
 
 class Panel(QWidget):
@@ -25,12 +25,19 @@ class Panel(QWidget):
 
     cares: ClassVar[frozenset[str]] = frozenset()
     """Fields of the view whose change calls `refresh`."""
+    OPAQUE: ClassVar[bool] = True
+    """Whether it paints all of itself, ground included: Qt then paints nothing under it."""
     HEADING = 26
 
     def __init__(self, session: Session, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
         self.setAccessibleName(name)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent, self.OPAQUE)
+        self._telling = QTimer(self)
+        self._telling.setSingleShot(True)
+        self._telling.setInterval(REST_MILLISECONDS)
+        self._telling.timeout.connect(self.describe)
         session.changed.connect(self._on_changed)
         session.opened.connect(self.reload)
         session.grew.connect(self.reload)
@@ -46,6 +53,19 @@ class Panel(QWidget):
     def reload(self) -> None:
         """Another file is open, or the file has grown."""
         self.refresh()
+
+    def tell(self) -> None:
+        """Have `describe` called once the view has rested: what a screen reader says need not hold up a slider."""
+        self._telling.start()
+
+    def describe(self) -> None:
+        """Say for screen readers what is shown."""
+
+    def canvas(self, event: QPaintEvent) -> QPainter:
+        """A painter on this panel, whose ground is laid where it is to be painted."""
+        painter = QPainter(self)
+        painter.fillRect(event.rect(), drawing.ground(self))
+        return painter
 
     def heading(self, painter: QPainter, title: str, note: str = "", width: float | None = None) -> None:
         """The panel's title, and a quiet note at the right."""

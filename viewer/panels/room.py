@@ -8,7 +8,8 @@ from PySide6.QtCore import QByteArray, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from viewer import theme
+from viewer import drawing, theme
+from viewer.ahead import Ahead
 from viewer.controls import Tabs
 from viewer.over_frames import OverFrames
 from viewer.panels.atlas import Atlas
@@ -50,6 +51,16 @@ class Hairline(QWidget):
 class Side(QWidget):
     """The right column's ground."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colour, and give it to what stands in the column."""
+        palette = self.palette()
+        palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
+        self.setPalette(palette)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.fillRect(self.rect(), theme.colour(theme.active().side))
@@ -80,6 +91,7 @@ class Room(QWidget):
         super().__init__(parent)
         self.session = session
         self.over_frames = OverFrames(session, worker, self)
+        self.ahead = Ahead(session, worker, self)
         self.cameras = Cameras(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
@@ -201,9 +213,8 @@ class Room(QWidget):
 
     def restyle(self) -> None:
         """Take the theme's colours where they are not read at each painting."""
-        self.axes.restyle()
+        self.side.restyle()
         self.chips.restyle()
-        self.heat.restyle()
         for panel in (self.film, self.atlas):
             panel.reload()
 

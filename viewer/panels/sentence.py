@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QPaintEvent
 
 from viewer import drawing, theme
 from viewer.caption import Caption, caption, heads_of, words_of
@@ -54,10 +54,9 @@ class Sentence(Panel):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        made = self._made
+        made, painter, t = self._made, self.canvas(event), theme.active()
         if made is None:
             return
-        painter, t = QPainter(self), theme.active()
         x, box = 0.0, QRectF(0, 0, self.width(), self.height())
         for text, colour, pixels, bold in (
             (made.subject, t.accent_text, 14.5, True),

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
-from viewer import colourmaps, drawing, theme
+from viewer import drawing, theme
+from viewer.panels.chips import CHIP, CORNER, Chips, Place, levels
 from viewer.panels.panel import READS, Panel
+from viewer.session import differing
 from viewer.state import Kind, Query
 from viewer.strips import Strips, strips
 
 if TYPE_CHECKING:
     from viewer.session import Session
+    from viewer.state import ViewState
     from viewer.words import Chip
 
 LABEL: Final = 64
-CHIP: Final = 26
 SPACE: Final = 5
+NUMBERS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
+"""Fields of the view that the chips' numbers depend on; which chips are chosen is not among them."""
 SUBJECTS: Final = {
     "pictures": "of its weight on the pictures",
     "patch": "on the patch under the pointer",
@@ -29,21 +32,10 @@ SUBJECTS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
-    """One chip on the panel."""
-
-    kind: Kind
-    item: int
-    box: QRectF
-    label: str
-    role: str
-
-
 class TokenStrips(Panel):
     """Words in reading order, actions in the order of the chunk."""
 
-    cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce", "region", "colours"})
+    cares = NUMBERS | {"query", "colours"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Words and actions", parent)
@@ -53,7 +45,10 @@ class TokenStrips(Panel):
         self._laid: tuple[object, ...] = ()
         self._hovered: Place | None = None
         self._anchor: Query | None = None
-        session.pointed.connect(self.update)
+        self._chips = Chips()
+        self._at: list[int] = []
+        self._rings: list[QRect] = []
+        session.pointed.connect(self._look)
 
     # Where chips lie
 
@@ -67,12 +62,31 @@ class TokenStrips(Panel):
         except READS:
             return ()
 
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        names = differing(before, after)
+        if "frame" in names:
+            self._lay_out()
+        if "colours" in names:
+            self.update()
+        if names & NUMBERS:
+            self._look()
+        if "query" in names:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Repaint the chips that were chosen or are chosen now."""
+        for box in (*self._rings, *self._ringed()):
+            self.update(box)
+
     def refresh(self) -> None:
         self._lay_out()
+        self._look()
+        self._ring()
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
+        self._look()
 
     def _lay_out(self) -> None:
         results, chips = self.session.results, self.chips()
@@ -82,13 +96,16 @@ class TokenStrips(Panel):
             return
         self._laid = key
         self.places = []
+        self._at = []
         bottom = self._flow("text", [(chip.label, chip.role) for chip in chips], 0.0)
         if actions:
             if chips:
                 bottom += SPACE + 2
             bottom = self._flow("action", [(str(number + 1), "action") for number in range(actions)], bottom)
+        self._chips.lay(self.places, results.cameras if results is not None else ())
         self.setMinimumHeight(round(bottom) + 2)
         self.updateGeometry()
+        self.update()
 
     def _flow(self, kind: Kind, chips: list[tuple[str, str]], top: float) -> float:
         """Lay chips out from `top` like words of a text; the bottom of the last line."""
@@ -118,50 +135,41 @@ class TokenStrips(Panel):
         except READS:
             return None
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, shown = theme.active(), self.session.shown
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    def _look(self) -> None:
+        """Take the present numbers, and repaint what shows them."""
         values = self.values()
-        results = self.session.results
-        names = ("Prompt", "Actions")
-        for name, kind in zip(names, ("text", "action"), strict=True):
-            first = next((place for place in self.places if place.kind == kind), None)
-            if first is not None:
-                drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
-        if results is None:
-            return
-        colours = _chip_colours(shown.colours, t.raised)
-        for place in self.places:
-            if not event.rect().intersects(place.box.toAlignedRect()):
-                continue
-            value = 0.0
-            if values is not None:
-                row = values.words if place.kind == "text" else values.actions
-                value = float(row[place.item]) / values.top if place.item < len(row) else 0.0
-            word = colours[round(min(max(value, 0.0), 1.0) * (len(colours) - 1))]
-            drawing.fill(painter, place.box, theme.colour(f"#{word:06X}"), 5)
-            group = theme.group_colour(place.role, results.cameras)
-            edge = QRectF(place.box.left() + 7, place.box.bottom() - 2.5, place.box.width() - 14, 1.5)
-            painter.fillRect(edge, theme.colour(group, 0.9))
-            drawing.write(
-                painter, place.box, place.label, self._ink(place, word), 13, bold=place.role == "prompt", align="centre"
-            )
-            if place.kind == shown.query.kind and place.item in shown.query.items:
-                previewed = shown.query != self.session.state.query
-                outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else "#B4651A")
-                drawing.ring(painter, place.box, theme.colour(t.accent) if self.hasFocus() else outline, 2, 5)
-                if self.hasFocus():
-                    drawing.ring(painter, place.box.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, 4)
+        at = [0] * len(self.places)
+        if values is not None and len(values.words) + len(values.actions) == len(at):
+            at = levels(np.concatenate([values.words, values.actions]), values.top)
+        if at != self._at:
+            self._at = at
+            self.update()
 
-    def _ink(self, place: Place, word: int) -> str:
-        """Text colour: quiet for template and marks where the chip is cool enough to read it."""
-        t = theme.active()
-        readable = drawing.readable_on(word)
-        if (readable == "#15171C") == t.dark or place.role in {"prompt", "action"}:
-            return readable
-        cool = abs(drawing.lightness(word) - drawing.lightness(int(t.raised[1:], 16))) < 25
-        return t.secondary if cool and place.role != "state" else t.text if cool else readable
+    def _ringed(self) -> list[QRect]:
+        """The boxes of the chosen chips."""
+        query = self.session.shown.query
+        return [p.box.toRect() for p in self.places if p.kind == query.kind and p.item in query.items]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, shown, results, area = theme.active(), self.session.shown, self.session.results, event.rect()
+        painter = self.canvas(event)
+        if area.left() < LABEL:
+            for name, kind in (("Prompt", "text"), ("Actions", "action")):
+                first = next((place for place in self.places if place.kind == kind), None)
+                if first is not None:
+                    drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
+        if results is None or len(self._at) != len(self.places):
+            return
+        self._chips.paint(painter, self, area, self._at, shown.colours)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        previewed = shown.query != self.session.state.query
+        outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else t.text)
+        self._rings = self._ringed()
+        for box in self._rings:
+            ring = QRectF(box)
+            drawing.ring(painter, ring, theme.colour(t.accent) if self.hasFocus() else outline, 2, CORNER)
+            if self.hasFocus() or not t.dark:
+                drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
 
     # What the hand does
 
@@ -249,19 +257,6 @@ class TokenStrips(Panel):
         return f"“{chip.label}” ({chip.role}{pieces}; tokenised as “{chip.text}”): {number} {subject}"
 
 
-@lru_cache(maxsize=16)
-def _chip_colours(name: str, ground: str) -> tuple[int, ...]:
-    """The colours of chips from cold to hot, 0xRRGGBB: the map over a ground, its brightest end cut."""
-    made: list[int] = []
-    tint = theme.colour(ground)
-    base = tint.red(), tint.green(), tint.blue()
-    for word in colourmaps.heat(name, 100)[:216].tolist():
-        rest = 1 - (word >> 24 & 255) / 255
-        red, green, blue = (min(round((word >> s & 255) + base[n] * rest), 255) for n, s in enumerate((16, 8, 0)))
-        made.append(red << 16 | green << 8 | blue)
-    return tuple(made)
-
-
 class TokenScroll(QScrollArea):
     """The strips, scrolled where a long prompt would push the pictures away."""
 
@@ -275,12 +270,12 @@ class TokenScroll(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.restyle()
-        self.most = 4 * (CHIP + SPACE) + 6
+        self.most = 5 * (CHIP + SPACE)  # whole lines: a long prompt of 60 words and the actions at 1280
         strips_panel.installEventFilter(self)
 
     def restyle(self) -> None:
         """Take the theme's colours."""
-        self.setStyleSheet("QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }" + theme.sheet())
+        self.setStyleSheet(theme.sheet())
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         if watched is self.strips and event.type() == QEvent.Type.LayoutRequest:

@@ -1,0 +1,228 @@
+"""The window's export sheet: preview, options, export, cancel."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import pytest
+from conftest import close, show, spin, until
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtTest import QTest
+
+from viewer.export import arguments, metadata
+from viewer.export.encoding import pixels
+from viewer.export.options import FORMATS, KINDS
+from viewer.panels.export import ExportSheet
+from viewer.state import Query, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.window import Window
+
+
+@pytest.fixture
+def sheet(app: QApplication, small: Path, tmp_path: Path) -> Iterator[ExportSheet]:
+    window = show(small, tmp_path, layer=2, query=Query("action", (1,)), step=1)
+    window.settings.set_text("export/folder", str(tmp_path / "out"))
+    yield opened(window)
+    close(window)
+
+
+def opened(window: Window) -> ExportSheet:
+    QTest.keyClick(window, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    assert isinstance(window.overlay, ExportSheet)
+    previewed(window.overlay)
+    return window.overlay
+
+
+def previewed(sheet: ExportSheet) -> None:
+    """Wait for the answer to the newest ask."""
+    asked = sheet.preview._asked
+    until(lambda: sheet.preview.told.get("ask", 0) >= max(asked, 1) and not sheet.preview._timer.isActive(), 20)
+    until(lambda: sheet.preview.told.get("ask", 0) == sheet.preview._asked, 20)
+
+
+def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -> None:
+    seen = set()
+    for kind in KINDS:
+        button = sheet.kinds[kind]
+        if kind == "difference":
+            assert not button.isEnabled()
+            assert button.toolTip() == "pin a view first (P)"
+            continue
+        button.click()
+        spin(0.2)
+        previewed(sheet)
+        assert not sheet.preview.error
+        options = arguments.options(sheet.form.arguments())
+        assert (options.kind, options.suffix) == (kind, FORMATS[kind][0])
+        assert sheet.preview.told["first"].endswith(options.suffix)
+        assert sheet.preview.image is not None
+        seen.add(pixels(sheet.preview.image).tobytes())
+    assert len(seen) == 8
+
+
+def test_a_change_shows_in_the_preview_and_a_mistake_is_a_sentence(sheet: ExportSheet) -> None:
+    assert sheet.preview.image is not None
+    before = pixels(sheet.preview.image).copy()
+    sheet.form._segments["theme"].buttons["dark"].click()  # type: ignore[union-attr]
+    spin(0.2)
+    previewed(sheet)
+    after = pixels(sheet.preview.image).copy()
+    assert before[2, 2, :3].min() > 240
+    assert after[2, 2, :3].max() < 40
+    field = sheet.form.fields["layers"]
+    field.selectAll()
+    QTest.keyClicks(field, "99")
+    spin(0.2)
+    previewed(sheet)
+    assert sheet.preview.error == "There is no layer 99; the file has layers 0–3."
+    assert not sheet.export.isEnabled()
+    field.selectAll()
+    QTest.keyClicks(field, "all")
+    spin(0.2)
+    previewed(sheet)
+    assert sheet.words()[0].startswith("4 files, about ")
+    assert sheet.export.isEnabled()
+
+
+def test_export_writes_what_the_view_shows_and_opens_its_folder(
+    sheet: ExportSheet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet.export.click()
+    assert sheet.running is not None
+    assert sheet.cancel.text() == "Cancel"
+    until(lambda: sheet.running is None, 30)
+    path = tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg"
+    assert sheet.result == "1 file written to small"
+    view = from_json(metadata.view_of(str(path)))
+    assert (view.layer, view.query, view.step) == (2, Query("action", (1,)), 1)
+    asked: list[str] = []
+    monkeypatch.setattr("viewer.panels.export.QDesktopServices.openUrl", lambda url: asked.append(url.toLocalFile()))
+    assert not sheet.open_folder.isHidden()
+    sheet.open_folder.click()
+    assert asked == [str(path.parent)]
+    spin(0.2)
+    previewed(sheet)
+    sheet.result = ""
+    assert "1 exists already" in sheet.words()[0]
+    assert not sheet.export.isEnabled()
+    sheet.form._segments["existing"].buttons["replace"].click()  # type: ignore[union-attr]
+    assert sheet.export.isEnabled()
+
+
+def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) -> None:
+    sheet.copy.click()
+    words = shlex.split(QGuiApplication.clipboard().text())
+    assert words[0] == "pi0-export"
+    home = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=home, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg").is_file()
+
+
+def test_escape_closes_and_its_process_ends(sheet: ExportSheet) -> None:
+    window, process = sheet.window(), sheet.preview.process
+    pid = process.processId()
+    assert pid
+    QTest.keyClick(sheet, Qt.Key.Key_Escape)
+    assert window.overlay is None
+    assert process.state() == process.ProcessState.NotRunning
+
+
+def test_cancel_stops_a_long_export(app: QApplication, tmp_path: Path) -> None:
+    recipe = make_results.Recipe(frames=6, layers=8, heads=8, steps=6, size=(360, 640))
+    window = show(make_results.write(tmp_path / "large.h5", recipe), tmp_path)
+    window.settings.set_text("export/folder", str(tmp_path / "out"))
+    window.settings.set_text("export/kind", "heads")
+    sheet = opened(window)
+    for name in ("frames", "layers"):
+        sheet.form.fields[name].selectAll()
+        QTest.keyClicks(sheet.form.fields[name], "all")
+    spin(0.2)
+    previewed(sheet)
+    assert sheet.words()[0].startswith("384 files")
+    sheet.export.click()
+    until(lambda: 0 < sheet.progress[0] < 384, 30)
+    sheet.cancel.click()
+    until(lambda: sheet.running is None, 30)
+    assert sheet.result.startswith("Stopped; what is finished stays")
+    assert 0 < len(list((tmp_path / "out").rglob("*.jpg"))) < 384
+    assert not list((tmp_path / "out").rglob("*.partial"))
+    close(window)
+
+
+def test_a_pinned_view_can_be_subtracted(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path, layer=2)
+    window.acts.pin()
+    window.session.update(layer=0)
+    window.settings.set_text("export/kind", "difference")
+    sheet = opened(window)
+    assert sheet.form.kind == "difference"
+    assert not sheet.preview.error
+    assert sheet.preview.told["first"].endswith("difference.png")
+    close(window)
+
+
+def test_two_files_are_subtracted(app: QApplication, small: Path, tmp_path: Path) -> None:
+    from viewer.results import Results
+
+    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
+    window = show(small, tmp_path, layer=2)
+    window.show_results(Results(other), True)
+    sheet = opened(window)
+    sheet.kinds["difference"].click()
+    spin(0.2)
+    previewed(sheet)
+    assert not sheet.preview.error
+    assert "--other" in sheet.form.arguments()
+    close(window)
+
+
+def test_the_window_does_not_wait_for_the_preview(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path)
+    window.show_export()
+    sheet = window.overlay
+    assert isinstance(sheet, ExportSheet)
+    assert sheet.preview.image is None, "the sheet is there before its picture"
+    assert not sheet.export.isEnabled()
+    previewed(sheet)
+    assert sheet.export.isEnabled()
+    close(window)
+
+
+def test_the_preview_answers_the_newest_ask(small: Path) -> None:
+    home = Path(__file__).parents[3]
+    asks = [
+        {"ask": n, "arguments": words, "width": 400, "height": 300, "ratio": 1.0}
+        for n, words in enumerate(([], ["film", "nowhere.h5"], ["curves", str(small), "--over", "layers"]))
+    ]
+    lines = "".join(json.dumps(ask) + "\n" for ask in asks).encode()
+    done = subprocess.run(
+        [sys.executable, "-m", "viewer.export.preview"], cwd=home, input=lines, capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    rest, told = done.stdout, []
+    while rest:
+        line, _, rest = rest.partition(b"\n")
+        told.append(json.loads(line))
+        picture, rest = rest[: told[-1]["size"]], rest[told[-1]["size"] :]
+    assert told[-1]["ask"] == 2
+    assert (told[-1]["error"], told[-1]["files"]) == ("", 2)
+    shape = told[-1]["height"], told[-1]["width"], 4
+    page = np.frombuffer(picture, np.uint8).reshape(shape)
+    assert shape[1] <= 400
+    assert shape[0] <= 300
+    assert (page[1, 1, :3] == 255).all()
+    assert np.ptp(page[..., :3]) > 100

@@ -1,0 +1,92 @@
+"""Files that lack something: every kind is made, or one sentence says why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import h5py
+import make_results
+import numpy as np
+import pytest
+
+from viewer.errors import UserError
+from viewer.export import arguments
+from viewer.export.plan import plan
+from viewer.export.studio import Studio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+KINDS = (
+    "summary --layers last", "heads --layers last --heads 0", "atlas", "atlas --thumbnails", "film", "film --over steps",
+    "film --over frames", "curves", "curves --over steps", "curves --over frames", "difference --against layer=0",
+    "video", "video --over steps",
+)  # fmt: skip
+
+
+def without(path: Path, name: str) -> Path:
+    with h5py.File(path, "a") as file:
+        del file[name]
+    return path
+
+
+def written(folder: Path, name: str) -> Path:
+    recipes = {
+        "one tall camera": make_results.Recipe(cameras=("top",), size=(160, 90)),
+        "four cameras": make_results.Recipe(cameras=("a", "b", "c", "a_camera_with_a_very_long_name"), size=(60, 80)),
+        "one of everything": make_results.Recipe(heads=1, layers=1, steps=1, horizon=1, frames=1),
+        "a long prompt": make_results.Recipe(tasks=("pick up the extraordinarily-long-worded thing " * 8,), frames=2),
+        "float32": make_results.Recipe(weights="f4"),
+    }
+    path = make_results.write(
+        folder / f"{name}.h5", recipes.get(name, make_results.Recipe(norms=False, summaries=False))
+    )
+    gone = {"no actions": "action", "no words": "text", "no pictures": "images"}.get(name)
+    return without(path, gone) if gone else path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["one tall camera", "four cameras", "one of everything", "a long prompt", "float32", "no actions", "no words",
+     "no pictures"],
+)  # fmt: skip
+def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path: Path, name: str) -> None:
+    path, refused, painted = written(tmp_path, name), [], 0
+    for words in KINDS:
+        kind, _, rest = words.partition(" ")
+        try:
+            with Studio(arguments.options([kind, str(path), *rest.split()])) as studio:
+                for job in plan(studio.source.results, studio.options).jobs:
+                    image = studio.figure(job).image(1.0)
+                    assert image.width() >= 300
+                    painted += 1
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused.append(words)
+    expected = ["film --over steps", "curves --over steps", "video --over steps"] if name == "no actions" else []
+    assert refused == expected
+    assert painted >= len(KINDS) - len(refused)
+
+
+def test_a_frame_that_cannot_be_read_is_one_sentence_and_the_others_are_painted(
+    app: QApplication, small: Path, tmp_path: Path
+) -> None:
+    with Studio(arguments.options(["summary", str(small), "--actions", "1", "--layers", "2"])) as studio:
+        job = plan(studio.source.results, studio.options).jobs[0]
+        bad = replace(job, view=replace(job.view, frame=7))
+        with pytest.raises(UserError, match="Frame 8 of small.h5 cannot be read"):
+            studio.figure(bad)
+        assert not studio.figure(job).image(1.0).isNull()
+
+
+def test_a_picture_that_is_not_there_is_said_in_its_place(app: QApplication, small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.h5"
+    path.write_bytes(small.read_bytes())
+    without(path, "images/wrist/source")
+    with Studio(arguments.options(["summary", str(path), "--layers", "2", "--words", "duck"])) as studio:
+        figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
+        assert not figure.image(1.0).isNull()
+    assert np.isfinite(figure.height)

@@ -1,0 +1,94 @@
+"""The same pixels as the window for the same view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import close, show, spin
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QImage, QPainter
+
+from viewer import theme
+from viewer.export.encoding import pixels
+from viewer.export.pane import Panes
+from viewer.state import Query
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.panels.camera import CameraPane
+    from viewer.window import Window
+
+REGION = ((0, 6, 6), (0, 6, 7), (1, 8, 3))
+VIEWS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "action": {"query": Query("action", (1, 2)), "step": 2, "heads": (0, 2), "reduce": "max"},
+    "smooth": {"smooth": True, "grid": False, "colours": "viridis"},
+    "model's picture": {"picture": "model", "opacity": 1.0},
+    "region": {"region": REGION, "scale": "log"},
+    "ranked": {"scale": "rank", "left_out": ("bos", "bars")},
+    "locked": {"range": "locked", "low": 0.0, "high": 0.004, "unit": "weight"},
+    "a range a camera": {"range": "map", "measure": "contribution"},
+}
+
+
+def shown(pane: CameraPane) -> npt.NDArray[np.uint8]:
+    image = pane.grab(pane.area().toAlignedRect()).toImage().convertToFormat(QImage.Format.Format_RGB32)
+    return pixels(image).copy()
+
+
+def exported(window: Window, camera: int, width: int, height: int) -> npt.NDArray[np.uint8]:
+    results = window.session.results
+    assert results is not None
+    image = QImage(width, height, QImage.Format.Format_RGB32)
+    image.fill(0)
+    with QPainter(image) as painter:
+        view = window.session.state
+        Panes(results).paint(painter, QRectF(0, 0, width, height), camera, view, window.session.scene())
+    return pixels(image).copy()
+
+
+def without_corners(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The window's panes have round corners, a figure's have not."""
+    side = round(theme.RADIUS)
+    made = picture[..., :3].copy()
+    for rows in (slice(None, side), slice(-side, None)):
+        for cols in (slice(None, side), slice(-side, None)):
+            made[rows, cols] = 0
+    return made
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("turned", [(), ("wrist",)])
+def test_a_figures_picture_is_the_windows_picture(
+    app: QApplication, tmp_path: Path, name: str, turned: tuple[str, ...]
+) -> None:
+    path = make_results.write(
+        tmp_path / "a.h5", make_results.Recipe(frames=1, size=(180, 320), turned=turned, steps=3, heads=3)
+    )
+    window = show(path, tmp_path, layer=2, **VIEWS[name])
+    spin(0.1)
+    for camera, pane in enumerate(window.room.cameras.panes):
+        inside = shown(pane)
+        made = exported(window, camera, inside.shape[1], inside.shape[0])
+        assert np.ptp(inside.astype(int)) > 60, "there is something to see"
+        assert np.array_equal(without_corners(made), without_corners(inside))
+    close(window)
+
+
+def test_the_difference_too(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path, layer=2)
+    window.acts.pin()
+    window.session.update(layer=0, compare="difference")
+    spin(0.1)
+    for camera, pane in enumerate(window.room.cameras.panes):
+        inside = shown(pane)
+        made = exported(window, camera, inside.shape[1], inside.shape[0])
+        assert np.array_equal(without_corners(made), without_corners(inside))
+    close(window)

@@ -1,0 +1,103 @@
+"""From what is typed to places on the axes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viewer.caption import listed
+from viewer.errors import UserError
+from viewer.export import selection
+from viewer.export.options import Options
+from viewer.state import Query, ViewState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viewer.results import Results
+
+
+@given(st.sets(st.integers(0, 200), min_size=1), st.data())
+def test_a_list_as_captions_write_it_is_read_back(labels: set[int], data: st.DataObject) -> None:
+    axis = sorted(labels)
+    picked = data.draw(st.sets(st.sampled_from(axis), min_size=1))
+    typed = listed(sorted(picked)).replace("–", "-")
+    assert {axis[place] for place in selection.places(typed, axis, "layer")} >= picked
+    assert selection.places(",".join(map(str, picked)), axis, "layer") == tuple(axis.index(v) for v in sorted(picked))
+
+
+def test_all_last_and_ranges() -> None:
+    assert selection.places("all", (4, 10, 15), "layer") == (0, 1, 2)
+    assert selection.places("last", (4, 10, 15), "layer") == (2,)
+    assert selection.places("4-15", (4, 10, 15), "layer") == (0, 1, 2)
+    assert selection.places("15 4", (4, 10, 15), "layer") == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("5", "There is no layer 5; the file has layers 4, 10, 15."),
+        ("x", "“x” is no layer"),
+        ("15-4", "write 4-15"),
+        (",", "No layer is named"),
+        ("-1", "“-1” is no layer"),
+        ("9" * 40, "is no layer"),
+    ],
+)
+def test_what_is_not_there_is_said(typed: str, says: str) -> None:
+    with pytest.raises(UserError, match=says.replace(".", r"\.")):
+        selection.places(typed, (4, 10, 15), "layer")
+
+
+def options(path: Path, **fields: object) -> Options:
+    return replace(Options("summary", path), **fields)  # type: ignore[arg-type]
+
+
+def test_both_phases_unless_a_query_says_which(results: Results) -> None:
+    path = results.path
+    assert selection.phases(results, options(path), None) == ("prefix", "suffix")
+    assert selection.phases(results, options(path, words=("duck",)), None) == ("prefix",)
+    assert selection.phases(results, options(path, actions=("1",)), None) == ("suffix",)
+    assert selection.phases(results, options(path), ViewState(query=Query("action", (0,)))) == ("suffix",)
+    with pytest.raises(UserError, match="--words belongs to the prefix"):
+        selection.phases(results, options(path, words=("duck",), phases=("suffix",)), None)
+
+
+def test_words_are_found_by_text_and_case_does_not_matter(results: Results) -> None:
+    chips = results.chips(0)
+    found = selection.asking_words(results, 0, "DUCK")
+    assert [chips[item].label for item in found.query.items] == ["duck"]
+    both = selection.asking_words(results, 0, "duck bowl")
+    assert [chips[item].label for item in both.query.items] == ["duck", "bowl"]
+    the = selection.asking_words(results, 0, "the")
+    assert [chips[item].label for item in the.query.items] == ["the", "the"], "a word that comes twice is both"
+    with pytest.raises(UserError, match="There is no word “goose” in frame 1; its prompt has put, the, duck, in, bowl"):
+        selection.asking_words(results, 0, "goose")
+
+
+def test_tokens_lead_to_the_word_that_holds_them(results: Results) -> None:
+    chips = results.chips(0)
+    duck = next(place for place, chip in enumerate(chips) if chip.label == "duck")
+    token = chips[duck].tokens[0]
+    assert selection.query_of_tokens(results, 0, str(token)) == Query("text", (duck,))
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_a_slug_is_a_plain_file_name(name: str) -> None:
+    made = selection.slug(name)
+    assert made
+    assert not set(made) & set('/\\:*?"<>| \0\n')
+    assert not made.startswith(".")
+
+
+def test_defaults_are_the_first_frame_the_last_step_and_every_layer(results: Results) -> None:
+    axes = selection.along_axes(results, options(results.path), None)
+    assert axes == {"frame": (0,), "layer": (0, 1, 2, 3), "step": (2,), "head": ()}
+    film = replace(options(results.path), kind="film", over="frames")
+    assert selection.along_axes(results, film, None)["frame"] == (0, 1, 2)
+    table = replace(options(results.path), kind="table")
+    assert selection.along_axes(results, table, None)["step"] == (0, 1, 2)

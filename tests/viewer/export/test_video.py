@@ -1,0 +1,155 @@
+"""Videos that browsers play: decoded again and compared with what was painted."""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from viewer.errors import UserError
+from viewer.export import arguments, encoding, pictures, video
+from viewer.export.metadata import ascii_json
+from viewer.export.plan import plan
+from viewer.export.studio import Studio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+av = pytest.importorskip("av", reason="PyAV is not installed: no video is decoded")
+Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: no GIF or WebP is read")
+
+
+def made(folder: Path, small: Path, words: str) -> tuple[Path, list[tuple[int, int]]]:
+    told: list[tuple[int, int]] = []
+    with Studio(arguments.options(["video", str(small), *words.split(), "-o", str(folder)])) as studio:
+        planned = plan(studio.source.results, studio.options)
+        done = video.write(studio, planned.jobs[0], lambda *at: told.append(at), 0, planned.pictures)
+        assert done == len(planned.jobs[0].sweep)
+    assert sorted(path.name for path in planned.jobs[0].path.parent.iterdir()) == [planned.jobs[0].path.name]
+    return planned.jobs[0].path, told
+
+
+def boxes(path: Path) -> list[str]:
+    """Names of an MP4's outermost boxes in order."""
+    content, at, found = path.read_bytes(), 0, []
+    while at < len(content):
+        size, name = struct.unpack(">I4s", content[at : at + 8])
+        found.append(name.decode())
+        at += size
+    return found
+
+
+@pytest.mark.parametrize("words", ["--words duck", "--over layers --actions 2", "--over steps --scale 1.37 --size 121"])
+def test_an_mp4_is_h264_with_even_sides_and_its_index_first(
+    app: QApplication, small: Path, tmp_path: Path, words: str
+) -> None:
+    path, told = made(tmp_path, small, f"{words} --rate 5")
+    order = boxes(path)
+    assert order.index("moov") < order.index("mdat")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 5
+        assert (stream.width % 2, stream.height % 2) == (0, 0)
+        assert "pi0-attention view {" in container.metadata["comment"]
+        assert stream.codec_context.colorspace == 1, "BT.709, as it was made"
+    count = {"--over layers": 4, "--over steps": 3}.get(" ".join(words.split()[:2]), 3)
+    assert len(frames) == count
+    assert told[-1] == (count, count)
+
+
+def test_its_pictures_are_those_of_the_figures(app: QApplication, small: Path, tmp_path: Path) -> None:
+    path, _ = made(tmp_path, small, "--over layers --words duck --scale 1 --size 320")
+    with av.open(str(path)) as container:
+        shown = [frame.to_ndarray(format="rgb24", src_colorspace="ITU709") for frame in container.decode(video=0)]
+    given = ["video", str(small), "--over", "layers", "--words", "duck", "--size", "320", "-o", str(tmp_path / "b")]
+    with Studio(arguments.options(given)) as studio:
+        job = plan(studio.source.results, studio.options).jobs[0]
+        scenes = [studio.source.shown(view) for view in job.sweep]
+        top = max(one.ranges[0][1] for one in scenes)
+        for number, page in enumerate(shown):
+            figure = pictures.row(studio.source, studio.panes, job.sweep[number], studio.options)
+            image = figure.image(1.0, even=True)
+            bare = encoding.pixels(image)[42:222, 20:340, 2::-1].astype(int)
+            assert np.abs(page[42:222, 20:340].astype(int) - bare).mean() < (
+                40 if scenes[number].ranges[0][1] < top else 10
+            )
+    assert np.abs(shown[0].astype(int) - shown[2]).mean() > 1, "the layers differ"
+
+
+def test_the_sweep_has_one_scale(
+    app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    row = pictures.row
+
+    def spy(*given: object) -> object:
+        figure = row(*given)  # type: ignore[arg-type]
+        seen.append([(scale.low, scale.high) for scale in figure.scales])
+        return figure
+
+    monkeypatch.setattr(pictures, "row", spy)
+    made(tmp_path, small, "--over layers --words duck")
+    assert len(seen) == 4
+    assert all(one == seen[0] and len(one) == 1 for one in seen)
+    seen.clear()
+    made(tmp_path / "b", small, "--over layers --words duck --range map")
+    assert len({str(one) for one in seen}) == 4
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_slides_get_all_pictures_at_the_rate(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
+    path, _ = made(tmp_path, small, f"--over layers --words duck --format {suffix} --rate 4 --scale 1 --size 200")
+    with Image.open(path) as image:
+        assert (image.format.lower(), image.n_frames) == (suffix, 4)
+        image.seek(1)
+        image.load()
+        assert image.info["duration"] == 250
+        assert image.info["loop"] == 0
+
+
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: object) -> object:
+        if name in {"av", "PIL"}:
+            raise ImportError(name)
+        return real(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for suffix, name in (("mp4", "PyAV"), ("gif", "Pillow"), ("webp", "Pillow")):
+        with pytest.raises(UserError) as caught:
+            video.check(suffix)
+        assert str(caught.value) == f'A {suffix} needs {name}: pip install "pi0-attention[export]"'
+
+
+def test_the_comment_is_the_first_pictures_view(app: QApplication, small: Path, tmp_path: Path) -> None:
+    path, _ = made(tmp_path, small, "--over layers --words duck")
+    with av.open(str(path)) as container:
+        comment = container.metadata["comment"].removeprefix("pi0-attention view ")
+    assert ascii_json(comment) == comment
+
+
+def interrupted(studio: Studio, job: object) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_a_stopped_video_leaves_nothing(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
+    given = ["video", str(small), "--over", "layers", "--words", "duck", "-o", str(tmp_path), "--format", suffix]
+    with Studio(arguments.options(given)) as studio:
+        job = plan(studio.source.results, studio.options).jobs[0]
+        with pytest.raises(KeyboardInterrupt):
+            video.write(studio, job, interrupted(studio, job), 0, 4)
+    assert list(job.path.parent.iterdir()) == []

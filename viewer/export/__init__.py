@@ -1,0 +1,1 @@
+"""Figures, sheets, video, tables and arrays out of a results file, without a window."""

@@ -1,0 +1,85 @@
+"""The numbers of a view as the window shows them, comparison included, and ranges that many views share. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viewer import attention, scene
+from viewer.errors import UserError
+from viewer.scene import Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from viewer.results import Results
+    from viewer.state import ViewState
+
+READS = (OSError, ValueError, IndexError, KeyError, RuntimeError)
+"""What reading a damaged part of a file may raise."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file that is exported, and the one that it is compared with, if any."""
+
+    results: Results
+    other: Results | None = None
+
+    def compared(self, view: ViewState) -> tuple[Results, ViewState] | None:
+        """The file and view that a view is compared with."""
+        if self.other is not None:
+            return self.other, scene.aligned(view, self.results, self.other)
+        return None if view.pinned is None else (self.results, view.pinned)
+
+    def plain(self, view: ViewState) -> Scene:
+        """The numbers of a view by itself."""
+        return _composed(self.results, view)
+
+    def both(self, view: ViewState) -> tuple[Scene, Scene]:
+        """The view and what it is compared with, each by itself."""
+        pair = self.compared(view)
+        if pair is None:
+            raise UserError("There is nothing to compare this view with.")
+        return self.plain(view), _composed(*pair)
+
+    def shown(self, view: ViewState) -> Scene:
+        """The numbers of a view, the difference where it is one."""
+        if view.compare == "difference" and self.compared(view) is not None:
+            return scene.compare(*self.both(view), view)
+        return self.plain(view)
+
+
+def _composed(results: Results, view: ViewState) -> Scene:
+    try:
+        return scene.compose(results, view)
+    except READS as error:
+        raise UserError(
+            f"Frame {view.frame + 1} of {results.path.name} cannot be read ({' '.join(str(error).split())[:120]}); "
+            "name other frames."
+        ) from error
+
+
+def common_range(scenes: Iterable[Scene]) -> tuple[float, float]:
+    """One colour range for many scenes: the 99th percentile of all their weights, or centred on 0 for differences."""
+    kept = list(scenes)
+    maps = np.concatenate([one.maps.reshape(-1) for one in kept]) if kept else np.zeros(0, np.float32)
+    if kept and kept[0].difference:
+        reach = attention.colour_range(np.abs(maps)[None], "shared", 0, 0)[0][1]
+        return -reach, reach
+    return attention.colour_range(maps[None], "shared", 0, 0)[0] if maps.size else (0.0, 1.0)
+
+
+def on_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
+    """The view with its colour range held, so that its JSON opens in the very colours of the figure."""
+    return replace(view, range="locked", low=max(ends[0], 0.0), high=ends[1])
+
+
+def sharing(source: Source, views: Sequence[ViewState]) -> list[ViewState]:
+    """The views on one colour range, unless theirs is locked or one a map."""
+    if not views or views[0].range != "shared" or views[0].scale == "rank":
+        return list(views)
+    ends = common_range(source.shown(view) for view in views)
+    return [on_range(view, ends) for view in views]
