@@ -205,11 +205,13 @@ class Atlas(Panel):
         painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
         if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
             return
-        for layer in range(scores.shape[0]):
-            for head in range(scores.shape[1]):
-                ink = drawing.readable_on(int(words[layer, head]))
-                text = self._short(float(scores[layer, head]))
-                drawing.write(painter, self.cell(scores, layer, head), text, ink, 10, align="centre")
+        high = theme.line(10)
+        for (top, bottom), values, inks in zip(rows, scores.tolist(), words.tolist(), strict=True):
+            y = round((top + bottom - high) / 2 * ratio) / ratio
+            for (left, right), value, ink in zip(columns, values, inks, strict=True):
+                text = self._short(value)
+                x = round((left + right - drawing.width_of(text, 10)) / 2 * ratio) / ratio - 1
+                painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
 
     def _rings(self, scores: Floats) -> list[QRectF]:
         """Round the cells of the shown heads."""
