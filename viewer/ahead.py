@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer
 
-from viewer import scene
+from capture import schema
+from viewer import caption, scene
 from viewer.errors import UserError
 from viewer.session import Session, differing
 from viewer.state import Query, ViewState
@@ -84,6 +85,9 @@ def read(results: Results, views: list[ViewState], stale: Callable[[], bool]) ->
 def _words(results: Results, view: ViewState) -> None:
     results.chips(view.frame)
     scene.group_matrix(results, view.frame)
+    caption.caption(results, view)
+    for name in (schema.FRAMES_EPISODE, schema.FRAMES_PROMPT):
+        results.string(name, view.frame)
 
 
 def _rows(results: Results, view: ViewState) -> None:

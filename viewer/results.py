@@ -349,12 +349,14 @@ class Results:
 
     def bars(self, frame: int) -> npt.NDArray[np.bool_]:
         """Patches that lie wholly in the padding: (cameras, 16, 16)."""
+        maps = [self.to_model(frame, camera) for camera in range(len(self.cameras))]
 
         def make() -> npt.NDArray[np.bool_]:
-            each = [geometry.bars(self.to_model(frame, c), *self.picture_size(c)) for c in range(len(self.cameras))]
+            each = [geometry.bars(one, *self.picture_size(camera)) for camera, one in enumerate(maps)]
             return np.stack(each) if each else np.zeros((0, 16, 16), bool)
 
-        return self.remember(("bars", frame), make, lambda part: part.nbytes)
+        # By what the maps are, not by the frame: an episode's pictures are all boxed alike.
+        return self.remember(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)
 
     # Words
 

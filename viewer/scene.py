@@ -74,13 +74,14 @@ def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
 
 def group_matrix(results: Results, frame: int) -> Floats:
     """Which group each key of a frame belongs to: (cameras x 256 + T + H, groups)."""
+    bars, roles = results.bars(frame), results.roles(frame)
     return results.remember(
-        ("matrix", frame),
+        ("matrix", bars.tobytes(), roles.tobytes()),
         lambda: attention.group_matrix(
             results.groups,
             results.cameras,
-            results.bars(frame),
-            [schema.ROLES[role] for role in results.roles(frame).tolist()],
+            bars,
+            [schema.ROLES[role] for role in roles.tolist()],
             results.horizon,
         ),
         lambda made: made.nbytes,

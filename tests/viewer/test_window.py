@@ -27,6 +27,7 @@ from viewer.views import first_view
 from viewer.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from PySide6.QtWidgets import QApplication
@@ -556,6 +557,38 @@ def test_everything_that_takes_the_focus_has_a_name(window: Window) -> None:
     for widget in window.findChildren(QWidget):
         if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisible():
             assert widget.accessibleName(), widget
+
+
+def test_repainting_in_part_leaves_what_repainting_everything_would(
+    app: QApplication, small: Path, tmp_path: Path
+) -> None:
+    window = show(small, tmp_path)
+    rng = np.random.default_rng(5)
+    dims = window.session.dims
+    changes: list[Callable[[], dict[str, object]]] = [
+        lambda: {"layer": int(rng.integers(dims.layers))},
+        lambda: {"heads": (int(rng.integers(dims.heads)),), "reduce": "mean"},
+        lambda: {"heads": (), "reduce": str(rng.choice(["mean", "max"]))},
+        lambda: {"step": int(rng.integers(dims.steps))},
+        lambda: {"frame": int(rng.integers(dims.frames))},
+        lambda: {"query": Query("action", (int(rng.integers(dims.actions)),))},
+        lambda: {"query": Query("text", (int(rng.integers(dims.chips)),))},
+        lambda: {"film": str(rng.choice(["layers", "steps"]))},
+        lambda: {"score": str(rng.choice(["picture", "entropy"]))},
+        lambda: {"colours": str(rng.choice(["inferno", "viridis"]))},
+        lambda: {"thumbnails": bool(rng.integers(2))},
+        lambda: {"curve": str(rng.choice(["steps", "layers", "frames"]))},
+        lambda: {"left_out": ("bos",) if rng.integers(2) else ()},
+        lambda: {"range": str(rng.choice(["shared", "map"])), "scale": str(rng.choice(["linear", "log", "rank"]))},
+    ]
+    for number in range(60):
+        change = changes[int(rng.integers(len(changes)))]()
+        window.session.update(**change)
+        spin(0.15)  # curves over frames come from beside the window
+        shown = app.primaryScreen().grabWindow(window.winId()).toImage()
+        whole = window.grab().toImage()
+        assert shown.convertToFormat(whole.format()) == whole, f"change {number}: {change}"
+    close(window)
 
 
 def test_an_error_in_a_slot_is_a_notice(

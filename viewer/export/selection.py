@@ -173,7 +173,9 @@ def along_axes(results: Results, options: Options, view: ViewState | None) -> di
             count = {"frame": results.done, "layer": len(results.layers), "step": len(results.steps)}[axis]
             made[axis] = tuple(range(count))
     if options.kind == "film" and options.along == "frames" and not options.frames:
-        made["frame"] = film_frames(course_of(results).along(frame))  # as in the window: a film of thousands is nothing to look at
+        made["frame"] = film_frames(
+            course_of(results).along(frame)
+        )  # as in the window: a film of thousands is nothing to look at
     if len(made["head"]) == results.heads and options.kind != "heads":
         made["head"] = ()
     return made

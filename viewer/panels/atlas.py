@@ -45,7 +45,7 @@ class Atlas(Panel):
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
         self._painted: Floats | None = None
-        self._frame = drawing.Layer()
+        self._frame, self._still = drawing.Layer(), drawing.Layer()
         self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
         self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
         self._ringed: list[QRectF] = []
@@ -108,6 +108,7 @@ class Atlas(Panel):
     def reload(self) -> None:
         self._scores = None
         self._frame.drop()
+        self._still.drop()
         self.refresh()
         self.update()
 
@@ -148,20 +149,25 @@ class Atlas(Panel):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
-        painter = self.canvas(event)
         if scores is None or results is None:
-            self.heading(painter, "Layers × heads")
+            self.heading(self.canvas(event), "Layers × heads")
             return
-        if shown.thumbnails:
-            self._paint_thumbnails(painter, scores)
-        else:
-            self._paint_cells(painter, scores)
+        painter = QPainter(self)
 
         def frame(inner: QPainter) -> None:
             self.heading(inner, "Layers × heads")
             self._paint_frame(inner, scores)
 
-        self._frame.draw(painter, self, (scores.shape, results.layers, shown.thumbnails), frame)
+        def still(inner: QPainter) -> None:
+            if shown.thumbnails:
+                self._paint_thumbnails(inner, scores)
+            else:
+                self._paint_cells(inner, scores)
+            self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails), frame)
+
+        # Two layers: the scores change more often than the numbers round them, and the ring more often than the scores.
+        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0)
+        self._still.draw(painter, self, key, still, drawing.ground(self), scores)
         self._ringed = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._ringed:
@@ -199,11 +205,13 @@ class Atlas(Panel):
         painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
         if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
             return
-        for layer in range(scores.shape[0]):
-            for head in range(scores.shape[1]):
-                ink = drawing.readable_on(int(words[layer, head]))
-                text = overview.in_short(float(scores[layer, head]), self.session.shown.score)
-                drawing.write(painter, self.cell(scores, layer, head), text, ink, 10, align="centre")
+        high = theme.line(10)
+        for (top, bottom), values, inks in zip(rows, scores.tolist(), words.tolist(), strict=True):
+            y = round((top + bottom - high) / 2 * ratio) / ratio
+            for (left, right), value, ink in zip(columns, values, inks, strict=True):
+                text = overview.in_short(value, self.session.shown.score)
+                x = round((left + right - drawing.width_of(text, 10)) / 2 * ratio) / ratio - 1
+                painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
 
     def _rings(self, scores: Floats) -> list[QRectF]:
         """Round the cells of the shown heads."""

@@ -47,7 +47,7 @@ class FilmPanel(Panel):
         self.mode.chosen.connect(self._set_mode)
         self._film: tuple[tuple[object, ...], Film] | None = None
         self._hint = 0
-        self._film_shown: Film | None = None
+        self._film_shown: tuple[Film | None, str] = (None, "")
         self._still = drawing.Layer()
         self._ringed: list[QRectF] = []
         self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
@@ -110,8 +110,8 @@ class FilmPanel(Panel):
         if not self.isVisible():
             return
         film, before = self.film(), self._film_shown
-        self._film_shown = film
-        if film is None or film is not before or not film.maps.size:
+        self._film_shown = film, shown.colours
+        if film is None or before[0] is not film or before[1] != shown.colours or not film.maps.size:
             self.update()
             return
         for box in (*self._ringed, *self._rings(film)):  # the thumbnails stay, another one is ringed

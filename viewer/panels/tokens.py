@@ -195,6 +195,7 @@ class TokenStrips(Panel):
         add = bool(held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier))
         self.select(place.kind, place.item, add=add, span=bool(held & Qt.KeyboardModifier.ShiftModifier))
         self.session.preview(None)
+        self.update()  # the ring of what was previewed is now that of what is chosen
 
     def select(self, kind: Kind, item: int, *, add: bool = False, span: bool = False) -> None:
         """Look at one chip; `add` puts it to the others or takes it away, `span` takes all from the last one to it."""
