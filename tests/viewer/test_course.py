@@ -265,8 +265,7 @@ def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_i
     row, column = film.current(first) or (-1, -1)
     assert row == 1
     assert abs(first.columns[column] - 31) <= 1, "the thumbnail nearest to the frame is ringed"
-    block = film.blocks(first)[1]
-    width, height = film.cell_size(block, first)
+    block, width, height = film.blocks(first)[1]
     spot = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
     QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot)
     assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2] - 1)
