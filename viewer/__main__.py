@@ -93,9 +93,9 @@ def _view_text(given: str) -> str:
     """The JSON of a view: as given, or what a figure carries."""
     if given.lstrip().startswith("{"):
         return given
-    from viewer.export.metadata import view_of
+    from viewer.export.metadata import json_of
 
-    return view_of(given)
+    return json_of(given)
 
 
 def _no_screen() -> bool:

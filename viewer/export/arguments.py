@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from viewer.errors import UserError
+from viewer.export import metadata
 from viewer.export.options import FORMATS, KINDS, MEASURES, OVER, SIZES, Options, Phase
-from viewer.state import ColourMap, Picture, Reduction, Score
+from viewer.state import ColourMap, Picture, Reduction, Score, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,7 @@ TITLES = {
     "summary": "pictures beside their overlays, heads put together: one figure a layer",
     "heads": "each head by itself beside the pictures: one figure a head",
     "atlas": "every layer and head with its score",
-    "film": "thumbnails over layers, layers x denoise steps, or frames",
+    "film": "thumbnails over layers, layers x denoise steps, frames, or layers x frames",
     "curves": "where the weight goes, over layers, denoise steps or frames",
     "difference": "two views and what differs between them",
     "video": "a sweep over frames, layers or denoise steps",
@@ -88,7 +90,8 @@ def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind not in {"heads", "atlas", "curves", "table", "arrays"}:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
     if kind in OVER:
-        group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default")
+        group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
+                           + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
     if kind == "atlas":
         group.add_argument("--score", choices=get_args(Score), default=None, help="what a cell shows; picture mass")
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
@@ -134,7 +137,20 @@ def options(arguments: Sequence[str]) -> Options:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     made = Options(**values)
     check(made)
-    return made
+    return _along_its_view(made)
+
+
+def _along_its_view(options: Options) -> Options:
+    """The options with the axis of the view that was given, where no other was asked for."""
+    if options.kind not in {"film", "curves"} or options.over or not options.view:
+        return options
+    view = from_json(metadata.json_of(options.view))
+    along = view.film if options.kind == "film" else view.curve
+    if along == "steps":  # words have none
+        worded = bool(options.words or options.tokens) or (view.query.kind == "text" and not options.actions)
+        if "prefix" in options.phases or (worded and not options.phases):
+            return options
+    return replace(options, over=along)
 
 
 def ranges_of(kind: str) -> tuple[str, ...]:

@@ -66,6 +66,11 @@ def xmp(view: str, title: str) -> bytes:
     ).encode()
 
 
+def json_of(given: str) -> str:
+    """The JSON of a view: as given, or what the figure of that name carries."""
+    return given if given.lstrip().startswith("{") else view_of(given)
+
+
 def view_of(name: str) -> str:
     """The JSON of the view that a figure carries; UserError with one sentence where there is none."""
     path = Path(name)

@@ -26,11 +26,11 @@ FORMATS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The formats of each kind, the usual one first."""
 OVER: Final[dict[str, tuple[str, ...]]] = {
-    "film": ("layers", "steps", "frames"),
+    "film": ("layers", "steps", "frames", "layers-frames"),
     "curves": ("layers", "steps", "frames"),
     "video": ("frames", "layers", "steps"),
 }
-"""The axes that a kind can run along, the usual one first."""
+"""The axes that a kind can run along, the usual one first; steps and layers-frames of a film have every layer too."""
 SIZES: Final[dict[str, int]] = {
     "summary": 480, "heads": 320, "atlas": 46, "film": 64, "curves": 640, "difference": 360, "video": 480,
 }  # fmt: skip
@@ -87,8 +87,14 @@ class Options:
 
     @property
     def along(self) -> str:
-        """The axis that a film, a curve or a video runs along; empty for other kinds."""
+        """What a film, a curve or a video runs along; empty for other kinds."""
         return self.over or OVER.get(self.kind, ("",))[0]
+
+    @property
+    def axes(self) -> frozenset[str]:
+        """The axes that one figure runs along: those of `along`, and the layers of a film over steps."""
+        also = {"layers"} if self.kind == "film" and self.along == "steps" else set()
+        return frozenset({*self.along.split("-"), *also} - {""})
 
     @property
     def pixels(self) -> int:

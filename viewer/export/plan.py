@@ -24,6 +24,7 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
     "film layers": ("step", "reduce"),
     "film steps": ("reduce",),
     "film frames": ("layer", "step", "reduce"),
+    "film layers-frames": ("step", "reduce"),
     "curves layers": ("step",),
     "curves steps": ("layer",),
     "curves frames": ("layer", "step"),
@@ -64,8 +65,7 @@ def base_view(results: Results, options: Options) -> ViewState | None:
     """The view that was given, fitted to the file; None if none was."""
     if not options.view:
         return None
-    text = options.view if options.view.lstrip().startswith("{") else metadata.view_of(options.view)
-    view = from_json(text)
+    view = from_json(metadata.json_of(options.view))
     if results.done == 0:
         return view
     return view.clamped(results.dims(min(max(view.frame, 0), results.done - 1)))
@@ -105,7 +105,9 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
         return Plan(options, (Job(_folder(results, options) / f"{options.kind}.{options.suffix}", fresh),))
     name = f"{options.kind} {options.along}".strip()
     varied = [axis for axis in AXES[name] if axis != "reduce"]
-    frames = axes["frame"] if options.along != "frames" else axes["frame"][:1]
+    frames = axes["frame"] if "frames" not in options.axes else (_kept(fresh.frame, axes["frame"]),)
+    if given and "frames" in options.axes and not options.frames:
+        frames = (given.frame,)  # a film leaves frames out, perhaps this one
     reduces = options.reduce or (fresh.reduce,)
     heads = axes["head"] or tuple(range(results.heads))
     jobs: list[Job] = []
@@ -121,8 +123,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
                             fresh,
                             frame=frame,
                             query=asking.query,
-                            layer=at.get("layer", axes["layer"][0]),
-                            step=at.get("step", steps[-1]),
+                            layer=at.get("layer", _kept(fresh.layer, axes["layer"])),
+                            step=at.get("step", fresh.step if given and fresh.step in steps else steps[-1]),
                             heads=(at["head"],) if "head" in at else fresh.heads,
                             reduce=reduce,
                         )
@@ -132,6 +134,11 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
         if len(jobs) > MOST_FILES:
             raise UserError(f"That would be more than {MOST_FILES:,} files; name fewer frames, layers or heads.")
     return Plan(options, tuple(jobs))
+
+
+def _kept(place: int, places: tuple[int, ...]) -> int:
+    """The place that is looked at, where it is among those that a figure runs along; else the first of them."""
+    return place if place in places else places[0]
 
 
 def _folder(results: Results, options: Options) -> Path:
@@ -146,7 +153,7 @@ def file_name(
     along, kind = options.along, options.kind
     layer = results.layers[view.layer]
     extra = ""
-    if along != "frames" and len(axes["frame"]) > 1:
+    if "frames" not in options.axes and len(axes["frame"]) > 1:
         extra += f"_frame{view.frame + 1:0{len(str(results.done))}}"
     several = len(options.words) + len(options.tokens) if phase == "prefix" else len(options.actions)
     if several > 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from viewer.caption import listed
 from viewer.course import course_of
 from viewer.errors import UserError
-from viewer.overview import film_frames
+from viewer.overview import MOST_FILM_FRAMES, MOST_FRAMES_OF_LAYERS, film_frames
 from viewer.state import Query
 
 if TYPE_CHECKING:
@@ -169,13 +169,16 @@ def along_axes(results: Results, options: Options, view: ViewState | None) -> di
         "head": places(options.heads, whole, "head") if options.heads else heads,
     }
     for axis in ("frame", "layer", "step"):  # what a film or a video runs along is taken whole unless it was named
-        if options.along == f"{axis}s" and not getattr(options, f"{axis}s"):
+        if f"{axis}s" in options.axes and not getattr(options, f"{axis}s"):
             count = {"frame": results.done, "layer": len(results.layers), "step": len(results.steps)}[axis]
             made[axis] = tuple(range(count))
-    if options.kind == "film" and options.along == "frames" and not options.frames:
+    if options.kind in {"film", "video"} and "frames" in options.axes and not options.frames:
+        made["frame"] = course_of(results).along(frame)  # with one prompt, as the window plays
+    if options.kind == "film" and "frames" in options.axes and not options.frames:
+        # As in the window: a film of thousands is nothing to look at.
         made["frame"] = film_frames(
-            course_of(results).along(frame)
-        )  # as in the window: a film of thousands is nothing to look at
+            made["frame"], MOST_FRAMES_OF_LAYERS if "layers" in options.axes else MOST_FILM_FRAMES
+        )
     if len(made["head"]) == results.heads and options.kind != "heads":
         made["head"] = ()
     return made

@@ -83,8 +83,9 @@ class Studio:
             return pictures.difference(self.source, self.panes, self.other_panes, view, options)
         if options.kind in {"curves", "film"}:
             axes = along_axes(self.source.results, options, view)
-            paint = charts.curves if options.kind == "curves" else films.film
-            return paint(self.source, view, options, axes[options.along.removesuffix("s")])
+            if options.kind == "film":
+                return films.film(self.source, view, options, axes)
+            return charts.curves(self.source, view, options, axes[options.along.removesuffix("s")])
         if options.kind == "atlas":
             thumbnails = view.thumbnails
             return films.atlas_thumbnails(self.source, view, options) if thumbnails else charts.atlas(

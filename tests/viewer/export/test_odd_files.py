@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "summary --layers last", "heads --layers last --heads 0", "atlas", "atlas --thumbnails", "film", "film --over steps",
-    "film --over frames", "curves", "curves --over steps", "curves --over frames", "difference --against layer=0",
+    "film --over frames", "film --over layers-frames", "curves", "curves --over steps", "curves --over frames", "difference --against layer=0",
     "video", "video --over steps",
 )  # fmt: skip
 
