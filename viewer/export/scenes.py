@@ -9,6 +9,7 @@ import numpy as np
 
 from viewer import attention, scene
 from viewer.errors import UserError
+from viewer.export import stopping
 from viewer.scene import Scene
 
 if TYPE_CHECKING:
@@ -77,9 +78,14 @@ def on_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
     return replace(view, range="locked", low=max(ends[0], 0.0), high=ends[1])
 
 
+def _shown(source: Source, view: ViewState) -> Scene:
+    stopping.check()
+    return source.shown(view)
+
+
 def sharing(source: Source, views: Sequence[ViewState]) -> list[ViewState]:
     """The views on one colour range, unless theirs is locked or one a map."""
     if not views or views[0].range != "shared" or views[0].scale == "rank":
         return list(views)
-    ends = common_range(source.shown(view) for view in views)
+    ends = common_range(_shown(source, view) for view in views)
     return [on_range(view, ends) for view in views]
