@@ -153,7 +153,7 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
     lead = block.maps.shape[:3]
     grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], heads[None, None, :])
     count = int(np.prod(lead))
-    maps = reading.options.measure == "maps"
+    maps = reading.options.lines == "maps"
     each = int(np.prod(block.maps.shape[3:])) if maps else 1
     made: dict[str, Column] = {
         "frame": np.full(count * each, block.frame + 1),

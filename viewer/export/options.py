@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from viewer.state import ColourMap, Picture, Reduction, Score
+from viewer.state import ColourMap, Measure, Picture, Reduction, Scale, Score, Unit
 
 Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
@@ -37,7 +37,7 @@ SIZES: Final[dict[str, int]] = {
 """Width of one picture, cell, thumbnail or plot in px."""
 SCALES: Final[dict[str, float]] = {"summary": 1.5, "heads": 1.5, "video": 1.5}
 """Pixels a px where they are not 2."""
-MEASURES: Final = ("rows", "maps")
+LINES: Final = ("rows", "maps")
 """What a table holds a line of: a head's row of attention, or a patch."""
 
 
@@ -70,7 +70,12 @@ class Options:
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     other: Path | None = None
-    measure: str = "rows"
+    lines: str = "rows"
+    unit: Unit | None = None
+    measure: Measure | None = None
+    colour_scale: Scale | None = None
+    left_out: tuple[str, ...] = ()
+    """Groups of keys as they are typed; `sinks` and `none` stand for themselves."""
     size: int = 0
     scale: float = 0.0
     theme: str = "light"

@@ -14,7 +14,7 @@ from viewer.state import ViewState, from_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from viewer.export.options import Options
+    from viewer.export.options import Options, Phase
     from viewer.results import Results
 
 AXES: Final[dict[str, tuple[str, ...]]] = {
@@ -35,6 +35,8 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Along which axes, besides frame and query, a kind makes a file for each chosen value."""
 PICTURED: Final = frozenset({"summary", "heads", "atlas", "film", "difference", "video"})
+MEASURED: Final = PICTURED - {"atlas"}
+"""Kinds that show weights or, where it is asked for, weights x value norms."""
 MOST_FILES: Final = 200_000
 
 
@@ -74,10 +76,12 @@ def base_view(results: Results, options: Options) -> ViewState | None:
 def _dressed(view: ViewState, options: Options) -> ViewState:
     """The view in the look that was asked for."""
     changes: dict[str, Any] = {}
-    for name in ("colours", "opacity", "picture", "smooth", "grid", "score", "thumbnails"):
+    for name in ("colours", "opacity", "picture", "smooth", "grid", "score", "thumbnails", "unit", "measure"):
         value = getattr(options, name)
         if value is not None:
             changes[name] = value
+    if options.colour_scale is not None:
+        changes["scale"] = options.colour_scale
     if options.kind in {"film", "curves"}:
         changes["film" if options.kind == "film" else "curve"] = options.along
     if options.range in {"shared", "map"}:
@@ -101,6 +105,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
     axes = selection.along_axes(results, options, given)
     fresh = given or ViewState(colours="viridis" if options.kind == "heads" else "inferno")
     fresh = replace(_dressed(fresh, options), heads=axes["head"])
+    if options.left_out:
+        fresh = replace(fresh, left_out=selection.groups(results, options.left_out))
     if options.kind in {"table", "arrays"}:
         return Plan(options, (Job(_folder(results, options) / f"{options.kind}.{options.suffix}", fresh),))
     name = f"{options.kind} {options.along}".strip()
@@ -112,6 +118,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
     heads = axes["head"] or tuple(range(results.heads))
     jobs: list[Job] = []
     for phase in selection.phases(results, options, given):
+        if fresh.measure == "contribution" and options.kind in MEASURED:
+            _need_norms(results, phase)
         for frame in frames:
             for asking in selection.queries(results, options, given, phase, frame):
                 steps = axes["step"] if phase == "suffix" else (0,)
@@ -134,6 +142,14 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
         if len(jobs) > MOST_FILES:
             raise UserError(f"That would be more than {MOST_FILES:,} files; name fewer frames, layers or heads.")
     return Plan(options, tuple(jobs))
+
+
+def _need_norms(results: Results, phase: Phase) -> None:
+    """UserError where a file has no value norms to weigh with; the picture would show plain weights."""
+    if results.value_norms(0, selection.KIND_OF[phase]) is None:
+        raise UserError(
+            f"{results.path.name} holds no value norms; take --measure weight, or capture it again with norms."
+        )
 
 
 def _kept(place: int, places: tuple[int, ...]) -> int:

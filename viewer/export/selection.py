@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from viewer.attention import SINKS
 from viewer.caption import listed
 from viewer.course import course_of
 from viewer.errors import UserError
@@ -182,3 +183,20 @@ def along_axes(results: Results, options: Options, view: ViewState | None) -> di
     if len(made["head"]) == results.heads and options.kind != "heads":
         made["head"] = ()
     return made
+
+
+def groups(results: Results, typed: Sequence[str]) -> tuple[str, ...]:
+    """Groups of keys that are left out, as a view holds them; UserError names those that there are."""
+    there = ["bars", *(name for name in results.groups if not name.endswith(" bars"))]
+    named: list[str] = []
+    for word in (word for text in typed for word in text.split(",") if word):
+        if word == "sinks":
+            named += SINKS
+        elif word in results.groups or word == "bars":
+            named.append(word)
+        elif word.casefold() in there:
+            named.append(word.casefold())
+        elif word != "none":
+            raise UserError(f"There is no group “{word}” to leave out; take {', '.join(there)}, sinks or none.")
+    order = [*results.groups, "bars"]
+    return tuple(sorted(set(named), key=order.index))

@@ -32,7 +32,10 @@ HELD: Final = {
     "queries": frozenset(KINDS) - {"difference"},
     "reduce": frozenset({"summary", "film", "difference", "video"}),
     "score": frozenset({"atlas"}),
-    "measure": frozenset({"table"}),
+    "lines": frozenset({"table"}),
+    "measure": frozenset({"summary", "heads", "film", "difference", "video"}),
+    "unit": frozenset({"summary", "heads", "difference", "video"}),
+    "colour_scale": frozenset({"summary", "heads", "difference", "video"}),
     "range": frozenset({"summary", "heads", "difference"}),
     "rate": frozenset({"video"}),
     "size": FIGURES,
@@ -43,7 +46,8 @@ HELD: Final = {
 """Which kinds have which line of the form."""
 OPTION: Final = {
     "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
-    "measure": "--of", "range": "--range", "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
+    "lines": "--of", "measure": "--measure", "unit": "--unit", "colour_scale": "--colour-scale", "range": "--range",
+    "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
 }  # fmt: skip
 
 LIST: Final = "such as 4,10,15-17 or all"
@@ -88,8 +92,9 @@ class Form(QWidget):
         self.session = session
         self.kind = kind
         self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": session.state.score,
-                                       "measure": "rows", "range": session.state.range, "theme": "light",
-                                       "caption": "shown", "existing": "keep"}  # fmt: skip
+                                       "lines": "rows", "range": session.state.range, "measure": session.state.measure,
+                                       "unit": session.state.unit, "colour_scale": session.state.scale,
+                                       "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
         self.fields: dict[str, QLineEdit] = {}
         self.lines: dict[str, Line] = {}
         self._segments: dict[str, Segments | Choice] = {}
@@ -113,7 +118,10 @@ class Form(QWidget):
         scores = (("picture", "picture mass"), ("entropy", "entropy"), ("region", "mass in region"),
                   ("change", "change over steps"), ("maps", "small maps"))  # fmt: skip
         self._choice("score", "Cells", scores)
-        self._words("measure", "Lines", (("rows", "A head"), ("maps", "A patch")))
+        self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
+        self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
+        self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
+        self._words("colour_scale", "Colours", (("linear", "Linear"), ("log", "Log"), ("rank", "By rank")))
         ranges = (
             ("shared", "shared by all cameras"), ("map", "one a camera"), ("set", "shared by all files"),
             ("locked", "as locked in the window"),
