@@ -87,7 +87,8 @@ def planned(options: Options) -> Plan:
     try:
         if other is not None and other.done == 0:
             raise UserError(f"{other.path.name} has no finished frame yet; wait until the capture has written one.")
-        made = plan.plan(results, options, other)
+        with scenes.readable(results):
+            made = plan.plan(results, options, other)
         plan.refuse_existing(made.jobs, overwrite=options.overwrite)
         if options.range == "set" and made.jobs:
             source = scenes.Source(results, other)

@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
     made = Parser("pi0-export", description="Figures, video and tables out of a results file.")
     kinds = made.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind in KINDS:
-        sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG)
+        # Not abbreviated: --over, which a summary lacks, would be --overwrite.
+        sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG,
+                               allow_abbrev=False)  # fmt: skip
         sub.add_argument("file", type=Path, help="results file (.h5) that pi0-capture wrote")
         sub.add_argument("-o", dest="folder", type=Path, default=Path("results"), metavar="FOLDER",
                          help="where to write; a folder named after the file is made in it (results)")  # fmt: skip

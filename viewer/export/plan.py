@@ -92,7 +92,7 @@ def _dressed(view: ViewState, options: Options) -> ViewState:
             changes |= {"range": "locked", "low": float(low), "high": float(high)}
         except ValueError:
             raise UserError(f"--range {options.range} cannot be read; write shared, map, set or 0:0.03.") from None
-        if not changes["low"] < changes["high"] < float("inf"):
+        if not -float("inf") < changes["low"] < changes["high"] < float("inf"):
             raise UserError(f"--range {options.range} is empty; the lower end comes first, as in 0:0.03.")
     return replace(view, **changes)
 
@@ -114,7 +114,7 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
     frames = axes["frame"] if "frames" not in options.axes else (_kept(fresh.frame, axes["frame"]),)
     if given and "frames" in options.axes and not options.frames:
         frames = (given.frame,)  # a film leaves frames out, perhaps this one
-    reduces = options.reduce or (fresh.reduce,)
+    reduces = tuple(dict.fromkeys(options.reduce)) or (fresh.reduce,)
     heads = axes["head"] or tuple(range(results.heads))
     jobs: list[Job] = []
     for phase in selection.phases(results, options, given):
@@ -215,6 +215,8 @@ def _changes(results: Results, view: ViewState, against: tuple[str, ...]) -> dic
             changes["frame"] = selection.places(value, range(1, results.done + 1), "frame")[0]
         elif field == "layer":
             changes["layer"] = selection.places(value, results.layers, "layer")[0]
+        elif field == "step" and view.query.kind == "text":
+            raise UserError("Words have one pass and no denoise steps to compare; name --actions, or --phase suffix.")
         elif field == "step":
             changes["step"] = selection.places(value, results.steps, "denoise step")[0]
         elif field == "head":
@@ -254,9 +256,13 @@ def _sweep(
 def refuse_existing(jobs: tuple[Job, ...], *, overwrite: bool) -> None:
     """UserError before any work where a file would be replaced that may not be, or two jobs have one name."""
     paths = [job.path for job in jobs]
-    if len(set(paths)) != len(paths):
+    if len({str(path).casefold() for path in paths}) != len(paths):  # as disks do that do not tell a from A
         raise UserError("Two of these files would have the same name; name fewer words at once.")
-    there = [path for path in paths if path.exists()]
+    try:
+        there = [path for path in paths if path.exists()]
+    except OSError as error:
+        raise UserError(f"{paths[0].parent.name[:60]} cannot be written to ({error.strerror}); choose another folder "
+                        "with -o.") from None  # fmt: skip
     if any(path.is_dir() for path in there):
         raise UserError(f"{next(path for path in there if path.is_dir())} is a folder; choose another folder with -o.")
     if there and not overwrite:

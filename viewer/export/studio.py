@@ -13,7 +13,7 @@ from viewer.errors import UserError
 from viewer.export import charts, films, pictures, writing
 from viewer.export.figure import THEMES, Figure
 from viewer.export.pane import Panes
-from viewer.export.scenes import READS, Source
+from viewer.export.scenes import Source, readable
 from viewer.export.selection import along_axes
 from viewer.results import Results
 
@@ -65,13 +65,8 @@ class Studio:
 
     def figure(self, job: Job) -> Figure:
         """What a job shows; the middle picture of a video."""
-        try:
+        with readable(self.source.results, job.view.frame):
             return self._figure(job)
-        except READS as error:
-            where = f"frame {job.view.frame + 1} of {self.source.results.path.name}"
-            raise UserError(
-                f"{job.path.name}: {where} cannot be read ({' '.join(str(error).split())[:120]}); name other frames."
-            ) from error
 
     def _figure(self, job: Job) -> Figure:
         options, view = self.options, job.view

@@ -65,8 +65,9 @@ def write(studio: Studio, job: Job, report: Callable[[int, int], None], done: in
         nonlocal done
         size: tuple[int, ...] = ()
         for view, scene in zip(views, made, strict=True):
-            figure = pictures.row(source, studio.panes, view, options, scene)
-            image = figure.image(options.density, even=True)
+            with scenes.readable(source.results, view.frame):
+                figure = pictures.row(source, studio.panes, view, options, scene)
+                image = figure.image(options.density, even=True)
             pixels = encoding.pixels(image).copy()
             pixels = pixels if not size else _fitted(pixels, size)
             size = size or pixels.shape
