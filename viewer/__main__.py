@@ -43,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from viewer.state import from_json
 
     try:
-        view = from_json(_view_text(options.view)) if options.view else None
+        text = _view_text(options.view) if options.view else ""
+        view = from_json(text) if text else None
         _check(options)
+        _add_second(options, text)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -93,9 +95,21 @@ def _view_text(given: str) -> str:
     """The JSON of a view: as given, or what a figure carries."""
     if given.lstrip().startswith("{"):
         return given
-    from viewer.export.metadata import view_of
+    from viewer.export.metadata import json_of
 
-    return view_of(given)
+    return json_of(given)
+
+
+def _add_second(options: argparse.Namespace, view: str) -> None:
+    """Open the second file too where the view is a difference of two; UserError says what to give."""
+    if not view or len(options.file) != 1:
+        return
+    from viewer.export.metadata import other_of, second_file
+    from viewer.files import find, is_run
+
+    way, first = other_of(view), options.file[0]
+    if way and not is_run(first):
+        options.file.append(second_file(find(first), way, f"name it after {first.name} in the command"))
 
 
 def _no_screen() -> bool:

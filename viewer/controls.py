@@ -114,6 +114,10 @@ class Choice(Button):
         """Options that cannot be chosen now, and why."""
         self._reasons = reasons
 
+    def offer(self, options: Sequence[tuple[str, str]]) -> None:
+        """Take other options; one of them is to be shown then."""
+        self._labels, self._value = dict(options), ""
+
     def show_value(self, value: str) -> None:
         """Show what is chosen."""
         if value != self._value:

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 def find(path: Path) -> Path:
     """The file that is meant: the given one, or the one that a capture is still writing under the partial name."""
+    if not path.name:
+        return path
     partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
-    return partial if not path.exists() and partial.exists() else path
+    try:
+        return partial if not path.exists() and partial.exists() else path
+    except OSError as error:
+        raise UserError(f"There can be no file “{path.name[:60]}” ({error.strerror}); check the path.") from None
 
 
 def is_run(path: Path) -> bool:
@@ -29,7 +34,7 @@ def open_hdf5(path: Path) -> h5py.File:
     if not path.exists():
         raise UserError(f"There is no file {path}; check the path.")
     if path.is_dir():
-        raise UserError(f"{path.name} is a folder; open a results file (.h5) inside it.")
+        raise UserError(f"{path.name or path} is a folder; open a results file (.h5) inside it.")
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, 2)

@@ -210,7 +210,8 @@ class Filing(QObject):
         """A file was looked at and opened."""
         if second:
             self.session.open_other(results if results.done else None)
-            self.session.update(compare="side")
+            if self.session.state.compare != "difference" or self.session.state.pinned is not None:
+                self.session.update(compare="side")  # a difference that waited for this file stays one
             self.session.noticed.emit(
                 f"Compared with {results.path.name}: words are aligned by their text, layers and steps by number."
             )

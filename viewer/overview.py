@@ -75,12 +75,13 @@ def row_map(results: Results, state: ViewState) -> Floats:
     """The pictures' weights of one view, (cameras, 16, 16), reading no more than that; for films over frames."""
     total: Floats | None = None
     tokens = scene.tokens_of(results, state.frame, state.query)
+    norms = None if state.measure == "weight" else results.value_norms(state.frame, state.query.kind)
     for token in tokens:
         block = results.column(state.frame, state.query.kind, state.layer, token)
-        block = block[min(state.step, len(block) - 1)]
-        maps = attention.together(
-            attention.widened(block[list(state.heads)] if state.heads else block), 0, state.reduce
-        )
+        block = attention.widened(block[min(state.step, len(block) - 1)])
+        if norms is not None:
+            block = block * norms[0][state.layer]
+        maps = attention.together(block[list(state.heads)] if state.heads else block, 0, state.reduce)
         total = maps if total is None else total + maps
     if total is None:
         return np.zeros((len(results.cameras), 16, 16), np.float32)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import make_results
 import pytest
+from conftest import close, show
 
 from viewer import __main__ as program
 from viewer.errors import UserError
+from viewer.export import metadata
 from viewer.export.__main__ import main
+from viewer.results import Results
 from viewer.state import Query, from_json
 
 if TYPE_CHECKING:
@@ -33,3 +37,46 @@ def test_json_is_taken_as_it_is_and_another_file_is_one_sentence(tmp_path: Path)
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"a.png carries no view"):
         program._view_text(str(tmp_path / "a.png"))
+
+
+def subtracted(folder: Path) -> tuple[Path, Path, Path]:
+    """Two files in two folders, and a figure of their difference elsewhere."""
+    for name in ("a", "b", "out"):
+        (folder / name).mkdir()
+    one = make_results.write(folder / "a" / "one.h5")
+    two = make_results.write(folder / "b" / "two.h5", make_results.Recipe(seed=4))
+    words = ["difference", str(one), "--other", str(two), "--words", "duck", "--layers", "2", "--format", "jpg"]
+    assert main([*words, "-o", str(folder / "out")]) == 0
+    return one, two, folder / "out" / "one" / "prefix_difference.jpg"
+
+
+def test_a_difference_of_two_files_opens_both(app: QApplication, tmp_path: Path) -> None:
+    one, two, figure = subtracted(tmp_path)
+    text = program._view_text(str(figure))
+    assert metadata.other_of(text) == "../b/two.h5"
+    given = program.parser().parse_args([str(one), "--view", str(figure)])
+    program._add_second(given, text)
+    assert [path.resolve() for path in given.file] == [one, two]
+    window = show(one, tmp_path, **{name: getattr(from_json(text), name) for name in ("compare", "layer", "query")})
+    window.show_results(Results(two), True)
+    assert window.session.state.compare == "difference"
+    scene = window.session.scene()
+    assert scene is not None
+    assert scene.difference
+    close(window)
+
+
+def test_a_second_file_that_has_gone_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, figure = subtracted(tmp_path)
+    two.rename(two.with_name("away.h5"))
+    assert program.main([str(one), "--view", str(figure)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said == (
+        "This view is a difference to two.h5, which is not where it was; name it after one.h5 in the command."
+    )
+    again = ["difference", str(one), "--view", str(figure), "-o", str(tmp_path / "again")]
+    assert main(again) == 2
+    assert "add --other and where it is" in capsys.readouterr().err
+    two.with_name("away.h5").rename(one.with_name("two.h5"))
+    assert main(again) == 0, "beside the first file it is found"
+    assert len(list((tmp_path / "again").rglob("*.png"))) == 1

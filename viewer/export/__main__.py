@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from viewer.errors import UserError
-from viewer.export import arguments, running
-from viewer.export.console import Console
+from viewer.export import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,39 +24,40 @@ LINES = "--progress-lines"
 """Given first by the viewer, which reads progress as JSON on standard output."""
 
 
-class Stopped(BaseException):
-    """A signal asked the program to end."""
-
-
 def main(given: Sequence[str] | None = None) -> int:
     """Run an export; 0, 2 for what the user can mend, 130 if stopped."""
     words = list(sys.argv[1:] if given is None else given)
     lines = words[:1] == [LINES]
-    signal.signal(signal.SIGTERM, _stop)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # figures are spread over processes, not sums over threads
     plan: Plan | None = None
-    try:
-        options = arguments.options(words[lines:])
-        check_installed(options)
-        plan = planned(options)
-        _export(plan, lines=lines)
-    except UserError as error:
-        print(f"pi0-export: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, Stopped):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def stopped() -> None:
         _clear(plan)
         print("pi0-export: stopped; what is finished stays, and nothing is half written.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        _clear(plan)
-        return 130
+
+    def hurry() -> None:
+        stopped()
+        os._exit(130)
+
+    with stopping.heeded(hurry, after=given is None):
+        from viewer.export import arguments  # not sooner: a signal that comes while it loads is noted
+
+        try:
+            options = arguments.options(words[lines:])
+            check_installed(options)
+            stopping.check()
+            plan = planned(options)
+            _export(plan, lines=lines)
+        except UserError as error:
+            print(f"pi0-export: {error}", file=sys.stderr)
+            return 2
+        except stopping.Stopped:
+            stopped()
+            return 130
+        except BrokenPipeError:
+            _clear(plan)
+            return 130
     return 0
-
-
-def _stop(*_: object) -> NoReturn:
-    raise Stopped
 
 
 def _clear(plan: Plan | None) -> None:
@@ -70,14 +69,15 @@ def _clear(plan: Plan | None) -> None:
 
 def planned(options: Options) -> Plan:
     """Every file of an export, after a look at the results file in a process of its own, which may crash or hang."""
-    from viewer.export import plan, scenes
+    from viewer.export import plan, running, scenes
     from viewer.results import Results
 
     probes = [_probe(path) for path in (options.file, options.other) if path is not None]
     try:
         if len(probes) == 1 and options.kind not in {"table", "arrays"}:
             running.load()  # meanwhile
-        found = [_sound(probe) for probe in probes]
+        with stopping.at_once():
+            found = [_sound(probe) for probe in probes]
     finally:
         for probe in probes:
             probe.stop()
@@ -87,7 +87,8 @@ def planned(options: Options) -> Plan:
     try:
         if other is not None and other.done == 0:
             raise UserError(f"{other.path.name} has no finished frame yet; wait until the capture has written one.")
-        made = plan.plan(results, options, other)
+        with scenes.readable(results):
+            made = plan.plan(results, options, other)
         plan.refuse_existing(made.jobs, overwrite=options.overwrite)
         if options.range == "set" and made.jobs:
             source = scenes.Source(results, other)
@@ -133,14 +134,21 @@ def check_installed(options: Options) -> None:
 
 
 def _export(plan: Plan, *, lines: bool) -> None:
-    from viewer.export import writing
+    from viewer.export import running, writing
+    from viewer.export.console import Console
 
     options = plan.options
     writing.sweep(job.path for job in plan.jobs)
     noun = {"table": "queries", "arrays": "queries", "video": "pictures"}.get(options.kind, "figures")
     console = Console(noun, lines=lines)
+
+    def report(done: int, total: int) -> None:
+        console.report(done, total)
+        stopping.check()
+
     try:
-        running.run(plan, console.report)
+        stopping.check()
+        running.run(plan, report)
     finally:
         console.end()
     first, count = plan.jobs[0].path, len(plan.jobs)

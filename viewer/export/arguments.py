@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from viewer.errors import UserError
-from viewer.export.options import FORMATS, KINDS, MEASURES, OVER, SIZES, Options, Phase
-from viewer.state import ColourMap, Picture, Reduction, Score
+from viewer.export import metadata
+from viewer.export.options import FORMATS, KINDS, LINES, OVER, SIZES, Options, Phase
+from viewer.state import ColourMap, Measure, Picture, Reduction, Scale, Score, Unit, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +19,15 @@ TITLES = {
     "summary": "pictures beside their overlays, heads put together: one figure a layer",
     "heads": "each head by itself beside the pictures: one figure a head",
     "atlas": "every layer and head with its score",
-    "film": "thumbnails over layers, layers x denoise steps, or frames",
+    "film": "thumbnails over layers, layers x denoise steps, frames, or layers x frames",
     "curves": "where the weight goes, over layers, denoise steps or frames",
     "difference": "two views and what differs between them",
     "video": "a sweep over frames, layers or denoise steps",
     "table": "masses, entropies and scores, or all maps, a line each",
     "arrays": "maps, masses and entropies as numpy arrays with named axes",
 }
+PANES = frozenset({"summary", "heads", "difference", "video"})
+"""Kinds that show what the window's camera panes show."""
 RANGES = {"shared": "one for all maps, the usual", "map": "one a camera", "set": "one for all figures of this run"}
 EPILOG = """Layers, heads and denoise steps carry the file's numbers, from 0; frames and actions are counted from 1, as
 in the window. Lists are written 4,10,15-17 or all or last. Each word or list after --words, --actions and --tokens is a
@@ -43,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
     made = Parser("pi0-export", description="Figures, video and tables out of a results file.")
     kinds = made.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind in KINDS:
-        sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG)
+        # Not abbreviated: --over, which a summary lacks, would be --overwrite.
+        sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG,
+                               allow_abbrev=False)  # fmt: skip
         sub.add_argument("file", type=Path, help="results file (.h5) that pi0-capture wrote")
         sub.add_argument("-o", dest="folder", type=Path, default=Path("results"), metavar="FOLDER",
                          help="where to write; a folder named after the file is made in it (results)")  # fmt: skip
@@ -52,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         if kind in FORMATS and len(FORMATS[kind]) > 1:
             sub.add_argument("--format", choices=FORMATS[kind], default="", help=f"{FORMATS[kind][0]} by default")
         if kind == "table":
-            sub.add_argument("--of", dest="measure", choices=MEASURES, default="rows",
+            sub.add_argument("--of", dest="lines", choices=LINES, default="rows",
                              help="a line for each head's row of attention, or for each patch of its maps")  # fmt: skip
         if kind not in {"table", "arrays"}:
             _look(sub, kind)
@@ -87,8 +93,17 @@ def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--heads", "--head", default="", metavar="N", help="heads; all of them")
     if kind not in {"heads", "atlas", "curves", "table", "arrays"}:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
+    if kind in {*PANES, "film"}:
+        group.add_argument("--measure", choices=get_args(Measure), default=None,
+                           help="the weight, or weight x value norm where the file has norms")  # fmt: skip
+    if kind in PANES:
+        group.add_argument("--unit", choices=get_args(Unit), default=None, help="the weight, or times uniform")
+        group.add_argument("--leave-out", dest="left_out", nargs="+", default=(), metavar="GROUP",
+                           help="groups of keys that are taken out before the row is normalised again: bos, prompt, "
+                           "state, bars, a camera’s name ...; sinks for bos, newline and bars; none")  # fmt: skip
     if kind in OVER:
-        group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default")
+        group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
+                           + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
     if kind == "atlas":
         group.add_argument("--score", choices=get_args(Score), default=None, help="what a cell shows; picture mass")
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
@@ -107,10 +122,13 @@ def _look(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind not in {"curves", "atlas"}:
         ranges = ", ".join(f"{name} ({RANGES[name]})" for name in ranges_of(kind))
         group.add_argument("--range", default="", metavar="RANGE", help=f"of the colours: {ranges}, or LOW:HIGH")
+    if kind in PANES:
+        group.add_argument("--colour-scale", choices=get_args(Scale), default=None,
+                           help="from weights to colours: linear, over three decades, or by rank")  # fmt: skip
     if kind in {"summary", "difference", "video"}:
         group.add_argument("--opacity", type=float, default=None, metavar="PART", help="of the heat, 0 to 1")
         group.add_argument("--grid", action=argparse.BooleanOptionalAction, default=None, help="edges of patches")
-    if kind in {"summary", "heads", "difference", "video"}:
+    if kind in PANES:
         group.add_argument("--picture", choices=get_args(Picture), default=None,
                            help="the camera's own, or what the model saw")  # fmt: skip
         group.add_argument(
@@ -134,7 +152,27 @@ def options(arguments: Sequence[str]) -> Options:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     made = Options(**values)
     check(made)
-    return made
+    return _as_its_view_says(made)
+
+
+def _as_its_view_says(options: Options) -> Options:
+    """The options with the axis of the view that was given and its second file, where no other was asked for."""
+    if not options.view:
+        return options
+    text = metadata.json_of(options.view)
+    view = from_json(text)
+    if options.kind in {"summary", "difference", "video"} and not options.other and not options.against:
+        name = metadata.other_of(text)
+        other = metadata.second_file(options.file, name, "add --other and where it is") if name else None
+        return replace(options, other=other)
+    if options.kind not in {"film", "curves"} or options.over:
+        return options
+    along = view.film if options.kind == "film" else view.curve
+    if along == "steps":  # words have none
+        worded = bool(options.words or options.tokens) or (view.query.kind == "text" and not options.actions)
+        if "prefix" in options.phases or (worded and not options.phases):
+            return options
+    return replace(options, over=along)
 
 
 def ranges_of(kind: str) -> tuple[str, ...]:

@@ -86,7 +86,11 @@ def _plain(value: float) -> str:
     """A round number without needless digits."""
     if value == 0:
         return "0"
-    text = f"{value:.0e}" if abs(value) < 1e-5 else f"{value:.6f}".rstrip("0").rstrip(".")
+    if abs(value) < 1e-4:
+        mantissa, power = f"{value:.4e}".split("e")
+        text = f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
+    else:
+        text = f"{value:.6f}".rstrip("0").rstrip(".")
     return text.replace("-", "−")
 
 

@@ -58,6 +58,8 @@ class Figure:
     title: str
     paragraphs: tuple[Paragraph, ...] = ()
     scales: tuple[ColourScale, ...] = ()
+    other: str = ""
+    """Where the second file lies, seen from the first, if the figure is a difference of two files."""
 
     @property
     def width(self) -> int:
@@ -110,7 +112,7 @@ class Figure:
 
     def encoded(self, suffix: str, scale: float) -> bytes:
         """The figure as the bytes of a file that carries its view."""
-        view = self.view.to_json()
+        view = metadata.with_other(self.view.to_json(), self.other)
         if suffix == "png":
             return metadata.into_png(encoding.png(self.image(scale)), view)
         if suffix == "jpg":
@@ -205,12 +207,14 @@ def titled(
     frames: str = "",
 ) -> Figure:  # fmt: skip
     """The figure with its words, or bare; `frames` says which frames it shows where they are several."""
-    title = str(made)
+    title, other = str(made), ""
+    if source.other is not None and view.compare == "difference":
+        other = metadata.way_to(source.other.path, source.results.path)
     if not words:
-        return Figure(body, view, title)
+        return Figure(body, view, title, other=other)
     width = max(body.width, LEAST_WIDTH)
     foot = Run(origin(source.results, view, frames), theme.active().secondary, 11)
-    return Figure(body, view, title, (paragraph(sentence_runs(made), width), paragraph((foot,), width)), scales)
+    return Figure(body, view, title, (paragraph(sentence_runs(made), width), paragraph((foot,), width)), scales, other)
 
 
 def sentence(source: Source, view: ViewState) -> Caption:

@@ -108,40 +108,48 @@ class Mosaic:
         return drawing.word_image(overview.mosaic(coloured, index, gap, ground), blended=False)
 
 
-def film(source: Source, view: ViewState, options: Options, places: tuple[int, ...]) -> Figure:
-    """Thumbnails of one query over layers, layers x denoise steps, or frames; `places` are the chosen ones."""
+def film(source: Source, view: ViewState, options: Options, axes: dict[str, tuple[int, ...]]) -> Figure:
+    """Thumbnails of one query over one or two axes; `axes` are the chosen places on each."""
     results, along = source.results, options.along
-    rows: tuple[str, ...]
-    if along == "frames":
-        maps = []
-        for frame in places:
-            query = scene.matched(view.query, results, view.frame, results, frame)
-            maps.append(overview.row_map(results, replace(view, frame=frame, query=query)))
-        block = np.stack(maps)[None]
-        columns, rows = tuple(str(frame + 1) for frame in places), ("",)
-        axes = ("frame", "")
-    else:
-        made = overview.film(results, view)
-        block = made.maps[:, list(places)] if along == "layers" else made.maps[list(places)]
-        layers = [results.layers[place] for place in places] if along == "layers" else list(results.layers)
-        columns = tuple(str(layer) for layer in layers)
-        rows = tuple(str(results.steps[place]) for place in places) if along == "steps" else ("",)
-        axes = ("layer", "step" if along == "steps" else "")
-    if view.range == "locked" and view.high > view.low:
+    block, rows, columns = _thumbnails(results, view, axes)
+    if view.range == "locked" and view.unit == "weight" and view.high > view.low:
         high = view.high
     else:
         high = attention.colour_range(block.reshape(1, -1), "shared", 0, 0)[0][1]
     label = "weight" if view.measure == "weight" else "weight × value norm"
     scale = ColourScale(view.colours, 0.0, high, label=label, beyond=float(block.max(initial=0)) > high * 1.001)
-    body = Mosaic(results, view.frame, block, columns, rows, scale, options.pixels, axes)
-    made_sentence = sentence(source, view)
-    gone = {"layers": "layer ", "steps": "layer ", "frames": "frame "}[along]
-    details = [part for part in made_sentence.details.split(" · ") if not part.startswith(gone)]
-    about = on_scale(replace(made_sentence, details=" · ".join(details)), "one scale for all maps")
+    across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
+                    "layers-frames": ("frame", "layer")}[along]  # fmt: skip
+    body = Mosaic(results, view.frame, block, columns, rows, scale, options.pixels, (across, down))
+    # Thumbnails are of the whole row, linear in its weights, whatever the large panes are set to.
+    made = sentence(source, replace(view, unit="weight", left_out=(), scale="linear", range="shared", compare="off"))
+    details = [
+        part for part in made.details.split(" · ") if "layers" not in options.axes or not part.startswith("layer ")
+    ]
+    about = on_scale(replace(made, details=" · ".join(details)), "one scale for all maps")
     if along == "steps":
         about = replace(about, place="(suffix, every denoise step) looks at …")
-    frames = frames_of(results, places) if along == "frames" else ""
+    frames = frames_of(results, axes["frame"]) if "frames" in options.axes else ""
     return titled(source, body, view, about, (scale,), words=options.caption, frames=frames)
+
+
+def _thumbnails(
+    results: Results, view: ViewState, axes: dict[str, tuple[int, ...]]
+) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
+    """The maps (rows, columns, cameras, 16, 16) at the chosen places, what rows are called, and columns."""
+    layers = tuple(str(results.layers[place]) for place in axes["layer"])
+    if "frames" in view.film:
+        made = overview.film_over_frames(results, view, axes["frame"], lambda: False)
+        assert made is not None
+        columns = tuple(str(frame) for frame in made.columns)
+        if view.film == "frames":
+            return made.maps, ("",), columns
+        return made.maps[list(axes["layer"])], layers, columns
+    made = overview.film(results, view)
+    block = made.maps[:, list(axes["layer"])]
+    if view.film == "layers":
+        return block, ("",), layers
+    return block[list(axes["step"])], tuple(str(results.steps[place]) for place in axes["step"]), layers
 
 
 def atlas_thumbnails(source: Source, view: ViewState, options: Options) -> Figure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import struct
 import zlib
@@ -17,6 +18,8 @@ from typing import Final
 from viewer.errors import UserError
 
 MARK: Final = "pi0-attention view"
+OTHER: Final = "other"
+"""The key of the second file in a view's JSON."""
 PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
 MOST_BYTES: Final = 1 << 30
 SEGMENT: Final = 60_000
@@ -26,6 +29,38 @@ SEGMENT: Final = 60_000
 def ascii_json(view: str) -> str:
     """The JSON of a view in ASCII, which every format can hold."""
     return json.dumps(json.loads(view), separators=(",", ":"), ensure_ascii=True)
+
+
+def with_other(view: str, other: str) -> str:
+    """The JSON of a view of two files, with the way from the first to the second."""
+    return json.dumps({**json.loads(view), OTHER: other}, separators=(",", ":")) if other else view
+
+
+def way_to(other: Path, file: Path) -> str:
+    """Where the second file lies, seen from the first; its name alone where no way leads there."""
+    try:
+        return Path(os.path.relpath(other.resolve(), file.resolve().parent)).as_posix()
+    except (OSError, ValueError):
+        return other.name
+
+
+def other_of(view: str) -> str:
+    """The way to the second file of a view; empty where it has none."""
+    try:
+        made = json.loads(view)
+    except ValueError:
+        return ""
+    found = made.get(OTHER, "") if isinstance(made, dict) else ""
+    return found if isinstance(found, str) and "\0" not in found else ""
+
+
+def second_file(file: Path, way: str, what_to_do: str) -> Path:
+    """The second file of a view, looked for from the first one; UserError says what to give where it is not there."""
+    for path in (file.parent / way, file.parent / Path(way).name):
+        if path.is_file():
+            return path
+    name = Path(way).name[:80]
+    raise UserError(f"This view is a difference to {name}, which is not where it was; {what_to_do}.")
 
 
 def into_png(picture: bytes, view: str) -> bytes:
@@ -64,6 +99,11 @@ def xmp(view: str, title: str) -> bytes:
         f"<pi0:view>{html.escape(ascii_json(view), quote=False)}</pi0:view>"
         '</rdf:Description></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'
     ).encode()
+
+
+def json_of(given: str) -> str:
+    """The JSON of a view: as given, or what the figure of that name carries."""
+    return given if given.lstrip().startswith("{") else view_of(given)
 
 
 def view_of(name: str) -> str:

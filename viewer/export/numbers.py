@@ -15,7 +15,7 @@ from viewer import attention, overview, scene
 from viewer.errors import UserError
 from viewer.export import selection, writing
 from viewer.export.plan import base_view
-from viewer.export.scenes import READS
+from viewer.export.scenes import readable
 from viewer.results import Results
 from viewer.state import Query
 
@@ -76,7 +76,11 @@ class Reading:
         return self.axes["step"] if phase == "suffix" else (0,)
 
     def askings(self, phase: Phase, frame: int) -> tuple[Asking, ...]:
-        """The queries: as asked, else every word and every action by itself."""
+        """The queries: as asked, else every word and every action by itself; UserError where they cannot be read."""
+        with readable(self.results, frame):
+            return self._askings(phase, frame)
+
+    def _askings(self, phase: Phase, frame: int) -> tuple[Asking, ...]:
         asked = self.options.words + self.options.tokens if phase == "prefix" else self.options.actions
         if asked or self.view is not None:
             return selection.queries(self.results, self.options, self.view, phase, frame)
@@ -92,13 +96,9 @@ class Reading:
         results = self.results
         for frame in self.axes["frame"]:
             for place, asking in enumerate(self.askings(phase, frame)):
-                try:
-                    yield self._block(phase, frame, place, asking)
-                except READS as error:
-                    raise UserError(
-                        f"Frame {frame + 1} of {results.path.name} cannot be read "
-                        f"({' '.join(str(error).split())[:120]}); name other frames."
-                    ) from error
+                with readable(results, frame):
+                    block = self._block(phase, frame, place, asking)
+                yield block
 
     def _block(self, phase: Phase, frame: int, place: int, asking: Asking) -> Block:
         results = self.results
@@ -124,7 +124,8 @@ def write(plan: Plan, report: Report) -> None:
     options, path = plan.options, plan.jobs[0].path
     results = Results(options.file)
     try:
-        reading = Reading(results, options)
+        with readable(results):
+            reading = Reading(results, options)
         total, done = reading.count(), 0
 
         def told(blocks: Iterator[Block]) -> Iterator[Block]:
@@ -153,7 +154,7 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
     lead = block.maps.shape[:3]
     grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], heads[None, None, :])
     count = int(np.prod(lead))
-    maps = reading.options.measure == "maps"
+    maps = reading.options.lines == "maps"
     each = int(np.prod(block.maps.shape[3:])) if maps else 1
     made: dict[str, Column] = {
         "frame": np.full(count * each, block.frame + 1),

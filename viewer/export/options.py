@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from viewer.state import ColourMap, Picture, Reduction, Score
+from viewer.state import ColourMap, Measure, Picture, Reduction, Scale, Score, Unit
 
 Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
@@ -26,18 +26,18 @@ FORMATS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The formats of each kind, the usual one first."""
 OVER: Final[dict[str, tuple[str, ...]]] = {
-    "film": ("layers", "steps", "frames"),
+    "film": ("layers", "steps", "frames", "layers-frames"),
     "curves": ("layers", "steps", "frames"),
     "video": ("frames", "layers", "steps"),
 }
-"""The axes that a kind can run along, the usual one first."""
+"""The axes that a kind can run along, the usual one first; steps and layers-frames of a film have every layer too."""
 SIZES: Final[dict[str, int]] = {
     "summary": 480, "heads": 320, "atlas": 46, "film": 64, "curves": 640, "difference": 360, "video": 480,
 }  # fmt: skip
 """Width of one picture, cell, thumbnail or plot in px."""
 SCALES: Final[dict[str, float]] = {"summary": 1.5, "heads": 1.5, "video": 1.5}
 """Pixels a px where they are not 2."""
-MEASURES: Final = ("rows", "maps")
+LINES: Final = ("rows", "maps")
 """What a table holds a line of: a head's row of attention, or a patch."""
 
 
@@ -70,7 +70,12 @@ class Options:
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     other: Path | None = None
-    measure: str = "rows"
+    lines: str = "rows"
+    unit: Unit | None = None
+    measure: Measure | None = None
+    colour_scale: Scale | None = None
+    left_out: tuple[str, ...] = ()
+    """Groups of keys as they are typed; `sinks` and `none` stand for themselves."""
     size: int = 0
     scale: float = 0.0
     theme: str = "light"
@@ -87,8 +92,14 @@ class Options:
 
     @property
     def along(self) -> str:
-        """The axis that a film, a curve or a video runs along; empty for other kinds."""
+        """What a film, a curve or a video runs along; empty for other kinds."""
         return self.over or OVER.get(self.kind, ("",))[0]
+
+    @property
+    def axes(self) -> frozenset[str]:
+        """The axes that one figure runs along: those of `along`, and the layers of a film over steps."""
+        also = {"layers"} if self.kind == "film" and self.along == "steps" else set()
+        return frozenset({*self.along.split("-"), *also} - {""})
 
     @property
     def pixels(self) -> int:

@@ -14,7 +14,7 @@ from viewer.state import ViewState, from_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from viewer.export.options import Options
+    from viewer.export.options import Options, Phase
     from viewer.results import Results
 
 AXES: Final[dict[str, tuple[str, ...]]] = {
@@ -24,6 +24,7 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
     "film layers": ("step", "reduce"),
     "film steps": ("reduce",),
     "film frames": ("layer", "step", "reduce"),
+    "film layers-frames": ("step", "reduce"),
     "curves layers": ("step",),
     "curves steps": ("layer",),
     "curves frames": ("layer", "step"),
@@ -34,6 +35,8 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Along which axes, besides frame and query, a kind makes a file for each chosen value."""
 PICTURED: Final = frozenset({"summary", "heads", "atlas", "film", "difference", "video"})
+MEASURED: Final = PICTURED - {"atlas"}
+"""Kinds that show weights or, where it is asked for, weights x value norms."""
 MOST_FILES: Final = 200_000
 
 
@@ -64,8 +67,7 @@ def base_view(results: Results, options: Options) -> ViewState | None:
     """The view that was given, fitted to the file; None if none was."""
     if not options.view:
         return None
-    text = options.view if options.view.lstrip().startswith("{") else metadata.view_of(options.view)
-    view = from_json(text)
+    view = from_json(metadata.json_of(options.view))
     if results.done == 0:
         return view
     return view.clamped(results.dims(min(max(view.frame, 0), results.done - 1)))
@@ -74,10 +76,12 @@ def base_view(results: Results, options: Options) -> ViewState | None:
 def _dressed(view: ViewState, options: Options) -> ViewState:
     """The view in the look that was asked for."""
     changes: dict[str, Any] = {}
-    for name in ("colours", "opacity", "picture", "smooth", "grid", "score", "thumbnails"):
+    for name in ("colours", "opacity", "picture", "smooth", "grid", "score", "thumbnails", "unit", "measure"):
         value = getattr(options, name)
         if value is not None:
             changes[name] = value
+    if options.colour_scale is not None:
+        changes["scale"] = options.colour_scale
     if options.kind in {"film", "curves"}:
         changes["film" if options.kind == "film" else "curve"] = options.along
     if options.range in {"shared", "map"}:
@@ -88,7 +92,7 @@ def _dressed(view: ViewState, options: Options) -> ViewState:
             changes |= {"range": "locked", "low": float(low), "high": float(high)}
         except ValueError:
             raise UserError(f"--range {options.range} cannot be read; write shared, map, set or 0:0.03.") from None
-        if not changes["low"] < changes["high"] < float("inf"):
+        if not -float("inf") < changes["low"] < changes["high"] < float("inf"):
             raise UserError(f"--range {options.range} is empty; the lower end comes first, as in 0:0.03.")
     return replace(view, **changes)
 
@@ -101,15 +105,21 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
     axes = selection.along_axes(results, options, given)
     fresh = given or ViewState(colours="viridis" if options.kind == "heads" else "inferno")
     fresh = replace(_dressed(fresh, options), heads=axes["head"])
+    if options.left_out:
+        fresh = replace(fresh, left_out=selection.groups(results, options.left_out))
     if options.kind in {"table", "arrays"}:
         return Plan(options, (Job(_folder(results, options) / f"{options.kind}.{options.suffix}", fresh),))
     name = f"{options.kind} {options.along}".strip()
     varied = [axis for axis in AXES[name] if axis != "reduce"]
-    frames = axes["frame"] if options.along != "frames" else axes["frame"][:1]
-    reduces = options.reduce or (fresh.reduce,)
+    frames = axes["frame"] if "frames" not in options.axes else (_kept(fresh.frame, axes["frame"]),)
+    if given and "frames" in options.axes and not options.frames:
+        frames = (given.frame,)  # a film leaves frames out, perhaps this one
+    reduces = tuple(dict.fromkeys(options.reduce)) or (fresh.reduce,)
     heads = axes["head"] or tuple(range(results.heads))
     jobs: list[Job] = []
     for phase in selection.phases(results, options, given):
+        if fresh.measure == "contribution" and options.kind in MEASURED:
+            _need_norms(results, phase)
         for frame in frames:
             for asking in selection.queries(results, options, given, phase, frame):
                 steps = axes["step"] if phase == "suffix" else (0,)
@@ -121,8 +131,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
                             fresh,
                             frame=frame,
                             query=asking.query,
-                            layer=at.get("layer", axes["layer"][0]),
-                            step=at.get("step", steps[-1]),
+                            layer=at.get("layer", _kept(fresh.layer, axes["layer"])),
+                            step=at.get("step", fresh.step if given and fresh.step in steps else steps[-1]),
                             heads=(at["head"],) if "head" in at else fresh.heads,
                             reduce=reduce,
                         )
@@ -132,6 +142,19 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
         if len(jobs) > MOST_FILES:
             raise UserError(f"That would be more than {MOST_FILES:,} files; name fewer frames, layers or heads.")
     return Plan(options, tuple(jobs))
+
+
+def _need_norms(results: Results, phase: Phase) -> None:
+    """UserError where a file has no value norms to weigh with; the picture would show plain weights."""
+    if results.value_norms(0, selection.KIND_OF[phase]) is None:
+        raise UserError(
+            f"{results.path.name} holds no value norms; take --measure weight, or capture it again with norms."
+        )
+
+
+def _kept(place: int, places: tuple[int, ...]) -> int:
+    """The place that is looked at, where it is among those that a figure runs along; else the first of them."""
+    return place if place in places else places[0]
 
 
 def _folder(results: Results, options: Options) -> Path:
@@ -146,7 +169,7 @@ def file_name(
     along, kind = options.along, options.kind
     layer = results.layers[view.layer]
     extra = ""
-    if along != "frames" and len(axes["frame"]) > 1:
+    if "frames" not in options.axes and len(axes["frame"]) > 1:
         extra += f"_frame{view.frame + 1:0{len(str(results.done))}}"
     several = len(options.words) + len(options.tokens) if phase == "prefix" else len(options.actions)
     if several > 1:
@@ -192,6 +215,8 @@ def _changes(results: Results, view: ViewState, against: tuple[str, ...]) -> dic
             changes["frame"] = selection.places(value, range(1, results.done + 1), "frame")[0]
         elif field == "layer":
             changes["layer"] = selection.places(value, results.layers, "layer")[0]
+        elif field == "step" and view.query.kind == "text":
+            raise UserError("Words have one pass and no denoise steps to compare; name --actions, or --phase suffix.")
         elif field == "step":
             changes["step"] = selection.places(value, results.steps, "denoise step")[0]
         elif field == "head":
@@ -231,9 +256,13 @@ def _sweep(
 def refuse_existing(jobs: tuple[Job, ...], *, overwrite: bool) -> None:
     """UserError before any work where a file would be replaced that may not be, or two jobs have one name."""
     paths = [job.path for job in jobs]
-    if len(set(paths)) != len(paths):
+    if len({str(path).casefold() for path in paths}) != len(paths):  # as disks do that do not tell a from A
         raise UserError("Two of these files would have the same name; name fewer words at once.")
-    there = [path for path in paths if path.exists()]
+    try:
+        there = [path for path in paths if path.exists()]
+    except OSError as error:
+        raise UserError(f"{paths[0].parent.name[:60]} cannot be written to ({error.strerror}); choose another folder "
+                        "with -o.") from None  # fmt: skip
     if any(path.is_dir() for path in there):
         raise UserError(f"{next(path for path in there if path.is_dir())} is a folder; choose another folder with -o.")
     if there and not overwrite:

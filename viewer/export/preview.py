@@ -23,6 +23,7 @@ from viewer.export import arguments, lettering, numbers
 from viewer.export.encoding import pixels
 from viewer.export.figure import Figure
 from viewer.export.plan import Plan, plan
+from viewer.export.scenes import readable
 from viewer.export.studio import Studio
 from viewer.state import ViewState
 
@@ -87,7 +88,8 @@ class Server:
         try:
             options = arguments.options(ask["arguments"])
             studio = self._opened(options)
-            made = plan(studio.source.results, options, studio.source.other)
+            with readable(studio.source.results):
+                made = plan(studio.source.results, options, studio.source.other)
             figure, size = self._figure(studio, made)
         except UserError as error:
             return {"ask": ask["ask"], "error": str(error)}, b""

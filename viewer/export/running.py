@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Final
 
 from viewer.errors import UserError
+from viewer.export import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     """Told how many pictures are done, of how many."""
 
 CHUNK: Final = 4
+WAIT_SECONDS: Final = 0.1
+"""How long a signal may go unheeded while others paint."""
 WORTH_A_PROCESS: Final = 20
 """Figures that take about as long as starting a process."""
 
@@ -83,11 +86,13 @@ def _run_beside(plan: Plan, count: int, report: Report) -> None:
         while chunks or waiting:
             while chunks and len(waiting) < 2 * count:
                 waiting.add(pool.submit(_paint, chunks.popleft()))
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            finished, waiting = wait(waiting, WAIT_SECONDS, return_when=FIRST_COMPLETED)
+            stopping.check()
             for one in finished:
                 done += one.result()
                 report(done, total)
     except BrokenProcessPool:
+        stopping.check()
         raise UserError(
             "A process that paints was ended from outside, perhaps for want of memory; try --processes 1."
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ import numpy as np
 
 from viewer import attention, scene
 from viewer.errors import UserError
+from viewer.export import stopping
 from viewer.scene import Scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from viewer.results import Results
     from viewer.state import ViewState
@@ -52,14 +54,21 @@ class Source:
         return self.plain(view)
 
 
-def _composed(results: Results, view: ViewState) -> Scene:
+@contextlib.contextmanager
+def readable(results: Results, frame: int | None = None) -> Iterator[None]:
+    """UserError with one sentence where the file cannot be read, or one frame of it."""
     try:
-        return scene.compose(results, view)
+        yield
     except READS as error:
-        raise UserError(
-            f"Frame {view.frame + 1} of {results.path.name} cannot be read ({' '.join(str(error).split())[:120]}); "
-            "name other frames."
-        ) from error
+        reason = " ".join(str(error).split())[:120].strip("'")
+        where = f"Frame {frame + 1} of {results.path.name}" if frame is not None else results.path.name
+        what = "name other frames" if frame is not None else "it is damaged: copy it again, or record it again"
+        raise UserError(f"{where} cannot be read ({reason}); {what}.") from error
+
+
+def _composed(results: Results, view: ViewState) -> Scene:
+    with readable(results, view.frame):
+        return scene.compose(results, view)
 
 
 def common_range(scenes: Iterable[Scene]) -> tuple[float, float]:
@@ -77,9 +86,14 @@ def on_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
     return replace(view, range="locked", low=max(ends[0], 0.0), high=ends[1])
 
 
+def _shown(source: Source, view: ViewState) -> Scene:
+    stopping.check()
+    return source.shown(view)
+
+
 def sharing(source: Source, views: Sequence[ViewState]) -> list[ViewState]:
     """The views on one colour range, unless theirs is locked or one a map."""
     if not views or views[0].range != "shared" or views[0].scale == "rank":
         return list(views)
-    ends = common_range(source.shown(view) for view in views)
+    ends = common_range(_shown(source, view) for view in views)
     return [on_range(view, ends) for view in views]

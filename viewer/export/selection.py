@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from viewer.attention import SINKS
 from viewer.caption import listed
 from viewer.course import course_of
 from viewer.errors import UserError
-from viewer.overview import film_frames
+from viewer.overview import MOST_FILM_FRAMES, MOST_FRAMES_OF_LAYERS, film_frames
 from viewer.state import Query
 
 if TYPE_CHECKING:
@@ -169,13 +170,33 @@ def along_axes(results: Results, options: Options, view: ViewState | None) -> di
         "head": places(options.heads, whole, "head") if options.heads else heads,
     }
     for axis in ("frame", "layer", "step"):  # what a film or a video runs along is taken whole unless it was named
-        if options.along == f"{axis}s" and not getattr(options, f"{axis}s"):
+        if f"{axis}s" in options.axes and not getattr(options, f"{axis}s"):
             count = {"frame": results.done, "layer": len(results.layers), "step": len(results.steps)}[axis]
             made[axis] = tuple(range(count))
-    if options.kind == "film" and options.along == "frames" and not options.frames:
+    if options.kind in {"film", "video"} and "frames" in options.axes and not options.frames:
+        made["frame"] = course_of(results).along(frame)  # with one prompt, as the window plays
+    if options.kind == "film" and "frames" in options.axes and not options.frames:
+        # As in the window: a film of thousands is nothing to look at.
         made["frame"] = film_frames(
-            course_of(results).along(frame)
-        )  # as in the window: a film of thousands is nothing to look at
+            made["frame"], MOST_FRAMES_OF_LAYERS if "layers" in options.axes else MOST_FILM_FRAMES
+        )
     if len(made["head"]) == results.heads and options.kind != "heads":
         made["head"] = ()
     return made
+
+
+def groups(results: Results, typed: Sequence[str]) -> tuple[str, ...]:
+    """Groups of keys that are left out, as a view holds them; UserError names those that there are."""
+    there = ["bars", *(name for name in results.groups if not name.endswith(" bars"))]
+    named: list[str] = []
+    for word in (word for text in typed for word in text.split(",") if word):
+        if word == "sinks":
+            named += SINKS
+        elif word in results.groups or word == "bars":
+            named.append(word)
+        elif word.casefold() in there:
+            named.append(word.casefold())
+        elif word != "none":
+            raise UserError(f"There is no group “{word}” to leave out; take {', '.join(there)}, sinks or none.")
+    order = [*results.groups, "bars"]
+    return tuple(sorted(set(named), key=order.index))

@@ -13,7 +13,7 @@ from viewer.errors import UserError
 from viewer.export import charts, films, pictures, writing
 from viewer.export.figure import THEMES, Figure
 from viewer.export.pane import Panes
-from viewer.export.scenes import READS, Source
+from viewer.export.scenes import Source, readable
 from viewer.export.selection import along_axes
 from viewer.results import Results
 
@@ -65,13 +65,8 @@ class Studio:
 
     def figure(self, job: Job) -> Figure:
         """What a job shows; the middle picture of a video."""
-        try:
+        with readable(self.source.results, job.view.frame):
             return self._figure(job)
-        except READS as error:
-            where = f"frame {job.view.frame + 1} of {self.source.results.path.name}"
-            raise UserError(
-                f"{job.path.name}: {where} cannot be read ({' '.join(str(error).split())[:120]}); name other frames."
-            ) from error
 
     def _figure(self, job: Job) -> Figure:
         options, view = self.options, job.view
@@ -83,8 +78,9 @@ class Studio:
             return pictures.difference(self.source, self.panes, self.other_panes, view, options)
         if options.kind in {"curves", "film"}:
             axes = along_axes(self.source.results, options, view)
-            paint = charts.curves if options.kind == "curves" else films.film
-            return paint(self.source, view, options, axes[options.along.removesuffix("s")])
+            if options.kind == "film":
+                return films.film(self.source, view, options, axes)
+            return charts.curves(self.source, view, options, axes[options.along.removesuffix("s")])
         if options.kind == "atlas":
             thumbnails = view.thumbnails
             return films.atlas_thumbnails(self.source, view, options) if thumbnails else charts.atlas(

@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.errors import UserError
 from viewer.export import encoding, pictures, scenes, writing
-from viewer.export.metadata import ascii_json
+from viewer.export.metadata import ascii_json, way_to, with_other
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,12 +57,17 @@ def write(studio: Studio, job: Job, report: Callable[[int, int], None], done: in
         views = [scenes.on_range(view, (low, high)) for view in views]
         made = [replace(one, ranges=((low, high),) * len(one.ranges)) for one in made]
 
+    view_text = views[0].to_json()
+    if source.other is not None and views[0].compare == "difference":
+        view_text = with_other(view_text, way_to(source.other.path, source.results.path))
+
     def frames() -> Iterator[Pixels]:
         nonlocal done
         size: tuple[int, ...] = ()
         for view, scene in zip(views, made, strict=True):
-            figure = pictures.row(source, studio.panes, view, options, scene)
-            image = figure.image(options.density, even=True)
+            with scenes.readable(source.results, view.frame):
+                figure = pictures.row(source, studio.panes, view, options, scene)
+                image = figure.image(options.density, even=True)
             pixels = encoding.pixels(image).copy()
             pixels = pixels if not size else _fitted(pixels, size)
             size = size or pixels.shape
@@ -72,7 +77,7 @@ def write(studio: Studio, job: Job, report: Callable[[int, int], None], done: in
 
     with writing.whole(job.path, overwrite=options.overwrite) as unfinished:
         if options.suffix == "mp4":
-            _mp4(unfinished, frames(), options.rate, views[0].to_json())
+            _mp4(unfinished, frames(), options.rate, view_text)
         else:
             _pillow(unfinished, frames(), options.rate, options.suffix)
     return done

@@ -32,7 +32,10 @@ HELD: Final = {
     "queries": frozenset(KINDS) - {"difference"},
     "reduce": frozenset({"summary", "film", "difference", "video"}),
     "score": frozenset({"atlas"}),
-    "measure": frozenset({"table"}),
+    "lines": frozenset({"table"}),
+    "measure": frozenset({"summary", "heads", "film", "difference", "video"}),
+    "unit": frozenset({"summary", "heads", "difference", "video"}),
+    "colour_scale": frozenset({"summary", "heads", "difference", "video"}),
     "range": frozenset({"summary", "heads", "difference"}),
     "rate": frozenset({"video"}),
     "size": FIGURES,
@@ -43,8 +46,19 @@ HELD: Final = {
 """Which kinds have which line of the form."""
 OPTION: Final = {
     "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
-    "measure": "--of", "range": "--range", "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
+    "lines": "--of", "measure": "--measure", "unit": "--unit", "colour_scale": "--colour-scale", "range": "--range",
+    "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
 }  # fmt: skip
+
+LIST: Final = "such as 4,10,15-17 or all"
+
+
+def _over_words(kind: str) -> list[tuple[str, str]]:
+    """What a kind can run along, in words."""
+    words = {"layers": "layers", "steps": "denoise steps", "frames": "frames", "layers-frames": "layers × frames"}
+    if kind == "film":
+        words["steps"] = "layers × denoise steps"
+    return [(name, words[name]) for name in OVER.get(kind, OVER["film"])]
 
 
 class Line(QWidget):
@@ -78,8 +92,9 @@ class Form(QWidget):
         self.session = session
         self.kind = kind
         self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": session.state.score,
-                                       "measure": "rows", "range": session.state.range, "theme": "light",
-                                       "caption": "shown", "existing": "keep"}  # fmt: skip
+                                       "lines": "rows", "range": session.state.range, "measure": session.state.measure,
+                                       "unit": session.state.unit, "colour_scale": session.state.scale,
+                                       "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
         self.fields: dict[str, QLineEdit] = {}
         self.lines: dict[str, Line] = {}
         self._segments: dict[str, Segments | Choice] = {}
@@ -95,15 +110,18 @@ class Form(QWidget):
         self._formats = QHBoxLayout(self.format)
         self._formats.setContentsMargins(0, 0, 0, 0)
         self._add("format", "Format", self.format)
-        self._words("over", "Over", (("layers", "Layers"), ("steps", "Steps"), ("frames", "Frames")))
+        self._choice("over", "Over", _over_words(self.kind))
         self._words("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
-            self._field(name, word, self._chosen(name), "such as 4,10,15-17 or all")
+            self._field(name, word, self._chosen(name), LIST)
         self._words("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
         scores = (("picture", "picture mass"), ("entropy", "entropy"), ("region", "mass in region"),
                   ("change", "change over steps"), ("maps", "small maps"))  # fmt: skip
         self._choice("score", "Cells", scores)
-        self._words("measure", "Lines", (("rows", "A head"), ("maps", "A patch")))
+        self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
+        self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
+        self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
+        self._words("colour_scale", "Colours", (("linear", "Linear"), ("log", "Log"), ("rank", "By rank")))
         ranges = (
             ("shared", "shared by all cameras"), ("map", "one a camera"), ("set", "shared by all files"),
             ("locked", "as locked in the window"),
@@ -195,23 +213,37 @@ class Form(QWidget):
         formats.show_value(FORMATS[kind][0])
         self._formats.addWidget(formats)
         if kind in OVER:
-            self.values["over"] = OVER[kind][0]
-            self._segments["over"].show_value(OVER[kind][0])
+            self.values["over"] = self._usual_over()
+            over = self._segments["over"]
+            assert isinstance(over, Choice)
+            over.offer(_over_words(kind))
+            over.show_value(self.values["over"])
         if kind in FIGURES:
             self.fields["size"].setText(str(SIZES[kind]))
             self.fields["scale"].setText(f"{SCALES.get(kind, 2.0):g}")
         self._show_lines()
         self.changed.emit()
 
+    def _usual_over(self) -> str:
+        """What the window's film or curves run along; for a video the usual."""
+        state = self.session.state
+        own = {"film": str(state.film), "curves": str(state.curve)}.get(self.kind, OVER[self.kind][0])
+        return OVER[self.kind][0] if own == "steps" and state.query.kind == "text" else own
+
     def _show_lines(self) -> None:
         """The lines that the kind has, and the axis that it runs along in whole unless some of it was asked for."""
-        along = self.values.get("over", "") if self.kind in OVER else ""
+        along = self.values.get("over", "").split("-") if self.kind in OVER else ()
+        film = self.kind == "film" and self.values["over"] == "steps"
         actions = self.session.state.query.kind == "action" or self.values["queries"] == "both"
         for name, line in self.lines.items():
             line.setVisible(self.kind in HELD.get(name, frozenset(KINDS)) and (name != "steps" or actions))
         for name in ("frames", "layers", "steps"):
             if not self.fields[name].isModified():
-                self.fields[name].setText("all" if name == along else self._chosen(name))
+                whole = name in along or (film and name == "layers")
+                # Those along one prompt, which no list of numbers says.
+                own = whole and name == "frames" and self.kind in {"film", "video"}
+                self.fields[name].setText("" if own else "all" if whole else self._chosen(name))
+                self.fields[name].setPlaceholderText("those of this prompt" if own else LIST)
 
     def _choose_folder(self) -> None:
         from PySide6.QtWidgets import QFileDialog

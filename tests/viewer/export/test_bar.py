@@ -63,3 +63,10 @@ def test_the_bar_shows_the_colour_of_each_number(app: QApplication) -> None:
         assert np.abs(painted[x] - expected).max() < 8
     assert (painted[:18] == 255).all()
     assert (painted[382:] == 255).all()
+
+
+@pytest.mark.parametrize("high", [3e-7, 1.1e-5, 2.6e-5, 9e-5, 4e-4, 0.03, 0.9, 17.0])
+def test_numbers_at_the_ticks_are_those_of_their_places(high: float) -> None:
+    for part, text in ticks(ColourScale("inferno", 0.0, high)):
+        assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
+        assert "e−0" not in text

@@ -64,6 +64,12 @@ def test_the_command_of_the_readme_just_works_without_a_screen(small: Path, tmp_
         (["video", "FILE", "--rate", "0"], "--rate 0 cannot be"),
         (["atlas", "FILE", "--score", "region"], "needs a region"),
         (["atlas", "FILE", "--score", "change", "--phase", "prefix"], "Words have one pass"),
+        (["summary", "FILE", "--over"], "unrecognized arguments: --over"),
+        (["summary", "FILE", "--words", "duck", "DUCK"], "Two of these files would have the same name"),
+        (["summary", "FILE", "--range=-inf:1"], "is empty"),
+        (["difference", "FILE", "--against", "step=0", "--words", "duck"], "Words have one pass"),
+        (["summary", ""], "is a folder"),
+        (["summary", "x" * 5000], "There can be no file “xxx"),
         (["dance", "FILE"], "invalid choice: 'dance'"),
         ([], "required: KIND"),
     ],
@@ -123,6 +129,29 @@ def test_a_stopped_export_says_so_and_leaves_whole_files_alone(
     assert "Traceback" not in said
     assert 8 <= whole(tmp_path) < 1152
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_qt_loads_is_not_lost_in_it(large: Path, tmp_path: Path, number: signal.Signals) -> None:
+    code = (
+        "import os, sys, builtins, viewer.export.__main__ as program\n"
+        "real = builtins.__import__\n"
+        "def load(name, *rest, **more):\n"
+        "    if name == 'PySide6.QtGui' and 'PySide6.QtGui' not in sys.modules:\n"
+        "        try:\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "        except BaseException:\n"
+        "            pass  # as C does that calls Python\n"
+        "    return real(name, *rest, **more)\n"
+        "builtins.__import__ = load\n"
+        f"sys.argv[1:] = ['heads', {str(large)!r}, '-o', {str(tmp_path)!r}]\n"
+        "sys.exit(program.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
+    said = "pi0-export: stopped; what is finished stays, and nothing is half written.\n"
+    assert (done.returncode, done.stderr) == (130, said)
+    assert not list(tmp_path.rglob("*.*"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")

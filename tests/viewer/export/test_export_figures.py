@@ -112,7 +112,7 @@ def test_one_range_for_a_set(app: QApplication, small: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "words",
     ["summary --layers 1", "heads --layers 1", "atlas", "atlas --score entropy", "atlas --thumbnails", "film",
-     "film --over steps", "film --over frames", "curves", "curves --over steps", "curves --over frames",
+     "film --over steps", "film --over frames", "film --over layers-frames", "curves", "curves --over steps", "curves --over frames",
      "difference --against layer=0"],
 )  # fmt: skip
 @pytest.mark.parametrize("theme", ["light", "dark"])

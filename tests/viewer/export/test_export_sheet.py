@@ -17,6 +17,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
+from viewer.controls import Choice
 from viewer.export import arguments, metadata
 from viewer.export.encoding import pixels
 from viewer.export.options import FORMATS, KINDS
@@ -130,6 +131,31 @@ def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=home, check=False)
     assert done.returncode == 0
     assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg").is_file()
+
+
+def test_what_the_form_says_of_measures_is_in_its_command(sheet: ExportSheet) -> None:
+    for name, value in (("measure", "contribution"), ("unit", "uniform"), ("colour_scale", "log")):
+        sheet.form._segments[name].buttons[value].click()  # type: ignore[union-attr]
+    options = arguments.options(sheet.form.arguments())
+    assert (options.measure, options.unit, options.colour_scale) == ("contribution", "uniform", "log")
+    sheet.kinds["atlas"].click()
+    assert arguments.options(sheet.form.arguments()).measure is None
+
+
+def test_a_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:
+    sheet.kinds["film"].click()
+    over = sheet.form._segments["over"]
+    assert isinstance(over, Choice)
+    words = {action.data(): action.text() for action in over.menu().actions()}
+    assert words["layers-frames"] == "layers × frames"
+    next(action for action in over.menu().actions() if action.data() == "layers-frames").trigger()
+    spin(0.2)
+    previewed(sheet)
+    assert not sheet.preview.error
+    assert sheet.preview.told["first"].endswith("film_layers-frames.png")
+    sheet.kinds["curves"].click()
+    assert "layers-frames" not in {action.data() for action in over.menu().actions()}
+    assert sheet.form.values["over"] == "steps", "as the window's curves, of an action"
 
 
 def test_escape_closes_and_its_process_ends(sheet: ExportSheet) -> None:

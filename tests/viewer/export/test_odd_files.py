@@ -12,6 +12,7 @@ import pytest
 
 from viewer.errors import UserError
 from viewer.export import arguments
+from viewer.export.__main__ import main
 from viewer.export.plan import plan
 from viewer.export.studio import Studio
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "summary --layers last", "heads --layers last --heads 0", "atlas", "atlas --thumbnails", "film", "film --over steps",
-    "film --over frames", "curves", "curves --over steps", "curves --over frames", "difference --against layer=0",
+    "film --over frames", "film --over layers-frames", "curves", "curves --over steps", "curves --over frames", "difference --against layer=0",
     "video", "video --over steps",
 )  # fmt: skip
 
@@ -77,7 +78,7 @@ def test_a_frame_that_cannot_be_read_is_one_sentence_and_the_others_are_painted(
     with Studio(arguments.options(["summary", str(small), "--actions", "1", "--layers", "2"])) as studio:
         job = plan(studio.source.results, studio.options).jobs[0]
         bad = replace(job, view=replace(job.view, frame=7))
-        with pytest.raises(UserError, match="Frame 8 of small.h5 cannot be read"):
+        with pytest.raises(UserError, match=r"Frame 8 of small\.h5 cannot be read"):
             studio.figure(bad)
         assert not studio.figure(job).image(1.0).isNull()
 
@@ -90,3 +91,25 @@ def test_a_picture_that_is_not_there_is_said_in_its_place(app: QApplication, sma
         figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
         assert not figure.image(1.0).isNull()
     assert np.isfinite(figure.height)
+
+
+@pytest.mark.parametrize("kind", ["summary", "table", "arrays", "video", "film"])
+def test_words_that_cannot_be_read_are_one_sentence(
+    small: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def torn(*_: object) -> None:
+        raise KeyError("incorrect metadata checksum")
+
+    monkeypatch.setattr("viewer.results.Results.chips", torn)
+    assert main([kind, str(small), "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "small.h5 cannot be read (incorrect metadata checksum)" in said
+    assert len(said.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_name_too_long_for_the_disk_is_one_sentence(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["table", str(small), "-o", str(tmp_path / ("n" * 300))]) == 2
+    assert "choose another folder with -o" in capsys.readouterr().err

@@ -64,6 +64,7 @@ def test_one_other_frame_keeps_the_name_and_several_are_told_apart(results: Resu
         "film --over layers --frames all --steps all --reduce mean max",
         "film --over steps --frames all",
         "film --over frames --layers all --steps all",
+        "film --over layers-frames --steps all --reduce mean max",
         "curves --over layers --frames all --steps all",
         "curves --over steps --frames all --layers all",
         "curves --over frames --layers all --steps all",

@@ -1,0 +1,135 @@
+"""Films are those of the window: its frames, its numbers, its colours."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import pytest
+from conftest import close, show, until
+
+from viewer import colourmaps, geometry, overview
+from viewer.export import arguments, metadata
+from viewer.export.encoding import pixels
+from viewer.export.films import HEAD, Mosaic
+from viewer.export.plan import plan
+from viewer.export.studio import Studio
+from viewer.state import Query, ViewState, from_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.export.figure import Figure
+
+TWO = ("put the duck in the bowl", "put the bowl in the duck")
+
+
+def film(path: Path, *words: str) -> tuple[Figure, npt.NDArray[np.uint32]]:
+    """The one figure of a film and its page as 0xFFRRGGBB words."""
+    with Studio(arguments.options(["film", str(path), *words, "--scale", "1"])) as studio:
+        (job,) = plan(studio.source.results, studio.options).jobs
+        figure = studio.figure(job)
+        page = pixels(figure.image(1.0)).astype(np.uint32)
+        return figure, 0xFF000000 | page[..., 2] << 16 | page[..., 1] << 8 | page[..., 0]
+
+
+def body(figure: Figure) -> Mosaic:
+    assert isinstance(figure.body, Mosaic)
+    return figure.body
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty moments, each with two prompts."""
+    recipe = make_results.Recipe(frames=60, counterfactual=True, tasks=TWO, layers=3, heads=2, steps=2, size=(36, 64))
+    return make_results.write(tmp_path_factory.mktemp("films") / "long.h5", recipe)
+
+
+@pytest.mark.parametrize("kind", ["layers", "steps", "frames", "layers-frames"])
+@pytest.mark.parametrize("measure", ["weight", "contribution"])
+def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: Path, kind: str, measure: str) -> None:
+    window = show(long, tmp_path, film=kind, query=Query("action", (2,)), step=1, layer=1, frame=7, measure=measure)
+    panel = window.room.film
+    until(lambda: panel.film() is not None and (panel.frames() or "frames" not in kind))
+    until(lambda: "frames" not in kind or (panel.film() is not None and len(panel.film().columns) > 12))  # type: ignore[union-attr]
+    shown = panel.film()
+    assert shown is not None
+    figure, page = film(long, "--view", window.session.state.to_json())
+    made = body(figure)
+    assert np.array_equal(made.maps, shown.maps)
+    assert made.scale.high == shown.high
+    assert made.columns == tuple(map(str, shown.columns))
+    assert made.rows == (tuple(map(str, shown.rows)) or ("",))
+    results = window.session.results
+    assert results is not None
+    index = geometry.sampling(results.to_model(7, 0), *results.picture_size(0), 36, made.size - 2)
+    expected = overview.mosaic(colourmaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
+    left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.size)
+    top = 20 + round(HEAD)
+    assert np.array_equal(page[top : top + expected.shape[0], left : left + expected.shape[1]], expected)
+    assert from_json(figure.view.to_json()) == window.session.state
+    close(window)
+
+
+def test_a_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -> None:
+    for frame, parity in (("1", 1), ("2", 0)):
+        view = json.dumps({"frame": int(frame) - 1, "query": {"kind": "text", "items": [4]}})
+        one = body(film(long, "--view", view, "--over", "frames")[0])
+        assert len(one.columns) == overview.MOST_FILM_FRAMES
+        assert {int(label) % 2 for label in one.columns} == {parity}
+        many = body(film(long, "--view", view, "--over", "layers-frames")[0])
+        assert (many.maps.shape[:2], many.rows) == ((3, overview.MOST_FRAMES_OF_LAYERS), ("0", "1", "2"))
+        assert {int(label) % 2 for label in many.columns} == {parity}
+    named = body(film(long, "--words", "duck", "--over", "frames", "--frames", "1-4")[0])
+    assert named.columns == ("1", "2", "3", "4"), "what is named is taken"
+
+
+def test_chosen_layers_of_a_film(app: QApplication, long: Path) -> None:
+    given = ("--actions", "1", "--layers", "0,2", "--frames", "3,9")
+    some = body(film(long, *given, "--over", "layers-frames")[0])
+    assert (some.rows, some.columns) == (("0", "2"), ("3", "9"))
+    steps = body(film(long, "--actions", "1", "--layers", "0,2", "--over", "steps")[0])
+    assert (steps.rows, steps.columns) == (("0", "1"), ("0", "2"))
+
+
+def test_a_film_is_along_what_its_view_says_unless_asked_otherwise() -> None:
+    acting = ViewState(query=Query("action", (0,)), film="steps").to_json()
+    reading = ViewState(film="steps").to_json()
+    both = ViewState(film="layers-frames").to_json()
+    for given, along in (
+        (["--view", acting], "steps"),
+        (["--view", acting, "--words", "duck"], "layers"),
+        (["--view", reading], "layers"),
+        (["--view", reading, "--actions", "1"], "steps"),
+        (["--view", both], "layers-frames"),
+        (["--view", both, "--over", "frames"], "frames"),
+        ([], "layers"),
+    ):
+        assert arguments.options(["film", "a.h5", *given]).along == along, given
+    curve = ViewState(query=Query("action", (0,)), curve="frames").to_json()
+    assert arguments.options(["curves", "a.h5", "--view", curve]).along == "frames"
+
+
+def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) -> None:
+    view = ViewState(unit="uniform", left_out=("bos",), scale="log", layer=1, film="layers-frames").to_json()
+    figure, _ = film(long, "--view", view, "--frames", "1,3")
+    said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
+    for part in ("one scale for all maps", "raw weights", "frames 1, 3 of 60"):
+        assert part in said
+    for part in ("uniform", "renormalised", "log colours", "layer 1"):
+        assert part not in said
+    assert metadata.json_of(" {}") == " {}"
+
+
+def test_a_video_over_frames_keeps_to_one_prompt(long: Path) -> None:
+    from viewer.results import Results
+
+    results = Results(long)
+    (job,) = plan(results, arguments.options(["video", str(long), "--words", "duck"])).jobs
+    assert [view.frame for view in job.sweep] == list(range(0, 60, 2))
+    results.close()

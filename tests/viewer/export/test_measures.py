@@ -1,0 +1,95 @@
+"""Measure, unit, colour scale and what is left out, asked for in the command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+import pytest
+
+from viewer import scene
+from viewer.errors import UserError
+from viewer.export import arguments
+from viewer.export.plan import plan
+from viewer.export.scenes import Source
+from viewer.export.studio import Studio
+from viewer.results import Results
+from viewer.state import ViewState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+KINDS = ("summary", "heads", "difference --against layer=0", "video --over layers")
+
+
+def first_view(results: Results, words: str) -> ViewState:
+    kind, _, rest = words.partition(" ")
+    job = plan(results, arguments.options([kind, str(results.path), *rest.split()])).jobs[0]
+    return job.sweep[0] if job.sweep else job.view
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_is_in_the_view(results: Results, kind: str) -> None:
+    view = first_view(
+        results, f"{kind} --measure contribution --unit uniform --colour-scale log --leave-out bos exterior,state"
+    )
+    assert (view.measure, view.unit, view.scale) == ("contribution", "uniform", "log")
+    assert set(view.left_out) == {"bos", "exterior", "state"}
+    plain = first_view(results, kind)
+    assert (plain.measure, plain.unit, plain.scale, plain.left_out) == ("weight", "weight", "linear", ())
+
+
+def test_they_change_the_numbers_and_the_bar_under_them(app: QApplication, small: Path) -> None:
+    base = ["summary", str(small), "--words", "duck", "--layers", "2"]
+
+    def painted(*more: str) -> tuple[float, str, str]:
+        with Studio(arguments.options([*base, *more])) as studio:
+            job = plan(studio.source.results, studio.options).jobs[0]
+            figure = studio.figure(job)
+            top = float(Source(studio.source.results).shown(job.view).maps.max())
+            return top, figure.scales[0].label, figure.scales[0].scale
+
+    plain = painted()
+    assert plain[1:] == ("weight", "linear")
+    heavier = painted("--measure", "contribution")
+    assert heavier[1] == "weight × value norm"
+    assert heavier[0] != plain[0]
+    uniform = painted("--unit", "uniform")
+    assert uniform[1] == "weight, times uniform"
+    assert uniform[0] > 100 * plain[0]
+    assert painted("--colour-scale", "rank")[2] == "rank"
+    assert painted("--leave-out", "prompt")[0] > plain[0]
+
+
+def test_sinks_and_none_stand_for_themselves(results: Results) -> None:
+    assert set(first_view(results, "summary --leave-out sinks").left_out) == {"bos", "newline", "bars"}
+    view = ViewState(left_out=("bos",)).to_json()
+    assert first_view(results, f"summary --view {view}").left_out == ("bos",)
+    assert first_view(results, f"summary --view {view} --leave-out none").left_out == ()
+    assert first_view(results, "summary --leave-out BOS").left_out == ("bos",)
+    row = scene.compose(results, first_view(results, "summary --leave-out sinks"))
+    assert row.removed > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("summary --leave-out ducks", "There is no group “ducks” to leave out; take bars, exterior, wrist, bos"),
+        ("atlas --leave-out bos", "unrecognized arguments: --leave-out"),
+        ("summary --colour-scale wide", "invalid choice: 'wide'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(results: Results, words: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        first_view(results, words)
+
+
+def test_a_file_without_norms_is_not_shown_as_if_it_had_them(tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "plain.h5", make_results.Recipe(norms=False))
+    results = Results(path)
+    for kind in (*KINDS, "film"):
+        with pytest.raises(UserError, match=r"plain\.h5 holds no value norms; take --measure weight"):
+            first_view(results, f"{kind} --measure contribution")
+    results.close()
