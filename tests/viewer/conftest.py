@@ -116,6 +116,14 @@ def settle(window: Window) -> None:
         still, last = (still + 1 if now == last else 0), now
 
 
+def rest(window: Window) -> None:
+    """Let what is computed beside the window be done and shown."""
+    until(lambda: not window.room.over_frames._timer.isActive())
+    if window.worker._pool is not None:
+        window.worker._pool.submit(lambda: None).result(20)
+    spin()
+
+
 def close(window: Window) -> None:
     window.close()
     window.deleteLater()

@@ -10,7 +10,7 @@ from conftest import close, settle, show, spin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.panels.column import FEWEST_LINES, LEAST_PICTURES, Wanted, shares
+from viewer.panels.column import FEW_LINES, FEWEST_LINES, LEAST_PICTURES, LOW_PICTURES, Wanted, shares
 from viewer.state import Query
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def test_heights_add_up_and_nothing_gets_less_than_its_least(
     assert got.chips >= min(lines, FEWEST_LINES) * LINE
     assert got.chips % LINE == 0
     assert got.deck >= min(deck, room - got.pictures - got.chips)
-    if got.chips > FEWEST_LINES * LINE:  # chips are whole only where the pictures are large enough
-        assert got.chips == lines * LINE or got.pictures >= round(LEAST_PICTURES * pictures)
+    if got.chips > FEW_LINES * LINE:
+        assert got.pictures >= round(LEAST_PICTURES * pictures)
+    elif got.chips > FEWEST_LINES * LINE:
+        assert got.pictures >= LOW_PICTURES * pictures - 1
 
 
 def test_what_pictures_do_not_need_goes_to_the_deck_and_then_to_the_timeline() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -154,7 +154,7 @@ class Timeline(Panel):
         bounds = [*self.course.starts, len(values)]
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for column in reversed(range(values.shape[1])):
-            painter.setPen(theme.colour(theme.group_colour(results.cameras[column], results.cameras)))
+            colour = theme.colour(theme.group_colour(results.cameras[column], results.cameras))
             for start, stop in pairwise(bounds):  # no line leads from one episode to another
                 places, line = thinned(values[start:stop, column], pixels)
                 points = [
@@ -162,7 +162,8 @@ class Timeline(Panel):
                     for place, value in zip(places.tolist(), line.tolist(), strict=True)
                 ]
                 if len(points) == 1:
-                    painter.drawEllipse(points[0], 2, 2)
+                    drawing.fill(painter, QRectF(points[0] - QPointF(3, 3), QSizeF(6, 6)), colour, 3)
+                painter.setPen(colour)
                 for shift in (-0.4, 0.4):  # two hairlines: Qt strokes a wider pen twenty times slower
                     painter.drawPolyline(QPolygonF([point + QPointF(0, shift) for point in points]))
         label = QRectF(0, box.top() + 1, LABEL - 8, 14)
