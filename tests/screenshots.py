@@ -25,8 +25,8 @@ from viewer.state import Query
 from viewer.window import Window
 
 SHOTS: dict[str, tuple[tuple[int, int], str, dict[str, object]]] = {
-    "window-dark": ((1440, 900), "dark", {}),
-    "window-light": ((1440, 900), "light", {}),
+    "window-dark": ((1360, 850), "dark", {}),
+    "window-light": ((1360, 850), "light", {}),
     "actions": ((1440, 900), "dark", {"query": Query("action", (6,)), "step": 4, "layer": 2, "film": "steps"}),
     "region": ((1440, 900), "dark", {"region": tuple((0, row, col) for row in (6, 7) for col in (6, 7))}),
     "model-picture": ((1280, 800), "dark", {"picture": "model", "left_out": ("bos", "newline", "bars")}),
@@ -61,7 +61,7 @@ def main() -> int:
             while time.monotonic() < end:
                 app.processEvents()
                 time.sleep(0.01)
-            window.grab().save(str(given.out / f"{name}.png"))
+            window.grab().save(str(given.out / f"{name}.png"), quality=0)  # pressed as small as it gets
             window.close()
             print(given.out / f"{name}.png")
     return 0

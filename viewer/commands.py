@@ -36,7 +36,7 @@ def with_actions(acts: Actions) -> str:
 
 def with_pin(acts: Actions) -> str:
     """A command that needs something to compare with."""
-    return opened(acts) or ("" if acts.session.pin is not None else "pin a view first (P)")
+    return opened(acts) or ("" if acts.session.other or acts.session.state.pinned else "pin a view first (P)")
 
 
 def with_file(acts: Actions) -> str:

@@ -58,7 +58,8 @@ class Playback(QObject):
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self.beat)
-        session.opened.connect(self.stop)
+        self._interrupted = ""
+        session.opened.connect(self._opened)
         over_frames.followed.connect(self._again)
         session.grew.connect(self._again)
 
@@ -131,6 +132,16 @@ class Playback(QObject):
         place = min(max(kind.index(self.speed) + by, 0), len(kind) - 1)
         self.set_speed(kind[place])
         self.session.noticed.emit(f"Frames play at {speed_words(self.speed)}.")
+
+    def _opened(self) -> None:
+        self._interrupted = self.axis
+        self.stop()
+
+    def go_on(self) -> None:
+        """Play on in the file that was just opened, if the one before it was playing: the next episode of a run."""
+        axis, self._interrupted = self._interrupted, ""
+        if axis and self.length(axis) > 1:
+            self.toggle(axis)
 
     def stop(self) -> None:
         """Stop playing; all that was played is one step of undo."""

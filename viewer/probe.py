@@ -117,7 +117,7 @@ class ForkedProbe(Probe):
     """
 
     def _begin(self) -> None:
-        from viewer import results  # noqa: F401 - before the copy is made, so that it is loaded once
+        from viewer import course, results, scene  # noqa: F401 - before the copy is made, so that they are loaded once
 
         reading, writing = os.pipe()
         self._pid = os.fork()

@@ -141,6 +141,8 @@ class Window(QWidget):
         self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
         if results.done:
             self.stack.setCurrentWidget(self.room)
+            if episodes is not None:
+                self.playback.go_on()
             if self.isVisible() and not self.settings.text("toured"):
                 QTimer.singleShot(600, self.show_tour)
         else:

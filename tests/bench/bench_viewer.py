@@ -165,7 +165,6 @@ OURS = (
 import os
 sys.argv = ["pi0-viewer", *sys.argv[1:]]
 from viewer import __main__ as program
-from PySide6.QtCore import QTimer
 original = program.prepared
 def prepared(options):
     window = original(options)

@@ -73,11 +73,12 @@ def session(app: QApplication, small: Path) -> Iterator[Session]:
 
 
 def spin(seconds: float = 0.05) -> None:
-    """Let the event loop run."""
-    end = time.monotonic() + seconds
+    """Let the event loop run so long, and so many turns that what asks for a later turn gets it on a busy machine too."""
+    end, turns = time.monotonic() + seconds, 20 if seconds else 1
     while True:
         QCoreApplication.processEvents()
-        if time.monotonic() > end:
+        turns -= 1
+        if turns <= 0 and time.monotonic() > end:
             return
         time.sleep(0.002)
 
@@ -113,6 +114,14 @@ def settle(window: Window) -> None:
         QCoreApplication.processEvents()
         now = [child.geometry().getRect() for child in window.findChildren(QWidget)]
         still, last = (still + 1 if now == last else 0), now
+
+
+def rest(window: Window) -> None:
+    """Let what is computed beside the window be done and shown."""
+    until(lambda: not window.room.over_frames._timer.isActive())
+    if window.worker._pool is not None:
+        window.worker._pool.submit(lambda: None).result(20)
+    spin()
 
 
 def close(window: Window) -> None:

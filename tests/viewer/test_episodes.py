@@ -116,6 +116,21 @@ def test_page_down_goes_on_and_keeps_the_view_by_words(window: Window) -> None:
     until(lambda: name(window) == "episode_000009.h5.partial")
 
 
+def test_what_plays_goes_on_playing_in_the_next_episode(window: Window) -> None:
+    window.perform_id("play_frame")
+    assert window.playback.axis == "frame"
+    QTest.keyClick(window, Qt.Key.Key_PageDown)
+    until(lambda: name(window) == "episode_000003.h5")
+    assert window.playback.axis == "frame"
+    before = window.session.state.frame
+    until(lambda: window.session.state.frame != before)
+    window.perform_id("play")
+    assert window.playback.axis == ""
+    QTest.keyClick(window, Qt.Key.Key_PageDown)
+    until(lambda: name(window) == "episode_000006.h5")
+    assert window.playback.axis == "", "what was stopped stays stopped"
+
+
 def test_a_damaged_episode_says_so_and_the_open_one_stays(window: Window) -> None:
     episodes(window).go(1)
     until(lambda: name(window) == "episode_000001.h5")

@@ -58,7 +58,7 @@ class AxisRow(QWidget):
         self.play.setAccessibleName(f"Play {axis}")
         self.play.setFixedWidth(24)
         row = QHBoxLayout(self)
-        row.setContentsMargins(54, 0, 46, 0)
+        row.setContentsMargins(57, 0, 46, 0)  # the groove begins where chips and thumbnails do
         row.setSpacing(6)
         row.addWidget(self.slider, 1)
         row.addWidget(self.number)

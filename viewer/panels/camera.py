@@ -53,7 +53,7 @@ class CameraPane(Panel):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(180, 120)
+        self.setMinimumSize(120, 80)
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
         self.backdrop, self.heat = Backdrop(camera), HeatMap(camera)
         self._turn: tuple[geometry.Affine, QTransform] | None = None
@@ -102,9 +102,7 @@ class CameraPane(Panel):
         height, width = self.size_in_pixels()
         room = QRectF(0, self.TITLE, self.width(), max(self.height() - self.TITLE, 1))
         scale = min(room.width() / width, room.height() / height)
-        box = QRectF(0, 0, round(width * scale), round(height * scale))
-        box.moveTopLeft(QPointF(round((room.width() - box.width()) / 2), room.top()))
-        return box
+        return QRectF(0, room.top(), round(width * scale), round(height * scale))  # on the line of the text below
 
     def to_model(self) -> geometry.Affine:
         """From pixels of the picture that is shown to the model's."""

@@ -12,8 +12,6 @@ from viewer.panels.camera import CameraPane
 from viewer.panels.panel import Panel
 
 if TYPE_CHECKING:
-    from PySide6.QtGui import QResizeEvent
-
     from viewer.session import Session
 
 
@@ -26,7 +24,6 @@ class Cameras(Panel):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Cameras", parent)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(150)
         self.panes: list[CameraPane] = []
         self.pinned: list[CameraPane] = []
         self._names: tuple[str, ...] = ()
@@ -52,26 +49,24 @@ class Cameras(Panel):
         self.refresh()
 
     def refresh(self) -> None:
-        side = self.session.shown.compare == "side" and self.session.pin is not None
+        side = self._beside()
         for pane in self.pinned:
             pane.setVisible(side)
-        self._fit()
+        self.updateGeometry()
+
+    def _beside(self) -> bool:
+        """Whether the pinned view has its own line."""
+        return self.session.shown.compare == "side" and self.session.pin is not None
+
+    def height_at(self, width: int) -> int:
+        """How tall the pictures are that fill a width, titles included."""
+        if not self.panes:
+            return 340
+        each = (width - theme.GAP * (len(self.panes) - 1)) / len(self.panes)
+        sizes = [pane.size_in_pixels() for pane in self.panes]
+        lines = 2 if self._beside() else 1
+        needed = max(each * height / across for height, across in sizes) + CameraPane.TITLE
+        return round(needed * lines + theme.GAP * (lines - 1))
 
     def sizeHint(self) -> QSize:
-        return QSize(1000, self.maximumHeight() if self.panes else 340)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        self._fit()
-
-    def _fit(self) -> None:
-        """No taller than the pictures at this width, so that what they do not need goes to the panels below."""
-        if not self.panes:
-            return
-        width = (self.width() - theme.GAP * (len(self.panes) - 1)) / len(self.panes)
-        sizes = [pane.size_in_pixels() for pane in self.panes]
-        needed = max(width * height / across for height, across in sizes) + CameraPane.TITLE
-        lines = 2 if any(pane.isVisibleTo(self) for pane in self.pinned) else 1
-        most = max(round(needed * lines + theme.GAP * (lines - 1)), self.minimumHeight())
-        if most != self.maximumHeight():
-            self.setMaximumHeight(most)
-            self.updateGeometry()
+        return QSize(1000, self.height_at(1000))

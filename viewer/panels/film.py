@@ -26,6 +26,10 @@ MODES: Final = (
 )
 LABEL: Final = 64
 GAP: Final = 2
+BESIDE: Final = 12
+"""Between two cameras' blocks of a deep film."""
+LEAST_BLOCK: Final = 168
+"""Its name has to stand under it."""
 
 
 class FilmPanel(Panel):
@@ -157,8 +161,10 @@ class FilmPanel(Panel):
 
     def minimumSizeHint(self) -> QSize:
         results = self.session.results
-        lines = self._lines() * 8 if results and self.deep else 2 * 20
-        return QSize(300, self.HEADING + lines + 20)
+        if results and self.deep:
+            return QSize(300, self.HEADING + min(max(self._lines() * 8, 40), 120) + 22)
+        cameras = len(results.cameras) if results else 2
+        return QSize(300, min(self.sizeHint().height(), self.HEADING + cameras * 36 + 22))
 
     # Where thumbnails lie
 
@@ -177,10 +183,10 @@ class FilmPanel(Panel):
         rows, columns, cameras = film.maps.shape[:3]
         room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 18)
         if self.deep:
-            each = (room.width() - 12 * (cameras - 1)) / max(cameras, 1)
-            boxes = [
-                QRectF(round(room.left() + c * (each + 12)), room.top(), each, room.height()) for c in range(cameras)
-            ]
+            each = (room.width() - BESIDE * (cameras - 1)) / max(cameras, 1)
+            used = max(self._cell(room.height(), each, rows, columns, ratio)[0] * columns, LEAST_BLOCK)
+            apart = min(each, used) + BESIDE
+            boxes = [QRectF(round(room.left() + c * apart), room.top(), each, room.height()) for c in range(cameras)]
         else:
             each = room.height() / max(cameras, 1)
             each = min(each, self._cell(each, room.width(), rows, columns, ratio)[1])

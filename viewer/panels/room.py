@@ -15,6 +15,8 @@ from viewer.over_frames import OverFrames
 from viewer.panels.atlas import Atlas
 from viewer.panels.axes import Axes
 from viewer.panels.cameras import Cameras
+from viewer.panels.chips import CHIP
+from viewer.panels.column import Column, Wanted
 from viewer.panels.curves import CurvesPanel
 from viewer.panels.film import FilmPanel
 from viewer.panels.flow import FlowPanel
@@ -23,7 +25,7 @@ from viewer.panels.lookers import Lookers
 from viewer.panels.mass import MassPanel
 from viewer.panels.sentence import Sentence
 from viewer.panels.timeline import Timeline
-from viewer.panels.tokens import TokenScroll, TokenStrips
+from viewer.panels.tokens import SPACE, TokenScroll, TokenStrips
 
 if TYPE_CHECKING:
     from viewer.session import Session
@@ -68,18 +70,21 @@ class Side(QWidget):
 
 
 class Deck(QStackedWidget):
-    """Panels that take turns in one place.
+    """Panels that take turns in one place."""
 
-    As tall as the first of them wants, or as the one in front needs: the pictures stay still where they can.
-    """
+    def heights(self) -> tuple[int, int]:
+        """How low and how high it wants to be: as the first of them, or as the one in front needs.
 
-    def sizeHint(self) -> QSize:
-        first = self.widget(0)
-        return (first.sizeHint() if first is not None else super().sizeHint()).expandedTo(self.minimumSizeHint())
+        So the pictures stay still where they can while one goes from panel to panel.
+        """
+        first, front = self.widget(0), self.currentWidget()
+        if first is None or front is None:
+            return 0, 0
+        least = max(first.minimumSizeHint().height(), front.minimumSizeHint().height(), front.minimumHeight())
+        return least, max(least, first.sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
-        panel = self.currentWidget()
-        return panel.minimumSizeHint().expandedTo(panel.minimumSize()) if panel is not None else QSize()
+        return QSize(300, 40)
 
 
 class Room(QWidget):
@@ -123,15 +128,14 @@ class Room(QWidget):
         for panel in (self.film, self.lookers, self.flow):
             self.stack.addWidget(panel)
         self.main = QWidget()
-        self.left = QVBoxLayout(self.main)
+        self.left = Column(self.main, self._wanted, 5)
         self.left.setContentsMargins(m, 10, m, 4)
-        self.left.setSpacing(5)
-        # The pictures take what there is up to their width; what they cannot use goes to the timeline.
-        for widget, stretch in (
-            (self.cameras, 100), (self.sentence, 0), (self.chips, 0), (self.tabs, 0), (self.stack, 0), (self.line, 0),
-            (self.timeline, 1), (Hairline(), 0), (self.axes, 0),
+        self.left.giving = (self.cameras, self.chips, self.stack, self.timeline)
+        for widget in (
+            self.cameras, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
+            self.axes,
         ):  # fmt: skip
-            self.left.addWidget(widget, stretch)
+            self.left.addWidget(widget)
         self.side = Side()
         self.side_column = QVBoxLayout(self.side)
         self.side_column.setContentsMargins(m, 12, m, 12)
@@ -151,6 +155,16 @@ class Room(QWidget):
 
     def _moved(self) -> None:
         self._placed = True
+
+    def _wanted(self, width: int) -> Wanted:
+        """What the panels of the left column would like at a width."""
+        return Wanted(
+            self.cameras.height_at(width),
+            self.chips.wanted(),
+            CHIP + SPACE,
+            self.stack.heights(),
+            (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.LEAST, 92),
+        )
 
     def _fill_side(self) -> None:
         for widget, stretch in ((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0)):
@@ -177,7 +191,7 @@ class Room(QWidget):
         else:
             for panel in moving:
                 self.stack.removeWidget(panel)
-            self.left.insertWidget(self.left.indexOf(self.line) + 1, self.timeline, 1)
+            self.left.insert(self.left.indexOf(self.line) + 1, self.timeline)
             self.timeline.show()
             self._fill_side()
         self.side.setVisible(not narrow)
@@ -202,7 +216,7 @@ class Room(QWidget):
             self.stack.setCurrentWidget(panel)
             self.tabs.show_value(name)
             self.film.mode.setVisible(panel is self.film)
-            self.stack.updateGeometry()
+            self.left.invalidate()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if before.region != after.region and bool(before.region) != bool(after.region):

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from viewer.over_frames import OverFrames
     from viewer.session import Session
 
+LABEL: Final = 64
+"""The lines begin where chips and thumbnails do; the highest value stands before them."""
 FOOT: Final = 16
 TICK_PIXELS: Final = 90
 """Labels of the axis are at least so far apart."""
@@ -32,6 +34,7 @@ class Timeline(Panel):
     """Moments from left to right; a click or drag goes there, and the pointer tells time and values."""
 
     cares = frozenset({"frame"})
+    LEAST = 66
 
     def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
         super().__init__(session, "Timeline", parent)
@@ -39,7 +42,6 @@ class Timeline(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(self.HEADING + 40)
         self.speed = Choice("Speed of frames", [(one, speed_words(one)) for one in SPEEDS], parent=self)
         self.speed.setToolTip("How fast frames play: times the data set’s rate, or moments a second ( , and . )")
         self.speed.show_value("1x")
@@ -52,6 +54,9 @@ class Timeline(Panel):
 
     def sizeHint(self) -> QSize:
         return QSize(600, 92)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(300, self.LEAST)
 
     # What is shown
 
@@ -93,7 +98,9 @@ class Timeline(Panel):
 
     def plot(self) -> QRectF:
         """The room of the lines."""
-        return QRectF(1, self.HEADING + 2, self.width() - 2, max(self.height() - self.HEADING - 2 - FOOT, 4))
+        return QRectF(
+            LABEL, self.HEADING + 2, self.width() - LABEL - 5, max(self.height() - self.HEADING - 2 - FOOT, 4)
+        )
 
     def x_of(self, moment: float) -> float:
         """The x of a moment."""
@@ -147,7 +154,7 @@ class Timeline(Panel):
         bounds = [*self.course.starts, len(values)]
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for column in reversed(range(values.shape[1])):
-            painter.setPen(theme.colour(theme.group_colour(results.cameras[column], results.cameras)))
+            colour = theme.colour(theme.group_colour(results.cameras[column], results.cameras))
             for start, stop in pairwise(bounds):  # no line leads from one episode to another
                 places, line = thinned(values[start:stop, column], pixels)
                 points = [
@@ -155,12 +162,12 @@ class Timeline(Panel):
                     for place, value in zip(places.tolist(), line.tolist(), strict=True)
                 ]
                 if len(points) == 1:
-                    painter.drawEllipse(points[0], 2, 2)
+                    drawing.fill(painter, QRectF(points[0] - QPointF(3, 3), QSizeF(6, 6)), colour, 3)
+                painter.setPen(colour)
                 for shift in (-0.4, 0.4):  # two hairlines: Qt strokes a wider pen twenty times slower
                     painter.drawPolyline(QPolygonF([point + QPointF(0, shift) for point in points]))
-        drawing.write(
-            painter, QRectF(box.left() + 4, box.top() - 4, 80, 14), drawing.per_cent(high), theme.active().secondary, 11
-        )
+        label = QRectF(0, box.top() + 1, LABEL - 8, 14)
+        drawing.write(painter, label, drawing.per_cent(high), theme.active().secondary, 11, align="right")
 
     def _axis(self, painter: QPainter) -> None:
         """The ground line, episodes, changes of the prompt, and times or numbers under it."""

@@ -271,24 +271,30 @@ class TokenScroll(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.restyle()
-        self.most = 5 * (CHIP + SPACE)  # whole lines: a long prompt of 60 words and the actions at 1280
-        strips_panel.installEventFilter(self)
+        strips_panel.session.changed.connect(self._follow)
 
     def restyle(self) -> None:
         """Take the theme's colours."""
         self.setStyleSheet(theme.sheet())
 
-    def eventFilter(self, watched: object, event: QEvent) -> bool:
-        if watched is self.strips and event.type() == QEvent.Type.LayoutRequest:
-            self.fit()
-        return False
+    def wanted(self) -> int:
+        """As tall as the chips need, up to five lines: a long prompt of 60 words and the actions at 1280."""
+        return max(min(self.strips.minimumHeight(), 5 * (CHIP + SPACE)), CHIP)
 
-    def fit(self) -> None:
-        """As tall as the chips need, up to `most`."""
-        height = min(self.strips.minimumHeight(), self.most)
-        if height != self.height():
-            self.setFixedHeight(max(height, CHIP))
+    def _follow(self, before: ViewState, after: ViewState) -> None:
+        if before.query != after.query:
+            self.show_chosen()
+
+    def show_chosen(self) -> None:
+        """Scroll to the chip that is looked at."""
+        if self.strips.minimumHeight() <= self.height():
+            return
+        query = self.strips.session.state.query
+        place = next((p for p in self.strips.places if (p.kind, p.item) == (query.kind, query.items[-1])), None)
+        if place is not None:
+            point = place.box.center().toPoint()
+            self.ensureVisible(point.x(), point.y(), 0, round(CHIP / 2) + 1)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.fit()
+        self.show_chosen()
