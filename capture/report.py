@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from capture import schema
 from capture.outcome import Outcome
 from capture.pictures import letterbox
-from capture.plan import Plan
+from capture.plan import Plan, Setup
 from capture.quantities import size_text, time_text
 
 
@@ -80,6 +81,28 @@ def pace(outcome: Outcome) -> str:
         f"{outcome.frames / seconds:.3g} frames a second; the device was busy {outcome.busy / seconds:.0%} of the time "
         f"(waited for pictures {outcome.starved / seconds:.0%}, for the writer {outcome.held_up / seconds:.0%})"
     )
+
+
+def summary(setup: Setup, outcome: Outcome) -> str:
+    """What stands at the end of a run that made one results file."""
+    [written] = outcome.files
+    frames, seconds = written.frames, outcome.seconds
+    lines = [
+        f"{written.path}: {frames} frame{'s' * (frames != 1)} of {setup.checkpoint.name} in {seconds:.1f} s "
+        f"({seconds / frames:.2f} s a frame), {written.path.stat().st_size / 1e6:.1f} MB"
+        if frames
+        else f"{written.path}: all {written.total} frames were there already",
+        f"rows sum to 1 within {written.row_sum:.1g}",
+    ]
+    if written.action_difference is not None:
+        recorded, plain = median(outcome.recorded_seconds), median(outcome.plain_seconds)
+        lines[-1] += f"; actions differ from an unrecorded run by at most {written.action_difference:.1g}"
+        lines.append(
+            f"a recorded call takes {recorded:.3f} s, a plain one {plain:.3f} s: {recorded / plain:.3f} times as long"
+        )
+    elif frames > 1:
+        lines.append(pace(outcome))
+    return "\n".join(lines)
 
 
 def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Path) -> str:

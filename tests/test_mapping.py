@@ -76,6 +76,33 @@ def test_actions_of_the_policys_length_are_found(actions, length, parts):
     assert choose("here", Wanted((), 1, None, length), (), state={}, actions=actions).actions == parts
 
 
+@pytest.mark.parametrize(
+    ("actions", "keys", "said"),
+    [
+        (
+            {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
+            (),
+            "joint_position (7), gripper_position (1), since the policy acts in joint positions",
+        ),
+        (
+            {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
+            ("joint_velocity", "gripper_position"),
+            "joint_velocity (7), gripper_position (1)",
+        ),
+        (
+            {"joint_velocity": 7, "gripper_position": 1},
+            (),
+            "joint_velocity (7), gripper_position (1), although the policy acts in joint positions",
+        ),
+        ({"actions": 8}, (), "actions (8)"),
+        ({}, (), "not there"),
+    ],
+)
+def test_policies_that_act_in_joint_positions_are_compared_with_them(actions, keys, said):
+    wanted = Wanted((), 1, None, 8, action_keys=keys, acts_in_joints=True)
+    assert choose("here", wanted, (), state={}, actions=actions).mapped[-1] == f"true actions are {said}"
+
+
 def test_a_source_without_any_camera_is_said():
     with pytest.raises(UserError, match="has no camera that the policy could be shown"):
         choose("here", Wanted(("exterior",), 1), (), state={}, actions={})
