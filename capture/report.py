@@ -15,8 +15,11 @@ from capture.plan import Plan, Setup
 from capture.quantities import size_text, time_text
 
 
-def describe(plan: Plan) -> str:
-    """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text."""
+def describe(plan: Plan, *, one_of_many: bool = False) -> str:
+    """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text.
+
+    `one_of_many`: whether the episode is to be named, since it is an example of others.
+    """
     checkpoint, sizes = plan.setup.checkpoint, plan.sizes
     config, choices = checkpoint.config, plan.setup.choices
     dtype = str(choices.dtype).removeprefix("torch.")
@@ -58,8 +61,10 @@ def describe(plan: Plan) -> str:
                 f"{word if word >= 0 else '':>4}  {state if state >= 0 else '':>5}".rstrip()
             )
     if sizes.frames > len(first):
-        lines += ["", f"and {sizes.frames - len(first)} frames more"]
-    return "\n".join([*lines, "", stored(plan)])
+        more = sizes.frames - len(first)
+        lines += ["", f"and {more} frame{'s' * (more != 1)} more"]
+    name = f"{plan.episode.name}: " if one_of_many else ""
+    return "\n".join([*lines, "", name + stored(plan)])
 
 
 def stored(plan: Plan) -> str:
@@ -113,14 +118,16 @@ def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Pa
     done = len(files) - skipped - sum(written.failure is not None for written in files)
     frames, seconds = sum(one.frames for one in outcomes), max(one.seconds for one in outcomes)
     size = sum(written.path.stat().st_size for written in files if written.path.is_file())
-    lines = [
-        f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed; {frames} frames in "
-        f"{time_text(seconds)}, {size_text(size)}"
-    ]
+    told = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
+    told += [size_text(size)] if size else []
+    counts = f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed"
+    lines = ["; ".join([counts, ", ".join(told)]) if told else counts]
     if frames:
         if len(outcomes) > 1:
             lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
-        lines += [pace(one) for one in outcomes if one.frames]
+        for part, one in enumerate(outcomes, 1):
+            if one.frames:
+                lines.append(f"part {part}: {pace(one)}" if len(outcomes) > 1 else pace(one))
         worst = 0.0
         for written in files:
             worst = float(np.maximum(worst, written.row_sum))

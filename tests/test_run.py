@@ -194,6 +194,20 @@ def test_the_same_run_again_passes_over_what_is_finished(setup: Setup, tmp_path:
     assert values(job.path)["frames/seed"].tolist() == [1, 2]
 
 
+def test_what_another_process_finished_meanwhile_is_passed_over(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(tmp_path / "a.h5", Moments(length=2))
+    capture(setup, [job], Told())
+    before = job.path.read_bytes()
+    answers = iter([False, True])  # not there yet when first looked for
+    monkeypatch.setattr("capture.run.finished", lambda path, made: next(answers))
+    outcome = capture(setup, [job], Told())
+    assert outcome.files[0].failure is None
+    assert outcome.files[0].skipped
+    assert job.path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
