@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def check_options(options: argparse.Namespace, share: Share) -> None:
     """Raise UserError for options that do not go together, and for what is missing."""
+    what = "folder" if options.dataset else "file"
     if options.output is None and not options.dry_run:
         where = "-o FOLDER, such as -o runs/" if options.dataset else "-o FILE, such as -o duck.h5"
-        what = "folder" if options.dataset else "file"
         raise UserError(f"no results {what} was named; add {where}, or --dry-run")
     if options.output is not None and options.output.exists():
         files = [options.exterior, options.wrist, options.norm_stats, options.tokenizer, options.sizes]
@@ -26,7 +26,7 @@ def check_options(options: argparse.Namespace, share: Share) -> None:
             files += [Path(file) for _, file in options.camera]
         for file in files:
             if file is not None and file.exists() and options.output.samefile(file):
-                raise UserError(f"{options.output} is an input of this run; name another results file with -o")
+                raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
     if options.prompt and options.prompts:
         raise UserError("--prompt and --prompts both say what to ask; give one of them")
     if options.dataset is None:

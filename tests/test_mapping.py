@@ -45,7 +45,17 @@ def test_a_camera_can_be_left_out_by_the_user():
         "here", Wanted(("exterior", "wrist"), 1, None, None, {"wrist": "none"}), ("image", "x"), state={}, actions={}
     )
     assert chosen.cameras == {"exterior": "image"}
-    assert chosen.mapped[1] == "wrist is masked: the source has no camera for it"
+    assert chosen.mapped[1] == "wrist is masked, as --camera says"
+
+
+def test_states_and_actions_can_be_left_out_by_the_user():
+    wanted = Wanted((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
+    chosen = choose("here", wanted, (), state={"state": 8}, actions={"actions": 7})
+    assert (chosen.state, chosen.actions) == ((), ())
+    assert chosen.mapped == (
+        "state is left out, as --state-keys says",
+        "true actions are left out, as --action-keys says",
+    )
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,13 @@ def test_an_empty_prompt_is_warned_of(setup: Setup, tmp_path: Path) -> None:
     assert any("the prompt is empty" in sentence for sentence in told.sentences)
 
 
+def test_what_is_so_in_many_frames_is_said_once(setup: Setup) -> None:
+    many = chosen(setup, prompts=Prompts((" ", "go")), frames=read_selection("0:3"))
+    [sentence] = plan(many, Moments(length=6)).warnings
+    assert "frame 0 of " in sentence
+    assert sentence.endswith("the prompt is empty, which the policy was not trained with (and so in 2 frames more)")
+
+
 def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> None:
     import json
 

@@ -77,13 +77,15 @@ def choose(
     state_parts = _parts(source, "state", STATES, wanted.state_keys, state, wanted.state_dim)
     table = (JOINTS, *ACTIONS) if wanted.acts_in_joints else ACTIONS
     action_parts = _parts(source, "action", table, wanted.action_keys, actions, wanted.robot_dim)
-    mapped = [f"{slot} is {found.get(slot, 'masked: the source has no camera for it')}" for slot in wanted.cameras]
-    mapped.append("state is " + (_listed(state_parts, state) or "not there"))
+    masked = dict.fromkeys(wanted.cameras, "masked: the source has no camera for it")
+    masked |= {slot: "masked, as --camera says" for slot, told in wanted.chosen_cameras.items() if told == NONE}
+    mapped = [f"{slot} is {found.get(slot, masked[slot])}" for slot in wanted.cameras]
+    mapped.append("state is " + (_listed(state_parts, state) or _absent("state", wanted.state_keys)))
     why = ""
     if wanted.acts_in_joints and not wanted.action_keys:
         why = ", since the policy acts in joint positions" if action_parts == JOINTS else why
         why = ", although the policy acts in joint positions" if "joint_velocity" in action_parts else why
-    mapped.append("true actions are " + (_listed(action_parts, actions) or "not there") + why)
+    mapped.append("true actions are " + (_listed(action_parts, actions) or _absent("action", wanted.action_keys)) + why)
     return Chosen(found, state_parts, action_parts, tuple(mapped))
 
 
@@ -154,6 +156,10 @@ def _parts(
             f"parts have to be named with --{what}-keys{without}"
         )
     return ()
+
+
+def _absent(what: str, told: tuple[str, ...]) -> str:
+    return f"left out, as --{what}-keys says" if told == (NONE,) else "not there"
 
 
 def _listed(parts: tuple[str, ...], lengths: Mapping[str, int]) -> str:
