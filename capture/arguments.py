@@ -147,7 +147,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     run.add_argument(
         "--share",
         metavar="I/N",
-        help="run only the I-th of N parts of the data set's episodes; torchrun and SLURM arrays say so themselves",
+        help="run only the I-th of N parts of the episodes; torchrun, srun and SLURM arrays say so themselves",
     )
     run.add_argument("--seed", metavar="N", type=_seed, default=0, help="seed of the noise (0); a frame adds its index")
     run.add_argument(

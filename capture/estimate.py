@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -28,7 +28,7 @@ MEASURED: Final[dict[str, tuple[str, dict[int, float]]]] = {
 and two cameras (tests/bench/throughput.py)."""
 
 
-def time_sentence(setup: Setup, frames: int, folders: Iterable[Path], processes: int = 1) -> str:
+def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes: int = 1) -> str:
     """How long so many frames will take in all, as a sentence that says how it is known."""
     if not frames:
         return "nothing is left to be run"
@@ -49,7 +49,8 @@ def time_sentence(setup: Setup, frames: int, folders: Iterable[Path], processes:
             f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as measured once "
             f"on {on} with --batch {batch}; your machine will differ"
         )
-    return "how long it will take is not known: no file there was made by this policy; run one episode to know"
+    why = "no file there was made by this policy" if folders else "no -o names a folder with files of this policy"
+    return f"how long it will take is not known: {why}; run one episode to know"
 
 
 def frame_seconds(folder: Path, run: Mapping[str, object]) -> list[float]:

@@ -43,11 +43,12 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
     if first is None:
         raise UserError(f"none of the episodes in {series.source.path} can be used: {next(iter(bad.values()), 'none')}")
     count = len(series.episodes) + len(series.broken)
-    lines = [describe(first), "", f"{series.source.kind}: {count} episodes, {frames} frames, {size_text(size)} in all"]
+    counts = f"{count} episode{'s' * (count != 1)}, {frames} frame{'s' * (frames != 1)}, {size_text(size)} in all"
+    lines = [describe(first, one_of_many=True), "", f"{series.source.kind}: {counts}"]
     if whole or begun:
         lines.append(
             f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "
-            f"{frames - done} frames are left"
+            f"{frames - done} frame{'s are' if frames - done != 1 else ' is'} left"
         )
     if bad:
         lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")

@@ -60,13 +60,22 @@ def read_index(folder: Path) -> dict[str, Any] | None:
 
 
 def check_run(folder: Path, run: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Raise UserError if the folder holds another run than `run`."""
+    """Raise UserError if the folder holds results of another run than `run`; one that never had any is no hindrance."""
     before = read_index(folder)
-    if before is not None and not overwrite and (changed := difference(before.get("run"), run)):
+    if before is None or overwrite or not _begun(folder):
+        return
+    if changed := difference(before.get("run"), run):
         raise UserError(
             f"{folder} holds another run, and is left as it is: {changed}; "
             "choose another folder, or say --overwrite to begin anew"
         )
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a results file lies in the folder, whole or not."""
+    endings = (".h5", ".h5" + schema.PARTIAL_SUFFIX)
+    with os.scandir(folder) as entries:
+        return any(entry.name.endswith(endings) for entry in entries)
 
 
 def write_index(folder: Path, head: Mapping[str, Any], entries: Sequence[Entry]) -> None:

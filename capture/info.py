@@ -85,7 +85,8 @@ def _check_is_file(path: Path) -> None:
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
-            raise UserError(f"{path} is a folder; name a results file in it")
+            run = f", or look at the run with pi0-viewer {path}" if (path / schema.INDEX_NAME).is_file() else ""
+            raise UserError(f"{path} is a folder; name a results file in it{run}")
         if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
             raise UserError(f"{path} is not a file on a disk; name a results file")
         with path.open("rb") as file:

@@ -169,9 +169,8 @@ def plan(setup: Setup, episode: Episode) -> Plan:
     checkpoint, tokenizer, choices = setup.checkpoint, setup.tokenizer, setup.choices
     config, preprocessing = checkpoint.config, checkpoint.preprocessing
     layers, steps = setup.layers, setup.steps
-    warnings: dict[str, None] = {}
-    if doubt := check_vocabulary(tokenizer, config.vocabulary):
-        warnings[doubt] = None
+    other_tokenizer = check_vocabulary(tokenizer, config.vocabulary)
+    doubts: dict[str, list[str]] = {"cut": [], "empty": []}
     moments = choices.frames.choose(episode.length, config.horizon)
     shapes = episode.shapes
     if unknown := [camera for camera in shapes if camera not in preprocessing.slots]:
@@ -200,9 +199,9 @@ def plan(setup: Setup, episode: Episode) -> Plan:
             table = preprocessing.prompt(prompt, observation.state, tokenizer)
             check_vocabulary(table.ids, config.vocabulary)
             if table.warning:
-                warnings[f"{where}: {table.warning}"] = None
+                doubts["cut"].append(f"{where}: {table.warning}")
             if not prompt.strip():
-                warnings[f"{where}: the prompt is empty, which the policy was not trained with"] = None
+                doubts["empty"].append(f"{where}: the prompt is empty, which the policy was not trained with")
             if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))
@@ -231,7 +230,14 @@ def plan(setup: Setup, episode: Episode) -> Plan:
         piece_bytes=piece_bytes,
     )
     run = {**setup.run, "count": count, "frames": frames.hexdigest(), "pictures": _pictures(episode, shapes)}
+    warnings = [*([other_tokenizer] if other_tokenizer else []), *(_first_of(same) for same in doubts.values() if same)]
     return Plan(setup, episode, moments, np.array(ends, dtype=np.int64), sizes, run, tuple(tables), tuple(warnings))
+
+
+def _first_of(same: list[str]) -> str:
+    """One sentence for what is to be said of many frames alike."""
+    others = len(same) - 1
+    return same[0] + (f" (and so in {others} frame{'s' * (others != 1)} more)" if others else "")
 
 
 def _told(observation: Observation, prompts: tuple[str, ...]) -> bytes:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from capture import schema
 from capture.outcome import Outcome
 from capture.pictures import letterbox
-from capture.plan import Plan
+from capture.plan import Plan, Setup
 from capture.quantities import size_text, time_text
 
 
-def describe(plan: Plan) -> str:
-    """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text."""
+def describe(plan: Plan, *, one_of_many: bool = False) -> str:
+    """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text.
+
+    `one_of_many`: whether the episode is to be named, since it is an example of others.
+    """
     checkpoint, sizes = plan.setup.checkpoint, plan.sizes
     config, choices = checkpoint.config, plan.setup.choices
     dtype = str(choices.dtype).removeprefix("torch.")
@@ -57,8 +61,10 @@ def describe(plan: Plan) -> str:
                 f"{word if word >= 0 else '':>4}  {state if state >= 0 else '':>5}".rstrip()
             )
     if sizes.frames > len(first):
-        lines += ["", f"and {sizes.frames - len(first)} frames more"]
-    return "\n".join([*lines, "", stored(plan)])
+        more = sizes.frames - len(first)
+        lines += ["", f"and {more} frame{'s' * (more != 1)} more"]
+    name = f"{plan.episode.name}: " if one_of_many else ""
+    return "\n".join([*lines, "", name + stored(plan)])
 
 
 def stored(plan: Plan) -> str:
@@ -82,6 +88,28 @@ def pace(outcome: Outcome) -> str:
     )
 
 
+def summary(setup: Setup, outcome: Outcome) -> str:
+    """What stands at the end of a run that made one results file."""
+    [written] = outcome.files
+    frames, seconds = written.frames, outcome.seconds
+    lines = [
+        f"{written.path}: {frames} frame{'s' * (frames != 1)} of {setup.checkpoint.name} in {seconds:.1f} s "
+        f"({seconds / frames:.2f} s a frame), {written.path.stat().st_size / 1e6:.1f} MB"
+        if frames
+        else f"{written.path}: all {written.total} frames were there already",
+        f"rows sum to 1 within {written.row_sum:.1g}",
+    ]
+    if written.action_difference is not None:
+        recorded, plain = median(outcome.recorded_seconds), median(outcome.plain_seconds)
+        lines[-1] += f"; actions differ from an unrecorded run by at most {written.action_difference:.1g}"
+        lines.append(
+            f"a recorded call takes {recorded:.3f} s, a plain one {plain:.3f} s: {recorded / plain:.3f} times as long"
+        )
+    elif frames > 1:
+        lines.append(pace(outcome))
+    return "\n".join(lines)
+
+
 def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Path) -> str:
     """What became of the files of a run that one or several processes made: counts, pace, and why some failed."""
     files = [written for outcome in outcomes for written in outcome.files]
@@ -90,14 +118,16 @@ def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Pa
     done = len(files) - skipped - sum(written.failure is not None for written in files)
     frames, seconds = sum(one.frames for one in outcomes), max(one.seconds for one in outcomes)
     size = sum(written.path.stat().st_size for written in files if written.path.is_file())
-    lines = [
-        f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed; {frames} frames in "
-        f"{time_text(seconds)}, {size_text(size)}"
-    ]
+    told = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
+    told += [size_text(size)] if size else []
+    counts = f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed"
+    lines = ["; ".join([counts, ", ".join(told)]) if told else counts]
     if frames:
         if len(outcomes) > 1:
             lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
-        lines += [pace(one) for one in outcomes if one.frames]
+        for part, one in enumerate(outcomes, 1):
+            if one.frames:
+                lines.append(f"part {part}: {pace(one)}" if len(outcomes) > 1 else pace(one))
         worst = 0.0
         for written in files:
             worst = float(np.maximum(worst, written.row_sum))

@@ -126,8 +126,7 @@ class _Run:
         for sentence in made.warnings:
             self._progress.tell(f"warning: {sentence}")
         if not choices.overwrite and finished(job.path, made):
-            written.kept = written.total
-            self._progress.tell(f"{job.path} is finished already; it is left as it is")
+            self._passed_over(written)
             return None
         options = {
             "model": self._setup.model,
@@ -137,7 +136,13 @@ class _Run:
             "overwrite": choices.overwrite,
             "run": made.run,
         }
-        opened = self._sink.open(job.path, made.sizes, options).result()
+        try:
+            opened = self._sink.open(job.path, made.sizes, options).result()
+        except UserError:
+            if choices.overwrite or not finished(job.path, made):
+                raise
+            self._passed_over(written)  # another process has just finished it
+            return None
         written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum
         if opened.frames_done:
             self._progress.tell(
@@ -147,6 +152,10 @@ class _Run:
         file = File(made, opened, written)
         self._delivery.open_files.append(file)
         return file
+
+    def _passed_over(self, written: Written) -> None:
+        written.kept = written.total
+        self._progress.tell(f"{written.path} is finished already; it is left as it is")
 
     # The policy
 

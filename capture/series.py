@@ -118,8 +118,8 @@ def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode
     unusable = {name: why for name, why in broken.items() if number_in(name) in wanted}
     missing = sorted(wanted - {episode.number for episode in chosen} - {number_in(name) for name in unusable})
     if missing:
-        known = [episode.number for episode in source.episodes]
-        has = f"it has {len(known)}, numbered {min(known)} to {max(known)}" if known else "it has none that can be used"
+        known = {episode.number for episode in source.episodes} | {number_in(name) for name in broken}
+        has = f"it has {len(known)}, numbered {min(known)} to {max(known)}"
         raise UserError(f"there is no episode {missing[0]} in {source.path}: {has}")
     return chosen, unusable
 
@@ -150,6 +150,9 @@ def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
     try:
         return capture(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
     finally:
+        for job in jobs:
+            if job.path.is_file():  # what another process finished while this one could not is no failure
+                note(job.path, None)
         _indexed(series)
 
 

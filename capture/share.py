@@ -1,4 +1,4 @@
-"""Which part of the episodes is this process's: torchrun and SLURM arrays start the same command many times."""
+"""Which part of the episodes is this process's: torchrun, srun and SLURM arrays start the same command many times."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ Thing = TypeVar("Thing")
 
 _PATIENCE: Final = timedelta(days=30)
 """How long a process waits at the end for those that have more to do."""
+
+_TASKS: Final = "SLURM_STEP_NUM_TASKS"
+"""What srun says of the tasks that it started; SLURM_NTASKS is also set in a batch script, which runs once."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,13 @@ class Share:
 def read_share(environment: Mapping[str, str], given: str | None = None) -> Share:
     """The share of this process: what `--share 3/8` says (counted from 1), else torchrun's and SLURM's variables.
 
-    A SLURM array of torchruns is dealt out over both. Raises UserError where the variables do not make sense.
+    A SLURM array of torchruns, or of jobs that call srun, is dealt out over both. Raises UserError where the variables
+    do not make sense.
     """
     rank, ranks = _number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1)
     local = _number(environment, "LOCAL_RANK", 0) if "LOCAL_RANK" in environment else None
+    if given is None and "WORLD_SIZE" not in environment and (tasks := _number(environment, _TASKS, 1)) > 1:
+        return _of_srun(environment, tasks)
     if given is not None:
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", given)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
@@ -56,9 +62,25 @@ def read_share(environment: Mapping[str, str], given: str | None = None) -> Shar
         said_by = said_by if parts > 1 else ""
     if not 0 <= rank < ranks:
         raise UserError(f"RANK is {rank} and WORLD_SIZE is {ranks}; start the processes with torchrun")
+    if ranks > 1 and "MASTER_ADDR" not in environment:
+        raise UserError(
+            f"WORLD_SIZE is {ranks}, but MASTER_ADDR does not say where the processes meet; start them with torchrun"
+        )
     if ranks > 1:
         said_by = f"torchrun and {said_by}" if said_by else "torchrun"
     return Share(part * ranks + rank, parts * ranks, said_by, local, ranks)
+
+
+def _of_srun(environment: Mapping[str, str], tasks: int) -> Share:
+    """The share of one of the tasks of a job step; such tasks do not know each other, and each speaks for itself."""
+    task, (part, parts) = _number(environment, "SLURM_PROCID", 0), _array(environment)
+    if not 0 <= task < tasks:
+        raise UserError(f"SLURM_PROCID is {task} and {_TASKS} is {tasks}; start the processes with srun")
+    said_by = "srun and the SLURM array" if parts > 1 else "srun"
+    # With GPUs dealt out to tasks, each sees its own one as the first.
+    own = environment.get("SLURM_GPUS_PER_TASK") or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
+    local = _number(environment, "SLURM_LOCALID", 0) if not own and "SLURM_LOCALID" in environment else None
+    return Share(part * tasks + task, parts * tasks, said_by, local)
 
 
 def _array(environment: Mapping[str, str]) -> tuple[int, int]:

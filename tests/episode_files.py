@@ -113,20 +113,23 @@ def write_lerobot(
     state=("observation.state", 8),
     action=("action", 7),
     per_file: int = 2,
+    given=None,
     **options: str,
 ) -> Path:
     """A LeRobot data set in its published layout; `codec` None stores pictures in parquet.
 
-    Frame t of episode e is picture 100 e + t (tints 0, 1), its state 100 e + t + 0.1 * dim, its action minus that.
+    Frame t of episode e is picture 100 e + t (tints 0, 1), its state 100 e + t + 0.1 * dim, its action minus that; or
+    what `given` says of each episode: "task", "state" and "action" (frames, dims), and "pictures", a list a camera.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     old = version.startswith("2")
+    shape = list(given[0]["pictures"][0][0].shape) if given else [32, 80, 3]
     features = {
         key: {
             "dtype": "video" if codec else "image",
-            "shape": [32, 80, 3],
+            "shape": shape,
             "names": ["height", "width", "channels"],
         }
         for key in cameras
@@ -144,22 +147,27 @@ def write_lerobot(
         info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
     (folder / "meta").mkdir(parents=True)
     (folder / "meta/info.json").write_text(json.dumps(info))
-    tasks = ["pick up the duck", "put it in the bowl"]
+    tasks = [one["task"] for one in given] if given else ["pick up the duck", "put it in the bowl"]
 
     def shown(episode, tint):
+        if given:
+            return given[episode]["pictures"][tint]
         return [picture(100 * episode + number, tint=tint) for number in range(lengths[episode])]
 
     def table(episode):
         count = lengths[episode]
         values = 100 * episode + np.arange(count)[:, None] + 0.1 * np.arange(16)
+        states, actions = values[:, : state[1]], -values[:, : action[1]]
+        if given:
+            states, actions = given[episode]["state"], given[episode]["action"]
         columns = {
-            state[0]: pa.array(list(values[:, : state[1]].astype(np.float32)), pa.list_(pa.float32(), state[1])),
-            action[0]: pa.array(list(-values[:, : action[1]].astype(np.float32)), pa.list_(pa.float32())),
+            state[0]: pa.array(list(states.astype(np.float32)), pa.list_(pa.float32(), state[1])),
+            action[0]: pa.array(list(actions.astype(np.float32)), pa.list_(pa.float32())),
             "timestamp": pa.array((np.arange(count) / rate).astype(np.float32)),
             "frame_index": pa.array(np.arange(count)),
             "episode_index": pa.array(np.full(count, episode)),
             "index": pa.array(sum(lengths[:episode]) + np.arange(count)),
-            "task_index": pa.array(np.full(count, episode % 2)),
+            "task_index": pa.array(np.full(count, episode % len(tasks))),
         }
         if codec is None:
             for tint, key in enumerate(cameras):
@@ -175,7 +183,9 @@ def write_lerobot(
         (folder / "meta/tasks.jsonl").write_text(
             "".join(json.dumps({"task_index": index, "task": task}) + "\n" for index, task in enumerate(tasks))
         )
-        lines = [{"episode_index": e, "tasks": [tasks[e % 2]], "length": count} for e, count in enumerate(lengths)]
+        lines = [
+            {"episode_index": e, "tasks": [tasks[e % len(tasks)]], "length": count} for e, count in enumerate(lengths)
+        ]
         (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (folder / "data/chunk-000").mkdir(parents=True)
         for episode in range(len(lengths)):
@@ -185,7 +195,7 @@ def write_lerobot(
                 write_video(path, shown(episode, tint), rate=rate, codec=codec, **options)
         return folder
     pq.write_table(
-        pa.table({"task_index": [0, 1], "__index_level_0__": tasks}), folder / "meta/tasks.parquet"
+        pa.table({"task_index": list(range(len(tasks))), "__index_level_0__": tasks}), folder / "meta/tasks.parquet"
     )  # as pandas stores its index
     told = {name: [] for name in ("episode_index", "tasks", "length", "data/chunk_index", "data/file_index")}
     told |= {"dataset_from_index": [], "dataset_to_index": []}
@@ -205,7 +215,7 @@ def write_lerobot(
         for episode in together:
             end = start + lengths[episode] / rate
             before = sum(lengths[:episode])
-            row = {"episode_index": episode, "tasks": [tasks[episode % 2]], "length": lengths[episode]}
+            row = {"episode_index": episode, "tasks": [tasks[episode % len(tasks)]], "length": lengths[episode]}
             row |= {"data/chunk_index": 0, "data/file_index": file}
             row |= {"dataset_from_index": before, "dataset_to_index": before + lengths[episode]}
             for key in cameras if codec else ():

@@ -61,6 +61,8 @@ def test_failures_come_and_go_with_their_files(tmp_path: Path) -> None:
 
 def test_another_run_is_refused_and_overwriting_forgets_it(tmp_path: Path) -> None:
     write_index(tmp_path, HEAD, [entry(1)])
+    check_run(tmp_path, {"seed": 1}, overwrite=False)  # a run that has no results yet, because all failed
+    (tmp_path / "e1.h5.partial").touch()
     check_run(tmp_path, {"seed": 0}, overwrite=False)
     with pytest.raises(UserError, match="holds another run, .*: --seed was 0 and is now 1"):
         check_run(tmp_path, {"seed": 1}, overwrite=False)

@@ -69,6 +69,11 @@ def test_what_is_broken_is_listed_with_its_reason(tmp_path):
     assert len(broken) == 2
     assert any(line.startswith("episode_000001: the video ") and "cut off" in line for line in broken)
     assert any(line.startswith("episode_000002: the video of wrist, ") and "missing" in line for line in broken)
+    assert "--episodes 0-3 " in section(page, "next")[0]
+    cut(folder / "videos/chunk-000/observation.images.image/episode_000003.mp4")
+    page = describe(folder)
+    assert section(page, "prompts") == ['"pick up the duck"']  # the other task's episodes are all broken
+    assert "--episodes 0-0 " in section(page, "next")[0]
 
 
 def test_cameras_that_are_not_known_are_still_listed(tmp_path):

@@ -45,7 +45,17 @@ def test_a_camera_can_be_left_out_by_the_user():
         "here", Wanted(("exterior", "wrist"), 1, None, None, {"wrist": "none"}), ("image", "x"), state={}, actions={}
     )
     assert chosen.cameras == {"exterior": "image"}
-    assert chosen.mapped[1] == "wrist is masked: the source has no camera for it"
+    assert chosen.mapped[1] == "wrist is masked, as --camera says"
+
+
+def test_states_and_actions_can_be_left_out_by_the_user():
+    wanted = Wanted((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
+    chosen = choose("here", wanted, (), state={"state": 8}, actions={"actions": 7})
+    assert (chosen.state, chosen.actions) == ((), ())
+    assert chosen.mapped == (
+        "state is left out, as --state-keys says",
+        "true actions are left out, as --action-keys says",
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,6 +84,33 @@ def test_states_of_the_policys_length_are_found(state, length, parts):
 )
 def test_actions_of_the_policys_length_are_found(actions, length, parts):
     assert choose("here", Wanted((), 1, None, length), (), state={}, actions=actions).actions == parts
+
+
+@pytest.mark.parametrize(
+    ("actions", "keys", "said"),
+    [
+        (
+            {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
+            (),
+            "joint_position (7), gripper_position (1), since the policy acts in joint positions",
+        ),
+        (
+            {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
+            ("joint_velocity", "gripper_position"),
+            "joint_velocity (7), gripper_position (1)",
+        ),
+        (
+            {"joint_velocity": 7, "gripper_position": 1},
+            (),
+            "joint_velocity (7), gripper_position (1), although the policy acts in joint positions",
+        ),
+        ({"actions": 8}, (), "actions (8)"),
+        ({}, (), "not there"),
+    ],
+)
+def test_policies_that_act_in_joint_positions_are_compared_with_them(actions, keys, said):
+    wanted = Wanted((), 1, None, 8, action_keys=keys, acts_in_joints=True)
+    assert choose("here", wanted, (), state={}, actions=actions).mapped[-1] == f"true actions are {said}"
 
 
 def test_a_source_without_any_camera_is_said():

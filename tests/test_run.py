@@ -194,6 +194,20 @@ def test_the_same_run_again_passes_over_what_is_finished(setup: Setup, tmp_path:
     assert values(job.path)["frames/seed"].tolist() == [1, 2]
 
 
+def test_what_another_process_finished_meanwhile_is_passed_over(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(tmp_path / "a.h5", Moments(length=2))
+    capture(setup, [job], Told())
+    before = job.path.read_bytes()
+    answers = iter([False, True])  # not there yet when first looked for
+    monkeypatch.setattr("capture.run.finished", lambda path, made: next(answers))
+    outcome = capture(setup, [job], Told())
+    assert outcome.files[0].failure is None
+    assert outcome.files[0].skipped
+    assert job.path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -251,6 +265,13 @@ def test_an_empty_prompt_is_warned_of(setup: Setup, tmp_path: Path) -> None:
     told = Told()
     capture(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", Moments(length=1))], told)
     assert any("the prompt is empty" in sentence for sentence in told.sentences)
+
+
+def test_what_is_so_in_many_frames_is_said_once(setup: Setup) -> None:
+    many = chosen(setup, prompts=Prompts((" ", "go")), frames=read_selection("0:3"))
+    [sentence] = plan(many, Moments(length=6)).warnings
+    assert "frame 0 of " in sentence
+    assert sentence.endswith("the prompt is empty, which the policy was not trained with (and so in 2 frames more)")
 
 
 def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> None:

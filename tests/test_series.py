@@ -219,6 +219,12 @@ def test_a_failure_in_one_rank_ends_no_other(command: list[str], tmp_path: Path)
 
 def test_shares_of_a_slurm_array_and_by_hand(command: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
     folder = tmp_path / "runs"
+    with monkeypatch.context() as srun:
+        for name, value in {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}.items():
+            srun.setenv(name, value)
+        assert main([*command, "--frames", "0", "-o", str(tmp_path / "step")]) == 0
+    assert "part 4 of 4 (srun): 1 of 4 episodes" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "step").glob("*.h5")] == ["episode_000003.h5"]
     for name, value in {"COUNT": "2", "ID": "1", "MIN": "0", "MAX": "1", "STEP": "1"}.items():
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
     assert main([*command, "--frames", "0", "-o", str(folder)]) == 0
@@ -234,11 +240,12 @@ def test_a_dry_run_counts_and_says_how_it_knows(command: list[str], tmp_path: Pa
     folder = tmp_path / "runs"
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoint, "load", lambda *given: pytest.fail("weights were read"))
-        patched.setattr("capture.checkpoint.fingerprint.fingerprint", lambda folder: pytest.fail("weights were read"))
+        patched.setattr("capture.asked.fingerprint", lambda folder: pytest.fail("weights were read"))
         assert main([*command, "--frames", "::4", "-o", str(folder), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "LeRobot data set v3.0: 4 episodes, 13 frames, " in told
-    assert "how long it will take is not known" in told
+    assert "how long it will take is not known: no file there was made by this policy" in told
+    assert "episode_000000: 3 frames of " in told
     assert not folder.exists()
     assert main([*command, "--frames", "::4", "--episodes", "0", "-o", str(folder)]) == 0
     capsys.readouterr()

@@ -16,7 +16,13 @@ def array(number: int, count: int, lowest: int = 0, step: int = 1) -> dict[str, 
 
 
 def ranks(rank: int, world: int) -> dict[str, str]:
-    return {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank % 8)}
+    return {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank % 8), "MASTER_ADDR": "localhost"}
+
+
+def tasks(task: int, count: int, **more: str) -> dict[str, str]:
+    """What srun tells each task; SLURM_NTASKS is also there in a batch script."""
+    told = {"PROCID": task, "LOCALID": task % 4, "NTASKS": count, "STEP_NUM_TASKS": count}
+    return {f"SLURM_{name}": str(value) for name, value in told.items()} | more
 
 
 def test_alone() -> None:
@@ -50,6 +56,27 @@ def test_who_said_so_and_which_gpu() -> None:
     assert read_share(array(2, 4), "1/1").count == 1
 
 
+@given(st.integers(1, 4), st.integers(2, 5), st.integers(0, 40))
+def test_tasks_of_srun_share_and_speak_for_themselves(parts: int, count: int, things: int) -> None:
+    shares = [
+        read_share({**array(part, parts), **tasks(task, count)}) for part in range(parts) for task in range(count)
+    ]
+    assert sorted(thing for share in shares for thing in share.of(range(things))) == list(range(things))
+    assert all(share.first and share.ranks == 1 for share in shares)
+    assert shares[0].said_by == ("srun" if parts == 1 else "srun and the SLURM array")
+    assert [gathered(share, share.number) for share in shares] == [[number] for number in range(parts * count)]
+
+
+def test_where_srun_counts() -> None:
+    assert read_share({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}).count == 1  # a batch script, which runs once
+    assert read_share(tasks(0, 1)).said_by == ""
+    assert read_share({**tasks(1, 2), **ranks(5, 16)}).said_by == "torchrun"  # a torchrun on each of two machines
+    assert read_share(tasks(3, 8), "2/3").number == 1
+    assert read_share(tasks(5, 8)).local == 1
+    assert read_share(tasks(5, 8, SLURM_GPUS_PER_TASK="1")).local is None
+    assert read_share(tasks(5, 8, SLURM_TRES_PER_TASK="gres/gpu:1")).local is None
+
+
 @pytest.mark.parametrize("given", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", ""])
 def test_shares_that_are_none(given: str) -> None:
     with pytest.raises(UserError, match="is no share"):
@@ -63,6 +90,9 @@ def test_shares_that_are_none(given: str) -> None:
         {"SLURM_ARRAY_TASK_COUNT": "many"},
         {"RANK": "8", "WORLD_SIZE": "8"},
         {"RANK": "-1", "WORLD_SIZE": "8"},
+        {"RANK": "1", "WORLD_SIZE": "8"},  # and no MASTER_ADDR: found at the end, it would be found too late
+        {"SLURM_PROCID": "8", "SLURM_STEP_NUM_TASKS": "8"},
+        {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2(x3)"},
     ],
 )
 def test_variables_that_make_no_sense(environment: dict[str, str]) -> None:

@@ -47,7 +47,7 @@ def describe(path: Path) -> str:
     lines += _labelled("mapped", mapped)
     lines += _labelled("broken", _broken(looked.broken))
     lines += ["", *_table(looked), ""]
-    lines += _labelled("next", _next(source, path, len(looked.good), mapped, prompts=bool(looked.prompts)))
+    lines += _labelled("next", _next(source, path, looked.good, mapped, prompts=bool(looked.prompts)))
     return "\n".join(lines)
 
 
@@ -83,13 +83,14 @@ def _look(source: OpenedSource) -> _Looked:
         shown = number < SHOWN
         try:
             row = _Row(episode, episode.length, episode.success if asked or shown else None, shown)
-            prompts.update(dict.fromkeys(episode.prompts))
+            tasks = episode.prompts
             if shown:
                 list(episode.read([row.length - 1]))
         except UserError as error:
             broken[episode.name] = str(error)
         else:
             good.append(row)
+            prompts.update(dict.fromkeys(tasks))
     return _Looked(tuple(good), broken, tuple(prompts), asked)
 
 
@@ -150,19 +151,21 @@ def _table(looked: _Looked) -> Iterator[str]:
         prompts = row.episode.prompts
         more = f" (+{len(prompts) - 1})" if len(prompts) > 1 else ""
         start = f"{row.episode.number:>{digits}}  {name:<{wide}}  {row.length:>6}  {seconds:>7}  {ended:<8}  "
-        prompt = clean(prompts[0], max(16, WIDTH - len(start) - len(more))) if prompts else ""
+        prompt = clean(prompts[0], max(16, WIDTH - len(start) - len(more))) if prompts else "none"
         yield f"{start}{prompt}{more}".rstrip()
     if len(looked.good) > len(shown):
         yield f"… and {len(looked.good) - len(shown)} more"
 
 
-def _next(source: OpenedSource, path: Path, count: int, mapped: Sequence[str], *, prompts: bool) -> Iterator[str]:
+def _next(
+    source: OpenedSource, path: Path, good: Sequence[_Row], mapped: Sequence[str], *, prompts: bool
+) -> Iterator[str]:
     """A command that can be copied."""
-    if not count:
+    if not good:
         yield "nothing can be captured from it as it is"
         return
     one = len(source.episodes) == 1
-    numbers = [episode.number for episode in source.episodes]
+    numbers = [row.episode.number for row in good]
     which = f"--episode {shlex.quote(str(path))}" if one else f"--dataset {shlex.quote(str(path))}"
     chosen = "" if one else f" --episodes {numbers[0]}-{numbers[min(len(numbers), 10) - 1]}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"

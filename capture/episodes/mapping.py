@@ -39,6 +39,9 @@ STATES: Final = (
 ACTIONS: Final = (("joint_velocity", "gripper_position"), ("actions",), ("action",))
 """Action parts likewise: DROID's policies act in joint velocities and gripper positions."""
 
+JOINTS: Final = ("joint_position", "gripper_position")
+"""Action parts of policies that act in joint positions, openpi's `pi05_full_droid_finetune` among them."""
+
 NONE: Final = "none"
 """What a user writes to go without a camera or true actions."""
 
@@ -72,10 +75,17 @@ def choose(
     """
     found = _cameras(source, wanted, cameras, aliases or {})
     state_parts = _parts(source, "state", STATES, wanted.state_keys, state, wanted.state_dim)
-    action_parts = _parts(source, "action", ACTIONS, wanted.action_keys, actions, wanted.robot_dim)
-    mapped = [f"{slot} is {found.get(slot, 'masked: the source has no camera for it')}" for slot in wanted.cameras]
-    mapped.append("state is " + (_listed(state_parts, state) or "not there"))
-    mapped.append("true actions are " + (_listed(action_parts, actions) or "not there"))
+    table = (JOINTS, *ACTIONS) if wanted.acts_in_joints else ACTIONS
+    action_parts = _parts(source, "action", table, wanted.action_keys, actions, wanted.robot_dim)
+    masked = dict.fromkeys(wanted.cameras, "masked: the source has no camera for it")
+    masked |= {slot: "masked, as --camera says" for slot, told in wanted.chosen_cameras.items() if told == NONE}
+    mapped = [f"{slot} is {found.get(slot, masked[slot])}" for slot in wanted.cameras]
+    mapped.append("state is " + (_listed(state_parts, state) or _absent("state", wanted.state_keys)))
+    why = ""
+    if wanted.acts_in_joints and not wanted.action_keys:
+        why = ", since the policy acts in joint positions" if action_parts == JOINTS else why
+        why = ", although the policy acts in joint positions" if "joint_velocity" in action_parts else why
+    mapped.append("true actions are " + (_listed(action_parts, actions) or _absent("action", wanted.action_keys)) + why)
     return Chosen(found, state_parts, action_parts, tuple(mapped))
 
 
@@ -146,6 +156,10 @@ def _parts(
             f"parts have to be named with --{what}-keys{without}"
         )
     return ()
+
+
+def _absent(what: str, told: tuple[str, ...]) -> str:
+    return f"left out, as --{what}-keys says" if told == (NONE,) else "not there"
 
 
 def _listed(parts: tuple[str, ...], lengths: Mapping[str, int]) -> str:

@@ -28,6 +28,8 @@ class Wanted:
     """Names of the source's state parts in order, where the user overrules the table (`--state-keys`)."""
     action_keys: tuple[str, ...] = ()
     """The same for its true actions (`--action-keys`); ("none",) goes without them."""
+    acts_in_joints: bool = False
+    """Whether the policy's actions are joint positions and a gripper, where a source has these beside others."""
 
 
 @dataclass(frozen=True)

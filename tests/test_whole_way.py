@@ -1,0 +1,149 @@
+"""From a data set on disk to what the window reads: the word for a thing points at that thing, all the way.
+
+Scenes, masks and the policy are those of resources/demo; the data set is written with pyarrow and PyAV.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import episode_files
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from capture import schema
+from capture.__main__ import main
+from viewer.attention import pick
+from viewer.results import Results
+from viewer.run_index import path_of, read_run, statuses
+
+DEMO = Path(__file__).parents[1] / "resources" / "demo"
+CAMERAS = ("exterior", "wrist")
+LAYER, HEAD = json.loads((DEMO / "config.json").read_text())["pointing_heads"]["text"].values()
+OTHER = {"duck": "mug", "mug": "duck"}
+EVERY = 2
+VISIBLE = 80
+"""Pixels from which on a thing counts as shown, as in the figures of the demo's card."""
+
+
+def scene(name: str) -> dict:
+    """An episode of the demo, its pictures decoded."""
+    told = json.loads((DEMO / "episodes" / name / "episode.json").read_text())
+    return told | {"folder": DEMO / "episodes" / name}
+
+
+def pictures(told: dict, which: str, camera: str) -> list[np.ndarray]:
+    return [np.asarray(Image.open(told["folder"] / frame[which][camera])) for frame in told["frames"]]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("av")
+    folder = tmp_path_factory.mktemp("data") / "table"
+    given = []
+    for told in map(scene, OTHER):
+        given.append(
+            {
+                "task": told["prompt"],
+                "pictures": [pictures(told, "pictures", camera) for camera in CAMERAS],
+                "state": np.array([frame["state"] for frame in told["frames"]]),
+                "action": np.array([frame["actions"][0] for frame in told["frames"]]),
+            }
+        )
+    lengths = [len(one["state"]) for one in given]
+    columns = {"state": ("observation.state", 8), "action": ("action", 8)}
+    return episode_files.write_lerobot(folder, lengths, given=given, rate=5, crf="18", **columns)
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each episode asked for its own thing and for the other one's."""
+    folder = tmp_path_factory.mktemp("results")
+    asked = {scene(name)["prompt"]: ["{task}", scene(other)["prompt"]] for name, other in OTHER.items()}
+    (folder / "prompts.yaml").write_text(json.dumps(asked))
+    options = ["--checkpoint", str(DEMO), "--dataset", str(dataset), "--prompts", str(folder / "prompts.yaml")]
+    kept = ["--frames", f"::{EVERY}", "--layers", str(LAYER), "--steps", "9", "--batch", "3", "--device", "cpu"]
+    assert main([*options, *kept, "-o", str(folder / "runs")]) == 0
+    return folder / "runs"
+
+
+def pointed_at(results: Results, frame: int, camera: int, noun: str) -> tuple[float, float]:
+    """Where in the camera's picture, as it came, the noun's greatest weight lies: x, y."""
+    [chip] = [chip for chip in results.chips(frame) if chip.text.strip() == noun]
+    rows = [results.rows(frame, "text", token) for token in chip.tokens]
+    weights = pick(rows, results.layers.index(LAYER), 0, [HEAD], "mean").image[camera]  # (16, 16)
+    row, col = np.unravel_index(weights.argmax(), weights.shape)
+    middle = np.array([col + 0.5, row + 0.5]) * schema.PATCH_PIXELS
+    affine = results.to_model(frame, camera)  # (2, 3), from the picture to the model's
+    x, y = np.linalg.solve(affine[:, :2], middle - affine[:, 2])
+    return float(x), float(y)
+
+
+def test_the_run_reads_as_it_was_asked_for(run: Path) -> None:
+    found = read_run(run)
+    assert [(one.name, one.frames, one.rate) for one in found.episodes] == [
+        ("episode_000000", 4, 5.0),
+        ("episode_000001", 4, 5.0),
+    ]
+    assert [one.prompts for one in found.episodes] == [
+        ("pick up the duck", "pick up the mug"),
+        ("pick up the mug", "pick up the duck"),
+    ]
+    assert {status.state for status in statuses(found)} == {"done"}
+
+
+def test_the_word_for_a_thing_points_at_it(run: Path) -> None:
+    found = read_run(run)
+    looked = 0
+    for name, episode in zip(OTHER, found.episodes, strict=True):
+        told = scene(name)
+        masks = {camera: pictures(told, "masks", camera) for camera in CAMERAS}
+        results = Results(path_of(found, episode))
+        try:
+            assert results.cameras == CAMERAS
+            for frame in range(results.done):
+                moment = frame // 2 * EVERY
+                noun = (name, OTHER[name])[frame % 2]
+                assert results.string(schema.FRAMES_PROMPT, frame) == f"pick up the {noun}"
+                np.testing.assert_allclose(results.state(frame), told["frames"][moment]["state"], atol=1e-6)
+                for number, camera in enumerate(CAMERAS):
+                    thing = masks[camera][moment] == told["mask_values"][noun]
+                    if thing.sum() < VISIBLE:
+                        continue
+                    x, y = pointed_at(results, frame, number, noun)
+                    away = np.hypot(*(np.argwhere(thing)[:, ::-1] + 0.5 - (x, y)).T).min()
+                    patch = schema.PATCH_PIXELS * thing.shape[1] / schema.MODEL_PIXELS
+                    assert away < patch * np.sqrt(2), (name, frame, camera, noun)
+                    looked += 1
+        finally:
+            results.close()
+    assert looked >= 12
+
+
+def test_what_was_stored_beside_it_is_the_data_sets(run: Path) -> None:
+    for name, episode in zip(OTHER, read_run(run).episodes, strict=True):
+        told = scene(name)["frames"]
+        actions = np.array([frame["actions"][0] for frame in told])
+        with h5py.File(run / episode.file) as file:
+            assert file.attrs["complete"]
+            assert list(file[schema.FRAMES_INDEX]) == [0, 0, 2, 2]
+            for frame, moment in enumerate(file[schema.FRAMES_INDEX]):
+                truth = file[schema.ACTION_TRUTH][frame]  # (H, 8); beyond the episode's end there is none
+                rest = actions[moment:]
+                np.testing.assert_allclose(truth[: len(rest)], rest, atol=1e-6)
+                assert np.isnan(truth[len(rest) :]).all()
+
+
+def test_a_policy_of_joint_positions_is_compared_with_joint_positions(tmp_path: Path, capsys) -> None:
+    pytest.importorskip("av")
+    folder = episode_files.write_droid(tmp_path / "droid", 4)
+    options = ["--checkpoint", str(DEMO), "--episode", str(folder), "--device", "cpu", "--dry-run"]
+    assert main(options) == 0
+    said = "true actions are joint_position (7), gripper_position (1), since the policy acts in joint positions"
+    assert said in capsys.readouterr().err
+    assert main([*options, "--action-keys", "joint_velocity,gripper_position"]) == 0
+    assert capsys.readouterr().err.splitlines()[0].endswith("true actions are joint_velocity (7), gripper_position (1)")
