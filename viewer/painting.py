@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -12,10 +12,6 @@ from PySide6.QtGui import QBrush, QImage, QPainter, QPainterPath, QPen, QPolygon
 from capture.schema import MODEL_PIXELS
 from viewer import geometry, theme
 
-if TYPE_CHECKING:
-    pass
-
-SMOOTH_PIXELS: Final = 224
 MODEL: Final = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
 
 

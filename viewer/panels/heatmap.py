@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QRectF
 from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
-from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
+from capture.schema import GRID, PATCH_PIXELS
 from viewer import attention, colourmaps, drawing, geometry, painting
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SMOOTH_PIXELS: Final = 224
 MOST_DOTS: Final = 1 << 18
 Span = tuple[int, float, float]
-MODEL: Final = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
 
 
 class HeatMap:
@@ -62,21 +61,7 @@ class HeatMap:
                     fill(box, colour)
             return
         painter.setClipRect(area)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
-        image = self._smoothed(scene, shown, name)
-        if straight:
-            # Turned pictures are drawn by turning the small image: a plain scaled blit is several times faster.
-            axes = Qt.Orientation(0)
-            if place.m11() < 0:
-                axes |= Qt.Orientation.Horizontal
-            if place.m22() < 0:
-                axes |= Qt.Orientation.Vertical
-            painter.drawImage(place.mapRect(MODEL), image.flipped(axes) if axes else image)
-        else:
-            painter.save()
-            painter.setTransform(place, True)
-            painter.drawImage(MODEL, image)
-            painter.restore()
+        painting.paint_map(painter, place, self._smoothed(scene, shown, name))
         painter.setClipping(False)
 
     def edges(self, place: QTransform, area: QRectF, ratio: float) -> tuple[list[Span], list[Span]]:

@@ -171,7 +171,10 @@ def test_a_killed_export_leaves_no_half_picture_and_no_process(large: Path, tmp_
     words = ("--frames", "all", "--layers", "0", "--phase", "prefix")
     code, _, said = run("heads", str(large), "-o", str(tmp_path), *words, "--overwrite")
     assert (code, "Traceback" in said) == (0, False)
-    assert not list(tmp_path.rglob("*.partial"))
+    # Folders that are not written again keep what the kill left: at most one hidden file a process.
+    left = list(tmp_path.rglob("*.partial"))
+    assert not [path for path in left if path.parent.name.startswith("L0_prefix")]
+    assert len(left) <= 2
 
 
 def test_several_processes_write_what_one_writes(small: Path, tmp_path: Path) -> None:
