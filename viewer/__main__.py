@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from viewer import start
 from viewer.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the viewer; 0, or 2 for a mistake in the command line."""
     gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
+    start.one_thread()
     options = parser().parse_args(arguments)
+    loading = start.qt_beside()
     from viewer.state import from_json
 
     try:
@@ -53,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failure, run, probe = "", None, None
     try:
         run = _run(options)
+        import viewer.results  # noqa: F401 - numpy and h5py, meanwhile
+
+        if loading is not None:
+            loading.join()  # a process with one thread can be copied, which is the fastest way to look at a file
         probe = _first_probe(options, run)
     except UserError as error:
         failure = str(error)
@@ -68,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probe.stop()
         print("pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.", file=sys.stderr)
         return 2
+    start.plain_imports()
     from viewer import theme
     from viewer.window import Window
 
@@ -195,17 +203,9 @@ def prepared(options: argparse.Namespace) -> Window:
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
-    QTimer.singleShot(600, calm)
+    QTimer.singleShot(600, start.calm)
     catch_errors(window)
     return window
-
-
-def calm() -> None:
-    """Keep pauses short: what was built so far is never searched for garbage again, and a thread gives way soon."""
-    gc.enable()
-    gc.collect()
-    gc.freeze()
-    sys.setswitchinterval(0.001)
 
 
 def log_path() -> Path:

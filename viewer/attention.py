@@ -25,7 +25,7 @@ def widened(values: npt.NDArray[np.generic]) -> Floats:
     return values.astype(np.float32, copy=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Rows:
     """All weights of one query token of one frame, as stored (bfloat16 bits or floats).
 
@@ -49,7 +49,7 @@ class Rows:
         return self.image.nbytes + self.text.nbytes + self.action.nbytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Row:
     """The weights of one query at one layer, step and choice of heads."""
 

@@ -80,7 +80,7 @@ def with_region(acts: Actions) -> str:
     return opened(acts) or ("" if acts.session.state.region else "drag a box on a picture first")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Command:
     """One thing that can be done, by key, menu or palette."""
 

@@ -91,9 +91,10 @@ class Opening(QObject):
     def wait(self) -> None:
         """Give the file half a second before the window is first painted, so that it opens with its pictures."""
         end = time.monotonic() + WAIT_SECONDS
+        self._look()
         while self._probe is not None and time.monotonic() < end:
-            self._look()
             time.sleep(0.002)
+            self._look()
 
     def _say_slow(self) -> None:
         if self._probe is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FIELDS = frozenset({"query", "layer", "step", "heads", "reduce"})
 WAIT_MILLISECONDS = 60
 """Rest before reading all frames, so that scrubbing a slider does not start it at every value."""
+COURSE_MILLISECONDS = 40
+"""Time for a file's first picture, before the thread that reads how its frames follow each other competes with it."""
 
 
 class OverFrames(QObject):
@@ -41,6 +43,10 @@ class OverFrames(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
+        self._course_timer = QTimer(self)
+        self._course_timer.setSingleShot(True)
+        self._course_timer.setInterval(COURSE_MILLISECONDS)
+        self._course_timer.timeout.connect(self._ask_course)
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
         session.grew.connect(self._grew)
@@ -65,8 +71,14 @@ class OverFrames(QObject):
             self.course = plain(count, rate)
             self.followed.emit()
         self._followed = results
-        if results is not None and count:
-            self.worker.ask("course", (id(results), count), lambda _: course_of(results, rate), self._take_course)
+        self._course_timer.start()
+
+    def _ask_course(self) -> None:
+        results, rate = self.session.results, self.rate
+        if results is not None and results.done:
+            self.worker.ask(
+                "course", (id(results), results.done), lambda _: course_of(results, rate), self._take_course
+            )
 
     def set_rate(self, rate: float | None) -> None:
         """The data set's moments a second, or None."""

@@ -25,7 +25,7 @@ FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "film")
 GROUPS_SHOWN: Final = ("bos", "prompt", "template", "state", "newline", "action")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Film:
     """Thumbnails of one query along one or two axes."""
 
@@ -166,7 +166,7 @@ def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:
     return [(int(index) // plain.shape[1], int(index) % plain.shape[1]) for index in order]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curves:
     """Group masses of the query along one axis."""
 
@@ -229,7 +229,7 @@ def curves_over_frames(results: Results, state: ViewState, stale: Callable[[], b
     return Curves(names, masses, tuple(range(1, results.done + 1)), tuple(range(results.done)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Looker:
     """One row of the table of who looks at the region."""
 

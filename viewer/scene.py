@@ -26,7 +26,7 @@ DATA_FIELDS: Final = (
 """The fields of a view that change numbers; the others change how they are painted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """The numbers of one view."""
 

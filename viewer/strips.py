@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from viewer.state import Cell, Kind, ViewState
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Strips:
     """Values of both strips at the shown layer, step and heads."""
 

@@ -24,7 +24,7 @@ GROUP_COLOURS: Final = {
 CAMERA_COLOURS: Final = ("#F0803C", "#E2B714", "#C9583A", "#A8A032")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Theme:
     """One set of colours."""
 

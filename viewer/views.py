@@ -26,7 +26,7 @@ def first_view(results: Results, frame: int = 0) -> ViewState:
     return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Carried:
     """A view, and the words, layers and steps that its numbers stood for."""
 

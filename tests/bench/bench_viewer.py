@@ -27,9 +27,9 @@ from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer import theme
-from viewer.__main__ import calm
 from viewer.results import Results
 from viewer.settings import Settings
+from viewer.start import calm
 from viewer.state import Query
 from viewer.window import Window
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from viewer import start
 from viewer.errors import UserError
 from viewer.export import stopping
 
@@ -28,7 +29,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run an export; 0, 2 for what the user can mend, 130 if stopped."""
     words = list(sys.argv[1:] if given is None else given)
     lines = words[:1] == [LINES]
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # figures are spread over processes, not sums over threads
+    start.one_thread()
     plan: Plan | None = None
 
     def stopped() -> None:

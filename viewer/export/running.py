@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Final
 
+from viewer import start
 from viewer.errors import UserError
 from viewer.export import stopping
 
@@ -104,6 +105,9 @@ def _run_beside(plan: Plan, count: int, report: Report) -> None:
 def load() -> None:
     """Load what paints, once for this process and for copies of it."""
     try:
+        import PySide6.QtGui  # noqa: F401 - first, and by itself
+
+        start.plain_imports()
         from viewer.export import encoding, studio  # noqa: F401 - for its own imports
     except ImportError as error:
         raise UserError(f"Figures need Qt, which cannot be loaded ({error}); the README names what it needs.") from None

@@ -30,7 +30,7 @@ Ink = Literal["cool", "light", "dark"]
 INKS: Final = {"light": drawing.LIGHT_INK, "dark": drawing.DARK_INK}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """One chip on the panel."""
 
