@@ -208,6 +208,12 @@ class Tabs(Segments):
         assert isinstance(row, QHBoxLayout)
         row.addWidget(widget)
 
+    def show_value(self, value: str) -> None:
+        """Show which panel is shown; none of them where there is no such word."""
+        for name, button in self.buttons.items():
+            button.setAutoExclusive(bool(value))  # else one of them would have to stay
+            button.setChecked(name == value)
+
     def show_only(self, values: set[str]) -> None:
         """Take away the words of panels that stand elsewhere."""
         for value, button in self.buttons.items():

@@ -53,7 +53,6 @@ class CameraPane(Panel):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(120, 80)
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
         self.backdrop, self.heat = Backdrop(camera), HeatMap(camera)
         self._turn: tuple[geometry.Affine, QTransform] | None = None

@@ -154,9 +154,9 @@ class FilmPanel(Panel):
         )
         room = max(self.width(), 600) - LABEL
         if self.deep:
-            lines = self._lines() * min(max(room / cameras / columns * tall / across, 10), 22)
+            lines = self._lines() * min(max(room / cameras / columns * tall / across, 10), 40)
         else:
-            lines = cameras * min(max(room / columns * tall / across, 16), 64)
+            lines = cameras * min(max(room / columns * tall / across, 16), 96)
         return QSize(600, round(self.HEADING + lines) + 22)
 
     def minimumSizeHint(self) -> QSize:

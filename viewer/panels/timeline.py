@@ -237,9 +237,10 @@ class Timeline(Panel):
         if self.hovered is not None and self.hovered != here:
             painter.fillRect(QRectF(self.x_of(self.hovered), box.top(), 1, box.height()), theme.colour(t.secondary))
         x = self.x_of(here)
-        painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        drawing.fill(painter, QRectF(x - 4, box.top() - 4, 8, 8), theme.colour(t.text), 4)
+        if self.height() >= self.LEAST:  # lower, it is its heading alone
+            painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
+            drawing.fill(painter, QRectF(x - 4, box.top() - 4, 8, 8), theme.colour(t.text), 4)
         left = drawing.width_of("Timeline", 12, bold=True) + 12
         room = QRectF(left, 0, self.speed.x() - left - 12, self.HEADING - 6)
         drawing.write(painter, room, self.words(here if self.hovered is None else self.hovered), t.secondary, 12)
