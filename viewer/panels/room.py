@@ -98,7 +98,7 @@ class Room(QWidget):
         super().__init__(parent)
         self.session = session
         self.over_frames = OverFrames(session, worker, self)
-        self.ahead = Ahead(session, worker, self)
+        self.ahead = Ahead(session, worker, self.over_frames, self)
         self.cameras = Cameras(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
