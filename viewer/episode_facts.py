@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer
 
-from viewer import run_index
+from viewer import probe, run_index
 from viewer.errors import UserError
 from viewer.run_index import OPENABLE
 
@@ -94,7 +94,9 @@ class EpisodeFacts(QObject):
         if self._look is None or self._episode is None:
             return
         if look is self._look:
-            if not look.answer:
+            if look.answer and look.answer != probe.too_long(look.path):  # that may be for others who did not wait
+                self.episodes.failed(look.path, look.answer)
+            elif not look.answer:
                 episode = run_index.told(self._episode, look.facts.get("prompts"), look.facts.get("frames"))
                 self._found[episode.file] = episode
                 if not self._gather.isActive():

@@ -12,6 +12,7 @@ from conftest import close, spin, until
 from PySide6.QtCore import Qt
 
 from viewer import probe, run_index
+from viewer.episode_facts import EpisodeFacts
 from viewer.settings import Settings
 from viewer.window import Window
 
@@ -67,6 +68,9 @@ def test_prompts_and_frames_come_into_the_list(window: Window) -> None:
     assert make_run.TASKS[1] in words
     assert "6 frames" in words
     assert window.episodes.model.flat, "nothing jumps while the files are read"
+    status = listed(window).status(4)
+    assert status.state == "failed"
+    assert "episode_000004.h5 cannot be opened: it is torn" in status.sentence
     assert window.session.path is not None
     assert window.session.path.name == "episode_000000.h5"
 
@@ -79,13 +83,13 @@ def test_the_filter_finds_prompts_as_they_become_known(window: Window) -> None:
 
 
 def test_rows_in_sight_come_first(window: Window) -> None:
-    facts = window.files.run.facts  # type: ignore[union-attr]
-    assert facts is not None
+    assert window.files.run is not None
+    facts = EpisodeFacts(listed(window), window.files.run.lookout, window)
     listed(window).seen.clear()
+    listed(window).saw(2)
     listed(window).saw(7)
-    facts._next()
-    assert facts._episode is listed(window).run.episodes[7]
-    until(lambda: "episode_000007" in known(window))
+    assert [facts._wanted() for _ in range(4)] == [7, 2, 0, 1]
+    facts.stop()
 
 
 def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window: Window, folder: Path) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from viewer import drawing, theme
+from viewer import caption, drawing, theme
 from viewer.controls import Choice
 from viewer.panels.panel import Panel
 from viewer.playback import SPEEDS, speed_words
@@ -126,7 +126,7 @@ class Timeline(Panel):
             parts.insert(0, name)
         if values is not None and results is not None and moment < len(values):
             parts += [
-                f"{camera} {drawing.per_cent(float(value))}"
+                f"{caption.spoken(camera)} {drawing.per_cent(float(value))}"
                 for camera, value in zip(results.cameras, values[moment], strict=True)
                 if np.isfinite(value)
             ]
