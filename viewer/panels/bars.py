@@ -116,7 +116,7 @@ class StatusBar(Panel):
             if self.session.shown.measure == "contribution" or self.session.shown.reduce == "max"
             else f"row sum {scene.row_sum:.3f} · "
         )
-        demo = "demo: words' layer 1 head 0 and actions' layer 2 head 0 were taught to point · "
+        demo = "demo: words’ layer 1 head 0 and actions’ layer 2 head 0 were taught to point · "
         taught = demo if results.model.get("kind") == "demo" else ""
         return f"{growing}{taught}{total}attention is not cause"
 

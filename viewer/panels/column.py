@@ -59,10 +59,10 @@ def shares(room: int, wanted: Wanted, gaps: int = 0) -> Shares:
     low, fewest = LOW_PICTURES * wanted.pictures, min(wanted.chips, FEW_LINES * wanted.line)
     if room - deck - timeline - fewest < low:
         timeline = heading
-    if room - deck - timeline - fewest < low:
-        fewest = min(wanted.chips, FEWEST_LINES * wanted.line)
     if not most and room - timeline - fewest < low:
         timeline = liked = 0  # it is folded away with the deck
+    if room - deck - timeline - fewest < low:
+        fewest = min(wanted.chips, FEWEST_LINES * wanted.line)
     spare = room - deck - timeline - round(LEAST_PICTURES * wanted.pictures)
     chips = wanted.chips if spare >= wanted.chips else max(spare // wanted.line * wanted.line, fewest)
     pictures = wanted.within(max(room - deck - timeline - chips, 0))
