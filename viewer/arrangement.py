@@ -6,6 +6,7 @@ they stand under each other, all in one line, or the first one large with the ot
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap
     tall = [max(each / shapes[place] for place in line) for line in lines]
     room = height - gap * (len(lines) - 1) - title * len(lines)
     part = min(max(room / sum(tall), 0.0), 1.0)
-    highs = [int(high * part) for high in tall]
+    highs = [ceil(high) for high in tall]  # so that the pictures reach the edge
+    if part < 1 or sum(highs) > room:
+        highs = [int(high * part) for high in tall]
     columns = [max(min(each, high * shapes[line[c]]) for line, high in zip(lines, highs, strict=True))
                for c in range(len(lines[0]))]  # fmt: skip
     found, top = [Box(0, 0, 0, 0)] * len(shapes), 0

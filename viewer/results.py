@@ -174,7 +174,12 @@ class Results:
         with self._alone:
             self._file.close()  # first: two handles of a file share what HDF5 knows of it
             self._renamed()
-            self._open()
+            try:
+                self._open()
+            except UserError:
+                if not self._renamed():  # at this very moment
+                    raise
+                self._open()
 
     def is_at(self, path: Path) -> bool:
         """Whether this is the file at a path, whatever it was called when it was opened."""
