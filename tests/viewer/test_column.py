@@ -85,6 +85,7 @@ def test_a_folded_deck_gives_its_room_to_low_pictures_and_takes_the_timeline_alo
     low = shares(500, wanted(600, 2, (0, 0)), GAPS)
     assert low == (500 - 62, 62, 0, 0, 0)
     assert shares(900, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, TALL_TIMELINE, 58)
+    assert shares(1100, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, TALL_TIMELINE, 258), "the rest stays empty"
     assert shares(700, wanted(290, 2, (0, 0), (0, 0, 0)), GAPS) == (290, 62, 0, 0, 348)
 
 

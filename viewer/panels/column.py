@@ -72,7 +72,8 @@ def shares(room: int, wanted: Wanted, gaps: int = 0) -> Shares:
         return Shares(pictures, chips, rest if most else 0, 0, 0 if most else rest)
     deck = min(max(deck, rest - liked), max(most, deck), rest)
     timeline = rest - deck
-    air = min(max(timeline - TALL_TIMELINE, 0), gaps * AIR)
+    air = max(timeline - TALL_TIMELINE, 0)
+    air = min(air, gaps * AIR) if most else air
     return Shares(pictures, chips, deck, timeline - air, air)
 
 
