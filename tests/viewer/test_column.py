@@ -141,6 +141,10 @@ def test_two_views_side_by_side_get_the_decks_room_and_give_it_back(app: QApplic
     room.tabs.buttons["flow"].click()
     settle(window)
     assert not room.stack.isVisible(), "a click on the tab of the open panel folds it"
+    for size in ((1000, 700), (1280, 800)):  # narrow, and wide again
+        window.resize(*size)
+        settle(window)
+        assert not room.stack.isVisible()
     window.perform_id("unpin")
     settle(window)
     assert room.stack.isVisible()

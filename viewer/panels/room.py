@@ -205,7 +205,7 @@ class Room(QWidget):
         self.side.setVisible(not narrow)
         self.line.setVisible(not narrow)
         self.tabs.show_only(set(self.decks()))
-        self.show_deck(self.deck if self.deck in self.decks() else "film")
+        self._keep_folded(self.deck if self.deck in self.decks() else "film", self.deck_folded)
         self.folded.emit(narrow)
 
     def decks(self) -> dict[str, QWidget]:
@@ -232,6 +232,10 @@ class Room(QWidget):
         self.film.mode.setVisible(not folded and self.deck == "film")
         self.left.invalidate()
 
+    def _keep_folded(self, name: str, folded: bool) -> None:
+        self.show_deck(name)
+        self.fold_deck(folded)
+
     def _tab_clicked(self, name: str) -> None:
         if name == self.deck and not self.deck_folded:
             self.fold_deck(True)
@@ -244,9 +248,7 @@ class Room(QWidget):
             if after.region and self.deck == "film":
                 self.show_deck("lookers")
             elif not after.region and self.deck == "lookers":
-                folded = self.deck_folded or self._two_low_views()
-                self.show_deck("film")
-                self.fold_deck(folded)
+                self._keep_folded("film", self.deck_folded or self._two_low_views())
 
     def _look_at_views(self) -> None:
         """A second view was put beside the first, or taken away: the deck goes where both would be low, and returns."""
