@@ -9,36 +9,54 @@ from PySide6.QtCore import QObject, QTimer
 
 from capture import schema
 from viewer import caption, scene
-from viewer.errors import UserError
+from viewer.panels.panel import READS
 from viewer.session import Session, differing
 from viewer.state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from viewer.over_frames import OverFrames
     from viewer.results import Results
     from viewer.worker import Worker
 
 REST_MILLISECONDS: Final = 4
 FIELDS: Final = frozenset({"frame", "query"})
+MOST_BYTES: Final = 256 << 20
+"""No more is read beforehand in one place of the file; a full-size frame has some 10 MB."""
+Had = set[tuple[object, ...]]
 
 
 class Ahead(QObject):
-    """Fills the file's caches; what it reads is what the panels will ask for, and nothing waits for it."""
+    """Fills the file's caches; what it reads is what the panels will ask for, and nothing waits for it.
 
-    def __init__(self, session: Session, worker: Worker, parent: QObject | None = None) -> None:
+    While frames play, the bytes of the next few are read before, so that nobody waits for the disk: the system keeps
+    them for whoever reads them then.
+    """
+
+    def __init__(
+        self, session: Session, worker: Worker, over_frames: OverFrames, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
-        self.session, self.worker = session, worker
+        self.session, self.worker, self.over_frames = session, worker, over_frames
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
         self._back = self._frames = False
+        self._coming: tuple[int, ...] = ()
+        self.had: Had = set()
+        """Frames whose bytes were read, with query and picture."""
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
 
     def _reopened(self) -> None:
+        self.had, self._coming = set(), ()
         self.worker.drop("ahead")
+
+    def come(self, frames: tuple[int, ...]) -> None:
+        """These frames follow the one that is about to be shown."""
+        self._coming = frames
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if differing(before, after) & FIELDS:
@@ -51,15 +69,26 @@ class Ahead(QObject):
         results, shown = self.session.results, self.session.shown
         if results is None or results.done == 0:
             return
-        views = next_frame(results, shown, back=self._back) if self._frames else next_tokens(results, shown)
-        key = (id(results), shown.frame, shown.query, self._back, self._frames)
-        self.worker.ask("ahead", key, lambda stale: read(results, views, stale), _nothing)
+        coming, self._coming = self._coming, ()  # said anew with each frame that is played
+        frames, had = (coming, self.had) if coming else (self._beside(shown.frame), None)
+        if not self._frames:
+            frames = ()
+        key = (id(results), shown.frame, shown.query, frames)
 
+        def work(stale: Callable[[], bool]) -> None:
+            if frames:
+                read_frames(results, shown, frames, stale, had)
+            elif not self._frames:
+                for view in next_tokens(results, shown):
+                    read(results, view, stale)
 
-def next_frame(results: Results, shown: ViewState, *, back: bool) -> list[ViewState]:
-    """The frame that comes next in the direction of travel, round the end."""
-    frame = (shown.frame + (-1 if back else 1)) % results.done
-    return [replace(shown, frame=frame)] if frame != shown.frame else []
+        self.worker.ask("ahead", key, work, _nothing)
+
+    def _beside(self, frame: int) -> tuple[int, ...]:
+        """The frame that comes next in the direction of travel, with the same prompt; none at the end."""
+        course = self.over_frames.course
+        found = course.beside(frame, -1 if self._back else 1) if frame < len(course.moment_of) else frame
+        return (found,) if found != frame else ()
 
 
 def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
@@ -70,16 +99,50 @@ def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
     return [replace(shown, query=Query(shown.query.kind, ((shown.query.first + by) % count,))) for by in (1, -1)]
 
 
-def read(results: Results, views: list[ViewState], stale: Callable[[], bool]) -> None:
-    """Have each view's numbers, words and pictures in the file's cache."""
-    for view in views:
-        for part in (_words, _rows, _summaries, _pictures):
-            if stale():
-                return
-            try:
-                part(results, view)
-            except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
-                return  # whoever really asks for it says so
+def read_frames(
+    results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], had: Had | None
+) -> None:
+    """Have the shown view of the first of these frames in the file's cache.
+
+    With `had` also the bytes of all of them in the system's, where they are not noted there.
+    """
+    for frame in frames if had is not None else frames[:1]:
+        if stale():
+            return
+        try:
+            query = scene.matched(shown.query, results, shown.frame, results, frame)
+            view = replace(shown, frame=frame, query=query)
+            note = (frame, query, shown.picture)
+            if had is not None and note not in had and read_bytes(results, view, stale):
+                had.add(note)
+        except READS:
+            return  # whoever really asks for it says so
+        if frame == frames[0]:
+            read(results, view, stale)
+
+
+def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> int:
+    """Read the bytes of a view past HDF5, whose lock the window needs meanwhile; how many, 0 if it was broken off."""
+    total = 0
+    with results.path.open("rb", buffering=0) as file:
+        tokens = scene.tokens_of(results, view.frame, view.query)
+        for offset, size in results.extents(view.frame, view.query.kind, tokens, view.picture):
+            if stale() or size > MOST_BYTES:
+                return 0
+            file.seek(offset)
+            total += len(file.read(size))
+    return total
+
+
+def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
+    """Have a view's numbers, words and pictures in the file's cache."""
+    for part in (_words, _rows, _summaries, _pictures):
+        if stale():
+            return
+        try:
+            part(results, view)
+        except READS:
+            return
 
 
 def _words(results: Results, view: ViewState) -> None:

@@ -33,6 +33,16 @@ class Caption:
         return f"{self.subject} {self.place} {self.details}"
 
 
+def spoken(camera: str) -> str:
+    """A camera's name in a sentence."""
+    return camera.replace("_", " ")
+
+
+def heading_of(camera: str) -> str:
+    """A camera's name as a heading."""
+    return spoken(camera[:1].upper() + camera[1:])
+
+
 def time_of(results: Results, frame: int, step: int) -> float | None:
     """The flow time t at which a denoise step starts: stored, else 1 - step / steps; None where it is not known."""
     if not results.steps:

@@ -123,6 +123,10 @@ def _opacity(by: float) -> Run:
     return lambda acts: acts.session.update(opacity=round(min(max(acts.session.state.opacity + by, 0.0), 1.0), 2))
 
 
+def _fold(acts: Actions) -> None:
+    acts.room.fold_deck(not acts.room.deck_folded)
+
+
 def _last_frame(acts: Actions) -> None:
     acts.session.update(frame=max(acts.session.dims.frames - 1, 0))
 
@@ -220,6 +224,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("light", "Light theme", HELP, (), lambda a: a.theme_asked.emit("light"), always),
     Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always),
     Command("episodes", "List of episodes", HELP, ("E",), lambda a: a.episodes_asked.emit(""), with_run),
+    Command("deck", "Fold the panels under the words, or unfold them", HELP, ("Ctrl+J",), _fold),
     Command("full", "Full screen", HELP, ("F11",), lambda a: a.toggle_full(), always),
 )  # fmt: skip
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Button(QAbstractButton):
-    """A push button: `raised`, `primary` (what the sheet is for), `quiet` (text alone until hovered) or `segment`."""
+    """A push button: `raised`, `primary` (what the sheet is for), `quiet` (bare until hovered), `segment`, `toggle`.
+
+    A segment is one of a row with a ground, a toggle the same by itself.
+    """
 
     def __init__(self, text: str, *, kind: str = "raised", hint: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,8 +51,8 @@ class Button(QAbstractButton):
         width = drawing.width_of(self.text(), pixels)
         if self.hint:
             width += drawing.width_of(self.hint, 12) + 6
-        pad = {"raised": 22, "primary": 28, "quiet": 8, "segment": 14}[self.kind]
-        return QSize(round(width) + pad, {"raised": 28, "primary": 28, "quiet": 22, "segment": 24}[self.kind])
+        pad = {"raised": 22, "primary": 28, "quiet": 8, "segment": 14, "toggle": 14}[self.kind]
+        return QSize(round(width) + pad, {"raised": 28, "primary": 28, "quiet": 22}.get(self.kind, 24))
 
     @property
     def pixels(self) -> int:
@@ -156,6 +159,7 @@ class Segments(QWidget):
     """A row of words of which one is chosen; arrow keys walk."""
 
     chosen = Signal(str)
+    KIND = "segment"
 
     def __init__(self, name: str, options: Sequence[tuple[str, str]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -165,7 +169,7 @@ class Segments(QWidget):
         row.setContentsMargins(2, 2, 2, 2)
         row.setSpacing(0)
         for value, label in options:
-            button = Button(label, kind="segment")
+            button = Button(label, kind=self.KIND)
             button.setAccessibleName(f"{name}: {label}")
             button.setCheckable(True)
             button.setAutoExclusive(True)
@@ -192,6 +196,8 @@ class Segments(QWidget):
 class Tabs(Segments):
     """A row of words at the left, of which one panel is shown."""
 
+    KIND = "toggle"
+
     def __init__(self, name: str, options: Sequence[tuple[str, str]], parent: QWidget | None = None) -> None:
         super().__init__(name, options, parent)
         row = self.layout()
@@ -207,6 +213,12 @@ class Tabs(Segments):
         row = self.layout()
         assert isinstance(row, QHBoxLayout)
         row.addWidget(widget)
+
+    def show_value(self, value: str) -> None:
+        """Show which panel is shown; none of them where there is no such word."""
+        for name, button in self.buttons.items():
+            button.setAutoExclusive(bool(value))  # else one of them would have to stay
+            button.setChecked(name == value)
 
     def show_only(self, values: set[str]) -> None:
         """Take away the words of panels that stand elsewhere."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -9,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from capture import schema
 from viewer import run_index
 from viewer.errors import UserError
-from viewer.run_index import OPENABLE, Group, Run, Status
+from viewer.run_index import OPENABLE, Episode, Group, Run, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from viewer.worker import Worker
 
 POLL_MILLISECONDS: Final = 2000
+MOST_SEEN: Final = 100
 
 
 class Episodes(QObject):
@@ -26,6 +29,8 @@ class Episodes(QObject):
     """Other episodes, or others of them, are listed."""
     marked = Signal(object)
     """The states of these episodes, a list of their places in the run, have changed."""
+    sighted = Signal()
+    """Rows of which nothing but the name is known are in sight: their places are in `seen`."""
     moved = Signal()
     """Another episode is the open one."""
     asked = Signal(object)
@@ -43,6 +48,10 @@ class Episodes(QObject):
         self.cursor: int | None = None
         """The episode that was asked for last: the open one, unless that could not be opened."""
         self.damaged: dict[int, str] = {}
+        self.seen: deque[int] = deque(maxlen=MOST_SEEN)
+        """Places of the episodes whose rows came into sight last."""
+        self._told: dict[str, Episode] = {}
+        """What the files of a plain folder say of themselves."""
         self.statuses: tuple[Status, ...] = run_index.statuses(run)
         self.groups: tuple[Group, ...] = ()
         self.order: tuple[int, ...] = ()
@@ -86,6 +95,7 @@ class Episodes(QObject):
         if answer is None:
             return
         run, statuses, self._stamp = answer
+        run = self._with_told(run)
         if run.episodes != self.run.episodes:
             here = None if self.current is None else self.run.episodes[self.current].file
             files = {episode.file: number for number, episode in enumerate(run.episodes)}
@@ -107,6 +117,27 @@ class Episodes(QObject):
                     self.damaged.pop(number, None)
                 self.marked.emit(changed)
         self._watch()
+
+    def saw(self, number: int) -> None:
+        """A row without frames and prompts was painted."""
+        self.seen.append(number)
+        self.sighted.emit()
+
+    def learn(self, told: dict[str, Episode]) -> None:
+        """Take what some files of a plain folder say of themselves."""
+        self._told |= told
+        self.run = self._with_told(self.run)
+        before = self.order
+        self._arrange()  # a prompt that is known now may hold the words that are looked for
+        if self.order != before:
+            self.listed.emit()
+        else:
+            self.marked.emit([number for number, one in enumerate(self.run.episodes) if one.file in told])
+
+    def _with_told(self, run: Run) -> Run:
+        if not self._told:
+            return run
+        return replace(run, episodes=tuple(self._told.get(episode.file, episode) for episode in run.episodes))
 
     def place_of(self, path: Path) -> int | None:
         """Which episode a file belongs to, finished or partial; None if to none."""

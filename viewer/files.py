@@ -29,6 +29,15 @@ def is_run(path: Path) -> bool:
     return path.suffix == ".json" or path.is_dir()
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file have in common; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def open_hdf5(path: Path) -> h5py.File:
     """The file, for reading only; UserError with one sentence where that is not possible."""
     if not path.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +53,7 @@ class Filing(QObject):
     def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
         super().__init__(window)
         self.session, self.worker, self.settings = session, worker, settings
-        self.opening = Opening(self)
+        self.opening = Opening(self._needless, self)
         self.following = False
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
@@ -242,6 +243,25 @@ class Filing(QObject):
         else:
             self.failed.emit(sentence, details)
 
+    def _needless(self, path: Path, second: bool) -> bool:
+        """Whether a file is open already: two handles of one that grows spoil each other in HDF5."""
+        results, other = self.session.results, self.session.other
+        if other is not None and other.is_at(path):
+            self.session.open_other(None)  # its place is taken by what is about to be opened
+        if results is None or not results.is_at(path) or not (second or results.growing):
+            return False
+        if second:
+            self.session.noticed.emit(f"{results.path.name} is the open file itself; pin a view of it (P) to compare.")
+            return True
+        view, self._wanted, self._carried = self._wanted, None, None
+        self.look_for_more()
+        self._settle(results)
+        if view is not None:
+            self.session.update(**{field.name: getattr(view, field.name) for field in fields(view)})
+        self.shown.emit()
+        self.session.noticed.emit(f"{results.path.name} is open already; new frames come by themselves.")
+        return True
+
     # Following and leaving
 
     def look_for_more(self) -> None:
@@ -249,9 +269,10 @@ class Filing(QObject):
         results = self.session.results
         if results is None or self.opening.busy:
             return
+        path = results.path
         try:
             final = results.finished_path
-            if final is not None:
+            if final is not None and not results.is_at(final):
                 self._wanted = self.session.state
                 self.opening.start(final)
                 return
@@ -259,6 +280,12 @@ class Filing(QObject):
         except (OSError, UserError, RuntimeError, ValueError) as error:
             self._follow.stop()
             self.session.noticed.emit(f"New frames cannot be read any more ({' '.join(str(error).split())[:120]}).")
+            return
+        if not results.growing:
+            self._follow.stop()
+        if results.path != path:
+            self._settle(results)
+            self.shown.emit()
 
     def _grew(self) -> None:
         results = self.session.results

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
@@ -22,9 +22,11 @@ PATIENCE: Final = 0.4
 class Look:
     """A look at one file that was asked for."""
 
-    def __init__(self, lookout: Lookout, path: Path, *, urgent: bool) -> None:
-        self.lookout, self.path, self.urgent = lookout, path, urgent
+    def __init__(self, lookout: Lookout, path: Path, *, urgent: bool, about: bool) -> None:
+        self.lookout, self.path, self.urgent, self.about = lookout, path, urgent, about
         self.answer: str | None = None
+        self.facts: dict[str, Any] = {}
+        """With `about`: the file's `prompts` and `frames`, if it can be read."""
         self.since = 0.0
         """When the process began with it; 0 while it waits."""
 
@@ -49,9 +51,12 @@ class Lookout(QObject):
         self._waiting: deque[Look] = deque()
         self._process: QProcess | None = None
 
-    def look(self, path: Path, *, urgent: bool = False) -> Look:
-        """Ask for a look; an urgent one is next, and those that wait are given up for it."""
-        made = Look(self, path, urgent=urgent)
+    def look(self, path: Path, *, urgent: bool = False, about: bool = False) -> Look:
+        """Ask for a look; an urgent one is next, and those that wait are given up for it.
+
+        With `about` only the prompts and the number of frames are read.
+        """
+        made = Look(self, path, urgent=urgent, about=about)
         while urgent and self._waiting and not self._waiting[-1].since:
             self._waiting.pop()
         self._waiting.append(made)
@@ -63,6 +68,10 @@ class Lookout(QObject):
         if look in self._waiting and not look.since:
             self._waiting.remove(look)
 
+    def waits(self, look: Look) -> bool:
+        """Whether a look is still to be answered; not if it was given up."""
+        return look in self._waiting
+
     def _begin(self) -> None:
         """Hand the process its next file."""
         if not self._waiting or self._waiting[0].since:
@@ -71,7 +80,8 @@ class Lookout(QObject):
             self._process = self._started()
         look = self._waiting[0]
         look.since = time.monotonic()
-        self._process.write(f"{json.dumps(str(look.path))}\n".encode())
+        asked = [str(look.path)] if look.about else str(look.path)
+        self._process.write(f"{json.dumps(asked)}\n".encode())
 
     def _started(self) -> QProcess:
         process = QProcess(self)
@@ -91,7 +101,8 @@ class Lookout(QObject):
             line = self._process.readLine().toStdString()
             if self._waiting and self._waiting[0].since:
                 try:
-                    answer = str(json.loads(line)["error"])
+                    self._waiting[0].facts = json.loads(line)
+                    answer = str(self._waiting[0].facts["error"])
                 except (ValueError, KeyError, TypeError):
                     answer = probe.fatal(self._waiting[0].path, 0)
                 self._finish(answer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from viewer.episode_facts import EpisodeFacts
 from viewer.episodes import Episodes
 from viewer.episodes_ahead import EpisodesAhead
 from viewer.errors import UserError
@@ -41,6 +42,7 @@ class OpenRun(QObject):
         self.episodes = Episodes(run, worker, self)
         self.lookout = Lookout(self)
         self.ahead = EpisodesAhead(self.lookout, worker, self)
+        self.facts = EpisodeFacts(self.episodes, self.lookout, self) if run.index is None else None
         self._direction = 1
         self.episodes.asked.connect(self._open)
         self.episodes.noticed.connect(self.noticed)
@@ -114,6 +116,8 @@ class OpenRun(QObject):
 
     def stop(self) -> None:
         """Give everything back."""
+        if self.facts is not None:
+            self.facts.stop()
         self.episodes.stop()
         self.ahead.stop()
         self.lookout.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -13,6 +13,9 @@ from viewer.files import find
 from viewer.probe import Probe
 from viewer.results import Results
 from viewer.state import Query, ViewState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLOW_MILLISECONDS: Final = 150
 VERY_SLOW_MILLISECONDS: Final = 2000
@@ -43,8 +46,10 @@ class Opening(QObject):
     slow = Signal(str, bool)
     """It takes long enough to say so; and whether it takes longer than a sound file on a disk at hand."""
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, needless: Callable[[Path, bool], bool], parent: QObject | None = None) -> None:
+        """`needless` is asked of a file that is sound, and whether it is the second, just before it is opened."""
         super().__init__(parent)
+        self._needless = needless
         self._probe: Looking | None = None
         self._second = False
         self.path: Path | None = None
@@ -116,6 +121,8 @@ class Opening(QObject):
             timer.stop()
         if answer:
             self.failed.emit(answer, f"File: {probe.path}")
+            return
+        if self._needless(probe.path, self._second):
             return
         try:
             results = Results(probe.path)

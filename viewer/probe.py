@@ -1,7 +1,8 @@
 """A look at a file in a process of its own: HDF5 can hang or crash on a torn file, and must not take the window along.
 
 `python -m viewer.probe FILE` reads what the first picture needs and prints one line of JSON; `python -m viewer.probe`
-does so for each path, a line of JSON, that it is given, so that a run's many files cost one start.
+does so for each path, a line of JSON, that it is given, so that a run's many files cost one start. For a path in a list
+it says instead what the file is about.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 MOST_FRAMES: Final = 40
 CPU_SECONDS: Final = 1.5
@@ -205,11 +206,32 @@ def look(path: Path) -> str:
     return ""
 
 
+def about(path: Path) -> dict[str, Any]:
+    """The prompts of a file, each once, and its number of frames; the sentence if it cannot be read."""
+    from capture import schema
+    from viewer.errors import UserError
+    from viewer.results import Results
+
+    try:
+        results = Results(path)
+    except UserError as error:
+        return {"error": str(error)}
+    try:
+        prompts = tuple(dict.fromkeys(results.words_of(schema.FRAMES_PROMPT)))
+    except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
+        return {"error": str(error)}
+    finally:
+        results.close()
+    return {"error": "", "prompts": prompts, "frames": results.planned}
+
+
 def serve() -> None:
     """Answer each line of the input with one line, until it ends."""
     for line in sys.stdin:
         limit()  # anew for each file
-        sys.stdout.write(json.dumps({"error": look(Path(json.loads(line)))}) + "\n")
+        asked = json.loads(line)
+        answer = about(Path(asked[0])) if isinstance(asked, list) else {"error": look(Path(asked))}
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 

@@ -6,6 +6,7 @@ Opened for reading only; in SWMR mode where a capture is still writing it, so th
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import h5py
@@ -42,7 +43,15 @@ class Results:
     def __init__(self, path: Path) -> None:
         """Open and check; UserError with one sentence for what cannot be shown."""
         self.path = files.find(path)
+        self._dims: tuple[tuple[int, int], Dims] | None = None
+        self._cache = Cache(CACHE_BYTES)
+        self._alone = threading.RLock()
+        """Held while something is read that must not be closed meanwhile."""
+        self._open()
+
+    def _open(self) -> None:
         self._file = files.open_hdf5(self.path)
+        self._stamp = files.identity(self.path)
         try:
             self._guard = Guarded(self._file, self.path)
             self._read_header()
@@ -54,8 +63,6 @@ class Results:
             raise UserError(
                 f"{self.path.name} is damaged: HDF5 says “{files.short(error)}”. Copy it again, or record it again."
             ) from error
-        self._dims: tuple[tuple[int, int], Dims] | None = None
-        self._cache = Cache(CACHE_BYTES)
 
     def _read_header(self) -> None:
         guard = self._guard
@@ -144,10 +151,39 @@ class Results:
     # What grows while a capture runs
 
     def grow(self) -> bool:
-        """Whether new frames were finished since the last look."""
-        before = self.done
-        self.done = self._count_done()
-        return self.done != before
+        """Whether frames were finished since the last look, or the capture came to its end.
+
+        The file is opened anew then: HDF5 keeps what it has read of where things lie, so that in the old handle the
+        parts of a new frame are zeros.
+        """
+        before = self.done, self.complete
+        if not self._renamed() and self._count_done() == self.done:
+            return False
+        self._open_anew()
+        return (self.done, self.complete) != before
+
+    def _renamed(self) -> bool:
+        """Whether the capture has given the file its final name since; it is then known by that."""
+        final = self.finished_path
+        if final is None or not self.is_at(final):
+            return False
+        self.path = final
+        return True
+
+    def _open_anew(self) -> None:
+        with self._alone:
+            self._file.close()  # first: two handles of a file share what HDF5 knows of it
+            self._renamed()
+            try:
+                self._open()
+            except UserError:
+                if not self._renamed():  # at this very moment
+                    raise
+                self._open()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether this is the file at a path, whatever it was called when it was opened."""
+        return self._stamp is not None and files.identity(path) == self._stamp
 
     @property
     def growing(self) -> bool:
@@ -182,6 +218,15 @@ class Results:
         """The value of `key` of this file, made if need be; the least used go when all pass CACHE_BYTES."""
         return self._cache.get(key, make, size)
 
+    def _kept(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """The same for what is read from the file."""
+
+        def read_alone() -> T:
+            with self._alone:
+                return make()
+
+        return self._cache.get(key, read_alone, size)
+
     def _part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
         try:
             return self._read_part(name, axes, index)
@@ -190,22 +235,21 @@ class Results:
                 raise
         # Following a file, HDF5 can lose its own account of where things lie, and then fails at every read; opened
         # anew, the file reads well.
-        self._file.close()
-        self._file = files.open_hdf5(self.path)
-        self._guard = Guarded(self._file, self.path)
+        self._open_anew()
         return self._read_part(name, axes, index)
 
     def _read_part(self, name: str, axes: int, index: datasets.Index) -> npt.NDArray[np.generic] | None:
-        dataset = self._guard.find(name, axes)
-        if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
-            return None
-        return read(dataset, index)
+        with self._alone:
+            dataset = self._guard.find(name, axes)
+            if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
+                return None
+            return read(dataset, index)
 
     # Attention
 
     def rows(self, frame: int, kind: Kind, token: int) -> Rows:
         """All layers, steps and heads of one query token."""
-        return self.remember((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
+        return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
     def _rows(self, frame: int, kind: Kind, token: int) -> Rows:
         to_image, to_text = _NAMES[kind]
@@ -242,7 +286,7 @@ class Results:
             )
             return np.zeros((0, self.heads, len(self.cameras), 16, 16), np.float32) if part is None else part
 
-        return self.remember(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
+        return self._kept(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
 
     def mass(self, frame: int, kind: Kind) -> Floats | None:
         """Stored group masses; None if absent.
@@ -259,7 +303,7 @@ class Results:
             # Rows sum to 1; a file whose summaries were never filled in is read by its weights instead.
             return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
 
-        return self.remember(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
+        return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def _mass_fits(self, kind: Kind, dataset: h5py.Dataset) -> bool:
         groups = datasets.names(dataset.attrs.get(schema.GROUPS_ATTRIBUTE, ())) or schema.mass_groups(self.cameras)
@@ -270,10 +314,11 @@ class Results:
     def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
         """Stored masses of one row: (heads, groups); reads those few numbers alone, for curves over many frames."""
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
-        dataset = self._guard.find(name, axes)
-        if dataset is None or not self._mass_fits(kind, dataset):
-            return None
-        part = self._part(name, axes, (frame, layer, token, step) if kind == "action" else (frame, layer, token))
+        with self._alone:
+            dataset = self._guard.find(name, axes)
+            if dataset is None or not self._mass_fits(kind, dataset):
+                return None
+            part = self._part(name, axes, (frame, layer, token, step) if kind == "action" else (frame, layer, token))
         return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
 
     @property
@@ -305,7 +350,7 @@ class Results:
                 return None
             return widened(image), widened(text), widened(own)
 
-        return self.remember(("norms", kind, frame), make, lambda parts: sum(p.nbytes for p in parts or ()))
+        return self._kept(("norms", kind, frame), make, lambda parts: sum(p.nbytes for p in parts or ()))
 
     # Pictures
 
@@ -323,7 +368,7 @@ class Results:
             part = self._part(stored, 4, (frame,))
             return None if part is None else np.ascontiguousarray(part, np.uint8)
 
-        return self.remember(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
+        return self._kept(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
 
     def to_model(self, frame: int, camera: int) -> geometry.Affine:
         """The stored map from the camera's picture to the model's; a plain letterbox where it is absent or unusable."""
@@ -334,7 +379,7 @@ class Results:
                 return np.asarray(part, np.float64)
             return geometry.letterbox(*self.picture_size(camera))
 
-        return self.remember(("map", frame, camera), make, lambda part: part.nbytes)
+        return self._kept(("map", frame, camera), make, lambda part: part.nbytes)
 
     def picture_size(self, camera: int) -> tuple[int, int]:
         """Height and width of the camera's pictures."""
@@ -345,7 +390,7 @@ class Results:
                 return schema.MODEL_PIXELS, schema.MODEL_PIXELS
             return int(dataset.shape[1]), int(dataset.shape[2])
 
-        return self.remember(("size", camera), make, lambda _: 64)
+        return self._kept(("size", camera), make, lambda _: 64)
 
     def bars(self, frame: int) -> npt.NDArray[np.bool_]:
         """Patches that lie wholly in the padding: (cameras, 16, 16)."""
@@ -356,7 +401,7 @@ class Results:
             return np.stack(each) if each else np.zeros((0, 16, 16), bool)
 
         # By what the maps are, not by the frame: an episode's pictures are all boxed alike.
-        return self.remember(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)
+        return self._kept(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)
 
     # Words
 
@@ -380,7 +425,7 @@ class Results:
                 named = list(datasets.texts(values))
             return np.array([schema.ROLES.index(n) if n in schema.ROLES else pad for n in named], np.int64)
 
-        return self.remember(("roles", frame), make, lambda part: part.nbytes)
+        return self._kept(("roles", frame), make, lambda part: part.nbytes)
 
     def _integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
         part = self._part(name, 2, (frame,))
@@ -410,7 +455,7 @@ class Results:
                 self.state(frame),
             )
 
-        return self.remember(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
+        return self._kept(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
 
     def pieces(self, frame: int) -> tuple[str, ...]:
         """What each text token stands for; empty if absent."""
@@ -426,21 +471,23 @@ class Results:
                 return ""
             return datasets.texts(np.asarray(dataset[frame : frame + 1]))[0]
 
-        return self.remember((name, frame), make, len)
+        return self._kept((name, frame), make, len)
 
     def words_of(self, name: str) -> tuple[str, ...]:
         """The strings of all finished frames; empty if absent."""
-        dataset = self._guard.find(name, 1)
-        if dataset is None or not self.done or dataset.shape[0] < self.done:
-            return ()
-        return datasets.texts(np.asarray(read(dataset, (slice(0, self.done),))))
+        with self._alone:
+            dataset = self._guard.find(name, 1)
+            if dataset is None or not self.done or dataset.shape[0] < self.done:
+                return ()
+            return datasets.texts(np.asarray(read(dataset, (slice(0, self.done),))))
 
     def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
         """The numbers of all finished frames, (done,); None if absent."""
-        dataset = self._guard.find(name, 1)
-        if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
-            return None
-        return read(dataset, (slice(0, self.done),))
+        with self._alone:
+            dataset = self._guard.find(name, 1)
+            if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
+                return None
+            return read(dataset, (slice(0, self.done),))
 
     def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
         """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes.
@@ -481,11 +528,12 @@ class Results:
             part = self._part(name, axes, (frame,))
             return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
 
-        return self.remember((name, frame), make, lambda part: 0 if part is None else part.nbytes)
+        return self._kept((name, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def time(self, frame: int) -> float | None:
         """Seconds of a frame in its episode; None if absent."""
-        dataset = self._guard.find(schema.FRAMES_TIME, 1)
-        if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
-            return None
-        return float(dataset[frame])
+        with self._alone:
+            dataset = self._guard.find(schema.FRAMES_TIME, 1)
+            if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
+                return None
+            return float(dataset[frame])

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -220,6 +220,14 @@ def _from_folder(folder: Path) -> Run:
     return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=_natural)))
 
 
+def told(episode: Episode, prompts: object, frames: object) -> Episode:
+    """An episode of a plain folder with what its own file says: prompts and number of frames."""
+    if not isinstance(prompts, list) or type(frames) is not int:
+        return episode
+    words = [_words(one, MAX_SENTENCE) for one in prompts[:MAX_PROMPTS]]
+    return replace(episode, prompts=tuple(one for one in words if one), frames=max(frames, 0))
+
+
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """For sorting: episode_9 before episode_10."""
     parts = re.split(r"(\d+)", name)
@@ -307,7 +315,12 @@ class Group:
 
 
 def grouped(run: Run, members: list[int]) -> tuple[Group, ...]:
-    """Some episodes by prompt where prompts are shared, else all in one group without a title."""
+    """Some episodes by prompt where prompts are shared, else all in one group without a title.
+
+    Those of a plain folder stay as they are: what their prompts are is found while somebody looks at the list.
+    """
+    if run.index is None:
+        return (Group("", tuple(members)),) if members else ()
     shared: dict[tuple[str, ...], list[int]] = {}
     for number in range(len(run.episodes)):
         shared.setdefault(run.episodes[number].prompts, []).append(number)

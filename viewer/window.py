@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viewer.commands import Command
-    from viewer.frames_ahead import FramesAhead
     from viewer.panels.episodes import EpisodesPanel
     from viewer.panels.overlay import Overlay
     from viewer.results import Results
@@ -67,7 +66,6 @@ class Window(QWidget):
         self.body.addWidget(self.stack)
         self.body.setStretchFactor(0, 1)
         self.episodes: EpisodesPanel | None = None
-        self.frames_ahead: FramesAhead | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -86,7 +84,7 @@ class Window(QWidget):
         self.session.noticed.connect(self.notice.say)
         self.playback.changed.connect(self.room.axes.show_playing)
         self.playback.paced.connect(self._paced)
-        self.playback.coming.connect(self._read_ahead)
+        self.playback.coming.connect(self.room.ahead.come)
         self.room.timeline.speed.chosen.connect(self.playback.set_speed)
         self.room.axes.played.connect(self.playback.toggle)
         for signal, slot in (
@@ -319,13 +317,6 @@ class Window(QWidget):
         self._popup(menus.whole_menu(self.acts), self.top.menu)
 
     # Theme and window
-
-    def _read_ahead(self, frames: tuple[int, ...]) -> None:
-        if self.frames_ahead is None:
-            from viewer.frames_ahead import FramesAhead  # whoever never plays never needs it
-
-            self.frames_ahead = FramesAhead(self.session, self.worker, self)
-        self.frames_ahead.read(frames)
 
     def _paced(self, speed: str) -> None:
         self.room.timeline.speed.show_value(speed)

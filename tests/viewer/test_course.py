@@ -13,8 +13,8 @@ from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 
+from viewer.ahead import read_bytes
 from viewer.course import Course, course_of, plain
-from viewer.frames_ahead import read_ahead
 from viewer.panels.timeline import nice, thinned
 from viewer.playback import Playback
 from viewer.results import Results
@@ -287,9 +287,9 @@ def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path:
         assert picture.tobytes() in found
         assert all(layer.tobytes() in found for layer in stored)
     assert results.extents(99, "text", (0,), "source") == []
-    state = ViewState(query=Query("action", (1,)))
-    assert read_ahead(results, state, (1, 2), lambda: False) > 2 * 36 * 64 * 3 * 2
-    assert read_ahead(results, state, (1, 2), lambda: True) == 0
+    state = ViewState(frame=1, query=Query("action", (1,)))
+    assert read_bytes(results, state, lambda: False) > 36 * 64 * 3 * 2
+    assert read_bytes(results, state, lambda: True) == 0
     results.close()
 
 
@@ -301,7 +301,6 @@ def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
     window.playback.toggle("frame")
     clock.now += 0.26
     window.playback.beat()
-    assert window.frames_ahead is not None
-    assert {frame for frame, *_ in window.frames_ahead._read} >= {2, 3, 4, 5}
+    until(lambda: {frame for frame, *_ in window.room.ahead.had} >= {2, 3, 4, 5})
     window.playback.stop()
     close(window)

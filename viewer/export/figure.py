@@ -231,8 +231,3 @@ def on_scale(made: Caption, words: str) -> Caption:
     """The sentence with other words about the colour scale."""
     kept = [part for part in made.details.split(" · ") if not part.endswith("scale") and "scale for" not in part]
     return replace(made, details=" · ".join([*kept, words] if words else kept))
-
-
-def name_of(camera: str) -> str:
-    """A camera's name as a heading."""
-    return (camera[:1].upper() + camera[1:]).replace("_", " ")

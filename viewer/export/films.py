@@ -10,10 +10,11 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
 from viewer import attention, colourmaps, drawing, geometry, overview, scene, theme
+from viewer.caption import heading_of
 from viewer.export import lettering as words
 from viewer.export.bar import ColourScale
 from viewer.export.charts import LABEL, score_sentence
-from viewer.export.figure import Figure, frames_of, name_of, on_scale, sentence, titled
+from viewer.export.figure import Figure, frames_of, on_scale, sentence, titled
 from viewer.export.pane import VECTOR_DENSITY
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Mosaic:
         x, y = left + self._label, top
         for camera, (_, tall) in enumerate(self._cells):
             line = QRectF(x, y, self.width, HEAD - 4)
-            words.write(painter, line, name_of(self.results.cameras[camera]), t.text, 12, bold=True)
+            words.write(painter, line, heading_of(self.results.cameras[camera]), t.text, 12, bold=True)
             y += HEAD
             box = QRectF(x, y, self.maps.shape[1] * self.size, self.maps.shape[0] * tall)
             painter.drawImage(box, self._image(painter, camera))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QRectF
 
 from viewer import drawing, theme
-from viewer.caption import heads_of, words_of
+from viewer.caption import heading_of, heads_of, words_of
 from viewer.export import bar, scenes
 from viewer.export import lettering as words
 from viewer.export.bar import ColourScale
-from viewer.export.figure import Figure, name_of, on_scale, sentence, titled
+from viewer.export.figure import Figure, on_scale, sentence, titled
 from viewer.scene import on_one_range
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _share(scene: Scene, camera: str) -> str:
 def summary(source: Source, panes: Panes, view: ViewState, options: Options) -> Figure:
     """A line a camera: the picture, and the picture with the heat of all chosen heads put together."""
     made, names = source.shown(view), source.results.cameras
-    plain = [Cell(panes, number, view, title=name_of(name)) for number, name in enumerate(names)]
+    plain = [Cell(panes, number, view, title=heading_of(name)) for number, name in enumerate(names)]
     heated = [Cell(panes, number, view, scene=made, note=_share(made, name)) for number, name in enumerate(names)]
     body = Sheet((plain, heated), options.pixels)
     return titled(
@@ -129,7 +129,7 @@ def row(source: Source, panes: Panes, view: ViewState, options: Options, made: S
     about = sentence(source, view) if made is None else on_scale(sentence(source, view), SWEEP)
     made = made or source.shown(view)
     columns = [
-        (Cell(panes, number, view, scene=made, title=name_of(name), note=_share(made, name)),)
+        (Cell(panes, number, view, scene=made, title=heading_of(name), note=_share(made, name)),)
         for number, name in enumerate(source.results.cameras)
     ]
     body = Sheet(columns, options.pixels)
@@ -159,7 +159,7 @@ def head_sheet(source: Source, panes: Panes, view: ViewState, options: Options) 
                     view,
                     values=made.maps[number],
                     scale=scale,
-                    title=name_of(name),
+                    title=heading_of(name),
                     note=_share(made, name),
                 )
             ]
@@ -225,15 +225,15 @@ def difference(source: Source, panes: Panes, other_panes: Panes, view: ViewState
     names = source.results.cameras
     columns = [
         [
-            Cell(panes, n, plain, scene=one, title=name_of(name), note=drawing.per_cent(one.share(name)))
+            Cell(panes, n, plain, scene=one, title=heading_of(name), note=drawing.per_cent(one.share(name)))
             for n, name in enumerate(names)
         ],
         [
-            Cell(other_panes, n, pinned, scene=two, title=name_of(name), note=drawing.per_cent(two.share(name)))
+            Cell(other_panes, n, pinned, scene=two, title=heading_of(name), note=drawing.per_cent(two.share(name)))
             for n, name in enumerate(names)
         ],
         [
-            Cell(panes, n, view, scene=apart, title=name_of(name), note=_signed(one, two, name))
+            Cell(panes, n, view, scene=apart, title=heading_of(name), note=_signed(one, two, name))
             for n, name in enumerate(names)
         ],
     ]

@@ -24,6 +24,9 @@ SCORES: Final = (
 )  # fmt: skip
 LABEL: Final = 22
 GAP: Final = 2
+FOOT: Final = 16
+TALL: Final = 44.0
+"""A taller cell shows no more."""
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
 
 
@@ -106,6 +109,9 @@ class Atlas(Panel):
                 self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
     def reload(self) -> None:
+        results = self.session.results
+        if results is not None:
+            self.setMaximumHeight(max(round(self.HEADING + len(results.layers) * TALL + FOOT), self.minimumHeight()))
         self._scores = None
         self._frame.drop()
         self._still.drop()
@@ -120,6 +126,11 @@ class Atlas(Panel):
         self.score.setGeometry(self.width() - size.width(), -1, size.width(), size.height())
         self.thumbs.setGeometry(self.width() - size.width() - other.width() - 4, -1, other.width(), other.height())
 
+    def _title(self) -> str:
+        """As long as it fits before the buttons."""
+        title = "Layers × heads"
+        return title if drawing.width_of(title, 12, bold=True) + 6 < self.thumbs.x() else "Heads"
+
     # Where cells lie
 
     def edges(self, scores: Floats) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
@@ -131,7 +142,7 @@ class Atlas(Panel):
         key = (rows, columns, ratio, self.width(), self.height())
         if self._edges is None or self._edges[0] != key:
             width = (self.width() - LABEL - 4) / columns
-            height = min((self.height() - self.HEADING - 16) / rows, 44.0)
+            height = min((self.height() - self.HEADING - FOOT) / rows, TALL)
             lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
             tops = [self.HEADING + number * height for number in range(rows)]
             spans = [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
@@ -150,12 +161,12 @@ class Atlas(Panel):
     def paintEvent(self, event: QPaintEvent) -> None:
         t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
         if scores is None or results is None:
-            self.heading(self.canvas(event), "Layers × heads")
+            self.heading(self.canvas(event), self._title())
             return
         painter = QPainter(self)
 
         def frame(inner: QPainter) -> None:
-            self.heading(inner, "Layers × heads")
+            self.heading(inner, self._title())
             self._paint_frame(inner, scores)
 
         def still(inner: QPainter) -> None:
@@ -163,10 +174,10 @@ class Atlas(Panel):
                 self._paint_thumbnails(inner, scores)
             else:
                 self._paint_cells(inner, scores)
-            self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails), frame)
+            self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails, self._title()), frame)
 
         # Two layers: the scores change more often than the numbers round them, and the ring more often than the scores.
-        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0)
+        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0, self._title())
         self._still.draw(painter, self, key, still, drawing.ground(self), scores)
         self._ringed = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -9,7 +9,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture import schema
-from viewer import drawing, theme
+from viewer import caption, drawing, theme
 from viewer.controls import Button
 from viewer.panels.panel import READS, Panel
 from viewer.panels.patches import patch_words
@@ -94,7 +94,8 @@ class StatusBar(Panel):
             camera, row, col = session.pointer
             weight, rest = patch_words(scene, session.pointer, session.shown.unit)
             bar = " (letterbox bar)" if session.results.bars(session.shown.frame)[camera, row, col] else ""
-            return f"{session.results.cameras[camera]}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
+            name = caption.spoken(session.results.cameras[camera])
+            return f"{name}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
         if session.shown.region:
             mass = sum(float(scene.maps[cell]) for cell in session.shown.region)
             patches = len(session.shown.region)
@@ -115,7 +116,7 @@ class StatusBar(Panel):
             if self.session.shown.measure == "contribution" or self.session.shown.reduce == "max"
             else f"row sum {scene.row_sum:.3f} · "
         )
-        demo = "demo: words' layer 1 head 0 and actions' layer 2 head 0 were taught to point · "
+        demo = "demo: words’ layer 1 head 0 and actions’ layer 2 head 0 were taught to point · "
         taught = demo if results.model.get("kind") == "demo" else ""
         return f"{growing}{taught}{total}attention is not cause"
 

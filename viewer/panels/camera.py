@@ -21,7 +21,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
-from viewer import drawing, geometry, painting, theme
+from viewer import caption, drawing, geometry, painting, theme
 from viewer.panels.backdrop import Backdrop
 from viewer.panels.heatmap import HeatMap
 from viewer.panels.panel import READS, Panel
@@ -53,7 +53,6 @@ class CameraPane(Panel):
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(120, 80)
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
         self.backdrop, self.heat = Backdrop(camera), HeatMap(camera)
         self._turn: tuple[geometry.Affine, QTransform] | None = None
@@ -189,7 +188,7 @@ class CameraPane(Panel):
         t, shown = theme.active(), self.session.shown
         line = QRectF(area.left() + 1, 0, area.width() - 2, self.TITLE - 4)
         name = results.cameras[self.camera]
-        x = drawing.write(painter, line, name[:1].upper() + name[1:].replace("_", " "), t.text, 13, bold=True) + 9
+        x = drawing.write(painter, line, caption.heading_of(name), t.text, 13, bold=True) + 9
         height, width = self.size_in_pixels()
         size = f"{width} × {height}"
         right = drawing.width_of(size, 12) + 10
@@ -200,7 +199,11 @@ class CameraPane(Panel):
             share = drawing.per_cent(scene.share(name))
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
             note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
-            if x + drawing.width_of(note, 12) <= room.width():
+            # Beside each camera's share or none's: the longest name decides.
+            longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in results.cameras)
+            spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
+            spare += max(drawing.width_of("88.8 %", 13, bold=True) - drawing.width_of(share, 13, bold=True), 0)
+            if x + spare + drawing.width_of(note, 12) <= room.width():
                 drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
         label = f"{'what the model saw · ' if shown.picture == 'model' and area.width() > 380 else ''}{size}"
         drawing.write(painter, line, label, t.secondary, 12, align="right")

@@ -1,13 +1,16 @@
-"""The row of camera panes, and under it the pinned view's where the two are shown side by side."""
+"""The camera panes, and the pinned view's where the two are shown side by side, as large as the room lets them be."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize
-from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer import theme
+from viewer.arrangement import Box, arranged, bottom, plain
 from viewer.panels.camera import CameraPane
 from viewer.panels.panel import Panel
 
@@ -27,46 +30,55 @@ class Cameras(Panel):
         self.panes: list[CameraPane] = []
         self.pinned: list[CameraPane] = []
         self._names: tuple[str, ...] = ()
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setSpacing(theme.GAP)
 
     def reload(self) -> None:
         results = self.session.results
         names = results.cameras if results is not None else ()
         if names != self._names:
             for pane in (*self.panes, *self.pinned):
-                self._grid.removeWidget(pane)
                 pane.setParent(None)
                 pane.deleteLater()
-            self.panes = [CameraPane(self.session, number) for number in range(len(names))]
-            self.pinned = [CameraPane(self.session, number, pinned=True) for number in range(len(names))]
-            for number, (pane, other) in enumerate(zip(self.panes, self.pinned, strict=True)):
-                self._grid.addWidget(pane, 0, number)
-                self._grid.addWidget(other, 1, number)
-                other.hide()
+            self.panes = [CameraPane(self.session, number, parent=self) for number in range(len(names))]
+            self.pinned = [CameraPane(self.session, number, pinned=True, parent=self) for number in range(len(names))]
             self._names = names
         self.refresh()
 
     def refresh(self) -> None:
-        side = self._beside()
+        for pane in self.panes:
+            pane.show()
         for pane in self.pinned:
-            pane.setVisible(side)
+            pane.setVisible(self.beside)
+        self._place()
         self.updateGeometry()
 
-    def _beside(self) -> bool:
-        """Whether the pinned view has its own line."""
+    @property
+    def beside(self) -> bool:
+        """Whether the pinned view is shown too."""
         return self.session.shown.compare == "side" and self.session.pin is not None
 
+    def _shapes(self) -> list[float]:
+        sizes = [pane.size_in_pixels() for pane in self.panes] * (2 if self.beside else 1)
+        return [across / tall for tall, across in sizes]
+
     def height_at(self, width: int) -> int:
-        """How tall the pictures are that fill a width, titles included."""
-        if not self.panes:
-            return 340
-        each = (width - theme.GAP * (len(self.panes) - 1)) / len(self.panes)
-        sizes = [pane.size_in_pixels() for pane in self.panes]
-        lines = 2 if self._beside() else 1
-        needed = max(each * height / across for height, across in sizes) + CameraPane.TITLE
-        return round(needed * lines + theme.GAP * (lines - 1))
+        """How tall the pictures are that fill a width in plain lines, titles included."""
+        boxes = plain(width, inf, self._shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
+        return bottom(boxes) or 340
+
+    def height_within(self, width: int, most: int) -> int:
+        """How much of a height pictures use in the order in which they are largest."""
+        return bottom(self._boxes(width, most)) or min(340, most)
+
+    def _boxes(self, width: int, height: int) -> list[Box]:
+        return arranged(width, height, self._shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._place()
+
+    def _place(self) -> None:
+        panes = [*self.panes, *(self.pinned if self.beside else ())]
+        for pane, box in zip(panes, self._boxes(self.width(), self.height()), strict=True):
+            pane.setGeometry(*box)
 
     def sizeHint(self) -> QSize:
         return QSize(1000, self.height_at(1000))

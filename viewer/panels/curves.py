@@ -200,6 +200,7 @@ class CurvesPanel(CurvePlot):
         self.over_frames = over_frames
         over_frames.ready.connect(self.moved)
         self.setMinimumHeight(84)
+        self.setMaximumHeight(240)
         self.choice = Choice("Axis of the curves", AXES, prefix="over ", parent=self)
         self.choice.chosen.connect(self._set_axis)
         self._made: tuple[object, Curves] | None = None

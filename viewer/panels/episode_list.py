@@ -201,6 +201,8 @@ class EpisodeRow(QStyledItemDelegate):
     def _episode(self, painter: QPainter, box: QRectF, number: int) -> None:
         t, episodes = theme.active(), self.model.episodes
         episode, status = episodes.run.episodes[number], episodes.status(number)
+        if episode.frames is None:
+            episodes.saw(number)
         there = status.state in {"done", "writing"}
         mark(painter, QPointF(box.left() + 14, box.top() + 13), status.state)
         inner = box.adjusted(26, 3, -8, -3)

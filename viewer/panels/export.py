@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QProcess, QRectF, QTimer, QUrl
+from PySide6.QtCore import QProcess, QRectF, QStandardPaths, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from viewer import drawing, theme
 from viewer.controls import Button
 from viewer.export.options import KINDS
+from viewer.files import identity
+from viewer.opening import demo_path
 from viewer.panels.export_form import TITLES, Form
 from viewer.panels.export_preview import PATIENCE_MILLISECONDS, Preview, beside, end
 from viewer.panels.overlay import Overlay
@@ -59,7 +62,7 @@ class ExportSheet(Overlay):
         self.progress = 0, 0
         self.result = ""
         self._last: dict[str, Any] = {}
-        folder = Path(self.settings.text("export/folder") or _usual_folder(self.session.path))
+        folder = Path(self.settings.text("export/folder") or usual_folder(self.session.path))
         kind = self.settings.text("export/kind", "summary")
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
         self.form = Form(self.session, kind, folder)
@@ -130,7 +133,7 @@ class ExportSheet(Overlay):
         super().paintEvent(event)
         t, painter = theme.active(), QPainter(self)
         box = QRectF(self.sheet.geometry())
-        line = QRectF(box.left() + 24, box.top() + 16, box.width() - 48, 24)
+        line = QRectF(box.left() + 20, box.top() + 16, box.width() - 40, 24)
         used = drawing.write(painter, line, "Export", t.text, 16, bold=True)
         name = self.session.path.name if self.session.path else ""
         drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), name, t.secondary, 13)
@@ -249,8 +252,14 @@ class ExportSheet(Overlay):
         super().closeEvent(event)
 
 
-def _usual_folder(path: Path | None) -> str:
-    return str((path.absolute().parent if path else Path.cwd()) / "results")
+def usual_folder(path: Path | None) -> Path:
+    """Beside the file; for the bundled demo, or where nothing can be written, in the user's pictures."""
+    demo = demo_path()
+    bundled = path is not None and demo is not None and identity(path) == identity(demo)
+    if path is not None and not bundled and os.access(path.absolute().parent, os.W_OK):
+        return path.absolute().parent / "results"
+    pictures = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+    return Path(pictures or Path.home()) / "pi0-export"
 
 
 def _size(count: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QTimer
+from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QSizeF, QTimer
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
@@ -91,6 +93,7 @@ class Preview(QWidget):
             width, height = told["width"], told["height"]
             self.image = QImage(picture, width, height, width * 4, QImage.Format.Format_RGB32).copy()
             self.image.setDevicePixelRatio(self.devicePixelRatioF())
+            self.sheet.settings.set_text("export/shape", f"{self.sheet.form.kind} {width / max(height, 1):.3f}")
         self.setAccessibleDescription(self.error or f"{told['files']} files, the first is {told['first']}")
         self.update()
         self.sheet.refresh()
@@ -109,22 +112,32 @@ class Preview(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.refresh()
 
+    def shape(self) -> float:
+        """Width / height that the first picture will about have: as the last one of its kind, else as a summary has."""
+        kind, _, kept = self.sheet.settings.text("export/shape").partition(" ")
+        if kind == self.sheet.form.kind:
+            with contextlib.suppress(ValueError):
+                return min(max(float(kept), 0.2), 5.0)
+        results = self.sheet.session.results
+        sizes = [results.picture_size(camera) for camera in range(len(results.cameras))] if results is not None else []
+        tall = sum(lines / dots for lines, dots in sizes) or 1.0
+        return 2 / (tall + 0.3)  # two pictures beside each other, a line a camera; the caption
+
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect())
         drawing.fill(painter, box, theme.colour(t.window if t.dark else t.raised))
-        if self.image is not None and not self.error:
-            size = self.image.deviceIndependentSize()
-            fit = min((box.width() - 32) / size.width(), (box.height() - 32) / size.height(), 1.0)
-            area = QRectF(0, 0, size.width() * fit, size.height() * fit)
-            area.moveCenter(box.center())
-            area.moveTopLeft(area.topLeft().toPoint().toPointF())
+        if self.error:
+            self._paint_error(painter, box.adjusted(28, 0, -28, 0))
+        elif self.image is None:
+            _, area = _fitted(QSizeF(self.shape(), 1.0), box, inf)
+            drawing.fill(painter, area, theme.colour(t.raised if t.dark else t.panel), 1)
+        else:
+            fit, area = _fitted(self.image.deviceIndependentSize(), box, 1.0)
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fit < 0.999)
             painter.drawImage(area, self.image)
             drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.colour(t.line), 1, 1)
-        elif self.error:
-            self._paint_error(painter, box.adjusted(28, 0, -28, 0))
 
     def _paint_error(self, painter: QPainter, box: QRectF) -> None:
         """The sentence on as many lines as it needs."""
@@ -139,6 +152,15 @@ class Preview(QWidget):
             top = box.center().y() - 10 * (len(lines) + 1) + 20 * number
             drawing.write(painter, QRectF(box.left(), top, box.width(), 20), text, theme.active().secondary, 13,
                           align="centre")  # fmt: skip
+
+
+def _fitted(size: QSizeF, box: QRectF, most: float) -> tuple[float, QRectF]:
+    """How much a picture is scaled to fit into the middle of a box with its margins, and where it lies."""
+    fit = min((box.width() - 32) / size.width(), (box.height() - 32) / size.height(), most)
+    area = QRectF(0, 0, size.width() * fit, size.height() * fit)
+    area.moveCenter(box.center())
+    area.moveTopLeft(area.topLeft().toPoint().toPointF())
+    return fit, area
 
 
 def end(process: QProcess) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer import colourmaps, drawing, geometry, overview, theme
+from viewer import caption, colourmaps, drawing, geometry, overview, theme
 from viewer.controls import Choice
 from viewer.panels.panel import READS, Panel
 
@@ -154,9 +154,9 @@ class FilmPanel(Panel):
         )
         room = max(self.width(), 600) - LABEL
         if self.deep:
-            lines = self._lines() * min(max(room / cameras / columns * tall / across, 10), 22)
+            lines = self._lines() * min(max(room / cameras / columns * tall / across, 10), 40)
         else:
-            lines = cameras * min(max(room / columns * tall / across, 16), 64)
+            lines = cameras * min(max(room / columns * tall / across, 16), 96)
         return QSize(600, round(self.HEADING + lines) + 22)
 
     def minimumSizeHint(self) -> QSize:
@@ -261,8 +261,10 @@ class FilmPanel(Panel):
         assert results is not None
         block, width, height = blocks[camera]
         if self.deep:
-            name = QRectF(block.left(), block.bottom() + 1, block.width(), 17)
-            text = f"{results.cameras[camera]}, {self._across()}s {film.columns[0]} to {film.columns[-1]}"
+            name = QRectF(block.left(), block.top() + film.maps.shape[0] * height, block.width(), 17)
+            text = (
+                f"{caption.spoken(results.cameras[camera])}, {self._across()}s {film.columns[0]} to {film.columns[-1]}"
+            )
             drawing.write(painter, name, text, t.secondary, 12)
             if camera == 0:
                 skip = 1 if height > 11 else 2
@@ -274,7 +276,9 @@ class FilmPanel(Panel):
                         drawing.write(painter, box, words, t.secondary, 11, align="right")
             return
         box = QRectF(0, block.top(), LABEL - 8, height - GAP)
-        drawing.write(painter, box, results.cameras[camera].capitalize(), t.secondary, 13)
+        title = caption.heading_of(results.cameras[camera])
+        fits = drawing.width_of(title, 13) <= box.width()
+        drawing.write(painter, box, title, t.secondary, 13 if fits else 11)
         if camera == len(blocks) - 1:
             skip = 1 if width > 22 else 2
             for column, label in enumerate(film.columns):

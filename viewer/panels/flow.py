@@ -140,7 +140,10 @@ class FlowPanel(Panel):
         if at is not None:
             x = inner.left() + inner.width() * at / max(len(lines[-1][0]) - 1, 1)
             painter.fillRect(QRectF(x - 0.5, box.top() + 2, 1, box.height() - 4), theme.colour(t.text))
-        drawing.write(painter, QRectF(box.left() + 4, box.top() + 1, box.width(), 13), name, t.secondary, 11)
+        # The name stands in the upper corner from which the line keeps away.
+        first, last = ((float(lines[-1][0][end]) - low) / span for end in (0, -1))
+        corner = QRectF(box.left() + 4, box.top() + 1, box.width() - 8, 13)
+        drawing.write(painter, corner, name, t.secondary, 11, align="right" if last < first else "left")
 
     def place_at(self, point: QPointF) -> tuple[str, int, int] | None:
         """Which plot is under a point, its dimension, and which action or point of the path."""

@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer import drawing, theme
+from viewer import caption, drawing, theme
 from viewer.attention import SINKS
 from viewer.panels.panel import Panel
 from viewer.scene import DATA_FIELDS
@@ -212,4 +212,4 @@ class MassPanel(Panel):
 
 
 def _label(group: str) -> str:
-    return {"bos": "BOS", "action": "actions"}.get(group, group)
+    return {"bos": "BOS", "action": "actions"}.get(group) or caption.spoken(group)

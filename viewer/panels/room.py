@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from viewer.worker import Worker
 
 NARROW = 1028  # a window of 1024 folds; one of 1280 with the list of episodes beside it does not
+TWO_VIEWS = 1100
+"""In a column lower than that, two views side by side need the deck's room to be seen well."""
 TABS = (
     ("film", "Film"), ("lookers", "Who looks here?"), ("flow", "Actions"), ("time", "Timeline"), ("mass", "Weight"),
     ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
@@ -96,7 +98,7 @@ class Room(QWidget):
         super().__init__(parent)
         self.session = session
         self.over_frames = OverFrames(session, worker, self)
-        self.ahead = Ahead(session, worker, self)
+        self.ahead = Ahead(session, worker, self.over_frames, self)
         self.cameras = Cameras(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
@@ -112,17 +114,20 @@ class Room(QWidget):
         self.heat = HeatPanel(session)
         self.is_folded = False
         self.deck = "film"
+        self.deck_folded = False
+        self._beside = False
         self._placed = False
         self._build()
         self.tabs.show_only(set(self.decks()))
         self.show_deck("film")
         session.changed.connect(self._on_changed)
+        session.opened.connect(self._look_at_views)
 
     def _build(self) -> None:
         m = theme.MARGIN
         self.line = Hairline()
         self.tabs = Tabs("Panel", TABS)
-        self.tabs.chosen.connect(self.show_deck)
+        self.tabs.chosen.connect(self._tab_clicked)
         self.tabs.add_at_end(self.film.mode)
         self.stack = Deck()
         for panel in (self.film, self.lookers, self.flow):
@@ -131,6 +136,7 @@ class Room(QWidget):
         self.left = Column(self.main, self._wanted, 5)
         self.left.setContentsMargins(m, 10, m, 4)
         self.left.giving = (self.cameras, self.chips, self.stack, self.timeline)
+        self.left.rules = {self.line: self.timeline}
         for widget in (
             self.cameras, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
             self.axes,
@@ -140,6 +146,7 @@ class Room(QWidget):
         self.side_column = QVBoxLayout(self.side)
         self.side_column.setContentsMargins(m, 12, m, 12)
         self.side_column.setSpacing(14)
+        self.side_column.addStretch()  # under panels that are as tall as it helps them
         self.across = QSplitter(Qt.Orientation.Horizontal)
         self.across.setChildrenCollapsible(False)
         self.across.setHandleWidth(1)
@@ -160,16 +167,17 @@ class Room(QWidget):
         """What the panels of the left column would like at a width."""
         return Wanted(
             self.cameras.height_at(width),
+            lambda most: self.cameras.height_within(width, most),
             self.chips.wanted(),
             CHIP + SPACE,
-            self.stack.heights(),
+            (0, 0) if self.deck_folded else self.stack.heights(),
             (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.LEAST, 92),
         )
 
     def _fill_side(self) -> None:
-        for widget, stretch in ((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0)):
-            self.side_column.addWidget(widget, stretch)
-            widget.show()
+        for place, (panel, stretch) in enumerate(((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0))):
+            self.side_column.insertWidget(place, panel, stretch)
+            panel.show()
         self.side.setMinimumWidth(300)
         self.side.setMaximumWidth(460)
 
@@ -197,7 +205,7 @@ class Room(QWidget):
         self.side.setVisible(not narrow)
         self.line.setVisible(not narrow)
         self.tabs.show_only(set(self.decks()))
-        self.show_deck(self.deck if self.deck in self.decks() else "film")
+        self._keep_folded(self.deck if self.deck in self.decks() else "film", self.deck_folded)
         self.folded.emit(narrow)
 
     def decks(self) -> dict[str, QWidget]:
@@ -209,21 +217,47 @@ class Room(QWidget):
         return always | folded if self.is_folded else always
 
     def show_deck(self, name: str) -> None:
-        """Bring one of the panels under the strips to the front."""
+        """Bring one of the panels under the strips to the front, and unfold them."""
         panel = self.decks().get(name)
         if panel is not None:
             self.deck = name
             self.stack.setCurrentWidget(panel)
-            self.tabs.show_value(name)
-            self.film.mode.setVisible(panel is self.film)
-            self.left.invalidate()
+            self.fold_deck(False)
+
+    def fold_deck(self, folded: bool) -> None:
+        """Leave only the tabs of the panels under the strips, and their room to the pictures; or bring them back."""
+        self.deck_folded = folded
+        self.tabs.show_value("" if folded else self.deck)
+        self.stack.setVisible(not folded)
+        self.film.mode.setVisible(not folded and self.deck == "film")
+        self.left.invalidate()
+
+    def _keep_folded(self, name: str, folded: bool) -> None:
+        self.show_deck(name)
+        self.fold_deck(folded)
+
+    def _tab_clicked(self, name: str) -> None:
+        if name == self.deck and not self.deck_folded:
+            self.fold_deck(True)
+        else:
+            self.show_deck(name)
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        self._look_at_views()
         if before.region != after.region and bool(before.region) != bool(after.region):
             if after.region and self.deck == "film":
                 self.show_deck("lookers")
             elif not after.region and self.deck == "lookers":
-                self.show_deck("film")
+                self._keep_folded("film", self.deck_folded or self._two_low_views())
+
+    def _look_at_views(self) -> None:
+        """A second view was put beside the first, or taken away: the deck goes where both would be low, and returns."""
+        if self.cameras.beside != self._beside:
+            self._beside = self.cameras.beside
+            self.fold_deck(self._two_low_views())
+
+    def _two_low_views(self) -> bool:
+        return self._beside and self.main.height() < TWO_VIEWS
 
     def restyle(self) -> None:
         """Take the theme's colours where they are not read at each painting."""

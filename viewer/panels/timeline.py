@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from viewer import drawing, theme
+from viewer import caption, drawing, theme
 from viewer.controls import Choice
 from viewer.panels.panel import Panel
 from viewer.playback import SPEEDS, speed_words
@@ -126,7 +126,7 @@ class Timeline(Panel):
             parts.insert(0, name)
         if values is not None and results is not None and moment < len(values):
             parts += [
-                f"{camera} {drawing.per_cent(float(value))}"
+                f"{caption.spoken(camera)} {drawing.per_cent(float(value))}"
                 for camera, value in zip(results.cameras, values[moment], strict=True)
                 if np.isfinite(value)
             ]
@@ -237,9 +237,10 @@ class Timeline(Panel):
         if self.hovered is not None and self.hovered != here:
             painter.fillRect(QRectF(self.x_of(self.hovered), box.top(), 1, box.height()), theme.colour(t.secondary))
         x = self.x_of(here)
-        painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        drawing.fill(painter, QRectF(x - 4, box.top() - 4, 8, 8), theme.colour(t.text), 4)
+        if self.height() >= self.LEAST:  # lower, it is its heading alone
+            painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
+            drawing.fill(painter, QRectF(x - 4, box.top() - 4, 8, 8), theme.colour(t.text), 4)
         left = drawing.width_of("Timeline", 12, bold=True) + 12
         room = QRectF(left, 0, self.speed.x() - left - 12, self.HEADING - 6)
         drawing.write(painter, room, self.words(here if self.hovered is None else self.hovered), t.secondary, 12)

@@ -17,11 +17,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
+from viewer import theme
 from viewer.controls import Choice
 from viewer.export import arguments, metadata
 from viewer.export.encoding import pixels
 from viewer.export.options import FORMATS, KINDS
-from viewer.panels.export import ExportSheet
+from viewer.opening import demo_path
+from viewer.panels.export import ExportSheet, usual_folder
 from viewer.state import Query, from_json
 
 if TYPE_CHECKING:
@@ -252,3 +254,35 @@ def test_the_preview_answers_the_newest_ask(small: Path) -> None:
     assert shape[0] <= 300
     assert (page[1, 1, :3] == 255).all()
     assert np.ptp(page[..., :3]) > 100
+
+
+def test_until_the_first_preview_is_there_its_room_is_seen(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path)
+    window.perform_id("export")
+    sheet = window.overlay
+    assert isinstance(sheet, ExportSheet)
+    assert sheet.preview.image is None
+    middle = sheet.preview.rect().center()
+    empty = sheet.preview.grab().toImage()
+    assert empty.pixelColor(middle).name() == theme.active().raised.lower()
+    guessed = sheet.preview.shape()
+    previewed(sheet)
+    image = sheet.preview.image
+    assert image is not None
+    assert guessed == pytest.approx(image.width() / image.height(), rel=0.1)
+    assert sheet.preview.shape() == pytest.approx(image.width() / image.height(), abs=0.001)
+    close(window)
+
+
+def test_exports_go_beside_the_file_but_never_into_the_installed_package(
+    app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert usual_folder(small) == small.parent / "results"
+    demo = demo_path()
+    assert demo is not None
+    folder = usual_folder(demo)
+    assert not folder.is_relative_to(demo.parents[2])
+    assert folder.name == "pi0-export"
+    monkeypatch.setattr("viewer.panels.export.os.access", lambda path, mode: False)
+    assert usual_folder(small) == folder
+    assert usual_folder(None) == folder

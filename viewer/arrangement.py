@@ -1,0 +1,114 @@
+"""Where the pictures of several cameras stand in a room of a given size. No Qt.
+
+Cameras stand in a line; a pinned view's stand in a second line under theirs. Where the room lets pictures be larger,
+they stand under each other, all in one line, or the first one large with the others beside it.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LARGER: Final = 1.1
+"""How much wider pictures together must get before they leave the plain lines."""
+SMALLER: Final = 0.9
+"""How much smaller the smallest of them may get for it."""
+
+
+class Box(NamedTuple):
+    """A picture and the title over it, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+Lines = tuple[tuple[int, ...], ...]
+"""Places of cameras from left to right, line by line; all lines are as long."""
+
+
+def plain(width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool) -> list[Box]:
+    """One box a picture in the plain lines, as large as they can be in `width` x `height` pixels.
+
+    `shapes` are width / height of each picture; with `pairs` their second half are the pinned view's. `gap` is between
+    boxes, `title` the height of the line over each picture.
+    """
+    half = len(shapes) // 2 if pairs else len(shapes)
+    lines = (tuple(range(half)), *((tuple(range(half, len(shapes))),) if pairs else ()))
+    return _table(width, height, shapes, lines, gap, title) if shapes else []
+
+
+def arranged(width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool) -> list[Box]:
+    """The same, but in another order where pictures get clearly larger by it."""
+    count = len(shapes)
+    usual = best = plain(width, height, shapes, gap, title, pairs=pairs)
+    if not usual:
+        return []
+    others: list[list[Box]] = []
+    if pairs:
+        beside = tuple((place, count // 2 + place) for place in range(count // 2))
+        others += [_table(width, height, shapes, lines, gap, title) for lines in ((tuple(range(count)),), beside)]
+    elif count > 1:
+        others.append(_table(width, height, shapes, tuple((place,) for place in range(count)), gap, title))
+    if not pairs and count > 2:
+        others.append(_large(width, height, shapes, gap, title))
+    for other in others:
+        fine = min(box.width for box in other) >= SMALLER * min(box.width for box in usual)
+        if fine and _total(other) > max(_total(usual) * LARGER, _total(best)):
+            best = other
+    return best
+
+
+def bottom(boxes: Sequence[Box]) -> int:
+    """How tall they are together."""
+    return max((box.top + box.height for box in boxes), default=0)
+
+
+def _total(boxes: list[Box]) -> int:
+    return sum(box.width for box in boxes)
+
+
+def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap: int, title: int) -> list[Box]:
+    """Lines and columns: as wide as the room, or as tall."""
+    each = (width - gap * (len(lines[0]) - 1)) / len(lines[0])
+    tall = [max(each / shapes[place] for place in line) for line in lines]
+    room = height - gap * (len(lines) - 1) - title * len(lines)
+    part = min(max(room / sum(tall), 0.0), 1.0)
+    highs = [ceil(high) for high in tall]  # so that the pictures reach the edge
+    if part < 1 or sum(highs) > room:
+        highs = [int(high * part) for high in tall]
+    columns = [max(min(each, high * shapes[line[c]]) for line, high in zip(lines, highs, strict=True))
+               for c in range(len(lines[0]))]  # fmt: skip
+    found, top = [Box(0, 0, 0, 0)] * len(shapes), 0
+    for line, high in zip(lines, highs, strict=True):
+        left = 0.0
+        for place, across in zip(line, columns, strict=True):
+            found[place] = _box(left, top, left + across, top + title + high)
+            left += across + gap
+        top += title + high + gap
+    return found
+
+
+def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: int) -> list[Box]:
+    """The first picture as tall as the room, the others under each other beside it."""
+    rest = shapes[1:]
+    # Height h of all: (h - title) * shapes[0] + gap + (h - gaps - titles) / tall == width, the others being one wide.
+    tall, lost = sum(1 / shape for shape in rest), gap * (len(rest) - 1) + title * len(rest)
+    natural = (width - gap + title * shapes[0] + lost / tall) / (shapes[0] + 1 / tall)
+    high = min(height, natural)
+    first, other = max((high - title) * shapes[0], 0.0), max((high - lost) / tall, 0.0)
+    found, top = [_box(0, 0, first, high)], 0.0
+    for shape in rest:
+        stop = top + title + other / shape
+        found.append(_box(first + gap, top, first + gap + other, stop))
+        top = stop + gap
+    return found
+
+
+def _box(left: float, top: float, right: float, stop: float) -> Box:
+    """On whole pixels, so that neighbours keep their gap."""
+    return Box(round(left), round(top), round(right) - round(left), round(stop) - round(top))
