@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from viewer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 ENDING: Final = ".partial"
 
@@ -85,4 +85,8 @@ def _alive(process: int) -> bool:
         return False
     except OSError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[:1]
+    except OSError:
+        return True
+    return state != ["Z"]  # ended, but nobody has asked how

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import make_results
+import psutil
 import pytest
 from PySide6.QtGui import QImage
 
@@ -157,15 +158,14 @@ def test_a_signal_while_qt_loads_is_not_lost_in_it(large: Path, tmp_path: Path, 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_a_killed_export_leaves_no_half_picture_and_no_process(large: Path, tmp_path: Path) -> None:
     process = running(tmp_path, large, 2, 8)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=60)
-    end = time.monotonic() + 30
-    count = -1
-    while count != len(list(tmp_path.rglob("head_*.jpg"))):  # its workers end with it
+    end = time.monotonic() + 60
+    while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in workers):  # they end with it
         assert time.monotonic() < end
-        count = len(list(tmp_path.rglob("head_*.jpg")))
-        time.sleep(0.5)
-    assert whole(tmp_path) == count < 1152
+        time.sleep(0.05)
+    assert whole(tmp_path) == len(list(tmp_path.rglob("head_*.jpg"))) < 1152
     folder = tmp_path / "large" / "L0_prefix_heads_frame1"
     (folder / f".head_00.jpg.{process.pid}.partial").write_bytes(b"half")
     words = ("--frames", "all", "--layers", "0", "--phase", "prefix")

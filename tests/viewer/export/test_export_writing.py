@@ -81,3 +81,13 @@ def test_what_a_killed_export_left_is_swept_and_nothing_else(tmp_path: Path) -> 
     writing.sweep([tmp_path / "a.png", tmp_path / "nowhere" / "c.png"])
     assert left(tmp_path) == sorted(names[1:])
     alive.communicate(b"\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says that a process has ended that nobody asked about")
+def test_what_a_process_left_that_has_ended_unasked_is_swept_too(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / f".a.png.{ended.pid}.partial").write_bytes(b"half")
+    writing.sweep([tmp_path / "a.png"])
+    assert left(tmp_path) == []
+    ended.wait()
