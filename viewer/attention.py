@@ -90,8 +90,8 @@ def group_matrix(
     """
     matrix = np.zeros((bars.size + len(roles) + actions, len(groups)), np.float32)
     place = {name: index for index, name in enumerate(groups)}
-    patches = bars.reshape(len(cameras), -1)
-    count = patches.shape[1] if len(cameras) else 0
+    count = bars.shape[1] * bars.shape[2]
+    patches = bars.reshape(len(cameras), count)
     for number, camera in enumerate(cameras):
         keys = np.arange(number * count, (number + 1) * count)
         matrix[keys, np.where(patches[number], place[f"{camera} bars"], place[camera])] = 1

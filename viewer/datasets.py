@@ -42,7 +42,8 @@ class Guarded:
         if not h5py.h5a.exists(self.file.id, name.encode()):
             return None
         attribute = h5py.h5a.open(self.file.id, name.encode())
-        if attribute.get_storage_size() > MAX_ATTRIBUTE:
+        # Not its storage size: HDF5 fails on that of an empty list.
+        if attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size() > MAX_ATTRIBUTE:
             raise self.damaged(f"its attribute {name} is too large")
         value = self.file.attrs[name]
         return value.decode(errors="replace") if isinstance(value, bytes) else value

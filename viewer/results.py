@@ -355,9 +355,13 @@ class Results:
     # Pictures
 
     def picture(self, frame: int, camera: int, which: str) -> Pixels | None:
-        """A camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it. None if absent."""
+        """A camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it. None if absent.
+
+        Where the file has no `source` pictures those that the model saw stand in for them.
+        """
         name = self.cameras[camera]
-        stored = schema.source_name(name) if which == "source" else schema.model_picture_name(name)
+        own = which == "source" and self._guard.find(schema.source_name(name), 4) is not None
+        stored = schema.source_name(name) if own else schema.model_picture_name(name)
 
         def make() -> Pixels | None:
             dataset = self._guard.find(stored, 4)
@@ -371,9 +375,14 @@ class Results:
         return self._kept(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
 
     def to_model(self, frame: int, camera: int) -> geometry.Affine:
-        """The stored map from the camera's picture to the model's; a plain letterbox where it is absent or unusable."""
+        """The stored map from the camera's picture to the model's; a plain letterbox where it is absent or unusable.
+
+        Nothing is moved where the model's picture stands in for the camera's.
+        """
 
         def make() -> geometry.Affine:
+            if self._guard.find(schema.source_name(self.cameras[camera]), 4) is None:
+                return geometry.letterbox(schema.MODEL_PIXELS, schema.MODEL_PIXELS)
             part = self._part(schema.to_model_name(self.cameras[camera]), 3, (frame,))
             if part is not None and geometry.usable(np.asarray(part, np.float64)):
                 return np.asarray(part, np.float64)
@@ -434,10 +443,10 @@ class Results:
         return part.astype(np.int64)
 
     def chips(self, frame: int) -> tuple[Chip, ...]:
-        """The words of one frame."""
+        """The words of one frame; none where the file holds no word's attention."""
 
         def make() -> tuple[Chip, ...]:
-            if not self.tokens or frame >= self.done:
+            if not self.tokens or frame >= self.done or self._guard.find(schema.TEXT_TO_IMAGE, 7) is None:
                 return ()
             pieces = self.pieces(frame)
             if len(pieces) != self.tokens:

@@ -15,7 +15,7 @@ import make_results
 import numpy as np
 import pytest
 
-from viewer import datasets, scene
+from viewer import datasets, geometry, scene
 from viewer import probe as probes
 from viewer.errors import UserError
 from viewer.probe import Probe
@@ -158,6 +158,56 @@ def test_everything_that_is_optional_may_be_absent(tiny: Path, tmp_path: Path) -
     assert len(results.chips(0)) > 5
     made = scene.compose(results, ViewState(query=Query("action", (1,))))
     assert made.maps.shape == (2, 16, 16)
+    results.close()
+
+
+def test_lists_may_be_empty(tiny: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tiny, tmp_path / "words.h5"))
+    with h5py.File(path, "r+") as file:
+        del file["action"]
+        file.attrs["steps"] = np.zeros(0, np.int64)
+    results = Results(path)
+    assert (results.steps, results.horizon) == ((), 0)
+    made = scene.compose(results, ViewState(query=Query("text", (2,))))
+    assert made.row_sum == pytest.approx(1, abs=0.01)
+    results.close()
+
+
+def test_a_file_without_cameras_shows_its_words(tiny: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tiny, tmp_path / "blind.h5"))
+    with h5py.File(path, "r+") as file:
+        file.attrs["cameras"] = np.zeros(0, "S1")
+        for name in ("text/to_image", "action/to_image"):
+            lead = file[name].shape[:-3]
+            del file[name]
+            file[name] = np.zeros((*lead, 0, 16, 16), np.float32)
+    results = Results(path)
+    made = scene.compose(results, ViewState(query=Query("text", (2,))))
+    assert made.maps.shape == (0, 16, 16)
+    assert sum(made.mass.values()) == pytest.approx(made.row_sum)
+    results.close()
+
+
+def test_words_without_attention_of_their_own_are_no_chips(tiny: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tiny, tmp_path / "actions.h5"))
+    with h5py.File(path, "r+") as file:
+        del file["text/to_image"], file["text/to_text"]
+    results = Results(path)
+    assert results.chips(0) == ()
+    assert ViewState(query=Query("text", (3,))).clamped(results.dims(0)).query == Query("action", (0,))
+    results.close()
+
+
+def test_the_models_pictures_stand_in_for_the_cameras(tiny: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tiny, tmp_path / "boxed.h5"))
+    with h5py.File(path, "r+") as file:
+        seen = file["images/exterior/model"][0]
+        del file["images/exterior/source"]
+    results = Results(path)
+    assert np.array_equal(results.picture(0, 0, "source"), seen)
+    assert results.picture_size(0) == (224, 224)
+    assert geometry.patch_at(results.to_model(0, 0), 30.0, 100.0) == (7, 2), "as the patches lie in that picture"
+    assert geometry.patch_at(results.to_model(0, 1), 0.0, 0.0) != (0, 0), "the other camera keeps its letterbox"
     results.close()
 
 
