@@ -13,6 +13,7 @@ from conftest import close, show, spin
 from PySide6.QtCore import QPoint, QPointF, QRect, Qt
 from PySide6.QtTest import QTest
 
+from viewer.drawing import width_of
 from viewer.state import Query
 
 if TYPE_CHECKING:
@@ -143,6 +144,24 @@ def test_the_models_picture_shows_the_same_patch_between_its_bars(app: QApplicat
     )
     bare = pixels(pane)
     assert np.ptp(bare[5 : int(3 * side) - 2].astype(int)) > 0, "the bars are hatched"
+    close(window)
+
+
+@pytest.mark.parametrize("name", ["exterior", "observation_images_top_camera_with_a_long_name"])
+@pytest.mark.parametrize("picture", ["source", "model"])
+def test_the_words_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, name: str, picture: str) -> None:
+    path = make_results.write(tmp_path / "named.h5", make_results.Recipe(frames=1, cameras=(name, "wrist")))
+    window = show(path, tmp_path, query=Query("text", (4,)), picture=picture)
+    pane = window.room.cameras.panes[0]
+    for width in range(180, 700, 20):
+        pane.resize(width, width)
+        spin(0)
+        area = pane.area()
+        size = "224 × 224" if picture == "model" else "128 × 72"
+        label = f"what the model saw · {size}" if picture == "model" and area.width() > 380 else size
+        start = round(area.right() - 1 - width_of(label, 12))
+        gap = pixels(pane, QRect(start - 8, 0, 6, pane.TITLE - 4))
+        assert np.ptp(gap.reshape(-1, 3), axis=0).max() == 0, f"nothing is written just before “{label}” at {width}"
     close(window)
 
 

@@ -188,15 +188,16 @@ class CameraPane(Panel):
         t, shown = theme.active(), self.session.shown
         line = QRectF(area.left() + 1, 0, area.width() - 2, self.TITLE - 4)
         name = results.cameras[self.camera]
-        x = drawing.write(painter, line, caption.heading_of(name), t.text, 13, bold=True) + 9
         height, width = self.size_in_pixels()
         size = f"{width} × {height}"
-        right = drawing.width_of(size, 12) + 10
-        room = line.adjusted(0, 0, -right, 0)
+        label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
+        room = line.adjusted(0, 0, -drawing.width_of(label, 12) - 10, 0)
+        share = drawing.per_cent(scene.share(name)) if scene is not None else ""
+        given = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names give way to it
+        x = drawing.write(painter, given, caption.heading_of(name), t.text, 13, bold=True) + 9
         if self.pinned or self.session.blinking:
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
         if scene is not None:
-            share = drawing.per_cent(scene.share(name))
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
             note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
             # Beside each camera's share or none's: the longest name decides.
@@ -205,7 +206,6 @@ class CameraPane(Panel):
             spare += max(drawing.width_of("88.8 %", 13, bold=True) - drawing.width_of(share, 13, bold=True), 0)
             if x + spare + drawing.width_of(note, 12) <= room.width():
                 drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
-        label = f"{'what the model saw · ' if shown.picture == 'model' and area.width() > 380 else ''}{size}"
         drawing.write(painter, line, label, t.secondary, 12, align="right")
 
     def _picture(self, view: tuple[Results, ViewState], area: QRectF, ratio: float, place: QTransform) -> QImage | None:
