@@ -90,9 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.files.opening.wait()
     elif probe is not None:
         window.open(probe.path, view, lambda: window.files.opening.take(probe))
+        window.files.compare_with(options.file[1] if len(options.file) > 1 else None)
         window.files.opening.wait()
-        if len(options.file) > 1:
-            window.files.opening.start(options.file[1], second=True)
     elif options.demo:
         window.files.open_demo()
     window.show()

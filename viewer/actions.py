@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QImageWriter
 from PySide6.QtWidgets import QWidget
 
 from viewer.panels.axes import moved, position
@@ -165,7 +165,10 @@ class Actions(QObject):
         """Save a picture of the view."""
         from viewer.picture import rendered
 
-        saved = rendered(self.room).save(str(path))
+        writer = QImageWriter(str(path))
+        if path.suffix[1:].lower().encode() not in QImageWriter.supportedImageFormats():
+            writer.setFormat(b"png")  # what the dialog offers, whatever the name ends in
+        saved = writer.write(rendered(self.room))
         self.say(f"Saved {path.name}." if saved else f"{path} cannot be written; choose another folder.")
 
     def _picture_name(self) -> str:
@@ -173,11 +176,11 @@ class Actions(QObject):
         return f"{path.stem if path else 'view'}-frame{state.frame + 1}-layer{state.layer}"
 
     def command_line(self) -> str:
-        """The command that opens this very view."""
+        """The command that opens this very view, and the file that it is compared with."""
         import shlex
 
-        path = self.session.path
-        where = shlex.quote(str(path.absolute() if path else ""))
+        files = (results.path.absolute() for results in (self.session.results, self.session.other) if results)
+        where = shlex.join(str(path) for path in files)
         return f"pi0-viewer {where} --view {shlex.quote(self.session.state.to_json())}"
 
     def copy_command(self) -> None:

@@ -58,6 +58,7 @@ class Filing(QObject):
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
         self._carried: Carried | None = None
+        self._second: Path | None = None
         self._follow = QTimer(self)
         self._follow.setInterval(FOLLOW_MILLISECONDS)
         self._follow.timeout.connect(self.look_for_more)
@@ -79,13 +80,17 @@ class Filing(QObject):
 
         `view` takes the place of the remembered one.
         """
-        self._wanted, self._carried = view, None
+        self._wanted, self._carried, self._second = view, None, None
         if opening is not None:
             opening()
         elif is_run(path):
             self.open_run(path)
         else:
             self.opening.start(path)
+
+    def compare_with(self, path: Path | None) -> None:
+        """Open a second file as soon as the one that is being opened is there."""
+        self._second = path
 
     def open_text(self, path: str) -> None:
         """Open a file by its name."""
@@ -233,9 +238,13 @@ class Filing(QObject):
         else:
             self._follow.stop()
         self.shown.emit()
+        if self._second is not None:
+            other, self._second = self._second, None
+            self.opening.start(other, second=True)
 
     def show_failure(self, sentence: str, details: str) -> None:
         """A file could not be opened; one that is open stays open, and the list of episodes says it."""
+        self._second = None
         if self.run is not None and self.opening.path is not None:
             self.run.episodes.failed(self.opening.path, sentence)
         if self.session.results is not None:

@@ -392,6 +392,33 @@ def test_the_command_brings_the_view_back(window: Window) -> None:
     assert json.loads(words[3])["layer"] == 1
 
 
+def test_the_command_names_both_files_of_a_comparison(window: Window, tmp_path: Path) -> None:
+    import shlex
+
+    other = make_results.write(tmp_path / "another one.h5", make_results.Recipe(seed=5))
+    window.show_results(Results(other), True)
+    words = shlex.split(window.acts.command_line())
+    assert words[1:4] == [str(window.session.path), str(other), "--view"]
+    assert from_json(words[4]).compare == "side"
+
+
+def test_a_second_file_waits_for_a_slow_first_one(app: QApplication, small: Path, tmp_path: Path) -> None:
+    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
+    window = Window(Settings(tmp_path / "s.ini"))
+    window.settings.set_text("toured", "yes")
+    window.show()
+    window.open(small)
+    window.files.compare_with(other)
+    until(lambda: window.session.other is not None)
+    assert (window.session.path, window.session.other.path) == (small, other)  # type: ignore[union-attr]
+    window.perform_id("close")
+    window.open(tmp_path / "missing.h5")
+    window.files.compare_with(other)
+    until(lambda: window.page.title.text() == "This cannot be opened")
+    assert not window.files.opening.busy, "nothing is compared with a file that is not there"
+    close(window)
+
+
 def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Path) -> None:
     from viewer.picture import footnote, rendered
 
@@ -399,6 +426,8 @@ def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Pa
     assert image.width() == 2 * (window.room.cameras.width() + 40)
     window.acts.write_picture(tmp_path / "view.png")
     assert (tmp_path / "view.png").stat().st_size > 10_000
+    window.acts.write_picture(tmp_path / "view.v2")
+    assert (tmp_path / "view.v2").read_bytes().startswith(b"\x89PNG"), "a name without an ending that Qt knows"
     assert "small.h5" in footnote(window.room)
     window.acts.write_picture(tmp_path / "nowhere" / "view.png")
     assert "cannot be written" in window.notice.text
