@@ -23,6 +23,7 @@ def menu_of(actions: Actions, sections: tuple[str, ...], menu: QMenu | None = No
         menu = QMenu(actions.window)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     menu.setStyleSheet(theme.sheet())
+    menu.setToolTipsVisible(True)  # why a command cannot be given now
     for command in commands.TABLE:
         if command.section in sections and command.in_menu:
             reason = command.reason(actions)
@@ -48,5 +49,5 @@ def whole_menu(actions: Actions) -> QMenu:
             paths = actions.settings.recent()
             recent.setEnabled(bool(paths))
             for path in paths:
-                recent.addAction(path.name).setData(f"{RECENT}{path}")
+                recent.addAction(path.name.replace("&", "&&")).setData(f"{RECENT}{path}")
     return menu

@@ -17,7 +17,7 @@ from PySide6.QtGui import QDropEvent, QGuiApplication, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
-from viewer import commands, theme
+from viewer import commands, drawing, theme
 from viewer.opening import demo_path
 from viewer.probe import Probe
 from viewer.results import Results
@@ -206,10 +206,36 @@ def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
     heat.high.setText("0.25")
     heat.high.editingFinished.emit()
     assert window.session.state.high == 0.25
+    spin(0.01)
     heat.high.setText("lots")
     heat.high.editingFinished.emit()
     assert window.session.state.high == 0.25
     assert "numbers" in window.notice.text
+    assert heat.high.text() == drawing.number(0.25, 4), "what was typed does not stay where it means nothing"
+
+
+def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: Window) -> None:
+    heat, session = window.room.heat, window.session
+    window.perform_id("pin")
+    session.update(compare="difference", layer=3)
+    spin(0.01)
+
+    def ends() -> tuple[float, float]:
+        spin(0.01)
+        scene = session.scene()
+        assert scene is not None
+        return scene.ranges[0]
+
+    window.perform_id("lock")
+    reach = ends()[1]
+    assert ends() == (-reach, reach)
+    for field, text, wanted in ((heat.low, "-0.25", 0.25), (heat.high, "0.5", 0.5), (heat.low, "0", 0.5)):
+        field.setText(text)
+        field.editingFinished.emit()
+        assert ends() == (-wanted, wanted)
+        assert (heat.low.text(), heat.high.text()) == (drawing.number(-wanted, 4), drawing.number(wanted, 4))
+    session.update(compare="off")
+    assert ends() == (0, 0.5), "weights begin at 0"
 
 
 def test_chips_select_add_span_preview_and_walk(window: Window) -> None:

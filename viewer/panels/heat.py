@@ -207,7 +207,8 @@ class HeatPanel(Panel):
     def _set_range(self, value: str) -> None:
         if value == "locked":
             _, _, low, high = self.bar.ends()
-            self.session.update(range="locked", low=low, high=high)
+            # A difference spans as far below 0 as above; weights, to which the view may go back, begin at 0.
+            self.session.update(range="locked", low=0.0 if self._difference_shown() else low, high=high)
         else:
             self.session.update(range=value)
 
@@ -231,12 +232,16 @@ class HeatPanel(Panel):
         if round(self.session.state.opacity * 100) != value:
             self.session.update(opacity=value / 100)
 
+    def _difference_shown(self) -> bool:
+        scene = self.session.scene()
+        return scene is not None and scene.difference
+
     def _typed(self) -> None:
         try:
             low, high = (float(f.text().replace("−", "-").replace(",", ".")) for f in (self.low, self.high))
         except ValueError:
             self.session.noticed.emit("The ends of the range are numbers, for example 0 and 0.03.")
-            self._show_ends()
+            self._show_ends(instead=True)
             return
         _, _, old_low, old_high = self.bar.ends()
         if (drawing.number(low, 4), drawing.number(high, 4)) == (
@@ -244,16 +249,19 @@ class HeatPanel(Panel):
             drawing.number(old_high, 4),
         ):
             return
+        if self._difference_shown():  # as far below 0 as above, whichever end was typed
+            low, high = 0.0, abs(high if drawing.number(low, 4) == drawing.number(old_low, 4) else low)
         if not low < high < float("inf"):
             self.session.noticed.emit("The lower end of the range must be below the upper end.")
-            self._show_ends()
+            self._show_ends(instead=True)
             return
         self.session.update(range="locked", low=low, high=high)
 
-    def _show_ends(self) -> None:
+    def _show_ends(self, *, instead: bool = False) -> None:
+        """Show the ends of the range; `instead` of what is being typed, too."""
         _, _, low, high = self.bar.ends()
         for field, value in ((self.low, low), (self.high, high)):
-            field.show_text(drawing.number(value, 4))
+            (field.setText if instead else field.show_text)(drawing.number(value, 4))
 
     def refresh(self) -> None:
         state: ViewState = self.session.shown
@@ -292,8 +300,7 @@ class HeatPanel(Panel):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = self.canvas(event)
-        scene = self.session.scene()
-        self.heading(painter, "Heat" if scene is None or not scene.difference else "Difference, 0 is white")
+        self.heading(painter, "Difference, 0 is white" if self._difference_shown() else "Heat")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = self.width() > 600

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, Qt, QTimer
+from typing import Final
+
+from PySide6.QtCore import QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
-from viewer import drawing, theme
+from viewer import theme
 
-MILLISECONDS = 6000
+MILLISECONDS: Final = 6000
+READING: Final = 60
+"""Milliseconds that a letter of a long sentence is given."""
+MARGINS: Final = 24, 10, 12, 10
+MOST_WIDTH: Final = 900
+_WRAPPED: Final = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere | Qt.AlignmentFlag.AlignVCenter
 
 
 class Notice(QWidget):
@@ -30,13 +37,16 @@ class Notice(QWidget):
         self.show()
         self.raise_()
         self.update()
-        self._timer.start(MILLISECONDS)
+        self._timer.start(max(MILLISECONDS, READING * len(text)))
 
     def place(self) -> None:
-        """At the middle of the window's foot."""
+        """At the middle of the window's foot, on as many lines as the sentence needs."""
         window = self.window()  # no reference of our own: it would keep a closed window alive
-        width = min(round(drawing.width_of(self.text, 13)) + 40, window.width() - 40)
-        self.setGeometry((window.width() - width) // 2, window.height() - 26 - 56, width, 40)
+        left, top, right, bottom = MARGINS
+        most = QRectF(0, 0, min(window.width() - 40, MOST_WIDTH) - left - right, window.height())
+        needed = theme.metrics(13).boundingRect(most, int(_WRAPPED), self.text)
+        width, height = round(needed.width()) + left + right + 4, max(round(needed.height()) + top + bottom, 40)
+        self.setGeometry(QRect((window.width() - width) // 2, window.height() - 42 - height, width, height))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.hide()
@@ -49,5 +59,8 @@ class Notice(QWidget):
         painter.setBrush(theme.colour(t.raised))
         painter.drawRoundedRect(box, 10, 10)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.fillRect(QRectF(12, 12, 3, 16), theme.colour(t.accent))
-        drawing.write(painter, box.adjusted(24, 0, -12, 0), self.text, t.text, 13)
+        painter.fillRect(QRectF(12, 12, 3, self.height() - 24), theme.colour(t.accent))
+        left, top, right, bottom = MARGINS
+        painter.setFont(theme.font(13))
+        painter.setPen(theme.colour(t.text))
+        painter.drawText(QRectF(self.rect()).adjusted(left, top, -right, -bottom), int(_WRAPPED), self.text)

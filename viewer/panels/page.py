@@ -129,10 +129,7 @@ class Page(QWidget):
             button = Button(path.name, kind="quiet", hint=_short(path.parent))
             button.setProperty("path", str(path))
             button.clicked.connect(self._recent_clicked)
-            line = QHBoxLayout()
-            line.addWidget(button)
-            line.addStretch()
-            self.recent.addLayout(line)
+            self.recent.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
             self._buttons.append(button)
         for button in (self.open, self.demo):
             button.show()
