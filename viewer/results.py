@@ -84,6 +84,8 @@ class Results:
         self.model = guard.json("model")
         self.checks = guard.json("checks")
         self.cameras = datasets.names(guard.attribute("cameras"))
+        if not self.cameras:
+            raise guard.damaged("it names no camera")
         if len(self.cameras) > 16 or len(set(self.cameras)) != len(self.cameras):
             raise guard.damaged("its list of cameras cannot be")
         if any(not name or "/" in name or len(name) > 64 or name == "." for name in self.cameras):
