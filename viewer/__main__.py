@@ -129,6 +129,8 @@ def _check(options: argparse.Namespace) -> None:
     """Whether these files can be opened together."""
     from viewer.files import is_run
 
+    if options.demo and options.file:
+        raise UserError("--demo opens the bundled demo; leave it out to open a file, or leave the file out.")
     if len(options.file) > 2:
         raise UserError("pi0-viewer opens one file, two to compare, or the folder of a run; leave the others out.")
     runs = [path for path in options.file if is_run(path)]

@@ -172,7 +172,9 @@ def _field(name: str, value: object) -> object:
             raise ValueError(f"one of {', '.join(_CHOICES[name])} is needed")
         return value
     if name in {"frame", "step", "layer"}:
-        return _integers([value], most=1)[0]
+        if type(value) is not int:
+            raise ValueError("a whole number is needed")
+        return value
     if name in {"low", "high", "opacity"}:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
             raise ValueError("a finite number is needed")

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from viewer.__main__ import main
+
 
 def test_without_a_screen_it_says_so_instead_of_aborting() -> None:
     bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
@@ -35,3 +39,9 @@ def test_a_view_that_is_no_json_is_one_sentence() -> None:
     )
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_file_and_the_demo_are_not_opened_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--demo", "results.h5"]) == 2
+    said = capsys.readouterr().err
+    assert said == "--demo opens the bundled demo; leave it out to open a file, or leave the file out.\n"

@@ -87,3 +87,8 @@ def test_unknown_keys_are_ignored_and_a_fresh_view_is_empty() -> None:
 def test_wrong_json_is_one_sentence(text: str) -> None:
     with pytest.raises(UserError, match="Copy view as command"):
         from_json(text)
+
+
+def test_a_number_in_place_of_words_is_asked_for() -> None:
+    with pytest.raises(UserError, match=r"\(layer: a whole number is needed\)"):
+        from_json('{"layer": "two"}')
