@@ -330,13 +330,22 @@ class Field(QLineEdit):
         self.setFont(theme.font(pixels))
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self._styled: theme.Theme | None = None
+        self._before = ""
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         """Take the theme's colours, which the style paints with while something is typed: not sooner, it takes long."""
         t = theme.active()
         if self._styled is not t:
             self._style(t)
+        self._before = self.text()
         super().focusInEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:  # whatever was typed is given up; whoever holds the field takes the focus
+            self.setText(self._before)
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
 
     def _style(self, t: theme.Theme) -> None:
         self._styled = t

@@ -15,7 +15,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer import commands, menus, theme
 from viewer.actions import Actions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from viewer.commands import Command
     from viewer.panels.episodes import EpisodesPanel
     from viewer.panels.overlay import Overlay
+    from viewer.panels.tour import Tour
     from viewer.results import Results
     from viewer.state import ViewState
 
@@ -73,7 +74,7 @@ class Window(QWidget):
             column.addWidget(widget, 1 if widget is self.body else 0)
         self.notice = Notice(self)
         self.overlay: Overlay | None = None
-        self.tour: QWidget | None = None
+        self.tour: Tour | None = None
         self.acts = Actions(self, self.room, self.playback, self.files)
         self._connect()
         self._restore()
@@ -278,10 +279,19 @@ class Window(QWidget):
         overlay.closed.connect(self._overlay_gone)
         overlay.show()
         overlay.raise_()
+        focused = QApplication.focusWidget()
+        if focused is None or not overlay.isAncestorOf(focused):
+            overlay.setFocus()
 
     def _overlay_gone(self) -> None:
         self.overlay = None
         self.setFocus()
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab goes to the next widget, under a sheet to none."""
+        if self.overlay is not None:
+            return self.overlay.focusNextPrevChild(forward)
+        return super().focusNextPrevChild(forward)
 
     def show_tour(self) -> None:
         """Three hints."""
@@ -352,7 +362,7 @@ class Window(QWidget):
         self.notice.place()
         for floating in (self.overlay, self.tour):
             if floating is not None:
-                floating.place()  # type: ignore[attr-defined]
+                floating.place()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):
@@ -368,6 +378,9 @@ class Window(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
+        if name == "Escape" and self.tour is not None:
+            self.tour.finish()
+            return
         if name in {"H", "B"}:
             if not event.isAutoRepeat():
                 self._hold(name, down=True)

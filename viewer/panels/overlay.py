@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from viewer import theme
 
@@ -21,6 +21,7 @@ class Overlay(QWidget):
         self.column = QVBoxLayout(self.sheet)
         self.column.setContentsMargins(12, 12, 12, 12)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # the keys stay here also where nothing in it takes them
         self.place()
 
     def place(self) -> None:
@@ -45,6 +46,18 @@ class Overlay(QWidget):
     def closeEvent(self, event: QCloseEvent) -> None:
         self.closed.emit()
         super().closeEvent(event)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab goes round in the sheet; what lies under it is not reached."""
+        start = QApplication.focusWidget()
+        here = start = start if start is not None and self.isAncestorOf(start) else self
+        while (there := here.nextInFocusChain() if forward else here.previousInFocusChain()) not in {None, start}:
+            here = there
+            takes = here.focusPolicy().value & Qt.FocusPolicy.TabFocus.value
+            if takes and self.isAncestorOf(here) and here.isEnabled() and here.isVisible():
+                here.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
+                break
+        return True
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
