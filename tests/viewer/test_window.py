@@ -396,6 +396,21 @@ def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication
     close(window)
 
 
+def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_path: Path) -> None:
+    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1))
+    two = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=1, cameras=("exterior",)))
+    window = show(one, tmp_path, region=((0, 5, 5), (1, 6, 6)))
+    window.show_results(Results(two), True)
+    window.session.blink(True)
+    scene = window.session.scene()
+    assert scene is not None
+    assert window.status.left().startswith(f"region of 2 patches: {drawing.per_cent(float(scene.maps[0, 5, 5]))}")
+    window.session.point((1, 6, 6))
+    window.status.describe()
+    assert not window.grab().isNull()
+    close(window)
+
+
 def test_views_are_remembered_by_uuid_and_windows_come_back(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path, (1300, 820))
     window.session.update(layer=1, heads=(2,), colours="magma")

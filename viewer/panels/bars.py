@@ -90,14 +90,15 @@ class StatusBar(Panel):
         session, scene = self.session, self.session.scene()
         if session.results is None or scene is None:
             return session.failure
-        if session.pointer is not None and session.pointer[0] < len(session.results.cameras):
+        cameras = len(scene.maps)  # those of the file that is compared with, while one blinks to it
+        if session.pointer is not None and session.pointer[0] < cameras:
             camera, row, col = session.pointer
             weight, rest = patch_words(scene, session.pointer, session.shown.unit)
             bar = " (letterbox bar)" if session.results.bars(session.shown.frame)[camera, row, col] else ""
             name = caption.spoken(session.results.cameras[camera])
             return f"{name}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
         if session.shown.region:
-            mass = sum(float(scene.maps[cell]) for cell in session.shown.region)
+            mass = sum(float(scene.maps[cell]) for cell in session.shown.region if cell[0] < cameras)
             patches = len(session.shown.region)
             chance = patches / scene.keys
             value = drawing.per_cent(mass) if session.shown.unit == "weight" else drawing.number(mass)
