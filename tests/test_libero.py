@@ -112,11 +112,11 @@ def change(path, name, values):
     ("name", "values", "words"),
     [
         ("data/demo_1/obs/agentview_rgb", np.zeros((5, 32, 80, 3), np.uint8), "differ in length: .*agentview_rgb 5"),
-        ("data/demo_1/obs/ee_pos", None, "has no ee_pos like the first"),
-        ("data/demo_1/obs/ee_pos", np.zeros((9, 4)), "has no ee_pos like the first"),
+        ("data/demo_1/obs/ee_pos", None, "has no ee_pos like the other"),
+        ("data/demo_1/obs/ee_pos", np.zeros((9, 4)), "has no ee_pos like the other"),
         ("data/demo_1/obs/eye_in_hand_rgb", None, "has no eye_in_hand_rgb"),
         ("data/demo_1/obs", None, "has no group obs"),
-        ("data/demo_1/actions", np.zeros((9, 3)), "has no actions like the first"),
+        ("data/demo_1/actions", np.zeros((9, 3)), "has no actions like the other"),
         ("data/demo_1/obs/agentview_rgb", h5py.ExternalLink("other.h5", "x"), "has no agentview_rgb"),
     ],
 )

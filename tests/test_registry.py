@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -140,3 +141,59 @@ def test_folders_of_tfrecords_are_told_how_to_go_on(tmp_path):
     (tmp_path / "droid-train.tfrecord-00000-of-00001").write_bytes(b"")
     with pytest.raises(UserError, match="TFRecords"):
         open_source(tmp_path, ANY)
+
+
+def droid_without_wrist(path):
+    for name in ("a", "b", "c"):
+        write_droid(path / name, 2, uuid=name)
+    (path / "a/recordings/MP4/13062452.mp4").unlink()
+
+
+def droid_without_exterior(path):
+    for name in ("a", "b"):
+        write_droid(path / name, 2, uuid=name)
+    (path / "a/recordings/MP4/20036094.mp4").unlink()
+
+
+def libero_without_state(path):
+    write_libero(path / "x.hdf5", (2, 2, 2))
+    with h5py.File(path / "x.hdf5", "a") as file:
+        del file["data/demo_0/obs/gripper_states"]
+
+
+def npz_without_wrist(path):
+    for name in ("a", "b", "c"):
+        arrays = npz_arrays(2)
+        if name == "a":
+            del arrays["wrist"]
+        np.savez(path / f"{name}.npz", **arrays)
+
+
+def folder_without_pictures(path):
+    for name in ("a", "b", "c"):
+        write_pictures(path / name)
+    (path / "a/episode.json").write_text(json.dumps({"prompt": "look", "frames": [{"exterior": "0.png"}]}))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (droid_without_wrist, "there is no camera wrist_image_left"),
+        (droid_without_exterior, "there is no camera exterior_image_1_left"),
+        (libero_without_state, "has no gripper_states like the other"),
+        (npz_without_wrist, "has no array wrist"),
+        (folder_without_pictures, r"frame 0 of .*a/episode.json names no pictures; each frame has \"pictures\": {"),
+    ],
+)
+def test_what_the_first_episode_lacks_decides_nothing_for_the_others(tmp_path, write, words):
+    write(tmp_path)
+    source = open_source(tmp_path, Wanted(("exterior", "wrist"), 1))
+    [(name, why)] = source.broken.items()
+    assert name in {"a", "demo_0"}
+    assert re.search(words, why)
+    assert len(source.episodes) >= 1
+    for episode in source.episodes:
+        assert episode.name not in {"a", "demo_0"}
+        (shown,) = episode.read([0])
+        assert set(shown.pictures) == {"exterior", "wrist"}
+        assert shown.state is not None

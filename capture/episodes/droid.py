@@ -21,7 +21,7 @@ import numpy as np
 
 from capture.episodes import hdf5
 from capture.episodes.films import FilesFilm, Film, VideoFilm, together
-from capture.episodes.mapping import Chosen, choose
+from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
 from capture.episodes.source import CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
@@ -92,7 +92,7 @@ def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSourc
             broken[name] = str(error)
     if not opened:
         raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {next(iter(broken.values()))}")
-    first = opened[0]
+    first = typical(opened, lambda one: [list(one.films)])
     chosen = choose(
         str(path),
         wanted,

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from capture.episodes.decoding import Video
 from capture.episodes.films import VideoFilm, together
-from capture.episodes.mapping import Chosen, choose
+from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
 from capture.episodes.source import CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
@@ -34,6 +34,7 @@ from capture.observation import Observation
 from capture.picture_files import picture_size, read_picture
 
 NAME = "episode.json"
+NO_PICTURES = 'names no pictures; each frame has "pictures": {"exterior": "FILE", "wrist": "FILE"}'
 
 
 def read_episodes(folder: Path) -> list[Observation]:
@@ -67,7 +68,7 @@ def open_folders(path: Path, folders: Sequence[Path], wanted: Wanted) -> OpenedS
             broken[name] = str(error)
     if not opened:
         raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values()))}")
-    first = opened[0]
+    first = typical(opened, lambda one: (one.cameras, one.state_parts, one.action_parts))
     chosen = choose(str(path), wanted, first.cameras, state=first.state_parts, actions=first.action_parts)
     episodes = []
     for episode in opened:
@@ -130,7 +131,9 @@ class PicturesEpisode(_Told):
         self.length, self.rate = len(self._frames), self.told_rate
         first = self._frames[0] if isinstance(self._frames[0], dict) else {}
         pictures = first.get("pictures")
-        self.cameras = tuple(pictures) if isinstance(pictures, dict) else ()
+        if not isinstance(pictures, dict) or not pictures:
+            raise UserError(f"frame 0 of {folder / NAME} {NO_PICTURES}")
+        self.cameras = tuple(pictures)
         self.state_parts = _part("state", _dims(first.get("state")))
         actions = first.get("actions")
         self.action_parts = _part("actions", _dims(actions[0]) if isinstance(actions, list) and actions else 0)
@@ -160,7 +163,7 @@ class PicturesEpisode(_Told):
     def _files(self, number: int) -> dict[str, Path]:
         where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
         if not isinstance(told, dict) or not isinstance(told.get("pictures"), dict) or not told["pictures"]:
-            raise UserError(f"{where} names no pictures")
+            raise UserError(f"{where} {NO_PICTURES}")
         files = {}
         for slot, camera in self.slots(tuple(told["pictures"])).items():
             if camera not in told["pictures"]:
@@ -171,7 +174,7 @@ class PicturesEpisode(_Told):
     def _frame(self, number: int) -> Observation:
         where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
         if not isinstance(told, dict):
-            raise UserError(f"{where} names no pictures")
+            raise UserError(f"{where} {NO_PICTURES}")
         prompt = told.get("prompt", self.told.values.get("prompt"))
         if not isinstance(prompt, str):
             raise UserError(f"{where} has no prompt, and neither has the episode")

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.episodes import hdf5
-from capture.episodes.mapping import Chosen, choose
+from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
 from capture.episodes.source import CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
@@ -60,7 +60,7 @@ def open_libero(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSour
         why = next(iter(broken.values()), "there is no file with data/demo_0")
         raise UserError(f"none of the demonstrations in {path} can be used: {why}")
     names = file_names([demo.name for demo in found])
-    first = found[0]
+    first = typical(found, lambda one: (list(one.cameras), one.state, one.actions))
     cameras = list(first.cameras)
     chosen = choose(str(path), wanted, cameras, state=first.state, actions=first.actions)
     episodes = []
@@ -69,7 +69,7 @@ def open_libero(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSour
         lacks += [part for part in chosen.state if demo.state.get(part) != first.state[part]]
         lacks += [part for part in chosen.actions if demo.actions.get(part) != first.actions[part]]
         if lacks:
-            broken[name] = f"{demo.group} in {demo.file} has no {lacks[0]} like the first demonstration"
+            broken[name] = f"{demo.group} in {demo.file} has no {lacks[0]} like the other demonstrations"
         else:
             episodes.append(LiberoEpisode(demo, name, number, chosen, wanted.horizon))
     libero = first.turned is not None

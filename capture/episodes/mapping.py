@@ -6,9 +6,10 @@ and lerobot's conversions), of robomimic and of openpi's ALOHA sets. What a sour
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from capture.episodes.source import Wanted
 from capture.errors import UserError
@@ -46,6 +47,9 @@ NONE: Final = "none"
 """What a user writes to go without a camera or true actions."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What a policy gets of a source."""
@@ -57,6 +61,22 @@ class Chosen:
     actions: tuple[str, ...]
     mapped: tuple[str, ...]
     """Sentences that say so."""
+
+
+def typical(episodes: Sequence[T], told: Callable[[T], Sequence[Iterable[str]]]) -> T:
+    """The first episode of those that are most alike in what is `told` of them: cameras, state and action parts.
+
+    Its cameras and parts are mapped for all: one that lacks a camera, be it the very first, decides nothing for the
+    others. Where as many are like this as like that, it is one with more of them. Lengths of parts count, where
+    a mapping tells them.
+    """
+    each = [
+        tuple(tuple(part.items() if isinstance(part, Mapping) else part) for part in told(episode))
+        for episode in episodes
+    ]
+    count = Counter(each)
+    best = max(each, key=lambda one: (count[one], *(len(names) for names in one)))
+    return episodes[each.index(best)]
 
 
 def choose(

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.episodes.hdf5 import MOST_NUMBERS
-from capture.episodes.mapping import Chosen, choose
+from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
 from capture.episodes.source import CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
@@ -51,7 +51,7 @@ def open_npz(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSource:
             broken[name] = str(error)
     if not found:
         raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values()))}")
-    first = found[0][1]
+    first = typical([told for _, told in found], lambda one: (list(one.cameras), one.state, one.actions))
     chosen = choose(str(path), wanted, list(first.cameras), state=first.state, actions=first.actions)
     episodes = []
     for number, (name, told) in enumerate(found):
