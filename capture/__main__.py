@@ -183,7 +183,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     from capture.report import closing
 
     together = gathered(share, outcome)
-    unusable = {f"{name}.h5": why for name, why in broken.items()}
+    unusable = {f"{name}.h5": one.why for name, one in broken.items()}
     if share.first:
         _say(closing(together, unusable, output))
     files = [written for one in together for written in one.files]

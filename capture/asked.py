@@ -83,7 +83,7 @@ def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str
     source = asked_source(options, setup, options.episode)
     if len(source.episodes) != 1 or source.broken:
         if not source.episodes and len(source.broken) == 1:
-            raise UserError(next(iter(source.broken.values())))
+            raise UserError(next(iter(source.broken.values())).why)
         raise UserError(
             f"{options.episode} holds {len(source.episodes) + len(source.broken)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"

@@ -21,7 +21,7 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
     first: Plan | None = None
     frames = size = done = 0
     whole = begun = 0
-    bad = dict(series.broken)
+    bad = {name: broken.why for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
             made = plan(series.setup, episode)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from capture import index
-from capture.episodes.source import Episode, Source
+from capture.episodes.source import Broken, Episode, Source
 from capture.errors import UserError
 from capture.outcome import Job, Outcome, Progress
 from capture.plan import GENERATOR, Choices, Setup
 from capture.run import capture
 from capture.share import Share
-
-_LAST_NUMBER: Final = re.compile(r"(\d{1,9})\D*$")
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class Series:
     folder: Path
     episodes: tuple[Episode, ...]
     """Those that were chosen, in the source's order."""
-    broken: Mapping[str, str]
-    """Those that were chosen and cannot be used: name -> why."""
+    broken: Mapping[str, Broken]
+    """Those that were chosen and cannot be used, by name."""
 
     @property
     def run(self) -> dict[str, Any]:
@@ -70,13 +67,13 @@ class Series:
     def entries(self) -> list[index.Entry]:
         """What the index says of each episode, before any of them is run: the same in every process."""
         found = [self._entry(episode) for episode in self.episodes]
-        for name, why in self.broken.items():
+        for name, broken in self.broken.items():
             found.append(
                 {
                     "file": f"{name}.h5",
                     "name": name,
-                    "number": number_in(name),
-                    "failed": why,
+                    "number": broken.number,
+                    "failed": broken.why,
                     "prompts": [],
                     "frames": 0,
                     "rate": None,
@@ -108,26 +105,18 @@ def planned(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     return list(dict.fromkeys(prompts)), len(moments) * (len(prompts) // max(1, len(tasks)))
 
 
-def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode, ...], dict[str, str]]:
-    """Episodes of these numbers (all if None), and why others of them cannot be used; UserError if one is missing."""
-    broken = dict(source.broken)
+def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode, ...], dict[str, Broken]]:
+    """Episodes of these numbers (all if None), and those of them that cannot be used; UserError if one is missing."""
     if numbers is None:
-        return tuple(source.episodes), broken
+        return tuple(source.episodes), dict(source.broken)
     wanted = set(numbers)
     chosen = tuple(episode for episode in source.episodes if episode.number in wanted)
-    unusable = {name: why for name, why in broken.items() if number_in(name) in wanted}
-    missing = sorted(wanted - {episode.number for episode in chosen} - {number_in(name) for name in unusable})
-    if missing:
-        known = {episode.number for episode in source.episodes} | {number_in(name) for name in broken}
+    unusable = {name: broken for name, broken in source.broken.items() if broken.number in wanted}
+    known = {episode.number for episode in source.episodes} | {broken.number for broken in source.broken.values()}
+    if missing := sorted(wanted - known):
         has = f"it has {len(known)}, numbered {min(known)} to {max(known)}"
         raise UserError(f"there is no episode {missing[0]} in {source.path}: {has}")
     return chosen, unusable
-
-
-def number_in(name: str) -> int:
-    """The number in an episode's name, `episode_000012`: 12; 0 if there is none."""
-    found = _LAST_NUMBER.search(name)
-    return int(found[1]) if found else 0
 
 
 def begin(series: Series) -> None:

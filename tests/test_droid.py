@@ -122,9 +122,9 @@ def test_a_missing_video_breaks_its_episode_alone(tmp_path):
     source = open_source(tmp_path, DROID)
     assert [one.name for one in source.episodes] == ["a"]
     assert set(source.broken) == {"b", "c"}
-    assert "there is no camera wrist_image_left" in source.broken["b"]
-    assert "has no pictures" in source.broken["c"]
-    assert "13062452" in source.broken["c"]
+    assert "there is no camera wrist_image_left" in source.broken["b"].why
+    assert "has no pictures" in source.broken["c"].why
+    assert "13062452" in source.broken["c"].why
 
 
 def test_episodes_that_were_not_converted_are_told_how_to_go_on(tmp_path):

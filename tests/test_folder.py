@@ -120,7 +120,7 @@ def test_folders_of_episodes_go_on_without_a_broken_one(episode):
     source = open_source(episode.parent, Wanted(("exterior",), 1))
     assert [one.name for one in source.episodes] == ["duck"]
     assert set(source.broken) == {"b", "c"}
-    assert "no list of frames" in source.broken["c"]
+    assert "no list of frames" in source.broken["c"].why
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])

@@ -79,7 +79,7 @@ def test_a_folder_of_files_has_all_their_demonstrations(tmp_path):
     assert [one.name for one in source.episodes] == ["a_demo_demo_0", "a_demo_demo_1", "b_demo_demo_0", "b_demo_demo_1"]
     assert [one.number for one in source.episodes] == [0, 1, 2, 3]
     assert set(source.broken) == {"c_demo"}
-    assert "cannot be read as HDF5" in source.broken["c_demo"]
+    assert "cannot be read as HDF5" in source.broken["c_demo"].why
 
 
 def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path):
@@ -127,8 +127,8 @@ def test_a_broken_demonstration_is_said_and_the_others_go_on(tmp_path, name, val
     change(path, name, values)
     source = open_source(path, LIBERO)
     assert [one.name for one in source.episodes] == ["demo_0"]
-    assert re.search(words, source.broken["demo_1"])
-    assert str(path) in source.broken["demo_1"]
+    assert re.search(words, source.broken["demo_1"].why)
+    assert str(path) in source.broken["demo_1"].why
 
 
 def test_a_value_that_is_not_finite_is_said_when_it_is_read(tmp_path):

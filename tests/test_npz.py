@@ -45,7 +45,7 @@ def test_a_folder_of_files_is_a_source(tmp_path):
     source = open_source(tmp_path, WANTED)
     assert [one.name for one in source.episodes] == ["a", "b"]
     assert set(source.broken) == {"c", "d"}
-    assert "has no array wrist" in source.broken["d"]
+    assert "has no array wrist" in source.broken["d"].why
 
 
 def test_pictures_alone_are_enough(tmp_path):

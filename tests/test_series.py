@@ -217,6 +217,24 @@ def test_a_failure_in_one_rank_ends_no_other(command: list[str], tmp_path: Path)
     assert sorted(path.suffix for path in folder.iterdir()) == [".h5"] * 4 + [".json"]
 
 
+def test_broken_episodes_have_numbers_too(policy_options: list[str], tmp_path: Path, capsys) -> None:
+    data, folder = tmp_path / "data", tmp_path / "runs"
+    data.mkdir()
+    for name in ("Fri_7_Jul_2023", "Sat_8_Jul_2023", "last"):
+        arrays = episode_files.npz_arrays(2)
+        np.savez(data / f"{name}.npz", **{**arrays, "state": arrays["state"][:, :4]})
+    (data / "Sat_8_Jul_2023.npz").write_bytes(b"torn")
+    options = [*policy_options, "--dataset", str(data), "--action-keys", "none", "--frames", "0", "-o", str(folder)]
+    assert main([*options, "--episodes", "0,2"]) == 0, "what was not asked for is no failure"
+    assert [(one["number"], one["name"]) for one in index(folder)["episodes"]] == [(0, "Fri_7_Jul_2023"), (2, "last")]
+    assert main([*options, "--episodes", "0-2"]) == 1
+    assert "failed: Sat_8_Jul_2023.h5: " in capsys.readouterr().out
+    assert [one["number"] for one in index(folder)["episodes"]] == [0, 1, 2]
+    assert main([*options, "--episodes", "3"]) == 2
+    assert "there is no episode 3 in" in (said := capsys.readouterr().err)
+    assert "it has 3, numbered 0 to 2" in said
+
+
 def test_shares_of_a_slurm_array_and_by_hand(command: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
     folder = tmp_path / "runs"
     with monkeypatch.context() as srun:

@@ -23,7 +23,7 @@ from capture.episodes import hdf5
 from capture.episodes.films import FilesFilm, Film, VideoFilm, together
 from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
-from capture.episodes.source import CameraFound, OpenedSource, Wanted
+from capture.episodes.source import Broken, CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
 from capture.jsonfile import JsonObject, read_json
 from capture.observation import Observation
@@ -83,15 +83,16 @@ def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSourc
     """The episodes that `find_droid` found. Raises UserError where none of them can be used, or nothing is mapped."""
     annotations = _annotations(path)
     names = file_names(["_".join(folder.relative_to(path).parts) or folder.resolve().name for folder in found])
-    broken: dict[str, str] = {}
+    broken: dict[str, Broken] = {}
     opened: list[_Opened] = []
     for number, (folder, name) in enumerate(zip(found, names, strict=True)):
         try:
             opened.append(_look(folder, number, name))
         except UserError as error:
-            broken[name] = str(error)
+            broken[name] = Broken(number, str(error))
     if not opened:
-        raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {next(iter(broken.values()))}")
+        why = next(iter(broken.values())).why
+        raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {why}")
     first = typical(opened, lambda one: [list(one.films)])
     chosen = choose(
         str(path),
@@ -105,7 +106,9 @@ def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSourc
     for one in opened:
         missing = [name for name in chosen.cameras.values() if name not in one.films]
         if missing:
-            broken[one.name] = f"there is no camera {missing[0]} in {one.folder}; it has {', '.join(one.films)}"
+            listed = ", ".join(one.films)
+            why = f"there is no camera {missing[0]} in {one.folder}; it has {listed}"
+            broken[one.name] = Broken(one.number, why)
         else:
             episodes.append(DroidEpisode(one, chosen, wanted.horizon, annotations))
     kind = "DROID episode" if found == [path] else "folder of DROID episodes"

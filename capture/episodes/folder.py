@@ -27,7 +27,7 @@ from capture.episodes.decoding import Video
 from capture.episodes.films import VideoFilm, together
 from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
-from capture.episodes.source import CameraFound, OpenedSource, Wanted
+from capture.episodes.source import Broken, CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
 from capture.jsonfile import JsonObject, read_json, stays_inside
 from capture.observation import Observation
@@ -58,16 +58,16 @@ def find_folders(folder: Path) -> list[Path]:
 
 def open_folders(path: Path, folders: Sequence[Path], wanted: Wanted) -> OpenedSource:
     """The episodes of these folders. Raises UserError where none can be used."""
-    broken: dict[str, str] = {}
+    broken: dict[str, Broken] = {}
     opened: list[PicturesEpisode | VideosEpisode] = []
     names = file_names([folder.resolve().name for folder in folders])
     for number, (folder, name) in enumerate(zip(folders, names, strict=True)):
         try:
             opened.append(_open(folder, number, name))
         except UserError as error:
-            broken[name] = str(error)
+            broken[name] = Broken(number, str(error))
     if not opened:
-        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values()))}")
+        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).why}")
     first = typical(opened, lambda one: (one.cameras, one.state_parts, one.action_parts))
     chosen = choose(str(path), wanted, first.cameras, state=first.state_parts, actions=first.action_parts)
     episodes = []
@@ -75,7 +75,8 @@ def open_folders(path: Path, folders: Sequence[Path], wanted: Wanted) -> OpenedS
         missing = [camera for camera in chosen.cameras.values() if camera not in episode.cameras]
         if missing:
             listed = ", ".join(episode.cameras)
-            broken[episode.name] = f"there is no camera {missing[0]} in {episode.folder}; it has {listed}"
+            why = f"there is no camera {missing[0]} in {episode.folder}; it has {listed}"
+            broken[episode.name] = Broken(episode.number, why)
         else:
             episode.chosen, episode.horizon = chosen, wanted.horizon
             episodes.append(episode)

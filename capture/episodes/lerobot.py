@@ -20,7 +20,7 @@ from capture.episodes.films import Film, together
 from capture.episodes.lerobot_metadata import Metadata, Told, read_metadata
 from capture.episodes.mapping import Chosen, choose
 from capture.episodes.parquet import Parquet
-from capture.episodes.source import OpenedSource, Wanted
+from capture.episodes.source import Broken, OpenedSource, Wanted
 from capture.errors import UserError
 from capture.jsonfile import stays_inside
 from capture.observation import Observation
@@ -41,7 +41,7 @@ def open_lerobot(folder: Path, wanted: Wanted) -> OpenedSource:
     aliases = {key: name for name, key in told.features.items()}
     chosen = choose(str(folder), wanted, names, state=told.state, actions=told.actions, aliases=aliases)
     there = _Folders(folder)
-    broken: dict[str, str] = {}
+    broken: dict[str, Broken] = {}
     episodes = []
     for one in told.episodes:
         files = {
@@ -49,11 +49,11 @@ def open_lerobot(folder: Path, wanted: Wanted) -> OpenedSource:
         }
         missing = [(what, file) for what, file in {"its data": one.data, **files}.items() if file not in there]
         if missing:
-            broken[one.name] = f"{missing[0][0]}, {folder / missing[0][1]}, is missing"
+            broken[one.name] = Broken(one.number, f"{missing[0][0]}, {folder / missing[0][1]}, is missing")
         else:
             episodes.append(LerobotEpisode(told, one, chosen, wanted.horizon))
     if not episodes:
-        why = next(iter(broken.values()), "its metadata tell of none")
+        why = next((one.why for one in broken.values()), "its metadata tell of none")
         raise UserError(f"none of the {len(broken)} episodes of {folder} can be used: {why}")
     kind = f"LeRobot data set v{told.version}"
     return OpenedSource(kind, folder, told.cameras, chosen.mapped, episodes, broken, told.state, told.actions)

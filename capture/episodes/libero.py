@@ -21,7 +21,7 @@ import numpy.typing as npt
 from capture.episodes import hdf5
 from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
-from capture.episodes.source import CameraFound, OpenedSource, Wanted
+from capture.episodes.source import Broken, CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.picture_files import check_size
@@ -49,29 +49,30 @@ def is_demonstrations(path: Path) -> bool:
 
 def open_libero(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSource:
     """The demonstrations of these files. Raises UserError where none can be used."""
-    broken: dict[str, str] = {}
+    broken: dict[str, Broken] = {}
     found: list[_Demo] = []
     for file in files:
         try:
-            found += _demos(file, broken, several=len(files) > 1)
+            _add_demos(file, found, broken, several=len(files) > 1)
         except UserError as error:
-            broken[file.stem] = str(error)
+            broken[file.stem] = Broken(len(found) + len(broken), str(error))
     if not found:
-        why = next(iter(broken.values()), "there is no file with data/demo_0")
+        why = next((one.why for one in broken.values()), "there is no file with data/demo_0")
         raise UserError(f"none of the demonstrations in {path} can be used: {why}")
     names = file_names([demo.name for demo in found])
     first = typical(found, lambda one: (list(one.cameras), one.state, one.actions))
     cameras = list(first.cameras)
     chosen = choose(str(path), wanted, cameras, state=first.state, actions=first.actions)
     episodes = []
-    for number, (demo, name) in enumerate(zip(found, names, strict=True)):
+    for demo, name in zip(found, names, strict=True):
         lacks = [camera for camera in chosen.cameras.values() if camera not in demo.cameras]
         lacks += [part for part in chosen.state if demo.state.get(part) != first.state[part]]
         lacks += [part for part in chosen.actions if demo.actions.get(part) != first.actions[part]]
         if lacks:
-            broken[name] = f"{demo.group} in {demo.file} has no {lacks[0]} like the other demonstrations"
+            why = f"{demo.group} in {demo.file} has no {lacks[0]} like the other demonstrations"
+            broken[name] = Broken(demo.number, why)
         else:
-            episodes.append(LiberoEpisode(demo, name, number, chosen, wanted.horizon))
+            episodes.append(LiberoEpisode(demo, name, chosen, wanted.horizon))
     libero = first.turned is not None
     mapped = list(chosen.mapped)
     if first.turned:
@@ -100,14 +101,16 @@ class _Demo:
     cameras: Mapping[str, tuple[int, int]]
     state: Mapping[str, int]
     actions: Mapping[str, int]
+    number: int = 0
+    """Counted through all files, those that cannot be used too."""
 
 
 class LiberoEpisode:
     """One demonstration; its file is open while it is read."""
 
-    def __init__(self, demo: _Demo, name: str, number: int, chosen: Chosen, horizon: int) -> None:
+    def __init__(self, demo: _Demo, name: str, chosen: Chosen, horizon: int) -> None:
         self._demo, self._chosen, self._horizon = demo, chosen, horizon
-        self.name, self.number, self.length, self.rate = name, number, demo.length, demo.rate
+        self.name, self.number, self.length, self.rate = name, demo.number, demo.length, demo.rate
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -177,8 +180,8 @@ def axis_angle(quaternions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(sine > 1e-8, quaternions[:, :3] * angle / np.maximum(sine, 1e-8), 0.0)
 
 
-def _demos(path: Path, broken: dict[str, str], *, several: bool) -> list[_Demo]:
-    found = []
+def _add_demos(path: Path, found: list[_Demo], broken: dict[str, Broken], *, several: bool) -> None:
+    """Put each demonstration of a file to those that were found or to the broken ones, numbered through both."""
     with hdf5.opened(path) as file:
         data = hdf5.group(file, "data")
         if data is None:
@@ -187,11 +190,11 @@ def _demos(path: Path, broken: dict[str, str], *, several: bool) -> list[_Demo]:
         numbered = [(number, name) for name in data if (number := _number(name)) is not None]
         for _, name in sorted(numbered):
             shown = f"{path.stem}_{name}" if several else name
+            number = len(found) + len(broken)
             try:
-                found.append(_demo(path, data, name, shown, prompt, rate, turned))
+                found.append(replace(_demo(path, data, name, shown, prompt, rate, turned), number=number))
             except UserError as error:
-                broken[shown] = str(error)
-    return found
+                broken[shown] = Broken(number, str(error))
 
 
 def _demo(path: Path, data: h5py.Group, name: str, shown: str, prompt: str, rate: float, turned: bool | None) -> _Demo:

@@ -76,7 +76,7 @@ class _Looked:
 
 def _look(source: OpenedSource) -> _Looked:
     good: list[_Row] = []
-    broken = dict(source.broken)
+    broken = {name: one.why for name, one in source.broken.items()}
     prompts: dict[str, None] = {}
     asked = len(source.episodes) <= ASKED
     for number, episode in enumerate(source.episodes):

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from capture.episodes.hdf5 import MOST_NUMBERS
 from capture.episodes.mapping import Chosen, choose, typical
 from capture.episodes.naming import file_names
-from capture.episodes.source import CameraFound, OpenedSource, Wanted
+from capture.episodes.source import Broken, CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.picture_files import Pixels8, check_size
@@ -42,23 +42,23 @@ _NO_PARTS: Final = ("prompt", "rate", "success")
 
 def open_npz(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSource:
     """The episodes of these files. Raises UserError where none can be used."""
-    broken: dict[str, str] = {}
-    found: list[tuple[str, _Told]] = []
-    for file, name in zip(files, file_names([file.stem for file in files]), strict=True):
+    broken: dict[str, Broken] = {}
+    found: list[tuple[int, str, _Told]] = []
+    for number, (file, name) in enumerate(zip(files, file_names([file.stem for file in files]), strict=True)):
         try:
-            found.append((name, _tell(file)))
+            found.append((number, name, _tell(file)))
         except UserError as error:
-            broken[name] = str(error)
+            broken[name] = Broken(number, str(error))
     if not found:
-        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values()))}")
-    first = typical([told for _, told in found], lambda one: (list(one.cameras), one.state, one.actions))
+        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).why}")
+    first = typical([told for _, _, told in found], lambda one: (list(one.cameras), one.state, one.actions))
     chosen = choose(str(path), wanted, list(first.cameras), state=first.state, actions=first.actions)
     episodes = []
-    for number, (name, told) in enumerate(found):
+    for number, name, told in found:
         lacks = [camera for camera in chosen.cameras.values() if camera not in told.cameras]
         lacks += [part for part in (*chosen.state, *chosen.actions) if part not in {**told.state, **told.actions}]
         if lacks:
-            broken[name] = f"{told.path} has no array {lacks[0]}; it has {', '.join(told.cameras)}"
+            broken[name] = Broken(number, f"{told.path} has no array {lacks[0]}; it has {', '.join(told.cameras)}")
         else:
             episodes.append(NpzEpisode(told, name, number, chosen, wanted.horizon))
     sizes = tuple(CameraFound(name, *size) for name, size in first.cameras.items())

@@ -79,6 +79,16 @@ class Episode(Protocol):
         """The observations of these frames, rising, each decoded as it is asked for. Raises UserError for bad data."""
 
 
+@dataclass(frozen=True)
+class Broken:
+    """An episode that cannot be used."""
+
+    number: int
+    """The source's own number of it, as for those that can be used: it stays when the episode is mended."""
+    why: str
+    """One sentence."""
+
+
 class Source(Protocol):
     """One path that a reader understood."""
 
@@ -103,8 +113,8 @@ class Source(Protocol):
         """Its episodes in order."""
 
     @property
-    def broken(self) -> Mapping[str, str]:
-        """Episodes that cannot be used: name -> one sentence that says why."""
+    def broken(self) -> Mapping[str, Broken]:
+        """Episodes that cannot be used, by name."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,7 @@ class OpenedSource:
     cameras: tuple[CameraFound, ...]
     mapped: tuple[str, ...]
     episodes: Sequence[Episode]
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, Broken] = field(default_factory=dict)
     state_parts: Mapping[str, int] = field(default_factory=dict)
     """Every part of a state that it has -> how many numbers."""
     action_parts: Mapping[str, int] = field(default_factory=dict)
