@@ -45,9 +45,7 @@ def read_picture(path: str | Path) -> Pixels8:
     picture, animated, grey with more than 8 bits (a depth map), or larger than 50 million pixels.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise UserError(f"the picture {path} {what}; check the path")
+    _check_there(path)
 
     def read() -> Pixels8:
         with path.open("rb") as file:
@@ -64,6 +62,8 @@ def decode_picture(content: bytes, where: str) -> Pixels8:
 
 def picture_size(file: Path | bytes, where: str | Path) -> tuple[int, int]:
     """Height and width of a picture file, or of its bytes, by its header alone. Raises UserError as `read_picture`."""
+    if isinstance(file, Path):
+        _check_there(file)
 
     def read() -> tuple[int, int]:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as image:
@@ -72,6 +72,12 @@ def picture_size(file: Path | bytes, where: str | Path) -> tuple[int, int]:
             return (image.width, image.height) if lying else (image.height, image.width)
 
     return _guarded(read, where)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise UserError(f"the picture {path} {what}; check the path")
 
 
 def check_size(where: str | Path, width: int, height: int) -> None:

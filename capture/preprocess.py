@@ -174,7 +174,8 @@ class Preprocessing:
             return tokenise(prompt, None, tokenizer, max_tokens=self.max_tokens)
         if values is None:
             raise UserError(
-                "this policy reads the robot's state in its prompt, but none was given; give it with --state"
+                "this policy reads the robot's state in its prompt, but none was given; give it with --state beside "
+                "pictures, or as part of the episode"
             )
         normalised = self.state.normalise(values) if self.state else values
         # The padding comes after the normalisation: its zeros are the middle of the range, bin 128.

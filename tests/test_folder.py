@@ -60,12 +60,12 @@ def test_episodes_come_in_name_order(episode):
     [
         ({"pictures": {}}, "names no pictures"),
         ({"pictures": {"exterior": "../secret.png"}}, "outside its folder"),
-        ({"pictures": {"exterior": "gone.png"}}, "gone.png"),
-        ({"state": [[1, 2]]}, "state that are not one list"),
+        ({"pictures": {"exterior": "gone.png"}}, r"the picture .*gone\.png does not exist; check the path"),
+        ({"state": [[1, 2]]}, "a state that is not one list"),
         ({"state": ["one"]}, "finite numbers"),
         ({"actions": [[1, 2], [3]]}, "actions"),
         ({"index": -1}, "index"),
-        ({"prompt": 7}, "no prompt"),
+        ({"prompt": 7}, "a prompt that is not a text: 7"),
     ],
 )
 def test_what_is_wrong_with_a_frame_is_said(episode, changes, words):
@@ -79,6 +79,19 @@ def test_what_is_no_episode_is_said(episode, text):
     (episode / "episode.json").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"episode\.json"):
         read_episode(episode)
+
+
+def test_an_episode_without_a_prompt_waits_for_one(episode):
+    told = json.loads((episode / "episode.json").read_text())
+    del told["prompt"]
+    (episode / "episode.json").write_text(json.dumps(told))
+    source = open_source(episode, Wanted(("exterior",), 1))
+    assert source.episodes[0].prompts == ("another",)
+    assert [one.prompt for one in source.episodes[0].outline([0, 1])] == ["", "another"], "as --prompt takes it"
+    assert source.episodes[0].shapes == {"exterior": (18, 32)}
+    (episode / "a.png").unlink()
+    with pytest.raises(UserError, match=r"a\.png does not exist"):
+        _ = source.episodes[0].shapes
 
 
 def test_empty_folders_are_said(tmp_path):

@@ -176,9 +176,9 @@ class PicturesEpisode(_Told):
         where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
         if not isinstance(told, dict):
             raise UserError(f"{where} {NO_PICTURES}")
-        prompt = told.get("prompt", self.told.values.get("prompt"))
+        prompt = told.get("prompt", self.told.values.get("prompt", ""))
         if not isinstance(prompt, str):
-            raise UserError(f"{where} has no prompt, and neither has the episode")
+            raise UserError(f"{where} has a prompt that is not a text: {prompt!r}")
         index, time = told.get("index", number), told.get("time", number / self.rate if self.rate else 0.0)
         if not isinstance(index, int) or isinstance(index, bool) or index < 0 or not isinstance(time, int | float):
             raise UserError(f"{where} has an index or a time that is not a number from 0 on")
@@ -306,5 +306,6 @@ def _numbers(given: Any, axes: int, where: str, what: str) -> npt.NDArray[np.flo
     except (TypeError, ValueError):
         values = np.array(np.nan)
     if values.ndim != axes or not np.isfinite(values).all():
-        raise UserError(f"{where} has {what} that are not {'one list' if axes == 1 else 'lists'} of finite numbers")
+        of = "a state that is not one list" if axes == 1 else f"{what} that are not lists"
+        raise UserError(f"{where} has {of} of finite numbers")
     return values
