@@ -12,8 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from capture import schema
-from capture.arguments import Parser, build_parser, joined_values
 from capture.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,17 +24,26 @@ if TYPE_CHECKING:
 NAME = "pi0-capture"
 
 
+class _Asked:
+    """Whether Ctrl-C or a cluster asked to end: what they raise can be lost in code that C calls back."""
+
+    yet = False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run pi0-capture: 0 if all went well, 1 if some episodes failed, 2 for what the user can mend, 130 if stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _Asked.yet = False
     if isinstance(sys.stdout, io.TextIOWrapper):  # token pieces and paths hold what not every terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):  # clusters send the second before they kill: end as on Ctrl-C
+            signal.signal(number, _stop)
         if given[:1] == ["info"]:
             return _info(given[1:])
         if given[:1] == ["sources"]:
             return _sources(given[1:])
-        return _capture(build_parser(NAME).parse_args(joined_values(given)))
+        return _capture(given)
     except UserError as error:
         _tell(str(error))
         return 2
@@ -77,6 +84,7 @@ def _silence(stream: TextIO) -> None:
 
 
 def _info(given: Sequence[str]) -> int:
+    from capture.arguments import Parser
     from capture.info import describe
 
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
@@ -86,6 +94,7 @@ def _info(given: Sequence[str]) -> int:
 
 
 def _sources(given: Sequence[str]) -> int:
+    from capture.arguments import Parser
     from capture.episodes.listing import describe
 
     parser = Parser(prog=f"{NAME} sources", description="Say which episodes a path holds, and what a policy would get.")
@@ -94,8 +103,10 @@ def _sources(given: Sequence[str]) -> int:
     return 0
 
 
-def _capture(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _stop)  # what a cluster sends before it kills: end as on Ctrl-C
+def _capture(given: Sequence[str]) -> int:
+    from capture.arguments import build_parser, joined_values
+
+    options = build_parser(NAME).parse_args(joined_values(given))
     from capture.conflicts import check_options
     from capture.prompts import Prompts, read_prompts
     from capture.selection import ALL, read_selection
@@ -109,6 +120,8 @@ def _capture(options: argparse.Namespace) -> int:
     logging.addLevelName(logging.WARNING, "warning")
     from capture.asked import asked_setup
 
+    if _Asked.yet:
+        raise KeyboardInterrupt
     setup = asked_setup(options, share, frames, prompts)
     if options.dataset is not None:
         return _series(options, setup, share)
@@ -195,6 +208,8 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
 
 def _doubt(setup: Setup, outcome: Outcome) -> None:
     """Warn where rows of attention do not sum to 1."""
+    from capture import schema
+
     worst = float("-inf")
     for written in outcome.files:
         worst = written.row_sum if not written.row_sum <= worst else worst
@@ -207,6 +222,7 @@ def _doubt(setup: Setup, outcome: Outcome) -> None:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
+    _Asked.yet = True
     raise KeyboardInterrupt
 
 
