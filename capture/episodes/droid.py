@@ -21,7 +21,7 @@ import numpy as np
 
 from capture.episodes import hdf5
 from capture.episodes.films import FilesFilm, Film, VideoFilm, together
-from capture.episodes.mapping import Chosen, choose, typical
+from capture.episodes.mapping import Chosen, choose, lacking, typical
 from capture.episodes.naming import file_names
 from capture.episodes.source import Broken, CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
@@ -91,8 +91,8 @@ def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSourc
         except UserError as error:
             broken[name] = Broken(number, str(error))
     if not opened:
-        why = next(iter(broken.values())).why
-        raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {why}")
+        reason = next(iter(broken.values())).why
+        raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {reason}")
     first = typical(opened, lambda one: [list(one.films)])
     chosen = choose(
         str(path),
@@ -104,10 +104,7 @@ def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSourc
     )
     episodes = []
     for one in opened:
-        missing = [name for name in chosen.cameras.values() if name not in one.films]
-        if missing:
-            listed = ", ".join(one.films)
-            why = f"there is no camera {missing[0]} in {one.folder}; it has {listed}"
+        if why := lacking(chosen, one.films, one.folder):
             broken[one.name] = Broken(one.number, why)
         else:
             episodes.append(DroidEpisode(one, chosen, wanted.horizon, annotations))

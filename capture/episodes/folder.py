@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from capture.episodes.decoding import Video
 from capture.episodes.films import VideoFilm, together
-from capture.episodes.mapping import Chosen, choose, typical
+from capture.episodes.mapping import Chosen, choose, lacking, typical
 from capture.episodes.naming import file_names
 from capture.episodes.source import Broken, CameraFound, OpenedSource, Wanted
 from capture.errors import UserError
@@ -72,10 +72,7 @@ def open_folders(path: Path, folders: Sequence[Path], wanted: Wanted) -> OpenedS
     chosen = choose(str(path), wanted, first.cameras, state=first.state_parts, actions=first.action_parts)
     episodes = []
     for episode in opened:
-        missing = [camera for camera in chosen.cameras.values() if camera not in episode.cameras]
-        if missing:
-            listed = ", ".join(episode.cameras)
-            why = f"there is no camera {missing[0]} in {episode.folder}; it has {listed}"
+        if why := lacking(chosen, episode.cameras, episode.folder):
             broken[episode.name] = Broken(episode.number, why)
         else:
             episode.chosen, episode.horizon = chosen, wanted.horizon

@@ -7,8 +7,9 @@ and lerobot's conversions), of robomimic and of openpi's ALOHA sets. What a sour
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeVar
 
 from capture.episodes.source import Wanted
@@ -107,6 +108,12 @@ def choose(
         why = ", although the policy acts in joint positions" if "joint_velocity" in action_parts else why
     mapped.append("true actions are " + (_listed(action_parts, actions) or _absent("action", wanted.action_keys)) + why)
     return Chosen(found, state_parts, action_parts, tuple(mapped))
+
+
+def lacking(chosen: Chosen, cameras: Collection[str], where: Path) -> str | None:
+    """Why an episode of these `cameras` cannot give what was chosen for all of its source; None if it can."""
+    missing = next((name for name in chosen.cameras.values() if name not in cameras), None)
+    return None if missing is None else f"there is no camera {missing} in {where}; it has {', '.join(cameras)}"
 
 
 def _cameras(source: str, wanted: Wanted, cameras: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:
