@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import make_results
 import make_run
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent
+from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer import theme
@@ -81,6 +82,12 @@ def spin(seconds: float = 0.05) -> None:
         if turns <= 0 and time.monotonic() > end:
             return
         time.sleep(0.002)
+
+
+def press(window: Window, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+    """A key given to the window."""
+    QTest.keyClick(window, key, held)
+    spin(0.01)
 
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:

@@ -1,14 +1,16 @@
-"""Sheets over the window keep the keyboard to themselves."""
+"""Sheets over the window: palette, help and tour; they keep the keyboard to themselves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import spin, until
+from conftest import press, spin, until
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
+
+from viewer import commands
 
 if TYPE_CHECKING:
     from viewer.window import Window
@@ -41,3 +43,44 @@ def test_escape_ends_the_tour(window: Window) -> None:
     assert window.tour is not None
     QTest.keyClick(window, Qt.Key.Key_Escape)
     assert window.tour is None
+
+
+def test_palette_finds_and_does(window: Window) -> None:
+    window.show_palette()
+    palette = window.overlay
+    assert palette is not None
+    QTest.keyClicks(palette.field, "mean of h")  # type: ignore[attr-defined]
+    window.session.update(heads=(1,))
+    QTest.keyClick(palette.field, Qt.Key.Key_Return)  # type: ignore[attr-defined]
+    spin()
+    assert window.session.state.heads == ()
+    assert window.overlay is None
+
+
+def test_help_holds_every_key(window: Window) -> None:
+    window.show_help()
+    assert window.overlay is not None
+    text = window.overlay.text.toPlainText()  # type: ignore[attr-defined]
+    for command in commands.TABLE:
+        if command.keys:
+            assert command.title in text
+    assert "Attention is not cause" in text
+    press(window.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
+    spin()
+    assert window.overlay is None
+
+
+def test_no_two_commands_share_a_key() -> None:
+    keys = [key for command in commands.TABLE for key in command.keys]
+    assert len(keys) == len(set(keys))
+    assert len({command.id for command in commands.TABLE}) == len(commands.TABLE)
+
+
+def test_the_tour_ends_for_good(window: Window) -> None:
+    window.settings.set_text("toured", "")
+    window.show_tour()
+    assert window.tour is not None
+    for _ in range(3):
+        QTest.mouseClick(window.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    assert window.tour is None
+    assert window.settings.text("toured") == "yes"

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import gc
 import json
-import shutil
 import weakref
 from typing import TYPE_CHECKING
 
-import make_results
 import numpy as np
 import pytest
-from conftest import close, show, spin, until
-from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent, QGuiApplication, QKeyEvent
+from conftest import close, press, show, spin, until
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
-from viewer import commands, drawing, theme
-from viewer.opening import demo_path
-from viewer.probe import Probe
+from viewer import drawing, theme
 from viewer.results import Results
-from viewer.settings import Settings
-from viewer.state import Query, ViewState, from_json
-from viewer.views import first_view
+from viewer.state import Query, from_json
 from viewer.window import Window
 
 if TYPE_CHECKING:
@@ -44,11 +38,6 @@ class Paints(QWidget):
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         self.count += event.type() == QEvent.Type.Paint
         return False
-
-
-def press(window: Window, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-    QTest.keyClick(window, key, held)
-    spin(0.01)
 
 
 def test_a_burst_of_five_hundred_changes_is_one_paint(window: Window) -> None:
@@ -214,30 +203,6 @@ def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
     assert heat.high.text() == drawing.number(0.25, 4), "what was typed does not stay where it means nothing"
 
 
-def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: Window) -> None:
-    heat, session = window.room.heat, window.session
-    window.perform_id("pin")
-    session.update(compare="difference", layer=3)
-    spin(0.01)
-
-    def ends() -> tuple[float, float]:
-        spin(0.01)
-        scene = session.scene()
-        assert scene is not None
-        return scene.ranges[0]
-
-    window.perform_id("lock")
-    reach = ends()[1]
-    assert ends() == (-reach, reach)
-    for field, text, wanted in ((heat.low, "-0.25", 0.25), (heat.high, "0.5", 0.5), (heat.low, "0", 0.5)):
-        field.setText(text)
-        field.editingFinished.emit()
-        assert ends() == (-wanted, wanted)
-        assert (heat.low.text(), heat.high.text()) == (drawing.number(-wanted, 4), drawing.number(wanted, 4))
-    session.update(compare="off")
-    assert ends() == (0, 0.5), "weights begin at 0"
-
-
 def test_chips_select_add_span_preview_and_walk(window: Window) -> None:
     panel, session = window.room.strips, window.session
 
@@ -347,81 +312,6 @@ def test_flow_goes_to_actions_and_steps(window: Window) -> None:
     assert window.session.state.step == 2
 
 
-def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
-    press(window, Qt.Key.Key_B)
-    assert "pin a view first" in window.notice.text
-    window.session.update(layer=1)
-    press(window, Qt.Key.Key_P)
-    window.session.update(layer=3)
-    spin(0.01)
-    here = window.session.scene()
-    QTest.keyPress(window, Qt.Key.Key_B)
-    spin(0.01)
-    there = window.session.scene()
-    assert here is not there
-    assert "layer 1" in window.room.sentence.accessibleDescription()
-    QTest.keyRelease(window, Qt.Key.Key_B)
-    assert window.session.scene() is here
-    window.perform_id("side")
-    spin()
-    for above, below in zip(window.room.cameras.panes, window.room.cameras.pinned, strict=True):
-        assert below.isVisible()
-        assert above.scene is not None
-        assert below.scene is not None
-        assert there is not None
-        assert (below.scene.maps == there.maps).all()
-        assert above.scene.ranges == below.scene.ranges, "one colour range for both sides"
-    window.perform_id("unpin")
-    spin()
-    assert not any(pane.isVisible() for pane in window.room.cameras.pinned)
-
-
-def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication, tmp_path: Path) -> None:
-    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(tasks=("put the duck in the bowl",)))
-    two = make_results.write(
-        tmp_path / "two.h5",
-        make_results.Recipe(tasks=("please take the duck out of it",), seed=2, extra={"layers": [2, 3, 4, 5]}),
-    )
-    window = show(one, tmp_path)
-    chips = window.session.results.chips(0)  # type: ignore[union-attr]
-    duck = next(n for n, chip in enumerate(chips) if chip.text == "duck")
-    window.session.update(query=Query("text", (duck,)), layer=3)
-    window.show_results(Results(two), True)
-    spin()
-    pin = window.session.pin
-    assert pin is not None
-    assert pin[0].chips(0)[pin[1].query.first].text == "duck"
-    assert pin[0].layers[pin[1].layer] == 3
-    assert window.room.cameras.pinned[0].isVisible()
-    close(window)
-
-
-def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_path: Path) -> None:
-    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1))
-    two = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=1, cameras=("exterior",)))
-    window = show(one, tmp_path, region=((0, 5, 5), (1, 6, 6)))
-    window.show_results(Results(two), True)
-    window.session.blink(True)
-    scene = window.session.scene()
-    assert scene is not None
-    assert window.status.left().startswith(f"region of 2 patches: {drawing.per_cent(float(scene.maps[0, 5, 5]))}")
-    window.session.point((1, 6, 6))
-    window.status.describe()
-    assert not window.grab().isNull()
-    close(window)
-
-
-def test_views_are_remembered_by_uuid_and_windows_come_back(app: QApplication, small: Path, tmp_path: Path) -> None:
-    window = show(small, tmp_path, (1300, 820))
-    window.session.update(layer=1, heads=(2,), colours="magma")
-    spin()
-    close(window)
-    again = show(small, tmp_path, (1300, 820))
-    assert (again.session.state.layer, again.session.state.heads, again.session.state.colours) == (1, (2,), "magma")
-    assert again.settings.recent() == [small]
-    close(again)
-
-
 def test_the_command_brings_the_view_back(window: Window) -> None:
     import shlex
 
@@ -431,33 +321,6 @@ def test_the_command_brings_the_view_back(window: Window) -> None:
     assert words[0] == "pi0-viewer"
     assert from_json(words[3]) == window.session.state
     assert json.loads(words[3])["layer"] == 1
-
-
-def test_the_command_names_both_files_of_a_comparison(window: Window, tmp_path: Path) -> None:
-    import shlex
-
-    other = make_results.write(tmp_path / "another one.h5", make_results.Recipe(seed=5))
-    window.show_results(Results(other), True)
-    words = shlex.split(window.acts.command_line())
-    assert words[1:4] == [str(window.session.path), str(other), "--view"]
-    assert from_json(words[4]).compare == "side"
-
-
-def test_a_second_file_waits_for_a_slow_first_one(app: QApplication, small: Path, tmp_path: Path) -> None:
-    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
-    window = Window(Settings(tmp_path / "s.ini"))
-    window.settings.set_text("toured", "yes")
-    window.show()
-    window.open(small)
-    window.files.compare_with(other)
-    until(lambda: window.session.other is not None)
-    assert (window.session.path, window.session.other.path) == (small, other)  # type: ignore[union-attr]
-    window.perform_id("close")
-    window.open(tmp_path / "missing.h5")
-    window.files.compare_with(other)
-    until(lambda: window.page.title.text() == "This cannot be opened")
-    assert not window.files.opening.busy, "nothing is compared with a file that is not there"
-    close(window)
 
 
 def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Path) -> None:
@@ -472,120 +335,6 @@ def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Pa
     assert "small.h5" in footnote(window.room)
     window.acts.write_picture(tmp_path / "nowhere" / "view.png")
     assert "cannot be written" in window.notice.text
-
-
-def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path, tmp_path: Path) -> None:
-    window = Window(Settings(tmp_path / "s.ini"))
-    window.settings.set_text("toured", "yes")
-    window.show()
-    assert window.page.title.text() == "See what Pi0.5 looks at"
-    bad = tmp_path / "bad.h5"
-    bad.write_bytes(b"no")
-    window.open(bad)
-    until(lambda: window.page.title.text() == "This cannot be opened")
-    assert "is not an HDF5 file" in window.page.text.text()
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(small))])
-    window.dropEvent(
-        QDropEvent(
-            QPointF(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-        )
-    )
-    until(lambda: window.session.results is not None)
-    assert window.stack.currentWidget() is window.room
-    window.open(bad)
-    until(lambda: "is not an HDF5 file" in window.notice.text)
-    assert window.session.results is not None, "the open file stays"
-    window.perform_id("close")
-    assert window.session.results is None
-    assert window.page.title.text() == "See what Pi0.5 looks at"
-    close(window)
-
-
-def test_a_slow_disk_has_a_page_with_a_way_out(
-    app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("viewer.opening.VERY_SLOW_MILLISECONDS", 200)
-    window = Window(Settings(tmp_path / "s.ini"))
-    window.show()
-    monkeypatch.setattr(Probe, "poll", lambda self: None)
-    window.open(small)
-    until(lambda: window.page.title.text().startswith("Still looking"))
-    assert window.page.stop.isVisible()
-    assert window.page.open.isVisible()
-    window.page.stop.click()
-    assert not window.files.opening.busy
-    assert window.page.title.text() == "See what Pi0.5 looks at"
-    assert not window.page.stop.isVisible()
-    close(window)
-
-
-def test_a_missing_demo_is_a_page(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.filing.demo_path", lambda: None)
-    window.perform_id("close")
-    window.perform_id("demo")
-    assert "demo is not part" in window.page.text.text()
-
-
-def test_a_file_without_frames_waits(app: QApplication, tmp_path: Path) -> None:
-    path = make_results.write(tmp_path / "a.h5", make_results.Recipe(done=0, complete=False))
-    window = show(path, tmp_path)
-    assert window.stack.currentWidget() is window.page
-    assert "no finished frame yet" in window.page.title.text()
-    close(window)
-
-
-def test_a_finished_capture_is_taken_under_its_final_name(app: QApplication, tmp_path: Path) -> None:
-    partial = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
-    window = show(partial, tmp_path, layer=1)
-    made = make_results.write(tmp_path / "b.h5", make_results.Recipe())
-    shutil.move(made, tmp_path / "a.h5")
-    partial.unlink()
-    window.files.look_for_more()
-    until(lambda: window.session.path == tmp_path / "a.h5")
-    assert (window.session.dims.frames, window.session.state.layer) == (3, 1)
-    close(window)
-
-
-def test_palette_finds_and_does(window: Window) -> None:
-    window.show_palette()
-    palette = window.overlay
-    assert palette is not None
-    QTest.keyClicks(palette.field, "mean of h")  # type: ignore[attr-defined]
-    window.session.update(heads=(1,))
-    QTest.keyClick(palette.field, Qt.Key.Key_Return)  # type: ignore[attr-defined]
-    spin()
-    assert window.session.state.heads == ()
-    assert window.overlay is None
-
-
-def test_help_holds_every_key(window: Window) -> None:
-    window.show_help()
-    assert window.overlay is not None
-    text = window.overlay.text.toPlainText()  # type: ignore[attr-defined]
-    for command in commands.TABLE:
-        if command.keys:
-            assert command.title in text
-    assert "Attention is not cause" in text
-    press(window.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
-    spin()
-    assert window.overlay is None
-
-
-def test_no_two_commands_share_a_key() -> None:
-    keys = [key for command in commands.TABLE for key in command.keys]
-    assert len(keys) == len(set(keys))
-    assert len({command.id for command in commands.TABLE}) == len(commands.TABLE)
-
-
-def test_the_tour_ends_for_good(window: Window) -> None:
-    window.settings.set_text("toured", "")
-    window.show_tour()
-    assert window.tour is not None
-    for _ in range(3):
-        QTest.mouseClick(window.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
-    assert window.tour is None
-    assert window.settings.text("toured") == "yes"
 
 
 def test_playing_goes_round_and_is_one_step_of_undo(window: Window) -> None:
@@ -712,30 +461,3 @@ def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Pa
         assert gone() is None
     finally:
         gc.enable()
-
-
-def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:
-    path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1))
-    import h5py
-
-    with h5py.File(path, "r+") as file:
-        del file["text/to_image"], file["text/to_text"]
-        file["text/role"][...] = 5
-    results = Results(path)
-    assert first_view(results).query == Query("action", (0,))
-    results.close()
-    assert ViewState().query.kind == "text"
-
-
-def test_the_demo_opens_at_the_word_and_the_head_that_points(app: QApplication, tmp_path: Path) -> None:
-    window = Window(Settings(tmp_path / "settings.ini"))
-    path = demo_path()
-    assert path is not None
-    window.show_results(Results(path), False)
-    state = window.session.state
-    assert (state.layer, state.heads, state.query) == (1, (0,), Query("text", (5,)))
-    assert window.session.results.chips(0)[5].label == "duck"
-    scene = window.session.plain_scene()
-    camera, row, col = np.unravel_index(scene.maps.argmax(), scene.maps.shape)
-    assert scene.maps[camera, row, col] > 0.2
-    window.close()
