@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QImageWriter
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
 from viewer.panels.axes import moved, position
@@ -163,13 +163,14 @@ class Actions(QObject):
 
     def write_picture(self, path: Path) -> None:
         """Save a picture of the view."""
-        from viewer.picture import rendered
+        from viewer.picture import encoded
 
-        writer = QImageWriter(str(path))
-        if path.suffix[1:].lower().encode() not in QImageWriter.supportedImageFormats():
-            writer.setFormat(b"png")  # what the dialog offers, whatever the name ends in
-        saved = writer.write(rendered(self.room))
-        self.say(f"Saved {path.name}." if saved else f"{path} cannot be written; choose another folder.")
+        try:
+            path.write_bytes(encoded(self.room, path.suffix))
+        except OSError as error:
+            self.say(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
+        else:
+            self.say(f"Saved {path.name}.")
 
     def _picture_name(self) -> str:
         path, state = self.session.path, self.session.state

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QPoint, QRectF
-from PySide6.QtGui import QImage, QPainter, QRegion
+from PySide6.QtCore import QBuffer, QIODevice, QPoint, QRectF
+from PySide6.QtGui import QImage, QImageWriter, QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
 from viewer import drawing, theme
+from viewer.export import metadata
 
 if TYPE_CHECKING:
     from viewer.panels.room import Room
@@ -33,6 +34,25 @@ def rendered(room: Room) -> QImage:
         foot = QRectF(EDGE, y, width - 2 * EDGE, 22)
         drawing.write(painter, foot, footnote(room), theme.active().secondary, 12)
     return image
+
+
+def encoded(room: Room, suffix: str) -> bytes:
+    """The picture as a file of this kind, with its view: JPEG for `.jpg` and `.jpeg`, PNG for any other ending."""
+    jpeg = suffix.lower() in {".jpg", ".jpeg"}
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(rendered(room))
+    into = metadata.into_jpg if jpeg else metadata.into_png
+    return into(bytes(buffer.data().data()), _view(room))
+
+
+def _view(room: Room) -> str:
+    """The JSON of the view, and of the way to the file that it is compared with."""
+    session = room.session
+    if session.results is None or session.other is None:
+        return session.state.to_json()
+    way = metadata.way_to(session.other.path, session.results.path)
+    return metadata.with_other(session.state.to_json(), way)
 
 
 def footnote(room: Room) -> str:

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
 from viewer import drawing
+from viewer.export.metadata import other_of, second_file, view_of
 from viewer.results import Results
 from viewer.settings import Settings
 from viewer.state import Query, from_json
@@ -109,7 +110,7 @@ def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_p
     close(window)
 
 
-def test_the_command_names_both_files_of_a_comparison(window: Window, tmp_path: Path) -> None:
+def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window: Window, tmp_path: Path) -> None:
     import shlex
 
     other = make_results.write(tmp_path / "another one.h5", make_results.Recipe(seed=5))
@@ -117,6 +118,9 @@ def test_the_command_names_both_files_of_a_comparison(window: Window, tmp_path: 
     words = shlex.split(window.acts.command_line())
     assert words[1:4] == [str(window.session.path), str(other), "--view"]
     assert from_json(words[4]).compare == "side"
+    window.acts.write_picture(tmp_path / "both.png")
+    way = other_of(view_of(str(tmp_path / "both.png")))
+    assert second_file(window.session.path, way, "").samefile(other)  # type: ignore[union-attr,arg-type]
 
 
 def test_a_second_file_waits_for_a_slow_first_one(app: QApplication, small: Path, tmp_path: Path) -> None:

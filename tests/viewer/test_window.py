@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from conftest import close, press, show, spin, until
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent
+from PySide6.QtGui import QGuiApplication, QImage, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
 from viewer import drawing, theme
+from viewer.export.metadata import view_of
 from viewer.results import Results
 from viewer.state import Query, from_json
 from viewer.window import Window
@@ -330,8 +331,11 @@ def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Pa
     assert image.width() == 2 * (window.room.cameras.width() + 40)
     window.acts.write_picture(tmp_path / "view.png")
     assert (tmp_path / "view.png").stat().st_size > 10_000
-    window.acts.write_picture(tmp_path / "view.v2")
-    assert (tmp_path / "view.v2").read_bytes().startswith(b"\x89PNG"), "a name without an ending that Qt knows"
+    for name, head in (("view.v2", b"\x89PNG"), ("view.JPG", b"\xff\xd8")):
+        window.acts.write_picture(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(head), "PNG, whatever the name ends in, if it is not JPEG's"
+        assert not QImage(str(tmp_path / name)).isNull()
+        assert from_json(view_of(str(tmp_path / name))) == window.session.state, "it opens again by --view"
     assert "small.h5" in footnote(window.room)
     window.acts.write_picture(tmp_path / "nowhere" / "view.png")
     assert "cannot be written" in window.notice.text
