@@ -75,7 +75,7 @@ def row_map(results: Results, state: ViewState) -> Floats:
     """The pictures' weights of one view, (cameras, 16, 16), reading no more than that; for films over frames."""
     total: Floats | None = None
     tokens = scene.tokens_of(results, state.frame, state.query)
-    norms = None if state.measure == "weight" else results.value_norms(state.frame, state.query.kind)
+    norms = None if state.measure == "weight" else scene.norms_of(results, state.frame, state.query.kind)
     for token in tokens:
         block = results.column(state.frame, state.query.kind, state.layer, token)
         block = attention.widened(block[min(state.step, len(block) - 1)])

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from capture import schema
 from viewer import attention
 from viewer.attention import Floats, Row, Rows
-from viewer.state import Query, ViewState
+from viewer.errors import UserError
+from viewer.state import Kind, Query, ViewState
 from viewer.words import align
 
 if TYPE_CHECKING:
@@ -119,13 +120,19 @@ def _by_group(results: Results, frame: int, row: Row) -> Floats:
     return mass
 
 
-def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats] | None) -> list[Rows]:
-    """Rows of weight x value norm, what each key really contributes; unchanged where the file has no norms.
+def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
+    """The value norms of a frame; UserError where there are none: raw weights must not pass for contributions."""
+    norms = results.value_norms(frame, kind)
+    if norms is None:
+        raise UserError(f"{results.path.name} has no value norms here")
+    return norms
+
+
+def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Rows]:
+    """Rows of weight x value norm, what each key really contributes.
 
     `norms`: image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H).
     """
-    if norms is None:
-        return list(rows)
     image, text, action = norms
     weighed = []
     for row in rows:
@@ -142,8 +149,8 @@ def measured(results: Results, state: ViewState, layers: slice = slice(None)) ->
     rows = [row.at(layers) for row in rows_of(results, state.frame, state.query)]
     if state.measure == "weight":
         return rows
-    norms = results.value_norms(state.frame, state.query.kind)
-    return weigh(rows, None if norms is None else (norms[0][layers], norms[1][layers], norms[2][layers]))
+    image, text, action = norms_of(results, state.frame, state.query.kind)
+    return weigh(rows, (image[layers], text[layers], action[layers]))
 
 
 def compose(results: Results, state: ViewState) -> Scene:

@@ -136,7 +136,18 @@ class Session(QObject):
         if self.results is None:
             return state
         dims = self._dims(min(max(state.frame, 0), max(self.results.done - 1, 0)))
-        return state.clamped(dims)
+        fitted = state.clamped(dims)
+        if fitted.measure == "contribution" and not self._weighable(fitted):
+            fitted = replace(fitted, measure="weight")
+            self.noticed.emit(f"{self.results.path.name} has no value norms for this; raw weights are shown.")
+        return fitted
+
+    def _weighable(self, state: ViewState) -> bool:
+        """Whether the file has value norms for a view; one that cannot be read says so where it is drawn."""
+        try:
+            return self.results is None or self.results.value_norms(state.frame, state.query.kind) is not None
+        except (OSError, UserError, IndexError, ValueError, RuntimeError):
+            return True
 
     # The view
 

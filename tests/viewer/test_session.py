@@ -141,6 +141,24 @@ for line in sys.stdin:
 """
 
 
+def test_raw_weights_never_pass_for_contributions(app: QApplication, tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "bare.h5", make_results.Recipe(frames=1, norms=False))
+    session, said = Session(), []
+    session.noticed.connect(said.append)
+    session.open(Results(path), ViewState(measure="contribution", layer=2))
+    assert (session.state.measure, session.state.layer) == ("weight", 2)
+    assert said == ["bare.h5 has no value norms for this; raw weights are shown."]
+    session.open(None)
+    with_norms = make_results.write(tmp_path / "full.h5", make_results.Recipe(frames=1))
+    session.open(Results(with_norms), ViewState(measure="contribution"))
+    assert session.state.measure == "contribution"
+    session.open_other(Results(path))
+    assert session.pin is not None
+    assert session.scene_of(*session.pin) is None, "a contribution is not compared with a weight"
+    assert "bare.h5 has no value norms" in said[-1]
+    session.open(None)
+
+
 def test_new_frames_of_a_running_capture_are_seen(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=1, complete=False))
     recorder = subprocess.Popen(

@@ -221,6 +221,7 @@ class HeatPanel(Panel):
 
     def _set_norms(self, on: bool) -> None:
         self.session.update(measure="contribution" if on else "weight")
+        self.norms.setChecked(self.session.state.measure == "contribution")  # where there are no norms it comes back
 
     def _set_smooth(self, on: bool) -> None:
         self.session.update(smooth=on)
