@@ -80,11 +80,11 @@ class Playback(QObject):
             self.stop()
             return
         if self.length(axis) < 2:
-            one = "moment" if axis == "frame" and self.session.dims.frames > 1 else axis
+            one = {"frame": "moment" if self.session.dims.frames > 1 else axis, "step": "denoise step"}.get(axis, axis)
             self.session.noticed.emit(
-                f"There is nothing to play: the file has one {one}."
-                if axis != "step"
-                else "Words have one pass: no denoise steps to play."
+                "Words have one pass: no denoise steps to play."
+                if axis == "step" and self.session.state.query.kind == "text"
+                else f"There is nothing to play: the file has one {one}."
             )
             return
         self.stop()

@@ -7,6 +7,7 @@ import json
 import weakref
 from typing import TYPE_CHECKING
 
+import make_results
 import numpy as np
 import pytest
 from conftest import close, press, show, spin, until
@@ -158,6 +159,18 @@ def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
     spin(0.01)
     assert row.slider.isEnabled()
     assert row.number.text() == "0 / 2"
+
+
+@pytest.mark.parametrize(("axis", "name"), [("frame", "frame"), ("layer", "layer"), ("step", "denoise step")])
+def test_an_axis_of_one_place_says_so(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
+    path = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1, layers=1, steps=1))
+    window = show(path, tmp_path, query=Query("action", (1,)))
+    row = window.room.axes.rows[axis]
+    assert not row.slider.isEnabled()
+    assert row.slider.toolTip() == f"This file has one {name}"
+    window.perform_id(f"play_{axis}")
+    assert window.notice.text == f"There is nothing to play: the file has one {name}."
+    close(window)
 
 
 def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: Window) -> None:

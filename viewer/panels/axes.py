@@ -125,6 +125,8 @@ class AxisRow(QWidget):
         length = {"frame": dims.frames, "layer": dims.layers, "step": dims.steps, "head": dims.heads + 2}[self.axis]
         usable = results is not None and length > 1 and not (self.axis == "step" and state.query.kind == "text")
         reason = NO_STEPS if self.axis == "step" and state.query.kind == "text" else ""
+        if not reason and length == 1:
+            reason = f"This file has one {'denoise step' if self.axis == 'step' else self.axis}"
         for widget in (self.slider, self.number, self.play):
             widget.setEnabled(usable)
             tip = reason or (f"Play (Space plays {self.axis})" if widget is self.play else "")
