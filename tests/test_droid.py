@@ -127,6 +127,15 @@ def test_a_missing_video_breaks_its_episode_alone(tmp_path):
     assert "13062452" in source.broken["c"].why
 
 
+def test_an_attribute_that_is_an_empty_list_breaks_nothing(tmp_path):
+    folder = write_droid(tmp_path / "a", 2)
+    next(folder.glob("metadata_*.json")).unlink()  # the trajectory's attributes are all that tell
+    with h5py.File(folder / "trajectory.h5", "a") as file:
+        file.attrs["current_task"] = np.zeros(0)
+    (episode,) = open_source(folder, DROID).episodes
+    assert (episode.prompts, len(list(episode.read([0, 1])))) == ((), 2)
+
+
 def test_episodes_that_were_not_converted_are_told_how_to_go_on(tmp_path):
     folder = write_droid(tmp_path / "episode", 2)
     (folder / "recordings/MP4").rename(folder / "recordings/SVO")

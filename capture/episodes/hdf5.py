@@ -84,7 +84,11 @@ def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
 
 def text(parent: h5py.Group, name: str) -> str | None:
     """A text attribute; None if it is not there or anything else."""
-    if name not in parent.attrs or parent.attrs.get_id(name).get_storage_size() > 1 << 22:
+    if name not in parent.attrs:
+        return None
+    kept = parent.attrs.get_id(name)
+    # Not its storage size: HDF5 fails on that of an empty list.
+    if kept.get_space().get_simple_extent_npoints() * kept.get_type().get_size() > 1 << 22:
         return None
     value = parent.attrs[name]
     if isinstance(value, bytes):
