@@ -14,6 +14,7 @@ import shlex
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -226,8 +227,8 @@ def _row_lines(file: h5py.File, done: int) -> list[str]:
     plugin = filters - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     packed = "compressed: readers need hdf5plugin" if plugin else "compressed" if filters else "not compressed"
     return [
-        f"words     {tokens} tokens a frame, {text.shape[3]} heads, layers {_range(layers)}: prefix phase, one pass",
-        f"actions   {horizon} tokens, {heads} heads, layers {_range(layers)}, steps {_range(steps)}: suffix phase",
+        f"words     {tokens} tokens a frame, {text.shape[3]} heads, layers {_few(layers)}: prefix phase, one pass",
+        f"actions   {horizon} tokens, {heads} heads, layers {_few(layers)}, steps {_few(steps)}: suffix phase",
         f"values    state of {state}, {robot} action dimensions, true actions in {known} of {done} frames",
         f"weights   {stored}, {packed}, rows of "
         + ("pictures, words and actions" if schema.IMAGE_TO_IMAGE in file else "words and actions"),
@@ -324,10 +325,14 @@ def clean(text: str, width: int) -> str:
     return shown if len(text) <= width else shown[: width - 1] + "…"
 
 
-def _range(numbers: list[int]) -> str:
+def ranges(numbers: Sequence[int], between: str = ", ") -> str:
     """2, 5, 6, 7 as `2, 5-7`."""
     runs = []
     for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         runs.append(f"{members[0]}" if len(members) == 1 else f"{members[0]}-{members[-1]}")
-    return clean(", ".join(runs), 24)
+    return between.join(runs)
+
+
+def _few(numbers: Sequence[int]) -> str:
+    return clean(ranges(numbers), 24)

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
-from episode_files import cut, write_droid, write_lerobot, write_libero, write_videos
+from episode_files import cut, npz_arrays, write_droid, write_lerobot, write_libero, write_videos
 
 from capture.__main__ import main
 from capture.episodes.listing import describe
@@ -48,6 +49,15 @@ def test_one_episode_is_one_screen(tmp_path, capsys):
     assert re.search(r"^ +0  one +20 +1\.3  well +Move the duck$", page, re.M)
 
 
+def test_the_next_command_names_no_broken_episode(tmp_path):
+    for name in "abcd":
+        np.savez(tmp_path / f"{name}.npz", **npz_arrays(1))
+    (tmp_path / "c.npz").write_bytes(b"torn")
+    page = describe(tmp_path)
+    assert section(page, "episodes")[0] == "3 of 1 frame each, 3 in all, at 10 frames a second"
+    assert "--episodes 0-1,3 " in section(page, "next")[0]
+
+
 def test_five_hundred_episodes_are_one_screen_too(tmp_path):
     page = describe(write_libero(tmp_path / "a_demo.hdf5", (2, 3) * 250))
     assert len(page.splitlines()) < 40
@@ -69,11 +79,11 @@ def test_what_is_broken_is_listed_with_its_reason(tmp_path):
     assert len(broken) == 2
     assert any(line.startswith("episode_000001: the video ") and "cut off" in line for line in broken)
     assert any(line.startswith("episode_000002: the video of wrist, ") and "missing" in line for line in broken)
-    assert "--episodes 0-3 " in section(page, "next")[0]
+    assert "--episodes 0,3 " in section(page, "next")[0]
     cut(folder / "videos/chunk-000/observation.images.image/episode_000003.mp4")
     page = describe(folder)
     assert section(page, "prompts") == ['"pick up the duck"']  # the other task's episodes are all broken
-    assert "--episodes 0-0 " in section(page, "next")[0]
+    assert "--episodes 0 " in section(page, "next")[0]
 
 
 def test_cameras_that_are_not_known_are_still_listed(tmp_path):

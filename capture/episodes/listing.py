@@ -13,7 +13,7 @@ from capture.episodes.mapping import CAMERAS
 from capture.episodes.registry import open_source
 from capture.episodes.source import Episode, OpenedSource, Wanted
 from capture.errors import UserError
-from capture.info import clean
+from capture.info import clean, ranges
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 
 WIDTH: Final = 100
@@ -101,7 +101,7 @@ def _episodes(looked: _Looked) -> Iterator[str]:
         frames = f"{lengths[0]}" if len(set(lengths)) == 1 else f"{min(lengths)} to {max(lengths)}"
         each = "" if len(lengths) == 1 else f" each, {sum(lengths)} in all"
         rate = ", ".join(f"{rate:g}" for rate in sorted(rate for rate in rates if rate)) or "an unknown number of"
-        yield f"{len(lengths)} of {frames} frames{each}, at {rate} frames a second"
+        yield f"{len(lengths)} of {frames} frame{'s' * (frames != '1')}{each}, at {rate} frames a second"
     marks = [row.success for row in looked.good if row.success is not None]
     if marks and len(lengths) == 1:
         yield "it ended well" if marks[0] else "it did not end well"
@@ -165,9 +165,9 @@ def _next(
         yield "nothing can be captured from it as it is"
         return
     one = len(source.episodes) == 1
-    numbers = [row.episode.number for row in good]
     which = f"--episode {shlex.quote(str(path))}" if one else f"--dataset {shlex.quote(str(path))}"
-    chosen = "" if one else f" --episodes {numbers[0]}-{numbers[min(len(numbers), 10) - 1]}"
+    numbers = ranges([row.episode.number for row in good[:10]], ",")
+    chosen = "" if one else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"
     prompt = "" if prompts else ' --prompt "…"'
     cameras = "" if mapped == source.mapped else ' --camera "exterior=NAME" --camera "wrist=NAME"'
