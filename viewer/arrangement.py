@@ -74,7 +74,7 @@ def _total(boxes: list[Box]) -> int:
 
 def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap: int, title: int) -> list[Box]:
     """Lines and columns: as wide as the room, or as tall."""
-    each = (width - gap * (len(lines[0]) - 1)) / len(lines[0])
+    each = max((width - gap * (len(lines[0]) - 1)) / len(lines[0]), 1.0)  # less than the gaps: no window's room
     tall = [max(each / shapes[place] for place in line) for line in lines]
     room = height - gap * (len(lines) - 1) - title * len(lines)
     part = min(max(room / sum(tall), 0.0), 1.0)

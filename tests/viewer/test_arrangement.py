@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from viewer.arrangement import Box, arranged, bottom, plain
@@ -68,6 +68,7 @@ def test_a_pinned_view_stands_under_the_shown_one_and_beside_it_where_that_is_la
     shapes=st.lists(st.floats(0.3, 3.0), max_size=6),
     pairs=st.booleans(),
 )
+@example(width=36, height=0, shapes=[1.0, 1.0], pairs=True)  # the gaps alone fill it
 def test_pictures_keep_inside_the_room_and_apart(width: int, height: int, shapes: list[float], pairs: bool) -> None:
     shapes = shapes * 2 if pairs else shapes
     boxes = arranged(width, height, shapes, GAP, TITLE, pairs=pairs)
