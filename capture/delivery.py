@@ -20,7 +20,7 @@ from torch import Tensor
 from capture import schema
 from capture.frames import Errors, frames, gather
 from capture.outcome import Outcome, Written
-from capture.plan import Plan, Setup
+from capture.plan import Setup
 from capture.policy import Call, Prepared
 from capture.staging import Ring, Slot
 from capture.writing import Opened, Sink
@@ -37,7 +37,8 @@ SHARED_BYTES: Final = 1 << 15
 class File:
     """A results file that is being written."""
 
-    plan: Plan
+    sink: Sink
+    cameras: tuple[str, ...]
     opened: Opened
     written: Written
     given: int = 0
@@ -83,10 +84,8 @@ class Delivery:
     `open_files`: those that are being written. `failed` is called with files that are left unfinished.
     """
 
-    def __init__(
-        self, setup: Setup, outcome: Outcome, sink: Sink, ring: Ring | None, failed: Callable[[Written], None]
-    ) -> None:
-        self._setup, self.outcome, self._sink, self._ring, self._failed = setup, outcome, sink, ring, failed
+    def __init__(self, setup: Setup, outcome: Outcome, ring: Ring | None, failed: Callable[[Written], None]) -> None:
+        self._setup, self.outcome, self._ring, self._failed = setup, outcome, ring, failed
         self.open_files: list[File] = []
         self.error: BaseException | None = None
         self._recorded: queue.Queue[Recorded | End | None] = queue.Queue(SLOTS)
@@ -115,23 +114,24 @@ class Delivery:
         self._thread.join()
 
     def _deliver(self) -> None:
-        try:
-            while True:
-                item = self._recorded.get()
-                try:
-                    if item is None:
-                        break
-                    if isinstance(item, End):
-                        self._end(item)
-                    elif self.error is None:
-                        self._write(item)
-                except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
-                    self._fail(error)
-                finally:
-                    self._recorded.task_done()
-            self._settle(0)
-        except BaseException as error:  # noqa: BLE001 - likewise
-            self._fail(error)
+        while True:
+            item = self._recorded.get()
+            try:
+                if item is None:
+                    break
+                if isinstance(item, End):
+                    self._end(item)
+                elif self.error is None:
+                    self._write(item)
+            except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+                self._fail(error)
+            finally:
+                self._recorded.task_done()
+        while self._pending:
+            try:
+                self._settle(0)
+            except BaseException as error:  # noqa: BLE001 - likewise; what other files got still counts
+                self._fail(error)
 
     def _write(self, item: Recorded) -> None:
         if item.copied is not None and item.begun is not None and item.ended is not None:
@@ -161,7 +161,7 @@ class Delivery:
                         if id(value) not in shared:
                             shared[id(value)] = item.slot.copy(value)
                         frame[name] = shared[id(value)]
-            future = self._sink.write(file.opened.number, frame, item.slot)
+            future = file.sink.write(file.opened.number, frame, item.slot)
             future.add_done_callback(stored)
             file.given += 1
             self._given += 1
@@ -193,11 +193,9 @@ class Delivery:
             file.written.failure = f"the episode gave {file.given} frames and then no more"
         number = file.opened.number
         if file.written.failure is None:
-            self._pending.append(
-                (self._sink.finish(number, self._checks(file)), lambda _: self.open_files.remove(file))
-            )
+            self._pending.append((file.sink.finish(number, self._checks(file)), lambda _: self.open_files.remove(file)))
         else:
-            self._pending.append((self._sink.leave(number), partial(self._left, file)))
+            self._pending.append((file.sink.leave(number), partial(self._left, file)))
         self._settle(len(self._pending))
 
     def _left(self, file: File, kept: int) -> None:

@@ -135,11 +135,11 @@ class Plan:
         width = 2 if self.setup.choices.store == "bfloat16" else 4
         return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
 
-    def prepared(self, start: int = 0) -> Iterator[tuple[Prepared, int]]:
-        """Each frame from number `start` on, ready for the model, and its seed; pictures are decoded as it goes.
+    def moments_from(self, start: int = 0) -> Iterator[list[tuple[Prepared, int]]]:
+        """The frames from number `start` on, each ready for the model and with its seed, a moment's at a time.
 
-        Frames of one moment share their prepared pictures and their seed. Raises UserError for pictures that cannot be
-        read or differ from what the plan was made for.
+        Pictures are decoded as it goes; frames of one moment share their prepared pictures and their seed. Raises
+        UserError for pictures that cannot be read or differ from what the plan was made for.
         """
         setup, shapes = self.setup, dict(zip(self.sizes.cameras, self.sizes.pictures, strict=True))
         preprocessing = setup.checkpoint.preprocessing
@@ -149,14 +149,18 @@ class Plan:
         for observation in self.episode.read(self.moments[first:]):
             check_pictures(observation, shapes)
             pictures = prepare_pictures(observation, preprocessing)
+            frames = []
             for prompt in setup.choices.prompts.of(observation.prompt)[skipped:]:
                 known = number < len(self.tables)
                 tokens = (
                     self.tables[number] if known else preprocessing.prompt(prompt, observation.state, setup.tokenizer)
                 )
                 number += 1
-                yield Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation)
+                frames.append(
+                    (Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation))
+                )
             skipped = 0
+            yield frames
 
 
 def seed_of(setup: Setup, observation: Observation) -> int:

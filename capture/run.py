@@ -1,11 +1,11 @@
 """Runs a policy over episodes: read, call, sum up and write, all at the same time, one results file an episode.
 
-Three threads and, on a GPU, a second process work hand in hand, with a bounded queue between each two of them:
+Three threads and, on a GPU, a process for each file that is open work hand in hand, with bounded queues between them:
 
-    feed        plans the next file, opens it, decodes and prepares its pictures
-    the caller  gathers frames to batches and calls the policy
-    deliver     brings what was recorded to the host and hands it to the writer (delivery.py)
-    the writer  stores frames (writing.py)
+    feed         plans files, opens them, decodes and prepares their pictures (feeding.py)
+    the caller   gathers frames to batches and calls the policy
+    deliver      brings what was recorded to the host and hands it to the writers (delivery.py)
+    the writers  store frames (writing.py)
 
 So memory stays the same however long the episodes are, and a frame counts as finished once it is in its file.
 """
@@ -13,25 +13,26 @@ So memory stays the same however long the episodes are, and a frame counts as fi
 from __future__ import annotations
 
 import gc
+import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from capture.delivery import SLOTS, Delivery, End, File, Item, Recorded
+from capture.delivery import SLOTS, Delivery, End, Item, Recorded
 from capture.errors import UserError
+from capture.feeding import Feed, files_at_once
 from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
-from capture.plan import GENERATOR, Setup, plan
+from capture.plan import Setup
 from capture.policy import Policy, Prepared
 from capture.recorder import AttentionRecorder
 from capture.staging import Ring, Slot, room_for
-from capture.target import finished
 from capture.writing import Sink, WriterProcess, WriterThread, own_process_fits
 
 
@@ -44,9 +45,9 @@ def capture(
     others go on. Raises UserError where nothing can go on: weights that cannot be read, a disk that is full.
     """
     choices, checkpoint = setup.choices, setup.checkpoint
-    run = _Run(setup, progress, failed or (lambda _: None))
+    run = _Run(setup, jobs, progress, failed or (lambda _: None))
     try:
-        waiting = _peeked(run.opened(jobs))  # what does not fit is told before weights are read
+        waiting = _peeked(run.feed.items(jobs))  # what does not fit is told before weights are read
         if waiting is None:
             return run.outcome
         model = checkpoint.load(choices.device, choices.dtype, progress.loading)
@@ -58,6 +59,19 @@ def capture(
     finally:
         run.close()
     return run.outcome
+
+
+def _sinks(setup: Setup, files: int | None) -> Sequence[Sink]:
+    """Where results are written: by processes of their own where a GPU must not be held up; no more than files."""
+    if not writes_apart(setup.choices.device):
+        return [WriterThread()]
+    count = files_at_once(setup.choices.batch, len(os.sched_getaffinity(0)))
+    return [WriterProcess() for _ in range(count if files is None else max(1, min(count, files)))]
+
+
+def writes_apart(device: torch.device) -> bool:
+    """Whether frames are written by processes of their own: where a GPU waits, if the system allows it."""
+    return device.type == "cuda" and own_process_fits()
 
 
 def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
@@ -76,86 +90,22 @@ def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
 class _Run:
     """One run from its first job to its last."""
 
-    def __init__(self, setup: Setup, progress: Progress, failed: Callable[[Written], None]) -> None:
-        self._setup, self._progress, self._failed = setup, progress, failed
+    def __init__(
+        self, setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[Written], None]
+    ) -> None:
+        self._setup, self._progress = setup, progress
         self.outcome = Outcome()
         self._cuda = setup.choices.device.type == "cuda"
-        self._apart = self._cuda and own_process_fits()
-        self._sink: Sink = WriterProcess() if self._apart else WriterThread()
-        self._ring = Ring(SLOTS, pinned=self._cuda) if self._apart else None
-        self._delivery = Delivery(setup, self.outcome, self._sink, self._ring, failed)
+        self._sinks = _sinks(setup, len(jobs) if isinstance(jobs, Sized) else None)
+        apart = isinstance(self._sinks[0], WriterProcess)
+        self._ring = Ring(SLOTS, pinned=self._cuda) if apart else None
+        self._delivery = Delivery(setup, self.outcome, self._ring, failed)
+        self.feed = Feed(setup, self._sinks, self.outcome, progress, self._delivery.open_files.append, failed)
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._fed: queue.Queue[Item | End | None] = queue.Queue(2 * setup.choices.batch + 2)
         self._copies: Any = None
         self._done = 0
-
-    # Before the policy
-
-    def opened(self, jobs: Iterable[Job]) -> Iterator[Item | End]:
-        """The frames of every job that has any left, each file's followed by its end."""
-        for job in jobs:
-            written = Written(job.path)
-            self.outcome.files.append(written)
-            file = None
-            try:
-                file = self._open(job, written)
-            except UserError as error:
-                written.failure = str(error)
-            except Exception as error:  # noqa: BLE001 - one bad file must not end a night's run
-                written.failure = _unexpected(error)
-            if written.failure is not None:
-                self._failed(written)
-                continue
-            if file is None:
-                continue
-            failure = None
-            try:
-                for prepared, seed in file.plan.prepared(file.opened.frames_done):
-                    yield Item(file, prepared, seed)
-            except UserError as error:
-                failure = str(error)
-            except Exception as error:  # noqa: BLE001 - likewise
-                failure = _unexpected(error)
-            yield End(file, failure)
-
-    def _open(self, job: Job, written: Written) -> File | None:
-        made = plan(self._setup, job.episode)
-        choices = self._setup.choices
-        written.total, written.warnings = made.sizes.frames, made.warnings
-        for sentence in made.warnings:
-            self._progress.tell(f"warning: {sentence}")
-        if not choices.overwrite and finished(job.path, made):
-            self._passed_over(written)
-            return None
-        options = {
-            "model": self._setup.model,
-            "generator": GENERATOR,
-            "weights": choices.store,
-            "compress": choices.compress,
-            "overwrite": choices.overwrite,
-            "run": made.run,
-        }
-        try:
-            opened = self._sink.open(job.path, made.sizes, options).result()
-        except UserError:
-            if choices.overwrite or not finished(job.path, made):
-                raise
-            self._passed_over(written)  # another process has just finished it
-            return None
-        written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum
-        if opened.frames_done:
-            self._progress.tell(
-                f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
-            )
-        self._progress.expect(written.total - opened.frames_done)
-        file = File(made, opened, written)
-        self._delivery.open_files.append(file)
-        return file
-
-    def _passed_over(self, written: Written) -> None:
-        written.kept = written.total
-        self._progress.tell(f"{written.path} is finished already; it is left as it is")
 
     # The policy
 
@@ -259,6 +209,7 @@ class _Run:
         files = tuple(item.file for item in batch)
         if not self._cuda:
             self.outcome.busy += time.perf_counter() - start
+        if self._ring is None and not self._cuda:
             self._hand_over(Recorded(call, files, None, None, None, None, None, None))
             return
         on_device = gather(call, torch.bfloat16 if choices.store == "bfloat16" else None)
@@ -279,9 +230,11 @@ class _Run:
         host, copied = self._copy(on_device, slot)
         self._hand_over(Recorded(call, files, host, slot, begun, ended, copied, on_device))
 
-    def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event]:
-        """Begin to copy to the host on a stream of its own; done when the event is reached."""
+    def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
+        """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""
         device = self._setup.choices.device
+        if not self._cuda:
+            return {name: slot.like(value).copy_(value) for name, value in found.items()} if slot else found, None
         if self._copies is None:
             self._copies = torch.cuda.Stream(device)
         self._copies.wait_stream(torch.cuda.current_stream(device))
@@ -337,7 +290,8 @@ class _Run:
 
     def close(self) -> None:
         """Leave every file that is still open."""
-        self._sink.__exit__(None, None, None)
+        for sink in self._sinks:
+            sink.__exit__(None, None, None)
         if self._ring is not None:
             self._ring.close()
 
@@ -357,7 +311,3 @@ class _Run:
                     return False
             else:
                 return True
-
-
-def _unexpected(error: Exception) -> str:
-    return f"reading it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"

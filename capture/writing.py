@@ -1,7 +1,7 @@
-"""Results files written beside the policy: by a thread of this process, or by a process of its own.
+"""Results files written beside the policy: by a thread of this process, or by processes of their own.
 
 HDF5 holds Python's lock while it works, up to ten milliseconds a write. A GPU that is fed by short Python calls would
-stand still meanwhile, so there a second process writes; large arrays reach it through shared memory (staging.py). On a
+stand still meanwhile, so there other processes write; large arrays reach them through shared memory (staging.py). On a
 CPU, where a call takes seconds in which no lock is held, a thread is enough.
 """
 
@@ -39,7 +39,7 @@ _CHILD: Final = (
 )
 
 OPEN_SLOTS: Final = 8
-"""Slots that the second process keeps in view; more than there are at any time."""
+"""Slots that a writing process keeps in view; more than there are at any time."""
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def main() -> None:
 
     one = Invented("warm", 0, 64, height, width)
     made = plan(setup(1), one)
-    ready = [item for item, _ in zip(made.prepared(), range(32), strict=False)]
+    ready = [item for moment in made.moments_from() for item in moment][:32]
     print(f"{made.sizes.tokens} text tokens, {made.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
 
     if device == "cuda":
