@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +18,18 @@ import torch
 from torch import Tensor
 
 from capture import schema
-from capture.frames import Errors, frames, gather
+from capture.cutting import Row
+from capture.frames import Errors, gather, host_arrays, known
 from capture.outcome import Outcome, Written
 from capture.plan import Setup
 from capture.policy import Call, Prepared
 from capture.staging import Ring, Slot
-from capture.writing import Opened, Sink
+from capture.writing import PLACED_BYTES, Opened, Sink
 
 SLOTS: Final = 3
 """Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
-WAITING_FRAMES: Final = 2
-"""Frames that may wait for the disk where the policy runs on the CPU."""
-SHARED_BYTES: Final = 1 << 15
-"""Smaller arrays go to the writer as they are."""
+WAITING_CALLS: Final = 1
+"""Calls whose frames may wait for the disk where the policy runs on the CPU."""
 
 
 @dataclass
@@ -141,7 +140,18 @@ class Delivery:
         if found is None:
             store = torch.bfloat16 if self._setup.choices.store == "bfloat16" else None
             found = {name: value.cpu() for name, value in gather(item.call, store).items()}
-        left = len(item.files)
+        arrays, errors = host_arrays(found)
+        by_sink: dict[int, list[tuple[File, Row]]] = {}
+        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
+        for row, (file, one) in enumerate(zip(item.files, errors, strict=True)):
+            self._note(file.written, one)
+            values = known(item.call, arrays, row)
+            if item.slot is not None:
+                _share(values, item.slot, shared)
+            by_sink.setdefault(id(file.sink), []).append((file, Row(file.opened.number, row, values)))
+            file.given += 1
+            self._given += 1
+        left = len(by_sink)
         lock = threading.Lock()
 
         def stored(_: Future[Any]) -> None:
@@ -152,22 +162,13 @@ class Delivery:
             if last and item.slot is not None and self._ring is not None:
                 self._ring.give_back(item.slot)
 
-        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
-        for file, (frame, errors) in zip(item.files, frames(item.call, found), strict=True):
-            self._note(file.written, errors)
-            if item.slot is not None:
-                for name, value in frame.items():
-                    if isinstance(value, np.ndarray) and value.nbytes > SHARED_BYTES and item.slot.place(value) is None:
-                        if id(value) not in shared:
-                            shared[id(value)] = item.slot.copy(value)
-                        frame[name] = shared[id(value)]
-            future = file.sink.write(file.opened.number, frame, item.slot)
+        slots = [] if item.slot is None else [item.slot]
+        for mine in by_sink.values():
+            files = [file for file, _ in mine]
+            future = files[0].sink.write(arrays, [row for _, row in mine], slots)
             future.add_done_callback(stored)
-            file.given += 1
-            self._given += 1
-            self._pending.append((future, partial(self._count, file)))
-            waiting = 0 if self._setup.choices.check else WAITING_FRAMES
-            self._settle(len(self._pending) if item.slot is not None else waiting)
+            self._pending.append((future, partial(self._count, files)))
+            self._settle(len(self._pending) if slots else 0 if self._setup.choices.check else WAITING_CALLS)
 
     def _settle(self, down_to: int) -> None:
         """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
@@ -175,9 +176,10 @@ class Delivery:
             future, act = self._pending.popleft()
             act(future.result())
 
-    def _count(self, file: File, _: int) -> None:
-        file.written.frames += 1
-        self.outcome.frames += 1
+    def _count(self, files: Sequence[File], _: None) -> None:
+        for file in files:
+            file.written.frames += 1
+        self.outcome.frames += len(files)
 
     def _note(self, written: Written, errors: Errors) -> None:
         # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
@@ -223,3 +225,12 @@ class Delivery:
     def _fail(self, error: BaseException) -> None:
         if self.error is None:
             self.error = error
+
+
+def _share(values: schema.Frame, slot: Slot, shared: dict[int, Any]) -> None:
+    """Put large arrays that are not in the slot yet, pictures, into it; `shared` holds those that are already."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > PLACED_BYTES:
+            if id(value) not in shared:
+                shared[id(value)] = slot.copy(value)
+            values[name] = shared[id(value)]

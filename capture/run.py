@@ -31,9 +31,10 @@ from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
 from capture.plan import Setup
 from capture.policy import Policy, Prepared
+from capture.process import own_process_fits
 from capture.recorder import AttentionRecorder
 from capture.staging import Ring, Slot, room_for
-from capture.writing import Sink, WriterProcess, WriterThread, own_process_fits
+from capture.writing import Sink, WriterProcess, WriterThread
 
 
 def capture(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.writing import Place
+from capture.places import Place
 
 ALIGNMENT: Final = 64
 PAGE: Final = 1 << 16

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from moments import Moments, Told, chosen, small_setup
+from test_writing import alive
 
 from capture import schema
 from capture.delivery import End, File
@@ -23,10 +24,11 @@ from capture.errors import UserError
 from capture.feeding import Feed, files_at_once
 from capture.outcome import Job, Outcome
 from capture.plan import Setup
+from capture.process import own_process_fits
 from capture.prompts import Prompts
 from capture.run import capture
 from capture.selection import read_selection
-from capture.writing import WriterProcess, WriterThread, own_process_fits
+from capture.writing import WriterProcess, WriterThread
 
 linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
 LENGTHS = {"a": 5, "b": 2, "c": 4}
@@ -139,7 +141,7 @@ def test_files_are_the_same_however_many_are_written_at_once(
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == sum(written.frames for written in outcome.files) == 11
         assert len(made) == files
-        assert all(writer._process.returncode == 0 for writer in made)
+        assert not any(alive(writer.pid) for writer in made)
         for name in LENGTHS:
             same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
     apart(2)
@@ -211,7 +213,7 @@ def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
     capture(setup, jobs(tmp_path / "whole"), Told())
     made = apart(2)
     folder = tmp_path / "runs"
-    kill = Counting(3, lambda: os.kill(made[0]._process.pid, signal.SIGKILL))
+    kill = Counting(3, lambda: os.kill(made[0].pid, signal.SIGKILL))
     with pytest.raises(UserError, match="the process that writes the results has ended"):
         capture(setup, jobs(folder), kill)
     left = sorted(path.name for path in folder.iterdir())
@@ -234,7 +236,7 @@ def test_a_disk_that_is_full_for_one_writer(
     def fill() -> None:
         until(lambda: done(folder / "a.h5.partial") >= 1)
         size = (folder / "a.h5.partial").stat().st_size
-        resource.prlimit(made[0]._process.pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
+        resource.prlimit(made[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
 
     with pytest.raises(UserError, match=r"frame \d could not be written: file too large; finished frames \(\d\) stay"):
         capture(setup, jobs(folder), Counting(3, fill))
