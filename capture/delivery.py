@@ -23,7 +23,7 @@ from capture.frames import Errors, gather, host_arrays, known
 from capture.outcome import Outcome, Written
 from capture.plan import Setup
 from capture.policy import Call, Prepared
-from capture.staging import Ring, Slot
+from capture.staging import Ring, Room, Shelf, Slot
 from capture.writing import PLACED_BYTES, Opened, Sink
 
 SLOTS: Final = 3
@@ -50,6 +50,8 @@ class Item:
     file: File
     prepared: Prepared
     seed: int
+    room: Room | None
+    """Where its pictures lie, to be released once it is stored."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Recorded:
     """A call whose frames are to be written."""
 
     call: Call
-    files: tuple[File, ...]
+    items: tuple[Item, ...]
     host: dict[str, Tensor] | None
     """What was gathered, on the host once `copied` is reached; None where it is still to be gathered."""
     slot: Slot | None
@@ -83,8 +85,15 @@ class Delivery:
     `open_files`: those that are being written. `failed` is called with files that are left unfinished.
     """
 
-    def __init__(self, setup: Setup, outcome: Outcome, ring: Ring | None, failed: Callable[[Written], None]) -> None:
-        self._setup, self.outcome, self._ring, self._failed = setup, outcome, ring, failed
+    def __init__(
+        self,
+        setup: Setup,
+        outcome: Outcome,
+        ring: Ring | None,
+        shelf: Shelf | None,
+        failed: Callable[[Written], None],
+    ) -> None:
+        self._setup, self.outcome, self._ring, self._shelf, self._failed = setup, outcome, ring, shelf, failed
         self.open_files: list[File] = []
         self.error: BaseException | None = None
         self._recorded: queue.Queue[Recorded | End | None] = queue.Queue(SLOTS)
@@ -143,11 +152,13 @@ class Delivery:
         arrays, errors = host_arrays(found)
         by_sink: dict[int, list[tuple[File, Row]]] = {}
         shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
-        for row, (file, one) in enumerate(zip(item.files, errors, strict=True)):
+        slots = [*([item.slot] if item.slot else []), *(self._shelf.slots if self._shelf else [])]
+        for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
+            file = each.file
             self._note(file.written, one)
             values = known(item.call, arrays, row)
             if item.slot is not None:
-                _share(values, item.slot, shared)
+                _share(values, item.slot, slots, shared)
             by_sink.setdefault(id(file.sink), []).append((file, Row(file.opened.number, row, values)))
             file.given += 1
             self._given += 1
@@ -159,16 +170,20 @@ class Delivery:
             with lock:
                 left -= 1
                 last = not left
-            if last and item.slot is not None and self._ring is not None:
+            if not last:
+                return
+            if item.slot is not None and self._ring is not None:
                 self._ring.give_back(item.slot)
+            for each in item.items:
+                if each.room is not None:
+                    each.room.release()
 
-        slots = [] if item.slot is None else [item.slot]
         for mine in by_sink.values():
             files = [file for file, _ in mine]
             future = files[0].sink.write(arrays, [row for _, row in mine], slots)
             future.add_done_callback(stored)
             self._pending.append((future, partial(self._count, files)))
-            self._settle(len(self._pending) if slots else 0 if self._setup.choices.check else WAITING_CALLS)
+        self._settle(len(self._pending) if item.slot else 0 if self._setup.choices.check else WAITING_CALLS)
 
     def _settle(self, down_to: int) -> None:
         """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
@@ -227,10 +242,11 @@ class Delivery:
             self.error = error
 
 
-def _share(values: schema.Frame, slot: Slot, shared: dict[int, Any]) -> None:
-    """Put large arrays that are not in the slot yet, pictures, into it; `shared` holds those that are already."""
+def _share(values: schema.Frame, slot: Slot, slots: Sequence[Slot], shared: dict[int, Any]) -> None:
+    """Put large arrays that are in no slot yet, pictures, into this one; `shared` holds those that were before."""
     for name, value in values.items():
         if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > PLACED_BYTES:
             if id(value) not in shared:
-                shared[id(value)] = slot.copy(value)
+                there = any(one.place(value) is not None for one in slots)
+                shared[id(value)] = value if there else slot.copy(value)
             values[name] = shared[id(value)]

@@ -113,7 +113,17 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Outline:
+    """What a results file will be."""
+
+    sizes: schema.Sizes
+    run: Mapping[str, object]
+    """The file's attribute `run`."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan(Outline):
     """Everything about one results file that can be known without weights and without decoding pictures."""
 
     setup: Setup
@@ -122,12 +132,13 @@ class Plan:
     """Frame numbers of the episode, rising."""
     ends: npt.NDArray[np.int64]
     """(moments,) frames of the file up to and with each moment: a moment has one for each of its prompts."""
-    sizes: schema.Sizes
-    run: Mapping[str, object]
-    """The file's attribute `run`."""
     tables: tuple[TokenTable, ...]
     """Of the first frames."""
-    warnings: tuple[str, ...]
+
+    @property
+    def outline(self) -> Outline:
+        """What of it concerns the file alone."""
+        return Outline(self.sizes, self.run, self.warnings)
 
     @property
     def frame_bytes(self) -> int:
@@ -235,7 +246,8 @@ def plan(setup: Setup, episode: Episode) -> Plan:
     )
     run = {**setup.run, "count": count, "frames": frames.hexdigest(), "pictures": _pictures(episode, shapes)}
     warnings = [*([other_tokenizer] if other_tokenizer else []), *(_first_of(same) for same in doubts.values() if same)]
-    return Plan(setup, episode, moments, np.array(ends, dtype=np.int64), sizes, run, tuple(tables), tuple(warnings))
+    ends_array = np.array(ends, dtype=np.int64)
+    return Plan(sizes, run, tuple(warnings), setup, episode, moments, ends_array, tuple(tables))
 
 
 def _first_of(same: list[str]) -> str:

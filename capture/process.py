@@ -80,6 +80,13 @@ class Process:
         self._listener.join()
         self._connection.close()
 
+    def kill(self) -> None:
+        """End it at once, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self._listener.join()
+        self._connection.close()
+
     def _listen(self) -> None:
         while True:
             try:

@@ -1,8 +1,9 @@
 """Runs a policy over episodes: read, call, sum up and write, all at the same time, one results file an episode.
 
-Three threads and, on a GPU, a process for each file that is open work hand in hand, with bounded queues between them:
+Three threads work hand in hand and, on a GPU, two processes for each file under way, with bounded queues between:
 
-    feed         plans files, opens them, decodes and prepares their pictures (feeding.py)
+    the readers  plan files, decode and prepare their pictures (reading.py)
+    feed         opens files and lets them take turns (feeding.py)
     the caller   gathers frames to batches and calls the policy
     deliver      brings what was recorded to the host and hands it to the writers (delivery.py)
     the writers  store frames (writing.py)
@@ -26,14 +27,15 @@ from torch import Tensor
 
 from capture.delivery import SLOTS, Delivery, End, Item, Recorded
 from capture.errors import UserError
-from capture.feeding import Feed, files_at_once
+from capture.feeding import Feed, Lane, files_at_once
 from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
 from capture.plan import Setup
 from capture.policy import Policy, Prepared
 from capture.process import own_process_fits
+from capture.reading import Reader, ReaderHere, ReaderProcess, parcel_of, reads_apart
 from capture.recorder import AttentionRecorder
-from capture.staging import Ring, Slot, room_for
+from capture.staging import Ring, Shelf, Slot, room_for
 from capture.writing import Sink, WriterProcess, WriterThread
 
 
@@ -44,6 +46,9 @@ def capture(
 
     A job whose episode or file does not do is noted in the outcome with a sentence, `failed` is called with it, and the
     others go on. Raises UserError where nothing can go on: weights that cannot be read, a disk that is full.
+
+    On a GPU, where `jobs` is a sequence and its episodes can be pickled, other processes read them; not so those that
+    hold their observations in memory (`Given`).
     """
     choices, checkpoint = setup.choices, setup.checkpoint
     run = _Run(setup, jobs, progress, failed or (lambda _: None))
@@ -60,14 +65,6 @@ def capture(
     finally:
         run.close()
     return run.outcome
-
-
-def _sinks(setup: Setup, files: int | None) -> Sequence[Sink]:
-    """Where results are written: by processes of their own where a GPU must not be held up; no more than files."""
-    if not writes_apart(setup.choices.device):
-        return [WriterThread()]
-    count = files_at_once(setup.choices.batch, len(os.sched_getaffinity(0)))
-    return [WriterProcess() for _ in range(count if files is None else max(1, min(count, files)))]
 
 
 def writes_apart(device: torch.device) -> bool:
@@ -97,16 +94,32 @@ class _Run:
         self._setup, self._progress = setup, progress
         self.outcome = Outcome()
         self._cuda = setup.choices.device.type == "cuda"
-        self._sinks = _sinks(setup, len(jobs) if isinstance(jobs, Sized) else None)
-        apart = isinstance(self._sinks[0], WriterProcess)
+        apart = writes_apart(setup.choices.device)
+        count = files_at_once(setup.choices.batch, len(os.sched_getaffinity(0))) if apart else 1
+        if isinstance(jobs, Sized):
+            count = max(1, min(count, len(jobs)))
         self._ring = Ring(SLOTS, pinned=self._cuda) if apart else None
-        self._delivery = Delivery(setup, self.outcome, self._ring, failed)
-        self.feed = Feed(setup, self._sinks, self.outcome, progress, self._delivery.open_files.append, failed)
+        self._shelf = Shelf() if apart else None
+        self._sinks: Sequence[Sink] = [WriterProcess() if apart else WriterThread() for _ in range(count)]
+        self._parcel: Slot | None = None
+        self._readers = self._read_by(jobs, count)
+        lanes = [Lane(*each) for each in zip(self._readers, self._sinks, strict=True)]
+        self._delivery = Delivery(setup, self.outcome, self._ring, self._shelf, failed)
+        self.feed = Feed(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._fed: queue.Queue[Item | End | None] = queue.Queue(2 * setup.choices.batch + 2)
         self._copies: Any = None
         self._done = 0
+
+    def _read_by(self, jobs: Iterable[Job], count: int) -> Sequence[Reader]:
+        """As many readers; they are processes if writers are, and what is to be read can be sent there."""
+        if self._shelf is not None and isinstance(jobs, Sequence) and reads_apart(jobs):
+            parcel = parcel_of(self._setup, jobs)
+            if parcel is not None:
+                self._parcel, place = parcel
+                return [ReaderProcess(self._setup, place, self._shelf) for _ in range(count)]
+        return [ReaderHere(self._setup) for _ in range(count)]
 
     # The policy
 
@@ -207,18 +220,21 @@ class _Run:
             for item, one in zip(batch, apart, strict=True):
                 written = item.file.written
                 written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
-        files = tuple(item.file for item in batch)
         if not self._cuda:
             self.outcome.busy += time.perf_counter() - start
         if self._ring is None and not self._cuda:
-            self._hand_over(Recorded(call, files, None, None, None, None, None, None))
+            self._hand_over(Recorded(call, batch, None, None, None, None, None, None))
             return
         on_device = gather(call, torch.bfloat16 if choices.store == "bfloat16" else None)
         ended = self._mark()
         pictures = [
             array.nbytes
-            for one in prepared
-            for array in (*one.observation.pictures.values(), *(shown.model_u8 for shown in one.pictures.values()))
+            for item in batch
+            if item.room is None
+            for array in (
+                *item.prepared.observation.pictures.values(),
+                *(shown.model_u8 for shown in item.prepared.pictures.values()),
+            )
         ]
         slot = None
         if self._ring is not None:
@@ -229,7 +245,7 @@ class _Run:
             if slot is None:
                 return
         host, copied = self._copy(on_device, slot)
-        self._hand_over(Recorded(call, files, host, slot, begun, ended, copied, on_device))
+        self._hand_over(Recorded(call, batch, host, slot, begun, ended, copied, on_device))
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""
@@ -291,10 +307,16 @@ class _Run:
 
     def close(self) -> None:
         """Leave every file that is still open."""
+        for reader in self._readers:
+            reader.close()
         for sink in self._sinks:
             sink.__exit__(None, None, None)
         if self._ring is not None:
             self._ring.close()
+        if self._shelf is not None:
+            self._shelf.close()
+        if self._parcel is not None:
+            self._parcel.free()
 
     def _raise(self) -> None:
         """Raise what stopped one of the other threads."""

@@ -21,11 +21,12 @@ from test_writing import alive
 from capture import schema
 from capture.delivery import End, File
 from capture.errors import UserError
-from capture.feeding import Feed, files_at_once
+from capture.feeding import Feed, Lane, files_at_once
 from capture.outcome import Job, Outcome
 from capture.plan import Setup
 from capture.process import own_process_fits
 from capture.prompts import Prompts
+from capture.reading import ReaderHere
 from capture.run import capture
 from capture.selection import read_selection
 from capture.writing import WriterProcess, WriterThread
@@ -106,7 +107,9 @@ def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> st
     then each file with the number of its sink."""
     sinks = [WriterThread() for _ in range(files)]
     opened: list[File] = []
-    feed = Feed(setup, sinks, Outcome(), Told(), opened.append, lambda written: None)
+    feed = Feed(
+        setup, [Lane(ReaderHere(setup), sink) for sink in sinks], Outcome(), Told(), opened.append, lambda written: None
+    )
     told = []
     for item in feed.items([Job(folder / f"{one.name}.h5", one) for one in episodes]):
         name = item.file.written.path.stem

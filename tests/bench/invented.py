@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from capture.checkpoint.opening import Checkpoint
 from capture.model import Pi05
 from capture.observation import Observation
+from capture.reading import ReaderProcess
 
 TASK = "put the yellow rubber duck in the bowl beside the mug"
 STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
@@ -52,3 +54,11 @@ class Loaded(Checkpoint):
 
     def load(self, *_: Any, **__: Any) -> Any:
         return type(self).model
+
+
+class Started(ReaderProcess):
+    """Ready at once, as in a run that has spent seconds on loading weights."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        wait([self._ready])

@@ -9,7 +9,11 @@ calls, not what recording costs the device.
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +33,12 @@ TYPES = {"weight": torch.bfloat16, "f4": torch.float32, "i4": torch.int32}
 KNOWN = ("frames/", "images/", "text/id", "text/piece", "text/start", "text/stop", "text/role", "text/word")
 ELSEWHERE = (*KNOWN, "text/state_index", "action/predicted", "action/truth")
 """Datasets that do not come from the call's tensors."""
+
+
+def on_core() -> tuple[float, float]:
+    """Seconds that this thread has run, and that it waited for a core (Linux)."""
+    ran, queued, _ = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(queued) / 1e9
 
 
 class Addition(nn.Module):
@@ -54,9 +64,26 @@ class StandIn(Policy):
         return Call(tuple(prepared), tuple(seeds), unknown, unknown, unknown, path, unknown, self.preprocessing.actions)
 
 
+@dataclass
+class Seen:
+    """What became of the calling thread's time."""
+
+    waited: float = 0.0
+    """Seconds in which it neither ran nor waited for a core, for pictures or for writers: for Python's lock, that is."""
+
+
 @contextlib.contextmanager
-def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[None]:
+def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
     """Let runs on the CPU go the way that they go on a GPU, with results of these sizes."""
+    seen, call_all = Seen(), capture.run._Run._call_all
+
+    def watched(run: Any, *given: Any) -> None:
+        start, (ran, queued) = time.perf_counter(), on_core()
+        try:
+            call_all(run, *given)
+        finally:
+            wall, now = time.perf_counter() - start, on_core()
+            seen.waited = wall - (now[0] - ran) - (now[1] - queued) - run.outcome.starved - run.outcome.held_up
 
     def gather(call: Call, weights: torch.dtype | None) -> dict[str, Tensor]:
         batch = len(call.prepared)
@@ -82,10 +109,11 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[None]:
     kept = {name: getattr(capture.run, name) for name in patched} | {"_copy": capture.run._Run._copy}
     for name, value in patched.items():
         setattr(capture.run, name, value)
-    capture.run._Run._copy = copy
+    capture.run._Run._copy, capture.run._Run._call_all = copy, watched
     try:
-        yield
+        yield seen
     finally:
+        capture.run._Run._call_all = call_all
         capture.run._Run._copy = kept.pop("_copy")
         for name, value in kept.items():
             setattr(capture.run, name, value)

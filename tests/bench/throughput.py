@@ -7,8 +7,9 @@ resizing, tokenising, inference, recording and writing. Every number printed was
 
     python tests/bench/throughput.py --stand-in --batches 4,16
 
-needs no GPU: see stand_in.py for what is shown then. `--layers 0` beside it keeps the disk and other cores out of it.
-"Beside the calls" is the processor time of all other threads of the calling process: what they may take from the calls.
+needs no GPU: see stand_in.py for what is shown then. `--layers 0` beside it keeps disk and memory out of it; where there
+are few cores, the other processes still take some of the calls' own. "Beside the calls" is the processor time of all
+other threads of the calling process: what they can take from the calls at most.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ import torch
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from full_size import FULL  # noqa: E402
-from invented import Invented, Loaded  # noqa: E402
-from stand_in import StandIn, in_place_of_a_gpu  # noqa: E402
+from invented import Invented, Loaded, Started  # noqa: E402
+from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 
+import capture.run  # noqa: E402
 from capture import schema  # noqa: E402
 from capture.checkpoint import CheckpointOptions, open_checkpoint  # noqa: E402
 from capture.frames import assemble  # noqa: E402
 from capture.model import Pi05, parameter_dtype  # noqa: E402
-from capture.outcome import Job  # noqa: E402
+from capture.outcome import Job, Outcome  # noqa: E402
 from capture.plan import Choices, Setup, plan  # noqa: E402
 from capture.policy import Policy, Prepared  # noqa: E402
-from capture.run import capture  # noqa: E402
 from capture.staging import Slot  # noqa: E402
 from capture.tokenizer import read_tokenizer  # noqa: E402
 from capture.writer import ResultsWriter  # noqa: E402
@@ -115,6 +116,13 @@ def writer_alone(policy: Policy, ready: tuple[Prepared, int], sizes: schema.Size
     return f"the writer alone on {folder}: {each:.1f} ms a frame, and {done - stored:.2f} s to end"
 
 
+def waited(seen: Seen | None, outcome: Outcome) -> str:
+    """How long the stand-in's calls waited for Python's lock."""
+    if seen is None:
+        return ""
+    return f", for which calls waited {seen.waited / outcome.seconds:.1%} ({seen.waited / outcome.frames * 1e3:.2f} ms)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", default="1,4,8,16")
@@ -129,6 +137,7 @@ def main() -> None:
         "--layers", type=lambda text: tuple(map(int, text.split(","))), help="layers to record, else all"
     )
     options = parser.parse_args()
+    capture.run.ReaderProcess = Started
     device = "cuda" if torch.cuda.is_available() and not options.stand_in else "cpu"
     height, width = map(int, options.picture.split("x"))
     config = FULL
@@ -189,8 +198,8 @@ def main() -> None:
                 for number in range(-(-total // each))
             ]
             beside = time.process_time() - time.thread_time()
-            with in_place_of_a_gpu(made.sizes) if options.stand_in else contextlib.nullcontext():
-                outcome = capture(setup(batch), jobs, Quiet())
+            with in_place_of_a_gpu(made.sizes) if options.stand_in else contextlib.nullcontext() as seen:
+                outcome = capture.run.capture(setup(batch), jobs, Quiet())
             beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]
             speed = outcome.frames / outcome.seconds
@@ -199,7 +208,7 @@ def main() -> None:
                 f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
                 f"{speed / plain:.1%}; busy {outcome.busy / outcome.seconds:.1%}, waited for pictures "
                 f"{outcome.starved / outcome.seconds:.1%}, for the writer {outcome.held_up / outcome.seconds:.1%}; "
-                f"beside the calls {beside * 1e3:.2f} ms a frame; "
+                f"beside the calls {beside * 1e3:.2f} ms a frame{waited(seen, outcome)}; "
                 f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",
                 flush=True,
             )
