@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from capture import schema, summaries
+from capture.architecture import exact_float32
 from capture.cutting import Arrays, Row, frame_of
-from capture.model import exact_float32
 from capture.policy import Call, Layout
 
 ROW_SUM: Final = "row sum"

@@ -36,9 +36,10 @@ from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 
 import capture.run  # noqa: E402
 from capture import schema  # noqa: E402
+from capture.architecture import parameter_dtype  # noqa: E402
 from capture.checkpoint import CheckpointOptions, open_checkpoint  # noqa: E402
 from capture.frames import assemble  # noqa: E402
-from capture.model import Pi05, parameter_dtype  # noqa: E402
+from capture.model import Pi05  # noqa: E402
 from capture.outcome import Job, Outcome  # noqa: E402
 from capture.plan import Choices, Setup, plan  # noqa: E402
 from capture.policy import Policy, Prepared  # noqa: E402
