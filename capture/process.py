@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,9 +21,11 @@ from typing import Any, Final
 from capture.errors import UserError
 
 _CHILD: Final = (
+    "import signal; [signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGINT, signal.SIGTERM)]; "
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "importlib.import_module(sys.argv[2]).serve(sys.argv[3])"
 )
+"""Ctrl-C reaches every process of a terminal; what to do about it, the first one says."""
 
 
 class ProcessGoneError(UserError):
@@ -116,8 +117,6 @@ def serve_pipe(descriptor: str, carry_out: Callable[..., Any]) -> None:
 
     Where that returns a function, the answer is what it returns in its turn, in a thread, while other requests go on.
     """
-    for kind in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both; what to do about it, the first one says
-        signal.signal(kind, signal.SIG_IGN)
     lock = threading.Lock()
 
     def answer(ticket: int, work: Callable[..., Any], *told: Any) -> None:

@@ -224,12 +224,12 @@ def test_a_reader_that_is_killed_ends_the_run_and_the_same_run_goes_on(
     setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
 ) -> None:
     folder = tmp_path / "runs"
-    long = [Job(folder / f"{name}.h5", Moments(name, length=30)) for name in "ab"]
+    long = [Job(folder / f"{name}.h5", Moments(name, length=14)) for name in "ab"]
     folder.mkdir()
     with pytest.raises(UserError, match="the process that reads the episodes has ended"):
         capture(setup, long, Counting(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
     outcome = capture(setup, long, Told())
-    assert [(written.failure, written.kept + written.frames) for written in outcome.files] == [(None, 30)] * 2
+    assert [(written.failure, written.kept + written.frames) for written in outcome.files] == [(None, 14)] * 2
     assert min(written.kept for written in outcome.files) > 0
 
 
@@ -255,11 +255,11 @@ def test_rooms_for_pictures_come_back(
 
     monkeypatch.setattr("capture.run.Shelf", Counted)
     asked = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
-    long = [Job(tmp_path / f"{name}.h5", Moments(name, length=40)) for name in "abc"]
-    assert capture(asked, long, Told()).frames == 240
+    long = [Job(tmp_path / f"{name}.h5", Moments(name, length=12)) for name in "abc"]
+    assert capture(asked, long, Told()).frames == 72
     # 3 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead
     assert len({room.place.offset for room in taken}) <= 16
-    assert len(taken) == 3 * 41
+    assert len(taken) == 3 * 13
     assert shelves[0].slots == []
 
 
