@@ -69,13 +69,14 @@ def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
         queries = queries.unflatten(4, (schema.GRID, schema.GRID))  # (B, L, N, C, 16, 16, K)
         found[schema.IMAGE_TO_IMAGE], found[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
 
+    every_key = _keys(call, longest, action_rows.shape[-1] - layout.text.stop, device)
     worst = torch.zeros(len(lengths), device=device)  # (B,)
     hidden = torch.zeros(len(lengths), device=device)  # (B,)
     for rows, name_mass, name_entropy, queries_own in (
         (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, own[:, None, :, None]),
         (action_rows, schema.ACTION_MASS, schema.ACTION_ENTROPY, None),
     ):
-        keys = _keys(call, longest, rows.shape[-1] - layout.text.stop, device)
+        keys = every_key.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
         with exact_float32():
             mass = summaries.mass(wide, keys)  # (B, L, queries, ..., N, groups)

@@ -116,7 +116,8 @@ class _Run:
         self.feed = Feed(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        self._fed: queue.Queue[Item | End | None] = queue.Queue(2 * setup.choices.batch + 2)
+        # A file that is being opened keeps others waiting; with several, that is more often.
+        self._fed: queue.Queue[Item | End | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
         self._copies: Any = None
         self._done = 0
 
