@@ -26,7 +26,7 @@ from capture.pictures import Letterbox, Picture
 from capture.places import Maps, Place
 from capture.plan import Outline, Plan, Setup, plan
 from capture.policy import Prepared
-from capture.process import Process, ProcessGoneError, serve_pipe
+from capture.process import Process, serve_pipe
 from capture.schema import MODEL_PIXELS, Sizes
 from capture.staging import ALIGNMENT, Room, Shelf, Slot, room_for
 from capture.tokens import TokenTable
@@ -81,8 +81,8 @@ class ReaderHere:
 class ReaderProcess:
     """A reader in a process of its own, one moment ahead of what is asked for.
 
-    Until that process has started, which takes a few seconds, and where it cannot be sent what it needs, everything is
-    read here.
+    Until that process has started, which takes a few seconds, and where it cannot start or be sent what it needs,
+    everything is read here.
     """
 
     def __init__(self, setup: Setup, parcel: Place, shelf: Shelf) -> None:
@@ -121,7 +121,12 @@ class ReaderProcess:
         size = _room(self._outline.sizes)
         coming = self._next(size)
         while True:
-            room, told = coming[0], coming[1].result()
+            room, answer = coming
+            try:
+                told = answer.result()
+            except UserError:
+                room.release()
+                raise
             if told is None:
                 room.release()
                 return
@@ -134,12 +139,7 @@ class ReaderProcess:
 
     def _there(self) -> bool:
         """Whether the process has started and has what it needs."""
-        if not self._ready.done():
-            return False
-        error = self._ready.exception()
-        if isinstance(error, ProcessGoneError):
-            raise error
-        return error is None
+        return self._ready.done() and self._ready.exception() is None
 
     def _next(self, size: int) -> tuple[Room, Future[_Told | None]]:
         room = self._shelf.take(size)

@@ -142,6 +142,17 @@ def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callab
     assert not reads_apart([Job(Path("a.h5"), awkward), Job(Path("b.h5"), Given([]))])
 
 
+def test_a_process_that_never_starts_is_done_without(setup: Setup) -> None:
+    parcel = parcel_of(setup, [Job(Path("a.h5"), Moments("a"))])
+    assert parcel is not None
+    there = ReaderProcess(setup, parcel[1], Shelf())
+    os.kill(there.pid, signal.SIGKILL)
+    until(there._ready.done)
+    there.plan(0, Moments("a"))
+    assert [moment.room for moment in there.moments_from(0)] == [None] * 6
+    there.close()
+
+
 def test_until_the_process_is_there_and_from_then_on(
     setup: Setup, reader: Callable[..., ReaderProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +183,10 @@ def test_what_goes_wrong_there_is_said_here(
         there.plan(0, episode)
         kept(there.moments_from(0))
     there.plan(1, Moments("c", length=1))
-    assert len(kept(there.moments_from(0))) == 1  # and it goes on
+    [moment] = there.moments_from(0)  # and it goes on
+    assert moment.room is not None
+    moment.room.release()
+    assert len(there._shelf._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
 
 
 def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
