@@ -120,6 +120,8 @@ def _capture(given: Sequence[str]) -> int:
     logging.addLevelName(logging.WARNING, "warning")
     from capture.asked import asked_setup
 
+    if not options.dry_run:  # which needs no model, and need not wait for transformers
+        import capture.model  # noqa: F401 - here, where a stop that is lost in it is found
     if _Asked.yet:
         raise KeyboardInterrupt
     setup = asked_setup(options, share, frames, prompts)

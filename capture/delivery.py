@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -18,26 +18,26 @@ import torch
 from torch import Tensor
 
 from capture import schema
-from capture.frames import Errors, frames, gather
+from capture.cutting import Row
+from capture.frames import Errors, gather, host_arrays, known
 from capture.outcome import Outcome, Written
-from capture.plan import Plan, Setup
+from capture.plan import Setup
 from capture.policy import Call, Prepared
-from capture.staging import Ring, Slot
-from capture.writing import Opened, Sink
+from capture.staging import Ring, Room, Shelf, Slot
+from capture.writing import PLACED_BYTES, Opened, Sink
 
 SLOTS: Final = 3
 """Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
-WAITING_FRAMES: Final = 2
-"""Frames that may wait for the disk where the policy runs on the CPU."""
-SHARED_BYTES: Final = 1 << 15
-"""Smaller arrays go to the writer as they are."""
+WAITING_CALLS: Final = 1
+"""Calls whose frames may wait for the disk where the policy runs on the CPU."""
 
 
 @dataclass
 class File:
     """A results file that is being written."""
 
-    plan: Plan
+    sink: Sink
+    cameras: tuple[str, ...]
     opened: Opened
     written: Written
     given: int = 0
@@ -50,6 +50,8 @@ class Item:
     file: File
     prepared: Prepared
     seed: int
+    room: Room | None
+    """Where its pictures lie, to be released once it is stored."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Recorded:
     """A call whose frames are to be written."""
 
     call: Call
-    files: tuple[File, ...]
+    items: tuple[Item, ...]
     host: dict[str, Tensor] | None
     """What was gathered, on the host once `copied` is reached; None where it is still to be gathered."""
     slot: Slot | None
@@ -84,9 +86,14 @@ class Delivery:
     """
 
     def __init__(
-        self, setup: Setup, outcome: Outcome, sink: Sink, ring: Ring | None, failed: Callable[[Written], None]
+        self,
+        setup: Setup,
+        outcome: Outcome,
+        ring: Ring | None,
+        shelf: Shelf | None,
+        failed: Callable[[Written], None],
     ) -> None:
-        self._setup, self.outcome, self._sink, self._ring, self._failed = setup, outcome, sink, ring, failed
+        self._setup, self.outcome, self._ring, self._shelf, self._failed = setup, outcome, ring, shelf, failed
         self.open_files: list[File] = []
         self.error: BaseException | None = None
         self._recorded: queue.Queue[Recorded | End | None] = queue.Queue(SLOTS)
@@ -115,23 +122,24 @@ class Delivery:
         self._thread.join()
 
     def _deliver(self) -> None:
-        try:
-            while True:
-                item = self._recorded.get()
-                try:
-                    if item is None:
-                        break
-                    if isinstance(item, End):
-                        self._end(item)
-                    elif self.error is None:
-                        self._write(item)
-                except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
-                    self._fail(error)
-                finally:
-                    self._recorded.task_done()
-            self._settle(0)
-        except BaseException as error:  # noqa: BLE001 - likewise
-            self._fail(error)
+        while True:
+            item = self._recorded.get()
+            try:
+                if item is None:
+                    break
+                if isinstance(item, End):
+                    self._end(item)
+                elif self.error is None:
+                    self._write(item)
+            except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+                self._fail(error)
+            finally:
+                self._recorded.task_done()
+        while self._pending:
+            try:
+                self._settle(0)
+            except BaseException as error:  # noqa: BLE001 - likewise; what other files got still counts
+                self._fail(error)
 
     def _write(self, item: Recorded) -> None:
         if item.copied is not None and item.begun is not None and item.ended is not None:
@@ -141,7 +149,20 @@ class Delivery:
         if found is None:
             store = torch.bfloat16 if self._setup.choices.store == "bfloat16" else None
             found = {name: value.cpu() for name, value in gather(item.call, store).items()}
-        left = len(item.files)
+        arrays, errors = host_arrays(found)
+        by_sink: dict[int, list[tuple[File, Row]]] = {}
+        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
+        slots = [*([item.slot] if item.slot else []), *(self._shelf.slots if self._shelf else [])]
+        for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
+            file = each.file
+            self._note(file.written, one)
+            values = known(item.call, arrays, row)
+            if item.slot is not None:
+                _share(values, item.slot, slots, shared)
+            by_sink.setdefault(id(file.sink), []).append((file, Row(file.opened.number, row, values)))
+            file.given += 1
+            self._given += 1
+        left = len(by_sink)
         lock = threading.Lock()
 
         def stored(_: Future[Any]) -> None:
@@ -149,25 +170,20 @@ class Delivery:
             with lock:
                 left -= 1
                 last = not left
-            if last and item.slot is not None and self._ring is not None:
+            if not last:
+                return
+            if item.slot is not None and self._ring is not None:
                 self._ring.give_back(item.slot)
+            for each in item.items:
+                if each.room is not None:
+                    each.room.release()
 
-        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
-        for file, (frame, errors) in zip(item.files, frames(item.call, found), strict=True):
-            self._note(file.written, errors)
-            if item.slot is not None:
-                for name, value in frame.items():
-                    if isinstance(value, np.ndarray) and value.nbytes > SHARED_BYTES and item.slot.place(value) is None:
-                        if id(value) not in shared:
-                            shared[id(value)] = item.slot.copy(value)
-                        frame[name] = shared[id(value)]
-            future = self._sink.write(file.opened.number, frame, item.slot)
+        for mine in by_sink.values():
+            files = [file for file, _ in mine]
+            future = files[0].sink.write(arrays, [row for _, row in mine], slots)
             future.add_done_callback(stored)
-            file.given += 1
-            self._given += 1
-            self._pending.append((future, partial(self._count, file)))
-            waiting = 0 if self._setup.choices.check else WAITING_FRAMES
-            self._settle(len(self._pending) if item.slot is not None else waiting)
+            self._pending.append((future, partial(self._count, files)))
+        self._settle(len(self._pending) if item.slot else 0 if self._setup.choices.check else WAITING_CALLS)
 
     def _settle(self, down_to: int) -> None:
         """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
@@ -175,9 +191,10 @@ class Delivery:
             future, act = self._pending.popleft()
             act(future.result())
 
-    def _count(self, file: File, _: int) -> None:
-        file.written.frames += 1
-        self.outcome.frames += 1
+    def _count(self, files: Sequence[File], _: None) -> None:
+        for file in files:
+            file.written.frames += 1
+        self.outcome.frames += len(files)
 
     def _note(self, written: Written, errors: Errors) -> None:
         # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
@@ -193,11 +210,9 @@ class Delivery:
             file.written.failure = f"the episode gave {file.given} frames and then no more"
         number = file.opened.number
         if file.written.failure is None:
-            self._pending.append(
-                (self._sink.finish(number, self._checks(file)), lambda _: self.open_files.remove(file))
-            )
+            self._pending.append((file.sink.finish(number, self._checks(file)), lambda _: self.open_files.remove(file)))
         else:
-            self._pending.append((self._sink.leave(number), partial(self._left, file)))
+            self._pending.append((file.sink.leave(number), partial(self._left, file)))
         self._settle(len(self._pending))
 
     def _left(self, file: File, kept: int) -> None:
@@ -225,3 +240,13 @@ class Delivery:
     def _fail(self, error: BaseException) -> None:
         if self.error is None:
             self.error = error
+
+
+def _share(values: schema.Frame, slot: Slot, slots: Sequence[Slot], shared: dict[int, Any]) -> None:
+    """Put large arrays that are in no slot yet, pictures, into this one; `shared` holds those that were before."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > PLACED_BYTES:
+            if id(value) not in shared:
+                there = any(one.place(value) is not None for one in slots)
+                shared[id(value)] = value if there else slot.copy(value)
+            values[name] = shared[id(value)]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import h5py
 
 from capture import schema
-from capture.model import Pi05Config
+from capture.architecture import Pi05Config
 from capture.plan import Setup
 from capture.quantities import time_text
 

@@ -17,25 +17,13 @@ import torch
 from torch import Tensor
 
 from capture import schema, summaries
-from capture.model import exact_float32
+from capture.architecture import exact_float32
+from capture.cutting import Arrays, Row, frame_of
 from capture.policy import Call, Layout
 
 ROW_SUM: Final = "row sum"
 MASKED_WEIGHT: Final = "masked weight"
 """What `gather` finds beside the datasets: (B,) float32 each, see `Errors`."""
-
-_TEXT_AXES: Final[dict[str, tuple[int, ...]]] = {
-    schema.TEXT_TO_IMAGE: (1,),
-    schema.TEXT_TO_TEXT: (1, 3),
-    schema.ACTION_TO_TEXT: (4,),
-    schema.IMAGE_TO_TEXT: (5,),
-    schema.TEXT_MASS: (1,),
-    schema.TEXT_ENTROPY: (1,),
-    schema.TEXT_VALUE_NORM_TEXT: (2,),
-    schema.ACTION_VALUE_NORM_TEXT: (2,),
-    schema.TEXT_POSITION: (0,),
-}
-"""Axes that run over text tokens, of one frame's values."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +69,14 @@ def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
         queries = queries.unflatten(4, (schema.GRID, schema.GRID))  # (B, L, N, C, 16, 16, K)
         found[schema.IMAGE_TO_IMAGE], found[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
 
+    every_key = _keys(call, longest, action_rows.shape[-1] - layout.text.stop, device)
     worst = torch.zeros(len(lengths), device=device)  # (B,)
     hidden = torch.zeros(len(lengths), device=device)  # (B,)
     for rows, name_mass, name_entropy, queries_own in (
         (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, own[:, None, :, None]),
         (action_rows, schema.ACTION_MASS, schema.ACTION_ENTROPY, None),
     ):
-        keys = _keys(call, longest, rows.shape[-1] - layout.text.stop, device)
+        keys = every_key.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
         with exact_float32():
             mass = summaries.mass(wide, keys)  # (B, L, queries, ..., N, groups)
@@ -120,44 +109,46 @@ def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
 
 def frames(call: Call, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, Errors]]:
     """The frames of a call, with what `gather` found of it, brought to the host. Nothing large is copied."""
+    arrays, errors = host_arrays(found)
+    return [(frame_of(arrays, Row(0, row, known(call, arrays, row))), one) for row, one in enumerate(errors)]
+
+
+def host_arrays(found: Mapping[str, Tensor]) -> tuple[Arrays, list[Errors]]:
+    """What `gather` found, on the host, as numpy sees it: datasets, (B, ...) each, and the errors of each frame."""
     arrays = {name: _array(value) for name, value in found.items()}
-    made = []
-    for row, (prepared, seed) in enumerate(zip(call.prepared, call.seeds, strict=True)):
-        table, observation = prepared.tokens, prepared.observation
-        frame: schema.Frame = {}
-        for name, value in arrays.items():
-            if name not in (ROW_SUM, MASKED_WEIGHT):
-                one = value[row]
-                cut = _TEXT_AXES.get(name, ())
-                frame[name] = one[tuple(slice(len(table) if axis in cut else None) for axis in range(one.ndim))]
-        path = arrays[schema.ACTION_X][row]  # (steps + 1, H, A)
-        actions = call.robot(path[-1], observation.state)
-        state = np.zeros(0) if observation.state is None else observation.state
-        frame |= {
-            schema.FRAMES_INDEX: observation.index,
-            schema.FRAMES_TIME: observation.time,
-            schema.FRAMES_EPISODE: observation.episode,
-            schema.FRAMES_PROMPT: observation.prompt,
-            schema.FRAMES_TEXT: table.text,
-            schema.FRAMES_STATE: state.astype(np.float32),
-            schema.FRAMES_SEED: seed,
-            schema.FRAMES_NOISE: path[0],
-            schema.TEXT_ID: table.ids,
-            schema.TEXT_PIECE: np.array(table.pieces, dtype=object),
-            schema.TEXT_START: table.start,
-            schema.TEXT_STOP: table.stop,
-            schema.TEXT_ROLE: table.role,
-            schema.TEXT_WORD: table.word,
-            schema.TEXT_STATE_INDEX: table.state_index,
-            schema.ACTION_PREDICTED: actions,
-            schema.ACTION_TRUTH: _truth(observation.truth, actions.shape),
-        }
-        for camera, picture in prepared.pictures.items():
-            frame[schema.source_name(camera)] = observation.pictures[camera]
-            frame[schema.model_picture_name(camera)] = picture.model_u8
-            frame[schema.to_model_name(camera)] = picture.letterbox.to_model
-        made.append((frame, Errors(float(arrays[ROW_SUM][row]), float(arrays[MASKED_WEIGHT][row]))))
-    return made
+    off, masked = arrays.pop(ROW_SUM).tolist(), arrays.pop(MASKED_WEIGHT).tolist()
+    return arrays, [Errors(*one) for one in zip(off, masked, strict=True)]
+
+
+def known(call: Call, arrays: Arrays, row: int) -> schema.Frame:
+    """What frame number `row` of a call holds beside its part of the call's arrays."""
+    prepared = call.prepared[row]
+    table, observation = prepared.tokens, prepared.observation
+    actions = call.robot(arrays[schema.ACTION_X][row, -1], observation.state)
+    state = np.zeros(0) if observation.state is None else observation.state
+    frame: schema.Frame = {
+        schema.FRAMES_INDEX: observation.index,
+        schema.FRAMES_TIME: observation.time,
+        schema.FRAMES_EPISODE: observation.episode,
+        schema.FRAMES_PROMPT: observation.prompt,
+        schema.FRAMES_TEXT: table.text,
+        schema.FRAMES_STATE: state.astype(np.float32),
+        schema.FRAMES_SEED: call.seeds[row],
+        schema.TEXT_ID: table.ids,
+        schema.TEXT_PIECE: np.array(table.pieces, dtype=object),
+        schema.TEXT_START: table.start,
+        schema.TEXT_STOP: table.stop,
+        schema.TEXT_ROLE: table.role,
+        schema.TEXT_WORD: table.word,
+        schema.TEXT_STATE_INDEX: table.state_index,
+        schema.ACTION_PREDICTED: actions,
+        schema.ACTION_TRUTH: _truth(observation.truth, actions.shape),
+    }
+    for camera, picture in prepared.pictures.items():
+        frame[schema.source_name(camera)] = observation.pictures[camera]
+        frame[schema.model_picture_name(camera)] = picture.model_u8
+        frame[schema.to_model_name(camera)] = picture.letterbox.to_model
+    return frame
 
 
 def _keys(call: Call, longest: int, actions: int, device: torch.device) -> summaries.Keys:

@@ -113,7 +113,17 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Outline:
+    """What a results file will be."""
+
+    sizes: schema.Sizes
+    run: Mapping[str, object]
+    """The file's attribute `run`."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan(Outline):
     """Everything about one results file that can be known without weights and without decoding pictures."""
 
     setup: Setup
@@ -122,12 +132,13 @@ class Plan:
     """Frame numbers of the episode, rising."""
     ends: npt.NDArray[np.int64]
     """(moments,) frames of the file up to and with each moment: a moment has one for each of its prompts."""
-    sizes: schema.Sizes
-    run: Mapping[str, object]
-    """The file's attribute `run`."""
     tables: tuple[TokenTable, ...]
     """Of the first frames."""
-    warnings: tuple[str, ...]
+
+    @property
+    def outline(self) -> Outline:
+        """What of it concerns the file alone."""
+        return Outline(self.sizes, self.run, self.warnings)
 
     @property
     def frame_bytes(self) -> int:
@@ -135,11 +146,11 @@ class Plan:
         width = 2 if self.setup.choices.store == "bfloat16" else 4
         return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
 
-    def prepared(self, start: int = 0) -> Iterator[tuple[Prepared, int]]:
-        """Each frame from number `start` on, ready for the model, and its seed; pictures are decoded as it goes.
+    def moments_from(self, start: int = 0) -> Iterator[list[tuple[Prepared, int]]]:
+        """The frames from number `start` on, each ready for the model and with its seed, a moment's at a time.
 
-        Frames of one moment share their prepared pictures and their seed. Raises UserError for pictures that cannot be
-        read or differ from what the plan was made for.
+        Pictures are decoded as it goes; frames of one moment share their prepared pictures and their seed. Raises
+        UserError for pictures that cannot be read or differ from what the plan was made for.
         """
         setup, shapes = self.setup, dict(zip(self.sizes.cameras, self.sizes.pictures, strict=True))
         preprocessing = setup.checkpoint.preprocessing
@@ -149,14 +160,18 @@ class Plan:
         for observation in self.episode.read(self.moments[first:]):
             check_pictures(observation, shapes)
             pictures = prepare_pictures(observation, preprocessing)
+            frames = []
             for prompt in setup.choices.prompts.of(observation.prompt)[skipped:]:
                 known = number < len(self.tables)
                 tokens = (
                     self.tables[number] if known else preprocessing.prompt(prompt, observation.state, setup.tokenizer)
                 )
                 number += 1
-                yield Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation)
+                frames.append(
+                    (Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation))
+                )
             skipped = 0
+            yield frames
 
 
 def seed_of(setup: Setup, observation: Observation) -> int:
@@ -231,7 +246,8 @@ def plan(setup: Setup, episode: Episode) -> Plan:
     )
     run = {**setup.run, "count": count, "frames": frames.hexdigest(), "pictures": _pictures(episode, shapes)}
     warnings = [*([other_tokenizer] if other_tokenizer else []), *(_first_of(same) for same in doubts.values() if same)]
-    return Plan(setup, episode, moments, np.array(ends, dtype=np.int64), sizes, run, tuple(tables), tuple(warnings))
+    ends_array = np.array(ends, dtype=np.int64)
+    return Plan(sizes, run, tuple(warnings), setup, episode, moments, ends_array, tuple(tables))
 
 
 def _first_of(same: list[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from capture.errors import UserError
-from capture.model import Chunk, Pi05
 from capture.observation import Observation
 from capture.pictures import Picture
 from capture.preprocess import Preprocessing
@@ -26,6 +25,9 @@ from capture.recorder import AttentionRecorder, Recording
 from capture.tokenizer import Tokenizer, check_vocabulary
 from capture.tokens import TokenTable
 from capture.values import ValueNorms
+
+if TYPE_CHECKING:
+    from capture.model import Chunk, Pi05
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Runs a policy over episodes: read, call, sum up and write, all at the same time, one results file an episode.
 
-Three threads and, on a GPU, a second process work hand in hand, with a bounded queue between each two of them:
+Three threads work hand in hand and, on a GPU, two processes for each file under way, with bounded queues between:
 
-    feed        plans the next file, opens it, decodes and prepares its pictures
-    the caller  gathers frames to batches and calls the policy
-    deliver     brings what was recorded to the host and hands it to the writer (delivery.py)
-    the writer  stores frames (writing.py)
+    the readers  plan files, decode and prepare their pictures (reading.py)
+    feed         opens files and lets them take turns (feeding.py)
+    the caller   gathers frames to batches and calls the policy
+    deliver      brings what was recorded to the host and hands it to the writers (delivery.py)
+    the writers  store frames (writing.py)
 
 So memory stays the same however long the episodes are, and a frame counts as finished once it is in its file.
 """
@@ -13,26 +14,37 @@ So memory stays the same however long the episodes are, and a frame counts as fi
 from __future__ import annotations
 
 import gc
+import os
 import queue
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from capture.delivery import SLOTS, Delivery, End, File, Item, Recorded
+from capture.delivery import SLOTS, Delivery, End, Item, Recorded
 from capture.errors import UserError
+from capture.feeding import Feed, Lane, files_at_once
 from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
-from capture.plan import GENERATOR, Setup, plan
+from capture.plan import Setup
 from capture.policy import Policy, Prepared
+from capture.process import own_process_fits
+from capture.reading import Reader, ReaderHere, ReaderProcess, parcel_of, reads_apart
 from capture.recorder import AttentionRecorder
-from capture.staging import Ring, Slot, room_for
-from capture.target import finished
-from capture.writing import Sink, WriterProcess, WriterThread, own_process_fits
+from capture.staging import Ring, Shelf, Slot, room_for
+from capture.writing import Sink, WriterProcess, WriterThread
+
+SWITCH_SECONDS: Final = 5e-4
+"""How long another thread may keep Python's lock while calls wait for it; a tenth of what is usual.
+
+A call gives the lock away thousands of times. For a second that another thread works, in stretches of 5 ms, calls then
+wait for 0.3 seconds instead of 0.75.
+"""
 
 
 def capture(
@@ -42,11 +54,14 @@ def capture(
 
     A job whose episode or file does not do is noted in the outcome with a sentence, `failed` is called with it, and the
     others go on. Raises UserError where nothing can go on: weights that cannot be read, a disk that is full.
+
+    On a GPU, where `jobs` is a sequence and its episodes can be pickled, other processes read them; not so those that
+    hold their observations in memory (`Given`).
     """
     choices, checkpoint = setup.choices, setup.checkpoint
-    run = _Run(setup, progress, failed or (lambda _: None))
+    run = _Run(setup, jobs, progress, failed or (lambda _: None))
     try:
-        waiting = _peeked(run.opened(jobs))  # what does not fit is told before weights are read
+        waiting = _peeked(run.feed.items(jobs))  # what does not fit is told before weights are read
         if waiting is None:
             return run.outcome
         model = checkpoint.load(choices.device, choices.dtype, progress.loading)
@@ -58,6 +73,11 @@ def capture(
     finally:
         run.close()
     return run.outcome
+
+
+def writes_apart(device: torch.device) -> bool:
+    """Whether frames are written by processes of their own: where a GPU waits, if the system allows it."""
+    return device.type == "cuda" and own_process_fits()
 
 
 def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
@@ -76,94 +96,49 @@ def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
 class _Run:
     """One run from its first job to its last."""
 
-    def __init__(self, setup: Setup, progress: Progress, failed: Callable[[Written], None]) -> None:
-        self._setup, self._progress, self._failed = setup, progress, failed
+    def __init__(
+        self, setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[Written], None]
+    ) -> None:
+        self._setup, self._progress = setup, progress
         self.outcome = Outcome()
         self._cuda = setup.choices.device.type == "cuda"
-        self._apart = self._cuda and own_process_fits()
-        self._sink: Sink = WriterProcess() if self._apart else WriterThread()
-        self._ring = Ring(SLOTS, pinned=self._cuda) if self._apart else None
-        self._delivery = Delivery(setup, self.outcome, self._sink, self._ring, failed)
+        apart = writes_apart(setup.choices.device)
+        count = files_at_once(setup.choices.batch, len(os.sched_getaffinity(0))) if apart else 1
+        if isinstance(jobs, Sized):
+            count = max(1, min(count, len(jobs)))
+        self._ring = Ring(SLOTS, pinned=self._cuda) if apart else None
+        self._shelf = Shelf() if apart else None
+        self._sinks: Sequence[Sink] = [WriterProcess() if apart else WriterThread() for _ in range(count)]
+        self._parcel: Slot | None = None
+        self._readers = self._read_by(jobs, count)
+        lanes = [Lane(*each) for each in zip(self._readers, self._sinks, strict=True)]
+        self._delivery = Delivery(setup, self.outcome, self._ring, self._shelf, failed)
+        self.feed = Feed(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        self._fed: queue.Queue[Item | End | None] = queue.Queue(2 * setup.choices.batch + 2)
+        # A file that is being opened keeps others waiting; with several, that is more often.
+        self._fed: queue.Queue[Item | End | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
         self._copies: Any = None
         self._done = 0
 
-    # Before the policy
-
-    def opened(self, jobs: Iterable[Job]) -> Iterator[Item | End]:
-        """The frames of every job that has any left, each file's followed by its end."""
-        for job in jobs:
-            written = Written(job.path)
-            self.outcome.files.append(written)
-            file = None
-            try:
-                file = self._open(job, written)
-            except UserError as error:
-                written.failure = str(error)
-            except Exception as error:  # noqa: BLE001 - one bad file must not end a night's run
-                written.failure = _unexpected(error)
-            if written.failure is not None:
-                self._failed(written)
-                continue
-            if file is None:
-                continue
-            failure = None
-            try:
-                for prepared, seed in file.plan.prepared(file.opened.frames_done):
-                    yield Item(file, prepared, seed)
-            except UserError as error:
-                failure = str(error)
-            except Exception as error:  # noqa: BLE001 - likewise
-                failure = _unexpected(error)
-            yield End(file, failure)
-
-    def _open(self, job: Job, written: Written) -> File | None:
-        made = plan(self._setup, job.episode)
-        choices = self._setup.choices
-        written.total, written.warnings = made.sizes.frames, made.warnings
-        for sentence in made.warnings:
-            self._progress.tell(f"warning: {sentence}")
-        if not choices.overwrite and finished(job.path, made):
-            self._passed_over(written)
-            return None
-        options = {
-            "model": self._setup.model,
-            "generator": GENERATOR,
-            "weights": choices.store,
-            "compress": choices.compress,
-            "overwrite": choices.overwrite,
-            "run": made.run,
-        }
-        try:
-            opened = self._sink.open(job.path, made.sizes, options).result()
-        except UserError:
-            if choices.overwrite or not finished(job.path, made):
-                raise
-            self._passed_over(written)  # another process has just finished it
-            return None
-        written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum
-        if opened.frames_done:
-            self._progress.tell(
-                f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
-            )
-        self._progress.expect(written.total - opened.frames_done)
-        file = File(made, opened, written)
-        self._delivery.open_files.append(file)
-        return file
-
-    def _passed_over(self, written: Written) -> None:
-        written.kept = written.total
-        self._progress.tell(f"{written.path} is finished already; it is left as it is")
+    def _read_by(self, jobs: Iterable[Job], count: int) -> Sequence[Reader]:
+        """As many readers; they are processes if writers are, and what is to be read can be sent there."""
+        if self._shelf is not None and isinstance(jobs, Sequence) and reads_apart(jobs):
+            parcel = parcel_of(self._setup, jobs)
+            if parcel is not None:
+                self._parcel, place = parcel
+                return [ReaderProcess(self._setup, place, self._shelf) for _ in range(count)]
+        return [ReaderHere(self._setup) for _ in range(count)]
 
     # The policy
 
     def go(self, policy: Policy, items: Iterator[Item | End]) -> None:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
-        if self._cuda:
+        interval = sys.getswitchinterval()
+        if self._ring is not None:  # a GPU waits for Python
             gc.freeze()  # what is there stays: looking it through again and again would hold up the calls
+            sys.setswitchinterval(SWITCH_SECONDS)
         recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
         start = time.perf_counter()
         feeder.start()
@@ -175,6 +150,7 @@ class _Run:
             raise
         finally:
             gc.unfreeze()
+            sys.setswitchinterval(interval)
             self._delivery.finish()
             self._stop.set()
             feeder.join()
@@ -256,17 +232,21 @@ class _Run:
             for item, one in zip(batch, apart, strict=True):
                 written = item.file.written
                 written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
-        files = tuple(item.file for item in batch)
         if not self._cuda:
             self.outcome.busy += time.perf_counter() - start
-            self._hand_over(Recorded(call, files, None, None, None, None, None, None))
+        if self._ring is None and not self._cuda:
+            self._hand_over(Recorded(call, batch, None, None, None, None, None, None))
             return
         on_device = gather(call, torch.bfloat16 if choices.store == "bfloat16" else None)
         ended = self._mark()
         pictures = [
             array.nbytes
-            for one in prepared
-            for array in (*one.observation.pictures.values(), *(shown.model_u8 for shown in one.pictures.values()))
+            for item in batch
+            if item.room is None
+            for array in (
+                *item.prepared.observation.pictures.values(),
+                *(shown.model_u8 for shown in item.prepared.pictures.values()),
+            )
         ]
         slot = None
         if self._ring is not None:
@@ -277,11 +257,13 @@ class _Run:
             if slot is None:
                 return
         host, copied = self._copy(on_device, slot)
-        self._hand_over(Recorded(call, files, host, slot, begun, ended, copied, on_device))
+        self._hand_over(Recorded(call, batch, host, slot, begun, ended, copied, on_device))
 
-    def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event]:
-        """Begin to copy to the host on a stream of its own; done when the event is reached."""
+    def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
+        """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""
         device = self._setup.choices.device
+        if not self._cuda:
+            return {name: slot.like(value).copy_(value) for name, value in found.items()} if slot else found, None
         if self._copies is None:
             self._copies = torch.cuda.Stream(device)
         self._copies.wait_stream(torch.cuda.current_stream(device))
@@ -337,9 +319,16 @@ class _Run:
 
     def close(self) -> None:
         """Leave every file that is still open."""
-        self._sink.__exit__(None, None, None)
+        for reader in self._readers:
+            reader.close()
+        for sink in self._sinks:
+            sink.__exit__(None, None, None)
         if self._ring is not None:
             self._ring.close()
+        if self._shelf is not None:
+            self._shelf.close()
+        if self._parcel is not None:
+            self._parcel.free()
 
     def _raise(self) -> None:
         """Raise what stopped one of the other threads."""
@@ -357,7 +346,3 @@ class _Run:
                     return False
             else:
                 return True
-
-
-def _unexpected(error: Exception) -> str:
-    return f"reading it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"

@@ -1,7 +1,7 @@
-"""Memory between the GPU and the process that writes: filled by the one, read by the other, copied by nobody.
+"""Memory that several processes see: filled by the GPU or by a process that reads, looked at by those that write.
 
-A slot holds the frames of one call. Linux only: its memory has no name and no place in /dev/shm, which containers keep
-small, and another process opens it by way of /proc.
+A slot holds the frames of one call, or, on a shelf, the pictures of many moments. Nobody copies them. Linux only: the
+memory has no name and no place in /dev/shm, which containers keep small, and other processes open it by way of /proc.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.writing import Place
+from capture.places import Place
 
 ALIGNMENT: Final = 64
 PAGE: Final = 1 << 16
+ROOMS: Final = 64
+"""Of a slot on a shelf; memory that nobody wrote to is not taken from the system."""
 _idents = itertools.count()
 
 
@@ -74,6 +76,14 @@ class Slot:
         if not array.size or not 0 <= offset < self.size:
             return None
         return Place(self._ident, self._file, self.size, offset, array.shape, array.strides, array.dtype.str)
+
+    def array(self, place: Place) -> npt.NDArray[Any]:
+        """The array at a place in this slot."""
+        return np.ndarray(place.shape, np.dtype(place.dtype), self._map, place.offset, place.strides)
+
+    def part(self, start: int, size: int) -> Place:
+        """The place of so many bytes."""
+        return Place(self._ident, self._file, self.size, start, (size,), (1,), "|u1")
 
     def free(self) -> None:
         """Give the memory back; nothing may lie in it any more."""
@@ -133,3 +143,67 @@ class Ring:
             for slot in self._free:
                 slot.free()
             self._free.clear()
+
+
+class Room:
+    """Memory for the pictures of one moment, until all frames that show them are stored."""
+
+    def __init__(self, shelf: Shelf, slot: Slot, start: int, size: int) -> None:
+        self.size = size
+        self.place = slot.part(start, size)
+        """All of it, as bytes."""
+        self._shelf, self._slot = shelf, slot
+        self._frames = 1
+        self._lock = threading.Lock()
+
+    def array(self, place: Place) -> npt.NDArray[Any]:
+        """The array at a place in it."""
+        return self._slot.array(place)
+
+    def hold(self, frames: int) -> None:
+        """So many frames show what is in it."""
+        self._frames = frames
+
+    def release(self) -> None:
+        """One frame fewer needs it; with the last one it is free for another moment."""
+        with self._lock:
+            self._frames -= 1
+            free = not self._frames
+        if free:
+            self._shelf.give_back(self)
+
+
+class Shelf:
+    """Rooms of one size in a few large slots; there are as many as are needed at the same time."""
+
+    def __init__(self) -> None:
+        self.slots: list[Slot] = []
+        self._free: list[Room] = []
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> Room:
+        """A free room of at least `size` bytes."""
+        with self._lock:
+            if size > self._size:  # rooms that are too small are used no more; with doubled sizes, few ever are
+                self._size = 1 << (size - 1).bit_length()
+                self._free.clear()
+            if not self._free:
+                slot = Slot(ROOMS * self._size, pinned=False)
+                self.slots.append(slot)
+                self._free += [Room(self, slot, start, self._size) for start in range(0, slot.size, self._size)]
+            room = self._free.pop()
+            room.hold(1)
+            return room
+
+    def give_back(self, room: Room) -> None:
+        """Nobody needs what is in it any more."""
+        with self._lock:
+            if room.size == self._size:
+                self._free.append(room)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for slot in self.slots:
+            slot.free()
+        self.slots = []

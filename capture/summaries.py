@@ -26,6 +26,10 @@ class Keys:
     """(keys,) or (B, keys) bool: patches that show some of a picture, so not those wholly in letterbox bars."""
     groups: int
 
+    def first(self, count: int) -> Keys:
+        """The keys of rows that have only so many."""
+        return Keys(self.group[..., :count], self.picture[..., :count], self.groups)
+
 
 def keys_of(bars: Sequence[npt.NDArray[np.bool_]], roles: npt.NDArray[np.int32], actions: int) -> Keys:
     """`bars`: (16, 16) bool a camera, True for patches in the padding; `roles`: (T,); `actions`: number of tokens."""
@@ -42,9 +46,13 @@ def keys_of(bars: Sequence[npt.NDArray[np.bool_]], roles: npt.NDArray[np.int32],
 
 
 def batched(keys: Sequence[Keys], device: torch.device) -> Keys:
-    """The keys of several observations of equally many keys as one batch on `device`."""
+    """The keys of several observations of equally many keys as one batch on `device`. Waits for nothing."""
     group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
-    return Keys(group.to(device), picture.to(device), keys[0].groups)  # (B, keys) each
+    if device.type == "cuda":  # from other memory a copy waits until the GPU has done all that it was asked for before
+        group, picture = group.pin_memory(), picture.pin_memory()
+    return Keys(
+        group.to(device, non_blocking=True), picture.to(device, non_blocking=True), keys[0].groups
+    )  # (B, keys) each
 
 
 def mass(weights: Tensor, keys: Keys) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from capture.errors import UserError
-from capture.plan import Plan
+from capture.plan import Outline
 from capture.resume import difference, look
 
 
-def finished(path: Path, made: Plan) -> bool:
+def finished(path: Path, made: Outline) -> bool:
     """Whether the results file is there, whole and of this very run. Raises UserError if another file is in the way."""
     if not path.is_file():
         return False

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from capture.model import exact_float32
+from capture.architecture import exact_float32
 
 
 class ValueNorms:

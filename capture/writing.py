@@ -1,7 +1,7 @@
-"""Results files written beside the policy: by a thread of this process, or by a process of its own.
+"""Results files written beside the policy: by a thread of this process, or by processes of their own.
 
 HDF5 holds Python's lock while it works, up to ten milliseconds a write. A GPU that is fed by short Python calls would
-stand still meanwhile, so there a second process writes; large arrays reach it through shared memory (staging.py). On a
+stand still meanwhile, so there other processes write; large arrays reach them through shared memory (staging.py). On a
 CPU, where a call takes seconds in which no lock is held, a thread is enough.
 """
 
@@ -9,18 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import mmap
-import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing.connection import Connection, Pipe
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -28,32 +19,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 import numpy as np
 
 from capture import schema
-from capture.errors import UserError
+from capture.cutting import Arrays, Row, frame_of
+from capture.places import Maps, Place
+from capture.process import Process, serve_pipe
 from capture.writer import ResultsWriter
 
 if TYPE_CHECKING:
     from capture.staging import Slot
 
-_CHILD: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import capture.writing as w; w.serve(sys.argv[2])"
-)
-
-OPEN_SLOTS: Final = 8
-"""Slots that the second process keeps in view; more than there are at any time."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where another process finds an array that lies in a slot."""
-
-    ident: int
-    """Of its slot; no two ever have the same."""
-    file: str
-    size: int
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: str
+PLACED_BYTES: Final = 1 << 12
+"""Smaller arrays go to a writing process as they are."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +54,10 @@ class Writers:
         self._open[number] = writer
         return Opened(number, writer.partial_path, writer.frames_done, writer.earlier_row_sum)
 
-    def write(self, number: int, frame: schema.Frame) -> int:
-        """Store the next frame; returns how many are in the file."""
-        writer = self._open[number]
-        writer.write(frame)
-        return writer.frames_done
+    def write(self, arrays: Arrays, rows: Sequence[Row]) -> None:
+        """Store frames of a call, each as the next one of its file."""
+        for row in rows:
+            self._open[row.number].write(frame_of(arrays, row))
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Callable[[], Path]:
         """Make the file complete; what is returned waits for the disk and gives it its final name, in any thread."""
@@ -121,8 +95,12 @@ class Sink(Protocol):
     def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[Opened]:
         """Create a file or go on with it; `options` of `ResultsWriter`."""
 
-    def write(self, number: int, frame: schema.Frame, slot: Slot | None) -> Future[int]:
-        """Store the next frame of file `number`; its large arrays may lie in `slot`, and must stay until it is done."""
+    def write(self, arrays: Arrays, rows: Sequence[Row], slots: Sequence[Slot]) -> Future[None]:
+        """Store frames of a call, each as the next one of its file.
+
+        Arrays, the call's and the rows' own, must stay as they are until it is done. Those that lie in one of `slots`
+        are copied nowhere.
+        """
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
         """Make the file complete."""
@@ -151,9 +129,9 @@ class WriterThread:
         """See `Sink`."""
         return self._thread.submit(self._writers.open, next(self._numbers), path, sizes, options)
 
-    def write(self, number: int, frame: schema.Frame, slot: Slot | None) -> Future[int]:  # noqa: ARG002
+    def write(self, arrays: Arrays, rows: Sequence[Row], slots: Sequence[Slot]) -> Future[None]:  # noqa: ARG002
         """See `Sink`."""
-        return self._thread.submit(self._writers.write, number, frame)
+        return self._thread.submit(self._writers.write, arrays, rows)
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
         """See `Sink`."""
@@ -177,70 +155,30 @@ class WriterProcess:
     """A sink in a process of its own. If this process dies, however, the other one closes its files and ends."""
 
     def __init__(self) -> None:
-        ours, theirs = Pipe()
-        with theirs:
-            command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), str(theirs.fileno())]
-            self._process = subprocess.Popen(  # noqa: S603
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
-        self._connection = ours
-        self._waiting: dict[int, Future[Any]] = {}
-        self._tickets, self._numbers = itertools.count(), itertools.count()
-        self._lock = threading.Lock()
-        self._gone = False
-        self._listener = threading.Thread(target=self._listen, name="results-writer", daemon=True)
-        self._listener.start()
+        self._process = Process(__name__, "writes the results")
+        self._numbers = itertools.count()
+
+    @property
+    def pid(self) -> int:
+        """Its number in the system."""
+        return self._process.pid
 
     def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[Opened]:
         """See `Sink`."""
-        return self._ask("open", next(self._numbers), path, sizes, dict(options))
+        return self._process.ask("open", next(self._numbers), path, sizes, dict(options))
 
-    def write(self, number: int, frame: schema.Frame, slot: Slot | None) -> Future[int]:
+    def write(self, arrays: Arrays, rows: Sequence[Row], slots: Sequence[Slot]) -> Future[None]:
         """See `Sink`."""
-        told = {
-            name: (slot.place(value) or value) if slot is not None and isinstance(value, np.ndarray) else value
-            for name, value in frame.items()
-        }
-        return self._ask("write", number, told)
+        told = [replace(row, known=_told(row.known, slots)) for row in rows]
+        return self._process.ask("write", _told(arrays, slots), told)
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
         """See `Sink`."""
-        return self._ask("finish", number, dict(checks))
+        return self._process.ask("finish", number, dict(checks))
 
     def leave(self, number: int) -> Future[int]:
         """See `Sink`."""
-        return self._ask("leave", number)
-
-    def _ask(self, verb: str, *told: Any) -> Future[Any]:
-        answer: Future[Any] = Future()
-        with self._lock:
-            ticket = next(self._tickets)
-            self._waiting[ticket] = answer
-            try:
-                if self._gone:
-                    raise BrokenPipeError
-                self._connection.send((ticket, verb, told))
-            except OSError:
-                self._waiting.pop(ticket, None)
-                answer.set_exception(_ended())
-        return answer
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                ticket, result, error = self._connection.recv()
-            except (EOFError, OSError):
-                break
-            answer = self._waiting.pop(ticket)
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
-        with self._lock:
-            self._gone = True
-            left, self._waiting = self._waiting, {}
-        for answer in left.values():
-            answer.set_exception(_ended())
+        return self._process.ask("leave", number)
 
     def __enter__(self) -> Self:
         return self
@@ -248,64 +186,33 @@ class WriterProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ask("end")
-        self._process.wait()
-        self._listener.join()
-        self._connection.close()
+        self._process.end()
 
 
-def _ended() -> UserError:
-    return UserError(
-        "the process that writes the results has ended, for want of memory perhaps; the same command goes on where it "
-        "stopped"
-    )
+def _told(values: Mapping[str, Any], slots: Sequence[Slot]) -> dict[str, Any]:
+    """The values with the place of every large array that has one instead of the array."""
+    told = dict(values)
+    for name, value in values.items():
+        if isinstance(value, np.ndarray) and value.nbytes > PLACED_BYTES:
+            for slot in slots:
+                if (place := slot.place(value)) is not None:
+                    told[name] = place
+                    break
+    return told
 
 
 def serve(descriptor: str) -> None:
     """Carry out what the other end of the pipe asks for, until it says so or is gone; for the second process."""
-    for kind in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both; what to do about it, the first one says
-        signal.signal(kind, signal.SIG_IGN)
-    writers = Writers()
-    maps: dict[int, mmap.mmap] = {}
-    lock = threading.Lock()
+    writers, maps = Writers(), Maps()
 
-    def answer(ticket: int, work: Callable[[], Any]) -> None:
-        result, failure = None, None
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other process must know
-            failure = error if isinstance(error, UserError) else RuntimeError(repr(error))
-        if callable(result):  # the disk may take its time; frames of the next file go on meanwhile
-            publisher.submit(answer, ticket, result)
-            return
-        with lock, contextlib.suppress(OSError):
-            connection.send((ticket, result, failure))
+    def seen(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: maps.array(value) if isinstance(value, Place) else value for name, value in values.items()}
 
-    with Connection(int(descriptor)) as connection, ThreadPoolExecutor(1) as publisher:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                ticket, verb, told = connection.recv()
-                if verb == "end":
-                    break
-                if verb == "write":
-                    number, frame = told
-                    told = (number, {name: _array(value, maps) for name, value in frame.items()})
-                answer(ticket, partial(getattr(writers, verb), *told))
-        writers.leave_all()
+    def carry_out(verb: str, *told: Any) -> Any:
+        if verb == "write":
+            arrays, rows = told
+            return writers.write(seen(arrays), [replace(row, known=seen(row.known)) for row in rows])
+        return getattr(writers, verb)(*told)
 
-
-def _array(value: Any, maps: dict[int, mmap.mmap]) -> Any:
-    """The value itself, or the array at the place that it names."""
-    if not isinstance(value, Place):
-        return value
-    if value.ident not in maps:
-        while len(maps) >= OPEN_SLOTS:
-            del maps[next(iter(maps))]
-        with Path(value.file).open("r+b") as file:
-            maps[value.ident] = mmap.mmap(file.fileno(), value.size)
-    return np.ndarray(value.shape, np.dtype(value.dtype), maps[value.ident], value.offset, value.strides)
-
-
-def own_process_fits() -> bool:
-    """Whether this system has what a process of its own needs: nameless shared memory that another process can open."""
-    return hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
+    serve_pipe(descriptor, carry_out)
+    writers.leave_all()

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from capture.architecture import Pi05Config, StackConfig, VisionConfig
 from capture.checkpoint.sizes import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION, parameter_shapes
-from capture.model import Pi05Config, StackConfig, VisionConfig
 
 TIED = "paligemma_with_expert.paligemma.lm_head.weight"
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from capture.model import Pi05, Pi05Config, StackConfig, VisionConfig, parameter_dtype
+from capture.architecture import Pi05Config, StackConfig, VisionConfig, parameter_dtype
+from capture.model import Pi05
 from capture.observation import Observation
 from capture.policy import Policy
 from capture.preprocess import Normaliser, Preprocessing

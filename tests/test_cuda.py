@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from moments import Moments, chosen, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture import schema
@@ -88,6 +89,23 @@ def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpo
             np.testing.assert_allclose(second, first, rtol=2e-3, atol=2e-4, err_msg=dataset.name)
         else:
             assert np.array_equal(first, second), dataset.name
+
+
+def test_two_files_at_once_that_other_processes_read_are_the_cpus(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("capture.run.files_at_once", lambda batch, cores: 2)
+    setup = small_setup(checkpoint)
+    for device in ("cpu", "cuda"):
+        (tmp_path / device).mkdir()
+        jobs = [Job(tmp_path / device / f"{name}.h5", Moments(name, length=40)) for name in "abc"]
+        outcome = capture(chosen(setup, device=torch.device(device), batch=4), jobs, Quiet())
+        assert [written.failure for written in outcome.files] == [None] * 3
+        assert outcome.frames == 120
+    for name in "abc":
+        with h5py.File(tmp_path / f"cpu/{name}.h5") as one, h5py.File(tmp_path / f"cuda/{name}.h5") as other:
+            for dataset in (schema.FRAMES_INDEX, schema.TEXT_ID, schema.source_name("wrist")):
+                assert np.array_equal(one[dataset], other[dataset]), dataset
+            for dataset in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED):
+                np.testing.assert_allclose(other[dataset], one[dataset], rtol=2e-3, atol=2e-4, err_msg=dataset)
 
 
 def test_frames_agree_with_the_cpus():

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.model import Pi05Config, StackConfig, VisionConfig
+from capture.architecture import Pi05Config, StackConfig, VisionConfig
 from capture.tokenizer import JsonTokenizer
 from resources.demo.build import arm, card, dataset, journal, prompts, train
 from resources.demo.build.bundle import ARRANGED

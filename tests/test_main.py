@@ -467,8 +467,8 @@ def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, cap
     import capture.delivery
 
     doubtful = capture.delivery.Errors(row_sum=5e-4, masked_weight=0.0)
-    made = capture.delivery.frames
-    monkeypatch.setattr(capture.delivery, "frames", lambda *given: [(frame, doubtful) for frame, _ in made(*given)])
+    made = capture.delivery.host_arrays
+    monkeypatch.setattr(capture.delivery, "host_arrays", lambda found: (made(found)[0], [doubtful]))
     output = tmp_path / "doubtful.h5"
     assert main([*command, "--prompt", "go", "--layers", "0", "-o", str(output)]) == 0
     assert "warning: rows of attention sum to 1 only within 0.0005" in capsys.readouterr().err

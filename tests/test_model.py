@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from small_policy import tiny_config, tiny_model
 
-from capture.model import MASKED, Pi05, exact_float32, parameter_dtype, rope_table, step_times, time_embedding
+from capture.architecture import exact_float32, parameter_dtype
+from capture.model import MASKED, Pi05, rope_table, step_times, time_embedding
 from capture.recorder import AttentionRecorder
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}

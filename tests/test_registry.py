@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 
 import h5py
@@ -57,19 +58,19 @@ def test_a_path_is_known_by_its_content(tmp_path, write, kind):
     assert len({one.name for one in source.episodes}) == len(source.episodes)
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: write_droid(path, 9),
-        lambda path: write_droid(path, 9, form="stereo"),
-        lambda path: write_lerobot(path, (9, 4)),
-        lambda path: write_lerobot(path, (9, 4), codec=None, version="2.1"),
-        lambda path: write_libero(path / "a_demo.hdf5", (9, 4)),
-        lambda path: write_videos(path),
-        lambda path: path.mkdir() or np.savez(path / "a.npz", **npz_arrays(9)),
-        write_pictures,
-    ],
-)
+WRITERS = [
+    lambda path: write_droid(path, 9),
+    lambda path: write_droid(path, 9, form="stereo"),
+    lambda path: write_lerobot(path, (9, 4)),
+    lambda path: write_lerobot(path, (9, 4), codec=None, version="2.1"),
+    lambda path: write_libero(path / "a_demo.hdf5", (9, 4)),
+    lambda path: write_videos(path),
+    lambda path: path.mkdir() or np.savez(path / "a.npz", **npz_arrays(9)),
+    write_pictures,
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
 def test_an_outline_is_what_is_read_without_pictures(tmp_path, write):
     write(tmp_path / "here")
     for episode in open_source(tmp_path / "here", Wanted(("exterior", "wrist"), 3)).episodes:
@@ -83,6 +84,20 @@ def test_an_outline_is_what_is_read_without_pictures(tmp_path, write):
             assert np.array_equal(one.truth, told.truth)
             for name in ("prompt", "index", "time", "episode", "turned"):
                 assert getattr(one, name) == getattr(told, name)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_another_process_can_be_sent_an_episode(tmp_path, write):
+    write(tmp_path / "here")
+    episodes = list(open_source(tmp_path / "here", Wanted(("exterior", "wrist"), 3)).episodes)
+    for _ in range(2):  # at first, and after it was read
+        sent = pickle.loads(pickle.dumps(episodes))
+        for episode, other in zip(episodes, sent, strict=True):
+            assert (other.name, other.length, other.shapes) == (episode.name, episode.length, episode.shapes)
+            for one, told in zip(episode.read([1, 3]), other.read([1, 3]), strict=True):
+                assert all(np.array_equal(one.pictures[slot], told.pictures[slot]) for slot in one.pictures)
+                assert np.array_equal(one.state, told.state)
+                assert (one.prompt, one.index, one.time) == (told.prompt, told.index, told.time)
 
 
 @pytest.mark.parametrize("name", ["meta", "meta/info.json"])

@@ -3,102 +3,29 @@
 from __future__ import annotations
 
 import gc
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import torch
+from moments import Moments, Told, chosen, small_setup
 from small_policy import observation
 
 from capture import schema
-from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.episodes.given import Given
-from capture.errors import UserError
 from capture.observation import Observation
 from capture.outcome import Job
-from capture.plan import Choices, Setup, plan
+from capture.plan import Setup, plan
 from capture.prompts import Prompts
 from capture.run import capture
 from capture.selection import read_selection
-from capture.tokenizer import find_tokenizer
-
-
-class Told:
-    """Progress that remembers."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-        self.expected = 0
-        self.steps: list[float] = []
-
-    def loading(self, done: int, total: int) -> None:
-        pass
-
-    def expect(self, frames: int) -> None:
-        self.expected += frames
-
-    def step(self, frames: float) -> None:
-        self.steps.append(frames)
-
-    def tell(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-
-@dataclass
-class Moments:
-    """An episode that makes its pictures as they are asked for, and may break on the way."""
-
-    name: str = "episode_000003"
-    number: int = 3
-    length: int = 6
-    task: str = "pick up the red block"
-    breaks_at: int | None = None
-    rate: float | None = 15.0
-    success: bool | None = True
-    alive: list[weakref.ref[np.ndarray]] = field(default_factory=list)
-    most: int = 0
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        return (self.task,)
-
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, int]]:
-        return {"exterior": (90, 160), "wrist": (96, 128)}
-
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
-        for frame in frames:
-            truth = np.full((2, 4), frame, np.float32)
-            state = np.array([0.1 * frame, -0.4, 2.0, 0.7])
-            yield Observation({}, self.task, state, truth, frame, frame / 15, self.name)
-
-    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        for one in self.outline(frames):
-            if one.index == self.breaks_at:
-                raise UserError(f"the video of frame {one.index} is cut off")
-            pictures = {
-                camera: np.random.default_rng([one.index, height]).integers(0, 255, (height, width, 3), dtype=np.uint8)
-                for camera, (height, width) in self.shapes.items()
-            }
-            self.alive = [ref for ref in self.alive if ref() is not None]
-            self.alive += [weakref.ref(picture) for picture in pictures.values()]
-            self.most = max(self.most, len(self.alive))
-            yield replace(one, pictures=pictures)
 
 
 @pytest.fixture(scope="module")
 def setup(checkpoint: Path) -> Setup:
-    found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=2))
-    choices = Choices(torch.device("cpu"), torch.float32, layers=(0, 2), steps=(1,), store="float32")
-    return Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "the weights")
-
-
-def chosen(setup: Setup, **choices: object) -> Setup:
-    return replace(setup, choices=replace(setup.choices, **choices))
+    return small_setup(checkpoint)
 
 
 def values(path: Path, *names: str) -> dict[str, np.ndarray]:
@@ -201,7 +128,7 @@ def test_what_another_process_finished_meanwhile_is_passed_over(
     capture(setup, [job], Told())
     before = job.path.read_bytes()
     answers = iter([False, True])  # not there yet when first looked for
-    monkeypatch.setattr("capture.run.finished", lambda path, made: next(answers))
+    monkeypatch.setattr("capture.feeding.finished", lambda path, made: next(answers))
     outcome = capture(setup, [job], Told())
     assert outcome.files[0].failure is None
     assert outcome.files[0].skipped
@@ -245,9 +172,16 @@ def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
 def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
     asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
     made = plan(asked, Moments(length=3))
-    every = [(one.observation.index, one.observation.prompt, seed) for one, seed in made.prepared()]
+
+    def told(start: int) -> list[tuple[int, str, int]]:
+        moments = list(made.moments_from(start))
+        assert all(one.pictures is moment[0][0].pictures for moment in moments for one, _ in moment)
+        return [(one.observation.index, one.observation.prompt, seed) for moment in moments for one, seed in moment]
+
+    every = told(0)
+    assert len(every) == 9
     for start in range(len(every)):
-        rest = [(one.observation.index, one.observation.prompt, seed) for one, seed in made.prepared(start)]
+        rest = told(start)
         assert rest == every[start:]
 
 
@@ -292,8 +226,8 @@ def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypa
     short = plan(setup, Moments(length=5))
     assert (len(made.tables), len(short.tables)) == (5, 2)
     for start in (0, 1, 3):
-        pairs = zip(made.prepared(start), short.prepared(start), strict=True)
-        for (one, seed), (other, other_seed) in pairs:
+        pairs = zip(made.moments_from(start), short.moments_from(start), strict=True)
+        for [(one, seed)], [(other, other_seed)] in pairs:
             assert one.tokens.text == other.tokens.text
             assert np.array_equal(one.tokens.ids, other.tokens.ids)
             assert seed == other_seed

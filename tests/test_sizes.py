@@ -8,6 +8,7 @@ from checkpoint_files import ODD, ODD_SIZES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capture.architecture import Pi05Config, StackConfig, VisionConfig
 from capture.checkpoint.sizes import (
     EMBEDDING,
     EXPERT,
@@ -22,7 +23,7 @@ from capture.checkpoint.sizes import (
 )
 from capture.errors import UserError
 from capture.jsonfile import JsonObject
-from capture.model import Pi05, Pi05Config, StackConfig, VisionConfig
+from capture.model import Pi05
 
 FULL = Pi05Config(
     vision=VisionConfig(1152, 27, 16, 4304),

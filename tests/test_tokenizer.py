@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,13 @@ def test_spans_cover_the_characters_in_order(tokenizer: Tokenizer, text: str) ->
             assert (piece.start, piece.text) == (position, covered.replace(" ", "▁"))
         position = position if rest else piece.stop
     assert position == len(text)
+
+
+def test_another_process_can_be_sent_a_tokenizer(tokenizer: Tokenizer) -> None:
+    sent = pickle.loads(pickle.dumps(tokenizer))
+    assert (sent.name, sent.bos, sent.size) == (tokenizer.name, tokenizer.bos, tokenizer.size)
+    text = "pick up the duck – läuft 🤖"
+    assert sent.encode(text) == tokenizer.encode(text)
 
 
 @given(text=TEXTS)

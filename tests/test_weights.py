@@ -20,11 +20,11 @@ from checkpoint_files import (
     write_stats,
 )
 
+from capture.architecture import Pi05Config, StackConfig, VisionConfig, parameter_dtype
 from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.checkpoint.safetensors_file import StoredTensor
 from capture.checkpoint.weights import SafetensorsWeights, load_model, parameter_bytes
 from capture.errors import UserError
-from capture.model import Pi05Config, StackConfig, VisionConfig, parameter_dtype
 
 OPTIONS = CheckpointOptions(sizes=ODD_SIZES)
 

@@ -17,9 +17,12 @@ import synthetic
 import torch
 
 from capture import schema
+from capture.cutting import Row
 from capture.errors import UserError
+from capture.places import Maps, Place
+from capture.process import own_process_fits
 from capture.staging import Ring, Slot, room_for
-from capture.writing import Place, WriterProcess, WriterThread, own_process_fits
+from capture.writing import WriterProcess, WriterThread
 
 SIZES = synthetic.SMALL
 FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
@@ -42,6 +45,17 @@ def intact(path: Path) -> int:
     return done
 
 
+def write(writer: Any, number: int, frame: schema.Frame) -> Any:
+    """Write one frame as if a call of two had made it: attention and the path come from the call's arrays."""
+    arrays = {
+        name: np.stack([np.zeros_like(value), value])
+        for name, value in frame.items()
+        if name in (schema.ACTION_TO_IMAGE, schema.ACTION_X)
+    }
+    row = Row(number, 1, {name: value for name, value in frame.items() if name not in arrays})
+    return writer.write(arrays, [row], []).result()
+
+
 def alive(pid: int) -> bool:
     """Whether the process is there and no zombie, which nobody may be left to bury."""
     try:
@@ -56,9 +70,9 @@ def test_two_files_at_once(sink: Any, tmp_path: Path) -> None:
         first, second = (writer.open(tmp_path / name, SIZES, OPTIONS).result() for name in ("a.h5", "b.h5"))
         assert first.number != second.number
         assert first.frames_done == second.frames_done == 0
-        for number, frame in enumerate(FRAMES):
+        for frame in FRAMES:
             for opened in (first, second):
-                assert writer.write(opened.number, frame, None).result() == number + 1
+                write(writer, opened.number, frame)
         assert writer.finish(first.number, {}).result() == tmp_path / "a.h5"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5.partial"]  # the end leaves what is open
     assert intact(tmp_path / "a.h5") == intact(tmp_path / "b.h5.partial") == 3
@@ -77,10 +91,10 @@ def test_what_goes_wrong_is_said_by_the_future(sink: Any, tmp_path: Path) -> Non
         opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
         bad = FRAMES[0] | {schema.source_name("wrist"): np.zeros((9, 16, 3), np.uint8)}
         with pytest.raises(UserError, match="wrist picture is 9 x 16 x 3"):
-            writer.write(opened.number, bad, None).result()
+            write(writer, opened.number, bad)
         with pytest.raises((ValueError, RuntimeError), match="0 of 3 frames"):
             writer.finish(opened.number, {}).result()
-        writer.write(opened.number, FRAMES[0], None).result()
+        write(writer, opened.number, FRAMES[0])
         assert writer.leave(opened.number).result() == 1
     assert intact(tmp_path / "a.h5.partial") == 1
 
@@ -88,22 +102,45 @@ def test_what_goes_wrong_is_said_by_the_future(sink: Any, tmp_path: Path) -> Non
 @linux
 def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
     ring = Ring(2, pinned=False)
+    of_call = (schema.ACTION_TO_IMAGE, schema.ACTION_X, schema.TEXT_MASS)
     with WriterProcess() as writer:
-        opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
+        files = [writer.open(tmp_path / name, SIZES, OPTIONS).result() for name in ("a.h5", "b.h5")]
         for frame in FRAMES:
             large = {
-                name: value for name, value in frame.items() if isinstance(value, np.ndarray) and value.dtype != object
+                name: np.stack([value, value]) if name in of_call else value
+                for name, value in frame.items()
+                if isinstance(value, np.ndarray) and value.dtype != object
             }
             slot = ring.take(room_for([value.nbytes for value in large.values()]), lambda: False)
             assert slot is not None
             shared = {name: slot.copy(value) for name, value in large.items()}
             assert all(isinstance(slot.place(value), Place) for value in shared.values())
-            writer.write(opened.number, frame | shared, slot).result()
-            for value in shared.values():  # what comes after it may overwrite it
+            arrays = {name: shared.pop(name) for name in of_call}
+            known = {name: value for name, value in (frame | shared).items() if name not in of_call}
+            rows = [Row(opened.number, row, known) for row, opened in enumerate(files)]
+            writer.write(arrays, rows, [Slot(64, pinned=False), slot]).result()
+            for value in (*shared.values(), *arrays.values()):  # what comes after it may overwrite it
                 value[...] = 0
             ring.give_back(slot)
-        writer.finish(opened.number, {}).result()
-    assert intact(tmp_path / "a.h5") == 3
+        for opened in files:
+            writer.finish(opened.number, {}).result()
+    assert intact(tmp_path / "a.h5") == intact(tmp_path / "b.h5") == 3
+
+
+@linux
+def test_slots_that_were_given_back_are_forgotten() -> None:
+    maps, slots = Maps(), [Slot(1 << 16, pinned=False) for _ in range(2)]
+    for number, slot in enumerate(slots):
+        place = slot.place(slot.copy(np.full(9, number)))
+        assert place is not None
+        assert maps.array(place).tolist() == [number] * 9
+    slots[0].free()
+    assert len(maps._seen) == 2
+    again = Slot(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
+    place = again.place(again.copy(np.full(9, 7)))
+    assert place is not None
+    assert maps.array(place).tolist() == [7] * 9
+    assert len(maps._seen) == 2
 
 
 @linux
@@ -112,9 +149,7 @@ def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
     whole = slot.copy(np.arange(120, dtype=np.float32).reshape(4, 5, 6))
     place = slot.place(whole[:, 1:3, ::2])
     assert place is not None
-    memory = np.memmap(place.file, dtype=np.uint8, mode="r")
-    found: Any = np.ndarray(place.shape, place.dtype, memory, place.offset, place.strides)
-    assert np.array_equal(found, whole[:, 1:3, ::2])
+    assert np.array_equal(Maps().array(place), whole[:, 1:3, ::2])
     assert slot.place(np.zeros(3)) is None
     tensor = slot.like(torch.zeros(3, 4, dtype=torch.bfloat16))
     tensor.fill_(2)
@@ -139,18 +174,18 @@ def test_a_ring_waits_and_grows() -> None:
 def test_a_writer_that_is_killed_is_told_of_and_one_whose_master_is_gone_ends(tmp_path: Path) -> None:
     with WriterProcess() as writer:
         opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
-        writer.write(opened.number, FRAMES[0], None).result()
-        os.kill(writer._process.pid, signal.SIGKILL)
+        write(writer, opened.number, FRAMES[0])
+        os.kill(writer.pid, signal.SIGKILL)
         with pytest.raises(UserError, match="the process that writes the results has ended"):
-            writer.write(opened.number, FRAMES[1], None).result()
+            write(writer, opened.number, FRAMES[1])
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "import test_writing as t\n"
         "writer = t.WriterProcess()\n"
         "opened = writer.open(Path(sys.argv[1]) / 'a.h5', t.SIZES, t.OPTIONS).result()\n"
-        "writer.write(opened.number, t.FRAMES[1], None).result()\n"
-        "Path(sys.argv[1], 'pid').write_text(str(writer._process.pid))\n"
+        "t.write(writer, opened.number, t.FRAMES[1])\n"
+        "Path(sys.argv[1], 'pid').write_text(str(writer.pid))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])

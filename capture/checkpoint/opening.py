@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from capture.architecture import Pi05Config
 from capture.checkpoint.kinds import PARAMS, Kind, recognise, refuse_options
 from capture.checkpoint.lerobot import lerobot_settings
 from capture.checkpoint.names import to_our_names
@@ -22,8 +23,10 @@ from capture.checkpoint.sizes import check_shapes, check_stated, infer_config, p
 from capture.checkpoint.source import find_source
 from capture.checkpoint.weights import Progress, SafetensorsWeights, Weights, load_model, parameter_bytes
 from capture.jsonfile import JsonObject, read_json
-from capture.model import Pi05, Pi05Config
 from capture.preprocess import Normaliser, Preprocessing
+
+if TYPE_CHECKING:
+    from capture.model import Pi05
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model")
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from capture.architecture import Pi05Config, StackConfig, VisionConfig
 from capture.errors import UserError
 from capture.jsonfile import JsonObject
-from capture.model import Pi05Config, StackConfig, VisionConfig
 from capture.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 
 PALIGEMMA = "paligemma_with_expert.paligemma.model."

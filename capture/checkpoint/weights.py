@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from capture.architecture import Pi05Config, parameter_dtype
 from capture.checkpoint.safetensors_file import FLOATS, StoredTensor, read_into
 from capture.checkpoint.sizes import Shape, check_shapes
 from capture.errors import UserError
-from capture.model import Pi05, Pi05Config, parameter_dtype
+
+if TYPE_CHECKING:
+    from capture.model import Pi05
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of the model that are loaded, and their sum."""
@@ -76,6 +79,8 @@ def load_model(
     own size a few tens of MB are needed. Raises UserError, with nothing loaded, where weights do not fit the model,
     cannot be read, or find no room.
     """
+    from capture.model import Pi05  # and with it transformers, which takes seconds; those that load no weights wait not
+
     if dtype not in (torch.float32, torch.bfloat16):
         raise UserError(f"a policy runs in float32 or bfloat16, not in {str(dtype).removeprefix('torch.')}")
     with torch.device("meta"):

@@ -4,11 +4,18 @@
 
 Weights are random and made where the policy runs; no file is read. Pictures come from memory, so that what is measured is
 resizing, tokenising, inference, recording and writing. Every number printed was measured in this very run.
+
+    python tests/bench/throughput.py --stand-in --batches 4,16
+
+needs no GPU: see stand_in.py for what is shown then. `--layers 0` beside it keeps disk and memory out of it; where there
+are few cores, the other processes still take some of the calls' own. "Beside the calls" is the processor time of all
+other threads of the calling process: what they can take from the calls at most.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -16,79 +23,36 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from full_size import FULL  # noqa: E402
+from invented import Invented, Loaded, Started  # noqa: E402
+from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 
+import capture.run  # noqa: E402
+from capture import schema  # noqa: E402
+from capture.architecture import parameter_dtype  # noqa: E402
 from capture.checkpoint import CheckpointOptions, open_checkpoint  # noqa: E402
-from capture.checkpoint.opening import Checkpoint  # noqa: E402
 from capture.frames import assemble  # noqa: E402
-from capture.model import Pi05, parameter_dtype  # noqa: E402
-from capture.observation import Observation  # noqa: E402
-from capture.outcome import Job  # noqa: E402
+from capture.model import Pi05  # noqa: E402
+from capture.outcome import Job, Outcome  # noqa: E402
 from capture.plan import Choices, Setup, plan  # noqa: E402
-from capture.policy import Policy  # noqa: E402
-from capture.run import capture  # noqa: E402
+from capture.policy import Policy, Prepared  # noqa: E402
 from capture.staging import Slot  # noqa: E402
 from capture.tokenizer import read_tokenizer  # noqa: E402
 from capture.writer import ResultsWriter  # noqa: E402
-
-TASK = "put the yellow rubber duck in the bowl beside the mug"
-STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
-
-
-@dataclass(frozen=True)
-class Invented:
-    """An episode of invented pictures, each frame's a little different."""
-
-    name: str
-    number: int
-    length: int
-    height: int
-    width: int
-    rate: float | None = 15.0
-    prompts: tuple[str, ...] = (TASK,)
-    success: bool | None = None
-
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, int]]:
-        return {"exterior": (self.height, self.width), "wrist": (self.height, self.width)}
-
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
-        for frame in frames:
-            state = STATE + 0.01 * frame
-            yield Observation({}, TASK, state, np.zeros((15, 8), np.float32), frame, frame / 15, self.name)
-
-    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        rough = np.random.default_rng(self.number).integers(0, 255, (self.height, self.width, 3), dtype=np.uint8)
-        for observation in self.outline(frames):
-            pictures = {camera: np.roll(rough, observation.index, axis=1) for camera in self.shapes}
-            yield dataclasses.replace(observation, pictures=pictures)
-
-
-class Loaded(Checkpoint):
-    """A checkpoint whose model is there already."""
-
-    model: Pi05
-
-    def load(self, *_: Any, **__: Any) -> Pi05:
-        return type(self).model
 
 
 class Quiet:
     def loading(self, done: int, total: int) -> None: ...
     def expect(self, frames: int) -> None: ...
     def step(self, frames: float) -> None: ...
-    def tell(self, sentence: str) -> None:
-        print(sentence)
+    def tell(self, sentence: str) -> None: ...
 
 
 def hollow(folder: Path, config: Any, heads: int) -> Path:
@@ -135,6 +99,31 @@ def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
     return model
 
 
+def writer_alone(policy: Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
+    recorder = policy.recorder()
+    with recorder:
+        [(frame, _)] = assemble(policy.run([ready[0]], recorder, seeds=[0]))
+    path, count = folder / "alone.h5", 40
+    sizes = dataclasses.replace(sizes, frames=count)
+    start = time.perf_counter()
+    with ResultsWriter(path, sizes, model={}, generator="bench", overwrite=True, background=False) as writer:
+        for _ in range(count):
+            writer.write(frame)
+        stored = time.perf_counter()
+        writer.finish({})
+    done = time.perf_counter()
+    path.unlink()
+    each = (stored - start) / count * 1e3
+    return f"the writer alone on {folder}: {each:.1f} ms a frame, and {done - stored:.2f} s to end"
+
+
+def waited(seen: Seen | None, outcome: Outcome) -> str:
+    """How long the stand-in's calls waited for Python's lock."""
+    if seen is None:
+        return ""
+    return f", for which calls waited {seen.waited / outcome.seconds:.1%} ({seen.waited / outcome.frames * 1e3:.2f} ms)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", default="1,4,8,16")
@@ -144,8 +133,13 @@ def main() -> None:
     parser.add_argument("--picture", default="180x320")
     parser.add_argument("--each", type=int, default=50, help="frames of an episode")
     parser.add_argument("--small", action="store_true", help="a small policy, to try the script itself")
+    parser.add_argument("--stand-in", action="store_true", help="something on the CPU in place of the policy")
+    parser.add_argument(
+        "--layers", type=lambda text: tuple(map(int, text.split(","))), help="layers to record, else all"
+    )
     options = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    capture.run.ReaderProcess = Started
+    device = "cuda" if torch.cuda.is_available() and not options.stand_in else "cpu"
     height, width = map(int, options.picture.split("x"))
     config = FULL
     if options.small:
@@ -154,45 +148,31 @@ def main() -> None:
         config = dataclasses.replace(FULL, vlm=vlm, expert=expert, vision=dataclasses.replace(FULL.vision, depth=2))
     work = Path(tempfile.mkdtemp(dir=options.folder))
     found = open_checkpoint(hollow(work / "hollow", config, 8), options=CheckpointOptions(config="pi05_droid"))
-    Loaded.model = random_model(found.config, device, torch.bfloat16)
+    Loaded.model = None if options.stand_in else random_model(found.config, device, torch.bfloat16)
     checkpoint = Loaded(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
     tokenizer = read_tokenizer(options.tokenizer)
-    policy = Policy(Loaded.model, checkpoint.preprocessing, tokenizer)
+    policy = (StandIn if options.stand_in else Policy)(Loaded.model, checkpoint.preprocessing, tokenizer)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(
-        f"{name}, torch {torch.__version__}, {sum(p.numel() for p in Loaded.model.parameters()) / 1e9:.2f} G parameters"
-    )
+    parameters = 0 if options.stand_in else sum(p.numel() for p in Loaded.model.parameters())
+    print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.2f} G parameters")
 
     def setup(batch: int) -> Setup:
-        return Setup(checkpoint, tokenizer, Choices(torch.device(device), torch.bfloat16, batch=batch), "bench")
+        choices = Choices(torch.device(device), torch.bfloat16, layers=options.layers, batch=batch)
+        return Setup(checkpoint, tokenizer, choices, "bench")
 
     one = Invented("warm", 0, 64, height, width)
     made = plan(setup(1), one)
-    ready = [item for item, _ in zip(made.prepared(), range(32), strict=False)]
+    ready = [item for moment in made.moments_from() for item in moment][:32]
     print(f"{made.sizes.tokens} text tokens, {made.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
 
     if device == "cuda":
         slot = Slot(1 << 20, pinned=True)
         print(f"memory shared with the writer is pinned: {slot._pinned}")
         slot.free()
-    recorder = policy.recorder()
-    with recorder:
-        frames = [frame for frame, _ in assemble(policy.run([ready[0][0]], recorder, seeds=[0]))]
-    for where in (options.folder,):
-        path = where / "alone.h5"
-        start, count = time.perf_counter(), 40
-        sizes = dataclasses.replace(made.sizes, frames=count)
-        with ResultsWriter(path, sizes, model={}, generator="bench", overwrite=True, background=False) as writer:
-            for _ in range(count):
-                writer.write(frames[0])
-            stored = time.perf_counter()
-            writer.finish({})
-        done = time.perf_counter()
-        print(
-            f"the writer alone on {where}: {(stored - start) / count * 1e3:.1f} ms a frame, and {done - stored:.2f} s to end",
-            flush=True,
-        )
-        path.unlink()
+    if options.stand_in:
+        torch.set_num_threads(1)
+    else:
+        print(writer_alone(policy, ready[0], made.sizes, options.folder), flush=True)
 
     for batch, share in (
         (int(word.partition("x")[0]), float(word.partition("x")[2] or 1)) for word in options.batches.split(",")
@@ -218,7 +198,10 @@ def main() -> None:
                 Job(where / f"{batch}_{number}.h5", Invented(f"episode_{number}", number, each, height, width))
                 for number in range(-(-total // each))
             ]
-            outcome = capture(setup(batch), jobs, Quiet())
+            beside = time.process_time() - time.thread_time()
+            with in_place_of_a_gpu(made.sizes) if options.stand_in else contextlib.nullcontext() as seen:
+                outcome = capture.run.capture(setup(batch), jobs, Quiet())
+            beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]
             speed = outcome.frames / outcome.seconds
             size = sum(job.path.stat().st_size for job in jobs if job.path.exists())
@@ -226,6 +209,7 @@ def main() -> None:
                 f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
                 f"{speed / plain:.1%}; busy {outcome.busy / outcome.seconds:.1%}, waited for pictures "
                 f"{outcome.starved / outcome.seconds:.1%}, for the writer {outcome.held_up / outcome.seconds:.1%}; "
+                f"beside the calls {beside * 1e3:.2f} ms a frame{waited(seen, outcome)}; "
                 f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",
                 flush=True,
             )

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from capture.model import MASKED, Pi05, Pi05Config, Prefix
+from capture.architecture import Pi05Config
+from capture.model import MASKED, Pi05, Prefix
 from resources.demo.build.bundle import POINTING_ACTION, POINTING_NOUN
 
 PATCHES = 256

@@ -1,0 +1,64 @@
+"""Invented episodes, and a checkpoint without a file: a module of their own, so that other processes can have them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
+from typing import Any, ClassVar
+
+import numpy as np
+
+from capture.checkpoint.opening import Checkpoint
+from capture.model import Pi05
+from capture.observation import Observation
+from capture.reading import ReaderProcess
+
+TASK = "put the yellow rubber duck in the bowl beside the mug"
+STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Invented:
+    """An episode of invented pictures, each frame's a little different."""
+
+    name: str
+    number: int
+    length: int
+    height: int
+    width: int
+    rate: float | None = 15.0
+    prompts: tuple[str, ...] = (TASK,)
+    success: bool | None = None
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        return {"exterior": (self.height, self.width), "wrist": (self.height, self.width)}
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        for frame in frames:
+            state = STATE + 0.01 * frame
+            yield Observation({}, TASK, state, np.zeros((15, 8), np.float32), frame, frame / 15, self.name)
+
+    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        rough = np.random.default_rng(self.number).integers(0, 255, (self.height, self.width, 3), dtype=np.uint8)
+        for observation in self.outline(frames):
+            pictures = {camera: np.roll(rough, observation.index, axis=1) for camera in self.shapes}
+            yield dataclasses.replace(observation, pictures=pictures)
+
+
+class Loaded(Checkpoint):
+    """A checkpoint whose model is there already."""
+
+    model: ClassVar[Pi05 | None]
+
+    def load(self, *_: Any, **__: Any) -> Any:
+        return type(self).model
+
+
+class Started(ReaderProcess):
+    """Ready at once, as in a run that has spent seconds on loading weights."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        wait([self._ready])

@@ -1,0 +1,119 @@
+"""What stands in for a GPU where there is none: calls that keep Python as busy, and results of the same size.
+
+A call on a GPU is about 23,000 small operations that Python asks for one by one. Here they are additions of small
+tensors, which give Python's lock away and take it back each time, as the real ones do. Nothing is computed from the
+pictures, and results hold whatever is in memory: what this shows is what reading, delivering and writing take from the
+calls, not what recording costs the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import capture.run
+from capture import schema
+from capture.frames import MASKED_WEIGHT, ROW_SUM
+from capture.policy import Call, Policy
+from capture.staging import Slot
+
+OPERATIONS = 23_000
+NUMBERS = 1 << 17
+"""In a tensor that is added to, so that a call takes 0.3 s or so, as on an H100."""
+LARGE = 1 << 20
+TYPES = {"weight": torch.bfloat16, "f4": torch.float32, "i4": torch.int32}
+KNOWN = ("frames/", "images/", "text/id", "text/piece", "text/start", "text/stop", "text/role", "text/word")
+ELSEWHERE = (*KNOWN, "text/state_index", "action/predicted", "action/truth")
+"""Datasets that do not come from the call's tensors."""
+
+
+def on_core() -> tuple[float, float]:
+    """Seconds that this thread has run, and that it waited for a core (Linux)."""
+    ran, queued, _ = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(queued) / 1e9
+
+
+class Addition(nn.Module):
+    def forward(self, numbers: Tensor) -> Tensor:
+        return numbers.add_(1)
+
+
+class StandIn(Policy):
+    """A policy that computes nothing."""
+
+    def recorder(self, **_: Any) -> Any:
+        return contextlib.nullcontext()
+
+    def plain(self, prepared: Any, *, seeds: Any, after_step: Any = None) -> Any:
+        numbers, addition = torch.zeros(NUMBERS), Addition()
+        for _ in range(OPERATIONS):
+            addition(numbers)
+
+    def run(self, prepared: Any, recorder: Any, *, seeds: Any, full: bool = False, after_step: Any = None) -> Call:
+        self.plain(prepared, seeds=seeds)
+        path = torch.zeros(11, len(prepared), 15, 32)
+        unknown: Any = None
+        return Call(tuple(prepared), tuple(seeds), unknown, unknown, unknown, path, unknown, self.preprocessing.actions)
+
+
+@dataclass
+class Seen:
+    """What became of the calling thread's time."""
+
+    waited: float = 0.0
+    """Seconds in which it neither ran nor waited for a core, for pictures or for writers: for Python's lock, that is."""
+
+
+@contextlib.contextmanager
+def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
+    """Let runs on the CPU go the way that they go on a GPU, with results of these sizes."""
+    seen, call_all = Seen(), capture.run._Run._call_all
+
+    def watched(run: Any, *given: Any) -> None:
+        start, (ran, queued) = time.perf_counter(), on_core()
+        try:
+            call_all(run, *given)
+        finally:
+            wall, now = time.perf_counter() - start, on_core()
+            seen.waited = wall - (now[0] - ran) - (now[1] - queued) - run.outcome.starved - run.outcome.held_up
+
+    def gather(call: Call, weights: torch.dtype | None) -> dict[str, Tensor]:
+        batch = len(call.prepared)
+        found = {
+            dataset.name: torch.empty(batch, *dataset.shape[1:], dtype=TYPES[dataset.kind])
+            for dataset in schema.datasets(sizes)
+            if not dataset.name.startswith(ELSEWHERE)
+        }
+        return found | {
+            ROW_SUM: torch.zeros(batch),
+            MASKED_WEIGHT: torch.zeros(batch),
+            schema.ACTION_X: torch.zeros(batch, 11, 15, 32),
+        }
+
+    def copy(run: Any, found: dict[str, Tensor], slot: Slot) -> tuple[dict[str, Tensor], None]:
+        host = {name: slot.like(value) for name, value in found.items()}
+        for name, value in host.items():
+            if value.nbytes < LARGE:  # what is large a GPU brings by itself
+                value.copy_(found[name])
+        return host, None
+
+    patched = {"Policy": StandIn, "gather": gather, "writes_apart": lambda device: True}
+    kept = {name: getattr(capture.run, name) for name in patched} | {"_copy": capture.run._Run._copy}
+    for name, value in patched.items():
+        setattr(capture.run, name, value)
+    capture.run._Run._copy, capture.run._Run._call_all = copy, watched
+    try:
+        yield seen
+    finally:
+        capture.run._Run._call_all = call_all
+        capture.run._Run._copy = kept.pop("_copy")
+        for name, value in kept.items():
+            setattr(capture.run, name, value)

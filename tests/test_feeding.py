@@ -1,0 +1,305 @@
+"""Several files at once: they take turns, each with a writer of its own, and are what they are one after the other."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from moments import Moments, Told, chosen, small_setup
+from test_writing import alive
+
+from capture import schema
+from capture.delivery import End, File
+from capture.errors import UserError
+from capture.feeding import Feed, Lane, files_at_once
+from capture.outcome import Job, Outcome
+from capture.plan import Setup
+from capture.process import own_process_fits
+from capture.prompts import Prompts
+from capture.reading import ReaderHere
+from capture.run import capture
+from capture.selection import read_selection
+from capture.writing import WriterProcess, WriterThread
+
+linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
+LENGTHS = {"a": 5, "b": 2, "c": 4}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the process that is killed: another number of threads sums in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def setup(checkpoint: Path) -> Setup:
+    return small_setup(checkpoint)
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess]]:
+    """Let the next run write with so many processes, as on a GPU; gives those processes once they are there."""
+    made: list[WriterProcess] = []
+
+    class Known(WriterProcess):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    def ask(files: int) -> list[WriterProcess]:
+        made.clear()
+        monkeypatch.setattr("capture.run.writes_apart", lambda device: True)
+        monkeypatch.setattr("capture.run.files_at_once", lambda batch, cores: files)
+        monkeypatch.setattr("capture.run.WriterProcess", Known)
+        return made
+
+    return ask
+
+
+def jobs(folder: Path, **more: object) -> list[Job]:
+    folder.mkdir(exist_ok=True)
+    return [Job(folder / f"{name}.h5", Moments(name, length=length)) for name, length in LENGTHS.items()]
+
+
+def same(first: Path, second: Path, exactly: bool = True) -> None:
+    with h5py.File(first) as one, h5py.File(second) as other:
+        names: list[str] = []
+        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert len(names) > 40
+        for name in names:
+            if exactly or one[name].dtype.kind != "f":
+                np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
+            else:
+                np.testing.assert_allclose(one[name][...], other[name][...], rtol=1e-5, atol=1e-4, err_msg=name)
+        assert one.attrs["run"] == other.attrs["run"]
+        assert one.attrs["complete"]
+        assert other.attrs["complete"]
+
+
+def test_a_writer_for_every_four_frames_of_a_batch_where_there_are_cores() -> None:
+    asked = [(1, 16), (4, 16), (7, 16), (8, 16), (16, 16), (64, 128), (16, 8), (16, 2), (16, 1)]
+    assert [files_at_once(*one) for one in asked] == [1, 1, 1, 2, 4, 4, 2, 1, 1]
+
+
+class Narrow(Moments):
+    """With one camera only."""
+
+    @property
+    def shapes(self):
+        return {"wrist": (96, 128)}
+
+
+def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> str:
+    """Names and frame numbers in the order in which they would be run; the end of a file is its name with a dot;
+    then each file with the number of its sink."""
+    sinks = [WriterThread() for _ in range(files)]
+    opened: list[File] = []
+    feed = Feed(
+        setup, [Lane(ReaderHere(setup), sink) for sink in sinks], Outcome(), Told(), opened.append, lambda written: None
+    )
+    told = []
+    for item in feed.items([Job(folder / f"{one.name}.h5", one) for one in episodes]):
+        name = item.file.written.path.stem
+        told.append(f"{name}." if isinstance(item, End) else f"{name}{item.prepared.observation.index}")
+    owners = [f"{file.written.path.stem}:{sinks.index(file.sink)}" for file in opened]
+    for sink in sinks:
+        sink.__exit__(None, None, None)
+    return " ".join([*told, *owners])
+
+
+def test_files_take_turns_moment_by_moment_and_the_next_one_gets_the_free_writer(setup: Setup, tmp_path: Path) -> None:
+    episodes = [Moments(name, length=length) for name, length in LENGTHS.items()]
+    assert order(setup, tmp_path, episodes, 2) == "a0 b0 a1 b1 a2 b. a3 c0 a4 c1 a. c2 c3 c. a:0 b:1 c:1"
+    assert order(setup, tmp_path, episodes, 1) == "a0 a1 a2 a3 a4 a. b0 b1 b. c0 c1 c2 c3 c. a:0 b:0 c:0"
+    twice = chosen(setup, prompts=Prompts(("go", "stop")), frames=read_selection(":2"))
+    assert order(twice, tmp_path, episodes[:2], 2) == "a0 a0 b0 b0 a1 a1 b1 b1 a. b. a:0 b:1"
+
+
+def test_files_of_other_cameras_do_not_meet_in_a_batch(setup: Setup, tmp_path: Path) -> None:
+    episodes = [Moments("a", length=2), Narrow("n", length=2), Moments("c", length=1), Narrow("o", length=1)]
+    assert order(setup, tmp_path, episodes, 3) == "a0 a1 a. n0 n1 n. c0 c. o0 o. a:0 n:1 c:2 o:0"
+
+
+@linux
+def test_files_are_the_same_however_many_are_written_at_once(
+    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    assert capture(setup, jobs(tmp_path / "thread"), Told()).frames == 11
+    for files in (1, 2, 3):
+        made = apart(files)
+        outcome = capture(setup, jobs(tmp_path / str(files)), Told())
+        assert [written.failure for written in outcome.files] == [None] * 3
+        assert outcome.frames == sum(written.frames for written in outcome.files) == 11
+        assert len(made) == files
+        assert not any(alive(writer.pid) for writer in made)
+        for name in LENGTHS:
+            same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
+    apart(2)
+    capture(chosen(setup, batch=3), jobs(tmp_path / "batches"), Told())
+    for name in LENGTHS:
+        same(tmp_path / "thread" / f"{name}.h5", tmp_path / "batches" / f"{name}.h5", exactly=False)
+
+
+@linux
+def test_no_more_processes_than_files(
+    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    made = apart(4)
+    capture(setup, [Job(tmp_path / "a.h5", Moments(length=1))], Told())
+    assert len(made) == 1
+
+
+@linux
+def test_an_episode_that_breaks_ends_no_other_that_is_open(
+    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    apart(2)
+    broken = [
+        Job(tmp_path / "a.h5", Moments("a", breaks_at=2)),
+        Job(tmp_path / "b.h5", Moments("b", length=4)),
+        Job(tmp_path / "c.h5", Moments("c", breaks_at=0)),
+        Job(tmp_path / "d.h5", Moments("d", length=3)),
+    ]
+    outcome = capture(chosen(setup, batch=3), broken, Told())
+    assert [written.failure for written in outcome.files] == [
+        f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}",
+        None,
+        "the video of frame 0 is cut off",
+        None,
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5.partial", "b.h5", "d.h5"]
+    assert outcome.frames == 9
+
+
+def done(path: Path) -> int:
+    with h5py.File(path, "r", swmr=True) as file:
+        return int(file[schema.FRAMES_DONE][()])
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Counting(Told):
+    """Does something once so many frames were run."""
+
+    def __init__(self, after: int, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.after, self.act = after, act
+
+    def step(self, frames: float) -> None:
+        if frames >= self.after:
+            self.after = 1 << 30
+            self.act()
+
+
+@linux
+def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
+    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    capture(setup, jobs(tmp_path / "whole"), Told())
+    made = apart(2)
+    folder = tmp_path / "runs"
+    kill = Counting(3, lambda: os.kill(made[0].pid, signal.SIGKILL))
+    with pytest.raises(UserError, match="the process that writes the results has ended"):
+        capture(setup, jobs(folder), kill)
+    left = sorted(path.name for path in folder.iterdir())
+    assert left[0] == "a.h5.partial"
+    apart(2)
+    outcome = capture(setup, jobs(folder), Told())
+    assert [written.failure for written in outcome.files] == [None] * 3
+    for name in LENGTHS:
+        same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
+
+
+@linux
+def test_a_disk_that_is_full_for_one_writer(
+    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    capture(setup, jobs(tmp_path / "whole"), Told())
+    made = apart(2)
+    folder = tmp_path / "runs"
+
+    def fill() -> None:
+        until(lambda: done(folder / "a.h5.partial") >= 1)
+        size = (folder / "a.h5.partial").stat().st_size
+        resource.prlimit(made[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
+
+    with pytest.raises(UserError, match=r"frame \d could not be written: file too large; finished frames \(\d\) stay"):
+        capture(setup, jobs(folder), Counting(3, fill))
+    assert done(folder / "a.h5.partial") >= 1
+    apart(2)
+    outcome = capture(setup, jobs(folder), Told())
+    assert [written.failure for written in outcome.files] == [None] * 3
+    for name in LENGTHS:
+        same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
+
+
+@linux
+def test_a_run_that_is_stopped_says_what_is_kept_of_every_open_file(
+    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    apart(2)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    asked = chosen(setup, frames=read_selection("0:2"))
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        capture(asked, jobs(tmp_path), Counting(4, stop))
+    assert stopped.value.__notes__ == [
+        f"2 of 2 frames are kept in {tmp_path / 'a.h5.partial'}",
+        f"1 of 2 frames are kept in {tmp_path / 'b.h5.partial'}",
+    ]
+    assert (done(tmp_path / "a.h5.partial"), done(tmp_path / "b.h5.partial")) == (2, 1)
+    apart(2)
+    assert capture(asked, jobs(tmp_path), Told()).frames == 3
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import capture.run
+import test_feeding as here
+
+capture.run.writes_apart = lambda device: True
+capture.run.files_at_once = lambda batch, cores: 2
+end = here.Counting(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
+capture.run.capture(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)
+"""
+
+
+@linux
+def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
+    setup: Setup, checkpoint: Path, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
+) -> None:
+    capture(setup, jobs(tmp_path / "whole"), Told())
+    folder = tmp_path / "runs"
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    for after in (4, 3):
+        command = [sys.executable, "-c", KILLED, str(checkpoint), str(folder), str(after)]
+        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    apart(2)
+    told = Told()
+    outcome = capture(setup, jobs(folder), told)
+    assert [written.failure for written in outcome.files] == [None] * 3
+    assert any("it is gone on with" in sentence for sentence in told.sentences)
+    for name in LENGTHS:
+        same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
