@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_AXIS: Final = 4096
+Fate = Literal["", "cut short", "replaced", "rewritten"]
+"""What can have happened to an open file on the disk."""
 
 
 class ResultsFile:
@@ -35,10 +37,11 @@ class ResultsFile:
 
     def _open(self) -> None:
         self._file = files.open_hdf5(self.path)
-        self._stamp = files.identity(self.path)
+        self._stamp = files.stamp(self.path)
         try:
             self._guard = Guarded(self._file, self.path)
             self._read_header()
+            self._least = self._least_bytes()
         except UserError:
             self._file.close()
             raise
@@ -169,7 +172,40 @@ class ResultsFile:
 
     def is_at(self, path: Path) -> bool:
         """Whether this is the file at a path, whatever it was called when it was opened."""
-        return self._stamp is not None and files.identity(path) == self._stamp
+        return self._stamp is not None and files.identity(path) == self._stamp.identity
+
+    @property
+    def fate(self) -> Fate:
+        """What has happened to the file since it was opened, growing apart; a stat, no more.
+
+        HDF5 itself says nothing: what was cut off reads as zeros.
+        """
+        before, now = self._stamp, files.stamp(self.path)
+        if before is None or now is None or now[1:] == before[1:]:  # some network drives number their files anew
+            return ""
+        if now.identity != before.identity:
+            return "replaced"
+        if now.size < self._least:
+            return "cut short"
+        return "" if self._is_partial else "rewritten"
+
+    @property
+    def _is_partial(self) -> bool:
+        return self.path.name.endswith(schema.PARTIAL_SUFFIX)
+
+    def _least_bytes(self) -> int:
+        """What the file may not become smaller than.
+
+        A capture reserves more than it has written and gives it back in the end, so in a file that is being written it
+        is where the last part of the last finished frame ends.
+        """
+        if not self._is_partial:
+            return 0 if self._stamp is None else self._stamp.size
+        weights = self._guard.find(schema.TEXT_TO_IMAGE, 7) or self._guard.find(schema.ACTION_TO_IMAGE, 8)
+        if weights is None or not self.done:
+            return 0
+        last = (self.done - 1, *(length - 1 for length in weights.shape[1:3]))
+        return max((offset + size for offset, size in datasets.extents(weights, last)), default=0)
 
     @property
     def growing(self) -> bool:
@@ -179,10 +215,9 @@ class ResultsFile:
     @property
     def finished_path(self) -> Path | None:
         """The final name, if this file was still being written when it was opened and has been finished since."""
-        name = self.path.name
-        if not name.endswith(schema.PARTIAL_SUFFIX):
+        if not self._is_partial:
             return None
-        final = self.path.with_name(name.removesuffix(schema.PARTIAL_SUFFIX))
+        final = self.path.with_name(self.path.name.removesuffix(schema.PARTIAL_SUFFIX))
         return final if final.exists() and not self.path.exists() else None
 
     def close(self) -> None:
