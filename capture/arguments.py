@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
+
+from capture import __version__
 
 EXAMPLES = """\
 examples:
@@ -45,7 +46,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"{name} {version('pi0-attention')}")
+    parser.add_argument("--version", action="version", version=f"{name} {__version__}")
 
     source = parser.add_argument_group("what to run").add_mutually_exclusive_group(required=True)
     source.add_argument(

@@ -1,4 +1,4 @@
-"""What all tests share: where reference data lies, and the small policies."""
+"""What all tests share: where reference data lies, the small policies, and a command that runs one."""
 
 from __future__ import annotations
 
@@ -70,3 +70,25 @@ def checkpoint(tmp_path_factory) -> Path:
     from small_policy import write_small_checkpoint
 
     return write_small_checkpoint(tmp_path_factory.mktemp("checkpoints") / "pi05_small")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder with a picture of each camera."""
+    from PIL import Image
+    from small_policy import observation
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for camera, picture in observation().pictures.items():
+        Image.fromarray(picture).save(folder / f"{camera}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command(checkpoint, pictures) -> list[str]:
+    """Everything but prompts and the output."""
+    return [
+        *("--checkpoint", str(checkpoint), "--sizes", str(checkpoint / "sizes.json"), "--denoise-steps", "4"),
+        *("--exterior", str(pictures / "exterior.png"), "--wrist", str(pictures / "wrist.png")),
+        *("--state", "-0.1,0.4,2.0,0.7", "--dtype", "float32", "--device", "cpu"),
+    ]

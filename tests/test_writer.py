@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import synthetic
+from written import FRAMES, SIZES, intact, interrupted, writer
 
 from capture import schema
 from capture.errors import UserError
@@ -23,24 +24,7 @@ from capture.writer import WAITING_FRAMES, ResultsWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-SIZES = synthetic.SMALL
-FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
 HERE = Path(__file__).parent
-
-
-def writer(path: Path, sizes: schema.Sizes = SIZES, **options: Any) -> ResultsWriter:
-    return ResultsWriter(path, sizes, model=synthetic.MODEL, generator="test", **options)
-
-
-def intact(path: Path) -> int:
-    """Frames in the file, each compared with what was written."""
-    with h5py.File(path) as file:
-        done = int(file[schema.FRAMES_DONE][()])
-        for number in range(done):
-            weights = schema.from_bfloat16(FRAMES[number][schema.ACTION_TO_IMAGE])
-            np.testing.assert_array_equal(file[schema.ACTION_TO_IMAGE][number], weights)
-            assert file[schema.FRAMES_PROMPT].asstr()[number] == FRAMES[number][schema.FRAMES_PROMPT]
-    return done
 
 
 def all_written(results: ResultsWriter, frames: list[schema.Frame]) -> None:
@@ -48,14 +32,6 @@ def all_written(results: ResultsWriter, frames: list[schema.Frame]) -> None:
     with results:
         for frame in frames:
             results.write(frame)
-
-
-def interrupted(results: ResultsWriter, frames: int) -> None:
-    """Write some frames, then press Ctrl-C."""
-    with results:
-        for frame in FRAMES[:frames]:
-            results.write(frame)
-        raise KeyboardInterrupt
 
 
 # A whole run
@@ -179,113 +155,6 @@ def test_names_of_cameras_must_be_names(tmp_path: Path, names: tuple[str, ...]) 
     with pytest.raises(UserError, match="camera"):
         writer(tmp_path / "a.h5", sizes)
     assert not list(tmp_path.iterdir())
-
-
-# Going on
-
-RUN = {"seed": 0, "layers": [0, 1], "weights": "a" * 64}
-
-
-def bits(path: Path, done: int) -> dict[str, bytes]:
-    """The stored bytes of the first frames, and the attributes."""
-    with h5py.File(path) as file:
-        found = {name: file[name][:done].tobytes() for name in synthetic.frame(SIZES, 1)}
-        return found | {name: str(value).encode() for name, value in file.attrs.items() if name != "checks"}
-
-
-def test_the_same_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    before = bits(tmp_path / "a.h5.partial", 2)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
-        assert results.frames_done == 2
-        assert results.earlier_row_sum < 1e-6
-        results.write(FRAMES[2])
-        results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
-    after = bits(tmp_path / "a.h5", 2)
-    assert after.pop("complete") == b"True"
-    assert before.pop("complete") == b"False"
-    assert before == after  # the uuid and the time among them
-
-
-def test_going_on_and_stopping_again_keeps_what_there_was(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    for _ in range(3):
-        with writer(tmp_path / "a.h5", run=RUN) as results:
-            assert results.frames_done == 2
-        assert intact(tmp_path / "a.h5.partial") == 2
-
-
-def test_a_frame_is_checked_by_its_place_in_the_file(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
-        with pytest.raises(UserError, match="frame 2: the wrist picture is"):
-            results.write(FRAMES[2] | {schema.source_name("wrist"): np.zeros((9, 16, 3), np.uint8)})
-        results.write(FRAMES[2])
-        with pytest.raises(ValueError, match="made for 3 frames"):
-            results.write(FRAMES[2])
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"seed": 7}, "--seed was 0 and is now 7"),
-        ({"layers": [0]}, "--layers was 0,1 and is now 0"),
-        ({"weights": "b" * 64}, "the checkpoint's weights changed"),
-        ({"weights": "b" * 64, "seed": 7}, "the checkpoint's weights changed"),
-        ({"full": True}, "--full changed"),
-    ],
-)
-def test_another_run_does_not_write_on_and_harms_nothing(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    before = (tmp_path / "a.h5.partial").read_bytes()
-    with pytest.raises(UserError, match=f"was begun by another run, .*: {sentence}; .*--overwrite"):
-        writer(tmp_path / "a.h5", run=RUN | change)
-    assert (tmp_path / "a.h5.partial").read_bytes() == before
-    with writer(tmp_path / "a.h5", run=RUN | change, overwrite=True) as results:
-        assert results.frames_done == 0
-
-
-def test_a_partial_file_that_does_not_say_whose_it_is_stays(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(writer(tmp_path / "a.h5"), 2)
-    with pytest.raises(UserError, match="it does not say which run it is of"):
-        writer(tmp_path / "a.h5", run=RUN)
-    assert intact(tmp_path / "a.h5.partial") == 2
-
-
-def test_what_holds_no_frame_is_begun_anew_and_what_is_large_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for content in (b"", b"\0" * 4096, b"\x89HDF\r\n\x1a\n torn"):
-        (tmp_path / "a.h5.partial").write_bytes(content)
-        with writer(tmp_path / "a.h5", run=RUN) as results:
-            assert results.frames_done == 0
-        assert not list(tmp_path.iterdir())
-    monkeypatch.setattr("capture.writer.UNREADABLE_BYTES", -1 << 60)
-    (tmp_path / "a.h5.partial").write_bytes(b"much work")
-    with pytest.raises(UserError, match="is damaged and cannot be written on"):
-        writer(tmp_path / "a.h5", run=RUN)
-    assert (tmp_path / "a.h5.partial").read_bytes() == b"much work"
-
-
-def test_a_file_in_the_oldest_layout_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(self: h5py.File, value: bool) -> None:
-        raise OSError(95, "Operation not supported")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(h5py.File, "swmr_mode", property(lambda self: False, refused))
-        with pytest.raises(KeyboardInterrupt):
-            interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
-    with writer(tmp_path / "a.h5", run=RUN) as results:
-        assert results.frames_done == 2
-        results.write(FRAMES[2])
-        results.finish({})
-    assert intact(tmp_path / "a.h5") == 3
 
 
 def test_without_a_thread_a_frame_is_in_the_file_when_write_returns(tmp_path: Path) -> None:

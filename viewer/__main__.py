@@ -27,8 +27,11 @@ log = logging.getLogger("viewer")
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
+    from capture import __version__  # nothing new: the schema lies in the same package
+
     made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
     made.add_argument("file", nargs="*", type=Path, help=HELP)
+    made.add_argument("--version", action="version", version=f"pi0-viewer {__version__}")
     made.add_argument("--demo", action="store_true", help="open the bundled demo")
     made.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
                       "figure (PNG, JPG, PDF, SVG) that pi0-export wrote")  # fmt: skip

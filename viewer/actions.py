@@ -26,7 +26,7 @@ class Actions(QObject):
     """The hands of the table of commands; knows the parts of a window, but not the window's own class."""
 
     sheet_asked = Signal(str)
-    """A sheet over the window: `palette`, `help` or `tour`."""
+    """A sheet over the window: `palette`, `help`, `export` or `tour`."""
     episodes_asked = Signal(str)
     """The list of episodes shown or hidden; `filter`: shown to be searched."""
     theme_asked = Signal(str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 
@@ -29,13 +29,30 @@ def is_run(path: Path) -> bool:
     return path.suffix == ".json" or path.is_dir()
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file have in common; None where there is no file."""
+class Stamp(NamedTuple):
+    """What the system says of a file."""
+
+    identity: tuple[int, int]
+    """Its device, and its number there."""
+    size: int
+    """In bytes."""
+    written: int
+    """When it was written to, in nanoseconds."""
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What the system says of the file at a path; None where there is none."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return Stamp((found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file have in common; None where there is no file."""
+    found = stamp(path)
+    return None if found is None else found.identity
 
 
 def open_hdf5(path: Path) -> h5py.File:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
+from viewer.disk_watch import DiskWatch
 from viewer.errors import UserError
 from viewer.files import is_run
 from viewer.opening import Opening, demo_path, demo_view
@@ -66,6 +67,7 @@ class Filing(QObject):
         self.opening.failed.connect(self.show_failure)
         self.opening.slow.connect(self.slow)
         session.grew.connect(self._grew)
+        self.watch = DiskWatch(session, self)
 
     @property
     def _window(self) -> QWidget:
@@ -87,6 +89,13 @@ class Filing(QObject):
             self.open_run(path)
         else:
             self.opening.start(path)
+
+    def open_again(self) -> None:
+        """Open the file anew as it is on the disk now, and the one that it is compared with; the view stays."""
+        results, other = self.session.results, self.session.other
+        if results is not None:
+            self.open(results.path, self.session.state)
+            self.compare_with(other.path if other is not None else None)
 
     def compare_with(self, path: Path | None) -> None:
         """Open a second file as soon as the one that is being opened is there."""
@@ -253,15 +262,24 @@ class Filing(QObject):
             self.failed.emit(sentence, details)
 
     def _needless(self, path: Path, second: bool) -> bool:
-        """Whether a file is open already: two handles of one that grows spoil each other in HDF5."""
+        """Whether a file is open already and needs no second handle; one that is read anew is closed before.
+
+        Two handles of one file share what HDF5 knows of it: one that grows is spoilt by that, and one that was
+        rewritten would be read as it was.
+        """
         results, other = self.session.results, self.session.other
         if other is not None and other.is_at(path):
             self.session.open_other(None)  # its place is taken by what is about to be opened
-        if results is None or not results.is_at(path) or not (second or results.growing):
+        if results is None or not results.is_at(path):
             return False
         if second:
             self.session.noticed.emit(f"{results.path.name} is the open file itself; pin a view of it (P) to compare.")
             return True
+        if results.fate or not results.growing:
+            self.remember_view()
+            self._follow.stop()
+            self.session.open(None)
+            return False
         view, self._wanted, self._carried = self._wanted, None, None
         self.look_for_more()
         self._settle(results)

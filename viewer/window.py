@@ -1,4 +1,4 @@
-"""The window: a line above, the room or a page, a line below; keys, drops, sheets and theme."""
+"""The window: a line above, the room or a page, a line below; keys, drops, menus and theme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QApplication, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer import commands, menus, theme
 from viewer.actions import Actions
@@ -27,6 +27,7 @@ from viewer.panels.room import Room
 from viewer.playback import Playback
 from viewer.session import Session
 from viewer.settings import Settings
+from viewer.sheets import Sheets
 from viewer.views import first_view
 from viewer.worker import Worker
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
     from viewer.commands import Command
     from viewer.panels.episodes import EpisodesPanel
-    from viewer.panels.overlay import Overlay
-    from viewer.panels.tour import Tour
     from viewer.results import Results
     from viewer.state import ViewState
 
@@ -73,9 +72,8 @@ class Window(QWidget):
         for widget in (self.top, self.body, self.status):
             column.addWidget(widget, 1 if widget is self.body else 0)
         self.notice = Notice(self)
-        self.overlay: Overlay | None = None
-        self.tour: Tour | None = None
         self.acts = Actions(self, self.room, self.playback, self.files)
+        self.sheets = Sheets(self.acts)
         self._connect()
         self._restore()
         self.page.empty(self.settings.recent())
@@ -96,7 +94,7 @@ class Window(QWidget):
             (self.files.closed, self._closed),
             (self.files.run_changed, self._run_changed),
             (self.files.nothing_yet, self._nothing_yet),
-            (self.acts.sheet_asked, self._show_sheet),
+            (self.sheets.chosen, self.perform_id),
             (self.acts.theme_asked, self.set_theme),
             (self.acts.episodes_asked, self.show_episodes),
         ):
@@ -105,7 +103,7 @@ class Window(QWidget):
         self.page.demo_asked.connect(self.files.open_demo)
         self.page.stop_asked.connect(self.stop_opening)
         self.page.file_asked.connect(self.files.open_text)
-        self.top.commands.clicked.connect(self.show_palette)
+        self.top.commands.clicked.connect(self.sheets.show_palette)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.menu.clicked.connect(self._whole_menu)
@@ -143,7 +141,7 @@ class Window(QWidget):
             if episodes is not None:
                 self.playback.go_on()
             if self.isVisible() and not self.settings.text("toured"):
-                QTimer.singleShot(600, self.show_tour)
+                QTimer.singleShot(600, self.sheets.show_tour)
         else:
             self.page.waiting(results.path)
             self.stack.setCurrentWidget(self.page)
@@ -241,70 +239,13 @@ class Window(QWidget):
         """Do a command by its id."""
         self.perform(commands.BY_ID[name])
 
-    # Sheets and menus
-
-    def _show_sheet(self, name: str) -> None:
-        {
-            "palette": self.show_palette,
-            "help": self.show_help,
-            "tour": self.show_tour,
-            "export": self.show_export,
-        }[name]()
-
-    def show_palette(self) -> None:
-        """Every command by name."""
-        from viewer.panels.palette import Palette
-
-        palette = Palette(self, {command.id: command.reason(self.acts) for command in commands.TABLE})
-        palette.chosen.connect(self.perform_id)
-        self._show_overlay(palette)
-        palette.field.setFocus()
-
-    def show_export(self) -> None:
-        """Figures, video and tables of this file."""
-        from viewer.panels.export import ExportSheet
-
-        self._show_overlay(ExportSheet(self, self.session, self.settings))
-
-    def show_help(self) -> None:
-        """Keys, and what attention shows."""
-        from viewer.panels.help import Help
-
-        self._show_overlay(Help(self))
-
-    def _show_overlay(self, overlay: Overlay) -> None:
-        if self.overlay is not None:
-            self.overlay.close()
-        self.overlay = overlay
-        overlay.closed.connect(self._overlay_gone)
-        overlay.show()
-        overlay.raise_()
-        focused = QApplication.focusWidget()
-        if focused is None or not overlay.isAncestorOf(focused):
-            overlay.setFocus()
-
-    def _overlay_gone(self) -> None:
-        self.overlay = None
-        self.setFocus()
-
     def focusNextPrevChild(self, forward: bool) -> bool:
         """Tab goes to the next widget, under a sheet to none."""
-        if self.overlay is not None:
-            return self.overlay.focusNextPrevChild(forward)
+        if self.sheets.overlay is not None:
+            return self.sheets.overlay.focusNextPrevChild(forward)
         return super().focusNextPrevChild(forward)
 
-    def show_tour(self) -> None:
-        """Three hints."""
-        from viewer.panels.tour import Tour
-
-        if self.tour is None and self.stack.currentWidget() is self.room:
-            tour = Tour(self, {"strips": self.room.strips, "cameras": self.room.cameras, "axes": self.room.axes})
-            tour.done.connect(self._toured)
-            self.tour = tour
-
-    def _toured(self) -> None:
-        self.tour = None
-        self.settings.set_text("toured", "yes")
+    # Menus
 
     def _popup(self, menu: QMenu, button: QWidget) -> None:
         menu.triggered.connect(self._triggered)
@@ -360,9 +301,7 @@ class Window(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.notice.place()
-        for floating in (self.overlay, self.tour):
-            if floating is not None:
-                floating.place()
+        self.sheets.place()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):
@@ -378,8 +317,8 @@ class Window(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
-        if name == "Escape" and self.tour is not None:
-            self.tour.finish()
+        if name == "Escape" and self.sheets.tour is not None:
+            self.sheets.tour.finish()
             return
         if name in {"H", "B"}:
             if not event.isAutoRepeat():
@@ -413,8 +352,7 @@ class Window(QWidget):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if self.overlay is not None:
-            self.overlay.close()  # an export that runs ends with the window
+        self.sheets.close()
         self.settings.set_bytes("geometry", self.saveGeometry())
         if not self.room.is_folded:
             self.settings.set_bytes("across", self.room.splitters())

@@ -53,6 +53,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest results file that holds everything; copied by whoever changes it."""
+    recipe = make_results.Recipe(frames=2, layers=2, heads=2, steps=2, horizon=3, size=(36, 64))
+    return make_results.write(tmp_path_factory.mktemp("tiny") / "tiny.h5", recipe)
+
+
+@pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of twelve episodes in every state; copied by whoever changes it."""
     return make_run.write_mixed(tmp_path_factory.mktemp("runs") / "libero")

@@ -13,31 +13,28 @@ import pytest
 from viewer.__main__ import main
 
 
-def test_without_a_screen_it_says_so_instead_of_aborting() -> None:
+def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The program as it ends, without a screen."""
     bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
-    done = subprocess.run(
-        [sys.executable, "-m", "viewer", "--demo"],
-        env=bare,
+    return subprocess.run(
+        [sys.executable, "-m", "viewer", "--demo", *options],
+        env={**bare, **environment},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def test_without_a_screen_it_says_so_instead_of_aborting() -> None:
+    done = run()
     assert done.returncode == 2
     assert done.stderr == "pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.\n"
 
 
 def test_a_view_that_is_no_json_is_one_sentence() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "viewer", "--demo", "--view", "{nonsense"],
-        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run("--view", "{nonsense", QT_QPA_PLATFORM="offscreen")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -97,12 +97,14 @@ def test_every_frame_that_comes_is_read_as_it_is_in_the_finished_file(capture: C
     for frame in range(1, FRAMES):
         assert capture.go_on() == str(frame)
         assert results.grow()
-        assert results.done == frame + 1
+        assert (results.done, results.fate) == (frame + 1, "")
         seen.append(content(results, frame))
         assert not results.grow()
     assert results.growing
     assert capture.go_on() == "finished"
+    assert results.fate == ""
     assert results.grow(), "it is complete now"
+    assert results.fate == ""
     assert (results.path, results.growing, results.complete) == (capture.path, False, True)
     results.close()
     whole = Results(capture.path)

@@ -142,8 +142,8 @@ def drive(
             for menu in app.topLevelWidgets():
                 if menu is not window and menu.isVisible():
                     menu.close()
-            if window.overlay is not None:
-                window.overlay.close()
+            if window.sheets.overlay is not None:
+                window.sheets.overlay.close()
             window.playback.stop()
             window.session.preview(None)
             window.session.hide_heat(False)

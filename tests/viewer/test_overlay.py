@@ -23,51 +23,53 @@ def test_tab_goes_round_in_the_sheet_and_escape_closes_it(window: Window, sheet:
     until(window.isActiveWindow)
     window.perform_id("palette")
     window.perform_id(sheet)  # over another one, too
-    assert window.overlay is not None
+    assert window.sheets.overlay is not None
     reached = set()
     for _ in range(40):
         here = QApplication.focusWidget()
         assert here is not None
-        assert here is window.overlay or window.overlay.isAncestorOf(here), "what lies under the sheet is not reached"
+        assert here is window.sheets.overlay or window.sheets.overlay.isAncestorOf(here), (
+            "what lies under the sheet is not reached"
+        )
         reached.add(here)
         QTest.keyClick(here, key)
         spin(0)
     assert len(reached) >= {"palette": 1, "help": 1, "export": 8}[sheet]
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
-    assert window.overlay is None
+    assert window.sheets.overlay is None
     assert QApplication.focusWidget() is window
 
 
 def test_escape_ends_the_tour(window: Window) -> None:
-    window.show_tour()
-    assert window.tour is not None
+    window.sheets.show("tour")
+    assert window.sheets.tour is not None
     QTest.keyClick(window, Qt.Key.Key_Escape)
-    assert window.tour is None
+    assert window.sheets.tour is None
 
 
 def test_palette_finds_and_does(window: Window) -> None:
-    window.show_palette()
-    palette = window.overlay
+    window.sheets.show("palette")
+    palette = window.sheets.overlay
     assert palette is not None
     QTest.keyClicks(palette.field, "mean of h")  # type: ignore[attr-defined]
     window.session.update(heads=(1,))
     QTest.keyClick(palette.field, Qt.Key.Key_Return)  # type: ignore[attr-defined]
     spin()
     assert window.session.state.heads == ()
-    assert window.overlay is None
+    assert window.sheets.overlay is None
 
 
 def test_help_holds_every_key(window: Window) -> None:
-    window.show_help()
-    assert window.overlay is not None
-    text = window.overlay.text.toPlainText()  # type: ignore[attr-defined]
+    window.sheets.show("help")
+    assert window.sheets.overlay is not None
+    text = window.sheets.overlay.text.toPlainText()  # type: ignore[attr-defined]
     for command in commands.TABLE:
         if command.keys:
             assert command.title in text
     assert "Attention is not cause" in text
-    press(window.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
+    press(window.sheets.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
     spin()
-    assert window.overlay is None
+    assert window.sheets.overlay is None
 
 
 def test_no_two_commands_share_a_key() -> None:
@@ -78,9 +80,9 @@ def test_no_two_commands_share_a_key() -> None:
 
 def test_the_tour_ends_for_good(window: Window) -> None:
     window.settings.set_text("toured", "")
-    window.show_tour()
-    assert window.tour is not None
+    window.sheets.show("tour")
+    assert window.sheets.tour is not None
     for _ in range(3):
-        QTest.mouseClick(window.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
-    assert window.tour is None
+        QTest.mouseClick(window.sheets.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    assert window.sheets.tour is None
     assert window.settings.text("toured") == "yes"

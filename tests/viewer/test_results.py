@@ -1,13 +1,8 @@
-"""Files from anywhere: what can be read is read, what cannot be gets one sentence, and nothing outside is touched."""
+"""What a results file holds is read as it is, and what is absent is done without."""
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -15,19 +10,9 @@ import make_results
 import numpy as np
 import pytest
 
-from viewer import datasets, geometry, scene
-from viewer import probe as probes
-from viewer.errors import UserError
-from viewer.probe import Probe
+from viewer import geometry, scene
 from viewer.results import Results
 from viewer.state import Query, ViewState
-
-RECIPE = make_results.Recipe(frames=2, layers=2, heads=2, steps=2, horizon=3, size=(36, 64))
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_results.write(tmp_path_factory.mktemp("tiny") / "tiny.h5", RECIPE)
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "f2", "f4", "f8"])
@@ -83,53 +68,6 @@ def test_roles_may_be_words(tmp_path: Path) -> None:
     results = Results(path)
     assert [chip.role for chip in results.chips(0)][:3] == ["bos", "template", "prompt"]
     results.close()
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"format": "other"}, "not a results file"),
-        ({"format": None}, "not a results file"),
-        ({"format_version": [2, 0]}, "newer"),
-        ({"cameras": ["a/b", "c"]}, "camera"),
-        ({"cameras": np.zeros(0, "S1")}, "names no camera"),
-        ({"cameras": ["a"]}, "does not fit 1 cameras"),
-        ({"cameras": ["a", "a"]}, "cameras"),
-    ],
-)
-def test_foreign_and_newer_files_get_one_sentence(
-    tiny: Path, tmp_path: Path, change: dict[str, object], sentence: str
-) -> None:
-    path = shutil.copy(tiny, tmp_path / "b.h5")
-    with h5py.File(path, "r+") as file:
-        for name, value in change.items():
-            del file.attrs[name]
-            if value is not None:
-                file.attrs[name] = value
-    with pytest.raises(UserError, match=sentence):
-        Results(Path(path))
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + b"\0" * 4000])
-def test_what_is_no_hdf5_gets_one_sentence(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "c.h5"
-    path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        Results(path)
-    assert "\n" not in str(caught.value)
-    assert "c.h5" in str(caught.value)
-
-
-def test_missing_folders_and_missing_parts_get_one_sentence(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no file"):
-        Results(tmp_path / "nowhere.h5")
-    with pytest.raises(UserError, match="is a folder"):
-        Results(tmp_path)
-    path = Path(shutil.copy(tiny, tmp_path / "d.h5"))
-    with h5py.File(path, "r+") as file:
-        del file["frames/done"]
-    with pytest.raises(UserError, match="how many frames"):
-        Results(path)
 
 
 def test_everything_that_is_optional_may_be_absent(tiny: Path, tmp_path: Path) -> None:
@@ -197,67 +135,6 @@ def test_the_models_pictures_stand_in_for_the_cameras(tiny: Path, tmp_path: Path
     results.close()
 
 
-def test_links_virtual_and_external_storage_are_refused(tiny: Path, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.h5"
-    with h5py.File(secret, "w") as file:
-        file["data"] = np.arange(8)
-    raw = tmp_path / "secret.bin"
-    raw.write_bytes(bytes(range(64)))
-    for kind in ("external link", "soft link", "virtual", "external storage", "group link"):
-        path = Path(shutil.copy(tiny, tmp_path / "f.h5"))
-        with h5py.File(path, "r+") as file:
-            if kind == "group link":
-                del file["images"]
-                file["images"] = h5py.ExternalLink(str(secret), "/")
-                name = "images"
-            else:
-                name = "images/exterior/source"
-                shape = file[name].shape
-                del file[name]
-                if kind == "external link":
-                    file[name] = h5py.ExternalLink(str(secret), "data")
-                elif kind == "soft link":
-                    file[name] = h5py.SoftLink("/frames/state")
-                elif kind == "virtual":
-                    layout = h5py.VirtualLayout(shape, "u1")
-                    layout[0] = h5py.VirtualSource(str(secret), "data", shape[1:])
-                    file.create_virtual_dataset(name, layout)
-                else:
-                    file.create_dataset(name, shape, "u1", external=[(str(raw), 0, h5py.h5f.UNLIMITED)])
-        results = Results(path)
-        with pytest.raises(UserError, match="not followed"):
-            results.picture(0, 0, "source")
-        results.close()
-
-
-def test_sizes_are_checked_before_anything_is_allocated(tiny: Path, tmp_path: Path) -> None:
-    path = Path(shutil.copy(tiny, tmp_path / "g.h5"))
-    with h5py.File(path, "r+") as file:
-        del file["images/exterior/source"]
-        file.create_dataset("images/exterior/source", (2, 16000, 16000, 3), "u1", chunks=(1, 16, 16, 3))
-        del file["action/x"]
-        file.create_dataset("action/x", (2, 100_000, 100_000, 32), "f4", chunks=(1, 16, 16, 32))
-    results = Results(path)
-    with pytest.raises(UserError, match="more in one place"):
-        results.flow("action/x", 0)
-    results.close()
-    with h5py.File(path, "r+") as file:
-        del file["text/to_image"]
-        file.create_dataset("text/to_image", (2, 2, 5000, 2, 2, 16, 16), "f4", chunks=(1, 1, 1, 1, 2, 16, 16))
-    with pytest.raises(UserError, match="cannot be"):
-        Results(path)
-
-
-def test_the_partial_name_is_found_and_the_final_one_taken(tiny: Path, tmp_path: Path) -> None:
-    partial = Path(shutil.copy(tiny, tmp_path / "h.h5.partial"))
-    results = Results(tmp_path / "h.h5")
-    assert results.path == partial
-    assert results.finished_path is None
-    partial.rename(tmp_path / "h.h5")
-    assert results.finished_path == tmp_path / "h.h5"
-    results.close()
-
-
 def test_only_finished_frames_are_shown(tmp_path: Path) -> None:
     results = Results(make_results.write(tmp_path / "i.h5", make_results.Recipe(frames=3, done=2, complete=False)))
     assert (results.done, results.dims(0).frames, results.growing) == (2, 2, True)
@@ -271,155 +148,4 @@ def test_the_cache_keeps_within_its_bytes(small: Path, monkeypatch: pytest.Monke
         for token in range(5):
             results.rows(frame, "action", token)
     assert results._cache.bytes <= 200_000 or len(results._cache) == 1
-    results.close()
-
-
-WORKER = """
-import sys, json
-from pathlib import Path
-from viewer.probe import look
-for line in sys.stdin:
-    print(json.dumps(look(Path(line.strip()))), flush=True)
-"""
-
-
-class Looker:
-    """A process like the probe's that looks at one file after another."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2],
-        )
-        self.ready = False
-
-    def look(self, path: Path, seconds: float) -> str | None:
-        """The sentence; None if it died; TimeoutError if it took too long."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(f"{path}\n".encode())
-        self.process.stdin.flush()
-        seconds += 0 if self.ready else 20  # its imports
-        if not select.select([self.process.stdout], [], [], seconds)[0]:
-            raise TimeoutError
-        self.ready = True
-        line = self.process.stdout.readline()
-        return str(json.loads(line)) if line else None
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def damaged(source: bytes, rng: np.random.Generator) -> bytes:
-    """One random damage: flipped bytes anywhere or in the first metadata, zeros, a cut, a swap, a doubled part."""
-    data = bytearray(source)
-    kind = int(rng.integers(6))
-    at = int(rng.integers(len(data)))
-    if kind == 0:
-        for place in rng.integers(len(data), size=int(rng.integers(1, 40))):
-            data[place] ^= int(rng.integers(1, 256))
-    elif kind == 1:
-        for place in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
-            data[place] ^= int(rng.integers(1, 256))
-    elif kind == 2:
-        data[at : at + int(rng.integers(1, 5000))] = bytes(min(len(data) - at, 100))
-    elif kind == 3:
-        del data[max(at, 1) :]
-    elif kind == 4:
-        other = int(rng.integers(len(data)))
-        data[at : at + 64], data[other : other + 64] = data[other : other + 64], data[at : at + 64]
-    else:
-        data[at:at] = data[max(0, at - 200) : at]
-    return bytes(data)
-
-
-def run_corpus(source: Path, folder: Path, count: int, seconds: float = 2.0) -> dict[str, int]:
-    """Look at damaged copies: how many opened, got a sentence, crashed HDF5, or hung it for longer than `seconds`."""
-    rng = np.random.default_rng(count)
-    content, path = source.read_bytes(), folder / "damaged.h5"
-    tally = {"opened": 0, "sentence": 0, "crashed": 0, "hung": 0}
-    looker = Looker()
-    for _ in range(count):
-        path.write_bytes(damaged(content, rng))
-        try:
-            answer = looker.look(path, seconds)
-        except TimeoutError:
-            answer, what = None, "hung"
-        else:
-            what = "crashed" if answer is None else "sentence" if answer else "opened"
-        assert answer is None or "\n" not in answer
-        tally[what] += 1
-        if answer is None:
-            shutil.copy(path, folder / f"{what}{tally[what]}.h5")
-            looker.stop()
-            looker = Looker()
-    looker.stop()
-    return tally
-
-
-def test_damaged_copies_open_in_part_or_get_a_sentence(tiny: Path, tmp_path: Path) -> None:
-    tally = run_corpus(tiny, tmp_path, int(os.environ.get("PI0_DAMAGED", "300")))
-    assert tally["opened"] > 0
-    assert tally["sentence"] > 0
-    # HDF5 itself may crash or hang on a torn file; that is why another process looks first (see below).
-    assert tally["crashed"] + tally["hung"] <= sum(tally.values()) // 50
-    for path in [*tmp_path.glob("hung*.h5"), *tmp_path.glob("crashed*.h5")]:
-        assert Probe(path).wait(), "the window says a sentence, as HDF5 is ended before two seconds of work"
-
-
-def test_reading_that_goes_in_circles_is_ended(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def circles(path: Path) -> str:
-        while True:
-            sum(range(1000))
-
-    monkeypatch.setattr(probes, "look", circles)
-    monkeypatch.setattr(probes, "CPU_SECONDS", 0.1)
-    if sys.platform == "win32":
-        pytest.skip("the system has no timer of a process's work")
-    assert "round in circles" in probes.ForkedProbe(tiny).wait()
-
-
-def test_the_probe_says_what_is_wrong(tiny: Path, tmp_path: Path) -> None:
-    assert Probe(tiny).wait() == ""
-    (tmp_path / "x.h5").write_bytes(b"hello")
-    assert "is not an HDF5 file" in Probe(tmp_path / "x.h5").wait()
-
-
-def test_the_first_probe_is_a_copy_of_the_process(tiny: Path, tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from viewer.probe import early; p = early(Path(sys.argv[1])); "
-    script += "print(type(p).__name__, repr(p.wait()))"
-    for path, words in ((tiny, "''"), (tmp_path / "none.h5", "There is no file")):
-        command = [sys.executable, "-c", script, str(path)]
-        out = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
-        assert words in out.stdout
-        assert ("ForkedProbe" in out.stdout) == (sys.platform == "linux")
-
-
-def test_a_probe_that_dies_or_hangs_is_a_sentence(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.probe.sys.executable", shutil.which("false") or "/bin/false")
-    assert "damaged so badly" in Probe(tiny).wait()
-    monkeypatch.undo()
-    monkeypatch.setattr("viewer.probe.SECONDS", 0.0)
-    assert "took too long" in Probe(tiny).wait()
-
-
-def test_a_followed_file_is_opened_anew_when_reading_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HDF5 says “can't insert duplicate key” at every read of such a handle, once it has begun to."""
-    path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
-    plain = datasets.read
-
-    def read(dataset: h5py.Dataset, index: datasets.Index) -> object:
-        if dataset.file.id == first:
-            raise OSError("Can't synchronously read data (can't insert duplicate key)")
-        return plain(dataset, index)
-
-    results = Results(path)
-    first = results._file.id
-    monkeypatch.setattr("viewer.results.read", read)
-    assert results.column(1, "text", 2, 3).shape == (1, 3, 2, 16, 16)
-    assert results.done == 2
     results.close()

@@ -456,7 +456,7 @@ def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: 
     gone: list[weakref.ref[Window]] = []
     for _ in range(50):
         window = show(small, tmp_path)
-        window.show_help()
+        window.sheets.show("help")
         gone.append(weakref.ref(window))
         close(window)
         del window

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+from capture import __version__
 from viewer.errors import UserError
 from viewer.export import metadata
 from viewer.export.options import FORMATS, KINDS, LINES, OVER, SIZES, Options, Phase
@@ -45,6 +46,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = Parser("pi0-export", description="Figures, video and tables out of a results file.")
+    made.add_argument("--version", action="version", version=f"pi0-export {__version__}")
     kinds = made.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind in KINDS:
         # Not abbreviated: --over, which a summary lacks, would be --overwrite.

@@ -122,9 +122,7 @@ class Atlas(Panel):
         self._place()
 
     def _place(self) -> None:
-        size, other = self.score.sizeHint(), self.thumbs.sizeHint()
-        self.score.setGeometry(self.width() - size.width(), -1, size.width(), size.height())
-        self.thumbs.setGeometry(self.width() - size.width() - other.width() - 4, -1, other.width(), other.height())
+        self.stand_right(self.score, self.thumbs)
 
     def _title(self) -> str:
         """As long as it fits before the buttons."""

@@ -249,8 +249,7 @@ class CurvesPanel(CurvePlot):
         self._place()
 
     def _place(self) -> None:
-        size = self.choice.sizeHint()
-        self.choice.setGeometry(self.width() - size.width(), -1, size.width(), size.height())
+        self.stand_right(self.choice)
 
     def titles(self) -> tuple[str, str]:
         return "Masses", ""

@@ -164,18 +164,15 @@ class Form(QWidget):
         self._add(name, word, self.fields[name])
 
     def _words(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
-        made = Segments(word, options)
-        made.setProperty("option", name)
-        made.chosen.connect(self._set)
-        made.show_value(self.values.get(name, options[0][0]))
-        self._segments[name] = made
-        self._add(name, word, made)
+        self._pick(name, word, Segments(word, options), options[0][0])
 
     def _choice(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
-        made = Choice(word, options)
+        self._pick(name, word, Choice(word, options), options[0][0])
+
+    def _pick(self, name: str, word: str, made: Segments | Choice, usual: str) -> None:
         made.setProperty("option", name)
         made.chosen.connect(self._set)
-        made.show_value(self.values.get(name, options[0][0]))
+        made.show_value(self.values.get(name, usual))
         self._segments[name] = made
         self._add(name, word, made)
 

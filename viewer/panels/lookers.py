@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from viewer.worker import Worker
 
 LINE: Final = 24
+HINT: Final = "Drag a box on a picture to ask who looks there."
+ASKING: Final = "Asking all words, actions, layers, steps and heads …"
 COLUMNS: Final = ((0.30, "who"), (0.14, "layer"), (0.14, "head"), (0.14, "step"), (0.28, "weight on the region"))
 
 
@@ -86,23 +88,9 @@ class Lookers(Panel):
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter, results, shown = theme.active(), self.canvas(event), self.session.results, self.session.shown
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if results is None or not shown.region:
-            drawing.write(
-                painter,
-                QRectF(0, 4, self.width(), 22),
-                "Drag a box on a picture to ask who looks there.",
-                t.secondary,
-                13,
-            )
-            return
-        if not self.lines:
-            drawing.write(
-                painter,
-                QRectF(0, 4, self.width(), 22),
-                "Asking all words, actions, layers, steps and heads …",
-                t.secondary,
-                13,
-            )
+        if results is None or not shown.region or not self.lines:
+            sentence = ASKING if results is not None and shown.region else HINT
+            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
             return
         left = 0.0
         edges = []

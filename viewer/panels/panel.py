@@ -67,6 +67,15 @@ class Panel(QWidget):
         painter.fillRect(event.rect(), drawing.ground(self))
         return painter
 
+    def stand_right(self, *controls: QWidget) -> None:
+        """Stand controls at the right end of the heading, the first one outermost."""
+        right = self.width()
+        for control in controls:
+            size = control.sizeHint()
+            right -= size.width()
+            control.setGeometry(right, -1, size.width(), size.height())
+            right -= 4
+
     def heading(self, painter: QPainter, title: str, note: str = "", width: float | None = None) -> None:
         """The panel's title, and a quiet note at the right."""
         t = theme.active()

@@ -248,8 +248,7 @@ class Timeline(Panel):
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        size = self.speed.sizeHint()
-        self.speed.setGeometry(self.width() - size.width(), -1, size.width(), size.height())
+        self.stand_right(self.speed)
 
     # What the hand does
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+
+import pytest
 
 from viewer.export import console
 from viewer.export.console import Console
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class Terminal(io.StringIO):
@@ -26,26 +24,34 @@ class Clock:
         return self.now
 
 
-def test_short_work_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, out = Clock(), Terminal()
-    monkeypatch.setattr(console, "time", clock)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(console, "time", made)
+    return made
+
+
+def work(made: Console, clock: Clock, total: int) -> None:
+    """Sixteen things a second."""
+    for done in range(1, total + 1):
+        clock.now += 0.0625
+        made.report(done, total)
+
+
+def test_short_work_says_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Terminal()
     monkeypatch.setattr("sys.stderr", out)
     made = Console("figures")
-    for done in range(1, 11):
-        clock.now += 0.0625
-        made.report(done, 10)
+    work(made, clock, 10)
     made.end()
     assert out.getvalue() == ""
 
 
-def test_long_work_counts_on_one_line_and_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, out = Clock(), Terminal()
-    monkeypatch.setattr(console, "time", clock)
+def test_long_work_counts_on_one_line_and_takes_it_away(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Terminal()
     monkeypatch.setattr("sys.stderr", out)
     made = Console("figures")
-    for done in range(1, 101):
-        clock.now += 0.0625
-        made.report(done, 100)
+    work(made, clock, 100)
     lines = out.getvalue().split("\r")[1:]
     assert lines[0].strip() == "16 of 100 figures, 16.0 a second, 5 s left"
     assert lines[-1].strip() == "100 of 100 figures, 16.0 a second"
@@ -55,26 +61,18 @@ def test_long_work_counts_on_one_line_and_takes_it_away(monkeypatch: pytest.Monk
     assert "\n" not in out.getvalue()
 
 
-def test_in_a_log_it_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, out = Clock(), io.StringIO()
-    monkeypatch.setattr(console, "time", clock)
+def test_in_a_log_it_is_a_line_now_and_then(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
     monkeypatch.setattr("sys.stderr", out)
-    made = Console("pictures")
-    for done in range(1, 601):
-        clock.now += 0.0625
-        made.report(done, 600)
+    work(Console("pictures"), clock, 600)
     assert len(out.getvalue().splitlines()) == 4
     assert out.getvalue().splitlines()[-1] == "600 of 600 pictures, 16.0 a second"
 
 
-def test_for_a_program_each_line_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, out = Clock(), io.StringIO()
-    monkeypatch.setattr(console, "time", clock)
+def test_for_a_program_each_line_is_json(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
     monkeypatch.setattr("sys.stdout", out)
-    made = Console("figures", lines=True)
-    for done in range(1, 41):
-        clock.now += 0.0625
-        made.report(done, 40)
+    work(Console("figures", lines=True), clock, 40)
     told = [json.loads(line) for line in out.getvalue().splitlines()]
     assert told[-1] == {"done": 40, "total": 40}
     assert 10 < len(told) < 25

@@ -44,9 +44,9 @@ def sheet(app: QApplication, small: Path, tmp_path: Path) -> Iterator[ExportShee
 
 def opened(window: Window) -> ExportSheet:
     QTest.keyClick(window, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
-    assert isinstance(window.overlay, ExportSheet)
-    previewed(window.overlay)
-    return window.overlay
+    assert isinstance(window.sheets.overlay, ExportSheet)
+    previewed(window.sheets.overlay)
+    return window.sheets.overlay
 
 
 def previewed(sheet: ExportSheet) -> None:
@@ -165,7 +165,7 @@ def test_escape_closes_and_its_process_ends(sheet: ExportSheet) -> None:
     pid = process.processId()
     assert pid
     QTest.keyClick(sheet, Qt.Key.Key_Escape)
-    assert window.overlay is None
+    assert window.sheets.overlay is None
     assert process.state() == process.ProcessState.NotRunning
 
 
@@ -220,8 +220,8 @@ def test_two_files_are_subtracted(app: QApplication, small: Path, tmp_path: Path
 
 def test_the_window_does_not_wait_for_the_preview(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
-    window.show_export()
-    sheet = window.overlay
+    window.sheets.show("export")
+    sheet = window.sheets.overlay
     assert isinstance(sheet, ExportSheet)
     assert sheet.preview.image is None, "the sheet is there before its picture"
     assert not sheet.export.isEnabled()
@@ -259,7 +259,7 @@ def test_the_preview_answers_the_newest_ask(small: Path) -> None:
 def test_until_the_first_preview_is_there_its_room_is_seen(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
     window.perform_id("export")
-    sheet = window.overlay
+    sheet = window.sheets.overlay
     assert isinstance(sheet, ExportSheet)
     assert sheet.preview.image is None
     middle = sheet.preview.rect().center()

@@ -1,0 +1,39 @@
+"""One version for the three commands, known where nothing is installed too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import capture
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("capture", "pi0-capture"), ("viewer", "pi0-viewer"), ("viewer.export", "pi0-export")]
+)
+def test_every_command_says_it_without_metadata(module: str, name: str) -> None:
+    script = f"""
+import importlib.metadata, runpy, sys
+def absent(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = importlib.metadata.distribution = absent
+sys.argv = [{name!r}, "--version"]
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
+    bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
+    done = subprocess.run([sys.executable, "-c", script], env=bare, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{name} {capture.__version__}\n", "")
+
+
+def test_package_and_citation_have_the_same_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    source = ROOT / project["tool"]["hatch"]["version"]["path"]
+    assert source.read_text().endswith(f'\n__version__ = "{capture.__version__}"\n')
+    assert f"\nversion: {capture.__version__}\n" in (ROOT / "CITATION.cff").read_text()
