@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from capture import schema
+from capture import __version__, schema
 from capture.checkpoint import Checkpoint
 from capture.episodes.given import Given, check_pictures
 from capture.episodes.source import Episode
@@ -26,7 +25,7 @@ from capture.selection import ALL, Selection
 from capture.tokenizer import Tokenizer, check_vocabulary
 from capture.tokens import TokenTable
 
-GENERATOR: Final = f"pi0-capture {version('pi0-attention')}"
+GENERATOR: Final = f"pi0-capture {__version__}"
 KEPT_TABLES: Final = 2048
 """Token tables that a plan keeps, some 16 MB, so that most frames are tokenised once."""
 
