@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -84,14 +86,22 @@ def outline(from_model: Affine, row: int, col: int) -> npt.NDArray[np.float64]:
 def sampling(to_model: Affine, height: int, width: int, rows: int, cols: int) -> npt.NDArray[np.intp]:
     """Which patch each pixel of a small copy of the camera's picture shows: (rows, cols) indices into 256 patches.
 
-    Pixels outside the model's picture take the nearest patch (a stored letterbox has none but by rounding).
+    Pixels outside the model's picture take the nearest patch (a stored letterbox has none but by rounding). Kept, as
+    every frame of a camera has the same; not to be written to.
     """
+    return _sampling(tuple(to_model.ravel().tolist()), height, width, rows, cols)
+
+
+@lru_cache(maxsize=64)
+def _sampling(numbers: tuple[float, ...], height: int, width: int, rows: int, cols: int) -> npt.NDArray[np.intp]:
     x = (np.arange(cols) + 0.5) * (width / cols)
     y = (np.arange(rows) + 0.5) * (height / rows)
     grid_x, grid_y = np.meshgrid(x, y)
-    model = apply(to_model, np.stack([grid_x, grid_y], -1).reshape(-1, 2))
+    model = apply(np.array(numbers).reshape(2, 3), np.stack([grid_x, grid_y], -1).reshape(-1, 2))
     index = np.clip(np.floor(model / PATCH_PIXELS), 0, GRID - 1).astype(np.intp)
-    return (index[:, 1] * GRID + index[:, 0]).reshape(rows, cols)
+    made = (index[:, 1] * GRID + index[:, 0]).reshape(rows, cols)
+    made.setflags(write=False)
+    return made
 
 
 def smoothing(size: int) -> npt.NDArray[np.float32]:
