@@ -146,6 +146,13 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     )
     run.add_argument("--batch", metavar="N", type=_batch, default=1, help="frames to run at once (1)")
     run.add_argument(
+        "--workers",
+        metavar="N",
+        type=_workers,
+        help="files that are run at the same time, each read and written by two processes of its own; 0: one file, by "
+        "this process (what fits the batch and the cores where there is a GPU, else 0)",
+    )
+    run.add_argument(
         "--share",
         metavar="I/N",
         help="run only the I-th of N parts of the episodes; torchrun, srun and SLURM arrays say so themselves",
@@ -236,6 +243,10 @@ def _episodes(text: str) -> tuple[int, ...]:
 
 def _batch(text: str) -> int:
     return _whole(text, 1, 1_024)
+
+
+def _workers(text: str) -> int:
+    return _whole(text, 0, 64)
 
 
 def _positive(text: str) -> int:

@@ -66,6 +66,7 @@ def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, pr
         compress=options.compress,
         overwrite=options.overwrite,
         batch=options.batch,
+        workers=options.workers,
         frames=frames,
         prompts=prompts,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.errors import UserError
+from capture.process import own_process_fits
 
 if TYPE_CHECKING:
     import argparse
@@ -27,6 +28,8 @@ def check_options(options: argparse.Namespace, share: Share) -> None:
         for file in files:
             if file is not None and file.exists() and options.output.samefile(file):
                 raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
+    if options.workers and not own_process_fits():
+        raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
     if options.prompt and options.prompts:
         raise UserError("--prompt and --prompts both say what to ask; give one of them")
     if options.dataset is None:

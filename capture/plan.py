@@ -45,6 +45,8 @@ class Choices:
     compress: bool = False
     overwrite: bool = False
     batch: int = 1
+    workers: int | None = None
+    """Pairs of processes that read and write, a file each; 0 where this process does both; None for what fits."""
     frames: Selection = ALL
     prompts: Prompts = OWN
 

@@ -31,7 +31,7 @@ from capture.errors import UserError
 from capture.feeding import Feed, Lane, files_at_once
 from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
-from capture.plan import Setup
+from capture.plan import Choices, Setup
 from capture.policy import Policy, Prepared
 from capture.process import own_process_fits
 from capture.reading import Reader, ReaderHere, ReaderProcess, parcel_of, reads_apart
@@ -75,9 +75,11 @@ def capture(
     return run.outcome
 
 
-def writes_apart(device: torch.device) -> bool:
-    """Whether frames are written by processes of their own: where a GPU waits, if the system allows it."""
-    return device.type == "cuda" and own_process_fits()
+def uses_workers(choices: Choices) -> bool:
+    """Whether other processes read and write: where asked for, else where a GPU waits, if the system allows it."""
+    if choices.workers is not None:
+        return choices.workers > 0
+    return choices.device.type == "cuda" and own_process_fits()
 
 
 def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
@@ -102,13 +104,13 @@ class _Run:
         self._setup, self._progress = setup, progress
         self.outcome = Outcome()
         self._cuda = setup.choices.device.type == "cuda"
-        apart = writes_apart(setup.choices.device)
-        count = files_at_once(setup.choices.batch, len(os.sched_getaffinity(0))) if apart else 1
+        choices, beside = setup.choices, uses_workers(setup.choices)
+        count = (choices.workers or files_at_once(choices.batch, len(os.sched_getaffinity(0)))) if beside else 1
         if isinstance(jobs, Sized):
             count = max(1, min(count, len(jobs)))
-        self._ring = Ring(SLOTS, pinned=self._cuda) if apart else None
-        self._shelf = Shelf() if apart else None
-        self._sinks: Sequence[Sink] = [WriterProcess() if apart else WriterThread() for _ in range(count)]
+        self._ring = Ring(SLOTS, pinned=self._cuda) if beside else None
+        self._shelf = Shelf() if beside else None
+        self._sinks: Sequence[Sink] = [WriterProcess() if beside else WriterThread() for _ in range(count)]
         self._parcel: Slot | None = None
         self._readers = self._read_by(jobs, count)
         lanes = [Lane(*each) for each in zip(self._readers, self._sinks, strict=True)]

@@ -61,7 +61,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess
 
     def ask(files: int) -> list[WriterProcess]:
         made.clear()
-        monkeypatch.setattr("capture.run.writes_apart", lambda device: True)
+        monkeypatch.setattr("capture.run.uses_workers", lambda choices: True)
         monkeypatch.setattr("capture.run.files_at_once", lambda batch, cores: files)
         monkeypatch.setattr("capture.run.WriterProcess", Known)
         return made
@@ -278,7 +278,7 @@ from pathlib import Path
 import capture.run
 import test_feeding as here
 
-capture.run.writes_apart = lambda device: True
+capture.run.uses_workers = lambda choices: True
 capture.run.files_at_once = lambda batch, cores: 2
 end = here.Counting(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
 capture.run.capture(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)

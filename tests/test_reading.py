@@ -84,7 +84,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
                 assert moment.room is not None  # read there, not here
                 yield moment
 
-    monkeypatch.setattr("capture.run.writes_apart", lambda device: True)
+    monkeypatch.setattr("capture.run.uses_workers", lambda choices: True)
     monkeypatch.setattr("capture.run.files_at_once", lambda batch, cores: 2)
     monkeypatch.setattr("capture.run.ReaderProcess", Known)
     return made
@@ -201,7 +201,7 @@ def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., R
 
 def test_runs_that_read_apart_make_the_same_files(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
     with pytest.MonkeyPatch.context() as plain:
-        plain.setattr("capture.run.writes_apart", lambda device: False)
+        plain.setattr("capture.run.uses_workers", lambda choices: False)
         assert capture(setup, jobs(tmp_path / "thread"), Told()).frames == 11
     assert not apart
     assert capture(setup, jobs(tmp_path / "apart"), Told()).frames == 11
@@ -225,7 +225,7 @@ def test_a_data_set_with_videos_and_an_episode_that_breaks(
         asked = [Job(tmp_path / folder / f"{one.name}.h5", one) for one in source.episodes]
         with pytest.MonkeyPatch.context() as plain:
             if folder == "thread":
-                plain.setattr("capture.run.writes_apart", lambda device: False)
+                plain.setattr("capture.run.uses_workers", lambda choices: False)
             outcomes.append(capture(setup, asked, Told()))
     thread, there = outcomes
     assert [written.failure for written in thread.files] == [written.failure for written in there.files]

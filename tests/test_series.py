@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from capture import schema
+from capture import schema, writing
 from capture.__main__ import main
 
 HERE = Path(__file__).parents[1]
@@ -106,6 +106,32 @@ def test_a_file_an_episode_and_an_index(command: list[str], tmp_path: Path, caps
     again = index(folder)
     assert [one["number"] for one in again["episodes"]] == [0, 1, 2, 3]
     assert again["uuid"] == made["uuid"]
+
+
+def test_workers_make_the_same_files(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Known(writing.WriterProcess):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(0)
+
+        def write(self, arrays, rows, slots):
+            made[-1] += len(rows)
+            return super().write(arrays, rows, slots)
+
+    monkeypatch.setattr("capture.run.WriterProcess", Known)
+    for workers in ("0", "2"):
+        assert main([*command, "--frames", "::4", "--workers", workers, "-o", str(tmp_path / workers)]) == 0
+        assert len(made) == int(workers)
+    assert sum(made) == 13
+    for number in range(len(LENGTHS)):
+        name = f"episode_{number:06d}.h5"
+        same(tmp_path / "0" / name, tmp_path / "2" / name)
+    # how it is run is no part of what is run: any other number goes on with it
+    assert main([*command, "--frames", "::4", "--workers", "1", "-o", str(tmp_path / "2")]) == 0
+    assert len(made) == 3
+    assert made[-1] == 0
 
 
 def test_another_run_does_not_get_in_the_way(command: list[str], tmp_path: Path, capsys) -> None:

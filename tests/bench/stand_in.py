@@ -105,7 +105,7 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
                 value.copy_(found[name])
         return host, None
 
-    patched = {"Policy": StandIn, "gather": gather, "writes_apart": lambda device: True}
+    patched = {"Policy": StandIn, "gather": gather, "uses_workers": lambda choices: True}
     kept = {name: getattr(capture.run, name) for name in patched} | {"_copy": capture.run._Run._copy}
     for name, value in patched.items():
         setattr(capture.run, name, value)
