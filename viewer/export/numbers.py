@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from viewer.attention import Floats
     from viewer.export.options import Options, Phase
-    from viewer.export.plan import Plan
-    from viewer.export.running import Report
+    from viewer.export.plan import Plan, Report
     from viewer.export.selection import Asking
 
 MAP_AXES: Final = ("frame", "query", "layer", "step", "head", "camera", "row", "col")

@@ -12,10 +12,14 @@ from viewer.export import metadata, selection
 from viewer.state import ViewState, from_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from viewer.export.options import Options, Phase
     from viewer.results import Results
+
+    Report = Callable[[int, int], None]
+    """Told how many files, or pictures of a video, are done, of how many."""
 
 AXES: Final[dict[str, tuple[str, ...]]] = {
     "summary": ("layer", "reduce", "step"),

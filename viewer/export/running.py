@@ -18,14 +18,10 @@ from viewer.errors import UserError
 from viewer.export import stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from viewer.export.options import Options
-    from viewer.export.plan import Job, Plan
-
-    Report = Callable[[int, int], None]
-    """Told how many pictures are done, of how many."""
+    from viewer.export.plan import Job, Plan, Report
 
 CHUNK: Final = 4
 WAIT_SECONDS: Final = 0.1

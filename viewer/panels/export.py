@@ -67,7 +67,7 @@ class ExportSheet(Overlay):
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
         self.form = Form(self.session, kind, folder)
         self.kinds: dict[str, Button] = {}
-        self.preview = Preview(self)
+        self.preview = Preview(self.form, session, settings)
         self.foot = Foot(self)
         self.open_folder, self.cancel, self.export = (
             Button("Open folder"),
@@ -77,6 +77,7 @@ class ExportSheet(Overlay):
         self.copy = Button("Copy as command", kind="quiet")
         self._build()
         self.form.changed.connect(self._changed)
+        self.preview.answered.connect(self.refresh)
         self.refresh()
         self.preview.refresh()
         self.export.setFocus()

@@ -10,14 +10,16 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QSizeF, QTimer
+from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QSizeF, QTimer, Signal
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer import drawing, theme
 
 if TYPE_CHECKING:
-    from viewer.panels.export import ExportSheet
+    from viewer.panels.export_form import Form
+    from viewer.session import Session
+    from viewer.settings import Settings
 
 REST_MILLISECONDS: Final = 120
 PATIENCE_MILLISECONDS: Final = 3000
@@ -39,9 +41,12 @@ def beside(parent: QWidget, arguments: list[str]) -> QProcess:
 class Preview(QWidget):
     """A picture of the first file, asked of another process; the last one stays until the next is there."""
 
-    def __init__(self, sheet: ExportSheet) -> None:
+    answered = Signal()
+    """There is another picture, or a reason why not."""
+
+    def __init__(self, form: Form, session: Session, settings: Settings) -> None:
         super().__init__()
-        self.sheet = sheet
+        self.form, self.session, self.settings = form, session, settings
         self.image: QImage | None = None
         self.error = ""
         self.told: dict[str, Any] = {}
@@ -67,7 +72,7 @@ class Preview(QWidget):
             return
         self._asked += 1
         ratio = self.devicePixelRatioF()
-        ask = {"ask": self._asked, "arguments": self.sheet.form.arguments(), "ratio": ratio,
+        ask = {"ask": self._asked, "arguments": self.form.arguments(), "ratio": ratio,
                "width": (self.width() - 32) * ratio, "height": (self.height() - 32) * ratio}  # fmt: skip
         self.process.write(json.dumps(ask).encode() + b"\n")
 
@@ -93,10 +98,10 @@ class Preview(QWidget):
             width, height = told["width"], told["height"]
             self.image = QImage(picture, width, height, width * 4, QImage.Format.Format_RGB32).copy()
             self.image.setDevicePixelRatio(self.devicePixelRatioF())
-            self.sheet.settings.set_text("export/shape", f"{self.sheet.form.kind} {width / max(height, 1):.3f}")
+            self.settings.set_text("export/shape", f"{self.form.kind} {width / max(height, 1):.3f}")
         self.setAccessibleDescription(self.error or f"{told['files']} files, the first is {told['first']}")
         self.update()
-        self.sheet.refresh()
+        self.answered.emit()
 
     def _ended(self) -> None:
         reason = bytes(self.process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
@@ -114,11 +119,11 @@ class Preview(QWidget):
 
     def shape(self) -> float:
         """Width / height that the first picture will about have: as the last one of its kind, else as a summary has."""
-        kind, _, kept = self.sheet.settings.text("export/shape").partition(" ")
-        if kind == self.sheet.form.kind:
+        kind, _, kept = self.settings.text("export/shape").partition(" ")
+        if kind == self.form.kind:
             with contextlib.suppress(ValueError):
                 return min(max(float(kept), 0.2), 5.0)
-        results = self.sheet.session.results
+        results = self.session.results
         sizes = [results.picture_size(camera) for camera in range(len(results.cameras))] if results is not None else []
         tall = sum(lines / dots for lines, dots in sizes) or 1.0
         return 2 / (tall + 0.3)  # two pictures beside each other, a line a camera; the caption
