@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,3 +93,14 @@ def command(checkpoint, pictures) -> list[str]:
         *("--exterior", str(pictures / "exterior.png"), "--wrist", str(pictures / "wrist.png")),
         *("--state", "-0.1,0.4,2.0,0.7", "--dtype", "float32", "--device", "cpu"),
     ]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the processes that a test starts or kills: another number of threads sums in another order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import torch
 from moments import Moments, Told, chosen, small_setup
 from test_writing import alive
 
@@ -31,17 +30,9 @@ from capture.run import capture
 from capture.selection import read_selection
 from capture.writing import WriterProcess, WriterThread
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
 LENGTHS = {"a": 5, "b": 2, "c": 4}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in the process that is killed: another number of threads sums in another order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +78,14 @@ def same(first: Path, second: Path, exactly: bool = True) -> None:
         assert one.attrs["run"] == other.attrs["run"]
         assert one.attrs["complete"]
         assert other.attrs["complete"]
+
+
+def goes_on(setup: Setup, folder: Path, whole: Path) -> None:
+    """The same run again ends well, with the files of a run that nothing happened to."""
+    outcome = capture(setup, jobs(folder), Told())
+    assert [written.failure for written in outcome.files] == [None] * 3
+    for name in LENGTHS:
+        same(whole / f"{name}.h5", folder / f"{name}.h5")
 
 
 def test_a_writer_for_every_four_frames_of_a_batch_where_there_are_cores() -> None:
@@ -222,10 +221,7 @@ def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
     left = sorted(path.name for path in folder.iterdir())
     assert left[0] == "a.h5.partial"
     apart(2)
-    outcome = capture(setup, jobs(folder), Told())
-    assert [written.failure for written in outcome.files] == [None] * 3
-    for name in LENGTHS:
-        same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
+    goes_on(setup, folder, tmp_path / "whole")
 
 
 @linux
@@ -245,10 +241,7 @@ def test_a_disk_that_is_full_for_one_writer(
         capture(setup, jobs(folder), Counting(3, fill))
     assert done(folder / "a.h5.partial") >= 1
     apart(2)
-    outcome = capture(setup, jobs(folder), Told())
-    assert [written.failure for written in outcome.files] == [None] * 3
-    for name in LENGTHS:
-        same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
+    goes_on(setup, folder, tmp_path / "whole")
 
 
 @linux

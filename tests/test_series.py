@@ -8,29 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import episode_files
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from capture import schema, writing
 from capture.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HERE = Path(__file__).parents[1]
 LENGTHS = (12, 9, 20, 7)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in the processes started here: another number of threads sums in another order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

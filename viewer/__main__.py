@@ -45,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
     start.one_thread()
     options = parser().parse_args(arguments)
-    loading = start.qt_beside()
     from viewer.state import from_json
 
     try:
@@ -57,12 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     failure, run, probe = "", None, None
+    with start.qt_beside():
+        import viewer.results  # noqa: F401 - numpy and h5py
     try:
         run = _run(options)
-        import viewer.results  # noqa: F401 - numpy and h5py, meanwhile
-
-        if loading is not None:
-            loading.join()  # a process with one thread can be copied, which is the fastest way to look at a file
         probe = _first_probe(options, run)
     except UserError as error:
         failure = str(error)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import gc
 import importlib.util
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIBRARIES: Final = (
     "lib/libQt6Core.so.6",
@@ -27,19 +31,25 @@ def one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def qt_beside() -> threading.Thread | None:
-    """Load Qt's libraries and the system's list of fonts in a thread, while Python loads numpy and h5py.
+@contextlib.contextmanager
+def qt_beside() -> Iterator[None]:
+    """Load Qt's libraries and the system's list of fonts in a thread, while Python loads something else.
 
     Python's own loading of libraries keeps its lock, a call through ctypes does not, so that a second core does it.
-    What is not found where it is looked for, PySide loads itself as ever. None where this is not known to help.
+    What is not found where it is looked for, PySide loads itself as ever. At the end the process has one thread again,
+    so that it can be copied, which is the fastest way to look at a file.
     """
     found = importlib.util.find_spec("PySide6") if sys.platform == "linux" else None
     if found is None or not found.submodule_search_locations:
-        return None
+        yield
+        return
     folder = Path(found.submodule_search_locations[0]) / "Qt"
     thread = threading.Thread(target=_load, args=([str(folder / name) for name in LIBRARIES],), daemon=True)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _load(paths: list[str]) -> None:

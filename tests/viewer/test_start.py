@@ -30,7 +30,10 @@ def loaded():
     lines = Path("/proc/self/maps").read_text().splitlines()
     return {line.split()[-1] for line in lines if "libQt6" in line or "libfontconfig" in line}
 
-start.qt_beside().join()
+import threading
+with start.qt_beside():
+    pass
+assert threading.active_count() == 1
 before = loaded()
 assert not any(name.startswith("PySide6") for name in sys.modules)
 from PySide6.QtWidgets import QApplication
