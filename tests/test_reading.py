@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from moments import Moments, Told, chosen, small_setup
-from test_feeding import Counting, jobs, one_thread, same, until
+from test_feeding import Counting, jobs, same, until
 
 from capture.episodes.given import Given
 from capture.episodes.registry import open_source
@@ -29,8 +29,10 @@ from capture.run import capture
 from capture.selection import read_selection
 from capture.staging import Room, Shelf
 
-pytestmark = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
-one_thread = one_thread
+pytestmark = [
+    pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux"),
+    pytest.mark.usefixtures("one_thread"),
+]
 LENGTHS = {"a": 5, "b": 2, "c": 4}
 
 
