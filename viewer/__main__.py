@@ -45,19 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
     start.one_thread()
     options = parser().parse_args(arguments)
-    from viewer.state import from_json
-
-    try:
-        text = _view_text(options.view) if options.view else ""
-        view = from_json(text) if text else None
-        _check(options)
-        _add_second(options, text)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    failure, run, probe = "", None, None
     with start.qt_beside():
+        from viewer.state import from_json
+
+        try:
+            text = _view_text(options.view) if options.view else ""
+            view = from_json(text) if text else None
+            _check(options)
+            _add_second(options, text)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 2
         import viewer.results  # noqa: F401 - numpy and h5py
+    failure, run, probe = "", None, None
     try:
         run = _run(options)
         probe = _first_probe(options, run)
