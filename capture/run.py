@@ -137,7 +137,9 @@ class _Run:
     def go(self, policy: Policy, items: Iterator[Item | End]) -> None:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
-        interval = sys.getswitchinterval()
+        interval, threads = sys.getswitchinterval(), torch.get_num_threads()
+        if self._cuda:  # little is computed here, and threads that wait for more of it keep their cores busy waiting
+            torch.set_num_threads(1)
         if self._ring is not None:  # a GPU waits for Python
             gc.freeze()  # what is there stays: looking it through again and again would hold up the calls
             sys.setswitchinterval(SWITCH_SECONDS)
@@ -153,6 +155,7 @@ class _Run:
         finally:
             gc.unfreeze()
             sys.setswitchinterval(interval)
+            torch.set_num_threads(threads)
             self._delivery.finish()
             self._stop.set()
             feeder.join()

@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=Path(__file__).parents[1] / "data/tokenizer.json")
     parser.add_argument("--picture", default="180x320")
     parser.add_argument("--each", type=int, default=50, help="frames of an episode")
+    parser.add_argument("--workers", type=int, help="as in pi0-capture")
     parser.add_argument("--small", action="store_true", help="a small policy, to try the script itself")
     parser.add_argument("--stand-in", action="store_true", help="something on the CPU in place of the policy")
     parser.add_argument(
@@ -157,7 +158,7 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.2f} G parameters")
 
     def setup(batch: int) -> Setup:
-        choices = Choices(torch.device(device), torch.bfloat16, layers=options.layers, batch=batch)
+        choices = Choices(torch.device(device), torch.bfloat16, layers=options.layers, batch=batch, workers=options.workers)
         return Setup(checkpoint, tokenizer, choices, "bench")
 
     one = Invented("warm", 0, 64, height, width)
@@ -169,9 +170,9 @@ def main() -> None:
         slot = Slot(1 << 20, pinned=True)
         print(f"memory shared with the writer is pinned: {slot._pinned}")
         slot.free()
-    if options.stand_in:
-        torch.set_num_threads(1)
-    else:
+    if options.stand_in or device == "cuda":
+        torch.set_num_threads(1)  # as a run on a GPU does, so that plain calls have it as good
+    if not options.stand_in:
         print(writer_alone(policy, ready[0], made.sizes, options.folder), flush=True)
 
     for batch, share in (
