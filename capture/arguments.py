@@ -153,6 +153,11 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "this process (what fits the batch and the cores where there is a GPU, else 0)",
     )
     run.add_argument(
+        "--no-graphs",
+        action="store_true",
+        help="launch a GPU's work bit by bit, not as CUDA graphs: slower, less memory, the same numbers",
+    )
+    run.add_argument(
         "--share",
         metavar="I/N",
         help="run only the I-th of N parts of the episodes; torchrun, srun and SLURM arrays say so themselves",

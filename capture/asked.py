@@ -67,6 +67,7 @@ def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, pr
         overwrite=options.overwrite,
         batch=options.batch,
         workers=options.workers,
+        graphs=not options.no_graphs,
         frames=frames,
         prompts=prompts,
     )

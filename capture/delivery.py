@@ -22,7 +22,7 @@ from capture.cutting import Row
 from capture.frames import Errors, gather, host_arrays, known
 from capture.outcome import Outcome, Written
 from capture.plan import Setup
-from capture.policy import Call, Prepared
+from capture.policy import Asked, Call, Prepared
 from capture.staging import Ring, Room, Shelf, Slot
 from capture.writing import PLACED_BYTES, Opened, Sink
 
@@ -66,10 +66,10 @@ class End:
 class Recorded:
     """A call whose frames are to be written."""
 
-    call: Call
+    asked: Asked
     items: tuple[Item, ...]
-    host: dict[str, Tensor] | None
-    """What was gathered, on the host once `copied` is reached; None where it is still to be gathered."""
+    host: dict[str, Tensor] | Call
+    """What was gathered, on the host once `copied` is reached; or the call of which it is still to be gathered."""
     slot: Slot | None
     begun: torch.cuda.Event | None
     ended: torch.cuda.Event | None
@@ -146,9 +146,8 @@ class Delivery:
             item.copied.synchronize()
             self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
         found = item.host
-        if found is None:
-            store = torch.bfloat16 if self._setup.choices.store == "bfloat16" else None
-            found = {name: value.cpu() for name, value in gather(item.call, store).items()}
+        if isinstance(found, Call):
+            found = {name: value.cpu() for name, value in gather(found, self._setup.choices.weights).items()}
         arrays, errors = host_arrays(found)
         by_sink: dict[int, list[tuple[File, Row]]] = {}
         shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
@@ -156,7 +155,7 @@ class Delivery:
         for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
             file = each.file
             self._note(file.written, one)
-            values = known(item.call, arrays, row)
+            values = known(item.asked, arrays, row)
             if item.slot is not None:
                 _share(values, item.slot, slots, shared)
             by_sink.setdefault(id(file.sink), []).append((file, Row(file.opened.number, row, values)))

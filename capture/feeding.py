@@ -28,7 +28,7 @@ def files_at_once(batch: int, cores: int) -> int:
     40 MB of one. A GPU makes about two frames a second for each of a batch's, 38 with 16: a writer for every four of
     them is never the slower one. Each needs cores: its own, the system's, and some for decoding.
     """
-    return max(1, min(MOST_FILES, batch // _FRAMES_A_WRITER, cores // _CORES_A_FILE))
+    return max(1, min(MOST_FILES, batch.bit_length(), cores // _CORES_A_FILE))
 
 
 @dataclass(frozen=True)

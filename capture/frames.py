@@ -7,7 +7,7 @@ adds what was on the host anyway. `assemble` does all three.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from capture import schema, summaries
 from capture.architecture import exact_float32
 from capture.cutting import Arrays, Row, frame_of
-from capture.policy import Call, Layout
+from capture.policy import Asked, Call, Layout, Prepared, uploaded
 
 ROW_SUM: Final = "row sum"
 MASKED_WEIGHT: Final = "masked weight"
@@ -36,24 +36,60 @@ class Errors:
     """Largest weight on a key that the mask hides; 0 where every key is valid."""
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What the tokens of a call's rows are, on the host or on the policy's device."""
+
+    own: Tensor
+    """(B, T) bool: False on padding."""
+    keys: summaries.Keys
+    """Groups of the keys of every row; padding is of no group, and weighs nothing anyway."""
+    padded: bool
+    """Whether any row has padding."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return self.own, self.keys.group, self.keys.picture
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Marks:
+        """The same with every tensor changed."""
+        keys = summaries.Keys(change(self.keys.group), change(self.keys.picture), self.keys.groups)
+        return Marks(change(self.own), keys, self.padded)
+
+
+def marks_of(prepared: Sequence[Prepared], horizon: int) -> Marks:
+    """The marks of a call of these observations, on the host."""
+    lengths = torch.tensor([len(one.tokens) for one in prepared])  # (B,)
+    longest = int(lengths.max())
+    every = []
+    for one in prepared:
+        bars = [picture.letterbox.bars for picture in one.pictures.values()]
+        roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
+        roles[: len(one.tokens)] = one.tokens.role
+        every.append(summaries.keys_of(bars, roles, horizon))
+    own = torch.arange(longest) < lengths[:, None]  # (B, T)
+    return Marks(own, summaries.batched(every), int(lengths.min()) < longest)
+
+
 def assemble(call: Call, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, Errors]]:
     """Every dataset of each frame of the call, and the errors found in its weights."""
     return frames(call, {name: value.cpu() for name, value in gather(call, weights).items()})
 
 
 @torch.no_grad()
-def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
+def gather(call: Call, weights: torch.dtype | None = None, marks: Marks | None = None) -> dict[str, Tensor]:
     """The datasets that come from the call's tensors, (B, ...) each and contiguous, on the policy's device.
 
-    `weights`: number type of attention, if it shall not stay as the policy computed it. Text axes are as long as the
-    longest prompt of the batch. Waits for nothing.
+    `weights`: number type of attention, if it shall not stay as the policy computed it. `marks`: of the call, where
+    they are on the device already. Text axes are as long as the longest prompt of the batch. Waits for nothing.
     """
     layout, recording = call.layout, call.recording
     device, kept = call.path.device, weights or call.recording.prefix.dtype
-    lengths = torch.tensor(call.lengths)  # (B,)
-    longest = int(lengths.max())
-    padded = int(lengths.min()) < longest
-    own = (torch.arange(longest) < lengths[:, None]).to(device, non_blocking=True)  # (B, T): no padding
+    if marks is None:
+        marks = marks_of(call.prepared, call.path.shape[2]).each(lambda one: uploaded(one, device))
+    own = marks.own
+    batch, longest = own.shape
 
     text_rows = recording.prefix.transpose(2, 3)  # (B, L, rows, N, K): all rows, or the text's alone
     full = text_rows.shape[2] == text_rows.shape[4]
@@ -69,14 +105,13 @@ def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
         queries = queries.unflatten(4, (schema.GRID, schema.GRID))  # (B, L, N, C, 16, 16, K)
         found[schema.IMAGE_TO_IMAGE], found[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
 
-    every_key = _keys(call, longest, action_rows.shape[-1] - layout.text.stop, device)
-    worst = torch.zeros(len(lengths), device=device)  # (B,)
-    hidden = torch.zeros(len(lengths), device=device)  # (B,)
+    worst = torch.zeros(batch, device=device)  # (B,)
+    hidden = torch.zeros(batch, device=device)  # (B,)
     for rows, name_mass, name_entropy, queries_own in (
         (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, own[:, None, :, None]),
         (action_rows, schema.ACTION_MASS, schema.ACTION_ENTROPY, None),
     ):
-        keys = every_key.first(rows.shape[-1])
+        keys = marks.keys.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
         with exact_float32():
             mass = summaries.mass(wide, keys)  # (B, L, queries, ..., N, groups)
@@ -85,8 +120,8 @@ def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
         if queries_own is not None:
             off = off.masked_fill(~queries_own, 0)
         worst = torch.maximum(worst, off.flatten(1).amax(1))
-        if padded:
-            shape = (len(lengths), *[1] * (rows.ndim - 2), longest)
+        if marks.padded:
+            shape = (batch, *[1] * (rows.ndim - 2), longest)
             masked = wide[..., layout.text].masked_fill(own.view(shape), 0).amax(-1)  # (B, L, queries, ..., N)
             if queries_own is not None:
                 masked = masked.masked_fill(~queries_own, 0)
@@ -100,7 +135,7 @@ def gather(call: Call, weights: torch.dtype | None = None) -> dict[str, Tensor]:
         found[name_image], found[name_text] = _patches(norms, layout), norms[..., layout.text]
     found[schema.ACTION_VALUE_NORM_ACTION] = call.norms.action
     found[schema.ACTION_X] = call.path.transpose(0, 1)  # (B, steps + 1, H, A)
-    found[schema.ACTION_TIME] = call.time.expand(len(lengths), -1)  # (B, steps)
+    found[schema.ACTION_TIME] = call.time.expand(batch, -1)  # (B, steps)
     positions = layout.positions.int()  # (B, K)
     found[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, 16, 16)
     found[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
@@ -120,11 +155,11 @@ def host_arrays(found: Mapping[str, Tensor]) -> tuple[Arrays, list[Errors]]:
     return arrays, [Errors(*one) for one in zip(off, masked, strict=True)]
 
 
-def known(call: Call, arrays: Arrays, row: int) -> schema.Frame:
+def known(asked: Asked, arrays: Arrays, row: int) -> schema.Frame:
     """What frame number `row` of a call holds beside its part of the call's arrays."""
-    prepared = call.prepared[row]
+    prepared = asked.prepared[row]
     table, observation = prepared.tokens, prepared.observation
-    actions = call.robot(arrays[schema.ACTION_X][row, -1], observation.state)
+    actions = asked.robot(arrays[schema.ACTION_X][row, -1], observation.state)
     state = np.zeros(0) if observation.state is None else observation.state
     frame: schema.Frame = {
         schema.FRAMES_INDEX: observation.index,
@@ -133,7 +168,7 @@ def known(call: Call, arrays: Arrays, row: int) -> schema.Frame:
         schema.FRAMES_PROMPT: observation.prompt,
         schema.FRAMES_TEXT: table.text,
         schema.FRAMES_STATE: state.astype(np.float32),
-        schema.FRAMES_SEED: call.seeds[row],
+        schema.FRAMES_SEED: asked.seeds[row],
         schema.TEXT_ID: table.ids,
         schema.TEXT_PIECE: np.array(table.pieces, dtype=object),
         schema.TEXT_START: table.start,
@@ -149,17 +184,6 @@ def known(call: Call, arrays: Arrays, row: int) -> schema.Frame:
         frame[schema.model_picture_name(camera)] = picture.model_u8
         frame[schema.to_model_name(camera)] = picture.letterbox.to_model
     return frame
-
-
-def _keys(call: Call, longest: int, actions: int, device: torch.device) -> summaries.Keys:
-    """Groups of the keys of every row of the batch; padding is of no group, and weighs nothing anyway."""
-    every = []
-    for one in call.prepared:
-        bars = [picture.letterbox.bars for picture in one.pictures.values()]
-        roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
-        roles[: len(one.tokens)] = one.tokens.role
-        every.append(summaries.keys_of(bars, roles, actions))
-    return summaries.batched(every, device)
 
 
 def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ N heads, M kv heads, d head width.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,12 @@ def step_times(steps: int, grid: TimeGrid = "openpi") -> Tensor:
     for _ in range(steps - 1):
         times.append(times[-1] + dt)
     return torch.stack(times)
+
+
+@functools.cache
+def times_on(device: torch.device, steps: int, grid: TimeGrid) -> Tensor:
+    """The same on a device, once: a copy there waits until a GPU has done all that it was asked for before."""
+    return step_times(steps, grid).to(device)  # (steps,)
 
 
 def time_embedding(time: Tensor, width: int, shortest: float = 4e-3, longest: float = 4.0) -> Tensor:
@@ -430,7 +437,7 @@ class Pi05(nn.Module):
     ) -> Chunk:
         """The suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0."""
         steps = steps or self.config.denoise_steps
-        times = step_times(steps, grid).to(noise.device)  # (steps,)
+        times = times_on(noise.device, steps, grid)  # (steps,)
         x, path, velocities = noise, [noise], []
         for step, time in enumerate(times):
             v = self.velocity(x, time.expand(len(x)), prefix)  # (B, H, A)

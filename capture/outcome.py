@@ -60,13 +60,20 @@ class Outcome:
     busy: float = 0.0
     """Seconds in which a call of the policy was under way on its device."""
     starved: float = 0.0
-    """Seconds in which the policy waited for pictures."""
+    """Seconds in which no call could be asked for, for want of pictures; the device may have had earlier ones to do."""
     held_up: float = 0.0
-    """Seconds in which it waited for the writer."""
+    """The same, for want of room for what was recorded: the writer was behind."""
     recorded_seconds: list[float] = field(default_factory=list)
     """Of each recorded call, with --check."""
     plain_seconds: list[float] = field(default_factory=list)
     """Of each unrecorded call of the same frames, with --check."""
+
+    @property
+    def waits(self) -> tuple[float, float]:
+        """Seconds in which the device had nothing to do, for want of pictures and because of the writer."""
+        waited = self.starved + self.held_up
+        part = min(1.0, max(0.0, self.seconds - self.busy) / waited) if waited else 0.0
+        return part * self.starved, part * self.held_up
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,15 @@ class Choices:
     batch: int = 1
     workers: int | None = None
     """Pairs of processes that read and write, a file each; 0 where this process does both; None for what fits."""
+    graphs: bool = True
+    """Whether a GPU's calls may be replayed as CUDA graphs."""
     frames: Selection = ALL
     prompts: Prompts = OWN
+
+    @property
+    def weights(self) -> torch.dtype | None:
+        """Number type to which attention is rounded; None where it is kept as the policy computed it."""
+        return torch.bfloat16 if self.store == "bfloat16" else None
 
 
 @dataclass(frozen=True)

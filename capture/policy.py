@@ -67,22 +67,38 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Call:
-    """One recorded call of the policy, of B observations at once. Its tensors are on the policy's device.
+class Inputs:
+    """What one call feeds the model, on the host or on the policy's device."""
 
-    Shorter prompts are padded at their end to the longest one's length. Padding is masked, so that it changes nothing
-    else; its own rows mean nothing.
-    """
+    pictures: tuple[Tensor, ...]
+    """One a shown camera: (moments, 3, 224, 224) float32."""
+    tokens: Tensor
+    """(B, T) int64."""
+    mask: Tensor
+    """(B, T) bool, False where a shorter prompt is padded."""
+    noise: Tensor
+    """(B, H, A) float32."""
+    moment: Tensor | None
+    """(B,) int64, which of the pictures each row sees; None where each sees its own."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return (*self.pictures, self.tokens, self.mask, self.noise, *([] if self.moment is None else [self.moment]))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
+        """The same with every tensor changed."""
+        moment = None if self.moment is None else change(self.moment)
+        pictures = tuple(change(picture) for picture in self.pictures)
+        return Inputs(pictures, change(self.tokens), change(self.mask), change(self.noise), moment)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call was asked, of B observations at once."""
 
     prepared: tuple[Prepared, ...]
     seeds: tuple[int, ...]
-    layout: Layout
-    recording: Recording
-    norms: Norms
-    path: Tensor
-    """(steps + 1, B, H, model dims) float32: noise, then x after each denoise step; the last one is the result."""
-    time: Tensor
-    """(steps,) float32."""
     robot: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64] | None], npt.NDArray[np.float32]]
     """From one observation's result (H, model dims) and its state to actions (H, robot dims) in robot units."""
 
@@ -90,6 +106,23 @@ class Call:
     def lengths(self) -> tuple[int, ...]:
         """Text tokens of each observation."""
         return tuple(len(one.tokens) for one in self.prepared)
+
+
+@dataclass(frozen=True)
+class Call(Asked):
+    """One recorded call of the policy. Its tensors are on the policy's device.
+
+    Shorter prompts are padded at their end to the longest one's length. Padding is masked, so that it changes nothing
+    else; its own rows mean nothing.
+    """
+
+    layout: Layout
+    recording: Recording
+    norms: Norms
+    path: Tensor
+    """(steps + 1, B, H, model dims) float32: noise, then x after each denoise step; the last one is the result."""
+    time: Tensor
+    """(steps,) float32."""
 
     @property
     def actions(self) -> list[npt.NDArray[np.float32]]:
@@ -130,14 +163,8 @@ class Policy:
         config = self.model.config
         return torch.randn(1, config.horizon, config.action_dim, generator=generator)  # (1, H, A)
 
-    def plain(
-        self,
-        prepared: Sequence[Prepared],
-        *,
-        seeds: Sequence[int],
-        after_step: Callable[[int], None] | None = None,
-    ) -> Chunk:
-        """One call with nothing recorded, of observations that show the same cameras. Does not wait for the device.
+    def inputs(self, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Inputs:
+        """What a call of these observations is fed, on the host. They must show the same cameras.
 
         Frames of one moment, which differ in their prompts alone, share their pictures and so SigLIP's work.
         """
@@ -145,9 +172,9 @@ class Policy:
             raise ValueError("the observations of one call must show the same cameras")
         shown = list({_moment(one): one for one in prepared}.values())
         place = {_moment(one): number for number, one in enumerate(shown)}
-        pictures = [
-            self._upload(torch.stack([one.pictures[camera].pixels for one in shown])) for camera in prepared[0].pictures
-        ]  # (moments, 3, 224, 224) each
+        pictures = tuple(
+            torch.stack([one.pictures[camera].pixels for one in shown]) for camera in prepared[0].pictures
+        )  # (moments, 3, 224, 224) each
         longest = max(len(one.tokens) for one in prepared)
         tokens = torch.zeros(len(prepared), longest, dtype=torch.long)  # (B, T)
         mask = torch.zeros(len(prepared), longest, dtype=torch.bool)  # (B, T)
@@ -155,17 +182,18 @@ class Policy:
             tokens[row, : len(one.tokens)] = torch.from_numpy(one.tokens.ids)
             mask[row, : len(one.tokens)] = True
         moment = torch.tensor([place[_moment(one)] for one in prepared])  # (B,)
-        return self.model.sample_actions(
-            pictures,
-            self._upload(tokens),
-            self._upload(mask),
-            self._upload(torch.cat([self.noise(seed) for seed in seeds])),
-            moment=self._upload(moment) if len(shown) < len(prepared) else None,
-            grid=self.preprocessing.time_grid,
-            # Masked slots are not even passed, and every column of the text is a token of some row: nothing to drop.
-            drop_masked=False,
-            after_step=after_step,
-        )
+        noise = torch.cat([self.noise(seed) for seed in seeds])  # (B, H, A)
+        return Inputs(pictures, tokens, mask, noise, moment if len(shown) < len(prepared) else None)
+
+    def plain(
+        self,
+        prepared: Sequence[Prepared],
+        *,
+        seeds: Sequence[int],
+        after_step: Callable[[int], None] | None = None,
+    ) -> Chunk:
+        """One call with nothing recorded, of observations that show the same cameras. Does not wait for the device."""
+        return self.sample(self.inputs(prepared, seeds).each(self.upload), after_step)
 
     def run(
         self,
@@ -175,11 +203,15 @@ class Policy:
         seeds: Sequence[int],
         full: bool = False,
         after_step: Callable[[int], None] | None = None,
+        inputs: Inputs | None = None,
     ) -> Call:
-        """One recorded call. `full` keeps the rows of image tokens too. Does not wait for the device."""
+        """One recorded call. `full` keeps the rows of image tokens too. Does not wait for the device.
+
+        `inputs`: what it is fed, where that is on the device already.
+        """
         text = max(len(one.tokens) for one in prepared)
         recorder.prefix_rows = None if full else slice(-text, None)
-        chunk = self.plain(prepared, seeds=seeds, after_step=after_step)
+        chunk = self.sample(inputs or self.inputs(prepared, seeds).each(self.upload), after_step)
         recording = recorder.take()
         return Call(
             prepared=tuple(prepared),
@@ -192,10 +224,23 @@ class Policy:
             robot=self.preprocessing.actions,
         )
 
-    def _upload(self, tensor: Tensor) -> Tensor:
-        device = self.model.device
-        # From pinned memory, a copy does not hold up the launching of what comes after it.
-        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    def sample(self, inputs: Inputs, after_step: Callable[[int], None] | None = None) -> Chunk:
+        """What the model makes of inputs on its device."""
+        return self.model.sample_actions(
+            inputs.pictures,
+            inputs.tokens,
+            inputs.mask,
+            inputs.noise,
+            moment=inputs.moment,
+            grid=self.preprocessing.time_grid,
+            # Masked slots are not even passed, and every column of the text is a token of some row: nothing to drop.
+            drop_masked=False,
+            after_step=after_step,
+        )
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """The same on the policy's device."""
+        return uploaded(tensor, self.model.device)
 
     def _measure(self, recording: Recording) -> Norms:
         language, expert = self._norms[recording.layers]
@@ -212,6 +257,11 @@ class Policy:
 
         action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
         return Norms(lengths(language, prefix), lengths(expert, prefix), action)
+
+
+def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
+    """The same on a device. From pinned memory, a copy to a GPU does not hold up the launching of what comes after."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _moment(prepared: Prepared) -> int:

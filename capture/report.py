@@ -81,10 +81,10 @@ def stored(plan: Plan) -> str:
 
 def pace(outcome: Outcome) -> str:
     """How fast a run was, and what its policy waited for."""
-    seconds = max(outcome.seconds, 1e-9)
+    seconds, (pictures, writer) = max(outcome.seconds, 1e-9), outcome.waits
     return (
         f"{outcome.frames / seconds:.3g} frames a second; the device was busy {outcome.busy / seconds:.0%} of the time "
-        f"(waited for pictures {outcome.starved / seconds:.0%}, for the writer {outcome.held_up / seconds:.0%})"
+        f"(waited for pictures {pictures / seconds:.0%}, for the writer {writer / seconds:.0%})"
     )
 
 

@@ -36,6 +36,7 @@ from capture.policy import Policy, Prepared
 from capture.process import own_process_fits
 from capture.reading import Reader, ReaderHere, ReaderProcess, parcel_of, reads_apart
 from capture.recorder import AttentionRecorder
+from capture.replays import Replays, cuda_graphs
 from capture.staging import Ring, Shelf, Slot, room_for
 from capture.writing import Sink, WriterProcess, WriterThread
 
@@ -80,6 +81,11 @@ def uses_workers(choices: Choices) -> bool:
     if choices.workers is not None:
         return choices.workers > 0
     return choices.device.type == "cuda" and own_process_fits()
+
+
+def uses_graphs(choices: Choices) -> bool:
+    """Whether calls are replayed; not so where their time is compared with that of others."""
+    return choices.device.type == "cuda" and choices.graphs and not choices.check
 
 
 def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
@@ -171,13 +177,23 @@ class _Run:
             self._error = error
         self._put(None)
 
+    def _replays_of(self, policy: Policy, recorder: AttentionRecorder) -> Replays | None:
+        choices = self._setup.choices
+        if not uses_graphs(choices):
+            return None
+        graph = cuda_graphs(choices.device)
+        return Replays(
+            policy, recorder, full=choices.full, weights=choices.weights, graph=graph, tell=self._progress.tell
+        )
+
     def _call_all(self, policy: Policy, recorder: AttentionRecorder) -> None:
+        replays = self._replays_of(policy, recorder)
         batch: list[Item] = []
         ends: list[End] = []
 
         def flush() -> None:
             if batch:
-                self._call(policy, recorder, tuple(batch))
+                self._call(policy, recorder, replays, tuple(batch))
                 batch.clear()
             for end in ends:
                 self._delivery.put(end)
@@ -209,20 +225,31 @@ class _Run:
             if self._done:  # the first pictures are no wait: nothing could be done before
                 self.outcome.starved += time.perf_counter() - start
 
-    def _call(self, policy: Policy, recorder: AttentionRecorder, batch: tuple[Item, ...]) -> None:
+    def _call(
+        self, policy: Policy, recorder: AttentionRecorder, replays: Replays | None, batch: tuple[Item, ...]
+    ) -> None:
         choices = self._setup.choices
         prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
         plain = self._plain(policy, prepared, seeds) if choices.check else None
-        begun, ended = self._mark(), None
+        begun: list[torch.cuda.Event | None] = []
         start = time.perf_counter()
         steps, done = self._setup.checkpoint.config.denoise_steps, self._done
 
         def after_step(step: int) -> None:
             self._progress.step(done + len(batch) * (step + 1) / steps)
 
+        def begin() -> None:
+            begun.append(self._mark())
+
+        call, found = None, dict[str, Tensor]()
         try:
-            with recorder:
-                call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+            if replays is not None:
+                asked, found = replays.run(prepared, seeds=seeds, begin=begin, after_step=after_step)
+            else:
+                begin()
+                with recorder:
+                    call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+                asked = call
         except torch.OutOfMemoryError:
             size = len(batch)
             raise UserError(
@@ -230,7 +257,7 @@ class _Run:
                 + ("give a smaller --batch" if size > 1 else "free its memory, or give another --device")
             ) from None
         self._done += len(batch)
-        if plain is not None:
+        if plain is not None and call is not None:
             self._wait_for_device()
             self.outcome.recorded_seconds.append(time.perf_counter() - start)
             apart = (plain - call.path[-1]).abs().flatten(1).amax(1).tolist()  # (B,)
@@ -239,10 +266,11 @@ class _Run:
                 written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
         if not self._cuda:
             self.outcome.busy += time.perf_counter() - start
-        if self._ring is None and not self._cuda:
-            self._hand_over(Recorded(call, batch, None, None, None, None, None, None))
-            return
-        on_device = gather(call, torch.bfloat16 if choices.store == "bfloat16" else None)
+        if call is not None:
+            if self._ring is None and not self._cuda:
+                self._hand_over(Recorded(call, batch, call, None, None, None, None, None))
+                return
+            found = gather(call, choices.weights)
         ended = self._mark()
         pictures = [
             array.nbytes
@@ -255,14 +283,14 @@ class _Run:
         ]
         slot = None
         if self._ring is not None:
-            room = room_for([value.numel() * value.element_size() for value in on_device.values()] + pictures)
+            room = room_for([value.numel() * value.element_size() for value in found.values()] + pictures)
             waited = time.perf_counter()
             slot = self._ring.take(room, lambda: self._delivery.error is not None)
             self.outcome.held_up += time.perf_counter() - waited
             if slot is None:
                 return
-        host, copied = self._copy(on_device, slot)
-        self._hand_over(Recorded(call, batch, host, slot, begun, ended, copied, on_device))
+        host, copied = self._copy(found, slot)
+        self._hand_over(Recorded(asked, batch, host, slot, begun[0], ended, copied, found))
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""

@@ -45,14 +45,10 @@ def keys_of(bars: Sequence[npt.NDArray[np.bool_]], roles: npt.NDArray[np.int32],
     return Keys(torch.from_numpy(group), torch.from_numpy(picture), len(names))
 
 
-def batched(keys: Sequence[Keys], device: torch.device) -> Keys:
-    """The keys of several observations of equally many keys as one batch on `device`. Waits for nothing."""
+def batched(keys: Sequence[Keys]) -> Keys:
+    """The keys of several observations of equally many keys as one batch, (B, keys) each."""
     group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
-    if device.type == "cuda":  # from other memory a copy waits until the GPU has done all that it was asked for before
-        group, picture = group.pin_memory(), picture.pin_memory()
-    return Keys(
-        group.to(device, non_blocking=True), picture.to(device, non_blocking=True), keys[0].groups
-    )  # (B, keys) each
+    return Keys(group, picture, keys[0].groups)
 
 
 def mass(weights: Tensor, keys: Keys) -> Tensor:

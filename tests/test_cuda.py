@@ -6,17 +6,18 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import Moments, chosen, small_setup
+from moments import Moments, Told, chosen, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture import schema
 from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.episodes.given import Given
-from capture.frames import assemble
+from capture.frames import assemble, gather
 from capture.outcome import Job
 from capture.plan import Choices, Setup
 from capture.prompts import Prompts
 from capture.recorder import AttentionRecorder
+from capture.replays import Replays, cuda_graphs
 from capture.run import capture
 from capture.tokenizer import find_tokenizer
 
@@ -106,6 +107,48 @@ def test_two_files_at_once_that_other_processes_read_are_the_cpus(checkpoint, tm
                 assert np.array_equal(one[dataset], other[dataset]), dataset
             for dataset in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED):
                 np.testing.assert_allclose(other[dataset], one[dataset], rtol=2e-3, atol=2e-4, err_msg=dataset)
+
+
+def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
+    setup = chosen(small_setup(checkpoint), device=torch.device("cuda"), batch=4)
+    told = Told()
+    for graphs in (False, True):
+        (tmp_path / str(graphs)).mkdir()
+        jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", Moments(name, length=38)) for name in "ab"]
+        outcome = capture(chosen(setup, graphs=graphs), jobs, told)
+        assert [written.failure for written in outcome.files] == [None] * 2
+        assert outcome.frames == 76
+    assert not told.sentences  # no graph was refused
+    for name in "ab":
+        with h5py.File(tmp_path / f"False/{name}.h5") as one, h5py.File(tmp_path / f"True/{name}.h5") as other:
+
+            def compare(name, there, other=other):
+                if isinstance(there, h5py.Dataset):
+                    assert np.array_equal(there[...], other[name][...], equal_nan=there.dtype.kind == "f"), name
+
+            one.visititems(compare)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
+def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
+    policy = small_policy()
+    policy.model.to("cuda")
+    prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
+    told = []
+    graph = cuda_graphs(torch.device("cuda"))
+    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    for _ in range(3):
+        replays.run(prepared, seeds=[0, 1])
+    assert told == []
+    assert replays.replayed == 1
+    recorder = policy.recorder()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        replays.run(prepared, seeds=[2, 3])
+        with recorder:
+            gather(policy.run(prepared, recorder, seeds=[2, 3]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_frames_agree_with_the_cpus():

@@ -61,7 +61,7 @@ class StandIn(Policy):
         self.plain(prepared, seeds=seeds)
         path = torch.zeros(11, len(prepared), 15, 32)
         unknown: Any = None
-        return Call(tuple(prepared), tuple(seeds), unknown, unknown, unknown, path, unknown, self.preprocessing.actions)
+        return Call(tuple(prepared), tuple(seeds), self.preprocessing.actions, unknown, unknown, unknown, path, unknown)
 
 
 @dataclass

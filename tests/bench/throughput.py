@@ -23,10 +23,12 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -43,6 +45,7 @@ from capture.model import Pi05  # noqa: E402
 from capture.outcome import Job, Outcome  # noqa: E402
 from capture.plan import Choices, Setup, plan  # noqa: E402
 from capture.policy import Policy, Prepared  # noqa: E402
+from capture.replays import cuda_graphs  # noqa: E402
 from capture.staging import Slot  # noqa: E402
 from capture.tokenizer import read_tokenizer  # noqa: E402
 from capture.writer import ResultsWriter  # noqa: E402
@@ -52,7 +55,9 @@ class Quiet:
     def loading(self, done: int, total: int) -> None: ...
     def expect(self, frames: int) -> None: ...
     def step(self, frames: float) -> None: ...
-    def tell(self, sentence: str) -> None: ...
+    def tell(self, sentence: str) -> None:
+        if "tokenizer" not in sentence:  # which is the tests' small one
+            print(sentence, flush=True)
 
 
 def hollow(folder: Path, config: Any, heads: int) -> Path:
@@ -117,6 +122,38 @@ def writer_alone(policy: Policy, ready: tuple[Prepared, int], sizes: schema.Size
     return f"the writer alone on {folder}: {each:.1f} ms a frame, and {done - stored:.2f} s to end"
 
 
+def speed_of(call: Callable[[], object], frames: int, wait: Callable[[], None]) -> float:
+    """Frames a second of calls of so many frames."""
+    for _ in range(2):
+        call()
+    wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    calls = max(3, int(3 / (time.perf_counter() - start)))
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    wait()
+    return calls * frames / (time.perf_counter() - start)
+
+
+def plain_graph(policy: Policy, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Callable[[], Tensor]:
+    """The same call with nothing recorded, replayed as a CUDA graph; it uploads its inputs anew each time."""
+    inputs = policy.inputs(prepared, seeds).each(policy.upload)
+    actions = policy.sample(inputs).actions
+    graph = cuda_graphs(policy.model.device)()
+    graph.record(lambda: actions.copy_(policy.sample(inputs).actions))
+
+    def call() -> Tensor:
+        for there, here in zip(inputs.tensors, policy.inputs(prepared, seeds).tensors, strict=True):
+            there.copy_(here.pin_memory(), non_blocking=True)
+        graph.replay()
+        return actions  # which lives as long as the graph that writes to it
+
+    return call
+
+
 def waited(seen: Seen | None, outcome: Outcome) -> str:
     """How long the stand-in's calls waited for Python's lock."""
     if seen is None:
@@ -133,6 +170,7 @@ def main() -> None:
     parser.add_argument("--picture", default="180x320")
     parser.add_argument("--each", type=int, default=50, help="frames of an episode")
     parser.add_argument("--workers", type=int, help="as in pi0-capture")
+    parser.add_argument("--no-graphs", dest="graphs", action="store_false", help="as in pi0-capture")
     parser.add_argument("--small", action="store_true", help="a small policy, to try the script itself")
     parser.add_argument("--stand-in", action="store_true", help="something on the CPU in place of the policy")
     parser.add_argument(
@@ -158,7 +196,14 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.2f} G parameters")
 
     def setup(batch: int) -> Setup:
-        choices = Choices(torch.device(device), torch.bfloat16, layers=options.layers, batch=batch, workers=options.workers)
+        choices = Choices(
+            torch.device(device),
+            torch.bfloat16,
+            layers=options.layers,
+            batch=batch,
+            workers=options.workers,
+            graphs=options.graphs,
+        )
         return Setup(checkpoint, tokenizer, choices, "bench")
 
     one = Invented("warm", 0, 64, height, width)
@@ -180,18 +225,12 @@ def main() -> None:
     ):
         prepared, seeds = [item[0] for item in ready[:batch]], [item[1] for item in ready[:batch]]
         wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-        for _ in range(2):
-            policy.plain(prepared, seeds=seeds)
-        wait()
-        start = time.perf_counter()
-        policy.plain(prepared, seeds=seeds)
-        wait()
-        calls = max(3, int(3 / (time.perf_counter() - start)))
-        start = time.perf_counter()
-        for _ in range(calls):
-            policy.plain(prepared, seeds=seeds)
-        wait()
-        plain = calls * batch / (time.perf_counter() - start)
+        plain = speed_of(lambda: policy.plain(prepared, seeds=seeds), batch, wait)  # noqa: B023 - called at once
+        if device == "cuda":
+            replayed = speed_of(plain_graph(policy, prepared, seeds), batch, wait)
+            print(f"batch {batch:>2}: plain {plain:.2f} frames a second, as a graph {replayed:.2f}", flush=True)
+            if options.graphs:
+                plain = replayed
         total = max(2 * batch, int(plain * options.seconds * share) // batch * batch)
         each = -(-min(options.each, total) // batch) * batch
         for where in (work,):
@@ -209,18 +248,15 @@ def main() -> None:
             print(
                 f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
                 f"{speed / plain:.1%}; busy {outcome.busy / outcome.seconds:.1%}, waited for pictures "
-                f"{outcome.starved / outcome.seconds:.1%}, for the writer {outcome.held_up / outcome.seconds:.1%}; "
+                f"{outcome.waits[0] / outcome.seconds:.1%}, for the writer {outcome.waits[1] / outcome.seconds:.1%}; "
                 f"beside the calls {beside * 1e3:.2f} ms a frame{waited(seen, outcome)}; "
                 f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",
                 flush=True,
             )
             for job in jobs:
                 job.path.unlink(missing_ok=True)
-        start = time.perf_counter()
-        for _ in range(calls):
-            policy.plain(prepared, seeds=seeds)
-        wait()
-        print(f"batch {batch:>2}: plain once more {calls * batch / (time.perf_counter() - start):.2f}", flush=True)
+        once_more = speed_of(lambda: policy.plain(prepared, seeds=seeds), batch, wait)  # noqa: B023 - likewise
+        print(f"batch {batch:>2}: plain once more {once_more:.2f}", flush=True)
     if device == "cuda":
         print(f"GPU memory at most {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
     shutil.rmtree(work)

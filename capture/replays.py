@@ -1,0 +1,212 @@
+"""Recorded calls that a GPU is asked for in one go, instead of by ten thousand launches from Python.
+
+Until it has some sixteen frames to work at, a GPU is done with a kernel sooner than Python has launched the next one.
+So a call is kept as a CUDA graph, hooks and all, and replayed with other numbers for other frames of the same shape.
+A graph is used only once it has given, bit for bit, what the same call gave without one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor
+
+from capture.frames import Marks, gather, marks_of
+from capture.policy import Asked, Inputs, Policy, Prepared
+from capture.recorder import AttentionRecorder
+
+MOST_GRAPHS: Final = 16
+"""Graphs that are kept, one for each shape of a call: prompts differ in length, and so do states as digits."""
+_ALIGNMENT: Final = 256
+
+Shape = tuple[int, int, tuple[str, ...], int, bool]
+"""Frames, moments, cameras, text tokens, and whether any frame has fewer of them."""
+
+
+class Graph(Protocol):
+    """Work on a device that can be done again."""
+
+    def record(self, work: Callable[[], None]) -> None:
+        """Keep what `work` launches; nothing is computed. Raises RuntimeError where that cannot be."""
+
+    def replay(self) -> None:
+        """Launch it, in the stream that is current."""
+
+
+def cuda_graphs(device: torch.device) -> Callable[[], Graph]:
+    """Makes CUDA's own. All share one pool of memory: nothing of what lies there is needed after a replay."""
+    with torch.cuda.device(device):
+        pool = torch.cuda.graph_pool_handle()
+    return lambda: _CudaGraph(device, pool)
+
+
+class _CudaGraph:
+    def __init__(self, device: torch.device, pool: Any) -> None:
+        self._device, self._pool = device, pool
+        self._graph = torch.cuda.CUDAGraph()
+
+    def record(self, work: Callable[[], None]) -> None:
+        # Other threads copy and wait meanwhile, which concerns no graph.
+        with (
+            torch.cuda.device(self._device),
+            torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"),
+        ):
+            work()
+
+    def replay(self) -> None:
+        with torch.cuda.device(self._device):
+            self._graph.replay()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where a dataset lies in the memory that graphs write to."""
+
+    start: int
+    shape: torch.Size
+    dtype: torch.dtype
+
+    def of(self, memory: Tensor) -> Tensor:
+        """Its values in (bytes,) uint8."""
+        size = self.shape.numel() * self.dtype.itemsize
+        return memory[self.start : self.start + size].view(self.dtype).view(self.shape)
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """One graph with the memory that it reads and writes."""
+
+    graph: Graph
+    inputs: Inputs
+    marks: Marks
+    parts: dict[str, _Part]
+    memory: Tensor
+    size: int
+
+
+class Replays:
+    """Recorded calls of a policy and what `gather` finds in them, replayed where their shape was there before.
+
+    `full` as in `Policy.run`, `weights` as in `gather`; `graph` makes an empty graph; `tell` is told once why it goes
+    on without. Waits for the device only while a graph is made and compared.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        recorder: AttentionRecorder,
+        *,
+        full: bool,
+        weights: torch.dtype | None,
+        graph: Callable[[], Graph],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._policy, self._recorder = policy, recorder
+        self._full, self._weights = full, weights
+        self._graph, self._tell = graph, tell
+        self._known: OrderedDict[Shape, _Replay | None] = OrderedDict()
+        """None for a shape that was there once."""
+        self._memory: Tensor | None = None
+        self._given_up = False
+        self.replayed = 0
+        """Calls that were replayed."""
+
+    def run(
+        self,
+        prepared: Sequence[Prepared],
+        *,
+        seeds: Sequence[int],
+        begin: Callable[[], None] = lambda: None,
+        after_step: Callable[[int], None] | None = None,
+    ) -> tuple[Asked, dict[str, Tensor]]:
+        """One recorded call, as by `Policy.run`, and what `gather` finds in it.
+
+        `begin` is called when all is ready to be launched, `after_step` when a step was: a replay has no steps.
+        """
+        asked = Asked(tuple(prepared), tuple(seeds), self._policy.preprocessing.actions)
+        inputs = self._policy.inputs(prepared, seeds)
+        marks = marks_of(prepared, inputs.noise.shape[1])
+        begin()
+        if self._given_up:
+            return asked, self._once(asked, *self._moved(inputs, marks), after_step)
+        shape = (
+            len(prepared),
+            len(inputs.pictures[0]),
+            tuple(prepared[0].pictures),
+            inputs.tokens.shape[1],
+            marks.padded,
+        )
+        replay = self._known.get(shape)
+        if replay is not None:
+            self._known.move_to_end(shape)
+            self.replayed += 1
+            return asked, self._again(replay, inputs, marks)
+        on_device = self._moved(inputs, marks)
+        found = self._once(asked, *on_device, after_step)
+        self._known[shape] = self._made(asked, *on_device, found) if shape in self._known else None
+        while len(self._known) > MOST_GRAPHS:
+            self._known.popitem(last=False)
+        return asked, found
+
+    def _moved(self, inputs: Inputs, marks: Marks) -> tuple[Inputs, Marks]:
+        upload = self._policy.upload
+        return inputs.each(upload), marks.each(upload)
+
+    @torch.no_grad()
+    def _once(
+        self, asked: Asked, inputs: Inputs, marks: Marks, after_step: Callable[[int], None] | None = None
+    ) -> dict[str, Tensor]:
+        with self._recorder:
+            call = self._policy.run(
+                asked.prepared,
+                self._recorder,
+                seeds=asked.seeds,
+                full=self._full,
+                after_step=after_step,
+                inputs=inputs,
+            )
+        return gather(call, self._weights, marks)
+
+    @torch.no_grad()
+    def _made(self, asked: Asked, inputs: Inputs, marks: Marks, found: dict[str, Tensor]) -> _Replay | None:
+        """A replay of this call, if it gives what was found; else all go on without."""
+        parts, size = {}, 0
+        for name, value in found.items():
+            parts[name] = _Part(size, value.shape, value.dtype)
+            size += -(-value.nbytes // _ALIGNMENT) * _ALIGNMENT
+        try:
+            if self._memory is None or len(self._memory) < size:
+                self._memory = torch.empty(size + size // 8, dtype=torch.uint8, device=inputs.noise.device)
+            memory = self._memory
+
+            def work() -> None:
+                for name, value in self._once(asked, inputs, marks).items():
+                    parts[name].of(memory).copy_(value)
+
+            replay = _Replay(self._graph(), inputs, marks, parts, memory, size)
+            replay.graph.record(work)
+            replay.graph.replay()
+            same = all(torch.equal(part.of(memory), found[name]) for name, part in parts.items())
+        except RuntimeError as error:  # no memory for it, or something that no graph can hold
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        else:
+            if same:
+                return replay
+            reason = "its numbers differ"
+        self._given_up, self._memory = True, None
+        self._known.clear()
+        self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({reason})")
+        return None
+
+    def _again(self, replay: _Replay, inputs: Inputs, marks: Marks) -> dict[str, Tensor]:
+        for here, there in zip(
+            (*inputs.tensors, *marks.tensors), (*replay.inputs.tensors, *replay.marks.tensors), strict=True
+        ):
+            there.copy_(here.pin_memory() if there.is_cuda else here, non_blocking=True)
+        replay.graph.replay()
+        memory = replay.memory[: replay.size].clone()  # the next replay writes there again
+        return {name: part.of(memory) for name, part in replay.parts.items()}
