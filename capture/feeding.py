@@ -17,16 +17,15 @@ from capture.target import finished
 from capture.writing import Sink
 
 MOST_FILES: Final = 4
-_FRAMES_A_WRITER: Final = 4
 _CORES_A_FILE: Final = 4
 
 
 def files_at_once(batch: int, cores: int) -> int:
     """How many files take turns, each with a process of its own that writes and, where that can be, one that reads.
 
-    One process stores 22 to 30 frames of full size a second, since the system takes 20 ms and more to find room for the
-    40 MB of one. A GPU makes about two frames a second for each of a batch's, 38 with 16: a writer for every four of
-    them is never the slower one. Each needs cores: its own, the system's, and some for decoding.
+    One process stores 25 to 35 frames of full size a second, since the system has to find room for 40 MB each. An H100
+    makes 21 of one at a time, 45 of 4, 60 of 8 and 67 of 16. Each process needs cores: its own, the system's, and some
+    for decoding.
     """
     return max(1, min(MOST_FILES, batch.bit_length(), cores // _CORES_A_FILE))
 

@@ -8,6 +8,7 @@ import os
 import struct
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from capture import superblock
@@ -53,6 +54,9 @@ class PartialFile:
         if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113 - likewise
             raise UserError(f"{path} is a device or a pipe, not a file on a disk; name the results file to write")
         self._descriptor = self._create()
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="to the disk")
+        self._sending: Future[None] | None = None
+        self._unsent = sys.maxsize
 
     def _create(self) -> int:
         patience = time.monotonic() + PATIENCE_SECONDS
@@ -167,11 +171,18 @@ class PartialFile:
     def send_off(self, start: int) -> None:
         """Let the system begin to bring what was written from `start` on to the disk, so that the end need not wait.
 
-        Also keeps a long run from filling the memory with pages that nobody will read. A hint, no more.
+        A hint, no more. A thread of its own gives it: a disk that has enough to do already would hold it up.
         """
-        if hasattr(os, "posix_fadvise"):
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(self._descriptor, start, 0, os.POSIX_FADV_DONTNEED)
+        if not hasattr(os, "posix_fadvise"):
+            return
+        self._unsent = min(start, self._unsent)
+        if self._sending is None or self._sending.done():
+            start, self._unsent = self._unsent, sys.maxsize
+            self._sending = self._sender.submit(self._send, start)
+
+    def _send(self, start: int) -> None:
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, start, 0, os.POSIX_FADV_DONTNEED)
 
     def cut(self, size: int) -> None:
         """Give back what was reserved beyond `size` bytes and not used."""
@@ -224,6 +235,7 @@ class PartialFile:
 
     def close(self) -> None:
         """Let go of the file; its lock ends."""
+        self._sender.shutdown()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -34,7 +34,7 @@ class ValueNorms:
         factors: Tensor = self._factors.unflatten(1, (split.shape[1], -1))  # (L, M, N / M, d, d)
         with exact_float32():
             written = split[:, :, None] @ factors.transpose(-1, -2)  # (L, M, N / M, keys, d)
-            lengths = written.square().sum(-1).sqrt()  # (L, M, N / M, keys)
+            lengths: Tensor = torch.linalg.vector_norm(written, dim=-1)  # (L, M, N / M, keys)
         return lengths.flatten(1, 2)  # (L, N, keys)
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a machine that is busy fails no test
+settings.load_profile("untimed")
 
 try:
     import PySide6.QtWidgets  # noqa: F401

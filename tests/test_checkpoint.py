@@ -250,7 +250,7 @@ def opens_or_says_why(folder):
         assert checkpoint.config.vlm == ODD.vlm
 
 
-SEARCH = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SEARCH = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(damages=st.lists(DAMAGE, min_size=1, max_size=3))

@@ -50,7 +50,7 @@ def source(kind):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), kind=st.sampled_from(sorted(KINDS)))
 def test_damage_is_said_in_one_line(data, kind):
     _, path, contents = source(kind)

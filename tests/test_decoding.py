@@ -50,7 +50,7 @@ def test_every_frame_comes_in_order(kind):
     assert [number_of(one) for one in film.pictures(range(FRAMES))] == list(range(FRAMES))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(kind=st.sampled_from(sorted(KINDS)), frames=st.sets(st.integers(0, FRAMES - 1), max_size=12))
 def test_any_choice_of_frames_is_the_same_as_among_all(kind, frames):
     assert [number_of(one) for one in VideoFilm(video(kind)).pictures(sorted(frames))] == sorted(frames)

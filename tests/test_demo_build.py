@@ -38,7 +38,7 @@ SMALL = Pi05Config(
 DUCK, BALL, BOWL = (NAMES.index(name) for name in ("duck", "ball", "bowl"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.30, 0.68), st.floats(-0.3, 0.3), st.floats(0.05, 0.42))
 def test_inverse_kinematics_reaches_every_place_over_the_table_with_the_hand_down(x, y, z):
     joints = arm.inverse(np.array([[x, y, z]]))

@@ -88,9 +88,9 @@ def goes_on(setup: Setup, folder: Path, whole: Path) -> None:
         same(whole / f"{name}.h5", folder / f"{name}.h5")
 
 
-def test_a_writer_for_every_four_frames_of_a_batch_where_there_are_cores() -> None:
-    asked = [(1, 16), (4, 16), (7, 16), (8, 16), (16, 16), (64, 128), (16, 8), (16, 2), (16, 1)]
-    assert [files_at_once(*one) for one in asked] == [1, 1, 1, 2, 4, 4, 2, 1, 1]
+def test_larger_batches_have_more_writers_where_there_are_cores() -> None:
+    assert [files_at_once(batch, 64) for batch in (1, 2, 3, 4, 7, 8, 16, 64)] == [1, 2, 2, 3, 3, 4, 4, 4]
+    assert [files_at_once(16, cores) for cores in (1, 4, 7, 8, 15, 16)] == [1, 1, 1, 2, 3, 4]
 
 
 class Narrow(Moments):

@@ -246,7 +246,7 @@ def whole(tmp_path_factory):
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_stands_in_the_files_it_opens_or_says_why(whole, data):
     """Any value anywhere in the three JSON files."""
     names = ("config.json", "policy_preprocessor.json", "policy_postprocessor.json")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,23 @@ def test_reserved_space_is_given_back(tmp_path: Path) -> None:
     file.cut(200)  # never grows
     assert file.path.stat().st_size == 100
     file.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no such hints")
+def test_a_disk_that_is_behind_holds_up_no_frame(tmp_path, monkeypatch) -> None:
+    busy, asked = threading.Event(), []
+
+    def slow(descriptor: int, start: int, *_: int) -> None:
+        asked.append(start)
+        busy.wait(60)
+
+    monkeypatch.setattr(os, "posix_fadvise", slow)
+    partial = PartialFile(tmp_path / "a.h5")
+    for start in (10, 20, 30):
+        partial.send_off(start)  # returns, though the first hint is still under way
+    busy.set()
+    while 20 not in asked:  # what was not sent meanwhile goes with the next
+        partial.send_off(40)
+    assert asked[:2] == [10, 20]
+    partial.close()
+    partial.remove()

@@ -25,6 +25,15 @@ def test_one_process(tmp_path: Path) -> None:
     assert lines[-1] == "failed: c.h5: its video is missing"
 
 
+def test_only_a_device_with_nothing_to_do_waits() -> None:
+    """Calls are asked for ahead: while they wait for a writer, the device may still be busy."""
+    assert Outcome(seconds=10, busy=4, starved=2, held_up=4).waits == (2, 4)
+    assert Outcome(seconds=10, busy=7, starved=2, held_up=4).waits == (1, 2)
+    assert Outcome(seconds=10, busy=10, held_up=8).waits == (0, 0)
+    assert Outcome(seconds=10, busy=11, held_up=8).waits == (0, 0)  # events and clocks differ a little
+    assert Outcome(seconds=10, busy=9).waits == (0, 0)
+
+
 def test_nothing_left_or_nothing_done(tmp_path: Path) -> None:
     before = closing([outcome(written(tmp_path / "a.h5", kept=2))], {}, tmp_path)
     assert before == f"{tmp_path}: 0 done, 1 finished before, 0 failed; 1 kB"

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -152,7 +152,6 @@ def test_an_index_that_cannot_be_followed_is_refused(tmp_path, places, said):
 
 
 @given(st.text(max_size=12))
-@settings(deadline=None)
 def test_names_that_stay_inside_resolve_inside(tmp_path_factory, name):
     folder = tmp_path_factory.getbasetemp()
     if stays_inside(name):

@@ -136,7 +136,6 @@ def test_groups_name_cameras_and_roles() -> None:
     assert set(schema.ROLES) - {"pad"} <= set(groups)
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32, allow_nan=True)))
 def test_bfloat16_rounds_as_torch_does(values: np.ndarray) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -144,7 +143,6 @@ def test_bfloat16_rounds_as_torch_does(values: np.ndarray) -> None:
     np.testing.assert_array_equal(schema.from_bfloat16(schema.to_bfloat16(values)), expected)
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(hnp.arrays(np.uint16, 20))
 def test_bfloat16_survives_the_way_through_float32(bits: np.ndarray) -> None:
     wide = schema.from_bfloat16(bits)

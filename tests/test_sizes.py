@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from checkpoint_files import ODD, ODD_SIZES
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.architecture import Pi05Config, StackConfig, VisionConfig
@@ -64,7 +64,6 @@ def test_the_full_size_needs_nothing_stated():
     depth=st.integers(1, 4),
     vision=st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(1, 3)),
 )
-@settings(deadline=None)
 def test_any_sizes_come_back_from_their_shapes(heads, kv_heads, head_dim, width, expert_width, depth, vision):
     vision_heads, vision_head_dim, vision_depth = vision
     config = Pi05Config(

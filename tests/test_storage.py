@@ -112,7 +112,7 @@ def test_weights_come_and_go_in_both_number_types(tmp_path: Path, weights: stora
         assert file[schema.TEXT_TO_TEXT].id.get_type().get_size() == (2 if weights == "bfloat16" else 4)
 
 
-@hypothesis.settings(max_examples=12, deadline=None)
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(tokens=st.lists(st.integers(1, 7), min_size=1, max_size=3))
 def test_shorter_texts_leave_the_end_of_their_axes_empty(
     tmp_path_factory: pytest.TempPathFactory, tokens: list[int]

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from capture.checkpoint.opening import Checkpoint
+from capture.episodes.source import Episode
 from capture.model import Pi05
 from capture.observation import Observation
+from capture.plan import Outline
 from capture.reading import ReaderProcess
 
 TASK = "put the yellow rubber duck in the bowl beside the mug"
@@ -59,6 +61,6 @@ class Loaded(Checkpoint):
 class Started(ReaderProcess):
     """Ready at once, as in a run that has spent seconds on loading weights."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def plan(self, number: int, episode: Episode) -> Outline:
         wait([self._ready])
+        return super().plan(number, episode)

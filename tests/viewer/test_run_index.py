@@ -203,7 +203,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(episodes=st.lists(ENTRY | JSON, max_size=4), more=st.dictionaries(st.text(max_size=12), JSON, max_size=3))
 def test_whatever_stands_in_the_json_is_a_run_or_a_sentence(
     tmp_path: Path, episodes: list[object], more: dict[str, object]
@@ -227,7 +227,7 @@ def test_whatever_stands_in_the_json_is_a_run_or_a_sentence(
             run_index.path_of(run, episode)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_index_is_a_run_or_a_sentence(tmp_path: Path, data: st.DataObject) -> None:
     path = index(tmp_path, [entry(n) for n in range(3)])
