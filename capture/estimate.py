@@ -22,10 +22,11 @@ ALIKE: Final = ("device", "dtype", "config", "denoise_steps", "full", "check")
 
 MEASURED: Final[dict[str, tuple[str, dict[int, float]]]] = {
     "cpu": ("two cores of a server", {1: 11.0}),
-    "cuda": ("an NVIDIA H100", {1: 0.31, 4: 0.077, 8: 0.052, 16: 0.032}),
+    "cuda": ("an NVIDIA H100", {1: 0.35, 4: 0.13, 8: 0.064, 16: 0.027}),
+    "cuda, replayed": ("an NVIDIA H100", {1: 0.054, 16: 0.024}),
 }
-"""Device type -> what it was, and seconds a frame by --batch, of the full-size policy in bfloat16 with 10 denoise steps
-and two cameras (tests/bench/throughput.py)."""
+"""Device type, and whether calls are replayed -> what it was, and seconds a frame by --batch, of the full-size policy
+in bfloat16 with 10 denoise steps and two cameras (tests/bench/throughput.py)."""
 
 
 def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes: int = 1) -> str:
@@ -40,7 +41,8 @@ def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes:
             f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as in "
             f"{len(known)} file{'s' * (len(known) != 1)} that the same policy made there"
         )
-    device, config = setup.choices.device.type, setup.checkpoint.config
+    config = setup.checkpoint.config
+    device = setup.choices.device.type + ", replayed" * setup.choices.replayed
     if device in MEASURED and _full_size(config) and str(setup.choices.dtype) == "torch.bfloat16":
         on, by_batch = MEASURED[device]
         batch = max(known_batch for known_batch in by_batch if known_batch <= setup.choices.batch)

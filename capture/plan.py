@@ -53,6 +53,11 @@ class Choices:
     prompts: Prompts = OWN
 
     @property
+    def replayed(self) -> bool:
+        """Whether calls are replayed as CUDA graphs; not so where their time is compared with that of others."""
+        return self.device.type == "cuda" and self.graphs and not self.check
+
+    @property
     def weights(self) -> torch.dtype | None:
         """Number type to which attention is rounded; None where it is kept as the policy computed it."""
         return torch.bfloat16 if self.store == "bfloat16" else None

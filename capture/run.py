@@ -83,11 +83,6 @@ def uses_workers(choices: Choices) -> bool:
     return choices.device.type == "cuda" and own_process_fits()
 
 
-def uses_graphs(choices: Choices) -> bool:
-    """Whether calls are replayed; not so where their time is compared with that of others."""
-    return choices.device.type == "cuda" and choices.graphs and not choices.check
-
-
 def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
     """The same items, the first of which is already there; None if there are none."""
     first = next(items, None)
@@ -179,7 +174,7 @@ class _Run:
 
     def _replays_of(self, policy: Policy, recorder: AttentionRecorder) -> Replays | None:
         choices = self._setup.choices
-        if not uses_graphs(choices):
+        if not choices.replayed:
             return None
         graph = cuda_graphs(choices.device)
         return Replays(

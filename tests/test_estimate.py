@@ -54,3 +54,12 @@ def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None
         choices=replace(setup.choices, dtype=torch.bfloat16),
     )
     assert "as measured once on two cores of a server" in time_sentence(large, 10, [tmp_path])
+    for choices, told in (
+        ({"batch": 32}, "about 24 s, if frames take 0.024 s each as measured once on an NVIDIA H100 with --batch 16"),
+        (
+            {"graphs": False},
+            "about 6 min, if frames take 0.35 s each as measured once on an NVIDIA H100 with --batch 1",
+        ),
+    ):
+        on_gpu = replace(large.choices, device=torch.device("cuda"), **choices)
+        assert time_sentence(replace(large, choices=on_gpu), 1000, [tmp_path]).startswith(told)

@@ -15,6 +15,7 @@ import capture.run
 from capture import replays, schema
 from capture.frames import MASKED_WEIGHT, ROW_SUM, frames, gather, host_arrays, known
 from capture.outcome import Job
+from capture.plan import Choices
 from capture.replays import Replays
 
 
@@ -193,7 +194,7 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
     used = []
     for name, there in (("calls", False), ("replays", True)):
         (tmp_path / name).mkdir()
-        monkeypatch.setattr(capture.run, "uses_graphs", lambda _, there=there: there)
+        monkeypatch.setattr(Choices, "replayed", there)
         monkeypatch.setattr(capture.run, "cuda_graphs", lambda _: lambda: used.append(1) or Again())
         told = Told()
         episode = Moments(length=9)
@@ -212,8 +213,8 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
 
 def test_graphs_are_for_gpus_and_not_for_comparing_times(checkpoint) -> None:
     choices = small_setup(checkpoint).choices
-    assert not capture.run.uses_graphs(choices)
     gpu = replace(choices, device=torch.device("cuda"))
-    assert capture.run.uses_graphs(gpu)
-    assert not capture.run.uses_graphs(replace(gpu, check=True))
-    assert not capture.run.uses_graphs(replace(gpu, graphs=False))
+    assert not choices.replayed
+    assert gpu.replayed
+    assert not replace(gpu, check=True).replayed
+    assert not replace(gpu, graphs=False).replayed
