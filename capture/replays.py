@@ -131,26 +131,31 @@ class Replays:
         inputs = self._policy.inputs(prepared, seeds)
         marks = marks_of(prepared, inputs.noise.shape[1])
         begin()
-        if self._given_up:
-            return asked, self._once(asked, *self._moved(inputs, marks), after_step)
-        shape = (
-            len(prepared),
-            len(inputs.pictures[0]),
-            tuple(prepared[0].pictures),
-            inputs.tokens.shape[1],
-            marks.padded,
-        )
+        if not self._given_up:
+            try:
+                return asked, self._with_graphs(asked, inputs, marks, after_step)
+            except torch.OutOfMemoryError as error:
+                if self._memory is None:
+                    raise
+                self._give_up(error)
+        return asked, self._once(asked, *self._moved(inputs, marks), after_step)
+
+    def _with_graphs(
+        self, asked: Asked, inputs: Inputs, marks: Marks, after_step: Callable[[int], None] | None
+    ) -> dict[str, Tensor]:
+        moments, cameras, tokens = len(inputs.pictures[0]), tuple(asked.prepared[0].pictures), inputs.tokens.shape[1]
+        shape: Shape = len(asked.prepared), moments, cameras, tokens, marks.padded
         replay = self._known.get(shape)
         if replay is not None:
             self._known.move_to_end(shape)
             self.replayed += 1
-            return asked, self._again(replay, inputs, marks)
+            return self._again(replay, inputs, marks)
         on_device = self._moved(inputs, marks)
         found = self._once(asked, *on_device, after_step)
         self._known[shape] = self._made(asked, *on_device, found) if shape in self._known else None
         while len(self._known) > MOST_GRAPHS:
             self._known.popitem(last=False)
-        return asked, found
+        return found
 
     def _moved(self, inputs: Inputs, marks: Marks) -> tuple[Inputs, Marks]:
         upload = self._policy.upload
@@ -191,16 +196,20 @@ class Replays:
             replay.graph.record(work)
             replay.graph.replay()
             same = all(torch.equal(part.of(memory), found[name]) for name, part in parts.items())
-        except RuntimeError as error:  # no memory for it, or something that no graph can hold
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        else:
             if same:
                 return replay
-            reason = "its numbers differ"
+            self._give_up("its numbers differ")
+        except RuntimeError as error:  # no memory for it, or something that no graph can hold
+            if isinstance(error.__context__, KeyboardInterrupt):  # which broke off what was being recorded
+                raise error.__context__ from None
+            self._give_up(error)
+        return None
+
+    def _give_up(self, reason: object) -> None:
         self._given_up, self._memory = True, None
         self._known.clear()
-        self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({reason})")
-        return None
+        said = str(reason).strip().partition("\n")[0] or type(reason).__name__
+        self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({said})")
 
     def _again(self, replay: _Replay, inputs: Inputs, marks: Marks) -> dict[str, Tensor]:
         for here, there in zip(

@@ -170,6 +170,49 @@ def test_a_graph_that_does_not_do_is_told_of_and_never_used(policy, one_thread, 
     ]
 
 
+def test_where_graphs_leave_no_memory_for_calls_it_goes_on_without(policy, one_thread) -> None:
+    class Spent(Again):
+        def replay(self):
+            super().replay()
+            self.replays = getattr(self, "replays", 0) + 1
+            if self.replays == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    told = Told()
+    calls = made(policy, told, Spent)
+    for number in range(6):
+        prepared = batches(policy, "three", number)
+        same(calls.run(prepared, seeds=[0, 1, 2])[1], expected(policy, prepared, [0, 1, 2])[1])
+    assert len(told.sentences) == 1
+    assert told.sentences[0].endswith("(CUDA out of memory.)")
+
+
+def test_no_memory_for_the_call_itself_is_no_graphs_fault(policy, monkeypatch) -> None:
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    told = Told()
+    calls = made(policy, told)
+    monkeypatch.setattr(policy, "run", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        calls.run(batches(policy, "three", 0), seeds=[0, 1, 2])
+    assert not told.sentences
+
+
+def test_ctrl_c_while_a_graph_is_made_is_not_lost(policy) -> None:
+    class Broken(Again):
+        def record(self, work):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError("the capture was invalidated")
+
+    calls = made(policy, graph=Broken)
+    calls.run(batches(policy, "single", 0), seeds=[0])
+    with pytest.raises(KeyboardInterrupt):
+        calls.run(batches(policy, "single", 1), seeds=[0])
+
+
 def test_steps_are_told_of_while_they_are_launched_one_by_one(policy) -> None:
     calls = made(policy)
     told = []
