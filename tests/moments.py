@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 
 from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.errors import UserError
 from capture.observation import Observation
+from capture.outcome import Job
 from capture.plan import Choices, Setup
 from capture.tokenizer import find_tokenizer
 
@@ -36,6 +39,10 @@ class Told:
 
     def tell(self, sentence: str) -> None:
         self.sentences.append(sentence)
+
+
+LENGTHS = {"a": 5, "b": 2, "c": 4}
+"""Frames of the episodes of `jobs`."""
 
 
 @dataclass
@@ -88,3 +95,46 @@ def small_setup(checkpoint: Path) -> Setup:
 
 def chosen(setup: Setup, **choices: object) -> Setup:
     return replace(setup, choices=replace(setup.choices, **choices))
+
+
+def jobs(folder: Path, **more: object) -> list[Job]:
+    """Three episodes, as many files in the folder."""
+    folder.mkdir(exist_ok=True)
+    return [Job(folder / f"{name}.h5", Moments(name, length=length)) for name, length in LENGTHS.items()]
+
+
+def same(first: Path, second: Path, exactly: bool = True) -> None:
+    """Two results files hold the same, to the bit or to rounding."""
+    with h5py.File(first) as one, h5py.File(second) as other:
+        names: list[str] = []
+        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert len(names) > 40
+        for name in names:
+            if exactly or one[name].dtype.kind != "f":
+                np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
+            else:
+                np.testing.assert_allclose(one[name][...], other[name][...], rtol=1e-5, atol=1e-4, err_msg=name)
+        assert one.attrs["run"] == other.attrs["run"]
+        assert one.attrs["complete"]
+        assert other.attrs["complete"]
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Wait for it, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Counting(Told):
+    """Does something once so many frames were run."""
+
+    def __init__(self, after: int, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.after, self.act = after, act
+
+    def step(self, frames: float) -> None:
+        if frames >= self.after:
+            self.after = 1 << 30
+            self.act()

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import Moments, Told, chosen, small_setup
+from moments import Moments, Told, chosen, same, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture import schema
@@ -120,13 +120,7 @@ def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
         assert outcome.frames == 76
     assert not told.sentences  # no graph was refused
     for name in "ab":
-        with h5py.File(tmp_path / f"False/{name}.h5") as one, h5py.File(tmp_path / f"True/{name}.h5") as other:
-
-            def compare(name, there, other=other):
-                if isinstance(there, h5py.Dataset):
-                    assert np.array_equal(there[...], other[name][...], equal_nan=there.dtype.kind == "f"), name
-
-            one.visititems(compare)
+        same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")

@@ -7,14 +7,12 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
-from moments import Moments, Told, chosen, small_setup
+from moments import LENGTHS, Counting, Moments, Told, chosen, jobs, same, small_setup, until
 from test_writing import alive
 
 from capture import schema
@@ -32,7 +30,6 @@ from capture.writing import WriterProcess, WriterThread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
-LENGTHS = {"a": 5, "b": 2, "c": 4}
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +55,6 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess
         return made
 
     return ask
-
-
-def jobs(folder: Path, **more: object) -> list[Job]:
-    folder.mkdir(exist_ok=True)
-    return [Job(folder / f"{name}.h5", Moments(name, length=length)) for name, length in LENGTHS.items()]
-
-
-def same(first: Path, second: Path, exactly: bool = True) -> None:
-    with h5py.File(first) as one, h5py.File(second) as other:
-        names: list[str] = []
-        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert len(names) > 40
-        for name in names:
-            if exactly or one[name].dtype.kind != "f":
-                np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
-            else:
-                np.testing.assert_allclose(one[name][...], other[name][...], rtol=1e-5, atol=1e-4, err_msg=name)
-        assert one.attrs["run"] == other.attrs["run"]
-        assert one.attrs["complete"]
-        assert other.attrs["complete"]
 
 
 def goes_on(setup: Setup, folder: Path, whole: Path) -> None:
@@ -188,26 +165,6 @@ def done(path: Path) -> int:
         return int(file[schema.FRAMES_DONE][()])
 
 
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-class Counting(Told):
-    """Does something once so many frames were run."""
-
-    def __init__(self, after: int, act: Callable[[], None]) -> None:
-        super().__init__()
-        self.after, self.act = after, act
-
-    def step(self, frames: float) -> None:
-        if frames >= self.after:
-            self.after = 1 << 30
-            self.act()
-
-
 @linux
 def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
@@ -269,7 +226,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import capture.run
-import test_feeding as here
+import moments as here
 
 capture.run.uses_workers = lambda choices: True
 capture.run.files_at_once = lambda batch, cores: 2

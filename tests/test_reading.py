@@ -12,8 +12,7 @@ import episode_files
 import numpy as np
 import pytest
 import torch
-from moments import Moments, Told, chosen, small_setup
-from test_feeding import Counting, jobs, same, until
+from moments import LENGTHS, Counting, Moments, Told, chosen, jobs, same, small_setup, until
 
 from capture.episodes.given import Given
 from capture.episodes.registry import open_source
@@ -33,7 +32,6 @@ pytestmark = [
     pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux"),
     pytest.mark.usefixtures("one_thread"),
 ]
-LENGTHS = {"a": 5, "b": 2, "c": 4}
 
 
 class Crashing(Moments):

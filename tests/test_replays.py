@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from moments import Moments, Told, chosen, small_setup
+from moments import same as same_file
 from small_policy import observation
 
 import capture.run
@@ -245,13 +245,7 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
         assert outcome.files[0].failure is None
         assert outcome.frames == told.steps[-1] == 9
     assert used
-    with h5py.File(tmp_path / "calls/a.h5") as one, h5py.File(tmp_path / "replays/a.h5") as other:
-
-        def compare(name, there):
-            if isinstance(there, h5py.Dataset):
-                assert np.array_equal(there[...], other[name][...], equal_nan=there.dtype.kind == "f"), name
-
-        one.visititems(compare)
+    same_file(tmp_path / "calls/a.h5", tmp_path / "replays/a.h5")
 
 
 def test_graphs_are_for_gpus_and_not_for_comparing_times(checkpoint) -> None:
