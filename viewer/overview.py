@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.schema import GRID
-from viewer import attention, colourmaps, scene
+from viewer import attention, colourmaps, scene, scoring
 from viewer.state import Cell, Query, ViewState
 
 if TYPE_CHECKING:
@@ -118,19 +118,13 @@ def atlas(results: Results, state: ViewState) -> Floats:
     if state.score == "change":
         return _with_mean(_mean([attention.change(attention.widened(row.image)) for row in rows]))
     maps = _mean([attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows])
+    bars = results.bars(state.frame)
+    if state.score == "region":
+        return _with_mean(scoring.mass(maps, state.region))
+    with_mean = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
     if state.score == "entropy":
-        with_mean = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
-        return attention.entropy(with_mean, ~results.bars(state.frame))
-    return _with_mean(in_region(maps, state.region))
-
-
-def in_region(maps: Floats, region: tuple[Cell, ...]) -> Floats:
-    """Weight within the region; the axes (cameras, 16, 16) go."""
-    if not region:
-        return np.zeros(maps.shape[:-3], np.float32)
-    camera, row, col = np.array(region).T
-    total: Floats = maps[..., camera, row, col].sum(-1)
-    return total
+        return attention.entropy(with_mean, ~bars)
+    return scoring.agreement(with_mean, state.region, bars, state.score)
 
 
 def _mean(parts: list[Floats]) -> Floats:
@@ -148,15 +142,6 @@ def score_words(scores: Floats, score: str, colours: str) -> npt.NDArray[np.uint
     if score == "entropy":  # low entropy is what one looks for
         return colourmaps.painted(high - scores, high - low, colours)
     return colourmaps.painted(scores.copy(), high, colours)
-
-
-def in_short(value: float, score: str) -> str:
-    """A score in the three or four letters that a cell has room for: per cent, or nats."""
-    if not np.isfinite(value):
-        return "–"
-    if score == "entropy":
-        return f"{value:.1f}"
-    return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
 
 
 def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:
@@ -271,7 +256,7 @@ def region_mass(results: Results, frame: int, query: Query, token: int, region: 
     """Weight of one token on the region: (layers, steps, heads)."""
     # One layer a read, so that the window's own reads never wait long for the file's lock.
     parts = [
-        in_region(attention.widened(results.column(frame, query.kind, layer, token)), region)
+        scoring.mass(attention.widened(results.column(frame, query.kind, layer, token)), region)
         for layer in range(len(results.layers))
     ]
     return np.stack(parts)

@@ -16,7 +16,7 @@ from PySide6.QtGui import QGuiApplication, QImage, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 
-from viewer import drawing, theme
+from viewer import drawing, scoring, theme
 from viewer.export.metadata import view_of
 from viewer.results import Results
 from viewer.state import Query, from_json
@@ -410,7 +410,7 @@ def test_repainting_in_part_leaves_what_repainting_everything_would(
         lambda: {"query": Query("action", (int(rng.integers(dims.actions)),))},
         lambda: {"query": Query("text", (int(rng.integers(dims.chips)),))},
         lambda: {"film": str(rng.choice(["layers", "steps"]))},
-        lambda: {"score": str(rng.choice(["picture", "entropy"]))},
+        lambda: {"score": str(rng.choice(list(scoring.SCORES)))},
         lambda: {"colours": str(rng.choice(["inferno", "viridis"]))},
         lambda: {"thumbnails": bool(rng.integers(2))},
         lambda: {"curve": str(rng.choice(["steps", "layers", "frames"]))},

@@ -110,6 +110,10 @@ def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--score", choices=get_args(Score), default=None, help="what a cell shows; picture mass")
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
                            help="a small map in each cell instead of a number")  # fmt: skip
+    if kind in {"atlas", "table"}:
+        group.add_argument("--region", nargs="+", default=(), metavar="CAMERA:ROWS,COLS",
+                           help="boxes of patches that scores are about, such as exterior:4-7,8-11: rows 4 to 7 of 0 "
+                           "to 15 from the top, columns 8 to 11 from the left")  # fmt: skip
     if kind in {"difference", "video", "summary"}:
         group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
                            help="what is subtracted: the same view but for frame=, word=, action=, step=, layer=, "

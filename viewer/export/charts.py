@@ -9,7 +9,7 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
-from viewer import drawing, overview, theme
+from viewer import drawing, overview, scoring, theme
 from viewer.caption import Caption
 from viewer.errors import UserError
 from viewer.export import lettering as words
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from viewer.export.scenes import Source
     from viewer.state import ViewState
 
-SCORES: Final = {
-    "picture": "weight on the pictures, %", "entropy": "entropy over the patches, nats",
-    "region": "weight on the region, %", "change": "change over the denoise steps, %",
-}  # fmt: skip
 LABEL: Final = 44.0
 TALL: Final = 0.5
 """Height of an atlas cell to its width."""
@@ -76,7 +72,7 @@ class AtlasBody:
                 box = QRectF(self._x(left, head, columns), y, self.cell - 2, self._tall - 2)
                 word = int(table[layer, head])
                 painter.fillRect(box, theme.colour(f"#{word & 0xFFFFFF:06X}"))
-                text = overview.in_short(float(self.scores[layer, head]), self.score)
+                text = scoring.short(float(self.scores[layer, head]), self.score)
                 if self.cell >= 30:
                     words.write(painter, box, text, drawing.readable_on(word), 11, align="centre")
 
@@ -87,25 +83,27 @@ class AtlasBody:
 def score_scale(scores: Floats, view: ViewState) -> ColourScale:
     """The colour bar of an atlas."""
     finite = scores[np.isfinite(scores)]
+    named = scoring.SCORES[view.score]
     if view.score == "entropy":
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        return ColourScale(view.colours, low, max(high, low + 1e-6), label=SCORES["entropy"], upside_down=True)
-    high = float(finite.max(initial=0)) * 100
-    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=SCORES[view.score])
+        return ColourScale(view.colours, low, max(high, low + 1e-6), label=named.axis, upside_down=True)
+    high = float(finite.max(initial=0)) * (100 if named.share else 1)
+    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=named.axis)
 
 
 def score_sentence(source: Source, view: ViewState) -> Caption:
     """The sentence of an atlas: no layer and no head, for it shows them all."""
     made = sentence(source, view)
-    what = {"picture": "picture mass", "entropy": "entropy of the picture weights", "region": "mass in the region",
-            "change": "change over the denoise steps"}[view.score]  # fmt: skip
-    return replace(made, details=f"every layer and head · {what}")
+    return replace(made, details=f"every layer and head · {scoring.SCORES[view.score].told}")
 
 
 def atlas(source: Source, view: ViewState, options: Options) -> Figure:
     """Every layer and head with its score."""
-    if view.score == "region" and not view.region:
-        raise UserError("The score “region” needs a region; draw one in the window and pass --view.")
+    if view.score in scoring.OF_REGION and not view.region:
+        raise UserError(
+            f"The score “{view.score}” needs a region; add --region exterior:4-7,8-11 (camera, rows and columns of "
+            "patches), or draw one in the window and pass --view."
+        )
     if view.score == "change" and view.query.kind == "text":
         raise UserError("Words have one pass and so no change over steps; take --phase suffix or another --score.")
     scores = overview.atlas(source.results, view)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from viewer import attention, overview, scene
+from viewer import attention, scene, scoring
 from viewer.errors import UserError
 from viewer.export import selection, writing
 from viewer.export.plan import base_view
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from viewer.export.selection import Asking
 
 MAP_AXES: Final = ("frame", "query", "layer", "step", "head", "camera", "row", "col")
+OF_REGION: Final = {"lift region": "lift", "hit region": "hit", "IoU90 region": "iou"}
+"""Column of a table -> the score of a region that it holds."""
 Column = npt.NDArray[Any]
 
 
@@ -56,8 +58,8 @@ class Block:
     """(layers, steps, heads, groups)"""
     entropy: Floats
     """(layers, steps, heads), nats over the picture patches"""
-    region: Floats
-    """(layers, steps, heads)"""
+    of_region: dict[str, Floats]
+    """Column -> (layers, steps, heads), where there is a region: mass, lift, hit, IoU90; see `scoring`."""
 
 
 class Reading:
@@ -69,6 +71,8 @@ class Reading:
         self.axes = selection.along_axes(results, options, self.view)
         self.heads = self.axes["head"] or tuple(range(results.heads))
         self.phases = selection.phases(results, options, self.view)
+        in_view = self.view.region if self.view is not None else ()
+        self.region = selection.region(results, options.region) if options.region else in_view
 
     def steps(self, phase: Phase) -> tuple[int, ...]:
         """The chosen steps; words have one pass."""
@@ -109,9 +113,14 @@ class Reading:
             total += attention.widened(row.image[pick])
         maps = total / np.float32(len(rows))
         mass = scene.masses(results, frame, asking.query)[pick]
-        region = overview.in_region(maps, self.view.region if self.view is not None else ())
-        entropy = attention.entropy(maps, ~results.bars(frame))
-        return Block(frame, phase, asking.name, place, maps, mass, entropy, region)
+        bars = results.bars(frame)
+        entropy = attention.entropy(maps, ~bars)
+        of_region = {}
+        if self.region:
+            of_region["mass region"] = scoring.mass(maps, self.region)
+            for column, score in OF_REGION.items():
+                of_region[column] = scoring.agreement(maps, self.region, bars, score)
+        return Block(frame, phase, asking.name, place, maps, mass, entropy, of_region)
 
     def count(self) -> int:
         """How many blocks there are."""
@@ -175,9 +184,7 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
         made[f"mass {group}"] = values
     made["picture mass"] = mass[:, scene.picture_columns(results)].sum(1)
     made["entropy"] = block.entropy.ravel()
-    if reading.view is not None and reading.view.region:
-        made["mass region"] = block.region.ravel()
-    return made
+    return made | {name: values.ravel() for name, values in block.of_region.items()}
 
 
 def _csv(path: Path, tables: Iterator[dict[str, Column]]) -> None:

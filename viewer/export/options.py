@@ -67,6 +67,8 @@ class Options:
     grid: bool | None = None
     over: str = ""
     score: Score | None = None
+    region: tuple[str, ...] = ()
+    """Boxes of patches as they are typed: `exterior:4-7,8-11`."""
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     other: Path | None = None

@@ -111,6 +111,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
     fresh = replace(_dressed(fresh, options), heads=axes["head"])
     if options.left_out:
         fresh = replace(fresh, left_out=selection.groups(results, options.left_out))
+    if options.region:
+        fresh = replace(fresh, region=selection.region(results, options.region))
     if options.kind in {"table", "arrays"}:
         return Plan(options, (Job(_folder(results, options) / f"{options.kind}.{options.suffix}", fresh),))
     name = f"{options.kind} {options.along}".strip()

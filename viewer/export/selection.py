@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from capture.schema import GRID
 from viewer.attention import SINKS
 from viewer.caption import listed
 from viewer.course import course_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from viewer.export.options import Options, Phase
     from viewer.results import Results
-    from viewer.state import Kind, ViewState
+    from viewer.state import Cell, Kind, ViewState
 
 KIND_OF: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
 PHASE_OF: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
@@ -45,6 +46,24 @@ def places(text: str, labels: Sequence[int], what: str) -> tuple[int, ...]:
     if not found:
         raise UserError(f"No {what} is named; write numbers such as 4,10,15-17, or all, or last.")
     return tuple(sorted(set(found)))
+
+
+def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
+    """Patches of the boxes `camera:rows,cols`, numbers from 0 or ranges; UserError for what the file does not have."""
+    cells: set[Cell] = set()
+    for box in boxes:
+        match = re.fullmatch(r"(.+):(\d{1,2})(?:-(\d{1,2}))?,(\d{1,2})(?:-(\d{1,2}))?", box)
+        if match is None:
+            raise UserError(f"--region {box} cannot be read; write camera:rows,columns, such as exterior:4-7,8-11.")
+        if match[1] not in results.cameras:
+            raise UserError(f"There is no camera {match[1]}; the file has {', '.join(results.cameras)}.")
+        top, left = int(match[2]), int(match[4])
+        bottom, right = int(match[3] or top), int(match[5] or left)
+        if not (top <= bottom < GRID and left <= right < GRID):
+            raise UserError(f"--region {box} is no box of patches; rows and columns run from 0 to {GRID - 1}.")
+        camera = results.cameras.index(match[1])
+        cells |= {(camera, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)}
+    return tuple(sorted(cells))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer import attention, colourmaps, drawing, geometry, overview, scene, theme
+from viewer import attention, colourmaps, drawing, geometry, overview, scene, scoring, theme
 from viewer.controls import Button, Choice
 from viewer.panels.panel import READS, Panel
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from viewer.attention import Floats
     from viewer.session import Session
 
-SCORES: Final = (
-    ("picture", "picture mass"), ("entropy", "entropy"), ("region", "mass in region"), ("change", "change over steps"),
-)  # fmt: skip
 LABEL: Final = 22
 GAP: Final = 2
 FOOT: Final = 16
@@ -41,7 +38,7 @@ class Atlas(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(150)
         self.setMouseTracking(True)
-        self.score = Choice("Score", SCORES, parent=self)
+        self.score = Choice("Score", [(name, named.short) for name, named in scoring.SCORES.items()], parent=self)
         self.score.chosen.connect(self._set_score)
         self.thumbs = Button("thumbnails", kind="quiet", parent=self)
         self.thumbs.setCheckable(True)
@@ -74,7 +71,7 @@ class Atlas(Panel):
             shown.query,
             shown.score,
             shown.step if shown.score != "change" and shown.query.kind == "action" else 0,
-            shown.region if shown.score == "region" else (),
+            shown.region if shown.score in scoring.OF_REGION else (),
         )
         if self._scores is None or self._scores[0] != key:
             try:
@@ -91,7 +88,7 @@ class Atlas(Panel):
     def refresh(self) -> None:
         shown = self.session.shown
         self.score.show_value(shown.score)
-        reasons = {} if shown.region else {"region": "draw a region on a picture first"}
+        reasons = {} if shown.region else dict.fromkeys(scoring.OF_REGION, "draw a region on a picture first")
         if shown.query.kind == "text":
             reasons["change"] = "words have one pass"
         self.score.disable(reasons)
@@ -218,7 +215,7 @@ class Atlas(Panel):
         for (top, bottom), values, inks in zip(rows, scores.tolist(), words.tolist(), strict=True):
             y = round((top + bottom - high) / 2 * ratio) / ratio
             for (left, right), value, ink in zip(columns, values, inks, strict=True):
-                text = overview.in_short(value, self.session.shown.score)
+                text = scoring.short(value, self.session.shown.score)
                 x = round((left + right - drawing.width_of(text, 10)) / 2 * ratio) / ratio - 1
                 painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
 
@@ -312,8 +309,8 @@ class Atlas(Panel):
         scores, results = self.scores(), self.session.results
         if scores is None or results is None:
             return ""
-        value, name = float(scores[layer, head]), dict(SCORES)[self.session.shown.score]
-        text = f"{value:.2f} nats" if self.session.shown.score == "entropy" else drawing.per_cent(value)
+        score = self.session.shown.score
+        name, text = scoring.SCORES[score].short, scoring.spoken(float(scores[layer, head]), score)
         if head >= self.session.dims.heads:
             return f"Layer {results.layers[layer]}, mean of heads: {name} {text}"
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF
@@ -9,7 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture import schema
-from viewer import caption, drawing, theme
+from viewer import caption, drawing, scoring, theme
 from viewer.controls import Button
 from viewer.panels.panel import READS, Panel
 from viewer.panels.patches import patch_words
@@ -98,12 +99,15 @@ class StatusBar(Panel):
             name = caption.spoken(session.results.cameras[camera])
             return f"{name}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
         if session.shown.region:
-            mass = sum(float(scene.maps[cell]) for cell in session.shown.region if cell[0] < cameras)
+            region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
+            mass, bars = float(scoring.mass(scene.maps, region)), session.results.bars(session.shown.frame)
             patches = len(session.shown.region)
-            chance = patches / scene.keys
             value = drawing.per_cent(mass) if session.shown.unit == "weight" else drawing.number(mass)
-            lift = f" · {mass / chance:.1f} × chance" if session.shown.unit == "weight" and not scene.difference else ""
-            return f"region of {patches} patch{'es' if patches > 1 else ''}: {value} of this row{lift}"
+            told = f"region of {patches} patch{'es' if patches > 1 else ''}: {value} of this row"
+            if scene.difference or bars.shape != scene.maps.shape:
+                return told
+            lift = float(scoring.agreement(scene.maps, region, bars, "lift"))
+            return f"{told} · lift {scoring.spoken(lift, 'lift')}" if math.isfinite(lift) else told
         return "drag a box on a picture: who looks there?"
 
     def right(self) -> str:

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from viewer import drawing, theme
+from viewer import drawing, scoring, theme
 from viewer.controls import Button, Choice, Segments
 from viewer.export.options import FORMATS, KINDS, OVER, SCALES, SIZES
 
@@ -115,8 +115,7 @@ class Form(QWidget):
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
             self._field(name, word, self._chosen(name), LIST)
         self._words("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
-        scores = (("picture", "picture mass"), ("entropy", "entropy"), ("region", "mass in region"),
-                  ("change", "change over steps"), ("maps", "small maps"))  # fmt: skip
+        scores = (*((name, named.short) for name, named in scoring.SCORES.items()), ("maps", "small maps"))
         self._choice("score", "Cells", scores)
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))

@@ -12,6 +12,7 @@ import make_results
 import numpy as np
 import pytest
 
+from viewer import scoring
 from viewer.errors import UserError
 from viewer.export import numbers
 from viewer.export.__main__ import main
@@ -64,6 +65,19 @@ def test_a_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> Non
     view = ViewState(region=((0, 6, 6), (1, 2, 3)))
     path = exported(tmp_path / "b", small, f"table --view {view.to_json()} --words duck --layers 2 --heads 0")
     assert 0 < float(rows(path)[0]["mass region"]) < 1
+
+
+def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
+    asked = "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
+    [row] = rows(exported(tmp_path, small, asked))
+    cells = ((0, 6, 6), (0, 6, 7), (1, 2, 4), (1, 3, 4))
+    with h5py.File(small) as file:
+        maps = file["action/to_image"][0, 2, 2, 1, 0].astype("f4")
+    bars = np.stack([make_results.bars(72, 128)] * 2)
+    assert float(row["mass region"]) == pytest.approx(sum(float(maps[cell]) for cell in cells), rel=1e-4)
+    for column, score in (("lift region", "lift"), ("hit region", "hit"), ("IoU90 region", "iou")):
+        assert float(row[column]) == pytest.approx(float(scoring.agreement(maps, cells, bars, score)), rel=1e-4)
+    assert "mass region" not in rows(exported(tmp_path / "b", small, "table --actions 3 --layers 2"))[0]
 
 
 def test_a_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""What a cell of the atlas tells of a head: what the scores are called, and how a map agrees with a region. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from viewer.attention import Floats
+    from viewer.state import Cell
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a score is called."""
+
+    short: str
+    axis: str
+    """Beside a colour bar, with its unit."""
+    told: str
+    """In a sentence."""
+    of_region: bool = False
+    share: bool = True
+    """Whether it is told in per cent."""
+
+
+SCORES: Final = {
+    "picture": Named("picture mass", "weight on the pictures, %", "picture mass"),
+    "entropy": Named(
+        "entropy", "entropy over the patches, nats", "entropy of the picture weights", share=False
+    ),
+    "region": Named("mass in region", "weight on the region, %", "mass in the region", of_region=True),
+    "lift": Named(
+        "lift of region", "weight on the region, times chance", "weight on the region over chance",
+        of_region=True, share=False,
+    ),
+    "hit": Named(
+        "hit in region", "1 where the heaviest patch is in the region", "whether the heaviest patch is in the region",
+        of_region=True, share=False,
+    ),
+    "iou": Named(
+        "IoU90 of region", "region and heaviest tenth: common of all patches, %",
+        "overlap of the region and the heaviest tenth of patches", of_region=True,
+    ),
+    "change": Named("change over steps", "change over the denoise steps, %", "change over the denoise steps"),
+}  # fmt: skip
+"""By the names that views use, in the order in which they are offered."""
+OF_REGION: Final = frozenset(name for name, named in SCORES.items() if named.of_region)
+TENTH: Final = 10
+"""IoU90 takes the patches above the 90th percentile: one in ten."""
+
+
+def short(value: float, score: str) -> str:
+    """A score in the three or four letters that a cell has room for."""
+    if not np.isfinite(value):
+        return "–"
+    if score == "hit":
+        return "hit" if value else ""
+    if SCORES[score].share:
+        return f"{100 * value:.0f}" if value >= 0.0995 else f"{100 * value:.1f}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def spoken(value: float, score: str) -> str:
+    """A score with its unit."""
+    if not np.isfinite(value):
+        return "none, for want of weight on the picture"
+    if score == "hit":
+        return "yes" if value else "no"
+    if SCORES[score].share:
+        return f"{100 * value:.1f} %"
+    return f"{value:.2f} nats" if score == "entropy" else f"{value:.1f} × chance"
+
+
+def mass(maps: Floats, region: tuple[Cell, ...]) -> Floats:
+    """Weight on the region; the axes (cameras, 16, 16) go."""
+    if not region:
+        return np.zeros(maps.shape[:-3], np.float32)
+    camera, row, col = np.array(region).T
+    total: Floats = maps[..., camera, row, col].sum(-1)
+    return total
+
+
+def agreement(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_], score: str) -> Floats:
+    """How maps (..., cameras, 16, 16) agree with a region: (...), NaN where there is no weight to tell.
+
+    All three look at the patches that show a picture (`bars`, (cameras, 16, 16), do not), of the cameras that the
+    region is in:
+
+    * lift: the region's share of their weight over its share of their number; 1 is chance.
+    * hit: 1 where the heaviest of them lies in the region or beside it, the pointing game with a margin of one patch
+      (Zhang et al. 2018, arXiv 1608.00507), else 0.
+    * iou: the patches that are both in the region and among the heaviest tenth, over those that are either.
+    """
+    inside = np.zeros(bars.shape, np.bool_)
+    if region:
+        inside[tuple(np.array(region).T)] = True
+    looked = ~bars & inside.any((1, 2), keepdims=True)  # (cameras, 16, 16)
+    within = inside[looked]  # (patches,)
+    values = maps[..., looked]  # (..., patches)
+    total = values.sum(-1)
+    if not within.any():
+        return np.full(total.shape, np.nan, np.float32)
+    if score == "lift":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = values[..., within].sum(-1) / total / within.mean()
+    elif score == "hit":
+        found = _grown(inside)[looked][values.argmax(-1)].astype(np.float32)
+    else:
+        most = max(1, round(values.shape[-1] / TENTH))
+        heaviest = np.argpartition(values, -most, axis=-1)[..., -most:]
+        common = within[heaviest].sum(-1)
+        found = common / (most + within.sum() - common)
+    result: Floats = np.where(total > 0, found, np.nan).astype(np.float32)
+    return result
+
+
+def _grown(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The region and every patch beside it, in all eight directions."""
+    wide = np.pad(inside, ((0, 0), (1, 1), (1, 1)))
+    rows, cols = inside.shape[1:]
+    parts = [wide[:, row : row + rows, col : col + cols] for row in range(3) for col in range(3)]
+    grown: npt.NDArray[np.bool_] = np.logical_or.reduce(parts)
+    return grown
