@@ -43,8 +43,8 @@ SCORES: Final = {
         of_region=True, share=False,
     ),
     "iou": Named(
-        "IoU90 of region", "region and heaviest tenth: common of all patches, %",
-        "overlap of the region and the heaviest tenth of patches", of_region=True,
+        "IoU90 of region", "IoU of the region and the heaviest tenth, %",
+        "overlap (IoU) of the region and the heaviest tenth of patches", of_region=True,
     ),
     "change": Named("change over steps", "change over the denoise steps, %", "change over the denoise steps"),
 }  # fmt: skip
@@ -92,8 +92,8 @@ def agreement(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_
     region is in:
 
     * lift: the region's share of their weight over its share of their number; 1 is chance.
-    * hit: 1 where the heaviest of them lies in the region or beside it, the pointing game with a margin of one patch
-      (Zhang et al. 2018, arXiv 1608.00507), else 0.
+    * hit: 1 where the heaviest of them lies in the region, else 0: the pointing game (Zhang et al. 2018, arXiv
+      1608.00507), without a margin.
     * iou: the patches that are both in the region and among the heaviest tenth, over those that are either.
     """
     inside = np.zeros(bars.shape, np.bool_)
@@ -109,7 +109,7 @@ def agreement(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_
         with np.errstate(divide="ignore", invalid="ignore"):
             found = values[..., within].sum(-1) / total / within.mean()
     elif score == "hit":
-        found = _grown(inside)[looked][values.argmax(-1)].astype(np.float32)
+        found = within[values.argmax(-1)].astype(np.float32)
     else:
         most = max(1, round(values.shape[-1] / TENTH))
         heaviest = np.argpartition(values, -most, axis=-1)[..., -most:]
@@ -117,12 +117,3 @@ def agreement(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_
         found = common / (most + within.sum() - common)
     result: Floats = np.where(total > 0, found, np.nan).astype(np.float32)
     return result
-
-
-def _grown(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The region and every patch beside it, in all eight directions."""
-    wide = np.pad(inside, ((0, 0), (1, 1), (1, 1)))
-    rows, cols = inside.shape[1:]
-    parts = [wide[:, row : row + rows, col : col + cols] for row in range(3) for col in range(3)]
-    grown: npt.NDArray[np.bool_] = np.logical_or.reduce(parts)
-    return grown
