@@ -35,7 +35,10 @@ class Prompts:
     by_task: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, task: str) -> tuple[str, ...]:
-        """The prompts of a frame whose own task is `task`, empty if it has none. Raises UserError if there are none."""
+        """The prompts of a frame whose own task is `task` (empty if it has none), each once.
+
+        Raises UserError if there are none.
+        """
         chosen = self.always or (TASK,)
         if self.by_task:
             found = self.by_task.get(task.strip(), self.by_task.get(OTHERS))
@@ -46,7 +49,7 @@ class Prompts:
             chosen = found
         if not task and any(TASK in prompt for prompt in chosen):
             raise UserError('the source names no task; give one with --prompt "put the duck in the bowl"')
-        return tuple(prompt.replace(TASK, task) for prompt in chosen)
+        return tuple(dict.fromkeys(prompt.replace(TASK, task) for prompt in chosen))
 
 
 OWN: Final = Prompts()

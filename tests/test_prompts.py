@@ -36,6 +36,10 @@ def test_a_mapping_goes_by_the_task(tmp_path: Path) -> None:
         read_prompts(written(tmp_path, "put it down: [wave]\n")).of("pick it up")
 
 
+def test_a_prompt_that_comes_twice_is_run_once() -> None:
+    assert Prompts(("wave", "{task}", "wave", "put it down")).of("put it down") == ("wave", "put it down")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
