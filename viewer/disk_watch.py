@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 MILLISECONDS: Final = 2000
 SENTENCES: Final = {
     "cut short": "{} was cut short after it was opened: what is missing is shown as zeros. F5 opens it again.",
+    "gone": "{} was deleted, moved or unmounted after it was opened; it is shown as long as it can be read.",
     "replaced": "Another file took the place of {}; the one that was opened is still shown. F5 opens the new one.",
     "rewritten": "{} was written to after it was opened, so what is shown may be wrong. F5 opens it again.",
 }
 
 
 class DiskWatch(QObject):
-    """Looks at the open files now and then, and tells once what happened to one."""
+    """Looks at the open files now and then, and tells once what happened to one; a file that is gone may come back."""
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self._session = session
-        self._told: list[Results] = []
+        self._told: dict[Results, str] = {}
         self._timer = QTimer(self)
         self._timer.setInterval(MILLISECONDS)
         self._timer.timeout.connect(self.look)
@@ -32,7 +33,7 @@ class DiskWatch(QObject):
 
     def _opened(self) -> None:
         opened = self._open_files()
-        self._told = [results for results in self._told if results in opened]
+        self._told = {results: fate for results, fate in self._told.items() if results in opened}
         if not opened:
             self._timer.stop()
         elif not self._timer.isActive():
@@ -44,7 +45,7 @@ class DiskWatch(QObject):
     def look(self) -> None:
         """Look now."""
         for results in self._open_files():
-            fate = "" if results in self._told else results.fate
-            if fate:
-                self._told.append(results)
+            fate = results.fate
+            if fate and self._told.get(results, "gone") == "gone" and self._told.get(results) != fate:
+                self._told[results] = fate
                 self._session.noticed.emit(SENTENCES[fate].format(results.path.name))

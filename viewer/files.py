@@ -49,6 +49,17 @@ def stamp(path: Path) -> Stamp | None:
     return Stamp((found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
 
 
+def missing(path: Path) -> bool:
+    """Whether the system says that there is no such file, and not that it cannot tell."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def identity(path: Path) -> tuple[int, int] | None:
     """What two names of one file have in common; None where there is no file."""
     found = stamp(path)

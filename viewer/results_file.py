@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_AXIS: Final = 4096
-Fate = Literal["", "cut short", "replaced", "rewritten"]
+Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
 """What can have happened to an open file on the disk."""
 
 
@@ -181,6 +181,8 @@ class ResultsFile:
         HDF5 itself says nothing: what was cut off reads as zeros.
         """
         before, now = self._stamp, files.stamp(self.path)
+        if now is None and not self._is_partial and files.missing(self.path):  # a partial file gets its final name
+            return "gone"
         if before is None or now is None or now[1:] == before[1:]:  # some network drives number their files anew
             return ""
         if now.identity != before.identity:

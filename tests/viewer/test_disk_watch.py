@@ -13,6 +13,7 @@ import pytest
 from conftest import close, press, show, spin, until
 from PySide6.QtCore import Qt
 
+from viewer.disk_watch import DiskWatch
 from viewer.results import Results
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from viewer.window import Window
 
 CUT = "a.h5 was cut short after it was opened: what is missing is shown as zeros. F5 opens it again."
+GONE = "a.h5 was deleted, moved or unmounted after it was opened; it is shown as long as it can be read."
 REPLACED = "Another file took the place of a.h5; the one that was opened is still shown. F5 opens the new one."
 REWRITTEN = "a.h5 was written to after it was opened, so what is shown may be wrong. F5 opens it again."
 
@@ -148,5 +150,27 @@ def test_what_a_capture_gives_back_in_the_end_was_no_frame(tmp_path: Path) -> No
     os.truncate(path, size // 4)
     assert results.fate == "cut short"
     path.unlink()
-    assert results.fate == "", "what was opened can be read as long as it is open"
+    assert results.fate == "", "it may have got its final name"
     results.close()
+
+
+def test_a_file_that_is_gone_is_told_of_and_so_is_one_that_comes_in_its_place(
+    app: QApplication, copied: Path, other: Path, tmp_path: Path
+) -> None:
+    window = show(copied, tmp_path)
+    results, heard = window.session.results, said(window)
+    assert results is not None
+    before, watch = weights(results), window.findChild(DiskWatch)
+    assert watch is not None
+    away = copied.rename(tmp_path / "away.h5")
+    until(lambda: heard)
+    for _ in range(5):
+        watch.look()
+    assert heard == [GONE]
+    assert weights(results) == before
+    away.rename(copied)  # back, as it was: nothing to tell
+    watch.look()
+    other.replace(copied)
+    until(lambda: len(heard) > 1)
+    assert heard == [GONE, REPLACED]
+    close(window)
