@@ -1,11 +1,12 @@
 """What recording costs beside the same call unrecorded, and what a full-size frame costs to sum up and to write.
 
-pytest tests/bench --benchmark-only --benchmark-group-by=group
+pytest tests/bench --benchmark-enable --benchmark-only --benchmark-group-by=group
 """
 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -88,12 +89,12 @@ def test_call(benchmark, recorded):
 
 @pytest.mark.benchmark(group="one full-size frame")
 def test_summing_up(benchmark, full_call):
-    frame, errors = benchmark(assemble, full_call)
+    [(frame, errors)] = benchmark(assemble, full_call)
     assert errors.row_sum < 1e-2
     assert frame[schema.ACTION_TO_IMAGE].shape == (LAYERS, HORIZON, STEPS, HEADS, 2, 16, 16)
 
 
-@pytest.mark.benchmark(group="one full-size frame")
+@pytest.mark.benchmark(group="ten full-size frames")
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
 def test_writing(benchmark, full_call, tmp_path, compress):
     [(frame, _)] = assemble(full_call)
@@ -124,3 +125,17 @@ def test_writing(benchmark, full_call, tmp_path, compress):
     path = benchmark.pedantic(write, rounds=3)
     benchmark.extra_info["MB a frame"] = path.stat().st_size / sizes.frames / 1e6
     assert path.stat().st_size / sizes.frames < 40e6
+
+
+def test_the_throughput_script_runs(tmp_path):
+    """With a small policy for a moment: it is run by hand, on other machines, and must be ready then."""
+    script = Path(__file__).with_name("throughput.py")
+    command = [
+        sys.executable,
+        str(script),
+        *["--small", "--layers", "0", "--batches", "2", "--seconds", "0.1", "--folder"],
+    ]
+    ended = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "frames a second, recorded and written to" in ended.stdout
+    assert "[" not in ended.stdout.partition("recorded and written")[2]  # no file failed

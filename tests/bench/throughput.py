@@ -105,7 +105,7 @@ def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
 
 
 def writer_alone(policy: Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
-    recorder = policy.recorder()
+    recorder = policy.recorder(layers=sizes.layers)
     with recorder:
         [(frame, _)] = assemble(policy.run([ready[0]], recorder, seeds=[0]))
     path, count = folder / "alone.h5", 40
