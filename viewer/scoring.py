@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from viewer.attention import Floats
-    from viewer.state import Cell
+    from viewer.results import Results
+    from viewer.state import Cell, ViewState
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ def lacking(score: str, kind: str, region: tuple[Cell, ...], bars: npt.NDArray[n
     if score != "region" and bars[tuple(np.array(region).T)].all():
         return "the region lies in the letterbox’s bars"
     return ""
+
+
+def reasons(results: Results, view: ViewState) -> dict[str, str]:
+    """The scores that a view's query cannot have, and why."""
+    bars = results.bars(view.frame)
+    found = {name: lacking(name, view.query.kind, view.region, bars) for name in SCORES}
+    return {name: reason for name, reason in found.items() if reason}
 
 
 def short(value: float, score: str) -> str:

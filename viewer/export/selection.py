@@ -50,6 +50,8 @@ def places(text: str, labels: Sequence[int], what: str) -> tuple[int, ...]:
 
 def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
     """Patches of the boxes `camera:rows,cols`, numbers from 0 or ranges; UserError for what the file does not have."""
+    if boxes and not results.cameras:
+        raise UserError(f"{results.path.name} holds no camera to have a region; leave out --region.")
     cells: set[Cell] = set()
     for box in boxes:
         match = re.fullmatch(r"(.+):(\d{1,2})(?:-(\d{1,2}))?,(\d{1,2})(?:-(\d{1,2}))?", box)
@@ -64,6 +66,35 @@ def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
         camera = results.cameras.index(match[1])
         cells |= {(camera, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)}
     return tuple(sorted(cells))
+
+
+def boxes(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Patches as boxes that `region` reads: columns side by side are one, rows with the same columns are one."""
+    made: list[str] = []
+    for number, camera in enumerate(results.cameras):
+        top_of: dict[tuple[int, int], int] = {}
+        for row in range(GRID + 1):
+            runs = _runs([col for col in range(GRID) if (number, row, col) in cells])
+            for run in [run for run in top_of if run not in runs]:
+                made.append(f"{camera}:{_span(top_of.pop(run), row - 1)},{_span(*run)}")
+            for run in runs:
+                top_of.setdefault(run, row)
+    return tuple(made)
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of neighbours in ascending numbers."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 @dataclass(frozen=True)

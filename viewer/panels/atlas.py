@@ -51,7 +51,7 @@ class Atlas(Panel):
         self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
         self._ringed: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
-        self._lack = ""
+        self._bared = False
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -82,15 +82,20 @@ class Atlas(Panel):
                 return None
         return self._scores[1]
 
-    def lacking(self, score: str) -> str:
-        """Why the shown query cannot have a score; empty if it can."""
-        results, shown = self.session.results, self.session.shown
+    def reasons(self) -> dict[str, str]:
+        """The scores that the shown query cannot have, and why."""
+        results = self.session.results
         if results is None or not results.done:
-            return ""
+            return {}
         try:
-            return scoring.lacking(score, shown.query.kind, shown.region, results.bars(shown.frame))
+            return scoring.reasons(results, self.session.shown)
         except READS:
-            return ""
+            return {}
+
+    @property
+    def lack(self) -> str:
+        """Why the shown query cannot have the chosen score; empty if it can."""
+        return self.reasons().get(self.session.shown.score, "")
 
     @property
     def _lowest(self) -> bool:
@@ -100,22 +105,21 @@ class Atlas(Panel):
     def ranked(self) -> list[tuple[int, int]]:
         """Layers and heads, the best score first; none where there is nothing to rank them by."""
         scores = self.scores()
-        if scores is None or self.lacking(self.session.shown.score):
+        if scores is None or self.lack:
             return []
         return overview.ranking(scores, lowest=self._lowest)
 
     def refresh(self) -> None:
         shown = self.session.shown
         self.score.show_value(shown.score)
-        reasons = {name: self.lacking(name) for name in scoring.SCORES}
-        self.score.disable({name: reason for name, reason in reasons.items() if reason})
+        self.score.disable(self.reasons())
         self.thumbs.setChecked(shown.thumbnails)
         self._place()
         if not self.isVisible():
             return
         self.tell()
-        if reasons[shown.score] != self._lack:
-            self._lack = reasons[shown.score]
+        if self._bared != self._bare():
+            self._bared = not self._bared
             self.update()
         scores, before = self.scores(), self._painted
         self._painted = scores
@@ -205,14 +209,13 @@ class Atlas(Panel):
 
     def _bare(self) -> bool:
         """Whether a sentence stands where the cells would: none of them would have anything to tell."""
-        shown = self.session.shown
-        return not shown.thumbnails and bool(self.lacking(shown.score))
+        return not self.session.shown.thumbnails and bool(self.lack)
 
     def _paint_want(self, painter: QPainter) -> None:
         """What to do, where there is nothing to score."""
         self.heading(painter, self._title())
         if self._bare():
-            reason, ink = self.lacking(self.session.shown.score), theme.active().secondary
+            reason, ink = self.lack, theme.active().secondary
             for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
                 drawing.write(painter, QRectF(0, self.HEADING + 20 * line, self.width(), 20), text, ink, 13)
         if self.hasFocus():
@@ -313,7 +316,7 @@ class Atlas(Panel):
         order, shown = self.ranked(), self.session.state
         if not order:
             score = self.session.shown.score
-            reason = self.lacking(score) or "no head has weight to tell"
+            reason = self.lack or "no head has weight to tell"
             self.session.noticed.emit(f"Heads cannot be ranked by {scoring.SCORES[score].short}: {reason}.")
             return
         here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
@@ -322,9 +325,9 @@ class Atlas(Panel):
 
     def next_score(self) -> None:
         """The next score that the query can have."""
-        names = list(scoring.SCORES)
+        names, gone = list(scoring.SCORES), self.reasons()
         after = names.index(self.session.state.score) + 1
-        self.session.update(score=next(n for n in names[after:] + names[:after] if not self.lacking(n)))
+        self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         cell = self.cell_at(event.position())
@@ -355,7 +358,7 @@ class Atlas(Panel):
         if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
             return ""
         score, mean = self.session.shown.score, head == scores.shape[1] - 1
-        lack, value = self.lacking(score), float(scores[layer, head])
+        lack, value = self.lack, float(scores[layer, head])
         text = f"none, {lack}" if lack else scoring.spoken(value, score)
         who = "mean of heads" if mean else f"head {head}"
         told = f"Layer {results.layers[layer]}, {who}: {scoring.SCORES[score].short} {text}"
