@@ -78,11 +78,9 @@ def lacking(score: str, kind: str, region: tuple[Cell, ...], bars: npt.NDArray[n
         return "words have one pass"
     if score not in OF_REGION:
         return ""
-    if not bars.size:
-        return "there is no picture to have a region"
     if not region:
         return "drag a box on a picture first"
-    if score != "region" and bars[tuple(np.array(region).T)].all():
+    if score != "region" and all(bars[cell] for cell in region):
         return "the region lies in the letterbox’s bars"
     return ""
 

@@ -149,14 +149,13 @@ def test_equal_weights_by_their_definitions(seed: int, kinds: int) -> None:
 
 
 def test_what_cannot_be_scored_says_why() -> None:
-    def lacking(score: str, kind: str = "text", region=BOX, out: np.ndarray | None = None) -> str:
-        return scoring.lacking(score, kind, region, bars() if out is None else out)
+    def lacking(score: str, kind: str = "text", region=BOX) -> str:
+        return scoring.lacking(score, kind, region, bars())
 
     assert {score for score in scoring.SCORES if lacking(score)} == {"change"}
     assert {score for score in scoring.SCORES if lacking(score, "action")} == set()
     for score in scoring.OF_REGION:
         assert lacking(score, region=()) == "drag a box on a picture first"
-        assert lacking(score, out=np.zeros((0, 16, 16), bool)) == "there is no picture to have a region"
     within_bars = ((0, 0, 3), (0, 15, 4))
     assert lacking("region", region=within_bars) == "", "bars have weight"
     assert lacking("lift", region=within_bars) == "the region lies in the letterbox’s bars"

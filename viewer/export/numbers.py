@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,7 +34,7 @@ OF_REGION: Final = {"mass region": "region", "lift region": "lift", "hit region"
 ABOUT: Final = {
     "frame": "Counted from 1.",
     "phase": "prefix: a word looks; suffix: an action does, once a denoise step.",
-    "query": "The word, or the action counted from 1.",
+    "query": "The word or words, or the action or actions counted from 1.",
     "layer": "By the file’s number, from 0.",
     "step": "The denoise step, from 0; 0 for words, which have one pass.",
     "head": "From 0.",
@@ -108,7 +108,11 @@ class Reading:
     def _askings(self, phase: Phase, frame: int) -> tuple[Asking, ...]:
         asked = self.options.words + self.options.tokens if phase == "prefix" else self.options.actions
         if asked or self.view is not None:
-            return selection.queries(self.results, self.options, self.view, phase, frame)
+            found = selection.queries(self.results, self.options, self.view, phase, frame)
+            if phase == "prefix":
+                return found
+            # As where every action is asked for, and not as files are called: lines are joined by this name.
+            return tuple(replace(one, name=f"action {one.name.removeprefix('action')}") for one in found)
         if phase == "suffix":
             return tuple(
                 selection.Asking(Query("action", (i,)), f"action {i + 1}") for i in range(self.results.horizon)

@@ -105,8 +105,6 @@ def _dressed(view: ViewState, options: Options) -> ViewState:
 def plan(results: Results, options: Options, other: Results | None = None) -> Plan:
     """Files and views; UserError for a selection that the file does not have."""
     given = base_view(results, options)
-    if not results.cameras and options.kind in PICTURED:
-        raise UserError(f"{results.path.name} holds no camera to draw; take curves, table or arrays.")
     axes = selection.along_axes(results, options, given)
     fresh = given or ViewState(colours="viridis" if options.kind == "heads" else "inferno")
     fresh = replace(_dressed(fresh, options), heads=axes["head"])

@@ -50,8 +50,6 @@ def places(text: str, labels: Sequence[int], what: str) -> tuple[int, ...]:
 
 def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
     """Patches of the boxes `camera:rows,cols`, numbers from 0 or ranges; UserError for what the file does not have."""
-    if boxes and not results.cameras:
-        raise UserError(f"{results.path.name} holds no camera to have a region; leave out --region.")
     cells: set[Cell] = set()
     for box in boxes:
         match = re.fullmatch(r"(.+):(\d{1,2})(?:-(\d{1,2}))?,(\d{1,2})(?:-(\d{1,2}))?", box)
@@ -155,7 +153,11 @@ def queries(results: Results, options: Options, view: ViewState | None, phase: P
     if view is not None and view.query.kind == "text":
         from viewer.scene import matched
 
-        return (Asking(matched(view.query, results, min(view.frame, results.done - 1), results, frame), "words"),)
+        query, chips = (
+            matched(view.query, results, min(view.frame, results.done - 1), results, frame),
+            results.chips(frame),
+        )
+        return (Asking(query, " ".join(chips[item].label for item in query.items if item < len(chips))),)
     prompt = tuple(place for place, chip in enumerate(results.chips(frame)) if chip.role == "prompt")
     return (Asking(Query("text", prompt or (0,)), "words"),)
 

@@ -20,7 +20,7 @@ HINTS: Final = (
     (
         "cameras",
         "Drag a box on a picture",
-        "“Who looks here?” lists who looks there, and the heads’ atlas can be scored by it.",
+        "“Who looks here?” lists who looks there, and the atlas can rank heads by it.",
     ),
     (
         "axes",

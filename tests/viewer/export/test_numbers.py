@@ -18,7 +18,7 @@ from viewer.errors import UserError
 from viewer.export import arguments, numbers
 from viewer.export.__main__ import main
 from viewer.export.plan import plan
-from viewer.state import ViewState
+from viewer.state import Query, ViewState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +69,28 @@ def test_a_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> Non
     view = ViewState(region=((0, 6, 6), (1, 2, 3)))
     path = exported(tmp_path / "b", small, f"table --view {view.to_json()} --words duck --layers 2 --heads 0")
     assert 0 < float(rows(path)[0]["mass region"]) < 1
+
+
+def test_a_query_has_one_name_however_it_was_asked_for(results: Results, tmp_path: Path) -> None:
+    def queries(words: str, view: ViewState | None = None) -> set[str]:
+        more = ["--view", view.to_json()] if view is not None else []
+        assert main(["table", str(results.path), *words.split(), *more, "-o", str(tmp_path), "--overwrite"]) == 0
+        return {row["query"] for row in rows(tmp_path / "small" / "table.csv")}
+
+    labels = [chip.label for chip in results.chips(0)]
+    duck, bowl = labels.index("duck"), labels.index("bowl")
+    everything = queries("--layers 1")
+    assert (
+        queries("--layers 1 --words duck") == queries("--layers 1", ViewState(query=Query("text", (duck,)))) == {"duck"}
+    )
+    assert (
+        queries("--layers 1 --actions 3")
+        == queries("--layers 1", ViewState(query=Query("action", (2,))))
+        == {"action 3"}
+    )
+    assert {"duck", "action 3"} <= everything
+    assert queries("--layers 1", ViewState(query=Query("text", (duck, bowl)))) == {"duck bowl"}
+    assert queries("--layers 1 --actions 1-3,5") == {"action 1-3+5"}
 
 
 def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
