@@ -171,7 +171,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("all", "All words or all actions together", LOOK, ("Ctrl+A",), _everything),
     Command("ranked", "Next best head in the atlas", LOOK, ("N",), lambda a: a.room.atlas.step_ranked(1)),
     Command("unranked", "Next worse-ranked head back", LOOK, ("Shift+N",), lambda a: a.room.atlas.step_ranked(-1)),
-    Command("score", "Next score of the atlas", LOOK, (), _cycle("score")),
+    Command("score", "Next score of the atlas", LOOK, (), lambda a: a.room.atlas.next_score()),
     Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
     Command("lookers", "Who looks at the region?", LOOK, ("R",), lambda a: a.room.show_deck("lookers"), with_region),

@@ -109,6 +109,7 @@ class Choice(Button):
         self._name, self._prefix = name, prefix
         self._labels = dict(options)
         self._reasons: dict[str, str] = {}
+        self._abouts: dict[str, str] = {}
         self._value = ""
         self.show_value(options[0][0])
         self.clicked.connect(self._open)
@@ -116,6 +117,11 @@ class Choice(Button):
     def disable(self, reasons: dict[str, str]) -> None:
         """Options that cannot be chosen now, and why."""
         self._reasons = reasons
+
+    def explain(self, abouts: dict[str, str]) -> None:
+        """What options are, for the tooltips of the menu and, for the chosen one, of the button."""
+        self._abouts = abouts
+        self.setToolTip(abouts.get(self._value, ""))
 
     def offer(self, options: Sequence[tuple[str, str]]) -> None:
         """Take other options; one of them is to be shown then."""
@@ -127,6 +133,8 @@ class Choice(Button):
             self._value = value
             self.relabel(f"{self._prefix}{self._labels.get(value, value)} ▾")
             self.setAccessibleName(f"{self._name}: {self._labels.get(value, value)}")
+            if self._abouts:
+                self.setToolTip(self._abouts.get(value, ""))
 
     def menu(self) -> QMenu:
         """A fresh menu of the options; it deletes itself when closed."""
@@ -138,6 +146,7 @@ class Choice(Button):
         for value, label in self._labels.items():
             action = menu.addAction(label)
             action.setData(value)
+            action.setToolTip(self._abouts.get(value, label))
             action.setCheckable(True)
             action.setChecked(value == self._value)
             if value in self._reasons:

@@ -145,10 +145,21 @@ def score_words(scores: Floats, score: str, colours: str) -> npt.NDArray[np.uint
 
 
 def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:
-    """Layers and heads from the best score to the worst; `lowest` where small is good (entropy). No mean column."""
+    """Layers and heads from the best score to the worst; `lowest` where small is good (entropy).
+
+    Without the mean's column, and without heads that have no score.
+    """
     plain = scores[:, :-1]
-    order = np.argsort(np.where(np.isnan(plain), np.inf, plain if lowest else -plain), axis=None, kind="stable")
+    order = np.argsort(plain if lowest else -plain, axis=None, kind="stable")  # NaN last
+    order = order[: np.isfinite(plain).sum()]
     return [(int(index) // plain.shape[1], int(index) % plain.shape[1]) for index in order]
+
+
+def standing(scores: Floats, layer: int, head: int, *, lowest: bool) -> tuple[int, int]:
+    """The rank of a head's score, counted from 1, and how many other heads have the same."""
+    plain, own = scores[:, :-1], scores[layer, head]
+    better = plain < own if lowest else plain > own
+    return int(better.sum()) + 1, int((plain == own).sum()) - 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,7 @@ def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_p
     window.session.blink(True)
     scene = window.session.scene()
     assert scene is not None
-    assert window.status.left().startswith(f"region of 2 patches: {drawing.per_cent(float(scene.maps[0, 5, 5]))}")
+    assert window.status.left().startswith(f"region of 1 patch: {drawing.per_cent(float(scene.maps[0, 5, 5]))}")
     window.session.point((1, 6, 6))
     window.status.describe()
     assert not window.grab().isNull()

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
-from viewer import commands
+from viewer import commands, scoring
 
 if TYPE_CHECKING:
     from viewer.window import Window
@@ -67,6 +67,9 @@ def test_help_holds_every_key(window: Window) -> None:
         if command.keys:
             assert command.title in text
     assert "Attention is not cause" in text
+    for named in scoring.SCORES.values():
+        assert named.short in text
+        assert named.about in text
     press(window.sheets.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
     spin()
     assert window.sheets.overlay is None

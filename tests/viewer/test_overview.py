@@ -86,7 +86,12 @@ def test_ranking_puts_the_best_first() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.4, np.nan, 0.2]], np.float32)
     assert overview.ranking(scores, lowest=False)[:2] == [(0, 1), (1, 0)]
     assert overview.ranking(scores, lowest=True)[0] == (0, 0)
-    assert overview.ranking(scores, lowest=True)[-1] == (1, 1)
+    assert len(overview.ranking(scores, lowest=True)) == 3, "a head without a score has no rank"
+    assert [overview.standing(scores, 0, head, lowest=False) for head in (0, 1)] == [(3, 0), (1, 0)]
+    tied = np.array([[1, 0, 0.5], [1, 0, 0.5], [1, 1, 0.5]], np.float32)
+    assert overview.standing(tied, 0, 0, lowest=False) == (1, 3), "with three others"
+    assert overview.standing(tied, 1, 1, lowest=False) == (5, 1)
+    assert overview.standing(tied, 1, 1, lowest=True) == (1, 1)
 
 
 def test_curves_divide_the_whole_row(results: Results) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import make_results
 import numpy as np
 import pytest
-from conftest import spin
+from conftest import close, show, spin, until
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,6 +20,11 @@ from viewer.opening import demo_path
 from viewer.results import Results
 from viewer.state import Query, ViewState
 from viewer.window import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
 
 BOX = ((0, 5, 5), (0, 5, 6), (0, 6, 5), (0, 6, 6))
 
@@ -108,6 +117,51 @@ def test_they_are_what_their_definitions_say(seed: int, rows: int, size: int) ->
         assert found["lift"] == pytest.approx(share / (len(within) / len(looked)), rel=1e-5)
 
 
+def test_equal_weights_do_not_leave_it_to_chance() -> None:
+    """Where several patches are the heaviest, or weigh as much as the lightest of the tenth."""
+    two = peak((0, 5, 5, 0.1), (0, 9, 9, 0.1))
+    assert agreement(two, "hit") == 0, "one outside is as heavy"
+    assert agreement(peak((0, 5, 5, 0.1), (0, 6, 6, 0.1), (0, 9, 9, 0.09)), "hit") == 1, "both are inside"
+    assert agreement(two, "iou") == pytest.approx(1 / 5), "two patches have weight, not sixteen"
+    even = np.full((2, 16, 16), 1 / 512, np.float32)
+    assert agreement(even, "hit") == 0
+    assert agreement(even, "iou") == pytest.approx(4 / 160), "all are as heavy as the tenth's lightest"
+    step = np.full((2, 16, 16), 1e-3, np.float32)
+    step[0, 5, :15] = 0.5  # the tenth is sixteen patches: these and one of many equal ones
+    for mirrored in (step, step[:, ::-1, ::-1]):
+        region = tuple((0, int(r), int(c)) for _, r, c in np.argwhere(mirrored[:1] == 0.5))
+        assert agreement(mirrored, "iou", region) == pytest.approx(15 / 160)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+def test_equal_weights_by_their_definitions(seed: int, kinds: int) -> None:
+    draw = np.random.default_rng(seed)
+    maps = draw.integers(0, kinds + 1, (2, 16, 16)).astype(np.float32)
+    cells = {(0, int(row), int(col)) for row, col in draw.integers(0, 16, (20, 2))}
+    looked = [place for place in np.ndindex(2, 16, 16) if place[0] == 0 and not bars()[place]]
+    within = {place for place in looked if place in cells}
+    least = sorted((maps[place] for place in looked), reverse=True)[15]
+    tenth = {place for place in looked if maps[place] >= max(least, 1)}
+    heaviest = {place for place in looked if maps[place] == max(maps[one] for one in looked)}
+    found = agreement(maps, "iou", tuple(cells)), agreement(maps, "hit", tuple(cells))
+    assert found[0] == pytest.approx(len(tenth & within) / len(tenth | within))
+    assert found[1] == (heaviest <= within)
+
+
+def test_what_cannot_be_scored_says_why() -> None:
+    def lacking(score: str, kind: str = "text", region=BOX) -> str:
+        return scoring.lacking(score, kind, region, bars())
+
+    assert {score for score in scoring.SCORES if lacking(score)} == {"change"}
+    assert {score for score in scoring.SCORES if lacking(score, "action")} == set()
+    for score in scoring.OF_REGION:
+        assert lacking(score, region=()) == "drag a box on a picture first"
+    within_bars = ((0, 0, 3), (0, 15, 4))
+    assert lacking("region", region=within_bars) == "", "bars have weight"
+    assert lacking("lift", region=within_bars) == "the region lies in the letterbox’s bars"
+    assert lacking("lift", region=(*within_bars, (0, 5, 5))) == ""
+
+
 def test_scores_in_words() -> None:
     assert [scoring.short(value, "lift") for value in (0.04, 3.14, 41.6, np.nan)] == ["0.0", "3.1", "42", "–"]
     assert [scoring.short(value, "hit") for value in (0.0, 1.0, np.nan)] == ["", "hit", "–"]
@@ -166,3 +220,102 @@ def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: Window)
     assert window.status.left() == "drag a box on a picture: who looks there?"
     assert np.isnan(atlas.scores()).all()
     assert not window.grab().isNull()
+
+
+def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: Window) -> None:
+    atlas, session = window.room.atlas, window.session
+    region = tuple((0, row, col) for row in (6, 7) for col in (6, 7))
+    session.update(query=Query("action", (1,)), layer=2, heads=(1,), score="lift", region=region)
+    spin()
+    place = atlas.cell(atlas.scores(), 2, 1).center()
+    grid = atlas.grab().toImage()
+    assert atlas.cell_at(place) == (2, 1)
+    session.update(region=())
+    spin()
+    assert atlas.grab().toImage() != grid
+    assert atlas.cell_at(place) is None, "no cell is there to be clicked or explained"
+    assert atlas.explain(2, 1) == "Layer 2, head 1: lift of region none, drag a box on a picture first"
+    window.perform_id("ranked")
+    spin()
+    assert window.notice.text == "Heads cannot be ranked by lift of region: drag a box on a picture first."
+    assert (session.state.layer, session.state.heads) == (2, (1,)), "stays where it is"
+    session.update(thumbnails=True)
+    spin()
+    assert atlas.cell_at(place) == (2, 1), "small maps need no score"
+    session.update(thumbnails=False, region=((0, 0, 0),))
+    spin()
+    assert window.status.left().endswith(" · the region lies in the letterbox’s bars")
+    assert atlas.explain(2, 1).endswith("lift of region none, the region lies in the letterbox’s bars")
+    assert set(atlas.score._reasons) == scoring.OF_REGION - {"region"}
+    session.update(query=Query("text", (1,)), score="change")
+    spin()
+    assert atlas.cell_at(place) is None
+    session.update(region=region, score="region")
+    spin()
+    assert atlas.cell_at(place) == (2, 1)
+
+
+def test_the_next_score_is_one_that_there_is(window: Window) -> None:
+    session, seen = window.session, []
+    session.update(query=Query("text", (1,)), score="picture")
+    for _ in range(3):
+        window.perform_id("score")
+        spin(0.01)
+        seen.append(session.state.score)
+    assert seen == ["entropy", "picture", "entropy"], "no region is drawn, and words have one pass"
+    session.update(query=Query("action", (1,)), region=((0, 6, 6),), score="picture")
+    spin(0.01)
+    seen = []
+    for _ in scoring.SCORES:
+        window.perform_id("score")
+        spin(0.01)
+        seen.append(session.state.score)
+    assert seen == [*list(scoring.SCORES)[1:], "picture"]
+
+
+def test_scores_are_told_with_their_rank_and_what_they_are(window: Window) -> None:
+    atlas, session = window.room.atlas, window.session
+    box = tuple((0, row, col) for row in range(5, 9) for col in range(16))
+    session.update(query=Query("action", (1,)), score="hit", region=box, layer=1, heads=(2,))
+    spin()
+    values = atlas.scores()[:, :-1]
+    hits = int(values.sum())
+    assert 1 < hits < values.size, "else the test says nothing"
+    layer, head = np.argwhere(values == 1)[0]
+    alike = "1 other" if hits == 2 else f"{hits - 1} others"
+    assert atlas.explain(layer, head).endswith(f"hit in region yes, rank 1, shared with {alike}")
+    layer, head = np.argwhere(values == 0)[0]
+    assert f"hit in region no, rank {hits + 1}" in atlas.explain(layer, head)
+    until(lambda: atlas.accessibleDescription() == atlas.explain(1, 2))
+    session.update(heads=(0, 2))
+    until(lambda: atlas.accessibleDescription() == f"{atlas.explain(1, 0)}; {atlas.explain(1, 2)}")
+    session.update(heads=())
+    until(lambda: atlas.accessibleDescription().startswith("Layer 1, mean of heads: hit in region "))
+    menu = atlas.score.menu()
+    assert [one.toolTip() for one in menu.actions()] == [named.about for named in scoring.SCORES.values()]
+    assert atlas.score.toolTip() == scoring.SCORES["hit"].about
+    menu.close()
+
+
+def test_while_one_blinks_the_status_line_tells_of_the_pinned_view(
+    app: QApplication, tmp_path: Path, small: Path
+) -> None:
+    """Its file, its bars and its unit: here a second file with square pictures and a third camera."""
+    other = make_results.write(
+        tmp_path / "other.h5", make_results.Recipe(cameras=("exterior", "wrist", "third"), size=(96, 96))
+    )
+    window = show(small, tmp_path, query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 0, 0), (0, 6, 6)))
+    try:
+        window.session.open_other(Results(other))
+        spin()
+        before = window.status.left()
+        window.session.blink(True)
+        results, view = window.session.pin
+        values = overview.atlas(results, replace(view, score="lift"))
+        assert window.status.left() != before
+        assert window.status.left().endswith(f" · lift {scoring.spoken(float(values[2, 1]), 'lift')}")
+        window.session.point((2, 0, 0))
+        assert window.status.left().startswith("third, patch (0, 0) · weight "), "no bar in a square picture"
+        until(lambda: "third, patch (0, 0)" in window.status.accessibleDescription())
+    finally:
+        close(window)

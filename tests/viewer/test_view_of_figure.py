@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import make_results
@@ -30,6 +31,22 @@ def test_a_figure_stands_for_its_view(app: QApplication, small: Path, tmp_path: 
     assert (view.frame, view.query, view.step, view.layer, view.colours) == (1, Query("action", (2,)), 1, 3, "magma")
     given = program.parser().parse_args([str(small), "--view", str(figure)])
     assert from_json(program._view_text(given.view)) == view
+
+
+def test_an_atlas_of_a_region_says_which_and_opens_with_it(app: QApplication, small: Path, tmp_path: Path) -> None:
+    words = ["--words", "duck", "--region", "exterior:6-7,4-8", "wrist:5,5", "--score", "hit", "--format", "svg"]
+    assert main(["atlas", str(small), *words, "-o", str(tmp_path)]) == 0
+    figure = tmp_path / "small" / "prefix_atlas_hit.svg"
+    view = from_json(program._view_text(str(figure)))
+    assert view.score == "hit"
+    assert view.region == (*((0, row, col) for row in (6, 7) for col in range(4, 9)), (1, 5, 5))
+    told = " ".join(re.sub(r"<[^>]*>", " ", figure.read_text()).split())
+    assert "region exterior rows 6–7, columns 4–8 and wrist row 5, column 5" in told
+    assert "0.25" not in told, "a bar of colours between yes and no would have no meaning"
+    window = show(small, tmp_path, score=view.score, region=view.region, query=view.query)
+    assert window.room.atlas.score.text() == "hit in region ▾"
+    assert window.status.left().startswith("region of 11 patches: ")
+    close(window)
 
 
 def test_json_is_taken_as_it_is_and_another_file_is_one_sentence(tmp_path: Path) -> None:

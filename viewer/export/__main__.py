@@ -140,7 +140,7 @@ def _export(plan: Plan, *, lines: bool) -> None:
 
     options = plan.options
     writing.sweep(job.path for job in plan.jobs)
-    noun = {"table": "queries", "arrays": "queries", "video": "pictures"}.get(options.kind, "figures")
+    noun = {"table": "rows", "arrays": "rows", "video": "pictures"}.get(options.kind, "figures")
     console = Console(noun, lines=lines)
 
     def report(done: int, total: int) -> None:

@@ -42,6 +42,19 @@ class Parser(argparse.ArgumentParser):
         """UserError in place of the end of the program."""
         raise UserError(f"{message}; {self.prog} -h lists the options.")
 
+    def format_help(self) -> str:
+        """The options; for a table the meaning of each column too."""
+        if not self.prog.endswith(" table"):
+            return super().format_help()
+        from viewer.export import numbers  # not sooner: it takes its time
+
+        made = self._get_formatter()
+        made.start_section("columns")
+        for name, about in numbers.ABOUT.items():
+            made.add_argument(argparse.Action((), "", metavar=name, help=about.replace("%", "%%")))
+        made.end_section()
+        return f"{super().format_help()}\n{made.format_help()}"
+
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
@@ -107,7 +120,8 @@ def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
                            + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
     if kind == "atlas":
-        group.add_argument("--score", choices=get_args(Score), default=None, help="what a cell shows; picture mass")
+        group.add_argument("--score", choices=get_args(Score), default=None, help="what a cell shows; picture mass, or "
+                           "lift where there is a --region")  # fmt: skip
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
                            help="a small map in each cell instead of a number")  # fmt: skip
     if kind in {"atlas", "table"}:
@@ -192,6 +206,11 @@ def check(options: Options) -> None:
         raise UserError(
             f"--range {options.range} is nothing for a {options.kind}; take shared or numbers as in 0:0.03."
         )
+    if options.region and options.thumbnails:
+        raise UserError("Small maps are not about a region; drop --thumbnails or --region.")
+    if options.region and options.score in {"picture", "entropy", "change"}:
+        raise UserError(f"The score “{options.score}” is not about a region; take region, lift, hit or iou, or drop "
+                        "--region.")  # fmt: skip
     if options.size and not 8 <= options.size <= 8000:
         raise UserError(f"--size {options.size} cannot be; take a width between 8 and 8000 px.")
     if options.scale and not 0.1 <= options.scale <= 16:

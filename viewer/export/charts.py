@@ -10,9 +10,10 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from viewer import drawing, overview, scoring, theme
-from viewer.caption import Caption
+from viewer.caption import Caption, spoken
 from viewer.errors import UserError
 from viewer.export import lettering as words
+from viewer.export import selection
 from viewer.export.bar import ColourScale
 from viewer.export.figure import Figure, frames_of, on_scale, sentence, titled
 from viewer.overview import Curves
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from viewer.attention import Floats
     from viewer.export.options import Options
     from viewer.export.scenes import Source
-    from viewer.state import ViewState
+    from viewer.results import Results
+    from viewer.state import Cell, ViewState
 
 LABEL: Final = 44.0
+MOST_BOXES: Final = 2
+"""A region of more boxes is told by how many patches it has."""
 TALL: Final = 0.5
 """Height of an atlas cell to its width."""
 
@@ -93,8 +97,24 @@ def score_scale(scores: Floats, view: ViewState) -> ColourScale:
 
 def score_sentence(source: Source, view: ViewState) -> Caption:
     """The sentence of an atlas: no layer and no head, for it shows them all."""
-    made = sentence(source, view)
-    return replace(made, details=f"every layer and head · {scoring.SCORES[view.score].told}")
+    made, details = sentence(source, view), ["every layer and head", scoring.SCORES[view.score].told]
+    if view.score in scoring.OF_REGION:
+        details.append(region_words(source.results, view.region))
+    return replace(made, details=" · ".join(details))
+
+
+def region_words(results: Results, region: tuple[Cell, ...]) -> str:
+    """Which patches a region has, where it is a box or two; else how many."""
+    boxes = selection.boxes(results, region)
+    if len(boxes) > MOST_BOXES:
+        cameras = {spoken(results.cameras[camera]): None for camera, _, _ in region}
+        return f"region of {len(region)} patches of {' and '.join(cameras)}"
+    told = []
+    for box in boxes:
+        camera, _, place = box.rpartition(":")
+        rows, columns = place.replace("-", "–").split(",")
+        told.append(f"{spoken(camera)} row{'s' * ('–' in rows)} {rows}, column{'s' * ('–' in columns)} {columns}")
+    return f"region {' and '.join(told)}"
 
 
 def atlas(source: Source, view: ViewState, options: Options) -> Figure:
@@ -106,9 +126,14 @@ def atlas(source: Source, view: ViewState, options: Options) -> Figure:
         )
     if view.score == "change" and view.query.kind == "text":
         raise UserError("Words have one pass and so no change over steps; take --phase suffix or another --score.")
+    if scoring.lacking(view.score, view.query.kind, view.region, source.results.bars(view.frame)):
+        raise UserError(
+            f"The region lies in the letterbox’s bars in frame {view.frame + 1}, which have no {view.score}; take "
+            "another region, or the score “region”."
+        )
     scores = overview.atlas(source.results, view)
     body = AtlasBody(scores, source.results.layers, view.score, view.colours, options.pixels)
-    scales = (score_scale(scores, view),)
+    scales = (score_scale(scores, view),) if view.score != "hit" else ()  # there is nothing between yes and no
     return titled(source, body, view, score_sentence(source, view), scales, words=options.caption)
 
 

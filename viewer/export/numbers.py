@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,8 +29,29 @@ if TYPE_CHECKING:
     from viewer.export.selection import Asking
 
 MAP_AXES: Final = ("frame", "query", "layer", "step", "head", "camera", "row", "col")
-OF_REGION: Final = {"lift region": "lift", "hit region": "hit", "IoU90 region": "iou"}
+OF_REGION: Final = {"mass region": "region", "lift region": "lift", "hit region": "hit", "IoU90 region": "iou"}
 """Column of a table -> the score of a region that it holds."""
+ABOUT: Final = {
+    "frame": "Counted from 1.",
+    "phase": "prefix: a word looks; suffix: an action does, once a denoise step.",
+    "query": "The word or words, or the action or actions counted from 1.",
+    "layer": "By the file’s number, from 0.",
+    "step": "The denoise step, from 0; 0 for words, which have one pass.",
+    "head": "From 0.",
+    "mass …": "Weight on a group of keys, such as a camera’s picture or its letterbox’s bars; all of them make 1.",
+    "picture mass": scoring.SCORES["picture"].about,
+    "entropy": f"{scoring.SCORES['entropy'].about.removesuffix('.')}; in nats.",
+    "region": "The patches that --region or the view named: camera:rows,columns. Where all of them lie in the "
+    "letterbox’s bars there is no lift, hit or IoU90: nan.",
+    **{column: scoring.SCORES[score].about for column, score in OF_REGION.items()},
+    "camera": "Of the patch, where --of maps writes a line a patch.",
+    "row": "Of the patch, from 0 at the top to 15.",
+    "col": "Of the patch, from 0 at the left to 15.",
+    "bar": "Whether the patch lies in the letterbox’s bars.",
+    "in region": "Whether the patch is in the region.",
+    "weight": "On the patch; mean of the query’s tokens.",
+}
+"""Column of a table -> what it holds; for the help, and in Parquet beside the column."""
 Column = npt.NDArray[Any]
 
 
@@ -73,6 +94,7 @@ class Reading:
         self.phases = selection.phases(results, options, self.view)
         in_view = self.view.region if self.view is not None else ()
         self.region = selection.region(results, options.region) if options.region else in_view
+        self.boxes = " ".join(selection.boxes(results, self.region))
 
     def steps(self, phase: Phase) -> tuple[int, ...]:
         """The chosen steps; words have one pass."""
@@ -86,7 +108,11 @@ class Reading:
     def _askings(self, phase: Phase, frame: int) -> tuple[Asking, ...]:
         asked = self.options.words + self.options.tokens if phase == "prefix" else self.options.actions
         if asked or self.view is not None:
-            return selection.queries(self.results, self.options, self.view, phase, frame)
+            found = selection.queries(self.results, self.options, self.view, phase, frame)
+            if phase == "prefix":
+                return found
+            # As where every action is asked for, and not as files are called: lines are joined by this name.
+            return tuple(replace(one, name=f"action {one.name.removeprefix('action')}") for one in found)
         if phase == "suffix":
             return tuple(
                 selection.Asking(Query("action", (i,)), f"action {i + 1}") for i in range(self.results.horizon)
@@ -117,14 +143,22 @@ class Reading:
         entropy = attention.entropy(maps, ~bars)
         of_region = {}
         if self.region:
-            of_region["mass region"] = scoring.mass(maps, self.region)
             for column, score in OF_REGION.items():
-                of_region[column] = scoring.agreement(maps, self.region, bars, score)
+                of_region[column] = (
+                    scoring.mass(maps, self.region)
+                    if score == "region"
+                    else scoring.agreement(maps, self.region, bars, score)
+                )
         return Block(frame, phase, asking.name, place, maps, mass, entropy, of_region)
 
     def count(self) -> int:
-        """How many blocks there are."""
-        return sum(len(self.askings(phase, frame)) for phase in self.phases for frame in self.axes["frame"])
+        """How many heads' rows there are: of every query, layer and step."""
+        each = len(self.axes["layer"]) * len(self.heads)
+        return each * sum(
+            len(self.askings(phase, frame)) * len(self.steps(phase))
+            for phase in self.phases
+            for frame in self.axes["frame"]
+        )
 
 
 def write(plan: Plan, report: Report) -> None:
@@ -140,7 +174,7 @@ def write(plan: Plan, report: Report) -> None:
             nonlocal done
             for block in blocks:
                 yield block
-                done += 1
+                done += int(np.prod(block.maps.shape[:3]))
                 report(done, total)
 
         with writing.whole(path, overwrite=options.overwrite) as unfinished:
@@ -177,6 +211,10 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
         made["camera"] = np.tile(np.array(results.cameras, dtype=object)[camera], count)
         made["row"], made["col"] = np.tile(row, count), np.tile(col, count)
         made["bar"] = np.tile(results.bars(block.frame).ravel(), count)
+        if reading.region:
+            inside = np.zeros(block.maps.shape[3:], np.bool_)
+            inside[tuple(np.array(reading.region).T)] = True
+            made["in region"] = np.tile(inside.ravel(), count)
         made["weight"] = block.maps.ravel()
         return made
     mass = block.mass.reshape(count, -1)
@@ -184,7 +222,15 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
         made[f"mass {group}"] = values
     made["picture mass"] = mass[:, scene.picture_columns(results)].sum(1)
     made["entropy"] = block.entropy.ravel()
+    if reading.region:
+        made["region"] = np.full(count, reading.boxes, dtype=object)
     return made | {name: values.ravel() for name, values in block.of_region.items()}
+
+
+def as_text(column: Column) -> list[Any]:
+    """A column as a CSV has it: seven digits tell float32 numbers apart well enough to read, and halve the file."""
+    made: list[Any] = (np.char.mod("%.7g", column) if column.dtype.kind == "f" else column).tolist()
+    return made
 
 
 def _csv(path: Path, tables: Iterator[dict[str, Column]]) -> None:
@@ -193,12 +239,7 @@ def _csv(path: Path, tables: Iterator[dict[str, Column]]) -> None:
         for number, table in enumerate(tables):
             if number == 0:
                 writer.writerow(table)
-            # Seven digits tell float32 numbers apart well enough to read, and halve the file.
-            shown = [
-                np.char.mod("%.7g", column).tolist() if column.dtype.kind == "f" else column.tolist()
-                for column in table.values()
-            ]
-            writer.writerows(zip(*shown, strict=True))
+            writer.writerows(zip(*(as_text(column) for column in table.values()), strict=True))
 
 
 def _parquet(path: Path, tables: Iterator[dict[str, Column]]) -> None:
@@ -210,8 +251,12 @@ def _parquet(path: Path, tables: Iterator[dict[str, Column]]) -> None:
         for columns_of in tables:
             table = pyarrow.table({name: pyarrow.array(column) for name, column in columns_of.items()})
             if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(str(path), table.schema)
-            writer.write_table(table)
+                described = [
+                    field.with_metadata({"description": ABOUT[field.name]}) if field.name in ABOUT else field
+                    for field in table.schema
+                ]
+                writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(described))
+            writer.write_table(table.cast(writer.schema))
     finally:
         if writer is not None:
             writer.close()

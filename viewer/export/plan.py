@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from viewer import scene
 from viewer.errors import UserError
 from viewer.export import metadata, selection
+from viewer.scoring import OF_REGION
 from viewer.state import ViewState, from_json
 
 if TYPE_CHECKING:
@@ -104,8 +105,6 @@ def _dressed(view: ViewState, options: Options) -> ViewState:
 def plan(results: Results, options: Options, other: Results | None = None) -> Plan:
     """Files and views; UserError for a selection that the file does not have."""
     given = base_view(results, options)
-    if not results.cameras and options.kind in PICTURED:
-        raise UserError(f"{results.path.name} holds no camera to draw; take curves, table or arrays.")
     axes = selection.along_axes(results, options, given)
     fresh = given or ViewState(colours="viridis" if options.kind == "heads" else "inferno")
     fresh = replace(_dressed(fresh, options), heads=axes["head"])
@@ -113,6 +112,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
         fresh = replace(fresh, left_out=selection.groups(results, options.left_out))
     if options.region:
         fresh = replace(fresh, region=selection.region(results, options.region))
+        if options.kind == "atlas":  # what is asked for is about it
+            fresh = replace(fresh, thumbnails=False, score=fresh.score if fresh.score in OF_REGION else "lift")
     if options.kind in {"table", "arrays"}:
         return Plan(options, (Job(_folder(results, options) / f"{options.kind}.{options.suffix}", fresh),))
     name = f"{options.kind} {options.along}".strip()

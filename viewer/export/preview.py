@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from viewer.export.options import Options
 
 MOST_ROWS: Final = 16
-MOST_COLUMNS: Final = 8
+MOST_BYTED: Final = 256
+"""Lines of a table by which the size of all is told."""
+MOST_COLUMNS: Final = 12
+"""Of more, the first six, which say what a line is about, and the last four."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,17 @@ class Server:
                 ("entropy", ", ".join(numbers.MAP_AXES[:5])),
             ]
             rows.append(("query, layer, step, head, camera, group", "what the axes are called"))
-            return Figure(Listing(tuple(rows)), ViewState(), "arrays"), block.maps.nbytes * reading.count()
+            return Figure(Listing(tuple(rows)), ViewState(), "arrays"), reading.count() * block.maps[0, 0, 0].nbytes
         columns = numbers.columns(reading, block)
-        names = list(columns)[:MOST_COLUMNS]
+        names = list(columns)
+        if len(names) > MOST_COLUMNS:
+            names = [*names[:6], *names[-4:]]
         count = min(MOST_ROWS, len(columns["frame"]))
         lines = [tuple(names)] + [tuple(_short(columns[name][row]) for name in names) for row in range(count)]
-        return Figure(Listing(tuple(lines)), ViewState(), "table"), len(columns["frame"]) * reading.count() * 150
+        each = int(np.prod(block.maps.shape[:3]))
+        size = sum(len(str(text)) + 1 for column in columns.values() for text in numbers.as_text(column[:MOST_BYTED]))
+        size = round(size * max(len(columns["frame"]) / MOST_BYTED, 1) / each)
+        return Figure(Listing(tuple(lines)), ViewState(), "table"), size * reading.count()
 
 
 def _short(value: object) -> str:

@@ -66,6 +66,35 @@ def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
     return tuple(sorted(cells))
 
 
+def boxes(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Patches as boxes that `region` reads: columns side by side are one, rows with the same columns are one."""
+    made: list[str] = []
+    for number, camera in enumerate(results.cameras):
+        top_of: dict[tuple[int, int], int] = {}
+        for row in range(GRID + 1):
+            runs = _runs([col for col in range(GRID) if (number, row, col) in cells])
+            for run in [run for run in top_of if run not in runs]:
+                made.append(f"{camera}:{_span(top_of.pop(run), row - 1)},{_span(*run)}")
+            for run in runs:
+                top_of.setdefault(run, row)
+    return tuple(made)
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of neighbours in ascending numbers."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
 @dataclass(frozen=True)
 class Asking:
     """One query, in the frame where it was found, and what file names call it."""
@@ -124,7 +153,11 @@ def queries(results: Results, options: Options, view: ViewState | None, phase: P
     if view is not None and view.query.kind == "text":
         from viewer.scene import matched
 
-        return (Asking(matched(view.query, results, min(view.frame, results.done - 1), results, frame), "words"),)
+        query, chips = (
+            matched(view.query, results, min(view.frame, results.done - 1), results, frame),
+            results.chips(frame),
+        )
+        return (Asking(query, " ".join(chips[item].label for item in query.items if item < len(chips))),)
     prompt = tuple(place for place, chip in enumerate(results.chips(frame)) if chip.role == "prompt")
     return (Asking(Query("text", prompt or (0,)), "words"),)
 

@@ -39,6 +39,7 @@ class Atlas(Panel):
         self.setMinimumHeight(150)
         self.setMouseTracking(True)
         self.score = Choice("Score", [(name, named.short) for name, named in scoring.SCORES.items()], parent=self)
+        self.score.explain({name: named.about for name, named in scoring.SCORES.items()})
         self.score.chosen.connect(self._set_score)
         self.thumbs = Button("thumbnails", kind="quiet", parent=self)
         self.thumbs.setCheckable(True)
@@ -50,6 +51,7 @@ class Atlas(Panel):
         self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
         self._ringed: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
+        self._bared = False
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -80,22 +82,45 @@ class Atlas(Panel):
                 return None
         return self._scores[1]
 
+    def reasons(self) -> dict[str, str]:
+        """The scores that the shown query cannot have, and why."""
+        results = self.session.results
+        if results is None or not results.done:
+            return {}
+        try:
+            return scoring.reasons(results, self.session.shown)
+        except READS:
+            return {}
+
+    @property
+    def lack(self) -> str:
+        """Why the shown query cannot have the chosen score; empty if it can."""
+        return self.reasons().get(self.session.shown.score, "")
+
+    @property
+    def _lowest(self) -> bool:
+        """Whether a low score is a good one."""
+        return self.session.shown.score == "entropy"
+
     def ranked(self) -> list[tuple[int, int]]:
-        """Layers and heads, the best score first."""
+        """Layers and heads, the best score first; none where there is nothing to rank them by."""
         scores = self.scores()
-        return [] if scores is None else overview.ranking(scores, lowest=self.session.shown.score == "entropy")
+        if scores is None or self.lack:
+            return []
+        return overview.ranking(scores, lowest=self._lowest)
 
     def refresh(self) -> None:
         shown = self.session.shown
         self.score.show_value(shown.score)
-        reasons = {} if shown.region else dict.fromkeys(scoring.OF_REGION, "draw a region on a picture first")
-        if shown.query.kind == "text":
-            reasons["change"] = "words have one pass"
-        self.score.disable(reasons)
+        self.score.disable(self.reasons())
         self.thumbs.setChecked(shown.thumbnails)
         self._place()
         if not self.isVisible():
             return
+        self.tell()
+        if self._bared != self._bare():
+            self._bared = not self._bared
+            self.update()
         scores, before = self.scores(), self._painted
         self._painted = scores
         if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
@@ -155,8 +180,8 @@ class Atlas(Panel):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
-        if scores is None or results is None:
-            self.heading(self.canvas(event), self._title())
+        if scores is None or results is None or self._bare():
+            self._paint_want(self.canvas(event))
             return
         painter = QPainter(self)
 
@@ -181,6 +206,20 @@ class Atlas(Panel):
             drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _bare(self) -> bool:
+        """Whether a sentence stands where the cells would: none of them would have anything to tell."""
+        return not self.session.shown.thumbnails and bool(self.lack)
+
+    def _paint_want(self, painter: QPainter) -> None:
+        """What to do, where there is nothing to score."""
+        self.heading(painter, self._title())
+        if self._bare():
+            reason, ink = self.lack, theme.active().secondary
+            for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
+                drawing.write(painter, QRectF(0, self.HEADING + 20 * line, self.width(), 20), text, ink, 13)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
 
     def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
         """What stays whatever the scores are: the numbers of layers and heads, and the cells' round corners."""
@@ -254,7 +293,7 @@ class Atlas(Panel):
     def cell_at(self, point: QPointF) -> tuple[int, int] | None:
         """Layer and head under a point; the mean counts as the head after the last."""
         scores = self.scores()
-        if scores is None:
+        if scores is None or self._bare():
             return None
         columns, rows = self.edges(scores)
         layer = next((n for n, (top, bottom) in enumerate(rows) if top <= point.y() < bottom + GAP), None)
@@ -276,10 +315,19 @@ class Atlas(Panel):
         """Go to the head next in rank."""
         order, shown = self.ranked(), self.session.state
         if not order:
+            score = self.session.shown.score
+            reason = self.lack or "no head has weight to tell"
+            self.session.noticed.emit(f"Heads cannot be ranked by {scoring.SCORES[score].short}: {reason}.")
             return
         here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
         place = order.index(here) + by if here in order else 0
         self.go(*order[min(max(place, 0), len(order) - 1)])
+
+    def next_score(self) -> None:
+        """The next score that the query can have."""
+        names, gone = list(scoring.SCORES), self.reasons()
+        after = names.index(self.session.state.score) + 1
+        self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         cell = self.cell_at(event.position())
@@ -307,15 +355,23 @@ class Atlas(Panel):
     def explain(self, layer: int, head: int) -> str:
         """A cell in words, with its rank."""
         scores, results = self.scores(), self.session.results
-        if scores is None or results is None:
+        if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
             return ""
-        score = self.session.shown.score
-        name, text = scoring.SCORES[score].short, scoring.spoken(float(scores[layer, head]), score)
-        if head >= self.session.dims.heads:
-            return f"Layer {results.layers[layer]}, mean of heads: {name} {text}"
-        return (
-            f"Layer {results.layers[layer]}, head {head}: {name} {text}, rank {self.ranked().index((layer, head)) + 1}"
-        )
+        score, mean = self.session.shown.score, head == scores.shape[1] - 1
+        lack, value = self.lack, float(scores[layer, head])
+        text = f"none, {lack}" if lack else scoring.spoken(value, score)
+        who = "mean of heads" if mean else f"head {head}"
+        told = f"Layer {results.layers[layer]}, {who}: {scoring.SCORES[score].short} {text}"
+        if lack or mean or not np.isfinite(value):
+            return told
+        rank, others = overview.standing(scores, layer, head, lowest=self._lowest)
+        alike = f", shared with {others} other{'s' if others > 1 else ''}" if others else ""
+        return f"{told}, rank {rank}{alike}"
+
+    def describe(self) -> None:
+        shown, dims = self.session.shown, self.session.dims
+        told = [self.explain(shown.layer, head) for head in shown.heads or (dims.heads,)]
+        self.setAccessibleDescription("; ".join(told))
 
 
 def _snapped(start: float, length: float, ratio: float) -> tuple[float, float]:

@@ -85,27 +85,37 @@ class StatusBar(Panel):
         super().__init__(session, "Status", parent)
         self.setFixedHeight(26)
         session.pointed.connect(self.refresh)
+        session.bared.connect(self.refresh)
 
     def left(self) -> str:
         """The patch under the pointer in words, else what a hand can do."""
         session, scene = self.session, self.session.scene()
         if session.results is None or scene is None:
             return session.failure
-        cameras = len(scene.maps)  # those of the file that is compared with, while one blinks to it
+        results, view = session.results, session.shown
+        if session.blinking and session.pin is not None:
+            results, view = session.pin
+        cameras = len(scene.maps)
         if session.pointer is not None and session.pointer[0] < cameras:
             camera, row, col = session.pointer
-            weight, rest = patch_words(scene, session.pointer, session.shown.unit)
-            bar = " (letterbox bar)" if session.results.bars(session.shown.frame)[camera, row, col] else ""
-            name = caption.spoken(session.results.cameras[camera])
+            weight, rest = patch_words(scene, session.pointer, view.unit)
+            bar = " (letterbox bar)" if results.bars(view.frame)[camera, row, col] else ""
+            name = caption.spoken(results.cameras[camera])
             return f"{name}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
-        if session.shown.region:
-            region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
-            mass, bars = float(scoring.mass(scene.maps, region)), session.results.bars(session.shown.frame)
-            patches = len(session.shown.region)
-            value = drawing.per_cent(mass) if session.shown.unit == "weight" else drawing.number(mass)
-            told = f"region of {patches} patch{'es' if patches > 1 else ''}: {value} of this row"
-            if scene.difference or bars.shape != scene.maps.shape:
+        region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
+        if region:
+            told = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
+            mass = float(scoring.mass(scene.maps, region))
+            if view.unit == "weight" and view.measure == "weight":
+                told += f"{drawing.per_cent(mass)} of this row"
+            else:
+                told += drawing.number(mass)
+            if scene.difference:
                 return told
+            bars = results.bars(view.frame)
+            lack = scoring.lacking("lift", view.query.kind, region, bars)
+            if lack:
+                return f"{told} · {lack}"
             lift = float(scoring.agreement(scene.maps, region, bars, "lift"))
             return f"{told} · lift {scoring.spoken(lift, 'lift')}" if math.isfinite(lift) else told
         return "drag a box on a picture: who looks there?"

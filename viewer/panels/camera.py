@@ -171,7 +171,7 @@ class CameraPane(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
-            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, session.shown.unit)
+            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, view[1].unit)
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 from viewer import drawing, scoring, theme
 from viewer.controls import Button, Choice, Segments
 from viewer.export.options import FORMATS, KINDS, OVER, SCALES, SIZES
+from viewer.panels.panel import READS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,8 @@ class Form(QWidget):
         super().__init__()
         self.session = session
         self.kind = kind
-        self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": session.state.score,
+        self.gone = self._scores_that_are_not()
+        self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": self._cells(),
                                        "lines": "rows", "range": session.state.range, "measure": session.state.measure,
                                        "unit": session.state.unit, "colour_scale": session.state.scale,
                                        "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
@@ -105,6 +107,21 @@ class Form(QWidget):
         self.column.addStretch()
         self.show_kind(kind)
 
+    def _scores_that_are_not(self) -> dict[str, str]:
+        """Scores of heads that the window's query cannot have, and why."""
+        session = self.session
+        if session.results is None:
+            return {}
+        try:
+            return scoring.reasons(session.results, session.state)
+        except READS:
+            return {}
+
+    def _cells(self) -> str:
+        """What the cells of the window's atlas show; a score that there is where it shows none."""
+        state = self.session.state
+        return "maps" if state.thumbnails else "picture" if state.score in self.gone else state.score
+
     def _build(self, folder: Path) -> None:
         self.format = QWidget()
         self._formats = QHBoxLayout(self.format)
@@ -117,6 +134,10 @@ class Form(QWidget):
         self._words("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
         scores = (*((name, named.short) for name, named in scoring.SCORES.items()), ("maps", "small maps"))
         self._choice("score", "Cells", scores)
+        cells = self._segments["score"]
+        assert isinstance(cells, Choice)
+        cells.disable(self.gone)
+        cells.explain({name: named.about for name, named in scoring.SCORES.items()})
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))

@@ -146,7 +146,7 @@ class FilmPanel(Panel):
     def sizeHint(self) -> QSize:
         results = self.session.results
         cameras = len(results.cameras) if results else 2
-        if results is None or not results.cameras:
+        if results is None:
             return QSize(600, 120)
         tall, across = results.picture_size(0)
         columns = {"frames": overview.MOST_FILM_FRAMES, "layers-frames": overview.MOST_FRAMES_OF_LAYERS}.get(

@@ -6,7 +6,7 @@ from html import escape
 
 from PySide6.QtWidgets import QTextBrowser, QWidget
 
-from viewer import commands, theme
+from viewer import commands, scoring, theme
 from viewer.panels.overlay import Overlay
 
 ATTENTION = """
@@ -25,6 +25,7 @@ region out and watch the actions if you want to know a cause. See Jain and Walla
 Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
 Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
 Shift-drag paints patches, the wheel zooms.</p>
+<h3>Scores of heads</h3>
 """
 
 
@@ -43,10 +44,17 @@ class Help(Overlay):
             f"h3 {{ color: {t.text}; }} p, td {{ color: {t.text}; }} a {{ color: {t.accent_text}; }}"
             f".key {{ color: {t.accent_text}; }} .quiet {{ color: {t.secondary}; }}"
         )
-        text.setHtml(ATTENTION + "<h3>Keys</h3>" + keys())
+        text.setHtml(ATTENTION + scores() + "<h3>Keys</h3>" + keys())
         self.column.addWidget(text)
         self.text = text
         text.setFocus()
+
+
+def scores() -> str:
+    """What the scores of the atlas are, as a table in HTML."""
+    rows = [f'<tr><td width="170">{escape(one.short)}</td><td>{escape(one.about)}</td></tr>'
+            for one in scoring.SCORES.values()]  # fmt: skip
+    return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 
 def keys() -> str:

@@ -17,7 +17,11 @@ HINTS: Final = (
         "Click a word or an action",
         "Both cameras light up where it looks. Hover to preview, Ctrl adds, Shift spans.",
     ),
-    ("cameras", "Drag a box on a picture", "“Who looks here?” lists the words, actions and heads that look there."),
+    (
+        "cameras",
+        "Drag a box on a picture",
+        "“Who looks here?” lists who looks there, and the atlas can rank heads by it.",
+    ),
     (
         "axes",
         "Scrub layers, heads, steps, frames",

@@ -86,6 +86,23 @@ def test_tokens_lead_to_the_word_that_holds_them(results: Results) -> None:
     assert selection.query_of_tokens(results, 0, str(token)) == Query("text", (duck,))
 
 
+@given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 15)), max_size=60))
+def test_boxes_of_a_region_are_read_back(cells: set[tuple[int, int, int]]) -> None:
+    class TwoCameras:
+        cameras = ("exterior", "left:wrist")
+
+    boxes = selection.boxes(TwoCameras, sorted(cells))  # type: ignore[arg-type]
+    assert set(selection.region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
+
+
+def test_a_rectangle_is_one_box(results: Results) -> None:
+    cells = [(1, row, col) for row in range(4, 8) for col in range(8, 12)]
+    assert selection.boxes(results, cells) == ("wrist:4-7,8-11",)
+    assert selection.boxes(results, [(0, 15, 0)]) == ("exterior:15,0",)
+    assert selection.boxes(results, [*cells, (1, 4, 2), (0, 0, 15)]) == ("exterior:0,15", "wrist:4,2", "wrist:4-7,8-11")
+    assert selection.boxes(results, []) == ()
+
+
 @given(st.text(min_size=1, max_size=80))
 def test_a_slug_is_a_plain_file_name(name: str) -> None:
     made = selection.slug(name)

@@ -17,7 +17,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
-from viewer import theme
+from viewer import scoring, theme
 from viewer.controls import Choice
 from viewer.export import arguments, metadata
 from viewer.export.encoding import pixels
@@ -142,6 +142,32 @@ def test_what_the_form_says_of_measures_is_in_its_command(sheet: ExportSheet) ->
     assert (options.measure, options.unit, options.colour_scale) == ("contribution", "uniform", "log")
     sheet.kinds["atlas"].click()
     assert arguments.options(sheet.form.arguments()).measure is None
+
+
+def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, small: Path, tmp_path: Path) -> None:
+    def cells(**view: object) -> tuple[str, dict[str, bool], str]:
+        window = show(small, tmp_path, query=Query("text", (4,)), **view)
+        window.settings.set_text("export/folder", str(tmp_path / "out"))
+        sheet = opened(window)
+        sheet.kinds["atlas"].click()
+        spin(0.2)
+        previewed(sheet)
+        choice = sheet.form._segments["score"]
+        assert isinstance(choice, Choice)
+        menu = choice.menu()
+        enabled = {action.data(): action.isEnabled() for action in menu.actions()}
+        menu.close()
+        found = sheet.form.values["score"], enabled, sheet.preview.error
+        close(window)
+        return found
+
+    score, enabled, error = cells(score="lift")
+    assert (score, error) == ("picture", ""), "nothing is said of options of a command line"
+    assert {name for name, on in enabled.items() if not on} == {*scoring.OF_REGION, "change"}
+    score, enabled, error = cells(score="lift", region=((0, 6, 6),))
+    assert (score, error) == ("lift", "")
+    assert {name for name, on in enabled.items() if not on} == {"change"}
+    assert cells(score="lift", thumbnails=True)[0] == "maps"
 
 
 def test_a_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import csv
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,15 @@ import pytest
 
 from viewer import scoring
 from viewer.errors import UserError
-from viewer.export import numbers
+from viewer.export import arguments, numbers
 from viewer.export.__main__ import main
-from viewer.state import ViewState
+from viewer.export.plan import plan
+from viewer.state import Query, ViewState
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from viewer.results import Results
 
 
 def exported(folder: Path, path: Path, words: str) -> Path:
@@ -67,6 +71,28 @@ def test_a_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> Non
     assert 0 < float(rows(path)[0]["mass region"]) < 1
 
 
+def test_a_query_has_one_name_however_it_was_asked_for(results: Results, tmp_path: Path) -> None:
+    def queries(words: str, view: ViewState | None = None) -> set[str]:
+        more = ["--view", view.to_json()] if view is not None else []
+        assert main(["table", str(results.path), *words.split(), *more, "-o", str(tmp_path), "--overwrite"]) == 0
+        return {row["query"] for row in rows(tmp_path / "small" / "table.csv")}
+
+    labels = [chip.label for chip in results.chips(0)]
+    duck, bowl = labels.index("duck"), labels.index("bowl")
+    everything = queries("--layers 1")
+    assert (
+        queries("--layers 1 --words duck") == queries("--layers 1", ViewState(query=Query("text", (duck,)))) == {"duck"}
+    )
+    assert (
+        queries("--layers 1 --actions 3")
+        == queries("--layers 1", ViewState(query=Query("action", (2,))))
+        == {"action 3"}
+    )
+    assert {"duck", "action 3"} <= everything
+    assert queries("--layers 1", ViewState(query=Query("text", (duck, bowl)))) == {"duck bowl"}
+    assert queries("--layers 1 --actions 1-3,5") == {"action 1-3+5"}
+
+
 def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
     asked = "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
     [row] = rows(exported(tmp_path, small, asked))
@@ -77,7 +103,51 @@ def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
     assert float(row["mass region"]) == pytest.approx(sum(float(maps[cell]) for cell in cells), rel=1e-4)
     for column, score in (("lift region", "lift"), ("hit region", "hit"), ("IoU90 region", "iou")):
         assert float(row[column]) == pytest.approx(float(scoring.agreement(maps, cells, bars, score)), rel=1e-4)
-    assert "mass region" not in rows(exported(tmp_path / "b", small, "table --actions 3 --layers 2"))[0]
+    assert row["region"] == "exterior:6,6-7 wrist:2-3,4"
+    bare = rows(exported(tmp_path / "b", small, "table --actions 3 --layers 2"))[0]
+    assert not {"region", *numbers.OF_REGION} & set(bare)
+
+
+def test_a_region_in_the_bars_has_a_mass_and_no_more(small: Path, tmp_path: Path) -> None:
+    [row] = rows(exported(tmp_path, small, "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:0,3"))
+    with h5py.File(small) as file:
+        weight = float(file["action/to_image"][0, 2, 2, 1, 0, 1, 0, 3])
+    assert float(row["mass region"]) == pytest.approx(weight, rel=1e-4)
+    assert [row[name] for name in ("lift region", "hit region", "IoU90 region")] == ["nan"] * 3
+
+
+def test_a_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
+    found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1 "
+                          "--region wrist:2-3,4"))  # fmt: skip
+    inside = {(row["camera"], row["row"], row["col"]) for row in found if row["in region"] == "True"}
+    assert inside == {("wrist", "2", "4"), ("wrist", "3", "4")}
+
+
+def test_every_column_is_explained(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = set(rows(exported(tmp_path / "a", small, "table --layers 1 --region wrist:2-3,4"))[0])
+    held |= set(rows(exported(tmp_path / "b", small, "table --of maps --layers 1 --actions 1 --region wrist:2-3,4"))[0])
+    groups = {name for name in held if name.startswith("mass ") and name != "mass region"}
+    assert held - groups == set(numbers.ABOUT) - {"mass …"}
+    with pytest.raises(SystemExit):
+        main(["table", "-h"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name, about in numbers.ABOUT.items():
+        assert f"{name} {about}" in told
+    with pytest.raises(SystemExit):
+        main(["atlas", "-h"])
+    assert "columns:" not in capsys.readouterr().out
+
+
+def test_how_far_a_table_is_counts_rows(results: Results, tmp_path: Path) -> None:
+    """Not queries: an action has a row a denoise step, and would take longer than was told."""
+    told: list[tuple[int, int]] = []
+    words = ["table", str(results.path), "--frames", "1-2", "--layers", "1-2", "--heads", "0", "-o", str(tmp_path)]
+    numbers.write(plan(results, arguments.options(words)), lambda done, total: told.append((done, total)))
+    lines = len(rows(tmp_path / "small" / "table.csv"))
+    assert told[-1] == (lines, lines)
+    assert told[0] == (2, lines), "two layers of a word"
+    steps = [after[0] - before[0] for before, after in itertools.pairwise(told)]
+    assert set(steps) == {2, 2 * 3}
 
 
 def test_a_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
@@ -98,6 +168,10 @@ def test_parquet_holds_the_same(small: Path, tmp_path: Path) -> None:
     plain = rows(exported(tmp_path / "b", small, "table --layers 2"))
     assert table["query"] == [row["query"] for row in plain]
     assert table["layer"] == [int(row["layer"]) for row in plain]
+    assert table["phase"] == [row["phase"] for row in plain]
+    scored = parquet.read_table(exported(tmp_path / "c", small, "table --format parquet --region wrist:2,3"))
+    assert scored.schema.field("lift region").metadata[b"description"].decode() == scoring.SCORES["lift"].about
+    assert scored.column("region")[0].as_py() == "wrist:2,3"
     assert np.allclose(table["entropy"], [float(row["entropy"]) for row in plain], atol=1e-6)
 
 

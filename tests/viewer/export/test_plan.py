@@ -167,3 +167,16 @@ def test_a_range_that_a_kind_does_not_have_is_refused(results: Results, words: s
 def test_no_kind_has_an_option_that_does_nothing_for_it(results: Results, words: str) -> None:
     with pytest.raises(UserError, match="unrecognized arguments"):
         planned(results, words)
+
+
+def test_an_atlas_with_a_region_is_about_it(results: Results) -> None:
+    made = planned(results, "atlas --phase prefix --region wrist:6,4-5").jobs[0]
+    assert (made.view.score, made.view.region) == ("lift", ((1, 6, 4), (1, 6, 5)))
+    assert made.path.name == "prefix_atlas_lift.png"
+    chosen = planned(results, "atlas --phase prefix --score hit --region wrist:6,4").jobs[0]
+    assert chosen.view.score == "hit"
+    view = ViewState(score="iou", region=((0, 6, 6),), thumbnails=True)
+    other = planned(results, "atlas --region wrist:6,4", "--view", view.to_json()).jobs[0].view
+    assert (other.score, other.region, other.thumbnails) == ("iou", ((1, 6, 4),), False)
+    plain = planned(results, "atlas --phase prefix").jobs[0].view
+    assert (plain.score, plain.region) == ("picture", ())
