@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from moments import Moments, Told, chosen, same, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture import schema
+from capture.__main__ import main
 from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.episodes.given import Given
 from capture.frames import assemble, gather
@@ -155,3 +158,9 @@ def test_frames_agree_with_the_cpus():
             frames.append(assemble(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
     for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_X):
         np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)
+
+
+def test_the_command_takes_the_gpu_unasked(tmp_path):
+    assert main(["--demo", "-o", str(tmp_path / "demo.h5")]) == 0
+    with h5py.File(tmp_path / "demo.h5") as file:
+        assert json.loads(file.attrs["model"])["device"] == "cuda"
