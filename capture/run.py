@@ -252,6 +252,7 @@ class _Run:
                 + ("give a smaller --batch" if size > 1 else "free its memory, or give another --device")
             ) from None
         self._done += len(batch)
+        self._progress.step(self._done)  # a replay has no steps to tell of
         if plain is not None and call is not None:
             self._wait_for_device()
             self.outcome.recorded_seconds.append(time.perf_counter() - start)
