@@ -127,8 +127,10 @@ class Replays:
         self._policy, self._recorder = policy, recorder
         self._full, self._weights = full, weights
         self._graph, self._tell = graph, tell
-        self._known: OrderedDict[Shape, _Replay | None] = OrderedDict()
-        """None for a shape that was there once."""
+        self._seen: set[Shape] = set()
+        """Shapes that were there once."""
+        self._known: OrderedDict[Shape, _Replay] = OrderedDict()
+        """The one used last comes last. It never gets empty: torch records nothing more in a pool without graphs."""
         self._memory: Tensor | None = None
         self._given_up = False
         self.replayed = 0
@@ -171,9 +173,13 @@ class Replays:
             return self._again(replay, inputs, marks)
         on_device = self._moved(inputs, marks)
         found = self._once(asked, *on_device, after_step)
-        self._known[shape] = self._made(asked, *on_device, found) if shape in self._known else None
-        while len(self._known) > MOST_GRAPHS:
-            self._known.popitem(last=False)
+        if shape not in self._seen:
+            self._seen.add(shape)
+        elif (replay := self._made(asked, *on_device, found)) is not None:
+            self._known[shape] = replay
+            if len(self._known) > MOST_GRAPHS:
+                oldest, _ = self._known.popitem(last=False)
+                self._seen.remove(oldest)
         return found
 
     def _moved(self, inputs: Inputs, marks: Marks) -> tuple[Inputs, Marks]:

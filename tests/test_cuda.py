@@ -126,6 +126,23 @@ def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
         same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
 
 
+def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
+    monkeypatch.setattr("capture.replays.MOST_GRAPHS", 1)
+    policy, told = small_policy(), []
+    policy.model.to("cuda")
+    graph = cuda_graphs(torch.device("cuda"))
+    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    prepared = policy.prepare(observation())
+    for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
+        _, found = replays.run([prepared] * count, seeds=list(range(count)))
+    assert told == []
+    assert replays.replayed == 3
+    recorder = policy.recorder()
+    with recorder:
+        wanted = gather(policy.run([prepared], recorder, seeds=[0]))
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
 def test_graphs_of_two_gpus_are_recorded_each_where_it_belongs():
     for name in ("cuda:0", "cuda:1", "cuda:0"):

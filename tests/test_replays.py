@@ -156,6 +156,14 @@ def test_only_so_many_graphs_are_kept_and_those_used_last(policy, monkeypatch) -
     assert calls.replayed == 2  # of one frame, twice; those of two gave way to three
 
 
+def test_shapes_that_come_once_take_no_graphs_place(policy, monkeypatch) -> None:
+    monkeypatch.setattr(replays, "MOST_GRAPHS", 2)
+    calls = made(policy)
+    for size in (1, 1, 2, 3, 4, 1):
+        calls.run([scene(policy, number) for number in range(size)], seeds=[0] * size)
+    assert calls.replayed == 1
+
+
 @pytest.mark.parametrize(
     ("graph", "reason"),
     [
