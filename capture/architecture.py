@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Final
 
 import torch
+
+from capture.jointly import Jointly
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,7 @@ def parameter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
 
 
 @contextlib.contextmanager
-def exact_float32() -> Iterator[None]:
-    """Float32 products in float32 (no TF32) for as long as this lasts; libraries change the setting for everybody."""
+def _exactly() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     convolution = torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
@@ -73,3 +76,11 @@ def exact_float32() -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before)
         torch.backends.cudnn.allow_tf32 = convolution
+
+
+_exact: Final = Jointly(_exactly)
+
+
+def exact_float32() -> AbstractContextManager[None]:
+    """Float32 products in float32 (no TF32) for as long as this lasts; libraries change the setting for everybody."""
+    return _exact

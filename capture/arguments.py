@@ -155,7 +155,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     run.add_argument(
         "--no-graphs",
         action="store_true",
-        help="launch a GPU's work bit by bit, not as CUDA graphs: slower, less memory, the same numbers",
+        help="launch a GPU's work piece by piece, not as CUDA graphs: slower, less memory, the same numbers",
     )
     run.add_argument(
         "--share",

@@ -171,5 +171,7 @@ def _device(name: str | None, share: Share) -> Any:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"the device {name!r} is not supported; use cpu or cuda")
     if device.type == "cuda":
+        if device.index is None:  # which `set_device` does not take
+            device = torch.device("cuda", torch.cuda.current_device())
         torch.cuda.set_device(device)
     return device

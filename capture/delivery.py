@@ -23,6 +23,7 @@ from capture.frames import Errors, gather, host_arrays, known
 from capture.outcome import Outcome, Written
 from capture.plan import Setup
 from capture.policy import Asked, Call, Prepared
+from capture.precedence import current
 from capture.staging import Ring, Room, Shelf, Slot
 from capture.writing import PLACED_BYTES, Opened, Sink
 
@@ -118,10 +119,15 @@ class Delivery:
 
     def finish(self) -> None:
         """Deliver what was put, and end."""
-        self._recorded.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._recorded.put(None)
+            self._thread.join()
 
     def _deliver(self) -> None:
+        with current(self._setup.choices.device):
+            self._deliver_all()
+
+    def _deliver_all(self) -> None:
         while True:
             item = self._recorded.get()
             try:

@@ -46,10 +46,11 @@ def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes:
     if device in MEASURED and _full_size(config) and str(setup.choices.dtype) == "torch.bfloat16":
         on, by_batch = MEASURED[device]
         batch = max(known_batch for known_batch in by_batch if known_batch <= setup.choices.batch)
-        each = by_batch[batch]
+        each, check = by_batch[batch], setup.choices.check
+        twice = ", and twice that with --check" * check
         return (
-            f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as measured once "
-            f"on {on} with --batch {batch}; your machine will differ"
+            f"about {time_text((1 + check) * frames * each / processes)}{shared}, if frames take {each:.3g} s each as "
+            f"measured once on {on} with --batch {batch}{twice}; your machine will differ"
         )
     why = "no file there was made by this policy" if folders else "no -o names a folder with files of this policy"
     return f"how long it will take is not known: {why}; run one episode to know"

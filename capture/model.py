@@ -88,7 +88,10 @@ def step_times(steps: int, grid: TimeGrid = "openpi") -> Tensor:
 
 @functools.cache
 def times_on(device: torch.device, steps: int, grid: TimeGrid) -> Tensor:
-    """The same on a device, once: a copy there waits until a GPU has done all that it was asked for before."""
+    """The same on a device, once: a copy there waits until a GPU has done all that it was asked for before.
+
+    It is every call's: nobody may change it.
+    """
     return step_times(steps, grid).to(device)  # (steps,)
 
 
@@ -446,7 +449,7 @@ class Pi05(nn.Module):
             path.append(x)
             if after_step:
                 after_step(step)
-        return Chunk(x, torch.stack(path), torch.stack(velocities), times, prefix)
+        return Chunk(x, torch.stack(path), torch.stack(velocities), times.clone(), prefix)
 
     @torch.no_grad()
     def sample_actions(

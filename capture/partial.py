@@ -171,14 +171,16 @@ class PartialFile:
     def send_off(self, start: int) -> None:
         """Let the system begin to bring what was written from `start` on to the disk, so that the end need not wait.
 
-        A hint, no more. A thread of its own gives it: a disk that has enough to do already would hold it up.
+        A hint, no more: nothing depends on it. A thread of its own gives it, since a disk that has enough to do already
+        would hold it up.
         """
         if not hasattr(os, "posix_fadvise"):
             return
         self._unsent = min(start, self._unsent)
         if self._sending is None or self._sending.done():
-            start, self._unsent = self._unsent, sys.maxsize
-            self._sending = self._sender.submit(self._send, start)
+            with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is about to end
+                self._sending = self._sender.submit(self._send, self._unsent)
+                self._unsent = sys.maxsize
 
     def _send(self, start: int) -> None:
         with contextlib.suppress(OSError):

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import torch
 from torch import Tensor, nn
+
+from capture.jointly import Jointly
 
 Phase = Literal["prefix", "suffix"]
 
@@ -33,6 +36,14 @@ _PATHS: dict[Phase, re.Pattern[str]] = {
 
 _WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """What torch.compile, FSDP and activation checkpointing put between a module's name and its children's."""
+
+
+def _force_eager() -> AbstractContextManager[None]:
+    stance: Any = getattr(torch.compiler, "set_stance", None)  # torch 2.6
+    return nullcontext() if stance is None else stance("force_eager")
+
+
+_eagerly: Final = Jointly(_force_eager)
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class AttentionRecorder:
         self._values = values
         self._to_host = to_host
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
-        self._stance: Any = None
+        self._eager = False
         self._stream: torch.cuda.Stream | None = None
         self._found: dict[Phase, dict[int, nn.Module]] = {}
         self._start()
@@ -142,9 +153,8 @@ class AttentionRecorder:
             for phase, modules in found.items():
                 for layer, module in modules.items():
                     self._hook(phase, layer, module)
-            if hasattr(torch.compiler, "set_stance"):  # torch 2.6
-                self._stance = torch.compiler.set_stance("force_eager")
-                self._stance.__enter__()
+            _eagerly.__enter__()
+            self._eager = True
         except BaseException:
             self._remove()
             raise
@@ -204,9 +214,9 @@ class AttentionRecorder:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
+        if self._eager:
+            self._eager = False
+            _eagerly.__exit__(None, None, None)
         if self._stream is not None:
             self._stream.synchronize()
 

@@ -7,6 +7,8 @@ A graph is used only once it has given, bit for bit, what the same call gave wit
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ from capture.recorder import AttentionRecorder
 MOST_GRAPHS: Final = 16
 """Graphs that are kept, one for each shape of a call: prompts differ in length, and so do states as digits."""
 _ALIGNMENT: Final = 256
+_UNWRITTEN: Final = 255
+"""Fills memory that is to be written to: in floats NaN, in integers -1, which nothing that is found is."""
+_recording: Final = threading.Lock()
+"""torch records one graph at a time in a process."""
 
 Shape = tuple[int, int, tuple[str, ...], int, bool]
 """Frames, moments, cameras, text tokens, and whether any frame has fewer of them."""
@@ -40,20 +46,30 @@ class Graph(Protocol):
 def cuda_graphs(device: torch.device) -> Callable[[], Graph]:
     """Makes CUDA's own. All share one pool of memory: nothing of what lies there is needed after a replay."""
     with torch.cuda.device(device):
-        pool = torch.cuda.graph_pool_handle()
-    return lambda: _CudaGraph(device, pool)
+        number, pool = torch.cuda.current_device(), torch.cuda.graph_pool_handle()
+    return lambda: _CudaGraph(number, pool)
+
+
+@functools.cache
+def _stream_to_record(device: int) -> torch.cuda.Stream:
+    """A stream of the device that nothing else uses, one for all its graphs: for each stream cuBLAS keeps memory."""
+    return torch.cuda.Stream(device)
 
 
 class _CudaGraph:
-    def __init__(self, device: torch.device, pool: Any) -> None:
+    def __init__(self, device: int, pool: Any) -> None:
         self._device, self._pool = device, pool
         self._graph = torch.cuda.CUDAGraph()
 
     def record(self, work: Callable[[], None]) -> None:
-        # Other threads copy and wait meanwhile, which concerns no graph.
+        stream = _stream_to_record(self._device)  # torch's own is of the device that recorded first in this process
         with (
+            _recording,
             torch.cuda.device(self._device),
-            torch.cuda.graph(self._graph, pool=self._pool, capture_error_mode="thread_local"),
+            # torch leaves its stream the current one where a recording cannot be ended: this puts back what was.
+            torch.cuda.stream(torch.cuda.current_stream(self._device)),
+            # Other threads copy and wait meanwhile, which concerns no graph.
+            torch.cuda.graph(self._graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"),
         ):
             work()
 
@@ -70,10 +86,13 @@ class _Part:
     shape: torch.Size
     dtype: torch.dtype
 
+    def bytes_of(self, memory: Tensor) -> Tensor:
+        """Its part of (bytes,) uint8."""
+        return memory[self.start : self.start + self.shape.numel() * self.dtype.itemsize]
+
     def of(self, memory: Tensor) -> Tensor:
         """Its values in (bytes,) uint8."""
-        size = self.shape.numel() * self.dtype.itemsize
-        return memory[self.start : self.start + size].view(self.dtype).view(self.shape)
+        return self.bytes_of(memory).view(self.dtype).view(self.shape)
 
 
 @dataclass(frozen=True)
@@ -108,8 +127,10 @@ class Replays:
         self._policy, self._recorder = policy, recorder
         self._full, self._weights = full, weights
         self._graph, self._tell = graph, tell
-        self._known: OrderedDict[Shape, _Replay | None] = OrderedDict()
-        """None for a shape that was there once."""
+        self._seen: set[Shape] = set()
+        """Shapes that were there once."""
+        self._known: OrderedDict[Shape, _Replay] = OrderedDict()
+        """The one used last comes last. It never gets empty: torch records nothing more in a pool without graphs."""
         self._memory: Tensor | None = None
         self._given_up = False
         self.replayed = 0
@@ -152,9 +173,13 @@ class Replays:
             return self._again(replay, inputs, marks)
         on_device = self._moved(inputs, marks)
         found = self._once(asked, *on_device, after_step)
-        self._known[shape] = self._made(asked, *on_device, found) if shape in self._known else None
-        while len(self._known) > MOST_GRAPHS:
-            self._known.popitem(last=False)
+        if shape not in self._seen:
+            self._seen.add(shape)
+        elif (replay := self._made(asked, *on_device, found)) is not None:
+            self._known[shape] = replay
+            if len(self._known) > MOST_GRAPHS:
+                oldest, _ = self._known.popitem(last=False)
+                self._seen.remove(oldest)
         return found
 
     def _moved(self, inputs: Inputs, marks: Marks) -> tuple[Inputs, Marks]:
@@ -194,9 +219,9 @@ class Replays:
 
             replay = _Replay(self._graph(), inputs, marks, parts, memory, size)
             replay.graph.record(work)
+            memory.fill_(_UNWRITTEN)  # a graph that does nothing must not find what was there before
             replay.graph.replay()
-            same = all(torch.equal(part.of(memory), found[name]) for name, part in parts.items())
-            if same:
+            if all(torch.equal(part.bytes_of(memory), _bytes(found[name])) for name, part in parts.items()):
                 return replay
             self._give_up("its numbers differ")
         except RuntimeError as error:  # no memory for it, or something that no graph can hold
@@ -219,3 +244,8 @@ class Replays:
         replay.graph.replay()
         memory = replay.memory[: replay.size].clone()  # the next replay writes there again
         return {name: part.of(memory) for name, part in replay.parts.items()}
+
+
+def _bytes(values: Tensor) -> Tensor:
+    """The same memory as (bytes,) uint8, in which NaN is equal to itself."""
+    return values.flatten().view(torch.uint8)

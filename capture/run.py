@@ -13,14 +13,13 @@ So memory stays the same however long the episodes are, and a frame counts as fi
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import os
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,20 +31,14 @@ from capture.feeding import Feed, Lane, files_at_once
 from capture.frames import gather
 from capture.outcome import Job, Outcome, Progress, Written
 from capture.plan import Choices, Setup
-from capture.policy import Policy, Prepared
+from capture.policy import Asked, Call, Policy, Prepared
+from capture.precedence import calls_first
 from capture.process import own_process_fits
 from capture.reading import Reader, ReaderHere, ReaderProcess, parcel_of, reads_apart
 from capture.recorder import AttentionRecorder
 from capture.replays import Replays, cuda_graphs
 from capture.staging import Ring, Shelf, Slot, room_for
 from capture.writing import Sink, WriterProcess, WriterThread
-
-SWITCH_SECONDS: Final = 5e-4
-"""How long another thread may keep Python's lock while calls wait for it; a tenth of what is usual.
-
-A call gives the lock away thousands of times. For a second that another thread works, in stretches of 5 ms, calls then
-wait for 0.3 seconds instead of 0.75.
-"""
 
 
 def capture(
@@ -96,6 +89,18 @@ def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
     return again()
 
 
+@contextlib.contextmanager
+def _room_for(frames: int) -> Iterator[None]:
+    """A sentence for the user where the device has no memory for a call of so many frames."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"the device has no room to run {frames} frame{'s' * (frames != 1)} at once; "
+            + ("give a smaller --batch" if frames > 1 else "free its memory, or give another --device")
+        ) from None
+
+
 class _Run:
     """One run from its first job to its last."""
 
@@ -138,29 +143,20 @@ class _Run:
     def go(self, policy: Policy, items: Iterator[Item | End]) -> None:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
-        interval, threads = sys.getswitchinterval(), torch.get_num_threads()
-        if self._cuda:  # little is computed here, and threads that wait for more of it keep their cores busy waiting
-            torch.set_num_threads(1)
-        if self._ring is not None:  # a GPU waits for Python
-            gc.freeze()  # what is there stays: looking it through again and again would hold up the calls
-            sys.setswitchinterval(SWITCH_SECONDS)
-        recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
-        start = time.perf_counter()
-        feeder.start()
-        self._delivery.start()
-        try:
-            self._call_all(policy, recorder)
-        except BaseException:
-            self._stop.set()
-            raise
-        finally:
-            gc.unfreeze()
-            sys.setswitchinterval(interval)
-            torch.set_num_threads(threads)
-            self._delivery.finish()
-            self._stop.set()
-            feeder.join()
-            self.outcome.seconds = time.perf_counter() - start
+        with calls_first(self._setup.choices.device, beside=self._ring is not None):
+            with _room_for(1):
+                recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
+            start = time.perf_counter()
+            try:
+                feeder.start()
+                self._delivery.start()
+                self._call_all(policy, recorder)
+            finally:
+                self._stop.set()
+                self._delivery.finish()
+                if feeder.is_alive():
+                    feeder.join()
+                self.outcome.seconds = time.perf_counter() - start
         self._raise()
 
     def _feed(self, items: Iterator[Item | End]) -> None:
@@ -223,49 +219,12 @@ class _Run:
     def _call(
         self, policy: Policy, recorder: AttentionRecorder, replays: Replays | None, batch: tuple[Item, ...]
     ) -> None:
-        choices = self._setup.choices
-        prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
-        plain = self._plain(policy, prepared, seeds) if choices.check else None
         begun: list[torch.cuda.Event | None] = []
-        start = time.perf_counter()
-        steps, done = self._setup.checkpoint.config.denoise_steps, self._done
-
-        def after_step(step: int) -> None:
-            self._progress.step(done + len(batch) * (step + 1) / steps)
-
-        def begin() -> None:
-            begun.append(self._mark())
-
-        call, found = None, dict[str, Tensor]()
-        try:
-            if replays is not None:
-                asked, found = replays.run(prepared, seeds=seeds, begin=begin, after_step=after_step)
-            else:
-                begin()
-                with recorder:
-                    call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
-                asked = call
-        except torch.OutOfMemoryError:
-            size = len(batch)
-            raise UserError(
-                f"the device has no room to run {size} frame{'s' * (size != 1)} at once; "
-                + ("give a smaller --batch" if size > 1 else "free its memory, or give another --device")
-            ) from None
-        self._done += len(batch)
-        if plain is not None and call is not None:
-            self._wait_for_device()
-            self.outcome.recorded_seconds.append(time.perf_counter() - start)
-            apart = (plain - call.path[-1]).abs().flatten(1).amax(1).tolist()  # (B,)
-            for item, one in zip(batch, apart, strict=True):
-                written = item.file.written
-                written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
-        if not self._cuda:
-            self.outcome.busy += time.perf_counter() - start
-        if call is not None:
-            if self._ring is None and not self._cuda:
-                self._hand_over(Recorded(call, batch, call, None, None, None, None, None))
-                return
-            found = gather(call, choices.weights)
+        with _room_for(len(batch)):
+            asked, found = self._found(policy, recorder, replays, batch, lambda: begun.append(self._mark()))
+        if isinstance(found, Call):
+            self._hand_over(Recorded(asked, batch, found, None, None, None, None, None))
+            return
         ended = self._mark()
         pictures = [
             array.nbytes
@@ -286,6 +245,52 @@ class _Run:
                 return
         host, copied = self._copy(found, slot)
         self._hand_over(Recorded(asked, batch, host, slot, begun[0], ended, copied, found))
+
+    def _found(
+        self,
+        policy: Policy,
+        recorder: AttentionRecorder,
+        replays: Replays | None,
+        batch: tuple[Item, ...],
+        begin: Callable[[], None],
+    ) -> tuple[Asked, dict[str, Tensor] | Call]:
+        """What a call was asked, and what is gathered of it, on the device; or the call, which is to be gathered later.
+
+        `begin` as in `Replays.run`.
+        """
+        choices = self._setup.choices
+        prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
+        plain = self._plain(policy, prepared, seeds) if choices.check else None
+        start = time.perf_counter()
+        steps, done = self._setup.checkpoint.config.denoise_steps, self._done
+
+        def after_step(step: int) -> None:
+            self._progress.step(done + len(batch) * (step + 1) / steps)
+
+        if replays is not None:
+            asked, found = replays.run(prepared, seeds=seeds, begin=begin, after_step=after_step)
+            self._done += len(batch)
+            self._progress.step(self._done)  # a replay has no steps to tell of
+            return asked, found
+        begin()
+        with recorder:
+            call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
+        self._done += len(batch)
+        if plain is not None:
+            self._wait_for_device()
+            self.outcome.recorded_seconds.append(time.perf_counter() - start)
+            apart = (plain - call.path[-1]).abs().flatten(1).amax(1).tolist()  # (B,)
+            for item, one in zip(batch, apart, strict=True):
+                written = item.file.written
+                written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
+        if not self._cuda:
+            self.outcome.busy += time.perf_counter() - start
+        if self._ring is None and not self._cuda:
+            return call, call
+        asked = Asked(
+            call.prepared, call.seeds, call.robot
+        )  # nothing of the device waits for the disk but what is stored
+        return asked, gather(call, choices.weights)
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""

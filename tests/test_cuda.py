@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from moments import Moments, Told, chosen, same, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture import schema
+from capture.__main__ import main
 from capture.checkpoint import CheckpointOptions, open_checkpoint
 from capture.episodes.given import Given
 from capture.frames import assemble, gather
@@ -123,6 +126,40 @@ def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
         same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
 
 
+def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
+    monkeypatch.setattr("capture.replays.MOST_GRAPHS", 1)
+    policy, told = small_policy(), []
+    policy.model.to("cuda")
+    graph = cuda_graphs(torch.device("cuda"))
+    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    prepared = policy.prepare(observation())
+    for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
+        _, found = replays.run([prepared] * count, seeds=list(range(count)))
+    assert told == []
+    assert replays.replayed == 3
+    recorder = policy.recorder()
+    with recorder:
+        wanted = gather(policy.run([prepared], recorder, seeds=[0]))
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
+def test_graphs_of_two_gpus_are_recorded_each_where_it_belongs():
+    for name in ("cuda:0", "cuda:1", "cuda:0"):
+        policy, told = small_policy(), []
+        policy.model.to(name)
+        graph = cuda_graphs(torch.device(name))
+        replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+        for seed in range(4):
+            _, found = replays.run([policy.prepare(observation())], seeds=[seed])
+        assert told == []
+        assert replays.replayed == 2
+        recorder = policy.recorder()
+        with recorder:
+            wanted = gather(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
+        assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
 def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
     policy = small_policy()
@@ -155,3 +192,19 @@ def test_frames_agree_with_the_cpus():
             frames.append(assemble(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
     for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_X):
         np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)
+
+
+def test_the_command_takes_the_gpu_unasked(tmp_path):
+    assert main(["--demo", "-o", str(tmp_path / "demo.h5")]) == 0
+    with h5py.File(tmp_path / "demo.h5") as file:
+        assert json.loads(file.attrs["model"])["device"] == "cuda"
+
+
+def test_what_no_graph_can_hold_leaves_the_device_as_it_was():
+    graph, number = cuda_graphs(torch.device("cuda"))(), torch.ones(1, device="cuda")
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        graph.record(number.item)
+    assert torch.cuda.current_stream() == before
+    assert not torch.cuda.is_current_stream_capturing()
+    assert (number + 1).item() == 2

@@ -58,7 +58,12 @@ def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None
         ({"batch": 32}, "about 24 s, if frames take 0.024 s each as measured once on an NVIDIA H100 with --batch 16"),
         (
             {"graphs": False},
-            "about 6 min, if frames take 0.35 s each as measured once on an NVIDIA H100 with --batch 1",
+            "about 6 min, if frames take 0.35 s each as measured once on an NVIDIA H100 with --batch 1; your machine",
+        ),
+        (
+            {"check": True},
+            "about 12 min, if frames take 0.35 s each as measured once on an NVIDIA H100 with --batch 1, and twice that "
+            "with --check; your machine",
         ),
     ):
         on_gpu = replace(large.choices, device=torch.device("cuda"), **choices)

@@ -225,3 +225,21 @@ def test_exact_float32_gives_the_setting_back_on_error():
 
 def test_masked_logits_stay_finite_in_bfloat16():
     assert torch.isfinite(torch.tensor(MASKED).bfloat16())
+
+
+def test_what_a_call_gave_may_be_changed_and_no_other_call_sees_it(tiny):
+    def called():
+        return tiny.model.sample_actions(
+            tiny.pictures,
+            tiny.inputs["tokens"][:, :17],
+            tiny.inputs["token_mask"][:, :17],
+            tiny.inputs["noise"],
+        )
+
+    first = called()
+    kept = {name: getattr(first, name).clone() for name in ("actions", "path", "velocity", "time")}
+    for name in kept:
+        getattr(first, name).zero_()
+    second = called()
+    for name, value in kept.items():
+        torch.testing.assert_close(getattr(second, name), value, rtol=0, atol=1e-6)

@@ -242,3 +242,16 @@ def test_a_disk_that_is_behind_holds_up_no_frame(tmp_path, monkeypatch) -> None:
     assert asked[:2] == [10, 20]
     partial.close()
     partial.remove()
+
+
+def test_a_hint_that_no_thread_can_give_is_left_out(tmp_path, monkeypatch) -> None:
+    def exhausted(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    partial = PartialFile(tmp_path / "a.h5")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", exhausted)
+        partial.send_off(0)
+    partial.send_off(10)
+    partial.close()
+    partial.remove()

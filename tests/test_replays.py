@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from moments import Moments, Told, chosen, small_setup
 from moments import same as same_file
-from small_policy import observation
+from small_policy import observation, small_policy
 
 import capture.run
 from capture import replays, schema
@@ -35,6 +36,16 @@ class Wrong(Again):
     def replay(self):
         super().replay()
         Wrong.memory.add_(1)
+
+
+class Eager(Again):
+    """Does its work at once, and nothing when it is replayed: what happens where another stream is recorded."""
+
+    def record(self, work):
+        work()
+
+    def replay(self):
+        pass
 
 
 class Full(Again):
@@ -145,9 +156,21 @@ def test_only_so_many_graphs_are_kept_and_those_used_last(policy, monkeypatch) -
     assert calls.replayed == 2  # of one frame, twice; those of two gave way to three
 
 
+def test_shapes_that_come_once_take_no_graphs_place(policy, monkeypatch) -> None:
+    monkeypatch.setattr(replays, "MOST_GRAPHS", 2)
+    calls = made(policy)
+    for size in (1, 1, 2, 3, 4, 1):
+        calls.run([scene(policy, number) for number in range(size)], seeds=[0] * size)
+    assert calls.replayed == 1
+
+
 @pytest.mark.parametrize(
     ("graph", "reason"),
-    [(Wrong, "its numbers differ"), (Full, "CUDA out of memory. Tried to allocate 2.00 GiB.")],
+    [
+        (Wrong, "its numbers differ"),
+        (Eager, "its numbers differ"),
+        (Full, "CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
 )
 def test_a_graph_that_does_not_do_is_told_of_and_never_used(policy, one_thread, monkeypatch, graph, reason) -> None:
     told = Told()
@@ -168,6 +191,59 @@ def test_a_graph_that_does_not_do_is_told_of_and_never_used(policy, one_thread, 
     assert told.sentences == [
         f"calls are not replayed as CUDA graphs, which is slower and changes no number ({reason})"
     ]
+
+
+def test_a_policy_that_gives_nan_gives_the_same_nan(one_thread) -> None:
+    policy, told = small_policy(), Told()
+    policy.model.action_out_proj.bias.data.fill_(torch.nan)
+    calls = made(policy, told)
+    for number in range(3):
+        _, found = calls.run(batches(policy, "single", number), seeds=[0])
+    assert calls.replayed == 1
+    assert found[schema.ACTION_X][:, -1].isnan().all()
+    assert not told.sentences
+
+
+def test_a_recording_that_cannot_be_ended_leaves_the_stream_that_was(monkeypatch) -> None:
+    current, used = ["calls"], []
+
+    class On:
+        def __init__(self, stream):
+            self.stream = stream
+
+        def __enter__(self):
+            self.before, current[0] = current[0], self.stream
+
+        def __exit__(self, *_):
+            current[0] = self.before
+
+    class Endless:
+        """As torch.cuda.graph, whose stream stays the current one where its end fails."""
+
+        def __init__(self, graph, *, pool, stream, capture_error_mode):
+            self.on = On(stream)
+
+        def __enter__(self):
+            self.on.__enter__()
+
+        def __exit__(self, *_):
+            raise RuntimeError("the capture was invalidated")
+
+    replaced = {"device": lambda _: nullcontext(), "current_device": lambda: 1, "graph_pool_handle": object}
+    replaced |= {
+        "CUDAGraph": object,
+        "Stream": lambda device: f"of GPU {device}",
+        "current_stream": lambda _: current[0],
+    }
+    for name, value in {**replaced, "stream": On, "graph": Endless}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(replays, "_stream_to_record", replays._stream_to_record.__wrapped__)
+    make = replays.cuda_graphs(torch.device("cuda"))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="was invalidated"):
+            make().record(lambda: used.append(current[0]))
+    assert current == ["calls"]
+    assert used == ["of GPU 1"] * 2
 
 
 def test_where_graphs_leave_no_memory_for_calls_it_goes_on_without(policy, one_thread) -> None:
@@ -240,10 +316,11 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
         monkeypatch.setattr(Choices, "replayed", there)
         monkeypatch.setattr(capture.run, "cuda_graphs", lambda _: lambda: used.append(1) or Again())
         told = Told()
-        episode = Moments(length=9)
+        episode = Moments(length=10)
         outcome = capture.run.capture(setup, [Job(tmp_path / name / "a.h5", episode)], told)
         assert outcome.files[0].failure is None
-        assert outcome.frames == told.steps[-1] == 9
+        assert outcome.frames == told.steps[-1] == 10  # also where the last call was replayed
+        assert {2, 4, 6, 8} <= set(told.steps)
     assert used
     same_file(tmp_path / "calls/a.h5", tmp_path / "replays/a.h5")
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from moments import Moments, Told, chosen, small_setup
 from small_policy import observation
 
 from capture import schema
 from capture.episodes.given import Given
+from capture.errors import UserError
 from capture.observation import Observation
 from capture.outcome import Job
 from capture.plan import Setup, plan
@@ -231,3 +233,25 @@ def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypa
             assert one.tokens.text == other.tokens.text
             assert np.array_equal(one.tokens.ids, other.tokens.ids)
             assert seed == other_seed
+
+
+@pytest.mark.parametrize(
+    ("where", "choices", "advice"),
+    [
+        ("capture.run.Policy.recorder", {"batch": 4}, "1 frame at once; free its memory, or give another --device"),
+        ("capture.run.Policy.run", {}, "1 frame at once; free its memory, or give another --device"),
+        ("capture.run.Policy.plain", {"check": True, "batch": 2}, "2 frames at once; give a smaller --batch"),
+        ("capture.run.gather", {"workers": 1, "batch": 2}, "2 frames at once; give a smaller --batch"),
+    ],
+)
+def test_a_device_without_room_is_one_sentence_wherever_it_shows(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, choices: dict, advice: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(where, full)
+    with pytest.raises(UserError) as told:
+        capture(chosen(setup, **choices), [Job(tmp_path / "a.h5", Moments())], Told())
+    assert str(told.value) == f"the device has no room to run {advice}"
+    assert not list(tmp_path.iterdir())
