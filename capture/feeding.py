@@ -67,6 +67,9 @@ class Feed:
         self._setup, self._outcome, self._progress = setup, outcome, progress
         self._opened, self._failed = opened, failed
         self._free = deque(lanes)
+        self._warned: set[str] = set()
+        self._passed: list[Written] = []
+        """Finished files that were not told of yet."""
 
     def items(self, jobs: Iterable[Job]) -> Iterator[Item | End]:
         """The frames of every job that has any left, each file's followed by its end."""
@@ -96,6 +99,18 @@ class Feed:
 
     def _next(self, jobs: Iterator[tuple[int, Job]]) -> _Turn | None:
         """The next file that has something left to do, open in the next free lane."""
+        turn = self._next_of(jobs)
+        if self._passed:  # a thousand of them in one sentence
+            path, others = self._passed[0].path, len(self._passed) - 1
+            self._progress.tell(
+                f"{path} and {others} more file{'s' * (others > 1)} are finished already; they are left as they are"
+                if others
+                else f"{path} is finished already; it is left as it is"
+            )
+            self._passed.clear()
+        return turn
+
+    def _next_of(self, jobs: Iterator[tuple[int, Job]]) -> _Turn | None:
         for number, job in jobs:
             written = Written(job.path)
             self._outcome.files.append(written)
@@ -131,7 +146,9 @@ class Feed:
         choices = self._setup.choices
         written.total, written.warnings = made.sizes.frames, made.warnings
         for sentence in made.warnings:
-            self._progress.tell(f"warning: {sentence}")
+            if sentence not in self._warned:  # many files of a data set have the same
+                self._warned.add(sentence)
+                self._progress.tell(f"warning: {sentence}")
         if not choices.overwrite and finished(job.path, made):
             self._passed_over(written)
             return None
@@ -162,4 +179,4 @@ class Feed:
 
     def _passed_over(self, written: Written) -> None:
         written.kept = written.total
-        self._progress.tell(f"{written.path} is finished already; it is left as it is")
+        self._passed.append(written)

@@ -287,10 +287,8 @@ class _Run:
             self.outcome.busy += time.perf_counter() - start
         if self._ring is None and not self._cuda:
             return call, call
-        asked = Asked(
-            call.prepared, call.seeds, call.robot
-        )  # nothing of the device waits for the disk but what is stored
-        return asked, gather(call, choices.weights)
+        # Nothing of the device is to wait for the disk but what is stored.
+        return Asked(call.prepared, call.seeds, call.robot), gather(call, choices.weights)
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""

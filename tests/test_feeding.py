@@ -253,3 +253,15 @@ def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
     assert any("it is gone on with" in sentence for sentence in told.sentences)
     for name in LENGTHS:
         same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
+
+
+def test_many_files_alike_make_one_sentence(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capture.plan.check_vocabulary", lambda *_: "the tokenizer is an odd one")
+    first, again = Told(), Told()
+    capture(setup, jobs(tmp_path), first)
+    assert first.sentences == ["warning: the tokenizer is an odd one"]
+    capture(setup, jobs(tmp_path), again)
+    assert again.sentences == [
+        "warning: the tokenizer is an odd one",
+        f"{tmp_path / 'a.h5'} and 2 more files are finished already; they are left as they are",
+    ]
