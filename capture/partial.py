@@ -156,14 +156,15 @@ class PartialFile:
         """Bytes of the file now, reserved ones among them."""
         return os.fstat(self._descriptor).st_size
 
-    def reserve(self, size: int) -> None:
+    def reserve(self, size: int, start: int = 0) -> None:
         """Take disk space for a file of `size` bytes now, so that a full disk shows here, not amid a write.
 
-        Raises OSError (ENOSPC, EDQUOT, EFBIG). Does nothing where space cannot be reserved.
+        `start`: bytes that have theirs already; a file system in memory looks at every page of the rest. Raises OSError
+        (ENOSPC, EDQUOT, EFBIG). Does nothing where space cannot be reserved.
         """
         if hasattr(os, "posix_fallocate"):
             try:
-                os.posix_fallocate(self._descriptor, 0, size)
+                os.posix_fallocate(self._descriptor, start, size - start)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise

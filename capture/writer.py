@@ -227,7 +227,7 @@ class ResultsWriter:
             return
         self._stopped = True  # until all of the below went well
         before = self._storage.size
-        self._partial.reserve(before + self._storage.frame_room)
+        self._partial.reserve(before + self._storage.frame_room, before)
         self._storage.store(self._done, ready)
         self._done += 1
         self._partial.send_off(before)

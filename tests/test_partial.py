@@ -224,6 +224,22 @@ def test_reserved_space_is_given_back(tmp_path: Path) -> None:
     file.close()
 
 
+def test_only_what_has_no_space_yet_is_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, reserve = [], os.posix_fallocate
+
+    def spied(descriptor: int, start: int, count: int) -> None:
+        asked.append((start, count))
+        reserve(descriptor, start, count)
+
+    monkeypatch.setattr(os, "posix_fallocate", spied)
+    file = PartialFile(tmp_path / "a.h5")
+    file.reserve(1 << 20)
+    file.reserve(3 << 20, 1 << 20)
+    assert asked == [(0, 1 << 20), (1 << 20, 2 << 20)]
+    assert file.length == 3 << 20
+    file.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no such hints")
 def test_a_disk_that_is_behind_holds_up_no_frame(tmp_path, monkeypatch) -> None:
     busy, asked = threading.Event(), []
