@@ -153,7 +153,7 @@ class Delivery:
             self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
         found = item.host
         if isinstance(found, Call):
-            found = {name: value.cpu() for name, value in gather(found, self._setup.choices.weights).items()}
+            found = {name: value.cpu() for name, value in gather(found, self._setup.choices.stored_as).items()}
         arrays, errors = host_arrays(found)
         by_sink: dict[int, list[tuple[File, Row]]] = {}
         shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once

@@ -23,9 +23,9 @@ _CORES_A_FILE: Final = 4
 def files_at_once(batch: int, cores: int) -> int:
     """How many files take turns, each with a process of its own that writes and, where that can be, one that reads.
 
-    One process stores 25 to 35 frames of full size a second, since the system has to find room for 40 MB each. An H100
-    makes 21 of one at a time, 45 of 4, 60 of 8 and 67 of 16. Each process needs cores: its own, the system's, and some
-    for decoding.
+    One process stores 27 to 33 frames of full size a second, since the system has to find room for 40 MB each. An H100
+    makes 21 when it runs one at a time, 45 with 4, 60 with 8 and 67 with 16. Each process needs cores: its own, the
+    system's, and some for decoding.
     """
     return max(1, min(MOST_FILES, batch.bit_length(), cores // _CORES_A_FILE))
 

@@ -58,7 +58,7 @@ class Choices:
         return self.device.type == "cuda" and self.graphs and not self.check
 
     @property
-    def weights(self) -> torch.dtype | None:
+    def stored_as(self) -> torch.dtype | None:
         """Number type to which attention is rounded; None where it is kept as the policy computed it."""
         return torch.bfloat16 if self.store == "bfloat16" else None
 

@@ -102,11 +102,6 @@ class Asked:
     robot: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64] | None], npt.NDArray[np.float32]]
     """From one observation's result (H, model dims) and its state to actions (H, robot dims) in robot units."""
 
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Text tokens of each observation."""
-        return tuple(len(one.tokens) for one in self.prepared)
-
 
 @dataclass(frozen=True)
 class Call(Asked):

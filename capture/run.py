@@ -127,6 +127,7 @@ class _Run:
         # A file that is being opened keeps others waiting; with several, that is more often.
         self._fed: queue.Queue[Item | End | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
         self._copies: Any = None
+        self._begun: torch.cuda.Event | None = None
         self._done = 0
 
     def _read_by(self, jobs: Iterable[Job], count: int) -> Sequence[Reader]:
@@ -174,7 +175,7 @@ class _Run:
             return None
         graph = cuda_graphs(choices.device)
         return Replays(
-            policy, recorder, full=choices.full, weights=choices.weights, graph=graph, tell=self._progress.tell
+            policy, recorder, full=choices.full, weights=choices.stored_as, graph=graph, tell=self._progress.tell
         )
 
     def _call_all(self, policy: Policy, recorder: AttentionRecorder) -> None:
@@ -219,9 +220,8 @@ class _Run:
     def _call(
         self, policy: Policy, recorder: AttentionRecorder, replays: Replays | None, batch: tuple[Item, ...]
     ) -> None:
-        begun: list[torch.cuda.Event | None] = []
         with _room_for(len(batch)):
-            asked, found = self._found(policy, recorder, replays, batch, lambda: begun.append(self._mark()))
+            asked, found = self._found(policy, recorder, replays, batch)
         if isinstance(found, Call):
             self._hand_over(Recorded(asked, batch, found, None, None, None, None, None))
             return
@@ -237,14 +237,14 @@ class _Run:
         ]
         slot = None
         if self._ring is not None:
-            room = room_for([value.numel() * value.element_size() for value in found.values()] + pictures)
+            room = room_for([value.nbytes for value in found.values()] + pictures)
             waited = time.perf_counter()
             slot = self._ring.take(room, lambda: self._delivery.error is not None)
             self.outcome.held_up += time.perf_counter() - waited
             if slot is None:
                 return
         host, copied = self._copy(found, slot)
-        self._hand_over(Recorded(asked, batch, host, slot, begun[0], ended, copied, found))
+        self._hand_over(Recorded(asked, batch, host, slot, self._begun, ended, copied, found))
 
     def _found(
         self,
@@ -252,12 +252,8 @@ class _Run:
         recorder: AttentionRecorder,
         replays: Replays | None,
         batch: tuple[Item, ...],
-        begin: Callable[[], None],
     ) -> tuple[Asked, dict[str, Tensor] | Call]:
-        """What a call was asked, and what is gathered of it, on the device; or the call, which is to be gathered later.
-
-        `begin` as in `Replays.run`.
-        """
+        """What a call was asked, and what is gathered of it, on the device; or the call, to be gathered later."""
         choices = self._setup.choices
         prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
         plain = self._plain(policy, prepared, seeds) if choices.check else None
@@ -268,11 +264,11 @@ class _Run:
             self._progress.step(done + len(batch) * (step + 1) / steps)
 
         if replays is not None:
-            asked, found = replays.run(prepared, seeds=seeds, begin=begin, after_step=after_step)
+            asked, found = replays.run(prepared, seeds=seeds, begin=self._begin, after_step=after_step)
             self._done += len(batch)
             self._progress.step(self._done)  # a replay has no steps to tell of
             return asked, found
-        begin()
+        self._begin()
         with recorder:
             call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
         self._done += len(batch)
@@ -288,7 +284,7 @@ class _Run:
         if self._ring is None and not self._cuda:
             return call, call
         # Nothing of the device is to wait for the disk but what is stored.
-        return Asked(call.prepared, call.seeds, call.robot), gather(call, choices.weights)
+        return Asked(call.prepared, call.seeds, call.robot), gather(call, choices.stored_as)
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""
@@ -329,6 +325,10 @@ class _Run:
     def _wait_for_device(self) -> None:
         if self._cuda:
             torch.cuda.synchronize(self._setup.choices.device)
+
+    def _begin(self) -> None:
+        """A call is about to be launched."""
+        self._begun = self._mark()
 
     def _mark(self) -> torch.cuda.Event | None:
         if not self._cuda:

@@ -284,6 +284,13 @@ class Session(QObject):
             return self.results, self.shown.pinned
         return None
 
+    @property
+    def seen(self) -> tuple[Results, ViewState] | None:
+        """The file and view that the panes show: the pinned ones while they are blinked to."""
+        if self.results is None:
+            return None
+        return (self.pin if self.blinking else None) or (self.results, self.shown)
+
     def scene(self) -> Scene | None:
         """The numbers of what the panes show, the difference to the pinned view included; None if unreadable."""
         if self.shown.compare == "side" and not self.blinking and (pair := self.side_by_side()) is not None:

@@ -89,12 +89,10 @@ class StatusBar(Panel):
 
     def left(self) -> str:
         """The patch under the pointer in words, else what a hand can do."""
-        session, scene = self.session, self.session.scene()
-        if session.results is None or scene is None:
+        session, scene, seen = self.session, self.session.scene(), self.session.seen
+        if seen is None or scene is None:
             return session.failure
-        results, view = session.results, session.shown
-        if session.blinking and session.pin is not None:
-            results, view = session.pin
+        results, view = seen
         cameras = len(scene.maps)
         if session.pointer is not None and session.pointer[0] < cameras:
             camera, row, col = session.pointer

@@ -74,9 +74,7 @@ class CameraPane(Panel):
         results = self.session.results
         if results is None or not results.done:
             return None
-        if self.pinned or self.session.blinking:
-            return self.session.pin
-        return results, self.session.shown
+        return self.session.pin if self.pinned else self.session.seen
 
     @property
     def scene(self) -> Scene | None:

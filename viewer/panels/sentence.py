@@ -33,12 +33,10 @@ class Sentence(Panel):
 
     def words(self) -> Caption | None:
         """The sentence; None while no file is open."""
-        session, pin = self.session, self.session.pin
-        results, state = session.results, session.shown
-        if results is None or not results.done:
+        pin, seen = self.session.pin, self.session.seen
+        if seen is None or not seen[0].done:
             return None
-        if session.blinking and pin is not None:
-            results, state = pin
+        results, state = seen
         try:
             minus = ""
             if state.compare == "difference" and pin is not None:
