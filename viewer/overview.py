@@ -119,12 +119,10 @@ def atlas(results: Results, state: ViewState) -> Floats:
         return _with_mean(_mean([attention.change(attention.widened(row.image)) for row in rows]))
     maps = _mean([attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows])
     bars = results.bars(state.frame)
-    if state.score == "region":
-        return _with_mean(scoring.mass(maps, state.region))
     with_mean = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
     if state.score == "entropy":
         return attention.entropy(with_mean, ~bars)
-    return scoring.agreement(with_mean, state.region, bars, state.score)
+    return scoring.of_region(with_mean, state.region, bars, state.score)
 
 
 def _mean(parts: list[Floats]) -> Floats:
@@ -136,10 +134,10 @@ def _with_mean(scores: Floats) -> Floats:
 
 
 def score_words(scores: Floats, score: str, colours: str) -> npt.NDArray[np.uint32]:
-    """The colour of every score as 0xFFRRGGBB words, from 0 to the largest; low entropy is hot."""
+    """The colour of every score as 0xFFRRGGBB words, from 0 to the largest; where small is good, that is hot."""
     finite = scores[np.isfinite(scores)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if score == "entropy":  # low entropy is what one looks for
+    if scoring.SCORES[score].lowest:
         return colourmaps.painted(high - scores, high - low, colours)
     return colourmaps.painted(scores.copy(), high, colours)
 

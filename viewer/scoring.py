@@ -21,7 +21,7 @@ class Named:
 
     short: str
     axis: str
-    """Beside a colour bar, with its unit."""
+    """Beside a colour bar, with its unit; empty where there is nothing to measure on one."""
     told: str
     """In a sentence."""
     about: str
@@ -29,6 +29,8 @@ class Named:
     of_region: bool = False
     share: bool = True
     """Whether it is told in per cent."""
+    lowest: bool = False
+    """Whether a small one is what one looks for."""
 
 
 SCORES: Final = {
@@ -38,7 +40,8 @@ SCORES: Final = {
     ),
     "entropy": Named(
         "entropy", "entropy over the patches, nats", "entropy of the picture weights",
-        "How widely the weight is spread over the pictures’ patches; a low entropy is a sharp look.", share=False,
+        "How widely the weight is spread over the pictures’ patches; a low entropy is a sharp look.",
+        share=False, lowest=True,
     ),
     "region": Named(
         "mass in region", "weight on the region, %", "mass in the region",
@@ -50,7 +53,7 @@ SCORES: Final = {
         of_region=True, share=False,
     ),
     "hit": Named(
-        "hit in region", "1 where the heaviest patch is in the region", "whether the heaviest patch is in the region",
+        "hit in region", "", "whether the heaviest patch is in the region",
         "Whether the heaviest patch of its cameras’ pictures is in the region, and none as heavy is outside.",
         of_region=True, share=False,
     ),
@@ -123,11 +126,11 @@ def mass(maps: Floats, region: tuple[Cell, ...]) -> Floats:
     return total
 
 
-def agreement(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_], score: str) -> Floats:
+def of_region(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_], score: str) -> Floats:
     """How maps (..., cameras, 16, 16) agree with a region: (...), NaN where there is no weight to tell.
 
-    All three look at the patches that show a picture (`bars`, (cameras, 16, 16), do not), of the cameras that the
-    region is in:
+    `region` is `mass`. The others look at the patches that show a picture (`bars`, (cameras, 16, 16), do not), of the
+    cameras that the region is in:
 
     * lift: the region's share of their weight over its share of their number; 1 is chance.
     * hit: 1 where the heaviest of them lies in the region, else 0: the pointing game (Zhang et al. 2018, arXiv
@@ -136,6 +139,8 @@ def agreement(maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_
       weigh as much as the lightest of the tenth belong to it: bfloat16 has many equal weights, and to choose among them
       would be chance.
     """
+    if score == "region":
+        return mass(maps, region)
     inside = np.zeros(bars.shape, np.bool_)
     if region:
         inside[tuple(np.array(region).T)] = True

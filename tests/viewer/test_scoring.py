@@ -45,7 +45,7 @@ def peak(*places: tuple[int, int, int, float]) -> np.ndarray:
 
 
 def agreement(maps: np.ndarray, score: str, region=BOX) -> np.ndarray:
-    return scoring.agreement(maps, region, bars(), score)
+    return scoring.of_region(maps, region, bars(), score)
 
 
 def test_even_weight_is_chance() -> None:
@@ -104,7 +104,7 @@ def test_they_are_what_their_definitions_say(seed: int, rows: int, size: int) ->
     looked = [place for place in np.ndindex(2, 16, 16) if place[0] in cameras and not out[place]]
     within = [place for place in looked if place in cells]
     for maps_of_one in maps:
-        found = {score: scoring.agreement(maps_of_one, tuple(cells), out, score) for score in ("lift", "hit", "iou")}
+        found = {score: scoring.of_region(maps_of_one, tuple(cells), out, score) for score in ("lift", "hit", "iou")}
         if not within:
             assert all(np.isnan(value) for value in found.values())
             continue

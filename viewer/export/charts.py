@@ -88,7 +88,7 @@ def score_scale(scores: Floats, view: ViewState) -> ColourScale:
     """The colour bar of an atlas."""
     finite = scores[np.isfinite(scores)]
     named = scoring.SCORES[view.score]
-    if view.score == "entropy":
+    if named.lowest:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         return ColourScale(view.colours, low, max(high, low + 1e-6), label=named.axis, upside_down=True)
     high = float(finite.max(initial=0)) * (100 if named.share else 1)
@@ -109,11 +109,11 @@ def region_words(results: Results, region: tuple[Cell, ...]) -> str:
     if len(boxes) > MOST_BOXES:
         cameras = {spoken(results.cameras[camera]): None for camera, _, _ in region}
         return f"region of {len(region)} patches of {' and '.join(cameras)}"
-    told = []
-    for box in boxes:
-        camera, _, place = box.rpartition(":")
-        rows, columns = place.replace("-", "–").split(",")
-        told.append(f"{spoken(camera)} row{'s' * ('–' in rows)} {rows}, column{'s' * ('–' in columns)} {columns}")
+    told = [
+        f"{spoken(box.camera)} row{'s' * (box.rows[0] < box.rows[1])} {selection.span(box.rows, '–')}, "
+        f"column{'s' * (box.columns[0] < box.columns[1])} {selection.span(box.columns, '–')}"
+        for box in boxes
+    ]
     return f"region {' and '.join(told)}"
 
 
@@ -133,7 +133,7 @@ def atlas(source: Source, view: ViewState, options: Options) -> Figure:
         )
     scores = overview.atlas(source.results, view)
     body = AtlasBody(scores, source.results.layers, view.score, view.colours, options.pixels)
-    scales = (score_scale(scores, view),) if view.score != "hit" else ()  # there is nothing between yes and no
+    scales = (score_scale(scores, view),) if scoring.SCORES[view.score].axis else ()
     return titled(source, body, view, score_sentence(source, view), scales, words=options.caption)
 
 

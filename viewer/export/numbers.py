@@ -94,7 +94,7 @@ class Reading:
         self.phases = selection.phases(results, options, self.view)
         in_view = self.view.region if self.view is not None else ()
         self.region = selection.region(results, options.region) if options.region else in_view
-        self.boxes = " ".join(selection.boxes(results, self.region))
+        self.boxes = " ".join(map(str, selection.boxes(results, self.region)))
 
     def steps(self, phase: Phase) -> tuple[int, ...]:
         """The chosen steps; words have one pass."""
@@ -141,14 +141,8 @@ class Reading:
         mass = scene.masses(results, frame, asking.query)[pick]
         bars = results.bars(frame)
         entropy = attention.entropy(maps, ~bars)
-        of_region = {}
-        if self.region:
-            for column, score in OF_REGION.items():
-                of_region[column] = (
-                    scoring.mass(maps, self.region)
-                    if score == "region"
-                    else scoring.agreement(maps, self.region, bars, score)
-                )
+        columns = OF_REGION.items() if self.region else ()
+        of_region = {column: scoring.of_region(maps, self.region, bars, score) for column, score in columns}
         return Block(frame, phase, asking.name, place, maps, mass, entropy, of_region)
 
     def count(self) -> int:

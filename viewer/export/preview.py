@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from viewer.export.options import Options
 
 MOST_ROWS: Final = 16
-MOST_BYTED: Final = 256
+SAMPLED: Final = 256
 """Lines of a table by which the size of all is told."""
 MOST_COLUMNS: Final = 12
 """Of more, the first six, which say what a line is about, and the last four."""
@@ -134,8 +134,8 @@ class Server:
         count = min(MOST_ROWS, len(columns["frame"]))
         lines = [tuple(names)] + [tuple(_short(columns[name][row]) for name in names) for row in range(count)]
         each = int(np.prod(block.maps.shape[:3]))
-        size = sum(len(str(text)) + 1 for column in columns.values() for text in numbers.as_text(column[:MOST_BYTED]))
-        size = round(size * max(len(columns["frame"]) / MOST_BYTED, 1) / each)
+        size = sum(len(str(text)) + 1 for column in columns.values() for text in numbers.as_text(column[:SAMPLED]))
+        size = round(size * max(len(columns["frame"]) / SAMPLED, 1) / each)
         return Figure(Listing(tuple(lines)), ViewState(), "table"), size * reading.count()
 
 

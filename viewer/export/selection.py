@@ -66,15 +66,28 @@ def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
     return tuple(sorted(cells))
 
 
-def boxes(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Patches as boxes that `region` reads: columns side by side are one, rows with the same columns are one."""
-    made: list[str] = []
+@dataclass(frozen=True)
+class Box:
+    """Patches of a camera: first and last row, first and last column."""
+
+    camera: str
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def __str__(self) -> str:
+        """As `region` reads it."""
+        return f"{self.camera}:{span(self.rows)},{span(self.columns)}"
+
+
+def boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
+    """Patches as boxes: columns side by side are one, rows with the same columns are one."""
+    made: list[Box] = []
     for number, camera in enumerate(results.cameras):
         top_of: dict[tuple[int, int], int] = {}
         for row in range(GRID + 1):
             runs = _runs([col for col in range(GRID) if (number, row, col) in cells])
             for run in [run for run in top_of if run not in runs]:
-                made.append(f"{camera}:{_span(top_of.pop(run), row - 1)},{_span(*run)}")
+                made.append(Box(camera, (top_of.pop(run), row - 1), run))
             for run in runs:
                 top_of.setdefault(run, row)
     return tuple(made)
@@ -91,8 +104,9 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
+def span(ends: tuple[int, int], dash: str = "-") -> str:
+    """One number or two."""
+    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}{dash}{ends[1]}"
 
 
 @dataclass(frozen=True)
@@ -153,10 +167,8 @@ def queries(results: Results, options: Options, view: ViewState | None, phase: P
     if view is not None and view.query.kind == "text":
         from viewer.scene import matched
 
-        query, chips = (
-            matched(view.query, results, min(view.frame, results.done - 1), results, frame),
-            results.chips(frame),
-        )
+        chips = results.chips(frame)
+        query = matched(view.query, results, min(view.frame, results.done - 1), results, frame)
         return (Asking(query, " ".join(chips[item].label for item in query.items if item < len(chips))),)
     prompt = tuple(place for place, chip in enumerate(results.chips(frame)) if chip.role == "prompt")
     return (Asking(Query("text", prompt or (0,)), "words"),)

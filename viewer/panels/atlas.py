@@ -100,7 +100,7 @@ class Atlas(Panel):
     @property
     def _lowest(self) -> bool:
         """Whether a low score is a good one."""
-        return self.session.shown.score == "entropy"
+        return scoring.SCORES[self.session.shown.score].lowest
 
     def ranked(self) -> list[tuple[int, int]]:
         """Layers and heads, the best score first; none where there is nothing to rank them by."""

@@ -114,7 +114,7 @@ class StatusBar(Panel):
             lack = scoring.lacking("lift", view.query.kind, region, bars)
             if lack:
                 return f"{told} · {lack}"
-            lift = float(scoring.agreement(scene.maps, region, bars, "lift"))
+            lift = float(scoring.of_region(scene.maps, region, bars, "lift"))
             return f"{told} · lift {scoring.spoken(lift, 'lift')}" if math.isfinite(lift) else told
         return "drag a box on a picture: who looks there?"
 

@@ -16,9 +16,11 @@ from viewer.export.options import Options
 from viewer.state import Query, ViewState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from viewer.results import Results
+    from viewer.state import Cell
 
 
 @given(st.sets(st.integers(0, 200), min_size=1), st.data())
@@ -86,21 +88,26 @@ def test_tokens_lead_to_the_word_that_holds_them(results: Results) -> None:
     assert selection.query_of_tokens(results, 0, str(token)) == Query("text", (duck,))
 
 
+def typed(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Boxes as they are typed."""
+    return tuple(map(str, selection.boxes(results, cells)))
+
+
 @given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 15)), max_size=60))
 def test_boxes_of_a_region_are_read_back(cells: set[tuple[int, int, int]]) -> None:
     class TwoCameras:
         cameras = ("exterior", "left:wrist")
 
-    boxes = selection.boxes(TwoCameras, sorted(cells))  # type: ignore[arg-type]
+    boxes = typed(TwoCameras, sorted(cells))  # type: ignore[arg-type]
     assert set(selection.region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
 
 
 def test_a_rectangle_is_one_box(results: Results) -> None:
     cells = [(1, row, col) for row in range(4, 8) for col in range(8, 12)]
-    assert selection.boxes(results, cells) == ("wrist:4-7,8-11",)
-    assert selection.boxes(results, [(0, 15, 0)]) == ("exterior:15,0",)
-    assert selection.boxes(results, [*cells, (1, 4, 2), (0, 0, 15)]) == ("exterior:0,15", "wrist:4,2", "wrist:4-7,8-11")
-    assert selection.boxes(results, []) == ()
+    assert typed(results, cells) == ("wrist:4-7,8-11",)
+    assert typed(results, [(0, 15, 0)]) == ("exterior:15,0",)
+    assert typed(results, [*cells, (1, 4, 2), (0, 0, 15)]) == ("exterior:0,15", "wrist:4,2", "wrist:4-7,8-11")
+    assert typed(results, []) == ()
 
 
 @given(st.text(min_size=1, max_size=80))

@@ -102,7 +102,7 @@ def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
     bars = np.stack([make_results.bars(72, 128)] * 2)
     assert float(row["mass region"]) == pytest.approx(sum(float(maps[cell]) for cell in cells), rel=1e-4)
     for column, score in (("lift region", "lift"), ("hit region", "hit"), ("IoU90 region", "iou")):
-        assert float(row[column]) == pytest.approx(float(scoring.agreement(maps, cells, bars, score)), rel=1e-4)
+        assert float(row[column]) == pytest.approx(float(scoring.of_region(maps, cells, bars, score)), rel=1e-4)
     assert row["region"] == "exterior:6,6-7 wrist:2-3,4"
     bare = rows(exported(tmp_path / "b", small, "table --actions 3 --layers 2"))[0]
     assert not {"region", *numbers.OF_REGION} & set(bare)

@@ -88,7 +88,7 @@ def test_atlas_and_table_are_what_the_definitions_say(varied: Results, tmp_path:
         asked = ["--actions", ",".join(str(item + 1) for item in items), "--steps", str(step)]
         if kind == "text":
             asked = ["--tokens", ",".join(str(token) for token in tokens)]
-        asked += ["--frames", str(frame + 1), "--region", *selection.boxes(varied, cells)]
+        asked += ["--frames", str(frame + 1), "--region", *map(str, selection.boxes(varied, cells))]
         assert main(["table", str(varied.path), *asked, "-o", str(tmp_path), "--overwrite"]) == 0
         with (tmp_path / "varied" / "table.csv").open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))
