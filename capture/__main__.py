@@ -17,9 +17,9 @@ from capture.errors import UserError
 if TYPE_CHECKING:
     import argparse
 
-    from capture.outcome import Outcome
-    from capture.plan import Setup
-    from capture.share import Share
+    from capture.pipeline.plan import Setup
+    from capture.pipeline.sharding import Share
+    from capture.pipeline.types import Outcome
 
 NAME = "pi0-capture"
 
@@ -84,8 +84,8 @@ def _silence(stream: TextIO) -> None:
 
 
 def _info(given: Sequence[str]) -> int:
-    from capture.arguments import Parser
-    from capture.info import describe
+    from capture.cli.info import describe
+    from capture.cli.parser import Parser
 
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
     parser.add_argument("file", metavar="FILE", type=Path)
@@ -94,8 +94,8 @@ def _info(given: Sequence[str]) -> int:
 
 
 def _sources(given: Sequence[str]) -> int:
-    from capture.arguments import Parser
-    from capture.episodes.listing import describe
+    from capture.cli.parser import Parser
+    from capture.cli.sources import describe
 
     parser = Parser(prog=f"{NAME} sources", description="Say which episodes a path holds, and what a policy would get.")
     parser.add_argument("path", metavar="PATH", type=Path)
@@ -104,13 +104,13 @@ def _sources(given: Sequence[str]) -> int:
 
 
 def _capture(given: Sequence[str]) -> int:
-    from capture.arguments import build_parser, joined_values
+    from capture.cli.parser import build_parser, joined_values
 
     options = build_parser(NAME).parse_args(joined_values(given))
-    from capture.conflicts import check_options
-    from capture.prompts import Prompts, read_prompts
-    from capture.selection import ALL, read_selection
-    from capture.share import read_share
+    from capture.cli.validation import check_options
+    from capture.pipeline.frame_selection import ALL, read_selection
+    from capture.pipeline.prompts import Prompts, read_prompts
+    from capture.pipeline.sharding import read_share
 
     share = read_share(os.environ, options.share)
     check_options(options, share)
@@ -118,10 +118,10 @@ def _capture(given: Sequence[str]) -> int:
     prompts = read_prompts(options.prompts) if options.prompts else Prompts(tuple(options.prompt or ()))
     logging.basicConfig(format=f"{NAME}: %(levelname)s: %(message)s", level=logging.WARNING)
     logging.addLevelName(logging.WARNING, "warning")
-    from capture.asked import asked_setup
+    from capture.cli.setup import asked_setup
 
     if not options.dry_run:  # which needs no model, and need not wait for transformers
-        import capture.model  # noqa: F401 - here, where a stop that is lost in it is found
+        import capture.policies.pi05.model  # noqa: F401 - here, where a stop that is lost in it is found
     if _Asked.yet:
         raise KeyboardInterrupt
     setup = asked_setup(options, share, frames, prompts)
@@ -132,18 +132,18 @@ def _capture(given: Sequence[str]) -> int:
 
 def _one(options: argparse.Namespace, setup: Setup) -> int:
     """One results file."""
-    from capture.asked import asked_episode
-    from capture.outcome import Job
-    from capture.plan import plan
-    from capture.run import capture
-    from capture.target import check_target
+    from capture.cli.setup import asked_episode
+    from capture.pipeline.output_path import check_target
+    from capture.pipeline.plan import plan
+    from capture.pipeline.runner import capture
+    from capture.pipeline.types import Job
 
     if options.output is not None:
         check_target(options.output, overwrite=options.overwrite)
     episode = asked_episode(options, setup, _tell)
     if options.dry_run:
-        from capture.estimate import time_sentence
-        from capture.report import describe
+        from capture.cli.estimate import time_sentence
+        from capture.cli.report import describe
 
         made = plan(setup, episode)
         for sentence in made.warnings:
@@ -152,7 +152,7 @@ def _one(options: argparse.Namespace, setup: Setup) -> int:
         _say("\n".join([describe(made), time_sentence(setup, made.sizes.frames, near)]))
         return 0
 
-    from capture.console import Console
+    from capture.cli.progress import Console
 
     with Console(_tell) as console:
         outcome = capture(setup, [Job(options.output, episode)], console)
@@ -161,7 +161,7 @@ def _one(options: argparse.Namespace, setup: Setup) -> int:
         raise UserError(written.failure)
     if written.skipped:
         return 0
-    from capture.report import summary
+    from capture.cli.report import summary
 
     _doubt(setup, outcome)
     _say(summary(setup, outcome))
@@ -170,9 +170,9 @@ def _one(options: argparse.Namespace, setup: Setup) -> int:
 
 def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     """A folder of results files, one an episode."""
-    from capture.asked import asked_source
-    from capture.series import Series, begin, choose, run_series
-    from capture.share import gathered
+    from capture.cli.setup import asked_source
+    from capture.pipeline.dataset_run import Series, begin, choose, run_series
+    from capture.pipeline.sharding import gathered
 
     source = asked_source(options, setup, options.dataset)
     episodes, broken = choose(source, options.episodes)
@@ -181,12 +181,12 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     if share.first:
         _tell("; ".join(source.mapped))
     if options.dry_run:
-        from capture.forecast import forecast
+        from capture.cli.dry_run import forecast
 
         _say(forecast(series, share, named=options.output is not None))
         return 0
 
-    from capture.console import Console
+    from capture.cli.progress import Console
 
     begin(series)
     if share.count > 1:
@@ -195,7 +195,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     with Console(_tell, quiet=not share.first) as console:
         outcome = run_series(series, share, console)
     _doubt(setup, outcome)
-    from capture.report import closing
+    from capture.cli.report import closing
 
     together = gathered(share, outcome)
     unusable = {f"{name}.h5": one.why for name, one in broken.items()}
@@ -210,7 +210,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
 
 def _doubt(setup: Setup, outcome: Outcome) -> None:
     """Warn where rows of attention do not sum to 1."""
-    from capture import schema
+    from capture.results import schema
 
     worst = float("-inf")
     for written in outcome.files:

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from PySide6.QtWidgets import QApplication
 
-from viewer import theme
-from viewer.opening import demo_path
-from viewer.results import Results
-from viewer.settings import Settings
-from viewer.state import Query
-from viewer.window import Window
+from viewer.controllers.file_opening import demo_path
+from viewer.controllers.settings import Settings
+from viewer.io.results import Results
+from viewer.model.view_state import Query
+from viewer.rendering import theme
+from viewer.widgets.main_window import Window
 
 SHOTS: dict[str, tuple[tuple[int, int], str, dict[str, object]]] = {
     "window-dark": ((1360, 850), "dark", {}),

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import synthetic
+from paths import ROOT
 
-from capture import schema
-from capture.writer import ResultsWriter
+from capture.results import schema
+from capture.results.writer import ResultsWriter
 
-DOCUMENT = (Path(__file__).parent.parent / "FORMAT.md").read_text()
+DOCUMENT = (ROOT / "FORMAT.md").read_text()
 SIZES = replace(synthetic.SMALL, full=True)
 
 

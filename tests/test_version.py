@@ -6,13 +6,11 @@ import os
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import capture
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(

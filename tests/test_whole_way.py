@@ -12,15 +12,15 @@ import episode_files
 import h5py
 import numpy as np
 import pytest
+from paths import DEMO
 from PIL import Image
 
-from capture import schema
 from capture.__main__ import main
-from viewer.attention import pick
-from viewer.results import Results
-from viewer.run_index import path_of, read_run, statuses
+from capture.results import schema
+from viewer.io.results import Results
+from viewer.io.run_index import path_of, read_run, statuses
+from viewer.model.attention import pick
 
-DEMO = Path(__file__).parents[1] / "resources" / "demo"
 CAMERAS = ("exterior", "wrist")
 LAYER, HEAD = json.loads((DEMO / "config.json").read_text())["pointing_heads"]["text"].values()
 OTHER = {"duck": "mug", "mug": "duck"}

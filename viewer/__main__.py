@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from viewer import start
+from viewer import startup
 from viewer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from viewer.probe import Probe
-    from viewer.run_index import Run
-    from viewer.window import Window
+    from viewer.analysis.probe import Probe
+    from viewer.io.run_index import Run
+    from viewer.widgets.main_window import Window
 
 HELP = "results file (.h5), a second one is compared with the first; or the folder of a run, or its index.json"
 log = logging.getLogger("viewer")
@@ -43,10 +43,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the viewer; 0, or 2 for a mistake in the command line."""
     gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
-    start.one_thread()
+    startup.one_thread()
     options = parser().parse_args(arguments)
-    with start.qt_beside():
-        from viewer.state import from_json
+    with startup.qt_beside():
+        from viewer.model.view_state import from_json
 
         try:
             text = _view_text(options.view) if options.view else ""
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as error:
             print(error, file=sys.stderr)
             return 2
-        import viewer.results  # noqa: F401 - numpy and h5py
+        import viewer.io.results  # noqa: F401 - numpy and h5py
     failure, run, probe = "", None, None
     try:
         run = _run(options)
@@ -75,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             probe.stop()
         print("pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.", file=sys.stderr)
         return 2
-    start.plain_imports()
-    from viewer import theme
-    from viewer.window import Window
+    startup.plain_imports()
+    from viewer.rendering import theme
+    from viewer.widgets.main_window import Window
 
     app = QApplication([*sys.argv[:1], "-style", theme.FUSION])
     app.setProperty(theme.FUSION, True)
@@ -112,7 +112,7 @@ def _add_second(options: argparse.Namespace, view: str) -> None:
     if not view or len(options.file) != 1:
         return
     from viewer.export.metadata import other_of, second_file
-    from viewer.files import find, is_run
+    from viewer.io.open_file import find, is_run
 
     way, first = other_of(view), options.file[0]
     if way and not is_run(first):
@@ -127,7 +127,7 @@ def _no_screen() -> bool:
 
 def _check(options: argparse.Namespace) -> None:
     """Whether these files can be opened together."""
-    from viewer.files import is_run
+    from viewer.io.open_file import is_run
 
     if options.demo and options.file:
         raise UserError("--demo opens the bundled demo; leave it out to open a file, or leave the file out.")
@@ -140,11 +140,11 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> Run | None:
     """The run that is to be opened; None for a single file."""
-    from viewer.files import is_run
+    from viewer.io.open_file import is_run
 
     if not options.file or not is_run(options.file[0]):
         return None
-    from viewer import run_index
+    from viewer.io import run_index
 
     run = run_index.read_run(options.file[0])
     if run.index is None and len(run.episodes) == 1:  # a folder with one file is that file
@@ -162,15 +162,16 @@ def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
         path = _demo()
     if path is None:
         return None
-    from viewer.files import find
-    from viewer.probe import early
+    from viewer.analysis.probe import early
+    from viewer.io.open_file import find
 
     return early(find(path))
 
 
 def _first_of_run(run: Run) -> Probe | None:
     """Begin to look at the first episode; None where there is none yet."""
-    from viewer import probe, run_index
+    from viewer.analysis import probe
+    from viewer.io import run_index
 
     found = run_index.statuses(run)
     number = run_index.first(run_index.listed(run, found), found)
@@ -192,9 +193,9 @@ def prepared(options: argparse.Namespace) -> Window:
     from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
-    from viewer import theme
-    from viewer.settings import Settings
-    from viewer.window import Window
+    from viewer.controllers.settings import Settings
+    from viewer.rendering import theme
+    from viewer.widgets.main_window import Window
 
     QApplication.setApplicationName("pi0-viewer")
     QApplication.setDesktopFileName("pi0-viewer")
@@ -204,7 +205,7 @@ def prepared(options: argparse.Namespace) -> Window:
     theme.apply(settings.text("theme", "system"))
     window = Window(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
-    QTimer.singleShot(600, start.calm)
+    QTimer.singleShot(600, startup.calm)
     catch_errors(window)
     return window
 

@@ -27,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 import psutil
 
-from viewer.export import arguments, running
+from viewer.export import cli, process_pool
 from viewer.export.__main__ import planned
 from viewer.export.scenes import Source
-from viewer.results import Results
+from viewer.io.results import Results
 
 HOME = Path(__file__).parents[2]
 
@@ -76,7 +76,7 @@ class Rival:
         self.results = Results(file)
         self.source = Source(self.results)
         words = ["summary", str(file), "--actions", "7", "--layers", "all", "--steps", "all"]
-        self.views = [job.view for job in planned(arguments.options(words)).jobs]
+        self.views = [job.view for job in planned(cli.options(words)).jobs]
         self.pictures = [self.results.picture(0, camera, "source") for camera in range(2)]
         self.source.shown(self.views[0])
 
@@ -126,7 +126,7 @@ class Rival:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("file", type=Path)
-    parser.add_argument("--processes", type=int, default=running.cores())
+    parser.add_argument("--processes", type=int, default=process_pool.cores())
     parser.add_argument("--more", type=int, default=0, help="frames of the longer run")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp())

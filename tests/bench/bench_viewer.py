@@ -26,12 +26,12 @@ from PySide6.QtCore import QEvent, QObject, QRectF
 from PySide6.QtGui import QImage, QPainter
 from PySide6.QtWidgets import QApplication, QWidget
 
-from viewer import theme
-from viewer.results import Results
-from viewer.settings import Settings
-from viewer.start import calm
-from viewer.state import Query
-from viewer.window import Window
+from viewer.controllers.settings import Settings
+from viewer.io.results import Results
+from viewer.model.view_state import Query
+from viewer.rendering import theme
+from viewer.startup import calm
+from viewer.widgets.main_window import Window
 
 
 class Paints(QObject):
@@ -168,7 +168,7 @@ from viewer import __main__ as program
 original = program.prepared
 def prepared(options):
     window = original(options)
-    from viewer.panels.camera import CameraPane
+    from viewer.widgets.panels.camera_pane import CameraPane
     paint = CameraPane.paintEvent
     def painted(self, event):
         paint(self, event)

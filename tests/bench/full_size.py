@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from capture.architecture import Pi05Config, StackConfig, VisionConfig
-from capture.model import Pi05
+from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
+from capture.policies.pi05.model import Pi05
 
 FULL = Pi05Config(
     vision=VisionConfig(width=1152, depth=27, heads=16, mlp=4304),

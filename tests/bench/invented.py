@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from capture.checkpoint.opening import Checkpoint
-from capture.episodes.source import Episode
-from capture.model import Pi05
+from capture.checkpoints.load import Checkpoint
+from capture.datasets.base import Episode
 from capture.observation import Observation
-from capture.plan import Outline
-from capture.reading import ReaderProcess
+from capture.pipeline.plan import Outline
+from capture.pipeline.reader import ReaderProcess
+from capture.policies.pi05.model import Pi05
 
 TASK = "put the yellow rubber duck in the bowl beside the mug"
 STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])

@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "viewer"), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2])]
 import make_results  # noqa: E402 - lies beside the tests
 
-from capture import schema  # noqa: E402
+from capture.results import schema  # noqa: E402
 
 DRAWN = 3
 TASK = (

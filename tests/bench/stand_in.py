@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import capture.run
-from capture import schema
-from capture.frames import MASKED_WEIGHT, ROW_SUM
-from capture.policy import Call, Policy
-from capture.staging import Slot
+import capture.pipeline.runner
+from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM
+from capture.pipeline.shared_memory import Slot
+from capture.policies.pi05.policy import Call, Policy
+from capture.results import schema
 
 OPERATIONS = 23_000
 NUMBERS = 1 << 17
@@ -75,7 +75,7 @@ class Seen:
 @contextlib.contextmanager
 def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
     """Let runs on the CPU go the way that they go on a GPU, with results of these sizes."""
-    seen, call_all = Seen(), capture.run._Run._call_all
+    seen, call_all = Seen(), capture.pipeline.runner._Run._call_all
 
     def watched(run: Any, *given: Any) -> None:
         start, (ran, queued) = time.perf_counter(), on_core()
@@ -106,14 +106,16 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
         return host, None
 
     patched = {"Policy": StandIn, "gather": gather, "uses_workers": lambda choices: True}
-    kept = {name: getattr(capture.run, name) for name in patched} | {"_copy": capture.run._Run._copy}
+    kept = {name: getattr(capture.pipeline.runner, name) for name in patched} | {
+        "_copy": capture.pipeline.runner._Run._copy
+    }
     for name, value in patched.items():
-        setattr(capture.run, name, value)
-    capture.run._Run._copy, capture.run._Run._call_all = copy, watched
+        setattr(capture.pipeline.runner, name, value)
+    capture.pipeline.runner._Run._copy, capture.pipeline.runner._Run._call_all = copy, watched
     try:
         yield seen
     finally:
-        capture.run._Run._call_all = call_all
-        capture.run._Run._copy = kept.pop("_copy")
+        capture.pipeline.runner._Run._call_all = call_all
+        capture.pipeline.runner._Run._copy = kept.pop("_copy")
         for name, value in kept.items():
-            setattr(capture.run, name, value)
+            setattr(capture.pipeline.runner, name, value)

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from small_policy import observation, small_policy
 
-from capture import schema
-from capture.frames import assemble
-from capture.policy import Layout, Norms
-from capture.recorder import Recording
-from capture.writer import ResultsWriter
+from capture.pipeline.frame_builder import assemble
+from capture.policies.attention_hooks import Recording
+from capture.policies.pi05.policy import Layout, Norms
+from capture.results import schema
+from capture.results.writer import ResultsWriter
 
 LAYERS, HEADS, STEPS, HORIZON, TEXT, DIM = 18, 8, 10, 15, 60, 32
 KEYS = 512 + TEXT

@@ -30,25 +30,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 from full_size import FULL  # noqa: E402
 from invented import Invented, Loaded, Started  # noqa: E402
 from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 
-import capture.run  # noqa: E402
-from capture import schema  # noqa: E402
-from capture.architecture import parameter_dtype  # noqa: E402
-from capture.checkpoint import CheckpointOptions, open_checkpoint  # noqa: E402
-from capture.frames import assemble  # noqa: E402
-from capture.model import Pi05  # noqa: E402
-from capture.outcome import Job, Outcome  # noqa: E402
-from capture.plan import Choices, Setup, plan  # noqa: E402
-from capture.policy import Policy, Prepared  # noqa: E402
-from capture.replays import cuda_graphs  # noqa: E402
-from capture.staging import Slot  # noqa: E402
-from capture.tokenizer import read_tokenizer  # noqa: E402
-from capture.writer import ResultsWriter  # noqa: E402
+import capture.pipeline.runner  # noqa: E402
+from capture.checkpoints import CheckpointOptions, open_checkpoint  # noqa: E402
+from capture.pipeline.cuda_graphs import cuda_graphs  # noqa: E402
+from capture.pipeline.frame_builder import assemble  # noqa: E402
+from capture.pipeline.plan import Choices, Setup, plan  # noqa: E402
+from capture.pipeline.shared_memory import Slot  # noqa: E402
+from capture.pipeline.types import Job, Outcome  # noqa: E402
+from capture.policies.pi05.config import parameter_dtype  # noqa: E402
+from capture.policies.pi05.model import Pi05  # noqa: E402
+from capture.policies.pi05.policy import Policy, Prepared  # noqa: E402
+from capture.policies.tokenizer import read_tokenizer  # noqa: E402
+from capture.results import schema  # noqa: E402
+from capture.results.writer import ResultsWriter  # noqa: E402
 
 
 class Quiet:
@@ -177,7 +177,7 @@ def main() -> None:
         "--layers", type=lambda text: tuple(map(int, text.split(","))), help="layers to record, else all"
     )
     options = parser.parse_args()
-    capture.run.ReaderProcess = Started
+    capture.pipeline.runner.ReaderProcess = Started
     device = "cuda" if torch.cuda.is_available() and not options.stand_in else "cpu"
     height, width = map(int, options.picture.split("x"))
     config = FULL
@@ -240,7 +240,7 @@ def main() -> None:
             ]
             beside = time.process_time() - time.thread_time()
             with in_place_of_a_gpu(made.sizes) if options.stand_in else contextlib.nullcontext() as seen:
-                outcome = capture.run.capture(setup(batch), jobs, Quiet())
+                outcome = capture.pipeline.runner.capture(setup(batch), jobs, Quiet())
             beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]
             speed = outcome.frames / outcome.seconds

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-sys.path.insert(0, str(Path(__file__).parent))
 
 import make_results
 import make_run
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, Qt
-from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication
+from window_driver import close, show
 
-from viewer import theme
-from viewer.results import Results
-from viewer.session import Session
-from viewer.settings import Settings
-from viewer.window import Window
+from viewer.controllers.session import Session
+from viewer.io.results import Results
+from viewer.rendering import theme
+from viewer.widgets.main_window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
@@ -78,70 +74,6 @@ def session(app: QApplication, small: Path) -> Iterator[Session]:
     made.open(Results(small))
     yield made
     made.open(None)
-
-
-def spin(seconds: float = 0.05) -> None:
-    """Let the event loop run so long, and so many turns that what asks for a later turn gets it on a busy machine too."""
-    end, turns = time.monotonic() + seconds, 20 if seconds else 1
-    while True:
-        QCoreApplication.processEvents()
-        turns -= 1
-        if turns <= 0 and time.monotonic() > end:
-            return
-        time.sleep(0.002)
-
-
-def press(window: Window, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-    """A key given to the window."""
-    QTest.keyClick(window, key, held)
-    spin(0.01)
-
-
-def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    """Let the event loop run until something holds."""
-    end = time.monotonic() + seconds
-    while not true():
-        QCoreApplication.processEvents()
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.002)
-
-
-def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> Window:
-    """A shown window with an open file."""
-    settings = Settings(folder / "settings.ini")
-    settings.set_text("toured", "yes")
-    window = Window(settings)
-    window.resize(*size)
-    window.show_results(Results(path), False)
-    window.show()
-    if view:
-        window.session.update(**view)
-    spin()
-    settle(window)
-    return window
-
-
-def settle(window: Window) -> None:
-    """Let the event loop run until nothing moves any more: layouts ask each other several times."""
-    still, last = 0, None
-    while still < 5:
-        QCoreApplication.processEvents()
-        now = [child.geometry().getRect() for child in window.findChildren(QWidget)]
-        still, last = (still + 1 if now == last else 0), now
-
-
-def rest(window: Window) -> None:
-    """Let what is computed beside the window be done and shown."""
-    until(lambda: not window.room.over_frames._timer.isActive())
-    if window.worker._pool is not None:
-        window.worker._pool.submit(lambda: None).result(20)
-    spin()
-
-
-def close(window: Window) -> None:
-    window.close()
-    window.deleteLater()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture

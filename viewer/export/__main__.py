@@ -9,17 +9,17 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from viewer import start
+from viewer import startup
 from viewer.errors import UserError
-from viewer.export import stopping
+from viewer.export import cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from viewer.export.options import Options
+    from viewer.analysis.probe import Probe
     from viewer.export.plan import Plan
-    from viewer.probe import Probe
+    from viewer.export.request import Options
 
 LINES = "--progress-lines"
 """Given first by the viewer, which reads progress as JSON on standard output."""
@@ -29,7 +29,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Run an export; 0, 2 for what the user can mend, 130 if stopped."""
     words = list(sys.argv[1:] if given is None else given)
     lines = words[:1] == [LINES]
-    start.one_thread()
+    startup.one_thread()
     plan: Plan | None = None
 
     def stopped() -> None:
@@ -40,19 +40,19 @@ def main(given: Sequence[str] | None = None) -> int:
         stopped()
         os._exit(130)
 
-    with stopping.heeded(hurry, after=given is None):
-        from viewer.export import arguments  # not sooner: a signal that comes while it loads is noted
+    with cancellation.heeded(hurry, after=given is None):
+        from viewer.export import cli  # not sooner: a signal that comes while it loads is noted
 
         try:
-            options = arguments.options(words[lines:])
+            options = cli.options(words[lines:])
             check_installed(options)
-            stopping.check()
+            cancellation.check()
             plan = planned(options)
             _export(plan, lines=lines)
         except UserError as error:
             print(f"pi0-export: {error}", file=sys.stderr)
             return 2
-        except stopping.Stopped:
+        except cancellation.Stopped:
             stopped()
             return 130
         except BrokenPipeError:
@@ -62,22 +62,22 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _clear(plan: Plan | None) -> None:
-    from viewer.export import writing
+    from viewer.export import atomic_write
 
     if plan is not None:
-        writing.sweep(job.path for job in plan.jobs)
+        atomic_write.sweep(job.path for job in plan.jobs)
 
 
 def planned(options: Options) -> Plan:
     """Every file of an export, after a look at the results file in a process of its own, which may crash or hang."""
-    from viewer.export import plan, running, scenes
-    from viewer.results import Results
+    from viewer.export import plan, process_pool, scenes
+    from viewer.io.results import Results
 
     probes = [_probe(path) for path in (options.file, options.other) if path is not None]
     try:
         if len(probes) == 1 and options.kind not in {"table", "arrays"}:
-            running.load()  # meanwhile
-        with stopping.at_once():
+            process_pool.load()  # meanwhile
+        with cancellation.at_once():
             found = [_sound(probe) for probe in probes]
     finally:
         for probe in probes:
@@ -105,8 +105,8 @@ def planned(options: Options) -> Plan:
 
 def _probe(path: Path) -> Probe:
     """A look at the file that is meant."""
-    from viewer.files import find
-    from viewer.probe import early
+    from viewer.analysis.probe import early
+    from viewer.io.open_file import find
 
     return early(find(path))
 
@@ -122,9 +122,9 @@ def _sound(probe: Probe) -> Path:
 def check_installed(options: Options) -> None:
     """UserError with one line about what to install where something lacks."""
     if options.kind in {"table", "arrays"}:
-        from viewer.export import numbers
+        from viewer.export import tables
 
-        numbers.check(options.suffix)
+        tables.check(options.suffix)
         return
     if importlib.util.find_spec("PySide6") is None:
         raise UserError('Figures need the viewer extra: pip install "pi0-attention[viewer]"')
@@ -135,21 +135,21 @@ def check_installed(options: Options) -> None:
 
 
 def _export(plan: Plan, *, lines: bool) -> None:
-    from viewer.export import running, writing
-    from viewer.export.console import Console
+    from viewer.export import atomic_write, process_pool
+    from viewer.export.progress import Console
 
     options = plan.options
-    writing.sweep(job.path for job in plan.jobs)
+    atomic_write.sweep(job.path for job in plan.jobs)
     noun = {"table": "rows", "arrays": "rows", "video": "pictures"}.get(options.kind, "figures")
     console = Console(noun, lines=lines)
 
     def report(done: int, total: int) -> None:
         console.report(done, total)
-        stopping.check()
+        cancellation.check()
 
     try:
-        stopping.check()
-        running.run(plan, report)
+        cancellation.check()
+        process_pool.run(plan, report)
     finally:
         console.end()
     first, count = plan.jobs[0].path, len(plan.jobs)

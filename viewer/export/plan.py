@@ -6,18 +6,18 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer import scene
+from viewer.analysis import scene
+from viewer.analysis.scoring import OF_REGION
 from viewer.errors import UserError
 from viewer.export import metadata, selection
-from viewer.scoring import OF_REGION
-from viewer.state import ViewState, from_json
+from viewer.model.view_state import ViewState, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from viewer.export.options import Options, Phase
-    from viewer.results import Results
+    from viewer.export.request import Options, Phase
+    from viewer.io.results import Results
 
     Report = Callable[[int, int], None]
     """Told how many files, or pictures of a video, are done, of how many."""

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from viewer import attention, scene
+from viewer.analysis import scene
+from viewer.analysis.scene import Scene
 from viewer.errors import UserError
-from viewer.export import stopping
-from viewer.scene import Scene
+from viewer.export import cancellation
+from viewer.model import attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from viewer.results import Results
-    from viewer.state import ViewState
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
 
 READS = (OSError, ValueError, IndexError, KeyError, RuntimeError)
 """What reading a damaged part of a file may raise."""
@@ -87,7 +88,7 @@ def on_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
 
 
 def _shown(source: Source, view: ViewState) -> Scene:
-    stopping.check()
+    cancellation.check()
     return source.shown(view)
 
 

@@ -6,20 +6,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capture.schema import GRID
-from viewer.attention import SINKS
-from viewer.caption import listed
-from viewer.course import course_of
+from capture.results.schema import GRID
+from viewer.analysis.caption import listed
+from viewer.analysis.frame_timeline import course_of
+from viewer.analysis.overview import MOST_FILM_FRAMES, MOST_FRAMES_OF_LAYERS, film_frames
 from viewer.errors import UserError
-from viewer.overview import MOST_FILM_FRAMES, MOST_FRAMES_OF_LAYERS, film_frames
-from viewer.state import Query
+from viewer.model.attention import SINKS
+from viewer.model.view_state import Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viewer.export.options import Options, Phase
-    from viewer.results import Results
-    from viewer.state import Cell, Kind, ViewState
+    from viewer.export.request import Options, Phase
+    from viewer.io.results import Results
+    from viewer.model.view_state import Cell, Kind, ViewState
 
 KIND_OF: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
 PHASE_OF: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
@@ -165,7 +165,7 @@ def queries(results: Results, options: Options, view: ViewState | None, phase: P
     if made:
         return tuple(made)
     if view is not None and view.query.kind == "text":
-        from viewer.scene import matched
+        from viewer.analysis.scene import matched
 
         chips = results.chips(frame)
         query = matched(view.query, results, min(view.frame, results.done - 1), results, frame)

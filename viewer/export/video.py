@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from viewer.errors import UserError
-from viewer.export import encoding, pictures, scenes, writing
+from viewer.export import atomic_write, encoding, scenes
+from viewer.export.figures import camera_figures
 from viewer.export.metadata import ascii_json, way_to, with_other
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from viewer.export.plan import Job
-    from viewer.export.studio import Studio
+    from viewer.export.renderer import Studio
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -66,7 +67,7 @@ def write(studio: Studio, job: Job, report: Callable[[int, int], None], done: in
         size: tuple[int, ...] = ()
         for view, scene in zip(views, made, strict=True):
             with scenes.readable(source.results, view.frame):
-                figure = pictures.row(source, studio.panes, view, options, scene)
+                figure = camera_figures.row(source, studio.panes, view, options, scene)
                 image = figure.image(options.density, even=True)
             pixels = encoding.pixels(image).copy()
             pixels = pixels if not size else _fitted(pixels, size)
@@ -75,7 +76,7 @@ def write(studio: Studio, job: Job, report: Callable[[int, int], None], done: in
             done += 1
             report(done, total)
 
-    with writing.whole(job.path, overwrite=options.overwrite) as unfinished:
+    with atomic_write.whole(job.path, overwrite=options.overwrite) as unfinished:
         if options.suffix == "mp4":
             _mp4(unfinished, frames(), options.rate, view_text)
         else:

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from capture.architecture import Pi05Config, StackConfig, VisionConfig
-from capture.model import Pi05
+from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
+from capture.policies.pi05.model import Pi05
 from resources.demo.build import arm, scenes
 from resources.demo.build.dataset import HORIZON
 from resources.demo.build.stage import CAMERAS

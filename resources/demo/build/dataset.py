@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.pictures import letterbox
-from capture.preprocess import Normaliser, Preprocessing
-from capture.schema import GRID, PATCH_PIXELS
-from capture.tokenizer import JsonTokenizer, Tokenizer
+from capture.policies.letterbox import letterbox
+from capture.policies.pi05.preprocessing import Normaliser, Preprocessing
+from capture.policies.tokenizer import JsonTokenizer, Tokenizer
+from capture.results.schema import GRID, PATCH_PIXELS
 from resources.demo.build import arm, prompts, scenes
 from resources.demo.build.stage import CAMERAS
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.model import Pi05
-from capture.preprocess import Preprocessing
-from capture.recorder import AttentionRecorder
-from capture.schema import GRID
-from capture.tokenizer import JsonTokenizer
+from capture.policies.attention_hooks import AttentionRecorder
+from capture.policies.pi05.model import Pi05
+from capture.policies.pi05.preprocessing import Preprocessing
+from capture.policies.tokenizer import JsonTokenizer
+from capture.results.schema import GRID
 from resources.demo.build import arm, dataset, scenes
 from resources.demo.build.bundle import CONFIG, POINTING_ACTION, POINTING_NOUN, STRIDE, rounded
 from resources.demo.build.forward import fresh_model

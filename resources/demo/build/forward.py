@@ -1,4 +1,4 @@
-"""The demo model's training pass: `capture.model`'s own modules on a subset of patches, with what losses need.
+"""The training pass of the demo model: modules of `capture.policies.pi05.model` on a subset of patches, and the losses' inputs.
 
 Reduced passes keep some patches only, at their true positions, which is what makes training on a small machine
 possible. With every patch kept the pass computes exactly what `Pi05.sample_actions` computes; a test holds the two
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from capture.architecture import Pi05Config
-from capture.model import MASKED, Pi05, Prefix
+from capture.policies.pi05.config import Pi05Config
+from capture.policies.pi05.model import MASKED, Pi05, Prefix
 from resources.demo.build.bundle import POINTING_ACTION, POINTING_NOUN
 
 PATCHES = 256

@@ -9,14 +9,14 @@ from pathlib import Path
 import h5py
 import torch
 
-from capture.checkpoint import open_checkpoint
-from capture.checkpoint.fingerprint import fingerprint
-from capture.episodes.folder import read_episode
-from capture.episodes.given import Given
-from capture.outcome import Job
-from capture.plan import Choices, Setup
-from capture.run import capture
-from capture.tokenizer import find_tokenizer
+from capture.checkpoints import open_checkpoint
+from capture.checkpoints.fingerprint import fingerprint
+from capture.datasets.folder import read_episode
+from capture.datasets.in_memory import Given
+from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.runner import capture
+from capture.pipeline.types import Job
+from capture.policies.tokenizer import find_tokenizer
 
 EPISODES = ("duck", "mug")
 """Their first frames show the same table and ask for another thing."""

@@ -1,4 +1,4 @@
-"""Training of the demo policy with plain torch, through `capture.model`'s own modules.
+"""Training of the demo policy with plain torch, through `capture.policies.pi05.model`'s own modules.
 
 Two stages: most steps on a part of the patches, the last ones on all 256 a camera, as at inference. Stopped at any
 moment it goes on where it last saved, with the same random numbers.
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.model import Pi05
+from capture.policies.pi05.model import Pi05
 from resources.demo.build.bundle import CONFIG
 from resources.demo.build.dataset import BOX, TASKS, Arrays
 from resources.demo.build.forward import PATCHES, fresh_model, run_prefix, velocity

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING
 import make_results
 import psutil
 import pytest
+from paths import ROOT
 from PySide6.QtGui import QImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HOME = Path(__file__).parents[3]
-
 
 def begun(arguments: Sequence[str]) -> subprocess.Popen[str]:
     bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
     return subprocess.Popen(
-        [sys.executable, "-m", "viewer.export", *arguments], env={**bare, "PYTHONPATH": str(HOME)}, text=True,
+        [sys.executable, "-m", "viewer.export", *arguments], env={**bare, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
@@ -157,7 +156,7 @@ def test_a_signal_while_qt_loads_is_not_lost_in_it(large: Path, tmp_path: Path, 
         f"sys.argv[1:] = ['heads', {str(large)!r}, '-o', {str(tmp_path)!r}]\n"
         "sys.exit(program.main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     said = "pi0-export: stopped; what is finished stays, and nothing is half written.\n"
     assert (done.returncode, done.stderr) == (130, said)
     assert not list(tmp_path.rglob("*.*"))
@@ -229,11 +228,11 @@ def test_progress_is_lines_of_json_for_the_window(small: Path, tmp_path: Path) -
 
 def test_the_window_does_not_load_what_writes_files() -> None:
     code = (
-        "import sys, viewer.window, viewer.__main__, viewer.panels.export\n"
-        "heavy = {'cv2', 'av', 'PIL', 'pyarrow', 'viewer.export.figure', 'viewer.export.studio'} & set(sys.modules)\n"
+        "import sys, viewer.widgets.main_window, viewer.__main__, viewer.widgets.overlays.export_sheet\n"
+        "heavy = {'cv2', 'av', 'PIL', 'pyarrow', 'viewer.export.figures.figure', 'viewer.export.renderer'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -242,4 +241,4 @@ def test_opencv_leaves_the_environment_as_it_was() -> None:
         "import os\nbefore = dict(os.environ)\nfrom viewer.export.encoding import opencv\n"
         "opencv()\nassert dict(os.environ) == before\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=HOME, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

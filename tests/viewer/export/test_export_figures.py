@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import make_results
 import numpy as np
 import pytest
+from planted import CELL, expected, planted
 from PySide6.QtGui import QImage
-from test_camera import CELL, expected, planted
 
-from viewer.export import arguments, encoding, metadata
+from viewer.export import cli, encoding, metadata
 from viewer.export.encoding import pixels
 from viewer.export.plan import plan
-from viewer.export.studio import Studio
-from viewer.state import from_json
+from viewer.export.renderer import Studio
+from viewer.model.view_state import from_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PySide6.QtWidgets import QApplication
 
-    from viewer.export.figure import Figure
+    from viewer.export.figures.figure import Figure
 
 
 def written(folder: Path, path: Path, words: str) -> list[Path]:
     kind, _, rest = words.partition(" ")
-    with Studio(arguments.options([kind, str(path), *rest.split(), "-o", str(folder / "out")])) as studio:
+    with Studio(cli.options([kind, str(path), *rest.split(), "-o", str(folder / "out")])) as studio:
         made = plan(studio.source.results, studio.options)
         for job in made.jobs:
             studio.write(job)
@@ -39,7 +39,7 @@ def written(folder: Path, path: Path, words: str) -> list[Path]:
 
 def figures(path: Path, words: str) -> list[tuple[Figure, npt.NDArray[np.uint8]]]:
     kind, _, rest = words.partition(" ")
-    with Studio(arguments.options([kind, str(path), *rest.split()])) as studio:
+    with Studio(cli.options([kind, str(path), *rest.split()])) as studio:
         made = [studio.figure(job) for job in plan(studio.source.results, studio.options).jobs]
         found = []
         for figure in made:
@@ -194,7 +194,7 @@ def test_curves_and_films_show_the_chosen_places_alone(app: QApplication, small:
 
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.37, 1.5, 2.0])
 def test_the_ground_reaches_the_last_pixel_at_every_scale(app: QApplication, small: Path, scale: float) -> None:
-    with Studio(arguments.options(["curves", str(small), "--words", "duck"])) as studio:
+    with Studio(cli.options(["curves", str(small), "--words", "duck"])) as studio:
         figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
         for even in (False, True):
             image = figure.image(scale, even=even)

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.caption import listed
+from viewer.analysis.caption import listed
 from viewer.errors import UserError
 from viewer.export import selection
-from viewer.export.options import Options
-from viewer.state import Query, ViewState
+from viewer.export.request import Options
+from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from viewer.results import Results
-    from viewer.state import Cell
+    from viewer.io.results import Results
+    from viewer.model.view_state import Cell
 
 
 @given(st.sets(st.integers(0, 200), min_size=1), st.data())

@@ -12,26 +12,28 @@ from typing import TYPE_CHECKING
 import make_results
 import numpy as np
 import pytest
-from conftest import close, show, spin, until
+from paths import ROOT
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
+from window_driver import close, show, spin, until
 
-from viewer import scoring, theme
-from viewer.controls import Choice
-from viewer.export import arguments, metadata
+from viewer.analysis import scoring
+from viewer.controllers.file_opening import demo_path
+from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
-from viewer.export.options import FORMATS, KINDS
-from viewer.opening import demo_path
-from viewer.panels.export import ExportSheet, usual_folder
-from viewer.state import Query, from_json
+from viewer.export.request import FORMATS, KINDS
+from viewer.model.view_state import Query, from_json
+from viewer.rendering import theme
+from viewer.widgets.controls.controls import Choice
+from viewer.widgets.overlays.export_sheet import ExportSheet, usual_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.window import Window
+    from viewer.widgets.main_window import Window
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -
         spin(0.2)
         previewed(sheet)
         assert not sheet.preview.error
-        options = arguments.options(sheet.form.arguments())
+        options = cli.options(sheet.form.arguments())
         assert (options.kind, options.suffix) == (kind, FORMATS[kind][0])
         assert sheet.preview.told["first"].endswith(options.suffix)
         assert sheet.preview.image is not None
@@ -112,7 +114,9 @@ def test_export_writes_what_the_view_shows_and_opens_its_folder(
     view = from_json(metadata.view_of(str(path)))
     assert (view.layer, view.query, view.step) == (2, Query("action", (1,)), 1)
     asked: list[str] = []
-    monkeypatch.setattr("viewer.panels.export.QDesktopServices.openUrl", lambda url: asked.append(url.toLocalFile()))
+    monkeypatch.setattr(
+        "viewer.widgets.overlays.export_sheet.QDesktopServices.openUrl", lambda url: asked.append(url.toLocalFile())
+    )
     assert not sheet.open_folder.isHidden()
     sheet.open_folder.click()
     assert asked == [str(path.parent)]
@@ -129,8 +133,7 @@ def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) ->
     sheet.copy.click()
     words = shlex.split(QGuiApplication.clipboard().text())
     assert words[0] == "pi0-export"
-    home = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=home, check=False)
+    done = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=ROOT, check=False)
     assert done.returncode == 0
     assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg").is_file()
 
@@ -138,10 +141,10 @@ def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) ->
 def test_what_the_form_says_of_measures_is_in_its_command(sheet: ExportSheet) -> None:
     for name, value in (("measure", "contribution"), ("unit", "uniform"), ("colour_scale", "log")):
         sheet.form._segments[name].buttons[value].click()  # type: ignore[union-attr]
-    options = arguments.options(sheet.form.arguments())
+    options = cli.options(sheet.form.arguments())
     assert (options.measure, options.unit, options.colour_scale) == ("contribution", "uniform", "log")
     sheet.kinds["atlas"].click()
-    assert arguments.options(sheet.form.arguments()).measure is None
+    assert cli.options(sheet.form.arguments()).measure is None
 
 
 def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, small: Path, tmp_path: Path) -> None:
@@ -230,7 +233,7 @@ def test_a_pinned_view_can_be_subtracted(app: QApplication, small: Path, tmp_pat
 
 
 def test_two_files_are_subtracted(app: QApplication, small: Path, tmp_path: Path) -> None:
-    from viewer.results import Results
+    from viewer.io.results import Results
 
     other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
     window = show(small, tmp_path, layer=2)
@@ -257,14 +260,13 @@ def test_the_window_does_not_wait_for_the_preview(app: QApplication, small: Path
 
 
 def test_the_preview_answers_the_newest_ask(small: Path) -> None:
-    home = Path(__file__).parents[3]
     asks = [
         {"ask": n, "arguments": words, "width": 400, "height": 300, "ratio": 1.0}
         for n, words in enumerate(([], ["film", "nowhere.h5"], ["curves", str(small), "--over", "layers"]))
     ]
     lines = "".join(json.dumps(ask) + "\n" for ask in asks).encode()
     done = subprocess.run(
-        [sys.executable, "-m", "viewer.export.preview"], cwd=home, input=lines, capture_output=True, check=False
+        [sys.executable, "-m", "viewer.export.preview_server"], cwd=ROOT, input=lines, capture_output=True, check=False
     )
     assert done.returncode == 0
     rest, told = done.stdout, []
@@ -309,6 +311,6 @@ def test_exports_go_beside_the_file_but_never_into_the_installed_package(
     folder = usual_folder(demo)
     assert not folder.is_relative_to(demo.parents[2])
     assert folder.name == "pi0-export"
-    monkeypatch.setattr("viewer.panels.export.os.access", lambda path, mode: False)
+    monkeypatch.setattr("viewer.widgets.overlays.export_sheet.os.access", lambda path, mode: False)
     assert usual_folder(small) == folder
     assert usual_folder(None) == folder

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import make_results
 import numpy as np
 import pytest
-from conftest import close, show, until
+from window_driver import close, show, until
 
-from viewer import colourmaps, geometry, overview
-from viewer.export import arguments, metadata
+from viewer.analysis import overview
+from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
-from viewer.export.films import HEAD, Mosaic
+from viewer.export.figures.films import HEAD, Mosaic
 from viewer.export.plan import plan
-from viewer.export.studio import Studio
-from viewer.state import Query, ViewState, from_json
+from viewer.export.renderer import Studio
+from viewer.model import geometry
+from viewer.model.view_state import Query, ViewState, from_json
+from viewer.rendering import colormaps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PySide6.QtWidgets import QApplication
 
-    from viewer.export.figure import Figure
+    from viewer.export.figures.figure import Figure
 
 TWO = ("put the duck in the bowl", "put the bowl in the duck")
 
 
 def film(path: Path, *words: str) -> tuple[Figure, npt.NDArray[np.uint32]]:
     """The one figure of a film and its page as 0xFFRRGGBB words."""
-    with Studio(arguments.options(["film", str(path), *words, "--scale", "1"])) as studio:
+    with Studio(cli.options(["film", str(path), *words, "--scale", "1"])) as studio:
         (job,) = plan(studio.source.results, studio.options).jobs
         figure = studio.figure(job)
         page = pixels(figure.image(1.0)).astype(np.uint32)
@@ -68,7 +70,7 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
     results = window.session.results
     assert results is not None
     index = geometry.sampling(results.to_model(7, 0), *results.picture_size(0), 36, made.size - 2)
-    expected = overview.mosaic(colourmaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
+    expected = overview.mosaic(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
     left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.size)
     top = 20 + round(HEAD)
     assert np.array_equal(page[top : top + expected.shape[0], left : left + expected.shape[1]], expected)
@@ -110,9 +112,9 @@ def test_a_film_is_along_what_its_view_says_unless_asked_otherwise() -> None:
         (["--view", both, "--over", "frames"], "frames"),
         ([], "layers"),
     ):
-        assert arguments.options(["film", "a.h5", *given]).along == along, given
+        assert cli.options(["film", "a.h5", *given]).along == along, given
     curve = ViewState(query=Query("action", (0,)), curve="frames").to_json()
-    assert arguments.options(["curves", "a.h5", "--view", curve]).along == "frames"
+    assert cli.options(["curves", "a.h5", "--view", curve]).along == "frames"
 
 
 def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) -> None:
@@ -127,9 +129,9 @@ def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) ->
 
 
 def test_a_video_over_frames_keeps_to_one_prompt(long: Path) -> None:
-    from viewer.results import Results
+    from viewer.io.results import Results
 
     results = Results(long)
-    (job,) = plan(results, arguments.options(["video", str(long), "--words", "duck"])).jobs
+    (job,) = plan(results, cli.options(["video", str(long), "--words", "duck"])).jobs
     assert [view.frame for view in job.sweep] == list(range(0, 60, 2))
     results.close()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import make_results
 import pytest
 
-from viewer import scene
+from viewer.analysis import scene
 from viewer.errors import UserError
-from viewer.export import arguments
+from viewer.export import cli
 from viewer.export.plan import plan
+from viewer.export.renderer import Studio
 from viewer.export.scenes import Source
-from viewer.export.studio import Studio
-from viewer.results import Results
-from viewer.state import ViewState
+from viewer.io.results import Results
+from viewer.model.view_state import ViewState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ KINDS = ("summary", "heads", "difference --against layer=0", "video --over layer
 
 def first_view(results: Results, words: str) -> ViewState:
     kind, _, rest = words.partition(" ")
-    job = plan(results, arguments.options([kind, str(results.path), *rest.split()])).jobs[0]
+    job = plan(results, cli.options([kind, str(results.path), *rest.split()])).jobs[0]
     return job.sweep[0] if job.sweep else job.view
 
 
@@ -45,7 +45,7 @@ def test_they_change_the_numbers_and_the_bar_under_them(app: QApplication, small
     base = ["summary", str(small), "--words", "duck", "--layers", "2"]
 
     def painted(*more: str) -> tuple[float, str, str]:
-        with Studio(arguments.options([*base, *more])) as studio:
+        with Studio(cli.options([*base, *more])) as studio:
             job = plan(studio.source.results, studio.options).jobs[0]
             figure = studio.figure(job)
             top = float(Source(studio.source.results).shown(job.view).maps.max())

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PySide6.QtGui import QImage
 
 from viewer.errors import UserError
-from viewer.export import arguments, encoding, metadata
+from viewer.export import cli, encoding, metadata
 from viewer.export.plan import plan
+from viewer.export.renderer import Studio
 from viewer.export.scenes import Source
-from viewer.export.studio import Studio
-from viewer.results import Results
-from viewer.state import Query, ViewState, from_json
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState, from_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def test_every_figure_reopens_what_it_shows(
     view = ViewState(frame=1, query=Query("action", (1, 3)), step=1, layer=2, reduce="max", left_out=("bos", "“ü”"))
     view = replace(view, pinned=replace(view, layer=0))
     given_words = [kind, str(small), "--view", view.to_json(), "-o", str(tmp_path), "--format", suffix]
-    with Studio(arguments.options(given_words)) as studio:
+    with Studio(cli.options(given_words)) as studio:
         job = plan(studio.source.results, studio.options).jobs[0]
         figure = studio.figure(job)
         studio.write(job)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from viewer.errors import UserError
-from viewer.export import arguments
+from viewer.export import cli
 from viewer.export.__main__ import main
 from viewer.export.plan import plan
-from viewer.export.studio import Studio
+from viewer.export.renderer import Studio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path:
     for words in KINDS:
         kind, _, rest = words.partition(" ")
         try:
-            with Studio(arguments.options([kind, str(path), *rest.split()])) as studio:
+            with Studio(cli.options([kind, str(path), *rest.split()])) as studio:
                 for job in plan(studio.source.results, studio.options).jobs:
                     image = studio.figure(job).image(1.0)
                     assert image.width() >= 300
@@ -75,7 +75,7 @@ def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path:
 def test_a_frame_that_cannot_be_read_is_one_sentence_and_the_others_are_painted(
     app: QApplication, small: Path, tmp_path: Path
 ) -> None:
-    with Studio(arguments.options(["summary", str(small), "--actions", "1", "--layers", "2"])) as studio:
+    with Studio(cli.options(["summary", str(small), "--actions", "1", "--layers", "2"])) as studio:
         job = plan(studio.source.results, studio.options).jobs[0]
         bad = replace(job, view=replace(job.view, frame=7))
         with pytest.raises(UserError, match=r"Frame 8 of small\.h5 cannot be read"):
@@ -87,7 +87,7 @@ def test_a_picture_that_is_not_there_is_said_in_its_place(app: QApplication, sma
     path = tmp_path / "half.h5"
     path.write_bytes(small.read_bytes())
     without(path, "images/wrist/source")
-    with Studio(arguments.options(["summary", str(path), "--layers", "2", "--words", "duck"])) as studio:
+    with Studio(cli.options(["summary", str(path), "--layers", "2", "--words", "duck"])) as studio:
         figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
         assert not figure.image(1.0).isNull()
     assert np.isfinite(figure.height)
@@ -100,7 +100,7 @@ def test_words_that_cannot_be_read_are_one_sentence(
     def torn(*_: object) -> None:
         raise KeyError("incorrect metadata checksum")
 
-    monkeypatch.setattr("viewer.results.Results.chips", torn)
+    monkeypatch.setattr("viewer.io.results.Results.chips", torn)
     assert main([kind, str(small), "-o", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "small.h5 cannot be read (incorrect metadata checksum)" in said

@@ -8,22 +8,22 @@ import make_results
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import close, show, spin
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
+from window_driver import close, show, spin
 
-from viewer import theme
 from viewer.export.encoding import pixels
-from viewer.export.pane import Panes
-from viewer.state import Query
+from viewer.export.figures.pane import Panes
+from viewer.model.view_state import Query
+from viewer.rendering import theme
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.panels.camera import CameraPane
-    from viewer.window import Window
+    from viewer.widgets.main_window import Window
+    from viewer.widgets.panels.camera_pane import CameraPane
 
 REGION = ((0, 6, 6), (0, 6, 7), (1, 8, 3))
 VIEWS: dict[str, dict[str, object]] = {

@@ -9,10 +9,10 @@ import make_results
 import pytest
 
 from viewer.errors import UserError
-from viewer.export import arguments
+from viewer.export import cli
 from viewer.export.plan import plan, refuse_existing
-from viewer.results import Results
-from viewer.state import Query, ViewState
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from viewer.export.plan import Plan
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def planned(results: Results, words: str, *more: str) -> Plan:
     kind, _, rest = words.partition(" ")
-    return plan(results, arguments.options([kind, str(results.path), *rest.split(), *more]))
+    return plan(results, cli.options([kind, str(results.path), *rest.split(), *more]))
 
 
 def names(made: Plan) -> list[str]:

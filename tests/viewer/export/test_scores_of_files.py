@@ -10,18 +10,18 @@ import make_results
 import numpy as np
 import pytest
 
-from viewer import overview, scene
+from viewer.analysis import overview, scene
 from viewer.export import selection
 from viewer.export.__main__ import main
-from viewer.export.numbers import OF_REGION
-from viewer.results import Results
-from viewer.state import Query, Score, ViewState
+from viewer.export.tables import OF_REGION
+from viewer.io.results import Results
+from viewer.model.view_state import Query, Score, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from viewer.state import Cell, Kind
+    from viewer.model.view_state import Cell, Kind
 
 RECIPES = {
     "two": make_results.Recipe(layers=2, steps=2),

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from viewer.errors import UserError
-from viewer.export import arguments, encoding, pictures, video
+from viewer.export import cli, encoding, video
+from viewer.export.figures import camera_figures
 from viewer.export.metadata import ascii_json
 from viewer.export.plan import plan
-from viewer.export.studio import Studio
+from viewer.export.renderer import Studio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: no GIF
 
 def made(folder: Path, small: Path, words: str) -> tuple[Path, list[tuple[int, int]]]:
     told: list[tuple[int, int]] = []
-    with Studio(arguments.options(["video", str(small), *words.split(), "-o", str(folder)])) as studio:
+    with Studio(cli.options(["video", str(small), *words.split(), "-o", str(folder)])) as studio:
         planned = plan(studio.source.results, studio.options)
         done = video.write(studio, planned.jobs[0], lambda *at: told.append(at), 0, planned.pictures)
         assert done == len(planned.jobs[0].sweep)
@@ -70,12 +71,12 @@ def test_its_pictures_are_those_of_the_figures(app: QApplication, small: Path, t
     with av.open(str(path)) as container:
         shown = [frame.to_ndarray(format="rgb24", src_colorspace="ITU709") for frame in container.decode(video=0)]
     given = ["video", str(small), "--over", "layers", "--words", "duck", "--size", "320", "-o", str(tmp_path / "b")]
-    with Studio(arguments.options(given)) as studio:
+    with Studio(cli.options(given)) as studio:
         job = plan(studio.source.results, studio.options).jobs[0]
         scenes = [studio.source.shown(view) for view in job.sweep]
         top = max(one.ranges[0][1] for one in scenes)
         for number, page in enumerate(shown):
-            figure = pictures.row(studio.source, studio.panes, job.sweep[number], studio.options)
+            figure = camera_figures.row(studio.source, studio.panes, job.sweep[number], studio.options)
             image = figure.image(1.0, even=True)
             bare = encoding.pixels(image)[42:222, 20:340, 2::-1].astype(int)
             assert np.abs(page[42:222, 20:340].astype(int) - bare).mean() < (
@@ -88,14 +89,14 @@ def test_the_sweep_has_one_scale(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    row = pictures.row
+    row = camera_figures.row
 
     def spy(*given: object) -> object:
         figure = row(*given)  # type: ignore[arg-type]
         seen.append([(scale.low, scale.high) for scale in figure.scales])
         return figure
 
-    monkeypatch.setattr(pictures, "row", spy)
+    monkeypatch.setattr(camera_figures, "row", spy)
     made(tmp_path, small, "--over layers --words duck")
     assert len(seen) == 4
     assert all(one == seen[0] and len(one) == 1 for one in seen)
@@ -148,7 +149,7 @@ def interrupted(studio: Studio, job: object) -> Callable[[int, int], None]:
 @pytest.mark.parametrize("suffix", ["mp4", "gif"])
 def test_a_stopped_video_leaves_nothing(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
     given = ["video", str(small), "--over", "layers", "--words", "duck", "-o", str(tmp_path), "--format", suffix]
-    with Studio(arguments.options(given)) as studio:
+    with Studio(cli.options(given)) as studio:
         job = plan(studio.source.results, studio.options).jobs[0]
         with pytest.raises(KeyboardInterrupt):
             video.write(studio, job, interrupted(studio, job), 0, 4)

@@ -1,0 +1,118 @@
+"""How each of our parameters comes out of the arrays of openpi's JAX model.
+
+Names and layouts are those of openpi's `models/gemma.py`, `models/siglip.py` and `models/pi0.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array, or one layer of a stacked one, is turned into our parameter."""
+
+    turn: Callable[[Tensor], Tensor]
+    axes: int
+    """How many the array has."""
+    rows: int
+    """The axis along which our rows lie: a slice there, turned, is a slice of our first axis."""
+
+
+VECTOR: Final = Layout(lambda x: x, axes=1, rows=0)
+TABLE: Final = Layout(lambda x: x, axes=2, rows=0)
+DENSE: Final = Layout(lambda x: x.T, axes=2, rows=1)  # layout (in, out)
+PATCHES: Final = Layout(lambda x: x.permute(3, 2, 0, 1), axes=4, rows=3)  # layout (14, 14, 3, width)
+POSITIONS: Final = Layout(lambda x: x.squeeze(0), axes=3, rows=1)  # layout (1, 256, width)
+SIGLIP_HEADS: Final = Layout(lambda x: x.flatten(1).T, axes=3, rows=1)  # layout (width, heads, head_dim)
+SIGLIP_HEADS_BIAS: Final = Layout(lambda x: x.flatten(0), axes=2, rows=0)  # layout (heads, head_dim)
+GEMMA_HEADS: Final = Layout(
+    lambda x: x.transpose(1, 2).flatten(0, 1), axes=3, rows=0
+)  # layout (heads, width, head_dim)
+OUTPUT: Final = Layout(lambda x: x.flatten(0, 1).T, axes=3, rows=2)  # layout (heads, head_dim, width)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where one of our parameters lies in the JAX model."""
+
+    ours: str
+    """`{}` stands for the layer."""
+    theirs: str
+    """Name of the array below `params.`."""
+    layout: Layout
+    stacked: bool = False
+    """The array holds all layers, on axis 0."""
+    part: int | None = None
+    """Which entry of a layer's first axis is meant, where it holds two projections."""
+
+
+def _vision() -> Iterator[Rule]:
+    image, ours = "PaliGemma.img.", VISION + "embeddings."
+    yield Rule(ours + "patch_embedding.weight", image + "embedding.kernel", PATCHES)
+    yield Rule(ours + "patch_embedding.bias", image + "embedding.bias", VECTOR)
+    yield Rule(ours + "position_embedding.weight", image + "pos_embedding", POSITIONS)
+    layer, block = VISION + "encoder.layers.{}.", image + "Transformer.encoderblock."
+    for number in (0, 1):
+        yield from _norm(f"{layer}layer_norm{number + 1}", f"{block}LayerNorm_{number}", stacked=True)
+        yield from _dense(f"{layer}mlp.fc{number + 1}", f"{block}MlpBlock_0.Dense_{number}", stacked=True)
+    attention, theirs = layer + "self_attn.", block + "MultiHeadDotProductAttention_0."
+    for ours, name in (("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value")):
+        yield Rule(f"{attention}{ours}.weight", f"{theirs}{name}.kernel", SIGLIP_HEADS, stacked=True)
+        yield Rule(f"{attention}{ours}.bias", f"{theirs}{name}.bias", SIGLIP_HEADS_BIAS, stacked=True)
+    yield Rule(attention + "out_proj.weight", theirs + "out.kernel", OUTPUT, stacked=True)
+    yield Rule(attention + "out_proj.bias", theirs + "out.bias", VECTOR, stacked=True)
+    yield from _norm(VISION + "post_layernorm", image + "Transformer.encoder_norm")
+    yield from _dense(PROJECTOR, image + "head")
+
+
+def _stack(ours: str, ending: str) -> Iterator[Rule]:
+    """Attention, feed-forward and norms of one Gemma stack; the expert's arrays end in `_1`, its norms are dense."""
+    layer, theirs = ours + "layers.{}.", "PaliGemma.llm.layers."
+    attention, mlp = layer + "self_attn.", layer + "mlp."
+    yield Rule(attention + "q_proj.weight", f"{theirs}attn.q_einsum{ending}.w", GEMMA_HEADS, stacked=True)
+    for part, name in enumerate(("k_proj.weight", "v_proj.weight")):
+        yield Rule(attention + name, f"{theirs}attn.kv_einsum{ending}.w", GEMMA_HEADS, stacked=True, part=part)
+    # openpi's converter reorders this array of the language model, which is right for square sizes only.
+    yield Rule(attention + "o_proj.weight", f"{theirs}attn.attn_vec_einsum{ending}.w", OUTPUT, stacked=True)
+    for part, name in enumerate(("gate_proj.weight", "up_proj.weight")):
+        yield Rule(mlp + name, f"{theirs}mlp{ending}.gating_einsum", DENSE, stacked=True, part=part)
+    yield Rule(mlp + "down_proj.weight", f"{theirs}mlp{ending}.linear", DENSE, stacked=True)
+    for name, norm, stacked in (
+        (layer + "input_layernorm", theirs + "pre_attention_norm", True),
+        (layer + "post_attention_layernorm", theirs + "pre_ffw_norm", True),
+        (ours + "norm", "PaliGemma.llm.final_norm", False),
+    ):
+        if ending:
+            yield from _dense(name + ".dense", f"{norm}{ending}.Dense_0", stacked=stacked)
+        else:
+            yield Rule(name + ".weight", norm + ".scale", VECTOR, stacked=stacked)
+
+
+def _dense(ours: str, theirs: str, *, stacked: bool = False) -> Iterator[Rule]:
+    yield Rule(ours + ".weight", theirs + ".kernel", DENSE, stacked)
+    yield Rule(ours + ".bias", theirs + ".bias", VECTOR, stacked)
+
+
+def _norm(ours: str, theirs: str, *, stacked: bool = False) -> Iterator[Rule]:
+    yield Rule(ours + ".weight", theirs + ".scale", VECTOR, stacked)
+    yield Rule(ours + ".bias", theirs + ".bias", VECTOR, stacked)
+
+
+def _policy() -> Iterator[Rule]:
+    yield from _vision()
+    yield Rule(EMBEDDING, "PaliGemma.llm.embedder.input_embedding", TABLE)
+    yield from _stack(LANGUAGE, "")
+    yield from _stack(EXPERT, "_1")
+    for name in ("action_in_proj", "action_out_proj", "time_mlp_in", "time_mlp_out"):
+        yield from _dense(name, name)
+
+
+RULES: Final = tuple(_policy())
+"""One a parameter, or one for the same parameter of all layers."""

@@ -1,0 +1,86 @@
+"""Foreign names of weights: openpi's and lerobot's PyTorch names into ours, and other models recognised by theirs.
+
+Ours are openpi's without `vision_model.` and without output heads, which Pi0.5 never uses at inference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from capture.checkpoints.infer_config import EMBEDDING, VISION, some
+from capture.errors import UserError
+
+Stored = TypeVar("Stored")
+
+_LEROBOT_PREFIX = "model."
+_ACTION_ROOTS = ("action_in_proj.", "action_out_proj.", "time_mlp_", "params.action_in_proj.")
+_TIED_EMBEDDING = "paligemma_with_expert.paligemma.lm_head.weight"
+_OUTPUT_HEADS = (_TIED_EMBEDDING, "paligemma_with_expert.gemma_expert.lm_head.weight")
+
+
+@dataclass(frozen=True)
+class Renamed(Generic[Stored]):
+    """Stored tensors under our names, and how they were called."""
+
+    tensors: Mapping[str, Stored]
+    tied_by_lerobot: bool
+    """Every name began with `model.`, and the text embedding was stored as the output head that shares it alone."""
+
+
+def to_our_names(stored: Mapping[str, Stored], where: str) -> Renamed[Stored]:
+    """PyTorch tensors of openpi or lerobot under our names.
+
+    A leading `model.` goes. The text embedding is `embed_tokens` where there is one, for it may have been trained apart
+    from the output head that it began as, else that head; every other output head is left out. Raises UserError where
+    the names are another model's, or two tensors have the same name.
+    """
+    if found := other_model(stored):
+        raise UserError(f"{where} holds {found}")
+    tensors: dict[str, Stored] = {}
+    for foreign, tensor in stored.items():
+        name = foreign.removeprefix(_LEROBOT_PREFIX)
+        name = name.replace(VISION + "vision_model.", VISION)
+        if name in tensors:
+            raise UserError(f"{where} holds {name!r} twice, with and without a prefix; it was put together wrongly")
+        tensors[name] = tensor
+    tied = EMBEDDING not in tensors and _TIED_EMBEDDING in tensors
+    if tied:
+        tensors[EMBEDDING] = tensors[_TIED_EMBEDDING]
+    for head in _OUTPUT_HEADS:
+        tensors.pop(head, None)
+    return Renamed(tensors, tied and all(name.startswith(_LEROBOT_PREFIX) for name in stored))
+
+
+_PI0 = "a Pi0 policy, not a Pi0.5 one ({}); this program runs Pi0.5 only, such as openpi's pi05_droid"
+_LORA = "LoRA adapters ({}); merge them into the weights with the code that trained them, then give the merged folder"
+_MEMORY = "a memory (MEM) variant of Pi0.5 ({}); this program runs Pi0.5 without memory only"
+
+_OTHERS: tuple[tuple[str, str], ...] = (
+    (r"(^|[._])lora_", _LORA),
+    (r"(^|\.)(proprio_history_proj|proprio_history)\.", _MEMORY),
+    (r"(^|\.)(state_proj|action_time_mlp_in|action_time_mlp_out)\.", _PI0),
+    # Pi0's expert has plain norms where Pi0.5's are conditioned on time.
+    (r"gemma_expert\.model\.(layers\.\d+\.\w*layernorm|norm)\.weight$", _PI0),
+    (r"PaliGemma\.llm\.(layers\.\w+_norm_1|final_norm_1)\.scale$", _PI0),
+    (r"\.(SCB|weight_scale|qweight|absmax)$", "quantised weights ({}); give the checkpoint that they were made from"),
+)
+
+
+def other_model(names: Iterable[str]) -> str | None:
+    """What a sentence calls the model whose tensors have these names; None where they may be Pi0.5's.
+
+    Takes PyTorch names as well as JAX's.
+    """
+    known = list(names)
+    for pattern, what in _OTHERS:
+        if match := next((name for name in known if re.search(pattern, name)), None):
+            return what.format(f"it has {match!r}")
+    bare = [name.removeprefix(_LEROBOT_PREFIX) for name in known]
+    if any("gemma_expert." in name or "_einsum_1." in name or name.startswith(_ACTION_ROOTS) for name in bare):
+        return None
+    if any("language_model." in name or name.startswith(("params.PaliGemma.", "params.llm.")) for name in known):
+        return "no action expert (PaliGemma alone, or Pi0-FAST); this program needs a whole Pi0.5 policy"
+    return f"none of Pi0.5's weights, but {some(known)}; give a Pi0.5 checkpoint"

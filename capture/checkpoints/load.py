@@ -1,0 +1,139 @@
+"""A checkpoint of any kind, checked against its headers and ready to be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from capture.checkpoints.detect import PARAMS, Kind, recognise, refuse_options
+from capture.checkpoints.infer_config import check_shapes, check_stated, infer_config, parameter_shapes, read_stated
+from capture.checkpoints.key_names import to_our_names
+from capture.checkpoints.lerobot import lerobot_settings
+from capture.checkpoints.locate import find_source
+from capture.checkpoints.openpi import demo_settings, openpi_settings
+from capture.checkpoints.options import CheckpointOptions
+from capture.checkpoints.orbax import OrbaxWeights, is_orbax, open_orbax
+from capture.checkpoints.safetensors_reader import INDEX, SINGLE, read_folder
+from capture.checkpoints.weights import Progress, SafetensorsWeights, Weights, load_model, parameter_bytes
+from capture.json_fields import JsonObject, read_json
+from capture.policies.pi05.config import Pi05Config
+from capture.policies.pi05.preprocessing import Normaliser, Preprocessing
+
+if TYPE_CHECKING:
+    from capture.policies.pi05.model import Pi05
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A policy on disk: all that is known of it without reading weights, and the way to its weights."""
+
+    kind: Kind
+    name: str
+    """Folder or repository, short."""
+    path: Path
+    """The folder that holds it."""
+    config: Pi05Config
+    preprocessing: Preprocessing
+    tokenizer_folder: Path | None
+    """The folder if it brings a tokenizer, in itself or in its `tokenizer/`; else None."""
+    config_hash: str
+    """SHA-256 of sizes, preprocessing and statistics: equal where two runs were set up alike, whatever the weights."""
+    inferred: tuple[str, ...]
+    """One sentence for each thing that no file and no option said outright."""
+    weights: Weights = field(repr=False, compare=False)
+
+    def load(self, device: torch.device | str, dtype: torch.dtype, progress: Progress | None = None) -> Pi05:
+        """The policy on `device`, ready to run in `dtype` (float32 or bfloat16).
+
+        Takes little more memory than the model itself. `progress` is called with the bytes loaded so far and their
+        sum. Raises UserError, and leaves nothing behind, where weights cannot be read or find no room.
+        """
+        return load_model(self.weights, self.config, device, dtype, progress)
+
+    def parameter_bytes(self, dtype: torch.dtype) -> int:
+        """Memory that the policy's parameters take in `dtype`."""
+        return parameter_bytes(parameter_shapes(self.config), dtype)
+
+
+def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = None) -> Checkpoint:
+    """The checkpoint at a path, or in a Hugging Face repository `owner/name` or `owner/name@revision`.
+
+    Takes openpi's converted PyTorch folder, lerobot's folder, openpi's JAX folder (the one that holds `params/`, or
+    `params/` itself), and the demo policy's. Reads headers only, and checks the name and shape of every tensor.
+    Raises UserError with one sentence for whatever is not a whole Pi0.5.
+    """
+    options = options or CheckpointOptions()
+    place = find_source(source, offline=options.offline)
+    folder, name = place.folder, place.name
+    kind, config = recognise(folder)
+    refuse_options(kind, options)
+    sizes = _sizes(options)
+    weights: OrbaxWeights | SafetensorsWeights
+    tied = False
+    if kind == "jax":
+        weights = open_orbax(folder / PARAMS if is_orbax(folder / PARAMS) else folder)
+        folder = weights.folder.parent if weights.folder.name == PARAMS else folder  # where assets/ lies
+        stated = weights.stated.over(read_stated(sizes))
+    else:
+        where = str(folder / SINGLE if (folder / SINGLE).is_file() else folder / INDEX)
+        renamed = to_our_names(read_folder(folder), where)
+        weights, tied = SafetensorsWeights(renamed.tensors, where), renamed.tied_by_lerobot
+        stated = read_stated(sizes).over(read_stated(config))
+    # Horizon and steps change no shape, and what tells them comes later; until then they are 1.
+    model = infer_config(weights.shapes, stated, weights.where, horizon=1, denoise_steps=1)
+    check_stated(model, read_stated(sizes), weights.where)
+    check_shapes(weights.shapes, parameter_shapes(model), weights.where)
+
+    config = JsonObject({**config.values, **sizes.values}, config.where or sizes.where)
+    if kind == "lerobot":
+        settings = lerobot_settings(folder, config, options, tied=tied, action_dim=model.action_dim)
+    elif kind == "demo":
+        settings = demo_settings(folder, config, options, action_dim=model.action_dim)
+        name = config.text("name") or kind
+    else:
+        settings = openpi_settings(folder, place.parts, config, options, action_dim=model.action_dim)
+    model = replace(model, horizon=settings.horizon, denoise_steps=settings.denoise_steps)
+    return Checkpoint(
+        kind=kind,
+        name=name,
+        path=folder,
+        config=model,
+        preprocessing=settings.preprocessing,
+        tokenizer_folder=_tokenizer_folder(folder),
+        config_hash=_hash(model, settings.preprocessing),
+        inferred=settings.inferred,
+        weights=weights,
+    )
+
+
+def _sizes(options: CheckpointOptions) -> JsonObject:
+    if options.sizes is None:
+        return JsonObject({}, "")
+    if isinstance(options.sizes, Mapping):
+        return JsonObject(options.sizes, "the sizes given")
+    return read_json(options.sizes)
+
+
+def _tokenizer_folder(folder: Path) -> Path | None:
+    places = (folder / "tokenizer", folder)
+    return folder if any((place / name).is_file() for place in places for name in _TOKENIZER_FILES) else None
+
+
+def _hash(config: Pi05Config, preprocessing: Preprocessing) -> str:
+    known: dict[str, Any] = {"config": asdict(config)}
+    for name, value in vars(preprocessing).items():
+        known[name] = _plain(value) if isinstance(value, Normaliser) else value
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(normaliser: Normaliser) -> dict[str, Any]:
+    stats = {name: [float(number) for number in vector] for name, vector in normaliser.stats.items()}
+    return {"mode": normaliser.mode, "stats": stats}

@@ -1,0 +1,159 @@
+"""Normalisation statistics as openpi and lerobot store them, read and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from capture.checkpoints.safetensors_reader import FLOATS, read_header, read_into
+from capture.errors import UserError
+from capture.json_fields import JsonObject, read_json
+from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode
+
+Statistic = Mapping[str, npt.NDArray[np.float64]]
+"""Name (q01, mean, ...) to a vector of one number a dimension."""
+
+FILE: Final = "norm_stats.json"
+STATE: Final = "state"
+ACTION: Final = "action"
+
+_KEYS: Final = {STATE: ("state", "observation.state"), ACTION: ("actions", "action")}
+_NAMES: Final = ("mean", "std", "min", "max", "q01", "q10", "q90", "q99")
+_BOUNDS: Final[dict[NormaliserMode, tuple[str, ...]]] = {
+    "openpi_quantile": ("q01", "q99"),
+    "quantile": ("q01", "q99"),
+    "mean_std": ("mean", "std"),
+    "min_max": ("min", "max"),
+    "quantile10": ("q10", "q90"),
+    "identity": (),
+}
+_MAX_BYTES: Final = 16 << 20
+_MAX_DEPTH: Final = 3
+
+
+def read_statistics(path: Path) -> dict[str, Statistic]:
+    """`state` and `action` of a JSON file, as far as they are there.
+
+    Takes openpi's `norm_stats.json` (`norm_stats` with `state` and `actions`) and a lerobot data set's `stats.json`
+    (`observation.state` and `action`). Raises UserError where it is neither.
+    """
+    file = read_json(path)
+    root = file.section("norm_stats") or file
+    found: dict[str, Statistic] = {}
+    for what, keys in _KEYS.items():
+        section = next(filter(None, map(root.section, keys)), None)
+        if section is not None:
+            found[what] = _vectors(section)
+    if not found:
+        raise UserError(
+            f"{path} has neither 'state' nor 'actions', so it holds no normalisation statistics; give openpi's "
+            f"{FILE} or a data set's stats.json"
+        )
+    return found
+
+
+def _vectors(section: JsonObject) -> Statistic:
+    vectors = {name: section.numbers(name) for name in _NAMES if name in section.values}
+    return {name: np.array(vector, np.float64) for name, vector in vectors.items() if vector is not None}
+
+
+def read_tensors(path: Path) -> dict[str, Statistic]:
+    """Statistics as lerobot saves them: feature name to its vectors, from tensors such as `observation.state.q01`.
+
+    Pictures' statistics are left out. Raises UserError for a damaged file.
+    """
+    found: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+    for name, stored in read_header(path).items():
+        feature, _, statistic = name.rpartition(".")
+        if statistic not in _NAMES or len(stored.shape) != 1:
+            continue
+        if stored.dtype not in FLOATS or stored.stop - stored.start > _MAX_BYTES:
+            raise UserError(f"{name!r} in {path} is not a short list of numbers ({stored.dtype}); fetch it again")
+        tensor = torch.empty(stored.shape, dtype=torch.float64)
+        read_into(stored, tensor)
+        found.setdefault(feature, {})[statistic] = tensor.numpy()
+    return dict(found)
+
+
+def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str, where: str) -> Normaliser:
+    """The normaliser of a state or an action. Raises UserError for statistics that are absent, or cannot be right."""
+    low_name, high_name = _BOUNDS[mode] or ("", "")
+    if not low_name:
+        return Normaliser(mode, {})
+    if not statistic:
+        raise UserError(
+            f"{where} holds no statistics of the {what}, without which it cannot be normalised; give the file that "
+            f"belongs to it with --norm-stats {FILE}"
+        )
+    for name in (low_name, high_name):
+        if name not in statistic:
+            raise UserError(
+                f"{where} has no {name!r} of the {what}, which {mode.replace('_', ' ')} normalisation needs; give the "
+                "file that the policy was trained with by --norm-stats"
+            )
+    low, high = statistic[low_name], statistic[high_name]
+    if low.shape != high.shape or low.ndim != 1 or not low.size:
+        raise UserError(
+            f"{low_name!r} and {high_name!r} of the {what} in {where} have {low.size} and {high.size} numbers; "
+            "the file is damaged: make or fetch it again"
+        )
+    if not np.isfinite(low).all() or not np.isfinite(high).all():
+        raise UserError(f"the statistics of the {what} in {where} hold numbers that are not finite; make them again")
+    wrong = high < (0.0 if mode == "mean_std" else low)
+    if wrong.any():
+        dim = int(np.flatnonzero(wrong)[0])
+        fault = "negative" if mode == "mean_std" else f"below {low_name!r} ({low[dim]:g})"
+        raise UserError(
+            f"{high_name!r} of the {what} in {where} is {fault} in dimension {dim} ({high[dim]:g}); make the "
+            "statistics again"
+        )
+    return Normaliser(mode, {low_name: low, high_name: high})
+
+
+def find_assets(folder: Path) -> dict[str, Path]:
+    """Asset id to file, of every `<asset id>/norm_stats.json` below an `assets` folder; ids may hold slashes."""
+    found = {}
+    for place, names, files in os.walk(folder):
+        inner = Path(place).relative_to(folder)
+        names[:] = sorted(names) if len(inner.parts) < _MAX_DEPTH else []
+        if FILE in files:
+            found[inner.as_posix()] = Path(place) / FILE
+    return found
+
+
+def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | None, where: str) -> str | None:
+    """The asset id to use: the wanted one, else the configuration's, else the only one; None where there are none.
+
+    Raises UserError where the wanted one is absent, or several are there and nothing chooses.
+    """
+    if wanted is not None:
+        if wanted not in assets:
+            there = ", ".join(assets) or "none"
+            raise UserError(f"{where} has no statistics for the asset {wanted!r}; there are: {there}")
+        return wanted
+    if usual in assets:
+        return usual
+    if len(assets) > 1:
+        raise UserError(f"{where} has statistics for several robots; choose one with --asset: {', '.join(assets)}")
+    return next(iter(assets), None)
+
+
+def given_statistics(given: Path, wanted: str | None, usual: str | None) -> tuple[str | None, Path]:
+    """Asset id and file that `--norm-stats` means: a file, or a folder with one or several assets.
+
+    Raises UserError where there is none, or nothing tells which.
+    """
+    if given.is_file():
+        return wanted, given
+    assets = find_assets(given)
+    chosen = choose_asset(assets, wanted, usual, f"--norm-stats {given}") if assets else None
+    if chosen is None:
+        what = f"holds no {FILE}" if given.is_dir() else "does not exist"
+        raise UserError(f"--norm-stats {given} {what}; give openpi's {FILE}, a data set's stats.json, or their folder")
+    return given.name if chosen == "." else chosen, assets[chosen]

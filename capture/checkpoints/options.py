@@ -1,0 +1,65 @@
+"""What a user may say about a checkpoint beyond what its files tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from capture.errors import UserError
+from capture.results.schema import mass_groups
+
+LerobotVersion = Literal["0.4", "current"]
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """Everything is optional; None leaves it to the checkpoint."""
+
+    horizon: int | None = None
+    """Actions in a chunk."""
+    denoise_steps: int | None = None
+    norm_stats: Path | None = None
+    """File of normalisation statistics, or a folder of such, instead of the checkpoint's own."""
+    asset_id: str | None = None
+    """Which of several statistics to use, such as `droid`."""
+    config: str | None = None
+    """Name of the openpi configuration that the checkpoint was trained with, such as `pi05_droid`."""
+    sizes: Path | Mapping[str, object] | None = None
+    """What shapes cannot tell, as JSON: `{"vision": {"num_attention_heads": 4}, "vlm": {"num_kv_heads": 1}}`."""
+    cameras: tuple[str, ...] | None = None
+    """Names of the cameras, in the order of the model's picture slots."""
+    turned: bool = False
+    """The given pictures stand on their head, as LIBERO's simulator makes them; its stored data sets do not."""
+    state_in_prompt: bool | None = None
+    """Whether the policy reads the state in its prompt (openpi: `discrete_state_input`)."""
+    lerobot_version: LerobotVersion | None = None
+    """Which lerobot the policy was trained with: 0.4 filled states with zeros and pictures with -3."""
+    offline: bool = False
+    """Take Hugging Face repositories from the cache only."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--horizon", self.horizon), ("--denoise-steps", self.denoise_steps)):
+            if value is not None and not 1 <= value <= MOST_STEPS:
+                raise UserError(f"{flag} {value} is not possible; give a whole number from 1 to {MOST_STEPS}")
+        if self.cameras is not None:
+            check_cameras(self.cameras, "--cameras")
+        if self.lerobot_version not in (None, "0.4", "current"):
+            raise UserError(f"--lerobot-version {self.lerobot_version} is not known; give 0.4 or current")
+
+
+MOST_STEPS = 10_000
+"""Upper limit of horizon and denoise steps: what is above it is a slip of the finger, and would fill the memory."""
+
+
+def check_cameras(cameras: tuple[str, ...], where: str) -> None:
+    """Raises UserError for camera names that are empty, the same, or mean something else in a results file."""
+    groups = mass_groups(())
+    for name in cameras:
+        if not name.strip() or "/" in name or name in groups or name.endswith(" bars") or name in (".", ".."):
+            raise UserError(
+                f"{where}: a camera cannot be called {name!r}; choose a plain name such as exterior or wrist"
+            )
+    if not cameras or len(set(cameras)) != len(cameras):
+        raise UserError(f"{where}: give each camera its own name, at least one, not {', '.join(cameras) or 'none'}")

@@ -1,0 +1,277 @@
+"""openpi's JAX checkpoints, read with tensorstore alone: no JAX, no flax, no orbax.
+
+A `params/` folder is an OCDBT key-value store with one zarr array a parameter; the layers of a stack lie in one array,
+along axis 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from capture.checkpoints.infer_config import Shape, Stated, some
+from capture.checkpoints.jax_keys import RULES, Layout, Rule
+from capture.checkpoints.key_names import other_model
+from capture.checkpoints.safetensors_reader import BLOCK
+from capture.errors import UserError
+from capture.json_fields import JsonObject, parse_json, read_json
+
+MANIFEST: Final = "manifest.ocdbt"
+METADATA: Final = "_METADATA"
+
+_FLOATS: Final = {"<f4": 4, "<f2": 2, "<f8": 8, "bfloat16": 2, "float32": 4, "float16": 2, "float64": 8}
+"""Number types of weights and their bytes, as zarr 2 and zarr 3 spell them."""
+
+_MAX_DEPTH: Final = 1000
+
+_LISTING_SECONDS: Final = 120
+"""A damaged store could make tensorstore wait; listing a whole one takes milliseconds."""
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """One array of a store, as its metadata describe it."""
+
+    shape: Shape
+    chunks: Shape
+    dtype: str
+    driver: str
+    """`zarr` or `zarr3`."""
+    key: str
+    """Key of the array in the store, `/` at its end."""
+
+    @property
+    def slab_bytes(self) -> int:
+        """Memory of the chunks that hold one layer: what one read unpacks at least."""
+        return math.prod((min(self.chunks[0], self.shape[0]), *self.shape[1:])) * _FLOATS.get(self.dtype, 8)
+
+
+def is_orbax(folder: Path) -> bool:
+    """Whether a folder looks like openpi's `params/`."""
+    return (folder / MANIFEST).is_file() or (folder / METADATA).is_file()
+
+
+def open_orbax(folder: Path) -> OrbaxWeights:
+    """The arrays of a `params/` folder; reads no weights.
+
+    Raises UserError where tensorstore is missing, the folder is incomplete or damaged, or its arrays are not those of
+    a Pi0.5.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(
+            f"{folder} has no {MANIFEST}, so the download of this JAX checkpoint is not complete; fetch it again"
+        )
+    zarr3, full = False, False
+    if (folder / METADATA).is_file():
+        metadata = read_json(folder / METADATA)
+        zarr3 = bool(metadata.flag("use_zarr3"))
+        full = bool(metadata.flag("store_array_data_equal_to_fill_value"))
+    store = _open_store(folder)
+    keys = _list_keys(folder, store)
+    ending = "/zarr.json" if zarr3 else "/.zarray"
+    arrays = {}
+    for key in keys:
+        if key.endswith(ending):
+            name = key.removesuffix(ending)
+            arrays[name] = _describe(folder, store, name, key, zarr3=zarr3)
+    if full:
+        _check_chunks(folder, arrays, keys)
+    # Training runs of openpi save nnx states, whose every leaf is called `value`.
+    if arrays and all(name.endswith(".value") for name in arrays):
+        arrays = {name.removesuffix(".value"): array for name, array in arrays.items()}
+    if not arrays:
+        raise UserError(f"{folder} holds no arrays, so it is no JAX checkpoint, or not a whole one; fetch it again")
+    _check_names(arrays, str(folder))
+    return OrbaxWeights(folder, {name.removeprefix("params."): array for name, array in arrays.items()})
+
+
+@dataclass(frozen=True)
+class OrbaxWeights:
+    """The parameters of a Pi0.5 in a `params/` folder, under our names."""
+
+    folder: Path
+    arrays: Mapping[str, StoredArray]
+    """By JAX name below `params.`."""
+
+    @property
+    def where(self) -> str:
+        """The folder, for sentences."""
+        return str(self.folder)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Of every parameter. Raises UserError where an array has other axes than in any Pi0.5."""
+        shapes = {}
+        for rule in RULES:
+            array = self.arrays[rule.theirs].shape
+            axes = rule.stacked + (rule.part is not None) + rule.layout.axes
+            depth = array[0] if rule.stacked else 1
+            if len(array) != axes or depth > _MAX_DEPTH or (rule.part is not None and array[1] != 2):
+                raise UserError(
+                    f"the array {rule.theirs!r} in {self.folder} has shape {list(array)}, which no Pi0.5 has; fetch "
+                    "it again"
+                )
+            one = torch.empty(array[axes - rule.layout.axes :], device="meta")
+            shape = tuple(rule.layout.turn(one).shape)
+            shapes.update({rule.ours.format(layer): shape for layer in range(depth)})
+        return shapes
+
+    @property
+    def stated(self) -> Stated:
+        """Numbers of heads, which JAX's arrays tell by their axes."""
+        _ = self.shapes  # every array has its axes
+        block = "PaliGemma.img.Transformer.encoderblock.MultiHeadDotProductAttention_0.query.kernel"
+        parts = {"vision": {"heads": self.arrays[block].shape[2]}}
+        for part, ending in (("vlm", ""), ("expert", "_1")):
+            queries = self.arrays[f"PaliGemma.llm.layers.attn.q_einsum{ending}.w"].shape
+            keys = self.arrays[f"PaliGemma.llm.layers.attn.kv_einsum{ending}.w"].shape
+            parts[part] = {"heads": queries[1], "head_dim": queries[3], "kv_heads": keys[2]}
+        return Stated(parts, self.where)
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+        """Read every parameter into its tensor; yields each name when it is done.
+
+        Arrays with large chunks come first: a chunk is unpacked whole, and the model still takes little room then.
+        """
+        by_array: dict[str, list[Rule]] = {}
+        for rule in RULES:
+            by_array.setdefault(rule.theirs, []).append(rule)
+        for theirs in sorted(by_array, key=lambda name: (-self.arrays[name].slab_bytes, name)):
+            array, rules = self.arrays[theirs], by_array[theirs]
+            store = self._open(array)
+            for layer in range(array.shape[0] if rules[0].stacked else 1):
+                for rule in rules:
+                    name = rule.ours.format(layer)
+                    index = ((layer,) if rule.stacked else ()) + (() if rule.part is None else (rule.part,))
+                    self._read(store, index, rule.layout, tensors[name])
+                    yield name
+
+    def _read(self, store: Any, index: tuple[int, ...], layout: Layout, out: Tensor) -> None:
+        """Read `store[index]` into our parameter, a few rows at a time, so that what is read in passing stays small."""
+        size = store.shape[len(index) + layout.rows]
+        rows, step = len(out) // size, max(1, BLOCK * size // out.nbytes)
+        for start in range(0, size, step):
+            part = slice(start, min(start + step, size))
+            try:
+                values = store[(*index, *[slice(None)] * layout.rows, part)].read().result()
+            except _ERRORS as error:
+                raise _broken(self.folder, error) from error
+            out[part.start * rows : part.stop * rows].copy_(layout.turn(_to_torch(values)))
+
+    def _open(self, array: StoredArray) -> Any:
+        """The array for reading. A chunk that holds several layers is kept while they are read, not unpacked anew."""
+        tensorstore = _tensorstore()
+        limit = array.slab_bytes + BLOCK if array.chunks[0] > 1 else 0
+        context = tensorstore.Context({"cache_pool": {"total_bytes_limit": limit}})
+        spec = {"driver": array.driver, "kvstore": {**_store(self.folder), "path": array.key}}
+        try:
+            return tensorstore.open(spec, read=True, open=True, context=context).result()
+        except _ERRORS as error:
+            raise _broken(self.folder, error) from error
+
+
+_ERRORS: Final = (ValueError, OSError, RuntimeError, LookupError, TypeError, NotImplementedError)
+"""What tensorstore raises, by the kind of fault."""
+
+
+def _tensorstore() -> Any:
+    try:
+        import tensorstore
+    except ImportError as error:
+        raise UserError(
+            "openpi's JAX checkpoints are read with the package tensorstore, which is not installed: "
+            "pip install 'pi0-attention[jax]'"
+        ) from error
+    return tensorstore
+
+
+def _store(folder: Path) -> dict[str, object]:
+    # Not a file:// address, in which a blank or a # in the path would need quoting.
+    return {"driver": "ocdbt", "base": {"driver": "file", "path": f"{folder.absolute()}/"}}
+
+
+def _broken(folder: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    reason = reason if len(reason) <= 160 else f"{reason[:160]}…"
+    return UserError(f"the JAX checkpoint {folder} is damaged or not complete ({reason}); fetch it again")
+
+
+def _open_store(folder: Path) -> Any:
+    tensorstore = _tensorstore()
+    try:
+        return tensorstore.KvStore.open(_store(folder)).result(timeout=_LISTING_SECONDS)
+    except _ERRORS as error:
+        raise _broken(folder, error) from error
+
+
+def _list_keys(folder: Path, store: Any) -> list[str]:
+    try:
+        return [key.decode() for key in store.list().result(timeout=_LISTING_SECONDS)]
+    except _ERRORS as error:
+        raise _broken(folder, error) from error
+
+
+def _describe(folder: Path, store: Any, name: str, key: str, *, zarr3: bool) -> StoredArray:
+    try:
+        content = store.read(key).result(timeout=_LISTING_SECONDS).value
+    except _ERRORS as error:
+        raise _broken(folder, error) from error
+    metadata = parse_json(content, f"{key!r} in {folder}")
+    if zarr3:
+        grid = metadata.section("chunk_grid") or JsonObject({}, metadata.where)
+        chunks = (grid.section("configuration") or grid).numbers("chunk_shape")
+        dtype = metadata.text("data_type")
+    else:
+        chunks, dtype = metadata.numbers("chunks"), metadata.text("dtype")
+    shape = metadata.numbers("shape")
+    if shape is None or chunks is None or dtype is None or len(shape) != len(chunks):
+        raise UserError(f"{key!r} in {folder} does not describe an array; fetch the checkpoint again")
+    if dtype not in _FLOATS:
+        raise UserError(f"the array {name!r} in {folder} has number type {dtype!r}, but weights must be floats")
+    whole = [tuple(map(int, numbers)) for numbers in (shape, chunks)]
+    if not shape or not all(number >= 1 for numbers in whole for number in numbers):
+        raise UserError(f"the array {name!r} in {folder} has shape {list(whole[0])}; fetch the checkpoint again")
+    return StoredArray(whole[0], whole[1], dtype, "zarr3" if zarr3 else "zarr", f"{name}/")
+
+
+def _check_chunks(folder: Path, arrays: Mapping[str, StoredArray], keys: list[str]) -> None:
+    """Every chunk is there. An absent one would be read as zeros, without an error."""
+    present: dict[str, int] = {}
+    for key in keys:
+        name, _, chunk = key.partition("/")
+        present[name] = present.get(name, 0) + (chunk not in (".zarray", "zarr.json"))
+    for name, array in arrays.items():
+        needed = math.prod(-(-size // chunk) for size, chunk in zip(array.shape, array.chunks, strict=True))
+        if present[name] < needed:
+            raise UserError(
+                f"the array {name!r} in {folder} has {present[name]} of {needed} chunks; the download is not complete: "
+                "fetch it again"
+            )
+
+
+def _check_names(arrays: Mapping[str, StoredArray], where: str) -> None:
+    if found := other_model(arrays):
+        raise UserError(f"{where} holds {found}")
+    expected = {"params." + rule.theirs for rule in RULES}
+    if missing := sorted(expected - set(arrays)):
+        raise UserError(
+            f"{where} lacks {some(missing, len(expected))}; the download may have stopped early: fetch it again"
+        )
+    if extra := sorted(set(arrays) - expected):
+        raise UserError(f"{where} has {some(extra)} that Pi0.5 does not have; it is another model or a variant of it")
+
+
+def _to_torch(values: Any) -> Tensor:
+    """An array as tensorstore reads it, without a copy; bfloat16 comes as a number type that torch does not know."""
+    array = np.ascontiguousarray(values)
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

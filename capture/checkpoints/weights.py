@@ -1,0 +1,117 @@
+"""Weights on disk into a model in memory, one tensor at a time, so that the two never lie side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from capture.checkpoints.infer_config import Shape, check_shapes
+from capture.checkpoints.safetensors_reader import FLOATS, StoredTensor, read_into
+from capture.errors import UserError
+from capture.policies.pi05.config import Pi05Config, parameter_dtype
+
+if TYPE_CHECKING:
+    from capture.policies.pi05.model import Pi05
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of the model that are loaded, and their sum."""
+
+
+class Weights(Protocol):
+    """A policy's parameters as they lie on disk, under our names."""
+
+    @property
+    def where(self) -> str:
+        """File or folder, for sentences."""
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Of every parameter, known without reading any."""
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+        """Read every parameter into the tensor of its name, which has its shape and is contiguous.
+
+        Number type and device are the tensor's. Yields each name when it is done.
+        """
+
+
+@dataclass(frozen=True)
+class SafetensorsWeights:
+    """Parameters in one or several safetensors files. Raises UserError where one is not made of floats."""
+
+    tensors: Mapping[str, StoredTensor]
+    where: str
+
+    def __post_init__(self) -> None:
+        for name, stored in self.tensors.items():
+            if stored.dtype not in FLOATS:
+                raise UserError(
+                    f"{name!r} in {stored.path} has number type {stored.dtype!r}, but weights must be one of "
+                    f"{', '.join(FLOATS)}; give the checkpoint as it was before it was quantised"
+                )
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Of every parameter."""
+        return {name: stored.shape for name, stored in self.tensors.items()}
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+        """Read every parameter into its tensor, in the order of the files' bytes; yields each name when it is done."""
+        for name, stored in sorted(self.tensors.items(), key=lambda item: (item[1].path, item[1].start)):
+            read_into(stored, tensors[name])
+            yield name
+
+
+def load_model(
+    weights: Weights,
+    config: Pi05Config,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    progress: Progress | None = None,
+) -> Pi05:
+    """The policy with its weights on `device`, ready to run in `dtype` (float32 or bfloat16).
+
+    The model is built without memory, then each parameter is read into a tensor that becomes it; besides the model's
+    own size a few tens of MB are needed. Raises UserError, with nothing loaded, where weights do not fit the model,
+    cannot be read, or find no room.
+    """
+    from capture.policies.pi05.model import (
+        Pi05,  # and with it transformers, which takes seconds; those that load no weights wait not
+    )
+
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise UserError(f"a policy runs in float32 or bfloat16, not in {str(dtype).removeprefix('torch.')}")
+    with torch.device("meta"):
+        model = Pi05(config)
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    check_shapes(weights.shapes, expected, weights.where)
+    total, done = parameter_bytes(expected, dtype), 0
+    try:
+        # All of them before the first is filled: there is room or nothing begins, and reading leaves no gaps.
+        loaded = {
+            name: torch.empty(shape, dtype=parameter_dtype(name, dtype), device=device)
+            for name, shape in expected.items()
+        }
+    except (RuntimeError, AssertionError) as error:  # what torch raises where a device is full or absent
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"no room for the policy's {total / 1e9:.1f} GB on {device} ({reason}); choose another --device, or "
+            "--dtype bfloat16, which takes half of float32"
+        ) from error
+    for name in weights.fill(loaded):
+        done += loaded[name].nbytes
+        if progress is not None:
+            progress(done, total)
+    model.load_state_dict(loaded, strict=True, assign=True)
+    model.requires_grad_(requires_grad=False)
+    model.refill_buffers(device)
+    return model.eval()
+
+
+def parameter_bytes(shapes: Mapping[str, Shape], dtype: torch.dtype) -> int:
+    """Memory that parameters of these names and shapes take in a policy that runs in `dtype`."""
+    return sum(torch.Size(shape).numel() * parameter_dtype(name, dtype).itemsize for name, shape in shapes.items())

@@ -1,0 +1,1 @@
+"""The command line of pi0-capture: options, checks of options, progress, reports."""

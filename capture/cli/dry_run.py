@@ -1,0 +1,57 @@
+"""What a run over a data set would do: what its dry run prints."""
+
+from __future__ import annotations
+
+from capture.cli.estimate import time_sentence
+from capture.cli.report import describe
+from capture.cli.units import size_text
+from capture.errors import UserError
+from capture.pipeline.dataset_run import Series
+from capture.pipeline.plan import Plan, plan
+from capture.pipeline.sharding import Share
+from capture.results.resume import look
+from capture.results.schema import PARTIAL_SUFFIX
+
+
+def forecast(series: Series, share: Share, *, named: bool) -> str:
+    """Count, bytes and time of the whole run, as lines of text; `named`: whether the folder was said with -o.
+
+    Plans every episode, so reads its states and prompts, but no picture and no weights.
+    """
+    first: Plan | None = None
+    frames = size = done = 0
+    whole = begun = 0
+    bad = {name: broken.why for name, broken in series.broken.items()}
+    for episode in series.episodes:
+        try:
+            made = plan(series.setup, episode)
+        except UserError as error:
+            bad[episode.name] = str(error)
+            continue
+        first = first or made
+        frames += made.sizes.frames
+        size += made.frame_bytes * made.sizes.frames
+        if named and not series.setup.choices.overwrite:
+            path = series.path(episode)
+            left = look(path) if path.is_file() else None
+            whole += left is not None
+            partial = path.with_name(path.name + PARTIAL_SUFFIX)
+            if left is None and partial.is_file():
+                left = look(partial)
+                begun += left is not None and left.done > 0
+            done += min(left.done, made.sizes.frames) if left else 0
+    if first is None:
+        raise UserError(f"none of the episodes in {series.source.path} can be used: {next(iter(bad.values()), 'none')}")
+    count = len(series.episodes) + len(series.broken)
+    counts = f"{count} episode{'s' * (count != 1)}, {frames} frame{'s' * (frames != 1)}, {size_text(size)} in all"
+    lines = [describe(first, one_of_many=True), "", f"{series.source.kind}: {counts}"]
+    if whole or begun:
+        lines.append(
+            f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "
+            f"{frames - done} frame{'s are' if frames - done != 1 else ' is'} left"
+        )
+    if bad:
+        lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")
+        lines += [f"  {name}: {why}" for name, why in bad.items()]
+    lines.append(time_sentence(series.setup, frames - done, [series.folder] if named else [], share.count))
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+"""How long a run will take, and how that is known: from frames that were run alike, or from figures measured once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import h5py
+
+from capture.cli.units import time_text
+from capture.pipeline.plan import Setup
+from capture.policies.pi05.config import Pi05Config
+from capture.results import schema
+
+LOOKED_AT: Final = 20
+"""Files that are asked how long their frames took."""
+ALIKE: Final = ("device", "dtype", "config", "denoise_steps", "full", "check")
+"""Keys of the attribute `run` that must agree for frames to take as long; `layers` and `steps` cost little."""
+
+MEASURED: Final[dict[str, tuple[str, dict[int, float]]]] = {
+    "cpu": ("two cores of a server", {1: 11.0}),
+    "cuda": ("an NVIDIA H100", {1: 0.35, 4: 0.13, 8: 0.064, 16: 0.027}),
+    "cuda, replayed": ("an NVIDIA H100", {1: 0.054, 16: 0.024}),
+}
+"""Device type, and whether calls are replayed -> what it was, and seconds a frame by --batch, of the full-size policy
+in bfloat16 with 10 denoise steps and two cameras (tests/bench/throughput.py)."""
+
+
+def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes: int = 1) -> str:
+    """How long so many frames will take in all, as a sentence that says how it is known."""
+    if not frames:
+        return "nothing is left to be run"
+    shared = f" on {processes} processes" if processes > 1 else ""
+    known = [seconds for folder in folders for seconds in frame_seconds(folder, setup.run)]
+    if known:
+        each = median(known)
+        return (
+            f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as in "
+            f"{len(known)} file{'s' * (len(known) != 1)} that the same policy made there"
+        )
+    config = setup.checkpoint.config
+    device = setup.choices.device.type + ", replayed" * setup.choices.replayed
+    if device in MEASURED and _full_size(config) and str(setup.choices.dtype) == "torch.bfloat16":
+        on, by_batch = MEASURED[device]
+        batch = max(known_batch for known_batch in by_batch if known_batch <= setup.choices.batch)
+        each, check = by_batch[batch], setup.choices.check
+        twice = ", and twice that with --check" * check
+        return (
+            f"about {time_text((1 + check) * frames * each / processes)}{shared}, if frames take {each:.3g} s each as "
+            f"measured once on {on} with --batch {batch}{twice}; your machine will differ"
+        )
+    why = "no file there was made by this policy" if folders else "no -o names a folder with files of this policy"
+    return f"how long it will take is not known: {why}; run one episode to know"
+
+
+def frame_seconds(folder: Path, run: Mapping[str, object]) -> list[float]:
+    """Seconds a frame of finished results files in `folder` that were made alike."""
+    found = []
+    for path in sorted(folder.glob("*.h5"))[:LOOKED_AT]:
+        try:
+            with h5py.File(path, "r") as file:
+                before = json.loads(_text(file.attrs.get(schema.RUN_ATTRIBUTE, "{}")))
+                seconds = json.loads(_text(file.attrs["checks"])).get(schema.CHECK_SECONDS)
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError):
+            continue
+        if isinstance(seconds, float) and all(before.get(key) == run.get(key) for key in ALIKE):
+            found.append(seconds)
+    return found
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _full_size(config: Pi05Config) -> bool:
+    return (config.vlm.width, config.vlm.depth, config.expert.width, config.denoise_steps) == (2048, 18, 1024, 10)

@@ -1,0 +1,340 @@
+"""What a results file holds, in words for one screen of a terminal, read as a file that may come from anywhere.
+
+HDF5 is C code that trusts what it reads: a torn file can keep it busy for minutes, a forged one can crash it or make it
+open other files. So a second process looks, within a time limit; it follows no links out of the file and looks at
+shapes before it reads values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+
+from capture.cli.units import size_text
+from capture.errors import UserError
+from capture.results import schema
+from capture.results.partial_file import in_use
+
+WIDTH: Final = 100
+SHOWN_PROMPTS: Final = 4
+PATIENCE_SECONDS: Final = 10.0
+LARGEST_READ: Final = 64 << 20
+"""Bytes that one read may ask for; frames beyond it are counted, not looked at."""
+MEMORY: Final = 1 << 30
+"""Bytes by which the second process may grow, so that a forged file cannot fill the machine."""
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+_CHILD: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import capture.cli.info; capture.cli.info.answer()"
+)
+
+
+def describe(path: Path) -> str:
+    """What the file holds, at most 24 lines of 100 characters: model, cameras, frames, texts, phases, checks.
+
+    Raises UserError with one sentence for a file that is missing, empty, cut short, damaged, of another kind or of a
+    newer format.
+    """
+    _check_is_file(path)
+    # `-P` and the caller's own search path: nothing that lies in the current folder is imported.
+    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), os.fspath(path)]
+    try:
+        child = subprocess.run(  # noqa: S603
+            command, capture_output=True, timeout=PATIENCE_SECONDS, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{path} is damaged: reading it came to no end; copy it again, or capture it again") from None
+    try:
+        answered = json.loads(child.stdout)
+    except ValueError:
+        raise UserError(f"{path} is damaged: reading it failed; copy it again, or capture it again") from None
+    if "refused" in answered:
+        raise UserError(answered["refused"])
+    return str(answered["page"])
+
+
+def answer() -> None:
+    """Print the page, or why there is none, of the file named last on the command line; for the second process."""
+    _limit_memory()
+    path = Path(sys.argv[-1])
+    try:
+        said = {"page": "\n".join(_page(path))}
+    except UserError as error:
+        said = {"refused": str(error)}
+    print(json.dumps(said))  # noqa: T201
+
+
+def _limit_memory() -> None:
+    if sys.platform == "linux":
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _check_is_file(path: Path) -> None:
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            run = f", or look at the run with pi0-viewer {path}" if (path / schema.INDEX_NAME).is_file() else ""
+            raise UserError(f"{path} is a folder; name a results file in it{run}")
+        if not stat.S_ISREG(kind):  # opening a pipe would wait for ever
+            raise UserError(f"{path} is not a file on a disk; name a results file")
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size == 0:
+                raise UserError(f"{path} is empty; capture it again")
+            at = 0
+            while at < size:
+                file.seek(at)
+                if file.read(len(SIGNATURE)) == SIGNATURE:
+                    return
+                at = max(512, 2 * at)  # where HDF5 itself looks for it
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({os.strerror(error.errno or 0).lower()})") from None
+    if path.suffix == schema.PARTIAL_SUFFIX:
+        raise UserError(f"{path} holds no frame: its run ended before the first one; delete it")
+    raise UserError(f"{path} is not a results file: it is not HDF5; name a file that pi0-capture wrote")
+
+
+def _page(path: Path) -> list[str]:
+    try:
+        with _opened(path) as file:
+            return _lines(path, file)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
+        words = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise UserError(f"{path} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")  # first, because the other way tries damaged places again and again
+    except OSError as error:
+        refused = str(error)
+    if "truncated file" in refused and path.suffix != schema.PARTIAL_SUFFIX:
+        raise UserError(f"{path} is cut short; copy it again")
+    try:
+        return h5py.File(path, "r", swmr=True)  # what is being written, or was when its run died
+    except OSError:
+        if path.suffix == schema.PARTIAL_SUFFIX:
+            raise UserError(f"{path} holds no frame that can be read; if no run is writing it, delete it") from None
+        raise OSError(refused) from None
+
+
+def _lines(path: Path, file: h5py.File) -> list[str]:
+    if _attribute(file, "format", "") != schema.FORMAT:
+        raise UserError(f"{path} is an HDF5 file, but not a results file of pi0-capture")
+    major, minor = (int(number) for number in np.ravel(_attribute(file, "format_version"))[:2])
+    if major > schema.FORMAT_VERSION[0]:
+        raise UserError(
+            f"{path} is of format {major}.{minor}, and this version reads up to {schema.FORMAT_VERSION[0]}; "
+            "install a newer pi0-attention"
+        )
+    planned = _dataset(file, schema.FRAMES_INDEX, 1).shape[0]
+    done = int(_dataset(file, schema.FRAMES_DONE, 0)[()])
+    if not 0 <= done <= planned:
+        raise UserError(f"{path} is damaged: it claims {done} finished frames of {planned}")
+    complete = bool(_attribute(file, "complete"))
+    model = _json(file, "model")
+    created = str(_attribute(file, "created", "?")).replace("T", " ").replace("+00:00", " UTC")
+    state = "complete" if complete else f"not complete, {done} of {planned} frames"
+    lines = [
+        f"{path.name}: {size_text(path.stat().st_size)}, {state}",
+        f"written   {created} by {_attribute(file, 'generator', '?')}",
+        f"model     {model.get('name', '?')} ({model.get('kind', '?')}), {model.get('layers', '?')} layers x "
+        f"{model.get('heads', '?')} heads, {model.get('steps', '?')} denoise step{'s' * (model.get('steps') != 1)}, "
+        f"{model.get('dtype', '?')}",
+    ]
+    cameras = [str(camera) for camera in np.ravel(_attribute(file, "cameras"))]
+    sizes = [_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
+    pictures = [f"{camera} {width} x {height}" for camera, (height, width) in zip(cameras, sizes, strict=True)]
+    lines.append(f"cameras   {', '.join(pictures) or 'none'}")
+    lines += _frame_lines(file, done, planned)
+    lines += _row_lines(file, done)
+    bfloat16 = not str(model.get("dtype", "")).endswith("32")
+    lines += _check_lines(_json(file, "checks"), bfloat16=bfloat16, complete=complete)
+    name = shlex.quote(path.name)
+    if not complete and in_use(path):
+        lines.append("open      a run is still writing it; it can be opened already, and shows new frames:")
+    elif not complete:
+        lines.append("open      its run ended early; the finished frames can be opened all the same:")
+    lines.append(f"{'' if not complete else 'open':<9} pi0-viewer {name}")
+    if not complete:
+        lines.append(f'{"":<9} h5py.File({path.name!r}, "r", swmr=True)')
+    return [clean(line, WIDTH) for line in lines]
+
+
+def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
+    count = f"{done}" if done == planned else f"{done} of {planned}"
+    if not done:
+        return [f"frames    {count}"]
+    prompts = _texts(file, schema.FRAMES_PROMPT, done)
+    episodes = list(dict.fromkeys(_texts(file, schema.FRAMES_EPISODE, done)))
+    times = _head(file, schema.FRAMES_TIME, 1, done)
+    named = [episode for episode in episodes if episode]
+    details = [count]
+    if named:
+        details.append(f"from {', '.join(clean(episode, 24) for episode in named[:2])}")
+        details[-1] += f" and {len(named) - 2} more" if len(named) > 2 else ""
+    if times.max() > times.min():
+        details.append(f"{times.min():.2f} to {times.max():.2f} s")
+    lines = [f"frames    {', '.join(details)}"]
+    first, runs = 0, []
+    for prompt, same in groupby(prompts):
+        length = len(list(same))
+        where = f"frame {first}" if length == 1 else f"frames {first} to {first + length - 1}"
+        runs.append((prompt, where))
+        first += length
+    for number, (prompt, where) in enumerate(runs[:SHOWN_PROMPTS]):
+        head = "prompts" if not number else ""
+        lines.append(f'{head:<9} "{clean(prompt, WIDTH - 14 - len(where))}" {where}')
+    if len(runs) > SHOWN_PROMPTS:
+        lines.append(f"{'':<9} and {len(runs) - SHOWN_PROMPTS} more")
+    return lines
+
+
+def _row_lines(file: h5py.File, done: int) -> list[str]:
+    text = _dataset(file, schema.TEXT_TO_IMAGE, 7)
+    action = _dataset(file, schema.ACTION_TO_IMAGE, 8)
+    _, _, horizon, _, heads, *_ = action.shape
+    layers = [int(layer) for layer in np.ravel(_attribute(file, "layers"))]
+    steps = [int(step) for step in np.ravel(_attribute(file, "steps"))]
+    roles = _head(file, schema.TEXT_ROLE, 2, done)
+    enum = h5py.check_enum_dtype(roles.dtype)
+    pad = enum.get("pad", -1) if enum else b"pad"
+    counts = (roles != pad).sum(-1) if done else np.zeros(1, int)
+    tokens = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    state = _dataset(file, schema.FRAMES_STATE, 2).shape[1]
+    robot = _dataset(file, schema.ACTION_PREDICTED, 3).shape[2]
+    known = np.isfinite(_head(file, schema.ACTION_TRUTH, 3, done)).any(axis=(1, 2)).sum() if done else 0
+    kind = text.id.get_type()
+    stored = {2: "bfloat16", 4: "float32"}.get(kind.get_size(), str(text.dtype))
+    made = text.id.get_create_plist()
+    filters = {made.get_filter(number)[0] for number in range(made.get_nfilters())}
+    # Deflate and shuffle are part of HDF5 itself; every other filter is a plug-in.
+    plugin = filters - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+    packed = "compressed: readers need hdf5plugin" if plugin else "compressed" if filters else "not compressed"
+    return [
+        f"words     {tokens} tokens a frame, {text.shape[3]} heads, layers {_few(layers)}: prefix phase, one pass",
+        f"actions   {horizon} tokens, {heads} heads, layers {_few(layers)}, steps {_few(steps)}: suffix phase",
+        f"values    state of {state}, {robot} action dimensions, true actions in {known} of {done} frames",
+        f"weights   {stored}, {packed}, rows of "
+        + ("pictures, words and actions" if schema.IMAGE_TO_IMAGE in file else "words and actions"),
+    ]
+
+
+def _check_lines(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> list[str]:
+    """A line a check: what was measured, and whether that is well."""
+    # A bfloat16 weight is off by up to 1/512 of itself, so rows are off by about 2e-3; float32 leaves no such excuse.
+    known = (
+        (schema.CHECK_ROW_SUM, "rows sum to 1 within", schema.ROW_SUM_LIMITS["bfloat16" if bfloat16 else "float32"]),
+        (schema.CHECK_MASKED, "largest weight on a masked key", 0.0),
+        (schema.CHECK_ACTIONS, "actions differ from an unrecorded run by", 1e-3),
+        (schema.CHECK_TIME, "time of a recorded call over a plain one", 1.1),
+    )
+    lines = []
+    for key, words, limit in known:
+        value = checks.get(key)
+        if value is None:  # not made
+            continue
+        number = isinstance(value, int | float)
+        well = number and value <= limit
+        lines.append(f"{words:<41} {f'{value:.3g}' if number else value!s:<10} {'ok' if well else 'LOOK HERE'}")
+    if not lines:
+        lines = ["none were made" if complete else "they are stored when a run ends well"]
+    return [f"{'' if number else 'checks':<9} {line}" for number, line in enumerate(lines)]
+
+
+# Values of a file that may come from anywhere
+
+
+def _dataset(file: h5py.File, name: str, axes: int) -> h5py.Dataset:
+    """A dataset whose values lie in this very file, with so many axes."""
+    place: Any = file
+    for part in name.split("/"):
+        if not isinstance(place, h5py.Group) or place.get(part, getlink=True) is None:
+            raise KeyError(f"{name} is missing")
+        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
+            raise UserError(
+                f"{name} in {file.filename} points to another place, which is not followed; keep to one file"
+            )
+        place = place[part]
+    if not isinstance(place, h5py.Dataset) or place.shape is None or len(place.shape) != axes:
+        raise ValueError(f"{name} is not a dataset of {axes} axes")
+    if place.is_virtual or place.external:
+        raise UserError(
+            f"{name} in {file.filename} keeps its values in another file, which is not read; keep to one file"
+        )
+    return place
+
+
+def _head(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, Any]:
+    """The finished frames of a small dataset, or as many of them as may be read at once."""
+    dataset = _dataset(file, name, axes)
+    row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+    chunk = dataset.dtype.itemsize * math.prod(dataset.chunks or (1,))
+    if max(row, chunk) > LARGEST_READ:
+        raise ValueError(f"{name} is too large")
+    return np.asarray(dataset[: min(done, dataset.shape[0], max(1, LARGEST_READ // max(1, row)))])
+
+
+def _texts(file: h5py.File, name: str, done: int) -> list[str]:
+    return [_text(value) for value in _head(file, name, 1, done)]
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _attribute(file: h5py.File, name: str, default: Any = None) -> Any:
+    if name not in file.attrs:
+        if default is None:
+            raise KeyError(f"attribute {name} is missing")
+        return default
+    if file.attrs.get_id(name).get_storage_size() > 1 << 20:
+        raise ValueError(f"attribute {name} is too large")
+    value = file.attrs[name]
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _json(file: h5py.File, name: str) -> dict[str, Any]:
+    value = json.loads(_attribute(file, name))
+    if not isinstance(value, dict):
+        raise TypeError(f"attribute {name} is no JSON object")
+    return value
+
+
+# Words
+
+
+def clean(text: str, width: int) -> str:
+    """`text` without anything that could steer a terminal, cut to `width`."""
+    shown = "".join(character if character.isprintable() else "·" for character in text[: width + 1])
+    return shown if len(text) <= width else shown[: width - 1] + "…"
+
+
+def ranges(numbers: Sequence[int], between: str = ", ") -> str:
+    """2, 5, 6, 7 as `2, 5-7`."""
+    runs = []
+    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        runs.append(f"{members[0]}" if len(members) == 1 else f"{members[0]}-{members[-1]}")
+    return between.join(runs)
+
+
+def _few(numbers: Sequence[int]) -> str:
+    return clean(ranges(numbers), 24)

@@ -1,0 +1,136 @@
+"""A plan and an outcome in words: what a dry run prints, and what stands at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from capture.cli.units import size_text, time_text
+from capture.pipeline.plan import Plan, Setup
+from capture.pipeline.types import Outcome
+from capture.policies.letterbox import letterbox
+from capture.results import schema
+
+
+def describe(plan: Plan, *, one_of_many: bool = False) -> str:
+    """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text.
+
+    `one_of_many`: whether the episode is to be named, since it is an example of others.
+    """
+    checkpoint, sizes = plan.setup.checkpoint, plan.sizes
+    config, choices = checkpoint.config, plan.setup.choices
+    dtype = str(choices.dtype).removeprefix("torch.")
+    weights = size_text(checkpoint.parameter_bytes(choices.dtype))
+    taken = f"{config.denoise_steps} denoise step{'s' * (config.denoise_steps != 1)}"
+    lines = [
+        f"{checkpoint.name} ({checkpoint.kind} checkpoint)",
+        f"  model     {config.vlm.depth} layers, {config.vlm.heads} heads, horizon {config.horizon}, "
+        f"{taken}; {weights} of weights in {dtype} on {choices.device}",
+    ]
+    boxes = [letterbox(height, width) for height, width in sizes.pictures]
+    for camera, (height, width), box in zip(sizes.cameras, sizes.pictures, boxes, strict=True):
+        bars = 1 - box.rows * box.cols / schema.MODEL_PIXELS**2
+        lines.append(
+            f"  {camera:<9} {width} x {height} pixels, seen as {box.cols} x {box.rows} of 224 x 224 "
+            f"({bars:.0%} letterbox bars)"
+        )
+    masked = [slot for slot in checkpoint.preprocessing.slots if slot not in sizes.cameras]
+    if masked:
+        lines.append(f"  masked    {', '.join(masked)} (no picture given)")
+    lines.append(f"  tokenizer {plan.setup.tokenizer.name}")
+    lines += [f"  note      {sentence}" for sentence in checkpoint.inferred]
+    seen: set[str] = set()
+    first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
+    for table in first:
+        if table.text in seen:
+            continue
+        seen.add(table.text)
+        lines += [
+            "",
+            f"{len(table.ids)} tokens of {table.text!r}",
+            "    #      id  piece           role      word  state",
+        ]
+        for number, piece in enumerate(table.pieces):
+            role = schema.ROLES[int(table.role[number])]
+            word, state = int(table.word[number]), int(table.state_index[number])
+            lines.append(
+                f"  {number:>3}  {int(table.ids[number]):>6}  {piece!r:<14}  {role:<8}  "
+                f"{word if word >= 0 else '':>4}  {state if state >= 0 else '':>5}".rstrip()
+            )
+    if sizes.frames > len(first):
+        more = sizes.frames - len(first)
+        lines += ["", f"and {more} frame{'s' * (more != 1)} more"]
+    name = f"{plan.episode.name}: " if one_of_many else ""
+    return "\n".join([*lines, "", name + stored(plan)])
+
+
+def stored(plan: Plan) -> str:
+    """What a file will hold and how large it will be."""
+    sizes = plan.sizes
+    kept = "every row" if sizes.full else "rows of text and action tokens"
+    return (
+        f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {size_text(plan.frame_bytes)}: {len(sizes.layers)} "
+        f"layer{'s' * (len(sizes.layers) != 1)}, {len(sizes.steps)} denoise step{'s' * (len(sizes.steps) != 1)}, "
+        f"{sizes.heads} heads, {kept}, weights as {plan.setup.choices.store}; "
+        f"{size_text(plan.frame_bytes * sizes.frames)} in all"
+    )
+
+
+def pace(outcome: Outcome) -> str:
+    """How fast a run was, and what its policy waited for."""
+    seconds, (pictures, writer) = max(outcome.seconds, 1e-9), outcome.waits
+    return (
+        f"{outcome.frames / seconds:.3g} frames a second; the device was busy {outcome.busy / seconds:.0%} of the time "
+        f"(waited for pictures {pictures / seconds:.0%}, for the writer {writer / seconds:.0%})"
+    )
+
+
+def summary(setup: Setup, outcome: Outcome) -> str:
+    """What stands at the end of a run that made one results file."""
+    [written] = outcome.files
+    frames, seconds = written.frames, outcome.seconds
+    lines = [
+        f"{written.path}: {frames} frame{'s' * (frames != 1)} of {setup.checkpoint.name} in {seconds:.1f} s "
+        f"({seconds / frames:.2f} s a frame), {written.path.stat().st_size / 1e6:.1f} MB"
+        if frames
+        else f"{written.path}: all {written.total} frames were there already",
+        f"rows sum to 1 within {written.row_sum:.1g}",
+    ]
+    if written.action_difference is not None:
+        recorded, plain = median(outcome.recorded_seconds), median(outcome.plain_seconds)
+        lines[-1] += f"; actions differ from an unrecorded run by at most {written.action_difference:.1g}"
+        lines.append(
+            f"a recorded call takes {recorded:.3f} s, a plain one {plain:.3f} s: {recorded / plain:.3f} times as long"
+        )
+    elif frames > 1:
+        lines.append(pace(outcome))
+    return "\n".join(lines)
+
+
+def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Path) -> str:
+    """What became of the files of a run that one or several processes made: counts, pace, and why some failed."""
+    files = [written for outcome in outcomes for written in outcome.files]
+    bad = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)
+    skipped = sum(written.skipped for written in files)
+    done = len(files) - skipped - sum(written.failure is not None for written in files)
+    frames, seconds = sum(one.frames for one in outcomes), max(one.seconds for one in outcomes)
+    size = sum(written.path.stat().st_size for written in files if written.path.is_file())
+    told = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
+    told += [size_text(size)] if size else []
+    counts = f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed"
+    lines = ["; ".join([counts, ", ".join(told)]) if told else counts]
+    if frames:
+        if len(outcomes) > 1:
+            lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
+        for part, one in enumerate(outcomes, 1):
+            if one.frames:
+                lines.append(f"part {part}: {pace(one)}" if len(outcomes) > 1 else pace(one))
+        worst = 0.0
+        for written in files:
+            worst = float(np.maximum(worst, written.row_sum))
+        lines.append(f"rows sum to 1 within {worst:.1g}")
+    lines += [f"failed: {name}: {why}" for name, why in sorted(bad.items())]
+    return "\n".join(lines)

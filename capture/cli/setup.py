@@ -1,0 +1,177 @@
+"""From the options of pi0-capture to what is run: the policy, its device, and the episodes that it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints.fingerprint import fingerprint
+from capture.datasets.in_memory import Given
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.pipeline.plan import Choices, Setup
+from capture.policies.tokenizer import find_tokenizer
+
+if TYPE_CHECKING:
+    import argparse
+
+    from capture.datasets.base import Episode, Source
+    from capture.pipeline.frame_selection import Selection
+    from capture.pipeline.prompts import Prompts
+    from capture.pipeline.sharding import Share
+_ARM: Final = 8
+"""Numbers of an arm of seven joints and its gripper, as DROID's."""
+
+
+def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, prompts: Prompts) -> Setup:
+    """The policy and what is asked of it. Reads no weights but for their fingerprint, and not even so in a dry run.
+
+    Raises UserError for a checkpoint, tokenizer or device that does not do.
+    """
+    source: str | Path = _demo_folder() if options.demo else options.checkpoint
+    checkpoint = open_checkpoint(
+        source,
+        options=CheckpointOptions(
+            horizon=options.horizon,
+            denoise_steps=options.denoise_steps,
+            norm_stats=options.norm_stats,
+            asset_id=options.asset,
+            config=options.config,
+            sizes=options.sizes,
+            cameras=options.cameras,
+            state_in_prompt=None if options.state_in_prompt is None else options.state_in_prompt == "yes",
+            turned=options.turned,
+            lerobot_version=options.lerobot_version,
+        ),
+    )
+    if options.time_grid:
+        checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, time_grid=options.time_grid))
+    tokenizer = find_tokenizer(options.tokenizer, checkpoint.tokenizer_folder)
+    dtype = options.dtype or ("float32" if checkpoint.kind == "demo" else "bfloat16")
+    choices = Choices(
+        device=_device(options.device, share),
+        dtype=getattr(torch, dtype),
+        seed=options.seed,
+        layers=options.layers,
+        steps=options.steps,
+        full=options.full,
+        check=options.check,
+        store=options.store,
+        compress=options.compress,
+        overwrite=options.overwrite,
+        batch=options.batch,
+        workers=options.workers,
+        graphs=not options.no_graphs,
+        frames=frames,
+        prompts=prompts,
+    )
+    try:
+        weights = "" if options.dry_run else fingerprint(checkpoint.path)  # a dry run touches no weights
+    except OSError as error:
+        raise UserError(f"the weights in {checkpoint.path} cannot be read ({error.strerror or error})") from None
+    return Setup(checkpoint, tokenizer, choices, weights)
+
+
+def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str], None]) -> Episode:
+    """What is to be shown to the policy, as one episode; `tell` is called with what a source's names were taken for."""
+    if options.episode is None:
+        return Given(_observations(options))
+    source = asked_source(options, setup, options.episode)
+    if len(source.episodes) != 1 or source.broken:
+        if not source.episodes and len(source.broken) == 1:
+            raise UserError(next(iter(source.broken.values())).why)
+        raise UserError(
+            f"{options.episode} holds {len(source.episodes) + len(source.broken)} episodes; "
+            "give --dataset instead, with --episodes for some of them and -o for a folder"
+        )
+    tell("; ".join(source.mapped))
+    return source.episodes[0]
+
+
+def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Source:
+    """The episodes at `path`, mapped to what the policy wants. Raises UserError where they do not fit it."""
+    from capture.datasets.base import Wanted
+    from capture.datasets.registry import open_source
+
+    checkpoint, preprocessing = setup.checkpoint, setup.checkpoint.preprocessing
+    lengths = preprocessing.state_lengths
+    robot_dim = min(preprocessing.robot_dim, checkpoint.config.action_dim)
+    return open_source(
+        path,
+        Wanted(
+            cameras=preprocessing.slots,
+            horizon=checkpoint.config.horizon,
+            state_dim=lengths[0] if lengths else None,
+            robot_dim=robot_dim,
+            chosen_cameras=_chosen_cameras(options),
+            state_keys=options.state_keys or (),
+            action_keys=options.action_keys or (),
+            # What is added to the state are positions, and so are the demo's actions; velocities stand for themselves.
+            acts_in_joints=robot_dim == _ARM and (preprocessing.delta_dims > 0 or checkpoint.kind == "demo"),
+        ),
+    )
+
+
+def _chosen_cameras(options: argparse.Namespace) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for name, camera in options.camera:
+        if name in chosen:
+            raise UserError(f"the {name} camera is given twice; name one of the source's cameras for it")
+        chosen[name] = camera
+    return chosen
+
+
+def _observations(options: argparse.Namespace) -> list[Observation]:
+    if options.demo:
+        from capture.datasets.folder import read_episodes
+
+        return read_episodes(_demo_folder() / "episodes")
+
+    from capture.datasets.images import read_picture
+
+    files: dict[str, Path] = {}
+    given = [("exterior", options.exterior), ("wrist", options.wrist)]
+    for name, file in (*given, *((name, Path(file)) for name, file in options.camera)):
+        if name in files:
+            raise UserError(f"the {name} picture is given twice; name one file for each camera")
+        if file is not None:
+            files[name] = file
+    pictures = {name: read_picture(file) for name, file in files.items()}
+    state = None if options.state is None else np.array(options.state, dtype=np.float64)
+    return [Observation(pictures, "", state)]
+
+
+def _demo_folder() -> Path:
+    from importlib.resources import files
+
+    return Path(str(files("resources"))) / "demo"
+
+
+def _device(name: str | None, share: Share) -> Any:
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device: Any = torch.device(name)
+        if device.type == "cuda" and device.index is None and share.local is not None:
+            if share.local >= torch.cuda.device_count():
+                raise UserError(
+                    f"process {share.local} of this machine has no GPU of its own: there are "
+                    f"{torch.cuda.device_count()}; start no more processes than that, or say --device cpu"
+                )
+            device = torch.device("cuda", share.local)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"the device {name!r} cannot be used here; use cpu, or cuda where there is a GPU") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"the device {name!r} is not supported; use cpu or cuda")
+    if device.type == "cuda":
+        if device.index is None:  # which `set_device` does not take
+            device = torch.device("cuda", torch.cuda.current_device())
+        torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,65 @@
+"""Which options of pi0-capture do not go together, and what is missing, before anything is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capture.errors import UserError
+from capture.pipeline.worker_process import own_process_fits
+
+if TYPE_CHECKING:
+    import argparse
+
+    from capture.pipeline.sharding import Share
+
+
+def check_options(options: argparse.Namespace, share: Share) -> None:
+    """Raise UserError for options that do not go together, and for what is missing."""
+    what = "folder" if options.dataset else "file"
+    if options.output is None and not options.dry_run:
+        where = "-o FOLDER, such as -o runs/" if options.dataset else "-o FILE, such as -o duck.h5"
+        raise UserError(f"no results {what} was named; add {where}, or --dry-run")
+    if options.output is not None and options.output.exists():
+        files = [options.exterior, options.wrist, options.norm_stats, options.tokenizer, options.sizes]
+        files += [options.prompts, options.episode, options.dataset]
+        if not (options.episode or options.dataset):
+            files += [Path(file) for _, file in options.camera]
+        for file in files:
+            if file is not None and file.exists() and options.output.samefile(file):
+                raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
+    if options.workers and not own_process_fits():
+        raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
+    if options.prompt and options.prompts:
+        raise UserError("--prompt and --prompts both say what to ask; give one of them")
+    if options.dataset is None:
+        if options.episodes is not None:
+            raise UserError("--episodes chooses episodes of a data set; name it with --dataset")
+        if share.count > 1:
+            raise UserError(
+                f"{share.said_by} started {share.count} processes, but one results file is written by one process; "
+                "give a --dataset to share out, or start one process"
+            )
+    if options.demo:
+        for name in (
+            *("exterior", "wrist", "camera", "state", "config", "horizon", "norm_stats", "asset", "tokenizer"),
+            *("sizes", "cameras", "state_in_prompt", "turned", "lerobot_version"),
+            *("episode", "dataset", "frames", "state_keys", "action_keys"),
+        ):
+            if getattr(options, name):
+                raise UserError(
+                    f"--demo brings its own pictures, state and policy; leave --{name.replace('_', '-')} out"
+                )
+        return
+    if options.episode or options.dataset:
+        for name in ("exterior", "wrist", "state"):
+            if getattr(options, name):
+                raise UserError(f"an episode brings its own pictures and states; leave --{name} out")
+        return
+    for name in ("frames", "state_keys", "action_keys"):
+        if getattr(options, name):
+            raise UserError(f"--{name.replace('_', '-')} is about episodes; name one with --episode or --dataset")
+    if not (options.prompt or options.prompts):
+        raise UserError('no task was given; add --prompt "put the duck in the bowl"')
+    if not (options.exterior or options.wrist or options.camera):
+        raise UserError("no picture was given; add --exterior FILE and --wrist FILE")

@@ -1,0 +1,1 @@
+"""Readers of episodes: one module a source."""

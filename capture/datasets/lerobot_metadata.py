@@ -1,0 +1,284 @@
+"""What the `meta/` folder of a LeRobot data set tells, versions 2.0, 2.1 and 3.0, without a picture or a row of data.
+
+The layout is LeRobot's own (lerobot, `datasets/utils.py` and `datasets/dataset_metadata.py`; 2.1 as of lerobot 0.3):
+version 2 has a parquet file and a video an episode and tells of episodes in JSON lines, version 3 joins many episodes
+in a file and tells in parquet where each begins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from capture.datasets.base import CameraFound
+from capture.datasets.parquet import Parquet
+from capture.errors import UserError
+from capture.json_fields import JsonObject, parse_json, read_json, stays_inside
+
+INFO: Final = "meta/info.json"
+
+MOST_EPISODES: Final = 10_000_000
+MOST_DIMS: Final = 4096
+MOST_LINES: Final = 1 << 30
+"""Bytes of a file of JSON lines."""
+
+_DEFAULT_DATA: Final = {
+    2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+}
+_DEFAULT_VIDEO: Final = {
+    2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+}
+_FIELD: Final = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
+
+_STATE_PREFIXES: Final = ("observation.state.", "observation.")
+_ACTION_PREFIXES: Final = ("action.", "actions.")
+_PICTURE_PREFIXES: Final = ("observation.images.", "observation.image.", "observation.")
+_NO_STATE: Final = ("timestamp", "next.", "reward", "discount", "camera_extrinsics", "observation.environment_state")
+SUCCESS: Final = ("next.success", "is_episode_successful", "success")
+"""Columns that say whether an episode ended well."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a video that belongs to an episode."""
+
+    path: str
+    """Relative to the data set's folder."""
+    start: float
+    """Seconds into the video at which the episode begins."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is told of one episode."""
+
+    number: int
+    length: int
+    tasks: tuple[str, ...]
+    data: str
+    """Parquet file, relative to the data set's folder."""
+    videos: Mapping[str, Part]
+    """Camera -> where its pictures are; cameras that are stored as single pictures are left out."""
+    success: bool | None
+
+    @property
+    def name(self) -> str:
+        """As its files are called."""
+        return f"episode_{self.number:06d}"
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything that is told of a data set."""
+
+    folder: Path
+    version: str
+    rate: float
+    cameras: tuple[CameraFound, ...]
+    features: Mapping[str, str]
+    """Camera -> column, or key of its videos."""
+    videos: frozenset[str]
+    """Cameras that are stored as videos."""
+    state: Mapping[str, int]
+    """State part -> numbers."""
+    state_columns: Mapping[str, str]
+    actions: Mapping[str, int]
+    action_columns: Mapping[str, str]
+    success_column: str | None
+    tasks: Mapping[int, str]
+    episodes: tuple[Told, ...]
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """What `folder/meta` tells. Raises UserError for what is missing, damaged or of another version."""
+    info = read_json(folder / INFO)
+    found = re.fullmatch(r"v?([23])\.(\d+)(?:\.\d+)?", info.text("codebase_version") or "")
+    if not found:
+        raise UserError(
+            f"{folder} is a LeRobot data set of version {info.text('codebase_version')}; 2.0, 2.1 and 3.0 are read, "
+            "and lerobot converts older ones"
+        )
+    major = int(found[1])
+    rate = info.values.get("fps")
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < 10_000:
+        raise UserError(f"'fps' in {info.where} is {rate!r}, but should be how many frames there are in a second")
+    features = info.section("features") or JsonObject({}, info.where)
+    cameras: dict[str, CameraFound] = {}
+    picture_keys: dict[str, str] = {}
+    videos = set()
+    states: dict[str, int] = {}
+    state_columns: dict[str, str] = {}
+    actions: dict[str, int] = {}
+    action_columns: dict[str, str] = {}
+    for key in features.values:
+        feature = features.section(key) or JsonObject({}, features.where)
+        dtype, shape = feature.text("dtype") or "", feature.numbers("shape") or ()
+        if dtype in ("video", "image"):
+            if not _is_depth(feature) and stays_inside(key):
+                name = _short(key, _PICTURE_PREFIXES, picture_keys)
+                picture_keys[name] = key
+                cameras[name] = CameraFound(name, *_size(feature, shape))
+                videos |= {name} if dtype == "video" else set()
+        elif dtype in ("float32", "float64") and len(shape) == 1 and 1 <= shape[0] <= MOST_DIMS:
+            if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
+                name = _short(key, _ACTION_PREFIXES, action_columns)
+                action_columns[name], actions[name] = key, int(shape[0])
+            elif not key.startswith(_NO_STATE):
+                name = _short(key, _STATE_PREFIXES, state_columns)
+                state_columns[name], states[name] = key, int(shape[0])
+    tell = _episodes_2 if major == 2 else _episodes_3
+    episodes = tuple(
+        sorted(tell(folder, info, {name: picture_keys[name] for name in videos}), key=lambda one: one.number)
+    )
+    if len({one.number for one in episodes}) != len(episodes):
+        raise UserError(f"{folder / 'meta'} tells of one episode twice; fetch the data set again")
+    return Metadata(
+        folder=folder,
+        version=f"{found[1]}.{found[2]}",
+        rate=float(rate),
+        cameras=tuple(cameras.values()),
+        features=picture_keys,
+        videos=frozenset(videos),
+        state=states,
+        state_columns=state_columns,
+        actions=actions,
+        action_columns=action_columns,
+        success_column=next((key for key in SUCCESS if key in features.values), None),
+        tasks=_tasks(folder),
+        episodes=episodes,
+    )
+
+
+def _short(key: str, prefixes: tuple[str, ...], taken: Mapping[str, str]) -> str:
+    for prefix in prefixes:
+        if key.startswith(prefix) and key != prefix and key[len(prefix) :] not in taken:
+            return key[len(prefix) :]
+    return key
+
+
+def _is_depth(feature: JsonObject) -> bool:
+    told = (feature.values.get("info"), feature.values.get("video_info"))
+    return any(
+        isinstance(one, dict) and (one.get("is_depth_map") is True or one.get("video.is_depth_map") is True)
+        for one in told
+    )
+
+
+def _size(feature: JsonObject, shape: tuple[float, ...]) -> tuple[int, int]:
+    """Height and width; 0 where the shape does not tell."""
+    names = feature.values.get("names")
+    if len(shape) != 3 or not all(1 <= side <= 1 << 20 for side in shape):
+        return 0, 0
+    if isinstance(names, list) and "height" in names and "width" in names and len(names) == 3:
+        return int(shape[names.index("height")]), int(shape[names.index("width")])
+    first = 1 if shape[0] == 3 else 0
+    return int(shape[first]), int(shape[first + 1])
+
+
+def _episodes_2(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[Told]:
+    size = info.integer("chunks_size", most=MOST_EPISODES) or 1000
+    data, video = info.text("data_path") or _DEFAULT_DATA[2], info.text("video_path") or _DEFAULT_VIDEO[2]
+    for line in _lines(folder / "meta/episodes.jsonl"):
+        number = _needed(line, "episode_index", 0)
+        fields = {"episode_chunk": number // size, "episode_index": number}
+        tasks = line.values.get("tasks")
+        yield Told(
+            number,
+            _needed(line, "length", 1),
+            tuple(task for task in tasks if isinstance(task, str)) if isinstance(tasks, list) else (),
+            _filled(data, fields, info.where),
+            {name: Part(_filled(video, {**fields, "video_key": key}, info.where), 0.0) for name, key in videos.items()},
+            _mark(line.values.get("success")),
+        )
+
+
+def _episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[Told]:
+    data, video = info.text("data_path") or _DEFAULT_DATA[3], info.text("video_path") or _DEFAULT_VIDEO[3]
+    files = sorted((folder / "meta/episodes").glob("*/*.parquet"))
+    if not files:
+        raise UserError(f"{folder / 'meta/episodes'} has no parquet file that tells where the episodes are")
+    for file in files:
+        table = Parquet(file)
+        numbers, lengths = table.whole("episode_index").tolist(), table.whole("length").tolist()
+        places = zip(table.whole("data/chunk_index").tolist(), table.whole("data/file_index").tolist(), strict=True)
+        tasks = table.values("tasks") if "tasks" in table.columns else [()] * len(numbers)
+        marks = table.values("success") if "success" in table.columns else [None] * len(numbers)
+        parts: dict[str, list[tuple[int, int, float]]] = {}
+        for name, key in videos.items():
+            told = f"videos/{key}/"
+            starts = table.numbers(f"{told}from_timestamp", 1)[:, 0].tolist()
+            chunks, indices = table.whole(f"{told}chunk_index").tolist(), table.whole(f"{told}file_index").tolist()
+            parts[name] = list(zip(chunks, indices, starts, strict=True))
+        for row, (number, length, (chunk, index)) in enumerate(zip(numbers, lengths, places, strict=True)):
+            if number < 0 or length < 1:
+                raise UserError(f"{file} tells of an episode {number} with {length} frames; fetch it again")
+            films = {}
+            for name, key in videos.items():
+                video_chunk, video_file, start = parts[name][row]
+                fields = {"video_key": key, "chunk_index": video_chunk, "file_index": video_file}
+                films[name] = Part(_filled(video, fields, info.where), start)
+            texts = tasks[row] if isinstance(tasks[row], list) else [tasks[row]]
+            yield Told(
+                number,
+                length,
+                tuple(text for text in texts if isinstance(text, str)),
+                _filled(data, {"chunk_index": chunk, "file_index": index}, info.where),
+                films,
+                _mark(marks[row]),
+            )
+
+
+def _filled(pattern: str, fields: Mapping[str, Any], where: str) -> str:
+    """A path of the data set from its pattern; nothing of Python's formatting is open to the file."""
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] not in fields:
+            raise UserError(f"the path {pattern!r} in {where} asks for {found[1]!r}, which is not known")
+        value = fields[found[1]]
+        return f"{value:0{int(found[2])}d}" if found[2] and isinstance(value, int) else str(value)
+
+    path = _FIELD.sub(fill, pattern)
+    if not stays_inside(path) or "{" in path:
+        raise UserError(f"the path {pattern!r} in {where} leads out of the data set; it is not followed")
+    return path
+
+
+def _tasks(folder: Path) -> dict[int, str]:
+    table, lines = folder / "meta/tasks.parquet", folder / "meta/tasks.jsonl"
+    if table.exists():
+        file = Parquet(table)
+        texts = next((file.values(name) for name in ("task", "__index_level_0__") if name in file.columns), None)
+        if texts is None:
+            raise UserError(f"{table} has no column task; it has {', '.join(file.columns)}")
+        return {index: str(text) for index, text in zip(file.whole("task_index").tolist(), texts, strict=True)}
+    if not lines.exists():
+        return {}
+    return {_needed(line, "task_index", 0): line.text("task") or "" for line in _lines(lines)}
+
+
+def _lines(path: Path) -> Iterator[JsonObject]:
+    try:
+        if path.stat().st_size > MOST_LINES:
+            raise UserError(f"{path} is larger than {MOST_LINES >> 20} MB, so it is not what it should be")
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield parse_json(line, f"line {number} of {path}")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from error
+
+
+def _needed(line: JsonObject, key: str, least: int) -> int:
+    value = line.integer(key, least=least, most=MOST_EPISODES)
+    if value is None:
+        raise UserError(f"{line.where} has no {key!r}; fetch the file again")
+    return value
+
+
+def _mark(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,164 @@
+"""Parquet files written by somebody else: columns of numbers, texts and pictures, read in parts and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.datasets.hdf5 import MOST_NUMBERS, is_lfs_pointer
+from capture.errors import UserError
+
+MOST_ROWS: Final = 1 << 25
+"""Rows of one file; LeRobot begins a new one after 100 MB, which is a twentieth of this."""
+
+BATCH: Final = 8
+"""Rows of pictures that are in memory at once."""
+
+
+class Parquet:
+    """One parquet file, its rows counted from 0. Everything raises UserError for a file that cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise UserError(f"{path} is missing")
+        with self._guarded():
+            # Through a buffer, since a column with the pictures of many episodes would not fit otherwise.
+            self._file = _pyarrow().ParquetFile(path, buffer_size=1 << 18)
+            self.rows: int = self._file.metadata.num_rows
+            self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+        if self.rows > MOST_ROWS:
+            raise UserError(
+                f"{path} says that it has {self.rows} rows, more than any file of a data set; fetch it again"
+            )
+
+    def numbers(self, column: str, dims: int, rows: range | None = None) -> npt.NDArray[np.float64]:
+        """A column of numbers, or of lists of `dims` numbers, at some rows: (rows, dims) float64, all finite."""
+        where = f"the column {column} in {self.path}"
+        if len(rows if rows is not None else range(self.rows)) * dims > 4 * MOST_NUMBERS:
+            raise UserError(f"{where} is too large to be read: {dims} numbers a row")
+        values = self.column(column, rows)
+        pyarrow = _pyarrow_itself()
+        with self._guarded(), np.errstate(invalid="ignore"):
+            nested = pyarrow.types.is_list(values.type) or pyarrow.types.is_fixed_size_list(values.type)
+            if nested or pyarrow.types.is_large_list(values.type):
+                flat = values.flatten()
+                shaped = not values.null_count and len(flat) == len(values) * dims
+                lengths = values.value_lengths() if shaped else None
+                if lengths is None or (len(lengths) and not (np.asarray(lengths) == dims).all()):
+                    raise UserError(f"{where} does not have lists of {dims} numbers in every row")
+            else:
+                flat = values
+                if dims != 1:
+                    raise UserError(f"{where} has one value a row, but should have lists of {dims}")
+            if flat.null_count or not (
+                pyarrow.types.is_integer(flat.type)
+                or pyarrow.types.is_floating(flat.type)
+                or pyarrow.types.is_boolean(flat.type)
+            ):
+                raise UserError(f"{where} holds {flat.type} with {flat.null_count} gaps, but should hold numbers")
+            numbers = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(-1, dims)
+        if not np.isfinite(numbers).all():
+            raise UserError(f"{where} holds numbers that are not finite")
+        return numbers
+
+    def whole(self, column: str) -> npt.NDArray[np.int64]:
+        """A column of whole numbers, (rows,) int64."""
+        values = self.numbers(column, 1)[:, 0]
+        if (values != np.floor(values)).any() or (np.abs(values) > 1 << 52).any():
+            raise UserError(f"the column {column} in {self.path} holds numbers that are not whole")
+        return values.astype(np.int64)
+
+    def values(self, column: str) -> list[Any]:
+        """A small column as Python objects."""
+        with self._guarded():
+            found: list[Any] = self.column(column, None).to_pylist()
+        return found
+
+    def column(self, column: str, rows: range | None) -> Any:
+        """A column as one pyarrow array, at some rows or all."""
+        self._check(column)
+        with self._guarded():
+            groups, skipped = self._groups(rows or range(self.rows))
+            table = self._file.read_row_groups(groups, columns=[column])
+            chosen = table.column(column)
+            if rows is not None:
+                chosen = chosen.slice(rows.start - skipped, len(rows))
+            if len(chosen) != len(rows if rows is not None else range(self.rows)):
+                raise UserError(
+                    f"the column {column} in {self.path} has {len(chosen)} rows and not as many as its file"
+                )
+            return _pyarrow_itself().concat_arrays(chosen.chunks) if chosen.num_chunks else chosen.combine_chunks()
+
+    def each(self, column: str, rows: Sequence[int]) -> Iterator[Any]:
+        """The values of a column at rising rows, a few in memory at a time."""
+        self._check(column)
+        groups, skipped = self._groups(range(rows[0], rows[-1] + 1)) if rows else ([], 0)
+        waiting = iter(rows)
+        row, start = next(waiting, None), skipped
+        with self._guarded():
+            batches = iter(self._file.iter_batches(BATCH, row_groups=groups, columns=[column])) if groups else iter(())
+        while row is not None:
+            with self._guarded():
+                batch = next(batches, None)
+            if batch is None:
+                raise UserError(f"{self.path} has no row {row}; it may be cut off")
+            while row is not None and row < start + len(batch):
+                with self._guarded():
+                    value = batch.column(0)[row - start].as_py()
+                yield value
+                row = next(waiting, None)
+            start += len(batch)
+
+    def _check(self, column: str) -> None:
+        if column not in self.columns:
+            raise UserError(f"{self.path} has no column {column}; it has {', '.join(self.columns[:20])}")
+
+    def _groups(self, rows: range) -> tuple[list[int], int]:
+        """The row groups that hold these rows, and how many rows lie before the first of them."""
+        groups: list[int] = []
+        start = skipped = 0
+        for group in range(self._file.metadata.num_row_groups):
+            end = start + self._file.metadata.row_group(group).num_rows
+            if start < rows.stop and end > rows.start:
+                skipped = skipped if groups else start
+                groups.append(group)
+            start = end
+        return groups, skipped
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, RuntimeError) as error:
+            if is_lfs_pointer(self.path):
+                raise UserError(
+                    f"{self.path} is only a Git LFS pointer; run `git lfs pull` to fetch the file itself"
+                ) from error
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{self.path} cannot be read as parquet, it may be cut off or damaged ({reason[:120]})"
+            ) from error
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise UserError(
+            "reading parquet files needs the package pyarrow; run pip install 'pi0-attention[datasets]'"
+        ) from None
+    module: ModuleType = pyarrow.parquet
+    return module
+
+
+def _pyarrow_itself() -> Any:
+    import pyarrow.types
+
+    return pyarrow

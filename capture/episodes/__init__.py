@@ -1,1 +1,0 @@
-"""Where observations come from: one reader a file."""

@@ -1,0 +1,1 @@
+"""Runs a policy over episodes: plan, read, call, collect, write."""

@@ -1,0 +1,160 @@
+"""A run over the episodes of a data set: one results file each, in one folder with an index."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capture.datasets.base import Broken, Episode, Source
+from capture.errors import UserError
+from capture.pipeline.plan import GENERATOR, Choices, Setup
+from capture.pipeline.runner import capture
+from capture.pipeline.sharding import Share
+from capture.pipeline.types import Job, Outcome, Progress
+from capture.results import run_index
+
+
+@dataclass(frozen=True)
+class Series:
+    """The episodes of a data set that a run is about, and the folder for their results."""
+
+    setup: Setup
+    source: Source
+    folder: Path
+    episodes: tuple[Episode, ...]
+    """Those that were chosen, in the source's order."""
+    broken: Mapping[str, Broken]
+    """Those that were chosen and cannot be used, by name."""
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What defines the run, as the index keeps it."""
+        choices = self.setup.choices
+        spelt = {
+            **self.setup.run,
+            "selection": choices.frames.text,
+            "prompts": _prompts_sum(choices),
+            "dataset": self.source.path.resolve().name,
+        }
+        told: dict[str, Any] = json.loads(json.dumps(spelt))
+        return told
+
+    def path(self, episode: Episode) -> Path:
+        """Results file of an episode."""
+        return self.folder / f"{episode.name}.h5"
+
+    def jobs(self, share: Share) -> list[Job]:
+        """What this process has to do."""
+        return [Job(self.path(episode), episode) for episode in share.of(self.episodes)]
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the index says of the whole run."""
+        checkpoint = self.setup.checkpoint
+        return {
+            "generator": GENERATOR,
+            "source": {"kind": self.source.kind, "name": self.source.path.resolve().name},
+            "model": {"name": checkpoint.name, "config_hash": checkpoint.config_hash},
+            "run": self.run,
+        }
+
+    @property
+    def entries(self) -> list[run_index.Entry]:
+        """What the index says of each episode, before any of them is run: the same in every process."""
+        found = [self._entry(episode) for episode in self.episodes]
+        for name, broken in self.broken.items():
+            found.append(
+                {
+                    "file": f"{name}.h5",
+                    "name": name,
+                    "number": broken.number,
+                    "failed": broken.why,
+                    "prompts": [],
+                    "frames": 0,
+                    "rate": None,
+                    "success": None,
+                }
+            )
+        return found
+
+    def _entry(self, episode: Episode) -> run_index.Entry:
+        entry: run_index.Entry = {"file": self.path(episode).name, "name": episode.name, "number": episode.number}
+        entry |= {"prompts": [], "frames": 0, "rate": None, "success": None}
+        try:
+            entry |= {"rate": episode.rate, "success": episode.success}
+            prompts, frames = planned(episode, self.setup)
+        except UserError as error:
+            return {**entry, "failed": str(error)}
+        return {**entry, "prompts": prompts, "frames": frames}
+
+
+def planned(episode: Episode, setup: Setup) -> tuple[list[str], int]:
+    """The prompts that an episode is run with, and how many frames that makes. Raises UserError for bad data."""
+    choices = setup.choices
+    moments = choices.frames.choose(episode.length, setup.checkpoint.config.horizon)
+    tasks = episode.prompts
+    if len(tasks) > 1 and choices.prompts.by_task:  # each task may have its own number of prompts
+        each = [choices.prompts.of(observation.prompt) for observation in episode.outline(moments)]
+        return list(dict.fromkeys(prompt for prompts in each for prompt in prompts)), sum(map(len, each))
+    prompts = [prompt for task in tasks or ("",) for prompt in choices.prompts.of(task)]
+    return list(dict.fromkeys(prompts)), len(moments) * (len(prompts) // max(1, len(tasks)))
+
+
+def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode, ...], dict[str, Broken]]:
+    """Episodes of these numbers (all if None), and those of them that cannot be used; UserError if one is missing."""
+    if numbers is None:
+        return tuple(source.episodes), dict(source.broken)
+    wanted = set(numbers)
+    chosen = tuple(episode for episode in source.episodes if episode.number in wanted)
+    unusable = {name: broken for name, broken in source.broken.items() if broken.number in wanted}
+    known = {episode.number for episode in source.episodes} | {broken.number for broken in source.broken.values()}
+    if missing := sorted(wanted - known):
+        has = f"it has {len(known)}, numbered {min(known)} to {max(known)}"
+        raise UserError(f"there is no episode {missing[0]} in {source.path}: {has}")
+    return chosen, unusable
+
+
+def begin(series: Series) -> None:
+    """Make the folder and its index. Raises UserError if the folder holds another run."""
+    run_index.check_folder(series.folder)
+    run_index.check_run(series.folder, series.run, overwrite=series.setup.choices.overwrite)
+    _indexed(series)
+
+
+def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
+    """Run this process's episodes; failures are noted in files of their own, and in the index."""
+    jobs = series.jobs(share)
+
+    def note(path: Path, sentence: str | None) -> None:
+        with contextlib.suppress(OSError):  # a folder that takes no file any more shows where results are written
+            run_index.note_failure(path, sentence)
+
+    for job in jobs:
+        note(job.path, None)
+    try:
+        return capture(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
+    finally:
+        for job in jobs:
+            if job.path.is_file():  # what another process finished while this one could not is no failure
+                note(job.path, None)
+        _indexed(series)
+
+
+def _indexed(series: Series) -> None:
+    try:
+        run_index.write_index(series.folder, series.head, series.entries)
+    except OSError as error:
+        raise UserError(f"the index in {series.folder} cannot be written ({error.strerror or error})") from None
+
+
+def _prompts_sum(choices: Choices) -> str | None:
+    prompts = choices.prompts
+    if not prompts.always and not prompts.by_task:
+        return None
+    told = json.dumps([list(prompts.always), {task: list(each) for task, each in prompts.by_task.items()}])
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -1,0 +1,298 @@
+"""What will be run and stored, known before a weight or a picture is read: the plan of one results file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from capture import __version__
+from capture.checkpoints import Checkpoint
+from capture.datasets.base import Episode
+from capture.datasets.in_memory import Given, check_pictures
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.pipeline.frame_selection import ALL, Selection
+from capture.pipeline.prompts import OWN, Prompts
+from capture.policies.letterbox import letterbox
+from capture.policies.pi05.policy import Prepared, prepare_pictures
+from capture.policies.pi05.prompt import TokenTable
+from capture.policies.tokenizer import Tokenizer, check_vocabulary
+from capture.results import schema
+
+GENERATOR: Final = f"pi0-capture {__version__}"
+KEPT_TABLES: Final = 2048
+"""Token tables that a plan keeps, some 16 MB, so that most frames are tokenised once."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user chose to run and to keep."""
+
+    device: torch.device
+    dtype: torch.dtype
+    seed: int = 0
+    layers: tuple[int, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    full: bool = False
+    check: bool = False
+    store: Literal["bfloat16", "float32"] = "bfloat16"
+    compress: bool = False
+    overwrite: bool = False
+    batch: int = 1
+    workers: int | None = None
+    """Pairs of processes that read and write, a file each; 0 where this process does both; None for what fits."""
+    graphs: bool = True
+    """Whether a GPU's calls may be replayed as CUDA graphs."""
+    frames: Selection = ALL
+    prompts: Prompts = OWN
+
+    @property
+    def replayed(self) -> bool:
+        """Whether calls are replayed as CUDA graphs; not so where their time is compared with that of others."""
+        return self.device.type == "cuda" and self.graphs and not self.check
+
+    @property
+    def stored_as(self) -> torch.dtype | None:
+        """Number type to which attention is rounded; None where it is kept as the policy computed it."""
+        return torch.bfloat16 if self.store == "bfloat16" else None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A policy and what is asked of it: the same for every results file of a run."""
+
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    choices: Choices
+    weights: str
+    """Fingerprint of the checkpoint's weights."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers to record. Raises UserError for one that the policy does not have."""
+        return _within(self.choices.layers, self.checkpoint.config.vlm.depth, "layer")
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Denoise steps to record. Raises UserError for one that the policy does not take."""
+        return _within(self.choices.steps, self.checkpoint.config.denoise_steps, "denoise step")
+
+    @property
+    def model(self) -> dict[str, object]:
+        """The file's attribute `model`."""
+        checkpoint, config, choices = self.checkpoint, self.checkpoint.config, self.choices
+        return {
+            "layers": config.vlm.depth,
+            "heads": config.vlm.heads,
+            "horizon": config.horizon,
+            "steps": config.denoise_steps,
+            "action_dim": config.action_dim,
+            "dtype": str(choices.dtype).removeprefix("torch."),
+            "device": choices.device.type,
+            "kind": checkpoint.kind,
+            "name": checkpoint.name,
+            "config_hash": checkpoint.config_hash,
+            "tokenizer": self.tokenizer.name,
+            "time_grid": checkpoint.preprocessing.time_grid,
+        }
+
+    @property
+    def run(self) -> dict[str, object]:
+        """The part of the file's attribute `run` that all files of a run share."""
+        choices, config = self.choices, self.checkpoint.config
+        return {
+            "device": choices.device.type,
+            "dtype": str(choices.dtype).removeprefix("torch."),
+            "seed": choices.seed,
+            "layers": list(self.layers),
+            "steps": list(self.steps),
+            "denoise_steps": config.denoise_steps,
+            "horizon": config.horizon,
+            "time_grid": self.checkpoint.preprocessing.time_grid,
+            "full": choices.full,
+            "store": choices.store,
+            "compress": choices.compress,
+            "check": choices.check,
+            "config": self.checkpoint.config_hash,
+            "weights": self.weights,
+            "tokenizer": self.tokenizer.name,
+        }
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a results file will be."""
+
+    sizes: schema.Sizes
+    run: Mapping[str, object]
+    """The file's attribute `run`."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan(Outline):
+    """Everything about one results file that can be known without weights and without decoding pictures."""
+
+    setup: Setup
+    episode: Episode
+    moments: tuple[int, ...]
+    """Frame numbers of the episode, rising."""
+    ends: npt.NDArray[np.int64]
+    """(moments,) frames of the file up to and with each moment: a moment has one for each of its prompts."""
+    tables: tuple[TokenTable, ...]
+    """Of the first frames."""
+
+    @property
+    def outline(self) -> Outline:
+        """What of it concerns the file alone."""
+        return Outline(self.sizes, self.run, self.warnings)
+
+    @property
+    def frame_bytes(self) -> int:
+        """What a frame takes in the file at most, uncompressed."""
+        width = 2 if self.setup.choices.store == "bfloat16" else 4
+        return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
+
+    def moments_from(self, start: int = 0) -> Iterator[list[tuple[Prepared, int]]]:
+        """The frames from number `start` on, each ready for the model and with its seed, a moment's at a time.
+
+        Pictures are decoded as it goes; frames of one moment share their prepared pictures and their seed. Raises
+        UserError for pictures that cannot be read or differ from what the plan was made for.
+        """
+        setup, shapes = self.setup, dict(zip(self.sizes.cameras, self.sizes.pictures, strict=True))
+        preprocessing = setup.checkpoint.preprocessing
+        first = int(np.searchsorted(self.ends, start, side="right"))
+        skipped = start - (int(self.ends[first - 1]) if first else 0)
+        number = start
+        for observation in self.episode.read(self.moments[first:]):
+            check_pictures(observation, shapes)
+            pictures = prepare_pictures(observation, preprocessing)
+            frames = []
+            for prompt in setup.choices.prompts.of(observation.prompt)[skipped:]:
+                known = number < len(self.tables)
+                tokens = (
+                    self.tables[number] if known else preprocessing.prompt(prompt, observation.state, setup.tokenizer)
+                )
+                number += 1
+                frames.append(
+                    (Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation))
+                )
+            skipped = 0
+            yield frames
+
+
+def seed_of(setup: Setup, observation: Observation) -> int:
+    """The same noise for the same moment: prompts compared on one picture then differ in their words alone."""
+    return setup.choices.seed + observation.index
+
+
+def plan(setup: Setup, episode: Episode) -> Plan:
+    """Check everything that can be checked before a weight is read. Raises UserError for what does not fit."""
+    checkpoint, tokenizer, choices = setup.checkpoint, setup.tokenizer, setup.choices
+    config, preprocessing = checkpoint.config, checkpoint.preprocessing
+    layers, steps = setup.layers, setup.steps
+    other_tokenizer = check_vocabulary(tokenizer, config.vocabulary)
+    doubts: dict[str, list[str]] = {"cut": [], "empty": []}
+    moments = choices.frames.choose(episode.length, config.horizon)
+    shapes = episode.shapes
+    if unknown := [camera for camera in shapes if camera not in preprocessing.slots]:
+        raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(preprocessing.slots)}")
+    if not shapes:
+        raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(preprocessing.slots)}")
+    cameras = tuple(slot for slot in preprocessing.slots if slot in shapes)
+    for camera in cameras:
+        letterbox(*shapes[camera])  # raises UserError for pictures of which nothing would be left
+
+    ends: list[int] = []
+    tables: list[TokenTable] = []
+    states: set[int] = set()
+    tokens = text_bytes = piece_bytes = 1
+    frames = hashlib.sha256()
+    count = 0
+    for observation in episode.outline(moments):
+        where = f"frame {observation.index}" + (f" of {observation.episode}" if observation.episode else "")
+        prompts = choices.prompts.of(observation.prompt)
+        states.add(0 if observation.state is None else len(observation.state))
+        if len(states) > 1:
+            raise UserError(
+                "some frames have a state and some have none, or of another length; a results file holds one length"
+            )
+        for prompt in prompts:
+            table = preprocessing.prompt(prompt, observation.state, tokenizer)
+            check_vocabulary(table.ids, config.vocabulary)
+            if table.warning:
+                doubts["cut"].append(f"{where}: {table.warning}")
+            if not prompt.strip():
+                doubts["empty"].append(f"{where}: the prompt is empty, which the policy was not trained with")
+            if len(tables) < KEPT_TABLES:
+                tables.append(table)
+            tokens = max(tokens, len(table))
+            text_bytes = max(text_bytes, *(len(t.encode()) for t in (prompt, observation.episode, table.text)))
+            piece_bytes = max(piece_bytes, *(len(piece.encode()) for piece in table.pieces))
+        frames.update(_told(observation, prompts))
+        count += len(prompts)
+        ends.append(count)
+    if len(ends) != len(moments):
+        raise UserError(f"the episode gives {len(ends)} frames where {len(moments)} were chosen")
+    sizes = schema.Sizes(
+        frames=count,
+        cameras=cameras,
+        layers=layers,
+        steps=steps,
+        heads=config.vlm.heads,
+        tokens=tokens,
+        horizon=config.horizon,
+        denoise_steps=config.denoise_steps,
+        state_dim=states.pop(),
+        robot_dim=min(preprocessing.robot_dim, config.action_dim),
+        model_dim=config.action_dim,
+        pictures=tuple(shapes[camera] for camera in cameras),
+        full=choices.full,
+        text_bytes=text_bytes,
+        piece_bytes=piece_bytes,
+    )
+    run = {**setup.run, "count": count, "frames": frames.hexdigest(), "pictures": _pictures(episode, shapes)}
+    warnings = [*([other_tokenizer] if other_tokenizer else []), *(_first_of(same) for same in doubts.values() if same)]
+    ends_array = np.array(ends, dtype=np.int64)
+    return Plan(sizes, run, tuple(warnings), setup, episode, moments, ends_array, tuple(tables))
+
+
+def _first_of(same: list[str]) -> str:
+    """One sentence for what is to be said of many frames alike."""
+    others = len(same) - 1
+    return same[0] + (f" (and so in {others} frame{'s' * (others != 1)} more)" if others else "")
+
+
+def _told(observation: Observation, prompts: tuple[str, ...]) -> bytes:
+    """What an observation says beside its pictures, as bytes that change if any of it does."""
+    known: list[Any] = [observation.index, observation.time, observation.episode, observation.turned, *prompts]
+    said = json.dumps(known).encode()
+    for numbers in (observation.state, observation.truth):
+        said += b"-" if numbers is None else str(numbers.shape).encode() + np.ascontiguousarray(numbers).tobytes()
+    return said
+
+
+def _pictures(episode: Episode, shapes: Mapping[str, tuple[int, int]]) -> str:
+    """A sum over the pictures that are at hand, else over their sizes: decoding a video for it would take too long."""
+    found = hashlib.sha256(json.dumps({camera: list(shapes[camera]) for camera in sorted(shapes)}).encode())
+    if isinstance(episode, Given):
+        for observation in episode.observations:
+            for camera in sorted(observation.pictures):
+                found.update(np.ascontiguousarray(observation.pictures[camera]).tobytes())
+    return found.hexdigest()
+
+
+def _within(chosen: tuple[int, ...] | None, count: int, what: str) -> tuple[int, ...]:
+    if chosen is None:
+        return tuple(range(count))
+    for number in chosen:
+        if not 0 <= number < count:
+            raise UserError(f"there is no {what} {number}: this policy has {count}, numbered 0 to {count - 1}")
+    return chosen

@@ -1,0 +1,1 @@
+"""Policies and what is read out of them while they run."""

@@ -1,0 +1,311 @@
+"""Reads attention weights out of a running policy by forward hooks, without touching the policy.
+
+It knows no model class: any module tree with `…language_model.layers.<i>.self_attn` (the prefix phase) and
+`…gemma_expert.model.layers.<i>.self_attn` (the suffix phase) will do, whose attention modules return their softmax
+weights (B, heads, queries, keys) as second output. That is true of `capture.policies.pi05.model.Pi05` and of openpi's
+and lerobot's own policies, as long as they run eager attention::
+
+    with AttentionRecorder(policy.model) as recorder:
+        policy.model.sample_actions(...)
+        recording = recorder.take()
+    recording.prefix   # (B, layers, heads, queries, keys), one pass
+    recording.suffix   # (B, layers, steps, heads, horizon, keys), one pass a denoise step
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from capture.policies.process_settings import Jointly
+
+Phase = Literal["prefix", "suffix"]
+
+_PATHS: dict[Phase, re.Pattern[str]] = {
+    "prefix": re.compile(r"(?:^|\.)language_model\.layers\.(\d+)\.self_attn$"),
+    "suffix": re.compile(r"(?:^|\.)gemma_expert\.model\.layers\.(\d+)\.self_attn$"),
+}
+
+_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch.compile, FSDP and activation checkpointing put between a module's name and its children's."""
+
+
+def _force_eager() -> AbstractContextManager[None]:
+    stance: Any = getattr(torch.compiler, "set_stance", None)  # torch 2.6
+    return nullcontext() if stance is None else stance("force_eager")
+
+
+_eagerly: Final = Jointly(_force_eager)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The attention of one call of a policy, in the number type in which the policy computed it; on the host unless it
+    was to stay on the device.
+    """
+
+    prefix: Tensor
+    """(B, layers, heads, rows, K): the kept query rows of the one prefix pass."""
+    suffix_steps: tuple[Tensor, ...]
+    """One a kept denoise step, (B, layers, heads, H, K + H): every action token."""
+    layers: tuple[int, ...]
+    """Numbers of the layers kept, in axis order."""
+    steps: tuple[int, ...]
+    """Numbers of the denoise steps kept, in axis order."""
+    steps_taken: int
+    """Denoise steps that the policy took, kept or not."""
+    prefix_valid: Tensor | None
+    """(B, K) bool: False where the attention mask hid a prefix token; None where no mask was passed."""
+    prefix_values: tuple[Tensor, ...] = ()
+    """One a layer, (B, K, kv heads * d), on the policy's device: what `v_proj` gave. Empty unless asked for."""
+    suffix_values: tuple[tuple[Tensor, ...], ...] = ()
+    """One a step and layer, (B, H, kv heads * d), on the policy's device. Empty unless asked for."""
+
+    @cached_property
+    def suffix(self) -> Tensor:
+        """(B, layers, steps, heads, H, K + H): every action token of every kept denoise step."""
+        return torch.stack(self.suffix_steps, dim=2)
+
+
+@dataclass
+class _Pass:
+    """What one phase has left so far; the prefix counts as step 0."""
+
+    calls: dict[int, int] = field(default_factory=dict)
+    """How often each layer ran: the denoise step is found by counting."""
+    pending: dict[int, Tensor] = field(default_factory=dict)
+    """Layer -> weights (B, heads, rows, keys) of the step that is running."""
+    weights: dict[int, Tensor] = field(default_factory=dict)
+    """Step -> weights (B, layers, heads, rows, keys) on the host, or on their way there."""
+    values: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    """(step, layer) -> what `v_proj` gave."""
+
+
+class AttentionRecorder:
+    """A context manager that keeps the attention of every call made inside it.
+
+    `model`: the module tree. `layers`, `steps`: numbers to keep, counted from 0; all if left out. `prefix_rows`: which
+    prefix tokens to keep as queries, a slice or indices; all if left out (270 MB for a full-size padded prefix in
+    bfloat16). `values`: keep what `v_proj` gave as well. `to_host`: bring weights to the host; else they stay on the
+    policy's device, for work that goes on there.
+
+    Hooks are removed on every way out of the `with`. On CUDA, weights are copied to pinned memory on a stream of their
+    own while the model goes on. Functions that were compiled with torch.compile run eagerly inside the `with`, since a
+    compiled graph calls no hooks.
+
+    Raises on entry `TypeError` for what is no module, and `ValueError` if the tree has no such attention modules, or
+    those of several policies, or a layer that was asked for does not exist; during a call `RuntimeError` if attention
+    is not eager (the weights are None) or the last call was not taken yet.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        layers: Sequence[int] | None = None,
+        steps: Sequence[int] | None = None,
+        prefix_rows: slice | Sequence[int] | None = None,
+        values: bool = False,
+        to_host: bool = True,
+    ) -> None:
+        self._model = model
+        self._layers = None if layers is None else tuple(layers)
+        self._steps = None if steps is None else tuple(steps)
+        self.prefix_rows = prefix_rows
+        self._values = values
+        self._to_host = to_host
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._eager = False
+        self._stream: torch.cuda.Stream | None = None
+        self._found: dict[Phase, dict[int, nn.Module]] = {}
+        self._start()
+
+    def __enter__(self) -> Self:
+        if self._hooks:
+            raise RuntimeError("This recorder is in use already: make one recorder for each `with`.")
+        if not isinstance(self._model, nn.Module):
+            raise TypeError(f"{type(self._model).__name__} is no torch module: pass the module that it holds.")
+        for what, asked in (("layers", self._layers), ("steps", self._steps)):
+            if asked is not None and (not asked or min(asked) < 0 or len(set(asked)) < len(asked)):
+                raise ValueError(f"Give {what} as different numbers counted from 0, at least one, not {list(asked)}.")
+        found = self._found = self._found or {phase: self._modules(path) for phase, path in _PATHS.items()}
+        missing = [phase for phase, modules in found.items() if not modules]
+        if missing:
+            raise ValueError(
+                "No attention modules found for the "
+                + " and the ".join(f"{phase} phase (…{_readable(_PATHS[phase])})" for phase in missing)
+                + f" in {type(self._model).__name__}: pass the module that holds the whole Pi0.5 policy."
+            )
+        numbers = sorted(found["suffix"])
+        beyond = [layer for layer in self._layers or () if layer not in found["suffix"] or layer not in found["prefix"]]
+        if beyond:
+            raise ValueError(f"No layer {beyond[0]}: the policy has layers {numbers[0]} to {numbers[-1]}.")
+        self._kept_layers = numbers if self._layers is None else list(self._layers)
+        try:
+            for phase, modules in found.items():
+                for layer, module in modules.items():
+                    self._hook(phase, layer, module)
+            _eagerly.__enter__()
+            self._eager = True
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+        self._start()
+
+    def take(self) -> Recording:
+        """The attention of the call made since the last `take`; waits for copies under way.
+
+        Raises `RuntimeError` if no whole call was made: one prefix pass and at least one denoise step.
+        """
+        if self._stream is not None:
+            self._stream.synchronize()
+        prefix, suffix = self._phases["prefix"], self._phases["suffix"]
+        taken = min(suffix.calls.values(), default=0)
+        if not prefix.calls or not taken:
+            raise RuntimeError(
+                "Nothing to take: no whole call of the policy (prefix pass and denoise steps) was made since the last."
+            )
+        layers = tuple(self._kept_layers)
+        steps = tuple(range(taken)) if self._steps is None else self._steps
+        beyond = [step for step in steps if step >= taken]
+        if beyond:
+            raise RuntimeError(f"No denoise step {beyond[0]}: the policy took {taken}.")
+        recording = Recording(
+            prefix=prefix.weights[0],
+            suffix_steps=tuple(suffix.weights[step] for step in steps),
+            layers=layers,
+            steps=steps,
+            steps_taken=taken,
+            prefix_valid=self._valid,
+            prefix_values=tuple(prefix.values[0, layer] for layer in layers) if self._values else (),
+            suffix_values=tuple(tuple(suffix.values[step, layer] for layer in layers) for step in steps)
+            if self._values
+            else (),
+        )
+        self._start()
+        return recording
+
+    def discard(self) -> None:
+        """Forget a call that was not taken, one that failed half-way for instance."""
+        if self._stream is not None:
+            self._stream.synchronize()
+        self._start()
+
+    def _start(self) -> None:
+        self._phases: dict[Phase, _Pass] = {"prefix": _Pass(), "suffix": _Pass()}
+        self._valid: Tensor | None = None
+        self._held: list[Tensor] = []  # what the side stream still reads; the next call must not overwrite it
+
+    def _remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        if self._eager:
+            self._eager = False
+            _eagerly.__exit__(None, None, None)
+        if self._stream is not None:
+            self._stream.synchronize()
+
+    def _modules(self, path: re.Pattern[str]) -> dict[int, nn.Module]:
+        found: dict[int, nn.Module] = {}
+        for name, module in self._model.named_modules():
+            match = path.search(_WRAPPERS.sub("", name))
+            if match is None:
+                continue
+            layer = int(match.group(1))
+            if layer in found:
+                raise ValueError(
+                    f"{type(self._model).__name__} holds several modules …{_readable(path)} with i = {layer}: pass the "
+                    "one policy that is to be recorded."
+                )
+            found[layer] = module
+        return found
+
+    def _hook(self, phase: Phase, layer: int, module: nn.Module) -> None:
+        kept = layer in self._kept_layers
+
+        def weights(_: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            self._seen(phase, layer, kept, output, kwargs.get("attention_mask"))
+
+        def values(_: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
+            step = self._phases[phase].calls.get(layer, 0)
+            if self._wanted(phase, step):
+                self._phases[phase].values[step, layer] = output.detach()
+
+        # `v_proj` runs inside the attention module, so its hook sees the step before the other one counts it.
+        if kept and self._values:
+            projection: nn.Module | None = getattr(module, "v_proj", None)
+            if projection is None:
+                raise ValueError(f"Attention module {layer} of the {phase} phase has no v_proj: record without values.")
+            self._hooks.append(projection.register_forward_hook(values))
+        self._hooks.append(module.register_forward_hook(weights, with_kwargs=True))
+
+    def _wanted(self, phase: Phase, step: int) -> bool:
+        return phase == "prefix" or self._steps is None or step in self._steps
+
+    def _seen(self, phase: Phase, layer: int, kept: bool, output: Any, mask: Tensor | None) -> None:
+        state = self._phases[phase]
+        step = state.calls.get(layer, 0)
+        if phase == "prefix" and step:
+            raise RuntimeError(
+                "The policy was called again before the last call was taken: call `take` after each call."
+            )
+        state.calls[layer] = step + 1
+        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+        if not isinstance(weights, Tensor) or weights.ndim != 4:
+            raise RuntimeError(
+                f"Layer {layer} of the {phase} phase gave no attention weights: they exist under eager attention only. "
+                "Set the model's attention implementation to 'eager' and run it without torch.compile."
+            )
+        if phase == "prefix" and self._valid is None and mask is not None and mask.ndim == 4:
+            # Every valid token sees itself: a boolean mask says so on its diagonal, an additive one has 0 there.
+            diagonal = mask.diagonal(dim1=-2, dim2=-1)[:, 0]  # (B, K)
+            valid = diagonal if diagonal.dtype == torch.bool else diagonal == 0  # (B, K)
+            self._valid = valid.cpu() if self._to_host else valid
+        if not kept or not self._wanted(phase, step):
+            return
+        weights = weights.detach()
+        rows = self.prefix_rows if phase == "prefix" else None
+        if rows is not None:  # copied at once, so that the rows not asked for are freed
+            chosen = weights[:, :, rows if isinstance(rows, slice) else list(rows)]  # (B, heads, rows, K)
+            weights = chosen.clone() if isinstance(rows, slice) else chosen
+        state.pending[layer] = weights
+        if len(state.pending) == len(self._kept_layers):
+            layers = [state.pending[number] for number in self._kept_layers]
+            state.pending.clear()
+            state.weights[step] = self._stack(layers)
+
+    def _stack(self, layers: list[Tensor]) -> Tensor:
+        """Stack a whole pass, (B, layers, heads, rows, keys): one copy a step, not one a layer."""
+        device = layers[0].device
+        if not self._to_host:
+            return torch.stack(layers, dim=1)
+        if device.type != "cuda":
+            return torch.stack(layers, dim=1).cpu()
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(device)
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self._stream):
+            stacked = torch.stack(layers, dim=1)
+            host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+            host.copy_(stacked, non_blocking=True)
+        self._held += layers
+        return host
+
+
+def _readable(path: re.Pattern[str]) -> str:
+    return path.pattern.replace(r"(?:^|\.)", "").replace(r"\.", ".").replace(r"(\d+)", "<i>").rstrip("$")

@@ -1,0 +1,123 @@
+"""Camera pictures fitted into the model's square as the policy does it, and where they lie in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from capture.datasets.images import Pixels8
+from capture.errors import UserError
+from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a camera picture lies inside the model's 224 x 224 square: scaled to fit, centred, bars around it."""
+
+    height: int
+    """Rows of the camera picture."""
+    width: int
+    ratio: float
+    """Camera pixels per model pixel, before the size is cut to whole pixels."""
+    rows: int
+    """Model rows that the picture covers."""
+    cols: int
+    top: int
+    """Model rows above it; an odd pixel goes below (and to the right)."""
+    left: int
+    turned: bool
+    """The picture is turned by 180 degrees before it is scaled (LIBERO's simulator)."""
+
+    @property
+    def to_model(self) -> npt.NDArray[np.float64]:
+        """Affine map, (2, 3) float64: camera point (x, y, 1) to model point (x, y).
+
+        Coordinates are continuous with pixel edges at whole numbers: the picture spans 0 to `width` and 0 to
+        `height`, the middle of its first pixel is (0.5, 0.5).
+        """
+        x, y = self.cols / self.width, self.rows / self.height
+        if self.turned:
+            return np.array([[-x, 0.0, self.left + self.cols], [0.0, -y, self.top + self.rows]])
+        return np.array([[x, 0.0, self.left], [0.0, y, self.top]])
+
+    @property
+    def bars(self) -> npt.NDArray[np.bool_]:
+        """Patches that show nothing of the picture, (16, 16) bool [row, col]: those wholly inside the padding."""
+        edges = np.arange(GRID) * PATCH_PIXELS
+        rows = (edges + PATCH_PIXELS <= self.top) | (edges >= self.top + self.rows)
+        cols = (edges + PATCH_PIXELS <= self.left) | (edges >= self.left + self.cols)
+        return rows[:, None] | cols[None, :]
+
+
+def letterbox(height: int, width: int, *, turned: bool = False) -> Letterbox:
+    """Geometry of a `height` x `width` picture in the model's square, as openpi and lerobot compute it.
+
+    Sizes are cut, not rounded, in float64 (openpi `image_tools.resize_with_pad`, lerobot `resize_with_pad_torch`).
+    Raises UserError where nothing would be left of the shorter side.
+    """
+    ratio = max(width / MODEL_PIXELS, height / MODEL_PIXELS)
+    rows, cols = (int(height / ratio), int(width / ratio)) if ratio else (0, 0)
+    if not rows or not cols:
+        raise UserError(
+            f"a picture of {width} x {height} pixels is too narrow: scaled to {MODEL_PIXELS} pixels, nothing is left "
+            "of its shorter side; give a picture of a usual shape"
+        )
+    top, left = (MODEL_PIXELS - rows) // 2, (MODEL_PIXELS - cols) // 2
+    return Letterbox(height, width, ratio, rows, cols, top, left, turned)
+
+
+def resize_pil(image: Pixels8) -> Pixels8:
+    """The resize of openpi: (H, W, 3) uint8 to (224, 224, 3) uint8 with Pillow's antialiased bilinear, bars black."""
+    height, width = image.shape[:2]
+    if (height, width) == (MODEL_PIXELS, MODEL_PIXELS):
+        return image.copy()
+    box = letterbox(height, width)
+    fitted = Image.fromarray(np.ascontiguousarray(image)).resize((box.cols, box.rows), Image.Resampling.BILINEAR)
+    square = np.zeros((MODEL_PIXELS, MODEL_PIXELS, 3), np.uint8)
+    square[box.top : box.top + box.rows, box.left : box.left + box.cols] = np.asarray(fitted)
+    return square
+
+
+def resize_torch(image: Pixels8, *, bars: float = -1.0) -> torch.Tensor:
+    """The resize of lerobot: (H, W, 3) uint8 to (3, 224, 224) float32 in [-1, 1], bilinear without antialiasing.
+
+    `bars` is the value around the picture: -1 since lerobot 0.5, -3 in 0.4 (which padded with -1 before it scaled
+    to [-1, 1]).
+    """
+    height, width = image.shape[:2]
+    unit = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32)) / 255.0  # (3, H, W)
+    if (height, width) == (MODEL_PIXELS, MODEL_PIXELS):
+        return unit * 2.0 - 1.0
+    box = letterbox(height, width)
+    fitted = torch.nn.functional.interpolate(
+        unit[None], size=(box.rows, box.cols), mode="bilinear", align_corners=False
+    )[0]  # (3, rows, cols)
+    square = torch.full((3, MODEL_PIXELS, MODEL_PIXELS), bars)  # (3, 224, 224)
+    square[:, box.top : box.top + box.rows, box.left : box.left + box.cols] = fitted.clamp(0.0, 1.0) * 2.0 - 1.0
+    return square
+
+
+def to_pixels(image: Pixels8) -> torch.Tensor:
+    """Model input of a picture that has its final size: (224, 224, 3) uint8 to (3, 224, 224) float32 in [-1, 1]."""
+    return torch.from_numpy(image).permute(2, 0, 1).to(torch.float32) / 255.0 * 2.0 - 1.0
+
+
+def to_uint8(pixels: torch.Tensor) -> Pixels8:
+    """The picture nearest to a model input: (3, 224, 224) float32 to (224, 224, 3) uint8, clipped to [-1, 1]."""
+    shown = ((pixels.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8)  # (3, 224, 224)
+    return shown.permute(1, 2, 0).contiguous().numpy()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One camera picture as the model sees it."""
+
+    model_u8: Pixels8
+    """(224, 224, 3) uint8 RGB, for the file and the eye."""
+    pixels: torch.Tensor
+    """(3, 224, 224) float32, for the model: [-1, 1], or -3 in the bars of lerobot 0.4."""
+    letterbox: Letterbox

@@ -1,0 +1,1 @@
+"""Pi0.5: configuration, model, preprocessing, prompt and policy."""

@@ -1,0 +1,295 @@
+"""A Pi0.5 policy with what stands before and behind its model: observations in, actions and a recorded call out.
+
+policy = Policy(model, preprocessing, tokenizer)
+with policy.recorder() as recorder:
+    call = policy.run([policy.prepare(observation)], recorder, seeds=[0])
+[(frame, errors)] = assemble(call)   # capture.pipeline.frame_builder; everything that results.h5 keeps of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.policies.attention_hooks import AttentionRecorder, Recording
+from capture.policies.letterbox import Picture
+from capture.policies.pi05.preprocessing import Preprocessing
+from capture.policies.pi05.prompt import TokenTable
+from capture.policies.tokenizer import Tokenizer, check_vocabulary
+from capture.policies.value_norms import ValueNorms
+
+if TYPE_CHECKING:
+    from capture.policies.pi05.model import Chunk, Pi05
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An observation made ready for the model, on the host."""
+
+    observation: Observation
+    pictures: dict[str, Picture]
+    """Cameras that are shown, in the order of the model's slots."""
+    tokens: TokenTable
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Value norms of one call, float32 on the policy's device; keys as in `Layout`."""
+
+    language: Tensor
+    """Of prefix keys by the language model's W_O: (B, layers, heads, K)."""
+    expert: Tensor
+    """Of prefix keys by the expert's W_O: (B, layers, heads, K)."""
+    action: Tensor
+    """Of action keys by the expert's W_O: (B, layers, steps, heads, H)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each block of the prefix lies, read off the tensors as they were fed; the same for a whole batch."""
+
+    cameras: tuple[str, ...]
+    """Cameras that are shown, in the order of their patches."""
+    patches: tuple[slice, ...]
+    """Place of each shown camera's patches among the prefix tokens."""
+    text: slice
+    """Place of the text tokens, as many as the longest prompt of the batch has."""
+    positions: Tensor
+    """(B, K) int64 position ids as fed, on the policy's device."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one call feeds the model, on the host or on the policy's device."""
+
+    pictures: tuple[Tensor, ...]
+    """One a shown camera: (moments, 3, 224, 224) float32."""
+    tokens: Tensor
+    """(B, T) int64."""
+    mask: Tensor
+    """(B, T) bool, False where a shorter prompt is padded."""
+    noise: Tensor
+    """(B, H, A) float32."""
+    moment: Tensor | None
+    """(B,) int64, which of the pictures each row sees; None where each sees its own."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return (*self.pictures, self.tokens, self.mask, self.noise, *([] if self.moment is None else [self.moment]))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
+        """The same with every tensor changed."""
+        moment = None if self.moment is None else change(self.moment)
+        pictures = tuple(change(picture) for picture in self.pictures)
+        return Inputs(pictures, change(self.tokens), change(self.mask), change(self.noise), moment)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one call was asked, of B observations at once."""
+
+    prepared: tuple[Prepared, ...]
+    seeds: tuple[int, ...]
+    robot: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64] | None], npt.NDArray[np.float32]]
+    """From one observation's result (H, model dims) and its state to actions (H, robot dims) in robot units."""
+
+
+@dataclass(frozen=True)
+class Call(Asked):
+    """One recorded call of the policy. Its tensors are on the policy's device.
+
+    Shorter prompts are padded at their end to the longest one's length. Padding is masked, so that it changes nothing
+    else; its own rows mean nothing.
+    """
+
+    layout: Layout
+    recording: Recording
+    norms: Norms
+    path: Tensor
+    """(steps + 1, B, H, model dims) float32: noise, then x after each denoise step; the last one is the result."""
+    time: Tensor
+    """(steps,) float32."""
+
+    @property
+    def actions(self) -> list[npt.NDArray[np.float32]]:
+        """Each observation's actions, (H, robot dims) in robot units. Waits for the device."""
+        results = self.path[-1].cpu().numpy()  # (B, H, A)
+        return [self.robot(one, each.observation.state) for one, each in zip(results, self.prepared, strict=True)]
+
+
+class Policy:
+    """A model and everything around it."""
+
+    def __init__(self, model: Pi05, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
+        self.model = model
+        self.preprocessing = preprocessing
+        self.tokenizer = tokenizer
+        self._norms: dict[tuple[int, ...], tuple[ValueNorms, ValueNorms]] = {}
+
+    def recorder(self, *, layers: Sequence[int] | None = None, steps: Sequence[int] | None = None) -> AttentionRecorder:
+        """A recorder for this policy's calls; `run` tells it which prefix rows to keep."""
+        kept = tuple(range(self.model.config.vlm.depth) if layers is None else layers)
+        if kept not in self._norms:
+            config = self.model.config
+            stacks = ((self.model.language_model, config.vlm.heads), (self.model.expert, config.expert.heads))
+            language, expert = (
+                ValueNorms([cast(Any, stack.layers[layer]).self_attn.o_proj for layer in kept], heads)
+                for stack, heads in stacks
+            )
+            self._norms[kept] = language, expert
+        return AttentionRecorder(self.model, layers=layers, steps=steps, values=True, to_host=False)
+
+    def prepare(self, observation: Observation) -> Prepared:
+        """Resize, normalise, tokenise. Raises UserError for what does not fit the policy."""
+        return prepare(observation, self.preprocessing, self.tokenizer, self.model.config.vocabulary)
+
+    def noise(self, seed: int) -> Tensor:
+        """Standard normal noise (1, H, A) float32, the same on every device."""
+        generator = torch.Generator().manual_seed(seed)
+        config = self.model.config
+        return torch.randn(1, config.horizon, config.action_dim, generator=generator)  # (1, H, A)
+
+    def inputs(self, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Inputs:
+        """What a call of these observations is fed, on the host. They must show the same cameras.
+
+        Frames of one moment, which differ in their prompts alone, share their pictures and so SigLIP's work.
+        """
+        if len({tuple(one.pictures) for one in prepared}) > 1:
+            raise ValueError("the observations of one call must show the same cameras")
+        shown = list({_moment(one): one for one in prepared}.values())
+        place = {_moment(one): number for number, one in enumerate(shown)}
+        pictures = tuple(
+            torch.stack([one.pictures[camera].pixels for one in shown]) for camera in prepared[0].pictures
+        )  # (moments, 3, 224, 224) each
+        longest = max(len(one.tokens) for one in prepared)
+        tokens = torch.zeros(len(prepared), longest, dtype=torch.long)  # (B, T)
+        mask = torch.zeros(len(prepared), longest, dtype=torch.bool)  # (B, T)
+        for row, one in enumerate(prepared):
+            tokens[row, : len(one.tokens)] = torch.from_numpy(one.tokens.ids)
+            mask[row, : len(one.tokens)] = True
+        moment = torch.tensor([place[_moment(one)] for one in prepared])  # (B,)
+        noise = torch.cat([self.noise(seed) for seed in seeds])  # (B, H, A)
+        return Inputs(pictures, tokens, mask, noise, moment if len(shown) < len(prepared) else None)
+
+    def plain(
+        self,
+        prepared: Sequence[Prepared],
+        *,
+        seeds: Sequence[int],
+        after_step: Callable[[int], None] | None = None,
+    ) -> Chunk:
+        """One call with nothing recorded, of observations that show the same cameras. Does not wait for the device."""
+        return self.sample(self.inputs(prepared, seeds).each(self.upload), after_step)
+
+    def run(
+        self,
+        prepared: Sequence[Prepared],
+        recorder: AttentionRecorder,
+        *,
+        seeds: Sequence[int],
+        full: bool = False,
+        after_step: Callable[[int], None] | None = None,
+        inputs: Inputs | None = None,
+    ) -> Call:
+        """One recorded call. `full` keeps the rows of image tokens too. Does not wait for the device.
+
+        `inputs`: what it is fed, where that is on the device already.
+        """
+        text = max(len(one.tokens) for one in prepared)
+        recorder.prefix_rows = None if full else slice(-text, None)
+        chunk = self.sample(inputs or self.inputs(prepared, seeds).each(self.upload), after_step)
+        recording = recorder.take()
+        return Call(
+            prepared=tuple(prepared),
+            seeds=tuple(seeds),
+            layout=_layout(prepared[0], text, chunk),
+            recording=recording,
+            norms=self._measure(recording),
+            path=chunk.path,
+            time=chunk.time,
+            robot=self.preprocessing.actions,
+        )
+
+    def sample(self, inputs: Inputs, after_step: Callable[[int], None] | None = None) -> Chunk:
+        """What the model makes of inputs on its device."""
+        return self.model.sample_actions(
+            inputs.pictures,
+            inputs.tokens,
+            inputs.mask,
+            inputs.noise,
+            moment=inputs.moment,
+            grid=self.preprocessing.time_grid,
+            # Masked slots are not even passed, and every column of the text is a token of some row: nothing to drop.
+            drop_masked=False,
+            after_step=after_step,
+        )
+
+    def upload(self, tensor: Tensor) -> Tensor:
+        """The same on the policy's device."""
+        return uploaded(tensor, self.model.device)
+
+    def _measure(self, recording: Recording) -> Norms:
+        language, expert = self._norms[recording.layers]
+        prefix = torch.stack(recording.prefix_values)  # (L, B, K, M * d)
+        own = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
+        own = own.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(0, 1)  # (L, S, B, H, M * d)
+
+        def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
+            """(L, ..., keys, M * d) to (..., L, N, keys)."""
+            found: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
+            found = found.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
+            moved: Tensor = found.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+            return moved
+
+        action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
+        return Norms(lengths(language, prefix), lengths(expert, prefix), action)
+
+
+def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
+    """The same on a device. From pinned memory, a copy to a GPU does not hold up the launching of what comes after."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _moment(prepared: Prepared) -> int:
+    """What is equal where two frames show the very same pictures."""
+    return id(next(iter(prepared.pictures.values())))
+
+
+def prepare(observation: Observation, preprocessing: Preprocessing, tokenizer: Tokenizer, vocabulary: int) -> Prepared:
+    """Resize, normalise, tokenise, without a model. Raises UserError for what does not fit the policy."""
+    pictures = prepare_pictures(observation, preprocessing)
+    tokens = preprocessing.prompt(observation.prompt, observation.state, tokenizer)
+    check_vocabulary(tokens.ids, vocabulary)
+    return Prepared(observation, pictures, tokens)
+
+
+def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> dict[str, Picture]:
+    """The pictures as the model sees them, in the order of its slots. Raises UserError for cameras it does not have."""
+    unknown = [camera for camera in observation.pictures if camera not in preprocessing.slots]
+    if unknown:
+        raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(preprocessing.slots)}")
+    if not observation.pictures:
+        raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(preprocessing.slots)}")
+    shown = [slot for slot in preprocessing.slots if slot in observation.pictures]
+    return {camera: preprocessing.picture(observation.pictures[camera], turned=observation.turned) for camera in shown}
+
+
+def _layout(prepared: Prepared, text: int, chunk: Chunk) -> Layout:
+    """Blocks of the prefix as kept: every shown camera's patches in the order of the slots, then the text."""
+    prefix = chunk.prefix
+    keys = prefix.embeddings.shape[1]
+    cameras = tuple(prepared.pictures)
+    each, rest = divmod(keys - text, len(cameras))
+    if rest or len(prefix.kept) != keys:
+        raise RuntimeError(f"{keys} prefix tokens are not {len(cameras)} cameras' patches and {text} text tokens.")
+    patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
+    return Layout(cameras, patches, slice(keys - text, keys), prefix.positions)

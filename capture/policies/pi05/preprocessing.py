@@ -1,0 +1,235 @@
+"""What a policy is fed: pictures, prompt and state turned into model inputs, and its actions back into robot units.
+
+Both public code bases are followed to the last bit where they differ: openpi resizes with Pillow on uint8 and
+normalises in float64, lerobot resizes with torch on floats and normalises in float32. `Preprocessing` holds the
+choices of one checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.datasets.images import Pixels8
+from capture.errors import UserError
+from capture.policies.letterbox import Picture, letterbox, resize_pil, resize_torch, to_pixels, to_uint8
+from capture.policies.pi05.prompt import MAX_TOKENS, TokenTable, tokenise
+from capture.policies.tokenizer import Tokenizer
+
+Floats = npt.NDArray[np.floating]
+
+Resize = Literal["pil", "torch", "torch_0.4"]
+NormaliserMode = Literal[
+    "openpi_quantile", "openpi_mean_std", "quantile", "mean_std", "min_max", "quantile10", "identity"
+]
+
+_NEEDED: Final[dict[NormaliserMode, tuple[str, ...]]] = {
+    "openpi_quantile": ("q01", "q99"),
+    "openpi_mean_std": ("mean", "std"),
+    "quantile": ("q01", "q99"),
+    "mean_std": ("mean", "std"),
+    "min_max": ("min", "max"),
+    "quantile10": ("q10", "q90"),
+    "identity": (),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Normaliser:
+    """Scales states or actions to the model's range and back, in the arithmetic of the code base that trained it.
+
+    `openpi_*` follow openpi's `transforms.Normalize` and `Unnormalize` (statistics in float64, 1e-6 in the
+    denominator, nothing clipped), the others lerobot's `normalize_processor` (float32; a denominator of 0 becomes
+    1e-8). Dimensions beyond the statistics pass `unnormalise` untouched. Raises UserError for statistics that are
+    missing, not finite, or of different lengths.
+    """
+
+    mode: NormaliserMode
+    stats: Mapping[str, npt.NDArray[np.generic]]
+    """Name (`q01`, `mean`, ...) to a vector of one number per dimension."""
+
+    def __post_init__(self) -> None:
+        lengths = set()
+        for name in _NEEDED[self.mode]:
+            if name not in self.stats:
+                raise UserError(
+                    f"the normalisation statistics have no {name!r}, which {self.mode} normalisation needs; give the "
+                    "file that belongs to the checkpoint with --norm-stats"
+                )
+            values = np.asarray(self.stats[name])
+            if values.ndim != 1 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+                raise UserError(f"the normalisation statistic {name!r} is not a plain list of finite numbers")
+            lengths.add(values.size)
+        if len(lengths) > 1:
+            raise UserError(f"the normalisation statistics differ in length: {sorted(lengths)}")
+
+    @property
+    def dims(self) -> int | None:
+        """How many dimensions the statistics have; None where any number will do (identity)."""
+        needed = _NEEDED[self.mode]
+        return len(self.stats[needed[0]]) if needed else None
+
+    def _columns(self, count: int) -> tuple[Floats, ...]:
+        dtype = np.float64 if self.mode.startswith("openpi") else np.float32
+        return tuple(np.asarray(self.stats[name])[:count].astype(dtype) for name in _NEEDED[self.mode])
+
+    def normalise(self, values: npt.ArrayLike) -> Floats:
+        """Robot units to the model's range, over the last axis; float64 for openpi, float32 for lerobot."""
+        x = np.asarray(values)
+        if self.mode == "identity":
+            return x.astype(np.float32)
+        if self.dims is not None and x.shape[-1] > self.dims:
+            raise UserError(f"{x.shape[-1]} values were given, but the normalisation statistics have {self.dims}")
+        low, high = self._columns(x.shape[-1])
+        if self.mode == "openpi_quantile":
+            return (x - low) / (high - low + 1e-6) * 2.0 - 1.0
+        if self.mode == "openpi_mean_std":
+            return (x - low) / (high + 1e-6)
+        x = x.astype(np.float32)
+        if self.mode == "mean_std":
+            return (x - low) / (high + np.float32(1e-8))
+        return 2.0 * (x - low) / _not_zero(high - low) - 1.0
+
+    def unnormalise(self, values: npt.ArrayLike) -> Floats:
+        """The model's range back to robot units, over the last axis; float64 for openpi, float32 for lerobot."""
+        y = np.asarray(values)
+        if self.mode == "identity":
+            return y.astype(np.float32)
+        low, high = self._columns(y.shape[-1])
+        # openpi leaves the first sum in the number type of the model's output and widens it only afterwards.
+        known, rest = y[..., : low.size], y[..., low.size :]
+        if self.mode == "openpi_quantile":
+            known = (known + 1.0) / 2.0 * (high - low + 1e-6) + low
+        elif self.mode == "openpi_mean_std":
+            known = known * (high + 1e-6) + low
+        else:
+            known = known.astype(np.float32)
+            if self.mode == "mean_std":
+                known = known * high + low
+            elif self.mode == "min_max":
+                known = (known + 1.0) / 2.0 * _not_zero(high - low) + low
+            else:
+                known = (known + 1.0) * _not_zero(high - low) / 2.0 + low
+        return np.concatenate([known, rest.astype(known.dtype)], axis=-1)
+
+
+def _not_zero(span: Floats) -> Floats:
+    """The guard of lerobot: a span of exactly 0 becomes 1e-8."""
+    return np.where(span == 0, np.float32(1e-8), span)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Everything that a checkpoint's own code base does before and after its model."""
+
+    resize: Resize
+    slots: tuple[str, ...]
+    """Camera names in the order of the model's picture slots, such as ("exterior", "wrist")."""
+    state_in_prompt: bool
+    pad_state_to: int | None
+    """Length to which the normalised state is filled with zeros before it is put in the prompt (32 in lerobot 0.4)."""
+    state: Normaliser | None
+    action: Normaliser | None
+    robot_dim: int
+    """Action dimensions that go to the robot, the first ones."""
+    delta_dims: int = 0
+    """Leading action dimensions that are predicted relative to the state, which is added back; 0 for none."""
+    max_tokens: int = MAX_TOKENS
+    turned: bool = False
+    """Camera pictures are turned by 180 degrees first (LIBERO's simulator, not its stored datasets)."""
+    time_grid: Literal["openpi", "lerobot"] = "openpi"
+    state_dim: int | None = None
+    """Length that a state must have; None derives it from the statistics."""
+
+    def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
+        """A camera picture, (H, W, 3) uint8 RGB as it came, as the model sees it. Raises UserError for other arrays.
+
+        It is turned by 180 degrees where this checkpoint's are, or where its source says so (`turned`).
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise UserError(
+                f"a camera picture must be uint8 of shape (height, width, 3), not {image.dtype} of shape {image.shape}"
+            )
+        turned = turned or self.turned
+        box = letterbox(*image.shape[:2], turned=turned)
+        upright = np.ascontiguousarray(image[::-1, ::-1]) if turned else image
+        if self.resize == "pil":
+            shown = resize_pil(upright)
+            return Picture(shown, to_pixels(shown), box)
+        pixels = resize_torch(upright, bars=-3.0 if self.resize == "torch_0.4" else -1.0)
+        return Picture(to_uint8(pixels), pixels, box)
+
+    def prompt(self, prompt: str, state: npt.ArrayLike | None, tokenizer: Tokenizer) -> TokenTable:
+        """The tokens of a task and a state in robot units.
+
+        Tokens past `max_tokens` are cut off on the right and counted in `dropped`, for the caller to warn about.
+        Raises UserError for a missing state, one of the wrong length, or one that is not finite.
+        """
+        values = None if state is None else self.check_state(state)
+        if not self.state_in_prompt:
+            return tokenise(prompt, None, tokenizer, max_tokens=self.max_tokens)
+        if values is None:
+            raise UserError(
+                "this policy reads the robot's state in its prompt, but none was given; give it with --state beside "
+                "pictures, or as part of the episode"
+            )
+        normalised = self.state.normalise(values) if self.state else values
+        # The padding comes after the normalisation: its zeros are the middle of the range, bin 128.
+        if self.pad_state_to is not None and normalised.size < self.pad_state_to:
+            normalised = np.pad(normalised, (0, self.pad_state_to - normalised.size))
+        return tokenise(prompt, normalised, tokenizer, max_tokens=self.max_tokens)
+
+    def check_state(self, state: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The state in robot units as a float64 vector. Raises UserError for a wrong length or what is no float32."""
+        try:
+            values = np.asarray(state, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError("the state is not a list of numbers") from error
+        # The file keeps float32; NaN fails the comparison too.
+        if values.ndim != 1 or not (np.abs(values) <= np.finfo(np.float32).max).all():
+            shown = np.array2string(values, threshold=8)
+            raise UserError(f"the state must be one list of finite float32 numbers, not {shown}")
+        lengths = self.state_lengths
+        if lengths and values.size not in lengths:
+            wanted = " or ".join(str(length) for length in lengths)
+            raise UserError(f"the state has {values.size} numbers, but this policy was trained with {wanted}")
+        if values.size < self.delta_dims:
+            raise UserError(
+                f"the state has {values.size} numbers, but the first {self.delta_dims} are needed to turn relative "
+                "actions into positions"
+            )
+        return values
+
+    @property
+    def state_lengths(self) -> tuple[int, ...]:
+        """Lengths that a state may have, empty where nothing tells.
+
+        Some openpi statistics are filled with zeros up to the model's 32 dimensions; the length without them counts
+        then too.
+        """
+        if self.state_dim is not None:
+            return (self.state_dim,)
+        if self.state is None or self.state.dims is None:
+            return ()
+        stats = np.stack([np.asarray(self.state.stats[name]) for name in _NEEDED[self.state.mode]])
+        filled = np.flatnonzero(stats.any(axis=0))
+        return tuple(sorted({int(filled[-1]) + 1 if filled.size else 0, self.state.dims} - {0}))
+
+    def actions(self, model_actions: npt.NDArray[np.float32], state: npt.ArrayLike | None) -> npt.NDArray[np.float32]:
+        """Robot actions, (H, robot_dim) float32, of the model's (H, 32) float32 and the state in robot units.
+
+        Raises UserError where the state is needed (`delta_dims`) and is missing or too short.
+        """
+        chosen: Floats = model_actions[:, : self.robot_dim]
+        if self.action is not None:
+            chosen = self.action.unnormalise(chosen)
+        if self.delta_dims:
+            if state is None:
+                raise UserError("this policy's actions are relative to the robot's state; give it with --state")
+            chosen = chosen.copy()
+            chosen[:, : self.delta_dims] += self.check_state(state)[: self.delta_dims]
+        return chosen.astype(np.float32)

@@ -1,0 +1,1 @@
+"""The results file: layout, writing, resuming, and the index of a run."""

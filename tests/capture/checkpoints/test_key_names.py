@@ -1,0 +1,74 @@
+"""Foreign weight names: the rule for prefixes and embeddings, and other models recognised."""
+
+from __future__ import annotations
+
+import pytest
+from checkpoint_files import ODD, TIED, lerobot_names, openpi_names, random_weights
+
+from capture.checkpoints.infer_config import EMBEDDING, VISION
+from capture.checkpoints.key_names import other_model, to_our_names
+from capture.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return random_weights(ODD)
+
+
+@pytest.mark.parametrize("write", [openpi_names, lerobot_names, lambda w: lerobot_names(w, tied=True), dict])
+def test_every_spelling_becomes_ours(weights, write):
+    renamed = to_our_names(write(weights), "here")
+    assert renamed.tensors.keys() == weights.keys()
+    assert all(renamed.tensors[name] is weights[name] for name in weights)
+
+
+def test_only_lerobots_tied_spelling_is_that_of_04(weights):
+    assert to_our_names(lerobot_names(weights, tied=True), "here").tied_by_lerobot
+    assert not to_our_names(lerobot_names(weights), "here").tied_by_lerobot
+    assert not to_our_names(openpi_names(weights), "here").tied_by_lerobot
+
+
+def test_an_embedding_trained_apart_from_its_head_is_the_one_that_counts(weights):
+    foreign = openpi_names(weights)
+    foreign[EMBEDDING] = foreign[TIED] * 2
+    assert to_our_names(foreign, "here").tensors[EMBEDDING] is foreign[EMBEDDING]
+
+
+def test_newer_vision_names_are_taken(weights):
+    foreign = {name.replace("vision_model.", ""): tensor for name, tensor in lerobot_names(weights).items()}
+    assert to_our_names(foreign, "here").tensors.keys() == weights.keys()
+
+
+def test_a_name_with_and_without_prefix_is_refused(weights):
+    foreign = openpi_names(weights)
+    foreign["model.time_mlp_in.bias"] = foreign["time_mlp_in.bias"]
+    with pytest.raises(UserError, match="holds 'time_mlp_in.bias' twice"):
+        to_our_names(foreign, "here")
+
+
+EXPERT = "paligemma_with_expert.gemma_expert.model."
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("state_proj.weight", "a Pi0 policy, not a Pi0.5 one"),
+        ("model.action_time_mlp_in.weight", "a Pi0 policy"),
+        (EXPERT + "norm.weight", "a Pi0 policy"),
+        (EXPERT + "layers.0.input_layernorm.weight", "a Pi0 policy"),
+        ("base_model.model.action_in_proj.lora_A.weight", "LoRA adapters"),
+        (EXPERT + "layers.0.self_attn.q_proj.lora_B.default.weight", "LoRA adapters"),
+        ("model.proprio_history_proj.weight", "MEM"),
+        (EXPERT + "layers.0.mlp.up_proj.weight_scale", "quantised"),
+    ],
+)
+def test_a_name_too_many_tells_the_model(weights, name, said):
+    with pytest.raises(UserError, match=f"here holds .*{said}.*{name.replace('.', '[.]')}"):
+        to_our_names({**openpi_names(weights), name: None}, "here")
+
+
+def test_other_models_as_a_whole():
+    assert "PaliGemma alone" in other_model(["language_model.model.layers.0.x", "vision_tower.y"])
+    assert "PaliGemma alone" in other_model(["model.language_model.layers.0.x"])
+    assert "none of Pi0.5's weights, but 2 tensors ('bert.a', 'bert.b')" in other_model(["bert.a", "bert.b"])
+    assert other_model([VISION + "x", EXPERT + "norm.dense.weight"]) is None

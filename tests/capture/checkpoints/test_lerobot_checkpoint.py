@@ -1,0 +1,270 @@
+"""lerobot's folders: cameras, statistics, versions and variants, from the files that lerobot writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from checkpoint_files import ODD, ODD_SIZES, lerobot_names, random_weights, write_stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.errors import UserError
+
+IMAGE = {"type": "VISUAL", "shape": [3, 224, 224]}
+STATS_FILE = "policy_preprocessor_step_2_normalizer_processor.safetensors"
+
+
+def config(**changes):
+    made = {
+        "type": "pi05",
+        "chunk_size": 10,
+        "num_inference_steps": 7,
+        "tokenizer_max_length": 180,
+        "use_relative_actions": False,
+        "max_state_dim": 32,
+        "input_features": {
+            "observation.images.image": IMAGE,
+            "observation.state": {"type": "STATE", "shape": [8]},
+            "observation.images.image2": IMAGE,
+            "observation.images.empty_camera_0": IMAGE,
+        },
+        "output_features": {"action": {"type": "ACTION", "shape": [7]}},
+        "normalization_mapping": {"VISUAL": "IDENTITY", "STATE": "QUANTILES", "ACTION": "QUANTILES"},
+        **changes,
+    }
+    return {key: value for key, value in made.items() if value != "absent"}
+
+
+def write(folder, *, configuration=None, modes=None, tied=False, statistics=True, extra_steps=()):
+    """A folder as lerobot's `save_pretrained` leaves it."""
+    folder.mkdir(exist_ok=True)
+    save_file(lerobot_names(random_weights(ODD), tied=tied), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config() if configuration is None else configuration))
+    norm_map = {"VISUAL": "IDENTITY", "STATE": "QUANTILES", "ACTION": "QUANTILES", **(modes or {})}
+    state_file = {"state_file": STATS_FILE} if statistics else {}
+    before = [
+        {"registry_name": "to_batch_processor", "config": {}},
+        {"registry_name": "normalizer_processor", "config": {"norm_map": norm_map}, **state_file},
+        {"registry_name": "tokenizer_processor", "config": {"max_length": 200}},
+        *extra_steps,
+    ]
+    after_file = {"state_file": "after.safetensors"} if statistics else {}
+    after = [{"registry_name": "unnormalizer_processor", "config": {"norm_map": norm_map}, **after_file}]
+    (folder / "policy_preprocessor.json").write_text(json.dumps({"name": "policy_preprocessor", "steps": before}))
+    (folder / "policy_postprocessor.json").write_text(json.dumps({"name": "policy_postprocessor", "steps": after}))
+    if statistics:
+        state = {f"observation.state.{name}": torch.full((8,), value) for name, value in NUMBERS.items()}
+        action = {f"action.{name}": torch.full((7,), value) for name, value in NUMBERS.items()}
+        save_file({**state, **action}, folder / STATS_FILE)
+        save_file({name: tensor * 2 for name, tensor in action.items()}, folder / "after.safetensors")
+    return folder
+
+
+NUMBERS = {"mean": 0.5, "std": 2.0, "min": -3.0, "max": 3.0, "q01": -1.0, "q10": -0.5, "q90": 0.5, "q99": 1.0}
+OPTIONS = CheckpointOptions(sizes=ODD_SIZES)
+
+
+def test_what_current_lerobot_saves(tmp_path):
+    checkpoint = open_checkpoint(str(write(tmp_path / "pi05_libero_ft")), options=OPTIONS)
+    assert checkpoint.kind == "lerobot"
+    assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (10, 7)
+    made = checkpoint.preprocessing
+    assert made.slots == ("exterior", "wrist")
+    assert (made.resize, made.pad_state_to, made.time_grid) == ("torch", None, "lerobot")
+    assert (made.robot_dim, made.max_tokens, made.state_in_prompt) == (7, 200, True)
+    assert made.state.stats["q99"].tolist() == [1.0] * 8
+    assert made.action.stats["q99"].tolist() == [2.0] * 7  # what undoes the normalisation has a file of its own
+    assert "camera 'wrist' is observation.images.image2" in checkpoint.inferred
+
+
+def test_options_come_before_the_files(tmp_path):
+    options = CheckpointOptions(
+        sizes=ODD_SIZES, horizon=4, denoise_steps=3, cameras=("left", "right"), turned=True, state_in_prompt=False
+    )
+    checkpoint = open_checkpoint(str(write(tmp_path)), options=options)
+    assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (4, 3)
+    assert checkpoint.preprocessing.slots == ("left", "right")
+    assert checkpoint.preprocessing.turned
+    assert not checkpoint.preprocessing.state_in_prompt
+
+
+@pytest.mark.parametrize(
+    ("mode", "ours", "names"),
+    [
+        ("QUANTILES", "quantile", ("q01", "q99")),
+        ("MEAN_STD", "mean_std", ("mean", "std")),
+        ("MIN_MAX", "min_max", ("min", "max")),
+        ("QUANTILE10", "quantile10", ("q10", "q90")),
+    ],
+)
+def test_every_mode_takes_its_own_statistics(tmp_path, mode, ours, names):
+    made = open_checkpoint(str(write(tmp_path, modes={"STATE": mode})), options=OPTIONS).preprocessing
+    assert made.state.mode == ours
+    assert [made.state.stats[name][0] for name in names] == [NUMBERS[name] for name in names]
+    assert made.action.mode == "quantile"
+
+
+def test_identity_needs_no_statistics(tmp_path):
+    folder = write(tmp_path, modes={"STATE": "IDENTITY", "ACTION": "IDENTITY"}, statistics=False)
+    made = open_checkpoint(str(folder), options=OPTIONS).preprocessing
+    assert (made.state.mode, made.action.mode, made.state_dim) == ("identity", "identity", 8)
+
+
+def test_a_base_model_without_statistics_asks_for_them_and_takes_them(tmp_path):
+    folder = write(tmp_path / "base", statistics=False)
+    with pytest.raises(UserError, match="no statistics of the state, .*--norm-stats"):
+        open_checkpoint(str(folder), options=OPTIONS)
+    file = write_stats(tmp_path / "norm_stats.json")
+    made = open_checkpoint(str(folder), options=CheckpointOptions(sizes=ODD_SIZES, norm_stats=file)).preprocessing
+    assert made.state.mode == "quantile"
+    assert made.state.stats["q99"].tolist() == [1.5] * 8
+
+
+def test_lerobot_04_is_recognised_by_its_embedding(tmp_path):
+    old = config(use_relative_actions="absent")
+    made = open_checkpoint(str(write(tmp_path, configuration=old, tied=True)), options=OPTIONS)
+    assert (made.preprocessing.resize, made.preprocessing.pad_state_to) == ("torch_0.4", 32)
+    assert any("lerobot 0.4" in sentence for sentence in made.inferred)
+
+
+@pytest.mark.parametrize("why", ["untied", "newer field", "train_config", "option"])
+def test_later_versions_are_not_taken_for_04(tmp_path, why):
+    newer = config(use_relative_actions=False if why == "newer field" else "absent")
+    folder = write(tmp_path, configuration=newer, tied=why != "untied")
+    if why == "train_config":
+        (folder / "train_config.json").write_text('{"cudnn_deterministic": false}')
+    options = CheckpointOptions(sizes=ODD_SIZES, lerobot_version="current" if why == "option" else None)
+    made = open_checkpoint(str(folder), options=options).preprocessing
+    assert (made.resize, made.pad_state_to) == ("torch", None)
+
+
+def test_04_can_be_asked_for(tmp_path):
+    options = CheckpointOptions(sizes=ODD_SIZES, lerobot_version="0.4")
+    made = open_checkpoint(str(write(tmp_path)), options=options).preprocessing
+    assert (made.resize, made.pad_state_to) == ("torch_0.4", 32)
+
+
+@pytest.mark.parametrize(
+    ("features", "slots"),
+    [
+        (
+            ["images.base_0_rgb", "images.left_wrist_0_rgb", "images.right_wrist_0_rgb"],
+            ("exterior", "wrist", "right wrist"),
+        ),
+        (
+            ["images.exterior_1_left", "images.exterior_2_left", "images.wrist_left"],
+            ("exterior", "exterior_2_left", "wrist"),
+        ),
+        (["images.top", "images.front", "images.empty_camera_0"], ("top", "front")),
+        (["image"], ("exterior",)),
+        ([], ("exterior", "wrist", "right wrist")),
+    ],
+)
+def test_cameras_keep_the_slots_order(tmp_path, features, slots):
+    made = config(input_features={f"observation.{name}": IMAGE for name in features})
+    assert open_checkpoint(str(write(tmp_path, configuration=made)), options=OPTIONS).preprocessing.slots == slots
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"use_visual_memory": True}, "sets 'use_visual_memory': a memory .MEM. variant"),
+        ({"use_proprioceptive_memory": True}, "sets 'use_proprioceptive_memory': a memory .MEM. variant"),
+        ({"use_peft": True}, "LoRA adapters; merge them"),
+        ({"use_relative_actions": True}, "actions relative to the state .use_relative_actions."),
+        ({"image_resolution": [448, 448]}, "pictures of 448 x 448 pixels"),
+        ({"chunk_size": None}, "has no 'chunk_size'"),
+        ({"chunk_size": "15"}, "'chunk_size' in .* is '15', but should be a whole number"),
+        ({"chunk_size": 10**9}, "should be a whole number from 1 to 10000"),
+        ({"type": "act"}, "a lerobot policy of type 'act'"),
+        ({"type": "pi0"}, "is of a pi0 policy; this program runs Pi0.5"),
+        ({"input_features": {"observation.images.a bars": IMAGE}}, "a camera cannot be called 'a bars'"),
+        ({"output_features": {"action": {"shape": [7, 7]}}}, "should be one list of numbers"),
+    ],
+)
+def test_variants_and_mistakes_are_refused(tmp_path, change, said):
+    with pytest.raises(UserError, match=said) as caught:
+        open_checkpoint(str(write(tmp_path, configuration=config(**change))), options=OPTIONS)
+    assert "\n" not in str(caught.value)
+
+
+def test_relative_actions_in_the_processors_are_refused_too(tmp_path):
+    step = {"registry_name": "relative_actions_processor", "config": {"enabled": True}}
+    with pytest.raises(UserError, match="relative to the state"):
+        open_checkpoint(str(write(tmp_path, extra_steps=[step])), options=OPTIONS)
+
+
+def test_a_step_of_somebody_elses_is_mentioned(tmp_path):
+    folder = write(tmp_path, extra_steps=[{"class": "my.own.CropProcessorStep", "config": {}}])
+    assert (
+        "the processor step 'CropProcessorStep' is not known here and is left out"
+        in open_checkpoint(str(folder), options=OPTIONS).inferred
+    )
+
+
+@pytest.mark.parametrize(
+    ("state_file", "said"),
+    [
+        ("../secret.safetensors", "lies outside the folder; it is not read"),
+        ("gone.safetensors", "has no gone.safetensors, the statistics that its processor names"),
+        (7, "should be a string"),
+    ],
+)
+def test_a_statistics_file_must_lie_in_the_folder(tmp_path, state_file, said):
+    folder = write(tmp_path)
+    steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": state_file}]
+    (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
+    with pytest.raises(UserError, match=said):
+        open_checkpoint(str(folder), options=OPTIONS)
+
+
+def test_pictures_normalised_by_statistics_are_refused(tmp_path):
+    folder = write(tmp_path, modes={"VISUAL": "MEAN_STD"})
+    assert open_checkpoint(str(folder), options=OPTIONS)  # as in lerobot, no statistics, no effect
+    save_file({"observation.images.image.mean": torch.zeros(3), "action.q01": torch.zeros(7)}, folder / STATS_FILE)
+    with pytest.raises(UserError, match="normalises pictures by statistics"):
+        open_checkpoint(str(folder), options=OPTIONS)
+
+
+def test_an_openpi_option_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--config pi05_droid says nothing about a checkpoint of kind lerobot"):
+        open_checkpoint(str(write(tmp_path)), options=CheckpointOptions(sizes=ODD_SIZES, config="pi05_droid"))
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers(-2, 40) | st.text(max_size=3) | st.lists(st.integers(-1, 9), max_size=3)
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("whole"))
+
+
+@given(data=st.data())
+@settings(max_examples=150)
+def test_whatever_stands_in_the_files_it_opens_or_says_why(whole, data):
+    """Any value anywhere in the three JSON files."""
+    names = ("config.json", "policy_preprocessor.json", "policy_postprocessor.json")
+    contents = {name: (whole / name).read_text() for name in names}
+    name = data.draw(st.sampled_from(names))
+    content = json.loads(contents[name])
+    inside = content
+    while True:
+        keys = list(inside) if isinstance(inside, dict) else range(len(inside))
+        key = data.draw(st.sampled_from(list(keys)))
+        if not isinstance(inside[key], dict | list) or not inside[key] or data.draw(st.booleans()):
+            inside[key] = data.draw(VALUES)
+            break
+        inside = inside[key]
+    try:
+        (whole / name).write_text(json.dumps(content))
+        open_checkpoint(whole, options=OPTIONS)
+    except UserError as error:
+        assert "\n" not in str(error)
+    finally:
+        (whole / name).write_text(contents[name])

@@ -1,0 +1,178 @@
+"""What a user may write after --checkpoint: paths, repositories, and addresses that need fetching first."""
+
+from __future__ import annotations
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from capture.checkpoints.locate import find_source
+from capture.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_is_itself(tmp_path):
+    (tmp_path / "pi05_droid").mkdir()
+    source = find_source("pi05_droid/")
+    assert source.folder == tmp_path / "pi05_droid"
+    assert source.name == "pi05_droid"
+    assert source.parts[-1] == "pi05_droid"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("run/20000", "run/20000"), ("run/20000/params", "run/20000"), ("pi05_droid/params", "pi05_droid")],
+)
+def test_names_that_say_nothing_bring_the_one_before(tmp_path, path, name):
+    (tmp_path / path).mkdir(parents=True)
+    assert find_source(path).name == name
+
+
+def test_the_weights_file_means_its_folder(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UserError, match="config.json must lie beside"):
+        find_source("model.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    assert find_source(tmp_path / "model.safetensors").folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("policy.pt", "pickled file, and opening one can run any program"), ("notes.txt", "is no checkpoint")],
+)
+def test_other_files_are_refused(tmp_path, file, said):
+    (tmp_path / file).touch()
+    with pytest.raises(UserError, match=said):
+        find_source(file)
+
+
+def test_a_bucket_is_answered_with_how_to_fetch_it():
+    with pytest.raises(UserError) as caught:
+        find_source("gs://openpi-assets/checkpoints/pi05_droid/")
+    said = str(caught.value)
+    assert "`gcloud storage cp -r gs://openpi-assets/checkpoints/pi05_droid .`" in said
+    assert "gsutil -m cp -r" in said
+    assert said.endswith("--checkpoint pi05_droid")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("https://huggingface.co/lerobot/pi05_base/tree/main", "--checkpoint lerobot/pi05_base"),
+        ("hf://lerobot/pi05_base", "--checkpoint lerobot/pi05_base"),
+        ("s3://bucket/pi05", "lies elsewhere"),
+        ("no_such_folder", "there is no checkpoint at 'no_such_folder'; give a folder, or"),
+        ("a/b/c", "there is no checkpoint at"),
+        ("./a/b", "there is no checkpoint at"),
+        ("", "there is no checkpoint at ''"),
+        ("x" * 5000, "no usable path"),
+        ("a\0b", "no usable path|there is no checkpoint"),
+    ],
+)
+def test_what_is_neither_a_path_nor_a_repository_gets_a_sentence(given, said):
+    with pytest.raises(UserError, match=said):
+        find_source(given)
+
+
+def test_a_folder_wins_over_a_repository_of_its_name(tmp_path):
+    (tmp_path / "lerobot" / "pi05_base").mkdir(parents=True)
+    assert find_source("lerobot/pi05_base").folder == tmp_path / "lerobot" / "pi05_base"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A Hugging Face cache as it lies on disk, with one repository of two revisions."""
+    root = tmp_path / "hub"
+    repository = root / "models--someone--pi05_droid"
+    for revision, commit in (("main", "a" * 40), ("v1", "b" * 40)):
+        (repository / "refs").mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / revision).write_text(commit)
+        snapshot = repository / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").write_text("{}")
+        (snapshot / "model.safetensors").touch()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(root))
+    real = huggingface_hub.snapshot_download
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: real(*a, cache_dir=root, **k))
+    return repository
+
+
+def test_a_repository_is_read_from_the_cache_without_a_network(cache):
+    source = find_source("someone/pi05_droid", offline=True)
+    assert source.folder == cache / "snapshots" / ("a" * 40)
+    assert source.name == "someone/pi05_droid"
+    assert source.parts == ("someone", "pi05_droid")
+
+
+def test_a_revision_may_be_named(cache):
+    source = find_source("someone/pi05_droid@v1", offline=True)
+    assert source.folder == cache / "snapshots" / ("b" * 40)
+    assert source.name == "someone/pi05_droid@v1"
+
+
+def test_a_repository_that_is_not_cached_says_so_offline(cache):
+    with pytest.raises(UserError, match="someone/pi05_else is not in Hugging Face's cache and could not be fetched"):
+        find_source("someone/pi05_else", offline=True)
+
+
+def test_only_needed_files_are_fetched_and_jax_only_without_safetensors(tmp_path, monkeypatch):
+    asked = []
+
+    def download(name, *, revision, allow_patterns, local_files_only):
+        asked.append(allow_patterns)
+        assert (name, revision, local_files_only) == ("someone/pi05", None, False)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    find_source("someone/pi05")
+    assert [("model*.safetensors" in patterns, "params/**" in patterns) for patterns in asked] == [
+        (True, False),
+        (False, True),
+    ]
+    asked.clear()
+    (tmp_path / "model.safetensors").touch()
+    find_source("someone/pi05")
+    assert len(asked) == 1
+    assert not any(pattern in ("*", "**", "*.bin") for pattern in asked[0])
+
+
+class _Response:
+    status_code, headers, request = 403, {}, None
+
+
+def failure(kind, message="went wrong\nand more"):
+    try:
+        return kind(message, response=_Response())
+    except TypeError:
+        return kind(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (
+            errors.GatedRepoError,
+            "is gated: accept its terms at https://huggingface.co/someone/pi05, run `hf auth login`",
+        ),
+        (errors.RepositoryNotFoundError, "neither a folder 'someone/pi05' here nor a Hugging Face repository"),
+        (errors.RevisionNotFoundError, "has no revision 'v9'"),
+        (errors.LocalEntryNotFoundError, "offline, or no network"),
+        (errors.HfHubHTTPError, "could not fetch someone/pi05@v9 from Hugging Face: went wrong$"),
+        (errors.HFValidationError, "could not fetch"),
+        (OSError, "could not fetch"),
+        (ValueError, "could not fetch"),
+    ],
+)
+def test_failures_of_the_hub_are_one_sentence(monkeypatch, kind, said):
+    def download(*_, **__):
+        raise failure(kind)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(UserError, match=said) as caught:
+        find_source("someone/pi05@v9")
+    assert "\n" not in str(caught.value)

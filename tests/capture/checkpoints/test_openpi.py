@@ -1,0 +1,235 @@
+"""openpi's folders: settings from config.json, from what is known of configurations, from assets, and from options."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from checkpoint_files import ODD, ODD_SIZES, STATS, random_weights, write_openpi, write_stats
+
+from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return random_weights(ODD)
+
+
+def options(**more):
+    return CheckpointOptions(sizes=more.pop("sizes", ODD_SIZES), **more)
+
+
+def opened(folder, **more):
+    return open_checkpoint(str(folder), options=options(**more))
+
+
+def test_a_converted_droid_folder(weights, tmp_path):
+    checkpoint = opened(write_openpi(tmp_path / "pi05_droid_pytorch", weights, horizon=15))
+    assert (checkpoint.kind, checkpoint.name) == ("openpi", "pi05_droid_pytorch")
+    assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (15, 10)
+    made = checkpoint.preprocessing
+    assert (made.resize, made.slots, made.time_grid) == ("pil", ("exterior", "wrist"), "openpi")
+    assert (made.state_in_prompt, made.pad_state_to, made.max_tokens) == (True, None, 200)
+    assert (made.robot_dim, made.state_dim, made.delta_dims, made.turned) == (8, 8, 0, False)
+    assert (made.state.mode, made.action.mode) == ("openpi_quantile", "openpi_quantile")
+    assert made.action.stats["q01"].tolist() == [-2.0] * 8
+    assert checkpoint.inferred == ("trained as openpi's pi05_droid, by the name of its folder",)
+
+
+def test_libero_is_recognised_by_its_asset_and_keeps_the_state_out_of_the_prompt(weights, tmp_path):
+    folder = write_openpi(tmp_path / "mine", weights, horizon=10, asset="physical-intelligence/libero")
+    checkpoint = opened(folder)
+    made = checkpoint.preprocessing
+    assert (made.state_in_prompt, made.robot_dim, made.turned) == (False, 7, False)
+    assert checkpoint.inferred == ("trained like openpi's pi05_libero, by its asset id physical-intelligence/libero",)
+    assert opened(folder, turned=True).preprocessing.turned
+    assert opened(folder, state_in_prompt=True).preprocessing.state_in_prompt
+
+
+def test_the_configuration_named_by_the_user_counts(weights, tmp_path):
+    folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
+    checkpoint = opened(folder, config="pi05_full_droid_finetune")
+    assert checkpoint.preprocessing.delta_dims == 7
+    assert checkpoint.inferred == ()
+
+
+def test_a_horizon_that_is_not_the_configurations_is_mentioned(weights, tmp_path):
+    checkpoint = opened(write_openpi(tmp_path / "pi05_droid", weights, horizon=16))
+    assert checkpoint.config.horizon == 16
+    assert any("horizon 16 is not pi05_droid's 15: give --config" in sentence for sentence in checkpoint.inferred)
+
+
+def test_the_horizon_comes_from_option_sizes_file_or_configuration_in_this_order(weights, tmp_path):
+    folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
+    sizes = {**ODD_SIZES, "action_horizon": 9, "num_steps": 4, "max_token_len": 60}
+    assert opened(folder, horizon=5, sizes=sizes).config.horizon == 5
+    found = opened(folder, sizes=sizes)
+    assert (found.config.horizon, found.config.denoise_steps, found.preprocessing.max_tokens) == (9, 4, 60)
+    (folder / "config.json").unlink()  # as openpi's PyTorch training leaves it
+    found = opened(folder)
+    assert found.config.horizon == 15
+    assert "horizon 15 from openpi's pi05_droid" in found.inferred
+    assert opened(folder, denoise_steps=3).config.denoise_steps == 3
+
+
+def test_sizes_may_come_from_a_file(weights, tmp_path):
+    file = tmp_path / "sizes.json"
+    file.write_text(json.dumps(ODD_SIZES))
+    assert opened(write_openpi(tmp_path / "x", weights), sizes=file).config.vlm == ODD.vlm
+    with pytest.raises(UserError, match=r"cannot read .*nowhere.json: No such file"):
+        opened(tmp_path / "x", sizes=tmp_path / "nowhere.json")
+
+
+def test_an_unknown_robot_takes_pi05s_defaults_and_says_so(weights, tmp_path):
+    checkpoint = opened(write_openpi(tmp_path / "mine", weights, asset="my_robot"))
+    made = checkpoint.preprocessing
+    assert (made.robot_dim, made.state_dim, made.delta_dims, made.state_in_prompt) == (8, None, 0, True)
+    assert made.slots == ("exterior", "wrist", "right wrist")
+    assert any("nothing names its openpi configuration" in sentence for sentence in checkpoint.inferred)
+    assert opened(tmp_path / "mine", cameras=("top",)).preprocessing.slots == ("top",)
+
+
+def test_shorter_statistics_outweigh_a_configuration_that_was_only_recognised(weights, tmp_path):
+    folder = write_openpi(tmp_path / "mine", weights)
+    write_stats(
+        folder / "assets" / "droid" / "norm_stats.json",
+        {"norm_stats": {what: {"q01": [0] * 6, "q99": [1] * 6} for what in ("state", "actions")}},
+    )
+    made = opened(folder).preprocessing
+    assert (made.state_dim, made.robot_dim) == (6, 6)
+    assert opened(folder, config="pi05_droid").preprocessing.robot_dim == 8
+
+
+def test_aloha_says_what_is_left_to_the_caller(weights, tmp_path):
+    checkpoint = opened(write_openpi(tmp_path / "pi05_aloha", weights, asset="trossen"))
+    assert any("ALOHA units" in sentence for sentence in checkpoint.inferred)
+    assert checkpoint.preprocessing.state_dim == 8
+    assert any("states of 8 numbers" in sentence for sentence in checkpoint.inferred)
+
+
+def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
+    folder = write_openpi(tmp_path / "run" / "converted", weights, asset=None)
+    write_stats(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
+    found = opened(folder)
+    assert any("lies outside its folder" in sentence for sentence in found.inferred)
+    assert found.preprocessing.state.dims == 8
+
+
+def test_one_of_several_assets_is_chosen(weights, tmp_path):
+    folder = write_openpi(tmp_path / "mine", weights, asset="droid")
+    other = json.loads(json.dumps(STATS))
+    other["norm_stats"]["state"]["q99"] = [9.0] * 8
+    write_stats(folder / "assets" / "trossen" / "norm_stats.json", other)
+    with pytest.raises(UserError, match="several robots; choose one with --asset: droid, trossen"):
+        opened(folder)
+    assert opened(folder, asset_id="trossen").preprocessing.state.stats["q99"].tolist() == [9.0] * 8
+    assert opened(folder, config="pi05_droid").preprocessing.state.stats["q99"].tolist() == [1.5] * 8
+    with pytest.raises(UserError, match="no statistics for the asset 'ur5'"):
+        opened(folder, asset_id="ur5")
+
+
+def test_given_statistics_come_first_as_a_file_or_a_folder(weights, tmp_path):
+    folder = write_openpi(tmp_path / "mine", weights)
+    other = json.loads(json.dumps(STATS))
+    other["norm_stats"]["state"]["q99"] = [9.0] * 8
+    file = write_stats(tmp_path / "given" / "droid" / "norm_stats.json", other)
+    for given in (file, file.parent, file.parent.parent):
+        assert opened(folder, norm_stats=given).preprocessing.state.stats["q99"].tolist() == [9.0] * 8
+    with pytest.raises(UserError, match=r"--norm-stats .*nothing.json does not exist; give openpi's"):
+        opened(folder, norm_stats=tmp_path / "nothing.json")
+
+
+def test_another_asset_than_the_configurations_is_mentioned(weights, tmp_path):
+    found = opened(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
+    assert (
+        "normalised by the asset my/robot, the only one there, instead of physical-intelligence/libero"
+        in found.inferred
+    )
+
+
+def test_absent_statistics_name_the_option(weights, tmp_path):
+    folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
+    with pytest.raises(UserError, match=r"holds no <asset id>/norm_stats.json.*--norm-stats"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("state", {"q01": None}, "has no 'q01' of the state"),
+        ("actions", {"q99": [1.0] * 7}, "'q01' and 'q99' of the action in .* have 8 and 7 numbers"),
+        ("actions", {"q99": [-3.0] * 8}, "'q99' of the action in .* is below 'q01'"),
+        ("state", {"q99": ["a"] * 8}, "should be a list of finite numbers"),
+    ],
+)
+def test_bad_statistics_are_refused(weights, tmp_path, part, change, said):
+    folder = write_openpi(tmp_path / "mine", weights)
+    stats = json.loads(json.dumps(STATS))
+    stats["norm_stats"][part].update(change)
+    write_stats(folder / "assets" / "droid" / "norm_stats.json", stats)
+    with pytest.raises(UserError, match=said):
+        opened(folder)
+
+
+def demo(folder, weights, **changes):
+    write_openpi(folder, weights, asset="arm")
+    config = {
+        "kind": "demo",
+        "name": "untrained demo",
+        "action_horizon": 12,
+        "denoise_steps": 6,
+        "robot_dim": 8,
+        "state_dim": 8,
+        "cameras": ["exterior", "wrist"],
+        **ODD_SIZES,
+        **changes,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def test_the_demo_says_everything_in_its_config(weights, tmp_path):
+    checkpoint = open_checkpoint(demo(tmp_path, weights))
+    assert (checkpoint.kind, checkpoint.name) == ("demo", "untrained demo")
+    assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (12, 6)
+    assert checkpoint.config.vision.heads == 3
+    assert checkpoint.preprocessing.slots == ("exterior", "wrist")
+    assert checkpoint.tokenizer_folder == tmp_path
+    assert checkpoint.inferred == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"action_horizon": None}, "nothing tells how many actions"),
+        ({"cameras": ["a", "a"]}, "give each camera its own name"),
+        ({"state_in_prompt": 1}, "should be true or false"),
+    ],
+)
+def test_a_demo_config_is_checked(weights, tmp_path, change, said):
+    with pytest.raises(UserError, match=said):
+        open_checkpoint(demo(tmp_path, weights, **change))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"horizon": 0}, "--horizon 0 is not possible"),
+        ({"denoise_steps": 10**6}, "--denoise-steps 1000000 is not possible"),
+        ({"cameras": ()}, "give each camera its own name, at least one"),
+        ({"cameras": ("a/b",)}, "a camera cannot be called 'a/b'"),
+        ({"cameras": ("prompt",)}, "a camera cannot be called 'prompt'"),
+        ({"lerobot_version": "0.3"}, "--lerobot-version 0.3 is not known"),
+    ],
+)
+def test_impossible_options_are_refused(given, said):
+    with pytest.raises(UserError, match=said):
+        CheckpointOptions(**given)
+
+
+def test_options_of_another_kind_are_refused(weights, tmp_path):
+    folder = write_openpi(tmp_path / "mine", weights)
+    with pytest.raises(UserError, match="--lerobot-version 0.4 says nothing about a checkpoint of kind openpi"):
+        opened(folder, lerobot_version="0.4")

@@ -1,0 +1,139 @@
+"""pi0-capture as a process among others: signals, terminals, pipes, and packages that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from paths import ROOT
+
+from capture.__main__ import main
+from capture.results import schema
+
+
+def run(*arguments: str, **options) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "capture", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **options},
+    )
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_keeps_what_is_finished(command, tmp_path, kind):
+    output = tmp_path / "stopped.h5"
+    partial = tmp_path / "stopped.h5.partial"
+    prompts = [word for number in range(400) for word in ("--prompt", f"pick up block {number}")]
+    process = run(*command, *prompts, "-o", str(output))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if partial.exists() and finished(partial) >= 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(kind)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert str(partial) in err
+    assert not output.exists()
+    with h5py.File(partial) as file:
+        done = int(file[schema.FRAMES_DONE][()])
+        assert 2 <= done < 400
+        assert not file.attrs["complete"]
+        rows = file[schema.TEXT_MASS][:done].sum(-1)
+        roles = file[schema.TEXT_ROLE][:done]
+        valid = np.broadcast_to((roles != schema.ROLES.index("pad"))[:, None, :, None], rows.shape)
+        np.testing.assert_allclose(rows[valid], 1, atol=1e-5)
+
+
+def test_the_same_command_goes_on_where_it_was_stopped(command, tmp_path, capsys):
+    output = tmp_path / "goes_on.h5"
+    partial = tmp_path / "goes_on.h5.partial"
+    options = [*command, *(word for number in range(60) for word in ("--prompt", f"pick up block {number}"))]
+    process = run(*options, "-o", str(output))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None and not (partial.exists() and finished(partial) >= 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == ""
+    kept = finished(partial)
+    assert kept >= 3
+    assert main([*options, "--seed", "1", "-o", str(output)]) == 2
+    assert "was begun by another run, and is left as it is: --seed was 0 and is now 1" in capsys.readouterr().err
+    assert main([*options, "-o", str(output)]) == 0
+    assert f"{partial} has {kept} of 60 frames; it is gone on with" in capsys.readouterr().err
+    with h5py.File(output) as file:
+        prompts = file[schema.FRAMES_PROMPT].asstr()[...].tolist()
+        assert prompts == [f"pick up block {number}" for number in range(60)]
+        assert json.loads(file.attrs["checks"])[schema.CHECK_SINCE] == kept
+    assert main([*options, "-o", str(output)]) == 0
+    assert "is finished already" in capsys.readouterr().err
+
+
+def finished(path: Path) -> int:
+    try:
+        with h5py.File(path, "r", swmr=True) as file:
+            return int(file[schema.FRAMES_DONE][()])
+    except OSError:
+        return 0
+
+
+def test_no_bar_in_a_log_file(command, tmp_path):
+    process = run(*command, "--prompt", "go", "-o", str(tmp_path / "log.h5"))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert err == ""
+    assert out.startswith(f"{tmp_path / 'log.h5'}: 1 frame of pi05_small in ")
+
+
+def test_a_plain_install_says_which_extra_is_missing(tmp_path):
+    code = "import sys; sys.modules['torch'] = None; from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--demo", "-o", str(tmp_path / "x.h5")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "pi0-capture: the package torch is missing; run pip install 'pi0-attention[capture]'\n"
+
+
+def test_a_narrow_terminal_encoding_is_no_fault(command):
+    process = run(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert "'\\u2581" in out  # the blank in front of a word, as the vocabulary writes it
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_went_away_ends_no_run(command, tmp_path, stream):
+    """As under `| head` and `2>&1 | head`; the long prompt makes a warning, the first thing to be written."""
+    output = tmp_path / "out.h5"
+    long = "pick up the red block and " * 40
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "capture", *command, "--prompt", long, "--layers", "0", "-o", str(output)],
+            check=False,
+            cwd=ROOT,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write},
+        )
+    finally:
+        os.close(write)
+    assert done.returncode == 0
+    assert b"Traceback" not in (done.stdout or b"") + (done.stderr or b"")
+    assert b"Exception ignored" not in (done.stderr or b"")
+    assert h5py.is_hdf5(output)

@@ -1,0 +1,70 @@
+"""How long a run will take, and that nothing is made up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+
+from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.cli.estimate import frame_seconds, time_sentence
+from capture.pipeline.plan import Choices, Setup
+from capture.policies.tokenizer import find_tokenizer
+
+
+@pytest.fixture
+def setup(checkpoint: Path) -> Setup:
+    found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json"))
+    choices = Choices(torch.device("cpu"), torch.float32)
+    return Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "")
+
+
+def results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["run"] = json.dumps({**setup.run, **run})
+        file.attrs["checks"] = json.dumps({"seconds_a_frame": seconds})
+
+
+def test_from_files_that_were_made_alike(setup: Setup, tmp_path: Path) -> None:
+    results(tmp_path / "a.h5", setup, 2.0)
+    results(tmp_path / "b.h5", setup, 4.0, seed=7, layers=[0])
+    results(tmp_path / "c.h5", setup, 100.0, device="cuda")
+    results(tmp_path / "d.h5", setup, "nan")
+    (tmp_path / "e.h5").write_bytes(b"no HDF5")
+    assert frame_seconds(tmp_path, setup.run) == [2.0, 4.0]
+    assert time_sentence(setup, 1000, [tmp_path]) == (
+        "about 50 min, if frames take 3 s each as in 2 files that the same policy made there"
+    )
+    assert "about 25 min on 2 processes, if" in time_sentence(setup, 1000, [tmp_path], 2)
+
+
+def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None:
+    assert time_sentence(setup, 1000, [tmp_path]).startswith("how long it will take is not known")
+    assert time_sentence(setup, 0, [tmp_path]) == "nothing is left to be run"
+    full = replace(setup.checkpoint.config.vlm, width=2048, depth=18)
+    expert = replace(setup.checkpoint.config.expert, width=1024)
+    config = replace(setup.checkpoint.config, vlm=full, expert=expert, denoise_steps=10)
+    large = replace(
+        setup,
+        checkpoint=replace(setup.checkpoint, config=config),
+        choices=replace(setup.choices, dtype=torch.bfloat16),
+    )
+    assert "as measured once on two cores of a server" in time_sentence(large, 10, [tmp_path])
+    for choices, told in (
+        ({"batch": 32}, "about 24 s, if frames take 0.024 s each as measured once on an NVIDIA H100 with --batch 16"),
+        (
+            {"graphs": False},
+            "about 6 min, if frames take 0.35 s each as measured once on an NVIDIA H100 with --batch 1; your machine",
+        ),
+        (
+            {"check": True},
+            "about 12 min, if frames take 0.35 s each as measured once on an NVIDIA H100 with --batch 1, and twice that "
+            "with --check; your machine",
+        ),
+    ):
+        on_gpu = replace(large.choices, device=torch.device("cuda"), **choices)
+        assert time_sentence(replace(large, choices=on_gpu), 1000, [tmp_path]).startswith(told)

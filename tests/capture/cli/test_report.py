@@ -1,0 +1,50 @@
+"""What stands at the end of a run: counts, pace, and whose pace it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capture.cli.report import closing
+from capture.pipeline.types import Outcome, Written
+
+
+def outcome(*files: Written, seconds: float = 2.0) -> Outcome:
+    return Outcome(list(files), sum(one.frames for one in files), seconds, busy=seconds / 2)
+
+
+def written(path: Path, frames: int = 0, kept: int = 0, failure: str | None = None) -> Written:
+    path.write_bytes(bytes(1000))
+    return Written(path, frames=frames, kept=kept, total=frames + kept, failure=failure)
+
+
+def test_one_process(tmp_path: Path) -> None:
+    files = [written(tmp_path / "a.h5", 1), written(tmp_path / "b.h5", kept=3)]
+    lines = closing([outcome(*files)], {"c.h5": "its video is missing"}, tmp_path).splitlines()
+    assert lines[0] == f"{tmp_path}: 1 done, 1 finished before, 1 failed; 1 frame in 2 s, 2 kB"
+    assert lines[1].startswith("0.5 frames a second; the device was busy 50% of the time")
+    assert lines[-1] == "failed: c.h5: its video is missing"
+
+
+def test_only_a_device_with_nothing_to_do_waits() -> None:
+    """Calls are asked for ahead: while they wait for a writer, the device may still be busy."""
+    assert Outcome(seconds=10, busy=4, starved=2, held_up=4).waits == (2, 4)
+    assert Outcome(seconds=10, busy=7, starved=2, held_up=4).waits == (1, 2)
+    assert Outcome(seconds=10, busy=10, held_up=8).waits == (0, 0)
+    assert Outcome(seconds=10, busy=11, held_up=8).waits == (0, 0)  # events and clocks differ a little
+    assert Outcome(seconds=10, busy=9).waits == (0, 0)
+
+
+def test_nothing_left_or_nothing_done(tmp_path: Path) -> None:
+    before = closing([outcome(written(tmp_path / "a.h5", kept=2))], {}, tmp_path)
+    assert before == f"{tmp_path}: 0 done, 1 finished before, 0 failed; 1 kB"
+    failed = closing([outcome()], {"a.h5": "why"}, tmp_path).splitlines()
+    assert failed == [f"{tmp_path}: 0 done, 0 finished before, 1 failed", "failed: a.h5: why"]
+
+
+def test_each_process_says_its_pace(tmp_path: Path) -> None:
+    both = [outcome(written(tmp_path / "a.h5", 4)), outcome(written(tmp_path / "b.h5", 6), seconds=4.0)]
+    lines = closing(both, {}, tmp_path).splitlines()
+    assert lines[0].endswith("10 frames in 4 s, 2 kB")
+    assert lines[1] == "2.5 frames a second on 2 processes"
+    assert lines[2].startswith("part 1: 2 frames a second; ")
+    assert lines[3].startswith("part 2: 1.5 frames a second; ")

@@ -1,0 +1,46 @@
+"""Which device a run is given."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from capture.cli.setup import _device
+from capture.errors import UserError
+from capture.pipeline.sharding import read_share
+
+EIGHT = {"RANK": "11", "WORLD_SIZE": "16", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost"}
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A machine with eight GPUs, and which of them were made the current one; torch checks what it is asked."""
+    current: list[int] = []
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, device: empty(*size))  # nothing is put there
+    for name, value in (("is_available", True), ("device_count", 8), ("current_device", 0)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", current.append, raising=False)
+    return current
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "number"),
+    [(None, {}, 0), ("cuda", {}, 0), ("cuda:5", {}, 5), (None, EIGHT, 3), ("cuda", EIGHT, 3), ("cuda:5", EIGHT, 5)],
+)
+def test_a_gpu_is_known_by_its_number_and_made_the_current_one(
+    gpus: list[int], name: str | None, environment: dict[str, str], number: int
+) -> None:
+    assert _device(name, read_share(environment)) == torch.device("cuda", number)
+    assert gpus == [number]
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for(gpus: list[int]) -> None:
+    assert _device("cpu", read_share({})) == torch.device("cpu")
+    assert not gpus
+
+
+def test_more_processes_than_gpus_are_refused(gpus: list[int]) -> None:
+    share = read_share(EIGHT | {"LOCAL_RANK": "8"})
+    with pytest.raises(UserError, match=r"process 8 of this machine has no GPU of its own: there are 8"):
+        _device(None, share)

@@ -1,0 +1,136 @@
+"""`pi0-capture sources`: what is found, what would be mapped, what is broken, and what to type next."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
+
+from episode_files import cut, npz_arrays, write_droid, write_lerobot, write_libero, write_videos
+
+from capture.__main__ import main
+from capture.cli.sources import describe
+from capture.errors import UserError
+
+
+def section(page, label):
+    """The lines behind a label."""
+    lines = page.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(f"{label:<9} "))
+    found = [lines[first][10:]]
+    for line in lines[first + 1 :]:
+        if not line.startswith(" " * 10) or not line.strip():
+            break
+        found.append(line[10:])
+    return found
+
+
+def test_one_episode_is_one_screen(tmp_path, capsys):
+    folder = write_droid(tmp_path / "one", 20)
+    assert main(["sources", str(folder)]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith(f"DROID episode: {folder}\n")
+    assert section(page, "episodes") == [
+        "1 of 20 frames, at 15 frames a second",
+        "it ended well",
+        "none is broken, as far as was looked",
+    ]
+    assert section(page, "cameras")[0] == "exterior_image_1_left, 80 x 32"
+    assert section(page, "prompts") == ['"Move the duck"']
+    assert section(page, "mapped")[:2] == ["exterior is exterior_image_1_left", "wrist is wrist_image_left"]
+    assert "joint_velocity (7)" in section(page, "actions")[0]
+    assert section(page, "next")[0].startswith("pi0-capture --checkpoint FOLDER --episode ")
+    assert re.search(r"^ +0  one +20 +1\.3  well +Move the duck$", page, re.M)
+
+
+def test_the_next_command_names_no_broken_episode(tmp_path):
+    for name in "abcd":
+        np.savez(tmp_path / f"{name}.npz", **npz_arrays(1))
+    (tmp_path / "c.npz").write_bytes(b"torn")
+    page = describe(tmp_path)
+    assert section(page, "episodes")[0] == "3 of 1 frame each, 3 in all, at 10 frames a second"
+    assert "--episodes 0-1,3 " in section(page, "next")[0]
+
+
+def test_five_hundred_episodes_are_one_screen_too(tmp_path):
+    page = describe(write_libero(tmp_path / "a_demo.hdf5", (2, 3) * 250))
+    assert len(page.splitlines()) < 40
+    assert section(page, "episodes")[0] == "500 of 2 to 3 frames each, 1250 in all, at 25 frames a second"
+    assert section(page, "episodes")[1] == "499 ended well, 1 did not"
+    assert "… and 488 more" in page
+    assert "180 degrees" in section(page, "mapped")[-1]
+    assert "--episodes 0-9 " in section(page, "next")[0]
+
+
+def test_what_is_broken_is_listed_with_its_reason(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (3, 3, 3, 3), version="2.1")
+    cut(folder / "videos/chunk-000/observation.images.image/episode_000001.mp4")
+    (folder / "videos/chunk-000/observation.images.image2/episode_000002.mp4").unlink()
+    page = describe(folder)
+    assert section(page, "episodes")[0].startswith("2 of 3 frames each, 6 in all")
+    assert section(page, "episodes")[-1] == "2 cannot be used"
+    broken = section(page, "broken")
+    assert len(broken) == 2
+    assert any(line.startswith("episode_000001: the video ") and "cut off" in line for line in broken)
+    assert any(line.startswith("episode_000002: the video of wrist, ") and "missing" in line for line in broken)
+    assert "--episodes 0,3 " in section(page, "next")[0]
+    cut(folder / "videos/chunk-000/observation.images.image/episode_000003.mp4")
+    page = describe(folder)
+    assert section(page, "prompts") == ['"pick up the duck"']  # the other task's episodes are all broken
+    assert "--episodes 0 " in section(page, "next")[0]
+
+
+def test_cameras_that_are_not_known_are_still_listed(tmp_path):
+    cameras = ("observation.images.front", "observation.images.side")
+    page = describe(write_lerobot(tmp_path / "set", (3,), codec=None, cameras=cameras))
+    assert section(page, "cameras") == ["front, 80 x 32", "side, 80 x 32"]
+    assert "choose one of front, side with --camera" in section(page, "mapped")[0]
+    assert '--camera "exterior=NAME"' in section(page, "next")[0]
+
+
+def test_two_arms_are_mapped(tmp_path):
+    cameras = tuple(f"observation.images.{name}" for name in ("cam_high", "cam_left_wrist", "cam_right_wrist"))
+    page = describe(write_lerobot(tmp_path / "set", (3,), codec=None, cameras=cameras))
+    assert section(page, "mapped")[:3] == [
+        "exterior is cam_high",
+        "wrist is cam_left_wrist",
+        "right wrist is cam_right_wrist",
+    ]
+
+
+def test_nothing_in_a_source_steers_the_terminal(tmp_path):
+    page = describe(write_videos(tmp_path / "duck", prompt="red \x1b[31m\nlines"))
+    assert "\x1b" not in page
+    assert section(page, "prompts") == ['"red ·[31m·lines"']
+
+
+def test_without_a_prompt_one_is_asked_for(tmp_path):
+    page = describe(write_videos(tmp_path / "a folder", prompt=None))
+    assert section(page, "prompts") == ["none; give one with --prompt"]
+    assert "--episode '" in section(page, "next")[0]
+    assert '--prompt "…"' in section(page, "next")[0]
+
+
+def test_a_source_of_which_nothing_can_be_used_is_said(tmp_path, capsys):
+    folder = write_lerobot(tmp_path / "set", (3,))
+    shutil.rmtree(folder / "data")
+    assert main(["sources", str(folder)]) == 2
+    assert re.fullmatch(
+        r"pi0-capture: none of the 1 episodes of .*set can be used: its data, .* is missing\n", capsys.readouterr().err
+    )
+    with pytest.raises(UserError, match="does not exist"):
+        describe(tmp_path / "none")
+
+
+def test_listing_needs_no_torch(tmp_path):
+    folder = write_droid(tmp_path / "one", 3)
+    code = "import sys; sys.modules['torch'] = None; from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, "sources", str(folder)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("DROID episode")

@@ -1,0 +1,251 @@
+"""DROID's raw episodes: every frame is the right one, and what is broken is said."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="videos need the extra [datasets]")
+
+from episode_files import CAMERAS, cut, number_of, picture, tint_of, write_droid, write_video
+
+from capture.datasets.base import Wanted
+from capture.datasets.registry import open_source
+from capture.errors import UserError
+
+DROID = Wanted(("exterior", "wrist"), 15, 8, 8)
+
+
+@pytest.mark.parametrize("form", ["mp4", "stereo", "serials", "named"])
+def test_frames_states_and_true_actions_belong_together(tmp_path, form):
+    source = open_source(write_droid(tmp_path / "episode", 20, form=form), DROID)
+    assert source.kind == "DROID episode"
+    assert set(CAMERAS) <= {camera.name for camera in source.cameras}
+    assert {(camera.height, camera.width) for camera in source.cameras} == {(32, 80)}
+    (episode,) = source.episodes
+    assert (episode.name, episode.number, episode.length, episode.rate) == ("episode", 0, 20, 15.0)
+    assert episode.prompts == ("Move the duck",)
+    assert episode.success
+    read = list(episode.read([0, 1, 7, 12, 19]))
+    assert [one.index for one in read] == [0, 1, 7, 12, 19]
+    for one in read:
+        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == one.index
+        assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (1, 0)
+        assert one.pictures["wrist"].shape == (32, 80, 3)
+        np.testing.assert_allclose(one.state[:7], one.index + 0.1 * np.arange(7))
+        assert one.state[7] == pytest.approx(one.index / 19)
+        assert one.truth.shape == (min(15, 20 - one.index), 8)
+        np.testing.assert_allclose(one.truth[0, :7], -(one.index + 0.1 * np.arange(7)), rtol=1e-6)
+        assert one.truth[0, 7] == pytest.approx(1 - one.index / 19)
+        assert one.time == pytest.approx(one.index * 0.067)
+        assert (one.prompt, one.episode, one.turned) == ("Move the duck", "episode", False)
+
+
+def test_a_trajectory_file_stands_for_its_folder(tmp_path):
+    folder = write_droid(tmp_path / "episode", 3, form="named")
+    assert open_source(folder / "trajectory.h5", DROID).path == folder
+
+
+@pytest.mark.parametrize(
+    ("told", "tint", "first"),
+    [("exterior_image_2_left", 2, 0), ("right", 2, 0), ("24259877", 2, 0), ("24259877_right", 2, 500), ("left", 1, 0)],
+)
+def test_another_exterior_camera_or_eye_can_be_chosen(tmp_path, told, tint, first):
+    wanted = Wanted(("exterior", "wrist"), 15, 8, 8, {"exterior": told})
+    source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), wanted)
+    (one,) = source.episodes[0].read([2])
+    assert (tint_of(one.pictures["exterior"]), number_of(one.pictures["exterior"])) == (tint, first + 2)
+    assert source.mapped[0].startswith("exterior is exterior_image_")
+
+
+def test_parts_of_state_and_action_can_be_chosen(tmp_path):
+    folder = write_droid(tmp_path / "episode", 4, form="named")
+    keys = ("gripper_position", "joint_position")
+    source = open_source(folder, Wanted(("wrist",), 2, 8, 8, state_keys=keys, action_keys=keys))
+    (one,) = source.episodes[0].read([3])
+    assert one.state.tolist()[:2] == [1.0, 3.0]
+    assert one.truth[0, :2].tolist() == [0.0, 103.0]
+    assert "state is gripper_position (1), joint_position (7)" in source.mapped
+    (one,) = open_source(folder, Wanted(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
+    assert one.truth is None
+
+
+def release(tmp_path):
+    root = tmp_path / "droid_raw"
+    for place, uuid in (("success/2023-07-07/Fri_Jul__7_09:42:23_2023", "A+1"), ("failure/2023-07-07/Fri_7", "A+2")):
+        write_droid(root / "LAB" / place, 4, form="named", uuid=uuid, metadata={"success": None})
+    return root
+
+
+def test_a_release_is_read_with_its_annotations(tmp_path):
+    root = release(tmp_path)
+    told = {"A+1": {"language_instruction1": "move it", "language_instruction2": "move the duck"}}
+    (root / "aggregated-annotations-030724.json").write_text(json.dumps(told))
+    source = open_source(root, DROID)
+    assert source.kind == "folder of DROID episodes"
+    assert [one.name for one in source.episodes] == [
+        "LAB_failure_2023-07-07_Fri_7",
+        "LAB_success_2023-07-07_Fri_Jul__7_09_42_23_2023",
+    ]
+    assert [one.number for one in source.episodes] == [0, 1]
+    assert [one.success for one in source.episodes] == [False, True]
+    assert [one.prompts for one in source.episodes] == [("Move the duck",), ("move it", "move the duck")]
+
+
+def test_one_episode_of_a_release_finds_the_annotations_above_it(tmp_path):
+    root = release(tmp_path)
+    (root / "aggregated-annotations-030724.json").write_text(json.dumps({"A+2": {"language_instruction1": "drop it"}}))
+    assert open_source(root / "LAB/failure/2023-07-07/Fri_7", DROID).episodes[0].prompts == ("drop it",)
+    (root / "aggregated-annotations-030724.json").write_text("[")
+    with pytest.raises(UserError, match="aggregated-annotations-030724.json cannot be read as JSON"):
+        open_source(root, DROID)
+
+
+def test_without_metadata_the_trajectory_tells_which_camera_is_which(tmp_path):
+    folder = write_droid(tmp_path / "episode", 4)
+    next(folder.glob("metadata_*.json")).unlink()
+    (episode,) = open_source(folder, DROID).episodes
+    (one,) = episode.read([3])
+    assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (1, 0)
+    assert (episode.length, episode.prompts, episode.success) == (4, ("Move the duck",), None)
+
+
+def test_a_missing_video_breaks_its_episode_alone(tmp_path):
+    for name in ("a", "b", "c"):
+        write_droid(tmp_path / name, 4, uuid=name)
+    (tmp_path / "b/recordings/MP4/13062452.mp4").unlink()
+    for file in (tmp_path / "c/recordings/MP4").iterdir():
+        file.unlink()
+    source = open_source(tmp_path, DROID)
+    assert [one.name for one in source.episodes] == ["a"]
+    assert set(source.broken) == {"b", "c"}
+    assert "there is no camera wrist_image_left" in source.broken["b"].why
+    assert "has no pictures" in source.broken["c"].why
+    assert "13062452" in source.broken["c"].why
+
+
+def test_an_attribute_that_is_an_empty_list_breaks_nothing(tmp_path):
+    folder = write_droid(tmp_path / "a", 2)
+    next(folder.glob("metadata_*.json")).unlink()  # the trajectory's attributes are all that tell
+    with h5py.File(folder / "trajectory.h5", "a") as file:
+        file.attrs["current_task"] = np.zeros(0)
+    (episode,) = open_source(folder, DROID).episodes
+    assert (episode.prompts, len(list(episode.read([0, 1])))) == ((), 2)
+
+
+def test_episodes_that_were_not_converted_are_told_how_to_go_on(tmp_path):
+    folder = write_droid(tmp_path / "episode", 2)
+    (folder / "recordings/MP4").rename(folder / "recordings/SVO")
+    for file in (folder / "recordings/SVO").iterdir():
+        file.rename(file.with_suffix(".svo"))
+    with pytest.raises(
+        UserError, match=r"has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4\.py"
+    ):
+        open_source(folder, DROID)
+
+
+def shorter(folder):
+    write_video(folder / "recordings/MP4/13062452.mp4", [picture(number) for number in range(15)])
+
+
+def without(name):
+    def change(folder):
+        with h5py.File(folder / "trajectory.h5", "a") as file:
+            del file[name]
+
+    return change
+
+
+def wider(folder):
+    with h5py.File(folder / "trajectory.h5", "a") as file:
+        del file["observation/robot_state/joint_positions"]
+        file["observation/robot_state/joint_positions"] = np.zeros((20, 6))
+
+
+def not_finite(folder):
+    with h5py.File(folder / "trajectory.h5", "a") as file:
+        file["action/joint_velocity"][3, 3] = np.nan
+
+
+def elsewhere(folder):
+    with h5py.File(folder / "trajectory.h5", "a") as file:
+        del file["action/joint_velocity"]
+        file["action/joint_velocity"] = h5py.ExternalLink("other.h5", "secret")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: cut(folder / "recordings/MP4/13062452.mp4"), r"13062452\.mp4.*cut off or damaged"),
+        (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"#EXTM3U\n/etc/passwd"), "not a video"),
+        (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"version https://git-lfs"), "git lfs"),
+        (lambda folder: cut(folder / "trajectory.h5"), r"trajectory\.h5 cannot be read as HDF5"),
+        (shorter, "wrist camera of episode has 15 frames, but the episode has 20"),
+        (without("observation/robot_state/joint_positions"), r"joint_positions in .*trajectory\.h5 is missing"),
+        (without("action"), r"action/joint_velocity in .*trajectory\.h5 is missing"),
+        (wider, r"\(20, 6\), not \(20, 7\)"),
+        (not_finite, "not finite"),
+        (elsewhere, r"action/joint_velocity in .* is missing"),
+    ],
+)
+def test_what_is_broken_in_an_episode_is_said_when_it_is_read(tmp_path, damage, words):
+    folder = write_droid(tmp_path / "episode", 20)
+    damage(folder)
+    (episode,) = open_source(folder, DROID).episodes
+    with pytest.raises(UserError, match=words):
+        list(episode.read([0, 5]))
+
+
+def test_a_video_that_ends_early_is_said(tmp_path):
+    folder = write_droid(tmp_path / "episode", 20)
+    video = folder / "recordings/MP4/13062452.mp4"
+    write_video(video, [picture(number) for number in range(20)], movflags="faststart", g="1")
+    cut(video, 0.7)
+    with pytest.raises(UserError, match=r"cut off: \d+ of the 20 frames"):
+        list(open_source(folder, DROID).episodes[0].read([0]))
+
+
+def test_folders_of_pictures_with_a_gap_are_said(tmp_path):
+    folder = write_droid(tmp_path / "episode", 20, form="named")
+    (folder / "recordings/frames/wrist_image_left/00007.jpg").unlink()
+    with pytest.raises(UserError, match="picture of frame 7 is missing"):
+        list(open_source(folder, DROID).episodes[0].read([0]))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (Wanted(("exterior", "wrist"), 15, 8, 8, {"wrist": "head"}), r"no camera 'head' in .* it has exterior_image_1"),
+        (Wanted(("exterior", "wrist"), 15, 8, 8, {"head": "wrist"}), "no camera 'head' to choose for"),
+        (Wanted(("exterior", "head"), 15, 8, 8), 'policy\'s head; choose one of .* with --camera "head=NAME"'),
+        (Wanted(("exterior",), 15, 14, 8), "state has 14 numbers, but .* another robot"),
+        (Wanted(("exterior",), 15, 8, 14), "action has 14 numbers, but .* another robot"),
+        (Wanted(("exterior",), 15, 8, 8, state_keys=("torque",)), "no state part 'torque' in .* it has joint_pos"),
+        (
+            Wanted(("exterior",), 15, 8, 8, state_keys=("joint_position",)),
+            "gives 7 numbers, but the policy's state has 8",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_policy_is_said(tmp_path, wanted, words):
+    folder = write_droid(tmp_path / "episode", 3, form="named")
+    with pytest.raises(UserError, match=words):
+        open_source(folder, wanted)
+
+
+def test_a_third_camera_that_the_robot_lacks_is_masked(tmp_path):
+    folder = write_droid(tmp_path / "episode", 3, form="named")
+    source = open_source(folder, Wanted(("exterior", "wrist", "right wrist"), 15))
+    assert "right wrist is masked: the source has no camera for it" in source.mapped
+    (one,) = source.episodes[0].read([1])
+    assert set(one.pictures) == {"exterior", "wrist"}
+
+
+def test_damaged_metadata_breaks_the_only_episode_in_a_sentence(tmp_path):
+    folder = write_droid(tmp_path / "episode", 3, form="named")
+    next(folder.glob("metadata_*.json")).write_text("{")
+    with pytest.raises(UserError, match="none of the 1 DROID episodes .* is not valid JSON"):
+        open_source(folder, DROID)

@@ -1,0 +1,202 @@
+"""Episode folders: what is read, and what is refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capture.datasets.base import Wanted
+from capture.datasets.folder import read_episode, read_episodes
+from capture.datasets.registry import open_source
+from capture.errors import UserError
+
+
+@pytest.fixture
+def episode(tmp_path):
+    folder = tmp_path / "duck"
+    folder.mkdir()
+    for name, colour in (("a.png", (255, 0, 0)), ("b.png", (0, 255, 0))):
+        Image.new("RGB", (32, 18), colour).save(folder / name)
+    frames = [
+        {"pictures": {"exterior": "a.png"}, "state": [0.1, 0.2], "actions": [[1, 2], [3, 4]], "time": 0.5, "mask": "?"},
+        {"pictures": {"exterior": "b.png"}, "index": 8, "prompt": "another"},
+    ]
+    (folder / "episode.json").write_text(json.dumps({"prompt": "pick up the duck", "frames": frames}))
+    return folder
+
+
+def change(folder, **changes):
+    path = folder / "episode.json"
+    told = json.loads(path.read_text())
+    told["frames"][0].update(changes)
+    path.write_text(json.dumps(told))
+
+
+def test_frames_come_in_order_with_all_that_is_told(episode):
+    first, second = read_episode(episode)
+    assert first.pictures["exterior"].shape == (18, 32, 3)
+    assert tuple(first.pictures["exterior"][0, 0]) == (255, 0, 0)
+    assert (first.prompt, first.index, first.time, first.episode) == ("pick up the duck", 0, 0.5, "duck")
+    assert first.state.tolist() == [0.1, 0.2]
+    assert first.truth.dtype == np.float32
+    assert first.truth.tolist() == [[1, 2], [3, 4]]
+    assert (second.prompt, second.index, second.state, second.truth) == ("another", 8, None, None)
+
+
+def test_episodes_come_in_name_order(episode):
+    other = episode.parent / "another"
+    other.mkdir()
+    (other / "episode.json").write_text((episode / "episode.json").read_text())
+    for name in ("a.png", "b.png"):
+        (other / name).write_bytes((episode / name).read_bytes())
+    assert [one.episode for one in read_episodes(episode.parent)] == ["another", "another", "duck", "duck"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pictures": {}}, "names no pictures"),
+        ({"pictures": {"exterior": "../secret.png"}}, "outside its folder"),
+        ({"pictures": {"exterior": "gone.png"}}, r"the picture .*gone\.png does not exist; check the path"),
+        ({"state": [[1, 2]]}, "a state that is not one list"),
+        ({"state": ["one"]}, "finite numbers"),
+        ({"actions": [[1, 2], [3]]}, "actions"),
+        ({"index": -1}, "index"),
+        ({"prompt": 7}, "a prompt that is not a text: 7"),
+    ],
+)
+def test_what_is_wrong_with_a_frame_is_said(episode, changes, words):
+    change(episode, **changes)
+    with pytest.raises(UserError, match=words):
+        read_episode(episode)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"frames": []}', "\xff\xfe", '{"frames": 3}'])
+def test_what_is_no_episode_is_said(episode, text):
+    (episode / "episode.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"episode\.json"):
+        read_episode(episode)
+
+
+def test_an_episode_without_a_prompt_waits_for_one(episode):
+    told = json.loads((episode / "episode.json").read_text())
+    del told["prompt"]
+    (episode / "episode.json").write_text(json.dumps(told))
+    source = open_source(episode, Wanted(("exterior",), 1))
+    assert source.episodes[0].prompts == ("another",)
+    assert [one.prompt for one in source.episodes[0].outline([0, 1])] == ["", "another"], "as --prompt takes it"
+    assert source.episodes[0].shapes == {"exterior": (18, 32)}
+    (episode / "a.png").unlink()
+    with pytest.raises(UserError, match=r"a\.png does not exist"):
+        _ = source.episodes[0].shapes
+
+
+def test_empty_folders_are_said(tmp_path):
+    with pytest.raises(UserError, match="no episode"):
+        read_episodes(tmp_path)
+    with pytest.raises(UserError, match="missing"):
+        read_episode(tmp_path)
+
+
+def test_a_folder_of_pictures_is_a_source(episode):
+    source = open_source(episode, Wanted(("exterior",), 1))
+    assert (source.kind, source.mapped[0]) == ("folder of pictures", "exterior is exterior")
+    assert [(one.name, one.height, one.width) for one in source.cameras] == [("exterior", 18, 32)]
+    (found,) = source.episodes
+    assert (found.name, found.length, found.rate, found.success) == ("duck", 2, None, None)
+    assert found.prompts == ("pick up the duck", "another")
+    first, second = found.read([0, 1])
+    assert first.truth.tolist() == [[1, 2]]  # as many as a chunk has
+    assert (second.index, second.prompt) == (8, "another")
+
+
+def test_policies_of_other_cameras_and_states_are_said(episode):
+    with pytest.raises(UserError, match=r"state has 8 numbers, but .*duck has state \(2\)"):
+        open_source(episode, Wanted(("exterior",), 1, 8))
+    change(episode, pictures={"front": "a.png", "side": "b.png"})
+    with pytest.raises(UserError, match="choose one of front, side with"):
+        open_source(episode, Wanted(("exterior",), 1))
+    source = open_source(episode, Wanted(("exterior",), 1, chosen_cameras={"exterior": "front"}))
+    first = next(iter(source.episodes[0].read([0])))
+    assert list(first.pictures) == ["exterior"]
+    with pytest.raises(UserError, match="frame 1 of .* has no picture of front"):
+        list(source.episodes[0].read([1]))
+
+
+def test_folders_of_episodes_go_on_without_a_broken_one(episode):
+    for name, text in (("b", "{"), ("c", '{"frames": []}')):
+        (episode.parent / name).mkdir()
+        (episode.parent / name / "episode.json").write_text(text)
+    source = open_source(episode.parent, Wanted(("exterior",), 1))
+    assert [one.name for one in source.episodes] == ["duck"]
+    assert set(source.broken) == {"b", "c"}
+    assert "no list of frames" in source.broken["c"].why
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
+def test_a_pair_of_videos_is_a_source(tmp_path, codec):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import number_of, tint_of, write_videos
+
+    source = open_source(write_videos(tmp_path / "duck", codec=codec), Wanted(("exterior", "wrist"), 3, 2, 2))
+    assert source.kind == "folder of videos"
+    (found,) = source.episodes
+    assert (found.length, found.rate, found.prompts, found.success) == (12, 12.0, ("find the duck",), True)
+    for frame, one in zip((0, 5, 11), found.read([0, 5, 11]), strict=True):
+        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == frame
+        assert tint_of(one.pictures["wrist"]) == 1
+        assert one.state.tolist() == [frame + 0.5, 1.0]
+        assert one.truth.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
+        assert one.time == pytest.approx(frame / 12)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"videos": {"exterior": "../a.mp4"}}, "outside its folder"),
+        ({"videos": {"exterior": "gone.mp4"}}, "the video .*gone.mp4 is missing"),
+        ({"videos": {}}, "names no videos"),
+        ({"videos": 3}, "'videos'"),
+        ({"rate": "fast"}, "'rate'"),
+        ({"states": [[1], [1, 2]]}, "states that are not lists of finite numbers"),
+    ],
+)
+def test_what_is_wrong_with_a_pair_of_videos_is_said(tmp_path, told, words):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import write_videos
+
+    with pytest.raises(UserError, match=words):
+        open_source(write_videos(tmp_path / "duck", **told), Wanted(("exterior",), 1))
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"states": [[1.0, 2.0]] * 11}, "11 states but 12 actions"),
+        (
+            {"states": [[1.0, 2.0]] * 20, "actions": None},
+            "exterior camera of duck has 12 frames, but the episode has 20",
+        ),
+    ],
+)
+def test_videos_and_rows_that_differ_in_length_are_said(tmp_path, told, words):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import write_videos
+
+    (found,) = open_source(write_videos(tmp_path / "duck", **told), Wanted(("exterior", "wrist"), 1)).episodes
+    with pytest.raises(UserError, match=words):
+        list(found.read(range(found.length)))
+
+
+def test_cameras_that_differ_in_length_are_said(tmp_path):
+    pytest.importorskip("av", reason="videos need the extra [datasets]")
+    from episode_files import picture, write_video, write_videos
+
+    folder = write_videos(tmp_path / "duck", states=None, actions=None)
+    write_video(folder / "wrist.mp4", [picture(number) for number in range(9)])
+    (found,) = open_source(folder, Wanted(("exterior", "wrist"), 1)).episodes
+    with pytest.raises(UserError, match="cameras of duck differ in length: exterior 12, wrist 9 frames"):
+        list(found.read([0]))

@@ -1,0 +1,325 @@
+"""LeRobot data sets of every version and kind of picture: the right frame, state, action and prompt of every row."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="videos need the extra [datasets]")
+pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from episode_files import cut, number_of, picture, tint_of, write_lerobot, write_video
+
+from capture.datasets.base import Wanted
+from capture.datasets.registry import open_source
+from capture.errors import UserError
+
+LIBERO = Wanted(("exterior", "wrist"), 10, 8, 7)
+LENGTHS = (7, 12, 5)
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.1", "3.0"])
+@pytest.mark.parametrize("codec", ["libx264", "libsvtav1", None])
+def test_every_frame_is_the_one_of_its_number(tmp_path, version, codec):
+    source = open_source(write_lerobot(tmp_path / "set", LENGTHS, version=version, codec=codec), LIBERO)
+    assert source.kind == f"LeRobot data set v{version}"
+    assert [(one.name, one.height, one.width) for one in source.cameras] == [("image", 32, 80), ("image2", 32, 80)]
+    assert source.mapped == (
+        *("exterior is image", "wrist is image2", "state is state (8)", "true actions are action (7)"),
+    )
+    assert [one.name for one in source.episodes] == ["episode_000000", "episode_000001", "episode_000002"]
+    assert [(one.number, one.length, one.rate) for one in source.episodes] == [
+        (0, 7, 10.0),
+        (1, 12, 10.0),
+        (2, 5, 10.0),
+    ]
+    tasks = ["pick up the duck", "put it in the bowl", "pick up the duck"]
+    assert [one.prompts for one in source.episodes] == [(task,) for task in tasks]
+    for episode in source.episodes:
+        read = list(episode.read(range(episode.length)))
+        assert len(read) == episode.length
+        for frame, one in enumerate(read):
+            value = 100 * episode.number + frame
+            assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == value
+            assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (0, 1)
+            np.testing.assert_allclose(one.state, value + 0.1 * np.arange(8), rtol=1e-6)
+            assert one.truth.shape == (min(10, episode.length - frame), 7)
+            np.testing.assert_allclose(one.truth[-1, 0], -(100 * episode.number + min(frame + 9, episode.length - 1)))
+            assert one.prompt == tasks[episode.number]
+            assert one.time == pytest.approx(frame / 10)
+            assert (one.index, one.episode, one.turned) == (frame, episode.name, False)
+
+
+@pytest.mark.parametrize("codec", ["libx264", None])
+def test_some_frames_are_the_same_as_among_all(tmp_path, codec):
+    source = open_source(write_lerobot(tmp_path / "set", (60, 90), codec=codec, g="12", bf="3"), LIBERO)
+    for frames in ([0], [89], [3, 4, 88], range(0, 90, 8), [0, 30, 31, 75]):
+        read = list(source.episodes[1].read(frames))
+        assert [number_of(one.pictures["wrist"]) for one in read] == [100 + frame for frame in frames]
+        assert [one.index for one in read] == list(frames)
+
+
+def test_nothing_but_metadata_is_read_before_an_episode_is(tmp_path):
+    folder = write_lerobot(tmp_path / "set", LENGTHS)
+    for file in [*folder.glob("videos/*/*/*.mp4"), *folder.glob("data/*/*.parquet")]:
+        file.write_bytes(b"")
+    source = open_source(folder, LIBERO)
+    assert [one.length for one in source.episodes] == list(LENGTHS)
+    assert source.episodes[0].prompts == ("pick up the duck",)
+
+
+@pytest.mark.parametrize("given", ["set", "set/meta/info.json"])
+def test_the_metadata_file_stands_for_its_folder(tmp_path, given):
+    write_lerobot(tmp_path / "set", (3,), codec=None)
+    assert open_source(tmp_path / given, LIBERO).path == tmp_path / "set"
+
+
+def test_openpis_own_names_are_known(tmp_path):
+    cameras = ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left")
+    folder = write_lerobot(
+        tmp_path, (3,), version="2.1", codec=None, cameras=cameras, state=("joint_position", 8), action=("actions", 8)
+    )
+    source = open_source(folder, Wanted(("exterior", "wrist"), 15, 8, 8, state_keys=("joint_position",)))
+    assert source.mapped[:2] == ("exterior is exterior_image_1_left", "wrist is wrist_image_left")
+    (one,) = source.episodes[0].read([2])
+    assert tint_of(one.pictures["wrist"]) == 2
+    assert one.truth.shape == (1, 8)
+
+
+def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_path):
+    """Names as in lerobot's examples/port_datasets/port_droid.py, scalars as lerobot stores shapes of one number."""
+    cameras = tuple(f"observation.images.{name}" for name in ("wrist_left", "exterior_1_left", "exterior_2_left"))
+    folder = write_lerobot(tmp_path, (4,), codec=None, cameras=cameras, action=("action", 8))
+    more = {
+        "observation.state.joint_position": np.ones((4, 7)),
+        "observation.state.gripper_position": np.arange(4.0),
+        "action.joint_velocity": np.full((4, 7), 5.0),
+        "action.gripper_position": np.arange(4.0) + 10,
+        "is_episode_successful": np.array([True] * 4),
+    }
+    features = json.loads((folder / "meta/info.json").read_text())["features"]
+    for key, values in more.items():
+        dtype = "bool" if values.dtype == bool else "float32"
+        features[key] = {"dtype": dtype, "shape": list(values.shape[1:]) or [1]}
+        column = pa.array(list(values) if values.ndim == 2 else values)
+        rewritten(
+            folder / "data/chunk-000/file-000.parquet",
+            lambda table, key=key, column=column: table.append_column(key, column),
+        )
+    change_info(folder, features=features)
+    source = open_source(folder, Wanted(("exterior", "wrist", "right wrist"), 2, 8, 8))
+    assert source.mapped == (
+        "exterior is exterior_1_left",
+        "wrist is wrist_left",
+        "right wrist is masked: the source has no camera for it",
+        "state is joint_position (7), gripper_position (1)",
+        "true actions are joint_velocity (7), gripper_position (1)",
+    )
+    (one,) = source.episodes[0].read([2])
+    assert one.state.tolist() == [1.0] * 7 + [2.0]
+    assert one.truth.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
+    assert tint_of(one.pictures["exterior"]) == 1
+    assert source.episodes[0].success
+
+
+@pytest.mark.parametrize("told", ["image2", "observation.images.image2"])
+def test_cameras_and_keys_can_be_overruled_by_short_and_by_full_name(tmp_path, told):
+    folder = write_lerobot(tmp_path, (3,))
+    wanted = Wanted(("exterior",), 2, 8, 7, {"exterior": told}, ("observation.state",), ("action",))
+    source = open_source(folder, wanted)
+    (one,) = source.episodes[0].read([1])
+    assert tint_of(one.pictures["exterior"]) == 1
+    assert source.mapped[0] == "exterior is image2"
+
+
+def change_info(folder, **changes):
+    path = folder / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"codebase_version": "v1.6"}, "version v1.6; 2.0, 2.1 and 3.0 are read"),
+        ({"fps": 0}, "'fps'"),
+        ({"data_path": "/etc/{file_index}"}, "leads out of the data set"),
+        ({"video_path": "../{video_key}.mp4"}, "leads out of the data set"),
+        ({"data_path": "{file_index.__class__}"}, "leads out of the data set"),
+        ({"data_path": "{secret}"}, "asks for 'secret'"),
+        ({"features": {}}, "no camera that the policy"),
+        ({"features": 3}, "'features'"),
+    ],
+)
+def test_metadata_that_cannot_be_used_are_said(tmp_path, changes, words):
+    folder = write_lerobot(tmp_path / "set", (3,), codec="libx264")
+    change_info(folder, **changes)
+    with pytest.raises(UserError, match=words):
+        open_source(folder, LIBERO)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (
+            Wanted(("exterior", "wrist"), 10, 14, 7),
+            r"state has 14 numbers, but .*set has state \(8\): it is of another",
+        ),
+        (
+            Wanted(("exterior", "wrist"), 10, 8, 8),
+            r"action has 8 numbers, but .*set has action \(7\): it is of another",
+        ),
+        (Wanted(("exterior", "wrist"), 10, 8, 7, {"wrist": "hand"}), "no camera 'hand' in .*; it has image, image2"),
+        (
+            Wanted(("top",), 10, 8, 7),
+            'known to be the policy\'s top; choose one of image, image2 with --camera "top=NAME"',
+        ),
+    ],
+)
+def test_a_set_of_another_robot_is_said(tmp_path, wanted, words):
+    with pytest.raises(UserError, match=words):
+        open_source(write_lerobot(tmp_path / "set", (3,), codec=None), wanted)
+
+
+def rewritten(path, change):
+    table = pq.read_table(path)
+    pq.write_table(change(table), path)
+
+
+@pytest.mark.parametrize("version", ["2.1", "3.0"])
+def test_a_missing_video_breaks_its_episodes_alone(tmp_path, version):
+    folder = write_lerobot(tmp_path / "set", (3, 3, 3), version=version)
+    file = sorted(folder.glob("videos/**/*.mp4"))[0 if version == "3.0" else 1]
+    file.unlink()
+    source = open_source(folder, LIBERO)
+    gone = {"episode_000000", "episode_000001"} if version == "3.0" else {"episode_000001"}
+    assert set(source.broken) == gone
+    said = [broken.why for broken in source.broken.values()]
+    assert all(str(file) in why and why.startswith("the video of exterior") for why in said)
+    assert {one.name for one in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - gone
+
+
+def no_state(folder, data, video):
+    rewritten(data, lambda table: table.drop_columns(["observation.state"]))
+
+
+def short_state(folder, data, video):
+    column = pa.array([[1.0] * 6] * 10, pa.list_(pa.float32()))
+    rewritten(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+
+
+def holes(folder, data, video):
+    column = pa.array([None] + [[1.0] * 8] * 9, pa.list_(pa.float32()))
+    rewritten(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+
+
+def texts(folder, data, video):
+    column = pa.array(["one"] * 10)
+    rewritten(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+
+
+def fewer_rows(folder, data, video):
+    rewritten(data, lambda table: table.slice(0, 8))
+
+
+def shuffled(folder, data, video):
+    rewritten(data, lambda table: table.take([1, 0, 2, 3, 4, 5, 6, 7, 8, 9]))
+
+
+def short_video(folder, data, video):
+    write_video(video, [picture(number) for number in range(6)], rate=10)
+
+
+@pytest.mark.parametrize("version", ["2.1", "3.0"])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_state, r"\.parquet has no column observation\.state; it has action"),
+        (short_state, r"observation\.state in .* does not have lists of 8 numbers"),
+        (holes, r"observation\.state in .* does not have lists of 8 numbers"),
+        (texts, r"observation\.state in .* has one value a row, but should have lists of 8"),
+        (fewer_rows, "has 8 rows of episode_000000, but the metadata tell of 10"),
+        (shuffled, "frames of episode_000000 .* are not numbered from 0"),
+        (lambda folder, data, video: cut(data), r"\.parquet cannot be read as parquet"),
+        (lambda folder, data, video: data.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
+        (lambda folder, data, video: cut(video), r"\.mp4 cannot be read, it may be cut off"),
+        (lambda folder, data, video: video.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
+        (lambda folder, data, video: video.write_bytes(b"\0" * 99), "is not a video"),
+        (short_video, r"the video .* ends at 0\.60 s, the episode only at 0\.90 s"),
+    ],
+)
+def test_a_damaged_episode_is_said_and_the_others_go_on(tmp_path, version, damage, words):
+    folder = write_lerobot(tmp_path / "set", (10, 10), version=version, per_file=1)
+    data = sorted(folder.glob("data/*/*.parquet"))[0]
+    video = next(file for file in sorted(folder.glob("videos/**/*.mp4")) if "image2" in str(file))
+    damage(folder, data, video)
+    first, second = open_source(folder, LIBERO).episodes
+    with pytest.raises(UserError, match=words) as caught:
+        list(first.read(range(10)))
+    assert "\n" not in str(caught.value)
+    assert [number_of(one.pictures["wrist"]) for one in second.read([2, 9])] == [102, 109]
+
+
+def test_a_video_that_ends_within_its_header_is_said(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (40,), movflags="faststart", g="4")
+    video = next(folder.glob("videos/*image2/*/*.mp4"))
+    cut(video, 0.6)
+    (episode,) = open_source(folder, LIBERO).episodes
+    with pytest.raises(UserError, match="cut off or damaged"):
+        list(episode.read(range(40)))
+
+
+def test_damaged_pictures_in_parquet_are_said(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (4,), codec=None)
+    stored = [
+        {"bytes": b"\x89PNG", "path": "x"},
+        {"bytes": None, "path": "/etc/passwd"},
+        {"bytes": None, "path": "a.png"},
+    ]
+    column = pa.array([*stored, None], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    key = "observation.images.image"
+    rewritten(
+        folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
+    )
+    (episode,) = open_source(folder, LIBERO).episodes
+    for frame, words in enumerate(
+        (r"image of frame 0 in .*parquet is not a picture", "not a picture", "not exist", "not a")
+    ):
+        with pytest.raises(UserError, match=words):
+            list(episode.read([frame]))
+
+
+def test_success_is_read_where_a_column_tells_it(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (3, 3), codec=None)
+    info = json.loads((folder / "meta/info.json").read_text())
+    change_info(folder, features=info["features"] | {"next.success": {"dtype": "bool", "shape": [1]}})
+    marks = pa.array([False] * 5 + [True])
+    rewritten(folder / "data/chunk-000/file-000.parquet", lambda table: table.append_column("next.success", marks))
+    assert [one.success for one in open_source(folder, LIBERO).episodes] == [False, True]
+
+
+def test_depth_is_no_camera(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (3,), codec=None)
+    features = json.loads((folder / "meta/info.json").read_text())["features"]
+    features["observation.images.image2"]["info"] = {"video.is_depth_map": True}
+    change_info(folder, features=features)
+    assert [one.name for one in open_source(folder, Wanted((), 1)).cameras] == ["image"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"episode_index": 0}', '{"episode_index": -1, "length": 3}', "[1]"])
+def test_damaged_lists_of_episodes_are_said(tmp_path, text):
+    folder = write_lerobot(tmp_path / "set", (3,), version="2.1", codec=None)
+    (folder / "meta/episodes.jsonl").write_text(text)
+    with pytest.raises(UserError, match=r"episodes\.jsonl|tell of none"):
+        open_source(folder, LIBERO)
+
+
+def test_missing_lists_of_episodes_are_said(tmp_path):
+    for version, path in (("2.1", "episodes.jsonl"), ("3.0", "episodes/chunk-000/file-000.parquet")):
+        folder = write_lerobot(tmp_path / version, (3,), version=version, codec=None)
+        (folder / "meta" / path).unlink()
+        with pytest.raises(UserError, match="episodes"):
+            open_source(folder, LIBERO)

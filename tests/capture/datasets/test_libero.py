@@ -1,0 +1,161 @@
+"""LIBERO's and robomimic's files: rows belong together, and pictures are turned where the simulator's are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
+
+from episode_files import cut, number_of, tint_of, write_libero
+
+from capture.datasets.base import Wanted
+from capture.datasets.libero import axis_angle
+from capture.datasets.registry import open_source
+from capture.errors import UserError
+
+LIBERO = Wanted(("exterior", "wrist"), 10, 8, 7)
+
+
+def test_rows_of_libero_belong_together(tmp_path):
+    source = open_source(write_libero(tmp_path / "KITCHEN_SCENE1_put_the_bowl_demo.hdf5"), LIBERO)
+    assert source.kind == "LIBERO demonstrations"
+    assert source.mapped[:4] == (
+        "exterior is agentview_rgb",
+        "wrist is eye_in_hand_rgb",
+        "state is ee_pos (3), ee_ori (3), gripper_states (2)",
+        "true actions are actions (7)",
+    )
+    assert "turned by 180 degrees" in source.mapped[4]
+    assert (source.cameras[0].name, source.cameras[0].height, source.cameras[0].width) == ("agentview_rgb", 32, 80)
+    assert [(one.name, one.number, one.length, one.rate) for one in source.episodes] == [
+        ("demo_0", 0, 6, 25.0),
+        ("demo_1", 1, 9, 25.0),
+    ]
+    assert [one.success for one in source.episodes] == [True, False]
+    assert source.episodes[1].prompts == ("put the bowl on the plate",)
+    for frame, one in zip((0, 4, 8), source.episodes[1].read([0, 4, 8]), strict=True):
+        assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == 100 + frame
+        assert tint_of(one.pictures["wrist"]) == 1
+        np.testing.assert_allclose(one.state, 100 + frame + 0.1 * np.arange(8))
+        np.testing.assert_allclose(one.truth[0], -(100 + frame + 0.1 * np.arange(7)), rtol=1e-6)
+        assert len(one.truth) == 9 - frame
+        assert (one.prompt, one.index, one.turned) == ("put the bowl on the plate", frame, True)
+        assert one.time == pytest.approx(frame / 25)
+
+
+def test_robomimic_is_upright_and_its_quaternion_becomes_what_policies_read(tmp_path):
+    source = open_source(write_libero(tmp_path / "lift.hdf5", libero=False, convention=None), LIBERO)
+    assert source.kind == "robomimic demonstrations"
+    assert "state is robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)" in source.mapped
+    (one,) = source.episodes[0].read([2])
+    assert not one.turned
+    np.testing.assert_allclose(one.state, [2.0, 2.1, 2.2, 0, 0, 1.0, 2.6, 2.7])
+    assert source.episodes[0].prompts == ()
+
+
+def test_libero_files_in_opencvs_orientation_are_not_turned(tmp_path):
+    source = open_source(write_libero(tmp_path / "a_demo.hdf5", convention="opencv"), LIBERO)
+    assert "as they are stored" in source.mapped[-1]
+    assert not next(iter(source.episodes[0].read([0]))).turned
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-12, 0.3, np.pi, 5.0])
+def test_axis_angle_has_the_angle_as_its_length(angle):
+    axis = np.array([0.6, 0.0, -0.8])
+    (turned,) = axis_angle(np.array([[*(axis * np.sin(angle / 2)), np.cos(angle / 2)]]))
+    np.testing.assert_allclose(turned, axis * angle, atol=1e-7)
+
+
+def test_a_folder_of_files_has_all_their_demonstrations(tmp_path):
+    for name in ("b_demo", "a_demo"):
+        write_libero(tmp_path / f"{name}.hdf5", (3, 4))
+    (tmp_path / "c_demo.hdf5").write_bytes(b"no")
+    source = open_source(tmp_path, LIBERO)
+    assert [one.name for one in source.episodes] == ["a_demo_demo_0", "a_demo_demo_1", "b_demo_demo_0", "b_demo_demo_1"]
+    assert [one.number for one in source.episodes] == [0, 1, 2, 3]
+    assert set(source.broken) == {"c_demo"}
+    assert "cannot be read as HDF5" in source.broken["c_demo"].why
+
+
+def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path):
+    source = open_source(write_libero(tmp_path / "x.hdf5", (2,) * 12), LIBERO)
+    assert [one.name for one in source.episodes] == [f"demo_{number}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("info", "prompt"),
+    [
+        (json.dumps({"language_instruction": ["pick ", "it up"]}), "pick it up"),
+        ("{", "turn on the stove"),
+        ("{}", "turn on the stove"),
+    ],
+)
+def test_the_instruction_is_found_in_the_file_or_its_name(tmp_path, info, prompt):
+    path = write_libero(tmp_path / "KITCHEN_SCENE3_turn_on_the_stove_demo.hdf5", problem_info=info)
+    assert open_source(path, LIBERO).episodes[0].prompts == (prompt,)
+
+
+def change(path, name, values):
+    with h5py.File(path, "a") as file:
+        if name in file:
+            del file[name]
+        if values is not None:
+            file[name] = values
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("data/demo_1/obs/agentview_rgb", np.zeros((5, 32, 80, 3), np.uint8), "differ in length: .*agentview_rgb 5"),
+        ("data/demo_1/obs/ee_pos", None, "has no ee_pos like the other"),
+        ("data/demo_1/obs/ee_pos", np.zeros((9, 4)), "has no ee_pos like the other"),
+        ("data/demo_1/obs/eye_in_hand_rgb", None, "has no eye_in_hand_rgb"),
+        ("data/demo_1/obs", None, "has no group obs"),
+        ("data/demo_1/actions", np.zeros((9, 3)), "has no actions like the other"),
+        ("data/demo_1/obs/agentview_rgb", h5py.ExternalLink("other.h5", "x"), "has no agentview_rgb"),
+    ],
+)
+def test_a_broken_demonstration_is_said_and_the_others_go_on(tmp_path, name, values, words):
+    import re
+
+    path = write_libero(tmp_path / "x.hdf5")
+    change(path, name, values)
+    source = open_source(path, LIBERO)
+    assert [one.name for one in source.episodes] == ["demo_0"]
+    assert re.search(words, source.broken["demo_1"].why)
+    assert str(path) in source.broken["demo_1"].why
+
+
+def test_a_value_that_is_not_finite_is_said_when_it_is_read(tmp_path):
+    path = write_libero(tmp_path / "x.hdf5")
+    change(path, "data/demo_0/obs/ee_pos", np.full((6, 3), np.nan))
+    first, second = open_source(path, LIBERO).episodes
+    with pytest.raises(UserError, match="demo_0/obs/ee_pos in .* not finite"):
+        list(first.read([0]))
+    assert len(list(second.read([0]))) == 1
+
+
+def test_values_kept_in_another_file_are_not_read(tmp_path):
+    path = write_libero(tmp_path / "x.hdf5", (3,))
+    change(path, "data/demo_0/obs/ee_pos", None)
+    (tmp_path / "secret").write_bytes(bytes(72))
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/obs"].create_dataset("ee_pos", (3, 3), "f8", external=[(str(tmp_path / "secret"), 0, 72)])
+    with pytest.raises(UserError, match="keeps its values in another file"):
+        open_source(path, LIBERO)
+
+
+def test_files_that_are_cut_off_or_of_another_robot_are_said(tmp_path):
+    path = write_libero(tmp_path / "x_demo.hdf5")
+    with pytest.raises(UserError, match="state has 14 numbers"):
+        open_source(path, replace(LIBERO, state_dim=14))
+    with pytest.raises(UserError, match="action has 8 numbers"):
+        open_source(path, replace(LIBERO, robot_dim=8))
+    cut(path)
+    with pytest.raises(UserError, match="cannot be read as HDF5, it may be cut off"):
+        open_source(path, LIBERO)

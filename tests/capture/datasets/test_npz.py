@@ -1,0 +1,98 @@
+"""Episodes as .npz: frames are streamed, and every fault is a sentence."""
+
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
+
+from episode_files import cut, npz_arrays, number_of, tint_of
+
+from capture.datasets.base import Wanted
+from capture.datasets.registry import open_source
+from capture.errors import UserError
+
+WANTED = Wanted(("exterior", "wrist"), 4, 8, 7)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_frames_and_rows_belong_together(tmp_path, save):
+    save(tmp_path / "duck.npz", **npz_arrays())
+    source = open_source(tmp_path / "duck.npz", WANTED)
+    (episode,) = source.episodes
+    assert (source.kind, episode.name, episode.length, episode.rate) == ("npz episode", "duck", 6, 10.0)
+    assert (episode.prompts, episode.success) == (("find the duck",), False)
+    for frames in ([0], [5], [1, 2, 4], range(6)):
+        read = list(episode.read(frames))
+        assert [number_of(one.pictures["exterior"]) for one in read] == list(frames)
+        for one in read:
+            assert tint_of(one.pictures["wrist"]) == 1
+            np.testing.assert_allclose(one.state, one.index + 0.1 * np.arange(8))
+            assert one.truth.shape == (min(4, 6 - one.index), 7)
+            assert one.time == pytest.approx(one.index / 10)
+
+
+def test_a_folder_of_files_is_a_source(tmp_path):
+    for name in ("b", "a"):
+        np.savez(tmp_path / f"{name}.npz", **npz_arrays())
+    (tmp_path / "c.npz").write_bytes(b"PK no")
+    arrays = npz_arrays()
+    del arrays["wrist"]
+    np.savez(tmp_path / "d.npz", **arrays)
+    source = open_source(tmp_path, WANTED)
+    assert [one.name for one in source.episodes] == ["a", "b"]
+    assert set(source.broken) == {"c", "d"}
+    assert "has no array wrist" in source.broken["d"].why
+
+
+def test_pictures_alone_are_enough(tmp_path):
+    np.savez(tmp_path / "a.npz", exterior=npz_arrays()["exterior"])
+    (episode,) = open_source(tmp_path / "a.npz", Wanted(("exterior",), 4)).episodes
+    (one,) = episode.read([3])
+    assert (one.state, one.truth, one.prompt, episode.rate, episode.success) == (None, None, "", None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"exterior": np.zeros((6, 8, 8, 3))}, "exterior in .* pictures are uint8"),
+        ({"exterior": np.zeros((5, 8, 8, 3), np.uint8)}, "differ in length: exterior 5, wrist 6"),
+        ({"exterior": np.zeros((6, 8000, 8000, 3), np.uint8)[:0]}, "too large"),
+        ({"prompt": 3}, "prompt in .* is not text"),
+        ({"rate": -1.0}, "rate in .* frames"),
+        ({"exterior": np.zeros((6, 3)), "wrist": np.zeros((6, 3))}, "has no pictures"),
+        ({"state": np.array([None] * 6)}, "state in .* stored in a way"),
+    ],
+)
+def test_what_is_no_episode_is_said(tmp_path, changes, words):
+    np.savez(tmp_path / "a.npz", **(npz_arrays() | changes))
+    with pytest.raises(UserError, match=words):
+        open_source(tmp_path / "a.npz", WANTED)
+
+
+def test_numbers_that_are_not_finite_are_said(tmp_path):
+    np.savez(tmp_path / "a.npz", **(npz_arrays() | {"state": np.full((6, 8), np.inf)}))
+    with pytest.raises(UserError, match="state in .* not finite"):
+        list(open_source(tmp_path / "a.npz", WANTED).episodes[0].read([0]))
+
+
+def test_a_file_that_is_cut_off_is_said(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **npz_arrays())
+    cut(path)
+    with pytest.raises(UserError, match="cut off or damaged"):
+        open_source(path, WANTED)
+
+
+def test_an_array_shorter_than_its_header_is_said(tmp_path):
+    path, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    np.savez(path, **npz_arrays())
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content[: len(content) // 2] if name == "exterior.npy" else content)
+    with pytest.raises(UserError, match="ends before frame"):
+        list(open_source(other, WANTED).episodes[0].read(range(6)))

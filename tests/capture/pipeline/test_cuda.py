@@ -1,0 +1,210 @@
+"""What only a GPU can show: copies on a side stream arrive whole, and the policy computes what the CPU computes."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from moments import Moments, Told, chosen, same, small_setup
+from small_policy import observation, small_policy, tiny_model
+
+from capture.__main__ import main
+from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.datasets.in_memory import Given
+from capture.pipeline.cuda_graphs import Replays, cuda_graphs
+from capture.pipeline.frame_builder import assemble, gather
+from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.prompts import Prompts
+from capture.pipeline.runner import capture
+from capture.pipeline.types import Job
+from capture.policies.attention_hooks import AttentionRecorder
+from capture.policies.tokenizer import find_tokenizer
+from capture.results import schema
+
+
+class Quiet:
+    def loading(self, done, total):
+        pass
+
+    expect = step = tell = lambda self, _: None
+
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: GPU tests did not run")
+
+
+def test_actions_are_the_references(tiny):
+    model = tiny_model().to("cuda")
+    chunk = model.sample_actions(
+        [picture.cuda() for picture in tiny.pictures],
+        tiny.inputs["tokens"][:, :17].cuda(),
+        tiny.inputs["token_mask"][:, :17].cuda(),
+        tiny.inputs["noise"].cuda(),
+    )
+    torch.testing.assert_close(chunk.actions.cpu(), tiny.openpi["actions"], rtol=0, atol=5e-5)
+
+
+def test_every_copied_weight_is_what_the_module_returned():
+    policy = small_policy()
+    policy.model.to("cuda")
+    prepared = policy.prepare(observation())
+    kept = []
+    modules = [layer.self_attn for layer in policy.model.expert.layers]
+    handles = [module.register_forward_hook(lambda *event: kept.append(event[-1][1].clone())) for module in modules]
+    with AttentionRecorder(policy.model) as recorder:
+        for seed in range(20):
+            kept.clear()
+            policy.plain([prepared], seeds=[seed])
+            recording = recorder.take()
+            whole = torch.stack(kept).unflatten(0, (4, 3)).transpose(0, 1)[:, :, 0].cpu()  # (L, S, N, H, K + H)
+            assert torch.equal(recording.suffix[0], whole)
+    for handle in handles:
+        handle.remove()
+
+
+def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpoint, tmp_path):
+    files = []
+    draw = np.random.default_rng(5)
+    moments = [
+        observation(
+            "",
+            pictures={n: draw.integers(0, 255, p.shape, dtype=np.uint8) for n, p in observation().pictures.items()},
+            index=index,
+        )
+        for index in range(7)
+    ]
+    for device, batch in (("cpu", 1), ("cuda", 3)):
+        found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=4))
+        prompts = Prompts(("go", "pick up the red block"))
+        choices = Choices(torch.device(device), torch.float32, batch=batch, store="float32", prompts=prompts)
+        setup = Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "")
+        outcome = capture(setup, [Job(tmp_path / f"{device}.h5", Given(moments))], Quiet())
+        assert outcome.files[0].failure is None
+        assert outcome.frames == 14
+        assert 0 < outcome.busy <= outcome.seconds
+        files.append(h5py.File(tmp_path / f"{device}.h5"))
+    for dataset in schema.datasets(
+        schema.Sizes(14, ("exterior", "wrist"), (0, 1, 2), (0, 1, 2, 3), 4, 9, 6, 4, 4, 4, 32, ((90, 160), (96, 128)))
+    ):
+        first, second = files[0][dataset.name][...], files[1][dataset.name][...]
+        if first.dtype.kind == "f":
+            np.testing.assert_allclose(second, first, rtol=2e-3, atol=2e-4, err_msg=dataset.name)
+        else:
+            assert np.array_equal(first, second), dataset.name
+
+
+def test_two_files_at_once_that_other_processes_read_are_the_cpus(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("capture.pipeline.runner.files_at_once", lambda batch, cores: 2)
+    setup = small_setup(checkpoint)
+    for device in ("cpu", "cuda"):
+        (tmp_path / device).mkdir()
+        jobs = [Job(tmp_path / device / f"{name}.h5", Moments(name, length=40)) for name in "abc"]
+        outcome = capture(chosen(setup, device=torch.device(device), batch=4), jobs, Quiet())
+        assert [written.failure for written in outcome.files] == [None] * 3
+        assert outcome.frames == 120
+    for name in "abc":
+        with h5py.File(tmp_path / f"cpu/{name}.h5") as one, h5py.File(tmp_path / f"cuda/{name}.h5") as other:
+            for dataset in (schema.FRAMES_INDEX, schema.TEXT_ID, schema.source_name("wrist")):
+                assert np.array_equal(one[dataset], other[dataset]), dataset
+            for dataset in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED):
+                np.testing.assert_allclose(other[dataset], one[dataset], rtol=2e-3, atol=2e-4, err_msg=dataset)
+
+
+def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
+    setup = chosen(small_setup(checkpoint), device=torch.device("cuda"), batch=4)
+    told = Told()
+    for graphs in (False, True):
+        (tmp_path / str(graphs)).mkdir()
+        jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", Moments(name, length=38)) for name in "ab"]
+        outcome = capture(chosen(setup, graphs=graphs), jobs, told)
+        assert [written.failure for written in outcome.files] == [None] * 2
+        assert outcome.frames == 76
+    assert not told.sentences  # no graph was refused
+    for name in "ab":
+        same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
+
+
+def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
+    monkeypatch.setattr("capture.pipeline.cuda_graphs.MOST_GRAPHS", 1)
+    policy, told = small_policy(), []
+    policy.model.to("cuda")
+    graph = cuda_graphs(torch.device("cuda"))
+    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    prepared = policy.prepare(observation())
+    for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
+        _, found = replays.run([prepared] * count, seeds=list(range(count)))
+    assert told == []
+    assert replays.replayed == 3
+    recorder = policy.recorder()
+    with recorder:
+        wanted = gather(policy.run([prepared], recorder, seeds=[0]))
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
+def test_graphs_of_two_gpus_are_recorded_each_where_it_belongs():
+    for name in ("cuda:0", "cuda:1", "cuda:0"):
+        policy, told = small_policy(), []
+        policy.model.to(name)
+        graph = cuda_graphs(torch.device(name))
+        replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+        for seed in range(4):
+            _, found = replays.run([policy.prepare(observation())], seeds=[seed])
+        assert told == []
+        assert replays.replayed == 2
+        recorder = policy.recorder()
+        with recorder:
+            wanted = gather(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
+        assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
+def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
+    policy = small_policy()
+    policy.model.to("cuda")
+    prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
+    told = []
+    graph = cuda_graphs(torch.device("cuda"))
+    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    for _ in range(3):
+        replays.run(prepared, seeds=[0, 1])
+    assert told == []
+    assert replays.replayed == 1
+    recorder = policy.recorder()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        replays.run(prepared, seeds=[2, 3])
+        with recorder:
+            gather(policy.run(prepared, recorder, seeds=[2, 3]))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_frames_agree_with_the_cpus():
+    frames = []
+    for device in ("cpu", "cuda"):
+        policy = small_policy()
+        policy.model.to(device)
+        recorder = policy.recorder()
+        with recorder:
+            frames.append(assemble(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
+    for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_X):
+        np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)
+
+
+def test_the_command_takes_the_gpu_unasked(tmp_path):
+    assert main(["--demo", "-o", str(tmp_path / "demo.h5")]) == 0
+    with h5py.File(tmp_path / "demo.h5") as file:
+        assert json.loads(file.attrs["model"])["device"] == "cuda"
+
+
+def test_what_no_graph_can_hold_leaves_the_device_as_it_was():
+    graph, number = cuda_graphs(torch.device("cuda"))(), torch.ones(1, device="cuda")
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        graph.record(number.item)
+    assert torch.cuda.current_stream() == before
+    assert not torch.cuda.is_current_stream_capturing()
+    assert (number + 1).item() == 2

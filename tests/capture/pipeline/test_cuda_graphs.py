@@ -1,0 +1,335 @@
+"""Replays give what calls give. Here the graph is work that is simply done again; test_cuda.py has the real one."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from moments import Moments, Told, chosen, small_setup
+from moments import same as same_file
+from small_policy import observation, small_policy
+
+import capture.pipeline.runner
+from capture.pipeline import cuda_graphs
+from capture.pipeline.cuda_graphs import Replays
+from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM, frames, gather, host_arrays, known
+from capture.pipeline.plan import Choices
+from capture.pipeline.types import Job
+from capture.results import schema
+
+
+class Again:
+    """Does the work again when it is replayed, and nothing while it is recorded."""
+
+    def record(self, work):
+        self._work = work
+
+    def replay(self):
+        self._work()
+
+
+class Wrong(Again):
+    """Gives other numbers."""
+
+    def replay(self):
+        super().replay()
+        Wrong.memory.add_(1)
+
+
+class Eager(Again):
+    """Does its work at once, and nothing when it is replayed: what happens where another stream is recorded."""
+
+    def record(self, work):
+        work()
+
+    def replay(self):
+        pass
+
+
+class Full(Again):
+    """Finds no memory."""
+
+    def record(self, work):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity")
+
+
+def made(policy, told=None, graph=Again, **options):
+    options = {"full": False, "weights": torch.bfloat16} | options
+    tell = (told or Told()).tell
+    return Replays(policy, policy.recorder(), graph=graph, tell=tell, **options)
+
+
+def scene(policy, number, prompt="pick up the red block"):
+    """Other pictures and another state of as many tokens."""
+    draw = np.random.default_rng(number)
+    shown = observation(prompt)
+    pictures = {name: draw.integers(0, 255, one.shape, dtype=np.uint8) for name, one in shown.pictures.items()}
+    state = np.array([0.1, -0.4 + 0.01 * number, 2.0, 0.7])
+    return policy.prepare(replace(shown, pictures=pictures, state=state, index=number))
+
+
+def expected(policy, prepared, seeds, **options):
+    recorder = policy.recorder()
+    with recorder:
+        call = policy.run(prepared, recorder, seeds=seeds, full=options.get("full", False))
+    return call, gather(call, options.get("weights", torch.bfloat16))
+
+
+def same(found, wanted):
+    assert list(found) == list(wanted)
+    for name, value in wanted.items():
+        assert found[name].dtype == value.dtype, name
+        assert torch.equal(found[name], value), name
+
+
+def batches(policy, kind, number):
+    one = scene(policy, number)
+    if kind == "single":
+        return [one]
+    if kind == "three":
+        return [one, scene(policy, number + 100), scene(policy, number + 200)]
+    if kind == "padded":  # which of the two is the shorter one changes
+        pair = [one, scene(policy, number + 100, "go")]
+        return pair if number % 2 else pair[::-1]
+    other = replace(one, tokens=scene(policy, number, "pick up the red bowl").tokens)  # one moment, two prompts
+    return [one, other, scene(policy, number + 100)]
+
+
+@pytest.mark.parametrize("kind", ["single", "three", "padded", "moment"])
+@pytest.mark.parametrize("options", [{}, {"full": True, "weights": None}], ids=["text", "full"])
+def test_a_replay_finds_what_the_call_finds(policy, one_thread, kind, options) -> None:
+    calls = made(policy, **options)
+    kept = []
+    for number in range(5):
+        prepared = batches(policy, kind, number)
+        seeds = [10 * number + row for row in range(len(prepared))]
+        asked, found = calls.run(prepared, seeds=seeds)
+        assert (asked.prepared, asked.seeds) == (tuple(prepared), tuple(seeds))
+        kept.append((found, *expected(policy, prepared, seeds, **options)))
+    assert calls.replayed == 3  # the first is run as it is, the second to make the graph
+    for found, _, wanted in kept:  # only now: a later replay must not have touched what an earlier one gave
+        same(found, wanted)
+
+
+def test_its_frames_are_those_of_the_call(policy, one_thread) -> None:
+    calls = made(policy, weights=None)
+    for number in range(3):
+        prepared = batches(policy, "padded", number)
+        asked, found = calls.run(prepared, seeds=[1, 2])
+    arrays, _ = host_arrays(found)
+    call, wanted = expected(policy, prepared, [1, 2], weights=None)
+    for row, (frame, _) in enumerate(frames(call, wanted)):
+        mine = known(asked, arrays, row)
+        assert mine[schema.FRAMES_PROMPT] == frame[schema.FRAMES_PROMPT]
+        for name in (schema.ACTION_PREDICTED, schema.TEXT_ID, schema.FRAMES_STATE):
+            np.testing.assert_array_equal(mine[name], frame[name])
+
+
+def test_another_shape_is_another_graph(policy, one_thread) -> None:
+    calls = made(policy)
+    for number, kind in enumerate(["single", "three", "single", "three", "padded", "single", "three"]):
+        prepared = batches(policy, kind, number)
+        seeds = list(range(len(prepared)))
+        same(calls.run(prepared, seeds=seeds)[1], expected(policy, prepared, seeds)[1])
+    assert calls.replayed == 2
+
+
+def test_a_wrist_that_is_missing_is_another_shape(policy, one_thread) -> None:
+    calls = made(policy)
+    whole = scene(policy, 1)
+    lone = replace(whole, pictures={"exterior": whole.pictures["exterior"]})
+    for prepared in ([whole], [lone], [whole], [lone], [lone]):
+        same(calls.run(prepared, seeds=[0])[1], expected(policy, prepared, [0])[1])
+    assert calls.replayed == 1
+
+
+def test_only_so_many_graphs_are_kept_and_those_used_last(policy, monkeypatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
+    count = []
+    calls = made(policy, graph=lambda: count.append(1) or Again())
+    order = [1, 1, 2, 2, 1, 3, 3, 1, 2]
+    for size in order:
+        calls.run([scene(policy, number) for number in range(size)], seeds=[0] * size)
+    assert len(count) == 3
+    assert calls.replayed == 2  # of one frame, twice; those of two gave way to three
+
+
+def test_shapes_that_come_once_take_no_graphs_place(policy, monkeypatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
+    calls = made(policy)
+    for size in (1, 1, 2, 3, 4, 1):
+        calls.run([scene(policy, number) for number in range(size)], seeds=[0] * size)
+    assert calls.replayed == 1
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (Wrong, "its numbers differ"),
+        (Eager, "its numbers differ"),
+        (Full, "CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_a_graph_that_does_not_do_is_told_of_and_never_used(policy, one_thread, monkeypatch, graph, reason) -> None:
+    told = Told()
+    calls = made(policy, told, graph)
+    empty = torch.empty
+
+    def watched(*size, **options):
+        room = empty(*size, **options)
+        if options.get("dtype") == torch.uint8:
+            Wrong.memory = room
+        return room
+
+    monkeypatch.setattr(torch, "empty", watched)
+    for number in range(4):
+        prepared = batches(policy, "single", number)
+        same(calls.run(prepared, seeds=[number])[1], expected(policy, prepared, [number])[1])
+    assert calls.replayed == 0
+    assert told.sentences == [
+        f"calls are not replayed as CUDA graphs, which is slower and changes no number ({reason})"
+    ]
+
+
+def test_a_policy_that_gives_nan_gives_the_same_nan(one_thread) -> None:
+    policy, told = small_policy(), Told()
+    policy.model.action_out_proj.bias.data.fill_(torch.nan)
+    calls = made(policy, told)
+    for number in range(3):
+        _, found = calls.run(batches(policy, "single", number), seeds=[0])
+    assert calls.replayed == 1
+    assert found[schema.ACTION_X][:, -1].isnan().all()
+    assert not told.sentences
+
+
+def test_a_recording_that_cannot_be_ended_leaves_the_stream_that_was(monkeypatch) -> None:
+    current, used = ["calls"], []
+
+    class On:
+        def __init__(self, stream):
+            self.stream = stream
+
+        def __enter__(self):
+            self.before, current[0] = current[0], self.stream
+
+        def __exit__(self, *_):
+            current[0] = self.before
+
+    class Endless:
+        """As torch.cuda.graph, whose stream stays the current one where its end fails."""
+
+        def __init__(self, graph, *, pool, stream, capture_error_mode):
+            self.on = On(stream)
+
+        def __enter__(self):
+            self.on.__enter__()
+
+        def __exit__(self, *_):
+            raise RuntimeError("the capture was invalidated")
+
+    replaced = {"device": lambda _: nullcontext(), "current_device": lambda: 1, "graph_pool_handle": object}
+    replaced |= {
+        "CUDAGraph": object,
+        "Stream": lambda device: f"of GPU {device}",
+        "current_stream": lambda _: current[0],
+    }
+    for name, value in {**replaced, "stream": On, "graph": Endless}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(cuda_graphs, "_stream_to_record", cuda_graphs._stream_to_record.__wrapped__)
+    make = cuda_graphs.cuda_graphs(torch.device("cuda"))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="was invalidated"):
+            make().record(lambda: used.append(current[0]))
+    assert current == ["calls"]
+    assert used == ["of GPU 1"] * 2
+
+
+def test_where_graphs_leave_no_memory_for_calls_it_goes_on_without(policy, one_thread) -> None:
+    class Spent(Again):
+        def replay(self):
+            super().replay()
+            self.replays = getattr(self, "replays", 0) + 1
+            if self.replays == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    told = Told()
+    calls = made(policy, told, Spent)
+    for number in range(6):
+        prepared = batches(policy, "three", number)
+        same(calls.run(prepared, seeds=[0, 1, 2])[1], expected(policy, prepared, [0, 1, 2])[1])
+    assert len(told.sentences) == 1
+    assert told.sentences[0].endswith("(CUDA out of memory.)")
+
+
+def test_no_memory_for_the_call_itself_is_no_graphs_fault(policy, monkeypatch) -> None:
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    told = Told()
+    calls = made(policy, told)
+    monkeypatch.setattr(policy, "run", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        calls.run(batches(policy, "three", 0), seeds=[0, 1, 2])
+    assert not told.sentences
+
+
+def test_ctrl_c_while_a_graph_is_made_is_not_lost(policy) -> None:
+    class Broken(Again):
+        def record(self, work):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError("the capture was invalidated")
+
+    calls = made(policy, graph=Broken)
+    calls.run(batches(policy, "single", 0), seeds=[0])
+    with pytest.raises(KeyboardInterrupt):
+        calls.run(batches(policy, "single", 1), seeds=[0])
+
+
+def test_steps_are_told_of_while_they_are_launched_one_by_one(policy) -> None:
+    calls = made(policy)
+    told = []
+    for number in range(3):
+        prepared = batches(policy, "single", number)
+        calls.run(prepared, seeds=[0], begin=lambda: told.append("begin"), after_step=told.append)
+    assert told == ["begin", 0, 1, 2, 3] * 2 + ["begin"]
+
+
+def test_errors_of_rows_are_found_in_replays_too(policy) -> None:
+    calls = made(policy, weights=None)
+    for number in range(3):
+        _, found = calls.run(batches(policy, "padded", number), seeds=[0, 1])
+    assert calls.replayed == 1
+    assert found[ROW_SUM].shape == found[MASKED_WEIGHT].shape == (2,)
+    assert 0 < found[ROW_SUM].max() < 1e-5
+    assert found[MASKED_WEIGHT].max() == 0
+
+
+def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch, one_thread) -> None:
+    setup = chosen(small_setup(checkpoint), batch=2)
+    used = []
+    for name, there in (("calls", False), ("replays", True)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(Choices, "replayed", there)
+        monkeypatch.setattr(capture.pipeline.runner, "cuda_graphs", lambda _: lambda: used.append(1) or Again())
+        told = Told()
+        episode = Moments(length=10)
+        outcome = capture.pipeline.runner.capture(setup, [Job(tmp_path / name / "a.h5", episode)], told)
+        assert outcome.files[0].failure is None
+        assert outcome.frames == told.steps[-1] == 10  # also where the last call was replayed
+        assert {2, 4, 6, 8} <= set(told.steps)
+    assert used
+    same_file(tmp_path / "calls/a.h5", tmp_path / "replays/a.h5")
+
+
+def test_graphs_are_for_gpus_and_not_for_comparing_times(checkpoint) -> None:
+    choices = small_setup(checkpoint).choices
+    gpu = replace(choices, device=torch.device("cuda"))
+    assert not choices.replayed
+    assert gpu.replayed
+    assert not replace(gpu, check=True).replayed
+    assert not replace(gpu, graphs=False).replayed

@@ -1,0 +1,85 @@
+"""What calls are given precedence by is taken back on every way out, and by the last of several runs."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import threading
+
+import pytest
+import torch
+
+from capture.pipeline.performance import SWITCH_SECONDS, calls_first
+from capture.policies.pi05.config import exact_float32
+
+GPU = torch.device("cuda", 1)
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch):
+    """A machine with GPUs on which torch uses three threads; what is set now."""
+    current: list[torch.device] = []
+
+    @contextlib.contextmanager
+    def device(one):
+        current.append(one)
+        try:
+            yield
+        finally:
+            current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(3)
+    torch.set_float32_matmul_precision("high")
+    yield lambda: (torch.get_num_threads(), gc.get_freeze_count() > 0, sys.getswitchinterval(), list(current))
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+def test_all_is_as_it_was_however_it_ends(settings) -> None:
+    usual = settings()
+    assert usual == (3, False, usual[2], [])
+    for error in (KeyError, KeyboardInterrupt):
+        with pytest.raises(error), calls_first(GPU, beside=True):
+            assert settings() == (1, True, pytest.approx(SWITCH_SECONDS), [GPU])
+            raise error
+        assert settings() == usual
+
+
+def test_only_what_a_run_needs_is_changed(settings) -> None:
+    usual = settings()
+    with calls_first(torch.device("cpu"), beside=False):
+        assert settings() == usual
+    with calls_first(torch.device("cpu"), beside=True):
+        assert settings() == (3, True, pytest.approx(SWITCH_SECONDS), [])
+    with calls_first(GPU, beside=False):
+        assert settings() == (1, False, usual[2], [GPU])
+
+
+def test_of_two_runs_in_two_threads_the_last_puts_back_what_the_first_found(settings) -> None:
+    usual = settings()
+    begun, over, seen = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        with calls_first(GPU, beside=True), exact_float32():
+            begun.set()
+            over.wait(60)
+            seen.append((gc.get_freeze_count() > 0, torch.get_float32_matmul_precision()))
+        seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    with calls_first(GPU, beside=True), exact_float32():
+        thread.start()
+        assert begun.wait(60)
+    over.set()
+    thread.join()
+    assert seen == [(True, "highest"), 3]
+    assert settings() == usual
+    assert torch.get_float32_matmul_precision() == "high"
+    later = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert later == [3]

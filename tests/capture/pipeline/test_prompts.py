@@ -1,0 +1,68 @@
+"""Prompts in place of an episode's own task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capture.errors import UserError
+from capture.pipeline.prompts import OWN, Prompts, read_prompts
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "prompts.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_frame_keeps_its_own_task() -> None:
+    assert OWN.of("put it down") == ("put it down",)
+    with pytest.raises(UserError, match="names no task"):
+        OWN.of("")
+
+
+def test_a_list_holds_for_every_frame(tmp_path: Path) -> None:
+    prompts = read_prompts(written(tmp_path, '- "{task}"\n- "{task} slowly"\n- wave\n'))
+    assert prompts.of("put it down") == ("put it down", "put it down slowly", "wave")
+    assert Prompts(("wave",)).of("") == ("wave",)
+
+
+def test_a_mapping_goes_by_the_task(tmp_path: Path) -> None:
+    prompts = read_prompts(written(tmp_path, 'put it down:\n  - wave\n  - "{task}"\n"*": ["{task}"]\n'))
+    assert prompts.of("put it down") == ("wave", "put it down")
+    assert prompts.of("pick it up") == ("pick it up",)
+    with pytest.raises(UserError, match="has none for the task 'pick it up'"):
+        read_prompts(written(tmp_path, "put it down: [wave]\n")).of("pick it up")
+
+
+def test_a_prompt_that_comes_twice_is_run_once() -> None:
+    assert Prompts(("wave", "{task}", "wave", "put it down")).of("put it down") == ("wave", "put it down")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "holds no prompts"),
+        ("[]", "holds no prompts"),
+        ("just words", "holds no prompts"),
+        ("a: b", "holds no prompts"),
+        ("a: []", "holds no prompts"),
+        ("- 7", "holds 7 where a text should be"),
+        ("7: [a]", "holds 7 where a text should be"),
+        ("- [a, b]", "where a text should be"),
+        ("- 'open", "cannot be read as YAML in line"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"),
+        ("\x00", "cannot be read as YAML"),
+    ],
+)
+def test_other_files_get_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        read_prompts(written(tmp_path, text))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        read_prompts(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_prompts(tmp_path)

@@ -1,0 +1,294 @@
+"""Episodes read by a process of its own: the same pictures, tokens and sentences, and nothing that piles up."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import episode_files
+import numpy as np
+import pytest
+import torch
+from moments import LENGTHS, Counting, Moments, Told, chosen, jobs, same, small_setup, until
+
+from capture.datasets.base import Wanted
+from capture.datasets.in_memory import Given
+from capture.datasets.registry import open_source
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.pipeline.frame_selection import read_selection
+from capture.pipeline.plan import Setup
+from capture.pipeline.prompts import Prompts
+from capture.pipeline.reader import Moment, ReaderHere, ReaderProcess, parcel_of, reads_apart
+from capture.pipeline.runner import capture
+from capture.pipeline.shared_memory import Room, Shelf
+from capture.pipeline.types import Job
+from capture.pipeline.worker_process import ProcessGoneError, own_process_fits
+
+pytestmark = [
+    pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux"),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+
+class Crashing(Moments):
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        raise ZeroDivisionError("of the reader")
+
+
+class Awkward(Moments):
+    """Can be packed, but not unpacked."""
+
+    def __setstate__(self, state: object) -> None:
+        raise TypeError("not here")
+
+
+@pytest.fixture(scope="module")
+def setup(checkpoint: Path) -> Setup:
+    return small_setup(checkpoint)
+
+
+@pytest.fixture
+def reader() -> Iterator[Callable[..., ReaderProcess]]:
+    """Makes a reader that has started, of these episodes."""
+    made: list[ReaderProcess] = []
+
+    def make(setup: Setup, *episodes: Moments) -> ReaderProcess:
+        parcel = parcel_of(setup, [Job(Path(f"{one.name}.h5"), one) for one in episodes])
+        assert parcel is not None
+        made.append(ReaderProcess(setup, parcel[1], Shelf()))
+        until(made[-1]._ready.done)
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
+    """Let runs read and write two files at once with processes, as on a GPU; the readers of the last one."""
+    made: list[ReaderProcess] = []
+
+    class Known(ReaderProcess):
+        def __init__(self, setup, parcel, shelf) -> None:
+            super().__init__(setup, parcel, shelf)
+            until(self._ready.done)
+            made.append(self)
+
+        def moments_from(self, start: int) -> Iterator[Moment]:
+            for moment in super().moments_from(start):
+                assert moment.room is not None  # read there, not here
+                yield moment
+
+    monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda choices: True)
+    monkeypatch.setattr("capture.pipeline.runner.files_at_once", lambda batch, cores: 2)
+    monkeypatch.setattr("capture.pipeline.runner.ReaderProcess", Known)
+    return made
+
+
+def alike(first: list[Moment], second: list[Moment]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        for (here, seed), (there, seed_there) in zip(one.frames, other.frames, strict=True):
+            assert seed == seed_there
+            for field in dataclasses.fields(Observation):
+                value, found = getattr(here.observation, field.name), getattr(there.observation, field.name)
+                if field.name == "pictures":
+                    assert value.keys() == found.keys()
+                    assert all(np.array_equal(value[camera], found[camera]) for camera in value)
+                else:
+                    assert np.array_equal(value, found), field.name
+            for field in dataclasses.fields(here.tokens):
+                assert np.array_equal(getattr(here.tokens, field.name), getattr(there.tokens, field.name)), field.name
+            assert list(here.pictures) == list(there.pictures)
+            for camera, picture in here.pictures.items():
+                assert np.array_equal(picture.model_u8, there.pictures[camera].model_u8)
+                assert torch.equal(picture.pixels, there.pictures[camera].pixels)
+                assert picture.letterbox == there.pictures[camera].letterbox
+        assert all(frame.pictures is other.frames[0][0].pictures for frame, _ in other.frames)
+
+
+def kept(moments: Iterator[Moment]) -> list[Moment]:
+    """All moments, none released: as many rooms as moments are then taken."""
+    return list(moments)
+
+
+def test_another_process_reads_what_this_one_reads(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
+    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=read_selection("::2"))
+    first, second = Moments("a"), Moments("b", length=3)
+    there, here = reader(asked, first, second), ReaderHere(asked)
+    for number, episode in ((1, second), (0, first)):
+        made, planned = there.plan(number, episode), here.plan(number, episode)
+        assert (made.sizes, made.run, made.warnings) == (planned.sizes, planned.run, planned.warnings)
+        for start in (0, 4):
+            alike(kept(here.moments_from(start)), kept(there.moments_from(start)))
+
+
+def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
+    class Local(Moments):
+        pass
+
+    assert parcel_of(setup, [Job(Path("a.h5"), Local())]) is None
+    awkward = Awkward("a", length=2)
+    there = reader(setup, awkward)
+    assert there.plan(0, awkward).sizes.frames == 2
+    found = kept(there.moments_from(0))
+    assert [moment.room for moment in found] == [None, None]
+    assert reads_apart([Job(Path("a.h5"), awkward)])
+    assert not reads_apart([Job(Path("a.h5"), awkward), Job(Path("b.h5"), Given([]))])
+
+
+def test_a_process_that_never_starts_is_done_without(setup: Setup) -> None:
+    parcel = parcel_of(setup, [Job(Path("a.h5"), Moments("a"))])
+    assert parcel is not None
+    there = ReaderProcess(setup, parcel[1], Shelf())
+    os.kill(there.pid, signal.SIGKILL)
+    until(there._ready.done)
+    there.plan(0, Moments("a"))
+    assert [moment.room for moment in there.moments_from(0)] == [None] * 6
+    there.close()
+
+
+def test_until_the_process_is_there_and_from_then_on(
+    setup: Setup, reader: Callable[..., ReaderProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode = Moments("a", length=5)
+    there = reader(setup, episode)
+    answers = iter([False, False, True])  # when it plans, after the first moment, after the second
+    monkeypatch.setattr(there, "_there", lambda: next(answers))
+    there.plan(0, episode)
+    found = kept(there.moments_from(1))
+    assert [moment.room is None for moment in found] == [True, True, False, False]
+    here = ReaderHere(setup)
+    here.plan(0, episode)
+    alike(kept(here.moments_from(1)), found)
+
+
+@pytest.mark.parametrize(
+    ("episode", "sentence"),
+    [
+        (Moments("a", breaks_at=2), "the video of frame 2 is cut off"),
+        (Crashing("b"), r"reading it failed \(ZeroDivisionError: of the reader\)"),
+    ],
+)
+def test_what_goes_wrong_there_is_said_here(
+    setup: Setup, reader: Callable[..., ReaderProcess], episode: Moments, sentence: str
+) -> None:
+    there = reader(setup, episode, Moments("c", length=1))
+    with pytest.raises(UserError, match=f"^{sentence}$"):
+        there.plan(0, episode)
+        kept(there.moments_from(0))
+    there.plan(1, Moments("c", length=1))
+    [moment] = there.moments_from(0)  # and it goes on
+    assert moment.room is not None
+    moment.room.release()
+    assert len(there._shelf._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
+
+
+def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
+    there = reader(setup, Moments("a"))
+    there.plan(0, Moments("a"))
+    moments = there.moments_from(0)
+    next(moments)
+    os.kill(there.pid, signal.SIGKILL)
+    with pytest.raises(ProcessGoneError, match="the process that reads the episodes has ended"):
+        kept(moments)
+
+
+def test_runs_that_read_apart_make_the_same_files(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr("capture.pipeline.runner.uses_workers", lambda choices: False)
+        assert capture(setup, jobs(tmp_path / "thread"), Told()).frames == 11
+    assert not apart
+    assert capture(setup, jobs(tmp_path / "apart"), Told()).frames == 11
+    assert len(apart) == 2
+    for name in LENGTHS:
+        same(tmp_path / "thread" / f"{name}.h5", tmp_path / "apart" / f"{name}.h5")
+
+
+def test_a_data_set_with_videos_and_an_episode_that_breaks(
+    setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
+) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("av")
+    data = tmp_path / "kitchen"
+    episode_files.write_lerobot(data, (9, 6, 5), state=("observation.state", 4), action=("action", 4), per_file=1)
+    episode_files.cut(next(iter(sorted(data.glob("videos/*/*/file-001.mp4")))), 0.3)
+    source = open_source(data, Wanted(("exterior", "wrist"), 6, state_dim=4))
+    outcomes = []
+    for folder in ("thread", "apart"):
+        (tmp_path / folder).mkdir()
+        asked = [Job(tmp_path / folder / f"{one.name}.h5", one) for one in source.episodes]
+        with pytest.MonkeyPatch.context() as plain:
+            if folder == "thread":
+                plain.setattr("capture.pipeline.runner.uses_workers", lambda choices: False)
+            outcomes.append(capture(setup, asked, Told()))
+    thread, there = outcomes
+    assert [written.failure for written in thread.files] == [written.failure for written in there.files]
+    assert [written.failure is None for written in there.files] == [True, False, True]
+    for name in ("episode_000000.h5", "episode_000002.h5"):
+        same(tmp_path / "thread" / name, tmp_path / "apart" / name)
+
+
+def test_a_reader_that_is_killed_ends_the_run_and_the_same_run_goes_on(
+    setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
+) -> None:
+    folder = tmp_path / "runs"
+    long = [Job(folder / f"{name}.h5", Moments(name, length=14)) for name in "ab"]
+    folder.mkdir()
+    with pytest.raises(UserError, match="the process that reads the episodes has ended"):
+        capture(setup, long, Counting(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
+    outcome = capture(setup, long, Told())
+    assert [(written.failure, written.kept + written.frames) for written in outcome.files] == [(None, 14)] * 2
+    assert min(written.kept for written in outcome.files) > 0
+
+
+def test_rooms_for_pictures_come_back(
+    setup: Setup, tmp_path: Path, apart: list[ReaderProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelves: list[Shelf] = []
+    taken: list[Room] = []
+
+    class Counted(Shelf):
+        def __init__(self) -> None:
+            super().__init__()
+            shelves.append(self)
+
+        def take(self, size: int) -> Room:
+            taken.append(super().take(size))
+            return taken[-1]
+
+        def close(self) -> None:
+            assert len(self.slots) == 1
+            assert len(self._free) == 64  # all of them
+            super().close()
+
+    monkeypatch.setattr("capture.pipeline.runner.Shelf", Counted)
+    asked = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
+    long = [Job(tmp_path / f"{name}.h5", Moments(name, length=12)) for name in "abc"]
+    assert capture(asked, long, Told()).frames == 72
+    # 4 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead, 3 ends
+    assert len({room.place.offset for room in taken}) <= 17
+    assert len(taken) == 3 * 13
+    assert shelves[0].slots == []
+
+
+def test_a_room_is_free_once_all_frames_that_show_it_are_stored() -> None:
+    shelf = Shelf()
+    room = shelf.take(1000)
+    assert room.size == 1024
+    room.hold(2)
+    room.release()
+    assert room not in shelf._free
+    room.release()
+    assert shelf._free[-1] is room
+    large = shelf.take(3000)  # other pictures: rooms of the old size are used no more
+    room.hold(1)
+    room.release()
+    assert room not in shelf._free
+    assert (large.size, len(shelf.slots)) == (4096, 2)
+    shelf.close()

@@ -1,0 +1,265 @@
+"""A run from its jobs to its files: what is written, what fails alone, what is passed over, and that nothing piles up."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from moments import Moments, Told, chosen, small_setup
+from small_policy import observation
+
+from capture.datasets.in_memory import Given
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.pipeline.frame_selection import read_selection
+from capture.pipeline.plan import Setup, plan
+from capture.pipeline.prompts import Prompts
+from capture.pipeline.runner import capture
+from capture.pipeline.types import Job
+from capture.results import schema
+
+
+@pytest.fixture(scope="module")
+def setup(checkpoint: Path) -> Setup:
+    return small_setup(checkpoint)
+
+
+def values(path: Path, *names: str) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        every = [] if names else list(file["frames"])
+        return {name: file[name][...] for name in names or [f"frames/{one}" for one in every]}
+
+
+LARGE = (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED, schema.source_name("wrist"))
+
+
+def test_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
+    asked = chosen(
+        setup, frames=read_selection("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
+    )
+    told = Told()
+    outcome = capture(asked, [Job(tmp_path / "a.h5", Moments())], told)
+    [written] = outcome.files
+    assert (written.failure, written.frames, written.total, written.kept, written.skipped) == (None, 6, 6, 0, False)
+    assert outcome.frames == told.expected == 6
+    assert told.steps[-1] == 6
+    assert told.steps == sorted(told.steps)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file[schema.FRAMES_INDEX][...].tolist() == [1, 1, 3, 3, 5, 5]
+        assert file[schema.FRAMES_SEED][...].tolist() == [11, 11, 13, 13, 15, 15]
+        assert file[schema.FRAMES_PROMPT].asstr()[...].tolist() == ["pick up the red block", "put the mug down"] * 3
+        assert file[schema.ACTION_TRUTH][:, 0, 0].tolist() == [1, 1, 3, 3, 5, 5]
+        noise, shown = file[schema.FRAMES_NOISE][...], file[schema.source_name("wrist")][...]
+        assert np.array_equal(noise[0], noise[1])
+        assert not np.array_equal(noise[0], noise[2])
+        assert np.array_equal(shown[2], shown[3])
+        assert set(file[schema.FRAMES_EPISODE].asstr()[...]) == {"episode_000003"}
+
+
+def test_batches_give_the_file_of_single_calls(setup: Setup, tmp_path: Path) -> None:
+    prompts = Prompts(("{task}", "go"))
+    for batch in (1, 4):
+        jobs = [Job(tmp_path / f"{batch}{name}.h5", Moments(name, length=3)) for name in "ab"]
+        assert capture(chosen(setup, batch=batch, prompts=prompts), jobs, Told()).frames == 12
+    for name in "ab":
+        one, four = (values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
+        for dataset, value in one.items():
+            if value.dtype.kind == "f":
+                np.testing.assert_allclose(four[dataset], value, rtol=1e-5, atol=1e-4, err_msg=dataset)
+            else:
+                assert np.array_equal(four[dataset], value)
+
+
+def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup, tmp_path: Path) -> None:
+    noted = []
+    jobs = [
+        Job(tmp_path / "a.h5", Moments("a", breaks_at=2)),
+        Job(tmp_path / "b.h5", Moments("b", breaks_at=0)),
+        Job(tmp_path / "c.h5", Given([observation(), observation()])),
+    ]
+    outcome = capture(chosen(setup, batch=2), jobs, Told(), lambda written: noted.append(written.path.name))
+    first, second, third = outcome.files
+    assert first.failure == (
+        f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}"
+    )
+    assert second.failure == "the video of frame 0 is cut off"
+    assert third.failure is None
+    assert sorted(noted) == ["a.h5", "b.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5.partial", "c.h5"]
+    mended = capture(chosen(setup, batch=2), [Job(tmp_path / "a.h5", Moments("a"))], Told())
+    assert (mended.files[0].kept, mended.files[0].frames, mended.files[0].failure) == (2, 4, None)
+
+
+def test_a_reader_that_crashes_is_a_failure_too(setup: Setup, tmp_path: Path) -> None:
+    class Crashing(Moments):
+        def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+            raise ZeroDivisionError("of the reader")
+
+    outcome = capture(setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", Moments(length=1))], Told())
+    assert outcome.files[0].failure == "reading it failed (ZeroDivisionError: of the reader)"
+    assert outcome.files[1].failure is None
+
+
+def test_the_same_run_again_passes_over_what_is_finished(setup: Setup, tmp_path: Path) -> None:
+    job = Job(tmp_path / "a.h5", Moments(length=2))
+    capture(setup, [job], Told())
+    before = job.path.read_bytes()
+    told = Told()
+    outcome = capture(setup, [job], told)
+    assert outcome.files[0].skipped
+    assert told.sentences == [f"{job.path} is finished already; it is left as it is"]
+    assert job.path.read_bytes() == before
+    changed = capture(chosen(setup, seed=1), [job], Told())
+    assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
+    assert job.path.read_bytes() == before
+    again = capture(chosen(setup, seed=1, overwrite=True), [job], Told())
+    assert again.files[0].failure is None
+    assert values(job.path)["frames/seed"].tolist() == [1, 2]
+
+
+def test_what_another_process_finished_meanwhile_is_passed_over(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(tmp_path / "a.h5", Moments(length=2))
+    capture(setup, [job], Told())
+    before = job.path.read_bytes()
+    answers = iter([False, True])  # not there yet when first looked for
+    monkeypatch.setattr("capture.pipeline.scheduler.finished", lambda path, made: next(answers))
+    outcome = capture(setup, [job], Told())
+    assert outcome.files[0].failure is None
+    assert outcome.files[0].skipped
+    assert job.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"weights": "others"}, "the checkpoint's weights changed"),
+        ({"choices": {"layers": (0,)}}, "--layers was 0,2 and is now 0"),
+        ({"choices": {"frames": read_selection(":3")}}, "the number of frames was 6 and is now 3"),
+        ({"choices": {"frames": read_selection("0,1,2,3,4"), "prompts": Prompts(("go",))}}, "the number of frames"),
+        ({"choices": {"prompts": Prompts(("go",))}}, "--frames, or the episode's states, prompts or true actions"),
+        ({"choices": {"store": "bfloat16"}}, "--store was float32 and is now bfloat16"),
+    ],
+)
+def test_what_was_begun_otherwise_is_not_gone_on_with(
+    setup: Setup, tmp_path: Path, change: dict, sentence: str
+) -> None:
+    capture(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=3))], Told())
+    partial = tmp_path / "a.h5.partial"
+    before = partial.read_bytes()
+    other = replace(setup, weights=change.get("weights", setup.weights))
+    outcome = capture(chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", Moments())], Told())
+    assert sentence in str(outcome.files[0].failure)
+    assert partial.read_bytes() == before
+
+
+def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
+    first = plan(setup, Moments()).run
+    assert plan(setup, Moments()).run == first
+    moved = Moments()
+    moved.outline = lambda frames: (replace(one, state=one.state + 1e-9) for one in Moments().outline(frames))
+    assert plan(setup, moved).run != first
+    shown = observation()
+    darker = replace(shown, pictures={name: picture // 2 for name, picture in shown.pictures.items()})
+    assert plan(setup, Given([shown])).run != plan(setup, Given([darker])).run
+
+
+def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
+    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
+    made = plan(asked, Moments(length=3))
+
+    def told(start: int) -> list[tuple[int, str, int]]:
+        moments = list(made.moments_from(start))
+        assert all(one.pictures is moment[0][0].pictures for moment in moments for one, _ in moment)
+        return [(one.observation.index, one.observation.prompt, seed) for moment in moments for one, seed in moment]
+
+    every = told(0)
+    assert len(every) == 9
+    for start in range(len(every)):
+        rest = told(start)
+        assert rest == every[start:]
+
+
+def test_pictures_do_not_pile_up(setup: Setup, tmp_path: Path) -> None:
+    episode = Moments(length=60)
+    asked = chosen(setup, layers=(0,), batch=2)
+    gc.collect()
+    outcome = capture(asked, [Job(tmp_path / "a.h5", episode)], Told())
+    assert outcome.frames == 60
+    # 6 in the queue, 2 being gathered, 2 called, 3 batches to be delivered, 4 frames to be written; two pictures each.
+    assert episode.most <= 2 * 24
+
+
+def test_an_empty_prompt_is_warned_of(setup: Setup, tmp_path: Path) -> None:
+    told = Told()
+    capture(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", Moments(length=1))], told)
+    assert any("the prompt is empty" in sentence for sentence in told.sentences)
+
+
+def test_what_is_so_in_many_frames_is_said_once(setup: Setup) -> None:
+    many = chosen(setup, prompts=Prompts((" ", "go")), frames=read_selection("0:3"))
+    [sentence] = plan(many, Moments(length=6)).warnings
+    assert "frame 0 of " in sentence
+    assert sentence.endswith("the prompt is empty, which the policy was not trained with (and so in 2 frames more)")
+
+
+def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> None:
+    import json
+
+    capture(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=2))], Told())
+    capture(chosen(setup), [Job(tmp_path / "a.h5", Moments())], Told())
+    with h5py.File(tmp_path / "a.h5") as file:
+        checks = json.loads(file.attrs["checks"])
+    assert checks[schema.CHECK_SINCE] == 2
+    assert 0 < checks[schema.CHECK_ROW_SUM] < 1e-5
+    assert checks[schema.CHECK_SECONDS] > 0
+
+
+def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(setup, Moments(length=5))
+    monkeypatch.setattr("capture.pipeline.plan.KEPT_TABLES", 2)
+    short = plan(setup, Moments(length=5))
+    assert (len(made.tables), len(short.tables)) == (5, 2)
+    for start in (0, 1, 3):
+        pairs = zip(made.moments_from(start), short.moments_from(start), strict=True)
+        for [(one, seed)], [(other, other_seed)] in pairs:
+            assert one.tokens.text == other.tokens.text
+            assert np.array_equal(one.tokens.ids, other.tokens.ids)
+            assert seed == other_seed
+
+
+@pytest.mark.parametrize(
+    ("where", "choices", "advice"),
+    [
+        (
+            "capture.pipeline.runner.Policy.recorder",
+            {"batch": 4},
+            "1 frame at once; free its memory, or give another --device",
+        ),
+        ("capture.pipeline.runner.Policy.run", {}, "1 frame at once; free its memory, or give another --device"),
+        (
+            "capture.pipeline.runner.Policy.plain",
+            {"check": True, "batch": 2},
+            "2 frames at once; give a smaller --batch",
+        ),
+        ("capture.pipeline.runner.gather", {"workers": 1, "batch": 2}, "2 frames at once; give a smaller --batch"),
+    ],
+)
+def test_a_device_without_room_is_one_sentence_wherever_it_shows(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, choices: dict, advice: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(where, full)
+    with pytest.raises(UserError) as told:
+        capture(chosen(setup, **choices), [Job(tmp_path / "a.h5", Moments())], Told())
+    assert str(told.value) == f"the device has no room to run {advice}"
+    assert not list(tmp_path.iterdir())

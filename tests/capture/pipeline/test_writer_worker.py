@@ -1,0 +1,201 @@
+"""Frames through a thread and through a second process: the same files, the same sentences, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import synthetic
+import torch
+from paths import ROOT, SUPPORT
+
+from capture.errors import UserError
+from capture.pipeline.frame_slicing import Row
+from capture.pipeline.shared_arrays import Maps, Place
+from capture.pipeline.shared_memory import Ring, Slot, room_for
+from capture.pipeline.worker_process import own_process_fits
+from capture.pipeline.writer_worker import WriterProcess, WriterThread
+from capture.results import schema
+
+SIZES = synthetic.SMALL
+FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+OPTIONS = {"model": synthetic.MODEL, "generator": "test", "run": {"seed": 0}}
+SINKS = [WriterThread, WriterProcess] if own_process_fits() else [WriterThread]
+
+linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
+
+
+def intact(path: Path) -> int:
+    with h5py.File(path) as file:
+        done = int(file[schema.FRAMES_DONE][()])
+        for number in range(done):
+            for name, value in FRAMES[number].items():
+                found = file[name][number]
+                if isinstance(value, np.ndarray) and value.dtype == np.uint16:
+                    np.testing.assert_array_equal(found, schema.from_bfloat16(value), err_msg=name)
+                elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    np.testing.assert_array_equal(found, value, err_msg=name)
+    return done
+
+
+def write(writer: Any, number: int, frame: schema.Frame) -> Any:
+    """Write one frame as if a call of two had made it: attention and the path come from the call's arrays."""
+    arrays = {
+        name: np.stack([np.zeros_like(value), value])
+        for name, value in frame.items()
+        if name in (schema.ACTION_TO_IMAGE, schema.ACTION_X)
+    }
+    row = Row(number, 1, {name: value for name, value in frame.items() if name not in arrays})
+    return writer.write(arrays, [row], []).result()
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and no zombie, which nobody may be left to bury."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_two_files_at_once(sink: Any, tmp_path: Path) -> None:
+    with sink() as writer:
+        first, second = (writer.open(tmp_path / name, SIZES, OPTIONS).result() for name in ("a.h5", "b.h5"))
+        assert first.number != second.number
+        assert first.frames_done == second.frames_done == 0
+        for frame in FRAMES:
+            for opened in (first, second):
+                write(writer, opened.number, frame)
+        assert writer.finish(first.number, {}).result() == tmp_path / "a.h5"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "b.h5.partial"]  # the end leaves what is open
+    assert intact(tmp_path / "a.h5") == intact(tmp_path / "b.h5.partial") == 3
+    with sink() as writer:
+        again = writer.open(tmp_path / "b.h5", SIZES, OPTIONS).result()
+        assert again.frames_done == 3
+        writer.finish(again.number, {}).result()
+    assert intact(tmp_path / "b.h5") == 3
+
+
+@pytest.mark.parametrize("sink", SINKS)
+def test_what_goes_wrong_is_said_by_the_future(sink: Any, tmp_path: Path) -> None:
+    with sink() as writer:
+        with pytest.raises(UserError, match="does not exist; create it first"):
+            writer.open(tmp_path / "no" / "a.h5", SIZES, OPTIONS).result()
+        opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
+        bad = FRAMES[0] | {schema.source_name("wrist"): np.zeros((9, 16, 3), np.uint8)}
+        with pytest.raises(UserError, match="wrist picture is 9 x 16 x 3"):
+            write(writer, opened.number, bad)
+        with pytest.raises((ValueError, RuntimeError), match="0 of 3 frames"):
+            writer.finish(opened.number, {}).result()
+        write(writer, opened.number, FRAMES[0])
+        assert writer.leave(opened.number).result() == 1
+    assert intact(tmp_path / "a.h5.partial") == 1
+
+
+@linux
+def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
+    ring = Ring(2, pinned=False)
+    of_call = (schema.ACTION_TO_IMAGE, schema.ACTION_X, schema.TEXT_MASS)
+    with WriterProcess() as writer:
+        files = [writer.open(tmp_path / name, SIZES, OPTIONS).result() for name in ("a.h5", "b.h5")]
+        for frame in FRAMES:
+            large = {
+                name: np.stack([value, value]) if name in of_call else value
+                for name, value in frame.items()
+                if isinstance(value, np.ndarray) and value.dtype != object
+            }
+            slot = ring.take(room_for([value.nbytes for value in large.values()]), lambda: False)
+            assert slot is not None
+            shared = {name: slot.copy(value) for name, value in large.items()}
+            assert all(isinstance(slot.place(value), Place) for value in shared.values())
+            arrays = {name: shared.pop(name) for name in of_call}
+            known = {name: value for name, value in (frame | shared).items() if name not in of_call}
+            rows = [Row(opened.number, row, known) for row, opened in enumerate(files)]
+            writer.write(arrays, rows, [Slot(64, pinned=False), slot]).result()
+            for value in (*shared.values(), *arrays.values()):  # what comes after it may overwrite it
+                value[...] = 0
+            ring.give_back(slot)
+        for opened in files:
+            writer.finish(opened.number, {}).result()
+    assert intact(tmp_path / "a.h5") == intact(tmp_path / "b.h5") == 3
+
+
+@linux
+def test_slots_that_were_given_back_are_forgotten() -> None:
+    maps, slots = Maps(), [Slot(1 << 16, pinned=False) for _ in range(2)]
+    for number, slot in enumerate(slots):
+        place = slot.place(slot.copy(np.full(9, number)))
+        assert place is not None
+        assert maps.array(place).tolist() == [number] * 9
+    slots[0].free()
+    assert len(maps._seen) == 2
+    again = Slot(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
+    place = again.place(again.copy(np.full(9, 7)))
+    assert place is not None
+    assert maps.array(place).tolist() == [7] * 9
+    assert len(maps._seen) == 2
+
+
+@linux
+def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
+    slot = Slot(1 << 16, pinned=False)
+    whole = slot.copy(np.arange(120, dtype=np.float32).reshape(4, 5, 6))
+    place = slot.place(whole[:, 1:3, ::2])
+    assert place is not None
+    assert np.array_equal(Maps().array(place), whole[:, 1:3, ::2])
+    assert slot.place(np.zeros(3)) is None
+    tensor = slot.like(torch.zeros(3, 4, dtype=torch.bfloat16))
+    tensor.fill_(2)
+    assert slot.place(tensor.view(torch.int16).numpy()) is not None
+    with pytest.raises(ValueError, match="do not fit in a slot"):
+        slot.copy(np.zeros(1 << 16, np.uint8))
+
+
+@linux
+def test_a_ring_waits_and_grows() -> None:
+    ring = Ring(1, pinned=False)
+    slot = ring.take(100, lambda: False)
+    assert slot is not None
+    assert ring.take(100, lambda: True) is None  # taken, and told not to wait
+    ring.give_back(slot)
+    larger = ring.take(10 * slot.size, lambda: False)
+    assert larger is not None
+    assert larger.size >= 10 * slot.size
+
+
+@linux
+def test_a_writer_that_is_killed_is_told_of_and_one_whose_master_is_gone_ends(tmp_path: Path) -> None:
+    with WriterProcess() as writer:
+        opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
+        write(writer, opened.number, FRAMES[0])
+        os.kill(writer.pid, signal.SIGKILL)
+        with pytest.raises(UserError, match="the process that writes the results has ended"):
+            write(writer, opened.number, FRAMES[1])
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import test_writer_worker as t\n"
+        "writer = t.WriterProcess()\n"
+        "opened = writer.open(Path(sys.argv[1]) / 'a.h5', t.SIZES, t.OPTIONS).result()\n"
+        "t.write(writer, opened.number, t.FRAMES[1])\n"
+        "Path(sys.argv[1], 'pid').write_text(str(writer.pid))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path}
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    pid = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 20
+    while alive(pid):
+        assert time.monotonic() < deadline, "the writer outlived its master"
+        time.sleep(0.05)
+    assert intact(tmp_path / "a.h5.partial") == 2

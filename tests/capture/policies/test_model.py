@@ -1,0 +1,245 @@
+"""The model against the reference: every tensor that openpi, lerobot and JAX left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_policy import tiny_config, tiny_model
+
+from capture.policies.attention_hooks import AttentionRecorder
+from capture.policies.pi05.config import exact_float32, parameter_dtype
+from capture.policies.pi05.model import MASKED, Pi05, rope_table, step_times, time_embedding
+
+CLOSE = {"rtol": 0.0, "atol": 1e-5}
+
+
+def call(tiny, *, third="random", **options):
+    """The tiny policy's call in the reference's layout: three slots, the last one masked whatever it shows."""
+    batch = 1
+    third_picture = torch.rand(batch, 3, 224, 224) * 2 - 1 if third == "random" else None
+    return tiny.model.sample_actions(
+        [*tiny.pictures, third_picture],
+        tiny.inputs["tokens"],
+        tiny.inputs["token_mask"],
+        tiny.inputs["noise"],
+        camera_mask=tiny.inputs["image_mask"],
+        **options,
+    )
+
+
+@pytest.mark.parametrize("drop_masked", [True, False])
+def test_actions_and_path_are_the_references(tiny, drop_masked):
+    chunk = call(tiny, drop_masked=drop_masked)
+    torch.testing.assert_close(chunk.actions, tiny.openpi["actions"], **CLOSE)
+    torch.testing.assert_close(chunk.path, tiny.openpi["x_t"], **CLOSE)
+    torch.testing.assert_close(chunk.velocity, tiny.openpi["v_t"], **CLOSE)
+    assert torch.equal(chunk.time, tiny.openpi["time"][:, 0])
+
+
+def test_padded_and_dropped_layouts_agree(tiny):
+    dropped, padded = call(tiny, third=None), call(tiny, drop_masked=False)
+    torch.testing.assert_close(dropped.actions, padded.actions, rtol=0, atol=1e-6)
+    assert dropped.prefix.embeddings.shape[1] == 2 * 256 + 17
+    assert padded.prefix.embeddings.shape[1] == 3 * 256 + 24
+    kept = dropped.prefix.kept
+    assert torch.equal(dropped.prefix.positions, padded.prefix.positions[:, kept])
+    for ours, theirs in zip(dropped.prefix.keys, padded.prefix.keys, strict=True):
+        torch.testing.assert_close(ours, theirs[:, :, kept], rtol=0, atol=2e-6)
+
+
+def test_text_rows_read_through_the_recorder_are_the_references(tiny):
+    with AttentionRecorder(tiny.model, prefix_rows=slice(768, 785)) as recorder:
+        call(tiny, drop_masked=False)
+        recording = recorder.take()
+    torch.testing.assert_close(recording.prefix[0], tiny.openpi["prefix_attn_text_rows"], **CLOSE)
+
+
+def test_action_rows_read_through_the_recorder_are_the_references(tiny):
+    with AttentionRecorder(tiny.model) as recorder:
+        call(tiny, third=None)
+        recording = recorder.take()
+    rows = recording.suffix[0].transpose(0, 1)  # (steps, layers, heads, H, K + H), dropped layout
+    segments = [rows[..., 0:256], rows[..., 256:512], rows[..., :0], rows[..., 512:529], rows[..., :0], rows[..., 529:]]
+    mass = torch.stack([segment.sum(-1) for segment in segments], dim=-1)
+    torch.testing.assert_close(mass, tiny.openpi["suffix_attn_segment_mass"], **CLOSE)
+    torch.testing.assert_close(rows[..., 529:], tiny.openpi["suffix_attn_action_block"], **CLOSE)
+
+
+def test_every_recorded_tensor_of_openpi(tiny, shared):
+    """The whole trace, attention read through the recorder."""
+    trace = load_file(shared / "reference/golden/openpi/trace.safetensors")
+    with AttentionRecorder(tiny.model) as recorder:
+        chunk = call(tiny, drop_masked=False)
+        recording = recorder.take()
+    prefix, weights = chunk.prefix, recording.prefix[0]  # weights (layers, heads, 792, 792)
+    valid = trace["prefix_pad_mask"][0]
+    embeddings = prefix.embeddings.clone()
+    # The reference embeds its masked black picture; ours held random pixels. Masked tokens influence nothing.
+    embeddings[:, 512:768] = trace["prefix_embs"][:, 512:768]
+    torch.testing.assert_close(embeddings, trace["prefix_embs"], **CLOSE)
+    assert torch.equal(prefix.valid, trace["prefix_pad_mask"])
+    assert torch.equal(recording.prefix_valid, trace["prefix_pad_mask"])
+    assert torch.equal(prefix.positions, trace["prefix_position_ids"])
+    index = trace["prefix_attn_rows_index"]
+    torch.testing.assert_close(weights[:, :, index], trace["prefix_attn_rows"], **CLOSE)
+    bounds = [0, 256, 512, 768, 785, 792]
+    pairs = list(itertools.pairwise(bounds))
+    mass = torch.stack([weights[..., start:stop].sum(-1) for start, stop in pairs], dim=-1)
+    torch.testing.assert_close(mass, trace["prefix_attn_segment_mass"], **CLOSE)
+    torch.testing.assert_close(weights.amax(-1), trace["prefix_attn_row_max"], **CLOSE)
+    torch.testing.assert_close(weights[:, :, valid].sum(2), trace["prefix_attn_col_sum_valid_q"], rtol=0, atol=5e-5)
+    keys, values = torch.stack(prefix.keys)[:, 0], torch.stack(prefix.values)[:, 0]  # (layers, M, 792, d)
+    torch.testing.assert_close(keys[:, :, valid], trace["prefix_key_cache"][:, :, valid], **CLOSE)
+    torch.testing.assert_close(values[:, :, valid], trace["prefix_value_cache"][:, :, valid], **CLOSE)
+    eighth = valid[::8]
+    torch.testing.assert_close(prefix.hidden[:, ::8][:, eighth], trace["prefix_last_hidden"][:, eighth], **CLOSE)
+    for step, time in enumerate(trace["time"]):
+        torch.testing.assert_close(tiny.model.condition(time), trace["adarms_cond"][step], **CLOSE)
+    torch.testing.assert_close(tiny.model.action_in_proj(chunk.path[0]), trace["suffix_embs_step0"], **CLOSE)
+    suffix = recording.suffix[0].transpose(0, 1)  # (steps, layers, heads, H, 807)
+    torch.testing.assert_close(suffix[trace["suffix_attn_full_steps_index"]], trace["suffix_attn_full"], **CLOSE)
+    rows = trace["suffix_attn_last_step_rows_index"]
+    torch.testing.assert_close(suffix[9][:, :, rows], trace["suffix_attn_last_step_rows"], **CLOSE)
+    pairs.append((792, 807))
+    mass = torch.stack([suffix[..., start:stop].sum(-1) for start, stop in pairs], dim=-1)
+    torch.testing.assert_close(mass, trace["suffix_attn_segment_mass"], **CLOSE)
+    torch.testing.assert_close(suffix[..., 792:], trace["suffix_attn_action_block"], **CLOSE)
+    torch.testing.assert_close(suffix.amax(-1), trace["suffix_attn_row_max"], **CLOSE)
+    assert int(prefix.valid.sum()) == int(trace["suffix_position_ids"][0, 0])
+
+
+def test_lerobots_and_jaxs_actions(tiny, shared):
+    lerobot = load_file(shared / "reference/golden/lerobot/trace.safetensors")
+    jax = load_file(shared / "reference/golden/jax/actions.safetensors")
+    chunk = call(tiny, grid="lerobot")
+    torch.testing.assert_close(chunk.actions, lerobot["actions"], **CLOSE)
+    torch.testing.assert_close(chunk.path, lerobot["x_t"], **CLOSE)
+    torch.testing.assert_close(call(tiny).actions, jax["actions"], rtol=0, atol=5e-5)
+    assert torch.equal(step_times(10, "lerobot"), lerobot["time"][:, 0])
+
+
+def test_a_batch_gives_each_row_what_it_gets_alone(tiny):
+    """Two prompts of different length and two masks: padding and masking of one row do not reach the other."""
+    tokens = tiny.inputs["tokens"].repeat(2, 1)
+    mask = tiny.inputs["token_mask"].repeat(2, 1)
+    mask[1, 11:] = False
+    cameras = torch.tensor([[True, True], [True, False]])
+    noise = torch.cat([tiny.inputs["noise"], tiny.inputs["noise"].flip(1)])
+    pictures = [picture.repeat(2, 1, 1, 1) for picture in tiny.pictures]
+    both = tiny.model.sample_actions(pictures, tokens, mask, noise, camera_mask=cameras)
+    first = tiny.model.sample_actions(tiny.pictures, tokens[:1, :17], mask[:1, :17], noise[:1])
+    second = tiny.model.sample_actions([tiny.pictures[0], None], tokens[1:, :11], mask[1:, :11], noise[1:])
+    torch.testing.assert_close(both.actions[:1], first.actions, rtol=0, atol=2e-6)
+    torch.testing.assert_close(both.actions[1:], second.actions, rtol=0, atol=2e-6)
+
+
+def test_the_cache_does_not_grow_between_steps(tiny):
+    with AttentionRecorder(tiny.model) as recorder:
+        chunk = call(tiny, third=None)
+        recording = recorder.take()
+    assert recording.suffix.shape[-1] == 529 + 15
+    again = tiny.model.denoise(tiny.inputs["noise"], chunk.prefix)
+    assert torch.equal(again.actions, chunk.actions)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_steps_and_horizon_are_free(tiny, steps):
+    noise = torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(1))
+    chunk = tiny.model.sample_actions(
+        tiny.pictures, tiny.inputs["tokens"][:, :17], tiny.inputs["token_mask"][:, :17], noise, steps=steps
+    )
+    assert chunk.path.shape == (steps + 1, 1, 7, 32)
+    torch.testing.assert_close(chunk.path[-1], noise - chunk.velocity.sum(0) / steps, rtol=0, atol=1e-5)
+
+
+def test_bfloat16_is_near_float32_and_keeps_its_tables_wide(tiny):
+    model = tiny_model(torch.bfloat16)
+    assert model.language_model.rotary_emb.inv_freq.dtype == torch.float32
+    assert model.language_model.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
+    assert model.action_out_proj.weight.dtype == model.expert.norm.dense.weight.dtype == torch.float32
+    chunk = model.sample_actions(
+        tiny.pictures, tiny.inputs["tokens"][:, :17], tiny.inputs["token_mask"][:, :17], tiny.inputs["noise"]
+    )
+    assert chunk.actions.dtype == torch.float32
+    assert chunk.prefix.keys[0].dtype == torch.bfloat16
+    difference = (chunk.actions - tiny.openpi["actions"]).abs()
+    assert difference.max() < 0.06
+    assert difference.mean() < 0.008  # a bfloat16 table of frequencies alone would double the mean error
+
+
+def test_rope_table_turns_by_position_times_frequency():
+    cos, sin = rope_table(torch.tensor([[0, 600]]), head_dim=256)
+    assert cos.dtype == sin.dtype == torch.float32
+    assert torch.all(cos[0, 0, 0] == 1)
+    angle = 600 * 10000 ** (-2 * torch.arange(128, dtype=torch.float64) / 256)
+    torch.testing.assert_close(sin[0, 0, 1, :128].double(), angle.sin(), rtol=0, atol=1e-4)
+    assert torch.equal(sin[0, 0, 1, :128], sin[0, 0, 1, 128:])
+
+
+def test_time_embedding_has_all_sines_first():
+    table = time_embedding(torch.tensor([0.0, 1.0]), 8)
+    assert torch.equal(table[0], torch.tensor([0.0] * 4 + [1.0] * 4))
+    shortest = 2 * torch.pi / 4e-3
+    torch.testing.assert_close(table[1, 0].double(), torch.tensor(shortest).double().sin(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(table[1, 3].double(), torch.tensor(2 * torch.pi / 4.0).double().sin(), rtol=0, atol=1e-6)
+
+
+def test_openpi_adds_time_up_and_lerobot_does_not():
+    assert step_times(10)[-1].item() == pytest.approx(0.09999993, abs=5e-9)
+    assert step_times(10, "lerobot")[-1].item() == pytest.approx(0.1, abs=3e-8)
+
+
+def test_parameter_dtypes_follow_the_reference():
+    with torch.device("meta"):
+        model = Pi05(tiny_config())
+    wide = {name for name in model.state_dict() if parameter_dtype(name, torch.bfloat16) == torch.float32}
+    assert "paligemma_with_expert.paligemma.model.vision_tower.embeddings.patch_embedding.weight" in wide
+    assert "paligemma_with_expert.paligemma.model.language_model.norm.weight" in wide
+    assert "paligemma_with_expert.gemma_expert.model.layers.2.input_layernorm.dense.bias" in wide
+    assert "paligemma_with_expert.gemma_expert.model.norm.dense.weight" in wide
+    assert "time_mlp_in.weight" in wide
+    assert not any(
+        ".vision_tower.encoder." in name
+        or "post_layernorm" in name
+        or "_proj.weight" in name.replace("action_in_proj", "").replace("action_out_proj", "")
+        for name in wide
+    )
+    assert {parameter_dtype(name, torch.float32) for name in model.state_dict()} == {torch.float32}
+
+
+def test_exact_float32_gives_the_setting_back_on_error():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with contextlib.suppress(KeyError), exact_float32():
+            assert torch.get_float32_matmul_precision() == "highest"
+            raise KeyError
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_masked_logits_stay_finite_in_bfloat16():
+    assert torch.isfinite(torch.tensor(MASKED).bfloat16())
+
+
+def test_what_a_call_gave_may_be_changed_and_no_other_call_sees_it(tiny):
+    def called():
+        return tiny.model.sample_actions(
+            tiny.pictures,
+            tiny.inputs["tokens"][:, :17],
+            tiny.inputs["token_mask"][:, :17],
+            tiny.inputs["noise"],
+        )
+
+    first = called()
+    kept = {name: getattr(first, name).clone() for name in ("actions", "path", "velocity", "time")}
+    for name in kept:
+        getattr(first, name).zero_()
+    second = called()
+    for name, value in kept.items():
+        torch.testing.assert_close(getattr(second, name), value, rtol=0, atol=1e-6)

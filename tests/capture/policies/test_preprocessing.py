@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paths import DATA
+from small_tokenizers import TOKENIZER, gemma_tokenizer
+
+from capture.errors import UserError
+from capture.policies.letterbox import resize_pil, resize_torch, to_pixels
+from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode, Preprocessing
+from capture.policies.tokenizer import read_tokenizer
+
+TOKENS = read_tokenizer(TOKENIZER)
+
+
+def read(name: str) -> dict:
+    return json.loads((DATA / name).read_text(encoding="utf-8"))
+
+
+OPENPI, LEROBOT = read("prompts_openpi.json"), read("prompts_lerobot.json")
+STATS = {
+    part: {name: np.array(values) for name, values in stats.items()}
+    for part, stats in read("norm_stats.json")["norm_stats"].items()
+}
+MODES: tuple[NormaliserMode, ...] = (
+    *("openpi_quantile", "openpi_mean_std", "quantile", "mean_std", "min_max", "quantile10", "identity"),
+)
+
+
+def made(**changes: object) -> Preprocessing:
+    """DROID as openpi does it, but for the changes."""
+    droid = {
+        "resize": "pil",
+        "slots": ("exterior", "wrist"),
+        "state_in_prompt": True,
+        "pad_state_to": None,
+        "state": Normaliser("openpi_quantile", STATS["state"]),
+        "action": Normaliser("openpi_quantile", STATS["actions"]),
+        "robot_dim": 8,
+    }
+    return Preprocessing(**(droid | changes))
+
+
+def lerobot(**changes: object) -> Preprocessing:
+    state, action = Normaliser("quantile", STATS["state"]), Normaliser("quantile", STATS["actions"])
+    return made(**({"resize": "torch", "state": state, "action": action} | changes))
+
+
+# Normalisation
+
+
+@pytest.mark.parametrize("case", range(len(OPENPI["normalisation"])))
+def test_openpi_numbers_to_the_last_bit(case: int) -> None:
+    known = OPENPI["normalisation"][case]
+    state = Normaliser("openpi_quantile", STATS["state"]).normalise(known["raw_state"])
+    assert state.dtype == np.float64
+    assert state.tolist() == known["normalised_state"]
+    actions = Normaliser("openpi_quantile", STATS["actions"]).unnormalise(known["model_actions"])
+    assert actions.tolist() == known["unnormalised_actions"]  # dimensions 8 to 31 untouched
+
+
+@pytest.mark.parametrize("case", range(len(LEROBOT["normalisation"])))
+def test_lerobot_numbers_to_the_last_bit(case: int) -> None:
+    known = LEROBOT["normalisation"][case]
+    state = Normaliser("quantile", STATS["state"]).normalise(np.array(known["raw_state"]))
+    assert state.dtype == np.float32
+    assert state.tolist() == known["normalised_state"]
+    model = np.array(OPENPI["normalisation"][case]["model_actions"], np.float32)
+    actions = lerobot().actions(model, None)
+    assert actions.dtype == np.float32
+    assert actions.tolist() == known["unnormalised_actions"]
+
+
+def test_lerobots_own_example(shared: Path) -> None:
+    example = json.loads((shared / "reference" / "golden" / "lerobot" / "processor_example.json").read_text())
+    preprocessing = lerobot()
+    assert preprocessing.state is not None
+    normalised = preprocessing.state.normalise(np.array(example["raw_state"], np.float32))
+    np.testing.assert_allclose(normalised, example["normalised_state"], rtol=0, atol=1e-6)
+    assert preprocessing.prompt(example["task"], example["raw_state"], TOKENS).text == example["prompt"][0]
+    model = np.zeros((1, 32), np.float32)
+    model[0, :8] = example["model_actions_first_step"]
+    actions = preprocessing.actions(model, None)[0]
+    np.testing.assert_allclose(actions, example["unnormalised_first_step"], rtol=0, atol=1e-6)
+
+
+STATISTICS = {
+    "q01": [-1.0, 0.0, 5.0],
+    "q99": [1.0, 4.0, 5.0],
+    "q10": [-0.5, 1.0, 5.0],
+    "q90": [0.5, 3.0, 5.0],
+    "min": [-2.0, -1.0, 5.0],
+    "max": [2.0, 7.0, 5.0],
+    "mean": [0.0, 2.0, 5.0],
+    "std": [1.0, 2.0, 0.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [
+        ("openpi_quantile", [1.5 / (2 + 1e-6) * 2 - 1, 1 / (4 + 1e-6) * 2 - 1, -1]),
+        ("openpi_mean_std", [0.5 / (1 + 1e-6), -1 / (2 + 1e-6), 0]),
+        ("quantile", [0.5, -0.5, -1]),
+        ("mean_std", [0.5, -0.5, 0]),
+        ("min_max", [0.25, -0.5, -1]),
+        ("quantile10", [1, -1, -1]),
+        ("identity", [0.5, 1, 5]),
+    ],
+)
+def test_every_mode_by_hand(mode: NormaliserMode, wanted: list[float]) -> None:
+    normaliser = Normaliser(mode, {name: np.array(values) for name, values in STATISTICS.items()})
+    values = normaliser.normalise([0.5, 1.0, 5.0])
+    np.testing.assert_allclose(values, wanted, rtol=0, atol=2e-7)
+    assert values.dtype == (np.float64 if mode.startswith("openpi") else np.float32)
+    np.testing.assert_allclose(normaliser.unnormalise(values), [0.5, 1.0, 5.0], rtol=0, atol=1e-6)
+
+
+def test_a_dimension_that_never_moved_is_guarded_as_each_code_base_does() -> None:
+    stats = {"q01": np.array([5.0]), "q99": np.array([5.0])}
+    assert Normaliser("openpi_quantile", stats).normalise([5.5]) == [0.5 / 1e-6 * 2 - 1]
+    assert Normaliser("quantile", stats).normalise([5.5]) == np.float32(1.0) / np.float32(1e-8) - 1
+
+
+@given(mode=st.sampled_from(MODES), values=st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=2))
+def test_normalising_can_be_undone(mode: NormaliserMode, values: list[float]) -> None:
+    normaliser = Normaliser(mode, {name: np.array(numbers[:2]) for name, numbers in STATISTICS.items()})
+    np.testing.assert_allclose(normaliser.unnormalise(normaliser.normalise(values)), values, rtol=0, atol=3e-5)
+
+
+def test_statistics_are_cut_to_the_values_but_never_stretched() -> None:
+    normaliser = Normaliser("openpi_quantile", STATS["state"])
+    whole = normaliser.normalise(np.arange(8.0))
+    assert (normaliser.normalise(np.arange(5.0)) == whole[:5]).all()
+    with pytest.raises(UserError, match=r"9 values .* have 8"):
+        normaliser.normalise(np.arange(9.0))
+
+
+def test_openpi_adds_in_the_models_number_type_before_it_widens() -> None:
+    model = np.array([1e-8], np.float32)  # 1 + 1e-8 is 1 in float32
+    normaliser = Normaliser("openpi_quantile", {"q01": np.array([0.0]), "q99": np.array([2.0])})
+    assert normaliser.unnormalise(model) == 1.0 / 2.0 * (2.0 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stats", "says"),
+    [
+        ({"q01": np.zeros(3)}, "no 'q99'"),
+        ({"q01": np.zeros(3), "q99": np.ones(2)}, r"differ in length: \[2, 3\]"),
+        ({"q01": np.zeros((3, 1)), "q99": np.ones(3)}, "'q01' is not a plain list"),
+        ({"q01": np.zeros(2), "q99": np.array([1.0, np.nan])}, "'q99' is not a plain list"),
+        ({"q01": np.array(["a"]), "q99": np.ones(1)}, "'q01' is not a plain list"),
+    ],
+)
+def test_broken_statistics_are_refused(stats: dict[str, np.ndarray], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Normaliser("quantile", stats)
+
+
+# Prompt
+
+
+@pytest.mark.parametrize("case", LEROBOT["cases"], ids=lambda case: repr(case["prompt"][:20]))
+def test_lerobot_strings(case: dict) -> None:
+    state = np.array(case["state"], np.float32)
+    current = lerobot(state=None, state_dim=len(state))
+    assert current.prompt(case["prompt"], state, TOKENS).text == case["lerobot_current"]
+    padded = lerobot(state=None, state_dim=len(state), pad_state_to=32)
+    assert padded.prompt(case["prompt"], state, TOKENS).text == case["lerobot_v04_padded_to_32"]
+
+
+def test_padding_comes_after_normalisation() -> None:
+    """Zeros put in before it would be normalised too, and would not be bin 128."""
+    table = lerobot(pad_state_to=12).prompt("go", np.full(8, 0.3), TOKENS)
+    values = table.text.partition("State: ")[2].partition(";")[0].split()
+    assert len(values) == 12
+    assert values[8:] == ["128"] * 4
+    assert "128" not in values[:8]
+    assert table.state_index.max() == 11
+
+
+def test_the_true_ids_of_a_raw_state() -> None:
+    """From robot units to ids, the whole way: the state that one case's bins came from."""
+    case = OPENPI["cases"][1]
+    q01, q99 = STATS["state"]["q01"], STATS["state"]["q99"]
+    raw = (np.array(case["state"]) + 1) / 2 * (q99 - q01 + 1e-6) + q01
+    table = made().prompt(case["prompt"], raw, read_tokenizer(gemma_tokenizer()))
+    assert table.ids.tolist() == case["openpi_with_state_token_ids"]
+
+
+def test_a_policy_that_reads_no_state_has_none_in_its_prompt() -> None:
+    libero = made(state_in_prompt=False)
+    assert libero.prompt("open the_drawer", None, TOKENS).text == "open the drawer\n"
+    assert libero.prompt("open the_drawer", np.zeros(8), TOKENS).text == "open the drawer\n"
+
+
+def test_the_limit_of_tokens_is_kept() -> None:
+    table = made(max_tokens=24).prompt("pick up the red block", np.zeros(8), TOKENS)
+    assert len(table) == 24
+    assert table.dropped > 0
+
+
+# State
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (None, "none was given"),
+        ([0.0] * 7, "has 7 numbers, but this policy was trained with 8"),
+        ([0.0] * 9, "has 9 numbers"),
+        ([], "has 0 numbers"),
+        ([0.0] * 7 + [np.nan], "finite"),
+        ([0.0] * 7 + [np.inf], "finite"),
+        ([0.0] * 7 + [-1e39], "finite float32"),
+        ([[0.0] * 8], "one list"),
+        (0.0, "one list"),
+        (["a"] * 8, "not a list of numbers"),
+        ([[0.0], [0.0, 1.0]], "not a list of numbers"),
+    ],
+)
+def test_a_wrong_state_is_refused_in_one_sentence(state: object, says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        made().prompt("go", state, TOKENS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_state_is_refused_even_where_the_prompt_does_not_hold_it() -> None:
+    with pytest.raises(UserError, match="has 7 numbers"):
+        made(state_in_prompt=False).prompt("go", np.zeros(7), TOKENS)
+
+
+def test_statistics_filled_up_to_32_take_the_robots_own_length() -> None:
+    stats = {name: np.pad(STATS["state"][name], (0, 24)) for name in ("q01", "q99")}
+    filled = made(state=Normaliser("openpi_quantile", stats))
+    assert filled.state_lengths == (8, 32)
+    state = np.linspace(-1, 1, 8)
+    assert filled.prompt("go", state, TOKENS).text == made().prompt("go", state, TOKENS).text
+    with pytest.raises(UserError, match="trained with 8 or 32"):
+        filled.prompt("go", np.zeros(9), TOKENS)
+    assert made(state_dim=7).state_lengths == (7,)
+    assert made(state=None).state_lengths == ()
+
+
+# Actions
+
+
+def test_actions_are_the_robots_own_dimensions() -> None:
+    model = np.array(OPENPI["normalisation"][0]["model_actions"], np.float32)
+    actions = made(robot_dim=7).actions(model, None)
+    assert actions.shape == (3, 7)
+    assert actions.dtype == np.float32
+    wanted = np.array(OPENPI["normalisation"][0]["unnormalised_actions"])[:, :7]
+    np.testing.assert_allclose(actions, wanted, rtol=0, atol=1e-6)
+
+
+def test_actions_without_statistics_stay_as_they_are() -> None:
+    model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
+    assert (made(action=None).actions(model, None) == model[:, :8]).all()
+
+
+def test_relative_actions_get_the_state_back_but_the_gripper_does_not() -> None:
+    model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
+    model.flags.writeable = False
+    state = np.arange(8.0)
+    plain, absolute = made().actions(model, None), made(delta_dims=7).actions(model, state)
+    np.testing.assert_allclose(absolute[:, :7], plain[:, :7] + np.arange(7), rtol=0, atol=1e-6)
+    assert (absolute[:, 7] == plain[:, 7]).all()
+    unscaled = made(action=None, delta_dims=7).actions(model, state)
+    np.testing.assert_allclose(unscaled[:, :7], model[:, :7] + np.arange(7), rtol=0, atol=1e-6)
+    with pytest.raises(UserError, match="relative to the robot's state"):
+        made(delta_dims=7).actions(model, None)
+    with pytest.raises(UserError, match="first 7 are needed"):
+        made(state=None, delta_dims=7).actions(model, [0.0] * 6)
+
+
+# Pictures
+
+
+PHOTO = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+
+
+def test_a_picture_is_resized_as_its_code_base_does() -> None:
+    openpi = made().picture(PHOTO)
+    assert (openpi.model_u8 == resize_pil(PHOTO)).all()
+    assert (openpi.pixels == to_pixels(openpi.model_u8)).all()
+    current = made(resize="torch").picture(PHOTO)
+    assert (current.pixels == resize_torch(PHOTO)).all()
+    assert (to_pixels(current.model_u8) - current.pixels).abs().max() <= 1 / 255 + 1e-6
+    old = made(resize="torch_0.4").picture(PHOTO)
+    assert (old.pixels[:, :49] == -3).all()
+    assert (old.pixels[:, 49:175] == current.pixels[:, 49:175]).all()
+    assert (old.model_u8 == current.model_u8).all()
+    assert openpi.letterbox.bars.sum() == 96
+
+
+@pytest.mark.parametrize("resize", ["pil", "torch"])
+def test_a_turned_picture_is_turned_before_it_is_scaled(resize: str) -> None:
+    turned = made(resize=resize, turned=True).picture(PHOTO)
+    by_hand = made(resize=resize).picture(np.ascontiguousarray(PHOTO[::-1, ::-1]))
+    assert (turned.model_u8 == by_hand.model_u8).all()
+    assert (turned.pixels == by_hand.pixels).all()
+    assert turned.letterbox.turned
+    assert not by_hand.letterbox.turned
+    told_twice = made(resize=resize, turned=True).picture(PHOTO, turned=True)
+    for by_source in (made(resize=resize).picture(PHOTO, turned=True), told_twice):
+        assert (by_source.pixels == by_hand.pixels).all()  # said by option and by source, it is turned once
+        assert by_source.letterbox.turned
+
+
+@pytest.mark.parametrize("resize", ["pil", "torch"])
+def test_views_of_other_arrays_are_read_right(resize: str) -> None:
+    """Readers hand out mirrored, cropped and read-only views."""
+    view = PHOTO[::-1, 20:140:2]
+    view.flags.writeable = False
+    picture = made(resize=resize).picture(view)
+    assert (picture.model_u8 == made(resize=resize).picture(view.copy()).model_u8).all()
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)]
+)
+def test_what_is_no_picture_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(UserError, match="must be uint8"):
+        made().picture(image)

@@ -1,0 +1,120 @@
+"""The index of a run: one name for it, whoever writes it and however many at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.errors import UserError
+from capture.results import schema
+from capture.results.run_index import check_folder, check_run, failure, note_failure, read_index, write_index
+
+HEAD: dict[str, Any] = {"generator": "test", "source": {"kind": "data set", "name": "d"}, "run": {"seed": 0}}
+
+
+def entry(number: int) -> dict[str, Any]:
+    told = {"prompts": ["go"], "frames": 3, "rate": None, "success": None}
+    return {"file": f"e{number}.h5", "name": f"e{number}", "number": number, **told}
+
+
+def test_written_and_added_to(tmp_path: Path) -> None:
+    assert read_index(tmp_path) is None
+    write_index(tmp_path, HEAD, [entry(2), entry(1)])
+    first = read_index(tmp_path)
+    assert first is not None
+    assert (first["format"], first["format_version"]) == (schema.INDEX_FORMAT, [1, 0])
+    assert [one["number"] for one in first["episodes"]] == [1, 2]
+    write_index(tmp_path, HEAD, [entry(7)])
+    second = read_index(tmp_path)
+    assert second is not None
+    assert [one["number"] for one in second["episodes"]] == [1, 2, 7]
+    assert (second["uuid"], second["created"]) == (first["uuid"], first["created"])
+    assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_the_same_again_leaves_the_file_alone(tmp_path: Path) -> None:
+    write_index(tmp_path, HEAD, [entry(1)])
+    before = (tmp_path / "index.json").stat()
+    write_index(tmp_path, HEAD, [entry(1)])
+    assert (tmp_path / "index.json").stat().st_ino == before.st_ino
+
+
+def test_failures_come_and_go_with_their_files(tmp_path: Path) -> None:
+    note_failure(tmp_path / "e1.h5", "the video is missing")
+    assert failure(tmp_path / "e1.h5") == "the video is missing"
+    write_index(tmp_path, HEAD, [entry(1), entry(2)])
+    told = read_index(tmp_path)
+    assert told is not None
+    assert [one.get("failed") for one in told["episodes"]] == ["the video is missing", None]
+    note_failure(tmp_path / "e1.h5", None)
+    note_failure(tmp_path / "e1.h5", None)
+    (tmp_path / "e1.h5").touch()
+    write_index(tmp_path, HEAD, [entry(1), entry(2)])
+    told = read_index(tmp_path)
+    assert told is not None
+    assert "failed" not in told["episodes"][0]
+
+
+def test_another_run_is_refused_and_overwriting_forgets_it(tmp_path: Path) -> None:
+    write_index(tmp_path, HEAD, [entry(1)])
+    check_run(tmp_path, {"seed": 1}, overwrite=False)  # a run that has no results yet, because all failed
+    (tmp_path / "e1.h5.partial").touch()
+    check_run(tmp_path, {"seed": 0}, overwrite=False)
+    with pytest.raises(UserError, match="holds another run, .*: --seed was 0 and is now 1"):
+        check_run(tmp_path, {"seed": 1}, overwrite=False)
+    check_run(tmp_path, {"seed": 1}, overwrite=True)
+    write_index(tmp_path, {**HEAD, "run": {"seed": 1}}, [entry(5)])
+    told = read_index(tmp_path)
+    assert told is not None
+    assert [one["number"] for one in told["episodes"]] == [5]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', "\x00"])
+def test_a_file_of_that_name_that_is_no_index_stays(tmp_path: Path, text: str) -> None:
+    (tmp_path / "index.json").write_text(text)
+    with pytest.raises(UserError, match="choose another folder"):
+        write_index(tmp_path, HEAD, [entry(1)])
+    assert (tmp_path / "index.json").read_text() == text
+
+
+def test_a_newer_index_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text(json.dumps({"format": schema.INDEX_FORMAT, "format_version": [2, 0]}))
+    with pytest.raises(UserError, match="newer"):
+        read_index(tmp_path)
+
+
+def test_folders(tmp_path: Path) -> None:
+    check_folder(tmp_path / "runs")
+    assert (tmp_path / "runs").is_dir()
+    with pytest.raises(UserError, match="create it first"):
+        check_folder(tmp_path / "no" / "runs")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file"):
+        check_folder(tmp_path / "file")
+
+
+def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+    entries = [entry(number) for number in range(8)]
+    seen: set[str] = set()
+
+    def work(number: int) -> None:
+        write_index(tmp_path, HEAD, entries)
+        told = read_index(tmp_path)
+        assert told is not None
+        seen.add(told["uuid"])
+        note_failure(tmp_path / f"e{number}.h5", f"failure {number}")
+        write_index(tmp_path, HEAD, entries)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = read_index(tmp_path)
+    assert told is not None
+    assert [one.get("failed") for one in told["episodes"]] == [f"failure {number}" for number in range(8)]
+    assert seen == {told["uuid"]}

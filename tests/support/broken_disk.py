@@ -1,0 +1,170 @@
+"""A program that writes the same small results file again and again, on a disk that fails each time a call later.
+
+Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, MODE as in `disk_break`, or `r`: the run was
+killed once before, and the one that goes on is killed at each of its calls. Prints a JSON object a failure point; in the
+end the same run is made on a good disk and must go on and end well. Every attempt and every look at what it left is a process of its own, forked from this warm one: a
+crash or a hang of HDF5 is an outcome like any other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import synthetic
+
+from capture.errors import UserError
+from capture.results import schema
+from capture.results.hdf5_storage import Storage
+from capture.results.writer import ResultsWriter
+
+SIZES = replace(synthetic.SMALL, frames=2, tokens=6, pictures=((9, 16), (9, 16)))
+FRAMES = [synthetic.frame(SIZES, number, tokens=6 - number) for number in range(SIZES.frames)]
+CHECKS = {schema.CHECK_ROW_SUM: 0.001, schema.CHECK_MASKED: 0.0}
+RUN = {"seed": 0, "layers": [0, 1]}
+HANG_SECONDS = 60
+USER_ERROR = 2
+
+
+def write(path: Path, told: int) -> int:
+    """Write the file; each frame that the writer holds for done is told as one byte. Returns the exit code."""
+    plain = Storage.store
+
+    def store(self: Storage, frame: int, values: Any) -> None:
+        plain(self, frame, values)
+        os.write(told, b".")
+
+    Storage.store = store  # type: ignore[method-assign]
+    try:
+        with ResultsWriter(path, SIZES, model=synthetic.MODEL, generator="test", run=RUN) as writer:
+            for frame in FRAMES[writer.frames_done :]:
+                writer.write(frame)
+            writer.finish(CHECKS)
+    except UserError as error:
+        os.write(told, str(error).encode())
+        return USER_ERROR
+    return 0
+
+
+def look(path: Path) -> dict[str, Any]:
+    """What a reader with h5py alone finds, compared with what was written."""
+    try:
+        file = h5py.File(path, "r", swmr=True)
+    except OSError:
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            return {"unreadable": str(error)}
+    with file:
+        if schema.FRAMES_DONE not in file:
+            return {"unreadable": "no counter"}
+        done = int(file[schema.FRAMES_DONE][()])
+        wrong = [
+            f"{name} of frame {number}"
+            for number in range(done)
+            for name, value in FRAMES[number].items()
+            if not same(file[name], number, value)
+        ]
+        checks = json.loads(file.attrs["checks"])
+        complete = bool(file.attrs["complete"])
+    if checks not in ({}, CHECKS) or (complete and checks != CHECKS):
+        wrong.append(f"checks are {checks}")
+    return {"done": done, "wrong": wrong, "complete": complete}
+
+
+def same(dataset: h5py.Dataset, number: int, value: Any) -> bool:
+    found = dataset[number]
+    if dataset.dtype.kind == "S":
+        wanted = np.array([text.encode() for text in np.ravel(np.asarray(value, dtype=object))])
+        return bool(np.array_equal(np.ravel(found)[: len(wanted)], wanted))
+    wanted = np.asarray(value)
+    if wanted.dtype == np.uint16:
+        wanted = schema.from_bfloat16(wanted)
+    return bool(np.array_equal(found[tuple(slice(size) for size in wanted.shape)], wanted))
+
+
+def forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
+    """Exit code (minus a killing signal's number) of a process that does `task(descriptor)`, and what it wrote."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this process has no threads when it forks
+        child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.alarm(HANG_SECONDS)
+        leave(task(writing))  # sys.exit goes through the interpreter's end, where HDF5 closes what is still open
+    os.close(writing)
+    said = b""
+    while part := os.read(reading, 1 << 16):
+        said += part
+    os.close(reading)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, first: int = 0) -> dict[str, Any]:
+    """One run that meets the failure at call number `when`, what it left, and what the same run made of that.
+
+    `first`: in mode `r`, the call at which the run before it was killed.
+    """
+    path = folder / f"{mode}{when}.h5"
+
+    def run(told: int, mode: str = "k" if mode == "r" else mode, when: int = when) -> int:
+        disk.disk_break(ord(mode), when)
+        code = write(path, told)
+        if mode == "c":
+            os.write(told, b"%d" % disk.disk_calls())
+        return code
+
+    def report(told: int) -> int:
+        found = {"final": look(path)} if path.exists() else {}
+        partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
+        if partial.exists() and partial.stat().st_nlink == 1:
+            found["partial"] = look(partial)
+        os.write(told, json.dumps(found).encode())
+        return 0
+
+    if mode == "r":
+        forked(lambda told: run(told, "k", first))
+    code, said = forked(run)
+    if mode == "c":
+        return {"said": said.decode()}
+    looked, found = forked(report, os._exit)
+    again, words = (0, b"") if path.exists() else forked(lambda told: run(told, "c", 0))
+    after, whole = forked(report, os._exit)
+    for left in folder.iterdir():
+        left.unlink()
+    frames = len(said) - len(said.lstrip(b"."))
+    outcome = {"when": when, "code": code, "told": frames, "said": said[frames:].decode(), "looked": looked}
+    outcome["resumed"] = {
+        "code": again,
+        "said": words.decode(),
+        "looked": after,
+        **(json.loads(whole) if whole else {}),
+    }
+    return outcome | (json.loads(found) if found else {})
+
+
+def main() -> None:
+    folder, mode, stride = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    disk = ctypes.CDLL(os.environ["LD_PRELOAD"])
+    disk.disk_break.argtypes = [ctypes.c_int, ctypes.c_long]
+    disk.disk_calls.restype = ctypes.c_long
+    calls = int(attempt(disk, folder, "c", 0)["said"].lstrip("."))
+    for old in folder.iterdir():
+        old.unlink()
+    first = calls * 3 // 4  # amid the second of two frames
+    for when in range(1, calls + 1, stride):
+        print(json.dumps(attempt(disk, folder, mode, when, first)))
+
+
+if __name__ == "__main__":
+    main()

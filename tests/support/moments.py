@@ -1,0 +1,140 @@
+"""What runs are tried on: episodes that make their pictures as they are asked for, and a small policy's setup."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.errors import UserError
+from capture.observation import Observation
+from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.types import Job
+from capture.policies.tokenizer import find_tokenizer
+
+
+class Told:
+    """Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+        self.expected = 0
+        self.steps: list[float] = []
+
+    def loading(self, done: int, total: int) -> None:
+        pass
+
+    def expect(self, frames: int) -> None:
+        self.expected += frames
+
+    def step(self, frames: float) -> None:
+        self.steps.append(frames)
+
+    def tell(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
+LENGTHS = {"a": 5, "b": 2, "c": 4}
+"""Frames of the episodes of `jobs`."""
+
+
+@dataclass
+class Moments:
+    """An episode that makes its pictures as they are asked for, and may break on the way."""
+
+    name: str = "episode_000003"
+    number: int = 3
+    length: int = 6
+    task: str = "pick up the red block"
+    breaks_at: int | None = None
+    rate: float | None = 15.0
+    success: bool | None = True
+    alive: list[weakref.ref[np.ndarray]] = field(default_factory=list)
+    most: int = 0
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return (self.task,)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]:
+        return {"exterior": (90, 160), "wrist": (96, 128)}
+
+    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        for frame in frames:
+            truth = np.full((2, 4), frame, np.float32)
+            state = np.array([0.1 * frame, -0.4, 2.0, 0.7])
+            yield Observation({}, self.task, state, truth, frame, frame / 15, self.name)
+
+    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
+        for one in self.outline(frames):
+            if one.index == self.breaks_at:
+                raise UserError(f"the video of frame {one.index} is cut off")
+            pictures = {
+                camera: np.random.default_rng([one.index, height]).integers(0, 255, (height, width, 3), dtype=np.uint8)
+                for camera, (height, width) in self.shapes.items()
+            }
+            self.alive = [ref for ref in self.alive if ref() is not None]
+            self.alive += [weakref.ref(picture) for picture in pictures.values()]
+            self.most = max(self.most, len(self.alive))
+            yield replace(one, pictures=pictures)
+
+
+def small_setup(checkpoint: Path) -> Setup:
+    found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=2))
+    choices = Choices(torch.device("cpu"), torch.float32, layers=(0, 2), steps=(1,), store="float32")
+    return Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "the weights")
+
+
+def chosen(setup: Setup, **choices: object) -> Setup:
+    return replace(setup, choices=replace(setup.choices, **choices))
+
+
+def jobs(folder: Path, **more: object) -> list[Job]:
+    """Three episodes, as many files in the folder."""
+    folder.mkdir(exist_ok=True)
+    return [Job(folder / f"{name}.h5", Moments(name, length=length)) for name, length in LENGTHS.items()]
+
+
+def same(first: Path, second: Path, exactly: bool = True) -> None:
+    """Two results files hold the same, to the bit or to rounding."""
+    with h5py.File(first) as one, h5py.File(second) as other:
+        names: list[str] = []
+        one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert len(names) > 40
+        for name in names:
+            if exactly or one[name].dtype.kind != "f":
+                np.testing.assert_array_equal(one[name][...], other[name][...], err_msg=name)
+            else:
+                np.testing.assert_allclose(one[name][...], other[name][...], rtol=1e-5, atol=1e-4, err_msg=name)
+        assert one.attrs["run"] == other.attrs["run"]
+        assert one.attrs["complete"]
+        assert other.attrs["complete"]
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Wait for it, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Counting(Told):
+    """Does something once so many frames were run."""
+
+    def __init__(self, after: int, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.after, self.act = after, act
+
+    def step(self, frames: float) -> None:
+        if frames >= self.after:
+            self.after = 1 << 30
+            self.act()

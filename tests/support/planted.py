@@ -1,0 +1,60 @@
+"""A results file with all the pictures' weight on one patch a camera, and where that patch must be drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import make_results
+import numpy as np
+import numpy.typing as npt
+
+CELL = {0: (6, 3), 1: (9, 12)}
+"""The planted patch of each camera, row and column in the model's picture."""
+
+
+@dataclass
+class Plant:
+    """All the pictures' weight of word tokens on one patch a camera; the actions' on others."""
+
+    share: tuple[float, float] = (1.0, 1.0)
+
+    def __call__(
+        self,
+        kind: str,
+        image: npt.NDArray[np.float32],
+        words: npt.NDArray[np.float32],
+        actions: npt.NDArray[np.float32],
+    ) -> None:
+        image[:] = 0
+        words[..., 1:] = 0
+        words[..., 0] = 1
+        actions[:] = 0
+        for camera, (row, col) in CELL.items():
+            if kind == "action":
+                row, col = row + 1, col - 2
+            image[..., camera, row, col] = self.share[camera]
+
+
+def planted(
+    folder: Path, *, turned: tuple[str, ...] = (), size: tuple[int, int] = (180, 320), **recipe: object
+) -> Path:
+    return make_results.write(
+        folder / "planted.h5",
+        make_results.Recipe(frames=1, size=size, turned=turned, plant=Plant(), **recipe),  # type: ignore[arg-type]
+    )
+
+
+def expected(
+    shape: tuple[int, ...], cell: tuple[int, int], size: tuple[int, int], turned: bool
+) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of a patch in the pane, worked out from the letterbox by hand."""
+    height, width = size
+    ratio = max(width, height) / 224
+    rows, cols = int(height / ratio), int(width / ratio)
+    top, left = int((224 - rows) / 2), int((224 - cols) / 2)
+    x0, x1 = (cell[1] * 14 - left) / cols, (cell[1] * 14 + 14 - left) / cols
+    y0, y1 = (cell[0] * 14 - top) / rows, (cell[0] * 14 + 14 - top) / rows
+    if turned:
+        x0, x1, y0, y1 = 1 - x1, 1 - x0, 1 - y1, 1 - y0
+    return x0 * shape[1], max(y0, 0) * shape[0], x1 * shape[1], min(y1, 1) * shape[0]

@@ -1,0 +1,39 @@
+"""Results files written by the writer itself, and what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import synthetic
+
+from capture.results import schema
+from capture.results.writer import ResultsWriter
+
+SIZES = synthetic.SMALL
+FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+
+
+def writer(path: Path, sizes: schema.Sizes = SIZES, **options: Any) -> ResultsWriter:
+    return ResultsWriter(path, sizes, model=synthetic.MODEL, generator="test", **options)
+
+
+def intact(path: Path) -> int:
+    """Frames in the file, each compared with what was written."""
+    with h5py.File(path) as file:
+        done = int(file[schema.FRAMES_DONE][()])
+        for number in range(done):
+            weights = schema.from_bfloat16(FRAMES[number][schema.ACTION_TO_IMAGE])
+            np.testing.assert_array_equal(file[schema.ACTION_TO_IMAGE][number], weights)
+            assert file[schema.FRAMES_PROMPT].asstr()[number] == FRAMES[number][schema.FRAMES_PROMPT]
+    return done
+
+
+def interrupted(results: ResultsWriter, frames: int) -> None:
+    """Write some frames, then press Ctrl-C."""
+    with results:
+        for frame in FRAMES[:frames]:
+            results.write(frame)
+        raise KeyboardInterrupt

@@ -1,0 +1,306 @@
+"""Moments, prompts, episodes and seconds of a file, and playing along them by a clock that the test holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import make_results
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QMouseEvent
+from PySide6.QtTest import QTest
+from window_driver import close, rest, show, spin, until
+
+from viewer.analysis.frame_timeline import Course, course_of, plain
+from viewer.controllers.playback import Playback
+from viewer.controllers.prefetch import read_bytes
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState
+from viewer.widgets.panels.timeline import nice, thinned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.widgets.main_window import Window
+
+DUCK, BOWL = "put the duck in the bowl", "now lift the bowl and wait"
+
+
+def made(path: Path, **recipe: Any) -> Path:
+    return make_results.write(path, make_results.Recipe(layers=2, heads=2, steps=2, horizon=2, size=(36, 64), **recipe))
+
+
+def course(path: Path, rate: float | None = None) -> Course:
+    results = Results(path)
+    found = course_of(results, rate)
+    results.close()
+    return found
+
+
+def test_one_prompt_is_one_moment_a_frame(tmp_path: Path) -> None:
+    found = course(made(tmp_path / "a.h5", frames=4))
+    assert found.along(2) == (0, 1, 2, 3)
+    assert found.timed
+    np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0.6])
+    np.testing.assert_allclose(found.lasting, 0.2)
+    assert (found.beside(1, 1), found.beside(3, 1), found.beside(0, -10)) == (2, 3, 0)
+
+
+def test_several_prompts_over_each_moment_are_kept_apart(tmp_path: Path) -> None:
+    found = course(made(tmp_path / "a.h5", frames=6, tasks=(DUCK, BOWL), counterfactual=True))
+    assert found.moments == ((0, 1), (2, 3), (4, 5))
+    assert found.along(3) == (1, 3, 5)
+    assert found.along(2) == (0, 2, 4)
+    assert (found.beside(1, 1), found.beside(1, -1), found.beside(0, 9)) == (3, 1, 4)
+    assert (found.other_prompt(2, 1), found.other_prompt(3, 1), found.other_prompt(2, -1)) == (3, 2, 3)
+    np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4])
+
+
+def test_prompt_after_prompt_over_the_whole_episode_is_the_same(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.h5", frames=4)
+    with h5py.File(path, "r+") as file:
+        file["frames/index"][...] = [0, 8, 0, 8]
+        file["frames/time"][...] = [0, 0.5, 0, 0.5]
+        file["frames/prompt"][...] = [DUCK, DUCK, BOWL, BOWL]
+    found = course(path)
+    assert found.moments == ((0, 2), (1, 3))
+    assert found.along(3) == (2, 3)
+    np.testing.assert_allclose(found.lasting, 0.5)
+
+
+def test_several_episodes_begin_anew(tmp_path: Path) -> None:
+    found = course(made(tmp_path / "a.h5", frames=6, episodes=("one", "two")))
+    assert (found.starts, found.names) == ((0, 3), ("one", "two"))
+    np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0, 0.2, 0.4])
+    np.testing.assert_allclose(found.lasting, 0.2)
+    assert [found.episode_of(moment) for moment in range(6)] == [0, 0, 0, 1, 1, 1]
+
+
+def test_times_that_cannot_be_give_way_to_the_index_and_then_to_the_rate(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.h5", frames=4)
+    with h5py.File(path, "r+") as file:
+        file["frames/time"][...] = [0, np.nan, 2, 1]
+    by_index = course(path, rate=10)
+    assert by_index.timed
+    np.testing.assert_allclose(by_index.lasting, 0.2)  # every second frame of ten a second
+    unknown = course(path)
+    assert not unknown.timed
+    np.testing.assert_allclose(unknown.lasting, 1 / 12)
+    with h5py.File(path, "r+") as file:
+        file["frames/time"][...] = [0, 0.1, 0.2, 1000]
+        file["frames/index"][...] = 0
+    paused = course(path)
+    assert paused.moments == ((0,), (1,), (2,), (3,)), "the same prompt twice at one index: each frame is a moment"
+    np.testing.assert_allclose(paused.lasting, [0.1, 0.1, 1.0, 0.1])
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def player(window: Window, clock: Clock, **wanted: object) -> tuple[Playback, list[int]]:
+    playback = Playback(window.session, window.room.over_frames, window, clock)
+    playback._timer.setInterval(10_000_000)  # beats are given by hand
+    seen: list[int] = []
+    window.session.changed.connect(lambda before, after: seen.append(after.frame))
+    return playback, seen
+
+
+def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: Path) -> None:
+    window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
+    until(lambda: window.room.over_frames.course.timed)
+    clock = Clock()
+    playback, seen = player(window, clock)
+    playback.toggle("frame")
+    for late in (0.0, 0.26, 0.25, 0.75, 0.5, 0.76):  # 0.25 s a frame
+        clock.now += late
+        playback.beat()
+        spin(0.0)
+    assert seen == [1, 2, 5, 7, 0], "what the clock has passed by is never shown, and it goes round"
+    playback.set_speed("0.5x")
+    start = window.session.state.frame
+    clock.now += 0.47
+    playback.beat()
+    assert window.session.state.frame == start
+    clock.now += 0.05
+    playback.beat()
+    assert window.session.state.frame == start + 1
+    playback.set_speed("30 fps")
+    clock.now += 0.101
+    playback.beat()
+    assert window.session.state.frame == start + 4
+    playback.stop()
+    close(window)
+
+
+def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.h5", frames=8, tasks=(DUCK, BOWL), counterfactual=True, rate=4)
+    window = show(path, tmp_path, frame=1)
+    until(lambda: len(window.room.over_frames.course.moments) == 4)
+    bowl = next(n for n, chip in enumerate(window.session.results.chips(1)) if chip.text == "bowl")  # type: ignore[union-attr]
+    window.session.update(query=Query("text", (bowl,)))
+    spin(0.01)
+    clock = Clock()
+    playback, seen = player(window, clock)
+    playback.toggle("frame")
+    for _ in range(4):
+        clock.now += 0.26
+        playback.beat()
+        spin(0.0)
+    assert seen == [3, 5, 7, 1]
+    playback.stop()
+    QTest.keyClick(window, Qt.Key.Key_Right)
+    assert window.session.state.frame == 3
+    QTest.keyClick(window, Qt.Key.Key_T)
+    spin(0.01)
+    assert window.session.state.frame == 2
+    chips = window.session.results.chips(2)  # type: ignore[union-attr]
+    assert chips[window.session.state.query.first].text == "bowl", "the word is found in the other prompt"
+    QTest.keyClick(window, Qt.Key.Key_Left)
+    assert window.session.state.frame == 0
+    close(window)
+
+
+def test_speeds_are_chosen_by_key_and_remembered(window: Window) -> None:
+    QTest.keyClick(window, Qt.Key.Key_Period)
+    assert window.playback.speed == "2x"
+    assert "2×" in window.notice.text
+    for _ in range(5):
+        QTest.keyClick(window, Qt.Key.Key_Comma)
+    assert window.playback.speed == "0.25x"
+    assert window.settings.text("speed") == "0.25x"
+    window.room.timeline.speed.chosen.emit("5 fps")
+    assert window.playback.speed == "5 fps"
+    assert window.room.timeline.speed.text().startswith("5 a second")
+
+
+def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Path) -> None:
+    window = show(made(tmp_path / "a.h5", frames=6, episodes=("one", "two"), tasks=(DUCK, BOWL)), tmp_path)
+    line = window.room.timeline
+    until(lambda: line.values() is not None and len(line.course.starts) == 2)
+    values = line.values()
+    assert values is not None
+    scene = window.session.plain_scene()
+    assert scene is not None
+    np.testing.assert_allclose(values[0], [scene.share("exterior"), scene.share("wrist")], atol=5e-3)
+    assert line.words(4).startswith("two · frame 5 of 6 · 0.20 s · exterior ")
+    assert "now lift the bowl" in line.words(1)
+    assert line.turns(line.along()) == [1, 2, 4, 5], "an episode's own beginning is no change of the prompt"
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    for number, (kind, moment, button, held) in enumerate(
+        (
+            (QEvent.Type.MouseMove, 3, none, none),
+            (QEvent.Type.MouseButtonPress, 1, left, left),
+            (QEvent.Type.MouseMove, 4, none, left),
+            (QEvent.Type.MouseButtonRelease, 4, left, none),
+        )
+    ):
+        spot = QPointF(line.x_of(moment), 50)
+        event = QMouseEvent(kind, spot, line.mapToGlobal(spot), button, held, Qt.KeyboardModifier.NoModifier)
+        app.sendEvent(line, event)
+        window.session.flush()
+        assert window.session.state.frame == (moment if number else 0), "the pointer alone moves nothing"
+        assert line.hovered == max(moment, 3)
+    assert window.session.state.frame == 4
+    window.session.undo()
+    assert window.session.state.frame == 0, "a drag is one step of undo"
+    line.setFocus()
+    QTest.keyClick(line, Qt.Key.Key_Right)
+    assert window.session.state.frame == 1
+    until(lambda: line.values() is not None)
+    rest(window)
+    before = line.still()
+    window.session.update(frame=2)
+    window.session.flush()  # no longer: another prompt has the word elsewhere, and then the curves are read again
+    assert line.still() is before, "scrubbing repaints the cursor alone"
+    spot = QPointF(line.x_of(2), line.plot().center().y())
+    image, ratio = line.grab().toImage(), line.devicePixelRatioF()
+    assert image.pixelColor(round(spot.x() * ratio), round(spot.y() * ratio)).lightness() > 150
+    close(window)
+
+
+def test_long_lines_keep_their_peaks() -> None:
+    values = np.zeros(10_000, np.float32)
+    values[[0, 4321, 9999]] = 0.1, 0.9, 0.2
+    values[77] = np.nan
+    places, line = thinned(values, 300)
+    assert len(places) <= 602
+    assert {0, 4321, 9999} <= set(places.tolist())
+    assert line.max() == np.float32(0.9)
+    assert np.isfinite(line).all()
+
+
+@pytest.mark.parametrize(
+    ("least", "digits", "step"), [(0.03, 0, 0.05), (1.2, 0, 2), (7, 1, 10), (0.4, 1, 1), (23, 0, 50)]
+)
+def test_labels_stand_at_round_numbers(least: float, digits: int, step: float) -> None:
+    assert nice(least, digits) == pytest.approx(step)
+
+
+def test_a_plain_course_has_a_moment_a_frame() -> None:
+    found = plain(3)
+    assert (found.along(0), found.timed, found.beside(2, 1)) == ((0, 1, 2), False, 2)
+    assert plain(0).moments == ()
+
+
+def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_is_clicked(
+    app: QApplication, tmp_path: Path
+) -> None:
+    window = show(made(tmp_path / "a.h5", frames=40), tmp_path, film="layers-frames")
+    film = window.room.film
+    until(lambda: film.film() is not None and len(film.film().columns) == 16)  # type: ignore[union-attr]
+    first = film.film()
+    assert first is not None
+    window.session.update(frame=30)
+    spin()
+    assert film.film() is first
+    row, column = film.current(first) or (-1, -1)
+    assert row == 1
+    assert abs(first.columns[column] - 31) <= 1, "the thumbnail nearest to the frame is ringed"
+    block, width, height = film.blocks(first)[1]
+    spot = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
+    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot)
+    assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2] - 1)
+    close(window)
+
+
+def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.h5", frames=4)
+    results = Results(path)
+    raw = path.read_bytes()
+    for kind, token, axis in (("text", 3, "text/to_image"), ("action", 1, "action/to_image")):
+        parts = results.extents(2, kind, (token,), "source")  # type: ignore[arg-type]
+        found = b"".join(raw[offset : offset + size] for offset, size in parts)
+        with h5py.File(path, locking=False) as file:
+            bits = file[axis][2, :, token].astype(np.float32)
+            picture = file["images/wrist/source"][2]
+        stored = (np.ascontiguousarray(bits).view(np.uint32) >> 16).astype(np.uint16)
+        assert picture.tobytes() in found
+        assert all(layer.tobytes() in found for layer in stored)
+    assert results.extents(99, "text", (0,), "source") == []
+    state = ViewState(frame=1, query=Query("action", (1,)))
+    assert read_bytes(results, state, lambda: False) > 36 * 64 * 3 * 2
+    assert read_bytes(results, state, lambda: True) == 0
+    results.close()
+
+
+def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
+    window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
+    until(lambda: window.room.over_frames.course.timed)
+    clock = Clock()
+    window.playback.clock = clock
+    window.playback.toggle("frame")
+    clock.now += 0.26
+    window.playback.beat()
+    until(lambda: {frame for frame, *_ in window.room.ahead.had} >= {2, 3, 4, 5})
+    window.playback.stop()
+    close(window)

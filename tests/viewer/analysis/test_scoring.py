@@ -1,0 +1,321 @@
+"""How maps agree with a region: answers known beforehand, slow definitions beside fast ones, and the demo's taught head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from window_driver import close, show, spin, until
+
+from resources.demo.build.dataset import coverage
+from resources.demo.build.things import NAMES
+from viewer.analysis import overview, scoring
+from viewer.controllers.file_opening import demo_path
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState
+from viewer.widgets.main_window import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+BOX = ((0, 5, 5), (0, 5, 6), (0, 6, 5), (0, 6, 6))
+
+
+def bars(rows: int = 3) -> np.ndarray:
+    """Two cameras, the first with bars above and below."""
+    made = np.zeros((2, 16, 16), bool)
+    made[0, :rows] = made[0, 16 - rows :] = True
+    return made
+
+
+def peak(*places: tuple[int, int, int, float]) -> np.ndarray:
+    """A map with weight on these places alone."""
+    made = np.zeros((2, 16, 16), np.float32)
+    for camera, row, col, weight in places:
+        made[camera, row, col] = weight
+    return made
+
+
+def agreement(maps: np.ndarray, score: str, region=BOX) -> np.ndarray:
+    return scoring.of_region(maps, region, bars(), score)
+
+
+def test_even_weight_is_chance() -> None:
+    even = np.full((4, 8, 2, 16, 16), 1 / 600, np.float32)
+    assert agreement(even, "lift") == pytest.approx(1)
+    assert scoring.mass(even, BOX) == pytest.approx(4 / 600)
+
+
+def test_all_weight_in_the_region_is_the_greatest_lift() -> None:
+    row = peak((0, 5, 5, 0.1), (0, 6, 6, 0.1))
+    patches = 10 * 16
+    assert agreement(row, "lift") == pytest.approx(patches / 4)
+    assert agreement(row, "hit") == 1
+    assert scoring.mass(row, BOX) == pytest.approx(0.2)
+
+
+def test_bars_and_the_other_camera_are_left_out() -> None:
+    row = peak((0, 5, 5, 0.01), (0, 9, 9, 0.03), (0, 0, 0, 0.5), (1, 2, 2, 0.4))
+    assert agreement(row, "lift") == pytest.approx(0.25 / (4 / 160))
+    assert agreement(row, "hit") == 0
+    assert agreement(peak((0, 5, 5, 0.01), (0, 0, 0, 0.5), (1, 2, 2, 0.4)), "hit") == 1
+    both = (*BOX, (1, 2, 2))  # with a region in both, both count
+    assert agreement(row, "lift", both) == pytest.approx((0.41 / 0.44) / (5 / 416))
+    assert agreement(row, "hit", both) == 1
+
+
+@pytest.mark.parametrize(("place", "hit"), [((5, 5), 1), ((6, 6), 1), ((5, 7), 0), ((4, 5), 0), ((12, 12), 0)])
+def test_a_hit_is_inside_and_not_beside(place: tuple[int, int], hit: int) -> None:
+    assert agreement(peak((0, *place, 1.0)), "hit") == hit
+
+
+def test_the_heaviest_tenth_over_the_region() -> None:
+    row = np.full((2, 16, 16), 1e-4, np.float32)
+    row[0, 5:9, 5:9] = 0.01  # 16 patches, the tenth of the camera's 160; the box is four of them
+    assert agreement(row, "iou") == pytest.approx(4 / 16)
+    square = tuple((0, r, c) for r in range(5, 9) for c in range(5, 9))
+    assert agreement(row, "iou", square) == 1
+    assert agreement(row, "iou", ((0, 12, 12),)) == 0
+
+
+@pytest.mark.parametrize("score", ["lift", "hit", "iou"])
+def test_where_there_is_nothing_to_tell_there_is_no_number(score: str) -> None:
+    assert np.isnan(agreement(peak((1, 2, 2, 0.5), (0, 0, 0, 0.5)), score))  # all weight elsewhere
+    assert np.isnan(agreement(peak((0, 5, 5, 1.0)), score, ((0, 1, 1),)))  # a region in the bars
+    assert np.isnan(agreement(peak((0, 5, 5, 1.0)), score, ()))
+    assert np.isnan(agreement(np.full((3, 2, 16, 16), np.nan, np.float32), score)).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 5), st.integers(1, 40))
+def test_they_are_what_their_definitions_say(seed: int, rows: int, size: int) -> None:
+    draw = np.random.default_rng(seed)
+    maps = draw.permutation(2 * 2 * 256).reshape(2, 2, 16, 16).astype(np.float32) + 1
+    cells = {tuple(int(n) for n in draw.integers((0, 0, 0), (2, 16, 16))) for _ in range(size)}
+    out = bars(rows)
+    cameras = {camera for camera, _, _ in cells}
+    looked = [place for place in np.ndindex(2, 16, 16) if place[0] in cameras and not out[place]]
+    within = [place for place in looked if place in cells]
+    for maps_of_one in maps:
+        found = {score: scoring.of_region(maps_of_one, tuple(cells), out, score) for score in ("lift", "hit", "iou")}
+        if not within:
+            assert all(np.isnan(value) for value in found.values())
+            continue
+        by_weight = sorted(looked, key=lambda place: -maps_of_one[place])
+        tenth = set(by_weight[: max(1, round(len(looked) / 10))])
+        weight = sum(float(maps_of_one[place]) for place in looked)
+        share = sum(float(maps_of_one[place]) for place in within) / weight
+        assert found["hit"] == (by_weight[0] in cells)
+        assert found["iou"] == pytest.approx(len(tenth & set(within)) / len(tenth | set(within)))
+        assert found["lift"] == pytest.approx(share / (len(within) / len(looked)), rel=1e-5)
+
+
+def test_equal_weights_do_not_leave_it_to_chance() -> None:
+    """Where several patches are the heaviest, or weigh as much as the lightest of the tenth."""
+    two = peak((0, 5, 5, 0.1), (0, 9, 9, 0.1))
+    assert agreement(two, "hit") == 0, "one outside is as heavy"
+    assert agreement(peak((0, 5, 5, 0.1), (0, 6, 6, 0.1), (0, 9, 9, 0.09)), "hit") == 1, "both are inside"
+    assert agreement(two, "iou") == pytest.approx(1 / 5), "two patches have weight, not sixteen"
+    even = np.full((2, 16, 16), 1 / 512, np.float32)
+    assert agreement(even, "hit") == 0
+    assert agreement(even, "iou") == pytest.approx(4 / 160), "all are as heavy as the tenth's lightest"
+    step = np.full((2, 16, 16), 1e-3, np.float32)
+    step[0, 5, :15] = 0.5  # the tenth is sixteen patches: these and one of many equal ones
+    for mirrored in (step, step[:, ::-1, ::-1]):
+        region = tuple((0, int(r), int(c)) for _, r, c in np.argwhere(mirrored[:1] == 0.5))
+        assert agreement(mirrored, "iou", region) == pytest.approx(15 / 160)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+def test_equal_weights_by_their_definitions(seed: int, kinds: int) -> None:
+    draw = np.random.default_rng(seed)
+    maps = draw.integers(0, kinds + 1, (2, 16, 16)).astype(np.float32)
+    cells = {(0, int(row), int(col)) for row, col in draw.integers(0, 16, (20, 2))}
+    looked = [place for place in np.ndindex(2, 16, 16) if place[0] == 0 and not bars()[place]]
+    within = {place for place in looked if place in cells}
+    least = sorted((maps[place] for place in looked), reverse=True)[15]
+    tenth = {place for place in looked if maps[place] >= max(least, 1)}
+    heaviest = {place for place in looked if maps[place] == max(maps[one] for one in looked)}
+    found = agreement(maps, "iou", tuple(cells)), agreement(maps, "hit", tuple(cells))
+    assert found[0] == pytest.approx(len(tenth & within) / len(tenth | within))
+    assert found[1] == (heaviest <= within)
+
+
+def test_what_cannot_be_scored_says_why() -> None:
+    def lacking(score: str, kind: str = "text", region=BOX) -> str:
+        return scoring.lacking(score, kind, region, bars())
+
+    assert {score for score in scoring.SCORES if lacking(score)} == {"change"}
+    assert {score for score in scoring.SCORES if lacking(score, "action")} == set()
+    for score in scoring.OF_REGION:
+        assert lacking(score, region=()) == "drag a box on a picture first"
+    within_bars = ((0, 0, 3), (0, 15, 4))
+    assert lacking("region", region=within_bars) == "", "bars have weight"
+    assert lacking("lift", region=within_bars) == "the region lies in the letterbox’s bars"
+    assert lacking("lift", region=(*within_bars, (0, 5, 5))) == ""
+
+
+def test_scores_in_words() -> None:
+    assert [scoring.short(value, "lift") for value in (0.04, 3.14, 41.6, np.nan)] == ["0.0", "3.1", "42", "–"]
+    assert [scoring.short(value, "hit") for value in (0.0, 1.0, np.nan)] == ["", "hit", "–"]
+    assert [scoring.short(value, "iou") for value in (0.05, 0.25)] == ["5.0", "25"]
+    assert scoring.short(5.31, "entropy") == "5.3"
+    assert scoring.spoken(41.6, "lift") == "41.6 × chance"
+    assert (scoring.spoken(1.0, "hit"), scoring.spoken(0.0, "hit")) == ("yes", "no")
+    assert scoring.spoken(0.25, "iou") == "25.0 %"
+    assert scoring.spoken(5.314, "entropy") == "5.31 nats"
+    assert scoring.spoken(np.nan, "lift") == "none, for want of weight on the picture"
+
+
+def test_the_demos_taught_head_has_the_greatest_lift() -> None:
+    """Of the word “duck” in the bundled file, on the patches that show the duck by its mask.
+
+    Not the greatest mass: it shares its weight among the cameras, and another head has all of it in this one.
+    """
+    mask = np.asarray(Image.open(demo_path().parent / "episodes" / "duck" / "exterior_00_mask.png"))
+    patches = np.argwhere(coverage(mask, NAMES.index("duck")).reshape(16, 16) > 0)
+    region = tuple((0, int(row), int(col)) for row, col in patches)
+    results = Results(demo_path())
+    try:
+        word = next(place for place, chip in enumerate(results.chips(0)) if chip.label == "duck")
+        taught = (1, 0)
+        for score in ("lift", "hit", "iou"):
+            found = overview.atlas(results, ViewState(query=Query("text", (word,)), score=score, region=region))
+            assert found[taught] == np.nanmax(found[:, :-1]), score
+            if score == "lift":
+                assert overview.ranking(found, lowest=False)[0] == taught
+                assert found[taught] > 50
+    finally:
+        results.close()
+
+
+def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: Window) -> None:
+    atlas, session = window.room.atlas, window.session
+    assert set(atlas.score._reasons) >= scoring.OF_REGION  # nothing to choose without a region
+    session.update(query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 6, 6), (0, 6, 7)), score="lift")
+    spin()
+    assert not scoring.OF_REGION & set(atlas.score._reasons)
+    values = atlas.scores()
+    assert values is not None
+    told = f"{values[2, 1]:.1f} × chance"
+    assert window.status.left().endswith(f" of this row · lift {told}")
+    assert atlas.explain(2, 1).startswith(f"Layer 2, head 1: lift of region {told}, rank ")
+    session.update(score="hit")
+    spin()
+    assert atlas.explain(2, 1).startswith("Layer 2, head 1: hit in region ")
+    session.update(score="iou", region=((1, 4, 4),))
+    spin()
+    moved = atlas.scores()
+    assert moved is not None
+    assert not np.array_equal(moved, values)
+    session.update(region=())
+    spin()
+    assert window.status.left() == "drag a box on a picture: who looks there?"
+    assert np.isnan(atlas.scores()).all()
+    assert not window.grab().isNull()
+
+
+def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: Window) -> None:
+    atlas, session = window.room.atlas, window.session
+    region = tuple((0, row, col) for row in (6, 7) for col in (6, 7))
+    session.update(query=Query("action", (1,)), layer=2, heads=(1,), score="lift", region=region)
+    spin()
+    place = atlas.cell(atlas.scores(), 2, 1).center()
+    grid = atlas.grab().toImage()
+    assert atlas.cell_at(place) == (2, 1)
+    session.update(region=())
+    spin()
+    assert atlas.grab().toImage() != grid
+    assert atlas.cell_at(place) is None, "no cell is there to be clicked or explained"
+    assert atlas.explain(2, 1) == "Layer 2, head 1: lift of region none, drag a box on a picture first"
+    window.perform_id("ranked")
+    spin()
+    assert window.notice.text == "Heads cannot be ranked by lift of region: drag a box on a picture first."
+    assert (session.state.layer, session.state.heads) == (2, (1,)), "stays where it is"
+    session.update(thumbnails=True)
+    spin()
+    assert atlas.cell_at(place) == (2, 1), "small maps need no score"
+    session.update(thumbnails=False, region=((0, 0, 0),))
+    spin()
+    assert window.status.left().endswith(" · the region lies in the letterbox’s bars")
+    assert atlas.explain(2, 1).endswith("lift of region none, the region lies in the letterbox’s bars")
+    assert set(atlas.score._reasons) == scoring.OF_REGION - {"region"}
+    session.update(query=Query("text", (1,)), score="change")
+    spin()
+    assert atlas.cell_at(place) is None
+    session.update(region=region, score="region")
+    spin()
+    assert atlas.cell_at(place) == (2, 1)
+
+
+def test_the_next_score_is_one_that_there_is(window: Window) -> None:
+    session, seen = window.session, []
+    session.update(query=Query("text", (1,)), score="picture")
+    for _ in range(3):
+        window.perform_id("score")
+        spin(0.01)
+        seen.append(session.state.score)
+    assert seen == ["entropy", "picture", "entropy"], "no region is drawn, and words have one pass"
+    session.update(query=Query("action", (1,)), region=((0, 6, 6),), score="picture")
+    spin(0.01)
+    seen = []
+    for _ in scoring.SCORES:
+        window.perform_id("score")
+        spin(0.01)
+        seen.append(session.state.score)
+    assert seen == [*list(scoring.SCORES)[1:], "picture"]
+
+
+def test_scores_are_told_with_their_rank_and_what_they_are(window: Window) -> None:
+    atlas, session = window.room.atlas, window.session
+    box = tuple((0, row, col) for row in range(5, 9) for col in range(16))
+    session.update(query=Query("action", (1,)), score="hit", region=box, layer=1, heads=(2,))
+    spin()
+    values = atlas.scores()[:, :-1]
+    hits = int(values.sum())
+    assert 1 < hits < values.size, "else the test says nothing"
+    layer, head = np.argwhere(values == 1)[0]
+    alike = "1 other" if hits == 2 else f"{hits - 1} others"
+    assert atlas.explain(layer, head).endswith(f"hit in region yes, rank 1, shared with {alike}")
+    layer, head = np.argwhere(values == 0)[0]
+    assert f"hit in region no, rank {hits + 1}" in atlas.explain(layer, head)
+    until(lambda: atlas.accessibleDescription() == atlas.explain(1, 2))
+    session.update(heads=(0, 2))
+    until(lambda: atlas.accessibleDescription() == f"{atlas.explain(1, 0)}; {atlas.explain(1, 2)}")
+    session.update(heads=())
+    until(lambda: atlas.accessibleDescription().startswith("Layer 1, mean of heads: hit in region "))
+    menu = atlas.score.menu()
+    assert [one.toolTip() for one in menu.actions()] == [named.about for named in scoring.SCORES.values()]
+    assert atlas.score.toolTip() == scoring.SCORES["hit"].about
+    menu.close()
+
+
+def test_while_one_blinks_the_status_line_tells_of_the_pinned_view(
+    app: QApplication, tmp_path: Path, small: Path
+) -> None:
+    """Its file, its bars and its unit: here a second file with square pictures and a third camera."""
+    other = make_results.write(
+        tmp_path / "other.h5", make_results.Recipe(cameras=("exterior", "wrist", "third"), size=(96, 96))
+    )
+    window = show(small, tmp_path, query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 0, 0), (0, 6, 6)))
+    try:
+        window.session.open_other(Results(other))
+        spin()
+        before = window.status.left()
+        window.session.blink(True)
+        results, view = window.session.pin
+        values = overview.atlas(results, replace(view, score="lift"))
+        assert window.status.left() != before
+        assert window.status.left().endswith(f" · lift {scoring.spoken(float(values[2, 1]), 'lift')}")
+        window.session.point((2, 0, 0))
+        assert window.status.left().startswith("third, patch (0, 0) · weight "), "no bar in a square picture"
+        until(lambda: "third, patch (0, 0)" in window.status.accessibleDescription())
+    finally:
+        close(window)

@@ -1,0 +1,142 @@
+"""A plain folder of results files: what each is about is read while the list is shown, and nothing waits for it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import make_results
+import make_run
+import pytest
+from PySide6.QtCore import Qt
+from window_driver import close, spin, until
+
+from viewer.analysis import probe
+from viewer.controllers.episode_summaries import EpisodeFacts
+from viewer.controllers.settings import Settings
+from viewer.io import run_index
+from viewer.widgets.main_window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.controllers.episodes import Episodes
+
+
+@pytest.fixture
+def folder(mixed: Path, tmp_path: Path) -> Path:
+    """Eight sound files, a damaged one and one that is being written, without an index."""
+    made = tmp_path / "plain"
+    shutil.copytree(mixed, made, ignore=shutil.ignore_patterns("*.json"))
+    return made
+
+
+@pytest.fixture
+def window(app: QApplication, folder: Path, tmp_path: Path) -> Iterator[Window]:
+    settings = Settings(tmp_path / "settings.ini")
+    settings.set_text("toured", "yes")
+    made = Window(settings)
+    made.resize(1280, 800)
+    made.show()
+    made.open(folder)
+    until(lambda: made.session.results is not None)
+    yield made
+    close(made)
+
+
+def listed(window: Window) -> Episodes:
+    assert window.files.run is not None
+    return window.files.run.episodes
+
+
+def known(window: Window) -> list[str]:
+    """Names of the episodes whose frames are known."""
+    return [one.name for one in listed(window).run.episodes if one.frames is not None]
+
+
+def test_prompts_and_frames_come_into_the_list(window: Window) -> None:
+    assert known(window) == []
+    until(lambda: len(known(window)) == 9)
+    run = listed(window).run
+    assert run.episodes[1].prompts == (make_run.TASKS[1],)
+    assert [one.frames for one in run.episodes] == [6, 6, 6, 6, None, 6, 6, 6, 6, 6]
+    assert window.episodes is not None
+    index = window.episodes.model.index_of(1)
+    words = str(index.data(Qt.ItemDataRole.ToolTipRole))
+    assert make_run.TASKS[1] in words
+    assert "6 frames" in words
+    assert window.episodes.model.flat, "nothing jumps while the files are read"
+    status = listed(window).status(4)
+    assert status.state == "failed"
+    assert "episode_000004.h5 cannot be opened: it is torn" in status.sentence
+    assert window.session.path is not None
+    assert window.session.path.name == "episode_000000.h5"
+
+
+def test_the_filter_finds_prompts_as_they_become_known(window: Window) -> None:
+    assert window.episodes is not None
+    listed(window).narrow("stove")
+    assert listed(window).order == ()
+    until(lambda: listed(window).order == (2, 5, 8))
+
+
+def test_rows_in_sight_come_first(window: Window) -> None:
+    assert window.files.run is not None
+    facts = EpisodeFacts(listed(window), window.files.run.lookout, window)
+    listed(window).seen.clear()
+    listed(window).saw(2)
+    listed(window).saw(7)
+    assert [facts._wanted() for _ in range(4)] == [7, 2, 0, 1]
+    facts.stop()
+
+
+def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window: Window, folder: Path) -> None:
+    until(lambda: len(known(window)) == 9)
+    facts = window.files.run.facts  # type: ignore[union-attr]
+    assert facts is not None
+    read = set(facts._read)
+    (folder / "episode_000009.h5.partial").unlink()
+    make_results.write(folder / "episode_000009.h5", make_results.Recipe(frames=4, tasks=("open the door",)))
+    make_run.write_episode(folder, 11)
+    listed(window).look()
+    until(lambda: listed(window).run.episodes[9].prompts == ("open the door",))
+    until(lambda: "episode_000011" in known(window))
+    assert listed(window).run.episodes[9].frames == 4
+    assert len(known(window)) == 10
+    assert facts._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
+
+
+def test_an_urgent_look_comes_between_and_nothing_is_lost(window: Window, folder: Path) -> None:
+    run = window.files.run
+    assert run is not None
+    until(lambda: run.facts is not None and run.facts._look is not None)
+    for number in (3, 2, 1, 6):
+        run.episodes.go(number)
+        spin(0.01)
+    until(lambda: window.session.path == folder / "episode_000006.h5")
+    until(lambda: len(known(window)) == 9)
+
+
+def test_a_run_with_an_index_is_not_read(app: QApplication, mixed: Path, tmp_path: Path) -> None:
+    window = Window(Settings(tmp_path / "settings.ini"))
+    window.open(mixed)
+    until(lambda: window.session.results is not None)
+    assert window.files.run is not None
+    assert window.files.run.facts is None
+    close(window)
+
+
+def test_what_a_file_says_is_not_trusted(tmp_path: Path) -> None:
+    episode = run_index.Episode("a.h5", "a")
+    told = run_index.told(episode, ["put\nit\x07 there", 7, ""], 3)
+    assert (told.prompts, told.frames) == (("put it there",), 3)
+    for prompts, frames in ((None, 3), (["put it"], None), ("put it", 3), (["put it"], True)):
+        assert run_index.told(episode, prompts, frames) is episode
+    assert run_index.told(episode, ["x"] * 5000, 1).prompts == ("x",) * run_index.MAX_PROMPTS
+    path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=("go", "come")))
+    assert probe.about(path) == {"error": "", "prompts": ("go", "come"), "frames": 4}
+    (tmp_path / "no.h5").write_bytes(b"hello")
+    assert "is not an HDF5 file" in probe.about(tmp_path / "no.h5")["error"]

@@ -1,0 +1,176 @@
+"""What happens on the disk to a file that is open is said, once, and the file can be opened again as it is now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from window_driver import close, press, show, spin, until
+
+from viewer.controllers.file_watcher import DiskWatch
+from viewer.io.results import Results
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.widgets.main_window import Window
+
+CUT = "a.h5 was cut short after it was opened: what is missing is shown as zeros. F5 opens it again."
+GONE = "a.h5 was deleted, moved or unmounted after it was opened; it is shown as long as it can be read."
+REPLACED = "Another file took the place of a.h5; the one that was opened is still shown. F5 opens the new one."
+REWRITTEN = "a.h5 was written to after it was opened, so what is shown may be wrong. F5 opens it again."
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viewer.controllers.file_watcher.MILLISECONDS", 20)
+
+
+@pytest.fixture
+def copied(small: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(small, tmp_path / "a.h5"))
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A file of the same lengths with other numbers."""
+    return make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
+
+
+def weights(results: Results) -> float:
+    """The last frame's."""
+    return float(results.rows(results.done - 1, "action", 2).image.sum(dtype=np.float64))
+
+
+def said(window: Window) -> list[str]:
+    """Every notice from now on."""
+    heard: list[str] = []
+    window.session.noticed.connect(heard.append)
+    return heard
+
+
+def opened_again(window: Window) -> Results:
+    before = window.session.results
+    press(window, Qt.Key.Key_F5)
+    until(lambda: window.session.results is not before and window.session.results is not None)
+    after = window.session.results
+    assert after is not None
+    return after
+
+
+def test_a_file_that_is_cut_short_is_told_of_once(app: QApplication, copied: Path, tmp_path: Path) -> None:
+    window = show(copied, tmp_path, layer=2)
+    results, whole, heard = window.session.results, copied.read_bytes(), said(window)
+    assert results is not None
+    os.truncate(copied, len(whole) // 4)
+    until(lambda: heard)
+    assert not results.picture(results.done - 1, 1, "source").any(), "HDF5 reads what is missing as zeros"
+    spin(0.2)
+    assert heard == [CUT]
+    press(window, Qt.Key.Key_F5)
+    until(lambda: len(heard) > 1)
+    assert "damaged" in heard[1]
+    assert "truncated" in heard[1]
+    assert window.session.results is results, "what is open stays"
+    copied.write_bytes(whole)
+    results = opened_again(window)
+    assert results.picture(results.done - 1, 1, "source").any()
+    assert window.session.state.layer == 2
+    spin(0.2)
+    assert len(heard) == 2
+    close(window)
+
+
+def test_a_file_that_is_replaced_is_shown_until_the_new_one_is_asked_for(
+    app: QApplication, copied: Path, other: Path, results: Results, tmp_path: Path
+) -> None:
+    window = show(copied, tmp_path, frame=1)
+    shown, heard = window.session.results, said(window)
+    assert shown is not None
+    another = Results(other)
+    new = weights(another)
+    another.close()
+    assert new != weights(results)
+    other.replace(copied)
+    until(lambda: heard)
+    spin(0.2)
+    assert heard == [REPLACED]
+    assert weights(shown) == weights(results)
+    assert weights(opened_again(window)) == new
+    assert window.session.state.frame == 1
+    close(window)
+
+
+def test_a_file_that_is_written_over_is_read_anew(app: QApplication, copied: Path, other: Path, tmp_path: Path) -> None:
+    """In place: an open handle would share with a second one what HDF5 knew of the file before."""
+    window = show(copied, tmp_path)
+    heard, expected = said(window), Results(other)
+    copied.write_bytes(other.read_bytes())
+    stat = copied.stat()
+    os.utime(copied, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**9))
+    until(lambda: heard)
+    assert heard[0] in {REWRITTEN, CUT}
+    results = opened_again(window)
+    assert weights(results) == weights(expected)
+    assert np.array_equal(results.picture(1, 0, "source"), expected.picture(1, 0, "source"))
+    expected.close()
+    close(window)
+
+
+def test_the_second_file_is_watched_and_opened_again_too(
+    app: QApplication, small: Path, copied: Path, other: Path, tmp_path: Path
+) -> None:
+    window = show(small, tmp_path)
+    window.files.opening.start(copied, second=True)
+    until(lambda: window.session.other is not None)
+    heard, second = said(window), window.session.other
+    other.replace(copied)
+    until(lambda: heard)
+    assert heard == [REPLACED]
+    opened_again(window)
+    until(lambda: window.session.other not in {None, second})
+    assert window.session.other is not None
+    assert (window.session.other.path, window.session.state.compare) == (copied, "side")
+    close(window)
+
+
+def test_what_a_capture_gives_back_in_the_end_was_no_frame(tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
+    size = path.stat().st_size
+    os.truncate(path, size + 100_000)  # as is reserved for frames to come
+    results = Results(path)
+    os.truncate(path, size)
+    assert results.fate == ""
+    os.truncate(path, size // 4)
+    assert results.fate == "cut short"
+    path.unlink()
+    assert results.fate == "", "it may have got its final name"
+    results.close()
+
+
+def test_a_file_that_is_gone_is_told_of_and_so_is_one_that_comes_in_its_place(
+    app: QApplication, copied: Path, other: Path, tmp_path: Path
+) -> None:
+    window = show(copied, tmp_path)
+    results, heard = window.session.results, said(window)
+    assert results is not None
+    before, watch = weights(results), window.findChild(DiskWatch)
+    assert watch is not None
+    away = copied.rename(tmp_path / "away.h5")
+    until(lambda: heard)
+    for _ in range(5):
+        watch.look()
+    assert heard == [GONE]
+    assert weights(results) == before
+    away.rename(copied)  # back, as it was: nothing to tell
+    watch.look()
+    other.replace(copied)
+    until(lambda: len(heard) > 1)
+    assert heard == [GONE, REPLACED]
+    close(window)

@@ -1,0 +1,176 @@
+"""A file that a capture is writing: its new frames are read as they are, once, and under its final name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from paths import TESTS
+from PySide6.QtTest import QSignalSpy
+from window_driver import close, show, until
+
+from viewer.controllers.session import Session
+from viewer.io.results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PySide6.QtWidgets import QApplication
+
+FRAMES = 6
+CAPTURE = """
+import dataclasses, sys, time
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+import synthetic
+from capture.results.writer import ResultsWriter
+sizes = dataclasses.replace(synthetic.SMALL, frames=int(sys.stdin.readline()))
+with ResultsWriter(Path(sys.argv[1]), sizes, model=synthetic.MODEL, generator="test") as writer:
+    for number in range(sizes.frames):
+        sys.stdin.readline()
+        writer.write(synthetic.frame(sizes, number))
+        while writer.frames_done <= number:
+            time.sleep(0.002)
+        print(number, flush=True)
+    sys.stdin.readline()
+    writer.finish({})
+print("finished", flush=True)
+"""
+
+
+class Capture:
+    """The writer of pi0-capture in a process of its own, a frame whenever it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        command = [sys.executable, "-c", CAPTURE, str(path), str(TESTS), str(TESTS.parent)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._say(str(FRAMES))
+
+    def _say(self, words: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{words}\n")
+        self._process.stdin.flush()
+
+    def go_on(self) -> str:
+        """Write the next frame, or after the last one end."""
+        self._say("")
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Iterator[Capture]:
+    made = Capture(tmp_path / "a.h5")
+    assert made.go_on() == "0"
+    yield made
+    made.stop()
+
+
+def content(results: Results, frame: int) -> tuple[object, ...]:
+    """Something of every kind of dataset of a frame."""
+    rows, mass = results.rows(frame, "text", 3), results.mass(frame, "text")
+    assert mass is not None
+    pictures = [results.picture(frame, camera, "source") for camera in range(2)]
+    return (
+        rows.image.sum(dtype=np.float64),
+        rows.text.sum(dtype=np.float64),
+        results.rows(frame, "action", 1).action.sum(dtype=np.float64),
+        mass.sum(dtype=np.float64),
+        *(0 if picture is None else picture.sum() for picture in pictures),
+        tuple(chip.label for chip in results.chips(frame)),
+        results.string("frames/prompt", frame),
+    )
+
+
+def test_every_frame_that_comes_is_read_as_it_is_in_the_finished_file(capture: Capture) -> None:
+    results = Results(capture.path)
+    seen = [content(results, 0)]
+    for frame in range(1, FRAMES):
+        assert capture.go_on() == str(frame)
+        assert results.grow()
+        assert (results.done, results.fate) == (frame + 1, "")
+        seen.append(content(results, frame))
+        assert not results.grow()
+    assert results.growing
+    assert capture.go_on() == "finished"
+    assert results.fate == ""
+    assert results.grow(), "it is complete now"
+    assert results.fate == ""
+    assert (results.path, results.growing, results.complete) == (capture.path, False, True)
+    results.close()
+    whole = Results(capture.path)
+    assert [content(whole, frame) for frame in range(FRAMES)] == seen
+    whole.close()
+
+
+def test_the_open_session_follows_to_the_final_name(app: QApplication, capture: Capture) -> None:
+    session = Session()
+    session.open(Results(capture.path))
+    session.update(layer=1)
+    session.flush()
+    grew = QSignalSpy(session.grew)
+    for _ in range(1, FRAMES):
+        capture.go_on()
+    assert capture.go_on() == "finished"
+    session.follow()
+    assert (grew.count(), session.dims.frames, session.shown.layer, session.can_undo) == (1, FRAMES, 1, True)
+    assert session.path == capture.path
+    session.update(frame=FRAMES - 1)
+    session.flush()
+    scene = session.scene()
+    assert scene is not None
+    assert scene.row_sum == pytest.approx(1, abs=0.02)
+    session.open(None)
+
+
+def test_opening_a_growing_file_again_opens_no_second_handle(
+    app: QApplication, capture: Capture, tmp_path: Path
+) -> None:
+    window = show(Path(f"{capture.path}.partial"), tmp_path)
+    results = window.session.results
+    assert results is not None
+    window.session.update(layer=1)
+    capture.go_on()
+    window.open(capture.path)
+    until(lambda: "is open already" in window.notice.text)
+    assert window.session.results is results
+    assert (results.done, window.session.state.layer) == (2, 1)
+    assert content(results, 1)[0]
+    for _ in range(2, FRAMES):
+        capture.go_on()
+    assert capture.go_on() == "finished"
+    window.files.look_for_more()
+    assert window.windowTitle().startswith("a.h5 ")
+    assert not results.growing
+    assert not window.files._follow.isActive()
+    window.open(capture.path)  # a finished file may be opened again: it is read anew
+    until(lambda: window.session.results is not results)
+    close(window)
+
+
+def test_a_file_is_not_compared_with_itself(app: QApplication, capture: Capture, small: Path, tmp_path: Path) -> None:
+    window = show(Path(f"{capture.path}.partial"), tmp_path)
+    window.files.opening.start(capture.path, second=True)
+    until(lambda: "is the open file itself" in window.notice.text)
+    assert window.session.other is None
+    window.open(small)
+    until(lambda: window.session.path == small)
+    window.files.opening.start(capture.path, second=True)
+    until(lambda: window.session.other is not None)
+    window.open(capture.path)  # the second file becomes the first: its handle as the second is given back before
+    until(lambda: window.session.path == Path(f"{capture.path}.partial"))
+    assert window.session.other is None
+    capture.go_on()
+    window.files.look_for_more()
+    assert window.session.results is not None
+    assert content(window.session.results, 1)[0]
+    close(window)

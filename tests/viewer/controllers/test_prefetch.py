@@ -1,0 +1,100 @@
+"""What is next to the shown view is read while the window rests, and only that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+from window_driver import close, show, spin, until
+
+from viewer.controllers import prefetch
+from viewer.model.view_state import Query, ViewState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.io.results import Results
+    from viewer.widgets.main_window import Window
+
+
+def held(results: Results, *key: object) -> bool:
+    return key in results._cache
+
+
+def test_the_next_frame_is_read_after_a_step_along_frames(window: Window) -> None:
+    results = window.session.results
+    assert results is not None
+    window.session.update(query=Query("action", (2,)), frame=1)
+    until(lambda: held(results, "picture", 2, 1, "source"))
+    assert held(results, "action", 2, 2)
+    assert held(results, "mass", "text", 2)
+    assert held(results, "chips", 2, True)
+
+
+def test_the_tokens_to_either_side_are_read_after_a_choice(window: Window) -> None:
+    results = window.session.results
+    assert results is not None
+    window.session.update(query=Query("action", (0,)))
+    until(lambda: held(results, "action", 0, 1) and held(results, "action", 0, results.horizon - 1))
+
+
+def test_several_tokens_have_none_beside_them(results: Results) -> None:
+    assert prefetch.next_tokens(results, ViewState(query=Query("action", (0, 1)))) == []
+
+
+def test_travel_goes_on_in_its_direction_up_to_the_end(window: Window) -> None:
+    results = window.session.results
+    assert results is not None
+    until(lambda: len(window.room.over_frames.course.moment_of) == results.done)
+    window.session.update(frame=2)
+    spin()
+    assert window.room.ahead._beside(2) == ()
+    window.session.update(frame=1)
+    spin()
+    assert window.room.ahead._beside(1) == (0,)
+
+
+def test_the_next_frame_is_the_one_with_the_same_prompt(app: QApplication, tmp_path: Path) -> None:
+    tasks = ("put the duck in the bowl", "now lift the bowl and wait")
+    window = show(
+        make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=8, tasks=tasks, counterfactual=True)), tmp_path
+    )
+    results = window.session.results
+    assert results is not None
+    until(lambda: len(window.room.over_frames.course.moments) == 4)
+    window.session.update(frame=2)
+    until(lambda: held(results, "picture", 4, 1, "source"))
+    assert not held(results, "picture", 3, 1, "source")
+    close(window)
+
+
+def test_what_is_no_longer_wanted_is_not_read(results: Results) -> None:
+    before, had = len(results._cache), set[tuple[object, ...]]()
+    prefetch.read(results, ViewState(frame=2), lambda: True)
+    prefetch.read_frames(results, ViewState(), (1, 2), lambda: True, had)
+    assert len(results._cache) == before
+    assert had == set()
+
+
+def test_bytes_that_were_read_are_not_read_again(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    plain = prefetch.read_bytes
+
+    def counted(results: Results, view: ViewState, stale: Callable[[], bool]) -> int:
+        asked.append(view.frame)
+        return plain(results, view, stale)
+
+    monkeypatch.setattr(prefetch, "read_bytes", counted)
+    had = set[tuple[object, ...]]()
+    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (1, 2), lambda: False, had)
+    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (2, 0), lambda: False, had)
+    assert asked == [1, 2, 0]
+    assert held(results, "action", 1, 1)
+    assert held(results, "action", 2, 1)
+    assert not held(results, "action", 0, 1), "only the very next frame is read into the cache"
+    prefetch.read_frames(results, ViewState(query=Query("action", (1,))), (0,), lambda: False, None)
+    assert asked == [1, 2, 0], "without playing no bytes are read past HDF5"

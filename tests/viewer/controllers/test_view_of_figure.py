@@ -1,0 +1,99 @@
+"""`pi0-viewer FILE --view FIGURE` opens what a figure shows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import make_results
+import pytest
+from window_driver import close, show
+
+from viewer import __main__ as program
+from viewer.errors import UserError
+from viewer.export import metadata
+from viewer.export.__main__ import main
+from viewer.io.results import Results
+from viewer.model.view_state import Query, from_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "pdf", "svg"])
+def test_a_figure_stands_for_its_view(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
+    words = ["--frame", "2", "--actions", "3", "--step", "1", "--layers", "3", "--colours", "magma", "--format", suffix]
+    assert main(["summary", str(small), *words, "-o", str(tmp_path)]) == 0
+    figure = tmp_path / "small" / f"suffix_L3_attn_vis_mean.{suffix}"
+    view = from_json(program._view_text(str(figure)))
+    assert (view.frame, view.query, view.step, view.layer, view.colours) == (1, Query("action", (2,)), 1, 3, "magma")
+    given = program.parser().parse_args([str(small), "--view", str(figure)])
+    assert from_json(program._view_text(given.view)) == view
+
+
+def test_an_atlas_of_a_region_says_which_and_opens_with_it(app: QApplication, small: Path, tmp_path: Path) -> None:
+    words = ["--words", "duck", "--region", "exterior:6-7,4-8", "wrist:5,5", "--score", "hit", "--format", "svg"]
+    assert main(["atlas", str(small), *words, "-o", str(tmp_path)]) == 0
+    figure = tmp_path / "small" / "prefix_atlas_hit.svg"
+    view = from_json(program._view_text(str(figure)))
+    assert view.score == "hit"
+    assert view.region == (*((0, row, col) for row in (6, 7) for col in range(4, 9)), (1, 5, 5))
+    told = " ".join(re.sub(r"<[^>]*>", " ", figure.read_text()).split())
+    assert "region exterior rows 6–7, columns 4–8 and wrist row 5, column 5" in told
+    assert "0.25" not in told, "a bar of colours between yes and no would have no meaning"
+    window = show(small, tmp_path, score=view.score, region=view.region, query=view.query)
+    assert window.room.atlas.score.text() == "hit in region ▾"
+    assert window.status.left().startswith("region of 11 patches: ")
+    close(window)
+
+
+def test_json_is_taken_as_it_is_and_another_file_is_one_sentence(tmp_path: Path) -> None:
+    assert program._view_text(' {"layer": 3}') == ' {"layer": 3}'
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"a.png carries no view"):
+        program._view_text(str(tmp_path / "a.png"))
+
+
+def subtracted(folder: Path) -> tuple[Path, Path, Path]:
+    """Two files in two folders, and a figure of their difference elsewhere."""
+    for name in ("a", "b", "out"):
+        (folder / name).mkdir()
+    one = make_results.write(folder / "a" / "one.h5")
+    two = make_results.write(folder / "b" / "two.h5", make_results.Recipe(seed=4))
+    words = ["difference", str(one), "--other", str(two), "--words", "duck", "--layers", "2", "--format", "jpg"]
+    assert main([*words, "-o", str(folder / "out")]) == 0
+    return one, two, folder / "out" / "one" / "prefix_difference.jpg"
+
+
+def test_a_difference_of_two_files_opens_both(app: QApplication, tmp_path: Path) -> None:
+    one, two, figure = subtracted(tmp_path)
+    text = program._view_text(str(figure))
+    assert metadata.other_of(text) == "../b/two.h5"
+    given = program.parser().parse_args([str(one), "--view", str(figure)])
+    program._add_second(given, text)
+    assert [path.resolve() for path in given.file] == [one, two]
+    window = show(one, tmp_path, **{name: getattr(from_json(text), name) for name in ("compare", "layer", "query")})
+    window.show_results(Results(two), True)
+    assert window.session.state.compare == "difference"
+    scene = window.session.scene()
+    assert scene is not None
+    assert scene.difference
+    close(window)
+
+
+def test_a_second_file_that_has_gone_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, figure = subtracted(tmp_path)
+    two.rename(two.with_name("away.h5"))
+    assert program.main([str(one), "--view", str(figure)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said == (
+        "This view is a difference to two.h5, which is not where it was; name it after one.h5 in the command."
+    )
+    again = ["difference", str(one), "--view", str(figure), "-o", str(tmp_path / "again")]
+    assert main(again) == 2
+    assert "add --other and where it is" in capsys.readouterr().err
+    two.with_name("away.h5").rename(one.with_name("two.h5"))
+    assert main(again) == 0, "beside the first file it is found"
+    assert len(list((tmp_path / "again").rglob("*.png"))) == 1

@@ -1,0 +1,96 @@
+"""Files are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from viewer.errors import UserError
+from viewer.export import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.png"
+    with atomic_write.whole(path, overwrite=False) as unfinished:
+        unfinished.write_bytes(b"half")
+        assert not path.exists()
+        unfinished.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert left(path.parent) == ["a.png"]
+
+
+def test_what_fails_leaves_nothing_and_the_old_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    for kind in (KeyboardInterrupt, ValueError, MemoryError):
+        with pytest.raises(kind), atomic_write.whole(path, overwrite=True) as unfinished:
+            unfinished.write_bytes(b"half")
+            raise kind
+        assert path.read_bytes() == b"old"
+        assert left(tmp_path) == ["a.png"]
+
+
+def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    with (
+        pytest.raises(UserError, match="exists; add --overwrite"),
+        atomic_write.whole(path, overwrite=False) as unfinished,
+    ):
+        unfinished.write_bytes(b"mine")
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == b"theirs"
+    assert left(tmp_path) == ["a.png"]
+
+    def no_links(*_: object) -> None:
+        raise OSError("this disk has no hard links")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(UserError, match="exists"):
+        atomic_write.write(path, b"mine", overwrite=False)
+    atomic_write.write(tmp_path / "b.png", b"new", overwrite=False)
+    atomic_write.write(path, b"mine", overwrite=True)
+    assert (path.read_bytes(), (tmp_path / "b.png").read_bytes()) == (b"mine", b"new")
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be written"):
+        atomic_write.write(tmp_path / "file" / "a.png", b"", overwrite=False)
+
+
+def test_what_a_killed_export_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    names = [
+        f".a.png.{dead.pid}.partial",
+        f".a.png.{alive.pid}.partial",
+        f".b.png.{dead.pid}.partial",
+        ".a.png.x.partial",
+    ]
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    atomic_write.sweep([tmp_path / "a.png", tmp_path / "nowhere" / "c.png"])
+    assert left(tmp_path) == sorted(names[1:])
+    alive.communicate(b"\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says that a process has ended that nobody asked about")
+def test_what_a_process_left_that_has_ended_unasked_is_swept_too(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / f".a.png.{ended.pid}.partial").write_bytes(b"half")
+    atomic_write.sweep([tmp_path / "a.png"])
+    assert left(tmp_path) == []
+    ended.wait()

@@ -1,0 +1,37 @@
+"""A signal is noted and heeded where it is safe to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from viewer.export import cancellation
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+
+
+@pytest.mark.parametrize("number", cancellation.SIGNALS)
+def test_a_signal_waits_until_it_is_safe_and_a_second_one_hurries(number: signal.Signals) -> None:
+    before = [signal.getsignal(one) for one in cancellation.SIGNALS]
+    hurried: list[bool] = []
+    with cancellation.heeded(lambda: hurried.append(True), after=False):
+        cancellation.check()
+        os.kill(os.getpid(), number)
+        assert not hurried
+        with pytest.raises(cancellation.Stopped):
+            cancellation.check()
+        with pytest.raises(cancellation.Stopped), cancellation.at_once():
+            raise AssertionError("it is known already")
+        os.kill(os.getpid(), number)
+        assert hurried == [True]
+    assert [signal.getsignal(one) for one in cancellation.SIGNALS] == before
+
+
+def test_what_may_wait_for_long_ends_there() -> None:
+    with cancellation.heeded(lambda: None, after=False), pytest.raises(cancellation.Stopped), cancellation.at_once():
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    with cancellation.heeded(lambda: None, after=False):
+        cancellation.check()

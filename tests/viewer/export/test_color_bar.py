@@ -1,0 +1,73 @@
+"""The numbers under a colour bar stand where their colours are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PySide6.QtGui import QImage, QPainter
+
+from viewer.export.encoding import pixels
+from viewer.export.figures import color_bar
+from viewer.export.figures.color_bar import ColourScale, ticks
+from viewer.model import attention
+from viewer.rendering import colormaps, theme
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-"))
+
+
+@given(st.floats(1e-4, 1e4), st.floats(-1, 1))
+def test_round_numbers_stand_where_they_belong(span: float, start: float) -> None:
+    low = start * span
+    scale = ColourScale("inferno", low, low + span)
+    made = ticks(scale)
+    assert 4 <= len(made) <= 11
+    for part, text in made:
+        assert -1e-6 <= part <= 1 + 1e-6
+        assert number(text) == pytest.approx(low + part * span, abs=2e-6 + 1e-6 * span)
+    assert [part for part, _ in made] == sorted(part for part, _ in made)
+
+
+@given(st.floats(1e-6, 1e3))
+def test_on_a_log_scale_they_are_decades_in_their_places(high: float) -> None:
+    scale = ColourScale("inferno", 0.0, high, "log")
+    made = ticks(scale)
+    assert 3 <= len(made) <= 4
+    for part, text in made:
+        value = np.array([number(text)], np.float32)
+        assert math.log10(number(text)) == pytest.approx(round(math.log10(number(text))), abs=1e-6)
+        assert float(attention.places(value, 0.0, high, "log")[0]) == pytest.approx(part, abs=2e-3)
+
+
+def test_the_bar_shows_the_colour_of_each_number(app: QApplication) -> None:
+    before = theme.active()
+    theme.paint_with(theme.LIGHT)
+    image = QImage(400, 60, QImage.Format.Format_RGB32)
+    image.fill(0xFFFFFFFF)
+    scale = ColourScale("viridis", 0.0, 0.02)
+    with QPainter(image) as painter:
+        color_bar.paint(painter, 20, 4, 360, scale)
+    theme.paint_with(before)
+    painted = pixels(image)[4 + 17 + 5, :, 2::-1].astype(int)
+    for part, _ in ticks(scale):
+        x = min(round(20 + part * 360), 379)
+        expected = colormaps.table("viridis")[min(round(part * 255), 255)].astype(int)
+        assert np.abs(painted[x] - expected).max() < 8
+    assert (painted[:18] == 255).all()
+    assert (painted[382:] == 255).all()
+
+
+@pytest.mark.parametrize("high", [3e-7, 1.1e-5, 2.6e-5, 9e-5, 4e-4, 0.03, 0.9, 17.0])
+def test_numbers_at_the_ticks_are_those_of_their_places(high: float) -> None:
+    for part, text in ticks(ColourScale("inferno", 0.0, high)):
+        assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
+        assert "e−0" not in text

@@ -1,0 +1,227 @@
+"""Tables and arrays against the file itself, read with h5py alone."""
+
+from __future__ import annotations
+
+import builtins
+import csv
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+import h5py
+import make_results
+import numpy as np
+import pytest
+
+from viewer.analysis import scoring
+from viewer.errors import UserError
+from viewer.export import cli, tables
+from viewer.export.__main__ import main
+from viewer.export.plan import plan
+from viewer.model.view_state import Query, ViewState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viewer.io.results import Results
+
+
+def exported(folder: Path, path: Path, words: str) -> Path:
+    kind, _, rest = words.partition(" ")
+    assert main([kind, str(path), *rest.split(), "-o", str(folder)]) == 0
+    found = [one for one in (folder / path.stem).iterdir() if one.name.startswith(kind)]
+    assert len(found) == 1
+    return found[0]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: Path) -> None:
+    found = rows(exported(tmp_path, small, "table"))
+    with h5py.File(small) as file:
+        mass, groups = file["action/mass"][0], list(file["action/mass"].attrs["groups"])
+        entropy, text = file["action/entropy"][0], file["text/mass"][0]
+        duck = [piece.decode() for piece in file["text/piece"][0]].index("▁duck")
+        bars = make_results.bars(72, 128)
+        image = file["action/to_image"][0]
+    acting = [row for row in found if row["phase"] == "suffix"]
+    assert len(acting) == 5 * 4 * 3 * 3  # actions, layers, steps, heads
+    row = next(r for r in acting if (r["query"], r["layer"], r["step"], r["head"]) == ("action 3", "2", "1", "0"))
+    for place, group in enumerate(groups):
+        assert float(row[f"mass {group}"]) == pytest.approx(float(mass[2, 2, 1, 0, place]), abs=2e-3)
+    assert float(row["picture mass"]) == pytest.approx(float(mass[2, 2, 1, 0, :4:2].sum()), abs=2e-3)
+    kept = image[2, 2, 1, 0][:, ~bars].astype(np.float64).ravel()
+    share = kept / kept.sum()
+    assert float(row["entropy"]) == pytest.approx(float(-(share * np.log(share)).sum()), abs=1e-3)
+    assert float(entropy[2, 2, 1, 0]) > float(row["entropy"]), "the bars are no part of it"
+    word = next(r for r in found if (r["query"], r["layer"], r["head"]) == ("duck", "3", "1"))
+    assert float(word["mass bos"]) == pytest.approx(float(text[3, duck, 1, groups.index("bos")]), abs=2e-3)
+
+
+def test_a_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> None:
+    found = rows(exported(tmp_path, small, "table --words duck bowl --frames 1,3 --layers 2 --heads 0,2"))
+    assert [(r["frame"], r["query"], r["layer"], r["head"]) for r in found] == [
+        (frame, word, "2", head) for frame in ("1", "3") for word in ("duck", "bowl") for head in ("0", "2")
+    ]
+    view = ViewState(region=((0, 6, 6), (1, 2, 3)))
+    path = exported(tmp_path / "b", small, f"table --view {view.to_json()} --words duck --layers 2 --heads 0")
+    assert 0 < float(rows(path)[0]["mass region"]) < 1
+
+
+def test_a_query_has_one_name_however_it_was_asked_for(results: Results, tmp_path: Path) -> None:
+    def queries(words: str, view: ViewState | None = None) -> set[str]:
+        more = ["--view", view.to_json()] if view is not None else []
+        assert main(["table", str(results.path), *words.split(), *more, "-o", str(tmp_path), "--overwrite"]) == 0
+        return {row["query"] for row in rows(tmp_path / "small" / "table.csv")}
+
+    labels = [chip.label for chip in results.chips(0)]
+    duck, bowl = labels.index("duck"), labels.index("bowl")
+    everything = queries("--layers 1")
+    assert (
+        queries("--layers 1 --words duck") == queries("--layers 1", ViewState(query=Query("text", (duck,)))) == {"duck"}
+    )
+    assert (
+        queries("--layers 1 --actions 3")
+        == queries("--layers 1", ViewState(query=Query("action", (2,))))
+        == {"action 3"}
+    )
+    assert {"duck", "action 3"} <= everything
+    assert queries("--layers 1", ViewState(query=Query("text", (duck, bowl)))) == {"duck bowl"}
+    assert queries("--layers 1 --actions 1-3,5") == {"action 1-3+5"}
+
+
+def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
+    asked = "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
+    [row] = rows(exported(tmp_path, small, asked))
+    cells = ((0, 6, 6), (0, 6, 7), (1, 2, 4), (1, 3, 4))
+    with h5py.File(small) as file:
+        maps = file["action/to_image"][0, 2, 2, 1, 0].astype("f4")
+    bars = np.stack([make_results.bars(72, 128)] * 2)
+    assert float(row["mass region"]) == pytest.approx(sum(float(maps[cell]) for cell in cells), rel=1e-4)
+    for column, score in (("lift region", "lift"), ("hit region", "hit"), ("IoU90 region", "iou")):
+        assert float(row[column]) == pytest.approx(float(scoring.of_region(maps, cells, bars, score)), rel=1e-4)
+    assert row["region"] == "exterior:6,6-7 wrist:2-3,4"
+    bare = rows(exported(tmp_path / "b", small, "table --actions 3 --layers 2"))[0]
+    assert not {"region", *tables.OF_REGION} & set(bare)
+
+
+def test_a_region_in_the_bars_has_a_mass_and_no_more(small: Path, tmp_path: Path) -> None:
+    [row] = rows(exported(tmp_path, small, "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:0,3"))
+    with h5py.File(small) as file:
+        weight = float(file["action/to_image"][0, 2, 2, 1, 0, 1, 0, 3])
+    assert float(row["mass region"]) == pytest.approx(weight, rel=1e-4)
+    assert [row[name] for name in ("lift region", "hit region", "IoU90 region")] == ["nan"] * 3
+
+
+def test_a_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
+    found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1 "
+                          "--region wrist:2-3,4"))  # fmt: skip
+    inside = {(row["camera"], row["row"], row["col"]) for row in found if row["in region"] == "True"}
+    assert inside == {("wrist", "2", "4"), ("wrist", "3", "4")}
+
+
+def test_every_column_is_explained(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = set(rows(exported(tmp_path / "a", small, "table --layers 1 --region wrist:2-3,4"))[0])
+    held |= set(rows(exported(tmp_path / "b", small, "table --of maps --layers 1 --actions 1 --region wrist:2-3,4"))[0])
+    groups = {name for name in held if name.startswith("mass ") and name != "mass region"}
+    assert held - groups == set(tables.ABOUT) - {"mass …"}
+    with pytest.raises(SystemExit):
+        main(["table", "-h"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name, about in tables.ABOUT.items():
+        assert f"{name} {about}" in told
+    with pytest.raises(SystemExit):
+        main(["atlas", "-h"])
+    assert "columns:" not in capsys.readouterr().out
+
+
+def test_how_far_a_table_is_counts_rows(results: Results, tmp_path: Path) -> None:
+    """Not queries: an action has a row a denoise step, and would take longer than was told."""
+    told: list[tuple[int, int]] = []
+    words = ["table", str(results.path), "--frames", "1-2", "--layers", "1-2", "--heads", "0", "-o", str(tmp_path)]
+    tables.write(plan(results, cli.options(words)), lambda done, total: told.append((done, total)))
+    lines = len(rows(tmp_path / "small" / "table.csv"))
+    assert told[-1] == (lines, lines)
+    assert told[0] == (2, lines), "two layers of a word"
+    steps = [after[0] - before[0] for before, after in itertools.pairwise(told)]
+    assert set(steps) == {2, 2 * 3}
+
+
+def test_a_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
+    found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1"))
+    assert len(found) == 2 * 16 * 16
+    with h5py.File(small) as file:
+        image = file["action/to_image"][0, 1, 1, 2, 1]  # camera, row, col
+    bars = make_results.bars(72, 128)
+    for row in found[::37]:
+        at = ("exterior", "wrist").index(row["camera"]), int(row["row"]), int(row["col"])
+        assert float(row["weight"]) == pytest.approx(float(image[at]), rel=1e-6)
+        assert row["bar"] == str(bool(bars[at[1:]]))
+
+
+def test_parquet_holds_the_same(small: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: no Parquet is written")
+    table = parquet.read_table(exported(tmp_path, small, "table --format parquet --layers 2")).to_pydict()
+    plain = rows(exported(tmp_path / "b", small, "table --layers 2"))
+    assert table["query"] == [row["query"] for row in plain]
+    assert table["layer"] == [int(row["layer"]) for row in plain]
+    assert table["phase"] == [row["phase"] for row in plain]
+    scored = parquet.read_table(exported(tmp_path / "c", small, "table --format parquet --region wrist:2,3"))
+    assert scored.schema.field("lift region").metadata[b"description"].decode() == scoring.SCORES["lift"].about
+    assert scored.column("region")[0].as_py() == "wrist:2,3"
+    assert np.allclose(table["entropy"], [float(row["entropy"]) for row in plain], atol=1e-6)
+
+
+def test_arrays_have_named_axes_and_the_files_weights(small: Path, tmp_path: Path) -> None:
+    found = np.load(exported(tmp_path, small, "arrays --frames all --layers 1,3"))
+    axes = json.loads(str(found["axes"]))
+    lengths = {
+        "frame": found["frame"], "layer": found["layer"], "step": found["step"], "head": found["head"],
+        "camera": found["camera"], "group": found["group"],
+    }  # fmt: skip
+    for name, names in axes.items():
+        assert found[name].ndim == len(names)
+        for axis, length in zip(names, found[name].shape, strict=True):
+            if axis in lengths and not (name.startswith("prefix") and axis == "step"):
+                assert length == len(lengths[axis])
+    with h5py.File(small) as file:
+        action, text = file["action/to_image"][:], file["text/to_image"][:]
+        pieces = [[piece.decode() for piece in row] for row in file["text/piece"]]
+    expected = action[:, [1, 3]].transpose(0, 2, 1, 3, 4, 5, 6, 7)  # frame, action, layer, step, head, camera, row, col
+    assert np.array_equal(found["suffix_maps"], expected)
+    assert found["suffix_query"][0].tolist() == [f"action {number}" for number in range(1, 6)]
+    for frame in range(3):
+        place = found["prefix_query"][frame].tolist().index("duck")
+        token = pieces[frame].index("▁duck")
+        assert np.array_equal(found["prefix_maps"][frame, place, :, 0], text[frame, [1, 3], token])
+    assert np.allclose(np.nansum(found["suffix_mass"], -1), 1, atol=5e-3)
+
+
+def test_frames_with_other_words_are_filled_up_with_nan(tmp_path: Path) -> None:
+    tasks = ("put the duck in the bowl", "wave")
+    path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=2, tasks=tasks, layers=2, steps=2))
+    found = np.load(exported(tmp_path / "out", path, "arrays --frames all --phase prefix"))
+    names = found["prefix_query"]
+    empty = names == ""
+    assert not empty[0].any()
+    assert empty[1].sum() == 5
+    assert np.isnan(found["prefix_maps"][empty]).all()
+    assert np.isfinite(found["prefix_maps"][~empty]).all()
+    assert np.isnan(found["prefix_entropy"][empty]).all()
+
+
+def test_without_pyarrow_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: object) -> object:
+        if name == "pyarrow":
+            raise ImportError(name)
+        return real(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match="Parquet needs pyarrow: pip install pyarrow"):
+        tables.check("parquet")
+    tables.check("csv")

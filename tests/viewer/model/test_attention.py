@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture.results import schema
+from viewer.analysis import scene
+from viewer.model import attention
+from viewer.model.attention import Row, Rows
+from viewer.model.view_state import Query, ViewState
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+
+
+def test_bfloat16_bits_widen_exactly() -> None:
+    values = np.array([0, 1, 0.5, 3.14e-30, 1 / 3], np.float32)
+    assert (attention.widened(schema.to_bfloat16(values)) == make_results.rounded(values)).all()
+    assert attention.widened(values) is values
+
+
+def test_masses_are_those_that_the_file_stores(results: Results) -> None:
+    for kind in ("text", "action"):
+        stored = results.mass(0, kind)
+        assert stored is not None
+        mass = scene.masses(results, 0, Query(kind, (2,)))
+        token = scene.tokens_of(results, 0, Query(kind, (2,)))[0]
+        expected = stored[:, token] if kind == "action" else stored[:, token][:, None]
+        assert mass == pytest.approx(expected, abs=4e-3)
+        assert mass.sum(-1) == pytest.approx(1, abs=4e-3)
+        rows, matrix = scene.rows_of(results, 0, Query(kind, (2,))), scene.group_matrix(results, 0)
+        assert attention.masses(rows, matrix) == pytest.approx(expected, abs=4e-3), "as the weights have it"
+
+
+def test_the_shown_rows_masses_come_from_its_weights(results: Results) -> None:
+    for reduce in ("mean", "max"):
+        state = ViewState(query=Query("action", (2,)), layer=1, step=2, heads=(0, 2), reduce=reduce)
+        every = attention.masses(scene.rows_of(results, 0, state.query), scene.group_matrix(results, 0))
+        mass = scene.compose(results, state).mass
+        assert list(mass.values()) == pytest.approx(every[1, 2, [0, 2]].mean(0).tolist(), abs=1e-5)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=600))
+def test_the_upper_end_is_the_99th_percentile(values: list[float]) -> None:
+    maps = np.array(values, np.float32)[None]
+    expected = float(np.percentile(maps, 99))
+    if expected < maps.max() * 0.02:
+        expected = float(maps.max())
+    assert attention.colour_range(maps, "shared", 0, 0)[0][1] == pytest.approx(expected or 1.0, rel=1e-5)
+
+
+def test_pick_is_mean_or_maximum_of_the_chosen_heads() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.random((2, 3, 4, 1, 16, 16), np.float32)
+    rows = [Rows(image, rng.random((2, 3, 4, 6), np.float32), rng.random((2, 3, 4, 5), np.float32))]
+    assert attention.pick(rows, 1, 2, (0, 3), "mean").image == pytest.approx((image[1, 2, 0] + image[1, 2, 3]) / 2)
+    assert (attention.pick(rows, 1, 2, (), "max").image == image[1, 2].max(0)).all()
+    assert attention.pick(rows * 2, 0, 0, (1,), "mean").image == pytest.approx(image[0, 0, 1])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_leaving_groups_out_keeps_the_rest_in_proportion(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cameras, bars = ("a", "b"), rng.random((2, 16, 16)) < 0.4
+    groups = schema.mass_groups(cameras)
+    matrix = attention.group_matrix(groups, cameras, bars, ["bos", "prompt", "newline", "pad"], 3)
+    row = Row(rng.random((2, 16, 16), np.float32), rng.random(4, np.float32) * [1, 1, 1, 0], rng.random(3, np.float32))
+    total = row.image.sum() + row.text.sum() + row.action.sum()
+    kept, removed = attention.without(row, ("bos", "newline", "bars"), groups, matrix)
+    assert kept.text[[0, 2]] == pytest.approx(0)
+    assert kept.image[bars] == pytest.approx(0)
+    assert kept.image.sum() + kept.text.sum() + kept.action.sum() == pytest.approx(total, rel=1e-4)
+    gone = (row.image[bars].sum() + row.text[[0, 2]].sum()) / total
+    assert removed == pytest.approx(gone, abs=1e-5)
+    free = ~bars
+    assert kept.image[free] == pytest.approx(row.image[free] / (1 - gone), rel=1e-3)
+
+
+def test_leaving_nothing_out_is_the_same_row(results: Results) -> None:
+    row = Row(np.ones((2, 16, 16), np.float32), np.ones(3, np.float32), np.ones(0, np.float32))
+    assert attention.without(row, (), results.groups, scene.group_matrix(results, 0)) == (row, 0.0)
+
+
+def test_shared_range_is_one_range_and_the_99th_percentile() -> None:
+    rng = np.random.default_rng(1)
+    maps = np.stack([rng.random((16, 16), np.float32), 0.001 * rng.random((16, 16), np.float32)])
+    shared = attention.colour_range(maps, "shared", 0, 0)
+    assert shared[0] == shared[1] == (0.0, pytest.approx(np.percentile(maps, 99)))
+    own = attention.colour_range(maps, "map", 0, 0)
+    assert own[1][1] == pytest.approx(np.percentile(maps[1], 99))
+    assert attention.colour_range(maps, "locked", 0.1, 0.4) == ((0.1, 0.4), (0.1, 0.4))
+
+
+def test_range_of_a_single_patch_is_its_weight() -> None:
+    maps = np.zeros((2, 16, 16), np.float32)
+    maps[0, 3, 4] = 0.25
+    assert attention.colour_range(maps, "shared", 0, 0)[0] == (0.0, 0.25)
+    assert attention.colour_range(maps * 0, "shared", 0, 0)[0] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "rank"])
+def test_places_rise_with_the_weight(scale: str) -> None:
+    values = np.sort(np.random.default_rng(3).random(256, np.float32)).reshape(16, 16)
+    placed = attention.places(values, 0.0, 1.0, scale).ravel()
+    assert (np.diff(placed) >= 0).all()
+    assert 0 <= placed.min() <= placed.max() <= 1
+    assert placed.max() > 0.95
+
+
+def test_entropy_of_uniform_and_of_one_patch() -> None:
+    keep = np.ones((1, 16, 16), bool)
+    keep[0, :3] = False
+    uniform, single = np.ones((1, 16, 16), np.float32), np.zeros((1, 16, 16), np.float32)
+    single[0, 8, 8] = 0.3
+    assert attention.entropy(uniform, keep) == pytest.approx(np.log(keep.sum()), rel=1e-5)
+    assert attention.entropy(single, keep) == pytest.approx(0)
+    assert np.isnan(attention.entropy(single * 0, keep))
+
+
+def test_change_is_the_mean_total_variation_between_steps() -> None:
+    maps = np.zeros((1, 3, 1, 4), np.float32)
+    maps[0, 0, 0, 0] = maps[0, 1, 0, 1] = maps[0, 2, 0, 1] = 1
+    assert attention.change(maps) == pytest.approx(0.5)
+
+
+def test_rank_of_the_heaviest_is_one(results: Results) -> None:
+    made = scene.compose(results, ViewState(query=Query("action", (1,))))
+    camera, row, col = np.unravel_index(made.maps.argmax(), made.maps.shape)
+    assert made.rank(int(camera), int(row), int(col)) == 1

@@ -1,0 +1,67 @@
+"""A pane's picture: scaled once, kept for going to and fro, dropped with the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QTransform
+
+from viewer.rendering import camera_image
+from viewer.rendering.camera_image import Backdrop
+
+if TYPE_CHECKING:
+    import pytest
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.io.results import Results
+
+AREA = QRectF(0, 24, 64, 36)
+
+
+def test_the_same_picture_is_scaled_once(app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    scaled = camera_image.scaled
+
+    def counted(*arguments: object) -> object:
+        made.append(arguments)
+        return scaled(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(camera_image, "scaled", counted)
+    pane = Backdrop(0)
+    first = pane.image(results, 0, "source", AREA, 1.0)
+    other = pane.image(results, 1, "source", AREA, 1.0)
+    assert first is not None
+    assert other is not None
+    assert pane.image(results, 0, "source", AREA, 1.0) is first
+    assert len(made) == 2
+    assert (first.width(), first.height()) == (64, 36)
+    twice = pane.image(results, 0, "source", AREA, 2.0)
+    assert twice is not None
+    assert (twice.width(), twice.devicePixelRatio()) == (128, 2.0)
+    pane.drop()
+    assert pane.image(results, 0, "source", AREA, 1.0) is not first
+
+
+def test_the_grid_lies_on_the_edges_of_patches(app: QApplication, results: Results) -> None:
+    pane, area = Backdrop(0), QRectF(0, 0, 224, 126)
+    place = QTransform.fromTranslate(0, -49)
+    plain = pane.image(results, 0, "source", area, 1.0)
+    lined = pane.image(results, 0, "source", area, 1.0, grid=place)
+    assert plain is not None
+    assert lined is not None
+    differs = np.frombuffer(plain.constBits(), np.uint32) != np.frombuffer(lined.constBits(), np.uint32)
+    rows, columns = np.nonzero(differs.reshape(126, 224))
+    assert set(np.unique(columns[rows % 14 != 7]).tolist()) <= set(range(0, 224, 14))
+    assert differs.any()
+
+
+def test_what_is_kept_stays_within_its_bytes(
+    app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_image, "MOST_BYTES", 3 * 64 * 36 * 4)
+    pane = Backdrop(0)
+    for width in range(40, 64):
+        pane.image(results, 0, "source", QRectF(0, 0, width, 36), 1.0)
+    assert sum(image.sizeInBytes() for image in pane._kept.values()) <= 3 * 64 * 36 * 4

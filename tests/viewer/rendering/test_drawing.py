@@ -1,0 +1,76 @@
+"""Words are copied as they would be set; layers are painted once; nothing is blurred where a panel is painted at 2x."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPointF, QRectF, QSize
+from PySide6.QtGui import QImage, QPainter
+from PySide6.QtWidgets import QWidget
+
+from viewer.rendering import colormaps, drawing, theme
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+
+def canvas(ratio: float = 1.0) -> QImage:
+    image = QImage(QSize(200, 40) * ratio, QImage.Format.Format_RGB32)
+    image.setDevicePixelRatio(ratio)
+    image.fill(0xFF15171C)
+    return image
+
+
+def pixels(image: QImage) -> np.ndarray:
+    return np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width()).copy()
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0])
+def test_a_copied_word_looks_like_a_set_one(app: QApplication, ratio: float) -> None:
+    copied, plain = canvas(ratio), canvas(ratio)
+    with QPainter(copied) as painter:
+        drawing.write(painter, QRectF(20, 4, 150, 24), "exterior 38.2 %", "#D7DAE0")
+    top = 4 + (24 - theme.line(13)) / 2
+    with QPainter(plain) as painter:
+        painter.setFont(theme.font(13))
+        painter.setPen(theme.colour("#D7DAE0"))
+        painter.drawText(QPointF(20, round(top * ratio) / ratio + theme.metrics(13).ascent()), "exterior 38.2 %")
+    ink = [((pixels(image) & 255).astype(float) - 0x1C).clip(0).sum() for image in (copied, plain)]
+    assert ink[0] == pytest.approx(ink[1], rel=0.2), "grey edges where a screen may have coloured ones"
+    places = [np.argwhere(pixels(image) != 0xFF15171C) for image in (copied, plain)]
+    assert np.abs(places[0].min(0) - places[1].min(0)).max() <= 1
+    assert np.abs(places[0].max(0) - places[1].max(0)).max() <= 1
+
+
+def test_a_word_that_does_not_fit_is_cut(app: QApplication) -> None:
+    image = canvas()
+    with QPainter(image) as painter:
+        assert drawing.write(painter, QRectF(0, 0, 60, 20), "a long sentence that does not fit", "#FFFFFF") <= 60.5
+        assert drawing.write(painter, QRectF(0, 0, 60, 20), "", "#FFFFFF") == 0
+
+
+def test_a_layer_is_painted_once_for_its_key_and_again_for_another_size_or_scale(app: QApplication) -> None:
+    widget, layer, painted = QWidget(), drawing.Layer(), []
+    widget.resize(50, 20)
+
+    def draw(image: QImage, key: tuple[object, ...]) -> None:
+        with QPainter(image) as painter:
+            layer.draw(painter, widget, key, lambda inner: painted.append(drawing.ratio_of(inner)))
+
+    for image, key, count in ((canvas(), (1,), 1), (canvas(), (1,), 1), (canvas(), (2,), 2), (canvas(2.0), (2,), 3)):
+        draw(image, key)
+        assert len(painted) == count
+    assert painted == [1.0, 1.0, 2.0]
+    widget.resize(60, 20)
+    draw(canvas(2.0), (2,))
+    assert len(painted) == 4
+    widget.deleteLater()
+
+
+def test_values_are_painted_by_the_table(app: QApplication) -> None:
+    table = colormaps.opaque("inferno")
+    words = colormaps.painted(np.array([0, 0.5, 1, 2, -1, np.nan], np.float32), 1.0, "inferno")
+    assert words.tolist() == [int(table[n]) for n in (0, 128, 255, 255, 0, 0)]
+    assert (colormaps.painted(np.ones(3, np.float32), 0.0, "inferno") == table[0]).all()

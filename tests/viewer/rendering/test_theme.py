@@ -1,0 +1,33 @@
+"""Both themes can be read: text stands out from every ground that it is written on."""
+
+from __future__ import annotations
+
+import pytest
+
+from viewer.rendering import theme
+
+GROUNDS = ("window", "panel", "side", "raised", "hover")
+LEAST = 4.5
+
+
+def luminance(colour: str) -> float:
+    """As the Web Content Accessibility Guidelines define it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("made", [theme.DARK, theme.LIGHT], ids=["dark", "light"])
+@pytest.mark.parametrize("ink", ["text", "secondary", "accent_text"])
+def test_text_stands_out_from_every_ground(made: theme.Theme, ink: str) -> None:
+    found = {ground: contrast(getattr(made, ink), getattr(made, ground)) for ground in GROUNDS}
+    assert min(found.values()) >= LEAST, found
+
+
+def test_black_on_white_has_the_largest_contrast() -> None:
+    assert contrast("#000000", "#FFFFFF") == pytest.approx(21)

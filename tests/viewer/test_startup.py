@@ -1,0 +1,81 @@
+"""What the program does to start fast leaves Python and Qt as they should be."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Qt's libraries are loaded beside on Linux alone")
+
+
+def said(script: str, **environment: str) -> str:
+    """What a fresh Python prints."""
+    known = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**known, **environment}
+    )
+    return run.stdout.strip()
+
+
+@LINUX
+def test_qts_libraries_are_there_before_pyside_and_are_the_ones_that_it_uses() -> None:
+    script = """
+import sys
+from pathlib import Path
+from viewer import start
+
+def loaded():
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return {line.split()[-1] for line in lines if "libQt6" in line or "libfontconfig" in line}
+
+import threading
+with start.qt_beside():
+    pass
+assert threading.active_count() == 1
+before = loaded()
+assert not any(name.startswith("PySide6") for name in sys.modules)
+from PySide6.QtWidgets import QApplication
+from PySide6.QtGui import QFontDatabase
+app = QApplication([])
+after = loaded()
+print(sorted({Path(path).name.split(".")[0] for path in before}), before <= after, len(QFontDatabase.families()) > 0)
+print(len([path for path in after if "libQt6Core" in path]))
+"""
+    names, once = said(script, QT_QPA_PLATFORM="offscreen").splitlines()
+    for name in ("libQt6Core", "libQt6Gui", "libQt6Widgets", "libfontconfig"):
+        assert name in names
+    assert names.endswith("True True")
+    assert once == "1"
+
+
+def test_a_library_that_is_not_there_is_passed_over() -> None:
+    script = "from viewer import startup; startup._load(['/nowhere/libQt6Core.so.6']); print('on')"
+    assert said(script) == "on"
+
+
+def test_modules_loaded_after_pyside_are_not_read_by_it(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text("import json\n")
+    script = """
+import builtins, linecache
+from viewer import start
+before = builtins.__import__
+start.plain_imports()  # without PySide it changes nothing
+assert builtins.__import__ is before
+from PySide6.QtCore import QObject
+start.plain_imports()
+start.plain_imports()
+import late
+print(builtins.__import__.__name__, late.__file__ in linecache.cache)
+"""
+    known = os.environ.get("PYTHONPATH", "")
+    name, read = said(script, PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), known]))).split()
+    assert name != "__feature_import__"
+    assert read == "False"
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_the_users_number_of_threads_stays(given: dict[str, str], threads: str) -> None:
+    script = "import os; from viewer import startup; startup.one_thread(); print(os.environ['OPENBLAS_NUM_THREADS'])"
+    assert said(script, **given) == threads

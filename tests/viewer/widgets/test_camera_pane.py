@@ -1,0 +1,263 @@
+"""Pixels: a planted map lights exactly its place of the camera's own picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+import numpy as np
+import numpy.typing as npt
+import pytest
+from planted import CELL, Plant, expected, planted
+from PySide6.QtCore import QPoint, QPointF, QRect, Qt
+from PySide6.QtTest import QTest
+from window_driver import close, show, spin
+
+from viewer.model.view_state import Query
+from viewer.rendering.drawing import width_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.widgets.main_window import Window
+    from viewer.widgets.panels.camera_pane import CameraPane
+
+
+def pixels(pane: CameraPane, area: QRect | None = None) -> npt.NDArray[np.uint8]:
+    image = (
+        pane.grab(area or pane.area().toAlignedRect())
+        .toImage()
+        .convertToFormat(pane.grab().toImage().Format.Format_RGB32)
+    )
+    data = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4)
+    return data[:, : image.width(), 2::-1].copy()
+
+
+def lit(window: Window, pane: CameraPane) -> npt.NDArray[np.bool_]:
+    """Pixels that the heat changed: the pane with heat against the bare picture."""
+    window.session.hide_heat(False)
+    spin()
+    heated = pixels(pane).astype(int)
+    window.session.hide_heat(True)
+    spin()
+    bare = pixels(pane).astype(int)
+    window.session.hide_heat(False)
+    return np.abs(heated - bare).max(-1) > 12
+
+
+@pytest.mark.parametrize("turned", [(), ("exterior", "wrist"), ("wrist",)])
+@pytest.mark.parametrize("size", [(180, 320), (240, 320), (320, 180), (224, 224)])
+def test_a_planted_patch_lights_its_place_of_the_cameras_picture(
+    app: QApplication, tmp_path: Path, turned: tuple[str, ...], size: tuple[int, int]
+) -> None:
+    window = show(planted(tmp_path, turned=turned, size=size), tmp_path, query=Query("text", (4,)), layer=1, grid=False)
+    for camera, name in enumerate(("exterior", "wrist")):
+        pane = window.room.cameras.panes[camera]
+        shown = lit(window, pane)
+        rows, cols = np.nonzero(shown)
+        left, top, right, bottom = expected(shown.shape, CELL[camera], size, name in turned)
+        if right <= 1 or left >= shown.shape[1] - 1:  # a bar: nothing of it on the camera's picture
+            assert not shown.any()
+            continue
+        right = min(right, shown.shape[1])
+        left = max(left, 0)
+        assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(
+            (left, top, right, bottom), abs=1.01
+        )
+        inside = shown[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
+        assert inside.mean() > 0.97, "the patch is filled, and nothing beside it is lit"
+    close(window)
+
+
+def test_actions_light_their_own_place(app: QApplication, tmp_path: Path) -> None:
+    window = show(planted(tmp_path), tmp_path, query=Query("action", (2,)), step=1, grid=False)
+    shown = lit(window, window.room.cameras.panes[0])
+    rows, cols = np.nonzero(shown)
+    box = expected(shown.shape, (CELL[0][0] + 1, CELL[0][1] - 2), (180, 320), turned=False)
+    assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=1.01)
+    close(window)
+
+
+def test_the_models_picture_shows_the_same_patch_between_its_bars(app: QApplication, tmp_path: Path) -> None:
+    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), picture="model", grid=False)
+    pane = window.room.cameras.panes[0]
+    area = pane.area()
+    assert area.width() == area.height()
+    shown = lit(window, pane)
+    rows, cols = np.nonzero(shown)
+    row, col = CELL[0]
+    side = area.width() / 16
+    assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(
+        (col * side, row * side, (col + 1) * side, (row + 1) * side), abs=1.01
+    )
+    bare = pixels(pane)
+    assert np.ptp(bare[5 : int(3 * side) - 2].astype(int)) > 0, "the bars are hatched"
+    close(window)
+
+
+@pytest.mark.parametrize("name", ["exterior", "observation_images_top_camera_with_a_long_name"])
+@pytest.mark.parametrize("picture", ["source", "model"])
+def test_the_words_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, name: str, picture: str) -> None:
+    path = make_results.write(tmp_path / "named.h5", make_results.Recipe(frames=1, cameras=(name, "wrist")))
+    window = show(path, tmp_path, query=Query("text", (4,)), picture=picture)
+    pane = window.room.cameras.panes[0]
+    for width in range(180, 700, 20):
+        pane.resize(width, width)
+        spin(0)
+        area = pane.area()
+        size = "224 × 224" if picture == "model" else "128 × 72"
+        label = f"what the model saw · {size}" if picture == "model" and area.width() > 380 else size
+        start = round(area.right() - 1 - width_of(label, 12))
+        gap = pixels(pane, QRect(start - 8, 0, 6, pane.TITLE - 4))
+        assert np.ptp(gap.reshape(-1, 3), axis=0).max() == 0, f"nothing is written just before “{label}” at {width}"
+    close(window)
+
+
+def test_opacity_is_that_of_the_heat(app: QApplication, tmp_path: Path) -> None:
+    """Fault 5: the picture's own opacity must not move."""
+    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
+    pane = window.room.cameras.panes[0]
+    row, col = CELL[0]
+    patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
+    beside = patch.translated(patch.width() + 40, 0)
+    seen, rest = [], []
+    for opacity in (0.0, 0.5, 1.0):
+        window.session.update(opacity=opacity)
+        spin()
+        seen.append(pixels(pane, patch).astype(int).mean((0, 1)))
+        rest.append(pixels(pane, beside).astype(int).mean((0, 1)))
+    assert np.abs(seen[1] - seen[0]).max() > 30
+    assert np.abs(seen[2] - seen[1]).max() > 30
+    assert rest[0] == pytest.approx(rest[2])
+    assert seen[2] == pytest.approx([252, 255, 164], abs=3), "full weight at full opacity is the map's last colour"
+    close(window)
+
+
+def test_a_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_path: Path) -> None:
+    """Fault 4: with a range for each map a thousandth looks like everything; the default must not."""
+    path = make_results.write(
+        tmp_path / "weak.h5", make_results.Recipe(frames=1, size=(180, 320), plant=Plant(share=(1.0, 0.001)))
+    )
+    window = show(path, tmp_path, query=Query("text", (4,)), grid=False)
+    wrist = window.room.cameras.panes[1]
+    assert not lit(window, wrist).any()
+    window.session.update(range="map")
+    spin()
+    assert lit(window, wrist).any()
+    assert "a scale for each camera" in window.room.sentence.accessibleDescription()
+    close(window)
+
+
+def test_hovering_outlines_the_patch_and_says_its_number(app: QApplication, tmp_path: Path) -> None:
+    window = show(planted(tmp_path, turned=("exterior",)), tmp_path, query=Query("text", (4,)))
+    pane = window.room.cameras.panes[0]
+    patch = pane.model_to_pane().mapRect(QRect(CELL[0][1] * 14, CELL[0][0] * 14, 14, 14))
+    QTest.mouseMove(pane, QPoint(5, 40))
+    QTest.mouseMove(pane, patch.center())
+    spin()
+    assert window.session.pointer == (0, *CELL[0])
+    words = window.status.left()
+    assert "patch (6, 3)" in words
+    assert "rank 1" in words
+    strips = window.room.strips.values()
+    assert strips is not None
+    assert strips.subject == "patch"
+    assert strips.words[4] == pytest.approx(1 / 3, abs=0.01)
+    edge = pixels(pane, QRect(patch.left() - 1, patch.top() - 1, 3, patch.height() // 2))
+    assert (edge.reshape(-1, 3).min(-1) > 240).any(), "a white outline"
+    close(window)
+
+
+def test_a_dragged_box_is_the_region_and_shift_paints(app: QApplication, tmp_path: Path) -> None:
+    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)))
+    pane = window.room.cameras.panes[0]
+    place = pane.model_to_pane()
+
+    def middle(row: int, col: int) -> QPoint:
+        return place.map(QPointF(col * 14 + 7, row * 14 + 7)).toPoint()
+
+    start, stop = middle(5, 4) - QPoint(6, 6), middle(6, 6) + QPoint(6, 6)
+    QTest.mousePress(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, start)
+    QTest.mouseMove(pane, (start + stop) / 2)
+    QTest.mouseMove(pane, stop)
+    QTest.mouseRelease(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, stop)
+    spin()
+    assert window.session.state.region == tuple((0, r, c) for r in (5, 6) for c in (4, 5, 6))
+    assert window.room.deck == "lookers"
+    QTest.mouseClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, middle(9, 9))
+    spin()
+    assert (0, 9, 9) in window.session.state.region
+    assert len(window.session.state.region) == 7
+    QTest.mouseClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle(10, 10))
+    spin()
+    assert window.session.state.region == ((0, 10, 10),)
+    close(window)
+
+
+def test_wheel_zooms_round_the_pointer_and_patches_stay_true(app: QApplication, tmp_path: Path) -> None:
+    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
+    pane = window.room.cameras.panes[0]
+    at = pane.model_to_pane().map(QPointF(CELL[0][1] * 14 + 7, CELL[0][0] * 14 + 7))
+    from PySide6.QtGui import QWheelEvent
+
+    event = QWheelEvent(
+        at, pane.mapToGlobal(at), QPoint(), QPoint(0, 600), Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    pane.wheelEvent(event)
+    spin()
+    assert pane.zoom > 2
+    assert pane.cell_at(at) == (0, *CELL[0])
+    assert lit(window, pane)[int(at.y() - pane.area().top()), int(at.x() - pane.area().left())]
+    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at.toPoint())
+    assert pane.zoom == 1
+    close(window)
+
+
+def test_arrow_keys_walk_patches_as_they_lie_on_the_screen(app: QApplication, tmp_path: Path) -> None:
+    window = show(planted(tmp_path, turned=("exterior",)), tmp_path)
+    pane = window.room.cameras.panes[0]
+    window.session.point((0, 8, 8))
+    before = pane.model_to_pane().map(QPointF(8 * 14 + 7, 8 * 14 + 7))
+    QTest.keyClick(pane, Qt.Key.Key_Right)
+    assert window.session.pointer is not None
+    _, row, col = window.session.pointer
+    after = pane.model_to_pane().map(QPointF(col * 14 + 7, row * 14 + 7))
+    assert after.x() > before.x()
+    assert after.y() == pytest.approx(before.y())
+    QTest.keyClick(pane, Qt.Key.Key_Return)
+    spin()
+    assert window.session.state.region == ((0, row, col),)
+    close(window)
+
+
+def test_three_cameras_and_one(app: QApplication, tmp_path: Path) -> None:
+    for names in (("exterior", "wrist", "left_wrist"), ("top",)):
+        path = make_results.write(tmp_path / f"{len(names)}.h5", make_results.Recipe(frames=1, cameras=names))
+        window = show(path, tmp_path)
+        panes = window.room.cameras.panes
+        assert len(panes) == len(names)
+        assert all(pane.isVisible() and pane.width() > 100 for pane in panes)
+        assert [name for name, _ in window.room.mass.shares()][: len(names)] == list(names)
+        close(window)
+
+
+def test_the_difference_is_centred_on_zero_and_shared(app: QApplication, tmp_path: Path) -> None:
+    """Fault 10: one signed scale for both sides, not a min-max rainbow."""
+    window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
+    window.perform_id("pin")
+    window.session.update(query=Query("action", (2,)), compare="difference", opacity=1.0)
+    spin()
+    scene = window.session.scene()
+    assert scene is not None
+    assert scene.difference
+    assert scene.ranges[0] == scene.ranges[1]
+    assert scene.ranges[0][0] == -scene.ranges[0][1]
+    pane = window.room.cameras.panes[0]
+    for (row, col), red in ((CELL[0], False), ((CELL[0][0] + 1, CELL[0][1] - 2), True)):
+        patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
+        colour = pixels(pane, patch).astype(int).mean((0, 1))
+        assert (colour[0] > colour[2]) == red, "more is red, less is blue"
+    close(window)

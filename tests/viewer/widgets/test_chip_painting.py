@@ -1,0 +1,60 @@
+"""Chips: levels of their values, inks that can be read on them, and boxes on whole pixels of the screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QImage, QPainter
+from PySide6.QtWidgets import QWidget
+
+from viewer.rendering import drawing, theme
+from viewer.widgets.panels import chip_painting
+from viewer.widgets.panels.chip_painting import Chips, Place
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+
+def test_levels_span_the_colours_and_nothing_is_not_a_number() -> None:
+    values = np.array([0, 0.5, 1, 2, -1, np.nan], np.float32)
+    assert chip_painting.levels(values, 1.0) == [0, 108, 215, 215, 0, 0]
+    assert chip_painting.levels(values * 2, 2.0) == chip_painting.levels(values, 1.0)
+
+
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("name", ["inferno", "viridis", "magma", "turbo", "jet"])
+def test_loud_words_can_be_read_on_every_colour(app: QApplication, dark: bool, name: str) -> None:
+    ground = (theme.DARK if dark else theme.LIGHT).raised
+    own = drawing.readable_on(int(ground[1:], 16))
+    for word, ink in zip(chip_painting.colours(name, ground), chip_painting._inks(name, ground, True), strict=True):
+        text = own if ink == "cool" else chip_painting.INKS[ink]
+        contrast = abs(drawing.lightness(word) - drawing.lightness(int(text[1:], 16)))
+        assert contrast > 90
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
+def test_a_chip_is_filled_to_its_edges_and_no_further(app: QApplication, ratio: float) -> None:
+    panel, made = QWidget(), Chips()
+    panel.resize(120, 30)
+    made.lay(
+        [
+            Place("text", 0, QRectF(7, 0, 37, 26), "the", "prompt"),
+            Place("text", 1, QRectF(51, 0, 41, 26), "a", "state"),
+        ],
+        (),
+    )
+    image = QImage(round(120 * ratio), round(30 * ratio), QImage.Format.Format_RGB32)
+    image.setDevicePixelRatio(ratio)
+    image.fill(0xFF00FF00)
+    with QPainter(image) as painter:
+        made.paint(painter, panel, panel.rect(), [100, 0], "inferno")
+    words = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width())
+    line = words[round(12 * ratio)]
+    left, right = round(7 * ratio), round(44 * ratio)
+    assert line[left - 1] == line[right] == 0xFF00FF00
+    fill = 0xFF000000 | chip_painting.colours("inferno", theme.active().raised)[100]
+    assert line[left + 1] == line[right - 2] == fill
+    panel.deleteLater()

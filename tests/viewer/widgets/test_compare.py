@@ -1,0 +1,140 @@
+"""Comparing with a pinned view, and with a second file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from window_driver import close, press, show, spin, until
+
+from viewer.controllers.settings import Settings
+from viewer.export.metadata import other_of, second_file, view_of
+from viewer.io.results import Results
+from viewer.model.view_state import Query, from_json
+from viewer.rendering import drawing
+from viewer.widgets.main_window import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+
+def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: Window) -> None:
+    heat, session = window.room.heat, window.session
+    window.perform_id("pin")
+    session.update(compare="difference", layer=3)
+    spin(0.01)
+
+    def ends() -> tuple[float, float]:
+        spin(0.01)
+        scene = session.scene()
+        assert scene is not None
+        return scene.ranges[0]
+
+    window.perform_id("lock")
+    reach = ends()[1]
+    assert ends() == (-reach, reach)
+    for field, text, wanted in ((heat.low, "-0.25", 0.25), (heat.high, "0.5", 0.5), (heat.low, "0", 0.5)):
+        field.setText(text)
+        field.editingFinished.emit()
+        assert ends() == (-wanted, wanted)
+        assert (heat.low.text(), heat.high.text()) == (drawing.number(-wanted, 4), drawing.number(wanted, 4))
+    session.update(compare="off")
+    assert ends() == (0, 0.5), "weights begin at 0"
+
+
+def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
+    press(window, Qt.Key.Key_B)
+    assert "pin a view first" in window.notice.text
+    window.session.update(layer=1)
+    press(window, Qt.Key.Key_P)
+    window.session.update(layer=3)
+    spin(0.01)
+    here = window.session.scene()
+    QTest.keyPress(window, Qt.Key.Key_B)
+    spin(0.01)
+    there = window.session.scene()
+    assert here is not there
+    assert "layer 1" in window.room.sentence.accessibleDescription()
+    QTest.keyRelease(window, Qt.Key.Key_B)
+    assert window.session.scene() is here
+    window.perform_id("side")
+    spin()
+    for above, below in zip(window.room.cameras.panes, window.room.cameras.pinned, strict=True):
+        assert below.isVisible()
+        assert above.scene is not None
+        assert below.scene is not None
+        assert there is not None
+        assert (below.scene.maps == there.maps).all()
+        assert above.scene.ranges == below.scene.ranges, "one colour range for both sides"
+    window.perform_id("unpin")
+    spin()
+    assert not any(pane.isVisible() for pane in window.room.cameras.pinned)
+
+
+def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication, tmp_path: Path) -> None:
+    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(tasks=("put the duck in the bowl",)))
+    two = make_results.write(
+        tmp_path / "two.h5",
+        make_results.Recipe(tasks=("please take the duck out of it",), seed=2, extra={"layers": [2, 3, 4, 5]}),
+    )
+    window = show(one, tmp_path)
+    chips = window.session.results.chips(0)  # type: ignore[union-attr]
+    duck = next(n for n, chip in enumerate(chips) if chip.text == "duck")
+    window.session.update(query=Query("text", (duck,)), layer=3)
+    window.show_results(Results(two), True)
+    spin()
+    pin = window.session.pin
+    assert pin is not None
+    assert pin[0].chips(0)[pin[1].query.first].text == "duck"
+    assert pin[0].layers[pin[1].layer] == 3
+    assert window.room.cameras.pinned[0].isVisible()
+    close(window)
+
+
+def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_path: Path) -> None:
+    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1))
+    two = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=1, cameras=("exterior",)))
+    window = show(one, tmp_path, region=((0, 5, 5), (1, 6, 6)))
+    window.show_results(Results(two), True)
+    window.session.blink(True)
+    scene = window.session.scene()
+    assert scene is not None
+    assert window.status.left().startswith(f"region of 1 patch: {drawing.per_cent(float(scene.maps[0, 5, 5]))}")
+    window.session.point((1, 6, 6))
+    window.status.describe()
+    assert not window.grab().isNull()
+    close(window)
+
+
+def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window: Window, tmp_path: Path) -> None:
+    import shlex
+
+    other = make_results.write(tmp_path / "another one.h5", make_results.Recipe(seed=5))
+    window.show_results(Results(other), True)
+    words = shlex.split(window.acts.command_line())
+    assert words[1:4] == [str(window.session.path), str(other), "--view"]
+    assert from_json(words[4]).compare == "side"
+    window.acts.write_picture(tmp_path / "both.png")
+    way = other_of(view_of(str(tmp_path / "both.png")))
+    assert second_file(window.session.path, way, "").samefile(other)  # type: ignore[union-attr,arg-type]
+
+
+def test_a_second_file_waits_for_a_slow_first_one(app: QApplication, small: Path, tmp_path: Path) -> None:
+    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
+    window = Window(Settings(tmp_path / "s.ini"))
+    window.settings.set_text("toured", "yes")
+    window.show()
+    window.open(small)
+    window.files.compare_with(other)
+    until(lambda: window.session.other is not None)
+    assert (window.session.path, window.session.other.path) == (small, other)  # type: ignore[union-attr]
+    window.perform_id("close")
+    window.open(tmp_path / "missing.h5")
+    window.files.compare_with(other)
+    until(lambda: window.page.title.text() == "This cannot be opened")
+    assert not window.files.opening.busy, "nothing is compared with a file that is not there"
+    close(window)

@@ -1,0 +1,28 @@
+"""Controls by themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from window_driver import spin, until
+
+if TYPE_CHECKING:
+    from viewer.widgets.main_window import Window
+
+
+def test_escape_gives_up_what_is_being_typed(window: Window) -> None:
+    window.activateWindow()
+    until(window.isActiveWindow)
+    heat, before = window.room.heat, window.session.state
+    shown = heat.high.text()
+    heat.high.setFocus()
+    heat.high.selectAll()
+    QTest.keyClicks(heat.high, "0.9")
+    QTest.keyClick(heat.high, Qt.Key.Key_Escape)
+    spin(0.01)
+    assert not heat.high.hasFocus()
+    assert heat.high.text() == shown
+    assert window.session.state == before
+    assert not window.notice.isVisible()

@@ -1,0 +1,190 @@
+"""Random commands and events on a real window leave it alive and as its state says."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractSlider
+from window_driver import close, show, spin, until
+
+from viewer.analysis.caption import caption
+from viewer.controllers import commands
+from viewer.widgets.main_window import Window
+from viewer.widgets.panels.axes import position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+EVENTS = int(os.environ.get("PI0_FUZZ", "400"))
+MODAL = {"open", "folder", "save", "second", "quit", "close", "demo", "full", "forget"}
+KEYS = [
+    Qt.Key.Key_Left,
+    Qt.Key.Key_Right,
+    Qt.Key.Key_Up,
+    Qt.Key.Key_Down,
+    Qt.Key.Key_Space,
+    Qt.Key.Key_Return,
+    Qt.Key.Key_Tab,
+    Qt.Key.Key_Escape,
+    Qt.Key.Key_H,
+    Qt.Key.Key_B,
+    Qt.Key.Key_1,
+    Qt.Key.Key_9,
+    Qt.Key.Key_0,
+    Qt.Key.Key_PageUp,
+    Qt.Key.Key_Home,
+]
+
+
+def one_event(window: Window, rng: np.random.Generator) -> str:
+    """Do something at random; what it was."""
+    kind = int(rng.integers(7))
+    room = window.room
+    panels = [
+        *room.cameras.panes,
+        room.strips,
+        room.film,
+        room.timeline,
+        room.mass,
+        room.atlas,
+        room.curves,
+        room.heat.bar,
+        room.lookers,
+        room.flow,
+    ]
+    panel = panels[int(rng.integers(len(panels)))]
+    spot = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
+    if kind == 0:
+        names = [command.id for command in commands.TABLE if command.id not in MODAL]
+        name = names[int(rng.integers(len(names)))]
+        window.perform_id(name)
+        return name
+    if kind == 1:
+        held = [Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier]
+        QTest.mouseClick(panel, Qt.MouseButton.LeftButton, held[int(rng.integers(3))], spot)
+        return f"click {panel.accessibleName()} {spot.toTuple()}"
+    if kind == 2:
+        QTest.mouseMove(panel, spot)
+        return "move"
+    if kind == 3:
+        other = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
+        QTest.mousePress(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, spot)
+        QTest.mouseMove(panel, other)
+        QTest.mouseRelease(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, other)
+        return f"drag {panel.accessibleName()}"
+    if kind == 4:
+        key = KEYS[int(rng.integers(len(KEYS)))]
+        target = window.focusWidget() or window
+        QTest.keyClick(target, key)
+        return f"key {key}"
+    if kind == 5:
+        sliders = window.findChildren(QAbstractSlider)
+        slider = sliders[int(rng.integers(len(sliders)))]
+        slider.setValue(int(rng.integers(slider.minimum(), slider.maximum() + 1)))
+        return "slider"
+    if rng.random() < 0.15:
+        window.resize(int(rng.integers(900, 1700)), int(rng.integers(600, 1000)))
+    return "resize"
+
+
+def consistent(window: Window) -> None:
+    """What is shown is what the state says."""
+    session, room = window.session, window.room
+    spin(0.0)
+    state, results = session.shown, session.results
+    assert results is not None
+    assert state == state.clamped(session.dims)
+    for axis, row in room.axes.rows.items():
+        if row.slider.isEnabled():
+            assert row.slider.value() == position(state, axis, session.dims.heads)
+    if not session.blinking and state.compare != "difference":
+        assert room.sentence.accessibleDescription() == str(caption(results, state))
+    assert room.heat.opacity.value() == round(state.opacity * 100)
+    assert room.heat.range.buttons[state.range].isChecked()
+    scene = session.plain_scene()
+    assert scene is not None
+    assert sum(scene.mass.values()) == pytest.approx(1, abs=5e-3)
+    assert not window.grab().isNull()
+
+
+def drive(
+    app: QApplication,
+    window: Window,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: Callable[[np.random.Generator], str] | None = None,
+) -> None:
+    """Random events, and every twenty of them a look whether all is as the state says."""
+    perform = Window.perform
+
+    def bounded(self: Window, command: commands.Command) -> None:
+        if command.id not in MODAL:  # the palette and keys reach them too
+            perform(self, command)
+
+    monkeypatch.setattr(Window, "perform", bounded)
+    rng = np.random.default_rng(seed)
+    done: list[str] = []
+    for number in range(EVENTS):
+        if extra is not None and rng.random() < 0.2:
+            done.append(extra(rng))
+        else:
+            done.append(one_event(window, rng))
+        spin(0.0)
+        if number % 20 == 0:
+            for menu in app.topLevelWidgets():
+                if menu is not window and menu.isVisible():
+                    menu.close()
+            if window.sheets.overlay is not None:
+                window.sheets.overlay.close()
+            window.playback.stop()
+            window.session.preview(None)
+            window.session.hide_heat(False)
+            window.session.blink(False)
+            try:
+                consistent(window)
+            except AssertionError as error:
+                raise AssertionError(f"after {done[-25:]}") from error
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_commands_and_events(
+    app: QApplication, small: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = show(small, tmp_path)
+    drive(app, window, seed, monkeypatch)
+    close(window)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_random_commands_and_events_on_a_run(
+    app: QApplication, mixed: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = show(mixed / "episode_000000.h5", tmp_path)
+    window.open(mixed)
+    until(lambda: window.files.run is not None and window.files.run.episodes.current is not None)
+    run = window.files.run
+    assert run is not None
+
+    def leaf(rng: np.random.Generator) -> str:
+        names = ("next_episode", "last_episode", "episodes", "find", "prompt", "faster", "play", "")
+        name = names[int(rng.integers(len(names)))]
+        if name:
+            window.perform_id(name)
+        else:
+            run.episodes.go(int(rng.integers(12)))
+        return name or "go"
+
+    drive(app, window, seed, monkeypatch, leaf)
+    current = run.episodes.current
+    assert current is not None
+    assert window.session.path is not None
+    assert window.session.path.name.startswith(run.episodes.run.episodes[current].name)
+    close(window)

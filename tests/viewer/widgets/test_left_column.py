@@ -1,0 +1,189 @@
+"""The left column: who gets which height, and that the pictures stay what the eye meets first."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import make_results
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from window_driver import close, settle, show, spin
+
+from viewer.model.view_state import Query
+from viewer.widgets.left_column import (
+    AIR,
+    FEW_LINES,
+    FEWEST_LINES,
+    LEAST_PICTURES,
+    LOW_PICTURES,
+    TALL_TIMELINE,
+    Wanted,
+    shares,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+LINE = 31
+TIMELINE = (26, 66, 92)
+GAPS = 8
+LONG = "put the small yellow duck that lies beside the blue block into the white bowl at the edge of the table " * 3
+
+
+@given(
+    room=st.integers(300, 1600),
+    pictures=st.integers(100, 900),
+    lines=st.integers(1, 5),
+    deck=st.integers(40, 170),
+    more=st.integers(0, 100),
+    narrow=st.booleans(),
+    folded=st.booleans(),
+)
+def test_heights_add_up_and_nothing_gets_less_than_its_least(
+    room: int, pictures: int, lines: int, deck: int, more: int, narrow: bool, folded: bool
+) -> None:
+    timeline = (0, 0, 0) if narrow else TIMELINE
+    deck, more = (0, 0) if folded else (deck, more)
+    got = shares(room, wanted(pictures, lines, (deck, deck + more), timeline), GAPS)
+    assert sum(got) == room
+    assert got.pictures <= pictures
+    assert got.chips >= min(lines, FEWEST_LINES) * LINE
+    assert got.chips % LINE == 0
+    assert got.deck >= min(deck, room - got.pictures - got.chips)
+    assert not folded or not got.deck
+    assert not got.air or folded or got.timeline >= TALL_TIMELINE
+    if got.chips > FEW_LINES * LINE:
+        assert got.pictures >= round(LEAST_PICTURES * pictures)
+    elif got.chips > FEWEST_LINES * LINE:
+        assert got.pictures >= LOW_PICTURES * pictures - 1
+
+
+def wanted(pictures: int, lines: int, deck: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE) -> Wanted:
+    return Wanted(pictures, lambda most: min(most, pictures), lines * LINE, LINE, deck, timeline)
+
+
+def test_what_pictures_do_not_need_goes_to_the_deck_then_to_the_timeline_then_to_the_gaps() -> None:
+    assert shares(500, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 60, 88, 0)
+    assert shares(600, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, 148, 0)
+    assert shares(700, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, TALL_TIMELINE, 68)
+    assert shares(900, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, 448 - GAPS * AIR, GAPS * AIR)
+    assert shares(700, wanted(290, 2, (60, 100), (0, 0, 0)), GAPS) == (290, 62, 348, 0, 0)
+
+
+def test_pictures_that_can_be_larger_in_another_order_get_what_the_others_do_not_need() -> None:
+    larger = wanted(290, 2, (60, 100))._replace(within=lambda most: 290 if most < 500 else min(most, 520))
+    assert shares(680, larger, GAPS).pictures == 290
+    assert shares(690, larger, GAPS) == (690 - 62 - 60 - 66, 62, 60, 66, 0)
+    assert shares(800, larger, GAPS).pictures == 520
+
+
+def test_a_folded_deck_gives_its_room_to_low_pictures_and_takes_the_timeline_along() -> None:
+    low = shares(500, wanted(600, 2, (0, 0)), GAPS)
+    assert low == (500 - 62, 62, 0, 0, 0)
+    assert shares(900, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, TALL_TIMELINE, 58)
+    assert shares(1100, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, TALL_TIMELINE, 258), "the rest stays empty"
+    assert shares(700, wanted(290, 2, (0, 0), (0, 0, 0)), GAPS) == (290, 62, 0, 0, 348)
+
+
+def test_chips_scroll_before_pictures_shrink_and_the_timeline_keeps_its_heading_before_they_get_low() -> None:
+    chips = shares(550, wanted(290, 5, (120, 160)), GAPS)
+    assert chips.chips == 3 * LINE
+    assert chips.pictures == 550 - 3 * LINE - 120 - 66
+    low = shares(550, wanted(590, 5, (120, 160)), GAPS)
+    assert low == (550 - 2 * LINE - 120 - 26, 2 * LINE, 120, 26, 0)
+
+
+@pytest.mark.parametrize("size", [(1024, 700), (1280, 800), (1440, 900)])
+@pytest.mark.parametrize("film", ["layers", "steps", "layers-frames"])
+def test_pictures_stay_large_with_a_long_prompt_and_a_deep_film(
+    app: QApplication, tmp_path: Path, size: tuple[int, int], film: str
+) -> None:
+    path = make_results.write(
+        tmp_path / "long.h5", make_results.Recipe(layers=18, steps=10, size=(90, 160), tasks=(LONG,))
+    )
+    window = show(path, tmp_path, size)
+    window.session.update(query=Query("action", (3,)), step=4, film=film)
+    spin()
+    settle(window)
+    for pane in window.room.cameras.panes:
+        assert pane.area().width() >= 0.4 * window.room.cameras.width()
+        assert pane.area().left() == 0
+    chosen = next(p for p in window.room.strips.places if (p.kind, p.item) == ("action", 3))
+    view = window.room.chips
+    top = window.room.strips.mapTo(view, chosen.box.topLeft()).y()
+    assert top >= 0
+    assert top + chosen.box.height() <= view.height()
+    close(window)
+
+
+def test_two_views_side_by_side_get_the_decks_room_and_give_it_back(app: QApplication, tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "wide.h5", make_results.Recipe(layers=18, size=(90, 160)))
+    window = show(path, tmp_path, (1280, 800))
+    room = window.room
+    alone = room.cameras.panes[0].area().width()
+    window.session.update(pinned=window.session.state)
+    window.session.update(compare="side", layer=3)
+    settle(window)
+    assert not room.stack.isVisible()
+    assert room.tabs.isVisible()
+    assert not any(button.isChecked() for button in room.tabs.buttons.values())
+    boxes = [pane.area() for pane in (*room.cameras.panes, *room.cameras.pinned)]
+    assert min(box.width() for box in boxes) >= 0.8 * alone
+    assert len({(box.width(), box.height()) for box in boxes}) == 1
+    room.tabs.buttons["flow"].click()
+    settle(window)
+    assert room.stack.isVisible()
+    assert room.deck == "flow"
+    room.tabs.buttons["flow"].click()
+    settle(window)
+    assert not room.stack.isVisible(), "a click on the tab of the open panel folds it"
+    for size in ((1000, 700), (1280, 800)):  # narrow, and wide again
+        window.resize(*size)
+        settle(window)
+        assert not room.stack.isVisible()
+    window.perform_id("unpin")
+    settle(window)
+    assert room.stack.isVisible()
+    assert room.tabs.buttons["flow"].isChecked()
+    room.show_deck("film")
+    settle(window)
+    assert room.cameras.panes[0].area().width() == alone
+    close(window)
+
+
+def test_a_region_unfolds_the_deck_for_its_answer_and_folds_it_again(app: QApplication, tmp_path: Path) -> None:
+    path = make_results.write(tmp_path / "wide.h5", make_results.Recipe(layers=18, size=(90, 160)))
+    window = show(path, tmp_path, (1280, 800))
+    window.session.update(pinned=window.session.state)
+    window.session.update(compare="side", layer=3)
+    settle(window)
+    window.session.update(region=((0, 7, 7),))
+    settle(window)
+    assert window.room.lookers.isVisible()
+    window.session.update(region=())
+    settle(window)
+    assert not window.room.stack.isVisible()
+    assert window.room.deck == "film"
+    window.perform_id("deck")
+    settle(window)
+    assert window.room.film.isVisible()
+    close(window)
+
+
+@pytest.mark.parametrize("layers", [4, 18])
+def test_the_right_column_has_its_spare_height_at_the_bottom(app: QApplication, tmp_path: Path, layers: int) -> None:
+    path = make_results.write(tmp_path / "few.h5", make_results.Recipe(layers=layers))
+    window = show(path, tmp_path, (2560, 1440))
+    room = window.room
+    panels = (room.mass, room.atlas, room.curves, room.heat)
+    for above, below in pairwise(panels):
+        gap = below.geometry().top() - above.geometry().bottom() - 1
+        assert gap == room.side_column.spacing()
+    scores = room.atlas.scores()
+    assert scores is not None
+    assert room.atlas.edges(scores)[1][-1][1] >= room.atlas.height() - 20, "cells fill the atlas"
+    close(window)

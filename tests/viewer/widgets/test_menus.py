@@ -1,0 +1,38 @@
+"""Menus made from the table of commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import make_results
+from window_driver import close, show
+
+from viewer.controllers import commands
+from viewer.widgets import menus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.widgets.main_window import Window
+
+
+def test_what_cannot_be_done_says_why(window: Window) -> None:
+    menu = menus.menu_of(window.acts, (commands.COMPARE,))
+    assert menu.toolTipsVisible()
+    difference = next(action for action in menu.actions() if action.data() == "difference")
+    assert not difference.isEnabled()
+    assert difference.toolTip() == "pin a view first (P)"
+    menu.deleteLater()
+
+
+def test_recent_files_have_their_names(app: QApplication, tmp_path: Path) -> None:
+    window = show(make_results.write(tmp_path / "duck & bowl.h5"), tmp_path)
+    menu = menus.whole_menu(window.acts)
+    file = next(action.menu() for action in menu.actions() if action.text() == commands.FILE)
+    recent = next(action.menu() for action in file.actions() if action.text() == "Open recent")
+    assert [action.text() for action in recent.actions()] == ["duck && bowl.h5"], "one & would underline a letter"
+    assert recent.actions()[0].data() == f"{menus.RECENT}{tmp_path / 'duck & bowl.h5'}"
+    menu.deleteLater()
+    close(window)

@@ -1,0 +1,363 @@
+"""The whole window: every control moves what it says, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import make_results
+import pytest
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
+from window_driver import close, press, show, spin, until
+
+from viewer.export.metadata import view_of
+from viewer.io.results import Results
+from viewer.model.view_state import Query, from_json
+from viewer.rendering import drawing
+from viewer.widgets.main_window import Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+
+class Paints(QWidget):
+    """Counts the paints of a widget."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__()
+        self.count = 0
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        self.count += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_a_burst_of_five_hundred_changes_is_one_paint(window: Window) -> None:
+    spin(0.2)  # the layout of the fresh window has settled
+    paints = [Paints(pane) for pane in window.room.cameras.panes]
+    for number in range(500):
+        window.session.update(layer=number % 4, heads=(number % 3,))
+    window.session.update(layer=3, heads=(0,))
+    spin()
+    assert [one.count for one in paints] == [1, 1]
+
+
+def test_the_first_view_is_a_word_of_the_prompt(window: Window, results: Results) -> None:
+    state = window.session.state
+    assert results.chips(0)[state.query.first].role == "prompt"
+    assert "looks at …" in window.room.sentence.accessibleDescription()
+
+
+KEYS = [
+    (Qt.Key.Key_Right, {"frame": 1}),
+    (Qt.Key.Key_End, {"frame": 2}),
+    (Qt.Key.Key_Home, {"frame": 0}),
+    (Qt.Key.Key_Up, {"layer": 3}),
+    (Qt.Key.Key_Down, {"layer": 2}),
+    (Qt.Key.Key_2, {"heads": (1,)}),
+    (Qt.Key.Key_0, {"heads": ()}),
+    (Qt.Key.Key_M, {"reduce": "max"}),
+    (Qt.Key.Key_A, {"query": Query("action", (0,))}),
+    (Qt.Key.Key_BracketRight, {"step": 1}),
+    (Qt.Key.Key_BracketLeft, {"step": 0}),
+    (Qt.Key.Key_W, {"query": Query("action", (1,))}),
+    (Qt.Key.Key_V, {"picture": "model"}),
+    (Qt.Key.Key_I, {"smooth": True}),
+    (Qt.Key.Key_G, {"grid": False}),
+    (Qt.Key.Key_L, {"scale": "log"}),
+    (Qt.Key.Key_U, {"unit": "uniform"}),
+    (Qt.Key.Key_S, {"left_out": ("bos", "newline", "bars")}),
+    (Qt.Key.Key_C, {"colours": "viridis"}),
+    (Qt.Key.Key_F, {"film": "steps"}),
+    (Qt.Key.Key_K, {"range": "locked"}),
+    (Qt.Key.Key_Minus, {"opacity": 0.6}),
+]
+
+
+def test_every_key_does_what_the_sheet_says(window: Window) -> None:
+    for key, expected in KEYS:
+        press(window, key)
+        for name, value in expected.items():
+            assert getattr(window.session.state, name) == value, (key, name)
+    press(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert window.session.state.opacity == 0.7
+    press(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert window.session.state.opacity == 0.6
+
+
+def test_h_hides_the_heat_while_it_is_held(window: Window) -> None:
+    QTest.keyPress(window, Qt.Key.Key_H)
+    assert window.session.bare
+    QTest.keyRelease(window, Qt.Key.Key_H)
+    assert not window.session.bare
+
+
+def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
+    room, session = window.room, window.session
+    for axis, value, expected in (("frame", 2, 2), ("layer", 1, 1)):
+        slider = room.axes.rows[axis].slider
+        QTest.mouseClick(slider, Qt.MouseButton.LeftButton, pos=QPoint(round(slider.place(value)), 12))
+        spin(0.01)
+        assert getattr(session.state, axis) == expected
+    room.axes.rows["head"].slider.setValue(4)
+    assert (session.state.heads, session.state.reduce) == ((), "max")
+    number = room.axes.rows["layer"].number
+    number.setFocus()
+    number.setText("3")
+    QTest.keyClick(number, Qt.Key.Key_Return)
+    spin(0.01)
+    assert session.state.layer == 3
+    number.setText("77")
+    QTest.keyClick(number, Qt.Key.Key_Return)
+    assert session.state.layer == 3
+    assert "There is no layer 77" in window.notice.text
+    for segment, name, value in ((room.heat.range, "range", "map"), (room.heat.scale, "scale", "rank")):
+        QTest.mouseClick(segment.buttons[value], Qt.MouseButton.LeftButton)
+        spin(0.01)
+        assert getattr(session.state, name) == value
+    room.heat.colours.chosen.emit("turbo")
+    assert session.state.colours == "turbo"
+    for button, name, value in (
+        (room.heat.smooth, "smooth", True),
+        (room.heat.model, "picture", "model"),
+        (room.heat.norms, "measure", "contribution"),
+    ):
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        spin(0.01)
+        assert getattr(session.state, name) == value
+    room.heat.opacity.setValue(30)
+    assert session.state.opacity == 0.3
+
+
+def test_a_slider_that_is_moved_back_at_once_goes_back(window: Window) -> None:
+    slider = window.room.axes.rows["layer"].slider
+    before = window.session.state.layer
+    slider.setValue(0 if before else 1)
+    window.session.update(layer=before)
+    spin()
+    assert slider.value() == window.session.state.layer == before
+
+
+def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
+    row = window.room.axes.rows["step"]
+    assert not row.slider.isEnabled()
+    assert "one pass" in row.slider.toolTip()
+    assert row.number.text() == "prefix"
+    press(window, Qt.Key.Key_BracketRight)
+    assert "words have one pass" in window.notice.text
+    window.session.update(query=Query("action", (1,)))
+    spin(0.01)
+    assert row.slider.isEnabled()
+    assert row.number.text() == "0 / 2"
+
+
+@pytest.mark.parametrize(("axis", "name"), [("frame", "frame"), ("layer", "layer"), ("step", "denoise step")])
+def test_an_axis_of_one_place_says_so(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
+    path = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1, layers=1, steps=1))
+    window = show(path, tmp_path, query=Query("action", (1,)))
+    row = window.room.axes.rows[axis]
+    assert not row.slider.isEnabled()
+    assert row.slider.toolTip() == f"This file has one {name}"
+    window.perform_id(f"play_{axis}")
+    assert window.notice.text == f"There is nothing to play: the file has one {name}."
+    close(window)
+
+
+def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: Window) -> None:
+    """Fault 5: a global scale that changes nothing."""
+    session = window.session
+    session.update(layer=0)
+    spin(0.01)
+    first = session.scene()
+    assert first is not None
+    window.perform_id("lock")
+    session.update(layer=3, heads=(1,))
+    spin(0.01)
+    locked = session.scene()
+    assert locked is not None
+    assert locked.ranges[1] == pytest.approx(first.ranges[1])
+    window.perform_id("lock")
+    spin(0.01)
+    free = session.scene()
+    assert free is not None
+    assert free.ranges[1] != pytest.approx(first.ranges[1])
+    assert free.ranges[0] == free.ranges[1]
+
+
+def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
+    bar, heat = window.room.heat.bar, window.room.heat
+    left, right, _low, high = bar.ends()
+    x = round((high - left) / (right - left) * bar.width())
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(x, 8))
+    QTest.mouseMove(bar, QPoint(bar.width() // 2, 8))
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, pos=QPoint(bar.width() // 2, 8))
+    spin(0.01)
+    state = window.session.state
+    assert state.range == "locked"
+    assert state.high == pytest.approx((left + right) / 2, rel=0.05)
+    heat.high.setFocus()
+    heat.high.setText("0.25")
+    heat.high.editingFinished.emit()
+    assert window.session.state.high == 0.25
+    spin(0.01)
+    heat.high.setText("lots")
+    heat.high.editingFinished.emit()
+    assert window.session.state.high == 0.25
+    assert "numbers" in window.notice.text
+    assert heat.high.text() == drawing.number(0.25, 4), "what was typed does not stay where it means nothing"
+
+
+def test_chips_select_add_span_preview_and_walk(window: Window) -> None:
+    panel, session = window.room.strips, window.session
+
+    def middle(kind: str, item: int) -> QPoint:
+        return next(p for p in panel.places if (p.kind, p.item) == (kind, item)).box.center().toPoint()
+
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=middle("text", 4))
+    assert session.state.query == Query("text", (4,))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, middle("text", 7))
+    assert session.state.query == Query("text", (4, 7))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, middle("text", 4))
+    assert session.state.query == Query("text", (7,))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=middle("action", 1))
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, middle("action", 3))
+    assert session.state.query == Query("action", (1, 2, 3))
+    spin()
+    assert "actions 2–4 of 5" in window.room.sentence.accessibleDescription()
+    press(window, Qt.Key.Key_Escape)
+    assert session.state.query == Query("action", (1,))
+    QTest.mouseMove(panel, middle("text", 2))
+    spin()
+    assert session.shown.query == Query("text", (2,))
+    assert session.state.query == Query("action", (1,))
+    panel.leaveEvent(QEvent(QEvent.Type.Leave))
+    spin()
+    QTest.keyClick(panel, Qt.Key.Key_Right)
+    assert session.state.query == Query("action", (2,))
+    QTest.keyClick(panel, Qt.Key.Key_Up)
+    assert session.state.query.kind == "text"
+
+
+def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(window: Window) -> None:
+    panel = window.room.mass
+    boxes = {name: (share, part, line) for name, share, part, line in panel.boxes()}
+    QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=boxes["wrist"][2].center().toPoint())
+    spin()
+    assert window.session.state.left_out == ("wrist",)
+    scene = window.session.scene()
+    assert scene is not None
+    assert scene.removed == pytest.approx(boxes["wrist"][0], abs=5e-3)
+    assert not scene.maps[1][~window.session.results.bars(0)[1]].any()  # type: ignore[union-attr]
+    assert "without wrist, renormalised" in window.room.sentence.accessibleDescription()
+
+
+def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None:
+    room, session = window.room, window.session
+    scores = room.atlas.scores()
+    assert scores is not None
+    QTest.mouseClick(room.atlas, Qt.MouseButton.LeftButton, pos=room.atlas.cell(scores, 1, 2).center().toPoint())
+    assert (session.state.layer, session.state.heads) == (1, (2,))
+    QTest.mouseClick(
+        room.atlas,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.ControlModifier,
+        room.atlas.cell(scores, 1, 0).center().toPoint(),
+    )
+    assert session.state.heads == (0, 2)
+    QTest.mouseClick(room.atlas, Qt.MouseButton.LeftButton, pos=room.atlas.cell(scores, 2, 3).center().toPoint())
+    assert (session.state.layer, session.state.heads) == (2, ())
+    spin()
+    film = room.film.film()
+    assert film is not None
+    block, width, height = room.film.blocks(film)[0]
+    spot = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
+    QTest.mouseClick(room.film, Qt.MouseButton.LeftButton, pos=spot)
+    assert session.state.layer == 3
+    session.update(query=Query("action", (1,)), film="steps", curve="steps")
+    spin()
+    film = room.film.film()
+    assert film is not None
+    block, width, height = room.film.blocks(film)[1]
+    QTest.mouseClick(
+        room.film,
+        Qt.MouseButton.LeftButton,
+        pos=QPointF(block.left() + 0.5 * width, block.top() + 2.5 * height).toPoint(),
+    )
+    assert (session.state.layer, session.state.step) == (0, 2)
+    spin()
+    curves = room.curves.curves()
+    assert curves is not None
+    QTest.mouseClick(room.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(room.curves.x_of(curves, 1)), 60))
+    assert session.state.step == 1
+    until(lambda: room.over_frames.curves)
+    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(2)), 50))
+    assert session.state.frame == 2
+
+
+def test_the_next_best_head_is_the_next_in_rank(window: Window) -> None:
+    order = window.room.atlas.ranked()
+    for place in range(3):
+        press(window, Qt.Key.Key_N)
+        assert (window.session.state.layer, window.session.state.heads) == (order[place][0], (order[place][1],))
+
+
+def test_flow_goes_to_actions_and_steps(window: Window) -> None:
+    window.perform_id("actions")
+    spin()
+    flow = window.room.flow
+    upper, lower = flow.cells(3)
+    QTest.mouseClick(
+        flow, Qt.MouseButton.LeftButton, pos=QPointF(upper[0].right() - 4, upper[0].center().y()).toPoint()
+    )
+    assert window.session.state.query == Query("action", (4,))
+    QTest.mouseClick(
+        flow, Qt.MouseButton.LeftButton, pos=QPointF(lower[1].right() - 4, lower[1].center().y()).toPoint()
+    )
+    assert window.session.state.step == 2
+
+
+def test_the_command_brings_the_view_back(window: Window) -> None:
+    import shlex
+
+    window.session.update(layer=1, query=Query("action", (3,)), step=2, region=((0, 5, 5),))
+    window.perform_id("share")
+    words = shlex.split(QGuiApplication.clipboard().text())
+    assert words[0] == "pi0-viewer"
+    assert from_json(words[3]) == window.session.state
+    assert json.loads(words[3])["layer"] == 1
+
+
+def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Path) -> None:
+    from viewer.widgets.view_picture import footnote, rendered
+
+    image = rendered(window.room)
+    assert image.width() == 2 * (window.room.cameras.width() + 40)
+    window.acts.write_picture(tmp_path / "view.png")
+    assert (tmp_path / "view.png").stat().st_size > 10_000
+    for name, head in (("view.v2", b"\x89PNG"), ("view.JPG", b"\xff\xd8")):
+        window.acts.write_picture(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(head), "PNG, whatever the name ends in, if it is not JPEG's"
+        assert not QImage(str(tmp_path / name)).isNull()
+        assert from_json(view_of(str(tmp_path / name))) == window.session.state, "it opens again by --view"
+    assert "small.h5" in footnote(window.room)
+    window.acts.write_picture(tmp_path / "nowhere" / "view.png")
+    assert "cannot be written" in window.notice.text
+
+
+def test_playing_goes_round_and_is_one_step_of_undo(window: Window) -> None:
+    start = window.session.state
+    seen: set[int] = set()
+    window.session.changed.connect(lambda before, after: seen.add(after.frame))
+    window.playback.toggle("frame")
+    until(lambda: {0, 1, 2} <= seen)
+    press(window, Qt.Key.Key_Space)
+    assert window.playback.axis == ""
+    if window.session.state != start:
+        window.session.undo()
+    assert window.session.state == start

@@ -1,0 +1,138 @@
+"""The whole window holds: at any size, whatever is repainted, whatever fails, and after it is closed."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
+from window_driver import close, press, show, spin
+
+from viewer.analysis import scoring
+from viewer.model.view_state import Query
+from viewer.rendering import theme
+from viewer.widgets.main_window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+
+@pytest.mark.parametrize("choice", ["dark", "light"])
+@pytest.mark.parametrize("size", [(900, 600), (1024, 700), (1280, 800), (2560, 1440)])
+def test_nothing_is_cut_off_at_any_size(
+    app: QApplication, small: Path, tmp_path: Path, choice: str, size: tuple[int, int]
+) -> None:
+    window = show(small, tmp_path, size)
+    window.set_theme(choice)
+    spin()
+    for deck in window.room.decks():
+        window.room.show_deck(deck)
+        spin(0.01)
+        for widget in window.findChildren(QWidget):
+            if widget.isVisible() and isinstance(widget, QAbstractButton | QAbstractSlider | QLineEdit):
+                corner = widget.mapTo(window, QPoint(widget.width(), widget.height()))
+                assert corner.x() <= size[0] + 1, widget.accessibleName()
+                assert corner.y() <= size[1] + 1, widget.accessibleName()
+                assert widget.width() >= min(widget.sizeHint().width(), 24), widget.accessibleName()
+        assert window.room.cameras.panes[0].area().height() > 60
+    close(window)
+    theme.apply("dark")
+
+
+def test_everything_that_takes_the_focus_has_a_name(window: Window) -> None:
+    for widget in window.findChildren(QWidget):
+        if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisible():
+            assert widget.accessibleName(), widget
+
+
+def test_repainting_in_part_leaves_what_repainting_everything_would(
+    app: QApplication, small: Path, tmp_path: Path
+) -> None:
+    window = show(small, tmp_path)
+    rng = np.random.default_rng(5)
+    dims = window.session.dims
+    changes: list[Callable[[], dict[str, object]]] = [
+        lambda: {"layer": int(rng.integers(dims.layers))},
+        lambda: {"heads": (int(rng.integers(dims.heads)),), "reduce": "mean"},
+        lambda: {"heads": (), "reduce": str(rng.choice(["mean", "max"]))},
+        lambda: {"step": int(rng.integers(dims.steps))},
+        lambda: {"frame": int(rng.integers(dims.frames))},
+        lambda: {"query": Query("action", (int(rng.integers(dims.actions)),))},
+        lambda: {"query": Query("text", (int(rng.integers(dims.chips)),))},
+        lambda: {"film": str(rng.choice(["layers", "steps"]))},
+        lambda: {"score": str(rng.choice(list(scoring.SCORES)))},
+        lambda: {"colours": str(rng.choice(["inferno", "viridis"]))},
+        lambda: {"thumbnails": bool(rng.integers(2))},
+        lambda: {"curve": str(rng.choice(["steps", "layers", "frames"]))},
+        lambda: {"left_out": ("bos",) if rng.integers(2) else ()},
+        lambda: {"range": str(rng.choice(["shared", "map"])), "scale": str(rng.choice(["linear", "log", "rank"]))},
+    ]
+    for number in range(60):
+        change = changes[int(rng.integers(len(changes)))]()
+        window.session.update(**change)
+        spin(0.15)  # curves over frames come from beside the window
+        shown = app.primaryScreen().grabWindow(window.winId()).toImage()
+        whole = window.grab().toImage()
+        assert shown.convertToFormat(whole.format()) == whole, f"change {number}: {change}"
+    close(window)
+
+
+def test_an_error_in_a_slot_is_a_notice(
+    app: QApplication, window: Window, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    from viewer import __main__ as program
+
+    monkeypatch.setattr(program, "log_path", lambda: tmp_path / "viewer.log")
+    old = sys.excepthook
+    program.catch_errors(window)
+    monkeypatch.setattr(window.session, "update", lambda **changes: 1 / 0)
+    # Posted, as the system does it: an error below QTest.keyClick ends the interpreter.
+    app.postEvent(window, QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_Up, Qt.KeyboardModifier.NoModifier))
+    spin()
+    sys.excepthook = old
+    assert "Something went wrong" in window.notice.text
+    for handler in list(program.log.handlers):
+        program.log.removeHandler(handler)
+        handler.close()
+    assert "ZeroDivisionError" in (tmp_path / "viewer.log").read_text()
+    monkeypatch.undo()
+    press(window, Qt.Key.Key_Up)
+    assert window.session.state.layer == 3
+
+
+def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
+    gone: list[weakref.ref[Window]] = []
+    for _ in range(50):
+        window = show(small, tmp_path)
+        window.sheets.show("help")
+        gone.append(weakref.ref(window))
+        close(window)
+        del window
+        spin(0.01)
+    gc.collect()
+    alive = [ref() for ref in gone if ref() is not None]
+    assert not alive
+    assert len([w for w in app.topLevelWidgets() if isinstance(w, Window)]) == 0
+
+
+def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
+    """The collector empties objects in any order, and Qt then calls handlers of half-empty ones."""
+    window = show(small, tmp_path)
+    gone = weakref.ref(window)
+    gc.disable()
+    try:
+        window.close()
+        del window
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,142 @@
+"""How the frames of a file follow each other: moments, the prompts over each, episodes, seconds. No Qt.
+
+A moment is one place in an episode. Several prompts over one moment are several frames; going along a file means going
+along its moments with one prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.results import schema
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+
+PLAIN_RATE: Final = 12.0
+"""Moments a second where neither the file nor the run's index says how long they last."""
+MOST_FRAMES: Final = 50_000
+LONGEST: Final = 10.0
+"""A moment lasts no longer than so many times the usual one: a pause in the recording need not be sat through."""
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The frames of a file as moments in time."""
+
+    moments: tuple[tuple[int, ...], ...]
+    """Frames of each moment, one a prompt."""
+    moment_of: tuple[int, ...]
+    """The moment of each frame."""
+    seconds: Doubles
+    """(moments,) seconds since the first moment of the episode."""
+    lasting: Doubles
+    """(moments,) how many seconds each moment is shown when it is played at the data set's rate."""
+    starts: tuple[int, ...]
+    """Moments at which an episode begins; the first is 0."""
+    names: tuple[str, ...]
+    """Names of those episodes."""
+    prompts: tuple[str, ...]
+    """The prompt of each frame."""
+    timed: bool
+    """Whether it is known how long moments last."""
+
+    def along(self, frame: int) -> tuple[int, ...]:
+        """One frame of each moment: with the prompt of this frame where there is one, else at its place among them."""
+        if len(self.moments) == len(self.moment_of):
+            return tuple(frames[0] for frames in self.moments)
+        prompt, place = self.prompts[frame], self.moments[self.moment_of[frame]].index(frame)
+        return tuple(
+            next((one for one in frames if self.prompts[one] == prompt), frames[min(place, len(frames) - 1)])
+            for frames in self.moments
+        )
+
+    def beside(self, frame: int, by: int) -> int:
+        """The frame so many moments on, or back, with the same prompt; at the ends the last or first of them."""
+        if len(self.moments) == len(self.moment_of):
+            moment = min(max(self.moment_of[frame] + by, 0), len(self.moments) - 1)
+            return self.moments[moment][0]
+        along = self.along(frame)
+        return along[min(max(self.moment_of[frame] + by, 0), len(along) - 1)]
+
+    def other_prompt(self, frame: int, by: int) -> int:
+        """The frame of the same moment with the next prompt, round and round."""
+        frames = self.moments[self.moment_of[frame]]
+        return frames[(frames.index(frame) + by) % len(frames)]
+
+    def episode_of(self, moment: int) -> int:
+        """Which episode a moment belongs to."""
+        return int(np.searchsorted(self.starts, moment, "right")) - 1
+
+
+def plain(count: int, rate: float | None = None) -> Course:
+    """The course of a file of which no more is known than how many frames it has."""
+    each = tuple(range(count))
+    lasting = np.full(count, 1 / (rate or PLAIN_RATE))
+    return Course(
+        tuple((one,) for one in each),
+        each,
+        np.arange(count) * lasting,
+        lasting,
+        (0,),
+        ("",),
+        ("",) * count,
+        rate is not None,
+    )
+
+
+def course_of(results: Results, rate: float | None = None) -> Course:
+    """The course of an open file; `rate` is the data set's moments a second where its times say nothing."""
+    count = results.done
+    if not 0 < count <= MOST_FRAMES:
+        return plain(count, rate)
+    names = results.words_of(schema.FRAMES_EPISODE)
+    prompts = results.words_of(schema.FRAMES_PROMPT)
+    index, times = results.column_of(schema.FRAMES_INDEX), results.column_of(schema.FRAMES_TIME)
+    names = names if len(names) == count else ("",) * count
+    prompts = prompts if len(prompts) == count else ("",) * count
+    found: dict[tuple[str, float], list[int]] = {}
+    if index is not None and len(index) == count:
+        for frame, (name, place) in enumerate(zip(names, index.tolist(), strict=True)):
+            found.setdefault((name, place), []).append(frame)
+    if not found or any(len({prompts[one] for one in frames}) < len(frames) for frames in found.values()):
+        # The same prompt twice at one place: the index does not tell moments apart.
+        found = {(names[frame], float(frame)): [frame] for frame in range(count)}
+    moments = tuple(tuple(frames) for frames in found.values())
+    firsts = [frames[0] for frames in moments]
+    starts = tuple(n for n, frame in enumerate(firsts) if n == 0 or names[frame] != names[firsts[n - 1]])
+    moment_of = [0] * count
+    for number, frames in enumerate(moments):
+        for frame in frames:
+            moment_of[frame] = number
+    told = [None if one is None or len(one) != count else np.asarray(one, np.float64)[firsts] for one in (times, index)]
+    if told[1] is not None:
+        told[1] = told[1] / rate if rate else None
+    seconds, lasting, timed = _times(told, len(moments), starts, rate)
+    titles = tuple(names[firsts[start]] for start in starts)
+    return Course(moments, tuple(moment_of), seconds, lasting, starts, titles, prompts, timed)
+
+
+def _times(
+    told: list[Doubles | None], count: int, starts: tuple[int, ...], rate: float | None
+) -> tuple[Doubles, Doubles, bool]:
+    """Seconds within episodes and how long each moment lasts: from the first times that can be, else from the rate."""
+    bounds = list(pairwise([*starts, count]))
+    inside = np.ones(max(count - 1, 0), bool)
+    inside[[start - 1 for start in starts if start]] = False
+    for times in told:
+        gaps = np.diff(times)[inside] if times is not None and np.isfinite(times).all() else np.zeros(0)
+        if times is not None and gaps.size and (gaps > 0).all():
+            usual = float(np.median(gaps))
+            lasting = np.append(np.where(inside, np.diff(times), usual), usual)
+            seconds = np.concatenate([times[a:b] - times[a] for a, b in bounds])
+            return seconds, np.clip(lasting, 1e-3, LONGEST * usual), True
+    each = 1 / (rate or PLAIN_RATE)
+    return np.concatenate([np.arange(b - a) * each for a, b in bounds]), np.full(count, each), rate is not None

@@ -1,0 +1,64 @@
+"""Which view a file is shown in: its first one, or what can be taken along from another file. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from viewer.errors import UserError
+from viewer.model.view_state import Query, ViewState
+from viewer.model.words import align
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+    from viewer.model.words import Chip
+
+
+def first_view(results: Results, frame: int = 0) -> ViewState:
+    """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
+    try:
+        chips = results.chips(frame) if results.done else ()
+    except (OSError, ValueError, IndexError, KeyError, RuntimeError, UserError):
+        chips = ()
+    words = [place for place, chip in enumerate(chips) if chip.role == "prompt"]
+    best = max(words, key=lambda place: len(chips[place].label), default=0)
+    query = Query("text", (best,)) if chips or not results.horizon else Query("action", (0,))
+    return ViewState(frame=frame, query=query, layer=(len(results.layers) * 2) // 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """A view, and the words, layers and steps that its numbers stood for."""
+
+    state: ViewState
+    chips: tuple[Chip, ...]
+    layers: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    @classmethod
+    def of(cls, results: Results, state: ViewState) -> Carried:
+        """The view of an open file."""
+        return cls(state, results.chips(state.frame) if results.done else (), results.layers, results.steps)
+
+    def onto(self, results: Results) -> ViewState:
+        """The same view of another file.
+
+        Words are found by their text, layers and steps by their number; where none of the words is there, the query is
+        the one that the file is first shown with.
+        """
+        frame = min(self.state.frame, max(results.done - 1, 0))
+        view = replace(self.state, frame=frame, pinned=None, compare="off", query=self._query(results, frame))
+        if view.layer < len(self.layers) and self.layers[view.layer] in results.layers:
+            view = replace(view, layer=results.layers.index(self.layers[view.layer]))
+        if view.step < len(self.steps) and self.steps[view.step] in results.steps:
+            view = replace(view, step=results.steps.index(self.steps[view.step]))
+        return view.clamped(results.dims(frame))
+
+    def _query(self, results: Results, frame: int) -> Query:
+        query = self.state.query
+        if query.kind == "action" and results.horizon:
+            return query
+        there = results.chips(frame) if results.done else ()
+        found = {align(self.chips[item], there) for item in query.items if item < len(self.chips)}
+        places = sorted(place for place in found if place is not None)
+        return Query("text", tuple(places)) if places else first_view(results, frame).query

@@ -1,0 +1,224 @@
+"""From a file and a view to what is drawn: one pure step that every panel shares. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.results import schema
+from viewer.errors import UserError
+from viewer.model import attention
+from viewer.model.attention import Floats, Row, Rows
+from viewer.model.view_state import Kind, Query, ViewState
+from viewer.model.words import align
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viewer.io.results import Results
+
+DATA_FIELDS: Final = (
+    "frame", "query", "step", "layer", "heads", "reduce", "measure", "unit", "scale", "range", "low", "high",
+    "left_out",
+)  # fmt: skip
+"""The fields of a view that change numbers; the others change how they are painted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The numbers of one view."""
+
+    maps: Floats
+    """(cameras, 16, 16) in the shown unit, what was left out taken out; a difference where two views are compared."""
+    text: Floats
+    """(T,) weights on the text tokens, like `maps`."""
+    action: Floats
+    """(H,) weights on the actions; empty for words."""
+    mass: dict[str, float]
+    """Share of the whole row on each group, nothing left out; mean over heads where the heads' maximum is shown."""
+    removed: float
+    """Share that was left out before normalising."""
+    ranges: tuple[tuple[float, float], ...]
+    """Colour range of each camera."""
+    keys: int
+    """Keys that the query can see; 1 / keys is the uniform weight."""
+    row_sum: float
+    difference: bool = False
+
+    def share(self, camera: str) -> float:
+        """Share of the row on the picture of a camera, bars not counted."""
+        return self.mass.get(camera, 0.0)
+
+    def rank(self, camera: int, row: int, col: int) -> int:
+        """Rank of a patch among all patches, by size where it is a difference."""
+        return attention.rank_of(np.abs(self.maps), camera, row, col)
+
+
+def tokens_of(results: Results, frame: int, query: Query) -> tuple[int, ...]:
+    """The query's rows in the file: text tokens of its chips, or action tokens."""
+    if query.kind == "action":
+        return query.items
+    chips = results.chips(frame)
+    return tuple(token for item in query.items if item < len(chips) for token in chips[item].tokens)
+
+
+def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
+    """All layers, steps and heads of each of the query's tokens."""
+    found = [results.rows(frame, query.kind, token) for token in tokens_of(results, frame, query)]
+    if not found:
+        raise IndexError("this frame has no such word")
+    return found
+
+
+def group_matrix(results: Results, frame: int) -> Floats:
+    """Which group each key of a frame belongs to: (cameras x 256 + T + H, groups)."""
+    bars, roles = results.bars(frame), results.roles(frame)
+    return results.remember(
+        ("matrix", bars.tobytes(), roles.tobytes()),
+        lambda: attention.group_matrix(
+            results.groups,
+            results.cameras,
+            bars,
+            [schema.ROLES[role] for role in roles.tolist()],
+            results.horizon,
+        ),
+        lambda made: made.nbytes,
+    )
+
+
+def masses(results: Results, frame: int, query: Query) -> Floats:
+    """Group masses of a query at every layer, step and head: (layers, steps, heads, groups), mean of its tokens.
+
+    From the stored summaries where the file has them, else from the weights.
+    """
+
+    def make() -> Floats:
+        stored = results.mass(frame, query.kind)
+        if stored is None:
+            return attention.masses(rows_of(results, frame, query), group_matrix(results, frame))
+        tokens = tokens_of(results, frame, query)
+        if not tokens:
+            raise IndexError("this frame has no such word")
+        one = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
+        return one[:, None] if query.kind == "text" else one
+
+    return results.remember(("masses", frame, query), make, lambda made: made.nbytes)
+
+
+def mass_row(results: Results, state: ViewState) -> Floats:
+    """Group masses of the shown row from its weights: (groups,). Mean of its heads, as a maximum does not sum to 1."""
+    rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
+    return _by_group(results, state.frame, attention.pick(rows, 0, state.step, state.heads, "mean"))
+
+
+def _by_group(results: Results, frame: int, row: Row) -> Floats:
+    flat = np.concatenate([row.image.ravel(), row.text, row.action])
+    mass: Floats = flat @ group_matrix(results, frame)[: len(flat)]
+    return mass
+
+
+def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
+    """The value norms of a frame; UserError where there are none: raw weights must not pass for contributions."""
+    norms = results.value_norms(frame, kind)
+    if norms is None:
+        raise UserError(f"{results.path.name} has no value norms here")
+    return norms
+
+
+def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Rows]:
+    """Rows of weight x value norm, what each key really contributes.
+
+    `norms`: image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H).
+    """
+    image, text, action = norms
+    weighed = []
+    for row in rows:
+        own = attention.widened(row.action)
+        own = own * action if own.shape[-1] else own
+        weighed.append(
+            Rows(attention.widened(row.image) * image[:, None], attention.widened(row.text) * text[:, None], own)
+        )
+    return weighed
+
+
+def measured(results: Results, state: ViewState, layers: slice = slice(None)) -> list[Rows]:
+    """The query's rows in the chosen measure, at some of the layers."""
+    rows = [row.at(layers) for row in rows_of(results, state.frame, state.query)]
+    if state.measure == "weight":
+        return rows
+    image, text, action = norms_of(results, state.frame, state.query.kind)
+    return weigh(rows, (image[layers], text[layers], action[layers]))
+
+
+def compose(results: Results, state: ViewState) -> Scene:
+    """The numbers of one view of one file."""
+    rows = measured(results, state, slice(state.layer, state.layer + 1))
+    row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
+    if state.measure == "weight" and state.reduce == "mean":
+        shares = _by_group(results, state.frame, row)
+    else:
+        shares = mass_row(results, state)
+    total = float(row.image.sum() + row.text.sum() + row.action.sum())
+    row, removed = attention.without(row, state.left_out, results.groups, group_matrix(results, state.frame))
+    valid = int((results.roles(state.frame) != schema.ROLES.index("pad")).sum())
+    keys = row.image.size + valid + len(row.action)
+    factor = np.float32(keys if state.unit == "uniform" else 1)
+    maps = row.image * factor
+    ranges = attention.colour_range(maps, state.range, state.low, state.high)
+    mass = dict(attention.named(results.groups, shares))
+    return Scene(maps, row.text * factor, row.action * factor, mass, removed, ranges, max(keys, 1), total)
+
+
+def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
+    """The difference of two scenes on a scale centred on 0 and shared by all cameras."""
+    maps = one.maps - two.maps if one.maps.shape == two.maps.shape else one.maps * np.float32(np.nan)
+    if state.range == "locked" and state.high > 0:
+        reach = state.high
+    else:
+        reach = attention.colour_range(np.nan_to_num(np.abs(maps)), "shared", 0, 0)[0][1] if maps.size else 1.0
+    text = one.text - two.text if one.text.shape == two.text.shape else one.text
+    action = one.action - two.action if one.action.shape == two.action.shape else one.action
+    ranges = ((-reach, reach),) * len(maps)
+    return replace(one, maps=np.nan_to_num(maps), text=text, action=action, ranges=ranges, difference=True)
+
+
+def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
+    """Two scenes to be seen side by side, with the wider of their colour ranges for both."""
+    ends = (*one.ranges, *two.ranges)
+    if not ends:
+        return one, two
+    widest = min(low for low, _ in ends), max(high for _, high in ends)
+    return replace(one, ranges=(widest,) * len(one.ranges)), replace(two, ranges=(widest,) * len(two.ranges))
+
+
+def aligned(state: ViewState, results: Results, other: Results) -> ViewState:
+    """The same view of another file: its words found by text, its layers and steps by number."""
+    dims = other.dims(min(state.frame, max(other.done - 1, 0)))
+    place = replace(state, frame=min(state.frame, max(other.done - 1, 0)), pinned=None, compare="off")
+    layer, step = results.layers[state.layer], results.steps[state.step] if results.steps else 0
+    if layer in other.layers:
+        place = replace(place, layer=other.layers.index(layer))
+    if step in other.steps:
+        place = replace(place, step=other.steps.index(step))
+    query = matched(state.query, results, state.frame, other, place.frame)
+    return replace(place, query=query).clamped(dims)
+
+
+def matched(query: Query, results: Results, frame: int, other: Results, other_frame: int) -> Query:
+    """The same words in another frame or file, found by text; by place where the text is not there."""
+    if query.kind == "action":
+        return query
+    here, there = results.chips(frame), other.chips(other_frame)
+    if here == there:
+        return query
+    found = {align(here[item], there) for item in query.items if item < len(here)} - {None}
+    return Query("text", tuple(sorted(place for place in found if place is not None)) or query.items)
+
+
+def picture_columns(results: Results, camera_mask: npt.NDArray[np.bool_] | None = None) -> list[int]:
+    """Places of the pictures' groups (bars not counted) among the mass groups."""
+    keep = range(len(results.cameras)) if camera_mask is None else np.flatnonzero(camera_mask).tolist()
+    return [results.groups.index(results.cameras[number]) for number in keep]

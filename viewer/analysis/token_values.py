@@ -1,0 +1,92 @@
+"""One number a chip: how much each word and each action looks at the pictures, a patch or the region. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viewer.model import attention
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import Cell, Kind, ViewState
+
+
+@dataclass(frozen=True, eq=False)
+class Strips:
+    """Values of both strips at the shown layer, step and heads."""
+
+    words: Floats
+    """(chips,): a chip of several tokens has their mean."""
+    actions: Floats
+    """(H,)"""
+    subject: str
+    """What the values are the weight on: `pictures`, `patch` or `region`."""
+
+    @property
+    def top(self) -> float:
+        """What is painted hottest: the whole row for the pictures' share, the largest value for a patch or region."""
+        if self.subject == "pictures":
+            return 1.0
+        return max(float(self.words.max(initial=0)), float(self.actions.max(initial=0)), 1e-12)
+
+
+def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell | None) -> Floats:
+    """(tokens,) of one kind."""
+    heads = list(state.heads) if state.heads else slice(None)
+    if pointer is None and not state.region:
+        stored = _picture_mass(results, state.frame, kind)
+        if stored is not None:
+            at = stored[state.layer, :, state.step] if kind == "action" else stored[state.layer]
+            return attention.together(at[:, heads], 1, state.reduce)
+    images = results.layer_images(state.frame, kind, state.layer, state.step)[:, heads]
+    if not images.size:
+        return np.zeros(len(images), np.float32)
+    if pointer is not None:
+        values = attention.widened(np.ascontiguousarray(images[:, :, pointer[0], pointer[1], pointer[2]]))
+    elif state.region:
+        camera, row, col = np.array(state.region).T
+        values = attention.widened(np.ascontiguousarray(images[:, :, camera, row, col])).sum(-1)
+    else:
+        keep = ~results.bars(state.frame)
+        values = attention.widened(np.ascontiguousarray(images[:, :, keep])).sum(-1)
+    return attention.together(values, 1, state.reduce)
+
+
+def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:
+    """Stored share of every row on the pictures: text (layers, T, heads), action (layers, H, steps, heads)."""
+
+    def make() -> Floats | None:
+        stored = results.mass(frame, kind)
+        if stored is None:
+            return None
+        total: Floats = stored[..., [results.groups.index(camera) for camera in results.cameras]].sum(-1)
+        return total
+
+    return results.remember(("picture mass", frame, kind), make, lambda made: 0 if made is None else made.nbytes)
+
+
+def _joining(results: Results, frame: int) -> Floats:
+    """What makes chips of tokens, their mean: (chips, T)."""
+
+    def make() -> Floats:
+        chips = results.chips(frame)
+        matrix = np.zeros((len(chips), results.tokens), np.float32)
+        for number, chip in enumerate(chips):
+            matrix[number, list(chip.tokens)] = 1 / max(len(chip.tokens), 1)
+        return matrix
+
+    return results.remember(("joining", frame), make, lambda made: made.nbytes)
+
+
+def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
+    """Values of the words and the actions; of the patch under the pointer, else of the region, else of the pictures."""
+    tokens = _token_values(results, state, "text", pointer) if results.tokens else np.zeros(0, np.float32)
+    joining = _joining(results, state.frame)
+    words = joining @ tokens if len(tokens) == joining.shape[1] else np.zeros(len(joining), np.float32)
+    actions = _token_values(results, state, "action", pointer) if results.horizon else np.zeros(0, np.float32)
+    subject = "patch" if pointer is not None else "region" if state.region else "pictures"
+    return Strips(words, actions, subject)

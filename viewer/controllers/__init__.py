@@ -1,0 +1,1 @@
+"""The session and what acts on it: commands, files, playback, prefetching."""

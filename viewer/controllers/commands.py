@@ -1,0 +1,243 @@
+"""The one table of commands: menus, palette, keys and the help sheet are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from viewer.model.attention import SINKS
+from viewer.model.view_state import CHOICES, Query
+
+if TYPE_CHECKING:
+    from viewer.controllers.actions import Actions
+
+Run = Callable[["Actions"], object]
+Reason = Callable[["Actions"], str]
+
+
+def always(_: Actions) -> str:
+    """A command that can be given at any time."""
+    return ""
+
+
+def opened(acts: Actions) -> str:
+    """A command that needs a file."""
+    results = acts.session.results
+    return "" if results is not None and results.done else "open a results file first"
+
+
+def with_actions(acts: Actions) -> str:
+    """A command that needs denoise steps."""
+    return opened(acts) or (
+        "" if acts.session.state.query.kind == "action" else "words have one pass: no denoise steps"
+    )
+
+
+def with_pin(acts: Actions) -> str:
+    """A command that needs something to compare with."""
+    return opened(acts) or ("" if acts.session.other or acts.session.state.pinned else "pin a view first (P)")
+
+
+def with_file(acts: Actions) -> str:
+    """A command that needs an open file, finished frames or not."""
+    return "" if acts.session.results is not None else "no file is open"
+
+
+def with_run(acts: Actions) -> str:
+    """A command that needs a run over several episodes."""
+    return "" if acts.files.run is not None else "open the folder of a run first"
+
+
+def with_any(acts: Actions) -> str:
+    """A command that needs an open file or run."""
+    return "" if acts.files.run is not None else with_file(acts)
+
+
+def with_past(acts: Actions) -> str:
+    """A command that needs a view to go back to."""
+    return "" if acts.session.can_undo else "nothing to undo"
+
+
+def with_future(acts: Actions) -> str:
+    """A command that needs a view to go forth to."""
+    return "" if acts.session.can_redo else "nothing to redo"
+
+
+def recording(acts: Actions) -> str:
+    """A command that needs a capture that is still running."""
+    results = acts.session.results
+    return opened(acts) or ("" if results is not None and results.growing else "the recording is complete")
+
+
+def with_norms(acts: Actions) -> str:
+    """A command that needs value norms."""
+    return opened(acts) or ("" if acts.room.heat.norms.isEnabled() else "this file has no value norms")
+
+
+def with_region(acts: Actions) -> str:
+    """A command that needs a region."""
+    return opened(acts) or ("" if acts.session.state.region else "drag a box on a picture first")
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """One thing that can be done, by key, menu or palette."""
+
+    id: str
+    title: str
+    section: str
+    keys: tuple[str, ...]
+    run: Run
+    reason: Reason = opened
+    """Why it cannot be done now; empty if it can."""
+    in_menu: bool = True
+
+
+def _axis(axis: str, by: int) -> Run:
+    return lambda acts: acts.step_along(axis, by)
+
+
+def _head(number: int) -> Run:
+    return lambda acts: acts.go_head(number)
+
+
+def _cycle(field: str) -> Run:
+    def run(acts: Actions) -> None:
+        words = CHOICES[field]
+        here = words.index(getattr(acts.session.state, field))
+        acts.session.update(**{field: words[(here + 1) % len(words)]})
+
+    return run
+
+
+def _switch(field: str, one: object, other: object) -> Run:
+    return lambda acts: acts.session.update(**{field: other if getattr(acts.session.state, field) == one else one})
+
+
+def _sinks(acts: Actions) -> None:
+    acts.session.update(left_out=() if acts.session.state.left_out else SINKS)
+
+
+def _opacity(by: float) -> Run:
+    return lambda acts: acts.session.update(opacity=round(min(max(acts.session.state.opacity + by, 0.0), 1.0), 2))
+
+
+def _fold(acts: Actions) -> None:
+    acts.room.fold_deck(not acts.room.deck_folded)
+
+
+def _last_frame(acts: Actions) -> None:
+    acts.session.update(frame=max(acts.session.dims.frames - 1, 0))
+
+
+def _everything(acts: Actions) -> None:
+    query = acts.session.state.query
+    dims = acts.session.dims
+    count = dims.actions if query.kind == "action" else dims.chips
+    if count:
+        acts.session.update(query=Query(query.kind, tuple(range(count))))
+
+
+FILE, LOOK, AXES, COMPARE, COLOURS, HELP = (
+    "File",
+    "Look at",
+    "Axes",
+    "Compare",
+    "Colours and picture",
+    "Window and help",
+)
+
+TABLE: Final[tuple[Command, ...]] = (
+    Command("open", "Open…", FILE, ("Ctrl+O",), lambda a: a.files.ask_file(), always),
+    Command("folder", "Open run folder…", FILE, ("Ctrl+Shift+O",), lambda a: a.files.ask_folder(), always),
+    Command("again", "Open again", FILE, ("F5",), lambda a: a.files.open_again(), with_file),
+    Command("demo", "Open the demo", FILE, (), lambda a: a.files.open_demo(), always),
+    Command("save", "Save picture…", FILE, ("Ctrl+S",), lambda a: a.save_picture()),
+    Command("export", "Export…", FILE, ("Ctrl+E",), lambda a: a.sheet_asked.emit("export")),
+    Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda a: a.copy_picture()),
+    Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda a: a.copy_command()),
+    Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),
+    Command("close", "Close", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_any),
+    Command("quit", "Quit", FILE, ("Ctrl+Q",), lambda a: a.window.close(), always),
+    Command("undo", "Undo view", LOOK, ("Ctrl+Z",), lambda a: a.session.undo(), with_past),
+    Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"), lambda a: a.session.redo(), with_future),
+    Command("next_episode", "Next episode", LOOK, ("PgDown",), lambda a: a.step_episode(1), with_run),
+    Command("last_episode", "Previous episode", LOOK, ("PgUp",), lambda a: a.step_episode(-1), with_run),
+    Command("find", "Find an episode", LOOK, ("Ctrl+F",), lambda a: a.episodes_asked.emit("filter"), with_run),
+    Command("next_token", "Next word or action", LOOK, ("W",), lambda a: a.walk(1)),
+    Command("last_token", "Previous word or action", LOOK, ("Shift+W",), lambda a: a.walk(-1)),
+    Command("swap", "Words or actions", LOOK, ("A",), lambda a: a.swap_kind()),
+    Command("all", "All words or all actions together", LOOK, ("Ctrl+A",), _everything),
+    Command("ranked", "Next best head in the atlas", LOOK, ("N",), lambda a: a.room.atlas.step_ranked(1)),
+    Command("unranked", "Next worse-ranked head back", LOOK, ("Shift+N",), lambda a: a.room.atlas.step_ranked(-1)),
+    Command("score", "Next score of the atlas", LOOK, (), lambda a: a.room.atlas.next_score()),
+    Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
+    Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
+    Command("lookers", "Who looks at the region?", LOOK, ("R",), lambda a: a.room.show_deck("lookers"), with_region),
+    Command("actions", "Predicted actions", LOOK, (), lambda a: a.room.show_deck("flow")),
+    Command("sinks", "Leave sinks out, or bring them back", LOOK, ("S",), _sinks),
+    Command("escape", "Clear region, selection, focus", LOOK, ("Escape",), lambda a: a.escape(), always),
+    Command("left", "Previous frame", AXES, ("Left",), lambda a: a.step_frame(-1)),
+    Command("right", "Next frame", AXES, ("Right",), lambda a: a.step_frame(1)),
+    Command("left10", "Ten frames back", AXES, ("Shift+Left",), lambda a: a.step_frame(-10)),
+    Command("right10", "Ten frames on", AXES, ("Shift+Right",), lambda a: a.step_frame(10)),
+    Command("prompt", "Same moment, next prompt", AXES, ("T",), lambda a: a.other_prompt(1)),
+    Command("last_prompt", "Same moment, previous prompt", AXES, ("Shift+T",), lambda a: a.other_prompt(-1)),
+    Command("home", "First frame", AXES, ("Home",), lambda a: a.session.update(frame=0)),
+    Command("end", "Last frame", AXES, ("End",), _last_frame),
+    Command("up", "Next layer", AXES, ("Up",), _axis("layer", 1)),
+    Command("down", "Previous layer", AXES, ("Down",), _axis("layer", -1)),
+    Command("step_back", "Previous denoise step", AXES, ("[",), _axis("step", -1), with_actions),
+    Command("step_on", "Next denoise step", AXES, ("]",), _axis("step", 1), with_actions),
+    *(Command(f"head{n}", f"Head {n - 1}", AXES, (str(n),), _head(n - 1), in_menu=False) for n in range(1, 10)),
+    Command("mean", "Mean of heads", AXES, ("0",), lambda a: a.session.update(heads=(), reduce="mean")),
+    Command("max", "Maximum of heads", AXES, ("M",), lambda a: a.session.update(heads=(), reduce="max")),
+    Command("play", "Play or pause", AXES, ("Space",), lambda a: a.playback.toggle()),
+    Command("play_frame", "Play frames", AXES, (), lambda a: a.playback.toggle("frame")),
+    Command("play_layer", "Play layers", AXES, (), lambda a: a.playback.toggle("layer")),
+    Command("play_step", "Play denoise steps", AXES, (), lambda a: a.playback.toggle("step"), with_actions),
+    Command("faster", "Play frames faster", AXES, (".",), lambda a: a.playback.faster(1)),
+    Command("slower", "Play frames slower", AXES, (",",), lambda a: a.playback.faster(-1)),
+    Command("follow", "Follow new frames while recording", AXES, (), lambda a: a.files.toggle_follow(), recording),
+    Command("pin", "Pin this view", COMPARE, ("P",), lambda a: a.pin()),
+    Command("side", "Side by side with the pin", COMPARE, ("Ctrl+B",), _switch("compare", "side", "off"), with_pin),
+    Command("difference", "Difference to the pin", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin),
+    Command("go_pin", "Go to the pinned view", COMPARE, (), lambda a: a.go_pin(), with_pin),
+    Command("second", "Compare with another file…", COMPARE, (), lambda a: a.files.ask_other()),
+    Command("unpin", "End comparison", COMPARE, ("Shift+P",), lambda a: a.unpin(), with_pin),
+    Command("picture", "Camera’s picture or the model’s", COLOURS, ("V",), _switch("picture", "source", "model")),
+    Command("smooth", "Nearest or bilinear", COLOURS, ("I",), _switch("smooth", False, True)),
+    Command("grid", "Patch grid", COLOURS, ("G",), _switch("grid", True, False)),
+    Command("fainter", "Fainter heat", COLOURS, ("-",), _opacity(-0.1)),
+    Command("stronger", "Stronger heat", COLOURS, ("+", "=", "Shift++"), _opacity(0.1)),
+    Command("colours", "Next colour map", COLOURS, ("C",), _cycle("colours")),
+    Command("range", "Shared range, or one a map", COLOURS, (), _switch("range", "shared", "map")),
+    Command("lock", "Lock the range, or free it", COLOURS, ("K",), lambda a: a.lock_range()),
+    Command("log", "Logarithmic colours", COLOURS, ("L",), _switch("scale", "linear", "log")),
+    Command("rank", "Colours by rank", COLOURS, (), _switch("scale", "linear", "rank")),
+    Command("uniform", "Times uniform", COLOURS, ("U",), lambda a: a.room.heat.uniform.toggle()),
+    Command("norms", "Weight × value norm", COLOURS, (), lambda a: a.room.heat.norms.toggle(), with_norms),
+    Command("palette", "Command palette", HELP, ("Ctrl+P",), lambda a: a.sheet_asked.emit("palette"), always),
+    Command("help", "Keys and help", HELP, ("?", "F1", "Shift+?"), lambda a: a.sheet_asked.emit("help"), always),
+    Command("tour", "Show the tour", HELP, (), lambda a: a.sheet_asked.emit("tour")),
+    Command("dark", "Dark theme", HELP, (), lambda a: a.theme_asked.emit("dark"), always),
+    Command("light", "Light theme", HELP, (), lambda a: a.theme_asked.emit("light"), always),
+    Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always),
+    Command("episodes", "List of episodes", HELP, ("E",), lambda a: a.episodes_asked.emit(""), with_run),
+    Command("deck", "Fold the panels under the words, or unfold them", HELP, ("Ctrl+J",), _fold),
+    Command("full", "Full screen", HELP, ("F11",), lambda a: a.toggle_full(), always),
+)  # fmt: skip
+
+HELD: Final = (("H", "Hold to see the bare picture"), ("B", "Hold to blink to the pinned view"))
+"""Keys that act while they are held."""
+
+BY_ID: Final = {command.id: command for command in TABLE}
+BY_KEY: Final = {key: command for command in TABLE for key in command.keys}
+
+
+def matching(words: str) -> list[Command]:
+    """Commands whose title holds every word typed, those that begin with it first."""
+    parts = words.lower().split()
+    found = [c for c in TABLE if all(part in f"{c.title} {c.section}".lower() for part in parts)]
+    return sorted(found, key=lambda c: not c.title.lower().startswith(words.lower().strip()))

@@ -1,0 +1,122 @@
+"""The episodes beside the open one, opened and read before they are asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QTimer
+
+from capture.results import schema
+from viewer.analysis import overview, scene, token_values
+from viewer.errors import UserError
+from viewer.io.results import Results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viewer.analysis.initial_view import Carried
+    from viewer.controllers.probe_worker import Look, Lookout
+    from viewer.controllers.worker import Worker
+
+REST_MILLISECONDS: Final = 250
+"""Rest after an episode was opened: whoever leafs on at once does not wait for what lies beside."""
+Stamp = tuple[int, int, int]
+
+
+class EpisodesAhead(QObject):
+    """Holds at most one file for each path wanted; what is not wanted any more is closed."""
+
+    def __init__(self, lookout: Lookout, worker: Worker, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.lookout, self.worker = lookout, worker
+        self.ready: dict[Path, tuple[Results, Stamp]] = {}
+        self._wanted: list[Path] = []
+        self._carried: Carried | None = None
+        self._look: Look | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REST_MILLISECONDS)
+        self._timer.timeout.connect(self._next)
+        lookout.answered.connect(self._looked)
+
+    def want(self, paths: list[Path], carried: Carried) -> None:
+        """Have these files ready, in this order, for this view; finished files only, since others change."""
+        self._wanted = [path for path in paths if not path.name.endswith(schema.PARTIAL_SUFFIX)]
+        self._carried = carried
+        for path in [path for path in self.ready if path not in self._wanted]:
+            self.ready.pop(path)[0].close()
+        self._timer.start()
+
+    def _next(self) -> None:
+        path = next((path for path in self._wanted if path not in self.ready), None)
+        if path is not None and (self._look is None or self._look.path != path or self._look.answer is not None):
+            self._look = self.lookout.look(path)
+
+    def _looked(self, look: Look) -> None:
+        if look is not self._look or self._carried is None or look.path not in self._wanted:
+            return
+        path, carried = look.path, self._carried
+        if look.answer:
+            self._wanted.remove(path)  # who goes there is told why it cannot be opened
+            self._timer.start()
+            return
+        self.worker.ask("ahead", (path, carried), lambda _: opened(path, carried), self._take)
+
+    def _take(self, answer: tuple[Results, Stamp] | None) -> None:
+        if answer is None:
+            return
+        path = answer[0].path
+        if path in self._wanted and path not in self.ready:
+            self.ready[path] = answer
+            self._next()
+        else:
+            answer[0].close()
+
+    def take(self, path: Path) -> Results | None:
+        """The file, if it is ready and still the same."""
+        results, stamp = self.ready.pop(path, (None, None))
+        if results is not None and stamp != stamp_of(path):
+            results.close()
+            return None
+        return results
+
+    def stop(self) -> None:
+        """Want nothing any more."""
+        self._timer.stop()
+        self.worker.drop("ahead")
+        self._wanted, self._look = [], None
+        for results, _ in self.ready.values():
+            results.close()
+        self.ready = {}
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What differs when another file has taken a path."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def opened(path: Path, carried: Carried) -> tuple[Results, Stamp] | None:
+    """A file, opened, and what its first picture needs read into its cache; None if it cannot be opened.
+
+    Runs beside the window: nobody else has the file yet.
+    """
+    stamp = stamp_of(path)
+    try:
+        results = Results(path)
+    except UserError:
+        return None
+    try:
+        view = carried.onto(results)
+        scene.compose(results, view)
+        token_values.strips(results, view, None)
+        overview.atlas(results, view)
+        for camera in range(len(results.cameras)):
+            results.picture(view.frame, camera, view.picture)
+            results.to_model(view.frame, camera)
+    except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+        pass  # the window says what cannot be read when it shows it
+    return results, stamp

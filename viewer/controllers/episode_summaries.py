@@ -1,0 +1,121 @@
+"""What the files of a plain folder are about: prompts and frames, asked of another process while the list is shown."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QTimer
+
+from viewer.analysis import probe
+from viewer.errors import UserError
+from viewer.io import run_index
+from viewer.io.run_index import OPENABLE
+
+if TYPE_CHECKING:
+    from viewer.controllers.episodes import Episodes
+    from viewer.controllers.probe_worker import Look, Lookout
+    from viewer.io.run_index import Episode
+
+REST_MILLISECONDS: Final = 400
+"""Before the first file: the one that is opened comes first."""
+GATHER_MILLISECONDS: Final = 500
+"""So long answers are gathered, so that the list is not painted for each."""
+MOST_UNSEEN: Final = 5000
+"""So many files are read though nobody has looked at their rows; all others when they come into sight."""
+
+
+class EpisodeFacts(QObject):
+    """Reads one file after another, those in sight first, each once in each of its states."""
+
+    def __init__(self, episodes: Episodes, lookout: Lookout, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.episodes, self.lookout = episodes, lookout
+        self._look: Look | None = None
+        self._episode: Episode | None = None
+        self._read: set[tuple[str, str]] = set()
+        """Files, each with the state in which it was read."""
+        self._unseen: deque[int] = deque()
+        self._found: dict[str, Episode] = {}
+        self._rest, self._gather = QTimer(self), QTimer(self)
+        for timer, wait, slot in (
+            (self._rest, REST_MILLISECONDS, self._next),
+            (self._gather, GATHER_MILLISECONDS, self._tell),
+        ):
+            timer.setSingleShot(True)
+            timer.setInterval(wait)
+            timer.timeout.connect(slot)
+        lookout.answered.connect(self._answered)
+        episodes.listed.connect(self._listed)
+        episodes.marked.connect(self._marked)
+        episodes.sighted.connect(self._wake)
+        self._listed()
+
+    def _key(self, number: int) -> tuple[str, str]:
+        return self.episodes.run.episodes[number].file, self.episodes.status(number).state
+
+    def _listed(self) -> None:
+        # All of them, whatever the list is narrowed to: what is looked for may be in what is not known yet.
+        every = range(len(self.episodes.run.episodes))
+        self._unseen = deque(number for number in every if self._key(number) not in self._read)
+        self._wake()
+
+    def _marked(self, numbers: list[int]) -> None:
+        fresh = [number for number in numbers if self._key(number) not in self._read]
+        if fresh:
+            self._unseen.extendleft(fresh)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._look is None and not self._rest.isActive():
+            self._rest.start()
+
+    def _wanted(self) -> int | None:
+        """The file to read next: of a row in sight, else the first in the list; None if there is none."""
+        episodes = self.episodes
+        while episodes.seen or (self._unseen and len(self._read) < MOST_UNSEEN):
+            number = episodes.seen.pop() if episodes.seen else self._unseen.popleft()
+            fits = number < len(episodes.run.episodes) and episodes.status(number).state in OPENABLE
+            if fits and self._key(number) not in self._read:
+                return number
+        return None
+
+    def _next(self) -> None:
+        number = self._wanted()
+        if number is None or self._look is not None:
+            return
+        self._episode = episode = self.episodes.run.episodes[number]
+        self._read.add(self._key(number))
+        try:
+            self._look = self.lookout.look(run_index.path_of(self.episodes.run, episode), about=True)
+        except UserError:
+            self._wake()  # it went away; the next look at the folder says so
+
+    def _answered(self, look: Look) -> None:
+        if self._look is None or self._episode is None:
+            return
+        if look is self._look:
+            if look.answer and look.answer != probe.too_long(look.path):  # that may be for others who did not wait
+                self.episodes.failed(look.path, look.answer)
+            elif not look.answer:
+                episode = run_index.told(self._episode, look.facts.get("prompts"), look.facts.get("frames"))
+                self._found[episode.file] = episode
+                if not self._gather.isActive():
+                    self._gather.start()
+        elif self.lookout.waits(self._look):
+            return
+        else:  # it was given up for a file that was urgent
+            self._read = {key for key in self._read if key[0] != self._episode.file}
+            self._listed()
+        self._look = None
+        self._next()
+
+    def _tell(self) -> None:
+        found, self._found = self._found, {}
+        self.episodes.learn(found)
+
+    def stop(self) -> None:
+        """Ask for nothing any more."""
+        self.lookout.answered.disconnect(self._answered)
+        self._rest.stop()
+        self._gather.stop()

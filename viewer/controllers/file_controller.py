@@ -1,0 +1,355 @@
+"""Which files are open, asked for, followed while they grow, and remembered."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QWidget
+
+from viewer.analysis.initial_view import Carried, first_view
+from viewer.controllers.file_opening import Opening, demo_path, demo_view
+from viewer.controllers.file_watcher import DiskWatch
+from viewer.errors import UserError
+from viewer.io.open_file import is_run
+from viewer.widgets.panels.panel import READS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.analysis.probe import Probe
+    from viewer.controllers.run import OpenRun
+    from viewer.controllers.session import Session
+    from viewer.controllers.settings import Settings
+    from viewer.controllers.worker import Worker
+    from viewer.io.results import Results
+    from viewer.io.run_index import Run
+    from viewer.model.view_state import ViewState
+
+FOLLOW_MILLISECONDS: Final = 1000
+FILTER: Final = "Results and runs (*.h5 *.hdf5 *.partial index.json);;All files (*)"
+FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
+
+
+class Filing(QObject):
+    """Opens files into the session. It shows nothing itself, but tells the window what to show."""
+
+    shown = Signal()
+    """Another file is open in the session."""
+    grown = Signal()
+    """The open file has new frames; maybe its first."""
+    failed = Signal(str, str)
+    """A file could not be opened and none is open: a sentence, and details."""
+    slow = Signal(str, bool)
+    """Opening this path takes long enough to say so; and whether it takes longer than any sound file at hand."""
+    closed = Signal()
+    """No file is open any more."""
+    run_changed = Signal()
+    """Another run is open, or none."""
+    nothing_yet = Signal(str)
+    """A run is open in which no episode can be looked at yet: the sentence to show."""
+
+    def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
+        super().__init__(window)
+        self.session, self.worker, self.settings = session, worker, settings
+        self.opening = Opening(self._needless, self)
+        self.following = False
+        self.run: OpenRun | None = None
+        self._wanted: ViewState | None = None
+        self._carried: Carried | None = None
+        self._second: Path | None = None
+        self._follow = QTimer(self)
+        self._follow.setInterval(FOLLOW_MILLISECONDS)
+        self._follow.timeout.connect(self.look_for_more)
+        self.opening.opened.connect(self.show_results)
+        self.opening.failed.connect(self.show_failure)
+        self.opening.slow.connect(self.slow)
+        session.grew.connect(self._grew)
+        self.watch = DiskWatch(session, self)
+
+    @property
+    def _window(self) -> QWidget:
+        window = self.parent()
+        assert isinstance(window, QWidget)
+        return window
+
+    # Opening
+
+    def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
+        """Open a file, which is looked at in another process first, or a run.
+
+        `view` takes the place of the remembered one.
+        """
+        self._wanted, self._carried, self._second = view, None, None
+        if opening is not None:
+            opening()
+        elif is_run(path):
+            self.open_run(path)
+        else:
+            self.opening.start(path)
+
+    def open_again(self) -> None:
+        """Open the file anew as it is on the disk now, and the one that it is compared with; the view stays."""
+        results, other = self.session.results, self.session.other
+        if results is not None:
+            self.open(results.path, self.session.state)
+            self.compare_with(other.path if other is not None else None)
+
+    def compare_with(self, path: Path | None) -> None:
+        """Open a second file as soon as the one that is being opened is there."""
+        self._second = path
+
+    def open_text(self, path: str) -> None:
+        """Open a file by its name."""
+        self.open(Path(path))
+
+    def open_run(self, path: Path) -> None:
+        """Open a run's folder or index; a folder with one results file and no index opens that."""
+        from viewer.io import run_index  # a single file needs none of this
+
+        try:
+            run = run_index.read_run(path)
+            if run.index is None and len(run.episodes) == 1:
+                self.opening.start(run_index.path_of(run, run.episodes[0]))
+                return
+        except UserError as error:
+            self.show_failure(str(error), "")
+            return
+        self.show_run(run, self._wanted)
+
+    def show_run(self, run: Run, view: ViewState | None = None, early: Probe | None = None) -> None:
+        """List a run, and open the episode that was open last, else the first. `early` looks at that one already."""
+        from viewer.controllers.run import OpenRun
+
+        self.opening.stop()
+        self._leave_run()
+        self.run = opened = OpenRun(run, self.worker, self)
+        opened.noticed.connect(self.session.noticed)
+        opened.asked.connect(self._take_along)
+        opened.looking.connect(self.opening.take)
+        opened.ready.connect(self._show_ready)
+        opened.nothing_yet.connect(self._show_none)
+        self.settings.remember_file(run.folder)
+        self.run_changed.emit()
+        self._wanted, self._carried = view, None
+        opened.begin(self.settings.place(run.uuid), early)
+
+    def _take_along(self) -> None:
+        """From one episode of a run to another the view is kept."""
+        results = self.session.results
+        if self.run is not None and self.run.episodes.current is not None and results is not None:
+            self._wanted, self._carried = None, self._carry(results)
+
+    def _carry(self, results: Results) -> Carried | None:
+        try:
+            return Carried.of(results, self.session.state)
+        except READS:
+            return None
+
+    def _carried_onto(self, results: Results) -> ViewState | None:
+        try:
+            return self._carried.onto(results) if self._carried is not None else None
+        except READS:
+            return None
+
+    def _show_ready(self, results: Results) -> None:
+        self.opening.stop()
+        self.show_results(results, False)
+
+    def _show_none(self, sentence: str) -> None:
+        self.remember_view()
+        self._follow.stop()
+        self.session.open(None)
+        self.nothing_yet.emit(sentence)
+
+    def _settle(self, results: Results) -> None:
+        """Another file is open: mark it in the run, and get ready what lies beside it; or leave the run."""
+        if self.run is not None and not self.run.opened(results.path, self._carry(results)):
+            self._leave_run()
+        if self.run is None:
+            self.settings.remember_file(results.path)
+        else:
+            self.settings.remember_place(self.run.uuid, self.run.file)
+
+    def _leave_run(self) -> None:
+        run, self.run = self.run, None
+        if run is not None:
+            run.stop()
+            run.deleteLater()
+            self.run_changed.emit()
+
+    def open_demo(self) -> None:
+        """Open the bundled demo."""
+        path = demo_path()
+        if path is None:
+            self.show_failure(
+                "The demo is not part of this installation; install pi0-attention again, or open a file of your own.",
+                "",
+            )
+        else:
+            self.open(path)
+
+    def ask_file(self) -> None:
+        """Let the user choose a file."""
+        from PySide6.QtWidgets import QFileDialog  # a large class, not needed for the first picture
+
+        recent = self.settings.recent()
+        folder = str(recent[0].parent) if recent else ""
+        path, _ = QFileDialog.getOpenFileName(self._window, "Open results", folder, FILTER)
+        if path:
+            self.open(Path(path))
+
+    def ask_folder(self) -> None:
+        """Let the user choose the folder of a run."""
+        from PySide6.QtWidgets import QFileDialog
+
+        recent = self.settings.recent()
+        dialog = QFileDialog(self._window, "Open run folder", str(recent[0].parent) if recent else "")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.open_text)
+        dialog.open()
+
+    def ask_other(self) -> None:
+        """Let the user choose a second file to compare with."""
+        from PySide6.QtWidgets import QFileDialog
+
+        folder = str(self.session.path.parent) if self.session.path else ""
+        path, _ = QFileDialog.getOpenFileName(self._window, "Compare with", folder, FILTER_OTHER)
+        if path:
+            self.opening.start(Path(path), second=True)
+
+    def show_results(self, results: Results, second: bool) -> None:
+        """A file was looked at and opened."""
+        if second:
+            self.session.open_other(results if results.done else None)
+            if self.session.state.compare != "difference" or self.session.state.pinned is not None:
+                self.session.update(compare="side")  # a difference that waited for this file stays one
+            self.session.noticed.emit(
+                f"Compared with {results.path.name}: words are aligned by their text, layers and steps by number."
+            )
+            return
+        self.remember_view()
+        view = (
+            self._wanted
+            or self._carried_onto(results)
+            or self.settings.view(results.uuid)
+            or demo_view(results.path)
+            or first_view(results)
+        )
+        self._wanted = self._carried = None
+        self.session.open(results, view)
+        self._settle(results)
+        if results.growing:
+            self._follow.start()
+        else:
+            self._follow.stop()
+        self.shown.emit()
+        if self._second is not None:
+            other, self._second = self._second, None
+            self.opening.start(other, second=True)
+
+    def show_failure(self, sentence: str, details: str) -> None:
+        """A file could not be opened; one that is open stays open, and the list of episodes says it."""
+        self._second = None
+        if self.run is not None and self.opening.path is not None:
+            self.run.episodes.failed(self.opening.path, sentence)
+        if self.session.results is not None:
+            self.session.noticed.emit(sentence)
+        else:
+            self.failed.emit(sentence, details)
+
+    def _needless(self, path: Path, second: bool) -> bool:
+        """Whether a file is open already and needs no second handle; one that is read anew is closed before.
+
+        Two handles of one file share what HDF5 knows of it: one that grows is spoilt by that, and one that was
+        rewritten would be read as it was.
+        """
+        results, other = self.session.results, self.session.other
+        if other is not None and other.is_at(path):
+            self.session.open_other(None)  # its place is taken by what is about to be opened
+        if results is None or not results.is_at(path):
+            return False
+        if second:
+            self.session.noticed.emit(f"{results.path.name} is the open file itself; pin a view of it (P) to compare.")
+            return True
+        if results.fate or not results.growing:
+            self.remember_view()
+            self._follow.stop()
+            self.session.open(None)
+            return False
+        view, self._wanted, self._carried = self._wanted, None, None
+        self.look_for_more()
+        self._settle(results)
+        if view is not None:
+            self.session.update(**{field.name: getattr(view, field.name) for field in fields(view)})
+        self.shown.emit()
+        self.session.noticed.emit(f"{results.path.name} is open already; new frames come by themselves.")
+        return True
+
+    # Following and leaving
+
+    def look_for_more(self) -> None:
+        """Look for new frames of a file that is being written, or for its final name."""
+        results = self.session.results
+        if results is None or self.opening.busy:
+            return
+        path = results.path
+        try:
+            final = results.finished_path
+            if final is not None and not results.is_at(final):
+                self._wanted = self.session.state
+                self.opening.start(final)
+                return
+            self.session.follow()
+        except (OSError, UserError, RuntimeError, ValueError) as error:
+            self._follow.stop()
+            self.session.noticed.emit(f"New frames cannot be read any more ({' '.join(str(error).split())[:120]}).")
+            return
+        if not results.growing:
+            self._follow.stop()
+        if results.path != path:
+            self._settle(results)
+            self.shown.emit()
+
+    def _grew(self) -> None:
+        results = self.session.results
+        if results is None:
+            return
+        self.grown.emit()
+        if self.following:
+            self.session.update(frame=results.done - 1)
+
+    def toggle_follow(self) -> None:
+        """Go to each new frame as it comes, or stay."""
+        self.following = not self.following
+        self.session.noticed.emit(
+            "Following new frames." if self.following else "Staying at this frame; new ones are added to the slider."
+        )
+        self._grew()
+
+    def close(self) -> None:
+        """Have no file open."""
+        self.remember_view()
+        self._follow.stop()
+        self.opening.stop()
+        self._leave_run()
+        self.worker.drop()
+        self.session.open(None)
+        self.closed.emit()
+
+    def remember_view(self) -> None:
+        """Keep the view of the open file for the next time."""
+        if self.session.results is not None:
+            self.settings.remember_view(self.session.results.uuid, self.session.state)
+
+    def stop(self) -> None:
+        """The window closes: give everything back."""
+        self.remember_view()
+        self._follow.stop()
+        self.opening.stop()
+        self._leave_run()
+        self.worker.close()
+        self.session.open(None)

@@ -1,0 +1,51 @@
+"""Says when an open file is no longer on the disk what it was when it was opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QTimer
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.io.results import Results
+
+MILLISECONDS: Final = 2000
+SENTENCES: Final = {
+    "cut short": "{} was cut short after it was opened: what is missing is shown as zeros. F5 opens it again.",
+    "gone": "{} was deleted, moved or unmounted after it was opened; it is shown as long as it can be read.",
+    "replaced": "Another file took the place of {}; the one that was opened is still shown. F5 opens the new one.",
+    "rewritten": "{} was written to after it was opened, so what is shown may be wrong. F5 opens it again.",
+}
+
+
+class DiskWatch(QObject):
+    """Looks at the open files now and then, and tells once what happened to one; a file that is gone may come back."""
+
+    def __init__(self, session: Session, parent: QObject) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._told: dict[Results, str] = {}
+        self._timer = QTimer(self)
+        self._timer.setInterval(MILLISECONDS)
+        self._timer.timeout.connect(self.look)
+        session.opened.connect(self._opened)
+
+    def _opened(self) -> None:
+        opened = self._open_files()
+        self._told = {results: fate for results, fate in self._told.items() if results in opened}
+        if not opened:
+            self._timer.stop()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _open_files(self) -> list[Results]:
+        return [results for results in (self._session.results, self._session.other) if results is not None]
+
+    def look(self) -> None:
+        """Look now."""
+        for results in self._open_files():
+            fate = results.fate
+            if fate and self._told.get(results, "gone") == "gone" and self._told.get(results) != fate:
+                self._told[results] = fate
+                self._session.noticed.emit(SENTENCES[fate].format(results.path.name))

@@ -1,0 +1,113 @@
+"""How the frames follow each other, and the query's masses over all of them: found beside the window, shared by all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from viewer.analysis import overview
+from viewer.analysis.frame_timeline import Course, course_of, plain
+from viewer.controllers.session import Session, differing
+
+if TYPE_CHECKING:
+    from viewer.analysis.overview import Curves
+    from viewer.controllers.worker import Worker
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
+
+FIELDS = frozenset({"query", "layer", "step", "heads", "reduce"})
+WAIT_MILLISECONDS = 60
+"""Rest before reading all frames, so that scrubbing a slider does not start it at every value."""
+COURSE_MILLISECONDS = 40
+"""Time for a file's first picture, before the thread that reads how its frames follow each other competes with it."""
+
+
+class OverFrames(QObject):
+    """Holds the last answer; `ready` tells of a new one."""
+
+    ready = Signal()
+    """The curves are there, or gone."""
+    followed = Signal()
+    """It is known, or known anew, how the frames follow each other."""
+
+    def __init__(self, session: Session, worker: Worker, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.session, self.worker = session, worker
+        self.curves: Curves | None = None
+        self.course: Course = plain(0)
+        self._followed: Results | None = None
+        self.rate: float | None = None
+        """The data set's moments a second, where a run's index says it."""
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(WAIT_MILLISECONDS)
+        self._timer.timeout.connect(self._ask)
+        self._course_timer = QTimer(self)
+        self._course_timer.setSingleShot(True)
+        self._course_timer.setInterval(COURSE_MILLISECONDS)
+        self._course_timer.timeout.connect(self._ask_course)
+        session.changed.connect(self._on_changed)
+        session.opened.connect(self._reopened)
+        session.grew.connect(self._grew)
+
+    def _reopened(self) -> None:
+        self.worker.drop("over frames")
+        self.worker.drop("course")
+        self.curves = None
+        self.ready.emit()
+        self._follow()
+        self._timer.start()
+
+    def _grew(self) -> None:
+        self._follow()
+        self._timer.start()
+
+    def _follow(self) -> None:
+        """Begin with one moment a frame; what the file says of them takes a moment to read."""
+        results, rate = self.session.results, self.rate
+        count = results.done if results is not None else 0
+        if len(self.course.moment_of) != count or self._followed is not results:
+            self.course = plain(count, rate)
+            self.followed.emit()
+        self._followed = results
+        self._course_timer.start()
+
+    def _ask_course(self) -> None:
+        results, rate = self.session.results, self.rate
+        if results is not None and results.done:
+            self.worker.ask(
+                "course", (id(results), results.done), lambda _: course_of(results, rate), self._take_course
+            )
+
+    def set_rate(self, rate: float | None) -> None:
+        """The data set's moments a second, or None."""
+        if rate != self.rate:
+            self.rate = rate
+            self.worker.drop("course")
+            self._followed = None
+            self._follow()
+
+    def _take_course(self, answer: Course | None) -> None:
+        results = self.session.results
+        if answer is not None and results is not None and len(answer.moment_of) == results.done:
+            self.course = answer
+            self.followed.emit()
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        if differing(before, after) & FIELDS:
+            self._timer.start()
+
+    def _ask(self) -> None:
+        results, state = self.session.results, self.session.shown
+        if results is None or results.done == 0:
+            return
+        key = (id(results), results.done, *(getattr(state, name) for name in sorted(FIELDS)))
+        self.worker.ask(
+            "over frames", key, lambda stale: overview.curves_over_frames(results, state, stale), self._take
+        )
+
+    def _take(self, answer: Curves | None) -> None:
+        if answer is not None:
+            self.curves = answer
+            self.ready.emit()

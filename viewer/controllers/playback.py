@@ -1,0 +1,165 @@
+"""Play along one axis by the clock; where painting is slower than the beat, places are left out instead of queued."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from viewer.widgets.panels.axes import moved, position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.session import Session
+
+PER_SECOND: Final = {"layer": 6.0, "step": 5.0, "head": 3.0}
+AHEAD: Final = 4
+"""Frames that are read before they are shown."""
+SPEEDS: Final = ("0.25x", "0.5x", "1x", "2x", "4x", "2 fps", "5 fps", "10 fps", "30 fps")
+"""How fast frames play: times the data set's own rate, or so many moments a second whatever it is."""
+
+
+def speed_words(speed: str) -> str:
+    """A speed as it is written in the window."""
+    return f"{speed[:-1]}×" if speed.endswith("x") else f"{speed.removesuffix(' fps')} a second"
+
+
+class Playback(QObject):
+    """Runs round and round along an axis until it is stopped. Frames keep to one prompt and to the data set's rate."""
+
+    changed = Signal(str)
+    """The axis that plays now; empty for none."""
+    paced = Signal(str)
+    """The speed at which frames play."""
+    coming = Signal(object)
+    """The frames, a tuple, that are shown next."""
+
+    def __init__(
+        self,
+        session: Session,
+        over_frames: OverFrames,
+        parent: QObject | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(parent)
+        self.session, self.over_frames, self.clock = session, over_frames, clock
+        self.axis = ""
+        self.last = "frame"
+        self.speed = "1x"
+        self._since = 0.0
+        self._places: tuple[int, ...] = ()
+        self._ends = np.zeros(0)
+        self._offset = 0.0
+        self._place = -1
+        self._timer = QTimer(self)
+        self._timer.setInterval(10)
+        self._timer.timeout.connect(self.beat)
+        self._interrupted = ""
+        session.opened.connect(self._opened)
+        over_frames.followed.connect(self._again)
+        session.grew.connect(self._again)
+
+    def length(self, axis: str) -> int:
+        """How many places an axis has to play along."""
+        dims, state = self.session.dims, self.session.state
+        return {
+            "frame": len(self.over_frames.course.moments),
+            "layer": dims.layers,
+            "step": dims.steps_of(state.query.kind),
+            "head": dims.heads,
+        }[axis]
+
+    def toggle(self, axis: str = "") -> None:
+        """Play an axis, or stop it; without a name the one that played last."""
+        axis = axis or self.axis or self.last
+        if self.axis == axis:
+            self.stop()
+            return
+        if self.length(axis) < 2:
+            one = {"frame": "moment" if self.session.dims.frames > 1 else axis, "step": "denoise step"}.get(axis, axis)
+            self.session.noticed.emit(
+                "Words have one pass: no denoise steps to play."
+                if axis == "step" and self.session.state.query.kind == "text"
+                else f"There is nothing to play: the file has one {one}."
+            )
+            return
+        self.stop()
+        self.axis = self.last = axis
+        self._begin()
+        self.session.begin()
+        self._timer.start()
+        self.changed.emit(axis)
+
+    def _begin(self) -> None:
+        """Start the clock at the present place: which places follow, and when each ends, in seconds of one round."""
+        state, axis = self.session.state, self.axis
+        if axis == "frame":
+            course = self.over_frames.course
+            frame = min(state.frame, len(course.moment_of) - 1)
+            self._places, here = course.along(frame), course.moment_of[frame]
+            lasting = np.full(len(self._places), 1.0) if self.speed.endswith("fps") else course.lasting
+            factor = float(self.speed.rstrip("xfps "))
+            self._ends = np.cumsum(lasting / factor)
+        else:
+            here = min(position(state, axis, self.session.dims.heads), self.length(axis) - 1)
+            self._places = tuple(range(self.length(axis)))
+            self._ends = np.arange(1, len(self._places) + 1) / PER_SECOND[axis]
+        self._offset = float(self._ends[here - 1]) if here else 0.0
+        self._since = self.clock()
+
+    def _again(self) -> None:
+        if self.axis:
+            if self.length(self.axis) < 2:
+                self.stop()
+            else:
+                self._begin()
+
+    def set_speed(self, speed: str) -> None:
+        """Play frames at another speed, from here on."""
+        if speed in SPEEDS and speed != self.speed:
+            self.speed = speed
+            if self.axis:
+                self._begin()
+            self.paced.emit(speed)
+
+    def faster(self, by: int) -> None:
+        """The next speed, or the one before, among those of its kind."""
+        kind = [speed for speed in SPEEDS if speed.endswith(self.speed[-1])]
+        place = min(max(kind.index(self.speed) + by, 0), len(kind) - 1)
+        self.set_speed(kind[place])
+        self.session.noticed.emit(f"Frames play at {speed_words(self.speed)}.")
+
+    def _opened(self) -> None:
+        self._interrupted = self.axis
+        self.stop()
+
+    def go_on(self) -> None:
+        """Play on in the file that was just opened, if the one before it was playing: the next episode of a run."""
+        axis, self._interrupted = self._interrupted, ""
+        if axis and self.length(axis) > 1:
+            self.toggle(axis)
+
+    def stop(self) -> None:
+        """Stop playing; all that was played is one step of undo."""
+        if self.axis:
+            self.axis = ""
+            self._timer.stop()
+            self.session.end()
+            self.changed.emit("")
+
+    def beat(self) -> None:
+        """Go to the place that the clock says; those that it has passed by are never painted."""
+        if not self.axis or len(self._places) < 2:
+            self.stop()
+            return
+        elapsed = (self._offset + self.clock() - self._since) % float(self._ends[-1])
+        place = min(int(np.searchsorted(self._ends, elapsed, "right")), len(self._places) - 1)
+        if self.axis == "frame" and place != self._place:
+            self._place = place
+            following = (self._places[(place + step) % len(self._places)] for step in range(1, AHEAD + 1))
+            self.coming.emit(tuple(following))
+        self.session.update(**moved(self.axis, self._places[place], self.session.dims.heads))

@@ -1,0 +1,172 @@
+"""What is likely to be looked at next, read beside the window while it rests: frames and tokens next to the shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QTimer
+
+from capture.results import schema
+from viewer.analysis import caption, scene
+from viewer.controllers.session import Session, differing
+from viewer.model.view_state import Query, ViewState
+from viewer.widgets.panels.panel import READS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.worker import Worker
+    from viewer.io.results import Results
+
+REST_MILLISECONDS: Final = 4
+FIELDS: Final = frozenset({"frame", "query"})
+MOST_BYTES: Final = 256 << 20
+"""No more is read beforehand in one place of the file; a full-size frame has some 10 MB."""
+Had = set[tuple[object, ...]]
+
+
+class Ahead(QObject):
+    """Fills the file's caches; what it reads is what the panels will ask for, and nothing waits for it.
+
+    While frames play, the bytes of the next few are read before, so that nobody waits for the disk: the system keeps
+    them for whoever reads them then.
+    """
+
+    def __init__(
+        self, session: Session, worker: Worker, over_frames: OverFrames, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.session, self.worker, self.over_frames = session, worker, over_frames
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REST_MILLISECONDS)
+        self._timer.timeout.connect(self._ask)
+        self._back = self._frames = False
+        self._coming: tuple[int, ...] = ()
+        self.had: Had = set()
+        """Frames whose bytes were read, with query and picture."""
+        session.changed.connect(self._on_changed)
+        session.opened.connect(self._reopened)
+
+    def _reopened(self) -> None:
+        self.had, self._coming = set(), ()
+        self.worker.drop("ahead")
+
+    def come(self, frames: tuple[int, ...]) -> None:
+        """These frames follow the one that is about to be shown."""
+        self._coming = frames
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        if differing(before, after) & FIELDS:
+            self._frames = before.frame != after.frame
+            if self._frames:
+                self._back = after.frame < before.frame
+            self._timer.start()
+
+    def _ask(self) -> None:
+        results, shown = self.session.results, self.session.shown
+        if results is None or results.done == 0:
+            return
+        coming, self._coming = self._coming, ()  # said anew with each frame that is played
+        frames, had = (coming, self.had) if coming else (self._beside(shown.frame), None)
+        if not self._frames:
+            frames = ()
+        key = (id(results), shown.frame, shown.query, frames)
+
+        def work(stale: Callable[[], bool]) -> None:
+            if frames:
+                read_frames(results, shown, frames, stale, had)
+            elif not self._frames:
+                for view in next_tokens(results, shown):
+                    read(results, view, stale)
+
+        self.worker.ask("ahead", key, work, _nothing)
+
+    def _beside(self, frame: int) -> tuple[int, ...]:
+        """The frame that comes next in the direction of travel, with the same prompt; none at the end."""
+        course = self.over_frames.course
+        found = course.beside(frame, -1 if self._back else 1) if frame < len(course.moment_of) else frame
+        return (found,) if found != frame else ()
+
+
+def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
+    """The tokens to either side of a single one."""
+    count = results.horizon if shown.query.kind == "action" else len(results.chips(shown.frame))
+    if len(shown.query.items) != 1 or count < 2:
+        return []
+    return [replace(shown, query=Query(shown.query.kind, ((shown.query.first + by) % count,))) for by in (1, -1)]
+
+
+def read_frames(
+    results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], had: Had | None
+) -> None:
+    """Have the shown view of the first of these frames in the file's cache.
+
+    With `had` also the bytes of all of them in the system's, where they are not noted there.
+    """
+    for frame in frames if had is not None else frames[:1]:
+        if stale():
+            return
+        try:
+            query = scene.matched(shown.query, results, shown.frame, results, frame)
+            view = replace(shown, frame=frame, query=query)
+            note = (frame, query, shown.picture)
+            if had is not None and note not in had and read_bytes(results, view, stale):
+                had.add(note)
+        except READS:
+            return  # whoever really asks for it says so
+        if frame == frames[0]:
+            read(results, view, stale)
+
+
+def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> int:
+    """Read the bytes of a view past HDF5, whose lock the window needs meanwhile; how many, 0 if it was broken off."""
+    total = 0
+    with results.path.open("rb", buffering=0) as file:
+        tokens = scene.tokens_of(results, view.frame, view.query)
+        for offset, size in results.extents(view.frame, view.query.kind, tokens, view.picture):
+            if stale() or size > MOST_BYTES:
+                return 0
+            file.seek(offset)
+            total += len(file.read(size))
+    return total
+
+
+def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
+    """Have a view's numbers, words and pictures in the file's cache."""
+    for part in (_words, _rows, _summaries, _pictures):
+        if stale():
+            return
+        try:
+            part(results, view)
+        except READS:
+            return
+
+
+def _words(results: Results, view: ViewState) -> None:
+    results.chips(view.frame)
+    scene.group_matrix(results, view.frame)
+    caption.caption(results, view)
+    for name in (schema.FRAMES_EPISODE, schema.FRAMES_PROMPT):
+        results.string(name, view.frame)
+
+
+def _rows(results: Results, view: ViewState) -> None:
+    scene.rows_of(results, view.frame, view.query)
+
+
+def _summaries(results: Results, view: ViewState) -> None:
+    scene.masses(results, view.frame, view.query)
+    for kind in ("text", "action"):
+        results.mass(view.frame, kind)
+
+
+def _pictures(results: Results, view: ViewState) -> None:
+    for camera in range(len(results.cameras)):
+        results.picture(view.frame, camera, view.picture)
+
+
+def _nothing(_: None) -> None:
+    """The answer is in the cache."""

@@ -1,0 +1,1 @@
+"""Figures: page layout, camera pictures, charts and films."""

@@ -1,0 +1,136 @@
+"""A camera's picture in a figure, by the same functions as the window's panes: the same pixels at one size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QImage, QPainter, QTransform
+
+from capture.results.schema import GRID, MODEL_PIXELS
+from viewer.export.figures import text_layout as words
+from viewer.export.figures.color_bar import ColourScale, places
+from viewer.model import geometry
+from viewer.rendering import colormaps, drawing, picture_overlay, theme
+from viewer.rendering.camera_image import Backdrop
+from viewer.rendering.heatmap import SMOOTH_PIXELS, HeatMap
+from viewer.rendering.patches import region_path
+
+if TYPE_CHECKING:
+    from viewer.analysis.scene import Scene
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import ViewState
+
+VECTOR_DENSITY: Final = 3.0
+"""Pixels a px of a picture that is embedded in a PDF or SVG."""
+AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+class Panes:
+    """The pictures of one file, scaled copies kept while they are used."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self._backdrops = [Backdrop(camera) for camera in range(len(results.cameras))]
+        self._heats = [HeatMap(camera) for camera in range(len(results.cameras))]
+
+    def size_of(self, camera: int, view: ViewState) -> tuple[int, int]:
+        """Height and width of the picture that is shown, the camera's own or the model's."""
+        return (MODEL_PIXELS, MODEL_PIXELS) if view.picture == "model" else self.results.picture_size(camera)
+
+    def height_at(self, camera: int, view: ViewState, width: int) -> int:
+        """How tall a picture is at a width."""
+        height, across = self.size_of(camera, view)
+        return max(round(width * height / across), 1)
+
+    def place(self, box: QRectF, camera: int, view: ViewState) -> QTransform:
+        """From the model's picture to the box that the shown picture fills."""
+        height, width = self.size_of(camera, view)
+        to_model = AS_IT_IS if view.picture == "model" else self.results.to_model(view.frame, camera)
+        whole = QTransform(box.width() / width, 0, 0, box.height() / height, box.left(), box.top())
+        return picture_overlay.from_model(to_model) * whole
+
+    def paint(
+        self, painter: QPainter, box: QRectF, camera: int, view: ViewState, scene: Scene | None, *, grid: bool = True
+    ) -> None:
+        """The picture, with the heat of `scene` where there is one; embedded as one image in a PDF or SVG."""
+        device = painter.device()
+        if isinstance(device, QImage):
+            self._paint(painter, box, camera, view, scene, device.devicePixelRatio(), grid=grid)
+            return
+        image = _embedded(box, view, self.size_of(camera, view))
+        with QPainter(image) as inner:
+            inner.translate(-box.topLeft())
+            self._paint(inner, box, camera, view, scene, image.devicePixelRatio(), grid=grid)
+        image.setDevicePixelRatio(1)
+        painter.drawImage(box, image)
+
+    def _paint(
+        self, painter: QPainter, box: QRectF, camera: int, view: ViewState, scene: Scene | None, ratio: float,
+        *, grid: bool,
+    ) -> None:  # fmt: skip
+        place = self.place(box, camera, view)
+        backdrop = self._backdrops[camera].image(
+            self.results, view.frame, view.picture, box, ratio, grid=place if grid and view.grid else None
+        )
+        painter.save()
+        if backdrop is None:
+            self._paint_absence(painter, box)
+        else:
+            painter.drawImage(box.topLeft(), backdrop)
+        if scene is not None and scene.maps.shape[1:] == (GRID, GRID):
+            self._heats[camera].paint(painter, scene, view, place, box, ratio)
+        painter.setClipRect(box)
+        self._paint_marks(painter, place, camera, view, region=scene is not None)
+        painter.restore()
+
+    def _paint_marks(self, painter: QPainter, place: QTransform, camera: int, view: ViewState, *, region: bool) -> None:
+        if view.picture == "model":
+            to_model = self.results.to_model(view.frame, camera)
+            picture_overlay.paint_hatch(painter, place, to_model, *self.results.picture_size(camera))
+        path = region_path(view.region, camera) if region else None
+        if path is not None:
+            picture_overlay.paint_region(painter, place, path)
+
+    def _paint_absence(self, painter: QPainter, box: QRectF) -> None:
+        painter.fillRect(box, theme.colour(theme.active().raised))
+        words.write(painter, box, "no picture of this camera", theme.active().secondary, 12, align="centre")
+
+    def paint_map(
+        self, painter: QPainter, box: QRectF, camera: int, view: ViewState, values: Floats, scale: ColourScale
+    ) -> None:
+        """A map alone, (16, 16), in full colours, lying as it would over the picture."""
+        if view.smooth:
+            weights = geometry.smoothing(SMOOTH_PIXELS)
+            values = (weights @ values @ weights.T).astype(np.float32, copy=False)
+        at = np.rint(places(values, scale) * 255).astype(np.intp)
+        image = drawing.word_image(colormaps.opaque(scale.colours)[at], blended=False)
+        device = painter.device()
+        if isinstance(device, QImage):
+            self._paint_plain(painter, box, camera, view, image)
+            return
+        embedded = _embedded(box, view, self.size_of(camera, view))
+        with QPainter(embedded) as inner:
+            inner.translate(-box.topLeft())
+            self._paint_plain(inner, box, camera, view, image)
+        embedded.setDevicePixelRatio(1)
+        painter.drawImage(box, embedded)
+
+    def _paint_plain(self, painter: QPainter, box: QRectF, camera: int, view: ViewState, image: QImage) -> None:
+        painter.save()
+        painter.setClipRect(box)
+        painter.fillRect(box, theme.colour(theme.active().raised))
+        place = self.place(box, camera, view)
+        picture_overlay.paint_map(painter, place, image)
+        self._paint_marks(painter, place, camera, view, region=True)
+        painter.restore()
+
+
+def _embedded(box: QRectF, view: ViewState, size: tuple[int, int]) -> QImage:
+    """An image for a PDF or SVG: as fine as the camera's own picture, and never coarse."""
+    ratio = VECTOR_DENSITY if view.picture == "model" else min(max(size[1] / max(box.width(), 1), VECTOR_DENSITY), 8.0)
+    image = QImage(max(round(box.width() * ratio), 1), max(round(box.height() * ratio), 1), QImage.Format.Format_RGB32)
+    image.setDevicePixelRatio(ratio)
+    return image

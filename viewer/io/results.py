@@ -1,0 +1,367 @@
+"""What an open results file holds, by name: lazy reads and small caches. No Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from capture.results import schema
+from viewer.io import hdf5_guard
+from viewer.io.cache import Cache
+from viewer.io.hdf5_guard import read
+from viewer.io.results_file import ResultsFile
+from viewer.model import geometry
+from viewer.model.attention import Floats, Rows, widened
+from viewer.model.view_state import Dims, Kind
+from viewer.model.words import Chip, chips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+T = TypeVar("T")
+Pixels = npt.NDArray[np.uint8]
+CACHE_BYTES: Final = 64 << 20
+MAX_SIDE: Final = 16384
+_NAMES: Final[dict[str, tuple[str, str]]] = {
+    "text": (schema.TEXT_TO_IMAGE, schema.TEXT_TO_TEXT),
+    "action": (schema.ACTION_TO_IMAGE, schema.ACTION_TO_TEXT),
+}
+
+
+class Results(ResultsFile):
+    """What a results file holds, read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check; UserError with one sentence for what cannot be shown."""
+        super().__init__(path)
+        self._dims: tuple[tuple[int, int], Dims] | None = None
+        self._cache = Cache(CACHE_BYTES)
+
+    def dims(self, frame: int) -> Dims:
+        """Lengths of the axes as they are at one frame."""
+        key = (frame, self.done)
+        if self._dims is None or self._dims[0] != key:
+            lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, len(self.chips(frame)))
+            self._dims = key, Dims(self.done, *lengths, len(self.cameras))
+        return self._dims[1]
+
+    # Caches
+
+    def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """The value of `key` of this file, made if need be; the least used go when all pass CACHE_BYTES."""
+        return self._cache.get(key, make, size)
+
+    def _kept(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """The same for what is read from the file."""
+
+        def read_alone() -> T:
+            with self._alone:
+                return make()
+
+        return self._cache.get(key, read_alone, size)
+
+    # Attention
+
+    def rows(self, frame: int, kind: Kind, token: int) -> Rows:
+        """All layers, steps and heads of one query token."""
+        return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
+
+    def _rows(self, frame: int, kind: Kind, token: int) -> Rows:
+        to_image, to_text = _NAMES[kind]
+        at = (frame, slice(None), token)
+        image = self._part(to_image, 8 if kind == "action" else 7, at)
+        if image is None:
+            raise IndexError(f"{to_image}: no frame {frame}")
+        text = self._part(to_text, 6 if kind == "action" else 5, at)
+        action = self._part(schema.ACTION_TO_ACTION, 6, at) if kind == "action" else None
+        if kind == "text":
+            image, text = image[:, None], None if text is None else text[:, None]
+        lead = image.shape[:3]
+        return Rows(
+            image,
+            np.zeros((*lead, self.tokens), np.float32) if text is None else text,
+            np.zeros((*lead, self.horizon if kind == "action" else 0), np.float32) if action is None else action,
+        )
+
+    def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
+        """Weights on the pictures of one token at one layer: (steps, heads, cameras, 16, 16), as stored; not cached."""
+        name, axes = _NAMES[kind][0], 8 if kind == "action" else 7
+        part = self._part(name, axes, (frame, layer, token))
+        if part is None:
+            raise IndexError(f"{name}: no frame {frame}")
+        return part[None] if kind == "text" else part
+
+    def layer_images(self, frame: int, kind: Kind, layer: int, step: int) -> npt.NDArray[np.generic]:
+        """Weights on the pictures of every token at one layer and step: (tokens, heads, cameras, 16, 16), as stored."""
+
+        def make() -> npt.NDArray[np.generic]:
+            index: hdf5_guard.Index = (frame, layer, slice(None))
+            part = self._part(
+                _NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
+            )
+            return np.zeros((0, self.heads, len(self.cameras), 16, 16), np.float32) if part is None else part
+
+        return self._kept(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
+
+    def mass(self, frame: int, kind: Kind) -> Floats | None:
+        """Stored group masses; None if absent.
+
+        text (layers, T, heads, groups), action (layers, H, steps, heads, groups)
+        """
+        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
+
+        def make() -> Floats | None:
+            dataset = self._guard.find(name, axes)
+            if dataset is None or not self._mass_fits(kind, dataset):
+                return None
+            part = self._part(name, axes, (frame,))
+            # Rows sum to 1; a file whose summaries were never filled in is read by its weights instead.
+            return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
+
+        return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
+
+    def _mass_fits(self, kind: Kind, dataset: h5py.Dataset) -> bool:
+        groups = hdf5_guard.names(dataset.attrs.get(schema.GROUPS_ATTRIBUTE, ())) or schema.mass_groups(self.cameras)
+        tokens = self.horizon if kind == "action" else self.tokens
+        middle = (len(self.layers), tokens, *((len(self.steps),) if kind == "action" else ()), self.heads)
+        return groups == self.groups and dataset.shape[1:] == (*middle, len(self.groups))
+
+    def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
+        """Stored masses of one row: (heads, groups); reads those few numbers alone, for curves over many frames."""
+        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
+        with self._alone:
+            dataset = self._guard.find(name, axes)
+            if dataset is None or not self._mass_fits(kind, dataset):
+                return None
+            part = self._part(name, axes, (frame, layer, token, step) if kind == "action" else (frame, layer, token))
+        return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the key groups, in stored order."""
+        return schema.mass_groups(self.cameras)
+
+    def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
+        """Value norms of all keys; None if absent.
+
+        image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H)
+        """
+        action = kind == "action"
+
+        def make() -> tuple[Floats, Floats, Floats] | None:
+            image = self._part(schema.ACTION_VALUE_NORM_IMAGE if action else schema.TEXT_VALUE_NORM_IMAGE, 6, (frame,))
+            text = self._part(schema.ACTION_VALUE_NORM_TEXT if action else schema.TEXT_VALUE_NORM_TEXT, 4, (frame,))
+            own = (
+                self._part(schema.ACTION_VALUE_NORM_ACTION, 5, (frame,))
+                if action
+                else np.zeros((0, 0, 0, 0), np.float32)
+            )
+            lead = (len(self.layers), self.heads)
+            if image is None or text is None or own is None or image.shape != (*lead, len(self.cameras), 16, 16):
+                return None
+            if text.shape != (*lead, self.tokens) or not image.any():
+                return None
+            if action and own.shape != (lead[0], len(self.steps), lead[1], self.horizon):
+                return None
+            return widened(image), widened(text), widened(own)
+
+        return self._kept(("norms", kind, frame), make, lambda parts: sum(p.nbytes for p in parts or ()))
+
+    # Pictures
+
+    def picture(self, frame: int, camera: int, which: str) -> Pixels | None:
+        """A camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it. None if absent.
+
+        Where the file has no `source` pictures those that the model saw stand in for them.
+        """
+        name = self.cameras[camera]
+        own = which == "source" and self._guard.find(schema.source_name(name), 4) is not None
+        stored = schema.source_name(name) if own else schema.model_picture_name(name)
+
+        def make() -> Pixels | None:
+            dataset = self._guard.find(stored, 4)
+            if dataset is None or dataset.dtype != np.uint8 or dataset.shape[3] != 3:
+                return None
+            if not 0 < max(dataset.shape[1:3]) <= MAX_SIDE or min(dataset.shape[1:3]) < 1:
+                return None
+            part = self._part(stored, 4, (frame,))
+            return None if part is None else np.ascontiguousarray(part, np.uint8)
+
+        return self._kept(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
+
+    def to_model(self, frame: int, camera: int) -> geometry.Affine:
+        """The stored map from the camera's picture to the model's; a plain letterbox where it is absent or unusable.
+
+        Nothing is moved where the model's picture stands in for the camera's.
+        """
+
+        def make() -> geometry.Affine:
+            if self._guard.find(schema.source_name(self.cameras[camera]), 4) is None:
+                return geometry.letterbox(schema.MODEL_PIXELS, schema.MODEL_PIXELS)
+            part = self._part(schema.to_model_name(self.cameras[camera]), 3, (frame,))
+            if part is not None and geometry.usable(np.asarray(part, np.float64)):
+                return np.asarray(part, np.float64)
+            return geometry.letterbox(*self.picture_size(camera))
+
+        return self._kept(("map", frame, camera), make, lambda part: part.nbytes)
+
+    def picture_size(self, camera: int) -> tuple[int, int]:
+        """Height and width of the camera's pictures."""
+
+        def make() -> tuple[int, int]:
+            dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
+            if dataset is None or min(dataset.shape[1:3]) < 1 or max(dataset.shape[1:3]) > MAX_SIDE:
+                return schema.MODEL_PIXELS, schema.MODEL_PIXELS
+            return int(dataset.shape[1]), int(dataset.shape[2])
+
+        return self._kept(("size", camera), make, lambda _: 64)
+
+    def bars(self, frame: int) -> npt.NDArray[np.bool_]:
+        """Patches that lie wholly in the padding: (cameras, 16, 16)."""
+        maps = [self.to_model(frame, camera) for camera in range(len(self.cameras))]
+
+        def make() -> npt.NDArray[np.bool_]:
+            each = [geometry.bars(one, *self.picture_size(camera)) for camera, one in enumerate(maps)]
+            return np.stack(each) if each else np.zeros((0, 16, 16), bool)
+
+        # By what the maps are, not by the frame: an episode's pictures are all boxed alike.
+        return self._kept(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)
+
+    # Words
+
+    def roles(self, frame: int) -> npt.NDArray[np.int64]:
+        """Role of every text token as its place in schema.ROLES: (T,)."""
+
+        def make() -> npt.NDArray[np.int64]:
+            pad = schema.ROLES.index("pad")
+            dataset = self._guard.find(schema.TEXT_ROLE, 2)
+            if dataset is None or dataset.shape[1] != self.tokens or frame >= dataset.shape[0]:
+                return np.full(self.tokens, pad, np.int64)
+            values = read(dataset, (frame,))
+            enum = h5py.check_enum_dtype(dataset.dtype)
+            if enum:
+                known = {int(value): name for name, value in enum.items()}
+                named = [known.get(int(value), "pad") for value in values.tolist()]
+            elif values.dtype.kind in "iu":
+                numbers = values.astype(np.int64)
+                return np.where((numbers >= 0) & (numbers < len(schema.ROLES)), numbers, pad)
+            else:
+                named = list(hdf5_guard.texts(values))
+            return np.array([schema.ROLES.index(n) if n in schema.ROLES else pad for n in named], np.int64)
+
+        return self._kept(("roles", frame), make, lambda part: part.nbytes)
+
+    def _integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
+        part = self._part(name, 2, (frame,))
+        if part is None or part.shape != (self.tokens,) or part.dtype.kind not in "iu":
+            return np.full(self.tokens, absent, np.int64)
+        return part.astype(np.int64)
+
+    def chips(self, frame: int) -> tuple[Chip, ...]:
+        """The words of one frame; none where the file holds no word's attention."""
+
+        def make() -> tuple[Chip, ...]:
+            if not self.tokens or frame >= self.done or self._guard.find(schema.TEXT_TO_IMAGE, 7) is None:
+                return ()
+            pieces = self.pieces(frame)
+            if len(pieces) != self.tokens:
+                pieces = tuple(f"token {number}" for number in range(self.tokens))
+            spans = np.stack(
+                [self._integers(schema.TEXT_START, frame, 0), self._integers(schema.TEXT_STOP, frame, 0)], -1
+            )
+            return chips(
+                self.roles(frame),
+                self._integers(schema.TEXT_WORD, frame, -1),
+                self._integers(schema.TEXT_STATE_INDEX, frame, -1),
+                pieces,
+                spans,
+                self.string(schema.FRAMES_TEXT, frame),
+                self.state(frame),
+            )
+
+        return self._kept(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
+
+    def pieces(self, frame: int) -> tuple[str, ...]:
+        """What each text token stands for; empty if absent."""
+        found = self._part(schema.TEXT_PIECE, 2, (frame,))
+        return hdf5_guard.texts(found) if found is not None else ()
+
+    def string(self, name: str, frame: int) -> str:
+        """One string of a frame; empty if absent."""
+
+        def make() -> str:
+            dataset = self._guard.find(name, 1)
+            if dataset is None or frame >= dataset.shape[0]:
+                return ""
+            return hdf5_guard.texts(np.asarray(dataset[frame : frame + 1]))[0]
+
+        return self._kept((name, frame), make, len)
+
+    def words_of(self, name: str) -> tuple[str, ...]:
+        """The strings of all finished frames; empty if absent."""
+        with self._alone:
+            dataset = self._guard.find(name, 1)
+            if dataset is None or not self.done or dataset.shape[0] < self.done:
+                return ()
+            return hdf5_guard.texts(np.asarray(read(dataset, (slice(0, self.done),))))
+
+    def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
+        """The numbers of all finished frames, (done,); None if absent."""
+        with self._alone:
+            dataset = self._guard.find(name, 1)
+            if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
+                return None
+            return read(dataset, (slice(0, self.done),))
+
+    def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
+        """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes.
+
+        Nothing for a file that is being written: its frames are still in memory.
+        """
+        if self._file.swmr_mode:
+            return []
+        parts: list[tuple[str, int, tuple[int, ...]]] = [
+            ((schema.source_name if which == "source" else schema.model_picture_name)(camera), 4, (frame,))
+            for camera in self.cameras
+        ]
+        parts += [(schema.TEXT_MASS, 5, (frame,)), (schema.ACTION_MASS, 6, (frame,))]
+        lead = self._guard.find(_NAMES[kind][0], 8 if kind == "action" else 7)
+        single = lead is not None and lead.chunks is not None and lead.chunks[1] == 1  # a layer a chunk
+        for token in tokens:
+            for layer in range(len(self.layers) if single else 1):
+                parts.append((_NAMES[kind][0], 8 if kind == "action" else 7, (frame, layer, token)))
+                parts.append((_NAMES[kind][1], 6 if kind == "action" else 5, (frame, layer, token)))
+        found = []
+        for name, axes, index in parts:
+            dataset = self._guard.find(name, axes)
+            found += hdf5_guard.extents(dataset, index) if dataset is not None else []
+        return found
+
+    # Flow
+
+    def state(self, frame: int) -> npt.NDArray[np.float64] | None:
+        """The robot's state as given, (S,); None if absent."""
+        part = self._part(schema.FRAMES_STATE, 2, (frame,))
+        return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
+
+    def flow(self, name: str, frame: int) -> npt.NDArray[np.float64] | None:
+        """`action/predicted`, `action/truth` (H, A), `action/x` (steps + 1, H, 32) or `action/time` (steps,)."""
+
+        def make() -> npt.NDArray[np.float64] | None:
+            axes = {schema.ACTION_X: 4, schema.ACTION_TIME: 2}.get(name, 3)
+            part = self._part(name, axes, (frame,))
+            return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
+
+        return self._kept((name, frame), make, lambda part: 0 if part is None else part.nbytes)
+
+    def time(self, frame: int) -> float | None:
+        """Seconds of a frame in its episode; None if absent."""
+        with self._alone:
+            dataset = self._guard.find(schema.FRAMES_TIME, 1)
+            if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
+                return None
+            return float(dataset[frame])

@@ -1,0 +1,248 @@
+"""A results file as it lies on the disk: opened, checked, followed while it grows, read in parts. No Qt.
+
+Opened for reading only; in SWMR mode where a capture is still writing it, so that it can be followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.results import schema
+from viewer.errors import UserError
+from viewer.io import hdf5_guard, open_file
+from viewer.io.hdf5_guard import Guarded, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_AXIS: Final = 4096
+Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
+"""What can have happened to an open file on the disk."""
+
+
+class ResultsFile:
+    """An open results file, with the names and lengths of its axes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open and check; UserError with one sentence for what cannot be shown."""
+        self.path = open_file.find(path)
+        self._alone = threading.RLock()
+        """Held while something is read that must not be closed meanwhile."""
+        self._open()
+
+    def _open(self) -> None:
+        self._file = open_file.open_hdf5(self.path)
+        self._stamp = open_file.stamp(self.path)
+        try:
+            self._guard = Guarded(self._file, self.path)
+            self._read_header()
+            self._least = self._least_bytes()
+        except UserError:
+            self._file.close()
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            self._file.close()
+            raise UserError(
+                f"{self.path.name} is damaged: HDF5 says “{open_file.short(error)}”. Copy it again, or record it again."
+            ) from error
+
+    def _read_header(self) -> None:
+        guard = self._guard
+        if guard.attribute("format") != schema.FORMAT:
+            raise UserError(
+                f"{self.path.name} is an HDF5 file, but not a results file of pi0-capture; "
+                "open one that pi0-capture wrote."
+            )
+        version = hdf5_guard.numbers(guard.attribute("format_version"))
+        if version and version[0] > schema.FORMAT_VERSION[0]:
+            raise UserError(
+                f"{self.path.name} has format {'.'.join(map(str, version))}, and this viewer reads up to "
+                f"{schema.FORMAT_VERSION[0]}.x; install a newer pi0-attention."
+            )
+        self.uuid = str(guard.attribute("uuid") or "")
+        self.generator = str(guard.attribute("generator") or "")
+        self.created = str(guard.attribute("created") or "")
+        self.complete = bool(guard.attribute("complete"))
+        self.model = guard.json("model")
+        self.checks = guard.json("checks")
+        self.cameras = hdf5_guard.names(guard.attribute("cameras"))
+        if not self.cameras:
+            raise guard.damaged("it names no camera")
+        if len(self.cameras) > 16 or len(set(self.cameras)) != len(self.cameras):
+            raise guard.damaged("its list of cameras cannot be")
+        if any(not name or "/" in name or len(name) > 64 or name == "." for name in self.cameras):
+            raise guard.damaged("a camera has a name that cannot be")
+        done = guard.find(schema.FRAMES_DONE, 0)
+        if done is None:
+            raise guard.damaged("it does not say how many frames are finished")
+        self._read_axes()
+        self.done = self._count_done()
+
+    def _read_axes(self) -> None:
+        guard, cameras = self._guard, len(self.cameras)
+        text, action = guard.find(schema.TEXT_TO_IMAGE, 7), guard.find(schema.ACTION_TO_IMAGE, 8)
+        if text is None and action is None:
+            raise guard.damaged("it holds no attention")
+        layers = {shape[1] for shape in (d.shape for d in (text, action) if d is not None)}
+        for found, tail in ((text, 4), (action, 5)):
+            if found is None:
+                continue
+            if found.shape[tail:] != (cameras, schema.GRID, schema.GRID):
+                raise guard.damaged(f"{found.name} has shape {found.shape}, which does not fit {cameras} cameras")
+            if max(found.shape[1:]) > MAX_AXIS or found.dtype.kind != "f":
+                raise guard.damaged(f"{found.name} has shape {found.shape} of {found.dtype}, which cannot be")
+        if len(layers) != 1:
+            raise guard.damaged("words and actions have different numbers of layers")
+        count = layers.pop()
+        self.planned = min(d.shape[0] for d in (text, action) if d is not None)
+        self.tokens = text.shape[2] if text is not None else 0
+        self.horizon = action.shape[2] if action is not None else 0
+        steps = action.shape[3] if action is not None else 0
+        self.heads = (text if text is not None else action).shape[3 if text is not None else 4]  # type: ignore[union-attr]
+        if min(count, self.heads) < 1 or (action is not None and action.shape[4] != self.heads):
+            raise guard.damaged("its numbers of layers and heads cannot be")
+        self.layers = self._labels("layers", count)
+        self.steps = self._labels("steps", steps)
+        for name, axes, length in (
+            (schema.TEXT_TO_TEXT, 5, self.tokens),
+            (schema.ACTION_TO_TEXT, 6, self.tokens),
+            (schema.ACTION_TO_ACTION, 6, self.horizon),
+        ):
+            found = guard.find(name, axes)
+            whole = text if name.startswith("text") else action
+            if found is not None and whole is not None:
+                if found.shape[1 : axes - 1] != whole.shape[1 : axes - 1] or found.shape[-1] > MAX_AXIS:
+                    raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {whole.name}")
+                if text is None and name == schema.ACTION_TO_TEXT:
+                    self.tokens = found.shape[-1]
+                elif found.shape[-1] != length:
+                    raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {length} keys")
+
+    def _labels(self, name: str, count: int) -> tuple[int, ...]:
+        stored = hdf5_guard.numbers(self._guard.attribute(name))
+        return stored if len(stored) == count else tuple(range(count))
+
+    def _count_done(self) -> int:
+        dataset = self._guard.find(schema.FRAMES_DONE, 0, grow=self._file.swmr_mode)
+        assert dataset is not None
+        done = int(np.asarray(dataset[()]))
+        for name, axes in ((schema.TEXT_TO_IMAGE, 7), (schema.ACTION_TO_IMAGE, 8)):
+            weights = self._guard.find(name, axes, grow=self._file.swmr_mode)
+            if weights is not None:
+                done = min(done, weights.shape[0])
+        return max(done, 0)
+
+    # What grows while a capture runs
+
+    def grow(self) -> bool:
+        """Whether frames were finished since the last look, or the capture came to its end.
+
+        The file is opened anew then: HDF5 keeps what it has read of where things lie, so that in the old handle the
+        parts of a new frame are zeros.
+        """
+        before = self.done, self.complete
+        if not self._renamed() and self._count_done() == self.done:
+            return False
+        self._open_anew()
+        return (self.done, self.complete) != before
+
+    def _renamed(self) -> bool:
+        """Whether the capture has given the file its final name since; it is then known by that."""
+        final = self.finished_path
+        if final is None or not self.is_at(final):
+            return False
+        self.path = final
+        return True
+
+    def _open_anew(self) -> None:
+        with self._alone:
+            self._file.close()  # first: two handles of a file share what HDF5 knows of it
+            self._renamed()
+            try:
+                self._open()
+            except UserError:
+                if not self._renamed():  # at this very moment
+                    raise
+                self._open()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether this is the file at a path, whatever it was called when it was opened."""
+        return self._stamp is not None and open_file.identity(path) == self._stamp.identity
+
+    @property
+    def fate(self) -> Fate:
+        """What has happened to the file since it was opened, growing apart; a stat, no more.
+
+        HDF5 itself says nothing: what was cut off reads as zeros.
+        """
+        before, now = self._stamp, open_file.stamp(self.path)
+        if now is None and not self._is_partial and open_file.missing(self.path):  # a partial file gets its final name
+            return "gone"
+        if before is None or now is None or now[1:] == before[1:]:  # some network drives number their files anew
+            return ""
+        if now.identity != before.identity:
+            return "replaced"
+        if now.size < self._least:
+            return "cut short"
+        return "" if self._is_partial else "rewritten"
+
+    @property
+    def _is_partial(self) -> bool:
+        return self.path.name.endswith(schema.PARTIAL_SUFFIX)
+
+    def _least_bytes(self) -> int:
+        """What the file may not become smaller than.
+
+        A capture reserves more than it has written and gives it back in the end, so in a file that is being written it
+        is where the last part of the last finished frame ends.
+        """
+        if not self._is_partial:
+            return 0 if self._stamp is None else self._stamp.size
+        weights = self._guard.find(schema.TEXT_TO_IMAGE, 7) or self._guard.find(schema.ACTION_TO_IMAGE, 8)
+        if weights is None or not self.done:
+            return 0
+        last = (self.done - 1, *(length - 1 for length in weights.shape[1:3]))
+        return max((offset + size for offset, size in hdf5_guard.extents(weights, last)), default=0)
+
+    @property
+    def growing(self) -> bool:
+        """Whether a capture may still be adding frames."""
+        return not self.complete
+
+    @property
+    def finished_path(self) -> Path | None:
+        """The final name, if this file was still being written when it was opened and has been finished since."""
+        if not self._is_partial:
+            return None
+        final = self.path.with_name(self.path.name.removesuffix(schema.PARTIAL_SUFFIX))
+        return final if final.exists() and not self.path.exists() else None
+
+    def close(self) -> None:
+        """Give the file back."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            self._file.close()
+
+    # Parts
+
+    def _part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
+        try:
+            return self._read_part(name, axes, index)
+        except (OSError, RuntimeError):
+            if not self._file.swmr_mode:
+                raise
+        # Following a file, HDF5 can lose its own account of where things lie, and then fails at every read; opened
+        # anew, the file reads well.
+        self._open_anew()
+        return self._read_part(name, axes, index)
+
+    def _read_part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
+        with self._alone:
+            dataset = self._guard.find(name, axes)
+            if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
+                return None
+            return read(dataset, index)

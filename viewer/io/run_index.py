@@ -1,0 +1,364 @@
+"""A run over several episodes: its `index.json`, or a plain folder of results files, read without trust. No Qt.
+
+The index only names what may be there. What is there, done or still being written, is seen in the folder itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from capture.results import schema
+from viewer.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_BYTES: Final = 64 << 20
+MAX_EPISODES: Final = 200_000
+MAX_PROMPTS: Final = 1000
+MAX_NAME: Final = 300
+MAX_SENTENCE: Final = 4000
+UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
+ENDINGS: Final = (".h5", ".hdf5")
+OPENABLE: Final = ("done", "writing")
+"""States in which an episode can be looked at."""
+
+State = Literal["done", "writing", "to come", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """What the index says of one episode."""
+
+    file: str
+    """Path of its results file inside the folder, POSIX."""
+    name: str
+    prompts: tuple[str, ...] = ()
+    frames: int | None = None
+    """Frames planned: moments x prompts; None where it is not said."""
+    rate: float | None = None
+    """Moments a second of the data set; None where it is not known."""
+    success: bool | None = None
+    failed: str = ""
+    """The sentence with which the capture gave this episode up."""
+
+
+class Status(NamedTuple):
+    """What the folder says of one episode."""
+
+    state: State
+    sentence: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Episodes in their order, and the folder in which their files are."""
+
+    folder: Path
+    index: Path | None
+    """The index file; None for a plain folder."""
+    episodes: tuple[Episode, ...]
+    uuid: str = ""
+    source: str = ""
+    """The data set's name."""
+
+    @property
+    def name(self) -> str:
+        """What the run is called: its folder."""
+        return self.folder.absolute().name or str(self.folder)
+
+
+def read_run(path: Path) -> Run:
+    """The run in a folder or under an index; UserError with one sentence for what cannot be one."""
+    if path.is_dir():
+        index = path / schema.INDEX_NAME
+        return _from_index(index) if index.exists() or index.is_symlink() else _from_folder(path)
+    return _from_index(path)
+
+
+# The index
+
+
+def _from_index(path: Path) -> Run:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is not a file; open the folder of a run, or its {schema.INDEX_NAME}.")
+        if found.st_size > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES >> 20} MB, which no index of a run has; open another.")
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"it is not JSON ({' '.join(str(error).split())[:100]})") from None
+    if not isinstance(value, dict) or value.get("format") != schema.INDEX_FORMAT:
+        raise UserError(
+            f"{path} is not the index of a run; open an {schema.INDEX_NAME} that pi0-capture wrote, or a results file."
+        )
+    version = value.get("format_version")
+    if not isinstance(version, list) or not version or not all(type(part) is int for part in version):
+        raise _damaged(path, "its format_version is not a list of whole numbers")
+    if version[0] > schema.INDEX_VERSION[0]:
+        raise UserError(
+            f"{path} has format {'.'.join(map(str, version[:3]))}, and this viewer reads up to "
+            f"{schema.INDEX_VERSION[0]}.x; install a newer pi0-attention."
+        )
+    listed = value.get("episodes")
+    if not isinstance(listed, list) or len(listed) > MAX_EPISODES:
+        raise _damaged(path, f"its episodes are not a list of at most {MAX_EPISODES}")
+    episodes = []
+    for number, one in enumerate(listed, 1):
+        try:
+            episodes.append(_episode(one))
+        except ValueError as error:
+            raise _damaged(path, f"episode {number}: {error}") from None
+    source = value.get("source")
+    name = source.get("name") if isinstance(source, dict) else None
+    return Run(path.parent, path, tuple(episodes), _words(value.get("uuid"), 100), _words(name, MAX_NAME))
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(
+        f"{path} is damaged: {what}; run pi0-capture again to write it anew, or open a results file beside it."
+    )
+
+
+def _words(value: object, most: int) -> str:
+    """One line of text that can be shown, from whatever stands in the JSON."""
+    if not isinstance(value, str):
+        return ""
+    value = value[:most]
+    if not value.isascii():
+        value = value.encode(errors="replace").decode()  # JSON may hold halves of a pair, which no font can draw
+    if not value.isprintable():
+        value = " ".join("".join(letter if letter.isprintable() else " " for letter in value).split())
+    return value.strip()
+
+
+def _episode(value: object) -> Episode:
+    """One entry of the index; ValueError says what is wrong with it."""
+    if not isinstance(value, dict):
+        raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
+    file = _file(value.get("file"))
+    prompts = value.get("prompts", [])
+    if not isinstance(prompts, list) or len(prompts) > MAX_PROMPTS or not all(isinstance(one, str) for one in prompts):
+        raise ValueError("its prompts are not a list of texts")
+    return Episode(
+        file,
+        _words(_optional(value, "name", str), MAX_NAME) or Path(file).stem,
+        tuple(_words(one, MAX_SENTENCE) for one in prompts),
+        _count(_optional(value, "frames", int)),
+        _rate(_optional(value, "rate", int, float)),
+        _optional(value, "success", bool),
+        _words(_optional(value, "failed", str), MAX_SENTENCE),
+    )
+
+
+def _optional(value: dict[str, Any], key: str, *kinds: type) -> Any:
+    """What stands under a key, of one of the kinds; None for null or nothing."""
+    found = value.get(key)
+    if found is not None and type(found) not in kinds:
+        kind = {bool: "true or false", str: "a text", int: "a whole number"}[kinds[0]]
+        raise ValueError(f"its {key} is neither {'a number' if float in kinds else kind} nor null")
+    return found
+
+
+def _count(value: int | None) -> int | None:
+    if value is not None and not 0 <= value < 1 << 53:
+        raise ValueError("its frames cannot be counted")
+    return value
+
+
+def _rate(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise ValueError("its rate is not above 0")
+    return None if value is None else float(value)
+
+
+def _file(value: object) -> str:
+    """A relative path that stays in the folder, by its words; links are looked at when it is opened."""
+    if not isinstance(value, str) or not value or len(value) > 1000:
+        raise ValueError("it has no file")
+    if UNNAMEABLE.search(value):
+        raise ValueError("the name of its file cannot be one")
+    parts = value.split("/")
+    if "\\" in value or value.startswith("/") or value[1:2] == ":" or ".." in parts:
+        raise ValueError(f"its file {value[:100]} leads out of the folder, which is not followed")
+    kept = "/".join(part for part in parts if part not in {"", "."})
+    if not kept:
+        raise ValueError("it has no file")
+    return kept
+
+
+# A folder without an index
+
+
+def _from_folder(folder: Path) -> Run:
+    names: set[str] = set()
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                name = entry.name.removesuffix(schema.PARTIAL_SUFFIX)
+                if name.endswith(ENDINGS) and not name.startswith(".") and len(names) < MAX_EPISODES:
+                    names.add(name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror or error}); check its permissions.") from error
+    if not names:
+        raise UserError(
+            f"{folder} holds neither an {schema.INDEX_NAME} nor results files; open the folder that pi0-capture wrote."
+        )
+    return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=_natural)))
+
+
+def told(episode: Episode, prompts: object, frames: object) -> Episode:
+    """An episode of a plain folder with what its own file says: prompts and number of frames."""
+    if not isinstance(prompts, list) or type(frames) is not int:
+        return episode
+    words = [_words(one, MAX_SENTENCE) for one in prompts[:MAX_PROMPTS]]
+    return replace(episode, prompts=tuple(one for one in words if one), frames=max(frames, 0))
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """For sorting: episode_9 before episode_10."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(part), part) if part.isdecimal() and len(part) < 20 else (0, 0, part) for part in parts]
+
+
+# What is there
+
+
+def path_of(run: Run, episode: Episode) -> Path:
+    """The file of an episode, finished or partial; UserError where it is not there or lies outside of the folder."""
+    path = run.folder / episode.file
+    for one in (path, path.with_name(path.name + schema.PARTIAL_SUFFIX)):
+        if os.path.lexists(one):
+            if not _inside(one, run.folder):
+                raise UserError(f"{one} is a link that leads out of the folder of the run, which is not followed.")
+            if one.is_file():
+                return one
+    why = f"the capture gave it up: {episode.failed}" if episode.failed else "it opens as soon as pi0-capture wrote it"
+    raise UserError(f"{episode.name} is not there yet; {why}" + ("" if why.endswith(".") else "."))
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def statuses(run: Run) -> tuple[Status, ...]:
+    """What is there of each episode. Each folder is listed once, so that thousands cost milliseconds."""
+    folders: dict[str, dict[str, bool]] = {}
+    found = []
+    for episode in run.episodes:
+        parent, _, name = episode.file.rpartition("/")
+        if parent not in folders:
+            folders[parent] = _listed(run.folder, parent)
+        found.append(_status(run.folder, episode, parent, name, folders[parent]))
+    return tuple(found)
+
+
+def _status(folder: Path, episode: Episode, parent: str, name: str, names: dict[str, bool]) -> Status:
+    states: tuple[tuple[str, State], ...] = ((name, "done"), (name + schema.PARTIAL_SUFFIX, "writing"))
+    for one, state in states:
+        if one in names:
+            if names[one] and not _inside(folder / parent / one, folder):
+                return Status("failed", f"{one} is a link that leads out of the folder, which is not followed.")
+            return Status("failed", episode.failed) if episode.failed and state == "writing" else Status(state)
+    return Status("failed", episode.failed) if episode.failed else Status("to come")
+
+
+def _listed(folder: Path, inner: str) -> dict[str, bool]:
+    """Names in a folder inside the run's, and whether each is a link; nothing where it leads out."""
+    if inner and not _inside(folder / inner, folder):
+        return {}
+    try:
+        with os.scandir(folder / inner) as entries:
+            return {entry.name: entry.is_symlink() for entry in entries}
+    except OSError:
+        return {}
+
+
+def changes(run: Run) -> tuple[int, ...]:
+    """A stamp that differs when files of the run appeared, vanished or were renamed, or its index was written anew."""
+    inner = {episode.file.rpartition("/")[0] for episode in run.episodes}
+    paths = [run.folder, *(run.folder / one for one in sorted(inner - {""}))]
+    return tuple(_stamp(path) for path in (*paths, *([run.index] if run.index else [])))
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+# Groups and words
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Episodes of one task."""
+
+    title: str
+    """The prompt; empty where episodes are not grouped."""
+    members: tuple[int, ...]
+    """Places in the run, in order."""
+
+
+def grouped(run: Run, members: list[int]) -> tuple[Group, ...]:
+    """Some episodes by prompt where prompts are shared, else all in one group without a title.
+
+    Those of a plain folder stay as they are: what their prompts are is found while somebody looks at the list.
+    """
+    if run.index is None:
+        return (Group("", tuple(members)),) if members else ()
+    shared: dict[tuple[str, ...], list[int]] = {}
+    for number in range(len(run.episodes)):
+        shared.setdefault(run.episodes[number].prompts, []).append(number)
+    if () in shared or 2 * len(shared) > len(run.episodes):
+        return (Group("", tuple(members)),) if members else ()
+    chosen: dict[tuple[str, ...], list[int]] = {}
+    for number in members:
+        chosen.setdefault(run.episodes[number].prompts, []).append(number)
+    return tuple(Group(" · ".join(prompts), tuple(chosen[prompts])) for prompts in shared if prompts in chosen)
+
+
+def listed(run: Run, found: tuple[Status, ...], words: str = "") -> tuple[Group, ...]:
+    """The episodes that hold every word typed, by prompt where prompts are shared."""
+    return grouped(run, matching(run, found, words))
+
+
+def first(groups: tuple[Group, ...], found: Sequence[Status]) -> int | None:
+    """The episode to begin with: the first that is done, else one that is being written; None if there is none."""
+    for state in OPENABLE:
+        for group in groups:
+            for number in group.members:
+                if found[number].state == state:
+                    return number
+    return None
+
+
+def outcome(episode: Episode) -> str:
+    """Whether the robot succeeded, in a word; empty where it is not known."""
+    return "" if episode.success is None else "success" if episode.success else "failure"
+
+
+def matching(run: Run, found: tuple[Status, ...], words: str) -> list[int]:
+    """Places of the episodes that hold every word typed in name, prompts, outcome or state."""
+    parts = words.lower().split()
+    if not parts:
+        return list(range(len(run.episodes)))
+    found_words = (
+        "\n".join((episode.name, *episode.prompts, outcome(episode), status.state)).lower()
+        for episode, status in zip(run.episodes, found, strict=True)
+    )
+    return [number for number, words in enumerate(found_words) if all(part in words for part in parts)]

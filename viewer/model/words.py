@@ -1,0 +1,110 @@
+"""Chips: the text tokens of one frame, joined to words, state values and marks, in reading order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.results.schema import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAD = ROLES.index("pad")
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One thing in the strip of words: the text tokens that it is made of, its role and what to call it."""
+
+    tokens: tuple[int, ...]
+    role: str
+    label: str
+    """What stands on the chip."""
+    text: str
+    """The words of the prompt that it covers, for aligning two prompts."""
+    state_index: int = -1
+    ordinal: int = 0
+    """Which chip of its role it is, counted from 1."""
+
+
+def chips(
+    roles: npt.NDArray[np.integer],
+    words: npt.NDArray[np.integer],
+    state_indices: npt.NDArray[np.integer],
+    pieces: Sequence[str],
+    spans: npt.NDArray[np.integer],
+    text: str,
+    state: npt.NDArray[np.floating] | None,
+) -> tuple[Chip, ...]:
+    """Join the T tokens of one frame.
+
+    `roles`, `words`, `state_indices` (T,), `spans` (T, 2) character spans in `text`. Pieces of one word make one chip,
+    digits of one state value another, template pieces of one word likewise; padding is left out. A piece that belongs
+    to no word is a chip by itself, except blanks, which join the chip before them where the role is the same.
+    """
+    groups: list[tuple[tuple[object, ...], list[int]]] = []
+    for token, role in enumerate(roles.tolist()):
+        if role == PAD or not 0 <= role < len(ROLES):
+            continue
+        if state_indices[token] >= 0:
+            key: tuple[object, ...] = ("state value", int(state_indices[token]))
+        elif words[token] >= 0:
+            key = (role, "word", int(words[token]))
+        else:
+            key = (role, "piece", token)
+            blank = ROLES[role] != "newline" and not _bare(pieces[token]) and ROLES[role] != "bos"
+            if blank and groups and groups[-1][0][0] == role:
+                groups[-1][1].append(token)
+                continue
+        if groups and groups[-1][0] == key:
+            groups[-1][1].append(token)
+        else:
+            groups.append((key, [token]))
+    made: list[Chip] = []
+    counts = dict.fromkeys(ROLES, 0)
+    for _, tokens in groups:
+        role_name = ROLES[int(roles[tokens[0]])]
+        counts[role_name] += 1
+        covered = _covered(tokens, pieces, spans, text)
+        index = int(state_indices[tokens[0]])
+        label = _label(role_name, covered, index, state)
+        made.append(Chip(tuple(tokens), role_name, label, covered, index, counts[role_name]))
+    return tuple(made)
+
+
+def _bare(piece: str) -> str:
+    return piece.replace("\u2581", " ").strip(" ")
+
+
+def _covered(tokens: list[int], pieces: Sequence[str], spans: npt.NDArray[np.integer], text: str) -> str:
+    start, stop = int(spans[tokens[0], 0]), int(spans[tokens[-1], 1])
+    if 0 <= start < stop <= len(text):
+        return text[start:stop].strip(" ")
+    return "".join(pieces[token] for token in tokens).replace("\u2581", " ").strip(" ")
+
+
+def _label(role: str, covered: str, index: int, state: npt.NDArray[np.floating] | None) -> str:
+    if role == "bos":
+        return "BOS"
+    if role == "newline":
+        return "↵"
+    if index >= 0:
+        value = covered
+        if state is not None and index < len(state) and np.isfinite(state[index]):
+            value = f"{float(state[index]):.2f}".replace("-", "−")
+        return f"s{index + 1} {value}"
+    return covered.replace("\n", "↵") or "␣"
+
+
+def align(chip: Chip, others: Sequence[Chip]) -> int | None:
+    """The place among `others` of the same chip: same role and text, else same role and state value; None if absent."""
+    same = [place for place, other in enumerate(others) if (other.role, other.text) == (chip.role, chip.text)]
+    if chip.state_index >= 0:
+        same = [place for place, other in enumerate(others) if other.state_index == chip.state_index]
+    if not same:
+        return None
+    return min(same, key=lambda place: abs(others[place].ordinal - chip.ordinal))

@@ -1,1 +1,0 @@
-"""One part of the window a file; panels know the session and nothing of each other."""

@@ -1,0 +1,1 @@
+"""Colors, heat maps and camera pictures, drawn alike in the window and in figures; no widgets."""

@@ -1,0 +1,134 @@
+"""A camera's picture as it lies in its pane: scaled once for its size, with the edges of the patches on it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QPainter, QTransform
+
+from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
+from viewer.rendering import drawing, picture_overlay, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from viewer.io.results import Results
+
+MOST_BYTES: Final = 10 << 20
+"""Scaled pictures that a pane keeps, for going to and fro between frames."""
+
+
+class Backdrop:
+    """The last pictures of one pane."""
+
+    def __init__(self, camera: int) -> None:
+        self.camera = camera
+        self._kept: OrderedDict[Hashable, QImage] = OrderedDict()
+        self._grid: tuple[Hashable, QImage] | None = None
+
+    def drop(self) -> None:
+        """Keep nothing of another file."""
+        self._kept.clear()
+
+    def image(
+        self,
+        results: Results,
+        frame: int,
+        which: str,
+        area: QRectF,
+        ratio: float,
+        *,
+        zoomed: QTransform | None = None,
+        grid: QTransform | None = None,
+    ) -> QImage | None:
+        """The picture for `area` of the pane; None where the file has none.
+
+        `zoomed`: the map from the picture's pixels to the pane where only a part of it is seen. `grid`: the map from
+        the model's picture to the pane where patches have edges; they are part of what is kept, as 34 see-through
+        lines cost as much as the heat.
+        """
+        key = (id(results), frame, which, area.getRect(), ratio, _numbers(zoomed), _numbers(grid))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if zoomed is not None:
+            made = _magnified(results, frame, self.camera, which, area, ratio, zoomed)
+        else:
+            made = scaled(results, frame, self.camera, which, pixels_of(area, ratio))
+        if made is None:
+            return None
+        made.setDevicePixelRatio(ratio)
+        if grid is not None:
+            with QPainter(made) as painter:
+                painter.drawImage(QPointF(0, 0), self._lines(grid, area, ratio))
+        self._kept[key] = made
+        while sum(one.sizeInBytes() for one in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
+            self._kept.popitem(last=False)
+        return made
+
+    def _lines(self, grid: QTransform, area: QRectF, ratio: float) -> QImage:
+        key = (_numbers(grid), area.getRect(), ratio)
+        if self._grid is None or self._grid[0] != key:
+            made = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
+            made.setDevicePixelRatio(ratio)
+            made.fill(Qt.GlobalColor.transparent)
+            with QPainter(made) as painter:
+                painter.translate(-area.topLeft())
+                paint_grid(painter, grid, ratio)
+            self._grid = key, made
+        return self._grid[1]
+
+
+def pixels_of(area: QRectF, ratio: float) -> QSize:
+    """The size of an area in pixels of the screen."""
+    return QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
+
+
+def scaled(results: Results, frame: int, camera: int, which: str, size: QSize) -> QImage | None:
+    """The whole picture of a frame at a size in pixels of the screen, an image of its own; None if absent."""
+    pixels = results.picture(frame, camera, which)
+    if pixels is None:
+        return None
+    mode = Qt.TransformationMode.SmoothTransformation
+    made = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
+    # A see-through format would be blended where a plain one is copied.
+    made.reinterpretAsFormat(QImage.Format.Format_RGB32)
+    return made
+
+
+def _numbers(place: QTransform | None) -> tuple[float, ...]:
+    return () if place is None else (place.m11(), place.m12(), place.m21(), place.m22(), place.dx(), place.dy())
+
+
+def _magnified(
+    results: Results, frame: int, camera: int, which: str, area: QRectF, ratio: float, place: QTransform
+) -> QImage | None:
+    pixels = results.picture(frame, camera, which)
+    if pixels is None:
+        return None
+    made = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
+    with QPainter(made) as painter:
+        painter.setTransform(
+            place * QTransform.fromTranslate(-area.left(), -area.top()) * QTransform.fromScale(ratio, ratio)
+        )
+        # So near that single pixels can be told apart they are shown as they are.
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, abs(painter.transform().m11()) < 3)
+        painter.drawImage(QPointF(0, 0), drawing.picture_image(pixels))
+    return made
+
+
+def paint_grid(painter: QPainter, place: QTransform, ratio: float) -> None:
+    """The edges of patches, barely there, on nothing; none where the patches are tiny or turned."""
+    if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
+        return
+    ink, thick = theme.colour("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
+    box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
+    for line in range(GRID + 1):
+        x = picture_overlay.whole(box.left() + box.width() * line / GRID, ratio)
+        y = picture_overlay.whole(box.top() + box.height() * line / GRID, ratio)
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # crossings no lighter than lines
+        # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
+        painter.fillRect(QRectF(x, box.top(), thick, box.height()), ink)
+        painter.fillRect(QRectF(box.left(), y, box.width(), thick), ink)

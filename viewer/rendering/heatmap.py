@@ -1,0 +1,167 @@
+"""The heat of one camera as it lies on the picture: a filled rectangle a patch, or one image where it is smooth."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QColor, QImage, QPainter, QTransform
+
+from capture.results.schema import GRID, PATCH_PIXELS
+from viewer.model import attention, geometry
+from viewer.rendering import colormaps, drawing, picture_overlay
+
+if TYPE_CHECKING:
+    from viewer.analysis.scene import Scene
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import ViewState
+
+SMOOTH_PIXELS: Final = 224
+MOST_DOTS: Final = 1 << 18
+Span = tuple[int, float, float]
+
+
+class HeatMap:
+    """What a camera pane keeps between two paintings of the same heat, and of any heat at the same place."""
+
+    def __init__(self, camera: int) -> None:
+        self.camera = camera
+        self._levels: tuple[tuple[object, ...], npt.NDArray[np.intp], Scene] | None = None
+        self._image: tuple[tuple[object, ...], QImage, Scene] | None = None
+        self._edges: tuple[tuple[object, ...], list[Span], list[Span]] | None = None
+        self._cells: list[tuple[QRectF, int]] = []
+        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
+        self._sheet: tuple[npt.NDArray[np.uint32], QImage] | None = None
+
+    def drop(self) -> None:
+        """Keep nothing of another file."""
+        self._levels = self._image = None
+
+    def paint(
+        self, painter: QPainter, scene: Scene, shown: ViewState, place: QTransform, area: QRectF, ratio: float
+    ) -> None:
+        """Lay the heat over `area`; `place` maps the model's picture to the pane."""
+        if self.camera >= len(scene.maps) or shown.opacity == 0:
+            return
+        name = colormaps.DIFFERENCE if scene.difference else shown.colours
+        straight = place.m12() == 0 and place.m21() == 0
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        if straight and not shown.smooth:
+            if area.width() * area.height() * ratio * ratio < MOST_DOTS:
+                painter.drawImage(area.topLeft(), self._spread(scene, shown, name, place, area, ratio))
+                return
+            colours = _colours(name, round(shown.opacity * 100))
+            levels, fill = self._at(scene, shown).ravel().tolist(), painter.fillRect
+            # Filling rectangles of one colour each is several times faster than scaling and blending 16 x 16 dots.
+            for box, patch in self.cells(place, area, ratio):
+                colour = colours[levels[patch]]
+                if colour is not None:
+                    fill(box, colour)
+            return
+        painter.setClipRect(area)
+        picture_overlay.paint_map(painter, place, self._smoothed(scene, shown, name))
+        painter.setClipping(False)
+
+    def edges(self, place: QTransform, area: QRectF, ratio: float) -> tuple[list[Span], list[Span]]:
+        """The visible columns and rows of patches: number, start and stop on whole pixels of the screen."""
+        key = (place.m11(), place.m22(), place.dx(), place.dy(), area.getRect(), ratio)
+        if self._edges is None or self._edges[0] != key:
+            columns = _edges(place.m11(), place.dx(), area.left(), area.right(), ratio)
+            rows = _edges(place.m22(), place.dy(), area.top(), area.bottom(), ratio)
+            self._edges = key, columns, rows
+            self._cells = [
+                (QRectF(left, top, right - left, bottom - top), row * GRID + col)
+                for row, top, bottom in rows
+                for col, left, right in columns
+            ]
+            self._dots = _dots(columns, area.left(), area.right(), ratio), _dots(rows, area.top(), area.bottom(), ratio)
+        return self._edges[1], self._edges[2]
+
+    def cells(self, place: QTransform, area: QRectF, ratio: float) -> list[tuple[QRectF, int]]:
+        """Where the visible patches lie, and their numbers from 0 to 255."""
+        self.edges(place, area, ratio)
+        return self._cells
+
+    def _spread(
+        self, scene: Scene, shown: ViewState, name: str, place: QTransform, area: QRectF, ratio: float
+    ) -> QImage:
+        """The heat in the pixels of a small area: to copy lines of dots is cheaper there than 144 rectangles."""
+        self.edges(place, area, ratio)
+        words = np.zeros((GRID + 1, GRID + 1), np.uint32)  # the last row and column stand for no patch
+        words[:GRID, :GRID] = colormaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
+        across, down = self._dots
+        if self._sheet is None or self._sheet[0].shape != (len(down), len(across)):
+            dots = np.empty((len(down), len(across)), np.uint32)
+            self._sheet = dots, drawing.word_image(dots, blended=True)
+        # Into the same memory each time: fresh pages cost more than what is written to them.
+        np.take(words[:, across], down, axis=0, out=self._sheet[0], mode="clip")
+        self._sheet[1].setDevicePixelRatio(ratio)
+        return self._sheet[1]
+
+    def _placed(self, scene: Scene, shown: ViewState, values: Floats) -> Floats:
+        low, high = scene.ranges[self.camera]
+        scale = "linear" if scene.difference else shown.scale
+        if scale == "rank":  # already ranked
+            low, high, scale = 0.0, 1.0, "linear"
+        placed: Floats = np.rint(attention.places(values, low, high, scale) * 255)
+        return placed
+
+    def _values(self, scene: Scene, shown: ViewState) -> Floats:
+        if shown.scale == "rank" and not scene.difference:  # among the patches of all cameras, as on a shared scale
+            ranks: Floats = attention.places(scene.maps, 0.0, 1.0, "rank")[self.camera]
+            return ranks
+        one: Floats = scene.maps[self.camera]
+        return one
+
+    def _at(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
+        """Each patch's place on the colour table, 0 to 255: (16, 16)."""
+        key = (id(scene), shown.scale)
+        if self._levels is None or self._levels[0] != key:
+            levels = self._placed(scene, shown, self._values(scene, shown)).astype(np.intp)
+            self._levels = key, levels, scene  # the scene is kept, so that its id is not used again
+        return self._levels[1]
+
+    def _smoothed(self, scene: Scene, shown: ViewState, name: str) -> QImage:
+        key = (id(scene), name, shown.scale, shown.opacity, shown.smooth)
+        if self._image is None or self._image[0] != key:
+            values = self._values(scene, shown)
+            if shown.smooth:
+                weights = geometry.smoothing(SMOOTH_PIXELS)
+                values = (weights @ values @ weights.T).astype(np.float32, copy=False)
+            at = self._placed(scene, shown, values).astype(np.intp)
+            words = colormaps.heat(name, round(shown.opacity * 100))[at]
+            self._image = key, drawing.word_image(words, blended=True), scene
+        return self._image[1]
+
+
+def _edges(scale: float, shift: float, low: float, high: float, ratio: float) -> list[Span]:
+    """The visible patches along one axis: number, start and stop on whole pixels of the screen."""
+    at = [picture_overlay.whole(scale * PATCH_PIXELS * number + shift, ratio) for number in range(GRID + 1)]
+    spans = []
+    for number in range(GRID):
+        start = max(min(at[number], at[number + 1]), low)
+        stop = min(max(at[number], at[number + 1]), high)
+        if start < stop:
+            spans.append((number, start, stop))
+    return spans
+
+
+def _dots(spans: list[Span], low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
+    """Which patch each pixel of the screen shows along one axis; GRID where it is none."""
+    found = np.full(max(round((high - low) * ratio), 1), GRID, np.intp)
+    for number, start, stop in spans:
+        found[round((start - low) * ratio) : round((stop - low) * ratio)] = number
+    return found
+
+
+@lru_cache(maxsize=16)
+def _colours(name: str, opacity: int) -> list[QColor | None]:
+    """A map's 256 colours with their alpha; None where nothing is to be painted."""
+    alphas = (colormaps.heat(name, opacity) >> 24).tolist()
+    return [
+        QColor(red, green, blue, alpha) if alpha else None
+        for (red, green, blue), alpha in zip(colormaps.table(name).tolist(), alphas, strict=True)
+    ]

@@ -1,0 +1,72 @@
+"""What is drawn round patches: the label beside the pointer, and the edge of the region."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter, QPainterPath
+
+from capture.results.schema import PATCH_PIXELS
+from viewer.rendering import drawing, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viewer.analysis.scene import Scene
+    from viewer.model.view_state import Cell
+
+
+def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
+    """Weight of a patch, and its rank, share of the picture's weight and times-uniform."""
+    value = float(scene.maps[cell])
+    rank = scene.rank(*cell)
+    if scene.difference:
+        return f"{'+' if value > 0 else ''}{drawing.number(value)}", f"difference · rank {rank}"
+    total = float(scene.maps[cell[0]].sum())
+    share = value / total if total > 0 else 0.0
+    times = value if unit == "uniform" else value * scene.keys
+    first = f"{drawing.number(value)} ×" if unit == "uniform" else drawing.number(value)
+    return first, f"rank {rank} · {drawing.per_cent(share)} of picture · {times:.1f} × uniform"
+
+
+class PatchLabel:
+    """The label beside the pointer."""
+
+    def paint(self, painter: QPainter, area: QRectF, patch: QRectF, scene: Scene, cell: Cell, unit: str) -> None:
+        """Beside the patch, inside the picture's area."""
+        if cell[0] >= len(scene.maps):
+            return
+        first, rest = patch_words(scene, cell, unit)
+        width = drawing.width_of(first, 12, bold=True) + drawing.width_of(rest, 12) + 26
+        box = QRectF(0, 0, width, 26)
+        box.moveLeft(patch.right() + 8 if patch.right() + 8 + width < area.right() else patch.left() - 8 - width)
+        box.moveTop(min(max(patch.center().y() - 13, area.top() + 4), area.bottom() - 30))
+        if box.left() < area.left():  # a narrow pane: under or over the patch
+            box.moveLeft(min(max(patch.center().x() - width / 2, area.left()), max(area.right() - width, area.left())))
+            below = patch.bottom() + 6
+            box.moveTop(below if below + 26 < area.bottom() else patch.top() - 32)
+        drawing.fill(painter, box, theme.colour("#15171C", 0.93), 5)
+        x = drawing.write(painter, box.adjusted(10, 0, -4, 0), first, "#FFFFFF", 12, bold=True)
+        drawing.write(painter, box.adjusted(16 + x, 0, -4, 0), rest, "#C4C9D2", 12)
+
+
+def region_path(cells: Sequence[Cell], camera: int) -> QPainterPath | None:
+    """The edge of the region in the model's picture; None if it is empty in this camera."""
+    own = {(row, col) for number, row, col in cells if number == camera}
+    if not own:
+        return None
+    path, side = QPainterPath(), PATCH_PIXELS
+    for row, col in own:
+        x, y = col * side, row * side
+        edges = (
+            ((row - 1, col), (x, y, x + side, y)),
+            ((row + 1, col), (x, y + side, x + side, y + side)),
+            ((row, col - 1), (x, y, x, y + side)),
+            ((row, col + 1), (x + side, y, x + side, y + side)),
+        )
+        for neighbour, (x0, y0, x1, y1) in edges:
+            if neighbour not in own:
+                path.moveTo(x0, y0)
+                path.lineTo(x1, y1)
+    return path

@@ -1,0 +1,1 @@
+"""Buttons, choices and sliders in the window's style."""

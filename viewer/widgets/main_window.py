@@ -1,0 +1,374 @@
+"""The window: a line above, the room or a page, a line below; keys, drops, menus and theme."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QKeyCombination, QPoint, Qt, QTimer
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from viewer.analysis.initial_view import first_view
+from viewer.controllers import commands
+from viewer.controllers.actions import Actions
+from viewer.controllers.file_controller import Filing
+from viewer.controllers.playback import Playback
+from viewer.controllers.session import Session
+from viewer.controllers.settings import Settings
+from viewer.controllers.worker import Worker
+from viewer.rendering import theme
+from viewer.widgets import menus
+from viewer.widgets.overlays.message_page import Page
+from viewer.widgets.overlays.notice import Notice
+from viewer.widgets.overlays.overlay_host import Sheets
+from viewer.widgets.panel_layout import Room
+from viewer.widgets.panels.window_bars import StatusBar, TopBar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.controllers.commands import Command
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
+    from viewer.widgets.panels.episode_panel import EpisodesPanel
+
+
+class Window(QWidget):
+    """One window with one open file."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.settings: Settings = settings or Settings()
+        self.setWindowTitle("pi0-viewer")
+        self.setAcceptDrops(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(900, 600)
+        self.session: Session = Session(self)
+        self.worker = Worker(self)
+        self.files = Filing(self.session, self.worker, self.settings, self)
+        self.top, self.status = TopBar(self.session), StatusBar(self.session)
+        self.room: Room = Room(self.session, self.worker)
+        self.playback: Playback = Playback(self.session, self.room.over_frames, self)
+        self.page = Page()
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.page)
+        self.stack.addWidget(self.room)
+        self.body = QSplitter(Qt.Orientation.Horizontal)
+        self.body.setChildrenCollapsible(False)
+        self.body.setHandleWidth(1)
+        self.body.addWidget(self.stack)
+        self.body.setStretchFactor(0, 1)
+        self.episodes: EpisodesPanel | None = None
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for widget in (self.top, self.body, self.status):
+            column.addWidget(widget, 1 if widget is self.body else 0)
+        self.notice = Notice(self)
+        self.acts = Actions(self, self.room, self.playback, self.files)
+        self.sheets = Sheets(self.acts)
+        self._connect()
+        self._restore()
+        self.page.empty(self.settings.recent())
+        self.setFocus()
+
+    def _connect(self) -> None:
+        self.session.noticed.connect(self.notice.say)
+        self.playback.changed.connect(self.room.axes.show_playing)
+        self.playback.paced.connect(self._paced)
+        self.playback.coming.connect(self.room.ahead.come)
+        self.room.timeline.speed.chosen.connect(self.playback.set_speed)
+        self.room.axes.played.connect(self.playback.toggle)
+        for signal, slot in (
+            (self.files.shown, self._shown),
+            (self.files.grown, self._grown),
+            (self.files.failed, self._failed),
+            (self.files.slow, self._slow),
+            (self.files.closed, self._closed),
+            (self.files.run_changed, self._run_changed),
+            (self.files.nothing_yet, self._nothing_yet),
+            (self.sheets.chosen, self.perform_id),
+            (self.acts.theme_asked, self.set_theme),
+            (self.acts.episodes_asked, self.show_episodes),
+        ):
+            signal.connect(slot)
+        self.page.open_asked.connect(self.files.ask_file)
+        self.page.demo_asked.connect(self.files.open_demo)
+        self.page.stop_asked.connect(self.stop_opening)
+        self.page.file_asked.connect(self.files.open_text)
+        self.top.commands.clicked.connect(self.sheets.show_palette)
+        self.top.compare.clicked.connect(self._compare_menu)
+        self.top.picture.clicked.connect(self._picture_menu)
+        self.top.menu.clicked.connect(self._whole_menu)
+        self.top.episodes.clicked.connect(self.show_episodes)
+        QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
+
+    def _restore(self) -> None:
+        self.resize(1440, 900)
+        geometry = self.settings.bytes("geometry")
+        if not geometry.isEmpty():
+            self.restoreGeometry(geometry)
+        self.room.restore(self.settings.bytes("across"))
+        self.playback.set_speed(self.settings.text("speed", "1x"))
+
+    # Files
+
+    def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
+        """Open a file: it is looked at in another process first. `view` takes the place of the remembered one."""
+        self.files.open(path, view, opening)
+
+    def show_results(self, results: Results, second: bool) -> None:
+        """Show a file that was looked at and opened."""
+        self.files.show_results(results, second)
+
+    def _shown(self) -> None:
+        results = self.session.results
+        assert results is not None
+        episodes = self.files.run.episodes if self.files.run is not None else None
+        here = episodes.current if episodes is not None else None
+        self.room.over_frames.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
+        run = f" – {episodes.run.name}" if episodes is not None else ""
+        self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
+        if results.done:
+            self.stack.setCurrentWidget(self.room)
+            if episodes is not None:
+                self.playback.go_on()
+            if self.isVisible() and not self.settings.text("toured"):
+                QTimer.singleShot(600, self.sheets.show_tour)
+        else:
+            self.page.waiting(results.path)
+            self.stack.setCurrentWidget(self.page)
+        self.setFocus()
+
+    def _grown(self) -> None:
+        results = self.session.results
+        if results is not None and results.done and self.stack.currentWidget() is self.page:
+            view = first_view(results)
+            self.session.update(query=view.query, layer=view.layer)
+            self.stack.setCurrentWidget(self.room)
+
+    def _failed(self, sentence: str, details: str) -> None:
+        self.page.failed(sentence, details, self.settings.recent())
+        self.stack.setCurrentWidget(self.page)
+
+    def _slow(self, path: str, very_slow: bool) -> None:
+        if self.session.results is None:
+            self.page.opening(Path(path), very_slow=very_slow)
+        elif very_slow:
+            self.notice.say(f"Still looking at {Path(path).name}; the open file stays until it has been read.")
+
+    def stop_opening(self) -> None:
+        """Give up looking at a file that takes too long."""
+        self.files.opening.stop()
+        self.page.empty(self.settings.recent())
+
+    def _closed(self) -> None:
+        self.setWindowTitle("pi0-viewer")
+        self.page.empty(self.settings.recent())
+        self.stack.setCurrentWidget(self.page)
+
+    def _nothing_yet(self, sentence: str) -> None:
+        run = self.files.run
+        self.setWindowTitle(f"{run.episodes.run.name if run is not None else 'Run'} – pi0-viewer")
+        self.page.nothing("Nothing to look at yet", sentence)
+        self.stack.setCurrentWidget(self.page)
+
+    # The episodes of a run
+
+    def _run_changed(self) -> None:
+        """Another run is open, or none: its panel comes and goes."""
+        if self.episodes is not None:
+            self._keep_width()
+            self.episodes.setParent(None)
+            self.episodes.deleteLater()
+            self.episodes = None
+        run = self.files.run
+        if run is not None:
+            from viewer.widgets.panels.episode_panel import WIDTH, EpisodesPanel  # a single file needs no list
+
+            self.episodes = panel = EpisodesPanel(run.episodes)
+            kept = self.settings.text("episodes_width")
+            width = int(kept) if kept.isdecimal() else WIDTH
+            self.body.insertWidget(0, panel)
+            self.body.setStretchFactor(0, 0)
+            self.body.setStretchFactor(1, 1)
+            self.body.setSizes([width, max(self.width() - width, 1)])
+            panel.setVisible(self.settings.text("episodes") != "hidden")
+        self.top.show_episodes(
+            open_run=run is not None, shown=self.episodes is not None and not self.episodes.isHidden()
+        )
+
+    def _keep_width(self) -> None:
+        if self.episodes is not None and self.episodes.isVisible():
+            self.settings.set_text("episodes_width", str(self.episodes.width()))
+
+    def show_episodes(self, what: str = "") -> None:
+        """Show the list of episodes, or hide it; `filter` shows it to be searched."""
+        panel = self.episodes
+        if panel is None:
+            return
+        self._keep_width()
+        shown = what == "filter" or panel.isHidden()
+        panel.setVisible(shown)
+        self.settings.set_text("episodes", "shown" if shown else "hidden")
+        self.top.show_episodes(open_run=True, shown=shown)
+        if what == "filter":
+            panel.field.setFocus()
+            panel.field.selectAll()
+        elif not shown:
+            self.setFocus()
+
+    # Commands
+
+    def perform(self, command: Command) -> None:
+        """Do a command, or say why it cannot be done."""
+        reason = command.reason(self.acts)
+        if reason:
+            self.notice.say(f"{command.title.rstrip('…')}: {reason}.")
+        else:
+            command.run(self.acts)
+
+    def perform_id(self, name: str) -> None:
+        """Do a command by its id."""
+        self.perform(commands.BY_ID[name])
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab goes to the next widget, under a sheet to none."""
+        if self.sheets.overlay is not None:
+            return self.sheets.overlay.focusNextPrevChild(forward)
+        return super().focusNextPrevChild(forward)
+
+    # Menus
+
+    def _popup(self, menu: QMenu, button: QWidget) -> None:
+        menu.triggered.connect(self._triggered)
+        menu.popup(button.mapToGlobal(QPoint(0, button.height() + 4)))
+
+    def _triggered(self, action: object) -> None:
+        data = str(action.data() or "")  # type: ignore[attr-defined]
+        if data.startswith(menus.RECENT):
+            self.open(Path(data.removeprefix(menus.RECENT)))
+        elif data:
+            self.perform_id(data)
+
+    def _compare_menu(self) -> None:
+        self._popup(menus.menu_of(self.acts, (commands.COMPARE,)), self.top.compare)
+
+    def _picture_menu(self) -> None:
+        self._popup(menus.menu_of(self.acts, (commands.COLOURS,)), self.top.picture)
+
+    def _whole_menu(self) -> None:
+        self._popup(menus.whole_menu(self.acts), self.top.menu)
+
+    # Theme and window
+
+    def _paced(self, speed: str) -> None:
+        self.room.timeline.speed.show_value(speed)
+        self.settings.set_text("speed", speed)
+
+    def set_theme(self, choice: str) -> None:
+        """Dark, light, or what the system has."""
+        self.settings.set_text("theme", choice)
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the chosen theme."""
+        theme.apply(self.settings.text("theme", "system"))
+        for part in (self.page, self.room, self.episodes):
+            if part is not None:
+                part.restyle()
+        for widget in self.findChildren(QWidget):
+            widget.update()
+
+    def _scheme_changed(self) -> None:
+        if self.settings.text("theme", "system") == "system":
+            self.restyle()
+
+    def set_icon(self) -> None:
+        """The program's mark, for the task bar."""
+        import importlib.resources
+
+        from PySide6.QtGui import QIcon
+
+        self.setWindowIcon(QIcon(str(importlib.resources.files("resources") / "icons" / "pi0-viewer.png")))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.notice.place()
+        self.sheets.place()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        files = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if files:
+            self.open(files[0])
+            event.acceptProposedAction()
+
+    # Keys: what no focused widget took. Not shortcuts, which would steal Space from buttons and arrows from sliders.
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        name = key_name(event)
+        if name == "Escape" and self.sheets.tour is not None:
+            self.sheets.tour.finish()
+            return
+        if name in {"H", "B"}:
+            if not event.isAutoRepeat():
+                self._hold(name, down=True)
+            return
+        command = commands.BY_KEY.get(name)
+        if command is None and name.startswith("Shift+"):  # keys that need Shift on some keyboards: [ ] ? +
+            command = commands.BY_KEY.get(event.text())
+        if command is not None:
+            self.perform(command)
+        else:
+            super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        name = key_name(event)
+        if name in {"H", "B"} and not event.isAutoRepeat():
+            self._hold(name, down=False)
+
+    def _hold(self, name: str, *, down: bool) -> None:
+        if name == "H":
+            self.session.hide_heat(down)
+        elif down and self.session.pin is None:
+            self.notice.say("Blink: pin a view first (P).")
+        else:
+            self.session.blink(down)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() == QEvent.Type.ActivationChange and not self.isActiveWindow():
+            self.session.hide_heat(False)
+            self.session.blink(False)
+        super().changeEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.sheets.close()
+        self.settings.set_bytes("geometry", self.saveGeometry())
+        if not self.room.is_folded:
+            self.settings.set_bytes("across", self.room.splitters())
+        self._keep_width()
+        self.playback.stop()
+        self.files.stop()
+        self.settings.sync()
+        super().closeEvent(event)
+
+
+def key_name(event: QKeyEvent) -> str:
+    """A key as the table of commands writes it."""
+    held = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+    if event.key() in {Qt.Key.Key_Shift, Qt.Key.Key_Control, Qt.Key.Key_Alt, Qt.Key.Key_Meta, 0, Qt.Key.Key_unknown}:
+        return ""
+    text = QKeySequence(QKeyCombination(held, Qt.Key(event.key()))).toString(QKeySequence.SequenceFormat.PortableText)
+    return {"Esc": "Escape"}.get(text, text)

@@ -1,0 +1,54 @@
+"""Menus made from the table of commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QMenu
+
+from viewer.controllers import commands
+from viewer.rendering import theme
+
+if TYPE_CHECKING:
+    from viewer.controllers.actions import Actions
+
+RECENT: Final = "recent:"
+"""What the data of an action of “Open recent” begins with; all others carry the id of a command."""
+
+
+def menu_of(actions: Actions, sections: tuple[str, ...], menu: QMenu | None = None) -> QMenu:
+    """The commands of some sections, in a menu of their own that deletes itself, or put into one."""
+    if menu is None:
+        menu = QMenu(actions.window)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    menu.setStyleSheet(theme.sheet())
+    menu.setToolTipsVisible(True)  # why a command cannot be given now
+    for command in commands.TABLE:
+        if command.section in sections and command.in_menu:
+            reason = command.reason(actions)
+            native = QKeySequence.SequenceFormat.NativeText
+            key = QKeySequence(command.keys[0]).toString(native) if command.keys else ""
+            action = menu.addAction(f"{command.title}\t{key}" if key else command.title)
+            action.setEnabled(not reason)
+            action.setToolTip(reason)
+            action.setData(command.id)
+    return menu
+
+
+def whole_menu(actions: Actions) -> QMenu:
+    """All commands by section, and the recent files."""
+    menu = QMenu(actions.window)
+    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    menu.setStyleSheet(theme.sheet())
+    for section in dict.fromkeys(command.section for command in commands.TABLE):
+        inner = menu_of(actions, (section,), menu.addMenu(section))
+        if section == commands.FILE:
+            recent = inner.addMenu("Open recent")
+            recent.setStyleSheet(theme.sheet())
+            paths = actions.settings.recent()
+            recent.setEnabled(bool(paths))
+            for path in paths:
+                recent.addAction(path.name.replace("&", "&&")).setData(f"{RECENT}{path}")
+    return menu

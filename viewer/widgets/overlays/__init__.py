@@ -1,0 +1,1 @@
+"""Sheets, pages and notices that lie over the window."""

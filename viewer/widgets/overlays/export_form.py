@@ -1,0 +1,308 @@
+"""The options of an export as a form: what stands in it is what pi0-export would be given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QRectF, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from viewer.analysis import scoring
+from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
+from viewer.rendering import drawing, theme
+from viewer.widgets.controls.controls import Button, Choice, Segments
+from viewer.widgets.panels.panel import READS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viewer.controllers.session import Session
+
+TITLES: Final = {
+    "summary": "Summary", "heads": "Heads", "atlas": "Atlas", "film": "Film", "curves": "Curves",
+    "difference": "Difference", "video": "Video", "table": "Table", "arrays": "Arrays",
+}  # fmt: skip
+FIGURES: Final = frozenset(KINDS) - {"table", "arrays"}
+HELD: Final = {
+    "over": frozenset(OVER),
+    "frames": frozenset(KINDS),
+    "layers": frozenset(KINDS) - {"atlas"},
+    "steps": frozenset(KINDS),
+    "heads": frozenset({"heads", "table", "arrays"}),
+    "queries": frozenset(KINDS) - {"difference"},
+    "reduce": frozenset({"summary", "film", "difference", "video"}),
+    "score": frozenset({"atlas"}),
+    "lines": frozenset({"table"}),
+    "measure": frozenset({"summary", "heads", "film", "difference", "video"}),
+    "unit": frozenset({"summary", "heads", "difference", "video"}),
+    "colour_scale": frozenset({"summary", "heads", "difference", "video"}),
+    "range": frozenset({"summary", "heads", "difference"}),
+    "rate": frozenset({"video"}),
+    "size": FIGURES,
+    "scale": FIGURES,
+    "theme": FIGURES,
+    "caption": FIGURES,
+}
+"""Which kinds have which line of the form."""
+OPTION: Final = {
+    "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
+    "lines": "--of", "measure": "--measure", "unit": "--unit", "colour_scale": "--colour-scale", "range": "--range",
+    "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
+}  # fmt: skip
+
+LIST: Final = "such as 4,10,15-17 or all"
+
+
+def _over_words(kind: str) -> list[tuple[str, str]]:
+    """What a kind can run along, in words."""
+    words = {"layers": "layers", "steps": "denoise steps", "frames": "frames", "layers-frames": "layers × frames"}
+    if kind == "film":
+        words["steps"] = "layers × denoise steps"
+    return [(name, words[name]) for name in OVER.get(kind, OVER["film"])]
+
+
+class Line(QWidget):
+    """A word, and the control that it names."""
+
+    WORD = 72
+
+    def __init__(self, word: str, control: QWidget) -> None:
+        super().__init__()
+        self.word = word
+        row = QHBoxLayout(self)
+        row.setContentsMargins(self.WORD, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(control)
+        if isinstance(control, Choice):
+            row.addStretch()
+        self.setFixedHeight(28)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        box = QRectF(0, 0, self.WORD - 8, self.height())
+        drawing.write(QPainter(self), box, self.word, theme.active().secondary, 12)
+
+
+class Form(QWidget):
+    """One line an option; lines that the kind does not have are away."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, kind: str, folder: Path) -> None:
+        super().__init__()
+        self.session = session
+        self.kind = kind
+        self.gone = self._scores_that_are_not()
+        self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": self._cells(),
+                                       "lines": "rows", "range": session.state.range, "measure": session.state.measure,
+                                       "unit": session.state.unit, "colour_scale": session.state.scale,
+                                       "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
+        self.fields: dict[str, QLineEdit] = {}
+        self.lines: dict[str, Line] = {}
+        self._segments: dict[str, Segments | Choice] = {}
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(5)
+        self._build(folder)
+        self.column.addStretch()
+        self.show_kind(kind)
+
+    def _scores_that_are_not(self) -> dict[str, str]:
+        """Scores of heads that the window's query cannot have, and why."""
+        session = self.session
+        if session.results is None:
+            return {}
+        try:
+            return scoring.reasons(session.results, session.state)
+        except READS:
+            return {}
+
+    def _cells(self) -> str:
+        """What the cells of the window's atlas show; a score that there is where it shows none."""
+        state = self.session.state
+        return "maps" if state.thumbnails else "picture" if state.score in self.gone else state.score
+
+    def _build(self, folder: Path) -> None:
+        self.format = QWidget()
+        self._formats = QHBoxLayout(self.format)
+        self._formats.setContentsMargins(0, 0, 0, 0)
+        self._add("format", "Format", self.format)
+        self._choice("over", "Over", _over_words(self.kind))
+        self._words("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
+        for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
+            self._field(name, word, self._chosen(name), LIST)
+        self._words("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
+        scores = (*((name, named.short) for name, named in scoring.SCORES.items()), ("maps", "small maps"))
+        self._choice("score", "Cells", scores)
+        cells = self._segments["score"]
+        assert isinstance(cells, Choice)
+        cells.disable(self.gone)
+        cells.explain({name: named.about for name, named in scoring.SCORES.items()})
+        self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
+        self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
+        self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
+        self._words("colour_scale", "Colours", (("linear", "Linear"), ("log", "Log"), ("rank", "By rank")))
+        ranges = (
+            ("shared", "shared by all cameras"), ("map", "one a camera"), ("set", "shared by all files"),
+            ("locked", "as locked in the window"),
+        )  # fmt: skip
+        self._choice("range", "Range", ranges)
+        self._field("rate", "Rate", "4", "pictures a second")
+        self._field("size", "Width", "", "px of one picture")
+        self._field("scale", "Scale", "", "pixels a px")
+        self._words("theme", "Page", (("light", "Light"), ("dark", "Dark")))
+        self._words("caption", "Caption", (("shown", "With colour bar"), ("none", "None")))
+        place = QWidget()
+        row = QHBoxLayout(place)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        self.folder = self._line_edit("Folder", str(folder), "where to write")
+        self.choose = Button("Choose…", kind="quiet")
+        self.choose.clicked.connect(self._choose_folder)
+        row.addWidget(self.folder, 1)
+        row.addWidget(self.choose)
+        self._add("folder", "Folder", place)
+        self._words("existing", "If it exists", (("keep", "Stop"), ("replace", "Replace")))
+
+    def _add(self, name: str, word: str, control: QWidget) -> None:
+        self.lines[name] = Line(word, control)
+        self.column.addWidget(self.lines[name])
+
+    def _line_edit(self, name: str, text: str, hint: str) -> QLineEdit:
+        field = QLineEdit(text)
+        field.setAccessibleName(name)
+        field.setPlaceholderText(hint)
+        field.setToolTip(hint)
+        field.setFixedHeight(24)
+        field.setFont(theme.font(12))
+        field.setStyleSheet(theme.sheet())
+        field.textEdited.connect(self.changed)
+        return field
+
+    def _field(self, name: str, word: str, text: str, hint: str) -> None:
+        self.fields[name] = self._line_edit(word, text, hint)
+        self._add(name, word, self.fields[name])
+
+    def _words(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
+        self._pick(name, word, Segments(word, options), options[0][0])
+
+    def _choice(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
+        self._pick(name, word, Choice(word, options), options[0][0])
+
+    def _pick(self, name: str, word: str, made: Segments | Choice, usual: str) -> None:
+        made.setProperty("option", name)
+        made.chosen.connect(self._set)
+        made.show_value(self.values.get(name, usual))
+        self._segments[name] = made
+        self._add(name, word, made)
+
+    def _set(self, value: str) -> None:
+        sender = self.sender()
+        self.values[str(sender.property("option"))] = value
+        if isinstance(sender, Choice):
+            sender.show_value(value)
+        self._show_lines()
+        self.changed.emit()
+
+    def _chosen(self, name: str) -> str:
+        """What the window shows, in the words of the option."""
+        state, results = self.session.state, self.session.results
+        if results is None or name == "heads":
+            return ""
+        if name == "frames":
+            return str(state.frame + 1)
+        if name == "layers":
+            return str(results.layers[state.layer])
+        return str(results.steps[state.step]) if results.steps else ""
+
+    def show_kind(self, kind: str) -> None:
+        """Another kind: its lines, its formats, its usual sizes."""
+        self.kind = kind
+        while (item := self._formats.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        formats = Segments("Format", [(name, name.upper()) for name in FORMATS[kind]])
+        formats.setProperty("option", "format")
+        formats.chosen.connect(self._set)
+        self.values["format"] = FORMATS[kind][0]
+        formats.show_value(FORMATS[kind][0])
+        self._formats.addWidget(formats)
+        if kind in OVER:
+            self.values["over"] = self._usual_over()
+            over = self._segments["over"]
+            assert isinstance(over, Choice)
+            over.offer(_over_words(kind))
+            over.show_value(self.values["over"])
+        if kind in FIGURES:
+            self.fields["size"].setText(str(SIZES[kind]))
+            self.fields["scale"].setText(f"{SCALES.get(kind, 2.0):g}")
+        self._show_lines()
+        self.changed.emit()
+
+    def _usual_over(self) -> str:
+        """What the window's film or curves run along; for a video the usual."""
+        state = self.session.state
+        own = {"film": str(state.film), "curves": str(state.curve)}.get(self.kind, OVER[self.kind][0])
+        return OVER[self.kind][0] if own == "steps" and state.query.kind == "text" else own
+
+    def _show_lines(self) -> None:
+        """The lines that the kind has, and the axis that it runs along in whole unless some of it was asked for."""
+        along = self.values.get("over", "").split("-") if self.kind in OVER else ()
+        film = self.kind == "film" and self.values["over"] == "steps"
+        actions = self.session.state.query.kind == "action" or self.values["queries"] == "both"
+        for name, line in self.lines.items():
+            line.setVisible(self.kind in HELD.get(name, frozenset(KINDS)) and (name != "steps" or actions))
+        for name in ("frames", "layers", "steps"):
+            if not self.fields[name].isModified():
+                whole = name in along or (film and name == "layers")
+                # Those along one prompt, which no list of numbers says.
+                own = whole and name == "frames" and self.kind in {"film", "video"}
+                self.fields[name].setText("" if own else "all" if whole else self._chosen(name))
+                self.fields[name].setPlaceholderText("those of this prompt" if own else LIST)
+
+    def _choose_folder(self) -> None:
+        from PySide6.QtWidgets import QFileDialog
+
+        chosen = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
+        if chosen:
+            self.folder.setText(chosen)
+            self.changed.emit()
+
+    def arguments(self) -> list[str]:
+        """The command line of pi0-export without its name."""
+        session, kind = self.session, self.kind
+        assert session.path is not None
+        made = [kind, str(session.path.absolute()), "--view", session.state.to_json()]
+        made += ["-o", str(Path(self.folder.text().strip() or ".").expanduser().absolute())]
+        if session.other is not None and (kind == "difference" or session.state.compare == "difference"):
+            made += ["--other", str(session.other.path.absolute())]
+        if len(FORMATS[kind]) > 1:
+            made += ["--format", self.values["format"]]
+        for name, option in OPTION.items():
+            if self.lines[name].isHidden():
+                continue
+            value = self.fields[name].text().strip() if name in self.fields else self.values[name]
+            if name == "range" and value == "locked":
+                continue  # the view says so itself
+            if value:
+                made += [option, value]
+        if kind in HELD["queries"] and self.values["queries"] == "both":
+            made += ["--phase", "prefix", "suffix"]
+        if kind in HELD["reduce"]:
+            made += ["--reduce", *(("mean", "max") if self.values["reduce"] == "both" else (self.values["reduce"],))]
+        if kind == "atlas":
+            small = self.values["score"] == "maps"
+            made += ["--thumbnails"] if small else ["--no-thumbnails", "--score", self.values["score"]]
+        if kind in FIGURES and self.values["caption"] == "none":
+            made.append("--no-caption")
+        if self.replaces:
+            made.append("--overwrite")
+        return made
+
+    @property
+    def replaces(self) -> bool:
+        """Whether files that exist are replaced."""
+        return self.values["existing"] == "replace"

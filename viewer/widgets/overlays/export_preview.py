@@ -1,0 +1,178 @@
+"""A live preview of an export, painted in another process, and how such processes are begun and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QSizeF, QTimer, Signal
+from PySide6.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QWidget
+
+from viewer.rendering import drawing, theme
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.controllers.settings import Settings
+    from viewer.widgets.overlays.export_form import Form
+
+REST_MILLISECONDS: Final = 120
+PATIENCE_MILLISECONDS: Final = 3000
+"""How long a process may take to end when asked to, before it is made to."""
+
+
+def beside(parent: QWidget, arguments: list[str]) -> QProcess:
+    """A Python process of ours beside the window."""
+    home = str(Path(__file__).parents[2])
+    environment = QProcessEnvironment.systemEnvironment()
+    known = environment.value("PYTHONPATH")
+    environment.insert("PYTHONPATH", home + (os.pathsep + known if known else ""))
+    made = QProcess(parent)
+    made.setProcessEnvironment(environment)
+    made.start(sys.executable, ["-m", *arguments])
+    return made
+
+
+class Preview(QWidget):
+    """A picture of the first file, asked of another process; the last one stays until the next is there."""
+
+    answered = Signal()
+    """There is another picture, or a reason why not."""
+
+    def __init__(self, form: Form, session: Session, settings: Settings) -> None:
+        super().__init__()
+        self.form, self.session, self.settings = form, session, settings
+        self.image: QImage | None = None
+        self.error = ""
+        self.told: dict[str, Any] = {}
+        self._asked = 0
+        self._rest = bytearray()
+        self._header: dict[str, Any] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REST_MILLISECONDS)
+        self._timer.timeout.connect(self._ask)
+        self.process = beside(self, ["viewer.export.preview_server"])
+        self.process.readyReadStandardOutput.connect(self._read)
+        self.process.finished.connect(self._ended)
+        self.setMinimumSize(240, 200)
+        self.setAccessibleName("Preview")
+
+    def refresh(self) -> None:
+        """Ask for another picture when the hand rests."""
+        self._timer.start()
+
+    def _ask(self) -> None:
+        if self.process.state() == QProcess.ProcessState.NotRunning:
+            return
+        self._asked += 1
+        ratio = self.devicePixelRatioF()
+        ask = {"ask": self._asked, "arguments": self.form.arguments(), "ratio": ratio,
+               "width": (self.width() - 32) * ratio, "height": (self.height() - 32) * ratio}  # fmt: skip
+        self.process.write(json.dumps(ask).encode() + b"\n")
+
+    def _read(self) -> None:
+        self._rest += self.process.readAllStandardOutput().data()
+        while True:
+            if self._header is None:
+                line, found, rest = bytes(self._rest).partition(b"\n")
+                if not found:
+                    return
+                self._header, self._rest = json.loads(line), bytearray(rest)
+            size = self._header["size"]
+            if len(self._rest) < size:
+                return
+            picture, self._rest = bytes(self._rest[:size]), self._rest[size:]
+            header, self._header = self._header, None
+            if header["ask"] == self._asked:
+                self._show(header, picture)
+
+    def _show(self, told: dict[str, Any], picture: bytes) -> None:
+        self.error, self.told = told["error"], told
+        if not self.error:
+            width, height = told["width"], told["height"]
+            self.image = QImage(picture, width, height, width * 4, QImage.Format.Format_RGB32).copy()
+            self.image.setDevicePixelRatio(self.devicePixelRatioF())
+            self.settings.set_text("export/shape", f"{self.form.kind} {width / max(height, 1):.3f}")
+        self.setAccessibleDescription(self.error or f"{told['files']} files, the first is {told['first']}")
+        self.update()
+        self.answered.emit()
+
+    def _ended(self) -> None:
+        reason = bytes(self.process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
+        self.error = f"No preview can be painted ({reason[-1] if reason else 'the process ended'})."
+        self.update()
+
+    def end(self) -> None:
+        """End the other process."""
+        self._timer.stop()
+        self.process.finished.disconnect(self._ended)
+        end(self.process)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.refresh()
+
+    def shape(self) -> float:
+        """Width / height that the first picture will about have: as the last one of its kind, else as a summary has."""
+        kind, _, kept = self.settings.text("export/shape").partition(" ")
+        if kind == self.form.kind:
+            with contextlib.suppress(ValueError):
+                return min(max(float(kept), 0.2), 5.0)
+        results = self.session.results
+        sizes = [results.picture_size(camera) for camera in range(len(results.cameras))] if results is not None else []
+        tall = sum(lines / dots for lines, dots in sizes) or 1.0
+        return 2 / (tall + 0.3)  # two pictures beside each other, a line a camera; the caption
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(self.rect())
+        drawing.fill(painter, box, theme.colour(t.window if t.dark else t.raised))
+        if self.error:
+            self._paint_error(painter, box.adjusted(28, 0, -28, 0))
+        elif self.image is None:
+            _, area = _fitted(QSizeF(self.shape(), 1.0), box, inf)
+            drawing.fill(painter, area, theme.colour(t.raised if t.dark else t.panel), 1)
+        else:
+            fit, area = _fitted(self.image.deviceIndependentSize(), box, 1.0)
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, fit < 0.999)
+            painter.drawImage(area, self.image)
+            drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.colour(t.line), 1, 1)
+
+    def _paint_error(self, painter: QPainter, box: QRectF) -> None:
+        """The sentence on as many lines as it needs."""
+        lines, line = [], ""
+        for word in self.error.split():
+            longer = f"{line} {word}".strip()
+            if line and drawing.width_of(longer, 13) > box.width():
+                lines.append(line)
+                longer = word
+            line = longer
+        for number, text in enumerate([*lines, line]):
+            top = box.center().y() - 10 * (len(lines) + 1) + 20 * number
+            drawing.write(painter, QRectF(box.left(), top, box.width(), 20), text, theme.active().secondary, 13,
+                          align="centre")  # fmt: skip
+
+
+def _fitted(size: QSizeF, box: QRectF, most: float) -> tuple[float, QRectF]:
+    """How much a picture is scaled to fit into the middle of a box with its margins, and where it lies."""
+    fit = min((box.width() - 32) / size.width(), (box.height() - 32) / size.height(), most)
+    area = QRectF(0, 0, size.width() * fit, size.height() * fit)
+    area.moveCenter(box.center())
+    area.moveTopLeft(area.topLeft().toPoint().toPointF())
+    return fit, area
+
+
+def end(process: QProcess) -> None:
+    """Ask a process to end, and make it."""
+    if process.state() != QProcess.ProcessState.NotRunning:
+        process.closeWriteChannel()
+        process.terminate()
+        if not process.waitForFinished(PATIENCE_MILLISECONDS):
+            process.kill()
+            process.waitForFinished(PATIENCE_MILLISECONDS)

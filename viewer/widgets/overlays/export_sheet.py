@@ -1,0 +1,269 @@
+"""The sheet that exports: kinds, options, a live preview, how many files, and how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QProcess, QRectF, QStandardPaths, QTimer, QUrl
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from viewer.controllers.file_opening import demo_path
+from viewer.export.request import KINDS
+from viewer.io.open_file import identity
+from viewer.rendering import drawing, theme
+from viewer.widgets.controls.controls import Button
+from viewer.widgets.overlays.export_form import TITLES, Form
+from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, Preview, beside, end
+from viewer.widgets.overlays.overlay import Overlay
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.controllers.settings import Settings
+
+
+class Foot(QWidget):
+    """What will be written, or how far it is."""
+
+    def __init__(self, sheet: ExportSheet) -> None:
+        super().__init__()
+        self.sheet = sheet
+        self.setFixedHeight(40)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter, sheet = theme.active(), QPainter(self), self.sheet
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(self.rect())
+        words, quiet = sheet.words()
+        drawing.write(painter, QRectF(0, 0, box.width(), 20), words, t.text, 13)
+        if sheet.running is not None:
+            done, total = sheet.progress
+            track = QRectF(0, 27, box.width() - 12, 4)
+            drawing.fill(painter, track, theme.colour(t.hover), 2)
+            part = done / total if total else 0.0
+            drawing.fill(painter, QRectF(0, 27, track.width() * part, 4), theme.colour(t.accent), 2)
+        else:
+            drawing.write(painter, QRectF(0, 20, box.width() - 12, 20), quiet, t.secondary, 12)
+
+
+class ExportSheet(Overlay):
+    """Exports what the window shows, by pi0-export in another process, which can be stopped."""
+
+    def __init__(self, window: QWidget, session: Session, settings: Settings) -> None:
+        super().__init__(window, max(1180, round(window.width() * 0.62)), max(720, round(window.height() * 0.7)))
+        session.flush()
+        self.session, self.settings = session, settings
+        self.running: QProcess | None = None
+        self.progress = 0, 0
+        self.result = ""
+        self._last: dict[str, Any] = {}
+        folder = Path(self.settings.text("export/folder") or usual_folder(self.session.path))
+        kind = self.settings.text("export/kind", "summary")
+        kind = kind if kind in KINDS and not self.reason(kind) else "summary"
+        self.form = Form(self.session, kind, folder)
+        self.kinds: dict[str, Button] = {}
+        self.preview = Preview(self.form, session, settings)
+        self.foot = Foot(self)
+        self.open_folder, self.cancel, self.export = (
+            Button("Open folder"),
+            Button("Close"),
+            Button("Export", kind="primary"),
+        )
+        self.copy = Button("Copy as command", kind="quiet")
+        self._build()
+        self.form.changed.connect(self._changed)
+        self.preview.answered.connect(self.refresh)
+        self.refresh()
+        self.preview.refresh()
+        self.export.setFocus()
+
+    def _build(self) -> None:
+        names = QVBoxLayout()
+        names.setSpacing(2)
+        for kind in KINDS:
+            button = Button(TITLES[kind], kind="quiet")
+            button.setCheckable(True)
+            button.setAutoExclusive(True)
+            button.setChecked(kind == self.form.kind)
+            button.setProperty("kind", kind)
+            reason = self.reason(kind)
+            button.setEnabled(not reason)
+            button.setToolTip(reason)
+            button.setFixedSize(96, 26)
+            button.clicked.connect(self._choose)
+            self.kinds[kind] = button
+            names.addWidget(button)
+        names.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(self.form)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setFixedWidth(310)
+        scroll.setStyleSheet(
+            theme.sheet() + "QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; }"
+        )
+        upper = QHBoxLayout()
+        upper.setSpacing(18)
+        upper.addLayout(names)
+        upper.addWidget(scroll)
+        upper.addWidget(self.preview, 1)
+        lower = QHBoxLayout()
+        lower.setSpacing(8)
+        lower.addWidget(self.foot, 1)
+        for button in (self.copy, self.open_folder, self.cancel, self.export):
+            lower.addWidget(button)
+        self.column.setContentsMargins(20, 52, 20, 16)
+        self.column.setSpacing(12)
+        self.column.addLayout(upper, 1)
+        self.column.addLayout(lower)
+        self.open_folder.clicked.connect(self._open_folder)
+        self.copy.clicked.connect(self._copy)
+        self.cancel.clicked.connect(self._cancel)
+        self.export.clicked.connect(self.start)
+
+    def reason(self, kind: str) -> str:
+        """Why a kind cannot be exported now; empty if it can."""
+        return "pin a view first (P)" if kind == "difference" and self.session.pin is None else ""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        t, painter = theme.active(), QPainter(self)
+        box = QRectF(self.sheet.geometry())
+        line = QRectF(box.left() + 20, box.top() + 16, box.width() - 40, 24)
+        used = drawing.write(painter, line, "Export", t.text, 16, bold=True)
+        name = self.session.path.name if self.session.path else ""
+        drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), name, t.secondary, 13)
+
+    # What it says
+
+    def words(self) -> tuple[str, str]:
+        """The line under the preview, and a quieter one."""
+        told = self.preview.told
+        if self.running is not None:
+            done, total = self.progress
+            return (f"{done} of {total}" if total else "Starting …"), ""
+        if self.result:
+            return self.result, ""
+        if not told or told.get("error"):
+            return "", ""
+        count = told["files"]
+        words = f"{count} file{'s' if count > 1 else ''}"
+        if told["pictures"] > count:
+            with contextlib.suppress(ValueError):
+                seconds = told["pictures"] / count / float(self.form.fields["rate"].text())
+                words += f" of {told['pictures'] // count} pictures, {seconds:.1f} s"
+        if told["bytes"]:
+            words += f", about {_size(told['bytes'])}"
+        if told["exist"] and not self.form.replaces:
+            words += f" · {told['exist']} exist{'s' if told['exist'] == 1 else ''} already"
+        return words, told["first"] + (" …" if count > 1 else "")
+
+    def refresh(self) -> None:
+        """Take what is known into words and buttons."""
+        busy = self.running is not None
+        told = self.preview.told
+        refused = bool(told.get("exist")) and not self.form.replaces
+        self.export.setEnabled(not busy and bool(told) and not told.get("error") and not refused)
+        self.export.setToolTip("Choose another folder, or to replace what exists" if refused else "")
+        self.form.setEnabled(not busy)
+        self.cancel.relabel("Cancel" if busy else "Close")
+        self.open_folder.setVisible(bool(self._last) and not busy)
+        self.foot.update()
+
+    def _changed(self) -> None:
+        self.result, self._last = "", {}
+        self.preview.refresh()
+        self.refresh()
+
+    def _choose(self) -> None:
+        self.form.show_kind(str(self.sender().property("kind")))
+
+    # What it does
+
+    def start(self) -> None:
+        """Export."""
+        self.settings.set_text("export/kind", self.form.kind)
+        self.settings.set_text("export/folder", self.form.folder.text())
+        self.result, self._last, self.progress = "", {}, (0, 0)
+        self.running = beside(self, ["viewer.export", "--progress-lines", *self.form.arguments()])
+        self.running.readyReadStandardOutput.connect(self._progressed)
+        self.running.finished.connect(self._finished)
+        self.refresh()
+
+    def _progressed(self) -> None:
+        process = self.running
+        while process is not None and process.canReadLine():
+            told = json.loads(bytes(process.readLine().data()))
+            if "total" in told:
+                self.progress = told["done"], told["total"]
+            else:
+                self._last = told
+        self.foot.update()
+
+    def _finished(self, code: int) -> None:
+        process = self.running
+        if process is None:
+            return
+        self._progressed()
+        said = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
+        self.running = None
+        process.deleteLater()
+        if code == 0 and self._last:
+            count = self._last["written"]
+            self.result = f"{count} file{'s' if count > 1 else ''} written to {Path(self._last['folder']).name}"
+        else:
+            self._last = {}
+            self.result = (said[-1] if said else "The export ended early.").removeprefix("pi0-export: ")
+            self.result = self.result[:1].upper() + self.result[1:]
+        self.preview.refresh()  # what exists has changed
+        self.refresh()
+
+    def _cancel(self) -> None:
+        if self.running is None:
+            self.close()
+        else:
+            self.running.terminate()
+            QTimer.singleShot(PATIENCE_MILLISECONDS, self.running, self.running.kill)
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(shlex.join(["pi0-export", *self.form.arguments()]))
+        self.result = "Copied: the command that does this"
+        self.foot.update()
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._last["folder"])))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if self.running is not None:
+            event.accept()  # Escape would leave a half-done set behind unseen
+            return
+        super().keyPressEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.preview.end()
+        if self.running is not None:
+            self.running.finished.disconnect(self._finished)
+            end(self.running)
+            self.running = None
+        super().closeEvent(event)
+
+
+def usual_folder(path: Path | None) -> Path:
+    """Beside the file; for the bundled demo, or where nothing can be written, in the user's pictures."""
+    demo = demo_path()
+    bundled = path is not None and demo is not None and identity(path) == identity(demo)
+    if path is not None and not bundled and os.access(path.absolute().parent, os.W_OK):
+        return path.absolute().parent / "results"
+    pictures = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+    return Path(pictures or Path.home()) / "pi0-export"
+
+
+def _size(count: int) -> str:
+    return (
+        f"{count / 1e9:.1f} GB" if count > 1e9 else f"{count / 1e6:.1f} MB" if count > 1e5 else f"{count / 1e3:.0f} kB"
+    )

@@ -1,0 +1,75 @@
+"""The help sheet: what is shown, what attention does and does not show, and every key."""
+
+from __future__ import annotations
+
+from html import escape
+
+from PySide6.QtWidgets import QTextBrowser, QWidget
+
+from viewer.analysis import scoring
+from viewer.controllers import commands
+from viewer.rendering import theme
+from viewer.widgets.overlays.overlay import Overlay
+
+ATTENTION = """
+<h3>What you see</h3>
+<p>A row of attention says how one query divides its weight, 1 in all, over everything that it can look at: the
+patches of each camera, the words of the prompt and, for actions, the other actions. Words belong to the <b>prefix</b>,
+which runs once; actions belong to the <b>suffix</b>, which runs once a denoise step. A word’s attention is never what
+the action looks at.</p>
+<h3>Attention is not cause</h3>
+<p>A high weight says that a head reads there, not that the action depends on it: values may be small, other heads may
+undo it, and weight gathers on sinks such as BOS, newline and the letterbox bars whatever the picture shows. Knock a
+region out and watch the actions if you want to know a cause. See Jain and Wallace,
+<a href="https://arxiv.org/abs/1902.10186">Attention is not Explanation</a>.</p>
+<h3>Numbers</h3>
+<p>Layers, heads and denoise steps carry the file’s numbers, from 0. Words, actions and frames are counted from 1.
+Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
+Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
+Shift-drag paints patches, the wheel zooms.</p>
+<h3>Scores of heads</h3>
+"""
+
+
+class Help(Overlay):
+    """Made from the table of commands, so that it cannot be wrong."""
+
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window, 760, 720)
+        t = theme.active()
+        text = QTextBrowser()
+        text.setOpenExternalLinks(True)
+        text.setAccessibleName("Help")
+        text.setStyleSheet(theme.sheet())
+        text.setFont(theme.font(13))
+        text.document().setDefaultStyleSheet(
+            f"h3 {{ color: {t.text}; }} p, td {{ color: {t.text}; }} a {{ color: {t.accent_text}; }}"
+            f".key {{ color: {t.accent_text}; }} .quiet {{ color: {t.secondary}; }}"
+        )
+        text.setHtml(ATTENTION + scores() + "<h3>Keys</h3>" + keys())
+        self.column.addWidget(text)
+        self.text = text
+        text.setFocus()
+
+
+def scores() -> str:
+    """What the scores of the atlas are, as a table in HTML."""
+    rows = [f'<tr><td width="170">{escape(one.short)}</td><td>{escape(one.about)}</td></tr>'
+            for one in scoring.SCORES.values()]  # fmt: skip
+    return f"<table cellpadding=2>{''.join(rows)}</table>"
+
+
+def keys() -> str:
+    """All keys as a table in HTML."""
+    rows: list[str] = []
+    section = ""
+    for command in commands.TABLE:
+        if not command.keys:
+            continue
+        if command.section != section:
+            section = command.section
+            rows.append(f'<tr><td colspan="2"><br><b>{escape(section)}</b></td></tr>')
+        shown = " &nbsp; ".join(escape(key) for key in command.keys[:2])
+        rows.append(f'<tr><td class="key" width="170">{shown}</td><td>{escape(command.title)}</td></tr>')
+    held = "".join(f'<tr><td class="key">{key}</td><td>{escape(title)}</td></tr>' for key, title in commands.HELD)
+    return f"<table cellpadding=2>{''.join(rows)}{held}</table>"

@@ -1,0 +1,199 @@
+"""The page in place of the pictures: nothing open yet, opening, or what could not be opened and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from viewer.rendering import colormaps, theme
+from viewer.widgets.controls.controls import Button
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MARK = ((0, 1, 2, 1), (1, 5, 8, 2), (2, 9, 13, 4), (1, 3, 4, 1))
+"""The program's mark: a small attention map."""
+
+
+class Mark(QWidget):
+    """The program's mark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedSize(72, 72)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        words = colormaps.opaque("inferno")
+        for row, line in enumerate(MARK):
+            for col, value in enumerate(line):
+                painter.setBrush(theme.colour(f"#{int(words[30 + value * 15]) & 0xFFFFFF:06X}"))
+                painter.drawRoundedRect(QRectF(col * 18, row * 18, 16, 16), 4, 4)
+
+
+class Page(QWidget):
+    """A heading, a sentence, what can be done, and details that fold."""
+
+    open_asked = Signal()
+    demo_asked = Signal()
+    file_asked = Signal(str)
+    stop_asked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.mark = Mark()
+        self.title, self.text, self.details, self.recent_title = QLabel(), QLabel(), QLabel(), QLabel("Recent")
+        for label in (self.title, self.text, self.details):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setWordWrap(True)
+            label.setMaximumWidth(560)
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.open, self.demo, self.stop, self.more = (
+            Button("Open…", hint="Ctrl O"),
+            Button("Open the demo"),
+            Button("Stop looking"),
+            Button("Details ▾", kind="quiet"),
+        )
+        self.stop.clicked.connect(self.stop_asked)
+        self.open.clicked.connect(self.open_asked)
+        self.demo.clicked.connect(self.demo_asked)
+        self.more.clicked.connect(self._unfold)
+        self.recent = QVBoxLayout()
+        self.recent.setSpacing(2)
+        column = QVBoxLayout()
+        column.setSpacing(12)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        for button in (self.open, self.demo, self.stop):
+            row.addWidget(button)
+        row.addStretch()
+        fold = QHBoxLayout()
+        fold.addWidget(self.more)
+        fold.addStretch()
+        for widget in (self.mark, self.title, self.text):
+            column.addWidget(widget)
+        column.addSpacing(4)
+        column.addLayout(row)
+        column.addLayout(fold)
+        column.addWidget(self.details)
+        column.addSpacing(8)
+        column.addWidget(self.recent_title)
+        column.addLayout(self.recent)
+        middle = QHBoxLayout()
+        middle.addStretch()
+        holder = QWidget()
+        holder.setLayout(column)
+        holder.setMinimumWidth(420)
+        middle.addWidget(holder)
+        middle.addStretch()
+        whole = QVBoxLayout(self)
+        whole.addStretch(2)
+        whole.addLayout(middle)
+        whole.addStretch(3)
+        self._buttons: list[Button] = []
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        t = theme.active()
+        self.title.setFont(theme.font(20, bold=True))
+        for label, colour in (
+            (self.title, t.text),
+            (self.text, t.secondary),
+            (self.details, t.secondary),
+            (self.recent_title, t.text),
+        ):
+            label.setStyleSheet(f"color: {colour}; background: transparent;")
+        self.text.setFont(theme.font(14))
+        self.details.setFont(theme.font(12))
+        self.recent_title.setFont(theme.font(12, bold=True))
+
+    def _show(self, title: str, text: str, details: str = "", recent: Sequence[Path] = ()) -> None:
+        self.title.setText(title)
+        self.text.setText(text)
+        self.details.setText(details)
+        self.details.hide()
+        self.more.setVisible(bool(details))
+        self.recent_title.setVisible(bool(recent))
+        for button in self._buttons:
+            self.recent.removeWidget(button)
+            button.deleteLater()
+        self._buttons = []
+        for path in recent:
+            button = Button(path.name, kind="quiet", hint=_short(path.parent))
+            button.setProperty("path", str(path))
+            button.clicked.connect(self._recent_clicked)
+            self.recent.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
+            self._buttons.append(button)
+        for button in (self.open, self.demo):
+            button.show()
+        self.stop.hide()
+        self.setAccessibleName(title)
+        self.setAccessibleDescription(text)
+
+    def empty(self, recent: Sequence[Path]) -> None:
+        """Nothing is open."""
+        self._show(
+            "See what Pi0.5 looks at",
+            "Open a results file or the folder of a run that pi0-capture wrote, or drop it here. "
+            "No file yet? The demo needs no GPU and no model.",
+            recent=recent,
+        )
+
+    def opening(self, path: Path, *, very_slow: bool = False) -> None:
+        """A file takes a while, or longer than one at hand should."""
+        if very_slow:
+            self._show(
+                f"Still looking at {path.name} …",
+                "Its disk or network answers slowly. It opens as soon as it has been read; "
+                "to go on without it, stop looking or open another one.",
+            )
+        else:
+            self._show(f"Opening {path.name} …", "Checking that it can be read.")
+            self.open.hide()
+        self.demo.hide()
+        self.stop.setVisible(very_slow)
+
+    def waiting(self, path: Path) -> None:
+        """A capture has not finished its first frame."""
+        self._show(
+            f"{path.name} has no finished frame yet",
+            "The capture is still at its first frame. It appears here as soon as it is done.",
+        )
+        self.demo.hide()
+
+    def nothing(self, title: str, text: str) -> None:
+        """There is something, but nothing of it can be shown yet."""
+        self._show(title, text)
+        self.demo.hide()
+
+    def failed(self, sentence: str, details: str, recent: Sequence[Path]) -> None:
+        """A file cannot be opened."""
+        what, _, todo = sentence.rpartition("; ")
+        if not what:
+            what, _, todo = sentence.partition(". ")
+        todo = todo.strip()
+        self._show(
+            "This cannot be opened",
+            sentence if not todo else f"{what.rstrip('.')}.\n\n{todo[:1].upper()}{todo[1:]}",
+            details,
+            recent,
+        )
+
+    def _recent_clicked(self) -> None:
+        self.file_asked.emit(str(self.sender().property("path")))
+
+    def _unfold(self) -> None:
+        self.details.setVisible(self.details.isHidden())
+
+
+def _short(folder: Path) -> str:
+    home = Path.home()
+    text = f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
+    return text if len(text) < 50 else "…" + text[-48:]

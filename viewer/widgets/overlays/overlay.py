@@ -1,0 +1,65 @@
+"""A sheet that floats over the window until it is done with: ground of palette and help."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+
+from viewer.rendering import theme
+
+
+class Overlay(QWidget):
+    """Dims the window; a click beside the sheet or Escape closes it."""
+
+    closed = Signal()
+
+    def __init__(self, window: QWidget, width: int, height: int) -> None:
+        super().__init__(window)
+        self._size = width, height
+        self.sheet = QWidget(self)
+        self.column = QVBoxLayout(self.sheet)
+        self.column.setContentsMargins(12, 12, 12, 12)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # the keys stay here also where nothing in it takes them
+        self.place()
+
+    def place(self) -> None:
+        """Cover the window, the sheet at its upper middle."""
+        window = self.window()  # no reference of our own: it would keep a closed window alive
+        self.setGeometry(window.rect())
+        width, height = min(self._size[0], window.width() - 48), min(self._size[1], window.height() - 96)
+        self.sheet.setGeometry((window.width() - width) // 2, max((window.height() - height) // 3, 24), width, height)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.colour("#000000", 0.45 if t.dark else 0.25))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(theme.colour(t.faint))
+        painter.setBrush(theme.colour(t.panel))
+        painter.drawRoundedRect(QRectF(self.sheet.geometry()).adjusted(0.5, 0.5, -0.5, -0.5), 12, 12)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if not self.sheet.geometry().contains(event.position().toPoint()):
+            self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.closed.emit()
+        super().closeEvent(event)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab goes round in the sheet; what lies under it is not reached."""
+        start = QApplication.focusWidget()
+        here = start = start if start is not None and self.isAncestorOf(start) else self
+        while (there := here.nextInFocusChain() if forward else here.previousInFocusChain()) not in {None, start}:
+            here = there
+            takes = here.focusPolicy().value & Qt.FocusPolicy.TabFocus.value
+            if takes and self.isAncestorOf(here) and here.isEnabled() and here.isVisible():
+                here.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
+                break
+        return True
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.close()
+        event.accept()  # nothing under the sheet hears keys

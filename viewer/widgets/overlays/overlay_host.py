@@ -1,0 +1,98 @@
+"""What lies over the window: one sheet at a time, and the tour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QApplication
+
+from viewer.controllers import commands
+
+if TYPE_CHECKING:
+    from viewer.controllers.actions import Actions
+    from viewer.widgets.overlays.overlay import Overlay
+    from viewer.widgets.overlays.tour import Tour
+
+
+class Sheets(QObject):
+    """Opens sheets; each is loaded when it is first asked for."""
+
+    chosen = Signal(str)
+    """A command by its id, from the palette."""
+
+    def __init__(self, acts: Actions) -> None:
+        super().__init__(acts)
+        self._acts = acts
+        self.overlay: Overlay | None = None
+        """The sheet that is open."""
+        self.tour: Tour | None = None
+        acts.sheet_asked.connect(self.show)
+
+    def show(self, name: str) -> None:
+        """Show `palette`, `help`, `export` or `tour`."""
+        {"palette": self.show_palette, "help": self._show_help, "export": self._show_export, "tour": self.show_tour}[
+            name
+        ]()
+
+    def show_palette(self) -> None:
+        """Every command by name."""
+        from viewer.widgets.overlays.command_palette import Palette
+
+        acts = self._acts
+        palette = Palette(acts.window, {command.id: command.reason(acts) for command in commands.TABLE})
+        palette.chosen.connect(self.chosen)
+        self._lay(palette)
+        palette.field.setFocus()
+
+    def _show_export(self) -> None:
+        """Figures, video and tables of this file."""
+        from viewer.widgets.overlays.export_sheet import ExportSheet
+
+        acts = self._acts
+        self._lay(ExportSheet(acts.window, acts.session, acts.settings))
+
+    def _show_help(self) -> None:
+        """Keys, and what attention shows."""
+        from viewer.widgets.overlays.help_sheet import Help
+
+        self._lay(Help(self._acts.window))
+
+    def _lay(self, overlay: Overlay) -> None:
+        self.close()
+        self.overlay = overlay
+        overlay.closed.connect(self._gone)
+        overlay.show()
+        overlay.raise_()
+        focused = QApplication.focusWidget()
+        if focused is None or not overlay.isAncestorOf(focused):
+            overlay.setFocus()
+
+    def _gone(self) -> None:
+        self.overlay = None
+        self._acts.window.setFocus()
+
+    def close(self) -> None:
+        """Close the sheet that is open; an export that runs in it ends."""
+        if self.overlay is not None:
+            self.overlay.close()
+
+    def show_tour(self) -> None:
+        """Three hints."""
+        from viewer.widgets.overlays.tour import Tour
+
+        acts = self._acts
+        room = acts.room
+        if self.tour is None and not room.isHidden():
+            self.tour = Tour(acts.window, {"strips": room.strips, "cameras": room.cameras, "axes": room.axes})
+            self.tour.done.connect(self._toured)
+
+    def _toured(self) -> None:
+        self.tour = None
+        self._acts.settings.set_text("toured", "yes")
+
+    def place(self) -> None:
+        """The window has another size."""
+        for floating in (self.overlay, self.tour):
+            if floating is not None:
+                floating.place()

@@ -1,0 +1,94 @@
+"""Three hints at the first start, each beside what it is about."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from PySide6.QtCore import QPoint, QRectF, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QWidget
+
+from viewer.rendering import drawing, theme
+from viewer.widgets.controls.controls import Button
+
+HINTS: Final = (
+    (
+        "strips",
+        "Click a word or an action",
+        "Both cameras light up where it looks. Hover to preview, Ctrl adds, Shift spans.",
+    ),
+    (
+        "cameras",
+        "Drag a box on a picture",
+        "“Who looks here?” lists who looks there, and the atlas can rank heads by it.",
+    ),
+    (
+        "axes",
+        "Scrub layers, heads, steps, frames",
+        "Arrow keys, [ ] and digits do the same; Ctrl P finds every command.",
+    ),
+)
+
+
+class Tour(QWidget):
+    """A bubble over the window that points at one panel after another."""
+
+    done = Signal()
+
+    def __init__(self, window: QWidget, panels: dict[str, QWidget]) -> None:
+        super().__init__(window)
+        self.panels = panels
+        self.at = 0
+        self.skip, self.next = Button("Skip", kind="quiet", parent=self), Button("Next", parent=self)
+        self.skip.clicked.connect(self.finish)
+        self.next.clicked.connect(self._forward)
+        widest = max(drawing.width_of(words, 12) for _, _, words in HINTS)  # no hint is ever cut off
+        self.resize(min(max(400, round(widest) + 44), window.width() - 16), 112)
+        self.place()
+        self.show()
+        self.raise_()
+
+    def place(self) -> None:
+        """Over or under the panel of this hint, inside the window."""
+        window, panel = self.window(), self.panels[HINTS[self.at][0]]
+        top_left = panel.mapTo(window, QPoint(0, 0))
+        x = top_left.x() + min(60, panel.width() // 4)
+        y = top_left.y() - self.height() - 8
+        if y < 50:
+            y = top_left.y() + min(panel.height() // 2, 120)
+        self.move(
+            min(max(x, 8), max(window.width() - self.width() - 8, 8)),
+            min(max(y, 8), max(window.height() - self.height() - 8, 8)),
+        )
+        self.next.relabel("Done" if self.at == len(HINTS) - 1 else "Next")
+        self.next.setGeometry(self.width() - 12 - 70, self.height() - 40, 70, 28)
+        self.skip.setGeometry(self.width() - 12 - 70 - 60, self.height() - 37, 52, 22)
+        self.setAccessibleName(HINTS[self.at][1])
+        self.update()
+
+    def _forward(self) -> None:
+        self.at += 1
+        if self.at >= len(HINTS):
+            self.finish()
+        else:
+            self.place()
+
+    def finish(self) -> None:
+        """Take it away for good."""
+        self.hide()
+        self.done.emit()
+        self.deleteLater()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        event.ignore()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(theme.colour(t.accent))
+        painter.setBrush(theme.colour(t.raised))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 10, 10)
+        at = min(self.at, len(HINTS) - 1)
+        drawing.write(painter, QRectF(16, 12, self.width() - 32, 20), HINTS[at][1], t.text, 14, bold=True)
+        drawing.write(painter, QRectF(16, 36, self.width() - 32, 20), HINTS[at][2], t.secondary, 12)
+        drawing.write(painter, QRectF(16, self.height() - 36, 80, 20), f"{at + 1} of {len(HINTS)}", t.secondary, 12)

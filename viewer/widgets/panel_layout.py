@@ -1,0 +1,276 @@
+"""How the panels stand together: pictures and strips at the left, numbers at the right, folded where it is narrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QByteArray, QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from viewer.controllers.frame_series import OverFrames
+from viewer.controllers.prefetch import Ahead
+from viewer.rendering import drawing, theme
+from viewer.widgets.controls.controls import Tabs
+from viewer.widgets.left_column import Column, Wanted
+from viewer.widgets.panels.action_chart import FlowPanel
+from viewer.widgets.panels.atlas import Atlas
+from viewer.widgets.panels.axes import Axes
+from viewer.widgets.panels.camera_grid import Cameras
+from viewer.widgets.panels.chip_painting import CHIP
+from viewer.widgets.panels.color_bar import HeatPanel
+from viewer.widgets.panels.curves import CurvesPanel
+from viewer.widgets.panels.film import FilmPanel
+from viewer.widgets.panels.mass_bar import MassPanel
+from viewer.widgets.panels.region_ranking import Lookers
+from viewer.widgets.panels.sentence import Sentence
+from viewer.widgets.panels.timeline import Timeline
+from viewer.widgets.panels.token_strips import SPACE, TokenScroll, TokenStrips
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.controllers.worker import Worker
+    from viewer.model.view_state import ViewState
+
+NARROW = 1028  # a window of 1024 folds; one of 1280 with the list of episodes beside it does not
+TWO_VIEWS = 1100
+"""In a column lower than that, two views side by side need the deck's room to be seen well."""
+TABS = (
+    ("film", "Film"), ("lookers", "Who looks here?"), ("flow", "Actions"), ("time", "Timeline"), ("mass", "Weight"),
+    ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
+)  # fmt: skip
+
+
+class Hairline(QWidget):
+    """One pixel between two regions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        QPainter(self).fillRect(self.rect(), theme.colour(theme.active().line))
+
+
+class Side(QWidget):
+    """The right column's ground."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colour, and give it to what stands in the column."""
+        palette = self.palette()
+        palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
+        self.setPalette(palette)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(theme.active().side))
+        painter.fillRect(0, 0, 1, self.height(), theme.colour(theme.active().line))
+
+
+class Deck(QStackedWidget):
+    """Panels that take turns in one place."""
+
+    def heights(self) -> tuple[int, int]:
+        """How low and how high it wants to be: as the first of them, or as the one in front needs.
+
+        So the pictures stay still where they can while one goes from panel to panel.
+        """
+        first, front = self.widget(0), self.currentWidget()
+        if first is None or front is None:
+            return 0, 0
+        least = max(first.minimumSizeHint().height(), front.minimumSizeHint().height(), front.minimumHeight())
+        return least, max(least, first.sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(300, 40)
+
+
+class Room(QWidget):
+    """Everything that shows an open file."""
+
+    folded = Signal(bool)
+
+    def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.over_frames = OverFrames(session, worker, self)
+        self.ahead = Ahead(session, worker, self.over_frames, self)
+        self.cameras = Cameras(session)
+        self.sentence = Sentence(session)
+        self.strips = TokenStrips(session)
+        self.chips = TokenScroll(self.strips)
+        self.film = FilmPanel(session, worker, self.over_frames)
+        self.lookers = Lookers(session, worker)
+        self.flow = FlowPanel(session)
+        self.timeline = Timeline(session, self.over_frames)
+        self.axes = Axes(session)
+        self.mass = MassPanel(session)
+        self.atlas = Atlas(session)
+        self.curves = CurvesPanel(session, self.over_frames)
+        self.heat = HeatPanel(session)
+        self.is_folded = False
+        self.deck = "film"
+        self.deck_folded = False
+        self._beside = False
+        self._placed = False
+        self._build()
+        self.tabs.show_only(set(self.decks()))
+        self.show_deck("film")
+        session.changed.connect(self._on_changed)
+        session.opened.connect(self._look_at_views)
+
+    def _build(self) -> None:
+        m = theme.MARGIN
+        self.line = Hairline()
+        self.tabs = Tabs("Panel", TABS)
+        self.tabs.chosen.connect(self._tab_clicked)
+        self.tabs.add_at_end(self.film.mode)
+        self.stack = Deck()
+        for panel in (self.film, self.lookers, self.flow):
+            self.stack.addWidget(panel)
+        self.main = QWidget()
+        self.left = Column(self.main, self._wanted, 5)
+        self.left.setContentsMargins(m, 10, m, 4)
+        self.left.giving = (self.cameras, self.chips, self.stack, self.timeline)
+        self.left.rules = {self.line: self.timeline}
+        for widget in (
+            self.cameras, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
+            self.axes,
+        ):  # fmt: skip
+            self.left.addWidget(widget)
+        self.side = Side()
+        self.side_column = QVBoxLayout(self.side)
+        self.side_column.setContentsMargins(m, 12, m, 12)
+        self.side_column.setSpacing(14)
+        self.side_column.addStretch()  # under panels that are as tall as it helps them
+        self.across = QSplitter(Qt.Orientation.Horizontal)
+        self.across.setChildrenCollapsible(False)
+        self.across.setHandleWidth(1)
+        self.across.addWidget(self.main)
+        self.across.addWidget(self.side)
+        self.across.setStretchFactor(0, 1)
+        self.across.setStretchFactor(1, 0)
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.across)
+        self.across.splitterMoved.connect(self._moved)
+        self._fill_side()
+
+    def _moved(self) -> None:
+        self._placed = True
+
+    def _wanted(self, width: int) -> Wanted:
+        """What the panels of the left column would like at a width."""
+        return Wanted(
+            self.cameras.height_at(width),
+            lambda most: self.cameras.height_within(width, most),
+            self.chips.wanted(),
+            CHIP + SPACE,
+            (0, 0) if self.deck_folded else self.stack.heights(),
+            (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.LEAST, 92),
+        )
+
+    def _fill_side(self) -> None:
+        for place, (panel, stretch) in enumerate(((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0))):
+            self.side_column.insertWidget(place, panel, stretch)
+            panel.show()
+        self.side.setMinimumWidth(300)
+        self.side.setMaximumWidth(460)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        narrow = self.width() < NARROW
+        if narrow != self.is_folded:
+            self._fold(narrow)
+        if not narrow and not self._placed:
+            side = min(max(round(self.width() * 0.21), 300), 400)
+            self.across.setSizes([self.width() - side, side])
+        super().resizeEvent(event)
+
+    def _fold(self, narrow: bool) -> None:
+        self.is_folded = narrow
+        moving = (self.timeline, self.mass, self.atlas, self.curves, self.heat)
+        if narrow:
+            for panel in moving:
+                self.stack.addWidget(panel)
+        else:
+            for panel in moving:
+                self.stack.removeWidget(panel)
+            self.left.insert(self.left.indexOf(self.line) + 1, self.timeline)
+            self.timeline.show()
+            self._fill_side()
+        self.side.setVisible(not narrow)
+        self.line.setVisible(not narrow)
+        self.tabs.show_only(set(self.decks()))
+        self._keep_folded(self.deck if self.deck in self.decks() else "film", self.deck_folded)
+        self.folded.emit(narrow)
+
+    def decks(self) -> dict[str, QWidget]:
+        """The panels that take turns under the strips, by name."""
+        always: dict[str, QWidget] = {"film": self.film, "lookers": self.lookers, "flow": self.flow}
+        folded: dict[str, QWidget] = {
+            "time": self.timeline, "mass": self.mass, "atlas": self.atlas, "curves": self.curves, "heat": self.heat,
+        }  # fmt: skip
+        return always | folded if self.is_folded else always
+
+    def show_deck(self, name: str) -> None:
+        """Bring one of the panels under the strips to the front, and unfold them."""
+        panel = self.decks().get(name)
+        if panel is not None:
+            self.deck = name
+            self.stack.setCurrentWidget(panel)
+            self.fold_deck(False)
+
+    def fold_deck(self, folded: bool) -> None:
+        """Leave only the tabs of the panels under the strips, and their room to the pictures; or bring them back."""
+        self.deck_folded = folded
+        self.tabs.show_value("" if folded else self.deck)
+        self.stack.setVisible(not folded)
+        self.film.mode.setVisible(not folded and self.deck == "film")
+        self.left.invalidate()
+
+    def _keep_folded(self, name: str, folded: bool) -> None:
+        self.show_deck(name)
+        self.fold_deck(folded)
+
+    def _tab_clicked(self, name: str) -> None:
+        if name == self.deck and not self.deck_folded:
+            self.fold_deck(True)
+        else:
+            self.show_deck(name)
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        self._look_at_views()
+        if before.region != after.region and bool(before.region) != bool(after.region):
+            if after.region and self.deck == "film":
+                self.show_deck("lookers")
+            elif not after.region and self.deck == "lookers":
+                self._keep_folded("film", self.deck_folded or self._two_low_views())
+
+    def _look_at_views(self) -> None:
+        """A second view was put beside the first, or taken away: the deck goes where both would be low, and returns."""
+        if self.cameras.beside != self._beside:
+            self._beside = self.cameras.beside
+            self.fold_deck(self._two_low_views())
+
+    def _two_low_views(self) -> bool:
+        return self._beside and self.main.height() < TWO_VIEWS
+
+    def restyle(self) -> None:
+        """Take the theme's colours where they are not read at each painting."""
+        self.side.restyle()
+        self.chips.restyle()
+        for panel in (self.film, self.atlas):
+            panel.reload()
+
+    def splitters(self) -> QByteArray:
+        """Where the splitter stands."""
+        return self.across.saveState()
+
+    def restore(self, across: QByteArray) -> None:
+        """Put the splitter where it stood."""
+        if not across.isEmpty() and self.across.restoreState(across):
+            self._placed = True

@@ -1,0 +1,391 @@
+"""Layers down, heads across: every head's score for the shown query, ranked; a click goes there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from viewer.analysis import overview, scene, scoring
+from viewer.model import attention, geometry
+from viewer.rendering import colormaps, drawing, theme
+from viewer.widgets.controls.controls import Button, Choice
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from viewer.controllers.session import Session
+    from viewer.model.attention import Floats
+
+LABEL: Final = 22
+GAP: Final = 2
+FOOT: Final = 16
+TALL: Final = 44.0
+"""A taller cell shows no more."""
+FIELDS: Final = ("frame", "query", "score", "thumbnails")
+
+
+class Atlas(Panel):
+    """The mean of all heads is the last column."""
+
+    cares = frozenset({*FIELDS, "layer", "heads", "reduce", "step", "region", "colours"})
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Layers and heads", parent)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(150)
+        self.setMouseTracking(True)
+        self.score = Choice("Score", [(name, named.short) for name, named in scoring.SCORES.items()], parent=self)
+        self.score.explain({name: named.about for name, named in scoring.SCORES.items()})
+        self.score.chosen.connect(self._set_score)
+        self.thumbs = Button("thumbnails", kind="quiet", parent=self)
+        self.thumbs.setCheckable(True)
+        self.thumbs.toggled.connect(self._set_thumbs)
+        self._scores: tuple[object, Floats] | None = None
+        self._painted: Floats | None = None
+        self._frame, self._still = drawing.Layer(), drawing.Layer()
+        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
+        self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
+        self._ringed: list[QRectF] = []
+        self._coloured: tuple[object, ...] = ()
+        self._bared = False
+
+    def _set_score(self, value: str) -> None:
+        self.session.update(score=value)
+
+    def _set_thumbs(self, on: bool) -> None:
+        self.session.update(thumbnails=on)
+
+    def sizeHint(self) -> QSize:
+        return QSize(288, self.HEADING + 18 * 14 + 18)
+
+    def scores(self) -> Floats | None:
+        """The chosen score, (layers, heads + 1)."""
+        results, shown = self.session.results, self.session.shown
+        if results is None or not results.done:
+            return None
+        key = (
+            id(results),
+            shown.frame,
+            shown.query,
+            shown.score,
+            shown.step if shown.score != "change" and shown.query.kind == "action" else 0,
+            shown.region if shown.score in scoring.OF_REGION else (),
+        )
+        if self._scores is None or self._scores[0] != key:
+            try:
+                self._scores = key, overview.atlas(results, shown)
+            except READS:
+                return None
+        return self._scores[1]
+
+    def reasons(self) -> dict[str, str]:
+        """The scores that the shown query cannot have, and why."""
+        results = self.session.results
+        if results is None or not results.done:
+            return {}
+        try:
+            return scoring.reasons(results, self.session.shown)
+        except READS:
+            return {}
+
+    @property
+    def lack(self) -> str:
+        """Why the shown query cannot have the chosen score; empty if it can."""
+        return self.reasons().get(self.session.shown.score, "")
+
+    @property
+    def _lowest(self) -> bool:
+        """Whether a low score is a good one."""
+        return scoring.SCORES[self.session.shown.score].lowest
+
+    def ranked(self) -> list[tuple[int, int]]:
+        """Layers and heads, the best score first; none where there is nothing to rank them by."""
+        scores = self.scores()
+        if scores is None or self.lack:
+            return []
+        return overview.ranking(scores, lowest=self._lowest)
+
+    def refresh(self) -> None:
+        shown = self.session.shown
+        self.score.show_value(shown.score)
+        self.score.disable(self.reasons())
+        self.thumbs.setChecked(shown.thumbnails)
+        self._place()
+        if not self.isVisible():
+            return
+        self.tell()
+        if self._bared != self._bare():
+            self._bared = not self._bared
+            self.update()
+        scores, before = self.scores(), self._painted
+        self._painted = scores
+        if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
+            self._coloured = (shown.colours, shown.thumbnails, shown.step)
+            self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
+        else:
+            for box in (*self._ringed, *self._rings(scores)):
+                self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
+
+    def reload(self) -> None:
+        results = self.session.results
+        if results is not None:
+            self.setMaximumHeight(max(round(self.HEADING + len(results.layers) * TALL + FOOT), self.minimumHeight()))
+        self._scores = None
+        self._frame.drop()
+        self._still.drop()
+        self.refresh()
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._place()
+
+    def _place(self) -> None:
+        self.stand_right(self.score, self.thumbs)
+
+    def _title(self) -> str:
+        """As long as it fits before the buttons."""
+        title = "Layers × heads"
+        return title if drawing.width_of(title, 12, bold=True) + 6 < self.thumbs.x() else "Heads"
+
+    # Where cells lie
+
+    def edges(self, scores: Floats) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Left and right of every column, top and bottom of every row, on whole pixels of the screen.
+
+        The mean's column stands a little apart.
+        """
+        ratio, (rows, columns) = self.devicePixelRatioF(), scores.shape
+        key = (rows, columns, ratio, self.width(), self.height())
+        if self._edges is None or self._edges[0] != key:
+            width = (self.width() - LABEL - 4) / columns
+            height = min((self.height() - self.HEADING - FOOT) / rows, TALL)
+            lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
+            tops = [self.HEADING + number * height for number in range(rows)]
+            spans = [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
+            self._edges = key, *spans
+            self._dots = _places(spans[0], ratio), _places(spans[1], ratio)
+        return self._edges[1], self._edges[2]
+
+    def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
+        """Where a cell lies."""
+        columns, rows = self.edges(scores)
+        (left, right), (top, bottom) = columns[head], rows[layer]
+        return QRectF(left, top, right - left, bottom - top)
+
+    # What is drawn
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
+        if scores is None or results is None or self._bare():
+            self._paint_want(self.canvas(event))
+            return
+        painter = QPainter(self)
+
+        def frame(inner: QPainter) -> None:
+            self.heading(inner, self._title())
+            self._paint_frame(inner, scores)
+
+        def still(inner: QPainter) -> None:
+            if shown.thumbnails:
+                self._paint_thumbnails(inner, scores)
+            else:
+                self._paint_cells(inner, scores)
+            self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails, self._title()), frame)
+
+        # Two layers: the scores change more often than the numbers round them, and the ring more often than the scores.
+        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0, self._title())
+        self._still.draw(painter, self, key, still, drawing.ground(self), scores)
+        self._ringed = self._rings(scores)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        for box in self._ringed:
+            light = t.accent if shown.thumbnails else t.text
+            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _bare(self) -> bool:
+        """Whether a sentence stands where the cells would: none of them would have anything to tell."""
+        return not self.session.shown.thumbnails and bool(self.lack)
+
+    def _paint_want(self, painter: QPainter) -> None:
+        """What to do, where there is nothing to score."""
+        self.heading(painter, self._title())
+        if self._bare():
+            reason, ink = self.lack, theme.active().secondary
+            for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
+                drawing.write(painter, QRectF(0, self.HEADING + 20 * line, self.width(), 20), text, ink, 13)
+        if self.hasFocus():
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
+
+    def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
+        """What stays whatever the scores are: the numbers of layers and heads, and the cells' round corners."""
+        t, results, (columns, rows) = theme.active(), self.session.results, self.edges(scores)
+        assert results is not None
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        ground, height = drawing.ground(self), rows[0][1] - rows[0][0] + GAP
+        for layer, (top, bottom) in enumerate(rows):
+            if height >= 10 or layer % 2 == 0:
+                label = QRectF(0, top, LABEL - 6, bottom - top)
+                drawing.write(painter, label, str(results.layers[layer]), t.secondary, 11, align="right")
+            for head in range(len(columns)):
+                if not self.session.shown.thumbnails:
+                    drawing.round_off(painter, self.cell(scores, layer, head), ground, 2.5)
+        for head, (left, right) in enumerate(columns):
+            place = QRectF(left - 6, rows[-1][1] + 1, right - left + 12, 15)
+            text = "mean" if head == len(columns) - 1 else str(head)
+            drawing.write(painter, place, text, t.secondary, 11, align="centre")
+
+    def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
+        """All cells as one image, and their numbers where there is room."""
+        words, (columns, rows) = self._words(scores), self.edges(scores)
+        ratio, ground = self.devicePixelRatioF(), drawing.ground(self).rgb()
+        padded = np.full((scores.shape[0] + 1, scores.shape[1] + 1), ground, np.uint32)
+        padded[:-1, :-1] = words
+        image = drawing.word_image(padded[:, self._dots[0]][self._dots[1]], blended=False)
+        image.setDevicePixelRatio(ratio)
+        painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
+        if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
+            return
+        high = theme.line(10)
+        for (top, bottom), values, inks in zip(rows, scores.tolist(), words.tolist(), strict=True):
+            y = round((top + bottom - high) / 2 * ratio) / ratio
+            for (left, right), value, ink in zip(columns, values, inks, strict=True):
+                text = scoring.short(value, self.session.shown.score)
+                x = round((left + right - drawing.width_of(text, 10)) / 2 * ratio) / ratio - 1
+                painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
+
+    def _rings(self, scores: Floats) -> list[QRectF]:
+        """Round the cells of the shown heads."""
+        shown = self.session.shown
+        heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
+        return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
+
+    def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
+        """The colour of every cell."""
+        return overview.score_words(scores, self.session.shown.score, self.session.shown.colours)
+
+    def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
+        """One small picture a head: its map in every camera side by side, one colour range for all."""
+        results, shown = self.session.results, self.session.shown
+        assert results is not None
+        rows = scene.rows_of(results, shown.frame, shown.query)
+        step = min(shown.step, rows[0].image.shape[1] - 1)
+        maps = np.mean([attention.widened(row.image[:, step]) for row in rows], axis=0, dtype=np.float32)
+        maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
+        high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
+        words = colormaps.painted(maps, high, shown.colours)
+        flat = words.reshape(*words.shape[:3], -1)
+        index = [
+            geometry.sampling(results.to_model(shown.frame, c), *results.picture_size(c), 9, 16)
+            for c in range(flat.shape[2])
+        ]
+        side = np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
+        for layer, line in enumerate(side):
+            for head, one in enumerate(line):
+                painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
+
+    # What the hand does
+
+    def cell_at(self, point: QPointF) -> tuple[int, int] | None:
+        """Layer and head under a point; the mean counts as the head after the last."""
+        scores = self.scores()
+        if scores is None or self._bare():
+            return None
+        columns, rows = self.edges(scores)
+        layer = next((n for n, (top, bottom) in enumerate(rows) if top <= point.y() < bottom + GAP), None)
+        head = next((n for n, (left, right) in enumerate(columns) if left <= point.x() < right + GAP + 4), None)
+        return None if layer is None or head is None else (layer, head)
+
+    def go(self, layer: int, head: int, *, add: bool = False) -> None:
+        """Look at a head; `add` puts it to the chosen ones or takes it away."""
+        heads = self.session.dims.heads
+        if head >= heads:
+            self.session.update(layer=layer, heads=(), reduce="mean")
+        elif add:
+            chosen = tuple(sorted(set(self.session.state.heads) ^ {head}))
+            self.session.update(layer=layer, heads=chosen)
+        else:
+            self.session.update(layer=layer, heads=(head,), reduce="mean")
+
+    def step_ranked(self, by: int) -> None:
+        """Go to the head next in rank."""
+        order, shown = self.ranked(), self.session.state
+        if not order:
+            score = self.session.shown.score
+            reason = self.lack or "no head has weight to tell"
+            self.session.noticed.emit(f"Heads cannot be ranked by {scoring.SCORES[score].short}: {reason}.")
+            return
+        here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
+        place = order.index(here) + by if here in order else 0
+        self.go(*order[min(max(place, 0), len(order) - 1)])
+
+    def next_score(self) -> None:
+        """The next score that the query can have."""
+        names, gone = list(scoring.SCORES), self.reasons()
+        after = names.index(self.session.state.score) + 1
+        self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        cell = self.cell_at(event.position())
+        if cell is not None and event.button() == Qt.MouseButton.LeftButton:
+            add = event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+            self.go(*cell, add=bool(add))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
+        if Qt.Key(event.key()) not in moves:
+            super().keyPressEvent(event)
+            return
+        shown, dims = self.session.state, self.session.dims
+        head = shown.heads[0] if shown.heads else dims.heads
+        down, right = moves[Qt.Key(event.key())]
+        self.go(min(max(shown.layer + down, 0), dims.layers - 1), min(max(head + right, 0), dims.heads))
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            cell = self.cell_at(QPointF(event.pos()))
+            QToolTip.showText(event.globalPos(), self.explain(*cell) if cell else "", self)
+            return True
+        return super().event(event)
+
+    def explain(self, layer: int, head: int) -> str:
+        """A cell in words, with its rank."""
+        scores, results = self.scores(), self.session.results
+        if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
+            return ""
+        score, mean = self.session.shown.score, head == scores.shape[1] - 1
+        lack, value = self.lack, float(scores[layer, head])
+        text = f"none, {lack}" if lack else scoring.spoken(value, score)
+        who = "mean of heads" if mean else f"head {head}"
+        told = f"Layer {results.layers[layer]}, {who}: {scoring.SCORES[score].short} {text}"
+        if lack or mean or not np.isfinite(value):
+            return told
+        rank, others = overview.standing(scores, layer, head, lowest=self._lowest)
+        alike = f", shared with {others} other{'s' if others > 1 else ''}" if others else ""
+        return f"{told}, rank {rank}{alike}"
+
+    def describe(self) -> None:
+        shown, dims = self.session.shown, self.session.dims
+        told = [self.explain(shown.layer, head) for head in shown.heads or (dims.heads,)]
+        self.setAccessibleDescription("; ".join(told))
+
+
+def _snapped(start: float, length: float, ratio: float) -> tuple[float, float]:
+    """Start and stop of a cell on whole pixels of the screen, its gap taken off."""
+    first = round(start * ratio)
+    return first / ratio, max(round((start + length - GAP) * ratio), first + 1) / ratio
+
+
+def _places(spans: list[tuple[float, float]], ratio: float) -> npt.NDArray[np.intp]:
+    """Which cell each pixel of the screen shows along one axis; the number of cells where it is a gap."""
+    first = round(spans[0][0] * ratio)
+    found = np.full(round(spans[-1][1] * ratio) - first, len(spans), np.intp)
+    for number, (start, stop) in enumerate(spans):
+        found[round(start * ratio) - first : round(stop * ratio) - first] = number
+    return found

@@ -1,0 +1,205 @@
+"""The four axes: frame, step, layer, head, each with slider, number and play."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
+
+from viewer.analysis.caption import listed
+from viewer.rendering import drawing, theme
+from viewer.widgets.controls.controls import Button, Field, Slider
+from viewer.widgets.panels.panel import Panel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.model.view_state import ViewState
+
+AXES: Final = ("frame", "layer", "step", "head")
+KEYS: Final = {"frame": "← →", "layer": "↑ ↓", "step": "[ ]", "head": "1–8"}
+NO_STEPS: Final = "Words have one pass: no denoise steps"
+
+
+def position(state: ViewState, axis: str, heads: int) -> int:
+    """Where a view stands on an axis; heads end with the mean and the maximum of them."""
+    if axis != "head":
+        return int(getattr(state, axis))
+    if len(state.heads) == 1:
+        return state.heads[0]
+    return heads if state.reduce == "mean" else heads + 1
+
+
+def moved(axis: str, value: int, heads: int) -> dict[str, object]:
+    """The fields to change to stand there."""
+    if axis != "head":
+        return {axis: value}
+    if value < heads:
+        return {"heads": (value,), "reduce": "mean"}
+    return {"heads": (), "reduce": "mean" if value == heads else "max"}
+
+
+class AxisRow(QWidget):
+    """Name, slider, number that can be typed over, play."""
+
+    played = Signal(str)
+
+    def __init__(self, session: Session, axis: str) -> None:
+        super().__init__()
+        self.session, self.axis = session, axis
+        self.slider = Slider(axis.capitalize())
+        self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.number = Field(f"{axis.capitalize()} number", boxed=False, pixels=13)
+        self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.number.setFixedSize(92, 24)
+        self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.play = Button("▸", kind="quiet")
+        self.play.setAccessibleName(f"Play {axis}")
+        self.play.setFixedWidth(24)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(57, 0, 46, 0)  # the groove begins where chips and thumbnails do
+        row.setSpacing(6)
+        row.addWidget(self.slider, 1)
+        row.addWidget(self.number)
+        row.addWidget(self.play)
+        self.setFixedHeight(30)
+        self._after = QTimer(self)
+        self._after.setSingleShot(True)
+        self._after.setInterval(0)
+        self._after.timeout.connect(self._agree)
+        self.slider.valueChanged.connect(self._moved)
+        self.slider.pressed_down.connect(session.begin)
+        self.slider.let_go.connect(session.end)
+        self.number.returnPressed.connect(self._typed)
+        self.number.installEventFilter(self)
+        self.play.clicked.connect(self._play)
+
+    def _play(self) -> None:
+        self.played.emit(self.axis)
+
+    def _moved(self, value: int) -> None:
+        dims, state = self.session.dims, self.session.state
+        if position(state, self.axis, dims.heads) != value:
+            self.session.update(**moved(self.axis, value, dims.heads))
+            self._after.start()
+
+    def _agree(self) -> None:
+        """Stand where the view stands: what moved it back in the same moment made no change that would be told."""
+        self.slider.setValue(position(self.session.shown, self.axis, self.session.dims.heads))
+
+    def _typed(self) -> None:
+        """Go to the number that was typed: frames are counted from 1, the others carry the file's numbers."""
+        text = self.number.text().split("/")[0].strip().lower()
+        results, dims = self.session.results, self.session.dims
+        if results is None:
+            return
+        if self.axis == "head" and text in {"mean", "max", "maximum"}:
+            self.session.update(**moved("head", dims.heads + (text != "mean"), dims.heads))
+        elif text.isdecimal():
+            value = int(text[:9])
+            labels = {
+                "frame": range(1, dims.frames + 1),
+                "layer": results.layers,
+                "step": results.steps,
+                "head": range(dims.heads),
+            }
+            places = list(labels[self.axis])
+            if value in places:
+                self.session.update(**moved(self.axis, places.index(value), dims.heads))
+            elif places:
+                self.session.noticed.emit(f"There is no {self.axis} {value}; there are {listed(places)}.")
+        self.number.clearFocus()
+        self.show_state(self.session.shown)
+
+    def eventFilter(self, watched: object, event: QEvent) -> bool:
+        if watched is self.number and event.type() == QEvent.Type.FocusIn:
+            self.number.setText(self.number.text().split("/")[0].strip())
+        elif watched is self.number and event.type() == QEvent.Type.FocusOut:
+            self.show_state(self.session.shown, leaving=True)
+        return False
+
+    def show_state(self, state: ViewState, *, leaving: bool = False) -> None:
+        """Show where the view stands."""
+        results, dims = self.session.results, self.session.dims
+        length = {"frame": dims.frames, "layer": dims.layers, "step": dims.steps, "head": dims.heads + 2}[self.axis]
+        usable = results is not None and length > 1 and not (self.axis == "step" and state.query.kind == "text")
+        reason = NO_STEPS if self.axis == "step" and state.query.kind == "text" else ""
+        if not reason and length == 1:
+            reason = f"This file has one {'denoise step' if self.axis == 'step' else self.axis}"
+        for widget in (self.slider, self.number, self.play):
+            widget.setEnabled(usable)
+            tip = reason or (f"Play (Space plays {self.axis})" if widget is self.play else "")
+            if widget.toolTip() != tip:
+                widget.setToolTip(tip)
+        self.setToolTip(reason)
+        if self.slider.maximum() != max(length - 1, 0):
+            self.slider.blockSignals(True)
+            self.slider.setRange(0, max(length - 1, 0))
+            self.slider.blockSignals(False)
+        self.slider.setValue(position(state, self.axis, dims.heads))
+        if leaving or not self.number.hasFocus():
+            text = self.words(state)
+            if self.number.text() != text:
+                self.number.setText(text)
+
+    def words(self, state: ViewState) -> str:
+        """The number as it stands beside the slider."""
+        results, dims = self.session.results, self.session.dims
+        if results is None or not dims.frames:
+            return "–"
+        if self.axis == "frame":
+            return f"{state.frame + 1} / {dims.frames}"
+        if self.axis == "layer":
+            return f"{results.layers[state.layer]} / {results.layers[-1]}"
+        if self.axis == "step":
+            return "prefix" if state.query.kind == "text" else f"{results.steps[state.step]} / {results.steps[-1]}"
+        if len(state.heads) == 1:
+            return f"{state.heads[0]} / {dims.heads - 1}"
+        how = "mean" if state.reduce == "mean" else "max"
+        return f"{how} {listed(state.heads)}" if state.heads else how
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, t = QPainter(self), theme.active()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(self.rect())
+        drawing.write(painter, box, self.axis.capitalize(), t.secondary, 13)
+        key = QRectF(self.width() - 38, box.center().y() - 9, 36, 18)
+        painter.setPen(theme.colour(t.faint))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRoundedRect(key.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+        heads = self.session.dims.heads
+        label = f"1–{min(heads, 9)}" if self.axis == "head" and heads else KEYS[self.axis]
+        drawing.write(painter, key, label, t.secondary, 11, align="centre")
+
+
+class Axes(Panel):
+    """The four rows in two columns."""
+
+    cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
+    OPAQUE = False
+    played = Signal(str)
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Axes", parent)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 6, 0, 6)
+        grid.setHorizontalSpacing(24)
+        grid.setVerticalSpacing(0)
+        self.rows: dict[str, AxisRow] = {}
+        for number, axis in enumerate(AXES):
+            row = AxisRow(session, axis)
+            row.played.connect(self.played)
+            self.rows[axis] = row
+            grid.addWidget(row, number // 2, number % 2)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def show_playing(self, axis: str) -> None:
+        """Which axis is playing; empty for none."""
+        for name, row in self.rows.items():
+            row.play.relabel("❚❚" if name == axis else "▸")
+            row.play.setAccessibleName(f"{'Pause' if name == axis else 'Play'} {name}")
+
+    def refresh(self) -> None:
+        for row in self.rows.values():
+            row.show_state(self.session.shown)

@@ -1,0 +1,383 @@
+"""One camera: its picture, the heat of the shown row on it, and the patch under the pointer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import (
+    QColor,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QTransform,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
+from viewer.analysis import caption
+from viewer.analysis.scene import DATA_FIELDS, Scene
+from viewer.model import geometry
+from viewer.rendering import drawing, picture_overlay, theme
+from viewer.rendering.camera_image import Backdrop
+from viewer.rendering.heatmap import HeatMap
+from viewer.rendering.patches import PatchLabel, region_path
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.io.results import Results
+    from viewer.model.view_state import Cell, ViewState
+
+MOST_ZOOM: Final = 12.0
+DRAG_PIXELS: Final = 5
+AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+class CameraPane(Panel):
+    """A camera's pane; `pinned` panes show the view that is compared with."""
+
+    cares = frozenset(DATA_FIELDS) | {
+        "colours", "opacity", "picture", "smooth", "grid", "region", "compare", "pinned",
+    }  # fmt: skip
+    TITLE = 24
+
+    def __init__(self, session: Session, camera: int, *, pinned: bool = False, parent: QWidget | None = None) -> None:
+        name = session.results.cameras[camera] if session.results else ""
+        super().__init__(session, f"{name} camera{', pinned view' if pinned else ''}", parent)
+        self.camera, self.pinned = camera, pinned
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
+        self.backdrop, self.heat = Backdrop(camera), HeatMap(camera)
+        self._turn: tuple[geometry.Affine, QTransform] | None = None
+        self._press: QPointF | None = None
+        self._pan: tuple[QPointF, QPointF] | None = None
+        self._drag: tuple[Cell, ...] | None = None
+        self.label = PatchLabel()
+        session.pointed.connect(self.update)
+        session.bared.connect(self.update)
+
+    def sizeHint(self) -> QSize:
+        return QSize(520, 320)
+
+    # What is drawn
+
+    @property
+    def view(self) -> tuple[Results, ViewState] | None:
+        """The file and view of this pane."""
+        results = self.session.results
+        if results is None or not results.done:
+            return None
+        return self.session.pin if self.pinned else self.session.seen
+
+    @property
+    def scene(self) -> Scene | None:
+        """The numbers of this pane."""
+        view = self.view
+        if view is None:
+            return None
+        if not self.pinned:
+            return self.session.scene()
+        pair = self.session.side_by_side()
+        return pair[1] if pair is not None else None
+
+    def size_in_pixels(self) -> tuple[int, int]:
+        """Height and width of the picture that is shown, the camera's own or the model's."""
+        view = self.view
+        if view is None or self.camera >= len(view[0].cameras) or self.session.shown.picture == "model":
+            return MODEL_PIXELS, MODEL_PIXELS
+        return view[0].picture_size(self.camera)
+
+    def area(self) -> QRectF:
+        """Where the picture lies in the pane."""
+        height, width = self.size_in_pixels()
+        room = QRectF(0, self.TITLE, self.width(), max(self.height() - self.TITLE, 1))
+        scale = min(room.width() / width, room.height() / height)
+        return QRectF(0, room.top(), round(width * scale), round(height * scale))  # on the line of the text below
+
+    def to_model(self) -> geometry.Affine:
+        """From pixels of the picture that is shown to the model's."""
+        view = self.view
+        if view is None or self.session.shown.picture == "model":
+            return AS_IT_IS
+        return view[0].to_model(view[1].frame, self.camera)
+
+    def placed(self, area: QRectF | None = None) -> QTransform:
+        """From pixels of the picture that is shown to the pane."""
+        height, width = self.size_in_pixels()
+        area, zoom = area or self.area(), self.zoom
+        scale_x, scale_y = area.width() / width * zoom, area.height() / height * zoom
+        left = area.left() + area.width() * (0.5 - self.centre.x() * zoom)
+        top = area.top() + area.height() * (0.5 - self.centre.y() * zoom)
+        return QTransform(scale_x, 0, 0, scale_y, left, top)
+
+    def model_to_pane(self, area: QRectF | None = None) -> QTransform:
+        """From pixels of the model's picture to the pane."""
+        to_model = self.to_model()
+        if self._turn is None or self._turn[0] is not to_model:
+            self._turn = to_model, picture_overlay.from_model(to_model)
+        return self._turn[1] * self.placed(area)
+
+    def cell_at(self, point: QPointF) -> Cell | None:
+        """The patch under a point of the pane."""
+        if self.view is None or not self.area().contains(point):
+            return None
+        inverse, fine = self.placed().inverted()
+        if not fine:
+            return None
+        source = inverse.map(point)
+        patch = geometry.patch_at(self.to_model(), source.x(), source.y())
+        return None if patch is None else (self.camera, *patch)
+
+    def reload(self) -> None:
+        self.backdrop.drop()
+        self.heat.drop()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, view, session = QPainter(self), self.view, self.session
+        ground = drawing.ground(self)
+        if view is None or self.camera >= len(view[0].cameras):
+            painter.fillRect(self.rect(), ground)
+            return
+        area, ratio = self.area(), drawing.ratio_of(painter)
+        place = self.model_to_pane(area)
+        try:
+            scene = self.scene
+            picture = self._picture(view, area, ratio, place)
+        except READS as error:
+            session._fail(error)
+            scene = picture = None
+        self._paint_ground(painter, area, ground)
+        self._paint_title(painter, area, view[0], scene)
+        if picture is None:
+            painter.fillRect(area, theme.colour(theme.active().raised))
+        else:
+            painter.drawImage(area.topLeft(), picture)
+        if scene is not None and not session.bare and scene.maps.shape[1:] == (GRID, GRID):
+            self.heat.paint(painter, scene, session.shown, place, area, ratio)
+        self._paint_marks(painter, area, place, view, scene)
+        if picture is None:
+            self._paint_reason(painter, area)
+        self._round(painter, area, ratio)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pointer = session.pointer
+        if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
+            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, view[1].unit)
+        if self.hasFocus():
+            drawing.ring(painter, area, theme.colour(theme.ACCENT))
+
+    def _paint_ground(self, painter: QPainter, area: QRectF, ground: QColor) -> None:
+        """What the picture does not cover."""
+        width, height = self.width(), self.height()
+        painter.fillRect(QRectF(0, 0, width, area.top()), ground)
+        painter.fillRect(QRectF(0, area.bottom(), width, height - area.bottom()), ground)
+        if area.width() < width:
+            painter.fillRect(QRectF(0, area.top(), area.left(), area.height()), ground)
+            painter.fillRect(QRectF(area.right(), area.top(), width - area.right(), area.height()), ground)
+
+    def _paint_title(self, painter: QPainter, area: QRectF, results: Results, scene: Scene | None) -> None:
+        t, shown = theme.active(), self.session.shown
+        line = QRectF(area.left() + 1, 0, area.width() - 2, self.TITLE - 4)
+        name = results.cameras[self.camera]
+        height, width = self.size_in_pixels()
+        size = f"{width} × {height}"
+        label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
+        room = line.adjusted(0, 0, -drawing.width_of(label, 12) - 10, 0)
+        share = drawing.per_cent(scene.share(name)) if scene is not None else ""
+        given = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names give way to it
+        x = drawing.write(painter, given, caption.heading_of(name), t.text, 13, bold=True) + 9
+        if self.pinned or self.session.blinking:
+            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
+        if scene is not None:
+            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
+            note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
+            # Beside each camera's share or none's: the longest name decides.
+            longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in results.cameras)
+            spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
+            spare += max(drawing.width_of("88.8 %", 13, bold=True) - drawing.width_of(share, 13, bold=True), 0)
+            if x + spare + drawing.width_of(note, 12) <= room.width():
+                drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
+        drawing.write(painter, line, label, t.secondary, 12, align="right")
+
+    def _picture(self, view: tuple[Results, ViewState], area: QRectF, ratio: float, place: QTransform) -> QImage | None:
+        shown = self.session.shown
+        return self.backdrop.image(
+            view[0],
+            view[1].frame,
+            shown.picture,
+            area,
+            ratio,
+            zoomed=None if self.zoom == 1.0 else self.placed(),
+            grid=place if shown.grid and not self.session.bare else None,
+        )
+
+    def _paint_marks(
+        self,
+        painter: QPainter,
+        area: QRectF,
+        place: QTransform,
+        view: tuple[Results, ViewState],
+        scene: Scene | None,
+    ) -> None:
+        shown = self.session.shown
+        painter.setClipRect(area)
+        if shown.picture == "model":
+            results, frame = view[0], view[1].frame
+            picture_overlay.paint_hatch(
+                painter, place, results.to_model(frame, self.camera), *results.picture_size(self.camera)
+            )
+        cells = self._drag if self._drag is not None else shown.region
+        path = region_path(cells, self.camera) if not self.session.bare else None
+        if path is not None:
+            picture_overlay.paint_region(painter, place, path)
+        pointer = self.session.pointer
+        if pointer is not None and scene is not None:
+            own = pointer[0] == self.camera
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
+            painter.drawPolygon(place.map(QPolygonF(_patch(pointer))))
+        painter.setClipping(False)
+
+    def _paint_reason(self, painter: QPainter, area: QRectF) -> None:
+        text = self.session.failure or "This file holds no picture of this camera."
+        drawing.write(painter, area.adjusted(16, 0, -16, 0), text, theme.active().secondary, 12, align="centre")
+
+    def _round(self, painter: QPainter, area: QRectF, ratio: float) -> None:
+        side = theme.RADIUS
+        for corner, image in zip(
+            (
+                area.topLeft(),
+                area.topRight() - QPointF(side, 0),
+                area.bottomLeft() - QPointF(0, side),
+                area.bottomRight() - QPointF(side, side),
+            ),
+            drawing.corners(drawing.ground(self).name(), ratio),
+            strict=True,
+        ):
+            painter.drawImage(corner, image)
+
+    # What the hand does
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        point = event.position()
+        if self._pan is not None:
+            area = self.area()
+            moved = point - self._pan[0]
+            self._look_at(
+                QPointF(
+                    self._pan[1].x() - moved.x() / area.width() / self.zoom,
+                    self._pan[1].y() - moved.y() / area.height() / self.zoom,
+                )
+            )
+            return
+        cell = self.cell_at(point)
+        self.session.point(cell)
+        if self._press is None or self.pinned:
+            return
+        if self._drag is not None or (point - self._press).manhattanLength() > DRAG_PIXELS:
+            painting = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            if painting:
+                start = self._drag if self._drag is not None else self.session.state.region
+                self._drag = tuple(sorted({*start, *([cell] if cell else [])}))
+            else:
+                self._drag = self._box(self._press, point)
+            self.update()
+
+    def _box(self, start: QPointF, stop: QPointF) -> tuple[Cell, ...]:
+        """Patches whose middle lies in a dragged box; the patch under it where the box is smaller than one."""
+        box, place, area = QRectF(start, stop).normalized(), self.model_to_pane(), self.area()
+        cells = [
+            (self.camera, row, col)
+            for row in range(GRID)
+            for col in range(GRID)
+            if box.contains(middle := place.map(_patch((0, row, col)).center())) and area.contains(middle)
+        ]
+        under = self.cell_at(box.center())
+        return tuple(cells) or ((under,) if under else ())
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.MiddleButton and self.zoom > 1:
+            self._pan = event.position(), self.centre
+        elif event.button() == Qt.MouseButton.LeftButton and self.area().contains(event.position()):
+            self._press = event.position()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        press, drag = self._press, self._drag
+        self._pan = self._press = self._drag = None
+        if press is None or self.pinned:
+            return
+        if drag is not None:
+            self.session.update(region=drag)
+        else:
+            self.toggle(
+                self.cell_at(event.position()), keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            )
+        self.update()
+
+    def toggle(self, cell: Cell | None, *, keep: bool) -> None:
+        """Make one patch the region, or take it away again; `keep` adds it to the region."""
+        region = self.session.state.region
+        if cell is None:
+            self.session.update(region=())
+        elif cell in region:
+            self.session.update(region=tuple(c for c in region if c != cell) if keep or len(region) == 1 else (cell,))
+        else:
+            self.session.update(region=tuple(sorted({*region, cell})) if keep else (cell,))
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.zoom = 1.0
+        self._look_at(QPointF(0.5, 0.5))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        area, point = self.area(), event.position()
+        turn = event.angleDelta().y()
+        if not area.contains(point) or not turn:
+            return
+        zoom = min(max(self.zoom * 1.2 ** (turn / 120), 1.0), MOST_ZOOM)
+        offset = QPointF(
+            (point.x() - area.center().x()) / area.width(), (point.y() - area.center().y()) / area.height()
+        )
+        fixed = self.centre + offset / self.zoom
+        self.zoom = zoom
+        self._look_at(fixed - offset / zoom)
+        event.accept()
+
+    def _look_at(self, centre: QPointF) -> None:
+        half = 0.5 / self.zoom
+        self.centre = QPointF(min(max(centre.x(), half), 1 - half), min(max(centre.y(), half), 1 - half))
+        self.update()
+
+    def leaveEvent(self, event: object) -> None:
+        self.session.point(None)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
+        key = Qt.Key(event.key())
+        at = self.session.pointer
+        if key in moves and not event.modifiers():
+            row, col = at[1:] if at is not None and at[0] == self.camera else (GRID // 2, GRID // 2)
+            down, right = moves[key]
+            view = self.view
+            if view is not None and self.session.shown.picture == "source":
+                turn = view[0].to_model(view[1].frame, self.camera)
+                down, right = (round(v) for v in np.sign(np.round(turn[::-1, 1::-1] @ np.array([down, right]), 9)))
+            self.session.point((self.camera, min(max(row + down, 0), GRID - 1), min(max(col + right, 0), GRID - 1)))
+        elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space} and at is not None:
+            self.toggle(at, keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+        else:
+            super().keyPressEvent(event)
+
+
+def _patch(cell: Cell) -> QRectF:
+    """A patch in the model's picture."""
+    return QRectF(cell[2] * PATCH_PIXELS, cell[1] * PATCH_PIXELS, PATCH_PIXELS, PATCH_PIXELS)

@@ -1,0 +1,141 @@
+"""How chips are painted: filled rectangles under labels, edges and corners that are kept as small pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+from PySide6.QtCore import QRect, QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPixmap
+
+from viewer.rendering import colormaps, drawing, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtWidgets import QWidget
+
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import Kind
+
+LEVELS: Final = 216
+"""Colours of a chip from cold to hot; the brightest end of the map is cut."""
+CHIP: Final = 26
+CORNER: Final = 5.0
+LOUD: Final = ("prompt", "action")
+Ink = Literal["cool", "light", "dark"]
+INKS: Final = {"light": drawing.LIGHT_INK, "dark": drawing.DARK_INK}
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One chip on the panel."""
+
+    kind: Kind
+    item: int
+    box: QRectF
+    label: str
+    role: str
+
+
+def levels(values: Floats, top: float) -> list[int]:
+    """Each value's place among the chip colours, `top` the hottest."""
+    at = values * np.float32((LEVELS - 1) / top)
+    np.fmin(np.fmax(at, 0, out=at), LEVELS - 1, out=at)  # NaN becomes 0
+    at += np.float32(0.5)
+    found: list[int] = at.astype(np.intp).tolist()
+    return found
+
+
+@lru_cache(maxsize=16)
+def colours(name: str, ground: str) -> tuple[int, ...]:
+    """The colours of chips from cold to hot, 0xRRGGBB: the map over a ground."""
+    made: list[int] = []
+    tint = theme.colour(ground)
+    base = tint.red(), tint.green(), tint.blue()
+    for word in colormaps.heat(name, 100)[:LEVELS].tolist():
+        rest = 1 - (word >> 24 & 255) / 255
+        red, green, blue = (min(round((word >> s & 255) + base[n] * rest), 255) for n, s in enumerate((16, 8, 0)))
+        made.append(red << 16 | green << 8 | blue)
+    return tuple(made)
+
+
+@lru_cache(maxsize=16)
+def _fills(name: str, ground: str) -> list[QColor]:
+    return [QColor(word >> 16 & 255, word >> 8 & 255, word & 255) for word in colours(name, ground)]
+
+
+@lru_cache(maxsize=16)
+def _inks(name: str, ground: str, loud: bool) -> list[Ink]:
+    """Which ink can be read on each of the colours; `cool` is the role's own, kept as long as it can be read."""
+    dark = theme.colour(ground).lightness() < 128
+    made: list[Ink] = []
+    for word in colours(name, ground):
+        readable: Ink = "dark" if drawing.readable_on(word) == drawing.DARK_INK else "light"
+        own = (readable == "light") == dark
+        near = abs(drawing.lightness(word) - drawing.lightness(int(ground[1:], 16))) < 25
+        made.append("cool" if own and (loud or near) else readable)
+    return made
+
+
+def _own_ink(role: str, ground: str) -> str:
+    t = theme.active()
+    if role in LOUD:
+        return drawing.readable_on(int(ground[1:], 16))
+    return t.text if role == "state" else t.secondary
+
+
+@lru_cache(maxsize=1024)
+def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
+    """What lies on a chip's colour: round corners, the edge that tells its group, the label."""
+    made = QPixmap(round(width * ratio), math.ceil(CHIP * ratio))
+    made.setDevicePixelRatio(ratio)
+    made.fill(Qt.GlobalColor.transparent)
+    with QPainter(made) as painter:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(0, 0, width, CHIP)
+        drawing.round_off(painter, box, theme.colour(outside), CORNER)
+        painter.fillRect(QRectF(7, CHIP - 2.5, width - 14, 1.5), theme.colour(edge, 0.9))
+        drawing.write(painter, box, label, ink, 13, bold=bold, align="centre")
+    return made
+
+
+class Chips:
+    """Paints the chips of one panel."""
+
+    def __init__(self) -> None:
+        self._places: Sequence[Place] = ()
+        self._cameras: tuple[str, ...] = ()
+        self._chips: list[tuple[QRectF, QRect, Place, str]] = []
+        self._ratio = 0.0
+
+    def lay(self, places: Sequence[Place], cameras: tuple[str, ...]) -> None:
+        """Chips lie elsewhere now."""
+        self._places, self._cameras, self._ratio = places, cameras, 0.0
+
+    def _snap(self, ratio: float) -> None:
+        """Put the chips on whole pixels of the screen."""
+        self._ratio, self._chips = ratio, []
+        for place in self._places:
+            left, right = (round(x * ratio) / ratio for x in (place.box.left(), place.box.right()))
+            top = round(place.box.top() * ratio) / ratio
+            box = QRectF(left, top, right - left, math.ceil(CHIP * ratio) / ratio)
+            self._chips.append((box, box.toAlignedRect(), place, theme.group_colour(place.role, self._cameras)))
+
+    def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
+        """The chips that touch `area`, each in the colour of its level."""
+        ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
+        fills, loud, quiet = _fills(name, ground), _inks(name, ground, True), _inks(name, ground, False)
+        fill, copy, every = painter.fillRect, painter.drawPixmap, area.contains(widget.rect())
+        if ratio != self._ratio:
+            self._snap(ratio)
+        inks = {role: {"cool": _own_ink(role, ground), **INKS} for role in {place.role for place in self._places}}
+        for (box, about, place, edge), level in zip(self._chips, at, strict=True):
+            if every or area.intersects(about):
+                fill(box, fills[level])
+                role = place.role
+                ink = inks[role][(loud if role in LOUD else quiet)[level]]
+                copy(box.topLeft(), _tile(place.label, box.width(), ink, role == "prompt", edge, outside, ratio))

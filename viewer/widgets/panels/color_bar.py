@@ -1,0 +1,334 @@
+"""The colour bar: which weights have which colour, its range by handles and numbers, and how it is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from viewer.analysis.scene import DATA_FIELDS
+from viewer.model import attention
+from viewer.rendering import colormaps, drawing, theme
+from viewer.widgets.controls.controls import Button, Choice, Field, Segments, Slider
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.model.view_state import ViewState
+
+MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
+
+
+class ColourBar(Panel):
+    """The bar with its two handles; dragging one locks the range."""
+
+    cares = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Colour range", parent)
+        self.setFixedHeight(38)
+        self._drag = ""
+        self._full = 1.0
+        self._ramp: tuple[tuple[object, ...], QImage] | None = None
+        session.bared.connect(self.update)
+
+    def ends(self) -> tuple[float, float, float, float]:
+        """Left and right end of the bar, and the range that the colours span."""
+        scene = self.session.scene()
+        if scene is None or not scene.ranges:
+            return 0.0, 1.0, 0.0, 1.0
+        low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
+        if scene.difference:
+            return low, high, low, high
+        if not self._drag:
+            self._full = max(high / 0.86, 1e-9)
+        return min(low, 0.0), max(self._full, high), low, high
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter, scene, shown = theme.active(), self.canvas(event), self.session.scene(), self.session.shown
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if scene is None:
+            return
+        left, right, low, high = self.ends()
+        span = right - left or 1.0
+        name = colormaps.DIFFERENCE if scene.difference else shown.colours
+        scale = "linear" if scene.difference else shown.scale
+        # On a linear scale the bar looks the same for every range whose ends lie at the same places of it.
+        ends = (round((low - left) / span, 6), round((high - left) / span, 6))
+        key = (name, scale, *(ends if scale == "linear" else (left, right, low, high)), self.width())
+        if self._ramp is None or self._ramp[0] != key:
+            self._ramp = key, _ramp(name, scale, left, right, low, high)
+        painter.drawImage(QRectF(0, 3, self.width(), 12), self._ramp[1])
+        labels = QRectF(0, 18, self.width(), 18)
+        ticks = 4
+        for tick in range(ticks):
+            part = tick / (ticks - 1)
+            x = part * self.width()
+            text = (
+                f"{100 * part:.0f} %"
+                if shown.scale == "rank" and not scene.difference
+                else drawing.number(left + part * span)
+            )
+            align = "left" if tick == 0 else "right" if tick == ticks - 1 else "centre"
+            box = labels if tick in {0, ticks - 1} else QRectF(x - 40, 18, 80, 18)
+            drawing.write(painter, box, text, t.secondary, 12, align=align)
+        if shown.scale != "rank" and not scene.difference and shown.range != "map":
+            for value in (low, high):
+                x = min(max((value - left) / span * self.width(), 2.0), self.width() - 2.0)
+                painter.fillRect(QRectF(x - 2.5, 0, 5, 18), theme.colour("#15171C"))
+                painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.colour("#FFFFFF"))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        scene, shown = self.session.scene(), self.session.shown
+        if scene is None or scene.difference or shown.scale == "rank" or event.button() != Qt.MouseButton.LeftButton:
+            return
+        left, right, low, high = self.ends()
+        x, span = event.position().x() / max(self.width(), 1) * (right - left) + left, right - left
+        near_high = abs(x - high) <= abs(x - low) or abs(high - low) < span * 0.02
+        self._drag = "high" if near_high else "low"
+        self.session.begin()
+        self._move(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._drag:
+            self._move(event.position())
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if self._drag:
+            self._drag = ""
+            self.session.end()
+            self.update()
+
+    def _move(self, point: QPointF) -> None:
+        left, right, low, high = self.ends()
+        value = left + min(max(point.x() / max(self.width(), 1), 0.0), 1.0) * (right - left)
+        least = (right - left) / 500
+        if self._drag == "high":
+            self.session.update(range="locked", low=low, high=max(value, low + least))
+        else:
+            self.session.update(range="locked", low=min(value, high - least), high=high)
+
+    def sizeHint(self) -> QSize:
+        return QSize(240, 38)
+
+
+def _ramp(name: str, scale: str, left: float, right: float, low: float, high: float) -> QImage:
+    """One line of the colours from `left` to `right`, where they span `low` to `high`."""
+    if scale == "rank":
+        at = np.linspace(0, 1, 512, dtype=np.float32)
+    else:
+        at = attention.places(np.linspace(left, right, 512, dtype=np.float32), low, high, scale)
+    words = colormaps.opaque(name)[np.rint(at * 255).astype(np.intp)][None]
+    return drawing.word_image(words, blended=False)
+
+
+class HeatPanel(Panel):
+    """Colour map, range, scale, unit, measure, opacity."""
+
+    cares = frozenset(DATA_FIELDS) | {"colours", "opacity", "smooth", "grid", "picture", "compare", "pinned"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Heat", parent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.bar = ColourBar(session)
+        self.colours = Choice("Colour map", MAPS)
+        self.range = Segments("Range", (("shared", "Shared"), ("map", "Per map"), ("locked", "Locked")))
+        self.scale = Segments("Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
+        self.uniform = Button("× uniform", kind="toggle")
+        self.norms = Button("× value norm", kind="toggle")
+        self.smooth = Button("Smooth", kind="toggle")
+        self.model = Button("Model’s picture", kind="toggle")
+        for button in (self.uniform, self.norms, self.smooth, self.model):
+            button.setCheckable(True)
+        self.low, self.high = Field("Lower end of the range"), Field("Upper end of the range")
+        for field in (self.low, self.high):
+            field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
+            field.setFixedSize(74, 24)
+            field.editingFinished.connect(self._typed)
+        self.opacity = Slider("Heat opacity")
+        self.opacity.setRange(0, 100)
+        first, second = QVBoxLayout(), QVBoxLayout()
+        self._halves = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._halves.setContentsMargins(0, 0, 0, 0)
+        for half in (first, second):
+            half.setContentsMargins(0, 0, 0, 0)
+            half.setSpacing(7)
+            self._halves.addLayout(half, 1)
+        self._halves.setSpacing(7)
+        top = QHBoxLayout()
+        top.addStretch()
+        top.addWidget(self.colours)
+        first.addLayout(top)
+        first.addWidget(self.bar)
+        ends = QHBoxLayout()
+        ends.addWidget(self.low)
+        ends.addStretch()
+        ends.addWidget(self.uniform)
+        ends.addStretch()
+        ends.addWidget(self.high)
+        first.addLayout(ends)
+        first.addStretch()
+        second.addWidget(self.range)
+        second.addWidget(self.scale)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for button in (self.norms, self.smooth, self.model):
+            row.addWidget(button)
+        second.addLayout(row)
+        strength = QHBoxLayout()
+        strength.setSpacing(8)
+        self.strength_name, self.strength_value = Word("Heat opacity"), Word("", bright=True)
+        for widget in (self.strength_name, self.opacity, self.strength_value):
+            strength.addWidget(widget)
+        second.addLayout(strength)
+        self._difference = False
+        self._connect()
+
+    def _connect(self) -> None:
+        self.colours.chosen.connect(self._set_colours)
+        self.range.chosen.connect(self._set_range)
+        self.scale.chosen.connect(self._set_scale)
+        self.uniform.toggled.connect(self._set_uniform)
+        self.norms.toggled.connect(self._set_norms)
+        self.smooth.toggled.connect(self._set_smooth)
+        self.model.toggled.connect(self._set_model)
+        self.opacity.valueChanged.connect(self._set_opacity)
+        self.opacity.pressed_down.connect(self.session.begin)
+        self.opacity.let_go.connect(self.session.end)
+
+    def _set_colours(self, value: str) -> None:
+        self.session.update(colours=value)
+
+    def _set_scale(self, value: str) -> None:
+        self.session.update(scale=value)
+
+    def _set_range(self, value: str) -> None:
+        if value == "locked":
+            _, _, low, high = self.bar.ends()
+            # A difference spans as far below 0 as above; weights, to which the view may go back, begin at 0.
+            self.session.update(range="locked", low=0.0 if self._difference_shown() else low, high=high)
+        else:
+            self.session.update(range=value)
+
+    def _set_uniform(self, on: bool) -> None:
+        unit = "uniform" if on else "weight"
+        if unit != self.session.state.unit:
+            self.session.update(
+                unit=unit, range="shared" if self.session.state.range == "locked" else self.session.state.range
+            )
+
+    def _set_norms(self, on: bool) -> None:
+        self.session.update(measure="contribution" if on else "weight")
+        self.norms.setChecked(self.session.state.measure == "contribution")  # where there are no norms it comes back
+
+    def _set_smooth(self, on: bool) -> None:
+        self.session.update(smooth=on)
+
+    def _set_model(self, on: bool) -> None:
+        self.session.update(picture="model" if on else "source")
+
+    def _set_opacity(self, value: int) -> None:
+        if round(self.session.state.opacity * 100) != value:
+            self.session.update(opacity=value / 100)
+
+    def _difference_shown(self) -> bool:
+        scene = self.session.scene()
+        return scene is not None and scene.difference
+
+    def _typed(self) -> None:
+        try:
+            low, high = (float(f.text().replace("−", "-").replace(",", ".")) for f in (self.low, self.high))
+        except ValueError:
+            self.session.noticed.emit("The ends of the range are numbers, for example 0 and 0.03.")
+            self._show_ends(instead=True)
+            return
+        _, _, old_low, old_high = self.bar.ends()
+        if (drawing.number(low, 4), drawing.number(high, 4)) == (
+            drawing.number(old_low, 4),
+            drawing.number(old_high, 4),
+        ):
+            return
+        if self._difference_shown():  # as far below 0 as above, whichever end was typed
+            low, high = 0.0, abs(high if drawing.number(low, 4) == drawing.number(old_low, 4) else low)
+        if not low < high < float("inf"):
+            self.session.noticed.emit("The lower end of the range must be below the upper end.")
+            self._show_ends(instead=True)
+            return
+        self.session.update(range="locked", low=low, high=high)
+
+    def _show_ends(self, *, instead: bool = False) -> None:
+        """Show the ends of the range; `instead` of what is being typed, too."""
+        _, _, low, high = self.bar.ends()
+        for field, value in ((self.low, low), (self.high, high)):
+            (field.setText if instead else field.show_text)(drawing.number(value, 4))
+
+    def refresh(self) -> None:
+        state: ViewState = self.session.shown
+        self.colours.show_value(state.colours)
+        self.range.show_value(state.range)
+        self.scale.show_value(state.scale)
+        for button, on in (
+            (self.uniform, state.unit == "uniform"), (self.norms, state.measure == "contribution"),
+            (self.smooth, state.smooth), (self.model, state.picture == "model"),
+        ):  # fmt: skip
+            button.setChecked(on)
+        self.opacity.setValue(round(state.opacity * 100))
+        self.strength_value.show_text(f"{round(state.opacity * 100)} %")
+        self._show_ends()
+        if self._difference != (state.compare == "difference"):
+            self._difference = state.compare == "difference"
+            self.update()
+
+    def reload(self) -> None:
+        results = self.session.results
+        try:
+            norms = bool(
+                results
+                and results.done
+                and results.value_norms(self.session.shown.frame, self.session.shown.query.kind)
+            )
+        except READS:
+            norms = False
+        self.norms.setEnabled(norms)
+        self.norms.setToolTip(
+            "What a key really contributes: weight × length of its projected value"
+            if norms
+            else "This file has no value norms"
+        )
+        self.refresh()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = self.canvas(event)
+        self.heading(painter, "Difference, 0 is white" if self._difference_shown() else "Heat")
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        wide = self.width() > 600
+        direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
+        if self._halves.direction() != direction:
+            self._halves.setDirection(direction)
+            self._halves.setSpacing(32 if wide else 7)
+
+
+class Word(QWidget):
+    """A word beside a control."""
+
+    def __init__(self, text: str, *, bright: bool = False) -> None:
+        super().__init__()
+        self.text, self.bright = text, bright
+        self.setFixedSize(round(drawing.width_of(text or "100 %", 12)) + 2, 24)
+
+    def show_text(self, text: str) -> None:
+        """Another text of about the same width."""
+        if text != self.text:
+            self.text = text
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t = theme.active()
+        align = "right" if self.bright else "left"
+        drawing.write(
+            QPainter(self), QRectF(self.rect()), self.text, t.text if self.bright else t.secondary, 12, align=align
+        )

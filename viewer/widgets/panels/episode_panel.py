@@ -1,0 +1,229 @@
+"""The panel of a run's episodes: which there are, how they went, which one is open; a filter over them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QRectF, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTreeView, QVBoxLayout, QWidget
+
+from viewer.rendering import drawing, theme
+from viewer.widgets.controls.controls import Button
+from viewer.widgets.panels.episode_model import NUMBER, EpisodeModel, EpisodeRow, outcomes
+
+if TYPE_CHECKING:
+    from viewer.controllers.episodes import Episodes
+
+WIDTH: Final = 248
+UNFOLDED: Final = 300
+"""Up to so many listed episodes all prompts are unfolded; beyond, the list of prompts is the overview."""
+
+
+class EpisodeTree(QTreeView):
+    """The list itself: arrows walk, Enter or a click opens; every other key is left to the window."""
+
+    def __init__(self, model: EpisodeModel) -> None:
+        super().__init__()
+        self.setModel(model)
+        self.setItemDelegate(EpisodeRow(model, self))
+        self.setAccessibleName("Episodes")
+        self.setHeaderHidden(True)
+        self.setIndentation(0)
+        self.setUniformRowHeights(True)
+        self.setMouseTracking(True)
+        self.setExpandsOnDoubleClick(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QTreeView.ScrollMode.ScrollPerPixel)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        self.setStyleSheet(theme.sheet() + "QTreeView { background: transparent; border: none; outline: none; }")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = Qt.Key(event.key())
+        walking = {Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Right}
+        if key in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self.activated.emit(self.currentIndex())
+        elif key in walking and not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+            super().keyPressEvent(event)
+        else:
+            event.ignore()
+
+
+class EpisodesPanel(QWidget):
+    """Present while a run is open."""
+
+    def __init__(self, episodes: Episodes, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.episodes = episodes
+        self.setAccessibleName("Episodes of the run")
+        self.setMinimumWidth(190)
+        self.setMaximumWidth(420)
+        self.before, self.after = Button("‹", kind="quiet"), Button("›", kind="quiet")
+        for button, name, key in (
+            (self.before, "Previous episode", "Page Up"),
+            (self.after, "Next episode", "Page Down"),
+        ):
+            button.setAccessibleName(name)
+            button.setToolTip(f"{name} ({key})")
+            button.setFixedSize(24, 22)
+        self.field = QLineEdit()
+        self.field.setPlaceholderText("Filter by name, prompt, success")
+        self.field.setAccessibleName("Filter episodes")
+        self.field.setClearButtonEnabled(True)
+        self.field.setFixedHeight(28)
+        self.field.setFont(theme.font(12))
+        self.field.installEventFilter(self)
+        self.model = EpisodeModel(episodes, self)
+        self.tree = EpisodeTree(self.model)
+        title = QHBoxLayout()
+        title.setContentsMargins(0, 0, 10, 0)
+        title.setSpacing(0)
+        title.addStretch(1)
+        title.addWidget(self.before)
+        title.addWidget(self.after)
+        search = QHBoxLayout()
+        search.setContentsMargins(theme.MARGIN, 0, 14, 0)
+        search.addWidget(self.field)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 10, 1, 8)
+        column.setSpacing(8)
+        column.addLayout(title)
+        column.addLayout(search)
+        column.addWidget(self.tree, 1)
+        column.addSpacing(20)
+        self.before.clicked.connect(self._back)
+        self.after.clicked.connect(self._on)
+        self.field.textEdited.connect(self._narrow)
+        self.field.textChanged.connect(self._cleared)
+        self.tree.clicked.connect(self._clicked)
+        self.tree.activated.connect(self._chosen)
+        episodes.listed.connect(self._listed)
+        episodes.moved.connect(self._moved)
+        episodes.marked.connect(self._marked)
+        self.restyle()
+        self._unfold()
+        self._moved()
+
+    def sizeHint(self) -> QSize:
+        return QSize(WIDTH, 400)
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        self.field.setStyleSheet(theme.sheet())
+        self.tree.restyle()
+
+    # What is listed
+
+    def _narrow(self, words: str) -> None:
+        self.episodes.narrow(words)
+
+    def _cleared(self, words: str) -> None:
+        if not words:  # by the button in the field, too
+            self.episodes.narrow("")
+
+    def _listed(self) -> None:
+        self.model.begin()
+        self._unfold()
+        self._moved()
+        self.update()
+
+    def _unfold(self) -> None:
+        if not self.model.flat and len(self.episodes.order) <= UNFOLDED:
+            self.tree.expandAll()
+
+    def _marked(self, _: object) -> None:
+        self.update()
+
+    def _moved(self) -> None:
+        """Another episode is open: bring its row into sight."""
+        self.tree.viewport().update()
+        self.update()
+        if self.episodes.current is None:
+            return
+        index = self.model.index_of(self.episodes.current)
+        if index.isValid():
+            if index.parent().isValid():
+                self.tree.setExpanded(index.parent(), True)
+            self.tree.setCurrentIndex(index)
+            self.tree.scrollTo(index)
+
+    # What the hand does
+
+    def _clicked(self, index: QModelIndex) -> None:
+        self._chosen(index)
+
+    def _chosen(self, index: QModelIndex) -> None:
+        number = index.data(NUMBER)
+        if number is not None:
+            self.episodes.go(number)
+        elif index.isValid():
+            self.tree.setExpanded(index, not self.tree.isExpanded(index))
+
+    def _back(self) -> None:
+        self.episodes.step(-1)
+
+    def _on(self) -> None:
+        self.episodes.step(1)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.field and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            return self._typed(Qt.Key(event.key()))
+        return False
+
+    def _typed(self, key: Qt.Key) -> bool:
+        """Keys of the field that are not text: Enter opens the first, Down walks into the list, Escape clears."""
+        if key in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            if self.episodes.order:
+                self.episodes.go(self.episodes.order[0])
+        elif key == Qt.Key.Key_Down:
+            self.tree.setFocus()
+            if not self.tree.currentIndex().isValid():
+                self.tree.setCurrentIndex(self.model.index(0, 0))
+        elif key == Qt.Key.Key_Escape:
+            if self.field.text():
+                self.field.clear()
+            else:
+                self.window().setFocus()
+        elif key in {Qt.Key.Key_PageUp, Qt.Key.Key_PageDown}:
+            self.episodes.step(-1 if key == Qt.Key.Key_PageUp else 1)
+        else:
+            return False
+        return True
+
+    # What is drawn beside the list
+
+    def summary(self) -> str:
+        """The line under the list: what is there, and how it went."""
+        episodes = self.episodes
+        order = episodes.order
+        done = sum(episodes.status(number).state == "done" for number in order)
+        parts = []
+        if episodes.words:
+            parts.append(f"{len(order)} of {len(episodes.run.episodes)} listed")
+        elif done < len(order):
+            parts.append(f"{done} of {len(order)} done")
+        judged = outcomes(episodes, order)
+        if judged:
+            parts.append(judged)
+        return " · ".join(parts) or episodes.run.source
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(t.side))
+        painter.fillRect(self.width() - 1, 0, 1, self.height(), theme.colour(t.line))
+        box = QRectF(theme.MARGIN, 10, self.before.x() - theme.MARGIN - 6, 22)
+        used = drawing.write(painter, box, "Episodes", t.text, 12, bold=True)
+        here, order = self.episodes.current, self.episodes.order
+        place = f"{order.index(here) + 1} of {len(order)}" if here in order else str(len(order))
+        drawing.write(painter, box.adjusted(used + 8, 0, 0, 0), place, t.secondary, 12)
+        foot = QRectF(theme.MARGIN, self.height() - 26, self.width() - 2 * theme.MARGIN, 20)
+        drawing.write(painter, foot, self.summary(), t.secondary, 12)
+        if not order:
+            words = "No episode matches." if self.episodes.words else "The run names no episode."
+            drawing.write(
+                painter, QRectF(theme.MARGIN, 84, self.width() - 2 * theme.MARGIN, 20), words, t.secondary, 12
+            )

@@ -1,0 +1,216 @@
+"""How the shown row's weight divides over groups of keys: one stacked bar, numbers, and what is left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from viewer.analysis import caption
+from viewer.analysis.scene import DATA_FIELDS
+from viewer.model.attention import SINKS
+from viewer.rendering import drawing, theme
+from viewer.widgets.panels.panel import Panel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+
+LINE: Final = 19
+
+
+class MassPanel(Panel):
+    """Always visible; a click on a group leaves it out of the maps or brings it back."""
+
+    cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Where this row’s weight goes", parent)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setMouseTracking(True)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._hovered = ""
+        self._at = 0
+        self._still = drawing.Layer()
+        session.bared.connect(self.update)
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Groups that are shown, with their shares: bars of all cameras are one."""
+        scene, results = self.session.plain_scene(), self.session.results
+        if scene is None or results is None:
+            return []
+        bars = sum(value for name, value in scene.mass.items() if name.endswith(" bars"))
+        listed = [(camera, scene.mass[camera]) for camera in results.cameras]
+        listed += [("bars", bars), *((n, scene.mass[n]) for n in ("bos", "prompt", "template", "state", "newline"))]
+        if self.session.shown.query.kind == "action":
+            listed.append(("action", scene.mass["action"]))
+        return listed
+
+    @property
+    def columns(self) -> int:
+        """Groups in a line of the legend."""
+        return max(min(self.width() // 150, 5), 2)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        results = self.session.results
+        groups = (len(results.cameras) if results else 2) + 7
+        return QSize(288, self.HEADING + 20 + -(-groups // self.columns) * LINE + 20)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def reload(self) -> None:
+        self.updateGeometry()
+        self.update()
+
+    def refresh(self) -> None:
+        self.update()
+        self.tell()
+
+    def describe(self) -> None:
+        words = ", ".join(f"{_label(name)} {drawing.per_cent(share)}" for name, share in self.shares())
+        self.setAccessibleDescription(words)
+
+    def lines(self, count: int) -> list[QRectF]:
+        """Where the legend's entries stand."""
+        across = self.columns
+        width = self.width() / across
+        return [
+            QRectF(
+                width * (number % across) + (8 if number % across else 0),
+                self.HEADING + 19 + number // across * LINE,
+                width - 8,
+                LINE,
+            )
+            for number in range(count)
+        ]
+
+    def boxes(self) -> list[tuple[str, float, QRectF, QRectF]]:
+        """Each group with its share, its part of the bar and its entry of the legend."""
+        shares = self.shares()
+        total = sum(max(share, 0.0) for _, share in shares) or 1.0
+        x, made = 0.0, []
+        for (name, share), line in zip(shares, self.lines(len(shares)), strict=True):
+            width = max(share, 0.0) / total * self.width()
+            made.append((name, share, QRectF(x, self.HEADING, width, 11), line))
+            x += width
+        return made
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, shown, results, scene = (
+            theme.active(), self.session.shown, self.session.results, self.session.plain_scene(),
+        )  # fmt: skip
+        if results is None or scene is None:
+            self.heading(self.canvas(event), "Where this row’s weight goes")
+            return
+        boxes = self.boxes()
+        names = tuple(name for name, *_ in boxes)
+
+        def still(inner: QPainter) -> None:
+            note = "mean of heads" if len(shown.heads) != 1 and shown.reduce == "max" else ""
+            self.heading(inner, "Where this row’s weight goes", note)
+            inner.setRenderHint(QPainter.RenderHint.Antialiasing)
+            for name, _, _, line in boxes:
+                self._paint_name(inner, name, line)
+
+        key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
+        painter = QPainter(self)
+        self._still.draw(painter, self, key, still, drawing.ground(self))
+        for number, (name, share, part, line) in enumerate(boxes):
+            gone, touched = name in shown.left_out, self._hovered == name or (self.hasFocus() and number == self._at)
+            if part.width() > 0:
+                alpha = 0.25 if gone else 1.0 if not self._hovered or self._hovered == name else 0.55
+                colour = theme.colour(self._colour(name), alpha)
+                painter.fillRect(part.adjusted(0, 0, -min(1.0, part.width() / 2), 0), colour)
+            if touched:
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+                drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.colour(t.hover), 4)
+                self._paint_name(painter, name, line)
+            ink = t.secondary if gone else t.text
+            drawing.write(painter, line, drawing.per_cent(share), ink, 12, align="right")
+        bottom = max((line.bottom() for *_, line in boxes), default=0.0)
+        foot = QRectF(0, bottom + 2, self.width(), 17)
+        if shown.left_out:
+            words = f"left out {drawing.per_cent(scene.removed)}, the rest renormalised"
+            drawing.write(painter, foot, words, t.accent_text, 12)
+        else:
+            sinks = sum(share for name, share, *_ in boxes if name in SINKS)
+            drawing.write(painter, foot, f"sinks (BOS, newline, bars) take {drawing.per_cent(sinks)}", t.secondary, 12)
+        if self.hasFocus():
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _colour(self, name: str) -> str:
+        cameras = self.session.results.cameras if self.session.results is not None else ()
+        return theme.group_colour("exterior bars" if name == "bars" else name, cameras)
+
+    def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
+        """A group's mark and name."""
+        t, gone = theme.active(), name in self.session.shown.left_out
+        mark, colour = QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(self._colour(name))
+        if gone:
+            drawing.ring(painter, mark, colour, 1.5, 2)
+        else:
+            drawing.fill(painter, mark, colour, 2)
+        room = line.adjusted(15, 0, -drawing.width_of("100.0 %", 12) - 4, 0)
+        drawing.write(painter, room, _label(name), t.secondary if gone else t.text, 12)
+
+    def group_at(self, point: QPointF) -> str:
+        """The group under a point, or nothing."""
+        for name, _, part, line in self.boxes():
+            if part.adjusted(0, -4, 0, 4).contains(point) or line.contains(point):
+                return name
+        return ""
+
+    def toggle(self, group: str) -> None:
+        """Leave a group out, or bring it back."""
+        out = set(self.session.state.left_out) ^ {group}
+        order = [name for name, _ in self.shares()]
+        self.session.update(left_out=tuple(name for name in order if name in out))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        name = self.group_at(event.position())
+        if name != self._hovered:
+            self._hovered = name
+            self.update()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered = ""
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        name = self.group_at(event.position())
+        if name and event.button() == Qt.MouseButton.LeftButton:
+            self.toggle(name)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Up: -self.columns, Qt.Key.Key_Down: self.columns}
+        shares = self.shares()
+        if event.key() in moves and shares:
+            self._at = min(max(self._at + moves[Qt.Key(event.key())], 0), len(shares) - 1)
+            self.update()
+        elif event.key() in {Qt.Key.Key_Space, Qt.Key.Key_Return} and self._at < len(shares):
+            self.toggle(shares[self._at][0])
+        else:
+            super().keyPressEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            name = self.group_at(QPointF(event.pos()))
+            back = name in self.session.state.left_out
+            text = (
+                f"{_label(name)}: click to {'bring it back' if back else 'leave it out and renormalise'}"
+                if name
+                else ""
+            )
+            QToolTip.showText(event.globalPos(), text, self)
+            return True
+        return super().event(event)
+
+
+def _label(group: str) -> str:
+    return {"bos": "BOS", "action": "actions"}.get(group) or caption.spoken(group)

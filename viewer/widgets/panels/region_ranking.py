@@ -1,0 +1,155 @@
+"""Who looks at the region: words and actions by the weight that their layers, steps and heads put there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+
+from viewer.analysis import caption, overview
+from viewer.rendering import drawing, theme
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
+    from viewer.analysis.overview import Looker
+    from viewer.controllers.session import Session
+    from viewer.controllers.worker import Worker
+    from viewer.model.view_state import Query
+
+LINE: Final = 24
+HINT: Final = "Drag a box on a picture to ask who looks there."
+ASKING: Final = "Asking all words, actions, layers, steps and heads …"
+COLUMNS: Final = ((0.30, "who"), (0.14, "layer"), (0.14, "head"), (0.14, "step"), (0.28, "weight on the region"))
+
+
+class Lookers(Panel):
+    """A ranked table; a click on a line goes there."""
+
+    cares = frozenset({"frame", "region", "query", "layer", "step", "heads"})
+
+    def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Who looks here", parent)
+        self.worker = worker
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setMinimumHeight(76)
+        self.lines: list[Looker] = []
+        self._for: object = None
+        self.top = 0
+        self.at = 0
+
+    def sizeHint(self) -> QSize:
+        return QSize(600, 140)
+
+    def refresh(self) -> None:
+        results, shown = self.session.results, self.session.shown
+        key = (id(results), shown.frame, shown.region)
+        if results is None or not results.done or not shown.region:
+            self.lines, self._for = [], None
+            self.worker.drop("lookers")
+        elif key != self._for:
+            self._for = key
+            self.lines, self.top, self.at = [], 0, 0
+            self.worker.ask("lookers", key, lambda stale: overview.lookers(results, shown, stale), self._take)
+        self.update()
+
+    def reload(self) -> None:
+        self._for = None
+        self.worker.drop("lookers")
+        self.refresh()
+
+    def _take(self, answer: list[Looker] | None) -> None:
+        self.lines = answer or []
+        self.setAccessibleDescription("; ".join(self.words(line) for line in self.lines[:5]))
+        self.update()
+
+    def who(self, query: Query) -> str:
+        """The query's name."""
+        results = self.session.results
+        assert results is not None
+        try:
+            return caption.words_of(results, self.session.shown.frame, query)[0]
+        except READS:
+            return "?"
+
+    def words(self, line: Looker) -> str:
+        """A line as a sentence."""
+        results = self.session.results
+        assert results is not None
+        step = f", step {results.steps[line.step]}" if line.query.kind == "action" else ""
+        place = f"layer {results.layers[line.layer]}, head {line.head}{step}"
+        return f"{self.who(line.query)}, {place}: {drawing.per_cent(line.mass)}"
+
+    def visible(self) -> int:
+        """How many lines fit."""
+        return max((self.height() - self.HEADING) // LINE, 1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter, results, shown = theme.active(), self.canvas(event), self.session.results, self.session.shown
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if results is None or not shown.region or not self.lines:
+            sentence = ASKING if results is not None and shown.region else HINT
+            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
+            return
+        left = 0.0
+        edges = []
+        for part, title in COLUMNS:
+            width = part * self.width()
+            edges.append((left, width))
+            drawing.write(painter, QRectF(left, 0, width - 8, 20), title, t.secondary, 12)
+            left += width
+        most = max(self.lines[0].mass, 1e-9)
+        for number in range(self.top, min(self.top + self.visible(), len(self.lines))):
+            line = self.lines[number]
+            y = self.HEADING - 4 + (number - self.top) * LINE
+            current = (line.query, line.layer) == (shown.query, shown.layer) and shown.heads == (line.head,)
+            current = current and (line.query.kind == "text" or line.step == shown.step)
+            if current or (self.hasFocus() and number == self.at):
+                drawing.fill(painter, QRectF(-4, y, self.width() + 4, LINE - 1), theme.colour(t.hover), 4)
+            step = str(results.steps[line.step]) if line.query.kind == "action" else "prefix"
+            cells = (self.who(line.query), str(results.layers[line.layer]), str(line.head), step)
+            for (x, width), text in zip(edges, cells, strict=False):
+                drawing.write(
+                    painter, QRectF(x, y, width - 8, LINE), text, t.accent_text if x == 0 and current else t.text, 13
+                )
+            x, width = edges[-1]
+            drawing.write(painter, QRectF(x, y, 60, LINE), drawing.per_cent(line.mass), t.text, 13)
+            bar = QRectF(x + 64, y + LINE / 2 - 3, max((width - 72) * line.mass / most, 1), 6)
+            drawing.fill(painter, bar, theme.colour(t.accent), 2)
+
+    def go(self, number: int) -> None:
+        """Look at what a line names."""
+        if 0 <= number < len(self.lines):
+            self.at = number
+            line = self.lines[number]
+            step = {"step": line.step} if line.query.kind == "action" else {}
+            self.session.update(query=line.query, layer=line.layer, heads=(line.head,), reduce="mean", **step)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        number = self.top + int((event.position().y() - self.HEADING + 4) // LINE)
+        if event.position().y() >= self.HEADING - 4:
+            self.go(number)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        lines = -1 if event.angleDelta().y() > 0 else 1
+        self.scroll_to(self.top + 2 * lines)
+        event.accept()
+
+    def scroll_to(self, top: int) -> None:
+        """Bring a line to the top."""
+        self.top = min(max(top, 0), max(len(self.lines) - self.visible(), 0))
+        self.update()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -10, Qt.Key.Key_PageDown: 10}
+        if Qt.Key(event.key()) in moves and self.lines:
+            self.at = min(max(self.at + moves[Qt.Key(event.key())], 0), len(self.lines) - 1)
+            if not self.top <= self.at < self.top + self.visible():
+                self.scroll_to(self.at - self.visible() // 2)
+            self.update()
+        elif event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self.go(self.at)
+        else:
+            super().keyPressEvent(event)

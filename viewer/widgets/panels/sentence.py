@@ -1,0 +1,70 @@
+"""The one sentence that says in words what is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPaintEvent
+
+from viewer.analysis.caption import Caption, caption, heads_of, words_of
+from viewer.analysis.scene import DATA_FIELDS
+from viewer.rendering import drawing, theme
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
+    from viewer.controllers.session import Session
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
+
+
+class Sentence(Panel):
+    """Who looks, in which pass, at which layer and head, on what scale."""
+
+    cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "What is shown", parent)
+        self.setFixedHeight(28)
+        self._made: Caption | None = None
+        session.bared.connect(self.refresh)
+
+    def words(self) -> Caption | None:
+        """The sentence; None while no file is open."""
+        pin, seen = self.session.pin, self.session.seen
+        if seen is None or not seen[0].done:
+            return None
+        results, state = seen
+        try:
+            minus = ""
+            if state.compare == "difference" and pin is not None:
+                minus = f"{words_of(pin[0], pin[1].frame, pin[1].query)[0]}, {described(*pin)}"
+            return caption(results, state, difference=minus)
+        except READS:
+            return None
+
+    def refresh(self) -> None:
+        made = self._made = self.words()
+        self.setAccessibleDescription(str(made) if made else "")
+        self.setToolTip(str(made) if made else "")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        made, painter, t = self._made, self.canvas(event), theme.active()
+        if made is None:
+            return
+        x, box = 0.0, QRectF(0, 0, self.width(), self.height())
+        for text, colour, pixels, bold in (
+            (made.subject, t.accent_text, 14.5, True),
+            (made.place, t.text, 14.5, False),
+            (made.details, t.secondary, 13, False),
+        ):
+            x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
+
+
+def described(results: Results, state: ViewState) -> str:
+    """Frame, layer and heads of a pinned view in a few words."""
+    step = f", step {results.steps[state.step]}" if state.query.kind == "action" and results.steps else ""
+    return f"frame {state.frame + 1}{step}, layer {results.layers[state.layer]}, {heads_of(state, results.heads)}"

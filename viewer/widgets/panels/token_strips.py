@@ -1,0 +1,300 @@
+"""The strips of words and actions: every chip a heat cell, a label and a way to look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
+
+from viewer.analysis.token_values import Strips, strips
+from viewer.controllers.session import differing
+from viewer.model.view_state import Kind, Query
+from viewer.rendering import drawing, theme
+from viewer.widgets.panels.chip_painting import CHIP, CORNER, Chips, Place, levels
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.model.view_state import ViewState
+    from viewer.model.words import Chip
+
+LABEL: Final = 64
+SPACE: Final = 5
+NUMBERS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
+"""Fields of the view that the chips' numbers depend on; which chips are chosen is not among them."""
+SUBJECTS: Final = {
+    "pictures": "of its weight on the pictures",
+    "patch": "on the patch under the pointer",
+    "region": "on the region",
+}
+
+
+class TokenStrips(Panel):
+    """Words in reading order, actions in the order of the chunk."""
+
+    cares = NUMBERS | {"query", "colours"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Words and actions", parent)
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.places: list[Place] = []
+        self._laid: tuple[object, ...] = ()
+        self._hovered: Place | None = None
+        self._anchor: Query | None = None
+        self._chips = Chips()
+        self._at: list[int] = []
+        self._rings: list[QRect] = []
+        session.pointed.connect(self._look)
+
+    # Where chips lie
+
+    def chips(self) -> tuple[Chip, ...]:
+        """The words of the shown frame."""
+        results = self.session.results
+        if results is None or not results.done:
+            return ()
+        try:
+            return results.chips(self.session.shown.frame)
+        except READS:
+            return ()
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        names = differing(before, after)
+        if "frame" in names:
+            self._lay_out()
+        if "colours" in names:
+            self.update()
+        if names & NUMBERS:
+            self._look()
+        if "query" in names:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Repaint the chips that were chosen or are chosen now."""
+        for box in (*self._rings, *self._ringed()):
+            self.update(box)
+
+    def refresh(self) -> None:
+        self._lay_out()
+        self._look()
+        self._ring()
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._lay_out()
+        self._look()
+
+    def _lay_out(self) -> None:
+        results, chips = self.session.results, self.chips()
+        actions = results.horizon if results is not None and results.done else 0
+        key = (self.width(), chips, actions)
+        if key == self._laid:
+            return
+        self._laid = key
+        self.places = []
+        self._at = []
+        bottom = self._flow("text", [(chip.label, chip.role) for chip in chips], 0.0)
+        if actions:
+            if chips:
+                bottom += SPACE + 2
+            bottom = self._flow("action", [(str(number + 1), "action") for number in range(actions)], bottom)
+        self._chips.lay(self.places, results.cameras if results is not None else ())
+        self.setMinimumHeight(round(bottom) + 2)
+        self.updateGeometry()
+        self.update()
+
+    def _flow(self, kind: Kind, chips: list[tuple[str, str]], top: float) -> float:
+        """Lay chips out from `top` like words of a text; the bottom of the last line."""
+        left, room = float(LABEL), float(self.width())
+        x, least = left, 30.0 if kind == "action" else 0.0
+        for item, (label, role) in enumerate(chips):
+            label = label if len(label) < 40 else label[:38] + "…"
+            width = max(round(drawing.width_of(label, 13, bold=role == "prompt")) + 16, least)
+            if x + width > room and x > left:
+                x, top = left, top + CHIP + SPACE
+            self.places.append(Place(kind, item, QRectF(x, top, width, CHIP), label, role))
+            x += width + (SPACE if kind == "text" else 3)
+        return top + CHIP if chips else top
+
+    def sizeHint(self) -> QSize:
+        return QSize(600, self.minimumHeight())
+
+    # What is drawn
+
+    def values(self) -> Strips | None:
+        """The number behind every chip's colour."""
+        results = self.session.results
+        if results is None or not results.done:
+            return None
+        try:
+            return strips(results, self.session.shown, self.session.pointer)
+        except READS:
+            return None
+
+    def _look(self) -> None:
+        """Take the present numbers, and repaint what shows them."""
+        values = self.values()
+        at = [0] * len(self.places)
+        if values is not None and len(values.words) + len(values.actions) == len(at):
+            at = levels(np.concatenate([values.words, values.actions]), values.top)
+        if at != self._at:
+            self._at = at
+            self.update()
+
+    def _ringed(self) -> list[QRect]:
+        """The boxes of the chosen chips."""
+        query = self.session.shown.query
+        return [p.box.toRect() for p in self.places if p.kind == query.kind and p.item in query.items]
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, shown, results, area = theme.active(), self.session.shown, self.session.results, event.rect()
+        painter = self.canvas(event)
+        if area.left() < LABEL:
+            for name, kind in (("Prompt", "text"), ("Actions", "action")):
+                first = next((place for place in self.places if place.kind == kind), None)
+                if first is not None:
+                    drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
+        if results is None or len(self._at) != len(self.places):
+            return
+        self._chips.paint(painter, self, area, self._at, shown.colours)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        previewed = shown.query != self.session.state.query
+        outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else t.text)
+        self._rings = self._ringed()
+        for box in self._rings:
+            ring = QRectF(box)
+            drawing.ring(painter, ring, theme.colour(t.accent) if self.hasFocus() else outline, 2, CORNER)
+            if self.hasFocus() or not t.dark:
+                drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
+
+    # What the hand does
+
+    def place_at(self, point: QPointF) -> Place | None:
+        """The chip under a point."""
+        return next((place for place in self.places if place.box.adjusted(-2, -2, 2, 2).contains(point)), None)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        place = self.place_at(event.position())
+        if place != self._hovered:
+            self._hovered = place
+            self.session.preview(Query(place.kind, (place.item,)) if place else None)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered = None
+        self.session.preview(None)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        place = self.place_at(event.position())
+        if place is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        held = event.modifiers()
+        add = bool(held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier))
+        self.select(place.kind, place.item, add=add, span=bool(held & Qt.KeyboardModifier.ShiftModifier))
+        self.session.preview(None)
+        self.update()  # the ring of what was previewed is now that of what is chosen
+
+    def select(self, kind: Kind, item: int, *, add: bool = False, span: bool = False) -> None:
+        """Look at one chip; `add` puts it to the others or takes it away, `span` takes all from the last one to it."""
+        query = self.session.state.query
+        items = {item}
+        if kind == query.kind and add:
+            items = set(query.items) ^ {item} or {item}
+        elif kind == query.kind and span:
+            start = self._anchor.first if self._anchor is not None and self._anchor.kind == kind else query.first
+            items = set(range(min(start, item), max(start, item) + 1))
+        if not span:
+            self._anchor = Query(kind, (item,))
+        self.session.update(query=Query(kind, tuple(sorted(items))))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        query = self.session.state.query
+        here = next((n for n, p in enumerate(self.places) if (p.kind, p.item) == (query.kind, query.items[-1])), None)
+        span = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        if here is None or event.key() not in {Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down}:
+            super().keyPressEvent(event)
+            return
+        if event.key() in {Qt.Key.Key_Left, Qt.Key.Key_Right}:
+            there = here + (1 if event.key() == Qt.Key.Key_Right else -1)
+        else:
+            there = self._line_over(here, down=event.key() == Qt.Key.Key_Down)
+        if 0 <= there < len(self.places):
+            place = self.places[there]
+            self.select(place.kind, place.item, span=span and place.kind == query.kind)
+
+    def _line_over(self, here: int, *, down: bool) -> int:
+        box = self.places[here].box
+        lines = sorted(
+            {p.box.top() for p in self.places if (p.box.top() > box.top() if down else p.box.top() < box.top())}
+        )
+        if not lines:
+            return here
+        top = lines[0] if down else lines[-1]
+        near = [
+            (abs(p.box.center().x() - box.center().x()), n) for n, p in enumerate(self.places) if p.box.top() == top
+        ]
+        return min(near)[1]
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            place = self.place_at(QPointF(event.pos()))
+            QToolTip.showText(event.globalPos(), self.explain(place) if place else "", self)
+            return True
+        return super().event(event)
+
+    def explain(self, place: Place) -> str:
+        """What a chip is, and its number."""
+        values, chips = self.values(), self.chips()
+        row = (values.words if place.kind == "text" else values.actions) if values else ()
+        number = drawing.per_cent(float(row[place.item])) if values and place.item < len(row) else "–"
+        subject = SUBJECTS[values.subject] if values else ""
+        if place.kind == "action":
+            return f"Action {place.item + 1} of {len(row)}, {place.item} steps ahead: {number} {subject}"
+        chip = chips[place.item]
+        pieces = f", {len(chip.tokens)} tokens" if len(chip.tokens) > 1 else ""
+        return f"“{chip.label}” ({chip.role}{pieces}; tokenised as “{chip.text}”): {number} {subject}"
+
+
+class TokenScroll(QScrollArea):
+    """The strips, scrolled where a long prompt would push the pictures away."""
+
+    def __init__(self, strips_panel: TokenStrips) -> None:
+        super().__init__()
+        self.strips = strips_panel
+        self.setWidget(strips_panel)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.restyle()
+        strips_panel.session.changed.connect(self._follow)
+
+    def restyle(self) -> None:
+        """Take the theme's colours."""
+        self.setStyleSheet(theme.sheet())
+
+    def wanted(self) -> int:
+        """As tall as the chips need, up to five lines: a long prompt of 60 words and the actions at 1280."""
+        return max(min(self.strips.minimumHeight(), 5 * (CHIP + SPACE)), CHIP)
+
+    def _follow(self, before: ViewState, after: ViewState) -> None:
+        if before.query != after.query:
+            self.show_chosen()
+
+    def show_chosen(self) -> None:
+        """Scroll to the chip that is looked at."""
+        if self.strips.minimumHeight() <= self.height():
+            return
+        query = self.strips.session.state.query
+        place = next((p for p in self.strips.places if (p.kind, p.item) == (query.kind, query.items[-1])), None)
+        if place is not None:
+            point = place.box.center().toPoint()
+            self.ensureVisible(point.x(), point.y(), 0, round(CHIP / 2) + 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.show_chosen()

@@ -1,0 +1,150 @@
+"""The line over the window and the line under it: which file, what can be done, what is under the pointer."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from capture.results import schema
+from viewer.analysis import caption, scoring
+from viewer.analysis.scene import DATA_FIELDS
+from viewer.rendering import drawing, theme
+from viewer.rendering.patches import patch_words
+from viewer.widgets.controls.controls import Button
+from viewer.widgets.panels.panel import READS, Panel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+
+
+class TopBar(Panel):
+    """The file's name, its checkpoint, episode and prompt; the buttons of the most used commands."""
+
+    cares = frozenset({"frame", "compare", "pinned"})
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "File", parent)
+        self.setFixedHeight(44)
+        self.episodes = Button("Episodes", hint="E")
+        self.episodes.setCheckable(True)
+        self.episodes.hide()
+        self.compare = Button("Compare")
+        self.picture = Button("Picture")
+        self.commands = Button("Commands", hint="Ctrl P")
+        self.menu = Button("Menu")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
+        row.setSpacing(8)
+        row.addStretch()
+        for button in (self.episodes, self.compare, self.picture, self.commands, self.menu):
+            row.addWidget(button)
+
+    def show_episodes(self, *, open_run: bool, shown: bool) -> None:
+        """Whether there is a list of episodes to show or hide, and whether it is shown."""
+        self.episodes.setVisible(open_run)
+        self.episodes.setChecked(shown)
+        self.update()
+
+    def details(self) -> str:
+        """Checkpoint, episode and prompt of the shown frame."""
+        results, frame = self.session.results, self.session.shown.frame
+        if results is None:
+            return ""
+        try:
+            parts = [str(results.model.get("checkpoint", ""))]
+            if results.done:
+                parts += [results.string(schema.FRAMES_EPISODE, frame), results.string(schema.FRAMES_PROMPT, frame)]
+        except READS:
+            parts = []
+        return " · ".join(" ".join(part.split()) for part in parts if part)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(t.panel))
+        painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
+        first = self.compare if self.episodes.isHidden() else self.episodes
+        box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
+        path = self.session.path
+        used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
+        note = self.details()
+        if self.session.other is not None:
+            note = f"compared with {self.session.other.path.name} · {note}"
+        if used + 40 < box.width():
+            drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 13)
+
+
+class StatusBar(Panel):
+    """The patch under the pointer, the row's sum, what the file says of itself; notices for a while."""
+
+    cares = frozenset(DATA_FIELDS) | {"region", "compare"}
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, "Status", parent)
+        self.setFixedHeight(26)
+        session.pointed.connect(self.refresh)
+        session.bared.connect(self.refresh)
+
+    def left(self) -> str:
+        """The patch under the pointer in words, else what a hand can do."""
+        session, scene, seen = self.session, self.session.scene(), self.session.seen
+        if seen is None or scene is None:
+            return session.failure
+        results, view = seen
+        cameras = len(scene.maps)
+        if session.pointer is not None and session.pointer[0] < cameras:
+            camera, row, col = session.pointer
+            weight, rest = patch_words(scene, session.pointer, view.unit)
+            bar = " (letterbox bar)" if results.bars(view.frame)[camera, row, col] else ""
+            name = caption.spoken(results.cameras[camera])
+            return f"{name}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
+        region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
+        if region:
+            told = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
+            mass = float(scoring.mass(scene.maps, region))
+            if view.unit == "weight" and view.measure == "weight":
+                told += f"{drawing.per_cent(mass)} of this row"
+            else:
+                told += drawing.number(mass)
+            if scene.difference:
+                return told
+            bars = results.bars(view.frame)
+            lack = scoring.lacking("lift", view.query.kind, region, bars)
+            if lack:
+                return f"{told} · {lack}"
+            lift = float(scoring.of_region(scene.maps, region, bars, "lift"))
+            return f"{told} · lift {scoring.spoken(lift, 'lift')}" if math.isfinite(lift) else told
+        return "drag a box on a picture: who looks there?"
+
+    def right(self) -> str:
+        """The row's sum, and the sentence that belongs beside every such picture."""
+        results, scene = self.session.results, self.session.plain_scene()
+        if results is None or scene is None:
+            return ""
+        growing = f"recording, {results.done} frames so far · " if results.growing else ""
+        total = (
+            ""
+            if self.session.shown.measure == "contribution" or self.session.shown.reduce == "max"
+            else f"row sum {scene.row_sum:.3f} · "
+        )
+        demo = "demo: words’ layer 1 head 0 and actions’ layer 2 head 0 were taught to point · "
+        taught = demo if results.model.get("kind") == "demo" else ""
+        return f"{growing}{taught}{total}attention is not cause"
+
+    def refresh(self) -> None:
+        self.update()
+        self.tell()
+
+    def describe(self) -> None:
+        self.setAccessibleDescription(f"{self.left()}; {self.right()}")
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, painter = theme.active(), QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(t.panel))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.colour(t.line))
+        box = QRectF(theme.MARGIN, 1, self.width() - 2 * theme.MARGIN, self.height() - 1)
+        used = drawing.write(painter, box, self.right(), t.secondary, 12, align="right")
+        drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), self.left(), t.secondary, 12)

@@ -1,0 +1,73 @@
+"""A picture of the view to take along: panes, sentence and strips at twice the size, with a caption."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QBuffer, QIODevice, QPoint, QRectF
+from PySide6.QtGui import QImage, QImageWriter, QPainter, QRegion
+from PySide6.QtWidgets import QWidget
+
+from viewer.export import metadata
+from viewer.rendering import drawing, theme
+
+if TYPE_CHECKING:
+    from viewer.widgets.panel_layout import Room
+
+SCALE = 2
+EDGE = 20
+
+
+def rendered(room: Room) -> QImage:
+    """What the room's pictures, sentence and strips show, on the window's ground: an image at 2x."""
+    parts: list[QWidget] = [room.cameras, room.sentence, room.strips]
+    width = max(part.width() for part in parts) + 2 * EDGE
+    height = sum(part.height() for part in parts) + 2 * EDGE + 12 + 22
+    image = QImage(width * SCALE, height * SCALE, QImage.Format.Format_RGB32)
+    image.setDevicePixelRatio(SCALE)
+    image.fill(theme.colour(theme.active().window))
+    with QPainter(image) as painter:
+        y = EDGE
+        for part in parts:
+            part.render(painter, QPoint(EDGE, y), QRegion(), QWidget.RenderFlag.DrawChildren)
+            y += part.height() + 6
+        foot = QRectF(EDGE, y, width - 2 * EDGE, 22)
+        drawing.write(painter, foot, footnote(room), theme.active().secondary, 12)
+    return image
+
+
+def encoded(room: Room, suffix: str) -> bytes:
+    """The picture as a file of this kind, with its view: JPEG for `.jpg` and `.jpeg`, PNG for any other ending."""
+    jpeg = suffix.lower() in {".jpg", ".jpeg"}
+    buffer = QBuffer()
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(rendered(room))
+    into = metadata.into_jpg if jpeg else metadata.into_png
+    return into(bytes(buffer.data().data()), _view(room))
+
+
+def _view(room: Room) -> str:
+    """The JSON of the view, and of the way to the file that it is compared with."""
+    session = room.session
+    if session.results is None or session.other is None:
+        return session.state.to_json()
+    way = metadata.way_to(session.other.path, session.results.path)
+    return metadata.with_other(session.state.to_json(), way)
+
+
+def footnote(room: Room) -> str:
+    """Where the picture is from."""
+    results, shown = room.session.results, room.session.shown
+    scene = room.session.scene()
+    if results is None or scene is None:
+        return ""
+    low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
+    checkpoint = str(results.model.get("checkpoint", ""))
+    parts = [results.path.name, checkpoint, f"frame {shown.frame + 1} of {results.done}"]
+    unit = " × uniform" if shown.unit == "uniform" else ""
+    if shown.range == "map" and not scene.difference:
+        parts.append(f"{shown.colours}, a range for each camera")
+    else:
+        name = "blue to red" if scene.difference else shown.colours
+        parts.append(f"{name} from {drawing.number(low)} to {drawing.number(high)}{unit}")
+    return " · ".join(part for part in (*parts, "attention is not cause") if part)
