@@ -12,7 +12,6 @@ from capture.results.schema import GRID
 from viewer.analysis import scene, scoring
 from viewer.model import attention
 from viewer.model.view_state import Cell, Query, ViewState
-from viewer.rendering import colormaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,15 +132,6 @@ def _mean(parts: list[Floats]) -> Floats:
 
 def _with_mean(scores: Floats) -> Floats:
     return np.concatenate([scores, scores.mean(1, keepdims=True)], 1).astype(np.float32)
-
-
-def score_words(scores: Floats, score: str, colours: str) -> npt.NDArray[np.uint32]:
-    """The colour of every score as 0xFFRRGGBB words, from 0 to the largest; where small is good, that is hot."""
-    finite = scores[np.isfinite(scores)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if scoring.SCORES[score].lowest:
-        return colormaps.painted(high - scores, high - low, colours)
-    return colormaps.painted(scores.copy(), high, colours)
 
 
 def ranking(scores: Floats, *, lowest: bool) -> list[tuple[int, int]]:

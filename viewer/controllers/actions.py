@@ -4,22 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import first_view
-from viewer.model.view_state import Query
-from viewer.widgets.panels.axes import moved, position
+from viewer.model.view_state import Query, moved, position
 
 if TYPE_CHECKING:
+    from PySide6.QtGui import QImage
+
     from viewer.controllers.file_controller import Filing
+    from viewer.controllers.frame_series import OverFrames
     from viewer.controllers.playback import Playback
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
-    from viewer.widgets.panel_layout import Room
+
+
+class Panels(Protocol):
+    """What commands need of the panels of a window."""
+
+    over_frames: OverFrames
+    deck_folded: bool
+
+    @property
+    def has_value_norms(self) -> bool:
+        """Whether the open file can show contributions."""
+
+    def fold_deck(self, folded: bool) -> None:
+        """Hide the panels under the strips, or show them again."""
+
+    def lock_range(self) -> None:
+        """Hold the color range that is shown."""
+
+    def render_picture(self) -> QImage:
+        """Return the pictures, sentence and strips as an image at twice the size."""
+
+    def encode_picture(self, suffix: str) -> bytes:
+        """Return that image as the bytes of a PNG, or of a JPEG where `suffix` asks for one, with its view inside."""
 
 
 class Actions(QObject):
@@ -32,7 +56,7 @@ class Actions(QObject):
     theme_asked = Signal(str)
     """`dark`, `light` or `system`."""
 
-    def __init__(self, window: QWidget, room: Room, playback: Playback, files: Filing) -> None:
+    def __init__(self, window: QWidget, room: Panels, playback: Playback, files: Filing) -> None:
         super().__init__(window)
         self.room, self.playback, self.files = room, playback, files
 
@@ -111,7 +135,7 @@ class Actions(QObject):
         if self.session.state.range == "locked":
             self.session.update(range="shared")
         else:
-            self.room.heat.range.chosen.emit("locked")
+            self.room.lock_range()
 
     def escape(self) -> None:
         """Clear what is most in the way: region, several words, the focus."""
@@ -148,9 +172,7 @@ class Actions(QObject):
 
     def copy_picture(self) -> None:
         """Put a picture of the view on the clipboard."""
-        from viewer.widgets.view_picture import rendered
-
-        QGuiApplication.clipboard().setImage(rendered(self.room))
+        QGuiApplication.clipboard().setImage(self.room.render_picture())
         self.say("Picture copied, with its caption, at twice the size.")
 
     def save_picture(self) -> None:
@@ -163,10 +185,8 @@ class Actions(QObject):
 
     def write_picture(self, path: Path) -> None:
         """Save a picture of the view."""
-        from viewer.widgets.view_picture import encoded
-
         try:
-            path.write_bytes(encoded(self.room, path.suffix))
+            path.write_bytes(self.room.encode_picture(path.suffix))
         except OSError as error:
             self.say(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
         else:

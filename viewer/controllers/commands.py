@@ -72,7 +72,7 @@ def recording(acts: Actions) -> str:
 
 def with_norms(acts: Actions) -> str:
     """A command that needs value norms."""
-    return opened(acts) or ("" if acts.room.heat.norms.isEnabled() else "this file has no value norms")
+    return opened(acts) or ("" if acts.room.has_value_norms else "this file has no value norms")
 
 
 def with_region(acts: Actions) -> str:

@@ -12,9 +12,8 @@ from PySide6.QtWidgets import QWidget
 from viewer.analysis.initial_view import Carried, first_view
 from viewer.controllers.file_opening import Opening, demo_path, demo_view
 from viewer.controllers.file_watcher import DiskWatch
-from viewer.errors import UserError
+from viewer.errors import READS, UserError
 from viewer.io.open_file import is_run
-from viewer.widgets.panels.panel import READS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from viewer.widgets.panels.axes import moved, position
+from viewer.model.view_state import moved, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable

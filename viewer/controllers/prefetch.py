@@ -10,8 +10,8 @@ from PySide6.QtCore import QObject, QTimer
 from capture.results import schema
 from viewer.analysis import caption, scene
 from viewer.controllers.session import Session, differing
+from viewer.errors import READS
 from viewer.model.view_state import Query, ViewState
-from viewer.widgets.panels.panel import READS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -233,3 +233,21 @@ def from_json(text: str) -> ViewState:
         return _state(_mapping(json.loads(text)))
     except (ValueError, RecursionError) as error:
         raise UserError(f"The view cannot be read ({error}); copy it again with “Copy view as command”.") from None
+
+
+def position(state: ViewState, axis: str, heads: int) -> int:
+    """Where a view stands on an axis; heads end with the mean and the maximum of them."""
+    if axis != "head":
+        return int(getattr(state, axis))
+    if len(state.heads) == 1:
+        return state.heads[0]
+    return heads if state.reduce == "mean" else heads + 1
+
+
+def moved(axis: str, value: int, heads: int) -> dict[str, object]:
+    """The fields to change to stand there."""
+    if axis != "head":
+        return {axis: value}
+    if value < heads:
+        return {"heads": (value,), "reduce": "mean"}
+    return {"heads": (), "reduce": "mean" if value == heads else "max"}

@@ -86,3 +86,12 @@ def painted(values: npt.NDArray[np.float32], high: float, name: str) -> npt.NDAr
     np.fmin(np.fmax(at, 0, out=at), 255, out=at)  # NaN becomes 0
     at += np.float32(0.5)
     return opaque(name)[at.astype(np.uint8)]
+
+
+def score_words(scores: npt.NDArray[np.float32], name: str, *, lowest: bool) -> npt.NDArray[np.uint32]:
+    """Scores as opaque words of the map, of the same shape, from 0 to the largest; `lowest`: small scores are hot."""
+    finite = scores[np.isfinite(scores)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if lowest:
+        return painted(high - scores, high - low, name)
+    return painted(scores.copy(), high, name)

@@ -75,7 +75,7 @@ class Window(QWidget):
             column.addWidget(widget, 1 if widget is self.body else 0)
         self.notice = Notice(self)
         self.acts = Actions(self, self.room, self.playback, self.files)
-        self.sheets = Sheets(self.acts)
+        self.sheets = Sheets(self.acts, self.room)
         self._connect()
         self._restore()
         self.page.empty(self.settings.recent())

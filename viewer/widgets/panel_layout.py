@@ -28,6 +28,8 @@ from viewer.widgets.panels.timeline import Timeline
 from viewer.widgets.panels.token_strips import SPACE, TokenScroll, TokenStrips
 
 if TYPE_CHECKING:
+    from PySide6.QtGui import QImage
+
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import ViewState
@@ -231,6 +233,27 @@ class Room(QWidget):
         self.stack.setVisible(not folded)
         self.film.mode.setVisible(not folded and self.deck == "film")
         self.left.invalidate()
+
+    @property
+    def has_value_norms(self) -> bool:
+        """Whether the open file can show contributions."""
+        return self.heat.norms.isEnabled()
+
+    def lock_range(self) -> None:
+        """Hold the color range that is shown."""
+        self.heat.range.chosen.emit("locked")
+
+    def render_picture(self) -> QImage:
+        """Return the pictures, sentence and strips as an image at twice the size."""
+        from viewer.widgets.view_picture import rendered
+
+        return rendered(self)
+
+    def encode_picture(self, suffix: str) -> bytes:
+        """Return that image as the bytes of a PNG, or of a JPEG where `suffix` asks for one, with its view inside."""
+        from viewer.widgets.view_picture import encoded
+
+        return encoded(self, suffix)
 
     def _keep_folded(self, name: str, folded: bool) -> None:
         self.show_deck(name)

@@ -1,4 +1,4 @@
-"""The training pass of the demo model: modules of `capture.policies.pi05.model` on a subset of patches, and the losses' inputs.
+"""The training pass of the demo model: the modules of `capture.policies.pi05.model` on a subset of patches.
 
 Reduced passes keep some patches only, at their true positions, which is what makes training on a small machine
 possible. With every patch kept the pass computes exactly what `Pi05.sample_actions` computes; a test holds the two

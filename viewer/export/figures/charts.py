@@ -17,7 +17,7 @@ from viewer.export import selection
 from viewer.export.figures import text_layout as words
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, frames_of, on_scale, sentence, titled
-from viewer.rendering import drawing, theme
+from viewer.rendering import colormaps, drawing, theme
 
 if TYPE_CHECKING:
     from viewer.export.request import Options
@@ -61,7 +61,7 @@ class AtlasBody:
         """Cells with their scores."""
         t = theme.active()
         rows, columns = self.scores.shape
-        table = overview.score_words(self.scores, self.score, self.colours)
+        table = colormaps.score_words(self.scores, self.colours, lowest=scoring.SCORES[self.score].lowest)
         heads = QRectF(left + LABEL, top, self.width - LABEL, 16)
         words.write(painter, heads, "head", t.secondary, 11)
         words.write(painter, QRectF(left, top + 17, LABEL - 8, 16), "layer", t.secondary, 11, align="right")

@@ -10,10 +10,10 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from viewer.analysis import scoring
+from viewer.errors import READS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.controls import Button, Choice, Segments
-from viewer.widgets.panels.panel import READS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
     from viewer.widgets.overlays.overlay import Overlay
     from viewer.widgets.overlays.tour import Tour
+    from viewer.widgets.panel_layout import Room
 
 
 class Sheets(QObject):
@@ -21,9 +22,9 @@ class Sheets(QObject):
     chosen = Signal(str)
     """A command by its id, from the palette."""
 
-    def __init__(self, acts: Actions) -> None:
+    def __init__(self, acts: Actions, room: Room) -> None:
         super().__init__(acts)
-        self._acts = acts
+        self._acts, self._room = acts, room
         self.overlay: Overlay | None = None
         """The sheet that is open."""
         self.tour: Tour | None = None
@@ -81,8 +82,7 @@ class Sheets(QObject):
         """Three hints."""
         from viewer.widgets.overlays.tour import Tour
 
-        acts = self._acts
-        room = acts.room
+        acts, room = self._acts, self._room
         if self.tour is None and not room.isHidden():
             self.tour = Tour(acts.window, {"strips": room.strips, "cameras": room.cameras, "axes": room.axes})
             self.tour.done.connect(self._toured)

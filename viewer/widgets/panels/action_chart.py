@@ -11,9 +11,10 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEv
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from capture.results import schema
+from viewer.errors import READS
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session

@@ -10,10 +10,11 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEv
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis import overview, scene, scoring
+from viewer.errors import READS
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
 from viewer.widgets.controls.controls import Button, Choice
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -268,7 +269,8 @@ class Atlas(Panel):
 
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """The colour of every cell."""
-        return overview.score_words(scores, self.session.shown.score, self.session.shown.colours)
+        shown = self.session.shown
+        return colormaps.score_words(scores, shown.colours, lowest=scoring.SCORES[shown.score].lowest)
 
     def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         """One small picture a head: its map in every camera side by side, one colour range for all."""

@@ -9,6 +9,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
 from viewer.analysis.caption import listed
+from viewer.model.view_state import moved, position
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.controls import Button, Field, Slider
 from viewer.widgets.panels.panel import Panel
@@ -20,24 +21,6 @@ if TYPE_CHECKING:
 AXES: Final = ("frame", "layer", "step", "head")
 KEYS: Final = {"frame": "← →", "layer": "↑ ↓", "step": "[ ]", "head": "1–8"}
 NO_STEPS: Final = "Words have one pass: no denoise steps"
-
-
-def position(state: ViewState, axis: str, heads: int) -> int:
-    """Where a view stands on an axis; heads end with the mean and the maximum of them."""
-    if axis != "head":
-        return int(getattr(state, axis))
-    if len(state.heads) == 1:
-        return state.heads[0]
-    return heads if state.reduce == "mean" else heads + 1
-
-
-def moved(axis: str, value: int, heads: int) -> dict[str, object]:
-    """The fields to change to stand there."""
-    if axis != "head":
-        return {axis: value}
-    if value < heads:
-        return {"heads": (value,), "reduce": "mean"}
-    return {"heads": (), "reduce": "mean" if value == heads else "max"}
 
 
 class AxisRow(QWidget):

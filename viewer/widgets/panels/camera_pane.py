@@ -23,12 +23,13 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 from viewer.analysis import caption
 from viewer.analysis.scene import DATA_FIELDS, Scene
+from viewer.errors import READS
 from viewer.model import geometry
 from viewer.rendering import drawing, picture_overlay, theme
 from viewer.rendering.camera_image import Backdrop
 from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.patches import PatchLabel, region_path
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session

@@ -10,10 +10,11 @@ from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEve
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from viewer.analysis.scene import DATA_FIELDS
+from viewer.errors import READS
 from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme
 from viewer.widgets.controls.controls import Button, Choice, Field, Segments, Slider
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session

@@ -11,9 +11,10 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis import overview
 from viewer.analysis.overview import Curves
+from viewer.errors import READS
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.controls import Choice
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.frame_series import OverFrames

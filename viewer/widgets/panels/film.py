@@ -9,10 +9,11 @@ from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, 
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis import caption, overview
+from viewer.errors import READS
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, theme
 from viewer.widgets.controls.controls import Choice
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.analysis.overview import Film

@@ -9,14 +9,11 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.controllers.session import Session, differing
-from viewer.errors import UserError
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
-READS = (OSError, UserError, ValueError, IndexError, KeyError, RuntimeError)
-"""What reading a damaged part of a file may raise; a panel then shows nothing rather than something wrong."""
 REST_MILLISECONDS: Final = 60
 
 

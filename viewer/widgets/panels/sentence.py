@@ -9,8 +9,9 @@ from PySide6.QtGui import QPaintEvent
 
 from viewer.analysis.caption import Caption, caption, heads_of, words_of
 from viewer.analysis.scene import DATA_FIELDS
+from viewer.errors import READS
 from viewer.rendering import drawing, theme
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget

@@ -11,10 +11,11 @@ from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.session import differing
+from viewer.errors import READS
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, Chips, Place, levels
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session

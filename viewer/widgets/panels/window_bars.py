@@ -12,10 +12,11 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from capture.results import schema
 from viewer.analysis import caption, scoring
 from viewer.analysis.scene import DATA_FIELDS
+from viewer.errors import READS
 from viewer.rendering import drawing, theme
 from viewer.rendering.patches import patch_words
 from viewer.widgets.controls.controls import Button
-from viewer.widgets.panels.panel import READS, Panel
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
