@@ -24,14 +24,14 @@ def test_qts_libraries_are_there_before_pyside_and_are_the_ones_that_it_uses() -
     script = """
 import sys
 from pathlib import Path
-from viewer import start
+from viewer import startup
 
 def loaded():
     lines = Path("/proc/self/maps").read_text().splitlines()
     return {line.split()[-1] for line in lines if "libQt6" in line or "libfontconfig" in line}
 
 import threading
-with start.qt_beside():
+with startup.qt_beside():
     pass
 assert threading.active_count() == 1
 before = loaded()
@@ -59,13 +59,13 @@ def test_modules_loaded_after_pyside_are_not_read_by_it(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import json\n")
     script = """
 import builtins, linecache
-from viewer import start
+from viewer import startup
 before = builtins.__import__
-start.plain_imports()  # without PySide it changes nothing
+startup.plain_imports()  # without PySide it changes nothing
 assert builtins.__import__ is before
 from PySide6.QtCore import QObject
-start.plain_imports()
-start.plain_imports()
+startup.plain_imports()
+startup.plain_imports()
 import late
 print(builtins.__import__.__name__, late.__file__ in linecache.cache)
 """

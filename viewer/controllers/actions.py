@@ -36,6 +36,21 @@ class Panels(Protocol):
     def fold_deck(self, folded: bool) -> None:
         """Hide the panels under the strips, or show them again."""
 
+    def show_deck(self, name: str) -> None:
+        """Bring one of the panels under the strips to the front, and unfold them."""
+
+    def step_ranked(self, by: int) -> None:
+        """Go to the next better or worse head of the atlas."""
+
+    def next_score(self) -> None:
+        """Rank the atlas by the next score."""
+
+    def toggle_uniform(self) -> None:
+        """Show weights as multiples of the uniform weight, or as they are."""
+
+    def toggle_contribution(self) -> None:
+        """Show weights times the length of the values, or weights alone."""
+
     def lock_range(self) -> None:
         """Hold the color range that is shown."""
 

@@ -239,6 +239,22 @@ class Room(QWidget):
         """Whether the open file can show contributions."""
         return self.heat.norms.isEnabled()
 
+    def step_ranked(self, by: int) -> None:
+        """Go to the next better or worse head of the atlas."""
+        self.atlas.step_ranked(by)
+
+    def next_score(self) -> None:
+        """Rank the atlas by the next score."""
+        self.atlas.next_score()
+
+    def toggle_uniform(self) -> None:
+        """Show weights as multiples of the uniform weight, or as they are."""
+        self.heat.uniform.toggle()
+
+    def toggle_contribution(self) -> None:
+        """Show weights times the length of the values, or weights alone."""
+        self.heat.norms.toggle()
+
     def lock_range(self) -> None:
         """Hold the color range that is shown."""
         self.heat.range.chosen.emit("locked")

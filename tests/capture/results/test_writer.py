@@ -324,7 +324,7 @@ FOLLOWER = """
 import sys, time
 import h5py, numpy as np
 import test_writer
-from capture import schema
+from capture.results import schema
 with h5py.File(sys.argv[1], "r", swmr=True) as file:
     seen = 0
     print("open", flush=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from paths import TESTS
+from paths import ROOT, SUPPORT
 from PySide6.QtTest import QSignalSpy
 from window_driver import close, show, until
 
@@ -47,7 +47,7 @@ class Capture:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        command = [sys.executable, "-c", CAPTURE, str(path), str(TESTS), str(TESTS.parent)]
+        command = [sys.executable, "-c", CAPTURE, str(path), str(SUPPORT), str(ROOT)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._say(str(FRAMES))
 
