@@ -14,15 +14,18 @@ N heads, M kv heads, d head width.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import DynamicCache, GemmaConfig, GemmaModel, SiglipVisionConfig, SiglipVisionModel
 
+from capture.errors import UserError
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig, exact_float32
 
 ROPE_BASE = 10000.0
@@ -275,6 +278,25 @@ def _language_model(config: StackConfig, vocabulary: int) -> nn.Module:
     return model
 
 
+def cache_argument(forward: Callable[..., Any]) -> str:
+    """What `forward`, Gemma's, calls the cache that it fills: `cache` from transformers 5.24 on, or `past_key_values`.
+
+    5.24 warns of the old name and says that 5.40 drops it. The signature is read through decorators that keep it
+    (`functools.wraps`). A name that only `**kwargs` would take is not accepted: Gemma would fill a cache of its own.
+
+    Raises:
+        UserError: neither name is in the signature.
+    """
+    parameters = inspect.signature(forward).parameters
+    for name in ("cache", "past_key_values"):
+        if name in parameters:
+            return name
+    raise UserError(
+        f"transformers {transformers.__version__} gives Gemma's cache a name that is not known here (its arguments are "
+        f"{', '.join(parameters)}); install an older release of transformers"
+    )
+
+
 class Pi05(nn.Module):
     """Pi0.5: pictures and a prompt in, a chunk of actions out. Parameter names are openpi's PyTorch names."""
 
@@ -286,6 +308,7 @@ class Pi05(nn.Module):
         paligemma.multi_modal_projector = nn.Module()
         paligemma.multi_modal_projector.linear = nn.Linear(config.vision.width, config.vlm.width)
         paligemma.language_model = _language_model(config.vlm, config.vocabulary)
+        self._cache_argument = cache_argument(paligemma.language_model.forward)
         self.paligemma_with_expert: Any = nn.Module()
         self.paligemma_with_expert.paligemma = nn.Module()
         self.paligemma_with_expert.paligemma.model = paligemma
@@ -395,9 +418,19 @@ class Pi05(nn.Module):
         seen = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, K, K)
         # Always given: without a mask Gemma's attention is causal. float32, so that the softmax sees unrounded logits.
         mask = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, MASKED)  # (B, 1, K, K) float32
+        return self.run_language_model(embeddings, mask, positions, valid, kept)
+
+    def run_language_model(
+        self, embeddings: Tensor, mask: Tensor, positions: Tensor, valid: Tensor, kept: Tensor
+    ) -> Prefix:
+        """Gemma on `embeddings` (B, K, D), with an additive `mask` (B, 1, K, K) float32; the rest as in `Prefix`."""
         cache = DynamicCache()
         output = self.language_model(
-            inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            **{self._cache_argument: cache},
         )
         return Prefix(
             keys=tuple(layer.keys for layer in cache.layers),

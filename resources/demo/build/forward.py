@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from capture.policies.pi05.config import Pi05Config
 from capture.policies.pi05.model import MASKED, Pi05, Prefix
@@ -91,21 +90,10 @@ def read_prefix(model: Pi05, patches: Tensor, kept: Tensor, tokens: Tensor) -> P
         caught["hidden"] = output[0] if isinstance(output, tuple) else output  # (B, K, D)
 
     hooks = [layer.self_attn.register_forward_hook(keep_weights), layer.register_forward_hook(keep_hidden)]
-    cache = DynamicCache()
-    output = model.language_model(
-        inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-    )
+    everything = torch.arange(valid.shape[1], device=valid.device)  # (K,)
+    prefix = model.run_language_model(embeddings, mask, positions, valid, everything)
     for hook in hooks:
         hook.remove()
-    prefix = Prefix(
-        keys=tuple(each.keys for each in cache.layers),
-        values=tuple(each.values for each in cache.layers),
-        hidden=output.last_hidden_state,
-        embeddings=embeddings,
-        positions=positions,
-        valid=valid,
-        kept=torch.arange(valid.shape[1], device=valid.device),
-    )
     return PrefixPass(prefix, patches, caught["hidden"], caught["weights"])
 
 

@@ -1,12 +1,19 @@
 """What this project takes for granted of transformers, read off the installed release, so that a break has a name.
 
 5.4 moved the scaling of text embeddings by sqrt(width) from `GemmaModel.forward` into `embed_tokens`; 5.6 dropped
-`vision_model` from SigLIP's key names.
+`vision_model` from SigLIP's key names; 5.24 renamed `GemmaModel.forward`'s argument `past_key_values` to `cache`, warns
+of the old name and says that 5.40 drops it. `.ci/transformers` runs this file, and what else runs the model, with
+releases from the oldest to the newest.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +21,10 @@ import transformers
 from packaging.requirements import Requirement
 from small_policy import small_config, small_model
 
-from capture.policies.pi05.model import Pi05
+import capture.policies.pi05.model as model_module
+from capture.errors import UserError
+from capture.policies.pi05.model import Pi05, cache_argument
+from resources.demo.build import forward as training
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +95,98 @@ def test_every_buffer_is_filled_after_the_meta_device():
     built = Pi05(small_config())
     for name, buffer in built.named_buffers():
         torch.testing.assert_close(dict(model.named_buffers())[name], buffer)
+
+
+def run_installed_gemma(forward, inputs_embeds, attention_mask, position_ids, use_cache, cache):
+    return forward(
+        inputs_embeds=inputs_embeds,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        use_cache=use_cache,
+        **{cache_argument(forward): cache},
+    )
+
+
+class GemmaWithCache(transformers.GemmaModel):
+    """Of a release in which `past_key_values` is gone."""
+
+    def forward(self, inputs_embeds, attention_mask, position_ids, use_cache, cache):
+        return run_installed_gemma(super().forward, inputs_embeds, attention_mask, position_ids, use_cache, cache)
+
+
+class GemmaWithPastKeyValues(transformers.GemmaModel):
+    """Of a release that has no `cache` yet."""
+
+    def forward(self, inputs_embeds, attention_mask, position_ids, use_cache, past_key_values):
+        return run_installed_gemma(
+            super().forward, inputs_embeds, attention_mask, position_ids, use_cache, past_key_values
+        )
+
+
+def with_the_old_name_deprecated(function):
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        if "past_key_values" in kwargs:
+            warnings.warn("`past_key_values` is deprecated", FutureWarning, stacklevel=2)
+            kwargs["cache"] = kwargs.pop("past_key_values")
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+class GemmaWithBoth(GemmaWithCache):
+    """Of a release that takes either name and warns of the old one."""
+
+    forward = with_the_old_name_deprecated(GemmaWithCache.forward)
+
+
+class GemmaWithNeither(transformers.GemmaModel):
+    """Of a release that would swallow either name and fill a cache of its own."""
+
+    def forward(self, inputs_embeds=None, **kwargs):
+        return super().forward(inputs_embeds=inputs_embeds, use_cache=True)
+
+
+def prefix_of_a_call(model):
+    valid = torch.tensor([[True] * 9 + [False] * 2, [False] * 2 + [True] * 9])
+    with torch.no_grad():
+        return model.run_prefix(torch.randn(2, 11, 40, generator=torch.manual_seed(5)), valid)
+
+
+def prefix_of_training(model):
+    draw = torch.manual_seed(6)
+    kept = torch.tensor([[[0, 3, 200], [7, 8, 255]]])
+    tokens = torch.tensor([[2, 7, 300, 0]])
+    return training.read_prefix(model, torch.randn(1, 6, 24, generator=draw), kept, tokens).prefix
+
+
+@pytest.mark.parametrize("run", [prefix_of_a_call, prefix_of_training])
+@pytest.mark.parametrize("gemma", [GemmaWithCache, GemmaWithPastKeyValues, GemmaWithBoth])
+def test_gemmas_cache_is_given_by_the_name_that_the_release_has(model, monkeypatch, gemma, run):
+    """The same bits. A warning would be an error here."""
+    monkeypatch.setattr(model_module, "GemmaModel", gemma)
+    other = small_model()
+    assert type(other.language_model) is gemma
+    expected, prefix = run(model), run(other)
+    assert len(prefix.keys) == len(prefix.values) == 3
+    for ours, theirs in zip(
+        (*prefix.keys, *prefix.values, prefix.hidden),
+        (*expected.keys, *expected.values, expected.hidden),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_release_whose_cache_has_a_third_name_is_refused(monkeypatch):
+    monkeypatch.setattr(model_module, "GemmaModel", GemmaWithNeither)
+    with pytest.raises(UserError, match=r"not known here \(its arguments are inputs_embeds, kwargs\); install"):
+        small_model()
+
+
+def test_importing_and_running_the_model_warns_of_nothing():
+    """In a process of its own, where transformers has not yet said what it says once, some of it to its log alone."""
+    code = "from test_transformers import *; prefix_of_a_call(small_model()); prefix_of_training(small_model())"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
