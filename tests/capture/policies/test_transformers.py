@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from packaging.requirements import Requirement
-from paths import SUPPORT
+from paths import ROOT, SUPPORT
 from small_policy import small_config, small_model
 
 import capture.policies.pi05.model as model_module
@@ -186,5 +188,7 @@ def test_a_release_whose_cache_has_a_third_name_is_refused(monkeypatch):
 def test_importing_and_running_the_model_warns_of_nothing():
     """In a process of its own, where transformers has not yet said what it says once, some of it to its log alone."""
     code = "from test_transformers import *; prefix_of_a_call(small_model()); prefix_of_training(small_model())"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=SUPPORT, capture_output=True, text=True)
+    path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
