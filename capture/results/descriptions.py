@@ -17,7 +17,7 @@ _DESCRIPTIONS: Final[dict[str, str]] = {
     schema.FRAMES_SEED: "Seed from which the noise was drawn",
     schema.FRAMES_NOISE: "Noise that the denoising began with",
     schema.source_name("*"): "The camera's picture as it came, RGB",
-    schema.model_picture_name("*"): "The picture as the model saw it, letterboxed, RGB; a patch is 14 x 14 pixels",
+    schema.model_picture_name("*"): "The picture as the model saw it, letterboxed, RGB; a patch is {patch} pixels",
     schema.to_model_name("*"): "Affine map of source (x, y, 1) to the model's pixels; whole numbers are pixel edges",
     schema.TEXT_ID: "Token id as fed",
     schema.TEXT_PIECE: "Token as the tokenizer spells it",
@@ -51,7 +51,9 @@ _DESCRIPTIONS: Final[dict[str, str]] = {
 }
 
 
-def describe(name: str) -> str:
-    """The sentence of the dataset `name`."""
+def describe(name: str, sizes: schema.Sizes) -> str:
+    """Return the sentence of the dataset `name` in a file of these sizes."""
     folder, *_, last = name.split("/")
-    return _DESCRIPTIONS[name] if name in _DESCRIPTIONS else _DESCRIPTIONS[f"{folder}/*/{last}"]
+    sentence = _DESCRIPTIONS.get(name) or _DESCRIPTIONS[f"{folder}/*/{last}"]
+    height, width = (length // cells for length, cells in zip(sizes.model_picture, sizes.grid, strict=True))
+    return sentence.replace("{patch}", f"{height} x {width}")

@@ -57,6 +57,7 @@ class Storage:
         *,
         compress: bool,
     ) -> None:
+        self._sizes = sizes
         self._groups = schema.mass_groups(sizes.cameras)
         self._layout = {dataset.name: dataset for dataset in schema.datasets(sizes)}
         self._weights: Weights = weights
@@ -220,7 +221,7 @@ class Storage:
         )
         attributes = h5py.Dataset(stored).attrs
         attributes[schema.AXES_ATTRIBUTE] = np.array(dataset.axes, dtype=h5py.string_dtype())
-        attributes[schema.DESCRIPTION_ATTRIBUTE] = describe(dataset.name)
+        attributes[schema.DESCRIPTION_ATTRIBUTE] = describe(dataset.name, self._sizes)
         if "group" in dataset.axes:
             attributes[schema.GROUPS_ATTRIBUTE] = list(self._groups)
         return stored

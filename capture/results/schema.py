@@ -37,7 +37,7 @@ ROLES: Final = ("bos", "template", "prompt", "state", "newline", "pad")
 MODEL_PIXELS: Final = 224
 PATCH_PIXELS: Final = 14
 GRID: Final = MODEL_PIXELS // PATCH_PIXELS
-"""Patches along one side of the model's picture; a camera has GRID x GRID image tokens, row-major."""
+"""Patches along one side of Pi0.5's picture. What a file holds is in its `Sizes` and in the shapes of its datasets."""
 
 FRAMES_DONE: Final = "frames/done"
 FRAMES_INDEX: Final = "frames/index"
@@ -107,7 +107,7 @@ def source_name(camera: str) -> str:
 
 
 def model_picture_name(camera: str) -> str:
-    """Dataset of a camera's pictures as the model saw them, (frame, 224, 224, 3) uint8 RGB."""
+    """Dataset of a camera's pictures as the model saw them, (frame, y, x, 3) uint8 RGB: 224 x 224 in Pi0.5."""
     return f"images/{camera}/model"
 
 
@@ -151,6 +151,10 @@ class Sizes:
     """Room for `frames/text`, `frames/prompt` and `frames/episode`, each, in bytes of UTF-8."""
     piece_bytes: int = 96
     """Room for one entry of `text/piece`, in bytes of UTF-8; Gemma's longest piece has 93."""
+    grid: tuple[int, int] = (GRID, GRID)
+    """Rows and columns of image tokens of a camera."""
+    model_picture: tuple[int, int] = (MODEL_PIXELS, MODEL_PIXELS)
+    """Height and width of a picture as the model sees it; a patch is one `grid` cell of it."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +202,8 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
         "step": steps,
         "head": heads,
         "camera": cameras,
-        "row": GRID,
-        "col": GRID,
+        "row": sizes.grid[0],
+        "col": sizes.grid[1],
         "text": tokens,
         "action": horizon,
         "group": groups,
@@ -239,7 +243,7 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
     for camera, (height, width) in zip(sizes.cameras, sizes.pictures, strict=True):
         for name, y, x in (
             (source_name(camera), height, width),
-            (model_picture_name(camera), MODEL_PIXELS, MODEL_PIXELS),
+            (model_picture_name(camera), *sizes.model_picture),
         ):
             yield Dataset(name, ("frame", "y", "x", "rgb"), (frames, y, x, 3), "u1", (1, y, x, 3))
         yield Dataset(to_model_name(camera), ("frame", "xy", "xy1"), (frames, 2, 3), "f8", (1, 2, 3))
@@ -272,13 +276,13 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
     ):
         yield make(name, axes, "weight", token=horizon, whole=(*action_row, *keys))
     if sizes.full:
-        query = (frames, layers, heads, cameras, GRID, GRID)
+        query = (frames, layers, heads, cameras, *sizes.grid)
         words = ("frame", "layer", "head", "camera", "row", "col")
         for name, keys, key_shape in (
-            (IMAGE_TO_IMAGE, image, (cameras, GRID, GRID)),
+            (IMAGE_TO_IMAGE, image, (cameras, *sizes.grid)),
             (IMAGE_TO_TEXT, ("text",), (tokens,)),
         ):
-            yield Dataset(name, (*words, *keys), (*query, *key_shape), "weight", (1, 1, 1, 1, GRID, GRID, *key_shape))
+            yield Dataset(name, (*words, *keys), (*query, *key_shape), "weight", (1, 1, 1, 1, *sizes.grid, *key_shape))
 
     yield make(ACTION_PREDICTED, "frame, action, dim", "f4")
     yield make(ACTION_TRUTH, "frame, action, dim", "f4")

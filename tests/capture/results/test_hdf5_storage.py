@@ -45,7 +45,7 @@ def test_every_dataset_of_the_schema_is_there_and_holds_what_was_written(whole: 
             assert stored.shape == dataset.shape, dataset.name
             assert stored.chunks == dataset.chunks, dataset.name
             assert list(stored.attrs["axes"]) == list(dataset.axes)
-            assert stored.attrs["description"] == describe(dataset.name)
+            assert stored.attrs["description"] == describe(dataset.name, SIZES)
             if dataset.name == schema.FRAMES_DONE:
                 assert stored[()] == SIZES.frames
                 continue

@@ -13,6 +13,7 @@ import pytest
 import synthetic
 
 from capture.results import schema
+from capture.results.descriptions import describe
 
 FULL_SIZE = schema.Sizes(
     frames=300,
@@ -162,3 +163,16 @@ def test_bfloat16_knows_ties_and_what_is_not_a_number() -> None:
 def test_the_schema_costs_neither_torch_nor_h5py() -> None:
     code = "import sys, capture.results.schema; print(sorted({'torch', 'h5py', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_sizes_decide_the_grid_and_the_model_picture_of_a_file():
+    sizes = replace(synthetic.SMALL, grid=(8, 6), model_picture=(80, 60), full=True)
+    shapes = {dataset.name: dataset.shape for dataset in schema.datasets(sizes)}
+    assert shapes[schema.model_picture_name("wrist")] == (3, 80, 60, 3)
+    assert shapes[schema.IMAGE_POSITION] == (3, 2, 8, 6)
+    assert shapes[schema.TEXT_TO_IMAGE] == (3, 2, 16, 2, 2, 8, 6)
+    assert shapes[schema.ACTION_TO_IMAGE] == (3, 2, 3, 2, 2, 2, 8, 6)
+    assert shapes[schema.IMAGE_TO_IMAGE] == (3, 2, 2, 2, 8, 6, 2, 8, 6)
+    assert shapes[schema.ACTION_VALUE_NORM_IMAGE] == (3, 2, 2, 2, 8, 6)
+    assert describe(schema.model_picture_name("wrist"), sizes).endswith("a patch is 10 x 10 pixels")
+    assert describe(schema.model_picture_name("wrist"), synthetic.SMALL).endswith("a patch is 14 x 14 pixels")
