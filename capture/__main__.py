@@ -179,7 +179,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     output = options.output or Path()
     series = Series(setup, source, output, episodes, broken)
     if share.first:
-        _tell("; ".join(source.mapped))
+        _tell("; ".join(source.mapping_notes))
     if options.dry_run:
         from capture.cli.dry_run import forecast
 
@@ -198,7 +198,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
     from capture.cli.report import closing
 
     together = gathered(share, outcome)
-    unusable = {f"{name}.h5": one.why for name, one in broken.items()}
+    unusable = {f"{name}.h5": one.reason for name, one in broken.items()}
     if share.first:
         _say(closing(together, unusable, output))
     files = [written for one in together for written in one.files]

@@ -122,7 +122,7 @@ def parse_json(content: bytes, where: str) -> JsonObject:
     return JsonObject(value, where)
 
 
-def stays_inside(name: str) -> bool:
+def is_safe_relative_path(name: str) -> bool:
     """Whether a file name found inside a file leads nowhere but into the folder that it is read from."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     anchored = posix.is_absolute() or windows.drive or windows.root

@@ -1,4 +1,4 @@
-"""What a policy is shown for one frame, whatever source it came from. numpy only: readers of episodes need no torch."""
+"""Input of the policy for one frame, from any source. numpy only: readers of data sets need no torch."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ import numpy.typing as npt
 EXTERIOR: Final = "exterior"
 WRIST: Final = "wrist"
 RIGHT_WRIST: Final = "right wrist"
-"""What the camera slots of Pi0.5 are called here, in the model's order."""
+"""Names of Pi0.5's camera slots, in the model's order."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Pictures, state and task at one moment."""
+    """Pictures, robot state and task of one frame, with the true actions that follow it."""
 
     pictures: Mapping[str, npt.NDArray[np.uint8]]
-    """Camera name -> (height, width, 3) RGB, as it came."""
+    """Camera name -> (height, width, 3) RGB, not resized."""
     prompt: str
     state: npt.NDArray[np.float64] | None = None
-    """(S,) in robot units, before normalisation; None where the source has none."""
-    truth: npt.NDArray[np.float32] | None = None
-    """Actions that were really taken from here on, (any length, robot dims) in robot units; None where unknown."""
+    """(state dims,) in robot units, before normalisation; None where the source has none."""
+    true_actions: npt.NDArray[np.float32] | None = None
+    """(actions, robot dims) in robot units: the actions taken from this frame on; None where the source has none."""
     index: int = 0
     """Frame number in the source."""
     time: float = 0.0
-    """Seconds since the source's start."""
+    """Seconds since the episode's first frame."""
     episode: str = ""
-    turned: bool = False
-    """The pictures stand on their head, as from LIBERO's simulator: the policy sees them turned by 180 degrees."""
+    """Episode name; empty if none."""
+    is_upside_down: bool = False
+    """Whether the pictures are stored upside down (LIBERO's simulator); the policy sees them turned by 180 degrees."""

@@ -18,7 +18,7 @@ from capture.checkpoints.norm_stats import (
 from capture.checkpoints.options import MOST_STEPS, CheckpointOptions, check_cameras
 from capture.checkpoints.settings import Settings
 from capture.errors import UserError
-from capture.json_fields import JsonObject, read_json, stays_inside
+from capture.json_fields import JsonObject, is_safe_relative_path, read_json
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode, Preprocessing
 from capture.policies.pi05.prompt import MAX_TOKENS
@@ -180,7 +180,7 @@ def _tensors(folder: Path, step: JsonObject | None) -> dict[str, Statistic]:
     name = step.text("state_file") if step else None
     if not name:
         return {}
-    if not stays_inside(name):
+    if not is_safe_relative_path(name):
         raise UserError(
             f"{step.where if step else folder} names {name!r}, which lies outside the folder; it is not read"
         )

@@ -17,7 +17,7 @@ from typing import TypeGuard, cast
 import torch
 
 from capture.errors import UserError
-from capture.json_fields import LFS_POINTER, JsonObject, parse_json, read_json, stays_inside
+from capture.json_fields import LFS_POINTER, JsonObject, is_safe_relative_path, parse_json, read_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -123,7 +123,7 @@ def read_folder(folder: Path) -> dict[str, StoredTensor]:
     for name in places.values:
         shard = places.text(name) or ""
         if shard not in headers:
-            if not stays_inside(shard):
+            if not is_safe_relative_path(shard):
                 raise UserError(f"{index} names {shard!r}, which lies outside its folder; it is not read")
             if not (folder / shard).is_file():
                 raise UserError(f"{index} names {shard!r}, but there is no such file in the folder; fetch it again")

@@ -9,7 +9,7 @@ from capture.errors import UserError
 from capture.pipeline.dataset_run import Series
 from capture.pipeline.plan import Plan, plan
 from capture.pipeline.sharding import Share
-from capture.results.resume import look
+from capture.results.resume import read_run_state
 from capture.results.schema import PARTIAL_SUFFIX
 
 
@@ -21,7 +21,7 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
     first: Plan | None = None
     frames = size = done = 0
     whole = begun = 0
-    bad = {name: broken.why for name, broken in series.broken.items()}
+    bad = {name: broken.reason for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
             made = plan(series.setup, episode)
@@ -33,11 +33,11 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
         size += made.frame_bytes * made.sizes.frames
         if named and not series.setup.choices.overwrite:
             path = series.path(episode)
-            left = look(path) if path.is_file() else None
+            left = read_run_state(path) if path.is_file() else None
             whole += left is not None
             partial = path.with_name(path.name + PARTIAL_SUFFIX)
             if left is None and partial.is_file():
-                left = look(partial)
+                left = read_run_state(partial)
                 begun += left is not None and left.done > 0
             done += min(left.done, made.sizes.frames) if left else 0
     if first is None:

@@ -25,7 +25,7 @@ import numpy as np
 from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.results import schema
-from capture.results.partial_file import in_use
+from capture.results.partial_file import is_being_written
 
 WIDTH: Final = 100
 SHOWN_PROMPTS: Final = 4
@@ -168,7 +168,7 @@ def _lines(path: Path, file: h5py.File) -> list[str]:
     bfloat16 = not str(model.get("dtype", "")).endswith("32")
     lines += _check_lines(_json(file, "checks"), bfloat16=bfloat16, complete=complete)
     name = shlex.quote(path.name)
-    if not complete and in_use(path):
+    if not complete and is_being_written(path):
         lines.append("open      a run is still writing it; it can be opened already, and shows new frames:")
     elif not complete:
         lines.append("open      its run ended early; the finished frames can be opened all the same:")

@@ -12,7 +12,7 @@ import torch
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
-from capture.datasets.in_memory import Given
+from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import Choices, Setup
@@ -81,22 +81,22 @@ def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, pr
 def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str], None]) -> Episode:
     """What is to be shown to the policy, as one episode; `tell` is called with what a source's names were taken for."""
     if options.episode is None:
-        return Given(_observations(options))
+        return InMemoryEpisode(_observations(options))
     source = asked_source(options, setup, options.episode)
-    if len(source.episodes) != 1 or source.broken:
-        if not source.episodes and len(source.broken) == 1:
-            raise UserError(next(iter(source.broken.values())).why)
+    if len(source.episodes) != 1 or source.unusable:
+        if not source.episodes and len(source.unusable) == 1:
+            raise UserError(next(iter(source.unusable.values())).reason)
         raise UserError(
-            f"{options.episode} holds {len(source.episodes) + len(source.broken)} episodes; "
+            f"{options.episode} holds {len(source.episodes) + len(source.unusable)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
-    tell("; ".join(source.mapped))
+    tell("; ".join(source.mapping_notes))
     return source.episodes[0]
 
 
 def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Source:
     """The episodes at `path`, mapped to what the policy wants. Raises UserError where they do not fit it."""
-    from capture.datasets.base import Wanted
+    from capture.datasets.base import SourceOptions
     from capture.datasets.registry import open_source
 
     checkpoint, preprocessing = setup.checkpoint, setup.checkpoint.preprocessing
@@ -104,16 +104,16 @@ def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Sourc
     robot_dim = min(preprocessing.robot_dim, checkpoint.config.action_dim)
     return open_source(
         path,
-        Wanted(
+        SourceOptions(
             cameras=preprocessing.slots,
             horizon=checkpoint.config.horizon,
             state_dim=lengths[0] if lengths else None,
             robot_dim=robot_dim,
-            chosen_cameras=_chosen_cameras(options),
+            camera_overrides=_chosen_cameras(options),
             state_keys=options.state_keys or (),
             action_keys=options.action_keys or (),
             # What is added to the state are positions, and so are the demo's actions; velocities stand for themselves.
-            acts_in_joints=robot_dim == _ARM and (preprocessing.delta_dims > 0 or checkpoint.kind == "demo"),
+            has_joint_actions=robot_dim == _ARM and (preprocessing.delta_dims > 0 or checkpoint.kind == "demo"),
         ),
     )
 

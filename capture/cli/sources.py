@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from capture.cli.info import clean, ranges
-from capture.datasets.base import Episode, OpenedSource, Wanted
+from capture.datasets.base import Episode, Source, SourceOptions
 from capture.datasets.key_mapping import CAMERAS
 from capture.datasets.registry import open_source
 from capture.errors import UserError
@@ -31,12 +31,12 @@ def describe(path: Path) -> str:
     Raises UserError where no reader knows the path, or none of its episodes can be used.
     """
     try:
-        source = open_source(path, Wanted((EXTERIOR, WRIST), 1))
+        source = open_source(path, SourceOptions((EXTERIOR, WRIST), 1))
         if any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
-            source = open_source(path, Wanted((EXTERIOR, WRIST, RIGHT_WRIST), 1))
-        mapped: Sequence[str] = source.mapped
+            source = open_source(path, SourceOptions((EXTERIOR, WRIST, RIGHT_WRIST), 1))
+        mapped: Sequence[str] = source.mapping_notes
     except UserError as error:
-        source, mapped = open_source(path, Wanted((), 1)), [str(error)]  # what it holds can still be said
+        source, mapped = open_source(path, SourceOptions((), 1)), [str(error)]  # what it holds can still be said
     looked = _look(source)
     lines = [f"{source.kind}: {source.path}"]
     lines += _labelled("episodes", _episodes(looked))
@@ -74,9 +74,9 @@ class _Looked:
     """Whether each was asked how it ended; otherwise only those that are shown were."""
 
 
-def _look(source: OpenedSource) -> _Looked:
+def _look(source: Source) -> _Looked:
     good: list[_Row] = []
-    broken = {name: one.why for name, one in source.broken.items()}
+    broken = {name: one.reason for name, one in source.unusable.items()}
     prompts: dict[str, None] = {}
     asked = len(source.episodes) <= ASKED
     for number, episode in enumerate(source.episodes):
@@ -157,9 +157,7 @@ def _table(looked: _Looked) -> Iterator[str]:
         yield f"… and {len(looked.good) - len(shown)} more"
 
 
-def _next(
-    source: OpenedSource, path: Path, good: Sequence[_Row], mapped: Sequence[str], *, prompts: bool
-) -> Iterator[str]:
+def _next(source: Source, path: Path, good: Sequence[_Row], mapped: Sequence[str], *, prompts: bool) -> Iterator[str]:
     """A command that can be copied."""
     if not good:
         yield "nothing can be captured from it as it is"
@@ -170,7 +168,7 @@ def _next(
     chosen = "" if one else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"
     prompt = "" if prompts else ' --prompt "…"'
-    cameras = "" if mapped == source.mapped else ' --camera "exterior=NAME" --camera "wrist=NAME"'
+    cameras = "" if mapped == source.mapping_notes else ' --camera "exterior=NAME" --camera "wrist=NAME"'
     yield f"pi0-capture --checkpoint FOLDER {which}{chosen}{cameras}{prompt} --frames keyframes -o {output} --dry-run"
 
 

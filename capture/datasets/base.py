@@ -1,4 +1,4 @@
-"""What every reader of episodes offers: a source with its episodes, each of which gives observations. numpy only."""
+"""The interface of dataset readers: options, episodes, and the source that holds them. numpy only."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from capture.observation import Observation
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a policy needs of a source, and what the user said of where to find it."""
+class SourceOptions:
+    """What the policy needs from a source, and the user's choices that override the tables of names."""
 
     cameras: tuple[str, ...]
     """The policy's camera slots in order, such as ("exterior", "wrist")."""
     horizon: int
-    """Actions in a chunk: how many true actions a frame brings along, fewer at the episode's end."""
+    """Length of an action chunk: the number of true actions returned with a frame, fewer at the episode's end."""
     state_dim: int | None = None
-    """Length of the policy's state; None where any will do."""
+    """Length of the policy's state; None accepts any length."""
     robot_dim: int | None = None
-    """Action dimensions that go to the robot; None where any will do."""
-    chosen_cameras: Mapping[str, str] = field(default_factory=dict)
-    """Policy camera -> camera of the source, where the user overrules the table (`--camera exterior=NAME`)."""
+    """Number of action dimensions that go to the robot; None accepts any number."""
+    camera_overrides: Mapping[str, str] = field(default_factory=dict)
+    """Policy camera -> camera of the source, or "none" (`--camera exterior=NAME`)."""
     state_keys: tuple[str, ...] = ()
-    """Names of the source's state parts in order, where the user overrules the table (`--state-keys`)."""
+    """Names of the source's state parts in order (`--state-keys`); empty to choose by the table of names."""
     action_keys: tuple[str, ...] = ()
-    """The same for its true actions (`--action-keys`); ("none",) goes without them."""
-    acts_in_joints: bool = False
-    """Whether the policy's actions are joint positions and a gripper, where a source has these beside others."""
+    """Names of the source's action parts in order (`--action-keys`); ("none",) for no true actions."""
+    has_joint_actions: bool = False
+    """Whether the policy's actions are joint positions and a gripper; prefer these where a source has several kinds."""
 
 
 @dataclass(frozen=True)
-class CameraFound:
-    """A camera of a source."""
+class SourceCamera:
+    """A camera of a source; height and width in pixels are 0 where they are unknown."""
 
     name: str
     height: int
@@ -42,91 +42,69 @@ class CameraFound:
 
 
 class Episode(Protocol):
-    """One episode of a source. Opening it reads no picture."""
+    """One episode of a source. Creating it decodes no picture."""
 
     @property
     def name(self) -> str:
-        """Name that no other episode of the source has, fit for a file's name."""
+        """Name, unique in the source and valid as a file name."""
 
     @property
     def number(self) -> int:
-        """The source's own number of it."""
+        """The source's own episode number."""
 
     @property
     def length(self) -> int:
-        """Frames."""
+        """Number of frames."""
 
     @property
     def rate(self) -> float | None:
-        """Frames a second; None where the source does not tell."""
+        """Frames per second; None where the source does not state it."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Its tasks; empty where the source has none."""
+        """Task instructions; empty where the source has none."""
 
     @property
     def success(self) -> bool | None:
-        """Whether it ended well; None where the source does not tell."""
+        """Whether the episode succeeded; None where the source does not state it."""
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
-        """Policy camera -> (height, width) of the pictures that `read` will give. Raises UserError for bad data."""
+        """Policy camera -> (height, width) of the pictures that `read` returns. Raises UserError for bad data."""
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """As `read`, with all that it gives but pictures, which are not decoded. Raises UserError for bad data."""
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
+        """Yield the observations of `read` with empty `pictures`, decoding none. Raises UserError for bad data."""
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """The observations of these frames, rising, each decoded as it is asked for. Raises UserError for bad data."""
+        """Yield the observations of `frames` (ascending), each decoded on demand. Raises UserError for bad data."""
 
 
 @dataclass(frozen=True)
-class Broken:
-    """An episode that cannot be used."""
+class UnusableEpisode:
+    """An episode that cannot be read or lacks what the policy needs."""
 
     number: int
-    """The source's own number of it, as for those that can be used: it stays when the episode is mended."""
-    why: str
-    """One sentence."""
-
-
-class Source(Protocol):
-    """One path that a reader understood."""
-
-    @property
-    def kind(self) -> str:
-        """What it is, in words: "LeRobot data set v3.0"."""
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-
-    @property
-    def cameras(self) -> tuple[CameraFound, ...]:
-        """Every camera that it has, used or not."""
-
-    @property
-    def mapped(self) -> tuple[str, ...]:
-        """Sentences: which camera, state part and action it takes for which of the policy's."""
-
-    @property
-    def episodes(self) -> Sequence[Episode]:
-        """Its episodes in order."""
-
-    @property
-    def broken(self) -> Mapping[str, Broken]:
-        """Episodes that cannot be used, by name."""
+    """The source's own episode number, which stays the same when the episode is repaired."""
+    reason: str
+    """One sentence for the user."""
 
 
 @dataclass(frozen=True)
-class OpenedSource:
-    """A source as the readers of this package return it."""
+class Source:
+    """The episodes at one path, mapped to what a policy needs."""
 
     kind: str
+    """Description of the format: "LeRobot data set v3.0"."""
     path: Path
-    cameras: tuple[CameraFound, ...]
-    mapped: tuple[str, ...]
+    cameras: tuple[SourceCamera, ...]
+    """Every camera of the source, used or not."""
+    mapping_notes: tuple[str, ...]
+    """Sentences: which camera, state part and action part of the source serves as which of the policy's."""
     episodes: Sequence[Episode]
-    broken: Mapping[str, Broken] = field(default_factory=dict)
+    """Usable episodes in order."""
+    unusable: Mapping[str, UnusableEpisode] = field(default_factory=dict)
+    """Unusable episodes by name."""
     state_parts: Mapping[str, int] = field(default_factory=dict)
-    """Every part of a state that it has -> how many numbers."""
+    """Name of each state part of the source -> its length."""
     action_parts: Mapping[str, int] = field(default_factory=dict)
+    """Name of each action part of the source -> its length."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from capture.datasets import hdf5
-from capture.datasets.base import Broken, CameraFound, OpenedSource, Wanted
+from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
 from capture.datasets.camera_frames import FilesFilm, Film, VideoFilm, together
 from capture.datasets.episode_names import file_names
 from capture.datasets.key_mapping import Chosen, choose, lacking, typical
@@ -79,19 +79,19 @@ def find_droid(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSource:
+def open_droid(path: Path, found: Sequence[Path], wanted: SourceOptions) -> Source:
     """The episodes that `find_droid` found. Raises UserError where none of them can be used, or nothing is mapped."""
     annotations = _annotations(path)
     names = file_names(["_".join(folder.relative_to(path).parts) or folder.resolve().name for folder in found])
-    broken: dict[str, Broken] = {}
+    broken: dict[str, UnusableEpisode] = {}
     opened: list[_Opened] = []
     for number, (folder, name) in enumerate(zip(found, names, strict=True)):
         try:
             opened.append(_look(folder, number, name))
         except UserError as error:
-            broken[name] = Broken(number, str(error))
+            broken[name] = UnusableEpisode(number, str(error))
     if not opened:
-        reason = next(iter(broken.values())).why
+        reason = next(iter(broken.values())).reason
         raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {reason}")
     first = typical(opened, lambda one: [list(one.films)])
     chosen = choose(
@@ -105,11 +105,11 @@ def open_droid(path: Path, found: Sequence[Path], wanted: Wanted) -> OpenedSourc
     episodes = []
     for one in opened:
         if why := lacking(chosen, one.films, one.folder):
-            broken[one.name] = Broken(one.number, why)
+            broken[one.name] = UnusableEpisode(one.number, why)
         else:
             episodes.append(DroidEpisode(one, chosen, wanted.horizon, annotations))
     kind = "DROID episode" if found == [path] else "folder of DROID episodes"
-    return OpenedSource(kind, path, _cameras(opened), chosen.mapped, episodes, broken, STATE_PARTS, ACTION_PARTS)
+    return Source(kind, path, _cameras(opened), chosen.mapped, episodes, broken, STATE_PARTS, ACTION_PARTS)
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,10 @@ class DroidEpisode:
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         pictures = together(self.name, self._films(), frames, self.length)
-        for told, seen in zip(self.outline(frames), pictures, strict=True):
+        for told, seen in zip(self.read_without_pictures(frames), pictures, strict=True):
             yield replace(told, pictures=seen)
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         folder, chosen = self._opened.folder, self._chosen
         with hdf5.opened(folder / TRAJECTORY) as file:
@@ -204,7 +204,7 @@ class DroidEpisode:
                 pictures={},
                 prompt=prompt,
                 state=None if state is None else state[frame],
-                truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
+                true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
                 index=frame,
                 time=float(times[frame]),
                 episode=self.name,
@@ -279,14 +279,14 @@ def _from_trajectory(folder: Path, metadata: JsonObject) -> tuple[dict[str | Non
     return serials, replace(metadata, values=told)
 
 
-def _cameras(opened: Sequence[_Opened]) -> tuple[CameraFound, ...]:
+def _cameras(opened: Sequence[_Opened]) -> tuple[SourceCamera, ...]:
     """The cameras of the first episode whose pictures can be opened."""
     for one in opened[:20]:
         try:
-            return tuple(CameraFound(name, *film.size()) for name, film in one.films.items())
+            return tuple(SourceCamera(name, *film.size()) for name, film in one.films.items())
         except UserError:
             continue
-    return tuple(CameraFound(name, 0, 0) for name in opened[0].films)
+    return tuple(SourceCamera(name, 0, 0) for name in opened[0].films)
 
 
 def _annotations(path: Path) -> Mapping[str, Any]:

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capture.datasets.base import Broken, CameraFound, OpenedSource, Wanted
+from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
 from capture.datasets.camera_frames import VideoFilm, together
 from capture.datasets.episode_names import file_names
 from capture.datasets.images import picture_size, read_picture
 from capture.datasets.key_mapping import Chosen, choose, lacking, typical
 from capture.datasets.video import Video
 from capture.errors import UserError
-from capture.json_fields import JsonObject, read_json, stays_inside
+from capture.json_fields import JsonObject, is_safe_relative_path, read_json
 from capture.observation import Observation
 
 NAME = "episode.json"
@@ -56,32 +56,32 @@ def find_folders(folder: Path) -> list[Path]:
     return [path.parent for path in sorted(folder.glob(f"*/{NAME}"))]
 
 
-def open_folders(path: Path, folders: Sequence[Path], wanted: Wanted) -> OpenedSource:
+def open_folders(path: Path, folders: Sequence[Path], wanted: SourceOptions) -> Source:
     """The episodes of these folders. Raises UserError where none can be used."""
-    broken: dict[str, Broken] = {}
+    broken: dict[str, UnusableEpisode] = {}
     opened: list[PicturesEpisode | VideosEpisode] = []
     names = file_names([folder.resolve().name for folder in folders])
     for number, (folder, name) in enumerate(zip(folders, names, strict=True)):
         try:
             opened.append(_open(folder, number, name))
         except UserError as error:
-            broken[name] = Broken(number, str(error))
+            broken[name] = UnusableEpisode(number, str(error))
     if not opened:
-        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).why}")
+        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).reason}")
     first = typical(opened, lambda one: (one.cameras, one.state_parts, one.action_parts))
     chosen = choose(str(path), wanted, first.cameras, state=first.state_parts, actions=first.action_parts)
     episodes = []
     for episode in opened:
         if why := lacking(chosen, episode.cameras, episode.folder):
-            broken[episode.name] = Broken(episode.number, why)
+            broken[episode.name] = UnusableEpisode(episode.number, why)
         else:
             episode.chosen, episode.horizon = chosen, wanted.horizon
             episodes.append(episode)
     what = "folder of pictures" if isinstance(first, PicturesEpisode) else "folder of videos"
     kind = what if folders == [path] else "episode folders"
-    cameras = tuple(CameraFound(name, *_size(first, name)) for name in first.cameras)
+    cameras = tuple(SourceCamera(name, *_size(first, name)) for name in first.cameras)
     parts = (first.state_parts, first.action_parts)
-    return OpenedSource(kind, path, cameras, chosen.mapped, episodes, broken, *parts)
+    return Source(kind, path, cameras, chosen.mapped, episodes, broken, *parts)
 
 
 class _Told:
@@ -100,7 +100,7 @@ class _Told:
 
     def file(self, name: Any, where: str) -> Path:
         """A file that the episode names, inside its folder."""
-        if not isinstance(name, str) or not stays_inside(name):
+        if not isinstance(name, str) or not is_safe_relative_path(name):
             raise UserError(f"{where} names a file outside its folder: {name}")
         return self.folder / name
 
@@ -150,11 +150,11 @@ class PicturesEpisode(_Told):
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
-        for frame, told in zip(frames, self.outline(frames), strict=True):
+        for frame, told in zip(frames, self.read_without_pictures(frames), strict=True):
             seen = {slot: read_picture(file) for slot, file in self._files(frame).items()}
             yield replace(told, pictures=seen)
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         return (self._frame(frame) for frame in frames)
 
@@ -183,7 +183,7 @@ class PicturesEpisode(_Told):
             pictures={},
             prompt=prompt,
             state=self.keep(_numbers(told.get("state"), 1, where, "state")),
-            truth=self.cut(_numbers(told.get("actions"), 2, where, "actions")),
+            true_actions=self.cut(_numbers(told.get("actions"), 2, where, "actions")),
             index=index,
             time=float(time),
             episode=self.name,
@@ -244,17 +244,19 @@ class VideosEpisode(_Told):
         """See `Episode`."""
         films = {slot: self._films[camera] for slot, camera in self.slots(self.cameras).items()}
         known = self.length if self._states is not None or self._actions is not None else None
-        for told, seen in zip(self.outline(frames), together(self.name, films, frames, known), strict=True):
+        for told, seen in zip(
+            self.read_without_pictures(frames), together(self.name, films, frames, known), strict=True
+        ):
             yield replace(told, pictures=seen)
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         for frame in frames:
             yield Observation(
                 pictures={},
                 prompt=self.prompts[0] if self.prompts else "",
                 state=self.keep(None if self._states is None else self._states[frame]),
-                truth=self.cut(None if self._actions is None else self._actions[frame:]),
+                true_actions=self.cut(None if self._actions is None else self._actions[frame:]),
                 index=frame,
                 time=frame / self.rate if self.rate else 0.0,
                 episode=self.name,

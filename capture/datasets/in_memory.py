@@ -10,7 +10,7 @@ from capture.observation import Observation
 
 
 @dataclass(frozen=True)
-class Given:
+class InMemoryEpisode:
     """An episode that holds its observations in memory; frames count from 0 in the order given."""
 
     observations: Sequence[Observation]
@@ -38,7 +38,7 @@ class Given:
             check_pictures(one, shapes)
         return shapes
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """The observations without their pictures."""
         return (replace(self.observations[frame], pictures={}) for frame in frames)
 

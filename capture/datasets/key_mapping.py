@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.errors import UserError
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 
@@ -82,7 +82,7 @@ def typical(episodes: Sequence[T], told: Callable[[T], Sequence[Iterable[str]]])
 
 def choose(
     source: str,
-    wanted: Wanted,
+    wanted: SourceOptions,
     cameras: Sequence[str],
     *,
     state: Mapping[str, int],
@@ -96,14 +96,14 @@ def choose(
     """
     found = _cameras(source, wanted, cameras, aliases or {})
     state_parts = _parts(source, "state", STATES, wanted.state_keys, state, wanted.state_dim)
-    table = (JOINTS, *ACTIONS) if wanted.acts_in_joints else ACTIONS
+    table = (JOINTS, *ACTIONS) if wanted.has_joint_actions else ACTIONS
     action_parts = _parts(source, "action", table, wanted.action_keys, actions, wanted.robot_dim)
     masked = dict.fromkeys(wanted.cameras, "masked: the source has no camera for it")
-    masked |= {slot: "masked, as --camera says" for slot, told in wanted.chosen_cameras.items() if told == NONE}
+    masked |= {slot: "masked, as --camera says" for slot, told in wanted.camera_overrides.items() if told == NONE}
     mapped = [f"{slot} is {found.get(slot, masked[slot])}" for slot in wanted.cameras]
     mapped.append("state is " + (_listed(state_parts, state) or _absent("state", wanted.state_keys)))
     why = ""
-    if wanted.acts_in_joints and not wanted.action_keys:
+    if wanted.has_joint_actions and not wanted.action_keys:
         why = ", since the policy acts in joint positions" if action_parts == JOINTS else why
         why = ", although the policy acts in joint positions" if "joint_velocity" in action_parts else why
     mapped.append("true actions are " + (_listed(action_parts, actions) or _absent("action", wanted.action_keys)) + why)
@@ -116,15 +116,15 @@ def lacking(chosen: Chosen, cameras: Collection[str], where: Path) -> str | None
     return None if missing is None else f"there is no camera {missing} in {where}; it has {', '.join(cameras)}"
 
 
-def _cameras(source: str, wanted: Wanted, cameras: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:
+def _cameras(source: str, wanted: SourceOptions, cameras: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:
     listed = ", ".join(cameras) or "none"
-    for slot in wanted.chosen_cameras:
+    for slot in wanted.camera_overrides:
         if wanted.cameras and slot not in wanted.cameras:
             raise UserError(f"the policy has no camera {slot!r} to choose for; it has {', '.join(wanted.cameras)}")
     found: dict[str, str] = {}
     missing = []
     for slot in wanted.cameras:
-        told = wanted.chosen_cameras.get(slot)
+        told = wanted.camera_overrides.get(slot)
         if told is not None and told not in cameras:
             if told in aliases:
                 told = aliases[told]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from capture.datasets.base import Broken, OpenedSource, Wanted
+from capture.datasets.base import Source, SourceOptions, UnusableEpisode
 from capture.datasets.camera_frames import Film, together
 from capture.datasets.images import Pixels8, decode_picture, picture_size, read_picture
 from capture.datasets.key_mapping import Chosen, choose
@@ -23,11 +23,11 @@ from capture.datasets.lerobot_metadata import Metadata, Told, read_metadata
 from capture.datasets.parquet import Parquet
 from capture.datasets.video import Video
 from capture.errors import UserError
-from capture.json_fields import stays_inside
+from capture.json_fields import is_safe_relative_path
 from capture.observation import Observation
 
 
-def open_lerobot(folder: Path, wanted: Wanted) -> OpenedSource:
+def open_lerobot(folder: Path, wanted: SourceOptions) -> Source:
     """The data set whose `meta/info.json` lies in `folder`. Raises UserError where nothing of it can be used."""
     told = read_metadata(folder)
     names = [camera.name for camera in told.cameras]
@@ -41,7 +41,7 @@ def open_lerobot(folder: Path, wanted: Wanted) -> OpenedSource:
     aliases = {key: name for name, key in told.features.items()}
     chosen = choose(str(folder), wanted, names, state=told.state, actions=told.actions, aliases=aliases)
     there = _Folders(folder)
-    broken: dict[str, Broken] = {}
+    broken: dict[str, UnusableEpisode] = {}
     episodes = []
     for one in told.episodes:
         files = {
@@ -49,14 +49,14 @@ def open_lerobot(folder: Path, wanted: Wanted) -> OpenedSource:
         }
         missing = [(what, file) for what, file in {"its data": one.data, **files}.items() if file not in there]
         if missing:
-            broken[one.name] = Broken(one.number, f"{missing[0][0]}, {folder / missing[0][1]}, is missing")
+            broken[one.name] = UnusableEpisode(one.number, f"{missing[0][0]}, {folder / missing[0][1]}, is missing")
         else:
             episodes.append(LerobotEpisode(told, one, chosen, wanted.horizon))
     if not episodes:
-        why = next((one.why for one in broken.values()), "its metadata tell of none")
+        why = next((one.reason for one in broken.values()), "its metadata tell of none")
         raise UserError(f"none of the {len(broken)} episodes of {folder} can be used: {why}")
     kind = f"LeRobot data set v{told.version}"
-    return OpenedSource(kind, folder, told.cameras, chosen.mapped, episodes, broken, told.state, told.actions)
+    return Source(kind, folder, told.cameras, chosen.mapped, episodes, broken, told.state, told.actions)
 
 
 class LerobotEpisode:
@@ -94,7 +94,7 @@ class LerobotEpisode:
         for told, seen in zip(self._outline(data, rows, frames), pictures, strict=True):
             yield replace(told, pictures=seen)
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         return self._outline(*self._rows(), frames)
 
@@ -109,7 +109,7 @@ class LerobotEpisode:
                 pictures={},
                 prompt=prompts[frame],
                 state=None if state is None else state[frame],
-                truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
+                true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
                 index=frame,
                 time=float(times[frame] - times[0]),
                 episode=self.name,
@@ -213,7 +213,7 @@ class _StoredPictures:
         content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if isinstance(content, bytes):
             return content, where
-        if isinstance(path, str) and stays_inside(path):
+        if isinstance(path, str) and is_safe_relative_path(path):
             return self.folder / path, where
         raise UserError(f"{where} is not a picture")
 

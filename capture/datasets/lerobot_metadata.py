@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from capture.datasets.base import CameraFound
+from capture.datasets.base import SourceCamera
 from capture.datasets.parquet import Parquet
 from capture.errors import UserError
-from capture.json_fields import JsonObject, parse_json, read_json, stays_inside
+from capture.json_fields import JsonObject, is_safe_relative_path, parse_json, read_json
 
 INFO: Final = "meta/info.json"
 
@@ -79,7 +79,7 @@ class Metadata:
     folder: Path
     version: str
     rate: float
-    cameras: tuple[CameraFound, ...]
+    cameras: tuple[SourceCamera, ...]
     features: Mapping[str, str]
     """Camera -> column, or key of its videos."""
     videos: frozenset[str]
@@ -108,7 +108,7 @@ def read_metadata(folder: Path) -> Metadata:
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < 10_000:
         raise UserError(f"'fps' in {info.where} is {rate!r}, but should be how many frames there are in a second")
     features = info.section("features") or JsonObject({}, info.where)
-    cameras: dict[str, CameraFound] = {}
+    cameras: dict[str, SourceCamera] = {}
     picture_keys: dict[str, str] = {}
     videos = set()
     states: dict[str, int] = {}
@@ -119,10 +119,10 @@ def read_metadata(folder: Path) -> Metadata:
         feature = features.section(key) or JsonObject({}, features.where)
         dtype, shape = feature.text("dtype") or "", feature.numbers("shape") or ()
         if dtype in ("video", "image"):
-            if not _is_depth(feature) and stays_inside(key):
+            if not _is_depth(feature) and is_safe_relative_path(key):
                 name = _short(key, _PICTURE_PREFIXES, picture_keys)
                 picture_keys[name] = key
-                cameras[name] = CameraFound(name, *_size(feature, shape))
+                cameras[name] = SourceCamera(name, *_size(feature, shape))
                 videos |= {name} if dtype == "video" else set()
         elif dtype in ("float32", "float64") and len(shape) == 1 and 1 <= shape[0] <= MOST_DIMS:
             if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
@@ -243,7 +243,7 @@ def _filled(pattern: str, fields: Mapping[str, Any], where: str) -> str:
         return f"{value:0{int(found[2])}d}" if found[2] and isinstance(value, int) else str(value)
 
     path = _FIELD.sub(fill, pattern)
-    if not stays_inside(path) or "{" in path:
+    if not is_safe_relative_path(path) or "{" in path:
         raise UserError(f"the path {pattern!r} in {where} leads out of the data set; it is not followed")
     return path
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.datasets import hdf5
-from capture.datasets.base import Broken, CameraFound, OpenedSource, Wanted
+from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
 from capture.datasets.episode_names import file_names
 from capture.datasets.images import check_size
 from capture.datasets.key_mapping import Chosen, choose, typical
@@ -47,17 +47,17 @@ def is_demonstrations(path: Path) -> bool:
         return False
 
 
-def open_libero(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSource:
+def open_libero(path: Path, files: Sequence[Path], wanted: SourceOptions) -> Source:
     """The demonstrations of these files. Raises UserError where none can be used."""
-    broken: dict[str, Broken] = {}
+    broken: dict[str, UnusableEpisode] = {}
     found: list[_Demo] = []
     for file in files:
         try:
             _add_demos(file, found, broken, several=len(files) > 1)
         except UserError as error:
-            broken[file.stem] = Broken(len(found) + len(broken), str(error))
+            broken[file.stem] = UnusableEpisode(len(found) + len(broken), str(error))
     if not found:
-        why = next((one.why for one in broken.values()), "there is no file with data/demo_0")
+        why = next((one.reason for one in broken.values()), "there is no file with data/demo_0")
         raise UserError(f"none of the demonstrations in {path} can be used: {why}")
     names = file_names([demo.name for demo in found])
     first = typical(found, lambda one: (list(one.cameras), one.state, one.actions))
@@ -70,7 +70,7 @@ def open_libero(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSour
         lacks += [part for part in chosen.actions if demo.actions.get(part) != first.actions[part]]
         if lacks:
             why = f"{demo.group} in {demo.file} has no {lacks[0]} like the other demonstrations"
-            broken[name] = Broken(demo.number, why)
+            broken[name] = UnusableEpisode(demo.number, why)
         else:
             episodes.append(LiberoEpisode(demo, name, chosen, wanted.horizon))
     libero = first.turned is not None
@@ -82,8 +82,8 @@ def open_libero(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSour
     kind = ("LIBERO" if libero else "robomimic") + (
         " demonstrations" if len(files) == 1 else " files of demonstrations"
     )
-    sizes = tuple(CameraFound(name, height, width) for name, (height, width) in first.cameras.items())
-    return OpenedSource(kind, path, sizes, tuple(mapped), episodes, broken, first.state, first.actions)
+    sizes = tuple(SourceCamera(name, height, width) for name, (height, width) in first.cameras.items())
+    return Source(kind, path, sizes, tuple(mapped), episodes, broken, first.state, first.actions)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class LiberoEpisode:
                 seen = {slot: np.asarray(pictures[frame]) for slot, pictures in stored.items() if pictures is not None}
                 yield replace(told, pictures=seen)
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         with hdf5.opened(self._demo.file) as file:
             yield from self._outline(file, frames)
@@ -153,11 +153,11 @@ class LiberoEpisode:
                 pictures={},
                 prompt=demo.prompt,
                 state=None if state is None else state[frame],
-                truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
+                true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
                 index=frame,
                 time=frame / demo.rate,
                 episode=self.name,
-                turned=bool(demo.turned),
+                is_upside_down=bool(demo.turned),
             )
 
     def _columns(self, file: h5py.File, columns: list[tuple[str, int]]) -> npt.NDArray[np.float64] | None:
@@ -180,7 +180,7 @@ def axis_angle(quaternions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(sine > 1e-8, quaternions[:, :3] * angle / np.maximum(sine, 1e-8), 0.0)
 
 
-def _add_demos(path: Path, found: list[_Demo], broken: dict[str, Broken], *, several: bool) -> None:
+def _add_demos(path: Path, found: list[_Demo], broken: dict[str, UnusableEpisode], *, several: bool) -> None:
     """Put each demonstration of a file to those that were found or to the broken ones, numbered through both."""
     with hdf5.opened(path) as file:
         data = hdf5.group(file, "data")
@@ -194,7 +194,7 @@ def _add_demos(path: Path, found: list[_Demo], broken: dict[str, Broken], *, sev
             try:
                 found.append(replace(_demo(path, data, name, shown, prompt, rate, turned), number=number))
             except UserError as error:
-                broken[shown] = Broken(number, str(error))
+                broken[shown] = UnusableEpisode(number, str(error))
 
 
 def _demo(path: Path, data: h5py.Group, name: str, shown: str, prompt: str, rate: float, turned: bool | None) -> _Demo:

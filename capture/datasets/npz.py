@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.datasets.base import Broken, CameraFound, OpenedSource, Wanted
+from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
 from capture.datasets.episode_names import file_names
 from capture.datasets.hdf5 import MOST_NUMBERS
 from capture.datasets.images import Pixels8, check_size
@@ -40,17 +40,17 @@ _DAMAGE: Final = (
 _NO_PARTS: Final = ("prompt", "rate", "success")
 
 
-def open_npz(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSource:
+def open_npz(path: Path, files: Sequence[Path], wanted: SourceOptions) -> Source:
     """The episodes of these files. Raises UserError where none can be used."""
-    broken: dict[str, Broken] = {}
+    broken: dict[str, UnusableEpisode] = {}
     found: list[tuple[int, str, _Told]] = []
     for number, (file, name) in enumerate(zip(files, file_names([file.stem for file in files]), strict=True)):
         try:
             found.append((number, name, _tell(file)))
         except UserError as error:
-            broken[name] = Broken(number, str(error))
+            broken[name] = UnusableEpisode(number, str(error))
     if not found:
-        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).why}")
+        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).reason}")
     first = typical([told for _, _, told in found], lambda one: (list(one.cameras), one.state, one.actions))
     chosen = choose(str(path), wanted, list(first.cameras), state=first.state, actions=first.actions)
     episodes = []
@@ -58,12 +58,14 @@ def open_npz(path: Path, files: Sequence[Path], wanted: Wanted) -> OpenedSource:
         lacks = [camera for camera in chosen.cameras.values() if camera not in told.cameras]
         lacks += [part for part in (*chosen.state, *chosen.actions) if part not in {**told.state, **told.actions}]
         if lacks:
-            broken[name] = Broken(number, f"{told.path} has no array {lacks[0]}; it has {', '.join(told.cameras)}")
+            broken[name] = UnusableEpisode(
+                number, f"{told.path} has no array {lacks[0]}; it has {', '.join(told.cameras)}"
+            )
         else:
             episodes.append(NpzEpisode(told, name, number, chosen, wanted.horizon))
-    sizes = tuple(CameraFound(name, *size) for name, size in first.cameras.items())
+    sizes = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
     kind = "npz episode" if len(files) == 1 else "npz episodes"
-    return OpenedSource(kind, path, sizes, chosen.mapped, episodes, broken, first.state, first.actions)
+    return Source(kind, path, sizes, chosen.mapped, episodes, broken, first.state, first.actions)
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,10 @@ class NpzEpisode:
                 slot: _pictures(stack.enter_context(archive.open(f"{camera}.npy")), frames, path)
                 for slot, camera in self._chosen.cameras.items()
             }
-            for told in self.outline(frames):
+            for told in self.read_without_pictures(frames):
                 yield replace(told, pictures={slot: next(film) for slot, film in films.items()})
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """See `Episode`."""
         told, chosen = self._told, self._chosen
         with _opened(told.path) as archive:
@@ -114,7 +116,7 @@ class NpzEpisode:
                     pictures={},
                     prompt=self.prompts[0] if self.prompts else "",
                     state=None if state is None else state[frame],
-                    truth=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
+                    true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
                     index=frame,
                     time=frame / self.rate if self.rate else 0.0,
                     episode=self.name,

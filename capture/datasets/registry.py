@@ -10,7 +10,7 @@ import h5py
 
 from capture.datasets import folder as folders
 from capture.datasets import hdf5
-from capture.datasets.base import OpenedSource, Wanted
+from capture.datasets.base import Source, SourceOptions
 from capture.datasets.droid import TRAJECTORY, find_droid, open_droid
 from capture.datasets.lerobot import open_lerobot
 from capture.datasets.lerobot_metadata import INFO
@@ -29,7 +29,7 @@ LOOKED_FOR: Final = (
 """What makes a path a source, for the sentence that nothing was found."""
 
 
-def open_source(path: Path, wanted: Wanted) -> OpenedSource:
+def open_source(path: Path, wanted: SourceOptions) -> Source:
     """The episodes at `path`, mapped to what a policy wants.
 
     Raises UserError where nothing there is known, where a camera, state or action of the policy cannot be told, and
@@ -48,7 +48,7 @@ def open_source(path: Path, wanted: Wanted) -> OpenedSource:
     return source
 
 
-def _open_file(path: Path, wanted: Wanted) -> OpenedSource | None:
+def _open_file(path: Path, wanted: SourceOptions) -> Source | None:
     if path.name == "info.json" and path.parent.name == "meta":
         return open_lerobot(path.absolute().parent.parent, wanted)
     if path.name == TRAJECTORY:
@@ -60,7 +60,7 @@ def _open_file(path: Path, wanted: Wanted) -> OpenedSource | None:
     return open_libero(path, [path], wanted) if is_demonstrations(path) else None
 
 
-def _open_folder(path: Path, wanted: Wanted) -> OpenedSource | None:
+def _open_folder(path: Path, wanted: SourceOptions) -> Source | None:
     if (path / INFO).exists():
         return open_lerobot(path, wanted)
     if path.name == "meta" and (path.parent / INFO).exists():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capture.datasets.base import Broken, Episode, Source
+from capture.datasets.base import Episode, Source, UnusableEpisode
 from capture.errors import UserError
 from capture.pipeline.plan import GENERATOR, Choices, Setup
 from capture.pipeline.runner import capture
@@ -28,7 +28,7 @@ class Series:
     folder: Path
     episodes: tuple[Episode, ...]
     """Those that were chosen, in the source's order."""
-    broken: Mapping[str, Broken]
+    broken: Mapping[str, UnusableEpisode]
     """Those that were chosen and cannot be used, by name."""
 
     @property
@@ -73,7 +73,7 @@ class Series:
                     "file": f"{name}.h5",
                     "name": name,
                     "number": broken.number,
-                    "failed": broken.why,
+                    "failed": broken.reason,
                     "prompts": [],
                     "frames": 0,
                     "rate": None,
@@ -99,20 +99,20 @@ def planned(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     moments = choices.frames.choose(episode.length, setup.checkpoint.config.horizon)
     tasks = episode.prompts
     if len(tasks) > 1 and choices.prompts.by_task:  # each task may have its own number of prompts
-        each = [choices.prompts.of(observation.prompt) for observation in episode.outline(moments)]
+        each = [choices.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)]
         return list(dict.fromkeys(prompt for prompts in each for prompt in prompts)), sum(map(len, each))
     prompts = [prompt for task in tasks or ("",) for prompt in choices.prompts.of(task)]
     return list(dict.fromkeys(prompts)), len(moments) * (len(prompts) // max(1, len(tasks)))
 
 
-def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode, ...], dict[str, Broken]]:
+def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode, ...], dict[str, UnusableEpisode]]:
     """Episodes of these numbers (all if None), and those of them that cannot be used; UserError if one is missing."""
     if numbers is None:
-        return tuple(source.episodes), dict(source.broken)
+        return tuple(source.episodes), dict(source.unusable)
     wanted = set(numbers)
     chosen = tuple(episode for episode in source.episodes if episode.number in wanted)
-    unusable = {name: broken for name, broken in source.broken.items() if broken.number in wanted}
-    known = {episode.number for episode in source.episodes} | {broken.number for broken in source.broken.values()}
+    unusable = {name: broken for name, broken in source.unusable.items() if broken.number in wanted}
+    known = {episode.number for episode in source.episodes} | {broken.number for broken in source.unusable.values()}
     if missing := sorted(wanted - known):
         has = f"it has {len(known)}, numbered {min(known)} to {max(known)}"
         raise UserError(f"there is no episode {missing[0]} in {source.path}: {has}")
@@ -121,8 +121,8 @@ def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode
 
 def begin(series: Series) -> None:
     """Make the folder and its index. Raises UserError if the folder holds another run."""
-    run_index.check_folder(series.folder)
-    run_index.check_run(series.folder, series.run, overwrite=series.setup.choices.overwrite)
+    run_index.prepare_folder(series.folder)
+    run_index.check_same_run(series.folder, series.run, overwrite=series.setup.choices.overwrite)
     _indexed(series)
 
 
@@ -132,7 +132,7 @@ def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
 
     def note(path: Path, sentence: str | None) -> None:
         with contextlib.suppress(OSError):  # a folder that takes no file any more shows where results are written
-            run_index.note_failure(path, sentence)
+            run_index.write_failure(path, sentence)
 
     for job in jobs:
         note(job.path, None)

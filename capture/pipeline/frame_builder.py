@@ -178,7 +178,7 @@ def known(asked: Asked, arrays: Arrays, row: int) -> schema.Frame:
         schema.TEXT_WORD: table.word,
         schema.TEXT_STATE_INDEX: table.state_index,
         schema.ACTION_PREDICTED: actions,
-        schema.ACTION_TRUTH: _truth(observation.truth, actions.shape),
+        schema.ACTION_TRUTH: _truth(observation.true_actions, actions.shape),
     }
     for camera, picture in prepared.pictures.items():
         frame[schema.source_name(camera)] = observation.pictures[camera]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from capture.errors import UserError
 from capture.pipeline.plan import Outline
-from capture.results.resume import difference, look
+from capture.results.resume import describe_difference, read_run_state
 
 
 def finished(path: Path, made: Outline) -> bool:
     """Whether the results file is there, whole and of this very run. Raises UserError if another file is in the way."""
     if not path.is_file():
         return False
-    left = look(path)
+    left = read_run_state(path)
     if left is None or left.run is None or not left.complete:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
-    if changed := difference(left.run, made.run):
+    if changed := describe_difference(left.run, made.run):
         raise UserError(
             f"{path} exists and is of another run: {changed}; choose another name, or say --overwrite to replace it"
         )
@@ -29,5 +29,5 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
     if not path.parent.is_dir():
         raise UserError(f"the folder {path.parent} does not exist; create it first")
-    if path.is_file() and not overwrite and look(path) is None:
+    if path.is_file() and not overwrite and read_run_state(path) is None:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")

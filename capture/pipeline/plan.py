@@ -15,7 +15,7 @@ import torch
 from capture import __version__
 from capture.checkpoints import Checkpoint
 from capture.datasets.base import Episode
-from capture.datasets.in_memory import Given, check_pictures
+from capture.datasets.in_memory import InMemoryEpisode, check_pictures
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.frame_selection import ALL, Selection
@@ -216,7 +216,7 @@ def plan(setup: Setup, episode: Episode) -> Plan:
     tokens = text_bytes = piece_bytes = 1
     frames = hashlib.sha256()
     count = 0
-    for observation in episode.outline(moments):
+    for observation in episode.read_without_pictures(moments):
         where = f"frame {observation.index}" + (f" of {observation.episode}" if observation.episode else "")
         prompts = choices.prompts.of(observation.prompt)
         states.add(0 if observation.state is None else len(observation.state))
@@ -272,9 +272,9 @@ def _first_of(same: list[str]) -> str:
 
 def _told(observation: Observation, prompts: tuple[str, ...]) -> bytes:
     """What an observation says beside its pictures, as bytes that change if any of it does."""
-    known: list[Any] = [observation.index, observation.time, observation.episode, observation.turned, *prompts]
+    known: list[Any] = [observation.index, observation.time, observation.episode, observation.is_upside_down, *prompts]
     said = json.dumps(known).encode()
-    for numbers in (observation.state, observation.truth):
+    for numbers in (observation.state, observation.true_actions):
         said += b"-" if numbers is None else str(numbers.shape).encode() + np.ascontiguousarray(numbers).tobytes()
     return said
 
@@ -282,7 +282,7 @@ def _told(observation: Observation, prompts: tuple[str, ...]) -> bytes:
 def _pictures(episode: Episode, shapes: Mapping[str, tuple[int, int]]) -> str:
     """A sum over the pictures that are at hand, else over their sizes: decoding a video for it would take too long."""
     found = hashlib.sha256(json.dumps({camera: list(shapes[camera]) for camera in sorted(shapes)}).encode())
-    if isinstance(episode, Given):
+    if isinstance(episode, InMemoryEpisode):
         for observation in episode.observations:
             for camera in sorted(observation.pictures):
                 found.update(np.ascontiguousarray(observation.pictures[camera]).tobytes())

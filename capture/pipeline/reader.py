@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from capture.datasets.base import Episode
-from capture.datasets.in_memory import Given
+from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import Outline, Plan, Setup, plan
@@ -148,7 +148,7 @@ class ReaderProcess:
 
 def reads_apart(jobs: Sequence[Job]) -> bool:
     """Whether a process of its own is to read these episodes; not so where their pictures are in memory here."""
-    return not any(isinstance(job.episode, Given) for job in jobs)
+    return not any(isinstance(job.episode, InMemoryEpisode) for job in jobs)
 
 
 def parcel_of(setup: Setup, jobs: Sequence[Job]) -> tuple[Slot, Place] | None:

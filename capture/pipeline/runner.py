@@ -50,7 +50,7 @@ def capture(
     others go on. Raises UserError where nothing can go on: weights that cannot be read, a disk that is full.
 
     On a GPU, where `jobs` is a sequence and its episodes can be pickled, other processes read them; not so those that
-    hold their observations in memory (`Given`).
+    hold their observations in memory (`InMemoryEpisode`).
     """
     choices, checkpoint = setup.choices, setup.checkpoint
     run = _Run(setup, jobs, progress, failed or (lambda _: None))

@@ -167,7 +167,7 @@ class Feed:
                 raise
             self._passed_over(written)  # another process has just finished it
             return None
-        written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum
+        written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum_error
         if opened.frames_done:
             self._progress.tell(
                 f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"

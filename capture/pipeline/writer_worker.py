@@ -39,7 +39,7 @@ class Opened:
     partial_path: Path
     frames_done: int
     """Frames that an earlier run left in it."""
-    earlier_row_sum: float
+    earlier_row_sum_error: float
 
 
 class Writers:
@@ -52,7 +52,7 @@ class Writers:
         """Create the file or go on with it, see `ResultsWriter`."""
         writer = ResultsWriter(path, sizes, background=False, **options)
         self._open[number] = writer
-        return Opened(number, writer.partial_path, writer.frames_done, writer.earlier_row_sum)
+        return Opened(number, writer.partial_path, writer.frames_done, writer.earlier_row_sum_error)
 
     def write(self, arrays: Arrays, rows: Sequence[Row]) -> None:
         """Store frames of a call, each as the next one of its file."""

@@ -90,7 +90,7 @@ class PartialFile:
 
     def _clear_the_way(self) -> None:
         """Remove what a dead run left under the partial name, if the user said so."""
-        if in_use(self.path):
+        if is_being_written(self.path):
             raise self._busy()
         if not self._overwrite:
             raise UserError(
@@ -244,7 +244,7 @@ class PartialFile:
             self._descriptor = -1
 
 
-def in_use(path: Path) -> bool:
+def is_being_written(path: Path) -> bool:
     """Whether a living process writes the file, as far as locks can tell. False where it cannot be looked at."""
     if sys.platform == "win32" or not path.is_file():
         return False

@@ -43,7 +43,7 @@ SUMS: Final = ("config", "weights", "prompts", "frames", "pictures")
 
 
 @dataclass(frozen=True)
-class Left:
+class RunState:
     """A results file as far as its run came."""
 
     run: Mapping[str, Any] | None
@@ -52,7 +52,7 @@ class Left:
     complete: bool
 
 
-def look(path: Path) -> Left | None:
+def read_run_state(path: Path) -> RunState | None:
     """What a results file says of its run; None if nothing of it can be read."""
     for swmr in (True, False):  # a killed run's file opens in the first way alone, an old layout in the second
         try:
@@ -60,13 +60,13 @@ def look(path: Path) -> Left | None:
                 told = file.attrs.get(schema.RUN_ATTRIBUTE)
                 run = json.loads(told) if isinstance(told, str) else None
                 done = int(file[schema.FRAMES_DONE][()])
-                return Left(run if isinstance(run, dict) else None, done, bool(file.attrs["complete"]))
+                return RunState(run if isinstance(run, dict) else None, done, bool(file.attrs["complete"]))
         except (OSError, RuntimeError, KeyError, ValueError, TypeError):
             continue
     return None
 
 
-def difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
+def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
     """What is not as it was, in words; None where the runs are the same."""
     if before is None:
         return "it does not say which run it is of"

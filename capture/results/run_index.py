@@ -19,7 +19,7 @@ from typing import Any
 
 from capture.errors import UserError
 from capture.results import schema
-from capture.results.resume import difference
+from capture.results.resume import describe_difference
 
 if sys.platform != "win32":
     import fcntl
@@ -28,7 +28,7 @@ Entry = dict[str, Any]
 """What the index says of one episode."""
 
 
-def check_folder(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Raise UserError if `folder` cannot be a run's; a missing one is made."""
     if folder.is_dir():
         return
@@ -59,12 +59,12 @@ def read_index(folder: Path) -> dict[str, Any] | None:
     return told
 
 
-def check_run(folder: Path, run: Mapping[str, Any], *, overwrite: bool) -> None:
+def check_same_run(folder: Path, run: Mapping[str, Any], *, overwrite: bool) -> None:
     """Raise UserError if the folder holds results of another run than `run`; one that never had any is no hindrance."""
     before = read_index(folder)
     if before is None or overwrite or not _begun(folder):
         return
-    if changed := difference(before.get("run"), run):
+    if changed := describe_difference(before.get("run"), run):
         raise UserError(
             f"{folder} holds another run, and is left as it is: {changed}; "
             "choose another folder, or say --overwrite to begin anew"
@@ -94,11 +94,11 @@ def write_index(folder: Path, head: Mapping[str, Any], entries: Sequence[Entry])
 
 
 def _made(folder: Path, before: dict[str, Any] | None, head: Mapping[str, Any], entries: Sequence[Entry]) -> Any:
-    same = before is not None and difference(before.get("run"), dict(head["run"])) is None
+    same = before is not None and describe_difference(before.get("run"), dict(head["run"])) is None
     known = {entry["file"]: entry for entry in before["episodes"]} if same and before is not None else {}
     known |= {entry["file"]: entry for entry in entries}
     for file, entry in known.items():
-        said = failure(folder / file)
+        said = read_failure(folder / file)
         if said is not None and not (folder / file).exists():
             known[file] = {**entry, "failed": said}
         elif "failed" in entry and (folder / file).exists():
@@ -162,7 +162,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def failure(results: Path) -> str | None:
+def read_failure(results: Path) -> str | None:
     """Why the episode of a results file failed; None if it did not, as far as was noted."""
     try:
         return _note(results).read_text(encoding="utf-8").strip() or None
@@ -170,7 +170,7 @@ def failure(results: Path) -> str | None:
         return None
 
 
-def note_failure(results: Path, sentence: str | None) -> None:
+def write_failure(results: Path, sentence: str | None) -> None:
     """Note why the episode of a results file failed, or, with None, that nothing is known against it."""
     if sentence is None:
         _note(results).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from capture.errors import UserError
 from capture.results import schema
 from capture.results.hdf5_storage import CHECKS_BYTES, Array, Storage, Weights, frame_room, memory_type, reason
 from capture.results.partial_file import PartialFile
-from capture.results.resume import difference, look, row_sum_error
+from capture.results.resume import describe_difference, read_run_state, row_sum_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ class ResultsWriter:
 
     def _left(self, run: Mapping[str, object], weights: Weights) -> None:
         """Make ready what a dead run left: to be written on, or, where it holds no frame, to be written anew."""
-        left = look(self.partial_path)
+        left = read_run_state(self.partial_path)
         if left is None and self._partial.length > frame_room(self._layout.values(), weights) + UNREADABLE_BYTES:
             raise UserError(
                 f"{self.partial_path}, left by a run that did not end, is damaged and cannot be written on; "
@@ -119,7 +119,7 @@ class ResultsWriter:
         if left is None or not left.done:  # its run died before its first frame was whole
             self._partial.empty()
             return
-        if changed := difference(left.run, run):
+        if changed := describe_difference(left.run, run):
             raise UserError(
                 f"{self.partial_path} was begun by another run, and is left as it is: {changed}; "
                 "choose another name, or say --overwrite to drop it"
@@ -137,7 +137,7 @@ class ResultsWriter:
         return self._done
 
     @property
-    def earlier_row_sum(self) -> float:
+    def earlier_row_sum_error(self) -> float:
         """Largest |sum of a row - 1| of the frames that were in the file already."""
         return self._earlier_row_sum
 

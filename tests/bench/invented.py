@@ -37,14 +37,14 @@ class Invented:
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         return {"exterior": (self.height, self.width), "wrist": (self.height, self.width)}
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         for frame in frames:
             state = STATE + 0.01 * frame
             yield Observation({}, TASK, state, np.zeros((15, 8), np.float32), frame, frame / 15, self.name)
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         rough = np.random.default_rng(self.number).integers(0, 255, (self.height, self.width, 3), dtype=np.uint8)
-        for observation in self.outline(frames):
+        for observation in self.read_without_pictures(frames):
             pictures = {camera: np.roll(rough, observation.index, axis=1) for camera in self.shapes}
             yield dataclasses.replace(observation, pictures=pictures)
 

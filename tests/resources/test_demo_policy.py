@@ -158,17 +158,17 @@ def test_an_episodes_masks_states_and_true_actions_fit_together(name):
     for number, (frame, more) in enumerate(zip(frames, told["frames"], strict=True)):
         assert frame.pictures["exterior"].shape == frame.pictures["wrist"].shape == (270, 480, 3)
         assert frame.state is not None
-        assert frame.truth is not None
+        assert frame.true_actions is not None
         assert frame.state.shape == (8,)
-        assert frame.truth.shape == (15, 8)
-        assert np.abs(frame.truth[0, :7] - frame.state[:7]).max() < 0.2  # the chunk starts where the arm is
+        assert frame.true_actions.shape == (15, 8)
+        assert np.abs(frame.true_actions[0, :7] - frame.state[:7]).max() < 0.2  # the chunk starts where the arm is
         mask = np.asarray(Image.open(folder / more["masks"]["exterior"]))
         assert mask.shape == (270, 480)
         assert (mask == told["mask_values"][more["goal"]]).sum() > 80
         if number and more["goal"] == told["frames"][number - 1]["goal"]:
-            np.testing.assert_allclose(frame.state[:7], frames[number - 1].truth[5, :7], atol=2e-5)
+            np.testing.assert_allclose(frame.state[:7], frames[number - 1].true_actions[5, :7], atol=2e-5)
     place = bundle.ARRANGED.places[bundle.ARRANGED.kinds.index(NAMES.index(told["frames"][-1]["goal"]))]
-    np.testing.assert_allclose(arm.tip(frames[-1].truth[-1, :7].astype(np.float64))[:2], place, atol=1e-3)
+    np.testing.assert_allclose(arm.tip(frames[-1].true_actions[-1, :7].astype(np.float64))[:2], place, atol=1e-3)
 
 
 def test_masks_name_only_things_that_are_there():

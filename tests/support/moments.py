@@ -67,14 +67,14 @@ class Moments:
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         return {"exterior": (90, 160), "wrist": (96, 128)}
 
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         for frame in frames:
             truth = np.full((2, 4), frame, np.float32)
             state = np.array([0.1 * frame, -0.4, 2.0, 0.7])
             yield Observation({}, self.task, state, truth, frame, frame / 15, self.name)
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        for one in self.outline(frames):
+        for one in self.read_without_pictures(frames):
             if one.index == self.breaks_at:
                 raise UserError(f"the video of frame {one.index} is cut off")
             pictures = {

@@ -280,7 +280,10 @@ def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> 
     if not observation.pictures:
         raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(preprocessing.slots)}")
     shown = [slot for slot in preprocessing.slots if slot in observation.pictures]
-    return {camera: preprocessing.picture(observation.pictures[camera], turned=observation.turned) for camera in shown}
+    return {
+        camera: preprocessing.picture(observation.pictures[camera], turned=observation.is_upside_down)
+        for camera in shown
+    }
 
 
 def _layout(prepared: Prepared, text: int, chunk: Chunk) -> Layout:

@@ -12,7 +12,7 @@ import torch
 from capture.checkpoints import open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
 from capture.datasets.folder import read_episode
-from capture.datasets.in_memory import Given
+from capture.datasets.in_memory import InMemoryEpisode
 from capture.pipeline.plan import Choices, Setup
 from capture.pipeline.runner import capture
 from capture.pipeline.types import Job
@@ -47,7 +47,7 @@ def write_results(demo: Path, output: Path) -> None:
     setup = Setup(checkpoint, tokenizer, choices, fingerprint(checkpoint.path))
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.h5"
-        [written] = capture(setup, [Job(raw, Given(frames))], _Silent()).files
+        [written] = capture(setup, [Job(raw, InMemoryEpisode(frames))], _Silent()).files
         if written.failure is not None:
             raise RuntimeError(written.failure)
         _deflate(raw, output)

@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
 
 from episode_files import npz_arrays, write_droid, write_lerobot, write_videos
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
@@ -64,8 +64,8 @@ def test_damage_is_said_in_one_line(data, kind):
     file.write_bytes(content)
     said = []
     try:
-        found = open_source(path, Wanted(("exterior", "wrist"), 4))
-        said += [one.why for one in found.broken.values()]
+        found = open_source(path, SourceOptions(("exterior", "wrist"), 4))
+        said += [one.reason for one in found.unusable.values()]
         for episode in found.episodes:
             try:
                 assert len(list(episode.read(range(episode.length)))) == episode.length

@@ -12,11 +12,11 @@ pytest.importorskip("av", reason="videos need the extra [datasets]")
 
 from episode_files import CAMERAS, cut, number_of, picture, tint_of, write_droid, write_video
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
-DROID = Wanted(("exterior", "wrist"), 15, 8, 8)
+DROID = SourceOptions(("exterior", "wrist"), 15, 8, 8)
 
 
 @pytest.mark.parametrize("form", ["mp4", "stereo", "serials", "named"])
@@ -37,11 +37,11 @@ def test_frames_states_and_true_actions_belong_together(tmp_path, form):
         assert one.pictures["wrist"].shape == (32, 80, 3)
         np.testing.assert_allclose(one.state[:7], one.index + 0.1 * np.arange(7))
         assert one.state[7] == pytest.approx(one.index / 19)
-        assert one.truth.shape == (min(15, 20 - one.index), 8)
-        np.testing.assert_allclose(one.truth[0, :7], -(one.index + 0.1 * np.arange(7)), rtol=1e-6)
-        assert one.truth[0, 7] == pytest.approx(1 - one.index / 19)
+        assert one.true_actions.shape == (min(15, 20 - one.index), 8)
+        np.testing.assert_allclose(one.true_actions[0, :7], -(one.index + 0.1 * np.arange(7)), rtol=1e-6)
+        assert one.true_actions[0, 7] == pytest.approx(1 - one.index / 19)
         assert one.time == pytest.approx(one.index * 0.067)
-        assert (one.prompt, one.episode, one.turned) == ("Move the duck", "episode", False)
+        assert (one.prompt, one.episode, one.is_upside_down) == ("Move the duck", "episode", False)
 
 
 def test_a_trajectory_file_stands_for_its_folder(tmp_path):
@@ -54,23 +54,23 @@ def test_a_trajectory_file_stands_for_its_folder(tmp_path):
     [("exterior_image_2_left", 2, 0), ("right", 2, 0), ("24259877", 2, 0), ("24259877_right", 2, 500), ("left", 1, 0)],
 )
 def test_another_exterior_camera_or_eye_can_be_chosen(tmp_path, told, tint, first):
-    wanted = Wanted(("exterior", "wrist"), 15, 8, 8, {"exterior": told})
+    wanted = SourceOptions(("exterior", "wrist"), 15, 8, 8, {"exterior": told})
     source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), wanted)
     (one,) = source.episodes[0].read([2])
     assert (tint_of(one.pictures["exterior"]), number_of(one.pictures["exterior"])) == (tint, first + 2)
-    assert source.mapped[0].startswith("exterior is exterior_image_")
+    assert source.mapping_notes[0].startswith("exterior is exterior_image_")
 
 
 def test_parts_of_state_and_action_can_be_chosen(tmp_path):
     folder = write_droid(tmp_path / "episode", 4, form="named")
     keys = ("gripper_position", "joint_position")
-    source = open_source(folder, Wanted(("wrist",), 2, 8, 8, state_keys=keys, action_keys=keys))
+    source = open_source(folder, SourceOptions(("wrist",), 2, 8, 8, state_keys=keys, action_keys=keys))
     (one,) = source.episodes[0].read([3])
     assert one.state.tolist()[:2] == [1.0, 3.0]
-    assert one.truth[0, :2].tolist() == [0.0, 103.0]
-    assert "state is gripper_position (1), joint_position (7)" in source.mapped
-    (one,) = open_source(folder, Wanted(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
-    assert one.truth is None
+    assert one.true_actions[0, :2].tolist() == [0.0, 103.0]
+    assert "state is gripper_position (1), joint_position (7)" in source.mapping_notes
+    (one,) = open_source(folder, SourceOptions(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
+    assert one.true_actions is None
 
 
 def release(tmp_path):
@@ -121,10 +121,10 @@ def test_a_missing_video_breaks_its_episode_alone(tmp_path):
         file.unlink()
     source = open_source(tmp_path, DROID)
     assert [one.name for one in source.episodes] == ["a"]
-    assert set(source.broken) == {"b", "c"}
-    assert "there is no camera wrist_image_left" in source.broken["b"].why
-    assert "has no pictures" in source.broken["c"].why
-    assert "13062452" in source.broken["c"].why
+    assert set(source.unusable) == {"b", "c"}
+    assert "there is no camera wrist_image_left" in source.unusable["b"].reason
+    assert "has no pictures" in source.unusable["c"].reason
+    assert "13062452" in source.unusable["c"].reason
 
 
 def test_an_attribute_that_is_an_empty_list_breaks_nothing(tmp_path):
@@ -218,14 +218,20 @@ def test_folders_of_pictures_with_a_gap_are_said(tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (Wanted(("exterior", "wrist"), 15, 8, 8, {"wrist": "head"}), r"no camera 'head' in .* it has exterior_image_1"),
-        (Wanted(("exterior", "wrist"), 15, 8, 8, {"head": "wrist"}), "no camera 'head' to choose for"),
-        (Wanted(("exterior", "head"), 15, 8, 8), 'policy\'s head; choose one of .* with --camera "head=NAME"'),
-        (Wanted(("exterior",), 15, 14, 8), "state has 14 numbers, but .* another robot"),
-        (Wanted(("exterior",), 15, 8, 14), "action has 14 numbers, but .* another robot"),
-        (Wanted(("exterior",), 15, 8, 8, state_keys=("torque",)), "no state part 'torque' in .* it has joint_pos"),
         (
-            Wanted(("exterior",), 15, 8, 8, state_keys=("joint_position",)),
+            SourceOptions(("exterior", "wrist"), 15, 8, 8, {"wrist": "head"}),
+            r"no camera 'head' in .* it has exterior_image_1",
+        ),
+        (SourceOptions(("exterior", "wrist"), 15, 8, 8, {"head": "wrist"}), "no camera 'head' to choose for"),
+        (SourceOptions(("exterior", "head"), 15, 8, 8), 'policy\'s head; choose one of .* with --camera "head=NAME"'),
+        (SourceOptions(("exterior",), 15, 14, 8), "state has 14 numbers, but .* another robot"),
+        (SourceOptions(("exterior",), 15, 8, 14), "action has 14 numbers, but .* another robot"),
+        (
+            SourceOptions(("exterior",), 15, 8, 8, state_keys=("torque",)),
+            "no state part 'torque' in .* it has joint_pos",
+        ),
+        (
+            SourceOptions(("exterior",), 15, 8, 8, state_keys=("joint_position",)),
             "gives 7 numbers, but the policy's state has 8",
         ),
     ],
@@ -238,8 +244,8 @@ def test_what_does_not_fit_the_policy_is_said(tmp_path, wanted, words):
 
 def test_a_third_camera_that_the_robot_lacks_is_masked(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
-    source = open_source(folder, Wanted(("exterior", "wrist", "right wrist"), 15))
-    assert "right wrist is masked: the source has no camera for it" in source.mapped
+    source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 15))
+    assert "right wrist is masked: the source has no camera for it" in source.mapping_notes
     (one,) = source.episodes[0].read([1])
     assert set(one.pictures) == {"exterior", "wrist"}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.folder import read_episode, read_episodes
 from capture.datasets.registry import open_source
 from capture.errors import UserError
@@ -41,9 +41,9 @@ def test_frames_come_in_order_with_all_that_is_told(episode):
     assert tuple(first.pictures["exterior"][0, 0]) == (255, 0, 0)
     assert (first.prompt, first.index, first.time, first.episode) == ("pick up the duck", 0, 0.5, "duck")
     assert first.state.tolist() == [0.1, 0.2]
-    assert first.truth.dtype == np.float32
-    assert first.truth.tolist() == [[1, 2], [3, 4]]
-    assert (second.prompt, second.index, second.state, second.truth) == ("another", 8, None, None)
+    assert first.true_actions.dtype == np.float32
+    assert first.true_actions.tolist() == [[1, 2], [3, 4]]
+    assert (second.prompt, second.index, second.state, second.true_actions) == ("another", 8, None, None)
 
 
 def test_episodes_come_in_name_order(episode):
@@ -85,9 +85,11 @@ def test_an_episode_without_a_prompt_waits_for_one(episode):
     told = json.loads((episode / "episode.json").read_text())
     del told["prompt"]
     (episode / "episode.json").write_text(json.dumps(told))
-    source = open_source(episode, Wanted(("exterior",), 1))
+    source = open_source(episode, SourceOptions(("exterior",), 1))
     assert source.episodes[0].prompts == ("another",)
-    assert [one.prompt for one in source.episodes[0].outline([0, 1])] == ["", "another"], "as --prompt takes it"
+    assert [one.prompt for one in source.episodes[0].read_without_pictures([0, 1])] == ["", "another"], (
+        "as --prompt takes it"
+    )
     assert source.episodes[0].shapes == {"exterior": (18, 32)}
     (episode / "a.png").unlink()
     with pytest.raises(UserError, match=r"a\.png does not exist"):
@@ -102,24 +104,24 @@ def test_empty_folders_are_said(tmp_path):
 
 
 def test_a_folder_of_pictures_is_a_source(episode):
-    source = open_source(episode, Wanted(("exterior",), 1))
-    assert (source.kind, source.mapped[0]) == ("folder of pictures", "exterior is exterior")
+    source = open_source(episode, SourceOptions(("exterior",), 1))
+    assert (source.kind, source.mapping_notes[0]) == ("folder of pictures", "exterior is exterior")
     assert [(one.name, one.height, one.width) for one in source.cameras] == [("exterior", 18, 32)]
     (found,) = source.episodes
     assert (found.name, found.length, found.rate, found.success) == ("duck", 2, None, None)
     assert found.prompts == ("pick up the duck", "another")
     first, second = found.read([0, 1])
-    assert first.truth.tolist() == [[1, 2]]  # as many as a chunk has
+    assert first.true_actions.tolist() == [[1, 2]]  # as many as a chunk has
     assert (second.index, second.prompt) == (8, "another")
 
 
 def test_policies_of_other_cameras_and_states_are_said(episode):
     with pytest.raises(UserError, match=r"state has 8 numbers, but .*duck has state \(2\)"):
-        open_source(episode, Wanted(("exterior",), 1, 8))
+        open_source(episode, SourceOptions(("exterior",), 1, 8))
     change(episode, pictures={"front": "a.png", "side": "b.png"})
     with pytest.raises(UserError, match="choose one of front, side with"):
-        open_source(episode, Wanted(("exterior",), 1))
-    source = open_source(episode, Wanted(("exterior",), 1, chosen_cameras={"exterior": "front"}))
+        open_source(episode, SourceOptions(("exterior",), 1))
+    source = open_source(episode, SourceOptions(("exterior",), 1, camera_overrides={"exterior": "front"}))
     first = next(iter(source.episodes[0].read([0])))
     assert list(first.pictures) == ["exterior"]
     with pytest.raises(UserError, match="frame 1 of .* has no picture of front"):
@@ -130,10 +132,10 @@ def test_folders_of_episodes_go_on_without_a_broken_one(episode):
     for name, text in (("b", "{"), ("c", '{"frames": []}')):
         (episode.parent / name).mkdir()
         (episode.parent / name / "episode.json").write_text(text)
-    source = open_source(episode.parent, Wanted(("exterior",), 1))
+    source = open_source(episode.parent, SourceOptions(("exterior",), 1))
     assert [one.name for one in source.episodes] == ["duck"]
-    assert set(source.broken) == {"b", "c"}
-    assert "no list of frames" in source.broken["c"].why
+    assert set(source.unusable) == {"b", "c"}
+    assert "no list of frames" in source.unusable["c"].reason
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
@@ -141,7 +143,7 @@ def test_a_pair_of_videos_is_a_source(tmp_path, codec):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import number_of, tint_of, write_videos
 
-    source = open_source(write_videos(tmp_path / "duck", codec=codec), Wanted(("exterior", "wrist"), 3, 2, 2))
+    source = open_source(write_videos(tmp_path / "duck", codec=codec), SourceOptions(("exterior", "wrist"), 3, 2, 2))
     assert source.kind == "folder of videos"
     (found,) = source.episodes
     assert (found.length, found.rate, found.prompts, found.success) == (12, 12.0, ("find the duck",), True)
@@ -149,7 +151,7 @@ def test_a_pair_of_videos_is_a_source(tmp_path, codec):
         assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == frame
         assert tint_of(one.pictures["wrist"]) == 1
         assert one.state.tolist() == [frame + 0.5, 1.0]
-        assert one.truth.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
+        assert one.true_actions.tolist() == [[row + 0.5, 1.0] for row in range(frame, min(frame + 3, 12))]
         assert one.time == pytest.approx(frame / 12)
 
 
@@ -169,7 +171,7 @@ def test_what_is_wrong_with_a_pair_of_videos_is_said(tmp_path, told, words):
     from episode_files import write_videos
 
     with pytest.raises(UserError, match=words):
-        open_source(write_videos(tmp_path / "duck", **told), Wanted(("exterior",), 1))
+        open_source(write_videos(tmp_path / "duck", **told), SourceOptions(("exterior",), 1))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_videos_and_rows_that_differ_in_length_are_said(tmp_path, told, words):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import write_videos
 
-    (found,) = open_source(write_videos(tmp_path / "duck", **told), Wanted(("exterior", "wrist"), 1)).episodes
+    (found,) = open_source(write_videos(tmp_path / "duck", **told), SourceOptions(("exterior", "wrist"), 1)).episodes
     with pytest.raises(UserError, match=words):
         list(found.read(range(found.length)))
 
@@ -197,6 +199,6 @@ def test_cameras_that_differ_in_length_are_said(tmp_path):
 
     folder = write_videos(tmp_path / "duck", states=None, actions=None)
     write_video(folder / "wrist.mp4", [picture(number) for number in range(9)])
-    (found,) = open_source(folder, Wanted(("exterior", "wrist"), 1)).episodes
+    (found,) = open_source(folder, SourceOptions(("exterior", "wrist"), 1)).episodes
     with pytest.raises(UserError, match="cameras of duck differ in length: exterior 12, wrist 9 frames"):
         list(found.read([0]))

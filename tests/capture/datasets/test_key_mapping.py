@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.episode_names import file_names
 from capture.datasets.key_mapping import choose
 from capture.errors import UserError
@@ -29,7 +29,7 @@ from capture.errors import UserError
     ],
 )
 def test_known_cameras_are_found(cameras, exterior, wrist):
-    chosen = choose("here", Wanted(("exterior", "wrist"), 1), cameras, state={}, actions={})
+    chosen = choose("here", SourceOptions(("exterior", "wrist"), 1), cameras, state={}, actions={})
     assert chosen.cameras == {"exterior": exterior, "wrist": wrist}
     assert chosen.mapped == (
         *(f"exterior is {exterior}", f"wrist is {wrist}", "state is not there", "true actions are not there"),
@@ -37,19 +37,25 @@ def test_known_cameras_are_found(cameras, exterior, wrist):
 
 
 def test_a_policys_own_camera_name_is_found():
-    assert choose("here", Wanted(("front",), 1), ("side", "front"), state={}, actions={}).cameras == {"front": "front"}
+    assert choose("here", SourceOptions(("front",), 1), ("side", "front"), state={}, actions={}).cameras == {
+        "front": "front"
+    }
 
 
 def test_a_camera_can_be_left_out_by_the_user():
     chosen = choose(
-        "here", Wanted(("exterior", "wrist"), 1, None, None, {"wrist": "none"}), ("image", "x"), state={}, actions={}
+        "here",
+        SourceOptions(("exterior", "wrist"), 1, None, None, {"wrist": "none"}),
+        ("image", "x"),
+        state={},
+        actions={},
     )
     assert chosen.cameras == {"exterior": "image"}
     assert chosen.mapped[1] == "wrist is masked, as --camera says"
 
 
 def test_states_and_actions_can_be_left_out_by_the_user():
-    wanted = Wanted((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
+    wanted = SourceOptions((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
     chosen = choose("here", wanted, (), state={"state": 8}, actions={"actions": 7})
     assert (chosen.state, chosen.actions) == ((), ())
     assert chosen.mapped == (
@@ -70,7 +76,7 @@ def test_states_and_actions_can_be_left_out_by_the_user():
     ],
 )
 def test_states_of_the_policys_length_are_found(state, length, parts):
-    assert choose("here", Wanted((), 1, length), (), state=state, actions={}).state == parts
+    assert choose("here", SourceOptions((), 1, length), (), state=state, actions={}).state == parts
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_states_of_the_policys_length_are_found(state, length, parts):
     ],
 )
 def test_actions_of_the_policys_length_are_found(actions, length, parts):
-    assert choose("here", Wanted((), 1, None, length), (), state={}, actions=actions).actions == parts
+    assert choose("here", SourceOptions((), 1, None, length), (), state={}, actions=actions).actions == parts
 
 
 @pytest.mark.parametrize(
@@ -109,13 +115,13 @@ def test_actions_of_the_policys_length_are_found(actions, length, parts):
     ],
 )
 def test_policies_that_act_in_joint_positions_are_compared_with_them(actions, keys, said):
-    wanted = Wanted((), 1, None, 8, action_keys=keys, acts_in_joints=True)
+    wanted = SourceOptions((), 1, None, 8, action_keys=keys, has_joint_actions=True)
     assert choose("here", wanted, (), state={}, actions=actions).mapped[-1] == f"true actions are {said}"
 
 
 def test_a_source_without_any_camera_is_said():
     with pytest.raises(UserError, match="has no camera that the policy could be shown"):
-        choose("here", Wanted(("exterior",), 1), (), state={}, actions={})
+        choose("here", SourceOptions(("exterior",), 1), (), state={}, actions={})
 
 
 def test_names_become_fit_for_files_and_differ():

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from episode_files import cut, number_of, picture, tint_of, write_lerobot, write_video
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
-LIBERO = Wanted(("exterior", "wrist"), 10, 8, 7)
+LIBERO = SourceOptions(("exterior", "wrist"), 10, 8, 7)
 LENGTHS = (7, 12, 5)
 
 
@@ -28,7 +28,7 @@ def test_every_frame_is_the_one_of_its_number(tmp_path, version, codec):
     source = open_source(write_lerobot(tmp_path / "set", LENGTHS, version=version, codec=codec), LIBERO)
     assert source.kind == f"LeRobot data set v{version}"
     assert [(one.name, one.height, one.width) for one in source.cameras] == [("image", 32, 80), ("image2", 32, 80)]
-    assert source.mapped == (
+    assert source.mapping_notes == (
         *("exterior is image", "wrist is image2", "state is state (8)", "true actions are action (7)"),
     )
     assert [one.name for one in source.episodes] == ["episode_000000", "episode_000001", "episode_000002"]
@@ -47,11 +47,13 @@ def test_every_frame_is_the_one_of_its_number(tmp_path, version, codec):
             assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == value
             assert (tint_of(one.pictures["exterior"]), tint_of(one.pictures["wrist"])) == (0, 1)
             np.testing.assert_allclose(one.state, value + 0.1 * np.arange(8), rtol=1e-6)
-            assert one.truth.shape == (min(10, episode.length - frame), 7)
-            np.testing.assert_allclose(one.truth[-1, 0], -(100 * episode.number + min(frame + 9, episode.length - 1)))
+            assert one.true_actions.shape == (min(10, episode.length - frame), 7)
+            np.testing.assert_allclose(
+                one.true_actions[-1, 0], -(100 * episode.number + min(frame + 9, episode.length - 1))
+            )
             assert one.prompt == tasks[episode.number]
             assert one.time == pytest.approx(frame / 10)
-            assert (one.index, one.episode, one.turned) == (frame, episode.name, False)
+            assert (one.index, one.episode, one.is_upside_down) == (frame, episode.name, False)
 
 
 @pytest.mark.parametrize("codec", ["libx264", None])
@@ -83,11 +85,11 @@ def test_openpis_own_names_are_known(tmp_path):
     folder = write_lerobot(
         tmp_path, (3,), version="2.1", codec=None, cameras=cameras, state=("joint_position", 8), action=("actions", 8)
     )
-    source = open_source(folder, Wanted(("exterior", "wrist"), 15, 8, 8, state_keys=("joint_position",)))
-    assert source.mapped[:2] == ("exterior is exterior_image_1_left", "wrist is wrist_image_left")
+    source = open_source(folder, SourceOptions(("exterior", "wrist"), 15, 8, 8, state_keys=("joint_position",)))
+    assert source.mapping_notes[:2] == ("exterior is exterior_image_1_left", "wrist is wrist_image_left")
     (one,) = source.episodes[0].read([2])
     assert tint_of(one.pictures["wrist"]) == 2
-    assert one.truth.shape == (1, 8)
+    assert one.true_actions.shape == (1, 8)
 
 
 def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_path):
@@ -111,8 +113,8 @@ def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_p
             lambda table, key=key, column=column: table.append_column(key, column),
         )
     change_info(folder, features=features)
-    source = open_source(folder, Wanted(("exterior", "wrist", "right wrist"), 2, 8, 8))
-    assert source.mapped == (
+    source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 2, 8, 8))
+    assert source.mapping_notes == (
         "exterior is exterior_1_left",
         "wrist is wrist_left",
         "right wrist is masked: the source has no camera for it",
@@ -121,7 +123,7 @@ def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_p
     )
     (one,) = source.episodes[0].read([2])
     assert one.state.tolist() == [1.0] * 7 + [2.0]
-    assert one.truth.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
+    assert one.true_actions.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
     assert tint_of(one.pictures["exterior"]) == 1
     assert source.episodes[0].success
 
@@ -129,11 +131,11 @@ def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_p
 @pytest.mark.parametrize("told", ["image2", "observation.images.image2"])
 def test_cameras_and_keys_can_be_overruled_by_short_and_by_full_name(tmp_path, told):
     folder = write_lerobot(tmp_path, (3,))
-    wanted = Wanted(("exterior",), 2, 8, 7, {"exterior": told}, ("observation.state",), ("action",))
+    wanted = SourceOptions(("exterior",), 2, 8, 7, {"exterior": told}, ("observation.state",), ("action",))
     source = open_source(folder, wanted)
     (one,) = source.episodes[0].read([1])
     assert tint_of(one.pictures["exterior"]) == 1
-    assert source.mapped[0] == "exterior is image2"
+    assert source.mapping_notes[0] == "exterior is image2"
 
 
 def change_info(folder, **changes):
@@ -165,16 +167,19 @@ def test_metadata_that_cannot_be_used_are_said(tmp_path, changes, words):
     ("wanted", "words"),
     [
         (
-            Wanted(("exterior", "wrist"), 10, 14, 7),
+            SourceOptions(("exterior", "wrist"), 10, 14, 7),
             r"state has 14 numbers, but .*set has state \(8\): it is of another",
         ),
         (
-            Wanted(("exterior", "wrist"), 10, 8, 8),
+            SourceOptions(("exterior", "wrist"), 10, 8, 8),
             r"action has 8 numbers, but .*set has action \(7\): it is of another",
         ),
-        (Wanted(("exterior", "wrist"), 10, 8, 7, {"wrist": "hand"}), "no camera 'hand' in .*; it has image, image2"),
         (
-            Wanted(("top",), 10, 8, 7),
+            SourceOptions(("exterior", "wrist"), 10, 8, 7, {"wrist": "hand"}),
+            "no camera 'hand' in .*; it has image, image2",
+        ),
+        (
+            SourceOptions(("top",), 10, 8, 7),
             'known to be the policy\'s top; choose one of image, image2 with --camera "top=NAME"',
         ),
     ],
@@ -196,8 +201,8 @@ def test_a_missing_video_breaks_its_episodes_alone(tmp_path, version):
     file.unlink()
     source = open_source(folder, LIBERO)
     gone = {"episode_000000", "episode_000001"} if version == "3.0" else {"episode_000001"}
-    assert set(source.broken) == gone
-    said = [broken.why for broken in source.broken.values()]
+    assert set(source.unusable) == gone
+    said = [broken.reason for broken in source.unusable.values()]
     assert all(str(file) in why and why.startswith("the video of exterior") for why in said)
     assert {one.name for one in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - gone
 
@@ -306,7 +311,7 @@ def test_depth_is_no_camera(tmp_path):
     features = json.loads((folder / "meta/info.json").read_text())["features"]
     features["observation.images.image2"]["info"] = {"video.is_depth_map": True}
     change_info(folder, features=features)
-    assert [one.name for one in open_source(folder, Wanted((), 1)).cameras] == ["image"]
+    assert [one.name for one in open_source(folder, SourceOptions((), 1)).cameras] == ["image"]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"episode_index": 0}', '{"episode_index": -1, "length": 3}', "[1]"])

@@ -13,24 +13,24 @@ pytest.importorskip("av", reason="the files of episodes are written with the ext
 
 from episode_files import cut, number_of, tint_of, write_libero
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.libero import axis_angle
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
-LIBERO = Wanted(("exterior", "wrist"), 10, 8, 7)
+LIBERO = SourceOptions(("exterior", "wrist"), 10, 8, 7)
 
 
 def test_rows_of_libero_belong_together(tmp_path):
     source = open_source(write_libero(tmp_path / "KITCHEN_SCENE1_put_the_bowl_demo.hdf5"), LIBERO)
     assert source.kind == "LIBERO demonstrations"
-    assert source.mapped[:4] == (
+    assert source.mapping_notes[:4] == (
         "exterior is agentview_rgb",
         "wrist is eye_in_hand_rgb",
         "state is ee_pos (3), ee_ori (3), gripper_states (2)",
         "true actions are actions (7)",
     )
-    assert "turned by 180 degrees" in source.mapped[4]
+    assert "turned by 180 degrees" in source.mapping_notes[4]
     assert (source.cameras[0].name, source.cameras[0].height, source.cameras[0].width) == ("agentview_rgb", 32, 80)
     assert [(one.name, one.number, one.length, one.rate) for one in source.episodes] == [
         ("demo_0", 0, 6, 25.0),
@@ -42,26 +42,26 @@ def test_rows_of_libero_belong_together(tmp_path):
         assert number_of(one.pictures["exterior"]) == number_of(one.pictures["wrist"]) == 100 + frame
         assert tint_of(one.pictures["wrist"]) == 1
         np.testing.assert_allclose(one.state, 100 + frame + 0.1 * np.arange(8))
-        np.testing.assert_allclose(one.truth[0], -(100 + frame + 0.1 * np.arange(7)), rtol=1e-6)
-        assert len(one.truth) == 9 - frame
-        assert (one.prompt, one.index, one.turned) == ("put the bowl on the plate", frame, True)
+        np.testing.assert_allclose(one.true_actions[0], -(100 + frame + 0.1 * np.arange(7)), rtol=1e-6)
+        assert len(one.true_actions) == 9 - frame
+        assert (one.prompt, one.index, one.is_upside_down) == ("put the bowl on the plate", frame, True)
         assert one.time == pytest.approx(frame / 25)
 
 
 def test_robomimic_is_upright_and_its_quaternion_becomes_what_policies_read(tmp_path):
     source = open_source(write_libero(tmp_path / "lift.hdf5", libero=False, convention=None), LIBERO)
     assert source.kind == "robomimic demonstrations"
-    assert "state is robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)" in source.mapped
+    assert "state is robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)" in source.mapping_notes
     (one,) = source.episodes[0].read([2])
-    assert not one.turned
+    assert not one.is_upside_down
     np.testing.assert_allclose(one.state, [2.0, 2.1, 2.2, 0, 0, 1.0, 2.6, 2.7])
     assert source.episodes[0].prompts == ()
 
 
 def test_libero_files_in_opencvs_orientation_are_not_turned(tmp_path):
     source = open_source(write_libero(tmp_path / "a_demo.hdf5", convention="opencv"), LIBERO)
-    assert "as they are stored" in source.mapped[-1]
-    assert not next(iter(source.episodes[0].read([0]))).turned
+    assert "as they are stored" in source.mapping_notes[-1]
+    assert not next(iter(source.episodes[0].read([0]))).is_upside_down
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-12, 0.3, np.pi, 5.0])
@@ -78,8 +78,8 @@ def test_a_folder_of_files_has_all_their_demonstrations(tmp_path):
     source = open_source(tmp_path, LIBERO)
     assert [one.name for one in source.episodes] == ["a_demo_demo_0", "a_demo_demo_1", "b_demo_demo_0", "b_demo_demo_1"]
     assert [one.number for one in source.episodes] == [0, 1, 2, 3]
-    assert set(source.broken) == {"c_demo"}
-    assert "cannot be read as HDF5" in source.broken["c_demo"].why
+    assert set(source.unusable) == {"c_demo"}
+    assert "cannot be read as HDF5" in source.unusable["c_demo"].reason
 
 
 def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path):
@@ -127,8 +127,8 @@ def test_a_broken_demonstration_is_said_and_the_others_go_on(tmp_path, name, val
     change(path, name, values)
     source = open_source(path, LIBERO)
     assert [one.name for one in source.episodes] == ["demo_0"]
-    assert re.search(words, source.broken["demo_1"].why)
-    assert str(path) in source.broken["demo_1"].why
+    assert re.search(words, source.unusable["demo_1"].reason)
+    assert str(path) in source.unusable["demo_1"].reason
 
 
 def test_a_value_that_is_not_finite_is_said_when_it_is_read(tmp_path):

@@ -11,11 +11,11 @@ pytest.importorskip("av", reason="the files of episodes are written with the ext
 
 from episode_files import cut, npz_arrays, number_of, tint_of
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
-WANTED = Wanted(("exterior", "wrist"), 4, 8, 7)
+WANTED = SourceOptions(("exterior", "wrist"), 4, 8, 7)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -31,7 +31,7 @@ def test_frames_and_rows_belong_together(tmp_path, save):
         for one in read:
             assert tint_of(one.pictures["wrist"]) == 1
             np.testing.assert_allclose(one.state, one.index + 0.1 * np.arange(8))
-            assert one.truth.shape == (min(4, 6 - one.index), 7)
+            assert one.true_actions.shape == (min(4, 6 - one.index), 7)
             assert one.time == pytest.approx(one.index / 10)
 
 
@@ -44,15 +44,15 @@ def test_a_folder_of_files_is_a_source(tmp_path):
     np.savez(tmp_path / "d.npz", **arrays)
     source = open_source(tmp_path, WANTED)
     assert [one.name for one in source.episodes] == ["a", "b"]
-    assert set(source.broken) == {"c", "d"}
-    assert "has no array wrist" in source.broken["d"].why
+    assert set(source.unusable) == {"c", "d"}
+    assert "has no array wrist" in source.unusable["d"].reason
 
 
 def test_pictures_alone_are_enough(tmp_path):
     np.savez(tmp_path / "a.npz", exterior=npz_arrays()["exterior"])
-    (episode,) = open_source(tmp_path / "a.npz", Wanted(("exterior",), 4)).episodes
+    (episode,) = open_source(tmp_path / "a.npz", SourceOptions(("exterior",), 4)).episodes
     (one,) = episode.read([3])
-    assert (one.state, one.truth, one.prompt, episode.rate, episode.success) == (None, None, "", None, None)
+    assert (one.state, one.true_actions, one.prompt, episode.rate, episode.success) == (None, None, "", None, None)
 
 
 @pytest.mark.parametrize(

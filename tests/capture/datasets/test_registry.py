@@ -15,11 +15,11 @@ pytest.importorskip("av", reason="the files of episodes are written with the ext
 
 from episode_files import npz_arrays, picture, write_droid, write_lerobot, write_libero, write_videos
 
-from capture.datasets.base import Wanted
+from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
-ANY = Wanted((), 1)
+ANY = SourceOptions((), 1)
 
 
 def write_pictures(folder):
@@ -54,7 +54,7 @@ def test_a_path_is_known_by_its_content(tmp_path, write, kind):
     source = open_source(tmp_path / "here", ANY)
     assert source.kind == kind
     assert len(source.cameras) >= 2
-    assert not source.broken
+    assert not source.unusable
     assert len({one.name for one in source.episodes}) == len(source.episodes)
 
 
@@ -73,23 +73,23 @@ WRITERS = [
 @pytest.mark.parametrize("write", WRITERS)
 def test_an_outline_is_what_is_read_without_pictures(tmp_path, write):
     write(tmp_path / "here")
-    for episode in open_source(tmp_path / "here", Wanted(("exterior", "wrist"), 3)).episodes:
+    for episode in open_source(tmp_path / "here", SourceOptions(("exterior", "wrist"), 3)).episodes:
         frames = range(0, episode.length, 3)
-        read, outline = list(episode.read(frames)), list(episode.outline(frames))
+        read, outline = list(episode.read(frames)), list(episode.read_without_pictures(frames))
         assert len(read) == len(outline) == len(frames)
         for one, told in zip(read, outline, strict=True):
             assert told.pictures == {}
             assert {slot: picture.shape[:2] for slot, picture in one.pictures.items()} == episode.shapes
             assert np.array_equal(one.state, told.state)
-            assert np.array_equal(one.truth, told.truth)
-            for name in ("prompt", "index", "time", "episode", "turned"):
+            assert np.array_equal(one.true_actions, told.true_actions)
+            for name in ("prompt", "index", "time", "episode", "is_upside_down"):
                 assert getattr(one, name) == getattr(told, name)
 
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_another_process_can_be_sent_an_episode(tmp_path, write):
     write(tmp_path / "here")
-    episodes = list(open_source(tmp_path / "here", Wanted(("exterior", "wrist"), 3)).episodes)
+    episodes = list(open_source(tmp_path / "here", SourceOptions(("exterior", "wrist"), 3)).episodes)
     for _ in range(2):  # at first, and after it was read
         sent = pickle.loads(pickle.dumps(episodes))
         for episode, other in zip(episodes, sent, strict=True):
@@ -202,10 +202,10 @@ def folder_without_pictures(path):
 )
 def test_what_the_first_episode_lacks_decides_nothing_for_the_others(tmp_path, write, words):
     write(tmp_path)
-    source = open_source(tmp_path, Wanted(("exterior", "wrist"), 1))
-    [(name, broken)] = source.broken.items()
+    source = open_source(tmp_path, SourceOptions(("exterior", "wrist"), 1))
+    [(name, broken)] = source.unusable.items()
     assert name in {"a", "demo_0"}
-    assert (broken.number, bool(re.search(words, broken.why))) == (0, True)
+    assert (broken.number, bool(re.search(words, broken.reason))) == (0, True)
     assert len(source.episodes) >= 1
     for episode in source.episodes:
         assert episode.name not in {"a", "demo_0"}

@@ -14,8 +14,8 @@ import pytest
 import torch
 from moments import LENGTHS, Counting, Moments, Told, chosen, jobs, same, small_setup, until
 
-from capture.datasets.base import Wanted
-from capture.datasets.in_memory import Given
+from capture.datasets.base import SourceOptions
+from capture.datasets.in_memory import InMemoryEpisode
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 from capture.observation import Observation
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 class Crashing(Moments):
-    def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         raise ZeroDivisionError("of the reader")
 
 
@@ -139,7 +139,7 @@ def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callab
     found = kept(there.moments_from(0))
     assert [moment.room for moment in found] == [None, None]
     assert reads_apart([Job(Path("a.h5"), awkward)])
-    assert not reads_apart([Job(Path("a.h5"), awkward), Job(Path("b.h5"), Given([]))])
+    assert not reads_apart([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
 
 
 def test_a_process_that_never_starts_is_done_without(setup: Setup) -> None:
@@ -218,7 +218,7 @@ def test_a_data_set_with_videos_and_an_episode_that_breaks(
     data = tmp_path / "kitchen"
     episode_files.write_lerobot(data, (9, 6, 5), state=("observation.state", 4), action=("action", 4), per_file=1)
     episode_files.cut(next(iter(sorted(data.glob("videos/*/*/file-001.mp4")))), 0.3)
-    source = open_source(data, Wanted(("exterior", "wrist"), 6, state_dim=4))
+    source = open_source(data, SourceOptions(("exterior", "wrist"), 6, state_dim=4))
     outcomes = []
     for folder in ("thread", "apart"):
         (tmp_path / folder).mkdir()

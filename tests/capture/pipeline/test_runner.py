@@ -14,7 +14,7 @@ import torch
 from moments import Moments, Told, chosen, small_setup
 from small_policy import observation
 
-from capture.datasets.in_memory import Given
+from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.frame_selection import read_selection
@@ -81,7 +81,7 @@ def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup,
     jobs = [
         Job(tmp_path / "a.h5", Moments("a", breaks_at=2)),
         Job(tmp_path / "b.h5", Moments("b", breaks_at=0)),
-        Job(tmp_path / "c.h5", Given([observation(), observation()])),
+        Job(tmp_path / "c.h5", InMemoryEpisode([observation(), observation()])),
     ]
     outcome = capture(chosen(setup, batch=2), jobs, Told(), lambda written: noted.append(written.path.name))
     first, second, third = outcome.files
@@ -98,7 +98,7 @@ def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup,
 
 def test_a_reader_that_crashes_is_a_failure_too(setup: Setup, tmp_path: Path) -> None:
     class Crashing(Moments):
-        def outline(self, frames: Sequence[int]) -> Iterator[Observation]:
+        def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
             raise ZeroDivisionError("of the reader")
 
     outcome = capture(setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", Moments(length=1))], Told())
@@ -164,11 +164,13 @@ def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
     first = plan(setup, Moments()).run
     assert plan(setup, Moments()).run == first
     moved = Moments()
-    moved.outline = lambda frames: (replace(one, state=one.state + 1e-9) for one in Moments().outline(frames))
+    moved.read_without_pictures = lambda frames: (
+        replace(one, state=one.state + 1e-9) for one in Moments().read_without_pictures(frames)
+    )
     assert plan(setup, moved).run != first
     shown = observation()
     darker = replace(shown, pictures={name: picture // 2 for name, picture in shown.pictures.items()})
-    assert plan(setup, Given([shown])).run != plan(setup, Given([darker])).run
+    assert plan(setup, InMemoryEpisode([shown])).run != plan(setup, InMemoryEpisode([darker])).run
 
 
 def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:

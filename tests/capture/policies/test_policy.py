@@ -137,7 +137,7 @@ def test_true_actions_are_cut_or_filled(policy):
     recorder = policy.recorder(layers=[0], steps=[3])
     truth = np.arange(12, dtype=np.float32).reshape(4, 3)
     with recorder:
-        call = policy.run([policy.prepare(observation(truth=truth))], recorder, seeds=[0])
+        call = policy.run([policy.prepare(observation(true_actions=truth))], recorder, seeds=[0])
     stored = assemble(call)[0][0][schema.ACTION_TRUTH]
     assert np.array_equal(stored[:4, :3], truth)
     assert np.isnan(stored[4:]).all()
@@ -172,7 +172,7 @@ def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
 def test_a_source_can_say_that_its_pictures_stand_on_their_head(policy):
     shown = observation()
     flipped = {camera: np.ascontiguousarray(picture[::-1, ::-1]) for camera, picture in shown.pictures.items()}
-    turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, turned=True))
+    turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, is_upside_down=True))
     for camera, picture in policy.prepare(shown).pictures.items():
         assert np.array_equal(turned.pictures[camera].model_u8, picture.model_u8)
         assert turned.pictures[camera].letterbox.turned

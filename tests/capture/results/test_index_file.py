@@ -11,7 +11,14 @@ import pytest
 
 from capture.errors import UserError
 from capture.results import schema
-from capture.results.run_index import check_folder, check_run, failure, note_failure, read_index, write_index
+from capture.results.run_index import (
+    check_same_run,
+    prepare_folder,
+    read_failure,
+    read_index,
+    write_failure,
+    write_index,
+)
 
 HEAD: dict[str, Any] = {"generator": "test", "source": {"kind": "data set", "name": "d"}, "run": {"seed": 0}}
 
@@ -44,14 +51,14 @@ def test_the_same_again_leaves_the_file_alone(tmp_path: Path) -> None:
 
 
 def test_failures_come_and_go_with_their_files(tmp_path: Path) -> None:
-    note_failure(tmp_path / "e1.h5", "the video is missing")
-    assert failure(tmp_path / "e1.h5") == "the video is missing"
+    write_failure(tmp_path / "e1.h5", "the video is missing")
+    assert read_failure(tmp_path / "e1.h5") == "the video is missing"
     write_index(tmp_path, HEAD, [entry(1), entry(2)])
     told = read_index(tmp_path)
     assert told is not None
     assert [one.get("failed") for one in told["episodes"]] == ["the video is missing", None]
-    note_failure(tmp_path / "e1.h5", None)
-    note_failure(tmp_path / "e1.h5", None)
+    write_failure(tmp_path / "e1.h5", None)
+    write_failure(tmp_path / "e1.h5", None)
     (tmp_path / "e1.h5").touch()
     write_index(tmp_path, HEAD, [entry(1), entry(2)])
     told = read_index(tmp_path)
@@ -61,12 +68,12 @@ def test_failures_come_and_go_with_their_files(tmp_path: Path) -> None:
 
 def test_another_run_is_refused_and_overwriting_forgets_it(tmp_path: Path) -> None:
     write_index(tmp_path, HEAD, [entry(1)])
-    check_run(tmp_path, {"seed": 1}, overwrite=False)  # a run that has no results yet, because all failed
+    check_same_run(tmp_path, {"seed": 1}, overwrite=False)  # a run that has no results yet, because all failed
     (tmp_path / "e1.h5.partial").touch()
-    check_run(tmp_path, {"seed": 0}, overwrite=False)
+    check_same_run(tmp_path, {"seed": 0}, overwrite=False)
     with pytest.raises(UserError, match="holds another run, .*: --seed was 0 and is now 1"):
-        check_run(tmp_path, {"seed": 1}, overwrite=False)
-    check_run(tmp_path, {"seed": 1}, overwrite=True)
+        check_same_run(tmp_path, {"seed": 1}, overwrite=False)
+    check_same_run(tmp_path, {"seed": 1}, overwrite=True)
     write_index(tmp_path, {**HEAD, "run": {"seed": 1}}, [entry(5)])
     told = read_index(tmp_path)
     assert told is not None
@@ -88,13 +95,13 @@ def test_a_newer_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_folders(tmp_path: Path) -> None:
-    check_folder(tmp_path / "runs")
+    prepare_folder(tmp_path / "runs")
     assert (tmp_path / "runs").is_dir()
     with pytest.raises(UserError, match="create it first"):
-        check_folder(tmp_path / "no" / "runs")
+        prepare_folder(tmp_path / "no" / "runs")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file"):
-        check_folder(tmp_path / "file")
+        prepare_folder(tmp_path / "file")
 
 
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
         told = read_index(tmp_path)
         assert told is not None
         seen.add(told["uuid"])
-        note_failure(tmp_path / f"e{number}.h5", f"failure {number}")
+        write_failure(tmp_path / f"e{number}.h5", f"failure {number}")
         write_index(tmp_path, HEAD, entries)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]

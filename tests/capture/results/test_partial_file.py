@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from capture.errors import UserError
-from capture.results.partial_file import PartialFile, in_use
+from capture.results.partial_file import PartialFile, is_being_written
 
 HOLDER = """
 import sys
@@ -127,12 +127,12 @@ def test_what_a_living_run_writes_is_never_touched(tmp_path: Path, overwrite: bo
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        assert in_use(tmp_path / "a.h5.partial")
+        assert is_being_written(tmp_path / "a.h5.partial")
         with pytest.raises(UserError, match="is being written by another run"):
             PartialFile(path, overwrite=overwrite)
         assert (tmp_path / "a.h5.partial").exists()
         other.communicate()
-    assert not in_use(tmp_path / "a.h5.partial")
+    assert not is_being_written(tmp_path / "a.h5.partial")
     PartialFile(path, overwrite=True).close()
 
 
@@ -140,14 +140,14 @@ def test_readers_and_writers_do_not_pass_for_one_another(tmp_path: Path) -> None
     file = PartialFile(tmp_path / "a.h5")
     with file.path.open("rb") as reader:
         fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as HDF5 does when it opens for reading
-        assert in_use(file.path)
+        assert is_being_written(file.path)
         file.hold()
-        assert in_use(file.path)
+        assert is_being_written(file.path)
     with file.path.open("rb") as reader:
         fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a reader may come later, too
-    assert in_use(file.path)  # and its leaving frees nothing
+    assert is_being_written(file.path)  # and its leaving frees nothing
     file.close()
-    assert not in_use(file.path)
+    assert not is_being_written(file.path)
 
 
 def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
