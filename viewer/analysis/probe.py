@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from viewer import child_process
+
 MOST_FRAMES: Final = 40
 CPU_SECONDS: Final = 1.5
 """How long reading may keep a processor busy: ten times what a sound full-size file needs. HDF5 that follows a torn
@@ -26,12 +28,6 @@ SECONDS: Final = 60.0
 """How long a disk or a network may take to answer; the window lives on meanwhile and offers to stop."""
 _CIRCLES: Final = getattr(signal, "SIGPROF", None)
 """How the system ends a process whose time is over; None where it cannot (Windows)."""
-
-
-def environment() -> dict[str, str]:
-    """The environment in which another process finds this very code."""
-    home, known = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": home + (os.pathsep + known if known else ""), "OMP_NUM_THREADS": "1"}
 
 
 def too_long(path: Path) -> str:
@@ -60,11 +56,11 @@ class Probe:
 
     def _begin(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
-            [sys.executable, "-m", "viewer.analysis.probe", str(self.path)],
+            child_process.python_command("viewer.analysis.probe", str(self.path)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment(),
+            env=child_process.python_environment(),
         )
 
     def _ended(self) -> tuple[int, bytes] | None:

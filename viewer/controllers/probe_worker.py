@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
+from PySide6.QtCore import QObject, QProcess, Signal
 
 from viewer.analysis import probe
+from viewer.controllers.python_process import create_python_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,16 +84,12 @@ class Lookout(QObject):
         self._process.write(f"{json.dumps(asked)}\n".encode())
 
     def _started(self) -> QProcess:
-        process = QProcess(self)
-        environment = QProcessEnvironment()
-        for name, value in probe.environment().items():
-            environment.insert(name, value)
-        process.setProcessEnvironment(environment)
+        process = create_python_process(self, "viewer.analysis.probe")
         process.setStandardErrorFile(QProcess.nullDevice())
         process.readyReadStandardOutput.connect(self._read)
         process.finished.connect(self._died)
         process.errorOccurred.connect(self._failed)
-        process.start(sys.executable, ["-m", "viewer.analysis.probe"])
+        process.start()
         return process
 
     def _read(self) -> None:

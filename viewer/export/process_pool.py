@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer import startup
+from viewer import child_process, startup
 from viewer.errors import UserError
 from viewer.export import cancellation
 
@@ -57,7 +57,8 @@ def run(plan: Plan, report: Report) -> None:
         return
     count = processes(plan)
     if options.kind != "video" and count > 1:
-        _run_beside(plan, count, report)
+        with child_process.safe_multiprocessing():
+            _run_beside(plan, count, report)
         return
     with Studio(options) as studio:
         done = 0

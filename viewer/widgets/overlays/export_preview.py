@@ -1,19 +1,17 @@
-"""A live preview of an export, painted in another process, and how such processes are begun and ended."""
+"""A live preview of an export, painted in another process, and how such processes are ended."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QProcess, QProcessEnvironment, QRectF, QSizeF, QTimer, Signal
+from PySide6.QtCore import QProcess, QRectF, QSizeF, QTimer, Signal
 from PySide6.QtGui import QImage, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
+from viewer.controllers.python_process import create_python_process
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
 REST_MILLISECONDS: Final = 120
 PATIENCE_MILLISECONDS: Final = 3000
 """How long a process may take to end when asked to, before it is made to."""
-
-
-def beside(parent: QWidget, arguments: list[str]) -> QProcess:
-    """A Python process of ours beside the window."""
-    home = str(Path(__file__).parents[2])
-    environment = QProcessEnvironment.systemEnvironment()
-    known = environment.value("PYTHONPATH")
-    environment.insert("PYTHONPATH", home + (os.pathsep + known if known else ""))
-    made = QProcess(parent)
-    made.setProcessEnvironment(environment)
-    made.start(sys.executable, ["-m", *arguments])
-    return made
 
 
 class Preview(QWidget):
@@ -57,9 +43,10 @@ class Preview(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
-        self.process = beside(self, ["viewer.export.preview_server"])
+        self.process = create_python_process(self, "viewer.export.preview_server")
         self.process.readyReadStandardOutput.connect(self._read)
         self.process.finished.connect(self._ended)
+        self.process.start()
         self.setMinimumSize(240, 200)
         self.setAccessibleName("Preview")
 

@@ -14,12 +14,13 @@ from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEv
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from viewer.controllers.file_opening import demo_path
+from viewer.controllers.python_process import create_python_process
 from viewer.export.request import KINDS
 from viewer.io.open_file import identity
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.controls import Button
 from viewer.widgets.overlays.export_form import TITLES, Form
-from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, Preview, beside, end
+from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, Preview, end
 from viewer.widgets.overlays.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -190,9 +191,10 @@ class ExportSheet(Overlay):
         self.settings.set_text("export/kind", self.form.kind)
         self.settings.set_text("export/folder", self.form.folder.text())
         self.result, self._last, self.progress = "", {}, (0, 0)
-        self.running = beside(self, ["viewer.export", "--progress-lines", *self.form.arguments()])
+        self.running = create_python_process(self, "viewer.export", "--progress-lines", *self.form.arguments())
         self.running.readyReadStandardOutput.connect(self._progressed)
         self.running.finished.connect(self._finished)
+        self.running.start()
         self.refresh()
 
     def _progressed(self) -> None:

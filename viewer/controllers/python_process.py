@@ -1,0 +1,25 @@
+"""Python processes of this package that run beside the window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QProcess, QProcessEnvironment
+
+from viewer import child_process
+
+if TYPE_CHECKING:
+    from PySide6.QtCore import QObject
+
+
+def create_python_process(parent: QObject, module: str, *arguments: str) -> QProcess:
+    """Return a process that will run a module of this package; the caller starts it."""
+    environment = QProcessEnvironment()
+    for name, value in child_process.python_environment().items():
+        environment.insert(name, value)
+    program, *options = child_process.python_command(module, *arguments)
+    process = QProcess(parent)
+    process.setProcessEnvironment(environment)
+    process.setProgram(program)
+    process.setArguments(options)
+    return process
