@@ -22,7 +22,7 @@ from viewer.controllers.settings import Settings
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 from viewer.rendering import theme
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 SHOTS: dict[str, tuple[tuple[int, int], str, dict[str, object]]] = {
     "window-dark": ((1360, 850), "dark", {}),
@@ -51,7 +51,7 @@ def main() -> int:
             settings = Settings(Path(folder) / f"{name}.ini")
             settings.set_text("toured", "yes")
             settings.set_text("theme", colours)
-            window = Window(settings)
+            window = MainWindow(settings)
             window.resize(*size)
             results = Results(path)
             window.show_results(results, False)

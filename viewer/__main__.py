@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from viewer.analysis.probe import Probe
     from viewer.io.run_index import Run
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 HELP = "results file (.h5), a second one is compared with the first; or the folder of a run, or its index.json"
 log = logging.getLogger("viewer")
@@ -77,12 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     startup.plain_imports()
     from viewer.rendering import theme
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
     app = QApplication([*sys.argv[:1], "-style", theme.FUSION])
     app.setProperty(theme.FUSION, True)
     window = prepared(options)
-    assert isinstance(window, Window)
+    assert isinstance(window, MainWindow)
     if failure:
         window.files.show_failure(failure, "")
     elif run is not None:
@@ -188,14 +188,14 @@ def _demo() -> Path | None:
     return found if found.is_file() else None
 
 
-def prepared(options: argparse.Namespace) -> Window:
+def prepared(options: argparse.Namespace) -> MainWindow:
     """The window, its settings, theme, icon and the net under every slot."""
     from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
     from viewer.controllers.settings import Settings
     from viewer.rendering import theme
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
     QApplication.setApplicationName("pi0-viewer")
     QApplication.setDesktopFileName("pi0-viewer")
@@ -203,7 +203,7 @@ def prepared(options: argparse.Namespace) -> Window:
     if options.theme:
         settings.set_text("theme", options.theme)
     theme.apply(settings.text("theme", "system"))
-    window = Window(settings)
+    window = MainWindow(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
     QTimer.singleShot(600, startup.calm)
     catch_errors(window)
@@ -218,7 +218,7 @@ def log_path() -> Path:
     return Path(folder or ".") / "viewer.log"
 
 
-def catch_errors(window: Window) -> None:
+def catch_errors(window: MainWindow) -> None:
     """An error in any slot or paint goes to the log and a notice; the window lives on."""
     handler: logging.Handler = logging.StreamHandler()
     path = log_path()

@@ -31,7 +31,7 @@ from viewer.io.results import Results
 from viewer.model.view_state import Query
 from viewer.rendering import theme
 from viewer.startup import calm
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 
 class Paints(QObject):
@@ -52,10 +52,10 @@ def settle(app: QApplication, seconds: float = 0.3) -> None:
         time.sleep(0.005)
 
 
-def timed(app: QApplication, window: Window, changes: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+def timed(app: QApplication, window: MainWindow, changes: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
     """Milliseconds of each change until its paint: by the clock, and of the window's thread."""
     paints = Paints()
-    window.room.cameras.panes[0].installEventFilter(paints)
+    window.panels.camera_grid.panes[0].installEventFilter(paints)
     taken, worked = [], []
     for change in changes:
         before = paints.count
@@ -67,7 +67,7 @@ def timed(app: QApplication, window: Window, changes: list[dict[str, Any]]) -> t
         taken.append((time.perf_counter() - start) * 1000)
         worked.append((time.thread_time() - work) * 1000)
         settle(app, 0.012)
-    window.room.cameras.panes[0].removeEventFilter(paints)
+    window.panels.camera_grid.panes[0].removeEventFilter(paints)
     return taken, worked
 
 
@@ -216,7 +216,7 @@ def main() -> None:
     folder = tempfile.mkdtemp()
     settings = Settings(Path(folder) / "settings.ini")
     settings.set_text("toured", "yes")
-    window = Window(settings)
+    window = MainWindow(settings)
     width, height = (int(side) for side in given.size.split("x"))
     window.resize(width, height)
     start = time.perf_counter()
@@ -254,18 +254,18 @@ def main() -> None:
         settle(app)
         row(name, *timed(app, window, [c for c in changes if first]))
     paints = Paints()
-    window.room.cameras.panes[0].installEventFilter(paints)
+    window.panels.camera_grid.panes[0].installEventFilter(paints)
     for i in range(500):
         window.session.update(layer=i % dims.layers, heads=(i % dims.heads,))
     window.session.update(layer=3, heads=(2,))
     settle(app)
     print(f"500 changes in a burst: {paints.count} paint of a pane")
-    sizes = [pane.area().size().toSize().toTuple() for pane in window.room.cameras.panes]
+    sizes = [pane.area().size().toSize().toTuple() for pane in window.panels.camera_grid.panes]
     taken = []
     for i in range(60):
         window.session.update(layer=i % dims.layers)
         settle(app, 0.02)
-        for pane in window.room.cameras.panes:
+        for pane in window.panels.camera_grid.panes:
             pane.heat.drop()
             pane.update()
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from viewer.controllers.settings import Settings
 from viewer.io.results import Results
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def spin(seconds: float = 0.05) -> None:
         time.sleep(0.002)
 
 
-def press(window: Window, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+def press(window: MainWindow, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
     """A key given to the window."""
     QTest.keyClick(window, key, held)
     spin(0.01)
@@ -44,11 +44,11 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.002)
 
 
-def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> Window:
+def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> MainWindow:
     """A shown window with an open file."""
     settings = Settings(folder / "settings.ini")
     settings.set_text("toured", "yes")
-    window = Window(settings)
+    window = MainWindow(settings)
     window.resize(*size)
     window.show_results(Results(path), False)
     window.show()
@@ -59,7 +59,7 @@ def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: 
     return window
 
 
-def settle(window: Window) -> None:
+def settle(window: MainWindow) -> None:
     """Let the event loop run until nothing moves any more: layouts ask each other several times."""
     still, last = 0, None
     while still < 5:
@@ -68,15 +68,15 @@ def settle(window: Window) -> None:
         still, last = (still + 1 if now == last else 0), now
 
 
-def rest(window: Window) -> None:
+def rest(window: MainWindow) -> None:
     """Let what is computed beside the window be done and shown."""
-    until(lambda: not window.room.over_frames._timer.isActive())
+    until(lambda: not window.panels.over_frames._timer.isActive())
     if window.worker._pool is not None:
         window.worker._pool.submit(lambda: None).result(20)
     spin()
 
 
-def close(window: Window) -> None:
+def close(window: MainWindow) -> None:
     window.close()
     window.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -18,7 +18,7 @@ from window_driver import close, show
 from viewer.controllers.session import Session
 from viewer.io.results import Results
 from viewer.rendering import theme
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def session(app: QApplication, small: Path) -> Iterator[Session]:
 
 
 @pytest.fixture
-def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[Window]:
+def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[MainWindow]:
     made = show(small, tmp_path)
     yield made
     close(made)

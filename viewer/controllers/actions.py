@@ -27,16 +27,16 @@ class Panels(Protocol):
     """What commands need of the panels of a window."""
 
     over_frames: OverFrames
-    deck_folded: bool
+    tabs_folded: bool
 
     @property
     def has_value_norms(self) -> bool:
         """Whether the open file can show contributions."""
 
-    def fold_deck(self, folded: bool) -> None:
+    def fold_tabs(self, folded: bool) -> None:
         """Hide the panels under the strips, or show them again."""
 
-    def show_deck(self, name: str) -> None:
+    def show_tab(self, name: str) -> None:
         """Bring one of the panels under the strips to the front, and unfold them."""
 
     def step_ranked(self, by: int) -> None:
@@ -71,9 +71,9 @@ class Actions(QObject):
     theme_asked = Signal(str)
     """`dark`, `light` or `system`."""
 
-    def __init__(self, window: QWidget, room: Panels, playback: Playback, files: Filing) -> None:
+    def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: Filing) -> None:
         super().__init__(window)
-        self.room, self.playback, self.files = room, playback, files
+        self.panels, self.playback, self.files = panels, playback, files
 
     @property
     def window(self) -> QWidget:
@@ -109,13 +109,13 @@ class Actions(QObject):
 
     def step_frame(self, by: int) -> None:
         """Moments on or back, with the same prompt."""
-        course, frame = self.room.over_frames.course, self.session.state.frame
+        course, frame = self.panels.over_frames.course, self.session.state.frame
         if frame < len(course.moment_of):
             self.session.update(frame=course.beside(frame, by))
 
     def other_prompt(self, by: int) -> None:
         """The same moment with another prompt."""
-        course, frame = self.room.over_frames.course, self.session.state.frame
+        course, frame = self.panels.over_frames.course, self.session.state.frame
         if frame >= len(course.moment_of) or len(course.moments[course.moment_of[frame]]) < 2:
             self.say("This moment was recorded with one prompt.")
         else:
@@ -150,7 +150,7 @@ class Actions(QObject):
         if self.session.state.range == "locked":
             self.session.update(range="shared")
         else:
-            self.room.lock_range()
+            self.panels.lock_range()
 
     def escape(self) -> None:
         """Clear what is most in the way: region, several words, the focus."""
@@ -187,7 +187,7 @@ class Actions(QObject):
 
     def copy_picture(self) -> None:
         """Put a picture of the view on the clipboard."""
-        QGuiApplication.clipboard().setImage(self.room.render_picture())
+        QGuiApplication.clipboard().setImage(self.panels.render_picture())
         self.say("Picture copied, with its caption, at twice the size.")
 
     def save_picture(self) -> None:
@@ -201,7 +201,7 @@ class Actions(QObject):
     def write_picture(self, path: Path) -> None:
         """Save a picture of the view."""
         try:
-            path.write_bytes(self.room.encode_picture(path.suffix))
+            path.write_bytes(self.panels.encode_picture(path.suffix))
         except OSError as error:
             self.say(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
         else:

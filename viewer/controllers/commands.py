@@ -72,7 +72,7 @@ def recording(acts: Actions) -> str:
 
 def with_norms(acts: Actions) -> str:
     """A command that needs value norms."""
-    return opened(acts) or ("" if acts.room.has_value_norms else "this file has no value norms")
+    return opened(acts) or ("" if acts.panels.has_value_norms else "this file has no value norms")
 
 
 def with_region(acts: Actions) -> str:
@@ -96,6 +96,10 @@ class Command:
 
 def _axis(axis: str, by: int) -> Run:
     return lambda acts: acts.step_along(axis, by)
+
+
+def _tab(name: str) -> Run:
+    return lambda acts: acts.panels.show_tab(name)
 
 
 def _head(number: int) -> Run:
@@ -124,7 +128,7 @@ def _opacity(by: float) -> Run:
 
 
 def _fold(acts: Actions) -> None:
-    acts.room.fold_deck(not acts.room.deck_folded)
+    acts.panels.fold_tabs(not acts.panels.tabs_folded)
 
 
 def _last_frame(acts: Actions) -> None:
@@ -169,13 +173,13 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("last_token", "Previous word or action", LOOK, ("Shift+W",), lambda a: a.walk(-1)),
     Command("swap", "Words or actions", LOOK, ("A",), lambda a: a.swap_kind()),
     Command("all", "All words or all actions together", LOOK, ("Ctrl+A",), _everything),
-    Command("ranked", "Next best head in the atlas", LOOK, ("N",), lambda a: a.room.step_ranked(1)),
-    Command("unranked", "Next worse-ranked head back", LOOK, ("Shift+N",), lambda a: a.room.step_ranked(-1)),
-    Command("score", "Next score of the atlas", LOOK, (), lambda a: a.room.next_score()),
+    Command("ranked", "Next best head in the atlas", LOOK, ("N",), lambda a: a.panels.step_ranked(1)),
+    Command("unranked", "Next worse-ranked head back", LOOK, ("Shift+N",), lambda a: a.panels.step_ranked(-1)),
+    Command("score", "Next score of the atlas", LOOK, (), lambda a: a.panels.next_score()),
     Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
-    Command("lookers", "Who looks at the region?", LOOK, ("R",), lambda a: a.room.show_deck("lookers"), with_region),
-    Command("actions", "Predicted actions", LOOK, (), lambda a: a.room.show_deck("flow")),
+    Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),
+    Command("actions", "Predicted actions", LOOK, (), _tab("action_chart")),
     Command("sinks", "Leave sinks out, or bring them back", LOOK, ("S",), _sinks),
     Command("escape", "Clear region, selection, focus", LOOK, ("Escape",), lambda a: a.escape(), always),
     Command("left", "Previous frame", AXES, ("Left",), lambda a: a.step_frame(-1)),
@@ -216,8 +220,8 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("lock", "Lock the range, or free it", COLOURS, ("K",), lambda a: a.lock_range()),
     Command("log", "Logarithmic colours", COLOURS, ("L",), _switch("scale", "linear", "log")),
     Command("rank", "Colours by rank", COLOURS, (), _switch("scale", "linear", "rank")),
-    Command("uniform", "Times uniform", COLOURS, ("U",), lambda a: a.room.toggle_uniform()),
-    Command("norms", "Weight × value norm", COLOURS, (), lambda a: a.room.toggle_contribution(), with_norms),
+    Command("uniform", "Times uniform", COLOURS, ("U",), lambda a: a.panels.toggle_uniform()),
+    Command("norms", "Weight × value norm", COLOURS, (), lambda a: a.panels.toggle_contribution(), with_norms),
     Command("palette", "Command palette", HELP, ("Ctrl+P",), lambda a: a.sheet_asked.emit("palette"), always),
     Command("help", "Keys and help", HELP, ("?", "F1", "Shift+?"), lambda a: a.sheet_asked.emit("help"), always),
     Command("tour", "Show the tour", HELP, (), lambda a: a.sheet_asked.emit("tour")),

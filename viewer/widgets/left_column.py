@@ -25,7 +25,7 @@ AIR: Final = 16
 """How much wider than usual a gap may get."""
 
 
-class Wanted(NamedTuple):
+class PreferredHeights(NamedTuple):
     """Heights in pixels that the four which give and take would like."""
 
     pictures: int
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
     """Its heading alone, at least, and as it likes to be; zeros where it has no place in the column."""
 
 
-class Shares(NamedTuple):
+class AllottedHeights(NamedTuple):
     """Heights in pixels that they get."""
 
     pictures: int
@@ -52,7 +52,7 @@ class Shares(NamedTuple):
     """What is left for wider gaps."""
 
 
-def shares(room: int, wanted: Wanted, gaps: int = 0) -> Shares:
+def shares(room: int, wanted: PreferredHeights, gaps: int = 0) -> AllottedHeights:
     """Divide a height: the pictures come first; what they do not use goes to the deck, the timeline and `gaps` gaps."""
     heading, timeline, liked = wanted.timeline
     deck, most = wanted.deck
@@ -69,18 +69,18 @@ def shares(room: int, wanted: Wanted, gaps: int = 0) -> Shares:
     chips = min(wanted.chips, max(chips, (room - deck - timeline - pictures) // wanted.line * wanted.line))
     rest = max(room - pictures - chips, 0)
     if not liked:
-        return Shares(pictures, chips, rest if most else 0, 0, 0 if most else rest)
+        return AllottedHeights(pictures, chips, rest if most else 0, 0, 0 if most else rest)
     deck = min(max(deck, rest - liked), max(most, deck), rest)
     timeline = rest - deck
     air = max(timeline - TALL_TIMELINE, 0)
     air = min(air, gaps * AIR) if most else air
-    return Shares(pictures, chips, deck, timeline - air, air)
+    return AllottedHeights(pictures, chips, deck, timeline - air, air)
 
 
-class Column(QLayout):
+class LeftColumnLayout(QLayout):
     """Stacks its widgets; `giving` names those whose height `shares` decides, the others have the height they ask."""
 
-    def __init__(self, parent: QWidget, wanted: Callable[[int], Wanted], spacing: int) -> None:
+    def __init__(self, parent: QWidget, wanted: Callable[[int], PreferredHeights], spacing: int) -> None:
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
         self._wanted = wanted

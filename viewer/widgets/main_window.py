@@ -1,4 +1,4 @@
-"""The window: a line above, the room or a page, a line below; keys, drops, menus and theme."""
+"""The window: a bar above, the panels or a page, a bar below; keys, drops, menus and theme."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from viewer.controllers.settings import Settings
 from viewer.controllers.worker import Worker
 from viewer.rendering import theme
 from viewer.widgets import menus
-from viewer.widgets.overlays.message_page import Page
+from viewer.widgets.overlays.message_page import MessagePage
 from viewer.widgets.overlays.notice import Notice
-from viewer.widgets.overlays.overlay_host import Sheets
-from viewer.widgets.panel_layout import Room
+from viewer.widgets.overlays.overlay_host import OverlayHost
+from viewer.widgets.panel_layout import PanelLayout
 from viewer.widgets.panels.window_bars import StatusBar, TopBar
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from viewer.controllers.commands import Command
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
-    from viewer.widgets.panels.episode_panel import EpisodesPanel
+    from viewer.widgets.panels.episode_panel import EpisodePanel
 
 
-class Window(QWidget):
+class MainWindow(QWidget):
     """One window with one open file."""
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -56,26 +56,26 @@ class Window(QWidget):
         self.worker = Worker(self)
         self.files = Filing(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
-        self.room: Room = Room(self.session, self.worker)
-        self.playback: Playback = Playback(self.session, self.room.over_frames, self)
-        self.page = Page()
+        self.panels: PanelLayout = PanelLayout(self.session, self.worker)
+        self.playback: Playback = Playback(self.session, self.panels.over_frames, self)
+        self.page = MessagePage()
         self.stack = QStackedWidget()
         self.stack.addWidget(self.page)
-        self.stack.addWidget(self.room)
+        self.stack.addWidget(self.panels)
         self.body = QSplitter(Qt.Orientation.Horizontal)
         self.body.setChildrenCollapsible(False)
         self.body.setHandleWidth(1)
         self.body.addWidget(self.stack)
         self.body.setStretchFactor(0, 1)
-        self.episodes: EpisodesPanel | None = None
+        self.episodes: EpisodePanel | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         for widget in (self.top, self.body, self.status):
             column.addWidget(widget, 1 if widget is self.body else 0)
         self.notice = Notice(self)
-        self.acts = Actions(self, self.room, self.playback, self.files)
-        self.sheets = Sheets(self.acts, self.room)
+        self.acts = Actions(self, self.panels, self.playback, self.files)
+        self.overlays = OverlayHost(self.acts, self.panels)
         self._connect()
         self._restore()
         self.page.empty(self.settings.recent())
@@ -83,11 +83,11 @@ class Window(QWidget):
 
     def _connect(self) -> None:
         self.session.noticed.connect(self.notice.say)
-        self.playback.changed.connect(self.room.axes.show_playing)
+        self.playback.changed.connect(self.panels.axes.show_playing)
         self.playback.paced.connect(self._paced)
-        self.playback.coming.connect(self.room.ahead.come)
-        self.room.timeline.speed.chosen.connect(self.playback.set_speed)
-        self.room.axes.played.connect(self.playback.toggle)
+        self.playback.coming.connect(self.panels.ahead.come)
+        self.panels.timeline.speed.chosen.connect(self.playback.set_speed)
+        self.panels.axes.played.connect(self.playback.toggle)
         for signal, slot in (
             (self.files.shown, self._shown),
             (self.files.grown, self._grown),
@@ -96,7 +96,7 @@ class Window(QWidget):
             (self.files.closed, self._closed),
             (self.files.run_changed, self._run_changed),
             (self.files.nothing_yet, self._nothing_yet),
-            (self.sheets.chosen, self.perform_id),
+            (self.overlays.chosen, self.perform_id),
             (self.acts.theme_asked, self.set_theme),
             (self.acts.episodes_asked, self.show_episodes),
         ):
@@ -105,7 +105,7 @@ class Window(QWidget):
         self.page.demo_asked.connect(self.files.open_demo)
         self.page.stop_asked.connect(self.stop_opening)
         self.page.file_asked.connect(self.files.open_text)
-        self.top.commands.clicked.connect(self.sheets.show_palette)
+        self.top.commands.clicked.connect(self.overlays.show_palette)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.menu.clicked.connect(self._whole_menu)
@@ -117,7 +117,7 @@ class Window(QWidget):
         geometry = self.settings.bytes("geometry")
         if not geometry.isEmpty():
             self.restoreGeometry(geometry)
-        self.room.restore(self.settings.bytes("across"))
+        self.panels.restore(self.settings.bytes("across"))
         self.playback.set_speed(self.settings.text("speed", "1x"))
 
     # Files
@@ -135,15 +135,15 @@ class Window(QWidget):
         assert results is not None
         episodes = self.files.run.episodes if self.files.run is not None else None
         here = episodes.current if episodes is not None else None
-        self.room.over_frames.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
+        self.panels.over_frames.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
         run = f" – {episodes.run.name}" if episodes is not None else ""
         self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
         if results.done:
-            self.stack.setCurrentWidget(self.room)
+            self.stack.setCurrentWidget(self.panels)
             if episodes is not None:
                 self.playback.go_on()
             if self.isVisible() and not self.settings.text("toured"):
-                QTimer.singleShot(600, self.sheets.show_tour)
+                QTimer.singleShot(600, self.overlays.show_tour)
         else:
             self.page.waiting(results.path)
             self.stack.setCurrentWidget(self.page)
@@ -154,7 +154,7 @@ class Window(QWidget):
         if results is not None and results.done and self.stack.currentWidget() is self.page:
             view = first_view(results)
             self.session.update(query=view.query, layer=view.layer)
-            self.stack.setCurrentWidget(self.room)
+            self.stack.setCurrentWidget(self.panels)
 
     def _failed(self, sentence: str, details: str) -> None:
         self.page.failed(sentence, details, self.settings.recent())
@@ -193,9 +193,9 @@ class Window(QWidget):
             self.episodes = None
         run = self.files.run
         if run is not None:
-            from viewer.widgets.panels.episode_panel import WIDTH, EpisodesPanel  # a single file needs no list
+            from viewer.widgets.panels.episode_panel import WIDTH, EpisodePanel  # a single file needs no list
 
-            self.episodes = panel = EpisodesPanel(run.episodes)
+            self.episodes = panel = EpisodePanel(run.episodes)
             kept = self.settings.text("episodes_width")
             width = int(kept) if kept.isdecimal() else WIDTH
             self.body.insertWidget(0, panel)
@@ -243,8 +243,8 @@ class Window(QWidget):
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         """Tab goes to the next widget, under a sheet to none."""
-        if self.sheets.overlay is not None:
-            return self.sheets.overlay.focusNextPrevChild(forward)
+        if self.overlays.overlay is not None:
+            return self.overlays.overlay.focusNextPrevChild(forward)
         return super().focusNextPrevChild(forward)
 
     # Menus
@@ -272,7 +272,7 @@ class Window(QWidget):
     # Theme and window
 
     def _paced(self, speed: str) -> None:
-        self.room.timeline.speed.show_value(speed)
+        self.panels.timeline.speed.show_value(speed)
         self.settings.set_text("speed", speed)
 
     def set_theme(self, choice: str) -> None:
@@ -283,7 +283,7 @@ class Window(QWidget):
     def restyle(self) -> None:
         """Take the chosen theme."""
         theme.apply(self.settings.text("theme", "system"))
-        for part in (self.page, self.room, self.episodes):
+        for part in (self.page, self.panels, self.episodes):
             if part is not None:
                 part.restyle()
         for widget in self.findChildren(QWidget):
@@ -303,7 +303,7 @@ class Window(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.notice.place()
-        self.sheets.place()
+        self.overlays.place()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):
@@ -319,8 +319,8 @@ class Window(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
-        if name == "Escape" and self.sheets.tour is not None:
-            self.sheets.tour.finish()
+        if name == "Escape" and self.overlays.tour is not None:
+            self.overlays.tour.finish()
             return
         if name in {"H", "B"}:
             if not event.isAutoRepeat():
@@ -354,10 +354,10 @@ class Window(QWidget):
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        self.sheets.close()
+        self.overlays.close()
         self.settings.set_bytes("geometry", self.saveGeometry())
-        if not self.room.is_folded:
-            self.settings.set_bytes("across", self.room.splitters())
+        if not self.panels.is_folded:
+            self.settings.set_bytes("across", self.panels.splitters())
         self._keep_width()
         self.playback.stop()
         self.files.stop()

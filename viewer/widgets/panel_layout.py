@@ -11,18 +11,18 @@ from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayou
 from viewer.controllers.frame_series import OverFrames
 from viewer.controllers.prefetch import Ahead
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Tabs
-from viewer.widgets.left_column import Column, Wanted
-from viewer.widgets.panels.action_chart import FlowPanel
+from viewer.widgets.controls.tabs import Tabs
+from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
+from viewer.widgets.panels.action_chart import ActionChart
 from viewer.widgets.panels.atlas import Atlas
-from viewer.widgets.panels.axes import Axes
-from viewer.widgets.panels.camera_grid import Cameras
+from viewer.widgets.panels.axis_sliders import AxisSliders
+from viewer.widgets.panels.camera_grid import CameraGrid
 from viewer.widgets.panels.chip_painting import CHIP
 from viewer.widgets.panels.color_bar import HeatPanel
 from viewer.widgets.panels.curves import CurvesPanel
 from viewer.widgets.panels.film import FilmPanel
-from viewer.widgets.panels.mass_bar import MassPanel
-from viewer.widgets.panels.region_ranking import Lookers
+from viewer.widgets.panels.mass_bar import MassBar
+from viewer.widgets.panels.region_ranking import RegionRanking
 from viewer.widgets.panels.sentence import Sentence
 from viewer.widgets.panels.timeline import Timeline
 from viewer.widgets.panels.token_strips import SPACE, TokenScroll, TokenStrips
@@ -38,8 +38,8 @@ NARROW = 1028  # a window of 1024 folds; one of 1280 with the list of episodes b
 TWO_VIEWS = 1100
 """In a column lower than that, two views side by side need the deck's room to be seen well."""
 TABS = (
-    ("film", "Film"), ("lookers", "Who looks here?"), ("flow", "Actions"), ("time", "Timeline"), ("mass", "Weight"),
-    ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
+    ("film", "Film"), ("region_ranking", "Who looks here?"), ("action_chart", "Actions"), ("time", "Timeline"),
+    ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ class Hairline(QWidget):
         QPainter(self).fillRect(self.rect(), theme.colour(theme.active().line))
 
 
-class Side(QWidget):
+class SideColumn(QWidget):
     """The right column's ground."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Side(QWidget):
         painter.fillRect(0, 0, 1, self.height(), theme.colour(theme.active().line))
 
 
-class Deck(QStackedWidget):
+class TabStack(QStackedWidget):
     """Panels that take turns in one place."""
 
     def heights(self) -> tuple[int, int]:
@@ -91,7 +91,7 @@ class Deck(QStackedWidget):
         return QSize(300, 40)
 
 
-class Room(QWidget):
+class PanelLayout(QWidget):
     """Everything that shows an open file."""
 
     folded = Signal(bool)
@@ -101,27 +101,27 @@ class Room(QWidget):
         self.session = session
         self.over_frames = OverFrames(session, worker, self)
         self.ahead = Ahead(session, worker, self.over_frames, self)
-        self.cameras = Cameras(session)
+        self.camera_grid = CameraGrid(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
         self.chips = TokenScroll(self.strips)
         self.film = FilmPanel(session, worker, self.over_frames)
-        self.lookers = Lookers(session, worker)
-        self.flow = FlowPanel(session)
+        self.region_ranking = RegionRanking(session, worker)
+        self.action_chart = ActionChart(session)
         self.timeline = Timeline(session, self.over_frames)
-        self.axes = Axes(session)
-        self.mass = MassPanel(session)
+        self.axes = AxisSliders(session)
+        self.mass = MassBar(session)
         self.atlas = Atlas(session)
         self.curves = CurvesPanel(session, self.over_frames)
         self.heat = HeatPanel(session)
         self.is_folded = False
-        self.deck = "film"
-        self.deck_folded = False
+        self.current_tab = "film"
+        self.tabs_folded = False
         self._beside = False
         self._placed = False
         self._build()
-        self.tabs.show_only(set(self.decks()))
-        self.show_deck("film")
+        self.tabs.show_only(set(self.tab_panels()))
+        self.show_tab("film")
         session.changed.connect(self._on_changed)
         session.opened.connect(self._look_at_views)
 
@@ -131,24 +131,24 @@ class Room(QWidget):
         self.tabs = Tabs("Panel", TABS)
         self.tabs.chosen.connect(self._tab_clicked)
         self.tabs.add_at_end(self.film.mode)
-        self.stack = Deck()
-        for panel in (self.film, self.lookers, self.flow):
+        self.stack = TabStack()
+        for panel in (self.film, self.region_ranking, self.action_chart):
             self.stack.addWidget(panel)
         self.main = QWidget()
-        self.left = Column(self.main, self._wanted, 5)
+        self.left = LeftColumnLayout(self.main, self._wanted, 5)
         self.left.setContentsMargins(m, 10, m, 4)
-        self.left.giving = (self.cameras, self.chips, self.stack, self.timeline)
+        self.left.giving = (self.camera_grid, self.chips, self.stack, self.timeline)
         self.left.rules = {self.line: self.timeline}
         for widget in (
-            self.cameras, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
+            self.camera_grid, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
             self.axes,
         ):  # fmt: skip
             self.left.addWidget(widget)
-        self.side = Side()
-        self.side_column = QVBoxLayout(self.side)
-        self.side_column.setContentsMargins(m, 12, m, 12)
-        self.side_column.setSpacing(14)
-        self.side_column.addStretch()  # under panels that are as tall as it helps them
+        self.side = SideColumn()
+        self.side_layout = QVBoxLayout(self.side)
+        self.side_layout.setContentsMargins(m, 12, m, 12)
+        self.side_layout.setSpacing(14)
+        self.side_layout.addStretch()  # under panels that are as tall as it helps them
         self.across = QSplitter(Qt.Orientation.Horizontal)
         self.across.setChildrenCollapsible(False)
         self.across.setHandleWidth(1)
@@ -165,20 +165,20 @@ class Room(QWidget):
     def _moved(self) -> None:
         self._placed = True
 
-    def _wanted(self, width: int) -> Wanted:
+    def _wanted(self, width: int) -> PreferredHeights:
         """What the panels of the left column would like at a width."""
-        return Wanted(
-            self.cameras.height_at(width),
-            lambda most: self.cameras.height_within(width, most),
+        return PreferredHeights(
+            self.camera_grid.height_at(width),
+            lambda most: self.camera_grid.height_within(width, most),
             self.chips.wanted(),
             CHIP + SPACE,
-            (0, 0) if self.deck_folded else self.stack.heights(),
+            (0, 0) if self.tabs_folded else self.stack.heights(),
             (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.LEAST, 92),
         )
 
     def _fill_side(self) -> None:
         for place, (panel, stretch) in enumerate(((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0))):
-            self.side_column.insertWidget(place, panel, stretch)
+            self.side_layout.insertWidget(place, panel, stretch)
             panel.show()
         self.side.setMinimumWidth(300)
         self.side.setMaximumWidth(460)
@@ -206,32 +206,36 @@ class Room(QWidget):
             self._fill_side()
         self.side.setVisible(not narrow)
         self.line.setVisible(not narrow)
-        self.tabs.show_only(set(self.decks()))
-        self._keep_folded(self.deck if self.deck in self.decks() else "film", self.deck_folded)
+        self.tabs.show_only(set(self.tab_panels()))
+        self._keep_folded(self.current_tab if self.current_tab in self.tab_panels() else "film", self.tabs_folded)
         self.folded.emit(narrow)
 
-    def decks(self) -> dict[str, QWidget]:
+    def tab_panels(self) -> dict[str, QWidget]:
         """The panels that take turns under the strips, by name."""
-        always: dict[str, QWidget] = {"film": self.film, "lookers": self.lookers, "flow": self.flow}
+        always: dict[str, QWidget] = {
+            "film": self.film,
+            "region_ranking": self.region_ranking,
+            "action_chart": self.action_chart,
+        }
         folded: dict[str, QWidget] = {
             "time": self.timeline, "mass": self.mass, "atlas": self.atlas, "curves": self.curves, "heat": self.heat,
         }  # fmt: skip
         return always | folded if self.is_folded else always
 
-    def show_deck(self, name: str) -> None:
+    def show_tab(self, name: str) -> None:
         """Bring one of the panels under the strips to the front, and unfold them."""
-        panel = self.decks().get(name)
+        panel = self.tab_panels().get(name)
         if panel is not None:
-            self.deck = name
+            self.current_tab = name
             self.stack.setCurrentWidget(panel)
-            self.fold_deck(False)
+            self.fold_tabs(False)
 
-    def fold_deck(self, folded: bool) -> None:
+    def fold_tabs(self, folded: bool) -> None:
         """Leave only the tabs of the panels under the strips, and their room to the pictures; or bring them back."""
-        self.deck_folded = folded
-        self.tabs.show_value("" if folded else self.deck)
+        self.tabs_folded = folded
+        self.tabs.show_value("" if folded else self.current_tab)
         self.stack.setVisible(not folded)
-        self.film.mode.setVisible(not folded and self.deck == "film")
+        self.film.mode.setVisible(not folded and self.current_tab == "film")
         self.left.invalidate()
 
     @property
@@ -272,28 +276,28 @@ class Room(QWidget):
         return encoded(self, suffix)
 
     def _keep_folded(self, name: str, folded: bool) -> None:
-        self.show_deck(name)
-        self.fold_deck(folded)
+        self.show_tab(name)
+        self.fold_tabs(folded)
 
     def _tab_clicked(self, name: str) -> None:
-        if name == self.deck and not self.deck_folded:
-            self.fold_deck(True)
+        if name == self.current_tab and not self.tabs_folded:
+            self.fold_tabs(True)
         else:
-            self.show_deck(name)
+            self.show_tab(name)
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         self._look_at_views()
         if before.region != after.region and bool(before.region) != bool(after.region):
-            if after.region and self.deck == "film":
-                self.show_deck("lookers")
-            elif not after.region and self.deck == "lookers":
-                self._keep_folded("film", self.deck_folded or self._two_low_views())
+            if after.region and self.current_tab == "film":
+                self.show_tab("region_ranking")
+            elif not after.region and self.current_tab == "region_ranking":
+                self._keep_folded("film", self.tabs_folded or self._two_low_views())
 
     def _look_at_views(self) -> None:
         """A second view was put beside the first, or taken away: the deck goes where both would be low, and returns."""
-        if self.cameras.beside != self._beside:
-            self._beside = self.cameras.beside
-            self.fold_deck(self._two_low_views())
+        if self.camera_grid.beside != self._beside:
+            self._beside = self.camera_grid.beside
+            self.fold_tabs(self._two_low_views())
 
     def _two_low_views(self) -> bool:
         return self._beside and self.main.height() < TWO_VIEWS

@@ -12,15 +12,15 @@ from viewer.export import metadata
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
-    from viewer.widgets.panel_layout import Room
+    from viewer.widgets.panel_layout import PanelLayout
 
 SCALE = 2
 EDGE = 20
 
 
-def rendered(room: Room) -> QImage:
-    """What the room's pictures, sentence and strips show, on the window's ground: an image at 2x."""
-    parts: list[QWidget] = [room.cameras, room.sentence, room.strips]
+def rendered(panels: PanelLayout) -> QImage:
+    """What the window's pictures, sentence and strips show, on the window's ground: an image at 2x."""
+    parts: list[QWidget] = [panels.camera_grid, panels.sentence, panels.strips]
     width = max(part.width() for part in parts) + 2 * EDGE
     height = sum(part.height() for part in parts) + 2 * EDGE + 12 + 22
     image = QImage(width * SCALE, height * SCALE, QImage.Format.Format_RGB32)
@@ -32,33 +32,33 @@ def rendered(room: Room) -> QImage:
             part.render(painter, QPoint(EDGE, y), QRegion(), QWidget.RenderFlag.DrawChildren)
             y += part.height() + 6
         foot = QRectF(EDGE, y, width - 2 * EDGE, 22)
-        drawing.write(painter, foot, footnote(room), theme.active().secondary, 12)
+        drawing.write(painter, foot, footnote(panels), theme.active().secondary, 12)
     return image
 
 
-def encoded(room: Room, suffix: str) -> bytes:
+def encoded(panels: PanelLayout, suffix: str) -> bytes:
     """The picture as a file of this kind, with its view: JPEG for `.jpg` and `.jpeg`, PNG for any other ending."""
     jpeg = suffix.lower() in {".jpg", ".jpeg"}
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(rendered(room))
+    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(rendered(panels))
     into = metadata.into_jpg if jpeg else metadata.into_png
-    return into(bytes(buffer.data().data()), _view(room))
+    return into(bytes(buffer.data().data()), _view(panels))
 
 
-def _view(room: Room) -> str:
+def _view(panels: PanelLayout) -> str:
     """The JSON of the view, and of the way to the file that it is compared with."""
-    session = room.session
+    session = panels.session
     if session.results is None or session.other is None:
         return session.state.to_json()
     way = metadata.way_to(session.other.path, session.results.path)
     return metadata.with_other(session.state.to_json(), way)
 
 
-def footnote(room: Room) -> str:
+def footnote(panels: PanelLayout) -> str:
     """Where the picture is from."""
-    results, shown = room.session.results, room.session.shown
-    scene = room.session.scene()
+    results, shown = panels.session.results, panels.session.shown
+    scene = panels.session.scene()
     if results is None or scene is None:
         return ""
     low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 DUCK, BOWL = "put the duck in the bowl", "now lift the bowl and wait"
 
@@ -107,8 +107,8 @@ class Clock:
         return self.now
 
 
-def player(window: Window, clock: Clock, **wanted: object) -> tuple[Playback, list[int]]:
-    playback = Playback(window.session, window.room.over_frames, window, clock)
+def player(window: MainWindow, clock: Clock, **wanted: object) -> tuple[Playback, list[int]]:
+    playback = Playback(window.session, window.panels.over_frames, window, clock)
     playback._timer.setInterval(10_000_000)  # beats are given by hand
     seen: list[int] = []
     window.session.changed.connect(lambda before, after: seen.append(after.frame))
@@ -117,7 +117,7 @@ def player(window: Window, clock: Clock, **wanted: object) -> tuple[Playback, li
 
 def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: Path) -> None:
     window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
-    until(lambda: window.room.over_frames.course.timed)
+    until(lambda: window.panels.over_frames.course.timed)
     clock = Clock()
     playback, seen = player(window, clock)
     playback.toggle("frame")
@@ -145,7 +145,7 @@ def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: P
 def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_path: Path) -> None:
     path = made(tmp_path / "a.h5", frames=8, tasks=(DUCK, BOWL), counterfactual=True, rate=4)
     window = show(path, tmp_path, frame=1)
-    until(lambda: len(window.room.over_frames.course.moments) == 4)
+    until(lambda: len(window.panels.over_frames.course.moments) == 4)
     bowl = next(n for n, chip in enumerate(window.session.results.chips(1)) if chip.text == "bowl")  # type: ignore[union-attr]
     window.session.update(query=Query("text", (bowl,)))
     spin(0.01)
@@ -170,7 +170,7 @@ def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_pa
     close(window)
 
 
-def test_speeds_are_chosen_by_key_and_remembered(window: Window) -> None:
+def test_speeds_are_chosen_by_key_and_remembered(window: MainWindow) -> None:
     QTest.keyClick(window, Qt.Key.Key_Period)
     assert window.playback.speed == "2x"
     assert "2×" in window.notice.text
@@ -178,14 +178,14 @@ def test_speeds_are_chosen_by_key_and_remembered(window: Window) -> None:
         QTest.keyClick(window, Qt.Key.Key_Comma)
     assert window.playback.speed == "0.25x"
     assert window.settings.text("speed") == "0.25x"
-    window.room.timeline.speed.chosen.emit("5 fps")
+    window.panels.timeline.speed.chosen.emit("5 fps")
     assert window.playback.speed == "5 fps"
-    assert window.room.timeline.speed.text().startswith("5 a second")
+    assert window.panels.timeline.speed.text().startswith("5 a second")
 
 
 def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Path) -> None:
     window = show(made(tmp_path / "a.h5", frames=6, episodes=("one", "two"), tasks=(DUCK, BOWL)), tmp_path)
-    line = window.room.timeline
+    line = window.panels.timeline
     until(lambda: line.values() is not None and len(line.course.starts) == 2)
     values = line.values()
     assert values is not None
@@ -256,7 +256,7 @@ def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_i
     app: QApplication, tmp_path: Path
 ) -> None:
     window = show(made(tmp_path / "a.h5", frames=40), tmp_path, film="layers-frames")
-    film = window.room.film
+    film = window.panels.film
     until(lambda: film.film() is not None and len(film.film().columns) == 16)  # type: ignore[union-attr]
     first = film.film()
     assert first is not None
@@ -295,12 +295,12 @@ def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path:
 
 def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
     window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
-    until(lambda: window.room.over_frames.course.timed)
+    until(lambda: window.panels.over_frames.course.timed)
     clock = Clock()
     window.playback.clock = clock
     window.playback.toggle("frame")
     clock.now += 0.26
     window.playback.beat()
-    until(lambda: {frame for frame, *_ in window.room.ahead.had} >= {2, 3, 4, 5})
+    until(lambda: {frame for frame, *_ in window.panels.ahead.had} >= {2, 3, 4, 5})
     window.playback.stop()
     close(window)

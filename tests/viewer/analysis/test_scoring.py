@@ -19,7 +19,7 @@ from viewer.analysis import overview, scoring
 from viewer.controllers.file_opening import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,8 +196,8 @@ def test_the_demos_taught_head_has_the_greatest_lift() -> None:
         results.close()
 
 
-def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: Window) -> None:
-    atlas, session = window.room.atlas, window.session
+def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: MainWindow) -> None:
+    atlas, session = window.panels.atlas, window.session
     assert set(atlas.score._reasons) >= scoring.OF_REGION  # nothing to choose without a region
     session.update(query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 6, 6), (0, 6, 7)), score="lift")
     spin()
@@ -222,8 +222,8 @@ def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: Window)
     assert not window.grab().isNull()
 
 
-def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: Window) -> None:
-    atlas, session = window.room.atlas, window.session
+def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: MainWindow) -> None:
+    atlas, session = window.panels.atlas, window.session
     region = tuple((0, row, col) for row in (6, 7) for col in (6, 7))
     session.update(query=Query("action", (1,)), layer=2, heads=(1,), score="lift", region=region)
     spin()
@@ -255,7 +255,7 @@ def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: Windo
     assert atlas.cell_at(place) == (2, 1)
 
 
-def test_the_next_score_is_one_that_there_is(window: Window) -> None:
+def test_the_next_score_is_one_that_there_is(window: MainWindow) -> None:
     session, seen = window.session, []
     session.update(query=Query("text", (1,)), score="picture")
     for _ in range(3):
@@ -273,8 +273,8 @@ def test_the_next_score_is_one_that_there_is(window: Window) -> None:
     assert seen == [*list(scoring.SCORES)[1:], "picture"]
 
 
-def test_scores_are_told_with_their_rank_and_what_they_are(window: Window) -> None:
-    atlas, session = window.room.atlas, window.session
+def test_scores_are_told_with_their_rank_and_what_they_are(window: MainWindow) -> None:
+    atlas, session = window.panels.atlas, window.session
     box = tuple((0, row, col) for row in range(5, 9) for col in range(16))
     session.update(query=Query("action", (1,)), score="hit", region=box, layer=1, heads=(2,))
     spin()

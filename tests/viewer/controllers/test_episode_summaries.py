@@ -15,7 +15,7 @@ from viewer.analysis import probe
 from viewer.controllers.episode_summaries import EpisodeFacts
 from viewer.controllers.settings import Settings
 from viewer.io import run_index
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +35,10 @@ def folder(mixed: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def window(app: QApplication, folder: Path, tmp_path: Path) -> Iterator[Window]:
+def window(app: QApplication, folder: Path, tmp_path: Path) -> Iterator[MainWindow]:
     settings = Settings(tmp_path / "settings.ini")
     settings.set_text("toured", "yes")
-    made = Window(settings)
+    made = MainWindow(settings)
     made.resize(1280, 800)
     made.show()
     made.open(folder)
@@ -47,17 +47,17 @@ def window(app: QApplication, folder: Path, tmp_path: Path) -> Iterator[Window]:
     close(made)
 
 
-def listed(window: Window) -> Episodes:
+def listed(window: MainWindow) -> Episodes:
     assert window.files.run is not None
     return window.files.run.episodes
 
 
-def known(window: Window) -> list[str]:
+def known(window: MainWindow) -> list[str]:
     """Names of the episodes whose frames are known."""
     return [one.name for one in listed(window).run.episodes if one.frames is not None]
 
 
-def test_prompts_and_frames_come_into_the_list(window: Window) -> None:
+def test_prompts_and_frames_come_into_the_list(window: MainWindow) -> None:
     assert known(window) == []
     until(lambda: len(known(window)) == 9)
     run = listed(window).run
@@ -76,14 +76,14 @@ def test_prompts_and_frames_come_into_the_list(window: Window) -> None:
     assert window.session.path.name == "episode_000000.h5"
 
 
-def test_the_filter_finds_prompts_as_they_become_known(window: Window) -> None:
+def test_the_filter_finds_prompts_as_they_become_known(window: MainWindow) -> None:
     assert window.episodes is not None
     listed(window).narrow("stove")
     assert listed(window).order == ()
     until(lambda: listed(window).order == (2, 5, 8))
 
 
-def test_rows_in_sight_come_first(window: Window) -> None:
+def test_rows_in_sight_come_first(window: MainWindow) -> None:
     assert window.files.run is not None
     facts = EpisodeFacts(listed(window), window.files.run.lookout, window)
     listed(window).seen.clear()
@@ -93,7 +93,7 @@ def test_rows_in_sight_come_first(window: Window) -> None:
     facts.stop()
 
 
-def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window: Window, folder: Path) -> None:
+def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window: MainWindow, folder: Path) -> None:
     until(lambda: len(known(window)) == 9)
     facts = window.files.run.facts  # type: ignore[union-attr]
     assert facts is not None
@@ -109,7 +109,7 @@ def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window:
     assert facts._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
 
 
-def test_an_urgent_look_comes_between_and_nothing_is_lost(window: Window, folder: Path) -> None:
+def test_an_urgent_look_comes_between_and_nothing_is_lost(window: MainWindow, folder: Path) -> None:
     run = window.files.run
     assert run is not None
     until(lambda: run.facts is not None and run.facts._look is not None)
@@ -121,7 +121,7 @@ def test_an_urgent_look_comes_between_and_nothing_is_lost(window: Window, folder
 
 
 def test_a_run_with_an_index_is_not_read(app: QApplication, mixed: Path, tmp_path: Path) -> None:
-    window = Window(Settings(tmp_path / "settings.ini"))
+    window = MainWindow(Settings(tmp_path / "settings.ini"))
     window.open(mixed)
     until(lambda: window.session.results is not None)
     assert window.files.run is not None

@@ -18,7 +18,7 @@ from viewer.controllers.file_opening import demo_path
 from viewer.controllers.settings import Settings
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_views_are_remembered_by_uuid_and_windows_come_back(app: QApplication, s
 
 
 def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path, tmp_path: Path) -> None:
-    window = Window(Settings(tmp_path / "s.ini"))
+    window = MainWindow(Settings(tmp_path / "s.ini"))
     window.settings.set_text("toured", "yes")
     window.show()
     assert window.page.title.text() == "See what Pi0.5 looks at"
@@ -55,7 +55,7 @@ def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path,
         )
     )
     until(lambda: window.session.results is not None)
-    assert window.stack.currentWidget() is window.room
+    assert window.stack.currentWidget() is window.panels
     window.open(bad)
     until(lambda: "is not an HDF5 file" in window.notice.text)
     assert window.session.results is not None, "the open file stays"
@@ -69,7 +69,7 @@ def test_a_slow_disk_has_a_page_with_a_way_out(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("viewer.controllers.file_opening.VERY_SLOW_MILLISECONDS", 200)
-    window = Window(Settings(tmp_path / "s.ini"))
+    window = MainWindow(Settings(tmp_path / "s.ini"))
     window.show()
     monkeypatch.setattr(Probe, "poll", lambda self: None)
     window.open(small)
@@ -83,7 +83,7 @@ def test_a_slow_disk_has_a_page_with_a_way_out(
     close(window)
 
 
-def test_a_missing_demo_is_a_page(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_demo_is_a_page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.controllers.file_controller.demo_path", lambda: None)
     window.perform_id("close")
     window.perform_id("demo")
@@ -124,7 +124,7 @@ def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:
 
 
 def test_the_demo_opens_at_the_word_and_the_head_that_points(app: QApplication, tmp_path: Path) -> None:
-    window = Window(Settings(tmp_path / "settings.ini"))
+    window = MainWindow(Settings(tmp_path / "settings.ini"))
     path = demo_path()
     assert path is not None
     window.show_results(Results(path), False)

@@ -19,7 +19,7 @@ from viewer.io.results import Results
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 CUT = "a.h5 was cut short after it was opened: what is missing is shown as zeros. F5 opens it again."
 GONE = "a.h5 was deleted, moved or unmounted after it was opened; it is shown as long as it can be read."
@@ -48,14 +48,14 @@ def weights(results: Results) -> float:
     return float(results.rows(results.done - 1, "action", 2).image.sum(dtype=np.float64))
 
 
-def said(window: Window) -> list[str]:
+def said(window: MainWindow) -> list[str]:
     """Every notice from now on."""
     heard: list[str] = []
     window.session.noticed.connect(heard.append)
     return heard
 
 
-def opened_again(window: Window) -> Results:
+def opened_again(window: MainWindow) -> Results:
     before = window.session.results
     press(window, Qt.Key.Key_F5)
     until(lambda: window.session.results is not before and window.session.results is not None)

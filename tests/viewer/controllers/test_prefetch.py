@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
     from viewer.io.results import Results
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 
 def held(results: Results, *key: object) -> bool:
     return key in results._cache
 
 
-def test_the_next_frame_is_read_after_a_step_along_frames(window: Window) -> None:
+def test_the_next_frame_is_read_after_a_step_along_frames(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     window.session.update(query=Query("action", (2,)), frame=1)
@@ -35,7 +35,7 @@ def test_the_next_frame_is_read_after_a_step_along_frames(window: Window) -> Non
     assert held(results, "chips", 2, True)
 
 
-def test_the_tokens_to_either_side_are_read_after_a_choice(window: Window) -> None:
+def test_the_tokens_to_either_side_are_read_after_a_choice(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     window.session.update(query=Query("action", (0,)))
@@ -46,16 +46,16 @@ def test_several_tokens_have_none_beside_them(results: Results) -> None:
     assert prefetch.next_tokens(results, ViewState(query=Query("action", (0, 1)))) == []
 
 
-def test_travel_goes_on_in_its_direction_up_to_the_end(window: Window) -> None:
+def test_travel_goes_on_in_its_direction_up_to_the_end(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
-    until(lambda: len(window.room.over_frames.course.moment_of) == results.done)
+    until(lambda: len(window.panels.over_frames.course.moment_of) == results.done)
     window.session.update(frame=2)
     spin()
-    assert window.room.ahead._beside(2) == ()
+    assert window.panels.ahead._beside(2) == ()
     window.session.update(frame=1)
     spin()
-    assert window.room.ahead._beside(1) == (0,)
+    assert window.panels.ahead._beside(1) == (0,)
 
 
 def test_the_next_frame_is_the_one_with_the_same_prompt(app: QApplication, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_next_frame_is_the_one_with_the_same_prompt(app: QApplication, tmp_p
     )
     results = window.session.results
     assert results is not None
-    until(lambda: len(window.room.over_frames.course.moments) == 4)
+    until(lambda: len(window.panels.over_frames.course.moments) == 4)
     window.session.update(frame=2)
     until(lambda: held(results, "picture", 4, 1, "source"))
     assert not held(results, "picture", 3, 1, "source")

@@ -44,7 +44,7 @@ def test_an_atlas_of_a_region_says_which_and_opens_with_it(app: QApplication, sm
     assert "region exterior rows 6–7, columns 4–8 and wrist row 5, column 5" in told
     assert "0.25" not in told, "a bar of colours between yes and no would have no meaning"
     window = show(small, tmp_path, score=view.score, region=view.region, query=view.query)
-    assert window.room.atlas.score.text() == "hit in region ▾"
+    assert window.panels.atlas.score.text() == "hit in region ▾"
     assert window.status.left().startswith("region of 11 patches: ")
     close(window)
 

@@ -25,7 +25,7 @@ from viewer.export.encoding import pixels
 from viewer.export.request import FORMATS, KINDS
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import theme
-from viewer.widgets.controls.controls import Choice
+from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.overlays.export_sheet import ExportSheet, usual_folder
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def sheet(app: QApplication, small: Path, tmp_path: Path) -> Iterator[ExportShee
     close(window)
 
 
-def opened(window: Window) -> ExportSheet:
+def opened(window: MainWindow) -> ExportSheet:
     QTest.keyClick(window, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
-    assert isinstance(window.sheets.overlay, ExportSheet)
-    previewed(window.sheets.overlay)
-    return window.sheets.overlay
+    assert isinstance(window.overlays.overlay, ExportSheet)
+    previewed(window.overlays.overlay)
+    return window.overlays.overlay
 
 
 def previewed(sheet: ExportSheet) -> None:
@@ -156,7 +156,7 @@ def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, sm
         spin(0.2)
         previewed(sheet)
         choice = sheet.form._segments["score"]
-        assert isinstance(choice, Choice)
+        assert isinstance(choice, DropDown)
         menu = choice.menu()
         enabled = {action.data(): action.isEnabled() for action in menu.actions()}
         menu.close()
@@ -176,7 +176,7 @@ def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, sm
 def test_a_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:
     sheet.kinds["film"].click()
     over = sheet.form._segments["over"]
-    assert isinstance(over, Choice)
+    assert isinstance(over, DropDown)
     words = {action.data(): action.text() for action in over.menu().actions()}
     assert words["layers-frames"] == "layers × frames"
     next(action for action in over.menu().actions() if action.data() == "layers-frames").trigger()
@@ -194,7 +194,7 @@ def test_escape_closes_and_its_process_ends(sheet: ExportSheet) -> None:
     pid = process.processId()
     assert pid
     QTest.keyClick(sheet, Qt.Key.Key_Escape)
-    assert window.sheets.overlay is None
+    assert window.overlays.overlay is None
     assert process.state() == process.ProcessState.NotRunning
 
 
@@ -249,8 +249,8 @@ def test_two_files_are_subtracted(app: QApplication, small: Path, tmp_path: Path
 
 def test_the_window_does_not_wait_for_the_preview(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
-    window.sheets.show("export")
-    sheet = window.sheets.overlay
+    window.overlays.show("export")
+    sheet = window.overlays.overlay
     assert isinstance(sheet, ExportSheet)
     assert sheet.preview.image is None, "the sheet is there before its picture"
     assert not sheet.export.isEnabled()
@@ -287,7 +287,7 @@ def test_the_preview_answers_the_newest_ask(small: Path) -> None:
 def test_until_the_first_preview_is_there_its_room_is_seen(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
     window.perform_id("export")
-    sheet = window.sheets.overlay
+    sheet = window.overlays.overlay
     assert isinstance(sheet, ExportSheet)
     assert sheet.preview.image is None
     middle = sheet.preview.rect().center()

@@ -56,7 +56,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("measure", ["weight", "contribution"])
 def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: Path, kind: str, measure: str) -> None:
     window = show(long, tmp_path, film=kind, query=Query("action", (2,)), step=1, layer=1, frame=7, measure=measure)
-    panel = window.room.film
+    panel = window.panels.film
     until(lambda: panel.film() is not None and (panel.frames() or "frames" not in kind))
     until(lambda: "frames" not in kind or (panel.film() is not None and len(panel.film().columns) > 12))  # type: ignore[union-attr]
     shown = panel.film()

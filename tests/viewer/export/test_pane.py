@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
     from viewer.widgets.panels.camera_pane import CameraPane
 
 REGION = ((0, 6, 6), (0, 6, 7), (1, 8, 3))
@@ -43,7 +43,7 @@ def shown(pane: CameraPane) -> npt.NDArray[np.uint8]:
     return pixels(image).copy()
 
 
-def exported(window: Window, camera: int, width: int, height: int) -> npt.NDArray[np.uint8]:
+def exported(window: MainWindow, camera: int, width: int, height: int) -> npt.NDArray[np.uint8]:
     results = window.session.results
     assert results is not None
     image = QImage(width, height, QImage.Format.Format_RGB32)
@@ -74,7 +74,7 @@ def test_a_figures_picture_is_the_windows_picture(
     )
     window = show(path, tmp_path, layer=2, **VIEWS[name])
     spin(0.1)
-    for camera, pane in enumerate(window.room.cameras.panes):
+    for camera, pane in enumerate(window.panels.camera_grid.panes):
         inside = shown(pane)
         made = exported(window, camera, inside.shape[1], inside.shape[0])
         assert np.ptp(inside.astype(int)) > 60, "there is something to see"
@@ -87,7 +87,7 @@ def test_the_difference_too(app: QApplication, small: Path, tmp_path: Path) -> N
     window.acts.pin()
     window.session.update(layer=0, compare="difference")
     spin(0.1)
-    for camera, pane in enumerate(window.room.cameras.panes):
+    for camera, pane in enumerate(window.panels.camera_grid.panes):
         inside = shown(pane)
         made = exported(window, camera, inside.shape[1], inside.shape[0])
         assert np.array_equal(without_corners(made), without_corners(inside))

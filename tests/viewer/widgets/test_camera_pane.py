@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
     from viewer.widgets.panels.camera_pane import CameraPane
 
 
@@ -35,7 +35,7 @@ def pixels(pane: CameraPane, area: QRect | None = None) -> npt.NDArray[np.uint8]
     return data[:, : image.width(), 2::-1].copy()
 
 
-def lit(window: Window, pane: CameraPane) -> npt.NDArray[np.bool_]:
+def lit(window: MainWindow, pane: CameraPane) -> npt.NDArray[np.bool_]:
     """Pixels that the heat changed: the pane with heat against the bare picture."""
     window.session.hide_heat(False)
     spin()
@@ -54,7 +54,7 @@ def test_a_planted_patch_lights_its_place_of_the_cameras_picture(
 ) -> None:
     window = show(planted(tmp_path, turned=turned, size=size), tmp_path, query=Query("text", (4,)), layer=1, grid=False)
     for camera, name in enumerate(("exterior", "wrist")):
-        pane = window.room.cameras.panes[camera]
+        pane = window.panels.camera_grid.panes[camera]
         shown = lit(window, pane)
         rows, cols = np.nonzero(shown)
         left, top, right, bottom = expected(shown.shape, CELL[camera], size, name in turned)
@@ -73,7 +73,7 @@ def test_a_planted_patch_lights_its_place_of_the_cameras_picture(
 
 def test_actions_light_their_own_place(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("action", (2,)), step=1, grid=False)
-    shown = lit(window, window.room.cameras.panes[0])
+    shown = lit(window, window.panels.camera_grid.panes[0])
     rows, cols = np.nonzero(shown)
     box = expected(shown.shape, (CELL[0][0] + 1, CELL[0][1] - 2), (180, 320), turned=False)
     assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=1.01)
@@ -82,7 +82,7 @@ def test_actions_light_their_own_place(app: QApplication, tmp_path: Path) -> Non
 
 def test_the_models_picture_shows_the_same_patch_between_its_bars(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), picture="model", grid=False)
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     area = pane.area()
     assert area.width() == area.height()
     shown = lit(window, pane)
@@ -102,7 +102,7 @@ def test_the_models_picture_shows_the_same_patch_between_its_bars(app: QApplicat
 def test_the_words_over_a_picture_never_overlap(app: QApplication, tmp_path: Path, name: str, picture: str) -> None:
     path = make_results.write(tmp_path / "named.h5", make_results.Recipe(frames=1, cameras=(name, "wrist")))
     window = show(path, tmp_path, query=Query("text", (4,)), picture=picture)
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     for width in range(180, 700, 20):
         pane.resize(width, width)
         spin(0)
@@ -118,7 +118,7 @@ def test_the_words_over_a_picture_never_overlap(app: QApplication, tmp_path: Pat
 def test_opacity_is_that_of_the_heat(app: QApplication, tmp_path: Path) -> None:
     """Fault 5: the picture's own opacity must not move."""
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     row, col = CELL[0]
     patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
     beside = patch.translated(patch.width() + 40, 0)
@@ -141,18 +141,18 @@ def test_a_weak_camera_stays_dark_on_the_shared_scale(app: QApplication, tmp_pat
         tmp_path / "weak.h5", make_results.Recipe(frames=1, size=(180, 320), plant=Plant(share=(1.0, 0.001)))
     )
     window = show(path, tmp_path, query=Query("text", (4,)), grid=False)
-    wrist = window.room.cameras.panes[1]
+    wrist = window.panels.camera_grid.panes[1]
     assert not lit(window, wrist).any()
     window.session.update(range="map")
     spin()
     assert lit(window, wrist).any()
-    assert "a scale for each camera" in window.room.sentence.accessibleDescription()
+    assert "a scale for each camera" in window.panels.sentence.accessibleDescription()
     close(window)
 
 
 def test_hovering_outlines_the_patch_and_says_its_number(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path, turned=("exterior",)), tmp_path, query=Query("text", (4,)))
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     patch = pane.model_to_pane().mapRect(QRect(CELL[0][1] * 14, CELL[0][0] * 14, 14, 14))
     QTest.mouseMove(pane, QPoint(5, 40))
     QTest.mouseMove(pane, patch.center())
@@ -161,7 +161,7 @@ def test_hovering_outlines_the_patch_and_says_its_number(app: QApplication, tmp_
     words = window.status.left()
     assert "patch (6, 3)" in words
     assert "rank 1" in words
-    strips = window.room.strips.values()
+    strips = window.panels.strips.values()
     assert strips is not None
     assert strips.subject == "patch"
     assert strips.words[4] == pytest.approx(1 / 3, abs=0.01)
@@ -172,7 +172,7 @@ def test_hovering_outlines_the_patch_and_says_its_number(app: QApplication, tmp_
 
 def test_a_dragged_box_is_the_region_and_shift_paints(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)))
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     place = pane.model_to_pane()
 
     def middle(row: int, col: int) -> QPoint:
@@ -185,7 +185,7 @@ def test_a_dragged_box_is_the_region_and_shift_paints(app: QApplication, tmp_pat
     QTest.mouseRelease(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, stop)
     spin()
     assert window.session.state.region == tuple((0, r, c) for r in (5, 6) for c in (4, 5, 6))
-    assert window.room.deck == "lookers"
+    assert window.panels.current_tab == "region_ranking"
     QTest.mouseClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, middle(9, 9))
     spin()
     assert (0, 9, 9) in window.session.state.region
@@ -198,7 +198,7 @@ def test_a_dragged_box_is_the_region_and_shift_paints(app: QApplication, tmp_pat
 
 def test_wheel_zooms_round_the_pointer_and_patches_stay_true(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path), tmp_path, query=Query("text", (4,)), grid=False)
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     at = pane.model_to_pane().map(QPointF(CELL[0][1] * 14 + 7, CELL[0][0] * 14 + 7))
     from PySide6.QtGui import QWheelEvent
 
@@ -218,7 +218,7 @@ def test_wheel_zooms_round_the_pointer_and_patches_stay_true(app: QApplication, 
 
 def test_arrow_keys_walk_patches_as_they_lie_on_the_screen(app: QApplication, tmp_path: Path) -> None:
     window = show(planted(tmp_path, turned=("exterior",)), tmp_path)
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     window.session.point((0, 8, 8))
     before = pane.model_to_pane().map(QPointF(8 * 14 + 7, 8 * 14 + 7))
     QTest.keyClick(pane, Qt.Key.Key_Right)
@@ -237,10 +237,10 @@ def test_three_cameras_and_one(app: QApplication, tmp_path: Path) -> None:
     for names in (("exterior", "wrist", "left_wrist"), ("top",)):
         path = make_results.write(tmp_path / f"{len(names)}.h5", make_results.Recipe(frames=1, cameras=names))
         window = show(path, tmp_path)
-        panes = window.room.cameras.panes
+        panes = window.panels.camera_grid.panes
         assert len(panes) == len(names)
         assert all(pane.isVisible() and pane.width() > 100 for pane in panes)
-        assert [name for name, _ in window.room.mass.shares()][: len(names)] == list(names)
+        assert [name for name, _ in window.panels.mass.shares()][: len(names)] == list(names)
         close(window)
 
 
@@ -255,7 +255,7 @@ def test_the_difference_is_centred_on_zero_and_shared(app: QApplication, tmp_pat
     assert scene.difference
     assert scene.ranges[0] == scene.ranges[1]
     assert scene.ranges[0][0] == -scene.ranges[0][1]
-    pane = window.room.cameras.panes[0]
+    pane = window.panels.camera_grid.panes[0]
     for (row, col), red in ((CELL[0], False), ((CELL[0][0] + 1, CELL[0][1] - 2), True)):
         patch = pane.model_to_pane().mapRect(QRect(col * 14, row * 14, 14, 14)).adjusted(4, 4, -4, -4)
         colour = pixels(pane, patch).astype(int).mean((0, 1))

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels import chip_painting
-from viewer.widgets.panels.chip_painting import Chips, Place
+from viewer.widgets.panels.chip_painting import ChipBox, ChipPainter
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -37,12 +37,12 @@ def test_loud_words_can_be_read_on_every_colour(app: QApplication, dark: bool, n
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
 def test_a_chip_is_filled_to_its_edges_and_no_further(app: QApplication, ratio: float) -> None:
-    panel, made = QWidget(), Chips()
+    panel, made = QWidget(), ChipPainter()
     panel.resize(120, 30)
     made.lay(
         [
-            Place("text", 0, QRectF(7, 0, 37, 26), "the", "prompt"),
-            Place("text", 1, QRectF(51, 0, 41, 26), "a", "state"),
+            ChipBox("text", 0, QRectF(7, 0, 37, 26), "the", "prompt"),
+            ChipBox("text", 1, QRectF(51, 0, 41, 26), "a", "state"),
         ],
         (),
     )

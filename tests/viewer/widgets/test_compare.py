@@ -14,7 +14,7 @@ from viewer.export.metadata import other_of, second_file, view_of
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import drawing
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: Window) -> None:
-    heat, session = window.room.heat, window.session
+def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: MainWindow) -> None:
+    heat, session = window.panels.heat, window.session
     window.perform_id("pin")
     session.update(compare="difference", layer=3)
     spin(0.01)
@@ -46,7 +46,7 @@ def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: W
     assert ends() == (0, 0.5), "weights begin at 0"
 
 
-def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
+def test_compare_pins_blinks_and_stands_side_by_side(window: MainWindow) -> None:
     press(window, Qt.Key.Key_B)
     assert "pin a view first" in window.notice.text
     window.session.update(layer=1)
@@ -58,12 +58,12 @@ def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
     spin(0.01)
     there = window.session.scene()
     assert here is not there
-    assert "layer 1" in window.room.sentence.accessibleDescription()
+    assert "layer 1" in window.panels.sentence.accessibleDescription()
     QTest.keyRelease(window, Qt.Key.Key_B)
     assert window.session.scene() is here
     window.perform_id("side")
     spin()
-    for above, below in zip(window.room.cameras.panes, window.room.cameras.pinned, strict=True):
+    for above, below in zip(window.panels.camera_grid.panes, window.panels.camera_grid.pinned, strict=True):
         assert below.isVisible()
         assert above.scene is not None
         assert below.scene is not None
@@ -72,7 +72,7 @@ def test_compare_pins_blinks_and_stands_side_by_side(window: Window) -> None:
         assert above.scene.ranges == below.scene.ranges, "one colour range for both sides"
     window.perform_id("unpin")
     spin()
-    assert not any(pane.isVisible() for pane in window.room.cameras.pinned)
+    assert not any(pane.isVisible() for pane in window.panels.camera_grid.pinned)
 
 
 def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication
     assert pin is not None
     assert pin[0].chips(0)[pin[1].query.first].text == "duck"
     assert pin[0].layers[pin[1].layer] == 3
-    assert window.room.cameras.pinned[0].isVisible()
+    assert window.panels.camera_grid.pinned[0].isVisible()
     close(window)
 
 
@@ -110,7 +110,7 @@ def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_p
     close(window)
 
 
-def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window: Window, tmp_path: Path) -> None:
+def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window: MainWindow, tmp_path: Path) -> None:
     import shlex
 
     other = make_results.write(tmp_path / "another one.h5", make_results.Recipe(seed=5))
@@ -125,7 +125,7 @@ def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window:
 
 def test_a_second_file_waits_for_a_slow_first_one(app: QApplication, small: Path, tmp_path: Path) -> None:
     other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
-    window = Window(Settings(tmp_path / "s.ini"))
+    window = MainWindow(Settings(tmp_path / "s.ini"))
     window.settings.set_text("toured", "yes")
     window.show()
     window.open(small)

@@ -9,13 +9,13 @@ from PySide6.QtTest import QTest
 from window_driver import spin, until
 
 if TYPE_CHECKING:
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 
-def test_escape_gives_up_what_is_being_typed(window: Window) -> None:
+def test_escape_gives_up_what_is_being_typed(window: MainWindow) -> None:
     window.activateWindow()
     until(window.isActiveWindow)
-    heat, before = window.room.heat, window.session.state
+    heat, before = window.panels.heat, window.session.state
     shown = heat.high.text()
     heat.high.setFocus()
     heat.high.selectAll()

@@ -22,9 +22,9 @@ from viewer.controllers.probe_worker import Lookout
 from viewer.controllers.settings import Settings
 from viewer.io import run_index
 from viewer.model.view_state import Query
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 from viewer.widgets.panels.episode_model import NUMBER
-from viewer.widgets.panels.episode_panel import EpisodesPanel
+from viewer.widgets.panels.episode_panel import EpisodePanel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from viewer.controllers.episodes import Episodes
 
 
-def opened(path: Path, folder: Path, size: tuple[int, int] = (1280, 800)) -> Window:
+def opened(path: Path, folder: Path, size: tuple[int, int] = (1280, 800)) -> MainWindow:
     settings = Settings(folder / "settings.ini")
     settings.set_text("toured", "yes")
-    window = Window(settings)
+    window = MainWindow(settings)
     window.resize(*size)
     window.show()
     window.open(path)
@@ -48,22 +48,22 @@ def opened(path: Path, folder: Path, size: tuple[int, int] = (1280, 800)) -> Win
 
 
 @pytest.fixture
-def window(app: QApplication, mixed: Path, tmp_path: Path) -> Iterator[Window]:
+def window(app: QApplication, mixed: Path, tmp_path: Path) -> Iterator[MainWindow]:
     made = opened(mixed, tmp_path)
     yield made
     close(made)
 
 
-def panel(window: Window) -> EpisodesPanel:
+def panel(window: MainWindow) -> EpisodePanel:
     assert window.episodes is not None
     return window.episodes
 
 
-def episodes(window: Window) -> Episodes:
+def episodes(window: MainWindow) -> Episodes:
     return panel(window).episodes
 
 
-def listed(window: Window) -> list[str]:
+def listed(window: MainWindow) -> list[str]:
     """The rows as a screen reader says them, prompts flush, episodes after a dash."""
     model, tree = panel(window).model, panel(window).tree
     rows = []
@@ -78,12 +78,12 @@ def listed(window: Window) -> list[str]:
     return rows
 
 
-def name(window: Window) -> str:
+def name(window: MainWindow) -> str:
     assert window.session.path is not None
     return window.session.path.name
 
 
-def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: Window) -> None:
+def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: MainWindow) -> None:
     rows = listed(window)
     task = make_run.TASKS
     assert rows[:5] == [
@@ -101,7 +101,7 @@ def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: Windo
     assert window.settings.recent() == [run_index.read_run(episodes(window).run.folder).folder]
 
 
-def test_page_down_goes_on_and_keeps_the_view_by_words(window: Window) -> None:
+def test_page_down_goes_on_and_keeps_the_view_by_words(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     the = next(n for n, chip in enumerate(results.chips(0)) if chip.text == "bowl")
@@ -118,7 +118,7 @@ def test_page_down_goes_on_and_keeps_the_view_by_words(window: Window) -> None:
     until(lambda: name(window) == "episode_000009.h5.partial")
 
 
-def test_what_plays_goes_on_playing_in_the_next_episode(window: Window) -> None:
+def test_what_plays_goes_on_playing_in_the_next_episode(window: MainWindow) -> None:
     window.perform_id("play_frame")
     assert window.playback.axis == "frame"
     QTest.keyClick(window, Qt.Key.Key_PageDown)
@@ -133,7 +133,7 @@ def test_what_plays_goes_on_playing_in_the_next_episode(window: Window) -> None:
     assert window.playback.axis == "", "what was stopped stays stopped"
 
 
-def test_a_damaged_episode_says_so_and_the_open_one_stays(window: Window) -> None:
+def test_a_damaged_episode_says_so_and_the_open_one_stays(window: MainWindow) -> None:
     episodes(window).go(1)
     until(lambda: name(window) == "episode_000001.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)
@@ -147,7 +147,7 @@ def test_a_damaged_episode_says_so_and_the_open_one_stays(window: Window) -> Non
     until(lambda: name(window) == "episode_000001.h5")
 
 
-def test_the_ends_are_said_and_nothing_wraps(window: Window) -> None:
+def test_the_ends_are_said_and_nothing_wraps(window: MainWindow) -> None:
     QTest.keyClick(window, Qt.Key.Key_PageUp)
     assert "This is the first episode" in window.notice.text
     episodes(window).go(8)
@@ -161,7 +161,7 @@ def test_the_ends_are_said_and_nothing_wraps(window: Window) -> None:
     assert name(window) == "episode_000008.h5"
 
 
-def test_click_enter_and_the_filter_open_episodes(window: Window) -> None:
+def test_click_enter_and_the_filter_open_episodes(window: MainWindow) -> None:
     tree, model, field = panel(window).tree, panel(window).model, panel(window).field
     index = model.index_of(6)
     QTest.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=tree.visualRect(index).center())
@@ -192,7 +192,7 @@ def test_click_enter_and_the_filter_open_episodes(window: Window) -> None:
     until(lambda: name(window) == "episode_000002.h5")
 
 
-def test_keys_of_the_window_work_in_the_list(window: Window) -> None:
+def test_keys_of_the_window_work_in_the_list(window: MainWindow) -> None:
     tree = panel(window).tree
     tree.setFocus()
     QTest.keyClick(tree, Qt.Key.Key_M)
@@ -209,7 +209,7 @@ def test_keys_of_the_window_work_in_the_list(window: Window) -> None:
     assert len(keys) == len(set(keys))
 
 
-def test_the_list_hides_by_key_and_stays_hidden(window: Window, mixed: Path, tmp_path: Path) -> None:
+def test_the_list_hides_by_key_and_stays_hidden(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
     assert panel(window).isVisible()
     assert window.top.episodes.isVisible()
     QTest.keyClick(window, Qt.Key.Key_E)
@@ -225,7 +225,7 @@ def test_the_list_hides_by_key_and_stays_hidden(window: Window, mixed: Path, tmp
     close(again)
 
 
-def test_a_single_file_has_no_list_and_ends_a_run(window: Window, small: Path) -> None:
+def test_a_single_file_has_no_list_and_ends_a_run(window: MainWindow, small: Path) -> None:
     window.open(small)
     until(lambda: name(window) == "small.h5")
     assert window.episodes is None
@@ -234,14 +234,14 @@ def test_a_single_file_has_no_list_and_ends_a_run(window: Window, small: Path) -
     assert "open the folder of a run first" in window.notice.text
 
 
-def test_closing_a_run_takes_its_list_away(window: Window) -> None:
+def test_closing_a_run_takes_its_list_away(window: MainWindow) -> None:
     window.perform_id("close")
     assert window.episodes is None
     assert window.session.results is None
     assert window.page.isVisible()
 
 
-def test_a_dropped_folder_and_a_bad_index(window: Window, mixed: Path, tmp_path: Path) -> None:
+def test_a_dropped_folder_and_a_bad_index(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
     make_run.write(tmp_path / "two", 2)
 
     def drop(path: Path) -> None:
@@ -277,7 +277,7 @@ def test_what_appears_in_the_folder_appears_in_the_list(app: QApplication, mixed
     run = tmp_path / "run"
     run.mkdir()
     make_run.write_index(run, [make_run.entry(number) for number in range(3)])
-    window = Window(Settings(tmp_path / "settings.ini"))
+    window = MainWindow(Settings(tmp_path / "settings.ini"))
     window.settings.set_text("toured", "yes")
     window.show()
     window.open(run)
@@ -314,7 +314,7 @@ def test_an_index_written_anew_is_read_anew(app: QApplication, tmp_path: Path) -
     close(window)
 
 
-def test_the_next_episode_is_ready_before_it_is_asked_for(window: Window) -> None:
+def test_the_next_episode_is_ready_before_it_is_asked_for(window: MainWindow) -> None:
     run = window.files.run
     assert run is not None
     until(lambda: len(run.ahead.ready) == 1)  # the first episode has none before it
@@ -399,14 +399,14 @@ def test_nothing_is_cut_off_beside_the_list(
     app: QApplication, mixed: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     window = opened(mixed, tmp_path, size)
-    for widget in (*window.room.tabs.buttons.values(), window.room.film.mode, window.top.menu, panel(window).field):
+    for widget in (*window.panels.tabs.buttons.values(), window.panels.film.mode, window.top.menu, panel(window).field):
         if widget.isVisible():
             corner = widget.mapTo(window, QPoint(widget.width(), widget.height()))
             assert corner.x() <= size[0], widget.accessibleName()
             assert corner.y() <= size[1], widget.accessibleName()
             assert widget.width() >= widget.sizeHint().width() or widget is panel(window).field, widget.accessibleName()
     assert panel(window).width() >= 190
-    assert window.room.cameras.panes[0].area().height() > 60
+    assert window.panels.camera_grid.panes[0].area().height() > 60
     window.set_theme("light")
     spin()
     window.set_theme("dark")

@@ -14,8 +14,8 @@ from window_driver import close, show, spin, until
 
 from viewer.analysis.caption import caption
 from viewer.controllers import commands
-from viewer.widgets.main_window import Window
-from viewer.widgets.panels.axes import position
+from viewer.model.view_state import position
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,21 +44,21 @@ KEYS = [
 ]
 
 
-def one_event(window: Window, rng: np.random.Generator) -> str:
+def one_event(window: MainWindow, rng: np.random.Generator) -> str:
     """Do something at random; what it was."""
     kind = int(rng.integers(7))
-    room = window.room
+    panels = window.panels
     panels = [
-        *room.cameras.panes,
-        room.strips,
-        room.film,
-        room.timeline,
-        room.mass,
-        room.atlas,
-        room.curves,
-        room.heat.bar,
-        room.lookers,
-        room.flow,
+        *panels.camera_grid.panes,
+        panels.strips,
+        panels.film,
+        panels.timeline,
+        panels.mass,
+        panels.atlas,
+        panels.curves,
+        panels.heat.bar,
+        panels.region_ranking,
+        panels.action_chart,
     ]
     panel = panels[int(rng.integers(len(panels)))]
     spot = QPoint(int(rng.integers(max(panel.width(), 1))), int(rng.integers(max(panel.height(), 1))))
@@ -95,20 +95,20 @@ def one_event(window: Window, rng: np.random.Generator) -> str:
     return "resize"
 
 
-def consistent(window: Window) -> None:
+def consistent(window: MainWindow) -> None:
     """What is shown is what the state says."""
-    session, room = window.session, window.room
+    session, panels = window.session, window.panels
     spin(0.0)
     state, results = session.shown, session.results
     assert results is not None
     assert state == state.clamped(session.dims)
-    for axis, row in room.axes.rows.items():
+    for axis, row in panels.axes.rows.items():
         if row.slider.isEnabled():
             assert row.slider.value() == position(state, axis, session.dims.heads)
     if not session.blinking and state.compare != "difference":
-        assert room.sentence.accessibleDescription() == str(caption(results, state))
-    assert room.heat.opacity.value() == round(state.opacity * 100)
-    assert room.heat.range.buttons[state.range].isChecked()
+        assert panels.sentence.accessibleDescription() == str(caption(results, state))
+    assert panels.heat.opacity.value() == round(state.opacity * 100)
+    assert panels.heat.range.buttons[state.range].isChecked()
     scene = session.plain_scene()
     assert scene is not None
     assert sum(scene.mass.values()) == pytest.approx(1, abs=5e-3)
@@ -117,19 +117,19 @@ def consistent(window: Window) -> None:
 
 def drive(
     app: QApplication,
-    window: Window,
+    window: MainWindow,
     seed: int,
     monkeypatch: pytest.MonkeyPatch,
     extra: Callable[[np.random.Generator], str] | None = None,
 ) -> None:
     """Random events, and every twenty of them a look whether all is as the state says."""
-    perform = Window.perform
+    perform = MainWindow.perform
 
-    def bounded(self: Window, command: commands.Command) -> None:
+    def bounded(self: MainWindow, command: commands.Command) -> None:
         if command.id not in MODAL:  # the palette and keys reach them too
             perform(self, command)
 
-    monkeypatch.setattr(Window, "perform", bounded)
+    monkeypatch.setattr(MainWindow, "perform", bounded)
     rng = np.random.default_rng(seed)
     done: list[str] = []
     for number in range(EVENTS):
@@ -142,8 +142,8 @@ def drive(
             for menu in app.topLevelWidgets():
                 if menu is not window and menu.isVisible():
                     menu.close()
-            if window.sheets.overlay is not None:
-                window.sheets.overlay.close()
+            if window.overlays.overlay is not None:
+                window.overlays.overlay.close()
             window.playback.stop()
             window.session.preview(None)
             window.session.hide_heat(False)

@@ -19,7 +19,7 @@ from viewer.widgets.left_column import (
     LEAST_PICTURES,
     LOW_PICTURES,
     TALL_TIMELINE,
-    Wanted,
+    PreferredHeights,
     shares,
 )
 
@@ -62,8 +62,10 @@ def test_heights_add_up_and_nothing_gets_less_than_its_least(
         assert got.pictures >= LOW_PICTURES * pictures - 1
 
 
-def wanted(pictures: int, lines: int, deck: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE) -> Wanted:
-    return Wanted(pictures, lambda most: min(most, pictures), lines * LINE, LINE, deck, timeline)
+def wanted(
+    pictures: int, lines: int, deck: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE
+) -> PreferredHeights:
+    return PreferredHeights(pictures, lambda most: min(most, pictures), lines * LINE, LINE, deck, timeline)
 
 
 def test_what_pictures_do_not_need_goes_to_the_deck_then_to_the_timeline_then_to_the_gaps() -> None:
@@ -109,12 +111,12 @@ def test_pictures_stay_large_with_a_long_prompt_and_a_deep_film(
     window.session.update(query=Query("action", (3,)), step=4, film=film)
     spin()
     settle(window)
-    for pane in window.room.cameras.panes:
-        assert pane.area().width() >= 0.4 * window.room.cameras.width()
+    for pane in window.panels.camera_grid.panes:
+        assert pane.area().width() >= 0.4 * window.panels.camera_grid.width()
         assert pane.area().left() == 0
-    chosen = next(p for p in window.room.strips.places if (p.kind, p.item) == ("action", 3))
-    view = window.room.chips
-    top = window.room.strips.mapTo(view, chosen.box.topLeft()).y()
+    chosen = next(p for p in window.panels.strips.places if (p.kind, p.item) == ("action", 3))
+    view = window.panels.chips
+    top = window.panels.strips.mapTo(view, chosen.box.topLeft()).y()
     assert top >= 0
     assert top + chosen.box.height() <= view.height()
     close(window)
@@ -123,35 +125,35 @@ def test_pictures_stay_large_with_a_long_prompt_and_a_deep_film(
 def test_two_views_side_by_side_get_the_decks_room_and_give_it_back(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "wide.h5", make_results.Recipe(layers=18, size=(90, 160)))
     window = show(path, tmp_path, (1280, 800))
-    room = window.room
-    alone = room.cameras.panes[0].area().width()
+    panels = window.panels
+    alone = panels.camera_grid.panes[0].area().width()
     window.session.update(pinned=window.session.state)
     window.session.update(compare="side", layer=3)
     settle(window)
-    assert not room.stack.isVisible()
-    assert room.tabs.isVisible()
-    assert not any(button.isChecked() for button in room.tabs.buttons.values())
-    boxes = [pane.area() for pane in (*room.cameras.panes, *room.cameras.pinned)]
+    assert not panels.stack.isVisible()
+    assert panels.tabs.isVisible()
+    assert not any(button.isChecked() for button in panels.tabs.buttons.values())
+    boxes = [pane.area() for pane in (*panels.camera_grid.panes, *panels.camera_grid.pinned)]
     assert min(box.width() for box in boxes) >= 0.8 * alone
     assert len({(box.width(), box.height()) for box in boxes}) == 1
-    room.tabs.buttons["flow"].click()
+    panels.tabs.buttons["action_chart"].click()
     settle(window)
-    assert room.stack.isVisible()
-    assert room.deck == "flow"
-    room.tabs.buttons["flow"].click()
+    assert panels.stack.isVisible()
+    assert panels.current_tab == "action_chart"
+    panels.tabs.buttons["action_chart"].click()
     settle(window)
-    assert not room.stack.isVisible(), "a click on the tab of the open panel folds it"
+    assert not panels.stack.isVisible(), "a click on the tab of the open panel folds it"
     for size in ((1000, 700), (1280, 800)):  # narrow, and wide again
         window.resize(*size)
         settle(window)
-        assert not room.stack.isVisible()
+        assert not panels.stack.isVisible()
     window.perform_id("unpin")
     settle(window)
-    assert room.stack.isVisible()
-    assert room.tabs.buttons["flow"].isChecked()
-    room.show_deck("film")
+    assert panels.stack.isVisible()
+    assert panels.tabs.buttons["action_chart"].isChecked()
+    panels.show_tab("film")
     settle(window)
-    assert room.cameras.panes[0].area().width() == alone
+    assert panels.camera_grid.panes[0].area().width() == alone
     close(window)
 
 
@@ -163,14 +165,14 @@ def test_a_region_unfolds_the_deck_for_its_answer_and_folds_it_again(app: QAppli
     settle(window)
     window.session.update(region=((0, 7, 7),))
     settle(window)
-    assert window.room.lookers.isVisible()
+    assert window.panels.region_ranking.isVisible()
     window.session.update(region=())
     settle(window)
-    assert not window.room.stack.isVisible()
-    assert window.room.deck == "film"
+    assert not window.panels.stack.isVisible()
+    assert window.panels.current_tab == "film"
     window.perform_id("deck")
     settle(window)
-    assert window.room.film.isVisible()
+    assert window.panels.film.isVisible()
     close(window)
 
 
@@ -178,12 +180,12 @@ def test_a_region_unfolds_the_deck_for_its_answer_and_folds_it_again(app: QAppli
 def test_the_right_column_has_its_spare_height_at_the_bottom(app: QApplication, tmp_path: Path, layers: int) -> None:
     path = make_results.write(tmp_path / "few.h5", make_results.Recipe(layers=layers))
     window = show(path, tmp_path, (2560, 1440))
-    room = window.room
-    panels = (room.mass, room.atlas, room.curves, room.heat)
-    for above, below in pairwise(panels):
+    panels = window.panels
+    column = (panels.mass, panels.atlas, panels.curves, panels.heat)
+    for above, below in pairwise(column):
         gap = below.geometry().top() - above.geometry().bottom() - 1
-        assert gap == room.side_column.spacing()
-    scores = room.atlas.scores()
+        assert gap == panels.side_layout.spacing()
+    scores = panels.atlas.scores()
     assert scores is not None
-    assert room.atlas.edges(scores)[1][-1][1] >= room.atlas.height() - 20, "cells fill the atlas"
+    assert panels.atlas.edges(scores)[1][-1][1] >= panels.atlas.height() - 20, "cells fill the atlas"
     close(window)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 
-def test_what_cannot_be_done_says_why(window: Window) -> None:
+def test_what_cannot_be_done_says_why(window: MainWindow) -> None:
     menu = menus.menu_of(window.acts, (commands.COMPARE,))
     assert menu.toolTipsVisible()
     difference = next(action for action in menu.actions() if action.data() == "difference")

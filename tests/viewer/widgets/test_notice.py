@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 
-def test_a_long_sentence_is_shown_whole_on_several_lines(window: Window) -> None:
+def test_a_long_sentence_is_shown_whole_on_several_lines(window: MainWindow) -> None:
     window.resize(1024, 700)
     notice = window.notice
     notice.say("Pinned.")

@@ -1,4 +1,4 @@
-"""Sheets over the window: palette, help and tour; they keep the keyboard to themselves."""
+"""OverlayHost over the window: palette, help and tour; they keep the keyboard to themselves."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from viewer.analysis import scoring
 from viewer.controllers import commands
 
 if TYPE_CHECKING:
-    from viewer.widgets.main_window import Window
+    from viewer.widgets.main_window import MainWindow
 
 
 @pytest.mark.parametrize("sheet", ["palette", "help", "export"])
 @pytest.mark.parametrize("key", [Qt.Key.Key_Tab, Qt.Key.Key_Backtab])
-def test_tab_goes_round_in_the_sheet_and_escape_closes_it(window: Window, sheet: str, key: Qt.Key) -> None:
+def test_tab_goes_round_in_the_sheet_and_escape_closes_it(window: MainWindow, sheet: str, key: Qt.Key) -> None:
     window.activateWindow()
     until(window.isActiveWindow)
     window.perform_id("palette")
     window.perform_id(sheet)  # over another one, too
-    assert window.sheets.overlay is not None
+    assert window.overlays.overlay is not None
     reached = set()
     for _ in range(40):
         here = QApplication.focusWidget()
         assert here is not None
-        assert here is window.sheets.overlay or window.sheets.overlay.isAncestorOf(here), (
+        assert here is window.overlays.overlay or window.overlays.overlay.isAncestorOf(here), (
             "what lies under the sheet is not reached"
         )
         reached.add(here)
@@ -37,33 +37,33 @@ def test_tab_goes_round_in_the_sheet_and_escape_closes_it(window: Window, sheet:
         spin(0)
     assert len(reached) >= {"palette": 1, "help": 1, "export": 8}[sheet]
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Escape)
-    assert window.sheets.overlay is None
+    assert window.overlays.overlay is None
     assert QApplication.focusWidget() is window
 
 
-def test_escape_ends_the_tour(window: Window) -> None:
-    window.sheets.show("tour")
-    assert window.sheets.tour is not None
+def test_escape_ends_the_tour(window: MainWindow) -> None:
+    window.overlays.show("tour")
+    assert window.overlays.tour is not None
     QTest.keyClick(window, Qt.Key.Key_Escape)
-    assert window.sheets.tour is None
+    assert window.overlays.tour is None
 
 
-def test_palette_finds_and_does(window: Window) -> None:
-    window.sheets.show("palette")
-    palette = window.sheets.overlay
+def test_palette_finds_and_does(window: MainWindow) -> None:
+    window.overlays.show("palette")
+    palette = window.overlays.overlay
     assert palette is not None
     QTest.keyClicks(palette.field, "mean of h")  # type: ignore[attr-defined]
     window.session.update(heads=(1,))
     QTest.keyClick(palette.field, Qt.Key.Key_Return)  # type: ignore[attr-defined]
     spin()
     assert window.session.state.heads == ()
-    assert window.sheets.overlay is None
+    assert window.overlays.overlay is None
 
 
-def test_help_holds_every_key(window: Window) -> None:
-    window.sheets.show("help")
-    assert window.sheets.overlay is not None
-    text = window.sheets.overlay.text.toPlainText()  # type: ignore[attr-defined]
+def test_help_holds_every_key(window: MainWindow) -> None:
+    window.overlays.show("help")
+    assert window.overlays.overlay is not None
+    text = window.overlays.overlay.text.toPlainText()  # type: ignore[attr-defined]
     for command in commands.TABLE:
         if command.keys:
             assert command.title in text
@@ -71,9 +71,9 @@ def test_help_holds_every_key(window: Window) -> None:
     for named in scoring.SCORES.values():
         assert named.short in text
         assert named.about in text
-    press(window.sheets.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
+    press(window.overlays.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
     spin()
-    assert window.sheets.overlay is None
+    assert window.overlays.overlay is None
 
 
 def test_no_two_commands_share_a_key() -> None:
@@ -82,11 +82,11 @@ def test_no_two_commands_share_a_key() -> None:
     assert len({command.id for command in commands.TABLE}) == len(commands.TABLE)
 
 
-def test_the_tour_ends_for_good(window: Window) -> None:
+def test_the_tour_ends_for_good(window: MainWindow) -> None:
     window.settings.set_text("toured", "")
-    window.sheets.show("tour")
-    assert window.sheets.tour is not None
+    window.overlays.show("tour")
+    assert window.overlays.tour is not None
     for _ in range(3):
-        QTest.mouseClick(window.sheets.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
-    assert window.sheets.tour is None
+        QTest.mouseClick(window.overlays.tour.next, Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    assert window.overlays.tour is None
     assert window.settings.text("toured") == "yes"

@@ -17,7 +17,7 @@ from viewer.export.metadata import view_of
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import drawing
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +38,9 @@ class Paints(QWidget):
         return False
 
 
-def test_a_burst_of_five_hundred_changes_is_one_paint(window: Window) -> None:
+def test_a_burst_of_five_hundred_changes_is_one_paint(window: MainWindow) -> None:
     spin(0.2)  # the layout of the fresh window has settled
-    paints = [Paints(pane) for pane in window.room.cameras.panes]
+    paints = [Paints(pane) for pane in window.panels.camera_grid.panes]
     for number in range(500):
         window.session.update(layer=number % 4, heads=(number % 3,))
     window.session.update(layer=3, heads=(0,))
@@ -48,10 +48,10 @@ def test_a_burst_of_five_hundred_changes_is_one_paint(window: Window) -> None:
     assert [one.count for one in paints] == [1, 1]
 
 
-def test_the_first_view_is_a_word_of_the_prompt(window: Window, results: Results) -> None:
+def test_the_first_view_is_a_word_of_the_prompt(window: MainWindow, results: Results) -> None:
     state = window.session.state
     assert results.chips(0)[state.query.first].role == "prompt"
-    assert "looks at …" in window.room.sentence.accessibleDescription()
+    assert "looks at …" in window.panels.sentence.accessibleDescription()
 
 
 KEYS = [
@@ -80,7 +80,7 @@ KEYS = [
 ]
 
 
-def test_every_key_does_what_the_sheet_says(window: Window) -> None:
+def test_every_key_does_what_the_sheet_says(window: MainWindow) -> None:
     for key, expected in KEYS:
         press(window, key)
         for name, value in expected.items():
@@ -91,23 +91,23 @@ def test_every_key_does_what_the_sheet_says(window: Window) -> None:
     assert window.session.state.opacity == 0.6
 
 
-def test_h_hides_the_heat_while_it_is_held(window: Window) -> None:
+def test_h_hides_the_heat_while_it_is_held(window: MainWindow) -> None:
     QTest.keyPress(window, Qt.Key.Key_H)
     assert window.session.bare
     QTest.keyRelease(window, Qt.Key.Key_H)
     assert not window.session.bare
 
 
-def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
-    room, session = window.room, window.session
+def test_sliders_numbers_and_segments_move_the_view(window: MainWindow) -> None:
+    panels, session = window.panels, window.session
     for axis, value, expected in (("frame", 2, 2), ("layer", 1, 1)):
-        slider = room.axes.rows[axis].slider
-        QTest.mouseClick(slider, Qt.MouseButton.LeftButton, pos=QPoint(round(slider.place(value)), 12))
+        slider = panels.axes.rows[axis].slider
+        QTest.mouseClick(slider, Qt.MouseButton.LeftButton, pos=QPoint(round(slider.x_of(value)), 12))
         spin(0.01)
         assert getattr(session.state, axis) == expected
-    room.axes.rows["head"].slider.setValue(4)
+    panels.axes.rows["head"].slider.setValue(4)
     assert (session.state.heads, session.state.reduce) == ((), "max")
-    number = room.axes.rows["layer"].number
+    number = panels.axes.rows["layer"].number
     number.setFocus()
     number.setText("3")
     QTest.keyClick(number, Qt.Key.Key_Return)
@@ -117,26 +117,26 @@ def test_sliders_numbers_and_segments_move_the_view(window: Window) -> None:
     QTest.keyClick(number, Qt.Key.Key_Return)
     assert session.state.layer == 3
     assert "There is no layer 77" in window.notice.text
-    for segment, name, value in ((room.heat.range, "range", "map"), (room.heat.scale, "scale", "rank")):
+    for segment, name, value in ((panels.heat.range, "range", "map"), (panels.heat.scale, "scale", "rank")):
         QTest.mouseClick(segment.buttons[value], Qt.MouseButton.LeftButton)
         spin(0.01)
         assert getattr(session.state, name) == value
-    room.heat.colours.chosen.emit("turbo")
+    panels.heat.colours.chosen.emit("turbo")
     assert session.state.colours == "turbo"
     for button, name, value in (
-        (room.heat.smooth, "smooth", True),
-        (room.heat.model, "picture", "model"),
-        (room.heat.norms, "measure", "contribution"),
+        (panels.heat.smooth, "smooth", True),
+        (panels.heat.model, "picture", "model"),
+        (panels.heat.norms, "measure", "contribution"),
     ):
         QTest.mouseClick(button, Qt.MouseButton.LeftButton)
         spin(0.01)
         assert getattr(session.state, name) == value
-    room.heat.opacity.setValue(30)
+    panels.heat.opacity.setValue(30)
     assert session.state.opacity == 0.3
 
 
-def test_a_slider_that_is_moved_back_at_once_goes_back(window: Window) -> None:
-    slider = window.room.axes.rows["layer"].slider
+def test_a_slider_that_is_moved_back_at_once_goes_back(window: MainWindow) -> None:
+    slider = window.panels.axes.rows["layer"].slider
     before = window.session.state.layer
     slider.setValue(0 if before else 1)
     window.session.update(layer=before)
@@ -144,8 +144,8 @@ def test_a_slider_that_is_moved_back_at_once_goes_back(window: Window) -> None:
     assert slider.value() == window.session.state.layer == before
 
 
-def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
-    row = window.room.axes.rows["step"]
+def test_steps_are_grey_for_words_and_say_why(window: MainWindow) -> None:
+    row = window.panels.axes.rows["step"]
     assert not row.slider.isEnabled()
     assert "one pass" in row.slider.toolTip()
     assert row.number.text() == "prefix"
@@ -161,7 +161,7 @@ def test_steps_are_grey_for_words_and_say_why(window: Window) -> None:
 def test_an_axis_of_one_place_says_so(app: QApplication, tmp_path: Path, axis: str, name: str) -> None:
     path = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=1, layers=1, steps=1))
     window = show(path, tmp_path, query=Query("action", (1,)))
-    row = window.room.axes.rows[axis]
+    row = window.panels.axes.rows[axis]
     assert not row.slider.isEnabled()
     assert row.slider.toolTip() == f"This file has one {name}"
     window.perform_id(f"play_{axis}")
@@ -169,7 +169,7 @@ def test_an_axis_of_one_place_says_so(app: QApplication, tmp_path: Path, axis: s
     close(window)
 
 
-def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: Window) -> None:
+def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(window: MainWindow) -> None:
     """Fault 5: a global scale that changes nothing."""
     session = window.session
     session.update(layer=0)
@@ -190,8 +190,8 @@ def test_the_locked_range_stays_while_scrubbing_and_the_shared_one_follows(windo
     assert free.ranges[0] == free.ranges[1]
 
 
-def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
-    bar, heat = window.room.heat.bar, window.room.heat
+def test_dragging_a_handle_and_typing_lock_the_range(window: MainWindow) -> None:
+    bar, heat = window.panels.heat.bar, window.panels.heat
     left, right, _low, high = bar.ends()
     x = round((high - left) / (right - left) * bar.width())
     QTest.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(x, 8))
@@ -213,8 +213,8 @@ def test_dragging_a_handle_and_typing_lock_the_range(window: Window) -> None:
     assert heat.high.text() == drawing.number(0.25, 4), "what was typed does not stay where it means nothing"
 
 
-def test_chips_select_add_span_preview_and_walk(window: Window) -> None:
-    panel, session = window.room.strips, window.session
+def test_chips_select_add_span_preview_and_walk(window: MainWindow) -> None:
+    panel, session = window.panels.strips, window.session
 
     def middle(kind: str, item: int) -> QPoint:
         return next(p for p in panel.places if (p.kind, p.item) == (kind, item)).box.center().toPoint()
@@ -229,7 +229,7 @@ def test_chips_select_add_span_preview_and_walk(window: Window) -> None:
     QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, middle("action", 3))
     assert session.state.query == Query("action", (1, 2, 3))
     spin()
-    assert "actions 2–4 of 5" in window.room.sentence.accessibleDescription()
+    assert "actions 2–4 of 5" in window.panels.sentence.accessibleDescription()
     press(window, Qt.Key.Key_Escape)
     assert session.state.query == Query("action", (1,))
     QTest.mouseMove(panel, middle("text", 2))
@@ -244,8 +244,8 @@ def test_chips_select_add_span_preview_and_walk(window: Window) -> None:
     assert session.state.query.kind == "text"
 
 
-def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(window: Window) -> None:
-    panel = window.room.mass
+def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(window: MainWindow) -> None:
+    panel = window.panels.mass
     boxes = {name: (share, part, line) for name, share, part, line in panel.boxes()}
     QTest.mouseClick(panel, Qt.MouseButton.LeftButton, pos=boxes["wrist"][2].center().toPoint())
     spin()
@@ -254,63 +254,63 @@ def test_mass_groups_are_left_out_by_a_click_and_the_removed_share_is_said(windo
     assert scene is not None
     assert scene.removed == pytest.approx(boxes["wrist"][0], abs=5e-3)
     assert not scene.maps[1][~window.session.results.bars(0)[1]].any()  # type: ignore[union-attr]
-    assert "without wrist, renormalised" in window.room.sentence.accessibleDescription()
+    assert "without wrist, renormalised" in window.panels.sentence.accessibleDescription()
 
 
-def test_atlas_film_and_curves_go_where_they_are_clicked(window: Window) -> None:
-    room, session = window.room, window.session
-    scores = room.atlas.scores()
+def test_atlas_film_and_curves_go_where_they_are_clicked(window: MainWindow) -> None:
+    panels, session = window.panels, window.session
+    scores = panels.atlas.scores()
     assert scores is not None
-    QTest.mouseClick(room.atlas, Qt.MouseButton.LeftButton, pos=room.atlas.cell(scores, 1, 2).center().toPoint())
+    QTest.mouseClick(panels.atlas, Qt.MouseButton.LeftButton, pos=panels.atlas.cell(scores, 1, 2).center().toPoint())
     assert (session.state.layer, session.state.heads) == (1, (2,))
     QTest.mouseClick(
-        room.atlas,
+        panels.atlas,
         Qt.MouseButton.LeftButton,
         Qt.KeyboardModifier.ControlModifier,
-        room.atlas.cell(scores, 1, 0).center().toPoint(),
+        panels.atlas.cell(scores, 1, 0).center().toPoint(),
     )
     assert session.state.heads == (0, 2)
-    QTest.mouseClick(room.atlas, Qt.MouseButton.LeftButton, pos=room.atlas.cell(scores, 2, 3).center().toPoint())
+    QTest.mouseClick(panels.atlas, Qt.MouseButton.LeftButton, pos=panels.atlas.cell(scores, 2, 3).center().toPoint())
     assert (session.state.layer, session.state.heads) == (2, ())
     spin()
-    film = room.film.film()
+    film = panels.film.film()
     assert film is not None
-    block, width, height = room.film.blocks(film)[0]
+    block, width, height = panels.film.blocks(film)[0]
     spot = QPointF(block.left() + 3.5 * width, block.top() + height / 2).toPoint()
-    QTest.mouseClick(room.film, Qt.MouseButton.LeftButton, pos=spot)
+    QTest.mouseClick(panels.film, Qt.MouseButton.LeftButton, pos=spot)
     assert session.state.layer == 3
     session.update(query=Query("action", (1,)), film="steps", curve="steps")
     spin()
-    film = room.film.film()
+    film = panels.film.film()
     assert film is not None
-    block, width, height = room.film.blocks(film)[1]
+    block, width, height = panels.film.blocks(film)[1]
     QTest.mouseClick(
-        room.film,
+        panels.film,
         Qt.MouseButton.LeftButton,
         pos=QPointF(block.left() + 0.5 * width, block.top() + 2.5 * height).toPoint(),
     )
     assert (session.state.layer, session.state.step) == (0, 2)
     spin()
-    curves = room.curves.curves()
+    curves = panels.curves.curves()
     assert curves is not None
-    QTest.mouseClick(room.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(room.curves.x_of(curves, 1)), 60))
+    QTest.mouseClick(panels.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.curves.x_of(curves, 1)), 60))
     assert session.state.step == 1
-    until(lambda: room.over_frames.curves)
-    QTest.mouseClick(room.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(room.timeline.x_of(2)), 50))
+    until(lambda: panels.over_frames.curves)
+    QTest.mouseClick(panels.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.timeline.x_of(2)), 50))
     assert session.state.frame == 2
 
 
-def test_the_next_best_head_is_the_next_in_rank(window: Window) -> None:
-    order = window.room.atlas.ranked()
+def test_the_next_best_head_is_the_next_in_rank(window: MainWindow) -> None:
+    order = window.panels.atlas.ranked()
     for place in range(3):
         press(window, Qt.Key.Key_N)
         assert (window.session.state.layer, window.session.state.heads) == (order[place][0], (order[place][1],))
 
 
-def test_flow_goes_to_actions_and_steps(window: Window) -> None:
+def test_flow_goes_to_actions_and_steps(window: MainWindow) -> None:
     window.perform_id("actions")
     spin()
-    flow = window.room.flow
+    flow = window.panels.action_chart
     upper, lower = flow.cells(3)
     QTest.mouseClick(
         flow, Qt.MouseButton.LeftButton, pos=QPointF(upper[0].right() - 4, upper[0].center().y()).toPoint()
@@ -322,7 +322,7 @@ def test_flow_goes_to_actions_and_steps(window: Window) -> None:
     assert window.session.state.step == 2
 
 
-def test_the_command_brings_the_view_back(window: Window) -> None:
+def test_the_command_brings_the_view_back(window: MainWindow) -> None:
     import shlex
 
     window.session.update(layer=1, query=Query("action", (3,)), step=2, region=((0, 5, 5),))
@@ -333,11 +333,11 @@ def test_the_command_brings_the_view_back(window: Window) -> None:
     assert json.loads(words[3])["layer"] == 1
 
 
-def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Path) -> None:
+def test_pictures_are_twice_the_size_with_a_caption(window: MainWindow, tmp_path: Path) -> None:
     from viewer.widgets.view_picture import footnote, rendered
 
-    image = rendered(window.room)
-    assert image.width() == 2 * (window.room.cameras.width() + 40)
+    image = rendered(window.panels)
+    assert image.width() == 2 * (window.panels.camera_grid.width() + 40)
     window.acts.write_picture(tmp_path / "view.png")
     assert (tmp_path / "view.png").stat().st_size > 10_000
     for name, head in (("view.v2", b"\x89PNG"), ("view.JPG", b"\xff\xd8")):
@@ -345,12 +345,12 @@ def test_pictures_are_twice_the_size_with_a_caption(window: Window, tmp_path: Pa
         assert (tmp_path / name).read_bytes().startswith(head), "PNG, whatever the name ends in, if it is not JPEG's"
         assert not QImage(str(tmp_path / name)).isNull()
         assert from_json(view_of(str(tmp_path / name))) == window.session.state, "it opens again by --view"
-    assert "small.h5" in footnote(window.room)
+    assert "small.h5" in footnote(window.panels)
     window.acts.write_picture(tmp_path / "nowhere" / "view.png")
     assert "cannot be written" in window.notice.text
 
 
-def test_playing_goes_round_and_is_one_step_of_undo(window: Window) -> None:
+def test_playing_goes_round_and_is_one_step_of_undo(window: MainWindow) -> None:
     start = window.session.state
     seen: set[int] = set()
     window.session.changed.connect(lambda before, after: seen.add(after.frame))

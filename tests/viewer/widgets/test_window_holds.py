@@ -16,7 +16,7 @@ from window_driver import close, press, show, spin
 from viewer.analysis import scoring
 from viewer.model.view_state import Query
 from viewer.rendering import theme
-from viewer.widgets.main_window import Window
+from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ def test_nothing_is_cut_off_at_any_size(
     window = show(small, tmp_path, size)
     window.set_theme(choice)
     spin()
-    for deck in window.room.decks():
-        window.room.show_deck(deck)
+    for deck in window.panels.tab_panels():
+        window.panels.show_tab(deck)
         spin(0.01)
         for widget in window.findChildren(QWidget):
             if widget.isVisible() and isinstance(widget, QAbstractButton | QAbstractSlider | QLineEdit):
@@ -42,12 +42,12 @@ def test_nothing_is_cut_off_at_any_size(
                 assert corner.x() <= size[0] + 1, widget.accessibleName()
                 assert corner.y() <= size[1] + 1, widget.accessibleName()
                 assert widget.width() >= min(widget.sizeHint().width(), 24), widget.accessibleName()
-        assert window.room.cameras.panes[0].area().height() > 60
+        assert window.panels.camera_grid.panes[0].area().height() > 60
     close(window)
     theme.apply("dark")
 
 
-def test_everything_that_takes_the_focus_has_a_name(window: Window) -> None:
+def test_everything_that_takes_the_focus_has_a_name(window: MainWindow) -> None:
     for widget in window.findChildren(QWidget):
         if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisible():
             assert widget.accessibleName(), widget
@@ -86,7 +86,7 @@ def test_repainting_in_part_leaves_what_repainting_everything_would(
 
 
 def test_an_error_in_a_slot_is_a_notice(
-    app: QApplication, window: Window, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    app: QApplication, window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import sys
 
@@ -111,10 +111,10 @@ def test_an_error_in_a_slot_is_a_notice(
 
 
 def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
-    gone: list[weakref.ref[Window]] = []
+    gone: list[weakref.ref[MainWindow]] = []
     for _ in range(50):
         window = show(small, tmp_path)
-        window.sheets.show("help")
+        window.overlays.show("help")
         gone.append(weakref.ref(window))
         close(window)
         del window
@@ -122,7 +122,7 @@ def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: 
     gc.collect()
     alive = [ref() for ref in gone if ref() is not None]
     assert not alive
-    assert len([w for w in app.topLevelWidgets() if isinstance(w, Window)]) == 0
+    assert len([w for w in app.topLevelWidgets() if isinstance(w, MainWindow)]) == 0
 
 
 def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Path, tmp_path: Path) -> None:

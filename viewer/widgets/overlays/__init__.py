@@ -1,1 +1,1 @@
-"""Sheets, pages and notices that lie over the window."""
+"""OverlayHost, pages and notices that lie over the window."""

@@ -20,7 +20,7 @@ from viewer.rendering.theme import sheet as style
 from viewer.widgets.overlays.overlay import Overlay
 
 
-class Line(QStyledItemDelegate):
+class CommandDelegate(QStyledItemDelegate):
     """Title, section and key of a command."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: object) -> None:
@@ -44,7 +44,7 @@ class Line(QStyledItemDelegate):
         return QSize(100, 30)
 
 
-class Palette(Overlay):
+class CommandPalette(Overlay):
     """Filters the table of commands while one types."""
 
     chosen = Signal(str)
@@ -59,7 +59,7 @@ class Palette(Overlay):
         self.field.setMinimumHeight(34)
         self.field.setStyleSheet(style())
         self.list.setStyleSheet(style())
-        self.list.setItemDelegate(Line(self.list))
+        self.list.setItemDelegate(CommandDelegate(self.list))
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setAccessibleName("Commands")
         self.column.addWidget(self.field)

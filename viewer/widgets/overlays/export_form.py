@@ -13,7 +13,9 @@ from viewer.analysis import scoring
 from viewer.errors import READS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Button, Choice, Segments
+from viewer.widgets.controls.button import Button
+from viewer.widgets.controls.drop_down import DropDown
+from viewer.widgets.controls.segmented_control import SegmentedControl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +65,7 @@ def _over_words(kind: str) -> list[tuple[str, str]]:
     return [(name, words[name]) for name in OVER.get(kind, OVER["film"])]
 
 
-class Line(QWidget):
+class FormRow(QWidget):
     """A word, and the control that it names."""
 
     WORD = 72
@@ -75,7 +77,7 @@ class Line(QWidget):
         row.setContentsMargins(self.WORD, 0, 0, 0)
         row.setSpacing(4)
         row.addWidget(control)
-        if isinstance(control, Choice):
+        if isinstance(control, DropDown):
             row.addStretch()
         self.setFixedHeight(28)
 
@@ -84,7 +86,7 @@ class Line(QWidget):
         drawing.write(QPainter(self), box, self.word, theme.active().secondary, 12)
 
 
-class Form(QWidget):
+class ExportForm(QWidget):
     """One line an option; lines that the kind does not have are away."""
 
     changed = Signal()
@@ -99,8 +101,8 @@ class Form(QWidget):
                                        "unit": session.state.unit, "colour_scale": session.state.scale,
                                        "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
         self.fields: dict[str, QLineEdit] = {}
-        self.lines: dict[str, Line] = {}
-        self._segments: dict[str, Segments | Choice] = {}
+        self.lines: dict[str, FormRow] = {}
+        self._segments: dict[str, SegmentedControl | DropDown] = {}
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(5)
@@ -136,9 +138,9 @@ class Form(QWidget):
         scores = (*((name, named.short) for name, named in scoring.SCORES.items()), ("maps", "small maps"))
         self._choice("score", "Cells", scores)
         cells = self._segments["score"]
-        assert isinstance(cells, Choice)
+        assert isinstance(cells, DropDown)
         cells.disable(self.gone)
-        cells.explain({name: named.about for name, named in scoring.SCORES.items()})
+        cells.set_tool_tips({name: named.about for name, named in scoring.SCORES.items()})
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
@@ -166,7 +168,7 @@ class Form(QWidget):
         self._words("existing", "If it exists", (("keep", "Stop"), ("replace", "Replace")))
 
     def _add(self, name: str, word: str, control: QWidget) -> None:
-        self.lines[name] = Line(word, control)
+        self.lines[name] = FormRow(word, control)
         self.column.addWidget(self.lines[name])
 
     def _line_edit(self, name: str, text: str, hint: str) -> QLineEdit:
@@ -185,12 +187,12 @@ class Form(QWidget):
         self._add(name, word, self.fields[name])
 
     def _words(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
-        self._pick(name, word, Segments(word, options), options[0][0])
+        self._pick(name, word, SegmentedControl(word, options), options[0][0])
 
     def _choice(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
-        self._pick(name, word, Choice(word, options), options[0][0])
+        self._pick(name, word, DropDown(word, options), options[0][0])
 
-    def _pick(self, name: str, word: str, made: Segments | Choice, usual: str) -> None:
+    def _pick(self, name: str, word: str, made: SegmentedControl | DropDown, usual: str) -> None:
         made.setProperty("option", name)
         made.chosen.connect(self._set)
         made.show_value(self.values.get(name, usual))
@@ -200,7 +202,7 @@ class Form(QWidget):
     def _set(self, value: str) -> None:
         sender = self.sender()
         self.values[str(sender.property("option"))] = value
-        if isinstance(sender, Choice):
+        if isinstance(sender, DropDown):
             sender.show_value(value)
         self._show_lines()
         self.changed.emit()
@@ -224,7 +226,7 @@ class Form(QWidget):
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()
-        formats = Segments("Format", [(name, name.upper()) for name in FORMATS[kind]])
+        formats = SegmentedControl("Format", [(name, name.upper()) for name in FORMATS[kind]])
         formats.setProperty("option", "format")
         formats.chosen.connect(self._set)
         self.values["format"] = FORMATS[kind][0]
@@ -233,8 +235,8 @@ class Form(QWidget):
         if kind in OVER:
             self.values["over"] = self._usual_over()
             over = self._segments["over"]
-            assert isinstance(over, Choice)
-            over.offer(_over_words(kind))
+            assert isinstance(over, DropDown)
+            over.set_options(_over_words(kind))
             over.show_value(self.values["over"])
         if kind in FIGURES:
             self.fields["size"].setText(str(SIZES[kind]))

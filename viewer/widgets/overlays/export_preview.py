@@ -17,7 +17,7 @@ from viewer.rendering import drawing, theme
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
-    from viewer.widgets.overlays.export_form import Form
+    from viewer.widgets.overlays.export_form import ExportForm
 
 REST_MILLISECONDS: Final = 120
 PATIENCE_MILLISECONDS: Final = 3000
@@ -30,7 +30,7 @@ class Preview(QWidget):
     answered = Signal()
     """There is another picture, or a reason why not."""
 
-    def __init__(self, form: Form, session: Session, settings: Settings) -> None:
+    def __init__(self, form: ExportForm, session: Session, settings: Settings) -> None:
         super().__init__()
         self.form, self.session, self.settings = form, session, settings
         self.image: QImage | None = None

@@ -18,8 +18,8 @@ from viewer.controllers.python_process import create_python_process
 from viewer.export.request import KINDS
 from viewer.io.open_file import identity
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Button
-from viewer.widgets.overlays.export_form import TITLES, Form
+from viewer.widgets.controls.button import Button
+from viewer.widgets.overlays.export_form import TITLES, ExportForm
 from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, Preview, end
 from viewer.widgets.overlays.overlay import Overlay
 
@@ -66,7 +66,7 @@ class ExportSheet(Overlay):
         folder = Path(self.settings.text("export/folder") or usual_folder(self.session.path))
         kind = self.settings.text("export/kind", "summary")
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
-        self.form = Form(self.session, kind, folder)
+        self.form = ExportForm(self.session, kind, folder)
         self.kinds: dict[str, Button] = {}
         self.preview = Preview(self.form, session, settings)
         self.foot = Foot(self)

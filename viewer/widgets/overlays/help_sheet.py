@@ -31,7 +31,7 @@ Shift-drag paints patches, the wheel zooms.</p>
 """
 
 
-class Help(Overlay):
+class HelpSheet(Overlay):
     """Made from the table of commands, so that it cannot be wrong."""
 
     def __init__(self, window: QWidget) -> None:

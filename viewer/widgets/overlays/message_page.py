@@ -10,7 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from viewer.rendering import colormaps, theme
-from viewer.widgets.controls.controls import Button
+from viewer.widgets.controls.button import Button
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Mark(QWidget):
                 painter.drawRoundedRect(QRectF(col * 18, row * 18, 16, 16), 4, 4)
 
 
-class Page(QWidget):
+class MessagePage(QWidget):
     """A heading, a sentence, what can be done, and details that fold."""
 
     open_asked = Signal()

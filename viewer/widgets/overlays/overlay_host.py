@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
     from viewer.widgets.overlays.overlay import Overlay
     from viewer.widgets.overlays.tour import Tour
-    from viewer.widgets.panel_layout import Room
+    from viewer.widgets.panel_layout import PanelLayout
 
 
-class Sheets(QObject):
+class OverlayHost(QObject):
     """Opens sheets; each is loaded when it is first asked for."""
 
     chosen = Signal(str)
     """A command by its id, from the palette."""
 
-    def __init__(self, acts: Actions, room: Room) -> None:
+    def __init__(self, acts: Actions, panels: PanelLayout) -> None:
         super().__init__(acts)
-        self._acts, self._room = acts, room
+        self._acts, self._panels = acts, panels
         self.overlay: Overlay | None = None
         """The sheet that is open."""
         self.tour: Tour | None = None
@@ -38,10 +38,10 @@ class Sheets(QObject):
 
     def show_palette(self) -> None:
         """Every command by name."""
-        from viewer.widgets.overlays.command_palette import Palette
+        from viewer.widgets.overlays.command_palette import CommandPalette
 
         acts = self._acts
-        palette = Palette(acts.window, {command.id: command.reason(acts) for command in commands.TABLE})
+        palette = CommandPalette(acts.window, {command.id: command.reason(acts) for command in commands.TABLE})
         palette.chosen.connect(self.chosen)
         self._lay(palette)
         palette.field.setFocus()
@@ -55,9 +55,9 @@ class Sheets(QObject):
 
     def _show_help(self) -> None:
         """Keys, and what attention shows."""
-        from viewer.widgets.overlays.help_sheet import Help
+        from viewer.widgets.overlays.help_sheet import HelpSheet
 
-        self._lay(Help(self._acts.window))
+        self._lay(HelpSheet(self._acts.window))
 
     def _lay(self, overlay: Overlay) -> None:
         self.close()
@@ -82,9 +82,9 @@ class Sheets(QObject):
         """Three hints."""
         from viewer.widgets.overlays.tour import Tour
 
-        acts, room = self._acts, self._room
-        if self.tour is None and not room.isHidden():
-            self.tour = Tour(acts.window, {"strips": room.strips, "cameras": room.cameras, "axes": room.axes})
+        acts, panels = self._acts, self._panels
+        if self.tour is None and not panels.isHidden():
+            self.tour = Tour(acts.window, {"strips": panels.strips, "cameras": panels.camera_grid, "axes": panels.axes})
             self.tour.done.connect(self._toured)
 
     def _toured(self) -> None:

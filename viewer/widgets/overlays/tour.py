@@ -9,7 +9,7 @@ from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Button
+from viewer.widgets.controls.button import Button
 
 HINTS: Final = (
     (

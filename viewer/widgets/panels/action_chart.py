@@ -25,7 +25,7 @@ MOST: Final = 16
 """Dimensions that are drawn; robots have 7 to 14."""
 
 
-class FlowPanel(Panel):
+class ActionChart(Panel):
     """Above: each dimension over the chunk. Below: the chosen action's path from noise (t = 1) to action (t = 0)."""
 
     cares = frozenset({"frame", "query", "step"})

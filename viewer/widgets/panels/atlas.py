@@ -13,7 +13,8 @@ from viewer.analysis import overview, scene, scoring
 from viewer.errors import READS
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
-from viewer.widgets.controls.controls import Button, Choice
+from viewer.widgets.controls.button import Button
+from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Atlas(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(150)
         self.setMouseTracking(True)
-        self.score = Choice("Score", [(name, named.short) for name, named in scoring.SCORES.items()], parent=self)
-        self.score.explain({name: named.about for name, named in scoring.SCORES.items()})
+        self.score = DropDown("Score", [(name, named.short) for name, named in scoring.SCORES.items()], parent=self)
+        self.score.set_tool_tips({name: named.about for name, named in scoring.SCORES.items()})
         self.score.chosen.connect(self._set_score)
         self.thumbs = Button("thumbnails", kind="quiet", parent=self)
         self.thumbs.setCheckable(True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
 
 
-class Cameras(Panel):
+class CameraGrid(Panel):
     """One pane a camera of the open file; panes stay while files of the same cameras come and go."""
 
     cares = frozenset({"compare", "pinned", "picture"})

@@ -31,7 +31,7 @@ INKS: Final = {"light": drawing.LIGHT_INK, "dark": drawing.DARK_INK}
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class ChipBox:
     """One chip on the panel."""
 
     kind: Kind
@@ -103,16 +103,16 @@ def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: st
     return made
 
 
-class Chips:
+class ChipPainter:
     """Paints the chips of one panel."""
 
     def __init__(self) -> None:
-        self._places: Sequence[Place] = ()
+        self._places: Sequence[ChipBox] = ()
         self._cameras: tuple[str, ...] = ()
-        self._chips: list[tuple[QRectF, QRect, Place, str]] = []
+        self._chips: list[tuple[QRectF, QRect, ChipBox, str]] = []
         self._ratio = 0.0
 
-    def lay(self, places: Sequence[Place], cameras: tuple[str, ...]) -> None:
+    def lay(self, places: Sequence[ChipBox], cameras: tuple[str, ...]) -> None:
         """Chips lie elsewhere now."""
         self._places, self._cameras, self._ratio = places, cameras, 0.0
 

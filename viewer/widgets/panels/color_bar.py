@@ -13,7 +13,12 @@ from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READS
 from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme
-from viewer.widgets.controls.controls import Button, Choice, Field, Segments, Slider
+from viewer.widgets.controls.button import Button
+from viewer.widgets.controls.drop_down import DropDown
+from viewer.widgets.controls.label import ControlLabel
+from viewer.widgets.controls.number_field import NumberField
+from viewer.widgets.controls.segmented_control import SegmentedControl
+from viewer.widgets.controls.slider import Slider
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -135,16 +140,16 @@ class HeatPanel(Panel):
         super().__init__(session, "Heat", parent)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.bar = ColourBar(session)
-        self.colours = Choice("Colour map", MAPS)
-        self.range = Segments("Range", (("shared", "Shared"), ("map", "Per map"), ("locked", "Locked")))
-        self.scale = Segments("Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
+        self.colours = DropDown("Colour map", MAPS)
+        self.range = SegmentedControl("Range", (("shared", "Shared"), ("map", "Per map"), ("locked", "Locked")))
+        self.scale = SegmentedControl("Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
         self.uniform = Button("× uniform", kind="toggle")
         self.norms = Button("× value norm", kind="toggle")
         self.smooth = Button("Smooth", kind="toggle")
         self.model = Button("Model’s picture", kind="toggle")
         for button in (self.uniform, self.norms, self.smooth, self.model):
             button.setCheckable(True)
-        self.low, self.high = Field("Lower end of the range"), Field("Upper end of the range")
+        self.low, self.high = NumberField("Lower end of the range"), NumberField("Upper end of the range")
         for field in (self.low, self.high):
             field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
             field.setFixedSize(74, 24)
@@ -181,7 +186,7 @@ class HeatPanel(Panel):
         second.addLayout(row)
         strength = QHBoxLayout()
         strength.setSpacing(8)
-        self.strength_name, self.strength_value = Word("Heat opacity"), Word("", bright=True)
+        self.strength_name, self.strength_value = ControlLabel("Heat opacity"), ControlLabel("", bright=True)
         for widget in (self.strength_name, self.opacity, self.strength_value):
             strength.addWidget(widget)
         second.addLayout(strength)
@@ -197,8 +202,8 @@ class HeatPanel(Panel):
         self.smooth.toggled.connect(self._set_smooth)
         self.model.toggled.connect(self._set_model)
         self.opacity.valueChanged.connect(self._set_opacity)
-        self.opacity.pressed_down.connect(self.session.begin)
-        self.opacity.let_go.connect(self.session.end)
+        self.opacity.drag_started.connect(self.session.begin)
+        self.opacity.drag_ended.connect(self.session.end)
 
     def _set_colours(self, value: str) -> None:
         self.session.update(colours=value)
@@ -311,25 +316,3 @@ class HeatPanel(Panel):
         if self._halves.direction() != direction:
             self._halves.setDirection(direction)
             self._halves.setSpacing(32 if wide else 7)
-
-
-class Word(QWidget):
-    """A word beside a control."""
-
-    def __init__(self, text: str, *, bright: bool = False) -> None:
-        super().__init__()
-        self.text, self.bright = text, bright
-        self.setFixedSize(round(drawing.width_of(text or "100 %", 12)) + 2, 24)
-
-    def show_text(self, text: str) -> None:
-        """Another text of about the same width."""
-        if text != self.text:
-            self.text = text
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t = theme.active()
-        align = "right" if self.bright else "left"
-        drawing.write(
-            QPainter(self), QRectF(self.rect()), self.text, t.text if self.bright else t.secondary, 12, align=align
-        )

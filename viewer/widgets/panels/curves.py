@@ -13,7 +13,7 @@ from viewer.analysis import overview
 from viewer.analysis.overview import Curves
 from viewer.errors import READS
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Choice
+from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class CurvesPanel(CurvePlot):
         over_frames.ready.connect(self.moved)
         self.setMinimumHeight(84)
         self.setMaximumHeight(240)
-        self.choice = Choice("Axis of the curves", AXES, prefix="over ", parent=self)
+        self.choice = DropDown("Axis of the curves", AXES, prefix="over ", parent=self)
         self.choice.chosen.connect(self._set_axis)
         self._made: tuple[object, Curves] | None = None
 

@@ -157,7 +157,7 @@ def frames_of(count: int | None) -> str:
     return "" if count is None else f"{count} frame{'s' if count != 1 else ''}"
 
 
-class EpisodeRow(QStyledItemDelegate):
+class EpisodeDelegate(QStyledItemDelegate):
     """Paints a prompt, or an episode in two lines: its name and outcome, its prompt and frames."""
 
     def __init__(self, model: EpisodeModel, parent: QObject | None = None) -> None:

@@ -9,8 +9,8 @@ from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Button
-from viewer.widgets.panels.episode_model import NUMBER, EpisodeModel, EpisodeRow, outcomes
+from viewer.widgets.controls.button import Button
+from viewer.widgets.panels.episode_model import NUMBER, EpisodeDelegate, EpisodeModel, outcomes
 
 if TYPE_CHECKING:
     from viewer.controllers.episodes import Episodes
@@ -26,7 +26,7 @@ class EpisodeTree(QTreeView):
     def __init__(self, model: EpisodeModel) -> None:
         super().__init__()
         self.setModel(model)
-        self.setItemDelegate(EpisodeRow(model, self))
+        self.setItemDelegate(EpisodeDelegate(model, self))
         self.setAccessibleName("Episodes")
         self.setHeaderHidden(True)
         self.setIndentation(0)
@@ -53,7 +53,7 @@ class EpisodeTree(QTreeView):
             event.ignore()
 
 
-class EpisodesPanel(QWidget):
+class EpisodePanel(QWidget):
     """Present while a run is open."""
 
     def __init__(self, episodes: Episodes, parent: QWidget | None = None) -> None:

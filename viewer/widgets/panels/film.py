@@ -12,7 +12,7 @@ from viewer.analysis import caption, overview
 from viewer.errors import READS
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, theme
-from viewer.widgets.controls.controls import Choice
+from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class FilmPanel(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.worker = worker
-        self.mode = Choice("Film", MODES, parent=self)
+        self.mode = DropDown("Film", MODES, parent=self)
         self.mode.chosen.connect(self._set_mode)
         self._film: tuple[tuple[object, ...], Film] | None = None
         self._hint = 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LINE: Final = 19
 
 
-class MassPanel(Panel):
+class MassBar(Panel):
     """Always visible; a click on a group leaves it out of the maps or brings it back."""
 
     cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}

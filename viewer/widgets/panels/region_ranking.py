@@ -26,7 +26,7 @@ ASKING: Final = "Asking all words, actions, layers, steps and heads …"
 COLUMNS: Final = ((0.30, "who"), (0.14, "layer"), (0.14, "head"), (0.14, "step"), (0.28, "weight on the region"))
 
 
-class Lookers(Panel):
+class RegionRanking(Panel):
     """A ranked table; a click on a line goes there."""
 
     cares = frozenset({"frame", "region", "query", "layer", "step", "heads"})

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from viewer.analysis import caption
 from viewer.controllers.playback import SPEEDS, speed_words
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Choice
+from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Timeline(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.speed = Choice("Speed of frames", [(one, speed_words(one)) for one in SPEEDS], parent=self)
+        self.speed = DropDown("Speed of frames", [(one, speed_words(one)) for one in SPEEDS], parent=self)
         self.speed.setToolTip("How fast frames play: times the data set’s rate, or moments a second ( , and . )")
         self.speed.show_value("1x")
         self.hovered: int | None = None

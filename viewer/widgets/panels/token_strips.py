@@ -14,7 +14,7 @@ from viewer.controllers.session import differing
 from viewer.errors import READS
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme
-from viewer.widgets.panels.chip_painting import CHIP, CORNER, Chips, Place, levels
+from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, levels
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class TokenStrips(Panel):
         super().__init__(session, "Words and actions", parent)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.places: list[Place] = []
+        self.places: list[ChipBox] = []
         self._laid: tuple[object, ...] = ()
-        self._hovered: Place | None = None
+        self._hovered: ChipBox | None = None
         self._anchor: Query | None = None
-        self._chips = Chips()
+        self._chips = ChipPainter()
         self._at: list[int] = []
         self._rings: list[QRect] = []
         session.pointed.connect(self._look)
@@ -117,7 +117,7 @@ class TokenStrips(Panel):
             width = max(round(drawing.width_of(label, 13, bold=role == "prompt")) + 16, least)
             if x + width > room and x > left:
                 x, top = left, top + CHIP + SPACE
-            self.places.append(Place(kind, item, QRectF(x, top, width, CHIP), label, role))
+            self.places.append(ChipBox(kind, item, QRectF(x, top, width, CHIP), label, role))
             x += width + (SPACE if kind == "text" else 3)
         return top + CHIP if chips else top
 
@@ -174,7 +174,7 @@ class TokenStrips(Panel):
 
     # What the hand does
 
-    def place_at(self, point: QPointF) -> Place | None:
+    def place_at(self, point: QPointF) -> ChipBox | None:
         """The chip under a point."""
         return next((place for place in self.places if place.box.adjusted(-2, -2, 2, 2).contains(point)), None)
 
@@ -246,7 +246,7 @@ class TokenStrips(Panel):
             return True
         return super().event(event)
 
-    def explain(self, place: Place) -> str:
+    def explain(self, place: ChipBox) -> str:
         """What a chip is, and its number."""
         values, chips = self.values(), self.chips()
         row = (values.words if place.kind == "text" else values.actions) if values else ()

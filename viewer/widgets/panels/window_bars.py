@@ -15,7 +15,7 @@ from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READS
 from viewer.rendering import drawing, theme
 from viewer.rendering.patches import patch_words
-from viewer.widgets.controls.controls import Button
+from viewer.widgets.controls.button import Button
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:

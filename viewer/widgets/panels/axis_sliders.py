@@ -11,7 +11,9 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 from viewer.analysis.caption import listed
 from viewer.model.view_state import moved, position
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.controls import Button, Field, Slider
+from viewer.widgets.controls.button import Button
+from viewer.widgets.controls.number_field import NumberField
+from viewer.widgets.controls.slider import Slider
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class AxisRow(QWidget):
         self.session, self.axis = session, axis
         self.slider = Slider(axis.capitalize())
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.number = Field(f"{axis.capitalize()} number", boxed=False, pixels=13)
+        self.number = NumberField(f"{axis.capitalize()} number", boxed=False, pixels=13)
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.number.setFixedSize(92, 24)
         self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -52,8 +54,8 @@ class AxisRow(QWidget):
         self._after.setInterval(0)
         self._after.timeout.connect(self._agree)
         self.slider.valueChanged.connect(self._moved)
-        self.slider.pressed_down.connect(session.begin)
-        self.slider.let_go.connect(session.end)
+        self.slider.drag_started.connect(session.begin)
+        self.slider.drag_ended.connect(session.end)
         self.number.returnPressed.connect(self._typed)
         self.number.installEventFilter(self)
         self.play.clicked.connect(self._play)
@@ -156,7 +158,7 @@ class AxisRow(QWidget):
         drawing.write(painter, key, label, t.secondary, 11, align="centre")
 
 
-class Axes(Panel):
+class AxisSliders(Panel):
     """The four rows in two columns."""
 
     cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
