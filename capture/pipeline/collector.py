@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import statistics
 import threading
@@ -118,10 +119,11 @@ class Delivery:
         self._recorded.join()
 
     def finish(self) -> None:
-        """Deliver what was put, and end."""
-        if self._thread.is_alive():
-            self._recorded.put(None)
-            self._thread.join()
+        """Deliver what was put, and end. May be called again where Ctrl-C interrupted it."""
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Full):  # if it ended meanwhile, nobody makes room any more
+                self._recorded.put(None, timeout=0.1)
+                self._thread.join()
 
     def _deliver(self) -> None:
         with current(self._setup.choices.device):

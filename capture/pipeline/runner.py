@@ -153,12 +153,25 @@ class _Run:
                 self._delivery.start()
                 self._call_all(policy, recorder)
             finally:
+                self._finish(feeder)
+                self.outcome.seconds = time.perf_counter() - start
+        self._raise()
+
+    def _finish(self, feeder: threading.Thread) -> None:
+        """End the other threads. Ctrl-C is raised once they have: Python aborts if it exits while one is in torch."""
+        stop: KeyboardInterrupt | None = None
+        ended = False
+        while not ended:
+            try:
                 self._stop.set()
                 self._delivery.finish()
                 if feeder.is_alive():
                     feeder.join()
-                self.outcome.seconds = time.perf_counter() - start
-        self._raise()
+                ended = True
+            except KeyboardInterrupt as error:
+                stop = error
+        if stop is not None:
+            raise stop
 
     def _feed(self, items: Iterator[Item | End]) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from small_policy import observation
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
+from capture.pipeline import collector as capture_delivery
+from capture.pipeline.collector import Delivery
 from capture.pipeline.frame_selection import read_selection
 from capture.pipeline.plan import Setup, plan
 from capture.pipeline.prompts import Prompts
@@ -265,3 +269,30 @@ def test_a_device_without_room_is_one_sentence_wherever_it_shows(
         capture(chosen(setup, **choices), [Job(tmp_path / "a.h5", Moments())], Told())
     assert str(told.value) == f"the device has no room to run {advice}"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_while_the_last_frames_are_written_waits_for_them(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python aborts where it exits while a thread is in torch."""
+    finishing, main = threading.Event(), threading.main_thread().ident
+    finish, host_arrays = Delivery.finish, capture_delivery.host_arrays
+    assert main is not None
+
+    def finish_told(self: Delivery) -> None:
+        finishing.set()
+        finish(self)
+
+    def interrupted(found):
+        assert finishing.wait(60)
+        signal.pthread_kill(main, signal.SIGINT)
+        return host_arrays(found)
+
+    monkeypatch.setattr(Delivery, "finish", finish_told)
+    monkeypatch.setattr(capture_delivery, "host_arrays", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        capture(setup, [Job(tmp_path / "a.h5", Moments(length=2))], Told())
+    assert not {"deliver", "feed"} & {thread.name for thread in threading.enumerate()}
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.attrs["complete"]
+        assert int(file[schema.FRAMES_DONE][()]) == 2
