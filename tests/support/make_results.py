@@ -339,7 +339,8 @@ def _write_frame(
                 mass[..., group] = flat[..., patches == group].sum(-1) + words[..., :valid][..., roles == group].sum(-1)
             mass[..., groups.index("action")] += actions.sum(-1)
             file[f"{kind}/mass"][frame] = mass
-            share = flat / np.maximum(flat.sum(-1, keepdims=True), 1e-30)
+            shown = flat[..., ~np.tile(padding.ravel(), cameras)]
+            share = shown / np.maximum(shown.sum(-1, keepdims=True), 1e-30)
             file[f"{kind}/entropy"][frame] = -(share * np.log(np.maximum(share, 1e-30))).sum(-1)
         if recipe.norms:
             file[f"{kind}/value_norm_image"][frame] = 1 + rng.random((layers, heads, cameras, 16, 16))

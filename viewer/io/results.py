@@ -115,30 +115,52 @@ class Results(ResultsFile):
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
 
         def make() -> Floats | None:
-            dataset = self._guard.find(name, axes)
-            if dataset is None or not self._mass_fits(kind, dataset):
-                return None
-            part = self._part(name, axes, (frame,))
-            # Rows sum to 1; a file whose summaries were never filled in is read by its weights instead.
-            return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
+            order = self._group_order(kind)
+            return None if order is None else _in_order(self._part(name, axes, (frame,)), order)
 
         return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
-    def _mass_fits(self, kind: Kind, dataset: h5py.Dataset) -> bool:
-        groups = hdf5_guard.names(dataset.attrs.get(schema.GROUPS_ATTRIBUTE, ())) or schema.mass_groups(self.cameras)
-        tokens = self.horizon if kind == "action" else self.tokens
-        middle = (len(self.layers), tokens, *((len(self.steps),) if kind == "action" else ()), self.heads)
-        return groups == self.groups and dataset.shape[1:] == (*middle, len(self.groups))
+    def _group_order(self, kind: Kind) -> list[int] | None:
+        """Where the stored masses have each of `groups`; None where there are no masses that fit the file."""
+        name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
+        dataset = self._guard.find(name, axes)
+        if dataset is None:
+            return None
+        stored = hdf5_guard.names(dataset.attrs.get(schema.GROUPS_ATTRIBUTE, ())) or self.groups
+        if dataset.shape[1:] != (*self._row_shape(kind), len(stored)) or not set(self.groups) <= set(stored):
+            return None
+        return [stored.index(group) for group in self.groups]
+
+    def _row_shape(self, kind: Kind) -> tuple[int, ...]:
+        """Lengths of the axes of one frame's summaries: layers, tokens, denoise steps of actions, heads."""
+        if kind == "text":
+            return len(self.layers), self.tokens, self.heads
+        return len(self.layers), self.horizon, len(self.steps), self.heads
+
+    def entropy(self, frame: int, kind: Kind) -> Floats | None:
+        """Stored entropy in nats over the patches that show a picture; None if absent or never filled in.
+
+        text (layers, T, heads), action (layers, H, steps, heads); 0 for rows without weight on a picture.
+        """
+        name, axes = (schema.ACTION_ENTROPY, 5) if kind == "action" else (schema.TEXT_ENTROPY, 4)
+
+        def make() -> Floats | None:
+            part = self._part(name, axes, (frame,))
+            if part is None or part.dtype.kind != "f" or part.shape != self._row_shape(kind) or not part.any():
+                return None
+            return widened(part)
+
+        return self._kept(("entropy", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
         """Stored masses of one row: (heads, groups); reads those few numbers alone, for curves over many frames."""
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
         with self._alone:
-            dataset = self._guard.find(name, axes)
-            if dataset is None or not self._mass_fits(kind, dataset):
+            order = self._group_order(kind)
+            if order is None:
                 return None
-            part = self._part(name, axes, (frame, layer, token, step) if kind == "action" else (frame, layer, token))
-        return None if part is None or not 0.5 < float(part.sum(-1).max(initial=0)) < 1.5 else widened(part)
+            index = (frame, layer, token, step) if kind == "action" else (frame, layer, token)
+            return _in_order(self._part(name, axes, index), order)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -365,3 +387,11 @@ class Results(ResultsFile):
             if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
                 return None
             return float(dataset[frame])
+
+
+def _in_order(masses: npt.NDArray[np.generic] | None, order: list[int]) -> Floats | None:
+    """Masses with their groups in another order; None where they were never filled in, as rows sum to 1."""
+    if masses is None or not 0.5 < float(masses.sum(-1).max(initial=0)) < 1.5:
+        return None
+    values = widened(masses)
+    return values if order == list(range(values.shape[-1])) else np.ascontiguousarray(values[..., order])

@@ -46,6 +46,24 @@ def test_a_summary_of_zeros_is_not_believed(tmp_path: Path) -> None:
     results.close()
 
 
+def test_summaries_are_mapped_by_the_names_of_their_groups(tiny: Path, results: Results, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tiny, tmp_path / "other_order.h5"))
+    with h5py.File(path, "r+") as file:
+        stored = {kind: file[f"{kind}/mass"][0] for kind in ("text", "action")}
+        groups = list(file["action/mass"].attrs["groups"])
+        order = [groups.index(name) for name in sorted(groups)]
+        for kind in stored:
+            file[f"{kind}/mass"][...] = file[f"{kind}/mass"][...][..., order]
+            file[f"{kind}/mass"].attrs["groups"] = sorted(groups)
+    other = Results(path)
+    assert sorted(groups) != groups
+    for kind in ("text", "action"):
+        assert np.array_equal(other.mass(0, kind), stored[kind])
+    assert np.array_equal(other.mass_at(0, "action", 1, 1, 0), stored["action"][1, 1, 0])
+    assert np.array_equal(other.mass_at(0, "text", 3, 1, 0), stored["text"][1, 3])
+    other.close()
+
+
 def test_value_norms_weigh_the_maps(small: Path, results: Results) -> None:
     state = ViewState(layer=1, query=Query("action", (2,)), step=1, heads=(2,))
     plain, weighed = (
