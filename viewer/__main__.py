@@ -46,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     startup.one_thread()
     options = parser().parse_args(arguments)
     with startup.qt_beside():
-        from viewer.model.view_state import from_json
+        from viewer.analysis.initial_view import parse_view
 
         try:
             text = _view_text(options.view) if options.view else ""
-            view = from_json(text) if text else None
+            view = parse_view(text) if text else None
             _check(options)
             _add_second(options, text)
         except UserError as error:

@@ -1,17 +1,25 @@
-"""Which view a file is shown in: its first one, or what can be taken along from another file. No Qt."""
+"""The view that a file is opened with: given as text, the first one, or carried over from another file. No Qt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from viewer.analysis.scores import find_score
 from viewer.errors import UserError
-from viewer.model.view_state import Query, ViewState
+from viewer.model.view_state import Query, ViewState, from_json
 from viewer.model.words import align
 
 if TYPE_CHECKING:
     from viewer.io.results import Results
     from viewer.model.words import Chip
+
+
+def parse_view(text: str) -> ViewState:
+    """Return the view that `ViewState.to_json` wrote; UserError for wrong values and for a score that there is not."""
+    view = from_json(text)
+    find_score(view.score)
+    return view
 
 
 def first_view(results: Results, frame: int = 0) -> ViewState:

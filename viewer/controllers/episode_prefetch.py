@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QObject, QTimer
 
 from capture.results import schema
-from viewer.analysis import overview, scene, token_values
+from viewer.analysis import scene, token_values
+from viewer.analysis.atlas import score_heads
 from viewer.errors import UserError
 from viewer.io.results import Results
 
@@ -113,7 +114,7 @@ def opened(path: Path, carried: Carried) -> tuple[Results, Stamp] | None:
         view = carried.onto(results)
         scene.compose(results, view)
         token_values.strips(results, view, None)
-        overview.atlas(results, view)
+        score_heads(results, view)
         for camera in range(len(results.cameras)):
             results.picture(view.frame, camera, view.picture)
             results.to_model(view.frame, camera)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from viewer.analysis import overview
+from viewer.analysis.curves import read_curves_over_frames
 from viewer.analysis.frame_timeline import Course, course_of, plain
 from viewer.controllers.session import Session, differing
 
 if TYPE_CHECKING:
-    from viewer.analysis.overview import Curves
+    from viewer.analysis.curves import Curves
     from viewer.controllers.worker import Worker
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
@@ -103,9 +103,7 @@ class OverFrames(QObject):
         if results is None or results.done == 0:
             return
         key = (id(results), results.done, *(getattr(state, name) for name in sorted(FIELDS)))
-        self.worker.ask(
-            "over frames", key, lambda stale: overview.curves_over_frames(results, state, stale), self._take
-        )
+        self.worker.ask("over frames", key, lambda stale: read_curves_over_frames(results, state, stale), self._take)
 
     def _take(self, answer: Curves | None) -> None:
         if answer is not None:

@@ -8,8 +8,9 @@ from typing import Final
 
 from PySide6.QtCore import QByteArray, QSettings
 
+from viewer.analysis.initial_view import parse_view
 from viewer.errors import UserError
-from viewer.model.view_state import ViewState, from_json
+from viewer.model.view_state import ViewState
 
 MOST_RECENT: Final = 8
 MOST_VIEWS: Final = 60
@@ -62,7 +63,7 @@ class Settings:
         """The last view of a file."""
         text = self.text(f"views/{_key(uuid)}")
         with contextlib.suppress(UserError):
-            return from_json(text) if text else None
+            return parse_view(text) if text else None
         return None
 
     def remember_view(self, uuid: str, state: ViewState) -> None:

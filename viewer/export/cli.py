@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from capture import __version__
+from viewer.analysis.initial_view import parse_view
+from viewer.analysis.scores import SCORES, find_score
 from viewer.errors import UserError
 from viewer.export import metadata
 from viewer.export.request import FORMATS, KINDS, LINES, OVER, SIZES, Options, Phase
-from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Score, Unit, from_json
+from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
         made = self._get_formatter()
         made.start_section("columns")
-        for name, about in tables.ABOUT.items():
+        for name, about in tables.describe_columns().items():
             made.add_argument(argparse.Action((), "", metavar=name, help=about.replace("%", "%%")))
         made.end_section()
         return f"{super().format_help()}\n{made.format_help()}"
@@ -120,7 +122,7 @@ def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
                            + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
     if kind == "atlas":
-        group.add_argument("--score", choices=get_args(Score), default=None, help="what a cell shows; picture mass, or "
+        group.add_argument("--score", choices=tuple(SCORES), default=None, help="what a cell shows; picture mass, or "
                            "lift where there is a --region")  # fmt: skip
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
                            help="a small map in each cell instead of a number")  # fmt: skip
@@ -180,7 +182,7 @@ def _as_its_view_says(options: Options) -> Options:
     if not options.view:
         return options
     text = metadata.json_of(options.view)
-    view = from_json(text)
+    view = parse_view(text)
     if options.kind in {"summary", "difference", "video"} and not options.other and not options.against:
         name = metadata.other_of(text)
         other = metadata.second_file(options.file, name, "add --other and where it is") if name else None
@@ -208,9 +210,10 @@ def check(options: Options) -> None:
         )
     if options.region and options.thumbnails:
         raise UserError("Small maps are not about a region; drop --thumbnails or --region.")
-    if options.region and options.score in {"picture", "entropy", "change"}:
-        raise UserError(f"The score “{options.score}” is not about a region; take region, lift, hit or iou, or drop "
-                        "--region.")  # fmt: skip
+    if options.region and options.score is not None and not find_score(options.score).needs_region:
+        *names, last = (score.name for score in SCORES.values() if score.needs_region)
+        raise UserError(f"The score “{options.score}” is not about a region; take {', '.join(names)} or {last}, or "
+                        "drop --region.")  # fmt: skip
     if options.size and not 8 <= options.size <= 8000:
         raise UserError(f"--size {options.size} cannot be; take a width between 8 and 8000 px.")
     if options.scale and not 0.1 <= options.scale <= 16:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from viewer.analysis import scene
-from viewer.analysis.scoring import OF_REGION
+from viewer.analysis.initial_view import parse_view
+from viewer.analysis.scores import find_score
 from viewer.errors import UserError
 from viewer.export import metadata, selection
-from viewer.model.view_state import ViewState, from_json
+from viewer.model.view_state import ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def base_view(results: Results, options: Options) -> ViewState | None:
     """The view that was given, fitted to the file; None if none was."""
     if not options.view:
         return None
-    view = from_json(metadata.json_of(options.view))
+    view = parse_view(metadata.json_of(options.view))
     if results.done == 0:
         return view
     return view.clamped(results.dims(min(max(view.frame, 0), results.done - 1)))
@@ -113,7 +114,8 @@ def plan(results: Results, options: Options, other: Results | None = None) -> Pl
     if options.region:
         fresh = replace(fresh, region=selection.region(results, options.region))
         if options.kind == "atlas":  # what is asked for is about it
-            fresh = replace(fresh, thumbnails=False, score=fresh.score if fresh.score in OF_REGION else "lift")
+            score = fresh.score if find_score(fresh.score).needs_region else "lift"
+            fresh = replace(fresh, thumbnails=False, score=score)
     if options.kind in {"table", "arrays"}:
         return Plan(options, (Job(_folder(results, options) / f"{options.kind}.{options.suffix}", fresh),))
     name = f"{options.kind} {options.along}".strip()

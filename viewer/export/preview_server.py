@@ -127,6 +127,7 @@ class Server:
                 ("entropy", ", ".join(tables.MAP_AXES[:5])),
             ]
             rows.append(("query, layer, step, head, camera, group", "what the axes are called"))
+            assert block.maps is not None
             return Figure(Listing(tuple(rows)), ViewState(), "arrays"), reading.count() * block.maps[0, 0, 0].nbytes
         columns = tables.columns(reading, block)
         names = list(columns)
@@ -134,7 +135,7 @@ class Server:
             names = [*names[:6], *names[-4:]]
         count = min(MOST_ROWS, len(columns["frame"]))
         lines = [tuple(names)] + [tuple(_short(columns[name][row]) for name in names) for row in range(count)]
-        each = int(np.prod(block.maps.shape[:3]))
+        each = int(np.prod(block.lead))
         size = sum(len(str(text)) + 1 for column in columns.values() for text in tables.as_text(column[:SAMPLED]))
         size = round(size * max(len(columns["frame"]) / SAMPLED, 1) / each)
         return Figure(Listing(tuple(lines)), ViewState(), "table"), size * reading.count()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Score, Unit
+from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit
 
 Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
@@ -66,7 +66,7 @@ class Options:
     smooth: bool | None = None
     grid: bool | None = None
     over: str = ""
-    score: Score | None = None
+    score: str | None = None
     region: tuple[str, ...] = ()
     """Boxes of patches as they are typed: `exterior:4-7,8-11`."""
     thumbnails: bool | None = None

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capture.results.schema import GRID
+from viewer.analysis import film
 from viewer.analysis.caption import listed
 from viewer.analysis.frame_timeline import course_of
-from viewer.analysis.overview import MOST_FILM_FRAMES, MOST_FRAMES_OF_LAYERS, film_frames
 from viewer.errors import UserError
 from viewer.model.attention import SINKS
 from viewer.model.view_state import Query
@@ -241,8 +241,8 @@ def along_axes(results: Results, options: Options, view: ViewState | None) -> di
         made["frame"] = course_of(results).along(frame)  # with one prompt, as the window plays
     if options.kind == "film" and "frames" in options.axes and not options.frames:
         # As in the window: a film of thousands is nothing to look at.
-        made["frame"] = film_frames(
-            made["frame"], MOST_FRAMES_OF_LAYERS if "layers" in options.axes else MOST_FILM_FRAMES
+        made["frame"] = film.select_frames(
+            made["frame"], film.MAX_FRAMES_OF_LAYERS if "layers" in options.axes else film.MAX_FRAMES
         )
     if len(made["head"]) == results.heads and options.kind != "heads":
         made["head"] = ()

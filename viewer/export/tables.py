@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from viewer.analysis import scene, scoring
+from viewer.analysis.scores import SCORES, QueryAttention, Score
 from viewer.errors import UserError
 from viewer.export import atomic_write, selection
 from viewer.export.plan import base_view
 from viewer.export.scenes import readable
 from viewer.io.results import Results
-from viewer.model import attention
 from viewer.model.view_state import Query
 
 if TYPE_CHECKING:
@@ -28,11 +27,10 @@ if TYPE_CHECKING:
     from viewer.export.request import Options, Phase
     from viewer.export.selection import Asking
     from viewer.model.attention import Floats
+    from viewer.model.view_state import Cell
 
 MAP_AXES: Final = ("frame", "query", "layer", "step", "head", "camera", "row", "col")
-OF_REGION: Final = {"mass region": "region", "lift region": "lift", "hit region": "hit", "IoU90 region": "iou"}
-"""Column of a table -> the score of a region that it holds."""
-ABOUT: Final = {
+COLUMNS: Final = {
     "frame": "Counted from 1.",
     "phase": "prefix: a word looks; suffix: an action does, once a denoise step.",
     "query": "The word or words, or the action or actions counted from 1.",
@@ -40,11 +38,8 @@ ABOUT: Final = {
     "step": "The denoise step, from 0; 0 for words, which have one pass.",
     "head": "From 0.",
     "mass …": "Weight on a group of keys, such as a camera’s picture or its letterbox’s bars; all of them make 1.",
-    "picture mass": scoring.SCORES["picture"].about,
-    "entropy": f"{scoring.SCORES['entropy'].about.removesuffix('.')}; in nats.",
     "region": "The patches that --region or the view named: camera:rows,columns. Where all of them lie in the "
     "letterbox’s bars there is no lift, hit or IoU90: nan.",
-    **{column: scoring.SCORES[score].about for column, score in OF_REGION.items()},
     "camera": "Of the patch, where --of maps writes a line a patch.",
     "row": "Of the patch, from 0 at the top to 15.",
     "col": "Of the patch, from 0 at the left to 15.",
@@ -52,8 +47,20 @@ ABOUT: Final = {
     "in region": "Whether the patch is in the region.",
     "weight": "On the patch; mean of the query’s tokens.",
 }
-"""Column of a table -> what it holds; for the help, and in Parquet beside the column."""
+"""Columns of tables that hold no score, and what each holds."""
 Column = npt.NDArray[Any]
+
+
+def describe_columns() -> dict[str, str]:
+    """Return what each column of a table holds, by name; for the help, and in Parquet beside the column."""
+    scored = {score.column: score.description for score in SCORES.values() if score.column}
+    return COLUMNS | scored
+
+
+def scores_of(region: tuple[Cell, ...]) -> list[Score]:
+    """Return the scores that a table has a column of: those of a region only where there is one, and last."""
+    found = [score for score in SCORES.values() if score.column and (region or not score.needs_region)]
+    return sorted(found, key=lambda score: score.needs_region)
 
 
 def check(suffix: str) -> None:
@@ -74,14 +81,14 @@ class Block:
     query: str
     place: int
     """Which query of its frame it is."""
-    maps: Floats
-    """(layers, steps, heads, cameras, 16, 16)"""
+    lead: tuple[int, int, int]
+    """How many layers, steps and heads there are."""
+    maps: Floats | None
+    """(layers, steps, heads, cameras, rows, cols); None for a table of heads, which needs no maps of its own."""
     mass: Floats
     """(layers, steps, heads, groups)"""
-    entropy: Floats
-    """(layers, steps, heads), nats over the picture patches"""
-    of_region: dict[str, Floats]
-    """Column -> (layers, steps, heads), where there is a region: mass, lift, hit, IoU90; see `scoring`."""
+    scores: dict[str, Floats]
+    """Column of the table -> the score, (layers, steps, heads)."""
 
 
 class Reading:
@@ -96,6 +103,11 @@ class Reading:
         in_view = self.view.region if self.view is not None else ()
         self.region = selection.region(results, options.region) if options.region else in_view
         self.boxes = " ".join(map(str, selection.boxes(results, self.region)))
+        self.has_maps = options.kind == "arrays" or options.lines == "maps"
+        if options.kind == "arrays":
+            self.scores = [SCORES["entropy"]]
+        else:
+            self.scores = [] if self.has_maps else scores_of(self.region)
 
     def steps(self, phase: Phase) -> tuple[int, ...]:
         """The chosen steps; words have one pass."""
@@ -132,19 +144,12 @@ class Reading:
 
     def _block(self, phase: Phase, frame: int, place: int, asking: Asking) -> Block:
         results = self.results
-        pick = np.ix_(self.axes["layer"], self.steps(phase), self.heads)
-        rows = scene.rows_of(results, frame, asking.query)
-        total = np.zeros((len(self.axes["layer"]), len(self.steps(phase)), len(self.heads),
-                          len(results.cameras), 16, 16), np.float32)  # fmt: skip
-        for row in rows:
-            total += attention.widened(row.image[pick])
-        maps = total / np.float32(len(rows))
-        mass = scene.masses(results, frame, asking.query)[pick]
-        bars = results.bars(frame)
-        entropy = attention.entropy(maps, ~bars)
-        columns = OF_REGION.items() if self.region else ()
-        of_region = {column: scoring.of_region(maps, self.region, bars, score) for column, score in columns}
-        return Block(frame, phase, asking.name, place, maps, mass, entropy, of_region)
+        places = {"layers": self.axes["layer"], "steps": self.steps(phase), "heads": self.heads}
+        query = QueryAttention(results, frame, asking.query, self.region, **places)
+        lead = len(places["layers"]), len(places["steps"]), len(places["heads"])
+        maps = query.maps if self.has_maps else None
+        return Block(frame, phase, asking.name, place, lead, maps, query.mass,
+                     {score.column: score.compute(query) for score in self.scores})  # fmt: skip
 
     def count(self) -> int:
         """How many heads' rows there are: of every query, layer and step."""
@@ -169,7 +174,7 @@ def write(plan: Plan, report: Report) -> None:
             nonlocal done
             for block in blocks:
                 yield block
-                done += int(np.prod(block.maps.shape[:3]))
+                done += int(np.prod(block.lead))
                 report(done, total)
 
         with atomic_write.whole(path, overwrite=options.overwrite) as unfinished:
@@ -188,11 +193,10 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
     layers = np.array([results.layers[place] for place in reading.axes["layer"]])
     steps = np.array([results.steps[place] for place in reading.steps(block.phase)] if block.phase == "suffix" else [0])
     heads = np.array(reading.heads)
-    lead = block.maps.shape[:3]
+    lead = block.lead
     grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], heads[None, None, :])
     count = int(np.prod(lead))
-    maps = reading.options.lines == "maps"
-    each = int(np.prod(block.maps.shape[3:])) if maps else 1
+    each = int(np.prod(block.maps.shape[3:])) if block.maps is not None else 1
     made: dict[str, Column] = {
         "frame": np.full(count * each, block.frame + 1),
         "phase": np.full(count * each, block.phase, dtype=object),
@@ -201,7 +205,7 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
         "step": np.repeat(grid[1].ravel(), each),
         "head": np.repeat(grid[2].ravel(), each),
     }
-    if maps:
+    if block.maps is not None:
         camera, row, col = np.indices(block.maps.shape[3:]).reshape(3, -1)
         made["camera"] = np.tile(np.array(results.cameras, dtype=object)[camera], count)
         made["row"], made["col"] = np.tile(row, count), np.tile(col, count)
@@ -215,11 +219,11 @@ def columns(reading: Reading, block: Block) -> dict[str, Column]:
     mass = block.mass.reshape(count, -1)
     for group, values in zip(results.groups, mass.T, strict=True):
         made[f"mass {group}"] = values
-    made["picture mass"] = mass[:, scene.picture_columns(results)].sum(1)
-    made["entropy"] = block.entropy.ravel()
-    if reading.region:
-        made["region"] = np.full(count, reading.boxes, dtype=object)
-    return made | {name: values.ravel() for name, values in block.of_region.items()}
+    for score in reading.scores:
+        if score.needs_region and "region" not in made:
+            made["region"] = np.full(count, reading.boxes, dtype=object)
+        made[score.column] = block.scores[score.column].ravel()
+    return made
 
 
 def as_text(column: Column) -> list[Any]:
@@ -246,8 +250,9 @@ def _parquet(path: Path, tables: Iterator[dict[str, Column]]) -> None:
         for columns_of in tables:
             table = pyarrow.table({name: pyarrow.array(column) for name, column in columns_of.items()})
             if writer is None:
+                held = describe_columns()
                 described = [
-                    field.with_metadata({"description": ABOUT[field.name]}) if field.name in ABOUT else field
+                    field.with_metadata({"description": held[field.name]}) if field.name in held else field
                     for field in table.schema
                 ]
                 writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(described))
@@ -289,7 +294,7 @@ def _arrays(path: Path, reading: Reading, told: Any) -> None:
                     stream.write(np.ascontiguousarray(block.maps, "<f4").tobytes())
                     row = at + 1
                     mass[frames.index(block.frame), block.place] = block.mass
-                    entropy[frames.index(block.frame), block.place] = block.entropy
+                    entropy[frames.index(block.frame), block.place] = block.scores["entropy"]
                 stream.write(blank * (len(frames) * most - row))
             labels[f"{phase}_mass"], labels[f"{phase}_entropy"] = mass, entropy
             labels[f"{phase}_query"] = np.array([one + [""] * (most - len(one)) for one in names])

@@ -17,7 +17,6 @@ Range = Literal["shared", "map", "locked"]
 ColourMap = Literal["inferno", "viridis", "magma", "turbo", "jet"]
 Picture = Literal["source", "model"]
 Film = Literal["layers", "steps", "frames", "layers-frames"]
-Score = Literal["picture", "entropy", "region", "lift", "hit", "iou", "change"]
 Curve = Literal["steps", "layers", "frames"]
 Compare = Literal["off", "side", "difference"]
 Cell = tuple[int, int, int]
@@ -86,7 +85,8 @@ class ViewState:
     film: Film = "layers"
     thumbnails: bool = False
     """Whether the atlas shows a thumbnail a cell instead of a number."""
-    score: Score = "picture"
+    score: str = "picture"
+    """Name of a score of `viewer.analysis.scores`."""
     curve: Curve = "steps"
     compare: Compare = "off"
     pinned: ViewState | None = None
@@ -151,7 +151,6 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "colours": get_args(ColourMap),
     "picture": get_args(Picture),
     "film": get_args(Film),
-    "score": get_args(Score),
     "curve": get_args(Curve),
     "compare": get_args(Compare),
 }
@@ -170,6 +169,10 @@ def _field(name: str, value: object) -> object:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise ValueError(f"one of {', '.join(_CHOICES[name])} is needed")
+        return value
+    if name == "score":
+        if not isinstance(value, str):
+            raise ValueError("the name of a score is needed")
         return value
     if name in {"frame", "step", "layer"}:
         if type(value) is not int:

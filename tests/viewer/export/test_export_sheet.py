@@ -18,7 +18,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from window_driver import close, show, spin, until
 
-from viewer.analysis import scoring
+from viewer.analysis import scores
 from viewer.controllers.file_opening import demo_path
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
@@ -166,7 +166,10 @@ def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, sm
 
     score, enabled, error = cells(score="lift")
     assert (score, error) == ("picture", ""), "nothing is said of options of a command line"
-    assert {name for name, on in enabled.items() if not on} == {*scoring.OF_REGION, "change"}
+    assert {name for name, on in enabled.items() if not on} == {
+        *(score.name for score in scores.SCORES.values() if score.needs_region),
+        "change",
+    }
     score, enabled, error = cells(score="lift", region=((0, 6, 6),))
     assert (score, error) == ("lift", "")
     assert {name for name, on in enabled.items() if not on} == {"change"}

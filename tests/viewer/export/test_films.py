@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from window_driver import close, show, until
 
-from viewer.analysis import overview
+from viewer.analysis.film import MAX_FRAMES, MAX_FRAMES_OF_LAYERS, tile_thumbnails
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
 from viewer.export.figures.films import HEAD, Mosaic
@@ -70,7 +70,7 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
     results = window.session.results
     assert results is not None
     index = geometry.sampling(results.to_model(7, 0), *results.picture_size(0), 36, made.size - 2)
-    expected = overview.mosaic(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
+    expected = tile_thumbnails(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
     left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.size)
     top = 20 + round(HEAD)
     assert np.array_equal(page[top : top + expected.shape[0], left : left + expected.shape[1]], expected)
@@ -82,10 +82,10 @@ def test_a_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -
     for frame, parity in (("1", 1), ("2", 0)):
         view = json.dumps({"frame": int(frame) - 1, "query": {"kind": "text", "items": [4]}})
         one = body(film(long, "--view", view, "--over", "frames")[0])
-        assert len(one.columns) == overview.MOST_FILM_FRAMES
+        assert len(one.columns) == MAX_FRAMES
         assert {int(label) % 2 for label in one.columns} == {parity}
         many = body(film(long, "--view", view, "--over", "layers-frames")[0])
-        assert (many.maps.shape[:2], many.rows) == ((3, overview.MOST_FRAMES_OF_LAYERS), ("0", "1", "2"))
+        assert (many.maps.shape[:2], many.rows) == ((3, MAX_FRAMES_OF_LAYERS), ("0", "1", "2"))
         assert {int(label) % 2 for label in many.columns} == {parity}
     named = body(film(long, "--words", "duck", "--over", "frames", "--frames", "1-4")[0])
     assert named.columns == ("1", "2", "3", "4"), "what is named is taken"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import h5py
 import make_results
 import numpy as np
 import pytest
 
-from viewer.analysis import overview, scene
+from viewer.analysis import scene
+from viewer.analysis.atlas import score_heads
+from viewer.analysis.scores import SCORES
 from viewer.export import selection
 from viewer.export.__main__ import main
-from viewer.export.tables import OF_REGION
 from viewer.io.results import Results
-from viewer.model.view_state import Query, Score, ViewState
+from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from viewer.model.view_state import Cell, Kind
 
+OF_REGION = ("region", "lift", "hit", "iou")
 RECIPES = {
     "two": make_results.Recipe(layers=2, steps=2),
     "one tall": make_results.Recipe(cameras=("top",), size=(160, 90), layers=2, steps=2),
@@ -82,9 +84,9 @@ def test_atlas_and_table_are_what_the_definitions_say(varied: Results, tmp_path:
             [[by_definition(one, region, varied.bars(frame)) for one in heads] for heads in maps]
         )  # (layers, heads + 1, scores)
         cells = tuple(sorted(region))
-        for place, score in enumerate(OF_REGION.values()):
-            view = ViewState(frame=frame, query=query, step=step, score=cast("Score", score), region=cells)
-            assert overview.atlas(varied, view) == pytest.approx(expected[..., place], rel=2e-4, nan_ok=True), score
+        for place, score in enumerate(OF_REGION):
+            view = ViewState(frame=frame, query=query, step=step, score=score, region=cells)
+            assert score_heads(varied, view) == pytest.approx(expected[..., place], rel=2e-4, nan_ok=True), score
         asked = ["--actions", ",".join(str(item + 1) for item in items), "--steps", str(step)]
         if kind == "text":
             asked = ["--tokens", ",".join(str(token) for token in tokens)]
@@ -94,5 +96,5 @@ def test_atlas_and_table_are_what_the_definitions_say(varied: Results, tmp_path:
             lines = list(csv.DictReader(stream))
         assert len(lines) == len(varied.layers) * varied.heads
         for line in lines:
-            found = [float(line[name]) for name in OF_REGION]
+            found = [float(line[SCORES[name].column]) for name in OF_REGION]
             assert found == pytest.approx(expected[int(line["layer"]), int(line["head"])], rel=2e-4, nan_ok=True)

@@ -10,7 +10,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from window_driver import press, spin, until
 
-from viewer.analysis import scoring
+from viewer.analysis import scores
 from viewer.controllers import commands
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def test_help_holds_every_key(window: MainWindow) -> None:
         if command.keys:
             assert command.title in text
     assert "Attention is not cause" in text
-    for named in scoring.SCORES.values():
-        assert named.short in text
-        assert named.about in text
+    for named in scores.SCORES.values():
+        assert named.title in text
+        assert named.description in text
     press(window.overlays.overlay, Qt.Key.Key_Escape)  # type: ignore[arg-type]
     spin()
     assert window.overlays.overlay is None

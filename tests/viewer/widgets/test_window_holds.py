@@ -13,7 +13,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractButton, QAbstractSlider, QLineEdit, QWidget
 from window_driver import close, press, show, spin
 
-from viewer.analysis import scoring
+from viewer.analysis import scores
 from viewer.model.view_state import Query
 from viewer.rendering import theme
 from viewer.widgets.main_window import MainWindow
@@ -68,7 +68,7 @@ def test_repainting_in_part_leaves_what_repainting_everything_would(
         lambda: {"query": Query("action", (int(rng.integers(dims.actions)),))},
         lambda: {"query": Query("text", (int(rng.integers(dims.chips)),))},
         lambda: {"film": str(rng.choice(["layers", "steps"]))},
-        lambda: {"score": str(rng.choice(list(scoring.SCORES)))},
+        lambda: {"score": str(rng.choice(list(scores.SCORES)))},
         lambda: {"colours": str(rng.choice(["inferno", "viridis"]))},
         lambda: {"thumbnails": bool(rng.integers(2))},
         lambda: {"curve": str(rng.choice(["steps", "layers", "frames"]))},

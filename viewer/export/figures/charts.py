@@ -9,9 +9,10 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
-from viewer.analysis import overview, scoring
+from viewer.analysis import scores
+from viewer.analysis.atlas import score_heads
 from viewer.analysis.caption import Caption, spoken
-from viewer.analysis.overview import Curves
+from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
 from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.figures import text_layout as words
@@ -61,7 +62,8 @@ class AtlasBody:
         """Cells with their scores."""
         t = theme.active()
         rows, columns = self.scores.shape
-        table = colormaps.score_words(self.scores, self.colours, lowest=scoring.SCORES[self.score].lowest)
+        score = scores.find_score(self.score)
+        table = colormaps.score_words(self.scores, self.colours, lowest=score.is_low_better)
         heads = QRectF(left + LABEL, top, self.width - LABEL, 16)
         words.write(painter, heads, "head", t.secondary, 11)
         words.write(painter, QRectF(left, top + 17, LABEL - 8, 16), "layer", t.secondary, 11, align="right")
@@ -77,7 +79,7 @@ class AtlasBody:
                 box = QRectF(self._x(left, head, columns), y, self.cell - 2, self._tall - 2)
                 word = int(table[layer, head])
                 painter.fillRect(box, theme.colour(f"#{word & 0xFFFFFF:06X}"))
-                text = scoring.short(float(self.scores[layer, head]), self.score)
+                text = score.format_cell(float(self.scores[layer, head]))
                 if self.cell >= 30:
                     words.write(painter, box, text, drawing.readable_on(word), 11, align="centre")
 
@@ -85,21 +87,22 @@ class AtlasBody:
         return left + LABEL + head * self.cell + (6 if head == columns - 1 else 0)
 
 
-def score_scale(scores: Floats, view: ViewState) -> ColourScale:
+def score_scale(values: Floats, view: ViewState) -> ColourScale:
     """The colour bar of an atlas."""
-    finite = scores[np.isfinite(scores)]
-    named = scoring.SCORES[view.score]
-    if named.lowest:
+    finite = values[np.isfinite(values)]
+    score = scores.find_score(view.score)
+    if score.is_low_better:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        return ColourScale(view.colours, low, max(high, low + 1e-6), label=named.axis, upside_down=True)
-    high = float(finite.max(initial=0)) * (100 if named.share else 1)
-    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=named.axis)
+        return ColourScale(view.colours, low, max(high, low + 1e-6), label=score.axis_label, upside_down=True)
+    high = float(finite.max(initial=0)) * score.factor
+    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=score.axis_label)
 
 
 def score_sentence(source: Source, view: ViewState) -> Caption:
     """The sentence of an atlas: no layer and no head, for it shows them all."""
-    made, details = sentence(source, view), ["every layer and head", scoring.SCORES[view.score].told]
-    if view.score in scoring.OF_REGION:
+    score = scores.find_score(view.score)
+    made, details = sentence(source, view), ["every layer and head", score.phrase]
+    if score.needs_region:
         details.append(region_words(source.results, view.region))
     return replace(made, details=" · ".join(details))
 
@@ -120,21 +123,22 @@ def region_words(results: Results, region: tuple[Cell, ...]) -> str:
 
 def atlas(source: Source, view: ViewState, options: Options) -> Figure:
     """Every layer and head with its score."""
-    if view.score in scoring.OF_REGION and not view.region:
+    score = scores.find_score(view.score)
+    if score.needs_region and not view.region:
         raise UserError(
             f"The score “{view.score}” needs a region; add --region exterior:4-7,8-11 (camera, rows and columns of "
             "patches), or draw one in the window and pass --view."
         )
-    if view.score == "change" and view.query.kind == "text":
-        raise UserError("Words have one pass and so no change over steps; take --phase suffix or another --score.")
-    if scoring.lacking(view.score, view.query.kind, view.region, source.results.bars(view.frame)):
+    if "steps" in score.needs and view.query.kind == "text":
+        raise UserError(f"Words have one pass and so no {score.title}; take --phase suffix or another --score.")
+    if scores.find_unavailable_reason(view.score, view.query.kind, view.region, source.results.bars(view.frame)):
         raise UserError(
             f"The region lies in the letterbox’s bars in frame {view.frame + 1}, which have no {view.score}; take "
             "another region, or the score “region”."
         )
-    scores = overview.atlas(source.results, view)
-    body = AtlasBody(scores, source.results.layers, view.score, view.colours, options.pixels)
-    scales = (score_scale(scores, view),) if scoring.SCORES[view.score].axis else ()
+    values = score_heads(source.results, view)
+    body = AtlasBody(values, source.results.layers, view.score, view.colours, options.pixels)
+    scales = (score_scale(values, view),) if score.axis else ()
     return titled(source, body, view, score_sentence(source, view), scales, words=options.caption)
 
 
@@ -249,11 +253,11 @@ def curves(source: Source, view: ViewState, options: Options, places: tuple[int,
     """Masses of all groups of keys along an axis; `places` are the chosen ones on it."""
     results, along = source.results, options.along
     if along == "frames":
-        values = np.stack([overview.mass_of_frame(results, view, frame) for frame in places])
-        names, masses = overview.merged(values, results)
+        values = np.stack([read_frame_masses(results, view, frame) for frame in places])
+        names, masses = merge_bars(values, results)
         made = Curves(names, masses, tuple(place + 1 for place in places), places)
     else:
-        whole = overview.curves(results, view)
+        whole = read_curves(results, view)
         kept = list(places)
         made = Curves(whole.names, whole.values[kept], tuple(whole.labels[place] for place in kept), places)
     body = CurvesBody(made, along, results.cameras, options.pixels)

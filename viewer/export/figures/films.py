@@ -9,8 +9,9 @@ import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
-from viewer.analysis import overview, scene
+from viewer.analysis import scene
 from viewer.analysis.caption import heading_of
+from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnails
 from viewer.export.figures import text_layout as words
 from viewer.export.figures.charts import LABEL, score_sentence
 from viewer.export.figures.color_bar import ColourScale
@@ -108,7 +109,7 @@ class Mosaic:
         )  # fmt: skip
         coloured = colormaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
         ground = 0xFF000000 | int(theme.active().window[1:], 16)
-        return drawing.word_image(overview.mosaic(coloured, index, gap, ground), blended=False)
+        return drawing.word_image(tile_thumbnails(coloured, index, gap, ground), blended=False)
 
 
 def film(source: Source, view: ViewState, options: Options, axes: dict[str, tuple[int, ...]]) -> Figure:
@@ -142,13 +143,13 @@ def _thumbnails(
     """The maps (rows, columns, cameras, 16, 16) at the chosen places, what rows are called, and columns."""
     layers = tuple(str(results.layers[place]) for place in axes["layer"])
     if "frames" in view.film:
-        made = overview.film_over_frames(results, view, axes["frame"], lambda: False)
+        made = read_film_over_frames(results, view, axes["frame"], lambda: False)
         assert made is not None
         columns = tuple(str(frame) for frame in made.columns)
         if view.film == "frames":
             return made.maps, ("",), columns
         return made.maps[list(axes["layer"])], layers, columns
-    made = overview.film(results, view)
+    made = read_film(results, view)
     block = made.maps[:, list(axes["layer"])]
     if view.film == "layers":
         return block, ("",), layers

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
-from viewer.analysis import scoring
+from viewer.analysis import scores
 from viewer.errors import READS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.rendering import drawing, theme
@@ -116,7 +116,7 @@ class ExportForm(QWidget):
         if session.results is None:
             return {}
         try:
-            return scoring.reasons(session.results, session.state)
+            return scores.find_unavailable_scores(session.results, session.state)
         except READS:
             return {}
 
@@ -135,12 +135,12 @@ class ExportForm(QWidget):
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
             self._field(name, word, self._chosen(name), LIST)
         self._words("reduce", "Heads by", (("mean", "Mean"), ("max", "Maximum"), ("both", "Both")))
-        scores = (*((name, named.short) for name, named in scoring.SCORES.items()), ("maps", "small maps"))
-        self._choice("score", "Cells", scores)
+        cell_contents = (*((score.name, score.title) for score in scores.SCORES.values()), ("maps", "small maps"))
+        self._choice("score", "Cells", cell_contents)
         cells = self._segments["score"]
         assert isinstance(cells, DropDown)
         cells.disable(self.gone)
-        cells.set_tool_tips({name: named.about for name, named in scoring.SCORES.items()})
+        cells.set_tool_tips({score.name: score.description for score in scores.SCORES.values()})
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))

@@ -6,7 +6,7 @@ from html import escape
 
 from PySide6.QtWidgets import QTextBrowser, QWidget
 
-from viewer.analysis import scoring
+from viewer.analysis.scores import SCORES
 from viewer.controllers import commands
 from viewer.rendering import theme
 from viewer.widgets.overlays.overlay import Overlay
@@ -54,8 +54,8 @@ class HelpSheet(Overlay):
 
 def scores() -> str:
     """What the scores of the atlas are, as a table in HTML."""
-    rows = [f'<tr><td width="170">{escape(one.short)}</td><td>{escape(one.about)}</td></tr>'
-            for one in scoring.SCORES.values()]  # fmt: skip
+    rows = [f'<tr><td width="170">{escape(one.title)}</td><td>{escape(one.description)}</td></tr>'
+            for one in SCORES.values()]  # fmt: skip
     return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 

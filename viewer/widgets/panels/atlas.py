@@ -9,7 +9,9 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer.analysis import overview, scene, scoring
+from viewer.analysis import scene
+from viewer.analysis.atlas import find_rank, rank_heads, score_heads
+from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_scores
 from viewer.errors import READS
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
@@ -42,8 +44,8 @@ class Atlas(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(150)
         self.setMouseTracking(True)
-        self.score = DropDown("Score", [(name, named.short) for name, named in scoring.SCORES.items()], parent=self)
-        self.score.set_tool_tips({name: named.about for name, named in scoring.SCORES.items()})
+        self.score = DropDown("Score", [(score.name, score.title) for score in SCORES.values()], parent=self)
+        self.score.set_tool_tips({score.name: score.description for score in SCORES.values()})
         self.score.chosen.connect(self._set_score)
         self.thumbs = Button("thumbnails", kind="quiet", parent=self)
         self.thumbs.setCheckable(True)
@@ -71,17 +73,18 @@ class Atlas(Panel):
         results, shown = self.session.results, self.session.shown
         if results is None or not results.done:
             return None
+        score = self._shown_score
         key = (
             id(results),
             shown.frame,
             shown.query,
             shown.score,
-            shown.step if shown.score != "change" and shown.query.kind == "action" else 0,
-            shown.region if shown.score in scoring.OF_REGION else (),
+            shown.step if "steps" not in score.needs and shown.query.kind == "action" else 0,
+            shown.region if score.needs_region else (),
         )
         if self._scores is None or self._scores[0] != key:
             try:
-                self._scores = key, overview.atlas(results, shown)
+                self._scores = key, score_heads(results, shown)
             except READS:
                 return None
         return self._scores[1]
@@ -92,7 +95,7 @@ class Atlas(Panel):
         if results is None or not results.done:
             return {}
         try:
-            return scoring.reasons(results, self.session.shown)
+            return find_unavailable_scores(results, self.session.shown)
         except READS:
             return {}
 
@@ -102,16 +105,15 @@ class Atlas(Panel):
         return self.reasons().get(self.session.shown.score, "")
 
     @property
-    def _lowest(self) -> bool:
-        """Whether a low score is a good one."""
-        return scoring.SCORES[self.session.shown.score].lowest
+    def _shown_score(self) -> Score:
+        return find_score(self.session.shown.score)
 
     def ranked(self) -> list[tuple[int, int]]:
         """Layers and heads, the best score first; none where there is nothing to rank them by."""
         scores = self.scores()
         if scores is None or self.lack:
             return []
-        return overview.ranking(scores, lowest=self._lowest)
+        return rank_heads(scores, lowest=self._shown_score.is_low_better)
 
     def refresh(self) -> None:
         shown = self.session.shown
@@ -254,11 +256,11 @@ class Atlas(Panel):
         painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
         if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
             return
-        high = theme.line(10)
+        high, score = theme.line(10), self._shown_score
         for (top, bottom), values, inks in zip(rows, scores.tolist(), words.tolist(), strict=True):
             y = round((top + bottom - high) / 2 * ratio) / ratio
             for (left, right), value, ink in zip(columns, values, inks, strict=True):
-                text = scoring.short(value, self.session.shown.score)
+                text = score.format_cell(value)
                 x = round((left + right - drawing.width_of(text, 10)) / 2 * ratio) / ratio - 1
                 painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
 
@@ -271,7 +273,7 @@ class Atlas(Panel):
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """The colour of every cell."""
         shown = self.session.shown
-        return colormaps.score_words(scores, shown.colours, lowest=scoring.SCORES[shown.score].lowest)
+        return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better)
 
     def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         """One small picture a head: its map in every camera side by side, one colour range for all."""
@@ -320,9 +322,8 @@ class Atlas(Panel):
         """Go to the head next in rank."""
         order, shown = self.ranked(), self.session.state
         if not order:
-            score = self.session.shown.score
             reason = self.lack or "no head has weight to tell"
-            self.session.noticed.emit(f"Heads cannot be ranked by {scoring.SCORES[score].short}: {reason}.")
+            self.session.noticed.emit(f"Heads cannot be ranked by {self._shown_score.title}: {reason}.")
             return
         here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
         place = order.index(here) + by if here in order else 0
@@ -330,7 +331,7 @@ class Atlas(Panel):
 
     def next_score(self) -> None:
         """The next score that the query can have."""
-        names, gone = list(scoring.SCORES), self.reasons()
+        names, gone = list(SCORES), self.reasons()
         after = names.index(self.session.state.score) + 1
         self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
 
@@ -362,14 +363,14 @@ class Atlas(Panel):
         scores, results = self.scores(), self.session.results
         if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
             return ""
-        score, mean = self.session.shown.score, head == scores.shape[1] - 1
+        score, mean = self._shown_score, head == scores.shape[1] - 1
         lack, value = self.lack, float(scores[layer, head])
-        text = f"none, {lack}" if lack else scoring.spoken(value, score)
+        text = f"none, {lack}" if lack else score.format_value(value)
         who = "mean of heads" if mean else f"head {head}"
-        told = f"Layer {results.layers[layer]}, {who}: {scoring.SCORES[score].short} {text}"
+        told = f"Layer {results.layers[layer]}, {who}: {score.title} {text}"
         if lack or mean or not np.isfinite(value):
             return told
-        rank, others = overview.standing(scores, layer, head, lowest=self._lowest)
+        rank, others = find_rank(scores, layer, head, lowest=score.is_low_better)
         alike = f", shared with {others} other{'s' if others > 1 else ''}" if others else ""
         return f"{told}, rank {rank}{alike}"
 

@@ -9,8 +9,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer.analysis import overview
-from viewer.analysis.overview import Curves
+from viewer.analysis.curves import Curves, read_curves
 from viewer.errors import READS
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.drop_down import DropDown
@@ -229,7 +228,7 @@ class CurvesPanel(CurvePlot):
         key = (id(results), shown.frame, shown.query, shown.heads, self.axis(), other)
         if self._made is None or self._made[0] != key:
             try:
-                self._made = key, overview.curves(results, shown)
+                self._made = key, read_curves(results, shown)
             except READS:
                 return None
         return self._made[1]

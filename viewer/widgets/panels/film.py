@@ -8,7 +8,16 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer.analysis import caption, overview
+from viewer.analysis import caption
+from viewer.analysis.film import (
+    FILM_FIELDS,
+    MAX_FRAMES,
+    MAX_FRAMES_OF_LAYERS,
+    read_film,
+    read_film_over_frames,
+    select_frames,
+    tile_thumbnails,
+)
 from viewer.errors import READS
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, theme
@@ -16,7 +25,7 @@ from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
-    from viewer.analysis.overview import Film
+    from viewer.analysis.film import Film
     from viewer.controllers.frame_series import OverFrames
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
@@ -38,7 +47,7 @@ LEAST_BLOCK: Final = 168
 class FilmPanel(Panel):
     """A click on a thumbnail goes there."""
 
-    cares = frozenset({*overview.FILM_FIELDS, "layer", "step", "colours"})
+    cares = frozenset({*FILM_FIELDS, "layer", "step", "colours"})
     HEADING = 4
 
     def __init__(
@@ -73,18 +82,18 @@ class FilmPanel(Panel):
         step: tuple[object, ...] = () if shown.film == "steps" else (shown.step,)
         extra: tuple[object, ...] = (shown.layer,) if shown.film == "frames" else ()
         frames = self.frames()
-        fields = [name for name in overview.FILM_FIELDS if name != "frame" or not frames]
+        fields = [name for name in FILM_FIELDS if name != "frame" or not frames]
         key = (id(results), shown.film, results.done, *(getattr(shown, name) for name in fields), *step, *extra, frames)
         if self._film is None or self._film[0] != key:
             if frames:
                 self.worker.ask(
-                    "film", key, lambda stale: overview.film_over_frames(results, shown, frames, stale), self._take(key)
+                    "film", key, lambda stale: read_film_over_frames(results, shown, frames, stale), self._take(key)
                 )
                 # The last one of its kind stays until the next is there: a row that empties for a moment would flash.
                 before = self._film
                 return before[1] if before is not None and before[0][:2] == key[:2] else None
             try:
-                self._film = key, overview.film(results, shown)
+                self._film = key, read_film(results, shown)
             except READS:
                 return None
         return self._film[1]
@@ -94,8 +103,8 @@ class FilmPanel(Panel):
         shown, course = self.session.shown, self.over_frames.course
         if "frames" not in shown.film or shown.frame >= len(course.moment_of):
             return ()
-        most = overview.MOST_FILM_FRAMES if shown.film == "frames" else overview.MOST_FRAMES_OF_LAYERS
-        return overview.film_frames(course.along(shown.frame), most)
+        most = MAX_FRAMES if shown.film == "frames" else MAX_FRAMES_OF_LAYERS
+        return select_frames(course.along(shown.frame), most)
 
     def _take(self, key: tuple[object, ...]) -> Any:
         def take(answer: Film | None) -> None:
@@ -152,7 +161,7 @@ class FilmPanel(Panel):
         if results is None:
             return QSize(600, 120)
         tall, across = results.picture_size(0)
-        columns = {"frames": overview.MOST_FILM_FRAMES, "layers-frames": overview.MOST_FRAMES_OF_LAYERS}.get(
+        columns = {"frames": MAX_FRAMES, "layers-frames": MAX_FRAMES_OF_LAYERS}.get(
             self.session.shown.film, len(results.layers)
         )
         room = max(self.width(), 600) - LABEL
@@ -218,7 +227,7 @@ class FilmPanel(Panel):
             for camera, (_, width, height) in enumerate(self.blocks(film)):
                 size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)
                 index = geometry.sampling(results.to_model(shown.frame, camera), *results.picture_size(camera), *size)
-                made = overview.mosaic(words[:, :, camera], index, gap, background)
+                made = tile_thumbnails(words[:, :, camera], index, gap, background)
                 images.append(drawing.word_image(made, blended=False))
                 images[-1].setDevicePixelRatio(ratio)
             self._mosaics = key, images, film

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 
-from viewer.analysis import caption, overview
+from viewer.analysis import caption
+from viewer.analysis.region_ranking import rank_by_region
 from viewer.errors import READS
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
@@ -15,7 +16,7 @@ from viewer.widgets.panels.panel import Panel
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
-    from viewer.analysis.overview import Looker
+    from viewer.analysis.region_ranking import RankedHead
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import Query
@@ -36,7 +37,7 @@ class RegionRanking(Panel):
         self.worker = worker
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMinimumHeight(76)
-        self.lines: list[Looker] = []
+        self.lines: list[RankedHead] = []
         self._for: object = None
         self.top = 0
         self.at = 0
@@ -53,7 +54,7 @@ class RegionRanking(Panel):
         elif key != self._for:
             self._for = key
             self.lines, self.top, self.at = [], 0, 0
-            self.worker.ask("lookers", key, lambda stale: overview.lookers(results, shown, stale), self._take)
+            self.worker.ask("lookers", key, lambda stale: rank_by_region(results, shown, stale), self._take)
         self.update()
 
     def reload(self) -> None:
@@ -61,7 +62,7 @@ class RegionRanking(Panel):
         self.worker.drop("lookers")
         self.refresh()
 
-    def _take(self, answer: list[Looker] | None) -> None:
+    def _take(self, answer: list[RankedHead] | None) -> None:
         self.lines = answer or []
         self.setAccessibleDescription("; ".join(self.words(line) for line in self.lines[:5]))
         self.update()
@@ -75,7 +76,7 @@ class RegionRanking(Panel):
         except READS:
             return "?"
 
-    def words(self, line: Looker) -> str:
+    def words(self, line: RankedHead) -> str:
         """A line as a sentence."""
         results = self.session.results
         assert results is not None

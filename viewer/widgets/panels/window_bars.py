@@ -10,7 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture.results import schema
-from viewer.analysis import caption, scoring
+from viewer.analysis import caption, scores
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READS
 from viewer.rendering import drawing, theme
@@ -105,7 +105,7 @@ class StatusBar(Panel):
         region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
         if region:
             told = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
-            mass = float(scoring.mass(scene.maps, region))
+            mass = float(scores.region_mass(scene.maps, region))
             if view.unit == "weight" and view.measure == "weight":
                 told += f"{drawing.per_cent(mass)} of this row"
             else:
@@ -113,11 +113,11 @@ class StatusBar(Panel):
             if scene.difference:
                 return told
             bars = results.bars(view.frame)
-            lack = scoring.lacking("lift", view.query.kind, region, bars)
+            lack = scores.find_unavailable_reason("lift", view.query.kind, region, bars)
             if lack:
                 return f"{told} · {lack}"
-            lift = float(scoring.of_region(scene.maps, region, bars, "lift"))
-            return f"{told} · lift {scoring.spoken(lift, 'lift')}" if math.isfinite(lift) else told
+            lift = float(scores.lift(scene.maps, region, bars))
+            return f"{told} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else told
         return "drag a box on a picture: who looks there?"
 
     def right(self) -> str:

@@ -15,7 +15,8 @@ from window_driver import close, show, spin, until
 
 from resources.demo.build.dataset import coverage
 from resources.demo.build.things import NAMES
-from viewer.analysis import overview, scoring
+from viewer.analysis import scores
+from viewer.analysis.atlas import rank_heads, score_heads
 from viewer.controllers.file_opening import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
+REGION_SCORES = {name for name, score in scores.SCORES.items() if score.needs_region}
 BOX = ((0, 5, 5), (0, 5, 6), (0, 6, 5), (0, 6, 6))
 
 
@@ -44,14 +46,15 @@ def peak(*places: tuple[int, int, int, float]) -> np.ndarray:
     return made
 
 
-def agreement(maps: np.ndarray, score: str, region=BOX) -> np.ndarray:
-    return scoring.of_region(maps, region, bars(), score)
+def agreement(maps: np.ndarray, score: str, region=BOX, bars_of=None) -> np.ndarray:
+    compute = {"lift": scores.lift, "hit": scores.hit, "iou": scores.iou90}[score]
+    return compute(maps, region, bars() if bars_of is None else bars_of)
 
 
 def test_even_weight_is_chance() -> None:
     even = np.full((4, 8, 2, 16, 16), 1 / 600, np.float32)
     assert agreement(even, "lift") == pytest.approx(1)
-    assert scoring.mass(even, BOX) == pytest.approx(4 / 600)
+    assert scores.region_mass(even, BOX) == pytest.approx(4 / 600)
 
 
 def test_all_weight_in_the_region_is_the_greatest_lift() -> None:
@@ -59,7 +62,7 @@ def test_all_weight_in_the_region_is_the_greatest_lift() -> None:
     patches = 10 * 16
     assert agreement(row, "lift") == pytest.approx(patches / 4)
     assert agreement(row, "hit") == 1
-    assert scoring.mass(row, BOX) == pytest.approx(0.2)
+    assert scores.region_mass(row, BOX) == pytest.approx(0.2)
 
 
 def test_bars_and_the_other_camera_are_left_out() -> None:
@@ -104,7 +107,7 @@ def test_they_are_what_their_definitions_say(seed: int, rows: int, size: int) ->
     looked = [place for place in np.ndindex(2, 16, 16) if place[0] in cameras and not out[place]]
     within = [place for place in looked if place in cells]
     for maps_of_one in maps:
-        found = {score: scoring.of_region(maps_of_one, tuple(cells), out, score) for score in ("lift", "hit", "iou")}
+        found = {score: agreement(maps_of_one, score, tuple(cells), out) for score in ("lift", "hit", "iou")}
         if not within:
             assert all(np.isnan(value) for value in found.values())
             continue
@@ -150,28 +153,29 @@ def test_equal_weights_by_their_definitions(seed: int, kinds: int) -> None:
 
 def test_what_cannot_be_scored_says_why() -> None:
     def lacking(score: str, kind: str = "text", region=BOX) -> str:
-        return scoring.lacking(score, kind, region, bars())
+        return scores.find_unavailable_reason(score, kind, region, bars())
 
-    assert {score for score in scoring.SCORES if lacking(score)} == {"change"}
-    assert {score for score in scoring.SCORES if lacking(score, "action")} == set()
-    for score in scoring.OF_REGION:
+    assert {score for score in scores.SCORES if lacking(score)} == {"change"}
+    assert {score for score in scores.SCORES if lacking(score, "action")} == set()
+    for score in REGION_SCORES:
         assert lacking(score, region=()) == "drag a box on a picture first"
     within_bars = ((0, 0, 3), (0, 15, 4))
     assert lacking("region", region=within_bars) == "", "bars have weight"
-    assert lacking("lift", region=within_bars) == "the region lies in the letterbox’s bars"
+    assert lacking("lift", region=within_bars) == "the region lies in the letterbox bars"
     assert lacking("lift", region=(*within_bars, (0, 5, 5))) == ""
 
 
-def test_scores_in_words() -> None:
-    assert [scoring.short(value, "lift") for value in (0.04, 3.14, 41.6, np.nan)] == ["0.0", "3.1", "42", "–"]
-    assert [scoring.short(value, "hit") for value in (0.0, 1.0, np.nan)] == ["", "hit", "–"]
-    assert [scoring.short(value, "iou") for value in (0.05, 0.25)] == ["5.0", "25"]
-    assert scoring.short(5.31, "entropy") == "5.3"
-    assert scoring.spoken(41.6, "lift") == "41.6 × chance"
-    assert (scoring.spoken(1.0, "hit"), scoring.spoken(0.0, "hit")) == ("yes", "no")
-    assert scoring.spoken(0.25, "iou") == "25.0 %"
-    assert scoring.spoken(5.314, "entropy") == "5.31 nats"
-    assert scoring.spoken(np.nan, "lift") == "none, for want of weight on the picture"
+def test_scores_are_formatted_with_their_units() -> None:
+    lift, hit, iou, entropy = (scores.SCORES[name] for name in ("lift", "hit", "iou", "entropy"))
+    assert [lift.format_cell(value) for value in (0.04, 3.14, 41.6, np.nan)] == ["0.0", "3.1", "42", "–"]
+    assert [hit.format_cell(value) for value in (0.0, 1.0, np.nan)] == ["", "hit", "–"]
+    assert [iou.format_cell(value) for value in (0.05, 0.25)] == ["5.0", "25"]
+    assert entropy.format_cell(5.31) == "5.3"
+    assert lift.format_value(41.6) == "41.6 × chance"
+    assert (hit.format_value(1.0), hit.format_value(0.0)) == ("yes", "no")
+    assert iou.format_value(0.25) == "25.0 %"
+    assert entropy.format_value(5.314) == "5.31 nats"
+    assert lift.format_value(np.nan) == "none, no weight on the picture"
 
 
 def test_the_demos_taught_head_has_the_greatest_lift() -> None:
@@ -187,10 +191,10 @@ def test_the_demos_taught_head_has_the_greatest_lift() -> None:
         word = next(place for place, chip in enumerate(results.chips(0)) if chip.label == "duck")
         taught = (1, 0)
         for score in ("lift", "hit", "iou"):
-            found = overview.atlas(results, ViewState(query=Query("text", (word,)), score=score, region=region))
+            found = score_heads(results, ViewState(query=Query("text", (word,)), score=score, region=region))
             assert found[taught] == np.nanmax(found[:, :-1]), score
             if score == "lift":
-                assert overview.ranking(found, lowest=False)[0] == taught
+                assert rank_heads(found, lowest=False)[0] == taught
                 assert found[taught] > 50
     finally:
         results.close()
@@ -198,10 +202,10 @@ def test_the_demos_taught_head_has_the_greatest_lift() -> None:
 
 def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: MainWindow) -> None:
     atlas, session = window.panels.atlas, window.session
-    assert set(atlas.score._reasons) >= scoring.OF_REGION  # nothing to choose without a region
+    assert set(atlas.score._reasons) >= REGION_SCORES  # nothing to choose without a region
     session.update(query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 6, 6), (0, 6, 7)), score="lift")
     spin()
-    assert not scoring.OF_REGION & set(atlas.score._reasons)
+    assert not REGION_SCORES & set(atlas.score._reasons)
     values = atlas.scores()
     assert values is not None
     told = f"{values[2, 1]:.1f} × chance"
@@ -244,9 +248,9 @@ def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: MainW
     assert atlas.cell_at(place) == (2, 1), "small maps need no score"
     session.update(thumbnails=False, region=((0, 0, 0),))
     spin()
-    assert window.status.left().endswith(" · the region lies in the letterbox’s bars")
-    assert atlas.explain(2, 1).endswith("lift of region none, the region lies in the letterbox’s bars")
-    assert set(atlas.score._reasons) == scoring.OF_REGION - {"region"}
+    assert window.status.left().endswith(" · the region lies in the letterbox bars")
+    assert atlas.explain(2, 1).endswith("lift of region none, the region lies in the letterbox bars")
+    assert set(atlas.score._reasons) == REGION_SCORES - {"region"}
     session.update(query=Query("text", (1,)), score="change")
     spin()
     assert atlas.cell_at(place) is None
@@ -266,11 +270,11 @@ def test_the_next_score_is_one_that_there_is(window: MainWindow) -> None:
     session.update(query=Query("action", (1,)), region=((0, 6, 6),), score="picture")
     spin(0.01)
     seen = []
-    for _ in scoring.SCORES:
+    for _ in scores.SCORES:
         window.perform_id("score")
         spin(0.01)
         seen.append(session.state.score)
-    assert seen == [*list(scoring.SCORES)[1:], "picture"]
+    assert seen == [*list(scores.SCORES)[1:], "picture"]
 
 
 def test_scores_are_told_with_their_rank_and_what_they_are(window: MainWindow) -> None:
@@ -292,8 +296,8 @@ def test_scores_are_told_with_their_rank_and_what_they_are(window: MainWindow) -
     session.update(heads=())
     until(lambda: atlas.accessibleDescription().startswith("Layer 1, mean of heads: hit in region "))
     menu = atlas.score.menu()
-    assert [one.toolTip() for one in menu.actions()] == [named.about for named in scoring.SCORES.values()]
-    assert atlas.score.toolTip() == scoring.SCORES["hit"].about
+    assert [one.toolTip() for one in menu.actions()] == [score.description for score in scores.SCORES.values()]
+    assert atlas.score.toolTip() == scores.SCORES["hit"].description
     menu.close()
 
 
@@ -311,9 +315,9 @@ def test_while_one_blinks_the_status_line_tells_of_the_pinned_view(
         before = window.status.left()
         window.session.blink(True)
         results, view = window.session.pin
-        values = overview.atlas(results, replace(view, score="lift"))
+        values = score_heads(results, replace(view, score="lift"))
         assert window.status.left() != before
-        assert window.status.left().endswith(f" · lift {scoring.spoken(float(values[2, 1]), 'lift')}")
+        assert window.status.left().endswith(f" · lift {scores.find_score('lift').format_value(float(values[2, 1]))}")
         window.session.point((2, 0, 0))
         assert window.status.left().startswith("third, patch (0, 0) · weight "), "no bar in a square picture"
         until(lambda: "third, patch (0, 0)" in window.status.accessibleDescription())

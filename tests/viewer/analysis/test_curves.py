@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h5py
+import make_results
+import numpy as np
+import pytest
+
+from viewer.analysis import scene
+from viewer.analysis.curves import read_curves, read_curves_over_frames, read_frame_masses
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def never() -> bool:
+    return False
+
+
+def test_curves_divide_the_whole_row(results: Results) -> None:
+    for state in (ViewState(query=Query("action", (1,))), ViewState(query=Query("text", (4,)), curve="layers")):
+        made = read_curves(results, state)
+        assert made.values.sum(1) == pytest.approx(1, abs=4e-3)
+        assert made.names[:3] == ("exterior", "wrist", "bars")
+    over = read_curves_over_frames(results, ViewState(query=Query("text", (4,)), layer=1, heads=(2,)), never)
+    assert over is not None
+    one = scene.compose(results, ViewState(frame=2, query=Query("text", (4,)), layer=1, heads=(2,)))
+    assert over.values[2, 0] == pytest.approx(one.mass["exterior"], abs=4e-3)
+
+
+def test_curves_over_frames_do_without_summaries(tmp_path: Path) -> None:
+    results = Results(make_results.write(tmp_path / "a.h5", make_results.Recipe(summaries=False)))
+    over = read_curves_over_frames(results, ViewState(query=Query("action", (1,)), step=1), never)
+    assert over is not None
+    assert over.values.sum(1) == pytest.approx(1, abs=4e-3)
+    results.close()
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_curves_over_steps_are_those_of_the_shown_layer(small: Path, results: Results, layer: int) -> None:
+    made = read_curves(results, ViewState(query=Query("action", (1,)), layer=layer, heads=(0, 2), curve="steps"))
+    with h5py.File(small, locking=False) as file:
+        stored, groups = file["action/mass"][0, layer, 1][:, [0, 2]].mean(1), list(file["action/mass"].attrs["groups"])
+    assert made.labels == (0, 1, 2)
+    for name in ("exterior", "prompt", "action"):
+        assert made.values[:, made.names.index(name)] == pytest.approx(stored[:, groups.index(name)], rel=1e-5)
+
+
+def test_curves_of_a_word_are_the_mean_of_its_pieces(small: Path, results: Results) -> None:
+    item = next(n for n, chip in enumerate(results.chips(0)) if len(chip.tokens) == 2)
+    view = ViewState(query=Query("text", (item,)), layer=3, heads=(1,), curve="layers")
+    tokens = list(results.chips(0)[item].tokens)
+    with h5py.File(small, locking=False) as file:
+        stored, groups = file["text/mass"][0, :, tokens, 1], list(file["text/mass"].attrs["groups"])
+    mean, wrist = stored.mean(1), groups.index("wrist")
+    assert np.abs(stored[:, 0, wrist] - mean[:, wrist]).max() > 1e-3, "the pieces differ"
+    made = read_curves(results, view)
+    assert made.values[:, made.names.index("wrist")] == pytest.approx(mean[:, wrist], rel=1e-5)
+    assert read_frame_masses(results, view, 0) == pytest.approx(mean[3], rel=1e-5)

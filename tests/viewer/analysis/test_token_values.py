@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import h5py
+import make_results
+import pytest
+
+from viewer.analysis.token_values import strips
+from viewer.io.results import Results
+from viewer.model.view_state import Query, ViewState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_chips_carry_the_weight_of_what_is_pointed_at(small: Path, results: Results) -> None:
+    state = ViewState(layer=1, step=2, heads=(1,), query=Query("action", (0,)))
+    made = strips(results, state, (1, 7, 9))
+    with h5py.File(small, locking=False) as file:
+        assert made.actions == pytest.approx(file["action/to_image"][0, 1, :, 2, 1, 1, 7, 9].astype("f4"))
+        text = file["text/to_image"][0, 1, :, 1, 1, 7, 9].astype("f4")
+    chips = results.chips(0)
+    assert made.words == pytest.approx([text[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
+    pictures = strips(results, state, None)
+    assert (pictures.subject, pictures.top) == ("pictures", 1.0)
+    region = strips(results, ViewState(layer=1, heads=(1,), region=((1, 7, 9), (0, 3, 3))), None)
+    with h5py.File(small, locking=False) as file:
+        block = file["text/to_image"][0, 1, :, 1].astype("f4")
+    both = block[:, 1, 7, 9] + block[:, 0, 3, 3]
+    assert region.words == pytest.approx([both[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
+
+
+def test_chips_without_summaries_are_the_same(tmp_path: Path) -> None:
+    with_, without = (
+        Results(make_results.write(tmp_path / f"{s}.h5", make_results.Recipe(frames=1, summaries=s)))
+        for s in (True, False)
+    )
+    state = ViewState(layer=2, query=Query("action", (0,)), step=1)
+    one, two = strips(with_, state, None), strips(without, state, None)
+    assert one.words == pytest.approx(two.words, abs=4e-3)
+    assert one.actions == pytest.approx(two.actions, abs=4e-3)
+    with_.close()
+    without.close()

@@ -1,0 +1,47 @@
+"""The atlas: one score of every layer and head, and the ranks of heads by it. No Qt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viewer.analysis import scores
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import ViewState
+
+
+def score_heads(results: Results, view: ViewState) -> Floats:
+    """Return the chosen score of every layer and head, the mean of heads in the last column: (layers, heads + 1).
+
+    At the step of the view, or over all steps where the score is a number of them all. UserError for a score that
+    there is not.
+    """
+    score = scores.find_score(view.score)
+    last_step = max(len(results.steps) - 1, 0) if view.query.kind == "action" else 0
+    query = scores.QueryAttention(results, view.frame, view.query, view.region, steps=(min(view.step, last_step),))
+    values = score.compute(query)[:, 0]  # (layers, heads)
+    of_maps = score.mean_of == "maps"
+    mean = score.compute(query.mean_of_heads())[:, 0] if of_maps else values.mean(1, keepdims=True)
+    return np.concatenate([values, mean], 1).astype(np.float32, copy=False)
+
+
+def rank_heads(values: Floats, *, lowest: bool) -> list[tuple[int, int]]:
+    """Return layers and heads from the best value to the worst; `lowest` where low values are better.
+
+    `values` (layers, heads + 1): without the column of the mean, and without heads that have no value (NaN).
+    """
+    plain = values[:, :-1]
+    order = np.argsort(plain if lowest else -plain, axis=None, kind="stable")  # NaN last
+    order = order[: np.isfinite(plain).sum()]
+    return [(int(index) // plain.shape[1], int(index) % plain.shape[1]) for index in order]
+
+
+def find_rank(values: Floats, layer: int, head: int, *, lowest: bool) -> tuple[int, int]:
+    """Return the rank of a head's value, counted from 1, and how many other heads have the same value."""
+    plain, own = values[:, :-1], values[layer, head]
+    better = plain < own if lowest else plain > own
+    return int(better.sum()) + 1, int((plain == own).sum()) - 1

@@ -1,0 +1,86 @@
+"""Curves: where a query's weight goes along layers, denoise steps or frames. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from viewer.analysis import scene
+from viewer.model import attention
+from viewer.model.view_state import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import ViewState
+
+TEXT_GROUPS: Final = ("bos", "prompt", "template", "state", "newline", "action")
+"""Groups that are shown as they are stored; those of pictures and bars differ from file to file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Attention mass of the query on each group along one axis."""
+
+    names: tuple[str, ...]
+    """Names of the groups."""
+    values: Floats
+    """(points, groups)"""
+    labels: tuple[int, ...]
+    """What the points are called: numbers of layers or steps, or frames counted from 1."""
+    at: tuple[int, ...]
+    """Their places on the axis."""
+
+
+def merge_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Floats]:
+    """Return names and masses with the letterbox bars of all cameras as one group: (..., groups) to (..., fewer)."""
+    index = {name: place for place, name in enumerate(results.groups)}
+    bars = sum(
+        (masses[..., index[f"{camera} bars"]] for camera in results.cameras), np.zeros(masses.shape[:-1], np.float32)
+    )
+    rest = [masses[..., index[name]] for name in TEXT_GROUPS]
+    return (*results.cameras, "bars", *TEXT_GROUPS), np.stack(
+        [*(masses[..., index[camera]] for camera in results.cameras), bars, *rest], -1
+    ).astype(np.float32)
+
+
+def read_curves(results: Results, view: ViewState) -> Curves:
+    """Return masses over denoise steps at the shown layer, or over layers at the shown step; mean of the heads."""
+    masses = scene.masses(results, view.frame, view.query)  # (layers, steps, heads, groups)
+    masses = attention.together(masses[:, :, list(view.heads)] if view.heads else masses, 2, "mean")
+    if view.curve == "steps" and view.query.kind == "action":
+        names, values = merge_bars(masses[view.layer], results)
+        return Curves(names, values, results.steps, tuple(range(len(results.steps))))
+    names, values = merge_bars(masses[:, min(view.step, masses.shape[1] - 1)], results)
+    return Curves(names, values, results.layers, tuple(range(len(results.layers))))
+
+
+def read_frame_masses(results: Results, view: ViewState, frame: int) -> Floats:
+    """Return masses of the query in another frame, (groups,), from the summaries, else from the weights."""
+    query = scene.matched(view.query, results, view.frame, results, frame)
+    tokens = scene.tokens_of(results, frame, query)
+    parts = []
+    for token in tokens:
+        part = results.mass_at(frame, query.kind, token, view.layer, view.step)
+        if part is None:
+            every = scene.masses(results, frame, Query(query.kind, query.items))
+            part = every[view.layer, min(view.step, every.shape[1] - 1)]
+        parts.append(attention.together(part[list(view.heads)] if view.heads else part, 0, "mean"))
+    return np.mean(parts, axis=0, dtype=np.float32) if parts else np.full(len(results.groups), np.nan, np.float32)
+
+
+def read_curves_over_frames(results: Results, view: ViewState, is_stale: Callable[[], bool]) -> Curves | None:
+    """Return masses over all finished frames; None once `is_stale` says so, or where there is no frame."""
+    values = []
+    for frame in range(results.done):
+        if is_stale():
+            return None
+        values.append(read_frame_masses(results, view, frame))
+    if not values:
+        return None
+    names, masses = merge_bars(np.stack(values), results)
+    return Curves(names, masses, tuple(range(1, results.done + 1)), tuple(range(results.done)))

@@ -1,0 +1,75 @@
+"""Which words and actions look at a region, layer by layer and head by head. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from viewer.analysis import scene, scores
+from viewer.model import attention
+from viewer.model.view_state import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import Cell, ViewState
+
+MAX_ROWS: Final = 200
+
+
+@dataclass(frozen=True, eq=False)
+class RankedHead:
+    """One row of the ranking: a head's weight on the region, for one query."""
+
+    query: Query
+    layer: int
+    step: int
+    head: int
+    mass: float
+    """Weight on the region."""
+
+
+def rank_by_region(
+    results: Results, view: ViewState, is_stale: Callable[[], bool], most: int = MAX_ROWS
+) -> list[RankedHead] | None:
+    """Return the heads of all words and actions with the most weight on the view's region, heaviest first.
+
+    At most `most`; None once `is_stale` says so.
+    """
+    found: list[RankedHead] = []
+    chips = results.chips(view.frame)
+    queries = [Query("text", (item,)) for item in range(len(chips))]
+    queries += [Query("action", (item,)) for item in range(results.horizon)]
+    least = 0.0
+    for query in queries:
+        parts = []
+        for token in scene.tokens_of(results, view.frame, query):
+            if is_stale():
+                return None
+            parts.append(_read_region_mass(results, view.frame, query, token, view.region))
+        mass = np.mean(parts, axis=0, dtype=np.float32)  # (layers, steps, heads)
+        flat = mass.ravel()
+        best = np.argpartition(-flat, min(most, flat.size) - 1)[:most]
+        for index in best[flat[best] > least].tolist():
+            layer, step, head = np.unravel_index(index, mass.shape)
+            found.append(RankedHead(query, int(layer), int(step), int(head), float(flat[index])))
+        if len(found) > 4 * most:
+            found.sort(key=lambda row: -row.mass)
+            del found[most:]
+            least = found[-1].mass
+    found.sort(key=lambda row: (-row.mass, row.layer, row.step, row.head))
+    return found[:most]
+
+
+def _read_region_mass(results: Results, frame: int, query: Query, token: int, region: tuple[Cell, ...]) -> Floats:
+    """Return the weight of one token on the region: (layers, steps, heads)."""
+    # One layer a read, so that the window's own reads never wait long for the file's lock.
+    parts = [
+        scores.region_mass(attention.widened(results.column(frame, query.kind, layer, token)), region)
+        for layer in range(len(results.layers))
+    ]
+    return np.stack(parts)

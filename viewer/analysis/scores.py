@@ -1,0 +1,413 @@
+"""Scores: one number for each layer and head that says what a query's attention does. No Qt.
+
+`SCORES` is the one registry. The atlas, figures, tables, menus, help and the command line's choices read it, so that a
+new score is one entry there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from viewer.analysis import scene
+from viewer.errors import UserError
+from viewer.model import attention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import Cell, Query, ViewState
+
+Mask = npt.NDArray[np.bool_]
+Need = Literal["steps", "region", "picture region"]
+"""What a score needs: a query with denoise steps, a region, a region with a patch outside the letterbox bars."""
+HEAVIEST_PART: Final = 10
+"""IoU90 takes the patches above the 90th percentile: one in ten."""
+
+
+class QueryAttention:
+    """Attention of one query in one frame, at chosen layers, steps and heads: what scores are computed from.
+
+    Everything is read when it is first used. `layers`, `steps` and `heads` are places on the axes of the file; None
+    takes all of an axis. Words have one step.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        frame: int,
+        query: Query,
+        region: tuple[Cell, ...] = (),
+        *,
+        layers: Sequence[int] | None = None,
+        steps: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+    ) -> None:
+        self.results, self.frame, self.query, self.region = results, frame, query, region
+        self._places = layers, steps, heads
+
+    @cached_property
+    def bars(self) -> Mask:
+        """Patches that lie wholly in the letterbox bars: (cameras, rows, cols)."""
+        return self.results.bars(self.frame)
+
+    @cached_property
+    def maps(self) -> Floats:
+        """Weights on the patches, mean of the query's tokens: (layers, steps, heads, cameras, rows, cols)."""
+        return self._mean_maps(*self._places)
+
+    @cached_property
+    def maps_of_all_steps(self) -> Floats:
+        """The same at all recorded steps, whichever were chosen."""
+        layers, _, heads = self._places
+        return self._mean_maps(layers, None, heads)
+
+    @cached_property
+    def mass(self) -> Floats:
+        """Weight on each group of keys, mean of the query's tokens: (layers, steps, heads, groups)."""
+        return _take(scene.masses(self.results, self.frame, self.query), *self._places)
+
+    @property
+    def picture_mass(self) -> Floats:
+        """Weight on the pictures without the letterbox bars: (layers, steps, heads)."""
+        total: Floats = self.mass[..., scene.picture_columns(self.results)].sum(-1)
+        return total
+
+    @cached_property
+    def stored_entropy(self) -> Floats | None:
+        """Entropy over the patches from the file, (layers, steps, heads); None where it is not stored.
+
+        It is stored for single tokens. NaN where the file has 0 for a row without weight on the pictures.
+        """
+        tokens = scene.tokens_of(self.results, self.frame, self.query)
+        stored = self.results.entropy(self.frame, self.query.kind) if len(tokens) == 1 else None
+        if stored is None:
+            return None
+        one = stored[:, tokens[0]]
+        chosen = _take(one[:, None] if self.query.kind == "text" else one, *self._places)
+        return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
+
+    def mean_of_heads(self) -> QueryAttention:
+        """The mean of the chosen heads in place of the heads."""
+        return _MeanOfHeads(self)
+
+    def _mean_maps(
+        self, layers: Sequence[int] | None, steps: Sequence[int] | None, heads: Sequence[int] | None
+    ) -> Floats:
+        rows = scene.rows_of(self.results, self.frame, self.query)
+        parts = [attention.widened(_take(row.image, layers, steps, heads)) for row in rows]
+        return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
+
+
+class _MeanOfHeads(QueryAttention):
+    """One head that is the mean of others."""
+
+    def __init__(self, heads: QueryAttention) -> None:
+        super().__init__(heads.results, heads.frame, heads.query, heads.region)
+        self._heads = heads
+
+    @cached_property
+    def maps(self) -> Floats:
+        mean: Floats = self._heads.maps.mean(2, keepdims=True)
+        return mean
+
+    @cached_property
+    def maps_of_all_steps(self) -> Floats:
+        mean: Floats = self._heads.maps_of_all_steps.mean(2, keepdims=True)
+        return mean
+
+    @cached_property
+    def mass(self) -> Floats:
+        mean: Floats = self._heads.mass.mean(2, keepdims=True)
+        return mean
+
+    @cached_property
+    def stored_entropy(self) -> Floats | None:
+        return None
+
+
+def _take(
+    values: npt.NDArray[Any],
+    layers: Sequence[int] | None,
+    steps: Sequence[int] | None,
+    heads: Sequence[int] | None,
+) -> npt.NDArray[Any]:
+    """Chosen places on the first three axes; None takes all of an axis."""
+    for axis, places in enumerate((layers, steps, heads)):
+        if places is not None:
+            values = values.take(list(places), axis)
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One number for each layer, step and head of a query."""
+
+    name: str
+    """In views, options and file names."""
+    title: str
+    """In menus."""
+    axis: str = ""
+    """Beside a colour bar, without the unit; empty where there is nothing to measure on one."""
+    phrase: str
+    """Within a sentence."""
+    description: str
+    """What it measures, as a sentence."""
+    unit: str
+    """`%` for shares of 1, `yes or no` for 1 and 0, else written behind the number."""
+    decimals: int = 1
+    """Digits behind the point where the score is written out."""
+    needs: frozenset[Need] = frozenset()
+    better: Literal["high", "low"] = "high"
+    """Which end of the scale one looks for."""
+    column: str = ""
+    """Column of a table; empty where it is no number of one row of attention."""
+    mean_of: Literal["maps", "scores"] = "maps"
+    """Whether the score of the mean of heads is that of their mean map, or the mean of their scores."""
+    compute: Callable[[QueryAttention], Floats]
+    """The score at the chosen layers, steps and heads, (layers, steps, heads); NaN where it is not defined."""
+
+    @property
+    def needs_region(self) -> bool:
+        """Whether it is about a region of patches."""
+        return not self.needs.isdisjoint({"region", "picture region"})
+
+    @property
+    def axis_label(self) -> str:
+        """The text beside a colour bar, with the unit; empty where there is no bar."""
+        return f"{self.axis}, {self.unit}" if self.axis else ""
+
+    @property
+    def factor(self) -> float:
+        """What a value is multiplied by to be in `unit`."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def is_low_better(self) -> bool:
+        """Whether one looks for small values."""
+        return self.better == "low"
+
+    def format_cell(self, value: float) -> str:
+        """A value in the three or four characters that a cell of the atlas has room for."""
+        if not np.isfinite(value):
+            return "–"
+        if self.unit == "yes or no":
+            return self.name if value else ""
+        shown = self.factor * value
+        return f"{shown:.0f}" if shown >= 9.95 else f"{shown:.1f}"
+
+    def format_value(self, value: float) -> str:
+        """A value with its unit."""
+        if not np.isfinite(value):
+            return "none, no weight on the picture"
+        if self.unit == "yes or no":
+            return "yes" if value else "no"
+        return f"{self.factor * value:.{self.decimals}f} {self.unit}"
+
+
+def picture_mass(query: QueryAttention) -> Floats:
+    """Weight on the pictures without the letterbox bars: (layers, steps, heads)."""
+    return query.picture_mass
+
+
+def entropy(query: QueryAttention) -> Floats:
+    """Entropy in nats over the picture patches, from the file where it is stored: (layers, steps, heads)."""
+    stored = query.stored_entropy
+    return attention.entropy(query.maps, ~query.bars) if stored is None else stored
+
+
+def change(query: QueryAttention) -> Floats:
+    """Weight that moves to other patches from one denoise step to the next: (layers, 1, heads), mean over all steps."""
+    return attention.change(query.maps_of_all_steps)[:, None]
+
+
+def region_mass(maps: Floats, region: tuple[Cell, ...]) -> Floats:
+    """Weight on the region, letterbox bars included: maps (..., cameras, rows, cols) to (...)."""
+    if not region:
+        return np.zeros(maps.shape[:-3], np.float32)
+    camera, row, col = np.array(region).T
+    total: Floats = maps[..., camera, row, col].sum(-1)
+    return total
+
+
+def lift(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
+    """The region's share of the weight over its share of the patches; 1 is chance.
+
+    `lift`, `hit` and `iou90` take maps (..., cameras, rows, cols) and `bars` (cameras, rows, cols) and return (...).
+    They compare the patches that show a picture, of the cameras that the region is in, and are NaN where these have no
+    weight, or none of them is in the region.
+    """
+    values, inside = _picture_patches(maps, region, bars)
+    chance = inside.sum() / max(inside.size, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = values[..., inside].sum(-1) / values.sum(-1) / chance
+    return _where_defined(found, values, inside)
+
+
+def hit(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
+    """1 where the heaviest patch lies in the region, else 0; 0 too where a patch outside weighs as much.
+
+    The pointing game (Zhang et al. 2018, arXiv 1608.00507) without a margin. See `lift` for the shapes.
+    """
+    values, inside = _picture_patches(maps, region, bars)
+    best_inside, best_outside = values[..., inside].max(-1, initial=0), values[..., ~inside].max(-1, initial=0)
+    return _where_defined(best_inside > best_outside, values, inside)
+
+
+def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
+    """Intersection over union of the region and the heaviest tenth of the patches. See `lift` for the shapes.
+
+    All patches that weigh as much as the lightest of the tenth belong to it: bfloat16 has many equal weights, and a
+    choice among them would be arbitrary.
+    """
+    values, inside = _picture_patches(maps, region, bars)
+    if not inside.any():
+        return _where_defined(np.zeros(values.shape[:-1]), values, inside)
+    count = max(1, round(values.shape[-1] / HEAVIEST_PART))
+    least = np.partition(values, -count, axis=-1)[..., -count, None]
+    heaviest = (values >= least) & (values > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = (heaviest & inside).sum(-1) / (heaviest | inside).sum(-1)
+    return _where_defined(found, values, inside)
+
+
+def _picture_patches(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> tuple[Floats, Mask]:
+    """Weights on the picture patches of the region's cameras, (..., patches); which are in the region, (patches,)."""
+    chosen = np.zeros(bars.shape, np.bool_)
+    if region:
+        chosen[tuple(np.array(region).T)] = True
+    compared = ~bars & chosen.any((1, 2), keepdims=True)  # (cameras, rows, cols)
+    return maps[..., compared], chosen[compared]
+
+
+def _where_defined(found: npt.NDArray[Any], values: Floats, inside: Mask) -> Floats:
+    is_defined = (values.sum(-1) > 0) & inside.any()
+    result: Floats = np.where(is_defined, found, np.nan).astype(np.float32)
+    return result
+
+
+_REGION: Final[frozenset[Need]] = frozenset({"region"})
+_PICTURE_REGION: Final[frozenset[Need]] = frozenset({"region", "picture region"})
+
+SCORES: Final[dict[str, Score]] = {
+    score.name: score
+    for score in (
+        Score(
+            name="picture",
+            title="picture mass",
+            axis="weight on the pictures",
+            phrase="picture mass",
+            description="Weight on the pictures; the letterbox bars do not count.",
+            unit="%",
+            column="picture mass",
+            compute=picture_mass,
+        ),
+        Score(
+            name="entropy",
+            title="entropy",
+            axis="entropy over the patches",
+            phrase="entropy of the picture weights",
+            description="How widely the weight is spread over the patches of the pictures, in nats; low where it is on "
+            "few patches.",
+            unit="nats",
+            decimals=2,
+            better="low",
+            column="entropy",
+            compute=entropy,
+        ),
+        Score(
+            name="region",
+            title="mass in region",
+            axis="weight on the region",
+            phrase="mass in the region",
+            description="Weight on the region; the letterbox bars count.",
+            unit="%",
+            needs=_REGION,
+            column="mass region",
+            compute=lambda query: region_mass(query.maps, query.region),
+        ),
+        Score(
+            name="lift",
+            title="lift of region",
+            axis="weight on the region",
+            phrase="weight on the region over chance",
+            description="The region’s share of the weight on its cameras’ pictures over its share of their patches; 1 "
+            "is chance.",
+            unit="× chance",
+            needs=_PICTURE_REGION,
+            column="lift region",
+            compute=lambda query: lift(query.maps, query.region, query.bars),
+        ),
+        Score(
+            name="hit",
+            title="hit in region",
+            phrase="whether the heaviest patch is in the region",
+            description="Whether the heaviest patch of its cameras’ pictures is in the region, and none outside is as "
+            "heavy.",
+            unit="yes or no",
+            needs=_PICTURE_REGION,
+            column="hit region",
+            compute=lambda query: hit(query.maps, query.region, query.bars),
+        ),
+        Score(
+            name="iou",
+            title="IoU90 of region",
+            axis="IoU of the region and the heaviest tenth",
+            phrase="overlap (IoU) of the region and the heaviest tenth of patches",
+            description="Patches both in the region and among the heaviest tenth of its cameras’ pictures, over "
+            "patches in either.",
+            unit="%",
+            needs=_PICTURE_REGION,
+            column="IoU90 region",
+            compute=lambda query: iou90(query.maps, query.region, query.bars),
+        ),
+        Score(
+            name="change",
+            title="change over steps",
+            axis="change over the denoise steps",
+            phrase="change over the denoise steps",
+            description="Weight on pictures and letterbox bars that moves to other patches from one denoise step to "
+            "the next, mean over the steps.",
+            unit="%",
+            needs=frozenset({"steps"}),
+            mean_of="scores",
+            compute=change,
+        ),
+    )
+}
+"""Every score by its name, in the order in which they are offered."""
+
+
+def find_score(name: str) -> Score:
+    """Return the score of this name; UserError if there is none."""
+    if name not in SCORES:
+        raise UserError(f"There is no score “{name[:40]}”; take one of {', '.join(SCORES)}.")
+    return SCORES[name]
+
+
+def find_unavailable_reason(name: str, kind: str, region: tuple[Cell, ...], bars: Mask) -> str:
+    """Return why words or actions (`kind`) cannot have a score now; empty if they can.
+
+    `bars` (cameras, rows, cols): patches wholly in the letterbox bars.
+    """
+    needs = find_score(name).needs
+    if "steps" in needs and kind == "text":
+        return "words have one pass"
+    if not needs.isdisjoint({"region", "picture region"}) and not region:
+        return "drag a box on a picture first"
+    if "picture region" in needs and all(bars[cell] for cell in region):
+        return "the region lies in the letterbox bars"
+    return ""
+
+
+def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]:
+    """Return the scores that the query of a view cannot have, by name, and why."""
+    bars = results.bars(view.frame)
+    found = {name: find_unavailable_reason(name, view.query.kind, view.region, bars) for name in SCORES}
+    return {name: reason for name, reason in found.items() if reason}
