@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from capture.errors import UserError
 if TYPE_CHECKING:
     import argparse
 
+    from capture.cli.progress import Console
     from capture.pipeline.plan import Setup
     from capture.pipeline.sharding import Share
     from capture.pipeline.types import Outcome
@@ -116,21 +116,29 @@ def _capture(given: Sequence[str]) -> int:
     check_options(options, share)
     frames = ALL if options.frames is None else read_selection(options.frames)
     prompts = read_prompts(options.prompts) if options.prompts else Prompts(tuple(options.prompt or ()))
-    logging.basicConfig(format=f"{NAME}: %(levelname)s: %(message)s", level=logging.WARNING)
-    logging.addLevelName(logging.WARNING, "warning")
-    from capture.cli.setup import asked_setup
+    from capture.cli.progress import Console
 
-    if not options.dry_run:  # which needs no model, and need not wait for transformers
-        import capture.policies.pi05.model  # noqa: F401 - here, where a stop that is lost in it is found
-    if _Asked.yet:
-        raise KeyboardInterrupt
-    setup = asked_setup(options, share, frames, prompts)
-    if options.dataset is not None:
-        return _series(options, setup, share)
-    return _one(options, setup)
+    with Console(_tell, quiet=not share.first) as console:
+        console.stage("loading PyTorch")
+        from capture.cli.setup import asked_setup
+
+        if not options.dry_run:  # which needs no model, and need not wait for transformers
+            console.stage("loading transformers")
+            import capture.policies.pi05.model  # noqa: F401 - here, where a stop that is lost in it is found
+        if _Asked.yet:
+            raise KeyboardInterrupt
+        from capture.checkpoints.locate import is_local
+
+        name = "demo" if options.demo else options.checkpoint
+        # Hugging Face draws bars of its own while it fetches a checkpoint.
+        console.stage(f"opening checkpoint {name}", keep=not options.demo and not is_local(name))
+        setup = asked_setup(options, share, frames, prompts)
+        if options.dataset is not None:
+            return _series(options, setup, share, console)
+        return _one(options, setup, console)
 
 
-def _one(options: argparse.Namespace, setup: Setup) -> int:
+def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     """One results file."""
     from capture.cli.setup import asked_episode
     from capture.pipeline.output_path import check_target
@@ -140,72 +148,77 @@ def _one(options: argparse.Namespace, setup: Setup) -> int:
 
     if options.output is not None:
         check_target(options.output, overwrite=options.overwrite)
-    episode = asked_episode(options, setup, _tell)
+    if options.episode is not None:
+        console.stage(f"reading episode {options.episode}")
+    episode = asked_episode(options, setup, console.tell)
     if options.dry_run:
         from capture.cli.estimate import time_sentence
         from capture.cli.report import describe
 
         made = plan(setup, episode)
         for sentence in made.warnings:
-            _tell(f"warning: {sentence}")
+            console.tell(f"warning: {sentence}")
         near = [] if options.output is None else [options.output.parent]
-        _say("\n".join([describe(made), time_sentence(setup, made.sizes.frames, near)]))
+        text = "\n".join([describe(made), time_sentence(setup, made.sizes.frames, near)])
+        console.close()
+        _say(text)
         return 0
 
-    from capture.cli.progress import Console
-
-    with Console(_tell) as console:
-        outcome = capture(setup, [Job(options.output, episode)], console)
+    outcome = capture(setup, [Job(options.output, episode)], console)
+    console.close()
     [written] = outcome.files
     if written.failure is not None:
         raise UserError(written.failure)
-    if written.skipped:
-        return 0
-    from capture.cli.report import summary
+    from capture.cli.report import next_step, summary
 
-    _doubt(setup, outcome)
-    _say(summary(setup, outcome))
+    if not written.skipped:
+        _doubt(setup, outcome)
+        _say(summary(setup, outcome))
+    _say(next_step(options.output))
     return 0
 
 
-def _series(options: argparse.Namespace, setup: Setup, share: Share) -> int:
+def _series(options: argparse.Namespace, setup: Setup, share: Share, console: Console) -> int:
     """A folder of results files, one an episode."""
     from capture.cli.setup import asked_source
     from capture.pipeline.dataset_run import Series, begin, choose, run_series
     from capture.pipeline.sharding import gathered
 
+    console.stage(f"reading data set {options.dataset}")
     source = asked_source(options, setup, options.dataset)
     episodes, broken = choose(source, options.episodes)
     output = options.output or Path()
     series = Series(setup, source, output, episodes, broken)
     if share.first:
-        _tell("; ".join(source.mapping_notes))
+        console.tell("; ".join(source.mapping_notes))
     if options.dry_run:
         from capture.cli.dry_run import forecast
 
-        _say(forecast(series, share, named=options.output is not None))
+        text = forecast(series, share, named=options.output is not None)
+        console.close()
+        _say(text)
         return 0
 
-    from capture.cli.progress import Console
-
     begin(series)
+    mine = len(series.jobs(share))
+    console.work = f"{mine} episode{'s' * (mine != 1)}"
     if share.count > 1:
-        mine = len(series.jobs(share))
-        _tell(f"part {share.number + 1} of {share.count} ({share.said_by}): {mine} of {len(episodes)} episodes")
-    with Console(_tell, quiet=not share.first) as console:
-        outcome = run_series(series, share, console)
+        console.tell(f"part {share.number + 1} of {share.count} ({share.said_by}): {mine} of {len(episodes)} episodes")
+    outcome = run_series(series, share, console)
+    console.close()
     _doubt(setup, outcome)
-    from capture.cli.report import closing
+    from capture.cli.report import closing, next_step
 
     together = gathered(share, outcome)
     unusable = {f"{name}.h5": one.reason for name, one in broken.items()}
-    if share.first:
-        _say(closing(together, unusable, output))
     files = [written for one in together for written in one.files]
     bad = sum(written.failure is not None for written in files) + len(unusable)
-    if not bad:
-        return 0
-    return 1 if any(written.failure is None for written in files) else 2
+    code = 0 if not bad else 1 if any(written.failure is None for written in files) else 2
+    if share.first:
+        _say(closing(together, unusable, output))
+        if code != 2:
+            _say(next_step(output))
+    return code
 
 
 def _doubt(setup: Setup, outcome: Outcome) -> None:

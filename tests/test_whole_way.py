@@ -146,4 +146,6 @@ def test_a_policy_of_joint_positions_is_compared_with_joint_positions(tmp_path: 
     said = "true actions are joint_position (7), gripper_position (1), since the policy acts in joint positions"
     assert said in capsys.readouterr().err
     assert main([*options, "--action-keys", "joint_velocity,gripper_position"]) == 0
-    assert capsys.readouterr().err.splitlines()[0].endswith("true actions are joint_velocity (7), gripper_position (1)")
+    assert (
+        capsys.readouterr().err.splitlines()[-1].endswith("true actions are joint_velocity (7), gripper_position (1)")
+    )

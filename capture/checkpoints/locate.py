@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,13 @@ def find_source(given: str | Path, *, offline: bool = False) -> Source:
             f"there is no checkpoint at {text!r}; give a folder, or a Hugging Face repository as owner/name"
         )
     return _hugging_face(match["name"], match["revision"], offline=offline)
+
+
+def is_local(given: str) -> bool:
+    """Return whether `given` is a path that exists on this machine, so that `find_source` fetches nothing."""
+    with contextlib.suppress(OSError, ValueError):  # a name too long, a NUL in it
+        return bool(given) and Path(given).expanduser().exists()
+    return False
 
 
 def _local(path: Path) -> Source:

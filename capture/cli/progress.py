@@ -1,70 +1,182 @@
-"""What pi0-capture says while it runs: a bar on a terminal, plain lines in a log file."""
+"""Progress of pi0-capture on standard error: a line and bars that come and go on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from tqdm import tqdm
+TICK_SECONDS: Final = 1.0
+"""Time between two updates of the elapsed seconds on a terminal."""
 
 
 class Console:
-    """Progress of one run, on standard error; bars only where that is a terminal. A context manager.
+    """Progress of one command, on standard error. A context manager; leaving it clears what is left on the terminal.
 
-    `say`: prints a line that the user should see now. `quiet`: no bars, for one of several processes on a terminal.
+    On a terminal the current stage is one line with its elapsed seconds, and loading and capturing have bars; all of
+    them are transient. Elsewhere, as in a log file, each stage is one line that stays. Warnings that any library logs
+    are printed above them. Nothing heavy is imported before the first bar: a stage can be shown before torch is there.
+
+    `say`: prints a line that stays. `quiet`: neither stages nor bars, for one of several processes that were started
+    together.
     """
 
     def __init__(self, say: Callable[[str], None], *, quiet: bool = False) -> None:
-        self._say = say
-        self._off = True if quiet else None  # None leaves it to the terminal
+        self._say, self._quiet = say, quiet
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.work = ""
+        """What is captured, as a log file is to say it; the number of frames if left empty."""
         self._expected = 0
         self._loading: Any = None
         self._running: Any = None
+        self._lock = threading.RLock()
+        self._stage = ""
+        self._since = 0.0
+        self._width = 0
+        """Characters of the stage's line that are on the terminal."""
+        self._clock: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._warnings = _Warnings(self.tell)
 
     def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self._warnings)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+        logging.getLogger().removeHandler(self._warnings)
+
+    def close(self) -> None:
+        """Clear the stage and the bars; what is printed next begins on a line of its own."""
+        self._ended.set()
+        self._end_stage()
         for bar in (self._loading, self._running):
             if bar is not None:
                 bar.close()
+        if self._clock is not None:
+            self._clock.join()
+
+    def stage(self, text: str, *, keep: bool = False) -> None:
+        """Say what begins now, such as `loading PyTorch`.
+
+        `keep`: the line stays on a terminal too, since other code draws bars of its own meanwhile.
+        """
+        if self._quiet:
+            return
+        self._end_stage()
+        text = "".join(character if character.isprintable() else "·" for character in text)
+        if keep or not self._terminal:
+            self._say(text)
+            return
+        with self._lock:
+            self._stage, self._since = text, time.monotonic()
+            self._draw()
+        if self._clock is None:
+            self._clock = threading.Thread(target=self._tick, name="console", daemon=True)
+            self._clock.start()
 
     def loading(self, done: int, total: int) -> None:
-        """Bytes of weights read so far."""
+        """Show the bytes of weights that were read so far."""
         if self._loading is None:
-            self._loading = tqdm(
-                total=total,
-                desc="loading weights",
-                unit="B",
-                unit_scale=True,
-                leave=False,
-                disable=self._off,
-                file=sys.stderr,
-            )
+            from capture.cli.units import size_text
+
+            line = f"loading {size_text(total)} of weights"
+            self._loading = self._bar(line, total, "loading weights", unit="B", unit_scale=True)
         self._loading.update(done - self._loading.n)
         if done >= total:
             self._loading.close()
 
     def expect(self, frames: int) -> None:
-        """So many more frames are to come."""
+        """Count so many more frames as still to come."""
         self._expected += frames
         if self._running is not None:
             self._running.total = self._expected
 
     def step(self, frames: float) -> None:
-        """Frames that were run so far, with fractions."""
+        """Show the frames that were run so far, with fractions."""
         if self._running is None:
-            self._running = tqdm(
-                total=self._expected, desc="capturing", unit=" frames", leave=False, disable=self._off, file=sys.stderr,
-                bar_format="{l_bar}{bar}| {n:.1f}/{total_fmt}{unit} [{elapsed}<{remaining}]",
-            )  # fmt: skip
+            work = self.work or f"{self._expected} frame{'s' * (self._expected != 1)}"
+            layout = "{l_bar}{bar}| {n:.1f}/{total_fmt}{unit} [{elapsed}<{remaining}]"
+            self._running = self._bar(
+                f"capturing {work}", self._expected, "capturing", unit=" frames", bar_format=layout
+            )
         self._running.update(frames - self._running.n)
 
     def tell(self, sentence: str) -> None:
-        """Print a line above the bar."""
-        with tqdm.external_write_mode(file=sys.stderr):
-            self._say(sentence)
+        """Print a line that stays, above the stage or the bar."""
+        with self._lock:
+            self._erase()
+            if self._loading is None and self._running is None:
+                self._say(sentence)
+            else:
+                from tqdm import tqdm
+
+                with tqdm.external_write_mode(file=sys.stderr):
+                    self._say(sentence)
+            if self._stage:
+                self._draw()
+
+    def _bar(self, line: str, total: int, name: str, **options: Any) -> Any:
+        """A bar in place of the stage; on no terminal, `line` and a bar that is not drawn."""
+        from tqdm import tqdm
+
+        self._end_stage()
+        drawn = self._terminal and not self._quiet
+        if not drawn and not self._quiet:
+            self._say(line)
+        return tqdm(total=total, desc=name, leave=False, disable=not drawn, file=sys.stderr, **options)
+
+    def _tick(self) -> None:
+        while not self._ended.wait(TICK_SECONDS):
+            with self._lock:
+                if self._stage:
+                    self._draw()
+
+    def _draw(self) -> None:
+        seconds = int(time.monotonic() - self._since)
+        text = f"{self._stage} ({seconds} s)" if seconds else self._stage
+        text = text[: _columns() - 1]  # a line that wraps cannot be rewritten
+        self._write("\r" + text.ljust(self._width))
+        self._width = len(text)
+
+    def _erase(self) -> None:
+        if self._width:
+            self._write("\r" + " " * self._width + "\r")
+            self._width = 0
+
+    def _end_stage(self) -> None:
+        with self._lock:
+            self._stage = ""
+            self._erase()
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+class _Warnings(logging.Handler):
+    """Hands warnings and errors that are logged to `tell`, one sentence each."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(f"{record.levelname.lower()}: {self.format(record)}")
+
+
+def _columns() -> int:
+    """Characters in a line of the terminal."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80

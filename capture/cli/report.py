@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -134,3 +135,11 @@ def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Pa
         lines.append(f"rows sum to 1 within {worst:.1g}")
     lines += [f"failed: {name}: {why}" for name, why in sorted(bad.items())]
     return "\n".join(lines)
+
+
+def next_step(path: Path) -> str:
+    """The last line of a run: the command that shows its results file or folder, ready for a shell."""
+    given = str(path)
+    if given.startswith("-"):  # or it would be an option
+        given = f"./{given}"
+    return f"next  pi0-viewer {shlex.quote(given)}"

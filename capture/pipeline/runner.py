@@ -58,6 +58,7 @@ def capture(
         waiting = _peeked(run.feed.items(jobs))  # what does not fit is told before weights are read
         if waiting is None:
             return run.outcome
+        progress.loading(0, checkpoint.parameter_bytes(choices.dtype))
         model = checkpoint.load(choices.device, choices.dtype, progress.loading)
         run.go(Policy(model, checkpoint.preprocessing, setup.tokenizer), waiting)
     except KeyboardInterrupt as stop:
@@ -144,6 +145,7 @@ class _Run:
     def go(self, policy: Policy, items: Iterator[Item | End]) -> None:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
+        self._progress.step(0)
         with calls_first(self._setup.choices.device, beside=self._ring is not None):
             with _room_for(1):
                 recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)

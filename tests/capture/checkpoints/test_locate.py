@@ -6,7 +6,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from capture.checkpoints.locate import find_source
+from capture.checkpoints.locate import find_source, is_local
 from capture.errors import UserError
 
 
@@ -176,3 +176,13 @@ def test_failures_of_the_hub_are_one_sentence(monkeypatch, kind, said):
     with pytest.raises(UserError, match=said) as caught:
         find_source("someone/pi05@v9")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "local"),
+    [("pi05_droid", True), ("owner/name", False), ("", False), ("x" * 5000, False), ("a\0b", False), ("~", True)],
+)
+def test_what_exists_here_is_local_and_anything_else_is_not(tmp_path, monkeypatch, given, local):
+    (tmp_path / "pi05_droid").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert is_local(given) is local

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,12 +91,17 @@ def finished(path: Path) -> int:
         return 0
 
 
-def test_no_bar_in_a_log_file(command, tmp_path):
+def test_a_log_file_gets_a_line_a_stage_and_no_bar(command, checkpoint, tmp_path):
     process = run(*command, "--prompt", "go", "-o", str(tmp_path / "log.h5"))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert err == ""
+    first, second, third, fourth, fifth = err.splitlines()
+    assert (first, second) == ("pi0-capture: loading PyTorch", "pi0-capture: loading transformers")
+    assert third == f"pi0-capture: opening checkpoint {checkpoint}"
+    assert re.fullmatch(r"pi0-capture: loading \d+ kB of weights", fourth)
+    assert fifth == "pi0-capture: capturing 1 frame"
     assert out.startswith(f"{tmp_path / 'log.h5'}: 1 frame of pi05_small in ")
+    assert out.endswith(f"\nnext  pi0-viewer {tmp_path / 'log.h5'}\n")
 
 
 def test_a_plain_install_says_which_extra_is_missing(tmp_path):
@@ -107,13 +113,17 @@ def test_a_plain_install_says_which_extra_is_missing(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "pi0-capture: the package torch is missing; run pip install 'pi0-attention[capture]'\n"
+    assert done.stderr == (
+        "pi0-capture: loading PyTorch\n"
+        "pi0-capture: the package torch is missing; run pip install 'pi0-attention[capture]'\n"
+    )
 
 
-def test_a_narrow_terminal_encoding_is_no_fault(command):
+def test_a_narrow_terminal_encoding_is_no_fault(command, checkpoint):
     process = run(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
+    assert process.returncode == 0
+    assert err == f"pi0-capture: loading PyTorch\npi0-capture: opening checkpoint {checkpoint}\n"
     assert "'\\u2581" in out  # the blank in front of a word, as the vocabulary writes it
 
 

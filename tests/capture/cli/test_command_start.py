@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -32,5 +33,49 @@ def test_a_stop_that_other_code_swallows_is_not_lost(tmp_path: Path, monkeypatch
         assert main(["--demo", "-o", str(tmp_path / "a.h5")]) == 130
     finally:
         signal.signal(kind, before)
-    assert capsys.readouterr().err == "pi0-capture: stopped\n"
+    assert capsys.readouterr().err.splitlines()[-1] == "pi0-capture: stopped"
     assert not list(tmp_path.iterdir())
+
+
+def test_the_first_line_comes_before_numpy_and_torch_are_imported(tmp_path: Path) -> None:
+    """They take seconds, and from a cold disk many; until then the user would see nothing."""
+    code = (
+        "import sys\n"
+        "class Told:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('numpy', 'torch', 'transformers'):\n"
+        "            print(f'now {name}', file=sys.stderr)\n"
+        "sys.meta_path.insert(0, Told())\n"
+        "from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "--demo", "--prompt", "go", "--layers", "0", "--steps", "9"]
+    done = subprocess.run([*command, "-o", str(tmp_path / "a.h5")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("now", "pi0-capture: loading "))]
+    lines = list(dict.fromkeys(lines))
+    assert lines[0] == "pi0-capture: loading PyTorch"
+    assert lines.index("now torch") < lines.index("pi0-capture: loading transformers") < lines.index("now transformers")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "stage", ["loading PyTorch", "loading transformers", "opening checkpoint demo", "loading 11.8 MB", "capturing 14"]
+)
+def test_a_stop_in_any_stage_ends_with_one_line_and_130(tmp_path: Path, stage: str, kind: signal.Signals) -> None:
+    command = [sys.executable, "-m", "capture", "--demo", "-o", str(tmp_path / "a.h5")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    )
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith(f"pi0-capture: {stage}"):
+            process.send_signal(kind)
+            break
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, ""), err
+    *stages, last = [*said, *err.splitlines(keepends=True)]
+    assert all(re.match("pi0-capture: (loading|opening|capturing) ", line) for line in stages), stages
+    kept = "; [0-9]+ of 14 frames are kept in .*"
+    assert re.fullmatch(f"pi0-capture: stopped({kept})?\n", last)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capture.cli.report import closing
+import pytest
+
+from capture.cli.report import closing, next_step
 from capture.pipeline.types import Outcome, Written
 
 
@@ -48,3 +50,16 @@ def test_each_process_says_its_pace(tmp_path: Path) -> None:
     assert lines[1] == "2.5 frames a second on 2 processes"
     assert lines[2].startswith("part 1: 2 frames a second; ")
     assert lines[3].startswith("part 2: 1.5 frames a second; ")
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("demo.h5", "next  pi0-viewer demo.h5"),
+        ("runs/", "next  pi0-viewer runs"),
+        ("my files/duck's.h5", "next  pi0-viewer 'my files/duck'\"'\"'s.h5'"),
+        ("-a.h5", "next  pi0-viewer ./-a.h5"),
+    ],
+)
+def test_next_step_is_a_command_that_a_shell_takes(path: str, line: str) -> None:
+    assert next_step(Path(path)) == line

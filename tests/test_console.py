@@ -1,0 +1,143 @@
+"""Progress of pi0-capture: transient on a terminal, plain lines in a log file, nothing from the other processes."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import sys
+import time
+from contextlib import redirect_stderr
+
+import pytest
+
+from capture.cli.progress import Console
+
+GIB = 1 << 30
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def screen(self) -> list[str]:
+        """The lines that a terminal shows after all that was written."""
+        lines, column = [""], 0
+        for character in self.getvalue():
+            if character == "\r":
+                column = 0
+            elif character == "\n":
+                lines.append("")
+                column = 0
+            else:
+                line = lines[-1].ljust(column)
+                lines[-1] = line[:column] + character + line[column + 1 :]
+                column += 1
+        return [line.rstrip() for line in lines]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def work(made: Console) -> None:
+    """What a run of two frames calls."""
+    made.stage("loading PyTorch")
+    made.stage("opening checkpoint demo")
+    made.tell("exterior is ext1")
+    for part in range(5):
+        made.loading(part * GIB // 4, GIB)
+    made.expect(2)
+    for frames in (0, 0.5, 1):
+        made.step(frames)
+    made.tell("warning: the prompt is long")
+    made.step(2)
+
+
+def test_log_has_one_line_a_stage() -> None:
+    with redirect_stderr(io.StringIO()) as out, Console(say) as made:
+        work(made)
+    assert out.getvalue().splitlines() == [
+        "loading PyTorch",
+        "opening checkpoint demo",
+        "exterior is ext1",
+        "loading 1.07 GB of weights",
+        "capturing 2 frames",
+        "warning: the prompt is long",
+    ]
+
+
+def test_log_names_the_work_where_its_frames_are_not_known_yet() -> None:
+    with redirect_stderr(io.StringIO()) as out, Console(say) as made:
+        made.work = "50 episodes"
+        made.expect(7)
+        made.step(0)
+    assert out.getvalue() == "capturing 50 episodes\n"
+
+
+def test_terminal_keeps_only_what_is_told() -> None:
+    with redirect_stderr(Terminal()) as out, Console(say) as made:
+        made.stage("loading PyTorch")
+        assert out.screen == ["loading PyTorch"]
+        made.stage("opening it")
+        assert out.screen == ["opening it"]
+        made.tell("exterior is ext1")
+        assert out.screen == ["exterior is ext1", "opening it"]
+        made.loading(0, GIB)
+        assert re.fullmatch(r"loading weights: +0%\|.*\| 0.00/1.07G \[.*\]", out.screen[-1])
+        made.loading(GIB, GIB)
+        made.expect(4)
+        made.step(0)
+        assert re.fullmatch(r"capturing: +0%\|.*\| 0.0/4 frames \[.*\]", out.screen[-1])
+        made.tell("warning: the prompt is long")
+    assert out.screen == ["exterior is ext1", "warning: the prompt is long", ""]
+
+
+def test_an_interrupted_stage_is_cleared() -> None:
+    with redirect_stderr(Terminal()) as out, pytest.raises(KeyboardInterrupt), Console(say) as made:
+        made.stage("loading PyTorch")
+        raise KeyboardInterrupt
+    assert out.screen == [""]
+
+
+def test_terminal_shows_the_seconds_of_a_long_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "TICK_SECONDS", 0.01)
+    with redirect_stderr(Terminal()) as out, Console(say) as made:
+        made.stage("loading PyTorch")
+        began = made._since
+        made._since = began - 12
+        deadline = time.monotonic() + 30
+        while "loading PyTorch (12 s)" not in out.screen[-1] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert out.screen == ["loading PyTorch (12 s)"]
+        made.stage("loading it")
+        assert out.screen == ["loading it"]
+
+
+def test_a_line_that_other_code_draws_below_stays() -> None:
+    with redirect_stderr(Terminal()) as out, Console(say) as made:
+        made.stage("loading PyTorch")
+        made.stage("opening checkpoint owner/name", keep=True)
+        sys.stderr.write("Fetching 3 files\r")
+    assert out.screen[0] == "opening checkpoint owner/name"
+
+
+def test_a_stage_fits_one_line_and_steers_no_terminal() -> None:
+    with redirect_stderr(Terminal()) as out, Console(say) as made:
+        made.stage("opening checkpoint \x1b[31m" + "x" * 500)
+        assert out.screen == [("opening checkpoint ·[31m" + "x" * 500)[:79]]
+
+
+def test_logged_warnings_are_told() -> None:
+    with redirect_stderr(io.StringIO()) as out, Console(say):
+        logging.getLogger("some.library").warning("%s is old", "this file")
+        logging.getLogger("some.library").info("nothing of interest")
+    assert out.getvalue() == "warning: this file is old\n"
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_one_of_several_processes_says_only_what_is_told(stream: type[io.StringIO]) -> None:
+    with redirect_stderr(stream()) as out, Console(say, quiet=True) as made:
+        work(made)
+    assert out.getvalue() == "exterior is ext1\nwarning: the prompt is long\n"
