@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from capture.__main__ import main
 
@@ -63,9 +64,7 @@ def test_the_first_line_comes_before_numpy_and_torch_are_imported(tmp_path: Path
 )
 def test_a_stop_in_any_stage_ends_with_one_line_and_130(tmp_path: Path, stage: str, kind: signal.Signals) -> None:
     command = [sys.executable, "-m", "capture", "--demo", "-o", str(tmp_path / "a.h5")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stderr is not None
     said = []
     for line in process.stderr:

@@ -11,6 +11,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
+from capture.cli import progress
 from capture.cli.progress import Console
 
 GIB = 1 << 30
@@ -102,7 +103,7 @@ def test_an_interrupted_stage_is_cleared() -> None:
 
 
 def test_terminal_shows_the_seconds_of_a_long_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.01)
     with redirect_stderr(Terminal()) as out, Console(say) as made:
         made.stage("loading PyTorch")
         began = made._since
