@@ -1,9 +1,11 @@
-"""The one exception for what a user can mend: its text is a full sentence (what, where, what to do)."""
+"""Errors that a user can correct, and errors of reading a damaged file."""
+
+from typing import Final
 
 
 class UserError(Exception):
-    """Something in a file or an option that the user can change; the window shows it as a page or a notice."""
+    """Something that the user can correct; the text is a full sentence: what, where, what to do."""
 
 
-READS = (OSError, UserError, ValueError, IndexError, KeyError, RuntimeError)
-"""What reading a damaged part of a file may raise; a panel then shows nothing rather than something wrong."""
+READ_ERRORS: Final = (OSError, UserError, ValueError, IndexError, KeyError, RuntimeError)
+"""What h5py and this package may raise where a part of a file is damaged; a panel then shows nothing."""

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.results import schema
+from viewer.model.number_ranges import format_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from viewer.io.results import Results
     from viewer.model.view_state import Query, ViewState
 
@@ -61,7 +60,7 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
         of = f"of {results.horizon}"
         if len(query.items) == 1:
             return f"action {query.first + 1} {of}", ""
-        return f"actions {listed([item + 1 for item in query.items])} {of}", "mean"
+        return f"actions {format_numbers([item + 1 for item in query.items])} {of}", "mean"
     chips = results.chips(frame)
     picked = [chips[item] for item in query.items if item < len(chips)]
     if not picked:
@@ -84,23 +83,12 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
     return names[0], where
 
 
-def listed(values: Sequence[int]) -> str:
-    """1, 2, 3, 7 as `1–3, 7`."""
-    runs: list[list[int]] = []
-    for value in values:
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
-        else:
-            runs.append([value])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
-
-
 def heads_of(state: ViewState, heads: int) -> str:
     """Which heads, and how they are put together."""
     if len(state.heads) == 1:
         return f"head {state.heads[0]}"
     how = "mean" if state.reduce == "mean" else "maximum"
-    return f"{how} of heads {listed(state.heads)}" if state.heads else f"{how} of {heads} heads"
+    return f"{how} of heads {format_numbers(state.heads)}" if state.heads else f"{how} of {heads} heads"
 
 
 def caption(results: Results, state: ViewState, *, difference: str = "") -> Caption:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from viewer.analysis.scores import find_score
-from viewer.errors import UserError
+from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query, ViewState, from_json
 from viewer.model.words import align
 
@@ -26,7 +26,7 @@ def first_view(results: Results, frame: int = 0) -> ViewState:
     """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
     try:
         chips = results.chips(frame) if results.done else ()
-    except (OSError, ValueError, IndexError, KeyError, RuntimeError, UserError):
+    except READ_ERRORS:
         chips = ()
     words = [place for place, chip in enumerate(chips) if chip.role == "prompt"]
     best = max(words, key=lambda place: len(chips[place].label), default=0)

@@ -169,7 +169,7 @@ def look(path: Path) -> str:
     from capture.results import schema
     from viewer.analysis import scene
     from viewer.analysis.frame_timeline import course_of
-    from viewer.errors import UserError
+    from viewer.errors import READ_ERRORS, UserError
     from viewer.io.results import Results
     from viewer.model.view_state import Query, ViewState
 
@@ -186,17 +186,17 @@ def look(path: Path) -> str:
                 for camera in range(len(results.cameras)):
                     results.picture(frame, camera, "source")
                 results.flow(schema.ACTION_X, frame)
-            except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+            except READ_ERRORS:
                 continue  # the window says so at the place that cannot be read; here it only matters that it returns
     # Damaged strings can send HDF5 round in circles, at any frame: read some of every part of the file.
     count = min(results.done, MOST_FRAMES)
     for place in range(count):
-        with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+        with contextlib.suppress(*READ_ERRORS):
             frame = place * results.done // count
             results.pieces(frame)
             for name in (schema.FRAMES_TEXT, schema.FRAMES_PROMPT, schema.FRAMES_EPISODE):
                 results.string(name, frame)
-    with contextlib.suppress(UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+    with contextlib.suppress(*READ_ERRORS):
         course_of(results)
     results.close()
     return ""
@@ -205,7 +205,7 @@ def look(path: Path) -> str:
 def about(path: Path) -> dict[str, Any]:
     """The prompts of a file, each once, and its number of frames; the sentence if it cannot be read."""
     from capture.results import schema
-    from viewer.errors import UserError
+    from viewer.errors import READ_ERRORS, UserError
     from viewer.io.results import Results
 
     try:
@@ -214,7 +214,7 @@ def about(path: Path) -> dict[str, Any]:
         return {"error": str(error)}
     try:
         prompts = tuple(dict.fromkeys(results.words_of(schema.FRAMES_PROMPT)))
-    except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
+    except READ_ERRORS as error:
         return {"error": str(error)}
     finally:
         results.close()

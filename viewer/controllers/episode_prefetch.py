@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer
 from capture.results import schema
 from viewer.analysis import scene, token_values
 from viewer.analysis.atlas import score_heads
-from viewer.errors import UserError
+from viewer.errors import READ_ERRORS, UserError
+from viewer.io.open_file import read_stamp
 from viewer.io.results import Results
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from viewer.analysis.initial_view import Carried
     from viewer.controllers.probe_worker import Look, Lookout
     from viewer.controllers.worker import Worker
+    from viewer.io.open_file import Stamp
 
 REST_MILLISECONDS: Final = 250
 """Rest after an episode was opened: whoever leafs on at once does not wait for what lies beside."""
-Stamp = tuple[int, int, int]
 
 
 class EpisodesAhead(QObject):
@@ -30,7 +31,7 @@ class EpisodesAhead(QObject):
     def __init__(self, lookout: Lookout, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lookout, self.worker = lookout, worker
-        self.ready: dict[Path, tuple[Results, Stamp]] = {}
+        self.ready: dict[Path, tuple[Results, Stamp | None]] = {}
         self._wanted: list[Path] = []
         self._carried: Carried | None = None
         self._look: Look | None = None
@@ -63,7 +64,7 @@ class EpisodesAhead(QObject):
             return
         self.worker.ask("ahead", (path, carried), lambda _: opened(path, carried), self._take)
 
-    def _take(self, answer: tuple[Results, Stamp] | None) -> None:
+    def _take(self, answer: tuple[Results, Stamp | None] | None) -> None:
         if answer is None:
             return
         path = answer[0].path
@@ -76,7 +77,7 @@ class EpisodesAhead(QObject):
     def take(self, path: Path) -> Results | None:
         """The file, if it is ready and still the same."""
         results, stamp = self.ready.pop(path, (None, None))
-        if results is not None and stamp != stamp_of(path):
+        if results is not None and stamp != read_stamp(path):
             results.close()
             return None
         return results
@@ -91,21 +92,12 @@ class EpisodesAhead(QObject):
         self.ready = {}
 
 
-def stamp_of(path: Path) -> Stamp:
-    """What differs when another file has taken a path."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def opened(path: Path, carried: Carried) -> tuple[Results, Stamp] | None:
+def opened(path: Path, carried: Carried) -> tuple[Results, Stamp | None] | None:
     """A file, opened, and what its first picture needs read into its cache; None if it cannot be opened.
 
     Runs beside the window: nobody else has the file yet.
     """
-    stamp = stamp_of(path)
+    stamp = read_stamp(path)
     try:
         results = Results(path)
     except UserError:
@@ -118,6 +110,6 @@ def opened(path: Path, carried: Carried) -> tuple[Results, Stamp] | None:
         for camera in range(len(results.cameras)):
             results.picture(view.frame, camera, view.picture)
             results.to_model(view.frame, camera)
-    except (UserError, OSError, ValueError, IndexError, KeyError, RuntimeError):
+    except READ_ERRORS:
         pass  # the window says what cannot be read when it shows it
     return results, stamp

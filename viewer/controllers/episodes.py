@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from capture.results import schema
 from viewer.errors import UserError
 from viewer.io import run_index
-from viewer.io.run_index import OPENABLE, Episode, Group, Run, Status
+from viewer.io.run_index import OPENABLE, Episode, Group, Run, RunStamp, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ class Episodes(QObject):
         self._looks += 1
         self.worker.ask("episodes", self._looks, lambda _: look_again(run, stamp), self.take)
 
-    def take(self, answer: tuple[Run, tuple[Status, ...], tuple[int, ...]] | None) -> None:
+    def take(self, answer: tuple[Run, tuple[Status, ...], RunStamp] | None) -> None:
         """Take what a look at the folder found."""
         if answer is None:
             return
@@ -219,7 +219,7 @@ class Episodes(QObject):
         self.worker.drop("episodes")
 
 
-def look_again(run: Run, stamp: tuple[int, ...]) -> tuple[Run, tuple[Status, ...], tuple[int, ...]] | None:
+def look_again(run: Run, stamp: RunStamp) -> tuple[Run, tuple[Status, ...], RunStamp] | None:
     """The run as it is now, its states and their stamp; None where nothing has changed since `stamp`."""
     now = run_index.changes(run)
     if now == stamp:
@@ -228,5 +228,5 @@ def look_again(run: Run, stamp: tuple[int, ...]) -> tuple[Run, tuple[Status, ...
         again = run_index.read_run(run.index or run.folder)
     except UserError:
         again = run  # an index in the middle of being written anew: the next look reads it
-        now = (*now[:-1], 0)
+        now = (*now[:-1], None)
     return again, run_index.statuses(again), now

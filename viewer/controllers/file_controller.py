@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from viewer.analysis.initial_view import Carried, first_view
 from viewer.controllers.file_opening import Opening, demo_path, demo_view
 from viewer.controllers.file_watcher import DiskWatch
-from viewer.errors import READS, UserError
+from viewer.errors import READ_ERRORS, UserError
 from viewer.io.open_file import is_run
 
 if TYPE_CHECKING:
@@ -144,13 +144,13 @@ class Filing(QObject):
     def _carry(self, results: Results) -> Carried | None:
         try:
             return Carried.of(results, self.session.state)
-        except READS:
+        except READ_ERRORS:
             return None
 
     def _carried_onto(self, results: Results) -> ViewState | None:
         try:
             return self._carried.onto(results) if self._carried is not None else None
-        except READS:
+        except READ_ERRORS:
             return None
 
     def _show_ready(self, results: Results) -> None:
@@ -303,7 +303,7 @@ class Filing(QObject):
                 self.opening.start(final)
                 return
             self.session.follow()
-        except (OSError, UserError, RuntimeError, ValueError) as error:
+        except READ_ERRORS as error:
             self._follow.stop()
             self.session.noticed.emit(f"New frames cannot be read any more ({' '.join(str(error).split())[:120]}).")
             return

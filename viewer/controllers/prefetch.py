@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer
 from capture.results import schema
 from viewer.analysis import caption, scene
 from viewer.controllers.session import Session, differing
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def read_frames(
             note = (frame, query, shown.picture)
             if had is not None and note not in had and read_bytes(results, view, stale):
                 had.add(note)
-        except READS:
+        except READ_ERRORS:
             return  # whoever really asks for it says so
         if frame == frames[0]:
             read(results, view, stale)
@@ -141,7 +141,7 @@ def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
             return
         try:
             part(results, view)
-        except READS:
+        except READ_ERRORS:
             return
 
 

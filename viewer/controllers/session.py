@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis import scene as scenes
 from viewer.analysis.scene import DATA_FIELDS, Scene
-from viewer.errors import UserError
+from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Cell, Dims, Query, ViewState
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Session(QObject):
             return Dims(0, 0, 0, 0, 0, 0, 0)
         try:
             return self.results.dims(frame)
-        except (OSError, UserError, IndexError, ValueError, RuntimeError) as error:
+        except READ_ERRORS as error:
             self._fail(error)
             r = self.results
             return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, 0, len(r.cameras))
@@ -146,7 +146,7 @@ class Session(QObject):
         """Whether the file has value norms for a view; one that cannot be read says so where it is drawn."""
         try:
             return self.results is None or self.results.value_norms(state.frame, state.query.kind) is not None
-        except (OSError, UserError, IndexError, ValueError, RuntimeError):
+        except READ_ERRORS:
             return True
 
     # The view
@@ -180,7 +180,7 @@ class Session(QObject):
             return goal
         try:
             query = scenes.matched(goal.query, results, self._goal.frame, results, goal.frame)
-        except (OSError, UserError, IndexError, ValueError, RuntimeError):
+        except READ_ERRORS:
             return goal
         return replace(goal, query=query)
 
@@ -329,7 +329,7 @@ class Session(QObject):
                 return None
             try:
                 made = scenes.compose(results, state)
-            except (OSError, UserError, IndexError, ValueError, RuntimeError, KeyError) as error:
+            except READ_ERRORS as error:
                 self._fail(error)
                 return None
             self.failure = ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer.analysis import scene
 from viewer.analysis.scene import Scene
-from viewer.errors import UserError
+from viewer.errors import READ_ERRORS, UserError
 from viewer.export import cancellation
 from viewer.model import attention
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
-
-READS = (OSError, ValueError, IndexError, KeyError, RuntimeError)
-"""What reading a damaged part of a file may raise."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,9 @@ def readable(results: Results, frame: int | None = None) -> Iterator[None]:
     """UserError with one sentence where the file cannot be read, or one frame of it."""
     try:
         yield
-    except READS as error:
+    except UserError:
+        raise
+    except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120].strip("'")
         where = f"Frame {frame + 1} of {results.path.name}" if frame is not None else results.path.name
         what = "name other frames" if frame is not None else "it is damaged: copy it again, or record it again"

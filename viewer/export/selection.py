@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from capture.results.schema import GRID
 from viewer.analysis import film
-from viewer.analysis.caption import listed
 from viewer.analysis.frame_timeline import course_of
 from viewer.errors import UserError
 from viewer.model.attention import SINKS
+from viewer.model.number_ranges import find_ranges, format_numbers, format_range, parse_range
 from viewer.model.view_state import Query
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ def places(text: str, labels: Sequence[int], what: str) -> tuple[int, ...]:
         return (len(labels) - 1,)
     found: list[int] = []
     for part in text.replace(",", " ").split():
-        match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
-        if match is None:
+        ends = parse_range(part)
+        if ends is None:
             raise UserError(f"“{part}” is no {what}; write numbers such as 4,10,15-17, or all, or last.")
-        ends = int(match[1]), int(match[2] or match[1])
         for end in ends:
             if end not in labels:
-                raise UserError(f"There is no {what} {end}; the file has {what}s {listed(sorted(labels))}.")
+                raise UserError(f"There is no {what} {end}; the file has {what}s {format_numbers(sorted(labels))}.")
         if ends[0] > ends[1]:
             raise UserError(f"“{part}” runs backwards; write {ends[1]}-{ends[0]}.")
         found += [place for place, label in enumerate(labels) if ends[0] <= label <= ends[1]]
@@ -52,16 +51,16 @@ def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
     """Patches of the boxes `camera:rows,cols`, numbers from 0 or ranges; UserError for what the file does not have."""
     cells: set[Cell] = set()
     for box in boxes:
-        match = re.fullmatch(r"(.+):(\d{1,2})(?:-(\d{1,2}))?,(\d{1,2})(?:-(\d{1,2}))?", box)
-        if match is None:
+        name, _, ranges = box.rpartition(":")
+        rows, _, columns = ranges.partition(",")
+        (top, bottom), (left, right) = parse_range(rows) or (-1, -1), parse_range(columns) or (-1, -1)
+        if not name or top < 0 or left < 0:
             raise UserError(f"--region {box} cannot be read; write camera:rows,columns, such as exterior:4-7,8-11.")
-        if match[1] not in results.cameras:
-            raise UserError(f"There is no camera {match[1]}; the file has {', '.join(results.cameras)}.")
-        top, left = int(match[2]), int(match[4])
-        bottom, right = int(match[3] or top), int(match[5] or left)
+        if name not in results.cameras:
+            raise UserError(f"There is no camera {name}; the file has {', '.join(results.cameras)}.")
         if not (top <= bottom < GRID and left <= right < GRID):
             raise UserError(f"--region {box} is no box of patches; rows and columns run from 0 to {GRID - 1}.")
-        camera = results.cameras.index(match[1])
+        camera = results.cameras.index(name)
         cells |= {(camera, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)}
     return tuple(sorted(cells))
 
@@ -76,7 +75,7 @@ class Box:
 
     def __str__(self) -> str:
         """As `region` reads it."""
-        return f"{self.camera}:{span(self.rows)},{span(self.columns)}"
+        return f"{self.camera}:{format_range(self.rows, '-')},{format_range(self.columns, '-')}"
 
 
 def boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
@@ -85,28 +84,12 @@ def boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
     for number, camera in enumerate(results.cameras):
         top_of: dict[tuple[int, int], int] = {}
         for row in range(GRID + 1):
-            runs = _runs([col for col in range(GRID) if (number, row, col) in cells])
+            runs = find_ranges([col for col in range(GRID) if (number, row, col) in cells])
             for run in [run for run in top_of if run not in runs]:
                 made.append(Box(camera, (top_of.pop(run), row - 1), run))
             for run in runs:
                 top_of.setdefault(run, row)
     return tuple(made)
-
-
-def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of each run of neighbours in ascending numbers."""
-    found: list[tuple[int, int]] = []
-    for number in numbers:
-        if found and found[-1][1] == number - 1:
-            found[-1] = found[-1][0], number
-        else:
-            found.append((number, number))
-    return found
-
-
-def span(ends: tuple[int, int], dash: str = "-") -> str:
-    """One number or two."""
-    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}{dash}{ends[1]}"
 
 
 @dataclass(frozen=True)
@@ -157,8 +140,7 @@ def queries(results: Results, options: Options, view: ViewState | None, phase: P
         else:
             found = [Query("action", tuple(range(results.horizon)))]
         return tuple(
-            Asking(query, "action" + listed([i + 1 for i in query.items]).replace("–", "-").replace(", ", "+"))
-            for query in found
+            Asking(query, "action" + format_numbers([i + 1 for i in query.items], "-", "+")) for query in found
         )
     made = [asking_words(results, frame, text) for text in options.words]
     made += [Asking(query_of_tokens(results, frame, text), f"token{text}") for text in options.tokens]

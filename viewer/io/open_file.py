@@ -40,7 +40,7 @@ class Stamp(NamedTuple):
     """When it was written to, in nanoseconds."""
 
 
-def stamp(path: Path) -> Stamp | None:
+def read_stamp(path: Path) -> Stamp | None:
     """What the system says of the file at a path; None where there is none."""
     try:
         found = path.stat()
@@ -49,7 +49,7 @@ def stamp(path: Path) -> Stamp | None:
     return Stamp((found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
 
 
-def missing(path: Path) -> bool:
+def is_missing(path: Path) -> bool:
     """Whether the system says that there is no such file, and not that it cannot tell."""
     try:
         path.stat()
@@ -60,9 +60,9 @@ def missing(path: Path) -> bool:
     return False
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def read_identity(path: Path) -> tuple[int, int] | None:
     """What two names of one file have in common; None where there is no file."""
-    found = stamp(path)
+    found = read_stamp(path)
     return None if found is None else found.identity
 
 

@@ -37,7 +37,7 @@ class ResultsFile:
 
     def _open(self) -> None:
         self._file = open_file.open_hdf5(self.path)
-        self._stamp = open_file.stamp(self.path)
+        self._stamp = open_file.read_stamp(self.path)
         try:
             self._guard = Guarded(self._file, self.path)
             self._read_header()
@@ -172,7 +172,7 @@ class ResultsFile:
 
     def is_at(self, path: Path) -> bool:
         """Whether this is the file at a path, whatever it was called when it was opened."""
-        return self._stamp is not None and open_file.identity(path) == self._stamp.identity
+        return self._stamp is not None and open_file.read_identity(path) == self._stamp.identity
 
     @property
     def fate(self) -> Fate:
@@ -180,8 +180,9 @@ class ResultsFile:
 
         HDF5 itself says nothing: what was cut off reads as zeros.
         """
-        before, now = self._stamp, open_file.stamp(self.path)
-        if now is None and not self._is_partial and open_file.missing(self.path):  # a partial file gets its final name
+        before, now = self._stamp, open_file.read_stamp(self.path)
+        # A partial file leaves its path when it gets its final name.
+        if now is None and not self._is_partial and open_file.is_missing(self.path):
             return "gone"
         if before is None or now is None or now[1:] == before[1:]:  # some network drives number their files anew
             return ""
@@ -208,6 +209,12 @@ class ResultsFile:
             return 0
         last = (self.done - 1, *(length - 1 for length in weights.shape[1:3]))
         return max((offset + size for offset, size in hdf5_guard.extents(weights, last)), default=0)
+
+    @property
+    def checkpoint_name(self) -> str:
+        """The name of the checkpoint that was run; empty if the file does not say."""
+        name = self.model.get("name") or self.model.get("checkpoint") or ""  # `checkpoint` in files of other programs
+        return name if isinstance(name, str) else ""
 
     @property
     def growing(self) -> bool:

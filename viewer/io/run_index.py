@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from capture.results import schema
 from viewer.errors import UserError
+from viewer.io.open_file import Stamp, read_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ MAX_NAME: Final = 300
 MAX_SENTENCE: Final = 4000
 UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 ENDINGS: Final = (".h5", ".hdf5")
+RunStamp = tuple[Stamp | None, ...]
 OPENABLE: Final = ("done", "writing")
 """States in which an episode can be looked at."""
 
@@ -287,18 +289,11 @@ def _listed(folder: Path, inner: str) -> dict[str, bool]:
         return {}
 
 
-def changes(run: Run) -> tuple[int, ...]:
+def changes(run: Run) -> RunStamp:
     """A stamp that differs when files of the run appeared, vanished or were renamed, or its index was written anew."""
     inner = {episode.file.rpartition("/")[0] for episode in run.episodes}
     paths = [run.folder, *(run.folder / one for one in sorted(inner - {""}))]
-    return tuple(_stamp(path) for path in (*paths, *([run.index] if run.index else [])))
-
-
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+    return tuple(read_stamp(path) for path in (*paths, *([run.index] if run.index else [])))
 
 
 # Groups and words

@@ -62,8 +62,7 @@ def footnote(panels: PanelLayout) -> str:
     if results is None or scene is None:
         return ""
     low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
-    checkpoint = str(results.model.get("checkpoint", ""))
-    parts = [results.path.name, checkpoint, f"frame {shown.frame + 1} of {results.done}"]
+    parts = [results.path.name, results.checkpoint_name, f"frame {shown.frame + 1} of {results.done}"]
     unit = " × uniform" if shown.unit == "uniform" else ""
     if shown.range == "map" and not scene.difference:
         parts.append(f"{shown.colours}, a range for each camera")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewer.analysis.caption import listed
 from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.request import Options
+from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def test_a_list_as_captions_write_it_is_read_back(labels: set[int], data: st.DataObject) -> None:
     axis = sorted(labels)
     picked = data.draw(st.sets(st.sampled_from(axis), min_size=1))
-    typed = listed(sorted(picked)).replace("–", "-")
+    typed = format_numbers(sorted(picked)).replace("–", "-")
     assert {axis[place] for place in selection.places(typed, axis, "layer")} >= picked
     assert selection.places(",".join(map(str, picked)), axis, "layer") == tuple(axis.index(v) for v in sorted(picked))
 

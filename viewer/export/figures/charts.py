@@ -18,6 +18,7 @@ from viewer.export import selection
 from viewer.export.figures import text_layout as words
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, frames_of, on_scale, sentence, titled
+from viewer.model.number_ranges import format_range
 from viewer.rendering import colormaps, drawing, theme
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def region_words(results: Results, region: tuple[Cell, ...]) -> str:
         cameras = {spoken(results.cameras[camera]): None for camera, _, _ in region}
         return f"region of {len(region)} patches of {' and '.join(cameras)}"
     told = [
-        f"{spoken(box.camera)} row{'s' * (box.rows[0] < box.rows[1])} {selection.span(box.rows, '–')}, "
-        f"column{'s' * (box.columns[0] < box.columns[1])} {selection.span(box.columns, '–')}"
+        f"{spoken(box.camera)} row{'s' * (box.rows[0] < box.rows[1])} {format_range(box.rows)}, "
+        f"column{'s' * (box.columns[0] < box.columns[1])} {format_range(box.columns)}"
         for box in boxes
     ]
     return f"region {' and '.join(told)}"

@@ -11,11 +11,12 @@ from PySide6.QtCore import QBuffer, QIODevice, QMarginsF, QRectF, QSize, QSizeF
 from PySide6.QtGui import QImage, QPageSize, QPainter, QPdfWriter
 
 from capture.results import schema
-from viewer.analysis.caption import Caption, caption, heads_of, listed, words_of
+from viewer.analysis.caption import Caption, caption, heads_of, words_of
 from viewer.errors import UserError
 from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
 from viewer.export.figures.text_layout import Paragraph, Run, paragraph, width_of
+from viewer.model.number_ranges import format_numbers
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def origin(results: Results, view: ViewState, frames: str = "") -> str:
     prompt = " ".join(results.string(schema.FRAMES_PROMPT, view.frame).split())
     parts = [
         results.path.name,
-        str(results.model.get("checkpoint", "")),
+        results.checkpoint_name,
         (frames or f"frame {view.frame + 1} of {results.done}") + (f", prompt “{prompt}”" if prompt else ""),
         "attention is not cause",
     ]
@@ -225,7 +226,7 @@ def sentence(source: Source, view: ViewState) -> Caption:
 
 def frames_of(results: Results, places: tuple[int, ...]) -> str:
     """Several frames, counted from 1."""
-    return f"frames {listed([place + 1 for place in places])} of {results.done}"
+    return f"frames {format_numbers([place + 1 for place in places])} of {results.done}"
 
 
 def on_scale(made: Caption, words: str) -> Caption:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from viewer.analysis import scores
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
@@ -117,7 +117,7 @@ class ExportForm(QWidget):
             return {}
         try:
             return scores.find_unavailable_scores(session.results, session.state)
-        except READS:
+        except READ_ERRORS:
             return {}
 
     def _cells(self) -> str:

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 from viewer.controllers.file_opening import demo_path
 from viewer.controllers.python_process import create_python_process
 from viewer.export.request import KINDS
-from viewer.io.open_file import identity
+from viewer.io.open_file import read_identity
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.overlays.export_form import TITLES, ExportForm
@@ -258,7 +258,7 @@ class ExportSheet(Overlay):
 def usual_folder(path: Path | None) -> Path:
     """Beside the file; for the bundled demo, or where nothing can be written, in the user's pictures."""
     demo = demo_path()
-    bundled = path is not None and demo is not None and identity(path) == identity(demo)
+    bundled = path is not None and demo is not None and read_identity(path) == read_identity(demo)
     if path is not None and not bundled and os.access(path.absolute().parent, os.W_OK):
         return path.absolute().parent / "results"
     pictures = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)

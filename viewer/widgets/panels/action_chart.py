@@ -11,7 +11,7 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEv
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from capture.results import schema
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
@@ -51,7 +51,7 @@ class ActionChart(Panel):
             for name, stored in names.items():
                 try:
                     found[name] = results.flow(stored, frame)
-                except READS:
+                except READ_ERRORS:
                     found[name] = None
             self._read = key, found
         return self._read[1]

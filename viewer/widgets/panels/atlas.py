@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from viewer.analysis import scene
 from viewer.analysis.atlas import find_rank, rank_heads, score_heads
 from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_scores
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
 from viewer.widgets.controls.button import Button
@@ -85,7 +85,7 @@ class Atlas(Panel):
         if self._scores is None or self._scores[0] != key:
             try:
                 self._scores = key, score_heads(results, shown)
-            except READS:
+            except READ_ERRORS:
                 return None
         return self._scores[1]
 
@@ -96,7 +96,7 @@ class Atlas(Panel):
             return {}
         try:
             return find_unavailable_scores(results, self.session.shown)
-        except READS:
+        except READ_ERRORS:
             return {}
 
     @property

@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
-from viewer.analysis.caption import listed
+from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import moved, position
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
@@ -93,7 +93,7 @@ class AxisRow(QWidget):
             if value in places:
                 self.session.update(**moved(self.axis, places.index(value), dims.heads))
             elif places:
-                self.session.noticed.emit(f"There is no {self.axis} {value}; there are {listed(places)}.")
+                self.session.noticed.emit(f"There is no {self.axis} {value}; there are {format_numbers(places)}.")
         self.number.clearFocus()
         self.show_state(self.session.shown)
 
@@ -142,7 +142,7 @@ class AxisRow(QWidget):
         if len(state.heads) == 1:
             return f"{state.heads[0]} / {dims.heads - 1}"
         how = "mean" if state.reduce == "mean" else "max"
-        return f"{how} {listed(state.heads)}" if state.heads else how
+        return f"{how} {format_numbers(state.heads)}" if state.heads else how
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter, t = QPainter(self), theme.active()

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 from viewer.analysis import caption
 from viewer.analysis.scene import DATA_FIELDS, Scene
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model import geometry
 from viewer.rendering import drawing, picture_overlay, theme
 from viewer.rendering.camera_image import Backdrop
@@ -154,7 +154,7 @@ class CameraPane(Panel):
         try:
             scene = self.scene
             picture = self._picture(view, area, ratio, place)
-        except READS as error:
+        except READ_ERRORS as error:
             session._fail(error)
             scene = picture = None
         self._paint_ground(painter, area, ground)

@@ -10,7 +10,7 @@ from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEve
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from viewer.analysis.scene import DATA_FIELDS
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme
 from viewer.widgets.controls.button import Button
@@ -296,7 +296,7 @@ class HeatPanel(Panel):
                 and results.done
                 and results.value_norms(self.session.shown.frame, self.session.shown.query.kind)
             )
-        except READS:
+        except READ_ERRORS:
             norms = False
         self.norms.setEnabled(norms)
         self.norms.setToolTip(

@@ -10,7 +10,7 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEv
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.curves import Curves, read_curves
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
@@ -229,7 +229,7 @@ class CurvesPanel(CurvePlot):
         if self._made is None or self._made[0] != key:
             try:
                 self._made = key, read_curves(results, shown)
-            except READS:
+            except READ_ERRORS:
                 return None
         return self._made[1]
 

@@ -18,7 +18,7 @@ from viewer.analysis.film import (
     select_frames,
     tile_thumbnails,
 )
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, theme
 from viewer.widgets.controls.drop_down import DropDown
@@ -94,7 +94,7 @@ class FilmPanel(Panel):
                 return before[1] if before is not None and before[0][:2] == key[:2] else None
             try:
                 self._film = key, read_film(results, shown)
-            except READS:
+            except READ_ERRORS:
                 return None
         return self._film[1]
 

@@ -9,7 +9,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelE
 
 from viewer.analysis import caption
 from viewer.analysis.region_ranking import rank_by_region
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
@@ -73,7 +73,7 @@ class RegionRanking(Panel):
         assert results is not None
         try:
             return caption.words_of(results, self.session.shown.frame, query)[0]
-        except READS:
+        except READ_ERRORS:
             return "?"
 
     def words(self, line: RankedHead) -> str:

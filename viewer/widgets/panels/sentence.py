@@ -9,7 +9,7 @@ from PySide6.QtGui import QPaintEvent
 
 from viewer.analysis.caption import Caption, caption, heads_of, words_of
 from viewer.analysis.scene import DATA_FIELDS
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
@@ -43,7 +43,7 @@ class Sentence(Panel):
             if state.compare == "difference" and pin is not None:
                 minus = f"{words_of(pin[0], pin[1].frame, pin[1].query)[0]}, {described(*pin)}"
             return caption(results, state, difference=minus)
-        except READS:
+        except READ_ERRORS:
             return None
 
     def refresh(self) -> None:

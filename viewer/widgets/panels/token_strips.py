@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.session import differing
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, levels
@@ -60,7 +60,7 @@ class TokenStrips(Panel):
             return ()
         try:
             return results.chips(self.session.shown.frame)
-        except READS:
+        except READ_ERRORS:
             return ()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
@@ -133,7 +133,7 @@ class TokenStrips(Panel):
             return None
         try:
             return strips(results, self.session.shown, self.session.pointer)
-        except READS:
+        except READ_ERRORS:
             return None
 
     def _look(self) -> None:

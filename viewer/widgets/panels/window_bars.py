@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from capture.results import schema
 from viewer.analysis import caption, scores
 from viewer.analysis.scene import DATA_FIELDS
-from viewer.errors import READS
+from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme
 from viewer.rendering.patches import patch_words
 from viewer.widgets.controls.button import Button
@@ -56,10 +56,10 @@ class TopBar(Panel):
         if results is None:
             return ""
         try:
-            parts = [str(results.model.get("checkpoint", ""))]
+            parts = [results.checkpoint_name]
             if results.done:
                 parts += [results.string(schema.FRAMES_EPISODE, frame), results.string(schema.FRAMES_PROMPT, frame)]
-        except READS:
+        except READ_ERRORS:
             parts = []
         return " · ".join(" ".join(part.split()) for part in parts if part)
 

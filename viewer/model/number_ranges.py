@@ -1,0 +1,39 @@
+"""Lists of whole numbers as text: 1, 2, 3, 7 as `1–3, 7`, and back."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Range = tuple[int, int]
+"""First and last number, both included."""
+
+
+def find_ranges(numbers: Iterable[int]) -> list[Range]:
+    """Return the ranges of neighbours in ascending numbers."""
+    found: list[Range] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
+def format_range(ends: Range, dash: str = "–") -> str:
+    """Return `4` or `4–7`."""
+    return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}{dash}{ends[1]}"
+
+
+def format_numbers(numbers: Iterable[int], dash: str = "–", separator: str = ", ") -> str:
+    """Return ascending numbers as text, neighbours as a range: `1–3, 7`."""
+    return separator.join(format_range(ends, dash) for ends in find_ranges(numbers))
+
+
+def parse_range(text: str) -> Range | None:
+    """Return the ends of `4` or `4-7`, which may run backwards; None for other text."""
+    match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text)
+    return None if match is None else (int(match[1]), int(match[2] or match[1]))
