@@ -356,7 +356,7 @@ def test_a_lookout_survives_what_kills_or_stops_it(
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nexec {sys.executable} {script}\n")
     python.chmod(0o755)
-    monkeypatch.setattr("viewer.controllers.probe_worker.sys.executable", str(python))
+    monkeypatch.setattr("viewer.child_process.sys.executable", str(python))
     good, bad, dies = (lookout.look(tmp_path / word) for word in ("good", "bad", "dies"))
     after = lookout.look(tmp_path / "after")
     until(lambda: after.poll() is not None)
