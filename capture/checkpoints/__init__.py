@@ -6,5 +6,6 @@
 from capture.checkpoints.detect import Kind
 from capture.checkpoints.load import Checkpoint, open_checkpoint
 from capture.checkpoints.options import CheckpointOptions
+from capture.checkpoints.policy_spec import Pi05Spec
 
-__all__ = ["Checkpoint", "CheckpointOptions", "Kind", "open_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointOptions", "Kind", "Pi05Spec", "open_checkpoint"]

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import h5py
 
+from capture.checkpoints import Pi05Spec
 from capture.cli.units import time_text
 from capture.pipeline.plan import Setup
-from capture.policies.pi05.config import Pi05Config
 from capture.results import schema
 
 LOOKED_AT: Final = 20
@@ -41,9 +41,8 @@ def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes:
             f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as in "
             f"{len(known)} file{'s' * (len(known) != 1)} that the same policy made there"
         )
-    config = setup.checkpoint.config
     device = setup.choices.device.type + ", replayed" * setup.choices.replayed
-    if device in MEASURED and _full_size(config) and str(setup.choices.dtype) == "torch.bfloat16":
+    if device in MEASURED and _is_full_size(setup) and str(setup.choices.dtype) == "torch.bfloat16":
         on, by_batch = MEASURED[device]
         batch = max(known_batch for known_batch in by_batch if known_batch <= setup.choices.batch)
         each, check = by_batch[batch], setup.choices.check
@@ -75,5 +74,8 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _full_size(config: Pi05Config) -> bool:
+def _is_full_size(setup: Setup) -> bool:
+    if not isinstance(setup.policy, Pi05Spec):
+        return False
+    config = setup.policy.checkpoint.config
     return (config.vlm.width, config.vlm.depth, config.expert.width, config.denoise_steps) == (2048, 18, 1024, 10)

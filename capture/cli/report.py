@@ -12,7 +12,6 @@ import numpy as np
 from capture.cli.units import size_text, time_text
 from capture.pipeline.plan import Plan, Setup
 from capture.pipeline.types import Outcome
-from capture.policies.letterbox import letterbox
 from capture.results import schema
 
 
@@ -21,28 +20,29 @@ def describe(plan: Plan, *, one_of_many: bool = False) -> str:
 
     `one_of_many`: whether the episode is to be named, since it is an example of others.
     """
-    checkpoint, sizes = plan.setup.checkpoint, plan.sizes
-    config, choices = checkpoint.config, plan.setup.choices
+    policy, sizes, choices = plan.setup.policy, plan.sizes, plan.setup.choices
+    axes = policy.sizes
     dtype = str(choices.dtype).removeprefix("torch.")
-    weights = size_text(checkpoint.parameter_bytes(choices.dtype))
-    taken = f"{config.denoise_steps} denoise step{'s' * (config.denoise_steps != 1)}"
+    weights = size_text(policy.parameter_bytes(choices.dtype))
+    taken = f"{axes.denoise_steps} denoise step{'s' * (axes.denoise_steps != 1)}"
     lines = [
-        f"{checkpoint.name} ({checkpoint.kind} checkpoint)",
-        f"  model     {config.vlm.depth} layers, {config.vlm.heads} heads, horizon {config.horizon}, "
+        f"{policy.name} ({policy.kind} checkpoint)",
+        f"  model     {axes.layers} layers, {axes.heads} heads, horizon {axes.horizon}, "
         f"{taken}; {weights} of weights in {dtype} on {choices.device}",
     ]
-    boxes = [letterbox(height, width) for height, width in sizes.pictures]
+    boxes = [policy.letterbox(height, width) for height, width in sizes.pictures]
+    rows, cols = axes.picture
     for camera, (height, width), box in zip(sizes.cameras, sizes.pictures, boxes, strict=True):
-        bars = 1 - box.rows * box.cols / schema.MODEL_PIXELS**2
+        bars = 1 - box.rows * box.cols / (rows * cols)
         lines.append(
-            f"  {camera:<9} {width} x {height} pixels, seen as {box.cols} x {box.rows} of 224 x 224 "
+            f"  {camera:<9} {width} x {height} pixels, seen as {box.cols} x {box.rows} of {cols} x {rows} "
             f"({bars:.0%} letterbox bars)"
         )
-    masked = [slot for slot in checkpoint.preprocessing.slots if slot not in sizes.cameras]
+    masked = [camera for camera in axes.cameras if camera not in sizes.cameras]
     if masked:
         lines.append(f"  masked    {', '.join(masked)} (no picture given)")
-    lines.append(f"  tokenizer {plan.setup.tokenizer.name}")
-    lines += [f"  note      {sentence}" for sentence in checkpoint.inferred]
+    lines.append(f"  tokenizer {policy.tokenizer_name}")
+    lines += [f"  note      {sentence}" for sentence in policy.notes]
     seen: set[str] = set()
     first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
     for table in first:
@@ -94,7 +94,7 @@ def summary(setup: Setup, outcome: Outcome) -> str:
     [written] = outcome.files
     frames, seconds = written.frames, outcome.seconds
     lines = [
-        f"{written.path}: {frames} frame{'s' * (frames != 1)} of {setup.checkpoint.name} in {seconds:.1f} s "
+        f"{written.path}: {frames} frame{'s' * (frames != 1)} of {setup.policy.name} in {seconds:.1f} s "
         f"({seconds / frames:.2f} s a frame), {written.path.stat().st_size / 1e6:.1f} MB"
         if frames
         else f"{written.path}: all {written.total} frames were there already",

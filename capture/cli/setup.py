@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from capture.pipeline.frame_selection import Selection
     from capture.pipeline.prompts import Prompts
     from capture.pipeline.sharding import Share
-_ARM: Final = 8
-"""Numbers of an arm of seven joints and its gripper, as DROID's."""
 
 
 def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, prompts: Prompts) -> Setup:
@@ -75,7 +73,7 @@ def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, pr
         weights = "" if options.dry_run else fingerprint(checkpoint.path)  # a dry run touches no weights
     except OSError as error:
         raise UserError(f"the weights in {checkpoint.path} cannot be read ({error.strerror or error})") from None
-    return Setup(checkpoint, tokenizer, choices, weights)
+    return Setup(Pi05Spec(checkpoint, tokenizer), choices, weights)
 
 
 def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str], None]) -> Episode:
@@ -96,26 +94,15 @@ def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str
 
 def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Source:
     """The episodes at `path`, mapped to what the policy wants. Raises UserError where they do not fit it."""
-    from capture.datasets.base import SourceOptions
     from capture.datasets.registry import open_source
 
-    checkpoint, preprocessing = setup.checkpoint, setup.checkpoint.preprocessing
-    lengths = preprocessing.state_lengths
-    robot_dim = min(preprocessing.robot_dim, checkpoint.config.action_dim)
-    return open_source(
-        path,
-        SourceOptions(
-            cameras=preprocessing.slots,
-            horizon=checkpoint.config.horizon,
-            state_dim=lengths[0] if lengths else None,
-            robot_dim=robot_dim,
-            camera_overrides=_chosen_cameras(options),
-            state_keys=options.state_keys or (),
-            action_keys=options.action_keys or (),
-            # What is added to the state are positions, and so are the demo's actions; velocities stand for themselves.
-            has_joint_actions=robot_dim == _ARM and (preprocessing.delta_dims > 0 or checkpoint.kind == "demo"),
-        ),
+    requested = replace(
+        setup.policy.source_options,
+        camera_overrides=_chosen_cameras(options),
+        state_keys=options.state_keys or (),
+        action_keys=options.action_keys or (),
     )
+    return open_source(path, requested)
 
 
 def _chosen_cameras(options: argparse.Namespace) -> dict[str, str]:

@@ -25,7 +25,7 @@ from capture.pipeline.plan import Setup
 from capture.pipeline.shared_memory import Ring, Room, Shelf, Slot
 from capture.pipeline.types import Outcome, Written
 from capture.pipeline.writer_worker import PLACED_BYTES, Opened, Sink
-from capture.policies.pi05.policy import Asked, Call, Prepared
+from capture.policies.base import CallRequest, Prepared, RecordedCall
 from capture.results import schema
 
 SLOTS: Final = 3
@@ -68,9 +68,9 @@ class End:
 class Recorded:
     """A call whose frames are to be written."""
 
-    asked: Asked
+    asked: CallRequest
     items: tuple[Item, ...]
-    host: dict[str, Tensor] | Call
+    host: dict[str, Tensor] | RecordedCall
     """What was gathered, on the host once `copied` is reached; or the call of which it is still to be gathered."""
     slot: Slot | None
     begun: torch.cuda.Event | None
@@ -154,7 +154,7 @@ class Delivery:
             item.copied.synchronize()
             self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
         found = item.host
-        if isinstance(found, Call):
+        if isinstance(found, RecordedCall):
             found = {name: value.cpu() for name, value in gather(found, self._setup.choices.stored_as).items()}
         arrays, errors = host_arrays(found)
         by_sink: dict[int, list[tuple[File, Row]]] = {}

@@ -11,6 +11,7 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,8 +19,7 @@ import torch
 from torch import Tensor
 
 from capture.pipeline.frame_builder import Marks, gather, marks_of
-from capture.policies.attention_hooks import AttentionRecorder
-from capture.policies.pi05.policy import Asked, Inputs, Policy, Prepared
+from capture.policies.base import CallRequest, ModelInputs, Policy, Prepared, upload
 
 MOST_GRAPHS: Final = 16
 """Graphs that are kept, one for each shape of a call: prompts differ in length, and so do states as digits."""
@@ -29,8 +29,8 @@ _UNWRITTEN: Final = 255
 _recording: Final = threading.Lock()
 """torch records one graph at a time in a process."""
 
-Shape = tuple[int, int, tuple[str, ...], int, bool]
-"""Frames, moments, cameras, text tokens, and whether any frame has fewer of them."""
+Shape = tuple[tuple[torch.Size, ...], tuple[str, ...], bool]
+"""Shapes of the inputs, cameras, and whether any frame has fewer text tokens than the longest."""
 
 
 class Graph(Protocol):
@@ -100,7 +100,7 @@ class _Replay:
     """One graph with the memory that it reads and writes."""
 
     graph: Graph
-    inputs: Inputs
+    inputs: ModelInputs
     marks: Marks
     parts: dict[str, _Part]
     memory: Tensor
@@ -117,7 +117,7 @@ class Replays:
     def __init__(
         self,
         policy: Policy,
-        recorder: AttentionRecorder,
+        recorder: AbstractContextManager[Any],
         *,
         full: bool,
         weights: torch.dtype | None,
@@ -143,14 +143,14 @@ class Replays:
         seeds: Sequence[int],
         begin: Callable[[], None] = lambda: None,
         after_step: Callable[[int], None] | None = None,
-    ) -> tuple[Asked, dict[str, Tensor]]:
+    ) -> tuple[CallRequest, dict[str, Tensor]]:
         """One recorded call, as by `Policy.run`, and what `gather` finds in it.
 
         `begin` is called when all is ready to be launched, `after_step` when a step was: a replay has no steps.
         """
-        asked = Asked(tuple(prepared), tuple(seeds), self._policy.preprocessing.actions)
+        asked = CallRequest(tuple(prepared), tuple(seeds), self._policy.to_robot)
         inputs = self._policy.inputs(prepared, seeds)
-        marks = marks_of(prepared, inputs.noise.shape[1])
+        marks = marks_of(prepared, self._policy.sizes.horizon, self._policy.sizes.state_tokens)
         begin()
         if not self._given_up:
             try:
@@ -162,10 +162,10 @@ class Replays:
         return asked, self._once(asked, *self._moved(inputs, marks), after_step)
 
     def _with_graphs(
-        self, asked: Asked, inputs: Inputs, marks: Marks, after_step: Callable[[int], None] | None
+        self, asked: CallRequest, inputs: ModelInputs, marks: Marks, after_step: Callable[[int], None] | None
     ) -> dict[str, Tensor]:
-        moments, cameras, tokens = len(inputs.pictures[0]), tuple(asked.prepared[0].pictures), inputs.tokens.shape[1]
-        shape: Shape = len(asked.prepared), moments, cameras, tokens, marks.padded
+        cameras = tuple(asked.prepared[0].pictures)
+        shape: Shape = tuple(tensor.shape for tensor in inputs.tensors), cameras, marks.padded
         replay = self._known.get(shape)
         if replay is not None:
             self._known.move_to_end(shape)
@@ -182,13 +182,15 @@ class Replays:
                 self._seen.remove(oldest)
         return found
 
-    def _moved(self, inputs: Inputs, marks: Marks) -> tuple[Inputs, Marks]:
-        upload = self._policy.upload
-        return inputs.each(upload), marks.each(upload)
+    def _moved(self, inputs: ModelInputs, marks: Marks) -> tuple[ModelInputs, Marks]:
+        def to_device(tensor: Tensor) -> Tensor:
+            return upload(tensor, self._policy.device)
+
+        return inputs.each(to_device), marks.each(to_device)
 
     @torch.no_grad()
     def _once(
-        self, asked: Asked, inputs: Inputs, marks: Marks, after_step: Callable[[int], None] | None = None
+        self, asked: CallRequest, inputs: ModelInputs, marks: Marks, after_step: Callable[[int], None] | None = None
     ) -> dict[str, Tensor]:
         with self._recorder:
             call = self._policy.run(
@@ -202,7 +204,7 @@ class Replays:
         return gather(call, self._weights, marks)
 
     @torch.no_grad()
-    def _made(self, asked: Asked, inputs: Inputs, marks: Marks, found: dict[str, Tensor]) -> _Replay | None:
+    def _made(self, asked: CallRequest, inputs: ModelInputs, marks: Marks, found: dict[str, Tensor]) -> _Replay | None:
         """A replay of this call, if it gives what was found; else all go on without."""
         parts, size = {}, 0
         for name, value in found.items():
@@ -210,7 +212,7 @@ class Replays:
             size += -(-value.nbytes // _ALIGNMENT) * _ALIGNMENT
         try:
             if self._memory is None or len(self._memory) < size:
-                self._memory = torch.empty(size + size // 8, dtype=torch.uint8, device=inputs.noise.device)
+                self._memory = torch.empty(size + size // 8, dtype=torch.uint8, device=self._policy.device)
             memory = self._memory
 
             def work() -> None:
@@ -236,7 +238,7 @@ class Replays:
         said = str(reason).strip().partition("\n")[0] or type(reason).__name__
         self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({said})")
 
-    def _again(self, replay: _Replay, inputs: Inputs, marks: Marks) -> dict[str, Tensor]:
+    def _again(self, replay: _Replay, inputs: ModelInputs, marks: Marks) -> dict[str, Tensor]:
         for here, there in zip(
             (*inputs.tensors, *marks.tensors), (*replay.inputs.tensors, *replay.marks.tensors), strict=True
         ):

@@ -55,11 +55,11 @@ class Series:
     @property
     def head(self) -> dict[str, Any]:
         """What the index says of the whole run."""
-        checkpoint = self.setup.checkpoint
+        policy = self.setup.policy
         return {
             "generator": GENERATOR,
             "source": {"kind": self.source.kind, "name": self.source.path.resolve().name},
-            "model": {"name": checkpoint.name, "config_hash": checkpoint.config_hash},
+            "model": {"name": policy.name, "config_hash": policy.config_hash},
             "run": self.run,
         }
 
@@ -96,7 +96,7 @@ class Series:
 def planned(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     """The prompts that an episode is run with, and how many frames that makes. Raises UserError for bad data."""
     choices = setup.choices
-    moments = choices.frames.choose(episode.length, setup.checkpoint.config.horizon)
+    moments = choices.frames.choose(episode.length, setup.policy.sizes.horizon)
     tasks = episode.prompts
     if len(tasks) > 1 and choices.prompts.by_task:  # each task may have its own number of prompts
         each = [choices.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)]

@@ -16,10 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.pipeline import summaries
 from capture.pipeline.frame_slicing import Arrays, Row, frame_of
-from capture.policies.pi05.config import exact_float32
-from capture.policies.pi05.policy import Asked, Call, Layout, Prepared, uploaded
+from capture.policies.base import CallRequest, Layout, Prepared, RecordedCall, upload
+from capture.policies.process_settings import exact_float32
 from capture.results import schema
 
 ROW_SUM: Final = "row sum"
@@ -38,12 +37,56 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Keys:
+    """Which group each key of a row belongs to: [camera 0 patches, ..., text, state tokens, action tokens].
+
+    Of one observation, or of a batch: its tensors then have an axis B in front, as the weights must have.
+    """
+
+    group: Tensor
+    """(keys,) or (B, keys) int64, index into `schema.mass_groups`."""
+    picture: Tensor
+    """(keys,) or (B, keys) bool: patches that show some of a picture, so not those wholly in letterbox bars."""
+    groups: int
+
+    def first(self, count: int) -> Keys:
+        """The keys of rows that have only so many."""
+        return Keys(self.group[..., :count], self.picture[..., :count], self.groups)
+
+
+def keys_of(
+    bars: Sequence[npt.NDArray[np.bool_]], roles: npt.NDArray[np.int32], actions: int, state_tokens: int = 0
+) -> Keys:
+    """Return the groups of one observation's keys.
+
+    `bars`: (rows, cols) bool a camera, True for patches wholly in the letterbox bars; `roles`: (T,) int32 of the text
+    tokens; `actions`, `state_tokens`: numbers of action tokens and of state tokens before them.
+    """
+    names = schema.mass_groups([str(camera) for camera in range(len(bars))])
+    place = {name: number for number, name in enumerate(names)}
+    parts: list[npt.NDArray[np.int64]] = [
+        np.where(bar, 2 * camera + 1, 2 * camera).ravel() for camera, bar in enumerate(bars)
+    ]
+    by_role = np.array([place.get(role, -1) for role in schema.ROLES])
+    parts += [by_role[roles], np.full(state_tokens, place["state"]), np.full(actions, place["action"])]
+    group = np.concatenate(parts)
+    picture = (group < 2 * len(bars)) & (group % 2 == 0)
+    return Keys(torch.from_numpy(group), torch.from_numpy(picture), len(names))
+
+
+def batched(keys: Sequence[Keys]) -> Keys:
+    """The keys of several observations of equally many keys as one batch, (B, keys) each."""
+    group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
+    return Keys(group, picture, keys[0].groups)
+
+
+@dataclass(frozen=True)
 class Marks:
     """What the tokens of a call's rows are, on the host or on the policy's device."""
 
     own: Tensor
     """(B, T) bool: False on padding."""
-    keys: summaries.Keys
+    keys: Keys
     """Groups of the keys of every row; padding is of no group, and weighs nothing anyway."""
     padded: bool
     """Whether any row has padding."""
@@ -55,11 +98,11 @@ class Marks:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Marks:
         """The same with every tensor changed."""
-        keys = summaries.Keys(change(self.keys.group), change(self.keys.picture), self.keys.groups)
+        keys = Keys(change(self.keys.group), change(self.keys.picture), self.keys.groups)
         return Marks(change(self.own), keys, self.padded)
 
 
-def marks_of(prepared: Sequence[Prepared], horizon: int) -> Marks:
+def marks_of(prepared: Sequence[Prepared], actions: int, state_tokens: int = 0) -> Marks:
     """The marks of a call of these observations, on the host."""
     lengths = torch.tensor([len(one.tokens) for one in prepared])  # (B,)
     longest = int(lengths.max())
@@ -68,18 +111,18 @@ def marks_of(prepared: Sequence[Prepared], horizon: int) -> Marks:
         bars = [picture.letterbox.bars for picture in one.pictures.values()]
         roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
         roles[: len(one.tokens)] = one.tokens.role
-        every.append(summaries.keys_of(bars, roles, horizon))
+        every.append(keys_of(bars, roles, actions, state_tokens))
     own = torch.arange(longest) < lengths[:, None]  # (B, T)
-    return Marks(own, summaries.batched(every), int(lengths.min()) < longest)
+    return Marks(own, batched(every), int(lengths.min()) < longest)
 
 
-def assemble(call: Call, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, Errors]]:
+def assemble(call: RecordedCall, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, Errors]]:
     """Every dataset of each frame of the call, and the errors found in its weights."""
     return frames(call, {name: value.cpu() for name, value in gather(call, weights).items()})
 
 
 @torch.no_grad()
-def gather(call: Call, weights: torch.dtype | None = None, marks: Marks | None = None) -> dict[str, Tensor]:
+def gather(call: RecordedCall, weights: torch.dtype | None = None, marks: Marks | None = None) -> dict[str, Tensor]:
     """The datasets that come from the call's tensors, (B, ...) each and contiguous, on the policy's device.
 
     `weights`: number type of attention, if it shall not stay as the policy computed it. `marks`: of the call, where
@@ -87,8 +130,10 @@ def gather(call: Call, weights: torch.dtype | None = None, marks: Marks | None =
     """
     layout, recording = call.layout, call.recording
     device, kept = call.path.device, weights or call.recording.prefix.dtype
+    horizon = call.path.shape[2]
+    state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
     if marks is None:
-        marks = marks_of(call.prepared, call.path.shape[2]).each(lambda one: uploaded(one, device))
+        marks = marks_of(call.prepared, horizon, state_tokens).each(lambda one: upload(one, device))
     own = marks.own
     batch, longest = own.shape
 
@@ -96,14 +141,18 @@ def gather(call: Call, weights: torch.dtype | None = None, marks: Marks | None =
     full = text_rows.shape[2] == text_rows.shape[4]
     if full:
         text_rows = text_rows[:, :, layout.text]  # (B, L, T, N, K)
-    action_rows = recording.suffix.permute(0, 1, 4, 2, 3, 5)  # (B, L, H, S, N, K + H)
+    action_rows = recording.suffix.permute(0, 1, 4, 2, 3, 5)  # (B, L, H, S, N, K + state tokens + H)
     found: dict[str, Tensor] = {}
     found[schema.TEXT_TO_IMAGE], found[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
     images, text, actions = _blocks(action_rows, layout, kept)
-    found |= {schema.ACTION_TO_IMAGE: images, schema.ACTION_TO_TEXT: text, schema.ACTION_TO_ACTION: actions}
+    found |= {
+        schema.ACTION_TO_IMAGE: images,
+        schema.ACTION_TO_TEXT: text,
+        schema.ACTION_TO_ACTION: actions[..., state_tokens:],
+    }
     if full:
         queries = torch.stack([recording.prefix[..., block, :] for block in layout.patches], dim=3)
-        queries = queries.unflatten(4, (schema.GRID, schema.GRID))  # (B, L, N, C, 16, 16, K)
+        queries = queries.unflatten(4, layout.grid)  # (B, L, N, C, rows, cols, K)
         found[schema.IMAGE_TO_IMAGE], found[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
 
     worst = torch.zeros(batch, device=device)  # (B,)
@@ -115,9 +164,9 @@ def gather(call: Call, weights: torch.dtype | None = None, marks: Marks | None =
         keys = marks.keys.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
         with exact_float32():
-            mass = summaries.mass(wide, keys)  # (B, L, queries, ..., N, groups)
-        found[name_mass], found[name_entropy] = mass, summaries.entropy(wide, keys)
-        off = (mass.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
+            sums = mass(wide, keys)  # (B, L, queries, ..., N, groups)
+        found[name_mass], found[name_entropy] = sums, entropy(wide, keys)
+        off = (sums.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
         if queries_own is not None:
             off = off.masked_fill(~queries_own, 0)
         worst = torch.maximum(worst, off.flatten(1).amax(1))
@@ -138,12 +187,38 @@ def gather(call: Call, weights: torch.dtype | None = None, marks: Marks | None =
     found[schema.ACTION_X] = call.path.transpose(0, 1)  # (B, steps + 1, H, A)
     found[schema.ACTION_TIME] = call.time.expand(batch, -1)  # (B, steps)
     positions = layout.positions.int()  # (B, K)
-    found[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, 16, 16)
+    found[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, rows, cols)
     found[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
     return {name: value.contiguous() for name, value in found.items()}
 
 
-def frames(call: Call, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, Errors]]:
+def mass(weights: Tensor, keys: Keys) -> Tensor:
+    """Weight by group: (..., keys) float32 to (..., groups) float32."""
+    member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups) or (B, keys, groups)
+    if member.ndim == 2:
+        return weights @ member  # (..., groups)
+    rows: Tensor = weights.flatten(1, -2) @ member  # (B, rows, groups)
+    by_group: Tensor = rows.unflatten(1, weights.shape[1:-1])  # (B, ..., groups)
+    return by_group
+
+
+def entropy(weights: Tensor, keys: Keys) -> Tensor:
+    """Entropy in nats over the picture patches, renormalised to sum to 1: (..., keys) float32 to (...).
+
+    0 where all of the picture's weight is on one patch, log(number of patches) where it is spread evenly; 0 as well for
+    a row with no weight on any picture.
+    """
+    shape = (*keys.picture.shape[:-1], *[1] * (weights.ndim - keys.picture.ndim), -1)
+    picture = weights.masked_fill(~keys.picture.view(shape), 0)  # (..., keys)
+    total = picture.sum(-1)  # (...)
+    spread = torch.special.entr(picture).sum(-1)  # (...), -sum of w log w
+    tiny = torch.finfo(torch.float32).tiny
+    return torch.where(total > 0, spread / total.clamp_min(tiny) + total.clamp_min(tiny).log(), 0.0).clamp_min(
+        0.0
+    )  # (...)
+
+
+def frames(call: RecordedCall, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, Errors]]:
     """The frames of a call, with what `gather` found of it, brought to the host. Nothing large is copied."""
     arrays, errors = host_arrays(found)
     return [(frame_of(arrays, Row(0, row, known(call, arrays, row))), one) for row, one in enumerate(errors)]
@@ -156,11 +231,11 @@ def host_arrays(found: Mapping[str, Tensor]) -> tuple[Arrays, list[Errors]]:
     return arrays, [Errors(*one) for one in zip(off, masked, strict=True)]
 
 
-def known(asked: Asked, arrays: Arrays, row: int) -> schema.Frame:
+def known(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame:
     """What frame number `row` of a call holds beside its part of the call's arrays."""
     prepared = asked.prepared[row]
     table, observation = prepared.tokens, prepared.observation
-    actions = asked.robot(arrays[schema.ACTION_X][row, -1], observation.state)
+    actions = asked.to_robot(arrays[schema.ACTION_X][row, -1], observation.state)
     state = np.zeros(0) if observation.state is None else observation.state
     frame: schema.Frame = {
         schema.FRAMES_INDEX: observation.index,
@@ -188,7 +263,7 @@ def known(asked: Asked, arrays: Arrays, row: int) -> schema.Frame:
 
 
 def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut (..., keys) into the picture's (..., C, 16, 16), the text's (..., T) and the actions' (..., H) weights."""
+    """Cut (..., keys) into the picture's (..., C, rows, cols), the text's (..., T) and the suffix's weights."""
     return (
         _patches(rows, layout).to(kept),
         rows[..., layout.text].to(kept),
@@ -197,8 +272,8 @@ def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Te
 
 
 def _patches(rows: Tensor, layout: Layout) -> Tensor:
-    grids = [rows[..., block].unflatten(-1, (schema.GRID, schema.GRID)) for block in layout.patches]
-    return torch.stack(grids, dim=-3)  # (..., C, 16, 16)
+    grids = [rows[..., block].unflatten(-1, layout.grid) for block in layout.patches]
+    return torch.stack(grids, dim=-3)  # (..., C, rows, cols)
 
 
 def _array(values: Tensor) -> npt.NDArray[Any]:

@@ -13,17 +13,13 @@ import numpy.typing as npt
 import torch
 
 from capture import __version__
-from capture.checkpoints import Checkpoint
 from capture.datasets.base import Episode
 from capture.datasets.in_memory import InMemoryEpisode, check_pictures
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.frame_selection import ALL, Selection
 from capture.pipeline.prompts import OWN, Prompts
-from capture.policies.letterbox import letterbox
-from capture.policies.pi05.policy import Prepared, prepare_pictures
-from capture.policies.pi05.prompt import TokenTable
-from capture.policies.tokenizer import Tokenizer, check_vocabulary
+from capture.policies.base import PolicySpec, Prepared, TokenTable
 from capture.results import schema
 
 GENERATOR: Final = f"pi0-capture {__version__}"
@@ -68,8 +64,7 @@ class Choices:
 class Setup:
     """A policy and what is asked of it: the same for every results file of a run."""
 
-    checkpoint: Checkpoint
-    tokenizer: Tokenizer
+    policy: PolicySpec
     choices: Choices
     weights: str
     """Fingerprint of the checkpoint's weights."""
@@ -77,52 +72,52 @@ class Setup:
     @property
     def layers(self) -> tuple[int, ...]:
         """Layers to record. Raises UserError for one that the policy does not have."""
-        return _within(self.choices.layers, self.checkpoint.config.vlm.depth, "layer")
+        return _within(self.choices.layers, self.policy.sizes.layers, "layer")
 
     @property
     def steps(self) -> tuple[int, ...]:
         """Denoise steps to record. Raises UserError for one that the policy does not take."""
-        return _within(self.choices.steps, self.checkpoint.config.denoise_steps, "denoise step")
+        return _within(self.choices.steps, self.policy.sizes.denoise_steps, "denoise step")
 
     @property
     def model(self) -> dict[str, object]:
         """The file's attribute `model`."""
-        checkpoint, config, choices = self.checkpoint, self.checkpoint.config, self.choices
+        policy, sizes, choices = self.policy, self.policy.sizes, self.choices
         return {
-            "layers": config.vlm.depth,
-            "heads": config.vlm.heads,
-            "horizon": config.horizon,
-            "steps": config.denoise_steps,
-            "action_dim": config.action_dim,
+            "layers": sizes.layers,
+            "heads": sizes.heads,
+            "horizon": sizes.horizon,
+            "steps": sizes.denoise_steps,
+            "action_dim": sizes.action_dim,
             "dtype": str(choices.dtype).removeprefix("torch."),
             "device": choices.device.type,
-            "kind": checkpoint.kind,
-            "name": checkpoint.name,
-            "config_hash": checkpoint.config_hash,
-            "tokenizer": self.tokenizer.name,
-            "time_grid": checkpoint.preprocessing.time_grid,
+            "kind": policy.kind,
+            "name": policy.name,
+            "config_hash": policy.config_hash,
+            "tokenizer": policy.tokenizer_name,
+            "time_grid": policy.time_grid,
         }
 
     @property
     def run(self) -> dict[str, object]:
         """The part of the file's attribute `run` that all files of a run share."""
-        choices, config = self.choices, self.checkpoint.config
+        choices, policy, sizes = self.choices, self.policy, self.policy.sizes
         return {
             "device": choices.device.type,
             "dtype": str(choices.dtype).removeprefix("torch."),
             "seed": choices.seed,
             "layers": list(self.layers),
             "steps": list(self.steps),
-            "denoise_steps": config.denoise_steps,
-            "horizon": config.horizon,
-            "time_grid": self.checkpoint.preprocessing.time_grid,
+            "denoise_steps": sizes.denoise_steps,
+            "horizon": sizes.horizon,
+            "time_grid": policy.time_grid,
             "full": choices.full,
             "store": choices.store,
             "compress": choices.compress,
             "check": choices.check,
-            "config": self.checkpoint.config_hash,
+            "config": policy.config_hash,
             "weights": self.weights,
-            "tokenizer": self.tokenizer.name,
+            "tokenizer": policy.tokenizer_name,
         }
 
 
@@ -167,19 +162,16 @@ class Plan(Outline):
         UserError for pictures that cannot be read or differ from what the plan was made for.
         """
         setup, shapes = self.setup, dict(zip(self.sizes.cameras, self.sizes.pictures, strict=True))
-        preprocessing = setup.checkpoint.preprocessing
         first = int(np.searchsorted(self.ends, start, side="right"))
         skipped = start - (int(self.ends[first - 1]) if first else 0)
         number = start
         for observation in self.episode.read(self.moments[first:]):
             check_pictures(observation, shapes)
-            pictures = prepare_pictures(observation, preprocessing)
+            pictures = setup.policy.prepare_pictures(observation)
             frames = []
             for prompt in setup.choices.prompts.of(observation.prompt)[skipped:]:
                 known = number < len(self.tables)
-                tokens = (
-                    self.tables[number] if known else preprocessing.prompt(prompt, observation.state, setup.tokenizer)
-                )
+                tokens = self.tables[number] if known else setup.policy.tokenise(prompt, observation.state)
                 number += 1
                 frames.append(
                     (Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation))
@@ -195,20 +187,19 @@ def seed_of(setup: Setup, observation: Observation) -> int:
 
 def plan(setup: Setup, episode: Episode) -> Plan:
     """Check everything that can be checked before a weight is read. Raises UserError for what does not fit."""
-    checkpoint, tokenizer, choices = setup.checkpoint, setup.tokenizer, setup.choices
-    config, preprocessing = checkpoint.config, checkpoint.preprocessing
+    policy, choices, axes = setup.policy, setup.choices, setup.policy.sizes
     layers, steps = setup.layers, setup.steps
-    other_tokenizer = check_vocabulary(tokenizer, config.vocabulary)
+    other_tokenizer = policy.check_tokenizer()
     doubts: dict[str, list[str]] = {"cut": [], "empty": []}
-    moments = choices.frames.choose(episode.length, config.horizon)
+    moments = choices.frames.choose(episode.length, axes.horizon)
     shapes = episode.shapes
-    if unknown := [camera for camera in shapes if camera not in preprocessing.slots]:
-        raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(preprocessing.slots)}")
+    if unknown := [camera for camera in shapes if camera not in axes.cameras]:
+        raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(axes.cameras)}")
     if not shapes:
-        raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(preprocessing.slots)}")
-    cameras = tuple(slot for slot in preprocessing.slots if slot in shapes)
+        raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(axes.cameras)}")
+    cameras = tuple(camera for camera in axes.cameras if camera in shapes)
     for camera in cameras:
-        letterbox(*shapes[camera])  # raises UserError for pictures of which nothing would be left
+        policy.letterbox(*shapes[camera])  # raises UserError for pictures of which nothing would be left
 
     ends: list[int] = []
     tables: list[TokenTable] = []
@@ -225,8 +216,7 @@ def plan(setup: Setup, episode: Episode) -> Plan:
                 "some frames have a state and some have none, or of another length; a results file holds one length"
             )
         for prompt in prompts:
-            table = preprocessing.prompt(prompt, observation.state, tokenizer)
-            check_vocabulary(table.ids, config.vocabulary)
+            table = policy.tokenise(prompt, observation.state)
             if table.warning:
                 doubts["cut"].append(f"{where}: {table.warning}")
             if not prompt.strip():
@@ -246,17 +236,19 @@ def plan(setup: Setup, episode: Episode) -> Plan:
         cameras=cameras,
         layers=layers,
         steps=steps,
-        heads=config.vlm.heads,
+        heads=axes.heads,
         tokens=tokens,
-        horizon=config.horizon,
-        denoise_steps=config.denoise_steps,
+        horizon=axes.horizon,
+        denoise_steps=axes.denoise_steps,
         state_dim=states.pop(),
-        robot_dim=min(preprocessing.robot_dim, config.action_dim),
-        model_dim=config.action_dim,
+        robot_dim=axes.robot_dim,
+        model_dim=axes.action_dim,
         pictures=tuple(shapes[camera] for camera in cameras),
         full=choices.full,
         text_bytes=text_bytes,
         piece_bytes=piece_bytes,
+        grid=axes.grid,
+        model_picture=axes.picture,
     )
     run = {**setup.run, "count": count, "frames": frames.hexdigest(), "pictures": _pictures(episode, shapes)}
     warnings = [*([other_tokenizer] if other_tokenizer else []), *(_first_of(same) for same in doubts.values() if same)]

@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,9 @@ from capture.pipeline.shared_arrays import Maps, Place
 from capture.pipeline.shared_memory import ALIGNMENT, Room, Shelf, Slot, room_for
 from capture.pipeline.types import Job
 from capture.pipeline.worker_process import Process, serve_pipe
+from capture.policies.base import Prepared, TokenTable
 from capture.policies.letterbox import Letterbox, Picture
-from capture.policies.pi05.policy import Prepared
-from capture.policies.pi05.prompt import TokenTable
-from capture.results.schema import MODEL_PIXELS, Sizes
-
-_SEEN: Final = 3 * MODEL_PIXELS**2
-"""Numbers of a picture as the model sees it."""
+from capture.results.schema import Sizes
 
 
 @dataclass(frozen=True)
@@ -153,9 +149,8 @@ def reads_apart(jobs: Sequence[Job]) -> bool:
 
 def parcel_of(setup: Setup, jobs: Sequence[Job]) -> tuple[Slot, Place] | None:
     """What a process that reads needs to know, in memory that it can see; None where that cannot be sent."""
-    checkpoint = replace(setup.checkpoint, weights=cast(Any, None))  # which may hold files that are open
     try:
-        content = pickle.dumps((replace(setup, checkpoint=checkpoint), [job.episode for job in jobs]))
+        content = pickle.dumps((replace(setup, policy=setup.policy.without_weights()), [job.episode for job in jobs]))
     except Exception:  # noqa: BLE001 - whatever an episode of someone else's does when it is pickled
         return None
     slot = Slot(len(content), pinned=False)
@@ -179,7 +174,9 @@ class _Told:
 
 def _room(sizes: Sizes) -> int:
     """Bytes for the pictures of one moment."""
-    return room_for([size for height, width in sizes.pictures for size in (3 * height * width, _SEEN, 4 * _SEEN)])
+    height, width = sizes.model_picture
+    seen = 3 * height * width
+    return room_for([size for rows, cols in sizes.pictures for size in (3 * rows * cols, seen, 4 * seen)])
 
 
 def _moment(told: _Told, room: Room) -> Moment:

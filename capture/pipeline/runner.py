@@ -19,6 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,7 @@ from capture.pipeline.shared_memory import Ring, Shelf, Slot, room_for
 from capture.pipeline.types import Job, Outcome, Progress, Written
 from capture.pipeline.worker_process import own_process_fits
 from capture.pipeline.writer_worker import Sink, WriterProcess, WriterThread
-from capture.policies.attention_hooks import AttentionRecorder
-from capture.policies.pi05.policy import Asked, Call, Policy, Prepared
+from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
 
 
 def capture(
@@ -52,15 +52,14 @@ def capture(
     On a GPU, where `jobs` is a sequence and its episodes can be pickled, other processes read them; not so those that
     hold their observations in memory (`InMemoryEpisode`).
     """
-    choices, checkpoint = setup.choices, setup.checkpoint
+    choices = setup.choices
     run = _Run(setup, jobs, progress, failed or (lambda _: None))
     try:
         waiting = _peeked(run.feed.items(jobs))  # what does not fit is told before weights are read
         if waiting is None:
             return run.outcome
-        progress.loading(0, checkpoint.parameter_bytes(choices.dtype))
-        model = checkpoint.load(choices.device, choices.dtype, progress.loading)
-        run.go(Policy(model, checkpoint.preprocessing, setup.tokenizer), waiting)
+        progress.loading(0, setup.policy.parameter_bytes(choices.dtype))
+        run.go(setup.policy.load(choices.device, choices.dtype, progress.loading), waiting)
     except KeyboardInterrupt as stop:
         for sentence in run.kept():
             stop.add_note(sentence)
@@ -184,7 +183,7 @@ class _Run:
             self._error = error
         self._put(None)
 
-    def _replays_of(self, policy: Policy, recorder: AttentionRecorder) -> Replays | None:
+    def _replays_of(self, policy: Policy, recorder: AbstractContextManager[Any]) -> Replays | None:
         choices = self._setup.choices
         if not choices.replayed:
             return None
@@ -193,7 +192,7 @@ class _Run:
             policy, recorder, full=choices.full, weights=choices.stored_as, graph=graph, tell=self._progress.tell
         )
 
-    def _call_all(self, policy: Policy, recorder: AttentionRecorder) -> None:
+    def _call_all(self, policy: Policy, recorder: AbstractContextManager[Any]) -> None:
         replays = self._replays_of(policy, recorder)
         batch: list[Item] = []
         ends: list[End] = []
@@ -233,11 +232,11 @@ class _Run:
                 self.outcome.starved += time.perf_counter() - start
 
     def _call(
-        self, policy: Policy, recorder: AttentionRecorder, replays: Replays | None, batch: tuple[Item, ...]
+        self, policy: Policy, recorder: AbstractContextManager[Any], replays: Replays | None, batch: tuple[Item, ...]
     ) -> None:
         with _room_for(len(batch)):
             asked, found = self._found(policy, recorder, replays, batch)
-        if isinstance(found, Call):
+        if isinstance(found, RecordedCall):
             self._hand_over(Recorded(asked, batch, found, None, None, None, None, None))
             return
         ended = self._mark()
@@ -264,16 +263,16 @@ class _Run:
     def _found(
         self,
         policy: Policy,
-        recorder: AttentionRecorder,
+        recorder: AbstractContextManager[Any],
         replays: Replays | None,
         batch: tuple[Item, ...],
-    ) -> tuple[Asked, dict[str, Tensor] | Call]:
+    ) -> tuple[CallRequest, dict[str, Tensor] | RecordedCall]:
         """What a call was asked, and what is gathered of it, on the device; or the call, to be gathered later."""
         choices = self._setup.choices
         prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
         plain = self._plain(policy, prepared, seeds) if choices.check else None
         start = time.perf_counter()
-        steps, done = self._setup.checkpoint.config.denoise_steps, self._done
+        steps, done = self._setup.policy.sizes.denoise_steps, self._done
 
         def after_step(step: int) -> None:
             self._progress.step(done + len(batch) * (step + 1) / steps)
@@ -299,7 +298,7 @@ class _Run:
         if self._ring is None and not self._cuda:
             return call, call
         # Nothing of the device is to wait for the disk but what is stored.
-        return Asked(call.prepared, call.seeds, call.robot), gather(call, choices.stored_as)
+        return CallRequest(call.prepared, call.seeds, call.to_robot), gather(call, choices.stored_as)
 
     def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""

@@ -11,12 +11,12 @@ from PIL import Image
 
 from capture.datasets.images import Pixels8
 from capture.errors import UserError
-from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
+from capture.results.schema import MODEL_PIXELS, PATCH_PIXELS
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a camera picture lies inside the model's 224 x 224 square: scaled to fit, centred, bars around it."""
+    """Where a camera picture lies inside the model's square: scaled to fit, centred, bars around it."""
 
     height: int
     """Rows of the camera picture."""
@@ -31,6 +31,10 @@ class Letterbox:
     left: int
     turned: bool
     """The picture is turned by 180 degrees before it is scaled (LIBERO's simulator)."""
+    size: int = MODEL_PIXELS
+    """Pixels along a side of the square."""
+    patch: int = PATCH_PIXELS
+    """Pixels along a side of a patch."""
 
     @property
     def to_model(self) -> npt.NDArray[np.float64]:
@@ -46,28 +50,30 @@ class Letterbox:
 
     @property
     def bars(self) -> npt.NDArray[np.bool_]:
-        """Patches that show nothing of the picture, (16, 16) bool [row, col]: those wholly inside the padding."""
-        edges = np.arange(GRID) * PATCH_PIXELS
-        rows = (edges + PATCH_PIXELS <= self.top) | (edges >= self.top + self.rows)
-        cols = (edges + PATCH_PIXELS <= self.left) | (edges >= self.left + self.cols)
+        """Patches that show nothing of the picture, (rows, cols) bool: those wholly inside the padding."""
+        edges = np.arange(self.size // self.patch) * self.patch
+        rows = (edges + self.patch <= self.top) | (edges >= self.top + self.rows)
+        cols = (edges + self.patch <= self.left) | (edges >= self.left + self.cols)
         return rows[:, None] | cols[None, :]
 
 
-def letterbox(height: int, width: int, *, turned: bool = False) -> Letterbox:
+def letterbox(
+    height: int, width: int, *, turned: bool = False, size: int = MODEL_PIXELS, patch: int = PATCH_PIXELS
+) -> Letterbox:
     """Geometry of a `height` x `width` picture in the model's square, as openpi and lerobot compute it.
 
     Sizes are cut, not rounded, in float64 (openpi `image_tools.resize_with_pad`, lerobot `resize_with_pad_torch`).
     Raises UserError where nothing would be left of the shorter side.
     """
-    ratio = max(width / MODEL_PIXELS, height / MODEL_PIXELS)
+    ratio = max(width / size, height / size)
     rows, cols = (int(height / ratio), int(width / ratio)) if ratio else (0, 0)
     if not rows or not cols:
         raise UserError(
-            f"a picture of {width} x {height} pixels is too narrow: scaled to {MODEL_PIXELS} pixels, nothing is left "
+            f"a picture of {width} x {height} pixels is too narrow: scaled to {size} pixels, nothing is left "
             "of its shorter side; give a picture of a usual shape"
         )
-    top, left = (MODEL_PIXELS - rows) // 2, (MODEL_PIXELS - cols) // 2
-    return Letterbox(height, width, ratio, rows, cols, top, left, turned)
+    top, left = (size - rows) // 2, (size - cols) // 2
+    return Letterbox(height, width, ratio, rows, cols, top, left, turned, size, patch)
 
 
 def resize_pil(image: Pixels8) -> Pixels8:
@@ -117,7 +123,7 @@ class Picture:
     """One camera picture as the model sees it."""
 
     model_u8: Pixels8
-    """(224, 224, 3) uint8 RGB, for the file and the eye."""
+    """(height, width, 3) uint8 RGB, for the file and the eye; 224 x 224 in Pi0.5."""
     pixels: torch.Tensor
-    """(3, 224, 224) float32, for the model: [-1, 1], or -3 in the bars of lerobot 0.4."""
+    """(3, height, width) float32, for the model: [-1, 1], or -3 in the bars of lerobot 0.4."""
     letterbox: Letterbox

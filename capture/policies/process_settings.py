@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+import torch
 
 T = TypeVar("T")
 
@@ -39,3 +42,24 @@ class Jointly(Generic[T]):
             self._holders -= 1
             if not self._holders:
                 self._held.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _exactly() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    convolution = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = convolution
+
+
+_exact: Final = Jointly(_exactly)
+
+
+def exact_float32() -> AbstractContextManager[None]:
+    """Float32 products in float32 (no TF32) for as long as this lasts; libraries change the setting for everybody."""
+    return _exact

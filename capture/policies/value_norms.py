@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from capture.policies.pi05.config import exact_float32
+from capture.policies.process_settings import exact_float32
 
 
 class ValueNorms:

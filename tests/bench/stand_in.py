@@ -19,10 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import capture.checkpoints.policy_spec
 import capture.pipeline.runner
 from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM
 from capture.pipeline.shared_memory import Slot
-from capture.policies.pi05.policy import Call, Policy
+from capture.policies.base import RecordedCall
+from capture.policies.pi05.policy import Pi05Policy
 from capture.results import schema
 
 OPERATIONS = 23_000
@@ -46,7 +48,7 @@ class Addition(nn.Module):
         return numbers.add_(1)
 
 
-class StandIn(Policy):
+class StandIn(Pi05Policy):
     """A policy that computes nothing."""
 
     def recorder(self, **_: Any) -> Any:
@@ -57,11 +59,13 @@ class StandIn(Policy):
         for _ in range(OPERATIONS):
             addition(numbers)
 
-    def run(self, prepared: Any, recorder: Any, *, seeds: Any, full: bool = False, after_step: Any = None) -> Call:
+    def run(
+        self, prepared: Any, recorder: Any, *, seeds: Any, full: bool = False, after_step: Any = None
+    ) -> RecordedCall:
         self.plain(prepared, seeds=seeds)
         path = torch.zeros(11, len(prepared), 15, 32)
         unknown: Any = None
-        return Call(tuple(prepared), tuple(seeds), self.preprocessing.actions, unknown, unknown, unknown, path, unknown)
+        return RecordedCall(tuple(prepared), tuple(seeds), self.to_robot, unknown, unknown, unknown, path, unknown)
 
 
 @dataclass
@@ -85,7 +89,7 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
             wall, now = time.perf_counter() - start, on_core()
             seen.waited = wall - (now[0] - ran) - (now[1] - queued) - run.outcome.starved - run.outcome.held_up
 
-    def gather(call: Call, weights: torch.dtype | None) -> dict[str, Tensor]:
+    def gather(call: RecordedCall, weights: torch.dtype | None) -> dict[str, Tensor]:
         batch = len(call.prepared)
         found = {
             dataset.name: torch.empty(batch, *dataset.shape[1:], dtype=TYPES[dataset.kind])
@@ -105,16 +109,18 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
                 value.copy_(found[name])
         return host, None
 
-    patched = {"Policy": StandIn, "gather": gather, "uses_workers": lambda choices: True}
+    patched = {"gather": gather, "uses_workers": lambda choices: True}
     kept = {name: getattr(capture.pipeline.runner, name) for name in patched} | {
         "_copy": capture.pipeline.runner._Run._copy
     }
     for name, value in patched.items():
         setattr(capture.pipeline.runner, name, value)
+    capture.checkpoints.policy_spec.Pi05Policy = StandIn
     capture.pipeline.runner._Run._copy, capture.pipeline.runner._Run._call_all = copy, watched
     try:
         yield seen
     finally:
+        capture.checkpoints.policy_spec.Pi05Policy = Pi05Policy
         capture.pipeline.runner._Run._call_all = call_all
         capture.pipeline.runner._Run._copy = kept.pop("_copy")
         for name, value in kept.items():

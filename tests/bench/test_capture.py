@@ -20,7 +20,7 @@ from small_policy import observation, small_policy
 
 from capture.pipeline.frame_builder import assemble
 from capture.policies.attention_hooks import Recording
-from capture.policies.pi05.policy import Layout, Norms
+from capture.policies.base import Layout, Norms
 from capture.results import schema
 from capture.results.writer import ResultsWriter
 
@@ -58,7 +58,11 @@ def full_call():
         prepared=(dataclasses.replace(call.prepared[0], tokens=dataclasses.replace(table, pieces=pieces, **longer)),),
         recording=recording,
         layout=Layout(
-            ("exterior", "wrist"), (slice(0, 256), slice(256, 512)), slice(512, KEYS), torch.arange(KEYS)[None]
+            ("exterior", "wrist"),
+            (slice(0, 256), slice(256, 512)),
+            (16, 16),
+            slice(512, KEYS),
+            torch.arange(KEYS)[None],
         ),
         norms=Norms(
             torch.ones(1, LAYERS, HEADS, KEYS),

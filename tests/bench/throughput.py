@@ -37,15 +37,16 @@ from invented import Invented, Loaded, Started  # noqa: E402
 from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 
 import capture.pipeline.runner  # noqa: E402
-from capture.checkpoints import CheckpointOptions, open_checkpoint  # noqa: E402
+from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint  # noqa: E402
 from capture.pipeline.cuda_graphs import cuda_graphs  # noqa: E402
 from capture.pipeline.frame_builder import assemble  # noqa: E402
 from capture.pipeline.plan import Choices, Setup, plan  # noqa: E402
 from capture.pipeline.shared_memory import Slot  # noqa: E402
 from capture.pipeline.types import Job, Outcome  # noqa: E402
+from capture.policies.base import Prepared  # noqa: E402
 from capture.policies.pi05.config import parameter_dtype  # noqa: E402
 from capture.policies.pi05.model import Pi05  # noqa: E402
-from capture.policies.pi05.policy import Policy, Prepared  # noqa: E402
+from capture.policies.pi05.policy import Pi05Policy  # noqa: E402
 from capture.policies.tokenizer import read_tokenizer  # noqa: E402
 from capture.results import schema  # noqa: E402
 from capture.results.writer import ResultsWriter  # noqa: E402
@@ -104,7 +105,7 @@ def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
     return model
 
 
-def writer_alone(policy: Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
+def writer_alone(policy: Pi05Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
     recorder = policy.recorder(layers=sizes.layers)
     with recorder:
         [(frame, _)] = assemble(policy.run([ready[0]], recorder, seeds=[0]))
@@ -138,7 +139,7 @@ def speed_of(call: Callable[[], object], frames: int, wait: Callable[[], None]) 
     return calls * frames / (time.perf_counter() - start)
 
 
-def plain_graph(policy: Policy, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Callable[[], Tensor]:
+def plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Callable[[], Tensor]:
     """The same call with nothing recorded, replayed as a CUDA graph; it uploads its inputs anew each time."""
     inputs = policy.inputs(prepared, seeds).each(policy.upload)
     actions = policy.sample(inputs).actions
@@ -190,7 +191,7 @@ def main() -> None:
     Loaded.model = None if options.stand_in else random_model(found.config, device, torch.bfloat16)
     checkpoint = Loaded(**{field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
     tokenizer = read_tokenizer(options.tokenizer)
-    policy = (StandIn if options.stand_in else Policy)(Loaded.model, checkpoint.preprocessing, tokenizer)
+    policy = (StandIn if options.stand_in else Pi05Policy)(Loaded.model, checkpoint.preprocessing, tokenizer)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     parameters = 0 if options.stand_in else sum(p.numel() for p in Loaded.model.parameters())
     print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.2f} G parameters")
@@ -204,7 +205,7 @@ def main() -> None:
             workers=options.workers,
             graphs=options.graphs,
         )
-        return Setup(checkpoint, tokenizer, choices, "bench")
+        return Setup(Pi05Spec(checkpoint, tokenizer), choices, "bench")
 
     one = Invented("warm", 0, 64, height, width)
     made = plan(setup(1), one)

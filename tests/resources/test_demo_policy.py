@@ -20,7 +20,7 @@ from safetensors import safe_open
 from capture.checkpoints import open_checkpoint
 from capture.datasets.folder import read_episode
 from capture.observation import Observation
-from capture.policies.pi05.policy import Policy, prepare
+from capture.policies.pi05.policy import Pi05Policy, prepare
 from capture.policies.tokenizer import read_tokenizer
 from capture.results.schema import ROLES
 from resources.demo.build import arm, bundle, card, results, train
@@ -49,15 +49,15 @@ class Answer:
 
 
 @pytest.fixture(scope="module")
-def policy() -> Policy:
+def policy() -> Pi05Policy:
     torch.manual_seed(0)
     checkpoint = open_checkpoint(DEMO)
-    return Policy(
+    return Pi05Policy(
         checkpoint.load("cpu", torch.float32), checkpoint.preprocessing, read_tokenizer(DEMO / "tokenizer.json")
     )
 
 
-def ask(policy: Policy, observation: Observation, goal: str, scene: int = -1) -> Answer:
+def ask(policy: Pi05Policy, observation: Observation, goal: str, scene: int = -1) -> Answer:
     """One recorded call, its pointing heads read off by the token table and the layout."""
     prepared = policy.prepare(observation)
     with policy.recorder(steps=[9]) as recorder:
@@ -95,7 +95,7 @@ def held_out_cover(number: int, goal: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def answers(policy: Policy) -> list[Answer]:
+def answers(policy: Pi05Policy) -> list[Answer]:
     """Both tasks of every held-out scene."""
     return [
         ask(policy, held_out_observation(number, task["prompt"]), task["goal"], number)
@@ -284,7 +284,7 @@ def test_the_bundled_results_are_this_policys():
     shipped = DEMO / "results.h5"
     assert shipped.stat().st_size < 6_000_000
     checkpoint = open_checkpoint(DEMO)
-    policy = Policy(
+    policy = Pi05Policy(
         checkpoint.load("cpu", torch.float32), checkpoint.preprocessing, read_tokenizer(DEMO / "tokenizer.json")
     )
     with h5py.File(shipped) as file:

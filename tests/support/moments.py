@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import torch
 
-from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import Choices, Setup
@@ -90,7 +90,7 @@ class Moments:
 def small_setup(checkpoint: Path) -> Setup:
     found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=2))
     choices = Choices(torch.device("cpu"), torch.float32, layers=(0, 2), steps=(1,), store="float32")
-    return Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "the weights")
+    return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "the weights")
 
 
 def chosen(setup: Setup, **choices: object) -> Setup:

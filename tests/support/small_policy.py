@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from capture.observation import Observation
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig, parameter_dtype
 from capture.policies.pi05.model import Pi05
-from capture.policies.pi05.policy import Policy
+from capture.policies.pi05.policy import Pi05Policy
 from capture.policies.pi05.preprocessing import Normaliser, Preprocessing
 from capture.policies.tokenizer import read_tokenizer
 
@@ -100,7 +100,7 @@ def small_policy(**options):
         robot_dim=4,
         **options,
     )
-    return Policy(small_model(), preprocessing, read_tokenizer(TOKENIZER))
+    return Pi05Policy(small_model(), preprocessing, read_tokenizer(TOKENIZER))
 
 
 def observation(prompt="pick up the red block", **given):

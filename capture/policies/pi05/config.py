@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final
 
 import torch
-
-from capture.policies.process_settings import Jointly
 
 
 @dataclass(frozen=True)
@@ -63,24 +57,3 @@ def parameter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     if ".vision_tower." not in name and ("layernorm." in name or ".norm." in name):
         return torch.float32
     return dtype
-
-
-@contextlib.contextmanager
-def _exactly() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    convolution = torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-        torch.backends.cudnn.allow_tf32 = convolution
-
-
-_exact: Final = Jointly(_exactly)
-
-
-def exact_float32() -> AbstractContextManager[None]:
-    """Float32 products in float32 (no TF32) for as long as this lasts; libraries change the setting for everybody."""
-    return _exact

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GemmaConfig, GemmaModel, SiglipVisionConfig, SiglipVisionModel
 
 from capture.errors import UserError
-from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig, exact_float32
+from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
+from capture.policies.process_settings import exact_float32
 
 ROPE_BASE = 10000.0
 NORM_EPS = 1e-6

@@ -1,6 +1,6 @@
 """A Pi0.5 policy with what stands before and behind its model: observations in, actions and a recorded call out.
 
-policy = Policy(model, preprocessing, tokenizer)
+policy = Pi05Policy(model, preprocessing, tokenizer)
 with policy.recorder() as recorder:
     call = policy.run([policy.prepare(observation)], recorder, seeds=[0])
 [(frame, errors)] = assemble(call)   # capture.pipeline.frame_builder; everything that results.h5 keeps of it
@@ -20,50 +20,15 @@ from torch import Tensor
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.policies.attention_hooks import AttentionRecorder, Recording
+from capture.policies.base import Layout, Norms, PolicySizes, Prepared, RecordedCall, upload
 from capture.policies.letterbox import Picture
+from capture.policies.pi05.config import Pi05Config
 from capture.policies.pi05.preprocessing import Preprocessing
-from capture.policies.pi05.prompt import TokenTable
 from capture.policies.tokenizer import Tokenizer, check_vocabulary
 from capture.policies.value_norms import ValueNorms
 
 if TYPE_CHECKING:
     from capture.policies.pi05.model import Chunk, Pi05
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """An observation made ready for the model, on the host."""
-
-    observation: Observation
-    pictures: dict[str, Picture]
-    """Cameras that are shown, in the order of the model's slots."""
-    tokens: TokenTable
-
-
-@dataclass(frozen=True)
-class Norms:
-    """Value norms of one call, float32 on the policy's device; keys as in `Layout`."""
-
-    language: Tensor
-    """Of prefix keys by the language model's W_O: (B, layers, heads, K)."""
-    expert: Tensor
-    """Of prefix keys by the expert's W_O: (B, layers, heads, K)."""
-    action: Tensor
-    """Of action keys by the expert's W_O: (B, layers, steps, heads, H)."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each block of the prefix lies, read off the tensors as they were fed; the same for a whole batch."""
-
-    cameras: tuple[str, ...]
-    """Cameras that are shown, in the order of their patches."""
-    patches: tuple[slice, ...]
-    """Place of each shown camera's patches among the prefix tokens."""
-    text: slice
-    """Place of the text tokens, as many as the longest prompt of the batch has."""
-    positions: Tensor
-    """(B, K) int64 position ids as fed, on the policy's device."""
 
 
 @dataclass(frozen=True)
@@ -93,40 +58,7 @@ class Inputs:
         return Inputs(pictures, change(self.tokens), change(self.mask), change(self.noise), moment)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What one call was asked, of B observations at once."""
-
-    prepared: tuple[Prepared, ...]
-    seeds: tuple[int, ...]
-    robot: Callable[[npt.NDArray[np.float32], npt.NDArray[np.float64] | None], npt.NDArray[np.float32]]
-    """From one observation's result (H, model dims) and its state to actions (H, robot dims) in robot units."""
-
-
-@dataclass(frozen=True)
-class Call(Asked):
-    """One recorded call of the policy. Its tensors are on the policy's device.
-
-    Shorter prompts are padded at their end to the longest one's length. Padding is masked, so that it changes nothing
-    else; its own rows mean nothing.
-    """
-
-    layout: Layout
-    recording: Recording
-    norms: Norms
-    path: Tensor
-    """(steps + 1, B, H, model dims) float32: noise, then x after each denoise step; the last one is the result."""
-    time: Tensor
-    """(steps,) float32."""
-
-    @property
-    def actions(self) -> list[npt.NDArray[np.float32]]:
-        """Each observation's actions, (H, robot dims) in robot units. Waits for the device."""
-        results = self.path[-1].cpu().numpy()  # (B, H, A)
-        return [self.robot(one, each.observation.state) for one, each in zip(results, self.prepared, strict=True)]
-
-
-class Policy:
+class Pi05Policy:
     """A model and everything around it."""
 
     def __init__(self, model: Pi05, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
@@ -134,6 +66,22 @@ class Policy:
         self.preprocessing = preprocessing
         self.tokenizer = tokenizer
         self._norms: dict[tuple[int, ...], tuple[ValueNorms, ValueNorms]] = {}
+
+    @property
+    def sizes(self) -> PolicySizes:
+        """Lengths of its axes."""
+        return policy_sizes(self.model.config, self.preprocessing)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters are."""
+        return self.model.device
+
+    def to_robot(
+        self, actions: npt.NDArray[np.float32], state: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.float32]:
+        """Return robot actions (H, robot dims) of one observation's result (H, A) and its state in robot units."""
+        return self.preprocessing.actions(actions, state)
 
     def recorder(self, *, layers: Sequence[int] | None = None, steps: Sequence[int] | None = None) -> AttentionRecorder:
         """A recorder for this policy's calls; `run` tells it which prefix rows to keep."""
@@ -199,7 +147,7 @@ class Policy:
         full: bool = False,
         after_step: Callable[[int], None] | None = None,
         inputs: Inputs | None = None,
-    ) -> Call:
+    ) -> RecordedCall:
         """One recorded call. `full` keeps the rows of image tokens too. Does not wait for the device.
 
         `inputs`: what it is fed, where that is on the device already.
@@ -208,15 +156,15 @@ class Policy:
         recorder.prefix_rows = None if full else slice(-text, None)
         chunk = self.sample(inputs or self.inputs(prepared, seeds).each(self.upload), after_step)
         recording = recorder.take()
-        return Call(
+        return RecordedCall(
             prepared=tuple(prepared),
             seeds=tuple(seeds),
-            layout=_layout(prepared[0], text, chunk),
+            layout=_layout(prepared[0], text, chunk, self.sizes.grid),
             recording=recording,
             norms=self._measure(recording),
             path=chunk.path,
             time=chunk.time,
-            robot=self.preprocessing.actions,
+            to_robot=self.to_robot,
         )
 
     def sample(self, inputs: Inputs, after_step: Callable[[int], None] | None = None) -> Chunk:
@@ -235,7 +183,7 @@ class Policy:
 
     def upload(self, tensor: Tensor) -> Tensor:
         """The same on the policy's device."""
-        return uploaded(tensor, self.model.device)
+        return upload(tensor, self.model.device)
 
     def _measure(self, recording: Recording) -> Norms:
         language, expert = self._norms[recording.layers]
@@ -254,9 +202,21 @@ class Policy:
         return Norms(lengths(language, prefix), lengths(expert, prefix), action)
 
 
-def uploaded(tensor: Tensor, device: torch.device) -> Tensor:
-    """The same on a device. From pinned memory, a copy to a GPU does not hold up the launching of what comes after."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+def policy_sizes(config: Pi05Config, preprocessing: Preprocessing) -> PolicySizes:
+    """Return the lengths of a policy's axes, from its config and preprocessing."""
+    vision = config.vision
+    side = vision.image_size // vision.patch_size
+    return PolicySizes(
+        layers=config.vlm.depth,
+        heads=config.vlm.heads,
+        horizon=config.horizon,
+        denoise_steps=config.denoise_steps,
+        action_dim=config.action_dim,
+        robot_dim=min(preprocessing.robot_dim, config.action_dim),
+        cameras=preprocessing.slots,
+        picture=(vision.image_size, vision.image_size),
+        grid=(side, side),
+    )
 
 
 def _moment(prepared: Prepared) -> int:
@@ -286,13 +246,16 @@ def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> 
     }
 
 
-def _layout(prepared: Prepared, text: int, chunk: Chunk) -> Layout:
+def _layout(prepared: Prepared, text: int, chunk: Chunk, grid: tuple[int, int]) -> Layout:
     """Blocks of the prefix as kept: every shown camera's patches in the order of the slots, then the text."""
     prefix = chunk.prefix
     keys = prefix.embeddings.shape[1]
     cameras = tuple(prepared.pictures)
-    each, rest = divmod(keys - text, len(cameras))
-    if rest or len(prefix.kept) != keys:
-        raise RuntimeError(f"{keys} prefix tokens are not {len(cameras)} cameras' patches and {text} text tokens.")
+    rows, cols = grid
+    each = rows * cols
+    if each * len(cameras) + text != keys or len(prefix.kept) != keys:
+        raise RuntimeError(
+            f"{keys} prefix tokens are not {len(cameras)} cameras' {rows} x {cols} patches and {text} text tokens."
+        )
     patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
-    return Layout(cameras, patches, slice(keys - text, keys), prefix.positions)
+    return Layout(cameras, patches, grid, slice(keys - text, keys), prefix.positions)

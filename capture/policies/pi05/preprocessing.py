@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from capture.datasets.images import Pixels8
 from capture.errors import UserError
+from capture.policies.base import TokenTable
 from capture.policies.letterbox import Picture, letterbox, resize_pil, resize_torch, to_pixels, to_uint8
-from capture.policies.pi05.prompt import MAX_TOKENS, TokenTable, tokenise
+from capture.policies.pi05.prompt import MAX_TOKENS, tokenise
 from capture.policies.tokenizer import Tokenizer
 
 Floats = npt.NDArray[np.floating]

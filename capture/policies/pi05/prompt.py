@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.errors import UserError
+from capture.policies.base import TokenTable
 from capture.policies.tokenizer import Piece, Tokenizer
 from capture.results.schema import ROLES
 
@@ -23,45 +24,9 @@ MAX_TOKENS: Final = 200
 
 STATE_BINS: Final = 256
 
+_AFTER_STATE: Final = ";\nAction: "
+
 Role = Literal["bos", "template", "prompt", "state", "newline"]
-
-
-@dataclass(frozen=True, eq=False)
-class TokenTable:
-    """The text tokens of one prompt as fed, begin-of-sequence first, without padding; n of them."""
-
-    text: str
-    """The whole text that was tokenised; `start` and `stop` count its characters."""
-    ids: npt.NDArray[np.int32]
-    """(n,)"""
-    start: npt.NDArray[np.int32]
-    """(n,) first character; the begin-of-sequence token has the empty span 0 to 0."""
-    stop: npt.NDArray[np.int32]
-    """(n,) one past the last character."""
-    role: npt.NDArray[np.int32]
-    """(n,) position in `schema.ROLES`."""
-    word: npt.NDArray[np.int32]
-    """(n,) number of the word that the token belongs to, in reading order from 0; -1 for none."""
-    state_index: npt.NDArray[np.int32]
-    """(n,) which state value the token belongs to; -1 for none."""
-    pieces: tuple[str, ...]
-    """The tokens as the vocabulary writes them."""
-    dropped: int
-    """Tokens that were cut off on the right, because the policy takes no more."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def warning(self) -> str | None:
-        """A sentence about the tokens that were cut off, None where none were."""
-        if not self.dropped:
-            return None
-        state = self.stop[-1] < self.text.rfind(";\nAction: ")  # no task holds a newline
-        return (
-            f"the prompt has {len(self) + self.dropped} tokens, but the policy takes {len(self)}: the last "
-            f"{self.dropped} were cut off{', the state among them' if state else ''}; shorten the task"
-        )
 
 
 def clean_prompt(prompt: str) -> str:
@@ -139,7 +104,9 @@ def tokenise(
     # Numbers without gaps: a word whose characters all went into a neighbour's token has none of its own.
     word[word >= 0] = np.unique(word[word >= 0], return_inverse=True)[1]
     fed = ("<bos>", *(piece.text for piece in pieces))[:max_tokens]
-    return TokenTable(text, ids, start, stop, role, word, value, fed, len(rows) - len(table))
+    dropped = len(rows) - len(table)
+    state_dropped = dropped > 0 and bool(stop[-1] < text.rfind(_AFTER_STATE))  # no task holds a newline
+    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped)
 
 
 def _characters(parts: Sequence[_Part]) -> tuple[list[int], list[int], list[int]]:

@@ -10,7 +10,7 @@ import h5py
 import pytest
 import torch
 
-from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.cli.estimate import frame_seconds, time_sentence
 from capture.pipeline.plan import Choices, Setup
 from capture.policies.tokenizer import find_tokenizer
@@ -20,7 +20,7 @@ from capture.policies.tokenizer import find_tokenizer
 def setup(checkpoint: Path) -> Setup:
     found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json"))
     choices = Choices(torch.device("cpu"), torch.float32)
-    return Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "")
+    return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
 
 
 def results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
@@ -45,12 +45,12 @@ def test_from_files_that_were_made_alike(setup: Setup, tmp_path: Path) -> None:
 def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None:
     assert time_sentence(setup, 1000, [tmp_path]).startswith("how long it will take is not known")
     assert time_sentence(setup, 0, [tmp_path]) == "nothing is left to be run"
-    full = replace(setup.checkpoint.config.vlm, width=2048, depth=18)
-    expert = replace(setup.checkpoint.config.expert, width=1024)
-    config = replace(setup.checkpoint.config, vlm=full, expert=expert, denoise_steps=10)
+    full = replace(setup.policy.checkpoint.config.vlm, width=2048, depth=18)
+    expert = replace(setup.policy.checkpoint.config.expert, width=1024)
+    config = replace(setup.policy.checkpoint.config, vlm=full, expert=expert, denoise_steps=10)
     large = replace(
         setup,
-        checkpoint=replace(setup.checkpoint, config=config),
+        policy=replace(setup.policy, checkpoint=replace(setup.policy.checkpoint, config=config)),
         choices=replace(setup.choices, dtype=torch.bfloat16),
     )
     assert "as measured once on two cores of a server" in time_sentence(large, 10, [tmp_path])

@@ -12,7 +12,7 @@ from moments import Moments, Told, chosen, same, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture.__main__ import main
-from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.pipeline.cuda_graphs import Replays, cuda_graphs
 from capture.pipeline.frame_builder import assemble, gather
@@ -79,7 +79,7 @@ def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpo
         found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=4))
         prompts = Prompts(("go", "pick up the red block"))
         choices = Choices(torch.device(device), torch.float32, batch=batch, store="float32", prompts=prompts)
-        setup = Setup(found, find_tokenizer(None, found.tokenizer_folder), choices, "")
+        setup = Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
         outcome = capture(setup, [Job(tmp_path / f"{device}.h5", InMemoryEpisode(moments))], Quiet())
         assert outcome.files[0].failure is None
         assert outcome.frames == 14

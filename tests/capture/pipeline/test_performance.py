@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from capture.pipeline.performance import SWITCH_SECONDS, calls_first
-from capture.policies.pi05.config import exact_float32
+from capture.policies.process_settings import exact_float32
 
 GPU = torch.device("cuda", 1)
 

@@ -245,13 +245,17 @@ def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypa
     ("where", "choices", "advice"),
     [
         (
-            "capture.pipeline.runner.Policy.recorder",
+            "capture.policies.pi05.policy.Pi05Policy.recorder",
             {"batch": 4},
             "1 frame at once; free its memory, or give another --device",
         ),
-        ("capture.pipeline.runner.Policy.run", {}, "1 frame at once; free its memory, or give another --device"),
         (
-            "capture.pipeline.runner.Policy.plain",
+            "capture.policies.pi05.policy.Pi05Policy.run",
+            {},
+            "1 frame at once; free its memory, or give another --device",
+        ),
+        (
+            "capture.policies.pi05.policy.Pi05Policy.plain",
             {"check": True, "batch": 2},
             "2 frames at once; give a smaller --batch",
         ),

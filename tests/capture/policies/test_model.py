@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from small_policy import tiny_config, tiny_model
 
 from capture.policies.attention_hooks import AttentionRecorder
-from capture.policies.pi05.config import exact_float32, parameter_dtype
+from capture.policies.pi05.config import parameter_dtype
 from capture.policies.pi05.model import MASKED, Pi05, rope_table, step_times, time_embedding
+from capture.policies.process_settings import exact_float32
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 

@@ -1,0 +1,113 @@
+"""A Pi0.5 checkpoint with its tokenizer, as the pipeline takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from capture.checkpoints.load import Checkpoint
+from capture.datasets.base import SourceOptions
+from capture.observation import Observation
+from capture.policies.base import PolicySizes, TokenTable
+from capture.policies.letterbox import Letterbox, Picture, letterbox
+from capture.policies.pi05.policy import Pi05Policy, policy_sizes, prepare_pictures
+from capture.policies.tokenizer import Tokenizer, check_vocabulary
+
+_ARM_DIM: Final = 8
+"""Action dimensions of an arm of seven joints and its gripper, as DROID's."""
+
+
+@dataclass(frozen=True)
+class Pi05Spec:
+    """A Pi0.5 policy before its weights are read; see `capture.policies.base.PolicySpec`."""
+
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+
+    @property
+    def name(self) -> str:
+        """Short name of the checkpoint."""
+        return self.checkpoint.name
+
+    @property
+    def kind(self) -> str:
+        """Kind of checkpoint."""
+        return self.checkpoint.kind
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of sizes, preprocessing and statistics."""
+        return self.checkpoint.config_hash
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Folder and file of the tokenizer."""
+        return self.tokenizer.name
+
+    @property
+    def time_grid(self) -> str:
+        """How the flow times of the denoise steps are computed."""
+        return self.checkpoint.preprocessing.time_grid
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each assumption."""
+        return self.checkpoint.inferred
+
+    @property
+    def sizes(self) -> PolicySizes:
+        """Lengths of the policy's axes."""
+        return policy_sizes(self.checkpoint.config, self.checkpoint.preprocessing)
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """What a data set has to give for this policy."""
+        preprocessing, sizes = self.checkpoint.preprocessing, self.sizes
+        lengths = preprocessing.state_lengths
+        # What is added to the state are positions, and so are the demo's actions; velocities stand for themselves.
+        positions = preprocessing.delta_dims > 0 or self.kind == "demo"
+        return SourceOptions(
+            cameras=sizes.cameras,
+            horizon=sizes.horizon,
+            state_dim=lengths[0] if lengths else None,
+            robot_dim=sizes.robot_dim,
+            has_joint_actions=sizes.robot_dim == _ARM_DIM and positions,
+        )
+
+    def parameter_bytes(self, dtype: torch.dtype) -> int:
+        """Return the memory that the weights take in `dtype`."""
+        return self.checkpoint.parameter_bytes(dtype)
+
+    def check_tokenizer(self) -> str | None:
+        """Return a warning where the tokenizer hardly fits the model. Raises UserError where it cannot."""
+        return check_vocabulary(self.tokenizer, self.checkpoint.config.vocabulary)
+
+    def tokenise(self, prompt: str, state: npt.NDArray[np.float64] | None) -> TokenTable:
+        """Return the tokens of a task and a state in robot units. Raises UserError for what the policy cannot take."""
+        table = self.checkpoint.preprocessing.prompt(prompt, state, self.tokenizer)
+        check_vocabulary(table.ids, self.checkpoint.config.vocabulary)
+        return table
+
+    def letterbox(self, height: int, width: int) -> Letterbox:
+        """Return where a camera picture of this size lies in the model's. Raises UserError for unusable sizes."""
+        return letterbox(height, width)
+
+    def prepare_pictures(self, observation: Observation) -> dict[str, Picture]:
+        """Return the pictures as the model sees them, in the order of its slots. Raises UserError."""
+        return prepare_pictures(observation, self.checkpoint.preprocessing)
+
+    def load(
+        self, device: torch.device, dtype: torch.dtype, progress: Callable[[int, int], None] | None = None
+    ) -> Pi05Policy:
+        """Read the weights and return the policy; see `Checkpoint.load`."""
+        model = self.checkpoint.load(device, dtype, progress)
+        return Pi05Policy(model, self.checkpoint.preprocessing, self.tokenizer)
+
+    def without_weights(self) -> Pi05Spec:
+        """Return a copy that can be pickled: the weights may hold open files."""
+        return replace(self, checkpoint=replace(self.checkpoint, weights=cast(Any, None)))
