@@ -22,6 +22,7 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
+from capture.child_process import run_python
 from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.results import schema
@@ -36,9 +37,7 @@ MEMORY: Final = 1 << 30
 """Bytes by which the second process may grow, so that a forged file cannot fill the machine."""
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
-_CHILD: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import capture.cli.info; capture.cli.info.answer()"
-)
+_CHILD: Final = "import capture.cli.info; capture.cli.info.answer()"
 
 
 def describe(path: Path) -> str:
@@ -48,12 +47,8 @@ def describe(path: Path) -> str:
     newer format.
     """
     _check_is_file(path)
-    # `-P` and the caller's own search path: nothing that lies in the current folder is imported.
-    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), os.fspath(path)]
     try:
-        child = subprocess.run(  # noqa: S603
-            command, capture_output=True, timeout=PATIENCE_SECONDS, check=False, stdin=subprocess.DEVNULL
-        )
+        child = run_python(_CHILD, os.fspath(path), timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         raise UserError(f"{path} is damaged: reading it came to no end; copy it again, or capture it again") from None
     try:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +15,14 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Final
 
+from capture.child_process import start_python
 from capture.errors import UserError
 
 _CHILD: Final = (
     "import signal; [signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGINT, signal.SIGTERM)]; "
-    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "importlib.import_module(sys.argv[2]).serve(sys.argv[3])"
+    "import importlib; importlib.import_module(sys.argv[1]).serve(sys.argv[2])"
 )
-"""Ctrl-C reaches every process of a terminal; what to do about it, the first one says."""
+"""Ctrl-C reaches every process of a terminal; only the first process acts on it."""
 
 
 class ProcessGoneError(UserError):
@@ -42,10 +39,7 @@ class Process:
     def __init__(self, module: str, work: str) -> None:
         ours, theirs = Pipe()
         with theirs:
-            command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), module, str(theirs.fileno())]
-            self._process = subprocess.Popen(  # noqa: S603
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+            self._process = start_python(_CHILD, module, str(theirs.fileno()), pass_fds=[theirs.fileno()])
         self._connection, self._work = ours, work
         self._waiting: dict[int, Future[Any]] = {}
         self._tickets = itertools.count()

@@ -1,0 +1,51 @@
+"""Python processes that capture starts. Nothing else in this package starts a process.
+
+The current folder is often a folder of data. Were it on a child's `sys.path`, a `json.py` or `numbers.py` in it would
+run in place of the standard library's. Children therefore start isolated (`python -I`), and take over the `sys.path` of
+this process without the current folder, unless that is where this package lies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+PACKAGE_ROOT: Final = Path(__file__).resolve().parents[1]
+"""The folder that holds the package `capture`: a checkout or site-packages."""
+
+_TAKE_PATH: Final = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+
+
+def start_python(code: str, *arguments: str, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a Python process that runs `code` with `sys.argv[1:]` set to `arguments`; it reads nothing from stdin.
+
+    `pass_fds`: file descriptors that stay open in it.
+    """
+    return subprocess.Popen(_command(code, arguments), pass_fds=pass_fds, stdin=subprocess.DEVNULL)  # noqa: S603
+
+
+def run_python(code: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """Run `code` as `start_python` does, wait for its end and return what it printed.
+
+    Raises subprocess.TimeoutExpired after `timeout` seconds; the process is ended then.
+    """
+    command = _command(code, arguments)
+    return subprocess.run(command, capture_output=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+
+
+def child_path() -> list[str]:
+    """Return the `sys.path` of children: this process's, without the current folder unless the package lies there."""
+    current = os.path.realpath(os.curdir)
+    path = [os.path.realpath(entry) for entry in sys.path]
+    if str(PACKAGE_ROOT) not in path:
+        path.append(str(PACKAGE_ROOT))
+    return [entry for entry in path if entry != current or entry == str(PACKAGE_ROOT)]
+
+
+def _command(code: str, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-I", "-c", _TAKE_PATH + code, json.dumps(child_path()), *arguments]
