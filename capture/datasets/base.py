@@ -1,4 +1,4 @@
-"""The interface of dataset readers: options, episodes, and the source that holds them. numpy only."""
+"""The interface of dataset readers: a reader opens a path as a source of episodes. numpy only."""
 
 from __future__ import annotations
 
@@ -108,3 +108,21 @@ class Source:
     """Name of each state part of the source -> its length."""
     action_parts: Mapping[str, int] = field(default_factory=dict)
     """Name of each action part of the source -> its length."""
+
+
+class Reader(Protocol):
+    """A reader of one format of data set; `registry.register` makes it known."""
+
+    @property
+    def name(self) -> str:
+        """Name of the format, as in the README's table."""
+
+    @property
+    def looks_for(self) -> str:
+        """What makes a path this format, for the error message that a path has no known format."""
+
+    def detect(self, path: Path) -> bool:
+        """Return whether `path` (an existing file or folder) has this format. Raises OSError where it is unreadable."""
+
+    def open(self, path: Path, options: SourceOptions) -> Source:
+        """Open a path that `detect` accepted. Raises UserError where no episode can be used, or no camera is mapped."""

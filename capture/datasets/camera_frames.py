@@ -1,4 +1,4 @@
-"""What a camera saw in one episode, frame by frame: a video, half of a stereo video, or a folder of picture files."""
+"""The pictures of one camera in one episode: a video, half of a stereo video, or a folder of picture files."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ Half = Literal["left", "right"]
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
-class Film(Protocol):
-    """One camera's pictures of one episode. All of it raises UserError for files that are missing or damaged."""
+class CameraFrames(Protocol):
+    """The pictures of one camera in one episode. Every method raises UserError for missing or damaged files."""
 
     def size(self) -> tuple[int, int]:
-        """Height and width, by the header alone."""
+        """Return height and width, from a header alone."""
 
     def length(self) -> int:
-        """Frames."""
+        """Return the number of frames."""
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Pixels8]:
-        """The pictures of these frames, rising, each decoded as it is asked for."""
+        """Yield the pictures of `frames` (ascending), each decoded on demand."""
 
 
 @dataclass(frozen=True)
-class VideoFilm:
-    """A video of its own, its frames counted from 0 in the order in which they are shown."""
+class VideoFile:
+    """A video of one episode; frames count from 0 in presentation order."""
 
     path: Path
     half: Half | None = None
-    """Which half of pictures that hold both eyes of a stereo camera side by side; None for whole pictures."""
+    """Half of the picture in a stereo video with both eyes side by side; None for the whole picture."""
 
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture, or of its half."""
+        """Return height and width of a picture, or of its half."""
         with Video(self.path) as video:
             return video.height, video.width // 2 if self.half else video.width
 
     def length(self) -> int:
-        """Frames, counted without decoding them."""
+        """Return the number of frames, counted without decoding them."""
         with Video(self.path) as video:
             return len(video.seconds())
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Pixels8]:
-        """See `Film`."""
+        """Yield the pictures of `frames` (ascending), each decoded on demand."""
         with Video(self.path) as video:
             seconds = video.seconds()
             if frames and frames[-1] >= len(seconds):
@@ -60,43 +60,43 @@ class VideoFilm:
                 raise UserError(f"the video {self.path} has two frames at one time; convert it to a constant rate")
             for picture in video.pictures([float(seconds[frame]) for frame in frames], step * 0.49):
                 middle = picture.shape[1] // 2
-                eyes = {None: picture, "left": picture[:, :middle], "right": picture[:, middle:]}
-                yield np.ascontiguousarray(eyes[self.half])
+                halves = {None: picture, "left": picture[:, :middle], "right": picture[:, middle:]}
+                yield np.ascontiguousarray(halves[self.half])
 
 
 @dataclass(frozen=True)
-class FilesFilm:
-    """A folder of picture files that are named by their numbers, such as 00000.jpg."""
+class PictureFolder:
+    """A folder of picture files named by frame number, such as 00000.jpg; the lowest number is frame 0."""
 
     folder: Path
 
     def size(self) -> tuple[int, int]:
-        """Height and width of the first picture."""
-        first = self._files()[0]
+        """Return height and width of the first picture."""
+        first = self._list_files()[0]
         return picture_size(first, first)
 
     def length(self) -> int:
-        """Picture files."""
-        return len(self._files())
+        """Return the number of picture files."""
+        return len(self._list_files())
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Pixels8]:
-        """See `Film`; the lowest number is frame 0."""
-        files = self._files()
+        """Yield the pictures of `frames` (ascending), each decoded on demand."""
+        files = self._list_files()
         return (read_picture(files[frame]) for frame in frames)
 
-    def _files(self) -> list[Path]:
+    def _list_files(self) -> list[Path]:
         numbered: dict[int, Path] = {}
         try:
-            found = list(self.folder.iterdir())
+            paths = list(self.folder.iterdir())
         except OSError as error:
             raise UserError(f"the folder of pictures {self.folder} cannot be read ({error.strerror})") from error
-        for path in found:
+        for path in paths:
             if path.suffix.lower() in PICTURE_ENDINGS and path.stem.isdecimal() and len(path.stem) < 10:
                 if int(path.stem) in numbered:
                     raise UserError(f"{self.folder} has two pictures of frame {int(path.stem)}; remove one of them")
                 numbered[int(path.stem)] = path
         if not numbered:
-            raise UserError(f"{self.folder} has no pictures that are named by their numbers, such as 00000.jpg")
+            raise UserError(f"{self.folder} has no pictures named by frame number, such as 00000.jpg")
         first = min(numbered)
         for number in range(first, first + len(numbered)):
             if number not in numbered:
@@ -104,23 +104,23 @@ class FilesFilm:
         return [numbered[number] for number in sorted(numbered)]
 
 
-def together(
-    episode: str, films: Mapping[str, Film], frames: Sequence[int], length: int | None
+def read_cameras(
+    episode: str, cameras: Mapping[str, CameraFrames], length: int | None, frames: Sequence[int]
 ) -> Iterator[dict[str, Pixels8]]:
-    """The pictures of several cameras at the same frames, camera -> picture.
+    """Yield camera -> picture for each of `frames` (ascending).
 
-    `length` is how many frames the rest of the episode has; None where the cameras alone tell, which must then agree.
-    Raises UserError where a camera has fewer.
+    `length` is the episode's number of frames by its other data; None where only the cameras state it, which must then
+    agree. Raises UserError where a camera has fewer.
     """
-    if not films:
+    if not cameras:
         yield from ({} for _ in frames)
         return
-    counts = {camera: film.length() for camera, film in films.items()}
+    counts = {name: camera.length() for name, camera in cameras.items()}
     if length is None and len(set(counts.values())) > 1:
-        told = ", ".join(f"{camera} {count}" for camera, count in counts.items())
-        raise UserError(f"the cameras of {episode} differ in length: {told} frames")
-    for camera, count in counts.items():
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(f"the cameras of {episode} differ in length: {listed} frames")
+    for name, count in counts.items():
         if length is not None and count < length:
-            raise UserError(f"the {camera} camera of {episode} has {count} frames, but the episode has {length}")
-    for seen in zip(*(film.pictures(frames) for film in films.values()), strict=True):
-        yield dict(zip(films, seen, strict=True))
+            raise UserError(f"the {name} camera of {episode} has {count} frames, but the episode has {length}")
+    for pictures in zip(*(camera.pictures(frames) for camera in cameras.values()), strict=True):
+        yield dict(zip(cameras, pictures, strict=True))

@@ -1,10 +1,11 @@
-"""DROID's raw episodes: folders with `trajectory.h5` and `recordings/`, alone or nested as the release nests them.
+"""DROID's raw episodes: folders with `trajectory.h5` and `recordings/`, single or nested as in the release.
 
-What lies where is DROID's own (droid-dataset/droid, `trajectory_utils` and `postprocessing/schema.py`): serials of the
-three cameras and the length in `metadata_*.json`, states and actions in `trajectory.h5`, one MP4 a camera and, for
-both eyes side by side, `<serial>-stereo.mp4`. Frame i of a video belongs to row i, as DROID's own loader has it.
-Rows during which the operator held the robot still (`skip_action`) are kept, with the zero actions stored for them.
-Cameras are called as in DROID's published set (`exterior_image_1_left`), since serials differ from lab to lab.
+The layout is DROID's own (droid-dataset/droid, `trajectory_utils` and `postprocessing/schema.py`): the serials of the
+three cameras and the length are in `metadata_*.json`, states and actions in `trajectory.h5`, and the pictures in one
+MP4 per camera or, with both eyes side by side, `<serial>-stereo.mp4`. Frame i of a video belongs to row i, as in
+DROID's own loader. Rows in which the operator held the robot still (`skip_action`) are kept, with the zero actions
+stored for them. Cameras are named as in DROID's published data set (`exterior_image_1_left`), since serials differ
+between labs.
 """
 
 from __future__ import annotations
@@ -12,25 +13,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from capture.datasets import hdf5
-from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
-from capture.datasets.camera_frames import FilesFilm, Film, VideoFilm, together
+from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
+from capture.datasets.base import Source, SourceCamera, SourceOptions
+from capture.datasets.camera_frames import CameraFrames, PictureFolder, VideoFile, read_cameras
+from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
-from capture.datasets.key_mapping import Chosen, choose, lacking, typical
+from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
 from capture.json_fields import JsonObject, read_json
-from capture.observation import Observation
 
 TRAJECTORY: Final = "trajectory.h5"
 RATE: Final = 15.0
-"""Frames a second of DROID's control loop."""
+"""Frames per second of DROID's control loop."""
 
 STATE_PARTS: Final = {"joint_position": 7, "gripper_position": 1, "cartesian_position": 6}
 ACTION_PARTS: Final = {
@@ -41,114 +45,105 @@ ACTION_PARTS: Final = {
     "cartesian_velocity": 6,
     "cartesian_position": 6,
 }
-_STORED: Final = {"joint_position": "joint_positions"}
-"""State parts that `observation/robot_state` calls otherwise."""
+_STORED_NAMES: Final = {"joint_position": "joint_positions"}
+"""State parts that have another name in `observation/robot_state`."""
 
-MOST_FOLDERS: Final = 300_000
-"""Folders that are searched for episodes, three times those of DROID's release; more is a slip, such as a disk."""
+MAX_FOLDERS: Final = 300_000
+"""Limit of folders searched for episodes, three times those of DROID's release; more is a mistake, such as a disk."""
 
-DEPTH: Final = 6
-"""Folders that may lie between the given one and an episode: release, lab, success or failure, date, time."""
+MAX_DEPTH: Final = 6
+"""Folders between the given one and an episode: release, lab, success or failure, date, time."""
 
-_ROLES: Final = {
+_CAMERA_BY_SERIAL_KEY: Final = {
     "wrist_cam_serial": "wrist_image",
     "ext1_cam_serial": "exterior_image_1",
     "ext2_cam_serial": "exterior_image_2",
 }
-_FOLDERS: Final = {
+_CAMERA_BY_FOLDER: Final = {
     "hand_camera": "wrist_image",
     "varied_camera_1": "exterior_image_1",
     "varied_camera_2": "exterior_image_2",
 }
 _EYES: Final = ("left", "right")
-_SIDES: Final = {"left": "exterior_image_1_left", "right": "exterior_image_2_left"}
-"""openpi's names for the two exterior cameras (`--external-camera left`)."""
+_OPENPI_NAMES: Final = {"left": "exterior_image_1_left", "right": "exterior_image_2_left"}
+"""openpi's names of the two exterior cameras (`--external-camera left`)."""
 
 
-def find_droid(path: Path) -> list[Path]:
-    """The episode folders at or below `path`, in the order of their names."""
-    found = []
-    for number, (place, folders, files) in enumerate(os.walk(path)):
-        folder = Path(place)
-        if number >= MOST_FOLDERS:
-            raise UserError(f"{path} has more than {MOST_FOLDERS} folders below it; name the folder of the episodes")
-        if TRAJECTORY in files:
-            found.append(folder)
-        if TRAJECTORY in files or len(folder.relative_to(path).parts) >= DEPTH:
-            folders.clear()
-    return sorted(found)
+class DroidReader:
+    """Reader of DROID's raw episodes."""
 
+    name = "DROID"
+    looks_for = "trajectory.h5, also in folders below"
 
-def open_droid(path: Path, found: Sequence[Path], wanted: SourceOptions) -> Source:
-    """The episodes that `find_droid` found. Raises UserError where none of them can be used, or nothing is mapped."""
-    annotations = _annotations(path)
-    names = file_names(["_".join(folder.relative_to(path).parts) or folder.resolve().name for folder in found])
-    broken: dict[str, UnusableEpisode] = {}
-    opened: list[_Opened] = []
-    for number, (folder, name) in enumerate(zip(found, names, strict=True)):
-        try:
-            opened.append(_look(folder, number, name))
-        except UserError as error:
-            broken[name] = UnusableEpisode(number, str(error))
-    if not opened:
-        reason = next(iter(broken.values())).reason
-        raise UserError(f"none of the {len(found)} DROID episodes in {path} can be used: {reason}")
-    first = typical(opened, lambda one: [list(one.films)])
-    chosen = choose(
-        str(path),
-        wanted,
-        list(first.films),
-        state=STATE_PARTS,
-        actions=ACTION_PARTS,
-        aliases={**_SIDES, **first.aliases},
-    )
-    episodes = []
-    for one in opened:
-        if why := lacking(chosen, one.films, one.folder):
-            broken[one.name] = UnusableEpisode(one.number, why)
-        else:
-            episodes.append(DroidEpisode(one, chosen, wanted.horizon, annotations))
-    kind = "DROID episode" if found == [path] else "folder of DROID episodes"
-    return Source(kind, path, _cameras(opened), chosen.mapped, episodes, broken, STATE_PARTS, ACTION_PARTS)
+    def detect(self, path: Path) -> bool:
+        """Return whether `path` is a trajectory file or has one at or below it."""
+        return path.name == TRAJECTORY if path.is_file() else next(_walk_episodes(path), None) is not None
+
+    def open(self, path: Path, options: SourceOptions) -> Source:
+        """Open the episodes at or below `path`. Raises UserError where none can be used or mapped."""
+        path = path.parent if path.is_file() else path
+        folders = sorted(_walk_episodes(path))
+        annotations = _read_annotations(path)
+        names = file_names(["_".join(folder.relative_to(path).parts) or folder.resolve().name for folder in folders])
+        listing: EpisodeList[_EpisodeFolder] = EpisodeList()
+        for folder, name in zip(folders, names, strict=True):
+            listing.add(name, partial(_read_folder, folder, name))
+
+        def create(info: _EpisodeFolder, mapping: KeyMapping) -> DroidEpisode:
+            return DroidEpisode(info, mapping, options.horizon, annotations)
+
+        _, mapping, episodes = listing.map_episodes(
+            path, options, create, lambda info: {**_OPENPI_NAMES, **info.aliases}
+        )
+        kind = "DROID episode" if folders == [path] else "folder of DROID episodes"
+        cameras = _list_cameras(listing.usable)
+        return Source(kind, path, cameras, mapping.notes, episodes, listing.unusable, STATE_PARTS, ACTION_PARTS)
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """An episode folder whose names were read, and its small metadata."""
+class _EpisodeFolder:
+    """The cameras and the metadata of an episode folder."""
 
     folder: Path
     number: int
     name: str
     metadata: JsonObject
-    films: Mapping[str, Film]
+    cameras: Mapping[str, CameraFrames]
     aliases: Mapping[str, str]
-    """Serial number, with or without its eye -> camera."""
+    """Serial number, with or without `_left` and `_right` -> camera."""
+
+    state_parts = STATE_PARTS
+    action_parts = ACTION_PARTS
+
+    @property
+    def place(self) -> str:
+        return str(self.folder)
 
 
-class DroidEpisode:
-    """One DROID episode; `trajectory.h5` is opened when it is read, or where the metadata do not tell."""
+class DroidEpisode(ArrayEpisode):
+    """One DROID episode; `trajectory.h5` is opened when frames are read, or where the metadata state no length."""
 
     rate = RATE
 
-    def __init__(self, opened: _Opened, chosen: Chosen, horizon: int, annotations: Mapping[str, Any]) -> None:
-        self._opened, self._chosen, self._horizon, self._annotations = opened, chosen, horizon, annotations
-        self.name, self.number = opened.name, opened.number
+    def __init__(self, info: _EpisodeFolder, mapping: KeyMapping, horizon: int, annotations: Mapping[str, Any]) -> None:
+        super().__init__(info.name, info.number, mapping, horizon)
+        self._info, self._annotations = info, annotations
 
     @cached_property
     def length(self) -> int:
-        """Rows of the trajectory."""
-        told = self._opened.metadata.integer("trajectory_length", most=1 << 30)
-        if told is not None:
-            return told
-        with hdf5.opened(self._opened.folder / TRAJECTORY) as file:
+        """Number of rows of the trajectory."""
+        length = self._info.metadata.integer("trajectory_length", most=1 << 30)
+        if length is not None:
+            return length
+        with hdf5.opened(self._info.folder / TRAJECTORY) as file:
             return len(hdf5.numbers(file, "observation/robot_state/gripper_position"))
 
     @cached_property
     def prompts(self) -> tuple[str, ...]:
-        """Instructions: DROID's annotations, the metadata's, or the task that the operator had chosen."""
-        metadata = self._opened.metadata
-        told = self._annotations.get(metadata.text("uuid") or "")
-        texts = list(told.values()) if isinstance(told, dict) else []
+        """Instructions from DROID's annotations and the metadata, else the task that the operator chose."""
+        metadata = self._info.metadata
+        annotated = self._annotations.get(metadata.text("uuid") or "")
+        texts = list(annotated.values()) if isinstance(annotated, dict) else []
         for key in ("language_instruction", "language_instruction_2", "language_instruction_3", "instruction"):
             value = metadata.values.get(key)
             texts += value if isinstance(value, list) else [value]
@@ -159,139 +154,140 @@ class DroidEpisode:
 
     @cached_property
     def success(self) -> bool | None:
-        """What the metadata say, or the folder that it lies in."""
-        told = self._opened.metadata.values.get("success")
-        if isinstance(told, bool):
-            return told
-        parts = self._opened.folder.absolute().parts
+        """Whether the episode succeeded, by the metadata or by the name of a folder above it."""
+        success = self._info.metadata.values.get("success")
+        if isinstance(success, bool):
+            return success
+        parts = self._info.folder.absolute().parts
         return True if "success" in parts else False if "failure" in parts else None
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
-        """Policy camera -> (height, width), by the headers of its pictures."""
-        return {slot: film.size() for slot, film in self._films().items()}
+        """Policy camera -> (height, width), from the headers of its files."""
+        return {slot: camera.size() for slot, camera in self._cameras().items()}
 
-    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        pictures = together(self.name, self._films(), frames, self.length)
-        for told, seen in zip(self.read_without_pictures(frames), pictures, strict=True):
-            yield replace(told, pictures=seen)
-
-    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        folder, chosen = self._opened.folder, self._chosen
-        with hdf5.opened(folder / TRAJECTORY) as file:
-            robot = "observation/robot_state"
-            columns = {f"{robot}/{_STORED.get(part, part)}": STATE_PARTS[part] for part in chosen.state}
-            columns |= {f"action/{part}": ACTION_PARTS[part] for part in chosen.actions}
-            columns.setdefault(f"{robot}/gripper_position", 1)
-            values = {name: hdf5.numbers(file, name) for name in columns}
-            stamps = "observation/timestamp/control/step_start"
-            times = np.arange(self.length) / RATE
-            if hdf5.dataset(file, stamps) is not None:
-                milliseconds = hdf5.numbers(file, stamps)[:, 0]
-                times = (milliseconds - milliseconds[:1]) / 1e3 if len(milliseconds) == self.length else times
-        for name, dims in columns.items():
+    def _open(self) -> AbstractContextManager[EpisodeData]:
+        path, mapping = self._info.folder / TRAJECTORY, self._mapping
+        robot_state = "observation/robot_state"
+        state = {f"{robot_state}/{_STORED_NAMES.get(part, part)}": STATE_PARTS[part] for part in mapping.state}
+        actions = {f"action/{part}": ACTION_PARTS[part] for part in mapping.actions}
+        # The gripper is read even where it is not mapped, so that the number of rows is always checked.
+        expected = {**state, **actions, f"{robot_state}/gripper_position": 1}
+        with hdf5.opened(path) as file:
+            values = {name: hdf5.numbers(file, name) for name in expected}
+            times = self._read_times(file)
+        for name, dims in expected.items():
             if values[name].shape != (self.length, dims):
-                raise UserError(
-                    f"{name} in {folder / TRAJECTORY} is of shape {values[name].shape}, not {(self.length, dims)}"
-                )
-        state = _joined([values[f"{robot}/{_STORED.get(part, part)}"] for part in chosen.state])
-        actions = _joined([values[f"action/{part}"] for part in chosen.actions])
-        prompt = self.prompts[0] if self.prompts else ""
-        for frame in frames:
-            yield Observation(
-                pictures={},
-                prompt=prompt,
-                state=None if state is None else state[frame],
-                true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
-                index=frame,
-                time=float(times[frame]),
-                episode=self.name,
-            )
+                raise UserError(f"{name} in {path} is of shape {values[name].shape}, not {(self.length, dims)}")
+        data = EpisodeData(
+            [self.prompts[0] if self.prompts else ""] * self.length,
+            times,
+            join_columns([values[name] for name in state]),
+            join_columns([values[name] for name in actions]),
+            partial(read_cameras, self.name, self._cameras(), self.length),
+        )
+        return nullcontext(data)
 
-    def _films(self) -> dict[str, Film]:
-        return {slot: self._opened.films[camera] for slot, camera in self._chosen.cameras.items()}
+    def _read_times(self, file: Any) -> npt.NDArray[np.float64]:
+        stamps = "observation/timestamp/control/step_start"
+        if hdf5.dataset(file, stamps) is not None:
+            milliseconds = hdf5.numbers(file, stamps)[:, 0]
+            if len(milliseconds) == self.length:
+                seconds: npt.NDArray[np.float64] = (milliseconds - milliseconds[0]) / 1e3
+                return seconds
+        return frame_times(self.length, RATE)
+
+    def _cameras(self) -> dict[str, CameraFrames]:
+        return {slot: self._info.cameras[camera] for slot, camera in self._mapping.cameras.items()}
 
 
-def _look(folder: Path, number: int, name: str) -> _Opened:
-    """What an episode folder has, by its names and its metadata."""
-    told = sorted(folder.glob("metadata_*.json")) or sorted(folder.glob("metadata.json"))
-    metadata = read_json(told[0]) if told else JsonObject({}, str(folder))
-    serials = {metadata.text(key): role for key, role in _ROLES.items()}
+def _walk_episodes(path: Path) -> Iterator[Path]:
+    """Yield the episode folders at or below `path`. Raises UserError where there are too many folders to search."""
+    for number, (name, folders, files) in enumerate(os.walk(path)):
+        folder = Path(name)
+        if number >= MAX_FOLDERS:
+            raise UserError(f"{path} has more than {MAX_FOLDERS} folders below it; name the folder of the episodes")
+        if TRAJECTORY in files:
+            yield folder
+        if TRAJECTORY in files or len(folder.relative_to(path).parts) >= MAX_DEPTH:
+            folders.clear()
+
+
+def _read_folder(folder: Path, name: str, number: int) -> _EpisodeFolder:
+    """Return the cameras and metadata of an episode folder. Raises UserError where it has no pictures."""
+    files = sorted(folder.glob("metadata_*.json")) or sorted(folder.glob("metadata.json"))
+    metadata = read_json(files[0]) if files else JsonObject({}, str(folder))
+    camera_of_serial = {metadata.text(key): camera for key, camera in _CAMERA_BY_SERIAL_KEY.items()}
     recordings = folder / "recordings"
-    videos = _names(recordings / "MP4")
-    if not any(serials) and (videos or _names(recordings / "frames")):
-        serials, metadata = _from_trajectory(folder, metadata)
-    films: dict[str, Film] = {}
+    videos = _list_names(recordings / "MP4")
+    if not any(camera_of_serial) and (videos or _list_names(recordings / "frames")):
+        camera_of_serial, metadata = _read_trajectory_metadata(folder, metadata)
+    cameras: dict[str, CameraFrames] = {}
     aliases: dict[str, str] = {}
-    for serial, role in serials.items():
+    for serial, camera in camera_of_serial.items():
         for eye in _EYES:
-            film: Film | None = None
+            frames: CameraFrames | None = None
             if f"{serial}.mp4" in videos and eye == "left":
-                film = VideoFilm(recordings / "MP4" / f"{serial}.mp4")
+                frames = VideoFile(recordings / "MP4" / f"{serial}.mp4")
             elif f"{serial}-stereo.mp4" in videos:
-                film = VideoFilm(recordings / "MP4" / f"{serial}-stereo.mp4", "left" if eye == "left" else "right")
-            if film is not None and serial:
-                films[f"{role}_{eye}"] = film
-                aliases[f"{serial}_{eye}"] = f"{role}_{eye}"
-                aliases.setdefault(serial, f"{role}_{eye}")
-    for camera in sorted(_names(recordings / "frames")):
-        stem, _, eye = camera.rpartition("_") if camera.endswith(("_left", "_right")) else (camera, "", "left")
-        owner = serials.get(stem) or _FOLDERS.get(stem)
-        known = f"{owner}_{eye}" if owner else camera
-        if (recordings / "frames" / camera).is_dir() and known not in films:
-            films[known] = FilesFilm(recordings / "frames" / camera)
-            if known != camera:
-                aliases[camera] = known
-    if not films:
-        if any(name.endswith((".svo", ".svo2")) for name in _names(recordings / "SVO")):
-            raise UserError(
-                f"{recordings} has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4.py"
-            )
+                frames = VideoFile(recordings / "MP4" / f"{serial}-stereo.mp4", "left" if eye == "left" else "right")
+            if frames is not None and serial:
+                cameras[f"{camera}_{eye}"] = frames
+                aliases[f"{serial}_{eye}"] = f"{camera}_{eye}"
+                aliases.setdefault(serial, f"{camera}_{eye}")
+    for stored in sorted(_list_names(recordings / "frames")):
+        stem, _, eye = stored.rpartition("_") if stored.endswith(("_left", "_right")) else (stored, "", "left")
+        known = camera_of_serial.get(stem) or _CAMERA_BY_FOLDER.get(stem)
+        name_of_camera = f"{known}_{eye}" if known else stored
+        if (recordings / "frames" / stored).is_dir() and name_of_camera not in cameras:
+            cameras[name_of_camera] = PictureFolder(recordings / "frames" / stored)
+            if name_of_camera != stored:
+                aliases[stored] = name_of_camera
+    if not cameras:
+        if any(file.endswith((".svo", ".svo2")) for file in _list_names(recordings / "SVO")):
+            raise UserError(f"{recordings} has only SVO files; convert them with DROID's scripts/convert/svo_to_mp4.py")
         raise UserError(
             f"{recordings} has no pictures: MP4/<serial>.mp4 or frames/<camera>/00000.jpg of the episode's cameras "
-            f"({', '.join(serial for serial in serials if serial) or 'which nothing names'}) were looked for"
+            f"({', '.join(serial for serial in camera_of_serial if serial) or 'no serials known'}) were looked for"
         )
-    films = {known: films[known] for known in sorted(films)}
-    return _Opened(folder, number, name, metadata, films, aliases)
+    return _EpisodeFolder(folder, number, name, metadata, dict(sorted(cameras.items())), aliases)
 
 
-def _from_trajectory(folder: Path, metadata: JsonObject) -> tuple[dict[str | None, str], JsonObject]:
-    """Camera serials and the task where no metadata file tells: the camera of type 0 is the wrist's."""
+def _read_trajectory_metadata(folder: Path, metadata: JsonObject) -> tuple[dict[str | None, str], JsonObject]:
+    """Return the cameras by serial and the task, from `trajectory.h5`: the camera of type 0 is the wrist's."""
     with hdf5.opened(folder / TRAJECTORY) as file:
         types = hdf5.group(file, "observation/camera_type")
         exterior = ["exterior_image_1", "exterior_image_2"]
-        serials: dict[str | None, str] = {}
+        camera_of_serial: dict[str | None, str] = {}
         for serial in sorted(types) if types is not None else ():
             kind = hdf5.numbers(file, f"observation/camera_type/{serial}")
             if len(kind) and kind[0, 0] == 0:
-                serials[serial] = "wrist_image"
+                camera_of_serial[serial] = "wrist_image"
             elif exterior:
-                serials[serial] = exterior.pop(0)
+                camera_of_serial[serial] = exterior.pop(0)
         task = hdf5.text(file, "current_task")
         success = file.attrs.get("success")
-    told = dict(metadata.values)
+    values = dict(metadata.values)
     if task:
-        told.setdefault("current_task", task)
+        values.setdefault("current_task", task)
     if isinstance(success, bool | np.bool_):
-        told.setdefault("success", bool(success))
-    return serials, replace(metadata, values=told)
+        values.setdefault("success", bool(success))
+    return camera_of_serial, replace(metadata, values=values)
 
 
-def _cameras(opened: Sequence[_Opened]) -> tuple[SourceCamera, ...]:
-    """The cameras of the first episode whose pictures can be opened."""
-    for one in opened[:20]:
+def _list_cameras(infos: Sequence[_EpisodeFolder]) -> tuple[SourceCamera, ...]:
+    """Return the cameras of the first of 20 episodes whose pictures can be opened."""
+    for info in infos[:20]:
         try:
-            return tuple(SourceCamera(name, *film.size()) for name, film in one.films.items())
+            return tuple(SourceCamera(name, *camera.size()) for name, camera in info.cameras.items())
         except UserError:
             continue
-    return tuple(SourceCamera(name, 0, 0) for name in opened[0].films)
+    return tuple(SourceCamera(name, 0, 0) for name in infos[0].cameras)
 
 
-def _annotations(path: Path) -> Mapping[str, Any]:
-    """DROID's language annotations, uuid -> instructions, from their file at the root of the release."""
-    above = [path, *path.absolute().parents[:DEPTH]]
+def _read_annotations(path: Path) -> Mapping[str, Any]:
+    """Return DROID's language annotations, uuid -> instructions, from their file at the root of the release."""
+    above = [path, *path.absolute().parents[:MAX_DEPTH]]
     for file in (file for folder in above for file in sorted(folder.glob("aggregated-annotations-*.json"))):
         try:
             return dict(json.loads(file.read_text(encoding="utf-8")))
@@ -300,13 +296,9 @@ def _annotations(path: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _names(folder: Path) -> set[str]:
+def _list_names(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
     except OSError:
         return set()
-
-
-def _joined(parts: list[Any]) -> Any:
-    return np.concatenate(parts, axis=1) if parts else None

@@ -1,4 +1,4 @@
-"""Episodes as folders with an `episode.json`: pictures frame by frame, or a video a camera.
+"""Episodes as folders with an `episode.json`: picture files for each frame, or a video for each camera.
 
     {"prompt": "pick up the duck",
      "frames": [{"index": 0, "time": 0.0, "pictures": {"exterior": "exterior_00.jpg", "wrist": "wrist_00.jpg"},
@@ -7,27 +7,30 @@
     {"prompt": "pick up the duck", "videos": {"exterior": "ext.mp4", "wrist": "wrist.mp4"},
      "states": [[0.1, ...], ...], "actions": [[0.1, ...], ...]}
 
-`time` (seconds), `state` and `actions` (of a frame: true actions from this moment on; beside videos: one row a frame,
-as `states`; in robot units) may be left out, and so may `index` (the frames' own order then), `rate` (frames a second)
-and `success`. Further keys are ignored. The files lie in the folder.
+Optional are `time` (seconds), `state`, `index` (the position in the list by default), `rate` (frames per second),
+`success` and `actions` (in robot units; of a frame: the true actions from this frame on; beside videos: one row per
+frame, as `states`). Further keys are ignored. The files lie in the folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
-from capture.datasets.camera_frames import VideoFilm, together
+from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times
+from capture.datasets.base import Source, SourceCamera, SourceOptions
+from capture.datasets.camera_frames import VideoFile, read_cameras
+from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
 from capture.datasets.images import picture_size, read_picture
-from capture.datasets.key_mapping import Chosen, choose, lacking, typical
+from capture.datasets.key_mapping import KeyMapping
 from capture.datasets.video import Video
 from capture.errors import UserError
 from capture.json_fields import JsonObject, is_safe_relative_path, read_json
@@ -37,259 +40,292 @@ NAME = "episode.json"
 NO_PICTURES = 'names no pictures; each frame has "pictures": {"exterior": "FILE", "wrist": "FILE"}'
 
 
+class FolderReader:
+    """Reader of folders with an `episode.json`."""
+
+    name = "episode.json"
+    looks_for = "episode.json with pictures or videos, also one folder below"
+
+    def detect(self, path: Path) -> bool:
+        """Return whether `path` is an episode.json, an episode folder or a folder of such folders."""
+        return path.name == NAME if path.is_file() else bool(_find_folders(path))
+
+    def open(self, path: Path, options: SourceOptions) -> Source:
+        """Open the episodes at or right below `path`. Raises UserError where none can be used or mapped."""
+        path = path.parent if path.is_file() else path
+        folders = _find_folders(path)
+        listing: EpisodeList[EpisodeFile] = EpisodeList()
+        for folder, name in zip(folders, file_names([folder.resolve().name for folder in folders]), strict=True):
+            listing.add(name, partial(_read_file, folder, name))
+        # A frame may lack its state or actions, so an episode without them is usable.
+        first, mapping, episodes = listing.map_episodes(
+            path, options, lambda info, mapping: info.create(mapping, options.horizon), has_optional_parts=True
+        )
+        kind = first.kind if folders == [path] else "episode folders"
+        cameras = tuple(SourceCamera(name, *_size_or_zero(first, name)) for name in first.cameras)
+        parts = (first.state_parts, first.action_parts)
+        return Source(kind, path, cameras, mapping.notes, episodes, listing.unusable, *parts)
+
+
 def read_episodes(folder: Path) -> list[Observation]:
-    """Every frame of every episode folder below `folder`, in name order. Raises UserError if there is none."""
-    found = find_folders(folder)
-    if not found:
+    """Return every frame of the episode folders right below `folder`, in name order. Raises UserError without any."""
+    folders = [path.parent for path in sorted(folder.glob(f"*/{NAME}"))]
+    if not folders:
         raise UserError(f"there is no episode in {folder}: no folder in it has an {NAME}")
-    return [frame for episode in found for frame in read_episode(episode)]
+    return [frame for episode in folders for frame in read_episode(episode)]
 
 
 def read_episode(folder: Path) -> list[Observation]:
-    """The frames of one episode folder. Raises UserError for a file that is missing or not of this form."""
-    episode = _open(folder, 0, folder.name)
+    """Return the frames of one episode folder. Raises UserError for a missing file or one of another form."""
+    info = _read_file(folder, folder.name, 0)
+    mapping = KeyMapping({camera: camera for camera in info.cameras}, ("state",), ("actions",), ())
+    episode = info.create(mapping, None)
     return list(episode.read(range(episode.length)))
 
 
-def find_folders(folder: Path) -> list[Path]:
-    """The episode folders right below `folder`, in name order."""
-    return [path.parent for path in sorted(folder.glob(f"*/{NAME}"))]
+class EpisodeFile:
+    """An `episode.json` before its cameras are mapped; subclasses are the two kinds."""
 
+    kind: str
+    cameras: tuple[str, ...]
+    state_parts: Mapping[str, int]
+    action_parts: Mapping[str, int]
 
-def open_folders(path: Path, folders: Sequence[Path], wanted: SourceOptions) -> Source:
-    """The episodes of these folders. Raises UserError where none can be used."""
-    broken: dict[str, UnusableEpisode] = {}
-    opened: list[PicturesEpisode | VideosEpisode] = []
-    names = file_names([folder.resolve().name for folder in folders])
-    for number, (folder, name) in enumerate(zip(folders, names, strict=True)):
-        try:
-            opened.append(_open(folder, number, name))
-        except UserError as error:
-            broken[name] = UnusableEpisode(number, str(error))
-    if not opened:
-        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).reason}")
-    first = typical(opened, lambda one: (one.cameras, one.state_parts, one.action_parts))
-    chosen = choose(str(path), wanted, first.cameras, state=first.state_parts, actions=first.action_parts)
-    episodes = []
-    for episode in opened:
-        if why := lacking(chosen, episode.cameras, episode.folder):
-            broken[episode.name] = UnusableEpisode(episode.number, why)
-        else:
-            episode.chosen, episode.horizon = chosen, wanted.horizon
-            episodes.append(episode)
-    what = "folder of pictures" if isinstance(first, PicturesEpisode) else "folder of videos"
-    kind = what if folders == [path] else "episode folders"
-    cameras = tuple(SourceCamera(name, *_size(first, name)) for name in first.cameras)
-    parts = (first.state_parts, first.action_parts)
-    return Source(kind, path, cameras, chosen.mapped, episodes, broken, *parts)
-
-
-class _Told:
-    """What the two kinds of episode share: an episode.json and what it tells of the whole."""
-
-    def __init__(self, told: JsonObject, folder: Path, number: int, name: str) -> None:
-        self.told, self.folder, self.number, self.name = told, folder, number, name
-        self.chosen: Chosen | None = None
-        """None gives all cameras under their own names."""
-        self.horizon: int | None = None
-        self.success = told.flag("success")
-        rate = told.values.get("rate")
+    def __init__(self, content: JsonObject, folder: Path, number: int, name: str) -> None:
+        self.content, self.folder, self.number, self.name = content, folder, number, name
+        self.success = content.flag("success")
+        rate = content.values.get("rate")
         if rate is not None and (not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < 10_000):
-            raise UserError(f"'rate' in {told.where} is {rate!r}, but should be how many frames there are in a second")
-        self.told_rate = None if rate is None else float(rate)
+            raise UserError(f"'rate' in {content.where} is {rate!r}, but should be a number of frames per second")
+        self.stated_rate = None if rate is None else float(rate)
 
-    def file(self, name: Any, where: str) -> Path:
-        """A file that the episode names, inside its folder."""
+    @property
+    def place(self) -> str:
+        """The episode's folder."""
+        return str(self.folder)
+
+    def find_file(self, name: Any, where: str) -> Path:
+        """Return the path of a file that the episode names. Raises UserError for one outside its folder."""
         if not isinstance(name, str) or not is_safe_relative_path(name):
             raise UserError(f"{where} names a file outside its folder: {name}")
         return self.folder / name
 
-    def slots(self, cameras: Sequence[str]) -> dict[str, str]:
-        """Policy camera -> camera of the episode."""
-        return dict(self.chosen.cameras) if self.chosen else {camera: camera for camera in cameras}
+    def size(self, camera: str) -> tuple[int, int]:
+        """Return height and width of a camera's first picture."""
+        raise NotImplementedError
 
-    def cut(self, actions: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float32] | None:
-        """True actions as far as they are asked for."""
-        if actions is None or (self.chosen is not None and not self.chosen.actions):
-            return None
-        return actions[: self.horizon].astype(np.float32)
-
-    def keep(self, state: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
-        """The state, unless there is nothing to be taken for one."""
-        return None if self.chosen is not None and not self.chosen.state else state
+    def create(self, mapping: KeyMapping, horizon: int | None) -> PicturesEpisode | VideosEpisode:
+        """Return the episode; `horizon` None returns all true actions of each frame."""
+        raise NotImplementedError
 
 
-class PicturesEpisode(_Told):
-    """An episode whose frames are listed, each with its pictures."""
+class PicturesFile(EpisodeFile):
+    """An `episode.json` that lists frames, each with its picture files."""
 
-    def __init__(self, told: JsonObject, folder: Path, number: int, name: str) -> None:
-        super().__init__(told, folder, number, name)
-        frames = told.values["frames"]
-        self._frames: list[Any] = frames if isinstance(frames, list) else []
-        self.length, self.rate = len(self._frames), self.told_rate
-        first = self._frames[0] if isinstance(self._frames[0], dict) else {}
-        pictures = first.get("pictures")
-        if not isinstance(pictures, dict) or not pictures:
-            raise UserError(f"frame 0 of {folder / NAME} {NO_PICTURES}")
-        self.cameras = tuple(pictures)
-        self.state_parts = _part("state", _dims(first.get("state")))
+    kind = "folder of pictures"
+
+    def __init__(self, content: JsonObject, folder: Path, number: int, name: str) -> None:
+        super().__init__(content, folder, number, name)
+        frames = content.values.get("frames")
+        if not isinstance(frames, list) or not frames:
+            raise UserError(f"{folder / NAME} has no list of frames, and no videos")
+        self.frames: list[Any] = frames
+        pictures = self.read_pictures(0)
+        first = frames[0]
         actions = first.get("actions")
-        self.action_parts = _part("actions", _dims(actions[0]) if isinstance(actions, list) and actions else 0)
+        self.cameras = tuple(pictures)
+        self.state_parts = _part("state", _count(first.get("state")))
+        self.action_parts = _part("actions", _count(actions[0]) if isinstance(actions, list) and actions else 0)
+
+    def read_pictures(self, frame: int) -> dict[str, Any]:
+        """Return camera -> file name of a frame. Raises UserError where it has none."""
+        entry = self.frames[frame]
+        pictures = entry.get("pictures") if isinstance(entry, dict) else None
+        if not isinstance(pictures, dict) or not pictures:
+            raise UserError(f"frame {frame} of {self.folder / NAME} {NO_PICTURES}")
+        return pictures
+
+    def size(self, camera: str) -> tuple[int, int]:
+        """Return height and width of a camera's first picture."""
+        path = self.find_file(self.read_pictures(0)[camera], f"frame 0 of {self.folder / NAME}")
+        return picture_size(path, path)
+
+    def create(self, mapping: KeyMapping, horizon: int | None) -> PicturesEpisode:
+        """Return the episode; `horizon` None returns all true actions of each frame."""
+        return PicturesEpisode(self, mapping, horizon)
+
+
+class PicturesEpisode:
+    """An episode with picture files for each frame."""
+
+    def __init__(self, info: PicturesFile, mapping: KeyMapping, horizon: int | None) -> None:
+        self._info, self._mapping, self._horizon = info, mapping, horizon
+        self.name, self.number, self.rate, self.success = info.name, info.number, info.stated_rate, info.success
+        self.length = len(info.frames)
 
     @cached_property
     def prompts(self) -> tuple[str, ...]:
-        """Every prompt that a frame has."""
-        told = (one.get("prompt", self.told.values.get("prompt")) for one in self._frames if isinstance(one, dict))
-        return tuple(dict.fromkeys(text for text in told if isinstance(text, str)))
+        """Every prompt of a frame."""
+        default = self._info.content.values.get("prompt")
+        prompts = (entry.get("prompt", default) for entry in self._info.frames if isinstance(entry, dict))
+        return tuple(dict.fromkeys(prompt for prompt in prompts if isinstance(prompt, str)))
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Policy camera -> (height, width) of the first frame's pictures."""
-        files = self._files(0)
-        return {slot: picture_size(file, file) for slot, file in files.items()}
+        return {slot: picture_size(file, file) for slot, file in self._find_pictures(0).items()}
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        for frame, told in zip(frames, self.read_without_pictures(frames), strict=True):
-            seen = {slot: read_picture(file) for slot, file in self._files(frame).items()}
-            yield replace(told, pictures=seen)
+        """Yield the observations of `frames`. Raises UserError for bad data."""
+        for frame, observation in zip(frames, self.read_without_pictures(frames), strict=True):
+            pictures = {slot: read_picture(file) for slot, file in self._find_pictures(frame).items()}
+            yield replace(observation, pictures=pictures)
 
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        return (self._frame(frame) for frame in frames)
+        """Yield the observations of `frames` with empty `pictures`. Raises UserError for bad data."""
+        return (self._read_frame(frame) for frame in frames)
 
-    def _files(self, number: int) -> dict[str, Path]:
-        where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
-        if not isinstance(told, dict) or not isinstance(told.get("pictures"), dict) or not told["pictures"]:
-            raise UserError(f"{where} {NO_PICTURES}")
+    def _find_pictures(self, frame: int) -> dict[str, Path]:
+        where = f"frame {frame} of {self._info.folder / NAME}"
+        pictures = self._info.read_pictures(frame)
         files = {}
-        for slot, camera in self.slots(tuple(told["pictures"])).items():
-            if camera not in told["pictures"]:
+        for slot, camera in self._mapping.cameras.items():
+            if camera not in pictures:
                 raise UserError(f"{where} has no picture of {camera}")
-            files[slot] = self.file(told["pictures"][camera], where)
+            files[slot] = self._info.find_file(pictures[camera], where)
         return files
 
-    def _frame(self, number: int) -> Observation:
-        where, told = f"frame {number} of {self.folder / NAME}", self._frames[number]
-        if not isinstance(told, dict):
+    def _read_frame(self, frame: int) -> Observation:
+        where, entry = f"frame {frame} of {self._info.folder / NAME}", self._info.frames[frame]
+        if not isinstance(entry, dict):
             raise UserError(f"{where} {NO_PICTURES}")
-        prompt = told.get("prompt", self.told.values.get("prompt", ""))
+        prompt = entry.get("prompt", self._info.content.values.get("prompt", ""))
         if not isinstance(prompt, str):
             raise UserError(f"{where} has a prompt that is not a text: {prompt!r}")
-        index, time = told.get("index", number), told.get("time", number / self.rate if self.rate else 0.0)
+        index, time = entry.get("index", frame), entry.get("time", frame / self.rate if self.rate else 0.0)
         if not isinstance(index, int) or isinstance(index, bool) or index < 0 or not isinstance(time, int | float):
             raise UserError(f"{where} has an index or a time that is not a number from 0 on")
+        state = _read_numbers(entry.get("state"), 1, where, "state")
+        actions = _read_numbers(entry.get("actions"), 2, where, "actions")
+        if not self._mapping.actions:
+            actions = None
         return Observation(
             pictures={},
             prompt=prompt,
-            state=self.keep(_numbers(told.get("state"), 1, where, "state")),
-            true_actions=self.cut(_numbers(told.get("actions"), 2, where, "actions")),
+            state=state if self._mapping.state else None,
+            true_actions=None if actions is None else actions[: self._horizon].astype(np.float32),
             index=index,
             time=float(time),
             episode=self.name,
         )
 
-    def picture(self, camera: str) -> Path:
-        """The first picture file of a camera."""
-        return self.file(self._frames[0]["pictures"][camera], f"frame 0 of {self.folder / NAME}")
 
+class VideosFile(EpisodeFile):
+    """An `episode.json` that names one video per camera, all of the same frames."""
 
-class VideosEpisode(_Told):
-    """An episode with one video a camera, all of the same frames."""
+    kind = "folder of videos"
 
-    def __init__(self, told: JsonObject, folder: Path, number: int, name: str) -> None:
-        super().__init__(told, folder, number, name)
-        videos = told.section("videos")
+    def __init__(self, content: JsonObject, folder: Path, number: int, name: str) -> None:
+        super().__init__(content, folder, number, name)
         where = str(folder / NAME)
-        self._films = (
-            {camera: VideoFilm(self.file(file, where)) for camera, file in videos.values.items()} if videos else {}
-        )
-        for film in self._films.values():
-            if not film.path.is_file():
-                raise UserError(f"the video {film.path} is missing")
-        if not self._films:
+        videos = content.section("videos")
+        names = videos.values if videos else {}
+        self.videos = {camera: VideoFile(self.find_file(file, where)) for camera, file in names.items()}
+        for video in self.videos.values():
+            if not video.path.is_file():
+                raise UserError(f"the video {video.path} is missing")
+        if not self.videos:
             raise UserError(f"{where} names no videos")
-        self.cameras = tuple(self._films)
-        self._states = _numbers(told.values.get("states"), 2, where, "states")
-        self._actions = _numbers(told.values.get("actions"), 2, where, "actions")
-        self.state_parts = _part("state", 0 if self._states is None else self._states.shape[1])
-        self.action_parts = _part("actions", 0 if self._actions is None else self._actions.shape[1])
-        prompt = told.text("prompt")
+        self.cameras = tuple(self.videos)
+        self.states = _read_numbers(content.values.get("states"), 2, where, "states")
+        self.actions = _read_numbers(content.values.get("actions"), 2, where, "actions")
+        self.state_parts = _part("state", 0 if self.states is None else self.states.shape[1])
+        self.action_parts = _part("actions", 0 if self.actions is None else self.actions.shape[1])
+        prompt = content.text("prompt")
         self.prompts = (prompt,) if prompt else ()
+
+    @property
+    def first_video(self) -> VideoFile:
+        """The first camera's video."""
+        return next(iter(self.videos.values()))
+
+    def size(self, camera: str) -> tuple[int, int]:
+        """Return height and width of a camera's video."""
+        return self.videos[camera].size()
+
+    def create(self, mapping: KeyMapping, horizon: int | None) -> VideosEpisode:
+        """Return the episode; `horizon` None returns all true actions of each frame."""
+        return VideosEpisode(self, mapping, horizon)
+
+
+class VideosEpisode(ArrayEpisode):
+    """An episode with one video per camera."""
+
+    def __init__(self, info: VideosFile, mapping: KeyMapping, horizon: int | None) -> None:
+        super().__init__(info.name, info.number, mapping, horizon)
+        self._info = info
+        self.prompts, self.success = info.prompts, info.success
 
     @cached_property
     def length(self) -> int:
-        """Rows of states or actions, or frames of the first video where there are none."""
-        rows = [len(one) for one in (self._states, self._actions) if one is not None]
+        """Number of rows of states and actions, or of frames of the first video where there are none."""
+        rows = self._rows
         if len(set(rows)) > 1:
             raise UserError(
-                f"{self.folder / NAME} has {rows[0]} states but {rows[1]} actions; give one row a frame each"
+                f"{self._info.place}/{NAME} has {rows[0]} states but {rows[1]} actions; give one row a frame"
             )
-        return rows[0] if rows else next(iter(self._films.values())).length()
+        return rows[0] if rows else self._info.first_video.length()
 
     @cached_property
     def rate(self) -> float | None:
-        """What is told, or the rate of the first video."""
-        if self.told_rate is None:
-            with Video(next(iter(self._films.values())).path) as video:
+        """Frames per second as stated, or of the first video."""
+        if self._info.stated_rate is None:
+            with Video(self._info.first_video.path) as video:
                 return video.rate
-        return self.told_rate
+        return self._info.stated_rate
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
-        """Policy camera -> (height, width), by the videos' headers."""
-        return {slot: self.size(camera) for slot, camera in self.slots(self.cameras).items()}
+        """Policy camera -> (height, width), from the videos' headers."""
+        return {slot: self._info.size(camera) for slot, camera in self._mapping.cameras.items()}
 
-    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        films = {slot: self._films[camera] for slot, camera in self.slots(self.cameras).items()}
-        known = self.length if self._states is not None or self._actions is not None else None
-        for told, seen in zip(
-            self.read_without_pictures(frames), together(self.name, films, frames, known), strict=True
-        ):
-            yield replace(told, pictures=seen)
+    @property
+    def _rows(self) -> list[int]:
+        return [len(values) for values in (self._info.states, self._info.actions) if values is not None]
 
-    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        for frame in frames:
-            yield Observation(
-                pictures={},
-                prompt=self.prompts[0] if self.prompts else "",
-                state=self.keep(None if self._states is None else self._states[frame]),
-                true_actions=self.cut(None if self._actions is None else self._actions[frame:]),
-                index=frame,
-                time=frame / self.rate if self.rate else 0.0,
-                episode=self.name,
-            )
-
-    def size(self, camera: str) -> tuple[int, int]:
-        """Height and width of a camera's video."""
-        return self._films[camera].size()
+    def _open(self) -> AbstractContextManager[EpisodeData]:
+        cameras = {slot: self._info.videos[camera] for slot, camera in self._mapping.cameras.items()}
+        data = EpisodeData(
+            [self.prompts[0] if self.prompts else ""] * self.length,
+            frame_times(self.length, self.rate),
+            self._info.states if self._mapping.state else None,
+            self._info.actions if self._mapping.actions else None,
+            partial(read_cameras, self.name, cameras, self.length if self._rows else None),
+        )
+        return nullcontext(data)
 
 
-def _open(folder: Path, number: int, name: str) -> PicturesEpisode | VideosEpisode:
+def _find_folders(path: Path) -> list[Path]:
+    """Return the episode folder `path` itself, or the episode folders right below it in name order."""
+    return [path] if (path / NAME).exists() else [file.parent for file in sorted(path.glob(f"*/{NAME}"))]
+
+
+def _read_file(folder: Path, name: str, number: int) -> PicturesFile | VideosFile:
     path = folder / NAME
     if not path.is_file():
         raise UserError(f"{path} is missing")
-    told = read_json(path)
-    if "videos" in told.values:
-        return VideosEpisode(told, folder, number, name)
-    if not isinstance(told.values.get("frames"), list) or not told.values["frames"]:
-        raise UserError(f"{path} has no list of frames, and no videos")
-    return PicturesEpisode(told, folder, number, name)
+    content = read_json(path)
+    return (VideosFile if "videos" in content.values else PicturesFile)(content, folder, number, name)
 
 
-def _size(episode: PicturesEpisode | VideosEpisode, camera: str) -> tuple[int, int]:
+def _size_or_zero(info: EpisodeFile, camera: str) -> tuple[int, int]:
     try:
-        if isinstance(episode, VideosEpisode):
-            return episode.size(camera)
-        path = episode.picture(camera)
-        return picture_size(path, path)
-    except UserError:  # said when the frame is read
+        return info.size(camera)
+    except UserError:  # raised again when the frame is read
         return 0, 0
 
 
-def _dims(row: Any) -> int:
+def _count(row: Any) -> int:
     return len(row) if isinstance(row, list) else 0
 
 
@@ -297,14 +333,15 @@ def _part(name: str, dims: int) -> dict[str, int]:
     return {name: dims} if dims else {}
 
 
-def _numbers(given: Any, axes: int, where: str, what: str) -> npt.NDArray[np.float64] | None:
-    if given is None:
+def _read_numbers(values: Any, axes: int, where: str, what: str) -> npt.NDArray[np.float64] | None:
+    """Return nested lists as an array with so many axes; None for None. Raises UserError for anything else."""
+    if values is None:
         return None
     try:
-        values = np.array(given, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if values.ndim != axes or not np.isfinite(values).all():
+        array = np.array(np.nan)
+    if array.ndim != axes or not np.isfinite(array).all():
         of = "a state that is not one list" if axes == 1 else f"{what} that are not lists"
         raise UserError(f"{where} has {of} of finite numbers")
-    return values
+    return array

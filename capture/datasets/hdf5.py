@@ -15,10 +15,10 @@ import numpy.typing as npt
 from capture.errors import UserError
 from capture.json_fields import LFS_POINTER
 
-MOST_NUMBERS: Final = 1 << 24
+MAX_NUMBERS: Final = 1 << 24
 """Numbers of one column that are read at once; an episode of an hour at 50 Hz with 32 joints has a third of it."""
 
-LARGEST_CHUNK: Final = 1 << 28
+MAX_CHUNK_BYTES: Final = 1 << 28
 """Bytes that one stored chunk may unpack to."""
 
 
@@ -58,8 +58,10 @@ def dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
     where = f"{place.name} in {place.file.filename}"
     if place.is_virtual or place.external:
         raise UserError(f"{where} keeps its values in another file, which is not read; store them in the file itself")
-    if place.dtype.itemsize * math.prod(place.chunks or (1,)) > LARGEST_CHUNK:
-        raise UserError(f"{where} is stored in chunks of more than {LARGEST_CHUNK >> 20} MB; store it in smaller ones")
+    if place.dtype.itemsize * math.prod(place.chunks or (1,)) > MAX_CHUNK_BYTES:
+        raise UserError(
+            f"{where} is stored in chunks of more than {MAX_CHUNK_BYTES >> 20} MB; store it in smaller ones"
+        )
     return place
 
 
@@ -72,7 +74,7 @@ def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
     where = f"{name} in {parent.file.filename}"
     if column is None:
         raise UserError(f"{where} is missing")
-    if column.ndim not in (1, 2) or column.dtype.kind not in "fiub" or math.prod(column.shape) > MOST_NUMBERS:
+    if column.ndim not in (1, 2) or column.dtype.kind not in "fiub" or math.prod(column.shape) > MAX_NUMBERS:
         raise UserError(
             f"{where} is {column.dtype} of shape {column.shape}, but should be rows of numbers, one a frame"
         )

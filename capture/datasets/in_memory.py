@@ -1,4 +1,4 @@
-"""Observations that are at hand already, such as two picture files and a prompt, as an episode."""
+"""An episode of observations in memory, such as two picture files and a prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from capture.observation import Observation
 
 @dataclass(frozen=True)
 class InMemoryEpisode:
-    """An episode that holds its observations in memory; frames count from 0 in the order given."""
+    """An `Episode` that holds its observations in memory."""
 
     observations: Sequence[Observation]
     name: str = ""
@@ -21,17 +21,17 @@ class InMemoryEpisode:
 
     @property
     def length(self) -> int:
-        """Frames."""
+        """Number of frames."""
         return len(self.observations)
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """Its tasks."""
+        """Distinct prompts in order."""
         return tuple(dict.fromkeys(one.prompt for one in self.observations if one.prompt))
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
-        """Camera -> (height, width), of the first observation. Raises UserError if another one differs."""
+        """Camera -> (height, width). Raises UserError where these differ between observations."""
         first = self.observations[0]
         shapes = {camera: (picture.shape[0], picture.shape[1]) for camera, picture in first.pictures.items()}
         for one in self.observations:
@@ -39,11 +39,11 @@ class InMemoryEpisode:
         return shapes
 
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """The observations without their pictures."""
+        """Yield the observations of `frames` with empty `pictures`."""
         return (replace(self.observations[frame], pictures={}) for frame in frames)
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """The observations."""
+        """Yield the observations of `frames`."""
         return (self.observations[frame] for frame in frames)
 
 
@@ -51,7 +51,7 @@ def check_pictures(observation: Observation, shapes: Mapping[str, tuple[int, int
     """Raise UserError if the observation has other cameras than `shapes`, or pictures of another size."""
     where = f"frame {observation.index}" + (f" of {observation.episode}" if observation.episode else "")
     if observation.pictures.keys() != shapes.keys():
-        raise UserError(f"{where} has other cameras than the first frame; a results file holds one set")
+        raise UserError(f"{where} has other cameras than the first frame; a results file holds one set of cameras")
     for camera, picture in observation.pictures.items():
         height, width = shapes[camera]
         if picture.shape[:2] != (height, width):

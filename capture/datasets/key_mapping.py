@@ -1,16 +1,14 @@
-"""Which of a source's cameras, state parts and actions are the policy's: by a table of names, or as the user says.
+"""Map a source's cameras, state parts and action parts to the policy's, by tables of names or by the user's choice.
 
 The names are those of DROID (its raw files, openpi's and lerobot's conversions), of LIBERO (its HDF5 files, openpi's
-and lerobot's conversions), of robomimic and of openpi's ALOHA sets. What a source calls otherwise is asked for.
+and lerobot's conversions), of robomimic and of openpi's ALOHA data sets. The user has to choose among other names.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from capture.datasets.base import SourceOptions
 from capture.errors import UserError
@@ -27,7 +25,7 @@ CAMERAS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     RIGHT_WRIST: ("right_wrist_0_rgb", "cam_right_wrist"),
 }
-"""Policy camera -> what sources call it, the first that is there."""
+"""Policy camera -> names of it in sources; the first one present is taken."""
 
 STATES: Final = (
     ("joint_position", "gripper_position"),
@@ -36,147 +34,129 @@ STATES: Final = (
     ("robot0_eef_pos", "robot0_eef_axis_angle", "robot0_gripper_qpos"),
     ("state",),
 )
-"""State parts in the order in which policies read them, the first that is there and has the policy's length."""
+"""State parts in the policy's order; the first entry that is present and has the policy's length is taken."""
 
 ACTIONS: Final = (("joint_velocity", "gripper_position"), ("actions",), ("action",))
-"""Action parts likewise: DROID's policies act in joint velocities and gripper positions."""
+"""Action parts, chosen likewise. DROID's policies act in joint velocities and gripper positions."""
 
-JOINTS: Final = ("joint_position", "gripper_position")
-"""Action parts of policies that act in joint positions, openpi's `pi05_full_droid_finetune` among them."""
+JOINT_ACTIONS: Final = ("joint_position", "gripper_position")
+"""Action parts of policies that act in joint positions, such as openpi's `pi05_full_droid_finetune`."""
 
 NONE: Final = "none"
-"""What a user writes to go without a camera or true actions."""
-
-
-T = TypeVar("T")
+"""The user's choice to leave out a camera or the true actions."""
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What a policy gets of a source."""
+class KeyMapping:
+    """The cameras and parts of a source that a policy gets."""
 
     cameras: Mapping[str, str]
-    """Policy camera -> camera of the source; those that it goes without are left out."""
+    """Policy camera -> camera of the source; cameras that are left out have no entry."""
     state: tuple[str, ...]
     """State parts in order; empty for none."""
     actions: tuple[str, ...]
-    mapped: tuple[str, ...]
-    """Sentences that say so."""
+    """Action parts in order; empty for none."""
+    notes: tuple[str, ...]
+    """The mapping in sentences, for the user."""
 
 
-def typical(episodes: Sequence[T], told: Callable[[T], Sequence[Iterable[str]]]) -> T:
-    """The first episode of those that are most alike in what is `told` of them: cameras, state and action parts.
-
-    Its cameras and parts are mapped for all: one that lacks a camera, be it the very first, decides nothing for the
-    others. Where as many are like this as like that, it is one with more of them. Lengths of parts count, where
-    a mapping tells them.
-    """
-    each = [
-        tuple(tuple(part.items() if isinstance(part, Mapping) else part) for part in told(episode))
-        for episode in episodes
-    ]
-    count = Counter(each)
-    best = max(each, key=lambda one: (count[one], *(len(names) for names in one)))
-    return episodes[each.index(best)]
-
-
-def choose(
+def map_keys(
     source: str,
-    wanted: SourceOptions,
+    options: SourceOptions,
     cameras: Sequence[str],
     *,
     state: Mapping[str, int],
     actions: Mapping[str, int],
     aliases: Mapping[str, str] | None = None,
-) -> Chosen:
-    """What `wanted` gets of a source that has these cameras and these parts (name -> numbers).
+) -> KeyMapping:
+    """Map a source with these cameras and parts (name -> length) to what `options` asks for.
 
-    `source` names it in sentences; `aliases` are further names that a user may give a camera. Raises UserError for a
-    name that does not exist, for a camera that is not known by the table, and for a source of another robot.
+    `source` names it in error messages; `aliases` are further names that the user may give a camera. Raises UserError
+    for a chosen name that does not exist, for cameras whose names are not in the table, and for a source of another
+    robot.
     """
-    found = _cameras(source, wanted, cameras, aliases or {})
-    state_parts = _parts(source, "state", STATES, wanted.state_keys, state, wanted.state_dim)
-    table = (JOINTS, *ACTIONS) if wanted.has_joint_actions else ACTIONS
-    action_parts = _parts(source, "action", table, wanted.action_keys, actions, wanted.robot_dim)
-    masked = dict.fromkeys(wanted.cameras, "masked: the source has no camera for it")
-    masked |= {slot: "masked, as --camera says" for slot, told in wanted.camera_overrides.items() if told == NONE}
-    mapped = [f"{slot} is {found.get(slot, masked[slot])}" for slot in wanted.cameras]
-    mapped.append("state is " + (_listed(state_parts, state) or _absent("state", wanted.state_keys)))
-    why = ""
-    if wanted.has_joint_actions and not wanted.action_keys:
-        why = ", since the policy acts in joint positions" if action_parts == JOINTS else why
-        why = ", although the policy acts in joint positions" if "joint_velocity" in action_parts else why
-    mapped.append("true actions are " + (_listed(action_parts, actions) or _absent("action", wanted.action_keys)) + why)
-    return Chosen(found, state_parts, action_parts, tuple(mapped))
+    found = _map_cameras(source, options, cameras, aliases or {})
+    state_parts = _choose_parts(source, "state", STATES, options.state_keys, state, options.state_dim)
+    table = (JOINT_ACTIONS, *ACTIONS) if options.has_joint_actions else ACTIONS
+    action_parts = _choose_parts(source, "action", table, options.action_keys, actions, options.robot_dim)
+    masked = dict.fromkeys(options.cameras, "masked: the source has no camera for it")
+    masked |= {slot: "masked, by --camera" for slot, choice in options.camera_overrides.items() if choice == NONE}
+    notes = [f"{slot} is {found.get(slot, masked[slot])}" for slot in options.cameras]
+    notes.append("state is " + (_list_parts(state_parts, state) or _explain_absence("state", options.state_keys)))
+    reason = ""
+    if options.has_joint_actions and not options.action_keys:
+        if action_parts == JOINT_ACTIONS:
+            reason = ", since the policy acts in joint positions"
+        elif "joint_velocity" in action_parts:
+            reason = ", although the policy acts in joint positions"
+    listed = _list_parts(action_parts, actions) or _explain_absence("action", options.action_keys)
+    notes.append(f"true actions are {listed}{reason}")
+    return KeyMapping(found, state_parts, action_parts, tuple(notes))
 
 
-def lacking(chosen: Chosen, cameras: Collection[str], where: Path) -> str | None:
-    """Why an episode of these `cameras` cannot give what was chosen for all of its source; None if it can."""
-    missing = next((name for name in chosen.cameras.values() if name not in cameras), None)
-    return None if missing is None else f"there is no camera {missing} in {where}; it has {', '.join(cameras)}"
-
-
-def _cameras(source: str, wanted: SourceOptions, cameras: Sequence[str], aliases: Mapping[str, str]) -> dict[str, str]:
+def _map_cameras(
+    source: str, options: SourceOptions, cameras: Sequence[str], aliases: Mapping[str, str]
+) -> dict[str, str]:
     listed = ", ".join(cameras) or "none"
-    for slot in wanted.camera_overrides:
-        if wanted.cameras and slot not in wanted.cameras:
-            raise UserError(f"the policy has no camera {slot!r} to choose for; it has {', '.join(wanted.cameras)}")
+    for slot in options.camera_overrides:
+        if options.cameras and slot not in options.cameras:
+            raise UserError(f"the policy has no camera {slot!r}; it has {', '.join(options.cameras)}")
     found: dict[str, str] = {}
     missing = []
-    for slot in wanted.cameras:
-        told = wanted.camera_overrides.get(slot)
-        if told is not None and told not in cameras:
-            if told in aliases:
-                told = aliases[told]
-            elif told == NONE:
+    for slot in options.cameras:
+        choice = options.camera_overrides.get(slot)
+        if choice is not None and choice not in cameras:
+            if choice in aliases:
+                choice = aliases[choice]
+            elif choice == NONE:
                 continue
             else:
-                raise UserError(f"there is no camera {told!r} in {source}; it has {listed}")
-        name = told or next((name for name in (slot, *CAMERAS.get(slot, ())) if name in cameras), None)
+                raise UserError(f"there is no camera {choice!r} in {source}; it has {listed}")
+        name = choice or next((name for name in (slot, *CAMERAS.get(slot, ())) if name in cameras), None)
         if name is None:
             missing.append(slot)
         else:
             found[slot] = name
     left = [name for name in cameras if name not in found.values()]
     for slot in missing:
-        # A robot with one arm has no right wrist; any other camera that is not found may only have another name.
+        # A robot with one arm has no right wrist; for any other slot the camera may only have an unknown name.
         if left and slot != RIGHT_WRIST:
             raise UserError(
                 f"none of the cameras of {source} is known to be the policy's {slot}; choose one of {listed} with "
                 f'--camera "{slot}=NAME", or --camera "{slot}={NONE}" to go without'
             )
-    if wanted.cameras and not found:
-        raise UserError(f"{source} has no camera that the policy could be shown")
+    if options.cameras and not found:
+        raise UserError(f"{source} has no camera for the policy; it has {listed}")
     return found
 
 
-def _parts(
+def _choose_parts(
     source: str,
     what: str,
     table: Sequence[tuple[str, ...]],
-    told: tuple[str, ...],
-    there: Mapping[str, int],
+    chosen: tuple[str, ...],
+    available: Mapping[str, int],
     length: int | None,
 ) -> tuple[str, ...]:
-    listed = _listed(tuple(there), there) or "none"
-    if told == (NONE,):
+    listed = _list_parts(tuple(available), available) or "none"
+    if chosen == (NONE,):
         return ()
-    for name in told:
-        if name not in there:
+    for name in chosen:
+        if name not in available:
             raise UserError(f"there is no {what} part {name!r} in {source}; it has {listed}")
-    if told:
-        total = sum(there[name] for name in told)
+    if chosen:
+        total = sum(available[name] for name in chosen)
         if length not in (None, total):
             raise UserError(
-                f"--{what}-keys {','.join(told)} gives {total} numbers, but the policy's {what} has {length}; "
+                f"--{what}-keys {','.join(chosen)} gives {total} numbers, but the policy's {what} has {length}; "
                 f"{source} has {listed}"
             )
-        return told
-    known = [parts for parts in table if all(part in there for part in parts)]
-    for parts in known:
-        if length is None or sum(there[part] for part in parts) == length:
+        return chosen
+    for parts in table:
+        total = sum(available.get(part, 0) for part in parts)
+        if all(part in available for part in parts) and length in (None, total):
             return parts
-    if length is not None and there:
+    if length is not None and available:
         without = f" (--{what}-keys {NONE} goes without)" if what == "action" else ""
         raise UserError(
             f"the policy's {what} has {length} numbers, but {source} has {listed}: it is of another robot, or its "
@@ -185,9 +165,9 @@ def _parts(
     return ()
 
 
-def _absent(what: str, told: tuple[str, ...]) -> str:
-    return f"left out, as --{what}-keys says" if told == (NONE,) else "not there"
+def _explain_absence(what: str, chosen: tuple[str, ...]) -> str:
+    return f"left out, by --{what}-keys" if chosen == (NONE,) else "not in the source"
 
 
-def _listed(parts: tuple[str, ...], lengths: Mapping[str, int]) -> str:
+def _list_parts(parts: tuple[str, ...], lengths: Mapping[str, int]) -> str:
     return ", ".join(f"{part} ({lengths[part]})" for part in parts)

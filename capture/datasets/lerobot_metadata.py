@@ -20,9 +20,9 @@ from capture.json_fields import JsonObject, is_safe_relative_path, parse_json, r
 
 INFO: Final = "meta/info.json"
 
-MOST_EPISODES: Final = 10_000_000
-MOST_DIMS: Final = 4096
-MOST_LINES: Final = 1 << 30
+MAX_EPISODES: Final = 10_000_000
+MAX_DIMS: Final = 4096
+MAX_LINES_BYTES: Final = 1 << 30
 """Bytes of a file of JSON lines."""
 
 _DEFAULT_DATA: Final = {
@@ -44,7 +44,7 @@ SUCCESS: Final = ("next.success", "is_episode_successful", "success")
 
 
 @dataclass(frozen=True)
-class Part:
+class VideoPart:
     """A stretch of a video that belongs to an episode."""
 
     path: str
@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Told:
+class EpisodeMetadata:
     """What is told of one episode."""
 
     number: int
@@ -62,7 +62,7 @@ class Told:
     tasks: tuple[str, ...]
     data: str
     """Parquet file, relative to the data set's folder."""
-    videos: Mapping[str, Part]
+    videos: Mapping[str, VideoPart]
     """Camera -> where its pictures are; cameras that are stored as single pictures are left out."""
     success: bool | None
 
@@ -91,7 +91,7 @@ class Metadata:
     action_columns: Mapping[str, str]
     success_column: str | None
     tasks: Mapping[int, str]
-    episodes: tuple[Told, ...]
+    episodes: tuple[EpisodeMetadata, ...]
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -124,7 +124,7 @@ def read_metadata(folder: Path) -> Metadata:
                 picture_keys[name] = key
                 cameras[name] = SourceCamera(name, *_size(feature, shape))
                 videos |= {name} if dtype == "video" else set()
-        elif dtype in ("float32", "float64") and len(shape) == 1 and 1 <= shape[0] <= MOST_DIMS:
+        elif dtype in ("float32", "float64") and len(shape) == 1 and 1 <= shape[0] <= MAX_DIMS:
             if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
                 name = _short(key, _ACTION_PREFIXES, action_columns)
                 action_columns[name], actions[name] = key, int(shape[0])
@@ -180,24 +180,27 @@ def _size(feature: JsonObject, shape: tuple[float, ...]) -> tuple[int, int]:
     return int(shape[first]), int(shape[first + 1])
 
 
-def _episodes_2(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[Told]:
-    size = info.integer("chunks_size", most=MOST_EPISODES) or 1000
+def _episodes_2(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[EpisodeMetadata]:
+    size = info.integer("chunks_size", most=MAX_EPISODES) or 1000
     data, video = info.text("data_path") or _DEFAULT_DATA[2], info.text("video_path") or _DEFAULT_VIDEO[2]
     for line in _lines(folder / "meta/episodes.jsonl"):
         number = _needed(line, "episode_index", 0)
         fields = {"episode_chunk": number // size, "episode_index": number}
         tasks = line.values.get("tasks")
-        yield Told(
+        yield EpisodeMetadata(
             number,
             _needed(line, "length", 1),
             tuple(task for task in tasks if isinstance(task, str)) if isinstance(tasks, list) else (),
             _filled(data, fields, info.where),
-            {name: Part(_filled(video, {**fields, "video_key": key}, info.where), 0.0) for name, key in videos.items()},
+            {
+                name: VideoPart(_filled(video, {**fields, "video_key": key}, info.where), 0.0)
+                for name, key in videos.items()
+            },
             _mark(line.values.get("success")),
         )
 
 
-def _episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[Told]:
+def _episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[EpisodeMetadata]:
     data, video = info.text("data_path") or _DEFAULT_DATA[3], info.text("video_path") or _DEFAULT_VIDEO[3]
     files = sorted((folder / "meta/episodes").glob("*/*.parquet"))
     if not files:
@@ -221,9 +224,9 @@ def _episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> It
             for name, key in videos.items():
                 video_chunk, video_file, start = parts[name][row]
                 fields = {"video_key": key, "chunk_index": video_chunk, "file_index": video_file}
-                films[name] = Part(_filled(video, fields, info.where), start)
+                films[name] = VideoPart(_filled(video, fields, info.where), start)
             texts = tasks[row] if isinstance(tasks[row], list) else [tasks[row]]
-            yield Told(
+            yield EpisodeMetadata(
                 number,
                 length,
                 tuple(text for text in texts if isinstance(text, str)),
@@ -263,8 +266,8 @@ def _tasks(folder: Path) -> dict[int, str]:
 
 def _lines(path: Path) -> Iterator[JsonObject]:
     try:
-        if path.stat().st_size > MOST_LINES:
-            raise UserError(f"{path} is larger than {MOST_LINES >> 20} MB, so it is not what it should be")
+        if path.stat().st_size > MAX_LINES_BYTES:
+            raise UserError(f"{path} is larger than {MAX_LINES_BYTES >> 20} MB, so it is not what it should be")
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -274,7 +277,7 @@ def _lines(path: Path) -> Iterator[JsonObject]:
 
 
 def _needed(line: JsonObject, key: str, least: int) -> int:
-    value = line.integer(key, least=least, most=MOST_EPISODES)
+    value = line.integer(key, least=least, most=MAX_EPISODES)
     if value is None:
         raise UserError(f"{line.where} has no {key!r}; fetch the file again")
     return value

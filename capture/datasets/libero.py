@@ -1,8 +1,8 @@
-"""LIBERO's and robomimic's demonstrations: HDF5 files with `data/demo_0/obs/...`, one or a folder of them.
+"""LIBERO's and robomimic's demonstrations: HDF5 files with `data/demo_0/obs/...`, one file or a folder of them.
 
-LIBERO's files (its `scripts/create_dataset.py`) keep pictures as OpenGL gives them, standing on their head; policies
-were trained on pictures turned by 180 degrees (openpi's `examples/libero/main.py`), so these are marked as `turned`.
-robomimic sets its pictures upright itself. State and action of a row belong together as the files have it.
+LIBERO's files (its `scripts/create_dataset.py`) keep pictures upside down, as OpenGL renders them; policies were
+trained on pictures turned by 180 degrees (openpi's `examples/libero/main.py`), so these are marked as upside down.
+robomimic stores pictures upright. State and action of a row belong together as stored.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,185 +21,191 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.datasets import hdf5
-from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
+from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
+from capture.datasets.base import Source, SourceCamera, SourceOptions
+from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
-from capture.datasets.images import check_size
-from capture.datasets.key_mapping import Chosen, choose, typical
+from capture.datasets.images import Pixels8, check_size
+from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
-from capture.observation import Observation
 
 ENDINGS: Final = (".hdf5", ".h5")
 RATE: Final = 20.0
-"""Frames a second of LIBERO and of robomimic where a file does not tell."""
+"""Frames per second of LIBERO and of robomimic where a file does not state it."""
 
 QUATERNION: Final = "robot0_eef_quat"
 AXIS_ANGLE: Final = "robot0_eef_axis_angle"
-"""Not stored: computed from the quaternion, since that is what policies read."""
+"""State part computed from the stored quaternion, since policies read axis angles."""
 
 
-def is_demonstrations(path: Path) -> bool:
-    """Whether a file is HDF5 with a group of demonstrations."""
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    try:
-        with hdf5.opened(path) as file:
-            data = hdf5.group(file, "data")
-            return data is not None and any(_number(name) is not None for name in data)
-    except UserError:
-        return False
+class LiberoReader:
+    """Reader of LIBERO's and robomimic's demonstrations."""
 
+    name = "LIBERO, robomimic"
+    looks_for = "data/demo_0 in HDF5 files"
 
-def open_libero(path: Path, files: Sequence[Path], wanted: SourceOptions) -> Source:
-    """The demonstrations of these files. Raises UserError where none can be used."""
-    broken: dict[str, UnusableEpisode] = {}
-    found: list[_Demo] = []
-    for file in files:
-        try:
-            _add_demos(file, found, broken, several=len(files) > 1)
-        except UserError as error:
-            broken[file.stem] = UnusableEpisode(len(found) + len(broken), str(error))
-    if not found:
-        why = next((one.reason for one in broken.values()), "there is no file with data/demo_0")
-        raise UserError(f"none of the demonstrations in {path} can be used: {why}")
-    names = file_names([demo.name for demo in found])
-    first = typical(found, lambda one: (list(one.cameras), one.state, one.actions))
-    cameras = list(first.cameras)
-    chosen = choose(str(path), wanted, cameras, state=first.state, actions=first.actions)
-    episodes = []
-    for demo, name in zip(found, names, strict=True):
-        lacks = [camera for camera in chosen.cameras.values() if camera not in demo.cameras]
-        lacks += [part for part in chosen.state if demo.state.get(part) != first.state[part]]
-        lacks += [part for part in chosen.actions if demo.actions.get(part) != first.actions[part]]
-        if lacks:
-            why = f"{demo.group} in {demo.file} has no {lacks[0]} like the other demonstrations"
-            broken[name] = UnusableEpisode(demo.number, why)
-        else:
-            episodes.append(LiberoEpisode(demo, name, chosen, wanted.horizon))
-    libero = first.turned is not None
-    mapped = list(chosen.mapped)
-    if first.turned:
-        mapped.append("pictures are turned by 180 degrees for the policy, since LIBERO's files keep them upside down")
-    elif libero:
-        mapped.append("pictures are shown as they are stored, since these files do not keep them upside down")
-    kind = ("LIBERO" if libero else "robomimic") + (
-        " demonstrations" if len(files) == 1 else " files of demonstrations"
-    )
-    sizes = tuple(SourceCamera(name, height, width) for name, (height, width) in first.cameras.items())
-    return Source(kind, path, sizes, tuple(mapped), episodes, broken, first.state, first.actions)
+    def detect(self, path: Path) -> bool:
+        """Return whether `path` is a file of demonstrations or a folder with one."""
+        return any(_has_demonstrations(file) for file in _list_files(path))
+
+    def open(self, path: Path, options: SourceOptions) -> Source:
+        """Open the demonstrations. Raises UserError where none can be used or mapped."""
+        files = _list_files(path)
+        listing: EpisodeList[_Demonstration] = EpisodeList()
+        for file in files:
+            try:
+                _add_demonstrations(file, listing, has_several_files=len(files) > 1)
+            except UserError as error:
+                listing.add_unusable(file.stem, str(error))
+        names = file_names([info.name for info in listing.usable])
+        listing.usable = [replace(info, name=name) for info, name in zip(listing.usable, names, strict=True)]
+        first, mapping, episodes = listing.map_episodes(
+            path, options, lambda info, mapping: LiberoEpisode(info, mapping, options.horizon)
+        )
+        is_libero = first.is_upside_down is not None
+        notes = list(mapping.notes)
+        if first.is_upside_down:
+            notes.append("pictures are turned by 180 degrees for the policy, since LIBERO stores them upside down")
+        elif is_libero:
+            notes.append("pictures are shown as they are stored, since these files do not store them upside down")
+        kind = ("LIBERO" if is_libero else "robomimic") + (
+            " demonstrations" if len(files) == 1 else " files of demonstrations"
+        )
+        cameras = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
+        parts = (first.state_parts, first.action_parts)
+        return Source(kind, path, cameras, tuple(notes), episodes, listing.unusable, *parts)
 
 
 @dataclass(frozen=True)
-class _Demo:
-    """A demonstration as its group tells, without reading its values."""
+class _Demonstration:
+    """What the group of a demonstration states, without its values."""
 
     file: Path
     group: str
     name: str
+    number: int
+    """Counted through all files, unusable demonstrations included."""
     length: int
     prompt: str
     rate: float
-    turned: bool | None
-    """Whether its pictures stand on their head; None outside LIBERO."""
+    is_upside_down: bool | None
+    """Whether its pictures are stored upside down; None outside LIBERO."""
     cameras: Mapping[str, tuple[int, int]]
-    state: Mapping[str, int]
-    actions: Mapping[str, int]
-    number: int = 0
-    """Counted through all files, those that cannot be used too."""
+    """Camera -> (height, width)."""
+    state_parts: Mapping[str, int]
+    action_parts: Mapping[str, int]
+
+    @property
+    def place(self) -> str:
+        return f"{self.group} of {self.file}"
 
 
-class LiberoEpisode:
-    """One demonstration; its file is open while it is read."""
+class LiberoEpisode(ArrayEpisode):
+    """One demonstration; its file is open while frames are read."""
 
-    def __init__(self, demo: _Demo, name: str, chosen: Chosen, horizon: int) -> None:
-        self._demo, self._chosen, self._horizon = demo, chosen, horizon
-        self.name, self.number, self.length, self.rate = name, demo.number, demo.length, demo.rate
+    def __init__(self, info: _Demonstration, mapping: KeyMapping, horizon: int) -> None:
+        super().__init__(info.name, info.number, mapping, horizon)
+        self._info = info
+        self.length, self.rate, self.is_upside_down = info.length, info.rate, bool(info.is_upside_down)
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The instruction of its file."""
-        return (self._demo.prompt,) if self._demo.prompt else ()
+        return (self._info.prompt,) if self._info.prompt else ()
 
     @property
     def success(self) -> bool | None:
-        """Whether it was ever rewarded; None where no rewards are stored."""
-        with hdf5.opened(self._demo.file) as file:
-            if hdf5.dataset(file, f"{self._demo.group}/rewards") is None:
-                return None
-            return bool((hdf5.numbers(file, f"{self._demo.group}/rewards") > 0).any())
+        """Whether any reward was positive; None where no rewards are stored."""
+        rewards = f"{self._info.group}/rewards"
+        with hdf5.opened(self._info.file) as file:
+            return None if hdf5.dataset(file, rewards) is None else bool((hdf5.numbers(file, rewards) > 0).any())
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Policy camera -> (height, width)."""
-        return {slot: self._demo.cameras[camera] for slot, camera in self._chosen.cameras.items()}
+        return {slot: self._info.cameras[camera] for slot, camera in self._mapping.cameras.items()}
 
-    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        demo, cameras = self._demo, self._chosen.cameras
-        with hdf5.opened(demo.file) as file:
-            stored = {slot: hdf5.dataset(file, f"{demo.group}/obs/{camera}") for slot, camera in cameras.items()}
-            for frame, told in zip(frames, self._outline(file, frames), strict=True):
-                seen = {slot: np.asarray(pictures[frame]) for slot, pictures in stored.items() if pictures is not None}
-                yield replace(told, pictures=seen)
-
-    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        with hdf5.opened(self._demo.file) as file:
-            yield from self._outline(file, frames)
-
-    def _outline(self, file: h5py.File, frames: Sequence[int]) -> Iterator[Observation]:
-        demo, chosen = self._demo, self._chosen
-        state = self._columns(file, [(f"obs/{part}", demo.state[part]) for part in chosen.state])
-        actions = self._columns(file, [(part, demo.actions[part]) for part in chosen.actions])
-        for frame in frames:
-            yield Observation(
-                pictures={},
-                prompt=demo.prompt,
-                state=None if state is None else state[frame],
-                true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
-                index=frame,
-                time=frame / demo.rate,
-                episode=self.name,
-                is_upside_down=bool(demo.turned),
+    @contextmanager
+    def _open(self) -> Iterator[EpisodeData]:
+        info, mapping = self._info, self._mapping
+        with hdf5.opened(info.file) as file:
+            state = [self._read_column(file, f"obs/{part}", info.state_parts[part]) for part in mapping.state]
+            actions = [self._read_column(file, part, info.action_parts[part]) for part in mapping.actions]
+            yield EpisodeData(
+                [info.prompt] * self.length,
+                frame_times(self.length, self.rate),
+                join_columns(state),
+                join_columns(actions),
+                partial(self._read_pictures, file),
             )
 
-    def _columns(self, file: h5py.File, columns: list[tuple[str, int]]) -> npt.NDArray[np.float64] | None:
-        parts = []
-        for name, dims in columns:
-            derived = name == f"obs/{AXIS_ANGLE}"
-            values = hdf5.numbers(file, f"{self._demo.group}/{f'obs/{QUATERNION}' if derived else name}")
-            values = axis_angle(values) if derived else values
-            if values.shape != (self.length, dims):
-                raise UserError(f"{name} of {self.name} in {self._demo.file} has shape {values.shape}")
-            parts.append(values)
-        return np.concatenate(parts, axis=1) if parts else None
+    def _read_pictures(self, file: h5py.File, frames: Sequence[int]) -> Iterator[dict[str, Pixels8]]:
+        datasets = {
+            slot: hdf5.dataset(file, f"{self._info.group}/obs/{camera}")
+            for slot, camera in self._mapping.cameras.items()
+        }
+        for frame in frames:
+            yield {slot: np.asarray(values[frame]) for slot, values in datasets.items() if values is not None}
+
+    def _read_column(self, file: h5py.File, name: str, dims: int) -> npt.NDArray[np.float64]:
+        """Return a column of the demonstration, (frames, dims)."""
+        if name == f"obs/{AXIS_ANGLE}":
+            values = axis_angle(hdf5.numbers(file, f"{self._info.group}/obs/{QUATERNION}"))
+        else:
+            values = hdf5.numbers(file, f"{self._info.group}/{name}")
+        if values.shape != (self.length, dims):
+            raise UserError(f"{name} of {self.name} in {self._info.file} has shape {values.shape}")
+        return values
 
 
 def axis_angle(quaternions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Rotations (rows, 4) as x, y, z, w to axis times angle in radians (rows, 3), zeros for none."""
+    """Return rotations (rows, 4), as x, y, z, w, as axis times angle in radians (rows, 3)."""
     cosine = np.clip(quaternions[:, 3:], -1.0, 1.0)
     sine = np.sqrt(1.0 - cosine**2)
     angle = 2.0 * np.arccos(cosine)
     return np.where(sine > 1e-8, quaternions[:, :3] * angle / np.maximum(sine, 1e-8), 0.0)
 
 
-def _add_demos(path: Path, found: list[_Demo], broken: dict[str, UnusableEpisode], *, several: bool) -> None:
-    """Put each demonstration of a file to those that were found or to the broken ones, numbered through both."""
+def _list_files(path: Path) -> list[Path]:
+    """Return the file `path`, or the HDF5 files in the folder `path` in order."""
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in ENDINGS)
+
+
+def _has_demonstrations(path: Path) -> bool:
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with hdf5.opened(path) as file:
+            data = hdf5.group(file, "data")
+            return data is not None and any(_parse_number(name) is not None for name in data)
+    except UserError:
+        return False
+
+
+def _add_demonstrations(path: Path, listing: EpisodeList[_Demonstration], *, has_several_files: bool) -> None:
+    """Add each demonstration of a file. Raises UserError for a file without any."""
     with hdf5.opened(path) as file:
         data = hdf5.group(file, "data")
         if data is None:
             raise UserError(f"{path} has no group data with demonstrations")
-        prompt, rate, turned = _prompt(path, data), _rate(data), _turned(data)
-        numbered = [(number, name) for name in data if (number := _number(name)) is not None]
-        for _, name in sorted(numbered):
-            shown = f"{path.stem}_{name}" if several else name
-            number = len(found) + len(broken)
-            try:
-                found.append(replace(_demo(path, data, name, shown, prompt, rate, turned), number=number))
-            except UserError as error:
-                broken[shown] = UnusableEpisode(number, str(error))
+        numbered = [(number, name) for name in data if (number := _parse_number(name)) is not None]
+        prompt, rate, is_upside_down = _read_prompt(path, data), _read_rate(data), _read_orientation(data)
+        for _, key in sorted(numbered):
+            name = f"{path.stem}_{key}" if has_several_files else key
+
+            def read_info(number: int, key: str = key, name: str = name) -> _Demonstration:
+                length, cameras, state, actions = _read_parts(path, data, key)
+                return _Demonstration(
+                    path, f"data/{key}", name, number, length, prompt, rate, is_upside_down, cameras, state, actions
+                )
+
+            listing.add(name, read_info)
 
 
-def _demo(path: Path, data: h5py.Group, name: str, shown: str, prompt: str, rate: float, turned: bool | None) -> _Demo:
+def _read_parts(
+    path: Path, data: h5py.Group, name: str
+) -> tuple[int, dict[str, tuple[int, int]], dict[str, int], dict[str, int]]:
+    """Return the length, cameras, state parts and action parts of a demonstration, from shapes alone."""
     group, observed = hdf5.group(data, name), hdf5.group(data, f"{name}/obs")
     if group is None or observed is None:
         raise UserError(f"data/{name} in {path} has no group obs")
@@ -220,27 +228,27 @@ def _demo(path: Path, data: h5py.Group, name: str, shown: str, prompt: str, rate
     if not cameras:
         raise UserError(f"data/{name} in {path} has no pictures: uint8 of shape (frames, height, width, 3) below obs")
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
-        told = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise UserError(f"the parts of data/{name} in {path} differ in length: {told} frames")
-    length = next(iter(lengths.values()))
-    return _Demo(path, f"data/{name}", shown, length, prompt, rate, turned, cameras, state, actions)
+        listed = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise UserError(f"the parts of data/{name} in {path} differ in length: {listed} frames")
+    return next(iter(lengths.values())), cameras, state, actions
 
 
 def _dims(column: h5py.Dataset) -> int:
     return int(column.shape[1]) if column.ndim == 2 else 1
 
 
-def _number(name: str) -> int | None:
+def _parse_number(name: str) -> int | None:
+    """Return the number in a demonstration's name; None for other names."""
     found = re.fullmatch(r"demo_?(\d{1,9})", name)
     return int(found[1]) if found else None
 
 
-def _prompt(path: Path, data: h5py.Group) -> str:
-    """LIBERO's instruction, or what an environment calls its language; for LIBERO else the file's name."""
+def _read_prompt(path: Path, data: h5py.Group) -> str:
+    """Return LIBERO's instruction or the environment's language; for LIBERO files without either, the file name."""
     for attribute, keys in (("problem_info", ("language_instruction",)), ("env_args", ("lang", "language"))):
-        told = _json(data, attribute)
+        values = _read_json_attribute(data, attribute)
         for key in keys:
-            value = told.get(key)
+            value = values.get(key)
             value = "".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
             if isinstance(value, str) and value.strip(' "'):
                 return value.strip(' "')
@@ -249,22 +257,22 @@ def _prompt(path: Path, data: h5py.Group) -> str:
     return re.sub(r"^[A-Z_]+SCENE\d+_", "", path.stem.removesuffix("_demo")).replace("_", " ")
 
 
-def _rate(data: h5py.Group) -> float:
-    told = _json(data, "env_args").get("env_kwargs")
-    rate = told.get("control_freq") if isinstance(told, dict) else None
+def _read_rate(data: h5py.Group) -> float:
+    arguments = _read_json_attribute(data, "env_args").get("env_kwargs")
+    rate = arguments.get("control_freq") if isinstance(arguments, dict) else None
     return float(rate) if isinstance(rate, int | float) and 0 < rate < 10_000 else RATE
 
 
-def _turned(data: h5py.Group) -> bool | None:
-    """Whether LIBERO's pictures stand on their head, as OpenGL gives them; None for what LIBERO did not write."""
+def _read_orientation(data: h5py.Group) -> bool | None:
+    """Return whether the pictures are stored upside down; None for files that LIBERO did not write."""
     if "problem_info" not in data.attrs and "bddl_file_name" not in data.attrs:
         return None
     return hdf5.text(data, "macros_image_convention") != "opencv"
 
 
-def _json(data: h5py.Group, attribute: str) -> dict[str, Any]:
+def _read_json_attribute(data: h5py.Group, attribute: str) -> dict[str, Any]:
     try:
-        told = json.loads(hdf5.text(data, attribute) or "{}")
+        values = json.loads(hdf5.text(data, attribute) or "{}")
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return values if isinstance(values, dict) else {}

@@ -1,10 +1,10 @@
-"""Episodes as .npz files of numpy: pictures by camera, and what belongs to them.
+"""Episodes as .npz files of numpy: pictures by camera, states, actions and prompts.
 
     np.savez("duck.npz", exterior=(frames, height, width, 3) uint8, wrist=..., state=(frames, dims),
              actions=(frames, dims), prompt="pick up the duck", rate=15.0, success=True)
 
-Every array of four axes is a camera; the rest may be left out. Pictures are read one at a time, also from compressed
-files.
+Every array of four axes is a camera; the other arrays are optional. Pictures are read one at a time, also from
+compressed files.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from capture.datasets.base import Source, SourceCamera, SourceOptions, UnusableEpisode
+from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
+from capture.datasets.base import Source, SourceCamera, SourceOptions
+from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
-from capture.datasets.hdf5 import MOST_NUMBERS
+from capture.datasets.hdf5 import MAX_NUMBERS
 from capture.datasets.images import Pixels8, check_size
-from capture.datasets.key_mapping import Chosen, choose, typical
+from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
-from capture.observation import Observation
 
 ENDING: Final = ".npz"
 _DAMAGE: Final = (
@@ -37,128 +39,136 @@ _DAMAGE: Final = (
 )
 """What zipfile and numpy raise for a damaged file, depending on where the damage lies."""
 
-_NO_PARTS: Final = ("prompt", "rate", "success")
+_METADATA_KEYS: Final = ("prompt", "rate", "success")
 
 
-def open_npz(path: Path, files: Sequence[Path], wanted: SourceOptions) -> Source:
-    """The episodes of these files. Raises UserError where none can be used."""
-    broken: dict[str, UnusableEpisode] = {}
-    found: list[tuple[int, str, _Told]] = []
-    for number, (file, name) in enumerate(zip(files, file_names([file.stem for file in files]), strict=True)):
-        try:
-            found.append((number, name, _tell(file)))
-        except UserError as error:
-            broken[name] = UnusableEpisode(number, str(error))
-    if not found:
-        raise UserError(f"none of the episodes in {path} can be used: {next(iter(broken.values())).reason}")
-    first = typical([told for _, _, told in found], lambda one: (list(one.cameras), one.state, one.actions))
-    chosen = choose(str(path), wanted, list(first.cameras), state=first.state, actions=first.actions)
-    episodes = []
-    for number, name, told in found:
-        lacks = [camera for camera in chosen.cameras.values() if camera not in told.cameras]
-        lacks += [part for part in (*chosen.state, *chosen.actions) if part not in {**told.state, **told.actions}]
-        if lacks:
-            broken[name] = UnusableEpisode(
-                number, f"{told.path} has no array {lacks[0]}; it has {', '.join(told.cameras)}"
-            )
-        else:
-            episodes.append(NpzEpisode(told, name, number, chosen, wanted.horizon))
-    sizes = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
-    kind = "npz episode" if len(files) == 1 else "npz episodes"
-    return Source(kind, path, sizes, chosen.mapped, episodes, broken, first.state, first.actions)
+class NpzReader:
+    """Reader of .npz files."""
+
+    name = "npz"
+    looks_for = "npz files"
+
+    def detect(self, path: Path) -> bool:
+        """Return whether `path` is an .npz file or a folder with one."""
+        return bool(_list_files(path))
+
+    def open(self, path: Path, options: SourceOptions) -> Source:
+        """Open the files. Raises UserError where none can be used or mapped."""
+        files = _list_files(path)
+        listing: EpisodeList[_NpzFile] = EpisodeList()
+        for file, name in zip(files, file_names([file.stem for file in files]), strict=True):
+            listing.add(name, partial(_read_headers, file, name))
+        first, mapping, episodes = listing.map_episodes(
+            path, options, lambda info, mapping: NpzEpisode(info, mapping, options.horizon)
+        )
+        cameras = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
+        kind = "npz episode" if len(files) == 1 else "npz episodes"
+        parts = (first.state_parts, first.action_parts)
+        return Source(kind, path, cameras, mapping.notes, episodes, listing.unusable, *parts)
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What the headers of a file's arrays tell, and its small values."""
+class _NpzFile:
+    """What the headers of a file's arrays state, and its small values."""
 
     path: Path
+    name: str
+    number: int
     length: int
     cameras: Mapping[str, tuple[int, int]]
-    state: Mapping[str, int]
-    actions: Mapping[str, int]
+    """Camera -> (height, width)."""
+    state_parts: Mapping[str, int]
+    action_parts: Mapping[str, int]
     prompts: tuple[str, ...]
     rate: float | None
     success: bool | None
 
+    @property
+    def place(self) -> str:
+        return str(self.path)
 
-class NpzEpisode:
+
+class NpzEpisode(ArrayEpisode):
     """One .npz file."""
 
-    def __init__(self, told: _Told, name: str, number: int, chosen: Chosen, horizon: int) -> None:
-        self._told, self._chosen, self._horizon = told, chosen, horizon
-        self.name, self.number, self.length, self.rate = name, number, told.length, told.rate
-        self.prompts, self.success = told.prompts, told.success
+    def __init__(self, info: _NpzFile, mapping: KeyMapping, horizon: int) -> None:
+        super().__init__(info.name, info.number, mapping, horizon)
+        self._info = info
+        self.length, self.rate, self.prompts, self.success = info.length, info.rate, info.prompts, info.success
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Policy camera -> (height, width)."""
-        return {slot: self._told.cameras[camera] for slot, camera in self._chosen.cameras.items()}
+        return {slot: self._info.cameras[camera] for slot, camera in self._mapping.cameras.items()}
 
-    def read(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        path = self._told.path
-        with _opened(path) as archive, ExitStack() as stack:
-            films = {
-                slot: _pictures(stack.enter_context(archive.open(f"{camera}.npy")), frames, path)
-                for slot, camera in self._chosen.cameras.items()
-            }
-            for told in self.read_without_pictures(frames):
-                yield replace(told, pictures={slot: next(film) for slot, film in films.items()})
+    @contextmanager
+    def _open(self) -> Iterator[EpisodeData]:
+        path = self._info.path
+        with _opened(path) as archive:
+            yield EpisodeData(
+                [self.prompts[0] if self.prompts else ""] * self.length,
+                frame_times(self.length, self.rate),
+                _read_columns(archive, path, self._mapping.state),
+                _read_columns(archive, path, self._mapping.actions),
+                partial(self._read_pictures, archive),
+            )
 
-    def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
-        """See `Episode`."""
-        told, chosen = self._told, self._chosen
-        with _opened(told.path) as archive:
-            state, actions = (_columns(archive, told, parts) for parts in (chosen.state, chosen.actions))
-            for frame in frames:
-                yield Observation(
-                    pictures={},
-                    prompt=self.prompts[0] if self.prompts else "",
-                    state=None if state is None else state[frame],
-                    true_actions=None if actions is None else actions[frame : frame + self._horizon].astype(np.float32),
-                    index=frame,
-                    time=frame / self.rate if self.rate else 0.0,
-                    episode=self.name,
+    def _read_pictures(self, archive: zipfile.ZipFile, frames: Sequence[int]) -> Iterator[dict[str, Pixels8]]:
+        with ExitStack() as stack:
+            cameras = {
+                slot: _stream_pictures(
+                    stack.enter_context(archive.open(f"{camera}.npy")), frames, f"{camera} in {self._info.path}"
                 )
+                for slot, camera in self._mapping.cameras.items()
+            }
+            for _ in frames:
+                yield {slot: next(pictures) for slot, pictures in cameras.items()}
 
 
-def _tell(path: Path) -> _Told:
+def _list_files(path: Path) -> list[Path]:
+    """Return the .npz file `path`, or those in the folder `path` in order."""
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    return [file for file in files if file.suffix == ENDING]
+
+
+def _read_headers(path: Path, name: str, number: int) -> _NpzFile:
     cameras: dict[str, tuple[int, int]] = {}
     state: dict[str, int] = {}
     actions: dict[str, int] = {}
     lengths: dict[str, int] = {}
     with _opened(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        for name in names:
-            if name in _NO_PARTS:
+        keys = [entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy")]
+        for key in keys:
+            if key in _METADATA_KEYS:
                 continue
-            with archive.open(f"{name}.npy") as file:
-                shape, dtype = _header(file, path, name)
+            with archive.open(f"{key}.npy") as file:
+                shape, dtype = _read_header(file, f"{key} in {path}")
             if len(shape) == 4 and shape[3] == 3 and dtype == np.uint8:
-                check_size(f"{name} in {path}", shape[2], shape[1])
-                cameras[name], lengths[name] = (shape[1], shape[2]), shape[0]
+                check_size(f"{key} in {path}", shape[2], shape[1])
+                cameras[key], lengths[key] = (shape[1], shape[2]), shape[0]
             elif len(shape) == 4:
                 raise UserError(
-                    f"{name} in {path} is {dtype} of shape {shape}, but pictures are uint8 (frames, height, width, 3)"
+                    f"{key} in {path} is {dtype} of shape {shape}, but pictures are uint8 (frames, height, width, 3)"
                 )
             elif len(shape) in (1, 2) and dtype.kind in "fiu":
-                part = actions if name.startswith("action") else state
-                part[name], lengths[name] = shape[1] if len(shape) == 2 else 1, shape[0]
+                parts = actions if key.startswith("action") else state
+                parts[key], lengths[key] = shape[1] if len(shape) == 2 else 1, shape[0]
         if not cameras:
             raise UserError(f"{path} has no pictures: an array (frames, height, width, 3) of uint8 for each camera")
         if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
-            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise UserError(f"the arrays of {path} differ in length: {told} frames")
-        values = {name: _array(archive, path, name, 1 << 20) for name in _NO_PARTS if name in names}
+            listed = ", ".join(f"{key} {length}" for key, length in lengths.items())
+            raise UserError(f"the arrays of {path} differ in length: {listed} frames")
+        values = {key: _read_array(archive, path, key, 1 << 20) for key in _METADATA_KEYS if key in keys}
     prompts = np.atleast_1d(values.get("prompt", np.array([], "U1")))
     if prompts.dtype.kind != "U" or prompts.ndim > 1:
         raise UserError(f"prompt in {path} is not text")
     rate, success = values.get("rate"), values.get("success")
     if rate is not None and (rate.size != 1 or rate.dtype.kind not in "fiu" or not 0 < rate.item() < 10_000):
-        raise UserError(f"rate in {path} is not how many frames there are in a second")
-    return _Told(
+        raise UserError(f"rate in {path} is not a number of frames per second")
+    return _NpzFile(
         path,
+        name,
+        number,
         next(iter(lengths.values())),
         cameras,
         state,
@@ -169,34 +179,36 @@ def _tell(path: Path) -> _Told:
     )
 
 
-def _columns(archive: zipfile.ZipFile, told: _Told, parts: Sequence[str]) -> npt.NDArray[np.float64] | None:
-    columns = [_array(archive, told.path, part, 8 * MOST_NUMBERS).astype(np.float64) for part in parts]
+def _read_columns(archive: zipfile.ZipFile, path: Path, parts: Sequence[str]) -> npt.NDArray[np.float64] | None:
+    """Return the arrays of `parts` side by side, (frames, dims); None if there are none."""
+    columns = [_read_array(archive, path, part, 8 * MAX_NUMBERS).astype(np.float64) for part in parts]
     columns = [column[:, None] if column.ndim == 1 else column for column in columns]
     for part, column in zip(parts, columns, strict=True):
         if not np.isfinite(column).all():
-            raise UserError(f"{part} in {told.path} holds numbers that are not finite")
-    return np.concatenate(columns, axis=1) if columns else None
+            raise UserError(f"{part} in {path} holds numbers that are not finite")
+    return join_columns(columns)
 
 
-def _pictures(file: IO[bytes], frames: Sequence[int], path: Path) -> Iterator[Pixels8]:
-    shape, _ = _header(file, path, "a camera")
-    size, place = math.prod(shape[1:]), 0
+def _stream_pictures(file: IO[bytes], frames: Sequence[int], where: str) -> Iterator[Pixels8]:
+    """Yield the pictures of `frames` (ascending) from an array that is read forward."""
+    shape, _ = _read_header(file, where)
+    size, position = math.prod(shape[1:]), 0
     for frame in frames:
-        while place < frame:
+        while position < frame:
             file.read(size)
-            place += 1
+            position += 1
         content = file.read(size)
-        place += 1
+        position += 1
         if len(content) != size:
-            raise UserError(f"{path} ends before frame {frame}")
+            raise UserError(f"{where} ends before frame {frame}")
         yield np.frombuffer(content, np.uint8).reshape(shape[1:])
 
 
-def _array(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> npt.NDArray[Any]:
+def _read_array(archive: zipfile.ZipFile, path: Path, name: str, max_bytes: int) -> npt.NDArray[Any]:
     with archive.open(f"{name}.npy") as file:
-        shape, dtype = _header(file, path, name)
+        shape, dtype = _read_header(file, f"{name} in {path}")
         size = math.prod(shape) * dtype.itemsize
-        if size > most:
+        if size > max_bytes:
             raise UserError(f"{name} in {path} is too large: {size} bytes")
         content = file.read(size)
     if len(content) != size:
@@ -204,14 +216,14 @@ def _array(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> npt.ND
     return np.frombuffer(content, dtype).reshape(shape)
 
 
-def _header(file: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if min(shape, default=0) < 0:
-        raise UserError(f"{name} in {path} has the shape {shape}; it is damaged")
+        raise UserError(f"{where} has the shape {shape}; it is damaged")
     if (fortran and len(shape) > 1) or dtype.hasobject:
-        raise UserError(f"{name} in {path} is stored in a way that is not read; save it with np.savez in C order")
+        raise UserError(f"{where} is stored in a way that is not read; save it with np.savez in C order")
     return shape, dtype
 
 

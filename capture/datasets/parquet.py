@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.datasets.hdf5 import MOST_NUMBERS, is_lfs_pointer
+from capture.datasets.hdf5 import MAX_NUMBERS, is_lfs_pointer
 from capture.errors import UserError
 
-MOST_ROWS: Final = 1 << 25
+MAX_ROWS: Final = 1 << 25
 """Rows of one file; LeRobot begins a new one after 100 MB, which is a twentieth of this."""
 
 BATCH: Final = 8
@@ -33,7 +33,7 @@ class Parquet:
             self._file = _pyarrow().ParquetFile(path, buffer_size=1 << 18)
             self.rows: int = self._file.metadata.num_rows
             self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-        if self.rows > MOST_ROWS:
+        if self.rows > MAX_ROWS:
             raise UserError(
                 f"{path} says that it has {self.rows} rows, more than any file of a data set; fetch it again"
             )
@@ -41,7 +41,7 @@ class Parquet:
     def numbers(self, column: str, dims: int, rows: range | None = None) -> npt.NDArray[np.float64]:
         """A column of numbers, or of lists of `dims` numbers, at some rows: (rows, dims) float64, all finite."""
         where = f"the column {column} in {self.path}"
-        if len(rows if rows is not None else range(self.rows)) * dims > 4 * MOST_NUMBERS:
+        if len(rows if rows is not None else range(self.rows)) * dims > 4 * MAX_NUMBERS:
             raise UserError(f"{where} is too large to be read: {dims} numbers a row")
         values = self.column(column, rows)
         pyarrow = _pyarrow_itself()

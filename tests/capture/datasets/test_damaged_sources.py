@@ -1,4 +1,4 @@
-"""Sources with bytes lost or changed anywhere: each is read, or said in one line, and nothing else happens."""
+"""Sources with bytes removed or changed anywhere: each is read or reported in one line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def source(kind):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), kind=st.sampled_from(sorted(KINDS)))
-def test_damage_is_said_in_one_line(data, kind):
+def test_damage_is_reported_in_one_line(data, kind):
     _, path, contents = source(kind)
     file = data.draw(st.sampled_from(sorted(contents)))
     content = bytearray(contents[file])
@@ -62,17 +62,17 @@ def test_damage_is_said_in_one_line(data, kind):
         for _ in range(data.draw(st.integers(1, 6))):
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     file.write_bytes(content)
-    said = []
+    messages = []
     try:
         found = open_source(path, SourceOptions(("exterior", "wrist"), 4))
-        said += [one.reason for one in found.unusable.values()]
+        messages += [one.reason for one in found.unusable.values()]
         for episode in found.episodes:
             try:
                 assert len(list(episode.read(range(episode.length)))) == episode.length
             except UserError as error:
-                said.append(str(error))
+                messages.append(str(error))
     except UserError as error:
-        said.append(str(error))
+        messages.append(str(error))
     finally:
         file.write_bytes(contents[file])
-    assert all(sentence and "\n" not in sentence for sentence in said)
+    assert all(message and "\n" not in message for message in messages)

@@ -1,4 +1,4 @@
-"""DROID's raw episodes: every frame is the right one, and what is broken is said."""
+"""DROID's raw episodes: frames, states and actions match, and damage is reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DROID = SourceOptions(("exterior", "wrist"), 15, 8, 8)
 
 
 @pytest.mark.parametrize("form", ["mp4", "stereo", "serials", "named"])
-def test_frames_states_and_true_actions_belong_together(tmp_path, form):
+def test_read_returns_matching_frames_states_and_actions(tmp_path, form):
     source = open_source(write_droid(tmp_path / "episode", 20, form=form), DROID)
     assert source.kind == "DROID episode"
     assert set(CAMERAS) <= {camera.name for camera in source.cameras}
@@ -44,24 +44,24 @@ def test_frames_states_and_true_actions_belong_together(tmp_path, form):
         assert (one.prompt, one.episode, one.is_upside_down) == ("Move the duck", "episode", False)
 
 
-def test_a_trajectory_file_stands_for_its_folder(tmp_path):
+def test_open_source_accepts_a_trajectory_file(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     assert open_source(folder / "trajectory.h5", DROID).path == folder
 
 
 @pytest.mark.parametrize(
-    ("told", "tint", "first"),
+    ("camera", "tint", "first"),
     [("exterior_image_2_left", 2, 0), ("right", 2, 0), ("24259877", 2, 0), ("24259877_right", 2, 500), ("left", 1, 0)],
 )
-def test_another_exterior_camera_or_eye_can_be_chosen(tmp_path, told, tint, first):
-    wanted = SourceOptions(("exterior", "wrist"), 15, 8, 8, {"exterior": told})
-    source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), wanted)
+def test_camera_override_chooses_another_exterior_camera_or_eye(tmp_path, camera, tint, first):
+    options = SourceOptions(("exterior", "wrist"), 15, 8, 8, {"exterior": camera})
+    source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), options)
     (one,) = source.episodes[0].read([2])
     assert (tint_of(one.pictures["exterior"]), number_of(one.pictures["exterior"])) == (tint, first + 2)
     assert source.mapping_notes[0].startswith("exterior is exterior_image_")
 
 
-def test_parts_of_state_and_action_can_be_chosen(tmp_path):
+def test_state_and_action_keys_choose_parts_and_their_order(tmp_path):
     folder = write_droid(tmp_path / "episode", 4, form="named")
     keys = ("gripper_position", "joint_position")
     source = open_source(folder, SourceOptions(("wrist",), 2, 8, 8, state_keys=keys, action_keys=keys))
@@ -80,10 +80,10 @@ def release(tmp_path):
     return root
 
 
-def test_a_release_is_read_with_its_annotations(tmp_path):
+def test_episodes_of_a_release_have_names_success_and_annotations(tmp_path):
     root = release(tmp_path)
-    told = {"A+1": {"language_instruction1": "move it", "language_instruction2": "move the duck"}}
-    (root / "aggregated-annotations-030724.json").write_text(json.dumps(told))
+    annotations = {"A+1": {"language_instruction1": "move it", "language_instruction2": "move the duck"}}
+    (root / "aggregated-annotations-030724.json").write_text(json.dumps(annotations))
     source = open_source(root, DROID)
     assert source.kind == "folder of DROID episodes"
     assert [one.name for one in source.episodes] == [
@@ -95,7 +95,7 @@ def test_a_release_is_read_with_its_annotations(tmp_path):
     assert [one.prompts for one in source.episodes] == [("Move the duck",), ("move it", "move the duck")]
 
 
-def test_one_episode_of_a_release_finds_the_annotations_above_it(tmp_path):
+def test_annotations_are_found_in_folders_above_the_episode(tmp_path):
     root = release(tmp_path)
     (root / "aggregated-annotations-030724.json").write_text(json.dumps({"A+2": {"language_instruction1": "drop it"}}))
     assert open_source(root / "LAB/failure/2023-07-07/Fri_7", DROID).episodes[0].prompts == ("drop it",)
@@ -104,7 +104,7 @@ def test_one_episode_of_a_release_finds_the_annotations_above_it(tmp_path):
         open_source(root, DROID)
 
 
-def test_without_metadata_the_trajectory_tells_which_camera_is_which(tmp_path):
+def test_cameras_are_told_apart_by_the_trajectory_without_metadata(tmp_path):
     folder = write_droid(tmp_path / "episode", 4)
     next(folder.glob("metadata_*.json")).unlink()
     (episode,) = open_source(folder, DROID).episodes
@@ -113,7 +113,7 @@ def test_without_metadata_the_trajectory_tells_which_camera_is_which(tmp_path):
     assert (episode.length, episode.prompts, episode.success) == (4, ("Move the duck",), None)
 
 
-def test_a_missing_video_breaks_its_episode_alone(tmp_path):
+def test_missing_video_makes_only_its_episode_unusable(tmp_path):
     for name in ("a", "b", "c"):
         write_droid(tmp_path / name, 4, uuid=name)
     (tmp_path / "b/recordings/MP4/13062452.mp4").unlink()
@@ -127,22 +127,22 @@ def test_a_missing_video_breaks_its_episode_alone(tmp_path):
     assert "13062452" in source.unusable["c"].reason
 
 
-def test_an_attribute_that_is_an_empty_list_breaks_nothing(tmp_path):
+def test_empty_task_attribute_means_no_prompt(tmp_path):
     folder = write_droid(tmp_path / "a", 2)
-    next(folder.glob("metadata_*.json")).unlink()  # the trajectory's attributes are all that tell
+    next(folder.glob("metadata_*.json")).unlink()  # leaves the trajectory's attributes as the only source
     with h5py.File(folder / "trajectory.h5", "a") as file:
         file.attrs["current_task"] = np.zeros(0)
     (episode,) = open_source(folder, DROID).episodes
     assert (episode.prompts, len(list(episode.read([0, 1])))) == ((), 2)
 
 
-def test_episodes_that_were_not_converted_are_told_how_to_go_on(tmp_path):
+def test_episode_with_only_svo_files_names_the_converter(tmp_path):
     folder = write_droid(tmp_path / "episode", 2)
     (folder / "recordings/MP4").rename(folder / "recordings/SVO")
     for file in (folder / "recordings/SVO").iterdir():
         file.rename(file.with_suffix(".svo"))
     with pytest.raises(
-        UserError, match=r"has SVO files alone; convert them with DROID's scripts/convert/svo_to_mp4\.py"
+        UserError, match=r"has only SVO files; convert them with DROID's scripts/convert/svo_to_mp4\.py"
     ):
         open_source(folder, DROID)
 
@@ -191,7 +191,7 @@ def elsewhere(folder):
         (elsewhere, r"action/joint_velocity in .* is missing"),
     ],
 )
-def test_what_is_broken_in_an_episode_is_said_when_it_is_read(tmp_path, damage, words):
+def test_read_reports_damage_in_one_sentence(tmp_path, damage, words):
     folder = write_droid(tmp_path / "episode", 20)
     damage(folder)
     (episode,) = open_source(folder, DROID).episodes
@@ -199,7 +199,7 @@ def test_what_is_broken_in_an_episode_is_said_when_it_is_read(tmp_path, damage, 
         list(episode.read([0, 5]))
 
 
-def test_a_video_that_ends_early_is_said(tmp_path):
+def test_read_reports_a_truncated_video(tmp_path):
     folder = write_droid(tmp_path / "episode", 20)
     video = folder / "recordings/MP4/13062452.mp4"
     write_video(video, [picture(number) for number in range(20)], movflags="faststart", g="1")
@@ -208,7 +208,7 @@ def test_a_video_that_ends_early_is_said(tmp_path):
         list(open_source(folder, DROID).episodes[0].read([0]))
 
 
-def test_folders_of_pictures_with_a_gap_are_said(tmp_path):
+def test_read_reports_a_gap_in_numbered_pictures(tmp_path):
     folder = write_droid(tmp_path / "episode", 20, form="named")
     (folder / "recordings/frames/wrist_image_left/00007.jpg").unlink()
     with pytest.raises(UserError, match="picture of frame 7 is missing"):
@@ -216,13 +216,13 @@ def test_folders_of_pictures_with_a_gap_are_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("options", "words"),
     [
         (
             SourceOptions(("exterior", "wrist"), 15, 8, 8, {"wrist": "head"}),
             r"no camera 'head' in .* it has exterior_image_1",
         ),
-        (SourceOptions(("exterior", "wrist"), 15, 8, 8, {"head": "wrist"}), "no camera 'head' to choose for"),
+        (SourceOptions(("exterior", "wrist"), 15, 8, 8, {"head": "wrist"}), "the policy has no camera 'head'"),
         (SourceOptions(("exterior", "head"), 15, 8, 8), 'policy\'s head; choose one of .* with --camera "head=NAME"'),
         (SourceOptions(("exterior",), 15, 14, 8), "state has 14 numbers, but .* another robot"),
         (SourceOptions(("exterior",), 15, 8, 14), "action has 14 numbers, but .* another robot"),
@@ -236,13 +236,13 @@ def test_folders_of_pictures_with_a_gap_are_said(tmp_path):
         ),
     ],
 )
-def test_what_does_not_fit_the_policy_is_said(tmp_path, wanted, words):
+def test_open_source_refuses_a_mapping_that_does_not_fit(tmp_path, options, words):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     with pytest.raises(UserError, match=words):
-        open_source(folder, wanted)
+        open_source(folder, options)
 
 
-def test_a_third_camera_that_the_robot_lacks_is_masked(tmp_path):
+def test_right_wrist_is_masked_where_the_source_has_none(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 15))
     assert "right wrist is masked: the source has no camera for it" in source.mapping_notes
@@ -253,5 +253,5 @@ def test_a_third_camera_that_the_robot_lacks_is_masked(tmp_path):
 def test_damaged_metadata_breaks_the_only_episode_in_a_sentence(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     next(folder.glob("metadata_*.json")).write_text("{")
-    with pytest.raises(UserError, match="none of the 1 DROID episodes .* is not valid JSON"):
+    with pytest.raises(UserError, match="none of the 1 episodes .* is not valid JSON"):
         open_source(folder, DROID)

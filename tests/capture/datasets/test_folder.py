@@ -1,4 +1,4 @@
-"""Episode folders: what is read, and what is refused in a sentence."""
+"""Episode folders with an episode.json: their frames, and the errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def change(folder, **changes):
     path.write_text(json.dumps(told))
 
 
-def test_frames_come_in_order_with_all_that_is_told(episode):
+def test_read_episode_returns_every_field_of_each_frame(episode):
     first, second = read_episode(episode)
     assert first.pictures["exterior"].shape == (18, 32, 3)
     assert tuple(first.pictures["exterior"][0, 0]) == (255, 0, 0)
@@ -46,7 +46,7 @@ def test_frames_come_in_order_with_all_that_is_told(episode):
     assert (second.prompt, second.index, second.state, second.true_actions) == ("another", 8, None, None)
 
 
-def test_episodes_come_in_name_order(episode):
+def test_read_episodes_sorts_by_name(episode):
     other = episode.parent / "another"
     other.mkdir()
     (other / "episode.json").write_text((episode / "episode.json").read_text())
@@ -68,42 +68,40 @@ def test_episodes_come_in_name_order(episode):
         ({"prompt": 7}, "a prompt that is not a text: 7"),
     ],
 )
-def test_what_is_wrong_with_a_frame_is_said(episode, changes, words):
+def test_read_episode_reports_an_invalid_frame(episode, changes, words):
     change(episode, **changes)
     with pytest.raises(UserError, match=words):
         read_episode(episode)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"frames": []}', "\xff\xfe", '{"frames": 3}'])
-def test_what_is_no_episode_is_said(episode, text):
+def test_read_episode_reports_an_invalid_file(episode, text):
     (episode / "episode.json").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"episode\.json"):
         read_episode(episode)
 
 
-def test_an_episode_without_a_prompt_waits_for_one(episode):
+def test_frame_without_a_prompt_has_an_empty_one(episode):
     told = json.loads((episode / "episode.json").read_text())
     del told["prompt"]
     (episode / "episode.json").write_text(json.dumps(told))
     source = open_source(episode, SourceOptions(("exterior",), 1))
     assert source.episodes[0].prompts == ("another",)
-    assert [one.prompt for one in source.episodes[0].read_without_pictures([0, 1])] == ["", "another"], (
-        "as --prompt takes it"
-    )
+    assert [one.prompt for one in source.episodes[0].read_without_pictures([0, 1])] == ["", "another"]
     assert source.episodes[0].shapes == {"exterior": (18, 32)}
     (episode / "a.png").unlink()
     with pytest.raises(UserError, match=r"a\.png does not exist"):
         _ = source.episodes[0].shapes
 
 
-def test_empty_folders_are_said(tmp_path):
+def test_read_episodes_reports_an_empty_folder(tmp_path):
     with pytest.raises(UserError, match="no episode"):
         read_episodes(tmp_path)
     with pytest.raises(UserError, match="missing"):
         read_episode(tmp_path)
 
 
-def test_a_folder_of_pictures_is_a_source(episode):
+def test_open_source_reads_a_folder_of_pictures(episode):
     source = open_source(episode, SourceOptions(("exterior",), 1))
     assert (source.kind, source.mapping_notes[0]) == ("folder of pictures", "exterior is exterior")
     assert [(one.name, one.height, one.width) for one in source.cameras] == [("exterior", 18, 32)]
@@ -115,7 +113,7 @@ def test_a_folder_of_pictures_is_a_source(episode):
     assert (second.index, second.prompt) == (8, "another")
 
 
-def test_policies_of_other_cameras_and_states_are_said(episode):
+def test_open_source_refuses_other_cameras_and_states(episode):
     with pytest.raises(UserError, match=r"state has 8 numbers, but .*duck has state \(2\)"):
         open_source(episode, SourceOptions(("exterior",), 1, 8))
     change(episode, pictures={"front": "a.png", "side": "b.png"})
@@ -128,7 +126,7 @@ def test_policies_of_other_cameras_and_states_are_said(episode):
         list(source.episodes[0].read([1]))
 
 
-def test_folders_of_episodes_go_on_without_a_broken_one(episode):
+def test_damaged_episode_folder_is_unusable_and_the_others_are_usable(episode):
     for name, text in (("b", "{"), ("c", '{"frames": []}')):
         (episode.parent / name).mkdir()
         (episode.parent / name / "episode.json").write_text(text)
@@ -139,7 +137,7 @@ def test_folders_of_episodes_go_on_without_a_broken_one(episode):
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
-def test_a_pair_of_videos_is_a_source(tmp_path, codec):
+def test_open_source_reads_a_folder_of_videos(tmp_path, codec):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import number_of, tint_of, write_videos
 
@@ -166,7 +164,7 @@ def test_a_pair_of_videos_is_a_source(tmp_path, codec):
         ({"states": [[1], [1, 2]]}, "states that are not lists of finite numbers"),
     ],
 )
-def test_what_is_wrong_with_a_pair_of_videos_is_said(tmp_path, told, words):
+def test_open_source_reports_an_invalid_folder_of_videos(tmp_path, told, words):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import write_videos
 
@@ -184,7 +182,7 @@ def test_what_is_wrong_with_a_pair_of_videos_is_said(tmp_path, told, words):
         ),
     ],
 )
-def test_videos_and_rows_that_differ_in_length_are_said(tmp_path, told, words):
+def test_read_reports_videos_and_rows_of_different_length(tmp_path, told, words):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import write_videos
 
@@ -193,7 +191,7 @@ def test_videos_and_rows_that_differ_in_length_are_said(tmp_path, told, words):
         list(found.read(range(found.length)))
 
 
-def test_cameras_that_differ_in_length_are_said(tmp_path):
+def test_read_reports_cameras_of_different_length(tmp_path):
     pytest.importorskip("av", reason="videos need the extra [datasets]")
     from episode_files import picture, write_video, write_videos
 

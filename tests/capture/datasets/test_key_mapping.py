@@ -1,4 +1,4 @@
-"""The table of names, and how a user overrules it."""
+"""Mapping of cameras, states and actions by the tables of names and by the user's choice; names of episodes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.episode_names import file_names
-from capture.datasets.key_mapping import choose
+from capture.datasets.key_mapping import map_keys
 from capture.errors import UserError
 
 
@@ -28,39 +28,44 @@ from capture.errors import UserError
         (("base_0_rgb", "left_wrist_0_rgb"), "base_0_rgb", "left_wrist_0_rgb"),
     ],
 )
-def test_known_cameras_are_found(cameras, exterior, wrist):
-    chosen = choose("here", SourceOptions(("exterior", "wrist"), 1), cameras, state={}, actions={})
-    assert chosen.cameras == {"exterior": exterior, "wrist": wrist}
-    assert chosen.mapped == (
-        *(f"exterior is {exterior}", f"wrist is {wrist}", "state is not there", "true actions are not there"),
+def test_map_keys_finds_cameras_by_the_table_of_names(cameras, exterior, wrist):
+    mapping = map_keys("here", SourceOptions(("exterior", "wrist"), 1), cameras, state={}, actions={})
+    assert mapping.cameras == {"exterior": exterior, "wrist": wrist}
+    assert mapping.notes == (
+        *(
+            f"exterior is {exterior}",
+            f"wrist is {wrist}",
+            "state is not in the source",
+            "true actions are not in the source",
+        ),
     )
 
 
-def test_a_policys_own_camera_name_is_found():
-    assert choose("here", SourceOptions(("front",), 1), ("side", "front"), state={}, actions={}).cameras == {
+def test_map_keys_finds_a_camera_with_the_policys_own_name():
+    assert map_keys("here", SourceOptions(("front",), 1), ("side", "front"), state={}, actions={}).cameras == {
         "front": "front"
     }
 
 
-def test_a_camera_can_be_left_out_by_the_user():
-    chosen = choose(
+def test_map_keys_leaves_out_a_camera_chosen_as_none():
+    mapping = map_keys(
         "here",
         SourceOptions(("exterior", "wrist"), 1, None, None, {"wrist": "none"}),
         ("image", "x"),
         state={},
         actions={},
     )
-    assert chosen.cameras == {"exterior": "image"}
-    assert chosen.mapped[1] == "wrist is masked, as --camera says"
+    assert mapping.cameras == {"exterior": "image"}
+    assert mapping.notes[1] == "wrist is masked, by --camera"
 
 
-def test_states_and_actions_can_be_left_out_by_the_user():
-    wanted = SourceOptions((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
-    chosen = choose("here", wanted, (), state={"state": 8}, actions={"actions": 7})
-    assert (chosen.state, chosen.actions) == ((), ())
-    assert chosen.mapped == (
-        "state is left out, as --state-keys says",
-        "true actions are left out, as --action-keys says",
+def test_map_keys_leaves_out_states_and_actions_chosen_as_none():
+    options = SourceOptions((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
+    mapping = map_keys("here", options, (), state={"state": 8}, actions={"actions": 7})
+    assert (mapping.state, mapping.actions) == ((), ())
+    assert mapping.notes == (
+        "state is left out, by --state-keys",
+        "true actions are left out, by --action-keys",
     )
 
 
@@ -75,8 +80,8 @@ def test_states_and_actions_can_be_left_out_by_the_user():
         ({}, 8, ()),
     ],
 )
-def test_states_of_the_policys_length_are_found(state, length, parts):
-    assert choose("here", SourceOptions((), 1, length), (), state=state, actions={}).state == parts
+def test_map_keys_chooses_state_parts_of_the_policys_length(state, length, parts):
+    assert map_keys("here", SourceOptions((), 1, length), (), state=state, actions={}).state == parts
 
 
 @pytest.mark.parametrize(
@@ -88,12 +93,12 @@ def test_states_of_the_policys_length_are_found(state, length, parts):
         ({}, 7, ()),
     ],
 )
-def test_actions_of_the_policys_length_are_found(actions, length, parts):
-    assert choose("here", SourceOptions((), 1, None, length), (), state={}, actions=actions).actions == parts
+def test_map_keys_chooses_action_parts_of_the_policys_length(actions, length, parts):
+    assert map_keys("here", SourceOptions((), 1, None, length), (), state={}, actions=actions).actions == parts
 
 
 @pytest.mark.parametrize(
-    ("actions", "keys", "said"),
+    ("actions", "keys", "note"),
     [
         (
             {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
@@ -111,17 +116,17 @@ def test_actions_of_the_policys_length_are_found(actions, length, parts):
             "joint_velocity (7), gripper_position (1), although the policy acts in joint positions",
         ),
         ({"actions": 8}, (), "actions (8)"),
-        ({}, (), "not there"),
+        ({}, (), "not in the source"),
     ],
 )
-def test_policies_that_act_in_joint_positions_are_compared_with_them(actions, keys, said):
-    wanted = SourceOptions((), 1, None, 8, action_keys=keys, has_joint_actions=True)
-    assert choose("here", wanted, (), state={}, actions=actions).mapped[-1] == f"true actions are {said}"
+def test_map_keys_prefers_joint_positions_for_policies_that_act_in_them(actions, keys, note):
+    options = SourceOptions((), 1, None, 8, action_keys=keys, has_joint_actions=True)
+    assert map_keys("here", options, (), state={}, actions=actions).notes[-1] == f"true actions are {note}"
 
 
-def test_a_source_without_any_camera_is_said():
-    with pytest.raises(UserError, match="has no camera that the policy could be shown"):
-        choose("here", SourceOptions(("exterior",), 1), (), state={}, actions={})
+def test_map_keys_refuses_a_source_without_cameras():
+    with pytest.raises(UserError, match="here has no camera for the policy"):
+        map_keys("here", SourceOptions(("exterior",), 1), (), state={}, actions={})
 
 
 def test_names_become_fit_for_files_and_differ():

@@ -1,4 +1,4 @@
-"""LeRobot data sets of every version and kind of picture: the right frame, state, action and prompt of every row."""
+"""LeRobot data sets of every version and kind of picture: frames, states, actions and prompts match."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LENGTHS = (7, 12, 5)
 
 @pytest.mark.parametrize("version", ["2.0", "2.1", "3.0"])
 @pytest.mark.parametrize("codec", ["libx264", "libsvtav1", None])
-def test_every_frame_is_the_one_of_its_number(tmp_path, version, codec):
+def test_read_returns_matching_frames_states_and_actions(tmp_path, version, codec):
     source = open_source(write_lerobot(tmp_path / "set", LENGTHS, version=version, codec=codec), LIBERO)
     assert source.kind == f"LeRobot data set v{version}"
     assert [(one.name, one.height, one.width) for one in source.cameras] == [("image", 32, 80), ("image2", 32, 80)]
@@ -57,7 +57,7 @@ def test_every_frame_is_the_one_of_its_number(tmp_path, version, codec):
 
 
 @pytest.mark.parametrize("codec", ["libx264", None])
-def test_some_frames_are_the_same_as_among_all(tmp_path, codec):
+def test_read_of_some_frames_equals_reading_all(tmp_path, codec):
     source = open_source(write_lerobot(tmp_path / "set", (60, 90), codec=codec, g="12", bf="3"), LIBERO)
     for frames in ([0], [89], [3, 4, 88], range(0, 90, 8), [0, 30, 31, 75]):
         read = list(source.episodes[1].read(frames))
@@ -65,7 +65,7 @@ def test_some_frames_are_the_same_as_among_all(tmp_path, codec):
         assert [one.index for one in read] == list(frames)
 
 
-def test_nothing_but_metadata_is_read_before_an_episode_is(tmp_path):
+def test_open_source_reads_only_metadata(tmp_path):
     folder = write_lerobot(tmp_path / "set", LENGTHS)
     for file in [*folder.glob("videos/*/*/*.mp4"), *folder.glob("data/*/*.parquet")]:
         file.write_bytes(b"")
@@ -74,13 +74,13 @@ def test_nothing_but_metadata_is_read_before_an_episode_is(tmp_path):
     assert source.episodes[0].prompts == ("pick up the duck",)
 
 
-@pytest.mark.parametrize("given", ["set", "set/meta/info.json"])
-def test_the_metadata_file_stands_for_its_folder(tmp_path, given):
+@pytest.mark.parametrize("path", ["set", "set/meta/info.json"])
+def test_open_source_accepts_the_info_file(tmp_path, path):
     write_lerobot(tmp_path / "set", (3,), codec=None)
-    assert open_source(tmp_path / given, LIBERO).path == tmp_path / "set"
+    assert open_source(tmp_path / path, LIBERO).path == tmp_path / "set"
 
 
-def test_openpis_own_names_are_known(tmp_path):
+def test_openpis_column_names_are_mapped(tmp_path):
     cameras = ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left")
     folder = write_lerobot(
         tmp_path, (3,), version="2.1", codec=None, cameras=cameras, state=("joint_position", 8), action=("actions", 8)
@@ -92,7 +92,7 @@ def test_openpis_own_names_are_known(tmp_path):
     assert one.true_actions.shape == (1, 8)
 
 
-def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_path):
+def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
     """Names as in lerobot's examples/port_datasets/port_droid.py, scalars as lerobot stores shapes of one number."""
     cameras = tuple(f"observation.images.{name}" for name in ("wrist_left", "exterior_1_left", "exterior_2_left"))
     folder = write_lerobot(tmp_path, (4,), codec=None, cameras=cameras, action=("action", 8))
@@ -108,7 +108,7 @@ def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_p
         dtype = "bool" if values.dtype == bool else "float32"
         features[key] = {"dtype": dtype, "shape": list(values.shape[1:]) or [1]}
         column = pa.array(list(values) if values.ndim == 2 else values)
-        rewritten(
+        rewrite(
             folder / "data/chunk-000/file-000.parquet",
             lambda table, key=key, column=column: table.append_column(key, column),
         )
@@ -128,11 +128,11 @@ def test_lerobots_own_droid_is_mapped_to_velocities_and_its_marks_are_read(tmp_p
     assert source.episodes[0].success
 
 
-@pytest.mark.parametrize("told", ["image2", "observation.images.image2"])
-def test_cameras_and_keys_can_be_overruled_by_short_and_by_full_name(tmp_path, told):
+@pytest.mark.parametrize("camera", ["image2", "observation.images.image2"])
+def test_overrides_accept_short_and_full_column_names(tmp_path, camera):
     folder = write_lerobot(tmp_path, (3,))
-    wanted = SourceOptions(("exterior",), 2, 8, 7, {"exterior": told}, ("observation.state",), ("action",))
-    source = open_source(folder, wanted)
+    options = SourceOptions(("exterior",), 2, 8, 7, {"exterior": camera}, ("observation.state",), ("action",))
+    source = open_source(folder, options)
     (one,) = source.episodes[0].read([1])
     assert tint_of(one.pictures["exterior"]) == 1
     assert source.mapping_notes[0] == "exterior is image2"
@@ -152,11 +152,11 @@ def change_info(folder, **changes):
         ({"video_path": "../{video_key}.mp4"}, "leads out of the data set"),
         ({"data_path": "{file_index.__class__}"}, "leads out of the data set"),
         ({"data_path": "{secret}"}, "asks for 'secret'"),
-        ({"features": {}}, "no camera that the policy"),
+        ({"features": {}}, "has no camera for the policy"),
         ({"features": 3}, "'features'"),
     ],
 )
-def test_metadata_that_cannot_be_used_are_said(tmp_path, changes, words):
+def test_open_source_reports_unusable_metadata(tmp_path, changes, words):
     folder = write_lerobot(tmp_path / "set", (3,), codec="libx264")
     change_info(folder, **changes)
     with pytest.raises(UserError, match=words):
@@ -164,7 +164,7 @@ def test_metadata_that_cannot_be_used_are_said(tmp_path, changes, words):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("options", "words"),
     [
         (
             SourceOptions(("exterior", "wrist"), 10, 14, 7),
@@ -184,54 +184,54 @@ def test_metadata_that_cannot_be_used_are_said(tmp_path, changes, words):
         ),
     ],
 )
-def test_a_set_of_another_robot_is_said(tmp_path, wanted, words):
+def test_open_source_refuses_a_data_set_of_another_robot(tmp_path, options, words):
     with pytest.raises(UserError, match=words):
-        open_source(write_lerobot(tmp_path / "set", (3,), codec=None), wanted)
+        open_source(write_lerobot(tmp_path / "set", (3,), codec=None), options)
 
 
-def rewritten(path, change):
+def rewrite(path, change):
     table = pq.read_table(path)
     pq.write_table(change(table), path)
 
 
 @pytest.mark.parametrize("version", ["2.1", "3.0"])
-def test_a_missing_video_breaks_its_episodes_alone(tmp_path, version):
+def test_missing_video_makes_only_its_episodes_unusable(tmp_path, version):
     folder = write_lerobot(tmp_path / "set", (3, 3, 3), version=version)
     file = sorted(folder.glob("videos/**/*.mp4"))[0 if version == "3.0" else 1]
     file.unlink()
     source = open_source(folder, LIBERO)
-    gone = {"episode_000000", "episode_000001"} if version == "3.0" else {"episode_000001"}
-    assert set(source.unusable) == gone
-    said = [broken.reason for broken in source.unusable.values()]
-    assert all(str(file) in why and why.startswith("the video of exterior") for why in said)
-    assert {one.name for one in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - gone
+    missing = {"episode_000000", "episode_000001"} if version == "3.0" else {"episode_000001"}
+    assert set(source.unusable) == missing
+    reasons = [one.reason for one in source.unusable.values()]
+    assert all(str(file) in reason and reason.startswith("the video of exterior") for reason in reasons)
+    assert {one.name for one in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - missing
 
 
 def no_state(folder, data, video):
-    rewritten(data, lambda table: table.drop_columns(["observation.state"]))
+    rewrite(data, lambda table: table.drop_columns(["observation.state"]))
 
 
 def short_state(folder, data, video):
     column = pa.array([[1.0] * 6] * 10, pa.list_(pa.float32()))
-    rewritten(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
 
 
-def holes(folder, data, video):
+def null_state(folder, data, video):
     column = pa.array([None] + [[1.0] * 8] * 9, pa.list_(pa.float32()))
-    rewritten(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
 
 
-def texts(folder, data, video):
+def text_state(folder, data, video):
     column = pa.array(["one"] * 10)
-    rewritten(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
 
 
 def fewer_rows(folder, data, video):
-    rewritten(data, lambda table: table.slice(0, 8))
+    rewrite(data, lambda table: table.slice(0, 8))
 
 
 def shuffled(folder, data, video):
-    rewritten(data, lambda table: table.take([1, 0, 2, 3, 4, 5, 6, 7, 8, 9]))
+    rewrite(data, lambda table: table.take([1, 0, 2, 3, 4, 5, 6, 7, 8, 9]))
 
 
 def short_video(folder, data, video):
@@ -244,9 +244,9 @@ def short_video(folder, data, video):
     [
         (no_state, r"\.parquet has no column observation\.state; it has action"),
         (short_state, r"observation\.state in .* does not have lists of 8 numbers"),
-        (holes, r"observation\.state in .* does not have lists of 8 numbers"),
-        (texts, r"observation\.state in .* has one value a row, but should have lists of 8"),
-        (fewer_rows, "has 8 rows of episode_000000, but the metadata tell of 10"),
+        (null_state, r"observation\.state in .* does not have lists of 8 numbers"),
+        (text_state, r"observation\.state in .* has one value a row, but should have lists of 8"),
+        (fewer_rows, "has 8 rows of episode_000000, but the metadata state 10"),
         (shuffled, "frames of episode_000000 .* are not numbered from 0"),
         (lambda folder, data, video: cut(data), r"\.parquet cannot be read as parquet"),
         (lambda folder, data, video: data.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
@@ -256,7 +256,7 @@ def short_video(folder, data, video):
         (short_video, r"the video .* ends at 0\.60 s, the episode only at 0\.90 s"),
     ],
 )
-def test_a_damaged_episode_is_said_and_the_others_go_on(tmp_path, version, damage, words):
+def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version, damage, words):
     folder = write_lerobot(tmp_path / "set", (10, 10), version=version, per_file=1)
     data = sorted(folder.glob("data/*/*.parquet"))[0]
     video = next(file for file in sorted(folder.glob("videos/**/*.mp4")) if "image2" in str(file))
@@ -268,7 +268,7 @@ def test_a_damaged_episode_is_said_and_the_others_go_on(tmp_path, version, damag
     assert [number_of(one.pictures["wrist"]) for one in second.read([2, 9])] == [102, 109]
 
 
-def test_a_video_that_ends_within_its_header_is_said(tmp_path):
+def test_read_reports_a_video_truncated_after_its_header(tmp_path):
     folder = write_lerobot(tmp_path / "set", (40,), movflags="faststart", g="4")
     video = next(folder.glob("videos/*image2/*/*.mp4"))
     cut(video, 0.6)
@@ -277,7 +277,7 @@ def test_a_video_that_ends_within_its_header_is_said(tmp_path):
         list(episode.read(range(40)))
 
 
-def test_damaged_pictures_in_parquet_are_said(tmp_path):
+def test_read_reports_damaged_pictures_in_parquet(tmp_path):
     folder = write_lerobot(tmp_path / "set", (4,), codec=None)
     stored = [
         {"bytes": b"\x89PNG", "path": "x"},
@@ -286,7 +286,7 @@ def test_damaged_pictures_in_parquet_are_said(tmp_path):
     ]
     column = pa.array([*stored, None], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
     key = "observation.images.image"
-    rewritten(
+    rewrite(
         folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
     )
     (episode,) = open_source(folder, LIBERO).episodes
@@ -297,16 +297,16 @@ def test_damaged_pictures_in_parquet_are_said(tmp_path):
             list(episode.read([frame]))
 
 
-def test_success_is_read_where_a_column_tells_it(tmp_path):
+def test_success_is_read_from_a_column(tmp_path):
     folder = write_lerobot(tmp_path / "set", (3, 3), codec=None)
     info = json.loads((folder / "meta/info.json").read_text())
     change_info(folder, features=info["features"] | {"next.success": {"dtype": "bool", "shape": [1]}})
     marks = pa.array([False] * 5 + [True])
-    rewritten(folder / "data/chunk-000/file-000.parquet", lambda table: table.append_column("next.success", marks))
+    rewrite(folder / "data/chunk-000/file-000.parquet", lambda table: table.append_column("next.success", marks))
     assert [one.success for one in open_source(folder, LIBERO).episodes] == [False, True]
 
 
-def test_depth_is_no_camera(tmp_path):
+def test_depth_maps_are_not_cameras(tmp_path):
     folder = write_lerobot(tmp_path / "set", (3,), codec=None)
     features = json.loads((folder / "meta/info.json").read_text())["features"]
     features["observation.images.image2"]["info"] = {"video.is_depth_map": True}
@@ -315,14 +315,14 @@ def test_depth_is_no_camera(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"episode_index": 0}', '{"episode_index": -1, "length": 3}', "[1]"])
-def test_damaged_lists_of_episodes_are_said(tmp_path, text):
+def test_open_source_reports_damaged_episode_lists(tmp_path, text):
     folder = write_lerobot(tmp_path / "set", (3,), version="2.1", codec=None)
     (folder / "meta/episodes.jsonl").write_text(text)
-    with pytest.raises(UserError, match=r"episodes\.jsonl|tell of none"):
+    with pytest.raises(UserError, match=r"episodes\.jsonl|metadata list none"):
         open_source(folder, LIBERO)
 
 
-def test_missing_lists_of_episodes_are_said(tmp_path):
+def test_open_source_reports_missing_episode_lists(tmp_path):
     for version, path in (("2.1", "episodes.jsonl"), ("3.0", "episodes/chunk-000/file-000.parquet")):
         folder = write_lerobot(tmp_path / version, (3,), version=version, codec=None)
         (folder / "meta" / path).unlink()

@@ -1,4 +1,4 @@
-"""LIBERO's and robomimic's files: rows belong together, and pictures are turned where the simulator's are."""
+"""LIBERO's and robomimic's files: rows match, and upside-down pictures are marked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from capture.errors import UserError
 LIBERO = SourceOptions(("exterior", "wrist"), 10, 8, 7)
 
 
-def test_rows_of_libero_belong_together(tmp_path):
+def test_read_returns_matching_frames_states_and_actions(tmp_path):
     source = open_source(write_libero(tmp_path / "KITCHEN_SCENE1_put_the_bowl_demo.hdf5"), LIBERO)
     assert source.kind == "LIBERO demonstrations"
     assert source.mapping_notes[:4] == (
@@ -48,7 +48,7 @@ def test_rows_of_libero_belong_together(tmp_path):
         assert one.time == pytest.approx(frame / 25)
 
 
-def test_robomimic_is_upright_and_its_quaternion_becomes_what_policies_read(tmp_path):
+def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path):
     source = open_source(write_libero(tmp_path / "lift.hdf5", libero=False, convention=None), LIBERO)
     assert source.kind == "robomimic demonstrations"
     assert "state is robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)" in source.mapping_notes
@@ -58,7 +58,7 @@ def test_robomimic_is_upright_and_its_quaternion_becomes_what_policies_read(tmp_
     assert source.episodes[0].prompts == ()
 
 
-def test_libero_files_in_opencvs_orientation_are_not_turned(tmp_path):
+def test_libero_files_in_opencvs_orientation_are_upright(tmp_path):
     source = open_source(write_libero(tmp_path / "a_demo.hdf5", convention="opencv"), LIBERO)
     assert "as they are stored" in source.mapping_notes[-1]
     assert not next(iter(source.episodes[0].read([0]))).is_upside_down
@@ -67,11 +67,11 @@ def test_libero_files_in_opencvs_orientation_are_not_turned(tmp_path):
 @pytest.mark.parametrize("angle", [0.0, 1e-12, 0.3, np.pi, 5.0])
 def test_axis_angle_has_the_angle_as_its_length(angle):
     axis = np.array([0.6, 0.0, -0.8])
-    (turned,) = axis_angle(np.array([[*(axis * np.sin(angle / 2)), np.cos(angle / 2)]]))
-    np.testing.assert_allclose(turned, axis * angle, atol=1e-7)
+    (rotation,) = axis_angle(np.array([[*(axis * np.sin(angle / 2)), np.cos(angle / 2)]]))
+    np.testing.assert_allclose(rotation, axis * angle, atol=1e-7)
 
 
-def test_a_folder_of_files_has_all_their_demonstrations(tmp_path):
+def test_folder_source_has_the_demonstrations_of_all_files(tmp_path):
     for name in ("b_demo", "a_demo"):
         write_libero(tmp_path / f"{name}.hdf5", (3, 4))
     (tmp_path / "c_demo.hdf5").write_bytes(b"no")
@@ -82,7 +82,7 @@ def test_a_folder_of_files_has_all_their_demonstrations(tmp_path):
     assert "cannot be read as HDF5" in source.unusable["c_demo"].reason
 
 
-def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path):
+def test_demonstrations_are_sorted_by_number(tmp_path):
     source = open_source(write_libero(tmp_path / "x.hdf5", (2,) * 12), LIBERO)
     assert [one.name for one in source.episodes] == [f"demo_{number}" for number in range(12)]
 
@@ -95,7 +95,7 @@ def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path):
         ("{}", "turn on the stove"),
     ],
 )
-def test_the_instruction_is_found_in_the_file_or_its_name(tmp_path, info, prompt):
+def test_prompt_comes_from_the_file_or_its_name(tmp_path, info, prompt):
     path = write_libero(tmp_path / "KITCHEN_SCENE3_turn_on_the_stove_demo.hdf5", problem_info=info)
     assert open_source(path, LIBERO).episodes[0].prompts == (prompt,)
 
@@ -112,15 +112,23 @@ def change(path, name, values):
     ("name", "values", "words"),
     [
         ("data/demo_1/obs/agentview_rgb", np.zeros((5, 32, 80, 3), np.uint8), "differ in length: .*agentview_rgb 5"),
-        ("data/demo_1/obs/ee_pos", None, "has no ee_pos like the other"),
-        ("data/demo_1/obs/ee_pos", np.zeros((9, 4)), "has no ee_pos like the other"),
-        ("data/demo_1/obs/eye_in_hand_rgb", None, "has no eye_in_hand_rgb"),
+        (
+            "data/demo_1/obs/ee_pos",
+            None,
+            "the state part ee_pos in data/demo_1 of .* is missing; the other episodes have it with length 3",
+        ),
+        ("data/demo_1/obs/ee_pos", np.zeros((9, 4)), "ee_pos in data/demo_1 of .* is of length 4"),
+        ("data/demo_1/obs/eye_in_hand_rgb", None, "there is no camera eye_in_hand_rgb in data/demo_1 of"),
         ("data/demo_1/obs", None, "has no group obs"),
-        ("data/demo_1/actions", np.zeros((9, 3)), "has no actions like the other"),
-        ("data/demo_1/obs/agentview_rgb", h5py.ExternalLink("other.h5", "x"), "has no agentview_rgb"),
+        (
+            "data/demo_1/actions",
+            np.zeros((9, 3)),
+            "the action part actions in .* is of length 3; the other episodes have it with length 7",
+        ),
+        ("data/demo_1/obs/agentview_rgb", h5py.ExternalLink("other.h5", "x"), "there is no camera agentview_rgb"),
     ],
 )
-def test_a_broken_demonstration_is_said_and_the_others_go_on(tmp_path, name, values, words):
+def test_damaged_demonstration_is_unusable_and_the_others_are_usable(tmp_path, name, values, words):
     import re
 
     path = write_libero(tmp_path / "x.hdf5")
@@ -131,7 +139,7 @@ def test_a_broken_demonstration_is_said_and_the_others_go_on(tmp_path, name, val
     assert str(path) in source.unusable["demo_1"].reason
 
 
-def test_a_value_that_is_not_finite_is_said_when_it_is_read(tmp_path):
+def test_read_reports_values_that_are_not_finite(tmp_path):
     path = write_libero(tmp_path / "x.hdf5")
     change(path, "data/demo_0/obs/ee_pos", np.full((6, 3), np.nan))
     first, second = open_source(path, LIBERO).episodes
@@ -140,7 +148,7 @@ def test_a_value_that_is_not_finite_is_said_when_it_is_read(tmp_path):
     assert len(list(second.read([0]))) == 1
 
 
-def test_values_kept_in_another_file_are_not_read(tmp_path):
+def test_open_source_refuses_values_stored_in_another_file(tmp_path):
     path = write_libero(tmp_path / "x.hdf5", (3,))
     change(path, "data/demo_0/obs/ee_pos", None)
     (tmp_path / "secret").write_bytes(bytes(72))
@@ -150,7 +158,7 @@ def test_values_kept_in_another_file_are_not_read(tmp_path):
         open_source(path, LIBERO)
 
 
-def test_files_that_are_cut_off_or_of_another_robot_are_said(tmp_path):
+def test_open_source_reports_truncated_files_and_other_robots(tmp_path):
     path = write_libero(tmp_path / "x_demo.hdf5")
     with pytest.raises(UserError, match="state has 14 numbers"):
         open_source(path, replace(LIBERO, state_dim=14))

@@ -1,4 +1,4 @@
-"""Episodes as .npz: frames are streamed, and every fault is a sentence."""
+"""Episodes as .npz: frames are streamed, and damage is reported in one sentence."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 
-WANTED = SourceOptions(("exterior", "wrist"), 4, 8, 7)
+OPTIONS = SourceOptions(("exterior", "wrist"), 4, 8, 7)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_frames_and_rows_belong_together(tmp_path, save):
+def test_read_returns_matching_frames_states_and_actions(tmp_path, save):
     save(tmp_path / "duck.npz", **npz_arrays())
-    source = open_source(tmp_path / "duck.npz", WANTED)
+    source = open_source(tmp_path / "duck.npz", OPTIONS)
     (episode,) = source.episodes
     assert (source.kind, episode.name, episode.length, episode.rate) == ("npz episode", "duck", 6, 10.0)
     assert (episode.prompts, episode.success) == (("find the duck",), False)
@@ -35,20 +35,20 @@ def test_frames_and_rows_belong_together(tmp_path, save):
             assert one.time == pytest.approx(one.index / 10)
 
 
-def test_a_folder_of_files_is_a_source(tmp_path):
+def test_folder_source_has_one_episode_per_file(tmp_path):
     for name in ("b", "a"):
         np.savez(tmp_path / f"{name}.npz", **npz_arrays())
     (tmp_path / "c.npz").write_bytes(b"PK no")
     arrays = npz_arrays()
     del arrays["wrist"]
     np.savez(tmp_path / "d.npz", **arrays)
-    source = open_source(tmp_path, WANTED)
+    source = open_source(tmp_path, OPTIONS)
     assert [one.name for one in source.episodes] == ["a", "b"]
     assert set(source.unusable) == {"c", "d"}
-    assert "has no array wrist" in source.unusable["d"].reason
+    assert "there is no camera wrist in" in source.unusable["d"].reason
 
 
-def test_pictures_alone_are_enough(tmp_path):
+def test_states_actions_and_prompt_are_optional(tmp_path):
     np.savez(tmp_path / "a.npz", exterior=npz_arrays()["exterior"])
     (episode,) = open_source(tmp_path / "a.npz", SourceOptions(("exterior",), 4)).episodes
     (one,) = episode.read([3])
@@ -67,27 +67,27 @@ def test_pictures_alone_are_enough(tmp_path):
         ({"state": np.array([None] * 6)}, "state in .* stored in a way"),
     ],
 )
-def test_what_is_no_episode_is_said(tmp_path, changes, words):
+def test_open_source_reports_unusable_arrays(tmp_path, changes, words):
     np.savez(tmp_path / "a.npz", **(npz_arrays() | changes))
     with pytest.raises(UserError, match=words):
-        open_source(tmp_path / "a.npz", WANTED)
+        open_source(tmp_path / "a.npz", OPTIONS)
 
 
-def test_numbers_that_are_not_finite_are_said(tmp_path):
+def test_read_reports_values_that_are_not_finite(tmp_path):
     np.savez(tmp_path / "a.npz", **(npz_arrays() | {"state": np.full((6, 8), np.inf)}))
     with pytest.raises(UserError, match="state in .* not finite"):
-        list(open_source(tmp_path / "a.npz", WANTED).episodes[0].read([0]))
+        list(open_source(tmp_path / "a.npz", OPTIONS).episodes[0].read([0]))
 
 
-def test_a_file_that_is_cut_off_is_said(tmp_path):
+def test_open_source_reports_a_truncated_file(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **npz_arrays())
     cut(path)
     with pytest.raises(UserError, match="cut off or damaged"):
-        open_source(path, WANTED)
+        open_source(path, OPTIONS)
 
 
-def test_an_array_shorter_than_its_header_is_said(tmp_path):
+def test_read_reports_an_array_shorter_than_its_header(tmp_path):
     path, other = tmp_path / "a.npz", tmp_path / "b.npz"
     np.savez(path, **npz_arrays())
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
@@ -95,4 +95,4 @@ def test_an_array_shorter_than_its_header_is_said(tmp_path):
             content = old.read(name)
             new.writestr(name, content[: len(content) // 2] if name == "exterior.npy" else content)
     with pytest.raises(UserError, match="ends before frame"):
-        list(open_source(other, WANTED).episodes[0].read(range(6)))
+        list(open_source(other, OPTIONS).episodes[0].read(range(6)))

@@ -1,4 +1,4 @@
-"""Which reader a path gets: by what lies there, and one sentence where nothing fits."""
+"""Choice of a reader by the content of a path, and what every reader has in common."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_pictures(folder):
         (lambda path: (path / "here").mkdir() or np.savez(path / "here/a.npz", **npz_arrays()), "npz episode"),
     ],
 )
-def test_a_path_is_known_by_its_content(tmp_path, write, kind):
+def test_open_source_detects_the_format(tmp_path, write, kind):
     write(tmp_path)
     source = open_source(tmp_path / "here", ANY)
     assert source.kind == kind
@@ -71,26 +71,26 @@ WRITERS = [
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_an_outline_is_what_is_read_without_pictures(tmp_path, write):
+def test_read_without_pictures_equals_read_but_for_pictures(tmp_path, write):
     write(tmp_path / "here")
     for episode in open_source(tmp_path / "here", SourceOptions(("exterior", "wrist"), 3)).episodes:
         frames = range(0, episode.length, 3)
-        read, outline = list(episode.read(frames)), list(episode.read_without_pictures(frames))
-        assert len(read) == len(outline) == len(frames)
-        for one, told in zip(read, outline, strict=True):
-            assert told.pictures == {}
+        read, bare = list(episode.read(frames)), list(episode.read_without_pictures(frames))
+        assert len(read) == len(bare) == len(frames)
+        for one, other in zip(read, bare, strict=True):
+            assert other.pictures == {}
             assert {slot: picture.shape[:2] for slot, picture in one.pictures.items()} == episode.shapes
-            assert np.array_equal(one.state, told.state)
-            assert np.array_equal(one.true_actions, told.true_actions)
+            assert np.array_equal(one.state, other.state)
+            assert np.array_equal(one.true_actions, other.true_actions)
             for name in ("prompt", "index", "time", "episode", "is_upside_down"):
-                assert getattr(one, name) == getattr(told, name)
+                assert getattr(one, name) == getattr(other, name)
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_another_process_can_be_sent_an_episode(tmp_path, write):
+def test_episodes_can_be_pickled_before_and_after_reading(tmp_path, write):
     write(tmp_path / "here")
     episodes = list(open_source(tmp_path / "here", SourceOptions(("exterior", "wrist"), 3)).episodes)
-    for _ in range(2):  # at first, and after it was read
+    for _ in range(2):  # before and after reading
         sent = pickle.loads(pickle.dumps(episodes))
         for episode, other in zip(episodes, sent, strict=True):
             assert (other.name, other.length, other.shapes) == (episode.name, episode.length, episode.shapes)
@@ -101,7 +101,7 @@ def test_another_process_can_be_sent_an_episode(tmp_path, write):
 
 
 @pytest.mark.parametrize("name", ["meta", "meta/info.json"])
-def test_a_path_inside_a_lerobot_set_stands_for_it(tmp_path, name):
+def test_open_source_accepts_paths_inside_a_lerobot_data_set(tmp_path, name):
     write_lerobot(tmp_path / "set", (2,), codec=None)
     assert open_source(tmp_path / "set" / name, ANY).path == tmp_path / "set"
 
@@ -122,20 +122,20 @@ def other(path):
         (lambda path: None, "does not exist"),
         (lambda path: (path / "here").mkdir(), "it is empty; looked for meta/info.json"),
         (lambda path: (path / "here").write_text("?"), "a file of another kind; looked for"),
-        (results, "a results file, which pi0-viewer shows"),
+        (results, "a results file; open it with pi0-viewer"),
         (other, "HDF5 with images"),
         (lambda path: write_lerobot(path / "here/one", (2,), codec=None), "holds 1 LeRobot data sets; name one"),
         (lambda path: (path / "here/x").mkdir(parents=True), "it has x; looked for"),
     ],
 )
-def test_what_is_no_source_is_said(tmp_path, write, words):
+def test_open_source_reports_a_path_of_no_known_format(tmp_path, write, words):
     write(tmp_path)
     with pytest.raises(UserError, match=words) as caught:
         open_source(tmp_path / "here", ANY)
     assert "\n" not in str(caught.value)
 
 
-def test_folders_that_may_not_be_read_are_said(tmp_path, monkeypatch):
+def test_open_source_reports_an_unreadable_folder(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -144,15 +144,15 @@ def test_folders_that_may_not_be_read_are_said(tmp_path, monkeypatch):
         open_source(tmp_path, ANY)
 
 
-def test_a_whole_disk_is_not_searched(tmp_path, monkeypatch):
-    monkeypatch.setattr("capture.datasets.droid.MOST_FOLDERS", 3)
+def test_open_source_stops_after_too_many_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr("capture.datasets.droid.MAX_FOLDERS", 3)
     for name in "abcd":
         (tmp_path / name).mkdir()
     with pytest.raises(UserError, match="more than 3 folders below it"):
         open_source(tmp_path, ANY)
 
 
-def test_folders_of_tfrecords_are_told_how_to_go_on(tmp_path):
+def test_open_source_names_the_converter_of_tfrecords(tmp_path):
     (tmp_path / "droid-train.tfrecord-00000-of-00001").write_bytes(b"")
     with pytest.raises(UserError, match="TFRecords"):
         open_source(tmp_path, ANY)
@@ -195,17 +195,17 @@ def folder_without_pictures(path):
     [
         (droid_without_wrist, "there is no camera wrist_image_left"),
         (droid_without_exterior, "there is no camera exterior_image_1_left"),
-        (libero_without_state, "has no gripper_states like the other"),
-        (npz_without_wrist, "has no array wrist"),
+        (libero_without_state, "the state part gripper_states in data/demo_0 of .* is missing"),
+        (npz_without_wrist, "there is no camera wrist in .*a.npz"),
         (folder_without_pictures, r"frame 0 of .*a/episode.json names no pictures; each frame has \"pictures\": {"),
     ],
 )
-def test_what_the_first_episode_lacks_decides_nothing_for_the_others(tmp_path, write, words):
+def test_first_episode_does_not_decide_the_mapping_of_the_others(tmp_path, write, words):
     write(tmp_path)
     source = open_source(tmp_path, SourceOptions(("exterior", "wrist"), 1))
-    [(name, broken)] = source.unusable.items()
+    [(name, unusable)] = source.unusable.items()
     assert name in {"a", "demo_0"}
-    assert (broken.number, bool(re.search(words, broken.reason))) == (0, True)
+    assert (unusable.number, bool(re.search(words, unusable.reason))) == (0, True)
     assert len(source.episodes) >= 1
     for episode in source.episodes:
         assert episode.name not in {"a", "demo_0"}

@@ -1,4 +1,4 @@
-"""Videos: any rising choice of frames is the same as a full decode, whatever the codec and its groups of pictures."""
+"""Video decoding: any ascending choice of frames equals a full decode, for every codec and group of pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import av
 import numpy as np
 from episode_files import number_of, picture, write_video
 
-from capture.datasets.camera_frames import VideoFilm
+from capture.datasets.camera_frames import VideoFile
 from capture.datasets.video import Video
 from capture.errors import UserError
 
@@ -43,22 +43,22 @@ def video(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_frame_comes_in_order(kind):
-    film = VideoFilm(video(kind))
-    assert film.length() == FRAMES
-    assert film.size() == (32, 80)
-    assert [number_of(one) for one in film.pictures(range(FRAMES))] == list(range(FRAMES))
+def test_pictures_of_all_frames_are_in_order(kind):
+    file = VideoFile(video(kind))
+    assert file.length() == FRAMES
+    assert file.size() == (32, 80)
+    assert [number_of(one) for one in file.pictures(range(FRAMES))] == list(range(FRAMES))
 
 
 @settings(max_examples=25)
 @given(kind=st.sampled_from(sorted(KINDS)), frames=st.sets(st.integers(0, FRAMES - 1), max_size=12))
-def test_any_choice_of_frames_is_the_same_as_among_all(kind, frames):
-    assert [number_of(one) for one in VideoFilm(video(kind)).pictures(sorted(frames))] == sorted(frames)
+def test_pictures_of_any_choice_equal_those_of_all_frames(kind, frames):
+    assert [number_of(one) for one in VideoFile(video(kind)).pictures(sorted(frames))] == sorted(frames)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shift", [-0.4, 0.0, 0.4])
-def test_a_time_gets_the_nearest_frame(kind, shift):
+def test_pictures_at_a_time_is_the_nearest_frame(kind, shift):
     with Video(video(kind)) as opened:
         assert opened.rate == 15.0
         assert opened.end == pytest.approx(FRAMES / 15)
@@ -67,14 +67,14 @@ def test_a_time_gets_the_nearest_frame(kind, shift):
             assert number_of(one) == frame
 
 
-def test_times_without_a_frame_are_said():
+def test_pictures_reports_a_time_without_a_frame():
     with Video(video("h264")) as opened:
         for time in (FRAMES / 15, 99.0, 0.5 / 15):
             with pytest.raises(UserError, match="has no frame at"):
                 list(opened.pictures([time], 0.3 / 15))
 
 
-def test_far_frames_are_reached_without_decoding_what_lies_between(monkeypatch):
+def test_pictures_seeks_instead_of_decoding_far_frames(monkeypatch):
     decoded = []
     plain = Video._decode
 
@@ -84,11 +84,11 @@ def test_far_frames_are_reached_without_decoding_what_lies_between(monkeypatch):
             yield one
 
     monkeypatch.setattr(Video, "_decode", counted)
-    assert [number_of(one) for one in VideoFilm(video("h264")).pictures([0, 70, 140])] == [0, 70, 140]
+    assert [number_of(one) for one in VideoFile(video("h264")).pictures([0, 70, 140])] == [0, 70, 140]
     assert len(decoded) < 60
     decoded.clear()
-    assert [number_of(one) for one in VideoFilm(video("h264 one group")).pictures([0, 40, 80, 120])] == [0, 40, 80, 120]
-    assert len(decoded) < FRAMES + 50  # one jump that gained nothing, and no other
+    assert [number_of(one) for one in VideoFile(video("h264 one group")).pictures([0, 40, 80, 120])] == [0, 40, 80, 120]
+    assert len(decoded) < FRAMES + 50  # one seek that gained nothing, and no other
 
 
 def test_videos_in_other_containers_are_read(tmp_path):
@@ -96,10 +96,10 @@ def test_videos_in_other_containers_are_read(tmp_path):
         path = write_video(
             tmp_path / f"a.{ending}", [picture(number) for number in range(20)], codec="mpeg4", qscale="2"
         )
-        assert [number_of(one) for one in VideoFilm(path).pictures([0, 7, 19])] == [0, 7, 19]
+        assert [number_of(one) for one in VideoFile(path).pictures([0, 7, 19])] == [0, 7, 19]
 
 
-def test_files_without_a_video_are_said(tmp_path):
+def test_video_reports_a_file_without_a_video(tmp_path):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
@@ -108,19 +108,19 @@ def test_files_without_a_video_are_said(tmp_path):
         container.mux(stream.encode(silence))
         container.mux(stream.encode())
     with pytest.raises(UserError, match="has no video in it"):
-        VideoFilm(path).length()
+        VideoFile(path).length()
 
 
-def test_playlists_are_not_followed(tmp_path):
+def test_video_does_not_follow_playlists(tmp_path):
     secret = video("h264")
     for text in (f"#EXTM3U\n#EXTINF:1\n{secret}\n", f"ffconcat version 1.0\nfile {secret}\n"):
         path = tmp_path / "a.mp4"
         path.write_text(text)
         with pytest.raises(UserError, match="is not a video"):
-            VideoFilm(path).length()
+            VideoFile(path).length()
 
 
-def test_a_missing_library_is_said(monkeypatch):
+def test_video_names_the_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'pi0-attention\[datasets\]'"):
-        VideoFilm(video("h264")).length()
+        VideoFile(video("h264")).length()

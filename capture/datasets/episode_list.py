@@ -1,0 +1,134 @@
+"""Collect the episodes of a source: those that can be used, mapped to the policy's names, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from capture.datasets.base import Episode, SourceOptions, UnusableEpisode
+from capture.datasets.key_mapping import KeyMapping, map_keys
+from capture.errors import UserError
+
+
+class EpisodeInfo(Protocol):
+    """What a reader knows of an episode before its cameras and parts are mapped."""
+
+    @property
+    def name(self) -> str:
+        """Episode name."""
+
+    @property
+    def number(self) -> int:
+        """Episode number."""
+
+    @property
+    def place(self) -> str:
+        """File or folder, for error messages."""
+
+    @property
+    def cameras(self) -> Collection[str]:
+        """Names of the cameras."""
+
+    @property
+    def state_parts(self) -> Mapping[str, int]:
+        """Name -> length of each part of the state."""
+
+    @property
+    def action_parts(self) -> Mapping[str, int]:
+        """Name -> length of each part of the actions."""
+
+
+Info = TypeVar("Info", bound=EpisodeInfo)
+
+
+class EpisodeList(Generic[Info]):
+    """The usable and the unusable episodes of a source, in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.usable: list[Info] = []
+        self.unusable: dict[str, UnusableEpisode] = {}
+
+    def add(self, name: str, read_info: Callable[[int], Info]) -> None:
+        """Add the episode that `read_info(number)` returns, as unusable where it raises UserError."""
+        try:
+            self.usable.append(read_info(len(self.usable) + len(self.unusable)))
+        except UserError as error:
+            self.add_unusable(name, str(error))
+
+    def add_unusable(self, name: str, reason: str) -> None:
+        """Add an episode that cannot be used, or a file of episodes."""
+        self.unusable[name] = UnusableEpisode(len(self.usable) + len(self.unusable), reason)
+
+    def map_episodes(
+        self,
+        path: Path,
+        options: SourceOptions,
+        create: Callable[[Info, KeyMapping], Episode],
+        aliases: Callable[[Info], Mapping[str, str]] = lambda _: {},
+        *,
+        has_optional_parts: bool = False,
+    ) -> tuple[Info, KeyMapping, list[Episode]]:
+        """Return the typical episode, its mapping, and the episodes that this mapping fits.
+
+        `create` makes an episode of its info and the mapping. `aliases` gives further camera names that the user may
+        choose. Episodes that the mapping does not fit become unusable; with `has_optional_parts` only a missing
+        camera makes them so. Raises UserError where no episode is usable, or the policy's needs cannot be mapped.
+        """
+        if not self.usable:
+            reason = next((one.reason for one in self.unusable.values()), "there are none")
+            raise UserError(f"none of the {len(self.unusable)} episodes in {path} can be used: {reason}")
+        typical = find_typical(self.usable)
+        mapping = map_keys(
+            str(path),
+            options,
+            list(typical.cameras),
+            state=typical.state_parts,
+            actions=typical.action_parts,
+            aliases=aliases(typical),
+        )
+        episodes: list[Episode] = []
+        for info in self.usable:
+            missing = _missing_camera(mapping, info)
+            if missing is None and not has_optional_parts:
+                missing = _missing_part(mapping, info, typical)
+            if missing is None:
+                episodes.append(create(info, mapping))
+            else:
+                self.unusable[info.name] = UnusableEpisode(info.number, missing)
+        return typical, mapping, episodes
+
+
+def find_typical(infos: Sequence[Info]) -> Info:
+    """Return the first episode with the most common cameras, state parts and action parts.
+
+    The mapping is made for this episode, so that one that lacks a camera, even the first, does not decide for the
+    others. Among equally common ones, the one with more cameras and parts is taken.
+    """
+    contents = [(tuple(i.cameras), tuple(i.state_parts.items()), tuple(i.action_parts.items())) for i in infos]
+    count = Counter(contents)
+    typical = max(contents, key=lambda one: (count[one], *(len(names) for names in one)))
+    return infos[contents.index(typical)]
+
+
+def _missing_camera(mapping: KeyMapping, info: EpisodeInfo) -> str | None:
+    for camera in mapping.cameras.values():
+        if camera not in info.cameras:
+            return f"there is no camera {camera} in {info.place}; it has {', '.join(info.cameras)}"
+    return None
+
+
+def _missing_part(mapping: KeyMapping, info: EpisodeInfo, typical: EpisodeInfo) -> str | None:
+    for what, names, parts, expected in (
+        ("state", mapping.state, info.state_parts, typical.state_parts),
+        ("action", mapping.actions, info.action_parts, typical.action_parts),
+    ):
+        for name in names:
+            if parts.get(name) != expected[name]:
+                found = f"of length {parts[name]}" if name in parts else "missing"
+                return (
+                    f"the {what} part {name} in {info.place} is {found}; the other episodes have it with length "
+                    f"{expected[name]}"
+                )
+    return None
