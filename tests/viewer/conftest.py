@@ -19,6 +19,7 @@ from viewer.controllers.session import Session
 from viewer.io.results import Results
 from viewer.rendering import theme
 from viewer.widgets.main_window import MainWindow
+from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +35,15 @@ def app() -> QApplication:
 
 @pytest.fixture(autouse=True)
 def no_silent_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
-    """An exception in a slot or paint reaches sys.excepthook only: collect it, and fail the test."""
+    """Fail a test on an exception that only sys.excepthook or a panel's error page would show."""
     seen: list[BaseException] = []
+    is_new_paint_error = Panel.is_new_paint_error
+
+    def collect(self: Panel, error: Exception) -> bool:
+        seen.append(error)
+        return is_new_paint_error(self, error)
+
+    monkeypatch.setattr(Panel, "is_new_paint_error", collect)
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: seen.append(error))
     yield seen
     if seen:

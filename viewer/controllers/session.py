@@ -128,7 +128,7 @@ class Session(QObject):
         try:
             return self.results.dims(frame)
         except READ_ERRORS as error:
-            self._fail(error)
+            self.report_failure(error)
             r = self.results
             return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, 0, len(r.cameras))
 
@@ -330,7 +330,7 @@ class Session(QObject):
             try:
                 made = scenes.compose(results, state)
             except READ_ERRORS as error:
-                self._fail(error)
+                self.report_failure(error)
                 return None
             self.failure = ""
             while len(self._scenes) > 8:
@@ -339,7 +339,8 @@ class Session(QObject):
         self._latest = results, state, self._scenes[key]
         return self._scenes[key]
 
-    def _fail(self, error: Exception) -> None:
+    def report_failure(self, error: Exception) -> None:
+        """Keep and announce why something of the file cannot be read, once for each reason."""
         sentence = f"This frame cannot be read ({' '.join(str(error).split())[:160]}); the others may be."
         if sentence != self.failure:
             log.warning("%s", sentence, exc_info=error)

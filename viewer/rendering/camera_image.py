@@ -14,7 +14,7 @@ from viewer.rendering import drawing, picture_overlay, theme
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from viewer.io.results import Results
+    from viewer.io.results import Pixels
 
 MOST_BYTES: Final = 10 << 20
 """Scaled pictures that a pane keeps, for going to and fro between frames."""
@@ -23,8 +23,7 @@ MOST_BYTES: Final = 10 << 20
 class Backdrop:
     """The last pictures of one pane."""
 
-    def __init__(self, camera: int) -> None:
-        self.camera = camera
+    def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, QImage] = OrderedDict()
         self._grid: tuple[Hashable, QImage] | None = None
 
@@ -34,31 +33,28 @@ class Backdrop:
 
     def image(
         self,
-        results: Results,
-        frame: int,
-        which: str,
+        pixels: Pixels | None,
+        key: Hashable,
         area: QRectF,
         ratio: float,
         *,
         zoomed: QTransform | None = None,
         grid: QTransform | None = None,
     ) -> QImage | None:
-        """The picture for `area` of the pane; None where the file has none.
+        """Return the picture `pixels`, (h, w, 3) uint8 RGB, for `area` of the pane; None where `pixels` is None.
 
-        `zoomed`: the map from the picture's pixels to the pane where only a part of it is seen. `grid`: the map from
-        the model's picture to the pane where patches have edges; they are part of what is kept, as 34 see-through
-        lines cost as much as the heat.
+        `key` stands for the pixels: equal keys mean equal pictures. `zoomed`: the map from the picture's pixels to the
+        pane where only a part of it is seen. `grid`: the map from the model's picture to the pane where patches have
+        edges; they are part of what is kept, as 34 see-through lines cost as much as the heat.
         """
-        key = (id(results), frame, which, area.getRect(), ratio, _numbers(zoomed), _numbers(grid))
+        key = (key, area.getRect(), ratio, _numbers(zoomed), _numbers(grid))
+        if pixels is None:
+            return None
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        if zoomed is not None:
-            made = _magnified(results, frame, self.camera, which, area, ratio, zoomed)
-        else:
-            made = scaled(results, frame, self.camera, which, pixels_of(area, ratio))
-        if made is None:
-            return None
+        size = pixels_of(area, ratio)
+        made = scaled(pixels, size) if zoomed is None else _magnified(pixels, area, ratio, zoomed)
         made.setDevicePixelRatio(ratio)
         if grid is not None:
             with QPainter(made) as painter:
@@ -86,11 +82,8 @@ def pixels_of(area: QRectF, ratio: float) -> QSize:
     return QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
 
 
-def scaled(results: Results, frame: int, camera: int, which: str, size: QSize) -> QImage | None:
-    """The whole picture of a frame at a size in pixels of the screen, an image of its own; None if absent."""
-    pixels = results.picture(frame, camera, which)
-    if pixels is None:
-        return None
+def scaled(pixels: Pixels, size: QSize) -> QImage:
+    """Return a whole picture, (h, w, 3) uint8 RGB, scaled to a size in pixels of the screen."""
     mode = Qt.TransformationMode.SmoothTransformation
     made = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
     # A see-through format would be blended where a plain one is copied.
@@ -102,12 +95,7 @@ def _numbers(place: QTransform | None) -> tuple[float, ...]:
     return () if place is None else (place.m11(), place.m12(), place.m21(), place.m22(), place.dx(), place.dy())
 
 
-def _magnified(
-    results: Results, frame: int, camera: int, which: str, area: QRectF, ratio: float, place: QTransform
-) -> QImage | None:
-    pixels = results.picture(frame, camera, which)
-    if pixels is None:
-        return None
+def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform) -> QImage:
     made = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
     with QPainter(made) as painter:
         painter.setTransform(

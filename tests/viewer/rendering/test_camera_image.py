@@ -29,26 +29,26 @@ def test_the_same_picture_is_scaled_once(app: QApplication, results: Results, mo
         return scaled(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(camera_image, "scaled", counted)
-    pane = Backdrop(0)
-    first = pane.image(results, 0, "source", AREA, 1.0)
-    other = pane.image(results, 1, "source", AREA, 1.0)
+    pane = Backdrop()
+    first = pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0)
+    other = pane.image(results.picture(1, 0, "source"), 1, AREA, 1.0)
     assert first is not None
     assert other is not None
-    assert pane.image(results, 0, "source", AREA, 1.0) is first
+    assert pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0) is first
     assert len(made) == 2
     assert (first.width(), first.height()) == (64, 36)
-    twice = pane.image(results, 0, "source", AREA, 2.0)
+    twice = pane.image(results.picture(0, 0, "source"), 0, AREA, 2.0)
     assert twice is not None
     assert (twice.width(), twice.devicePixelRatio()) == (128, 2.0)
     pane.drop()
-    assert pane.image(results, 0, "source", AREA, 1.0) is not first
+    assert pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0) is not first
 
 
 def test_the_grid_lies_on_the_edges_of_patches(app: QApplication, results: Results) -> None:
-    pane, area = Backdrop(0), QRectF(0, 0, 224, 126)
+    pane, area = Backdrop(), QRectF(0, 0, 224, 126)
     place = QTransform.fromTranslate(0, -49)
-    plain = pane.image(results, 0, "source", area, 1.0)
-    lined = pane.image(results, 0, "source", area, 1.0, grid=place)
+    plain = pane.image(results.picture(0, 0, "source"), 0, area, 1.0)
+    lined = pane.image(results.picture(0, 0, "source"), 0, area, 1.0, grid=place)
     assert plain is not None
     assert lined is not None
     differs = np.frombuffer(plain.constBits(), np.uint32) != np.frombuffer(lined.constBits(), np.uint32)
@@ -61,7 +61,7 @@ def test_what_is_kept_stays_within_its_bytes(
     app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camera_image, "MOST_BYTES", 3 * 64 * 36 * 4)
-    pane = Backdrop(0)
+    pane = Backdrop()
     for width in range(40, 64):
-        pane.image(results, 0, "source", QRectF(0, 0, width, 36), 1.0)
+        pane.image(results.picture(0, 0, "source"), 0, QRectF(0, 0, width, 36), 1.0)
     assert sum(image.sizeInBytes() for image in pane._kept.values()) <= 3 * 64 * 36 * 4

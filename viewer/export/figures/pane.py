@@ -33,7 +33,7 @@ class Panes:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self._backdrops = [Backdrop(camera) for camera in range(len(results.cameras))]
+        self._backdrops = [Backdrop() for _ in range(len(results.cameras))]
         self._heats = [HeatMap(camera) for camera in range(len(results.cameras))]
 
     def size_of(self, camera: int, view: ViewState) -> tuple[int, int]:
@@ -72,9 +72,9 @@ class Panes:
         *, grid: bool,
     ) -> None:  # fmt: skip
         place = self.place(box, camera, view)
-        backdrop = self._backdrops[camera].image(
-            self.results, view.frame, view.picture, box, ratio, grid=place if grid and view.grid else None
-        )
+        pixels = self.results.picture(view.frame, camera, view.picture)
+        key = (view.frame, view.picture)
+        backdrop = self._backdrops[camera].image(pixels, key, box, ratio, grid=place if grid and view.grid else None)
         painter.save()
         if backdrop is None:
             self._paint_absence(painter, box)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from capture.results import schema
@@ -28,13 +28,14 @@ MOST: Final = 16
 class ActionChart(Panel):
     """Above: each dimension over the chunk. Below: the chosen action's path from noise (t = 1) to action (t = 0)."""
 
-    cares = frozenset({"frame", "query", "step"})
+    watched_fields = frozenset({"frame", "query", "step"})
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Predicted actions", parent)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMinimumHeight(130)
         self._read: tuple[object, dict[str, Values | None]] | None = None
+        self._content: dict[str, Values | None] = {}
 
     def sizeHint(self) -> QSize:
         return QSize(600, 170)
@@ -56,9 +57,11 @@ class ActionChart(Panel):
             self._read = key, found
         return self._read[1]
 
-    def reload(self) -> None:
-        self._read = None
-        self.update()
+    def load(self) -> None:
+        self._content = self.values()
+
+    def on_file_changed(self) -> None:
+        self._read, self._content = None, {}
 
     @property
     def action(self) -> int:
@@ -74,11 +77,11 @@ class ActionChart(Panel):
         lower = [QRectF(LABEL + n * width, 18 + half, width - 8, half - 12) for n in range(count)]
         return upper, lower
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), self.canvas(event)
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t = theme.active()
+        self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        values = self.values()
-        predicted, truth, path = values["predicted"], values["truth"], values["path"]
+        predicted, truth, path = (self._content.get(name) for name in ("predicted", "truth", "path"))
         if predicted is None or not predicted.size:
             drawing.write(
                 painter, QRectF(0, 4, self.width(), 22), "This file holds no predicted actions.", t.secondary, 13

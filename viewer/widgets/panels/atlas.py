@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis import scene
@@ -36,7 +36,7 @@ FIELDS: Final = ("frame", "query", "score", "thumbnails")
 class Atlas(Panel):
     """The mean of all heads is the last column."""
 
-    cares = frozenset({*FIELDS, "layer", "heads", "reduce", "step", "region", "colours"})
+    watched_fields = frozenset({*FIELDS, "layer", "heads", "reduce", "step", "region", "colours"})
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Layers and heads", parent)
@@ -51,7 +51,10 @@ class Atlas(Panel):
         self.thumbs.setCheckable(True)
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
-        self._painted: Floats | None = None
+        self._content: Floats | None = None
+        self._content_lack = ""
+        self._thumbnails: tuple[object, npt.NDArray[np.uint32]] | None = None
+        self._before: Floats | None = None
         self._frame, self._still = drawing.Layer(), drawing.Layer()
         self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
         self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
@@ -115,6 +118,11 @@ class Atlas(Panel):
             return []
         return rank_heads(scores, lowest=self._shown_score.is_low_better)
 
+    def load(self) -> None:
+        self._content_lack, self._content = self.lack, self.scores()
+        if self.session.shown.thumbnails and self._content is not None:
+            self._load_thumbnails()
+
     def refresh(self) -> None:
         shown = self.session.shown
         self.score.show_value(shown.score)
@@ -123,12 +131,12 @@ class Atlas(Panel):
         self._place()
         if not self.isVisible():
             return
-        self.tell()
+        self.schedule_description()
         if self._bared != self._bare():
             self._bared = not self._bared
             self.update()
-        scores, before = self.scores(), self._painted
-        self._painted = scores
+        scores, before = self._content, self._before
+        self._before = scores
         if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
             self._coloured = (shown.colours, shown.thumbnails, shown.step)
             self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
@@ -136,21 +144,19 @@ class Atlas(Panel):
             for box in (*self._ringed, *self._rings(scores)):
                 self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
-    def reload(self) -> None:
+    def on_file_changed(self) -> None:
         results = self.session.results
         if results is not None:
             self.setMaximumHeight(max(round(self.HEADING + len(results.layers) * TALL + FOOT), self.minimumHeight()))
-        self._scores = None
+        self._scores = self._content = self._thumbnails = None
         self._frame.drop()
         self._still.drop()
-        self.refresh()
-        self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place()
 
     def _place(self) -> None:
-        self.stand_right(self.score, self.thumbs)
+        self.place_right(self.score, self.thumbs)
 
     def _title(self) -> str:
         """As long as it fits before the buttons."""
@@ -184,15 +190,15 @@ class Atlas(Panel):
 
     # What is drawn
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, results, scores, shown = theme.active(), self.session.results, self.scores(), self.session.shown
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, results, scores, shown = theme.active(), self.session.results, self._content, self.session.shown
         if scores is None or results is None or self._bare():
-            self._paint_want(self.canvas(event))
+            self.fill_background(painter, area)
+            self._paint_want(painter)
             return
-        painter = QPainter(self)
 
         def frame(inner: QPainter) -> None:
-            self.heading(inner, self._title())
+            self.paint_heading(inner, self._title())
             self._paint_frame(inner, scores)
 
         def still(inner: QPainter) -> None:
@@ -215,13 +221,13 @@ class Atlas(Panel):
 
     def _bare(self) -> bool:
         """Whether a sentence stands where the cells would: none of them would have anything to tell."""
-        return not self.session.shown.thumbnails and bool(self.lack)
+        return not self.session.shown.thumbnails and bool(self._content_lack)
 
     def _paint_want(self, painter: QPainter) -> None:
         """What to do, where there is nothing to score."""
-        self.heading(painter, self._title())
+        self.paint_heading(painter, self._title())
         if self._bare():
-            reason, ink = self.lack, theme.active().secondary
+            reason, ink = self._content_lack, theme.active().secondary
             for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
                 drawing.write(painter, QRectF(0, self.HEADING + 20 * line, self.width(), 20), text, ink, 13)
         if self.hasFocus():
@@ -275,10 +281,12 @@ class Atlas(Panel):
         shown = self.session.shown
         return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better)
 
-    def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
-        """One small picture a head: its map in every camera side by side, one colour range for all."""
+    def _load_thumbnails(self) -> None:
+        """Colour one small picture a head: its map in every camera side by side, one colour range for all."""
         results, shown = self.session.results, self.session.shown
-        assert results is not None
+        key = (id(results), shown.frame, shown.query, shown.step, shown.colours)
+        if results is None or (self._thumbnails is not None and self._thumbnails[0] == key):
+            return
         rows = scene.rows_of(results, shown.frame, shown.query)
         step = min(shown.step, rows[0].image.shape[1] - 1)
         maps = np.mean([attention.widened(row.image[:, step]) for row in rows], axis=0, dtype=np.float32)
@@ -290,8 +298,12 @@ class Atlas(Panel):
             geometry.sampling(results.to_model(shown.frame, c), *results.picture_size(c), 9, 16)
             for c in range(flat.shape[2])
         ]
-        side = np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
-        for layer, line in enumerate(side):
+        self._thumbnails = key, np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
+
+    def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
+        if self._thumbnails is None:
+            return
+        for layer, line in enumerate(self._thumbnails[1]):
             for head, one in enumerate(line):
                 painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
 

@@ -33,6 +33,7 @@ class AxisRow(QWidget):
     def __init__(self, session: Session, axis: str) -> None:
         super().__init__()
         self.session, self.axis = session, axis
+        self._key_label = KEYS[axis]
         self.slider = Slider(axis.capitalize())
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.number = NumberField(f"{axis.capitalize()} number", boxed=False, pixels=13)
@@ -122,6 +123,10 @@ class AxisRow(QWidget):
             self.slider.blockSignals(True)
             self.slider.setRange(0, max(length - 1, 0))
             self.slider.blockSignals(False)
+        label = f"1–{min(dims.heads, 9)}" if self.axis == "head" and dims.heads else KEYS[self.axis]
+        if label != self._key_label:
+            self._key_label = label
+            self.update()
         self.slider.setValue(position(state, self.axis, dims.heads))
         if leaving or not self.number.hasFocus():
             text = self.words(state)
@@ -153,15 +158,13 @@ class AxisRow(QWidget):
         painter.setPen(theme.colour(t.faint))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(key.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
-        heads = self.session.dims.heads
-        label = f"1–{min(heads, 9)}" if self.axis == "head" and heads else KEYS[self.axis]
-        drawing.write(painter, key, label, t.secondary, 11, align="centre")
+        drawing.write(painter, key, self._key_label, t.secondary, 11, align="centre")
 
 
 class AxisSliders(Panel):
     """The four rows in two columns."""
 
-    cares = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
+    watched_fields = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
     OPAQUE = False
     played = Signal(str)
 

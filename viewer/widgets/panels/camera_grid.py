@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class CameraGrid(Panel):
     """One pane a camera of the open file; panes stay while files of the same cameras come and go."""
 
-    cares = frozenset({"compare", "pinned", "picture"})
+    watched_fields = frozenset({"compare", "pinned", "picture"})
     OPAQUE = False
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
@@ -31,7 +31,7 @@ class CameraGrid(Panel):
         self.pinned: list[CameraPane] = []
         self._names: tuple[str, ...] = ()
 
-    def reload(self) -> None:
+    def on_file_changed(self) -> None:
         results = self.session.results
         names = results.cameras if results is not None else ()
         if names != self._names:
@@ -41,9 +41,11 @@ class CameraGrid(Panel):
             self.panes = [CameraPane(self.session, number, parent=self) for number in range(len(names))]
             self.pinned = [CameraPane(self.session, number, pinned=True, parent=self) for number in range(len(names))]
             self._names = names
-        self.refresh()
 
     def refresh(self) -> None:
+        for pane in (*self.panes, *self.pinned):
+            if pane.isVisible():
+                pane.load()  # `_place` needs the size of the picture that is shown now
         for pane in self.panes:
             pane.show()
         for pane in self.pinned:

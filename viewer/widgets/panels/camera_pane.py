@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
+    QHideEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
     QPainter,
-    QPaintEvent,
     QPen,
     QPolygonF,
     QTransform,
@@ -33,18 +34,34 @@ from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
-    from viewer.io.results import Results
+    from viewer.io.results import Pixels, Results
     from viewer.model.view_state import Cell, ViewState
 
 MOST_ZOOM: Final = 12.0
 DRAG_PIXELS: Final = 5
-AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+IDENTITY: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+
+
+@dataclass(frozen=True, eq=False)
+class PaneContent:
+    """What a pane shows, read before it is painted."""
+
+    results: Results
+    view: ViewState
+    scene: Scene | None
+    """None if it cannot be read."""
+    pixels: Pixels | None
+    """The picture that is shown, (h, w, 3) uint8 RGB; None if the file has none or it cannot be read."""
+    camera_size: tuple[int, int]
+    """Height and width of the camera's own picture."""
+    camera_to_model: geometry.Affine
+    """From pixels of the camera's own picture to the model's."""
 
 
 class CameraPane(Panel):
     """A camera's pane; `pinned` panes show the view that is compared with."""
 
-    cares = frozenset(DATA_FIELDS) | {
+    watched_fields = frozenset(DATA_FIELDS) | {
         "colours", "opacity", "picture", "smooth", "grid", "region", "compare", "pinned",
     }  # fmt: skip
     TITLE = 24
@@ -57,14 +74,15 @@ class CameraPane(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
-        self.backdrop, self.heat = Backdrop(camera), HeatMap(camera)
+        self.backdrop, self.heat = Backdrop(), HeatMap(camera)
+        self._content: PaneContent | None = None
         self._turn: tuple[geometry.Affine, QTransform] | None = None
         self._press: QPointF | None = None
         self._pan: tuple[QPointF, QPointF] | None = None
         self._drag: tuple[Cell, ...] | None = None
         self.label = PatchLabel()
         session.pointed.connect(self.update)
-        session.bared.connect(self.update)
+        session.bared.connect(self.reload_and_update)
 
     def sizeHint(self) -> QSize:
         return QSize(520, 320)
@@ -90,8 +108,31 @@ class CameraPane(Panel):
         pair = self.session.side_by_side()
         return pair[1] if pair is not None else None
 
+    def load(self) -> None:
+        view = self.view
+        self._content = None
+        if view is None or self.camera >= len(view[0].cameras):
+            return
+        results, state = view
+        scene = pixels = None
+        size, to_model = (MODEL_PIXELS, MODEL_PIXELS), IDENTITY
+        try:
+            size, to_model = results.picture_size(self.camera), results.to_model(state.frame, self.camera)
+            scene = self.scene
+            pixels = results.picture(state.frame, self.camera, self.session.shown.picture)
+        except READ_ERRORS as error:
+            self.session.report_failure(error)
+            scene = pixels = None
+        self._content = PaneContent(results, state, scene, pixels, size, to_model)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self._content = None
+        super().hideEvent(event)
+
     def size_in_pixels(self) -> tuple[int, int]:
-        """Height and width of the picture that is shown, the camera's own or the model's."""
+        """Return height and width of the picture that is shown, the camera's own or the model's."""
+        if self._content is not None and self.session.shown.picture != "model":
+            return self._content.camera_size
         view = self.view
         if view is None or self.camera >= len(view[0].cameras) or self.session.shown.picture == "model":
             return MODEL_PIXELS, MODEL_PIXELS
@@ -105,10 +146,14 @@ class CameraPane(Panel):
         return QRectF(0, room.top(), round(width * scale), round(height * scale))  # on the line of the text below
 
     def to_model(self) -> geometry.Affine:
-        """From pixels of the picture that is shown to the model's."""
+        """Return the map from pixels of the picture that is shown to the model's."""
+        if self.session.shown.picture == "model":
+            return IDENTITY
+        if self._content is not None:
+            return self._content.camera_to_model
         view = self.view
-        if view is None or self.session.shown.picture == "model":
-            return AS_IT_IS
+        if view is None:
+            return IDENTITY
         return view[0].to_model(view[1].frame, self.camera)
 
     def placed(self, area: QRectF | None = None) -> QTransform:
@@ -138,41 +183,36 @@ class CameraPane(Panel):
         patch = geometry.patch_at(self.to_model(), source.x(), source.y())
         return None if patch is None else (self.camera, *patch)
 
-    def reload(self) -> None:
+    def on_file_changed(self) -> None:
+        self._content = None
         self.backdrop.drop()
         self.heat.drop()
-        self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter, view, session = QPainter(self), self.view, self.session
+    def paint(self, painter: QPainter, painted: QRect) -> None:
+        session, content = self.session, self._content
         ground = drawing.ground(self)
-        if view is None or self.camera >= len(view[0].cameras):
+        if content is None:
             painter.fillRect(self.rect(), ground)
             return
         area, ratio = self.area(), drawing.ratio_of(painter)
-        place = self.model_to_pane(area)
-        try:
-            scene = self.scene
-            picture = self._picture(view, area, ratio, place)
-        except READ_ERRORS as error:
-            session._fail(error)
-            scene = picture = None
+        place, scene = self.model_to_pane(area), content.scene
+        picture = self._picture(content, area, ratio, place)
         self._paint_ground(painter, area, ground)
-        self._paint_title(painter, area, view[0], scene)
+        self._paint_title(painter, area, content.results, scene)
         if picture is None:
             painter.fillRect(area, theme.colour(theme.active().raised))
         else:
             painter.drawImage(area.topLeft(), picture)
         if scene is not None and not session.bare and scene.maps.shape[1:] == (GRID, GRID):
             self.heat.paint(painter, scene, session.shown, place, area, ratio)
-        self._paint_marks(painter, area, place, view, scene)
+        self._paint_marks(painter, area, place, content)
         if picture is None:
             self._paint_reason(painter, area)
         self._round(painter, area, ratio)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
-            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, view[1].unit)
+            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, content.view.unit)
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
 
@@ -209,33 +249,22 @@ class CameraPane(Panel):
                 drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
         drawing.write(painter, line, label, t.secondary, 12, align="right")
 
-    def _picture(self, view: tuple[Results, ViewState], area: QRectF, ratio: float, place: QTransform) -> QImage | None:
+    def _picture(self, content: PaneContent, area: QRectF, ratio: float, place: QTransform) -> QImage | None:
         shown = self.session.shown
         return self.backdrop.image(
-            view[0],
-            view[1].frame,
-            shown.picture,
+            content.pixels,
+            (id(content.results), content.view.frame, shown.picture),
             area,
             ratio,
             zoomed=None if self.zoom == 1.0 else self.placed(),
             grid=place if shown.grid and not self.session.bare else None,
         )
 
-    def _paint_marks(
-        self,
-        painter: QPainter,
-        area: QRectF,
-        place: QTransform,
-        view: tuple[Results, ViewState],
-        scene: Scene | None,
-    ) -> None:
-        shown = self.session.shown
+    def _paint_marks(self, painter: QPainter, area: QRectF, place: QTransform, content: PaneContent) -> None:
+        shown, scene = self.session.shown, content.scene
         painter.setClipRect(area)
         if shown.picture == "model":
-            results, frame = view[0], view[1].frame
-            picture_overlay.paint_hatch(
-                painter, place, results.to_model(frame, self.camera), *results.picture_size(self.camera)
-            )
+            picture_overlay.paint_hatch(painter, place, content.camera_to_model, *content.camera_size)
         cells = self._drag if self._drag is not None else shown.region
         path = region_path(cells, self.camera) if not self.session.bare else None
         if path is not None:

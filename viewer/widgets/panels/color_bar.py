@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from viewer.analysis.scene import DATA_FIELDS
@@ -22,6 +22,7 @@ from viewer.widgets.controls.slider import Slider
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
+    from viewer.analysis.scene import Scene
     from viewer.controllers.session import Session
     from viewer.model.view_state import ViewState
 
@@ -31,7 +32,7 @@ MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"
 class ColourBar(Panel):
     """The bar with its two handles; dragging one locks the range."""
 
-    cares = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
+    watched_fields = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Colour range", parent)
@@ -39,11 +40,17 @@ class ColourBar(Panel):
         self._drag = ""
         self._full = 1.0
         self._ramp: tuple[tuple[object, ...], QImage] | None = None
-        session.bared.connect(self.update)
+        self._scene: Scene | None = None
+        session.bared.connect(self.reload_and_update)
+
+    def load(self) -> None:
+        self._scene = self.session.scene()
 
     def ends(self) -> tuple[float, float, float, float]:
-        """Left and right end of the bar, and the range that the colours span."""
-        scene = self.session.scene()
+        """Return the left and right end of the bar, and the range that the colours span."""
+        return self._ends_of(self.session.scene())
+
+    def _ends_of(self, scene: Scene | None) -> tuple[float, float, float, float]:
         if scene is None or not scene.ranges:
             return 0.0, 1.0, 0.0, 1.0
         low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
@@ -53,12 +60,13 @@ class ColourBar(Panel):
             self._full = max(high / 0.86, 1e-9)
         return min(low, 0.0), max(self._full, high), low, high
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, scene, shown = theme.active(), self.canvas(event), self.session.scene(), self.session.shown
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, scene, shown = theme.active(), self._scene, self.session.shown
+        self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if scene is None:
             return
-        left, right, low, high = self.ends()
+        left, right, low, high = self._ends_of(scene)
         span = right - left or 1.0
         name = colormaps.DIFFERENCE if scene.difference else shown.colours
         scale = "linear" if scene.difference else shown.scale
@@ -134,7 +142,7 @@ def _ramp(name: str, scale: str, left: float, right: float, low: float, high: fl
 class HeatPanel(Panel):
     """Colour map, range, scale, unit, measure, opacity."""
 
-    cares = frozenset(DATA_FIELDS) | {"colours", "opacity", "smooth", "grid", "picture", "compare", "pinned"}
+    watched_fields = frozenset(DATA_FIELDS) | {"colours", "opacity", "smooth", "grid", "picture", "compare", "pinned"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Heat", parent)
@@ -190,7 +198,7 @@ class HeatPanel(Panel):
         for widget in (self.strength_name, self.opacity, self.strength_value):
             strength.addWidget(widget)
         second.addLayout(strength)
-        self._difference = False
+        self._difference = self._paints_difference = False
         self._connect()
 
     def _connect(self) -> None:
@@ -288,7 +296,10 @@ class HeatPanel(Panel):
             self._difference = state.compare == "difference"
             self.update()
 
-    def reload(self) -> None:
+    def load(self) -> None:
+        self._paints_difference = self._difference_shown()
+
+    def on_file_changed(self) -> None:
         results = self.session.results
         try:
             norms = bool(
@@ -304,11 +315,10 @@ class HeatPanel(Panel):
             if norms
             else "This file has no value norms"
         )
-        self.refresh()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = self.canvas(event)
-        self.heading(painter, "Difference, 0 is white" if self._difference_shown() else "Heat")
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        self.fill_background(painter, area)
+        self.paint_heading(painter, "Difference, 0 is white" if self._paints_difference else "Heat")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = self.width() > 600

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPolygonF, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.curves import Curves, read_curves
@@ -33,7 +33,8 @@ class CurvePlot(Panel):
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._still = drawing.Layer()
-        self._painted: Curves | None = None
+        self._content: Curves | None = None
+        self._before: Curves | None = None
         self._cursor = QRectF()
 
     def curves(self) -> Curves | None:
@@ -100,15 +101,17 @@ class CurvePlot(Panel):
         """The heading, and the note at its right."""
         raise AssertionError("every plot says what it is called")
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        curves, t = self.curves(), theme.active()
+    def load(self) -> None:
+        self._content = self.curves()
+
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        curves, t = self._content, theme.active()
 
         def still(inner: QPainter) -> None:
-            self.heading(inner, *self.titles())
+            self.paint_heading(inner, *self.titles())
             if curves is not None:
                 self.paint_still(inner, curves)
 
-        painter = QPainter(self)
         self._still.draw(painter, self, (id(curves),), still, drawing.ground(self), curves)
         self._cursor = QRectF() if curves is None else self.upright(curves)
         painter.fillRect(self._cursor, theme.colour(t.text))
@@ -128,8 +131,9 @@ class CurvePlot(Panel):
         """Repaint all of it where there are other curves, else where the cursor was and where it is."""
         if not self.isVisible():
             return
-        curves, before = self.curves(), self._painted
-        self._painted = curves
+        self._load_if_visible()
+        curves, before = self._content, self._before
+        self._before = curves
         if curves is None or curves is not before:
             self.update(0, self.HEADING - 8, 80, 8)  # the number at the left, but not the button in the heading
             self.update(0, self.HEADING - 4, self.width(), self.height())
@@ -194,7 +198,7 @@ class CurvePlot(Panel):
 class CurvesPanel(CurvePlot):
     """Masses of all groups over the chosen axis."""
 
-    cares = frozenset({"frame", "query", "layer", "step", "heads", "curve"})
+    watched_fields = frozenset({"frame", "query", "layer", "step", "heads", "curve"})
 
     def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
         super().__init__(session, "Masses over an axis", parent)
@@ -240,17 +244,15 @@ class CurvesPanel(CurvePlot):
         self._place()
         self.moved()
 
-    def reload(self) -> None:
-        self._made = None
+    def on_file_changed(self) -> None:
+        self._made = self._content = None
         self._still.drop()
-        self.refresh()
-        self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._place()
 
     def _place(self) -> None:
-        self.stand_right(self.choice)
+        self.place_right(self.choice)
 
     def titles(self) -> tuple[str, str]:
         return "Masses", ""

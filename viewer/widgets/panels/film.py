@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis import caption
@@ -47,7 +47,7 @@ LEAST_BLOCK: Final = 168
 class FilmPanel(Panel):
     """A click on a thumbnail goes there."""
 
-    cares = frozenset({*FILM_FIELDS, "layer", "step", "colours"})
+    watched_fields = frozenset({*FILM_FIELDS, "layer", "step", "colours"})
     HEADING = 4
 
     def __init__(
@@ -55,13 +55,16 @@ class FilmPanel(Panel):
     ) -> None:
         super().__init__(session, "Film", parent)
         self.over_frames = over_frames
-        over_frames.followed.connect(self.update)
+        over_frames.followed.connect(self.reload_and_update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.worker = worker
         self.mode = DropDown("Film", MODES, parent=self)
         self.mode.chosen.connect(self._set_mode)
         self._film: tuple[tuple[object, ...], Film] | None = None
+        self._content: Film | None = None
+        self._cameras: list[tuple[geometry.Affine, tuple[int, int]]] = []
+        """Map to the model's picture, and height and width, of each camera's picture."""
         self._hint = 0
         self._film_shown: tuple[Film | None, str] = (None, "")
         self._still = drawing.Layer()
@@ -110,9 +113,17 @@ class FilmPanel(Panel):
         def take(answer: Film | None) -> None:
             if answer is not None:
                 self._film = key, answer
-                self.update()
+                self.reload_and_update()
 
         return take
+
+    def load(self) -> None:
+        self._content, self._cameras = None, []
+        results, frame = self.session.results, self.session.shown.frame
+        if results is not None and results.done:
+            cameras = range(len(results.cameras))
+            self._cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in cameras]
+        self._content = self.film()
 
     def refresh(self) -> None:
         shown = self.session.shown
@@ -125,7 +136,7 @@ class FilmPanel(Panel):
             self.updateGeometry()
         if not self.isVisible():
             return
-        film, before = self.film(), self._film_shown
+        film, before = self._content, self._film_shown
         self._film_shown = film, shown.colours
         if film is None or before[0] is not film or before[1] != shown.colours or not film.maps.size:
             self.update()
@@ -133,11 +144,10 @@ class FilmPanel(Panel):
         for box in (*self._ringed, *self._rings(film)):  # the thumbnails stay, another one is ringed
             self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
-    def reload(self) -> None:
-        self._film = None
+    def on_file_changed(self) -> None:
+        self._film = self._content = None
         self._still.drop()
         self.worker.drop("film")
-        self.refresh()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.updateGeometry()
@@ -185,8 +195,9 @@ class FilmPanel(Panel):
 
         Under each other, or side by side where each has a line a step.
         """
-        ratio, results = self.devicePixelRatioF(), self.session.results
-        key = (film.maps.shape, self.deep, self.width(), self.height(), ratio, id(results))
+        ratio = self.devicePixelRatioF()
+        shape = self._cameras[0][1] if self._cameras else ()
+        key = (film.maps.shape, self.deep, self.width(), self.height(), ratio, shape)
         if self._blocks is None or self._blocks[0] != key:
             self._blocks = key, self._lay_out(film, ratio)
         return self._blocks[1]
@@ -209,35 +220,32 @@ class FilmPanel(Panel):
         """Width and height of a thumbnail with its gap: whole pixels of the screen, as high as the picture is."""
         tall = max(int(height * ratio / rows), 3)
         across = max(int(width * ratio / columns), 3)
-        results = self.session.results
-        if results is not None and results.cameras:  # never stretched upright
-            lines, dots = results.picture_size(0)
+        if self._cameras:  # never stretched upright
+            lines, dots = self._cameras[0][1]
             tall = min(tall, max(round(across * lines / dots), 3))
             across = min(across, max(round(tall * dots / lines), 3))
         return across / ratio, tall / ratio
 
     def _images(self, film: Film) -> list[QImage]:
         """One mosaic a camera."""
-        results, shown, ratio = self.session.results, self.session.shown, self.devicePixelRatioF()
-        assert results is not None
+        shown, ratio = self.session.shown, self.devicePixelRatioF()
         key = (id(film), shown.colours, shown.frame, ratio, self.width(), self.height(), theme.active())
         if self._mosaics is None or self._mosaics[0] != key:
             words, images = colormaps.painted(film.maps, film.high, shown.colours), []
             gap, background = max(round(GAP * ratio), 1), drawing.ground(self).rgb()
             for camera, (_, width, height) in enumerate(self.blocks(film)):
                 size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)
-                index = geometry.sampling(results.to_model(shown.frame, camera), *results.picture_size(camera), *size)
+                index = geometry.sampling(self._cameras[camera][0], *self._cameras[camera][1], *size)
                 made = tile_thumbnails(words[:, :, camera], index, gap, background)
                 images.append(drawing.word_image(made, blended=False))
                 images[-1].setDevicePixelRatio(ratio)
             self._mosaics = key, images, film
         return self._mosaics[1]
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, film, results = theme.active(), self.film(), self.session.results
-        painter = QPainter(self)
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, film, results = theme.active(), self._content, self.session.results
         if film is None or results is None or not film.maps.size:
-            painter.fillRect(event.rect(), drawing.ground(self))
+            self.fill_background(painter, area)
             return
 
         def labels(inner: QPainter) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis import caption
@@ -15,6 +15,7 @@ from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
+    from viewer.analysis.scene import Scene
     from viewer.controllers.session import Session
 
 LINE: Final = 19
@@ -23,7 +24,7 @@ LINE: Final = 19
 class MassBar(Panel):
     """Always visible; a click on a group leaves it out of the maps or brings it back."""
 
-    cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Where this row’s weight goes", parent)
@@ -33,11 +34,12 @@ class MassBar(Panel):
         self._hovered = ""
         self._at = 0
         self._still = drawing.Layer()
+        self._scene: Scene | None = None
         session.bared.connect(self.update)
 
     def shares(self) -> list[tuple[str, float]]:
         """Groups that are shown, with their shares: bars of all cameras are one."""
-        scene, results = self.session.plain_scene(), self.session.results
+        scene, results = self._scene, self.session.results
         if scene is None or results is None:
             return []
         bars = sum(value for name, value in scene.mass.items() if name.endswith(" bars"))
@@ -63,15 +65,19 @@ class MassBar(Panel):
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
 
-    def reload(self) -> None:
+    def on_file_changed(self) -> None:
+        self._scene = None
         self.updateGeometry()
-        self.update()
+
+    def load(self) -> None:
+        self._scene = self.session.plain_scene()
 
     def refresh(self) -> None:
         self.update()
-        self.tell()
+        self.schedule_description()
 
     def describe(self) -> None:
+        self.load()
         words = ", ".join(f"{_label(name)} {drawing.per_cent(share)}" for name, share in self.shares())
         self.setAccessibleDescription(words)
 
@@ -100,25 +106,23 @@ class MassBar(Panel):
             x += width
         return made
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, shown, results, scene = (
-            theme.active(), self.session.shown, self.session.results, self.session.plain_scene(),
-        )  # fmt: skip
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, shown, results, scene = theme.active(), self.session.shown, self.session.results, self._scene
         if results is None or scene is None:
-            self.heading(self.canvas(event), "Where this row’s weight goes")
+            self.fill_background(painter, area)
+            self.paint_heading(painter, "Where this row’s weight goes")
             return
         boxes = self.boxes()
         names = tuple(name for name, *_ in boxes)
 
         def still(inner: QPainter) -> None:
             note = "mean of heads" if len(shown.heads) != 1 and shown.reduce == "max" else ""
-            self.heading(inner, "Where this row’s weight goes", note)
+            self.paint_heading(inner, "Where this row’s weight goes", note)
             inner.setRenderHint(QPainter.RenderHint.Antialiasing)
             for name, _, _, line in boxes:
                 self._paint_name(inner, name, line)
 
         key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
-        painter = QPainter(self)
         self._still.draw(painter, self, key, still, drawing.ground(self))
         for number, (name, share, part, line) in enumerate(boxes):
             gone, touched = name in shown.left_out, self._hovered == name or (self.hasFocus() and number == self._at)

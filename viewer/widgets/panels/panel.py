@@ -1,71 +1,147 @@
-"""A part of the window that draws from the session and asks it for changes."""
+"""Base class of the parts of the window that show the session and change its view."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from PySide6.QtCore import QRectF, Qt, QTimer
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QRect, QRectF, Qt, QTimer
+from PySide6.QtGui import QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.controllers.session import Session, differing
+from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
-REST_MILLISECONDS: Final = 60
+log = logging.getLogger("viewer")
+DESCRIPTION_DELAY_MILLISECONDS: Final = 60
 
 
 class Panel(QWidget):
-    """Repaints when one of the fields of the view that it draws has changed."""
+    """Widget that reads its content when the view changes and paints that content.
 
-    cares: ClassVar[frozenset[str]] = frozenset()
-    """Fields of the view whose change calls `refresh`."""
+    `load` reads from the session and the file and keeps what painting needs; `paint` draws it and reads nothing. An
+    exception in `paint` is logged and replaces the panel's content by a sentence; the rest of the window goes on.
+    """
+
+    watched_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the view whose change calls `load` and `refresh`."""
     OPAQUE: ClassVar[bool] = True
-    """Whether it paints all of itself, ground included: Qt then paints nothing under it."""
+    """Whether `paint` covers the whole panel: Qt then paints nothing underneath."""
     HEADING = 26
+    """Height of the heading in pixels."""
 
     def __init__(self, session: Session, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
         self.setAccessibleName(name)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent, self.OPAQUE)
-        self._telling = QTimer(self)
-        self._telling.setSingleShot(True)
-        self._telling.setInterval(REST_MILLISECONDS)
-        self._telling.timeout.connect(self.describe)
+        self._paint_error = ""
+        self._notice_timer = QTimer(self)
+        self._notice_timer.setSingleShot(True)
+        self._notice_timer.setInterval(0)
+        self._notice_timer.timeout.connect(self._notify_paint_error)
+        self._description_timer = QTimer(self)
+        self._description_timer.setSingleShot(True)
+        self._description_timer.setInterval(DESCRIPTION_DELAY_MILLISECONDS)
+        self._description_timer.timeout.connect(self.describe)
         session.changed.connect(self._on_changed)
         session.opened.connect(self.reload)
         session.grew.connect(self.reload)
 
-    def _on_changed(self, before: ViewState, after: ViewState) -> None:
-        if differing(before, after) & self.cares:
-            self.refresh()
+    # Content
 
-    def refresh(self) -> None:
-        """The view changed in a field that matters here."""
+    def load(self) -> None:
+        """Read what `paint` needs from the session and the file. Called on changes while visible, and when shown."""
+
+    def reload_and_update(self) -> None:
+        """Load the content again and repaint the whole panel."""
+        self._load_if_visible()
         self.update()
 
-    def reload(self) -> None:
-        """Another file is open, or the file has grown."""
-        self.refresh()
+    def refresh(self) -> None:
+        """Update controls and repaint after a change of a watched field."""
+        self.update()
 
-    def tell(self) -> None:
-        """Have `describe` called once the view has rested: what a screen reader says need not hold up a slider."""
-        self._telling.start()
+    def on_file_changed(self) -> None:
+        """Drop what was kept of the last file: another file is open, or the file has new frames."""
+
+    def reload(self) -> None:
+        """Load everything again, after a change of the file or of the theme."""
+        self._paint_error = ""
+        self.on_file_changed()
+        self._load_if_visible()
+        self.refresh()
+        self.update()
+
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        if differing(before, after) & self.watched_fields:
+            self._load_if_visible()
+            self.refresh()
+
+    def _load_if_visible(self) -> None:
+        if self.isVisible():
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            self.load()
+        except READ_ERRORS as error:
+            self.session.report_failure(error)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        self._load()
+        super().showEvent(event)
+
+    def schedule_description(self) -> None:
+        """Call `describe` once the view has not changed for a moment, so that it does not slow down a slider."""
+        self._description_timer.start()
 
     def describe(self) -> None:
-        """Say for screen readers what is shown."""
+        """Set the accessible description."""
 
-    def canvas(self, event: QPaintEvent) -> QPainter:
-        """A painter on this panel, whose ground is laid where it is to be painted."""
+    # Painting
+
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        """Paint the loaded content; `area` is the part that needs painting. Must not read from a file."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(event.rect(), drawing.ground(self))
-        return painter
+        try:
+            self.paint(painter, event.rect())
+        except Exception as error:
+            if self.is_new_paint_error(error):
+                log.exception("%s cannot be drawn", self.accessibleName())
+            painter.end()
+            painter.begin(self)
+            self.fill_background(painter, self.rect())
+            sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
+            drawing.write(painter, QRectF(4, 4, self.width() - 8, 20), sentence, theme.active().secondary, 12)
+        finally:
+            painter.end()
 
-    def stand_right(self, *controls: QWidget) -> None:
-        """Stand controls at the right end of the heading, the first one outermost."""
+    def is_new_paint_error(self, error: Exception) -> bool:
+        """Return whether an exception of `paint` differs from the last one, and tell the user of a new one."""
+        text = f"{type(error).__name__}: {error}"
+        if text == self._paint_error:
+            return False
+        self._paint_error = text
+        self._notice_timer.start()  # not now: a notice changes the window, which may not happen while it is painted
+        return True
+
+    def _notify_paint_error(self) -> None:
+        name, reason = self.accessibleName(), self._paint_error[:160]
+        self.session.noticed.emit(f"{name} cannot be drawn ({reason}); the rest of the window goes on.")
+
+    def fill_background(self, painter: QPainter, area: QRect) -> None:
+        """Fill an area with the colour of the widget that the panel is in."""
+        painter.fillRect(area, drawing.ground(self))
+
+    def place_right(self, *controls: QWidget) -> None:
+        """Place controls at the right end of the heading, the first one outermost."""
         right = self.width()
         for control in controls:
             size = control.sizeHint()
@@ -73,10 +149,10 @@ class Panel(QWidget):
             control.setGeometry(right, -1, size.width(), size.height())
             right -= 4
 
-    def heading(self, painter: QPainter, title: str, note: str = "", width: float | None = None) -> None:
-        """The panel's title, and a quiet note at the right."""
+    def paint_heading(self, painter: QPainter, title: str, note: str = "") -> None:
+        """Paint the title in bold, and a note in the secondary colour at the right."""
         t = theme.active()
-        box = QRectF(0, 0, self.width() if width is None else width, self.HEADING - 6)
+        box = QRectF(0, 0, self.width(), self.HEADING - 6)
         used = drawing.write(painter, box, title, t.text, 12, bold=True)
         if note:
             drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 12, align="right")

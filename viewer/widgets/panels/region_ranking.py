@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from PySide6.QtCore import QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QWheelEvent
 
 from viewer.analysis import caption
 from viewer.analysis.region_ranking import rank_by_region
@@ -30,7 +30,7 @@ COLUMNS: Final = ((0.30, "who"), (0.14, "layer"), (0.14, "head"), (0.14, "step")
 class RegionRanking(Panel):
     """A ranked table; a click on a line goes there."""
 
-    cares = frozenset({"frame", "region", "query", "layer", "step", "heads"})
+    watched_fields = frozenset({"frame", "region", "query", "layer", "step", "heads"})
 
     def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
         super().__init__(session, "Who looks here", parent)
@@ -38,6 +38,7 @@ class RegionRanking(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMinimumHeight(76)
         self.lines: list[RankedHead] = []
+        self._names: dict[Query, str] = {}
         self._for: object = None
         self.top = 0
         self.at = 0
@@ -57,15 +58,18 @@ class RegionRanking(Panel):
             self.worker.ask("lookers", key, lambda stale: rank_by_region(results, shown, stale), self._take)
         self.update()
 
-    def reload(self) -> None:
+    def load(self) -> None:
+        self._names = {line.query: self.who(line.query) for line in self.lines}
+
+    def on_file_changed(self) -> None:
         self._for = None
+        self.lines, self._names = [], {}
         self.worker.drop("lookers")
-        self.refresh()
 
     def _take(self, answer: list[RankedHead] | None) -> None:
         self.lines = answer or []
         self.setAccessibleDescription("; ".join(self.words(line) for line in self.lines[:5]))
-        self.update()
+        self.reload_and_update()
 
     def who(self, query: Query) -> str:
         """The query's name."""
@@ -88,8 +92,9 @@ class RegionRanking(Panel):
         """How many lines fit."""
         return max((self.height() - self.HEADING) // LINE, 1)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, results, shown = theme.active(), self.canvas(event), self.session.results, self.session.shown
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, results, shown = theme.active(), self.session.results, self.session.shown
+        self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if results is None or not shown.region or not self.lines:
             sentence = ASKING if results is not None and shown.region else HINT
@@ -111,7 +116,7 @@ class RegionRanking(Panel):
             if current or (self.hasFocus() and number == self.at):
                 drawing.fill(painter, QRectF(-4, y, self.width() + 4, LINE - 1), theme.colour(t.hover), 4)
             step = str(results.steps[line.step]) if line.query.kind == "action" else "prefix"
-            cells = (self.who(line.query), str(results.layers[line.layer]), str(line.head), step)
+            cells = (self._names.get(line.query, ""), str(results.layers[line.layer]), str(line.head), step)
             for (x, width), text in zip(edges, cells, strict=False):
                 drawing.write(
                     painter, QRectF(x, y, width - 8, LINE), text, t.accent_text if x == 0 and current else t.text, 13

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QRectF
-from PySide6.QtGui import QPaintEvent
+from PySide6.QtCore import QRect, QRectF
+from PySide6.QtGui import QPainter
 
 from viewer.analysis.caption import Caption, caption, heads_of, words_of
 from viewer.analysis.scene import DATA_FIELDS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Sentence(Panel):
     """Who looks, in which pass, at which layer and head, on what scale."""
 
-    cares = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "What is shown", parent)
@@ -52,8 +52,9 @@ class Sentence(Panel):
         self.setToolTip(str(made) if made else "")
         self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        made, painter, t = self._made, self.canvas(event), theme.active()
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        made, t = self._made, theme.active()
+        self.fill_background(painter, area)
         if made is None:
             return
         x, box = 0.0, QRectF(0, 0, self.width(), self.height())

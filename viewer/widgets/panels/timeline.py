@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt
-from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QPolygonF, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, QSizeF, Qt
+from PySide6.QtGui import QMouseEvent, QPainter, QPixmap, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
@@ -34,7 +34,7 @@ NICE: Final = (1, 2, 5)
 class Timeline(Panel):
     """Moments from left to right; a click or drag goes there, and the pointer tells time and values."""
 
-    cares = frozenset({"frame"})
+    watched_fields = frozenset({"frame"})
     LEAST = 66
 
     def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
@@ -89,13 +89,9 @@ class Timeline(Panel):
         self.hovered = None
         self.refresh()
 
-    def refresh(self) -> None:
-        self.update()
-
-    def reload(self) -> None:
+    def on_file_changed(self) -> None:
         self.hovered = None
         self._still = None
-        self.refresh()
 
     def plot(self) -> QRectF:
         """The room of the lines."""
@@ -228,8 +224,8 @@ class Timeline(Panel):
             self._still = key, made
         return self._still[1]
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter, course = theme.active(), QPainter(self), self.course
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, course = theme.active(), self.course
         painter.drawPixmap(0, 0, self.still())
         shown = self.session.shown.frame
         if shown >= len(course.moment_of):
@@ -249,7 +245,7 @@ class Timeline(Panel):
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self.stand_right(self.speed)
+        self.place_right(self.speed)
 
     # What the hand does
 

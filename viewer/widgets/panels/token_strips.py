@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.token_values import Strips, strips
@@ -36,7 +36,7 @@ SUBJECTS: Final = {
 class TokenStrips(Panel):
     """Words in reading order, actions in the order of the chunk."""
 
-    cares = NUMBERS | {"query", "colours"}
+    watched_fields = NUMBERS | {"query", "colours"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Words and actions", parent)
@@ -151,9 +151,9 @@ class TokenStrips(Panel):
         query = self.session.shown.query
         return [p.box.toRect() for p in self.places if p.kind == query.kind and p.item in query.items]
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, shown, results, area = theme.active(), self.session.shown, self.session.results, event.rect()
-        painter = self.canvas(event)
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, shown, results = theme.active(), self.session.shown, self.session.results
+        self.fill_background(painter, area)
         if area.left() < LABEL:
             for name, kind in (("Prompt", "text"), ("Actions", "action")):
                 first = next((place for place in self.places if place.kind == kind), None)

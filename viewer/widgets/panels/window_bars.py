@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QRectF
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QRect, QRectF
+from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture.results import schema
@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 class TopBar(Panel):
     """The file's name, its checkpoint, episode and prompt; the buttons of the most used commands."""
 
-    cares = frozenset({"frame", "compare", "pinned"})
+    watched_fields = frozenset({"frame", "compare", "pinned"})
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "File", parent)
         self.setFixedHeight(44)
+        self._details = ""
         self.episodes = Button("Episodes", hint="E")
         self.episodes.setCheckable(True)
         self.episodes.hide()
@@ -63,15 +64,18 @@ class TopBar(Panel):
             parts = []
         return " · ".join(" ".join(part.split()) for part in parts if part)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+    def load(self) -> None:
+        self._details = self.details()
+
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t = theme.active()
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
         first = self.compare if self.episodes.isHidden() else self.episodes
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
-        note = self.details()
+        note = self._details
         if self.session.other is not None:
             note = f"compared with {self.session.other.path.name} · {note}"
         if used + 40 < box.width():
@@ -81,13 +85,14 @@ class TopBar(Panel):
 class StatusBar(Panel):
     """The patch under the pointer, the row's sum, what the file says of itself; notices for a while."""
 
-    cares = frozenset(DATA_FIELDS) | {"region", "compare"}
+    watched_fields = frozenset(DATA_FIELDS) | {"region", "compare"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Status", parent)
         self.setFixedHeight(26)
-        session.pointed.connect(self.refresh)
-        session.bared.connect(self.refresh)
+        self._texts = "", ""
+        session.pointed.connect(self._on_pointed)
+        session.bared.connect(self._on_pointed)
 
     def left(self) -> str:
         """The patch under the pointer in words, else what a hand can do."""
@@ -135,17 +140,24 @@ class StatusBar(Panel):
         taught = demo if results.model.get("kind") == "demo" else ""
         return f"{growing}{taught}{total}attention is not cause"
 
+    def load(self) -> None:
+        self._texts = self.left(), self.right()
+
+    def _on_pointed(self) -> None:
+        self._load_if_visible()
+        self.refresh()
+
     def refresh(self) -> None:
         self.update()
-        self.tell()
+        self.schedule_description()
 
     def describe(self) -> None:
         self.setAccessibleDescription(f"{self.left()}; {self.right()}")
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        t, painter = theme.active(), QPainter(self)
+    def paint(self, painter: QPainter, area: QRect) -> None:
+        t, (left, right) = theme.active(), self._texts
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, 0, self.width(), 1), theme.colour(t.line))
         box = QRectF(theme.MARGIN, 1, self.width() - 2 * theme.MARGIN, self.height() - 1)
-        used = drawing.write(painter, box, self.right(), t.secondary, 12, align="right")
-        drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), self.left(), t.secondary, 12)
+        used = drawing.write(painter, box, right, t.secondary, 12, align="right")
+        drawing.write(painter, box.adjusted(0, 0, -used - 16, 0), left, t.secondary, 12)
