@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QToolTip, QWidget
 
@@ -190,22 +190,22 @@ class ActionChart(Panel):
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            found, values = self.place_at(QPointF(event.pos())), self.values()
-            text = ""
-            if found is not None:
-                kind, n, place = found
-                series = values["predicted"] if kind == "chunk" else values["path"]
-                assert series is not None
-                value = series[place, n] if kind == "chunk" else series[place, self.action, n]
-                text = f"a{n + 1}, {'action' if kind == 'chunk' else 'point'} {place + (kind == 'chunk')}: {value:.4g}"
-                truth = values["truth"]
-                if (
-                    kind == "chunk"
-                    and truth is not None
-                    and truth.shape == series.shape
-                    and np.isfinite(truth[place, n])
-                ):
-                    text += f", true {truth[place, n]:.4g}"
-            QToolTip.showText(event.globalPos(), text, self)
+            QToolTip.showText(event.globalPos(), self.explain(event.pos()), self)
             return True
         return super().event(event)
+
+    def explain(self, point: QPoint) -> str:
+        """Return the tooltip of a point: the value of the predicted action, or of the path, and the true action."""
+        found, values = self.place_at(QPointF(point)), self.values()
+        if found is None:
+            return ""
+        kind, n, place = found
+        if kind == "path":
+            path = values["path"]
+            return "" if path is None else f"a{n + 1}, point {place}: {path[place, self.action, n]:.4g}"
+        predicted, truth = values["predicted"], values["truth"]
+        assert predicted is not None
+        text = f"a{n + 1}, action {place + 1}: {predicted[place, n]:.4g}"
+        if truth is not None and truth.shape == predicted.shape and np.isfinite(truth[place, n]):
+            text += f", true {truth[place, n]:.4g}"
+        return text
