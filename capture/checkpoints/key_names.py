@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from capture.checkpoints.infer_config import EMBEDDING, VISION, some
+from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION, some
 from capture.errors import UserError
 
 Stored = TypeVar("Stored")
@@ -19,6 +19,30 @@ _LEROBOT_PREFIX = "model."
 _ACTION_ROOTS = ("action_in_proj.", "action_out_proj.", "time_mlp_", "params.action_in_proj.")
 _TIED_EMBEDDING = "paligemma_with_expert.paligemma.lm_head.weight"
 _OUTPUT_HEADS = (_TIED_EMBEDDING, "paligemma_with_expert.gemma_expert.lm_head.weight")
+
+_MODULES = (
+    ("vision_tower.", VISION),
+    ("projector.", f"{PROJECTOR}."),
+    ("language_model.", LANGUAGE),
+    ("expert.", EXPERT),
+)
+"""Modules of `Pi05` and what openpi's PyTorch model calls them; all other names are the same."""
+
+
+def openpi_name(parameter: str) -> str:
+    """Return openpi's name of a parameter of `capture.policies.pi05.model.Pi05`, the one that checkpoints store."""
+    for ours, openpis in _MODULES:
+        if parameter.startswith(ours):
+            return openpis + parameter.removeprefix(ours)
+    return parameter
+
+
+def parameter_name(stored: str) -> str:
+    """Return the name in `Pi05` of a parameter that openpi's PyTorch model calls `stored`."""
+    for ours, openpis in _MODULES:
+        if stored.startswith(openpis):
+            return ours + stored.removeprefix(openpis)
+    return stored
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from capture.checkpoints.infer_config import Shape, check_shapes
+from capture.checkpoints.key_names import openpi_name, parameter_name
 from capture.checkpoints.safetensors_reader import FLOATS, StoredTensor, read_into
 from capture.errors import UserError
 from capture.policies.pi05.config import Pi05Config, parameter_dtype
@@ -87,7 +88,7 @@ def load_model(
         raise UserError(f"a policy runs in float32 or bfloat16, not in {str(dtype).removeprefix('torch.')}")
     with torch.device("meta"):
         model = Pi05(config)
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    expected = {openpi_name(name): tuple(parameter.shape) for name, parameter in model.named_parameters()}
     check_shapes(weights.shapes, expected, weights.where)
     total, done = parameter_bytes(expected, dtype), 0
     try:
@@ -106,7 +107,7 @@ def load_model(
         done += loaded[name].nbytes
         if progress is not None:
             progress(done, total)
-    model.load_state_dict(loaded, strict=True, assign=True)
+    model.load_state_dict({parameter_name(name): one for name, one in loaded.items()}, strict=True, assign=True)
     model.requires_grad_(requires_grad=False)
     model.refill_buffers(device)
     return model.eval()

@@ -1,9 +1,9 @@
 """Reads attention weights out of a running policy by forward hooks, without touching the policy.
 
 It knows no model class: any module tree with `…language_model.layers.<i>.self_attn` (the prefix phase) and
-`…gemma_expert.model.layers.<i>.self_attn` (the suffix phase) will do, whose attention modules return their softmax
-weights (B, heads, queries, keys) as second output. That is true of `capture.policies.pi05.model.Pi05` and of openpi's
-and lerobot's own policies, as long as they run eager attention::
+`…gemma_expert.model.layers.<i>.self_attn` or `…expert.layers.<i>.self_attn` (the suffix phase) will do, whose attention
+modules return their softmax weights (B, heads, queries, keys) as second output. That is true of
+`capture.policies.pi05.model.Pi05` and of openpi's and lerobot's own policies, as long as they run eager attention::
 
     with AttentionRecorder(policy.model) as recorder:
         policy.model.sample_actions(...)
@@ -31,7 +31,7 @@ Phase = Literal["prefix", "suffix"]
 
 _PATHS: dict[Phase, re.Pattern[str]] = {
     "prefix": re.compile(r"(?:^|\.)language_model\.layers\.(\d+)\.self_attn$"),
-    "suffix": re.compile(r"(?:^|\.)gemma_expert\.model\.layers\.(\d+)\.self_attn$"),
+    "suffix": re.compile(r"(?:^|\.)(?:gemma_expert\.model|expert)\.layers\.(\d+)\.self_attn$"),
 }
 
 _WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")

@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from capture.checkpoints.key_names import openpi_name
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
 from capture.policies.pi05.model import Pi05
 
@@ -53,7 +54,7 @@ def make(folder: Path, shards: int, seed: int = 0) -> None:
         shard.clear()
 
     for name, parameter in parameters:
-        stored = name.replace(".vision_tower.", ".vision_tower.vision_model.")
+        stored = openpi_name(name).replace(".vision_tower.", ".vision_tower.vision_model.")
         stored = stored.replace("paligemma.model.language_model.embed_tokens", "paligemma.lm_head")
         std = 0.02 if parameter.ndim == 1 or "embed" in name else parameter[0].numel() ** -0.5
         one = torch.empty(parameter.shape, dtype=torch.bfloat16, device=device).normal_(std=std, generator=generator)

@@ -38,6 +38,7 @@ from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 
 import capture.pipeline.runner  # noqa: E402
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint  # noqa: E402
+from capture.checkpoints.key_names import openpi_name  # noqa: E402
 from capture.pipeline.cuda_graphs import cuda_graphs  # noqa: E402
 from capture.pipeline.frame_builder import assemble  # noqa: E402
 from capture.pipeline.plan import Choices, Setup, plan  # noqa: E402
@@ -68,7 +69,7 @@ def hollow(folder: Path, config: Any, heads: int) -> Path:
         model = Pi05(config)
     header, at = {}, 0
     for name, parameter in model.named_parameters():
-        stored = name.replace(".vision_tower.", ".vision_tower.vision_model.")
+        stored = openpi_name(name).replace(".vision_tower.", ".vision_tower.vision_model.")
         stored = stored.replace("paligemma.model.language_model.embed_tokens", "paligemma.lm_head")
         size = 2 * parameter.numel()
         header[stored] = {"dtype": "BF16", "shape": list(parameter.shape), "data_offsets": [at, at + size]}

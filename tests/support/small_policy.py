@@ -11,6 +11,7 @@ import torch
 from paths import DATA, GOLDEN
 from safetensors.torch import load_file, save_file
 
+from capture.checkpoints.key_names import openpi_name, parameter_name
 from capture.observation import Observation
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig, parameter_dtype
 from capture.policies.pi05.model import Pi05
@@ -54,6 +55,7 @@ def tiny_model(dtype=None):
         ours = name.replace(".vision_model", "").replace(
             "paligemma.lm_head", "paligemma.model.language_model.embed_tokens"
         )
+        ours = parameter_name(ours)
         weights[ours] = tensor.to(parameter_dtype(ours, dtype))
     model.load_state_dict(weights, assign=True)
     model.refill_buffers("cpu")
@@ -118,7 +120,7 @@ def write_small_checkpoint(folder: Path) -> Path:
     folder.mkdir(parents=True)
     weights = {}
     for name, tensor in small_model().state_dict().items():
-        stored = name.replace(".vision_tower.", ".vision_tower.vision_model.")
+        stored = openpi_name(name).replace(".vision_tower.", ".vision_tower.vision_model.")
         stored = stored.replace("paligemma.model.language_model.embed_tokens", "paligemma.lm_head")
         weights[stored] = tensor.to(torch.float32).contiguous()
     save_file(weights, folder / "model.safetensors")

@@ -45,15 +45,15 @@ class Pi05Config:
 
 
 def parameter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Number type of the parameter `name` in a policy that runs in `dtype`.
+    """Number type of the parameter `name`, the model's name or openpi's, in a policy that runs in `dtype`.
 
     In bfloat16, as in openpi's PyTorch port: SigLIP's patch and position embeddings, all norms of both Gemma stacks
     (the adaRMS projections among them), the action projections and the time MLP stay float32.
     """
     if dtype == torch.float32:
         return dtype
-    if name.startswith(("action_", "time_mlp_")) or ".vision_tower.embeddings." in name:
+    if name.startswith(("action_", "time_mlp_")) or "vision_tower.embeddings." in name:
         return torch.float32
-    if ".vision_tower." not in name and ("layernorm." in name or ".norm." in name):
+    if "vision_tower." not in name and ("layernorm." in name or ".norm." in name):
         return torch.float32
     return dtype

@@ -1,12 +1,13 @@
 """Pi0.5 inference, readable top to bottom.
 
-A picture becomes 256 tokens (SigLIP), a prompt becomes text tokens, and both run once through the language model
-(the prefix phase). Its keys and values are kept. The action expert then turns noise into a chunk of actions in a few
-denoise steps (the suffix phase): in each, the action tokens look at the kept prefix and at one another.
+`Pi05.sample_actions` is the whole of it. A picture becomes 256 tokens (SigLIP), a prompt becomes text tokens, and both
+run once through the language model (the prefix phase). Its keys and values are kept. The action expert then turns noise
+into a chunk of actions in a few denoise steps (the suffix phase): in each, the action tokens attend to the kept prefix
+and to one another.
 
-SigLIP and the prefix's Gemma are transformers' own modules; the expert, whose norms are conditioned on time (adaRMS),
-is ours. Formulas follow openpi (`models/pi0.py`, `models/gemma.py`, `models/siglip.py`) and the papers named beside
-them. Shapes in comments: B batch, C cameras, T text tokens, P prefix tokens (all of them), K prefix tokens after
+SigLIP and the prefix's Gemma are modules of transformers; the expert, whose norms are conditioned on time (adaRMS), is
+in `expert.py`. Formulas follow openpi (`models/pi0.py`, `models/gemma.py`, `models/siglip.py`) and the papers named
+beside them. Shapes in comments: B batch, C cameras, T text tokens, P prefix tokens (all of them), K prefix tokens after
 masked ones were left out, H horizon, A action dimensions (32), D width of the language model, E width of the expert,
 N heads, M kv heads, d head width.
 """
@@ -27,10 +28,9 @@ from transformers import DynamicCache, GemmaConfig, GemmaModel, SiglipVisionConf
 
 from capture.errors import UserError
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
+from capture.policies.pi05.expert import NORM_EPS, ROPE_BASE, Expert
 from capture.policies.process_settings import exact_float32
 
-ROPE_BASE = 10000.0
-NORM_EPS = 1e-6
 MASKED = -2.3819763e38
 """What openpi adds to the logits of masked keys: near the lowest bfloat16, and finite when rounded to it."""
 
@@ -76,6 +76,194 @@ class Chunk:
     prefix: Prefix
 
 
+class Pi05(nn.Module):
+    """Pi0.5: pictures and a prompt in, a chunk of actions out.
+
+    `capture.checkpoints.key_names` maps the names of its parameters to those of openpi's and lerobot's checkpoints.
+    """
+
+    def __init__(self, config: Pi05Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.expert.width
+        self.vision_tower: Any = _vision_tower(config.vision)
+        self.projector = nn.Linear(config.vision.width, config.vlm.width)
+        self.language_model: Any = _language_model(config.vlm, config.vocabulary)
+        self._cache_argument = cache_argument(self.language_model.forward)
+        self.expert = Expert(config.expert)
+        self.action_in_proj = nn.Linear(config.action_dim, width)
+        self.action_out_proj = nn.Linear(width, config.action_dim)
+        self.time_mlp_in = nn.Linear(width, width)
+        self.time_mlp_out = nn.Linear(width, width)
+        self.eval()
+
+    @torch.no_grad()
+    def sample_actions(
+        self,
+        pictures: Sequence[Tensor | None],
+        tokens: Tensor,
+        token_mask: Tensor,
+        noise: Tensor,
+        *,
+        camera_mask: Tensor | None = None,
+        moment: Tensor | None = None,
+        steps: int | None = None,
+        grid: TimeGrid = "openpi",
+        drop_masked: bool = True,
+        after_step: Callable[[int], None] | None = None,
+    ) -> Chunk:
+        """One call of the policy, from model inputs (see `embed_prefix`) and noise (B, H, A) to a chunk of actions."""
+        with exact_float32():
+            embeddings, valid = self.embed_prefix(
+                pictures, tokens, token_mask, camera_mask, moment
+            )  # (B, P, D), (B, P)
+            prefix = self.run_prefix(embeddings, valid, drop_masked=drop_masked)
+            return self.denoise(noise, prefix, steps=steps, grid=grid, after_step=after_step)
+
+    def embed_prefix(
+        self,
+        pictures: Sequence[Tensor | None],
+        tokens: Tensor,
+        token_mask: Tensor,
+        camera_mask: Tensor | None = None,
+        moment: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings of the whole prefix and which of its tokens count.
+
+        `pictures`: one (B, 3, 224, 224) a camera slot; None for a slot that is masked in the whole batch, whose tokens
+        are then zeros. `tokens`, `token_mask`: (B, T). `camera_mask`: (B, C) bool, all True if left out. `moment`: (B,)
+        int64, where rows share pictures: which of `pictures` each row sees, so that each is encoded once. That is all
+        that prompts on one picture have in common: in the language model, patches look at the text too.
+        Returns (B, P, D) and (B, P) bool, P = 256 C + T.
+        """
+        batch = len(tokens)
+        patches = (self.config.vision.image_size // self.config.vision.patch_size) ** 2
+        text = self.language_model.embed_tokens(tokens)  # (B, T, D), scaled by sqrt(D) since transformers 5.4
+        blocks, masks = [], []
+        for slot, picture in enumerate(pictures):
+            if picture is None:
+                blocks.append(text.new_zeros(batch, patches, text.shape[-1]))  # (B, 256, D)
+                masks.append(token_mask.new_zeros(batch, patches))  # (B, 256)
+                continue
+            embedded = self.embed_pictures(picture).to(text.dtype)  # (B or moments, 256, D)
+            blocks.append(embedded if moment is None else embedded[moment])  # (B, 256, D)
+            shown = token_mask.new_ones(batch) if camera_mask is None else camera_mask[:, slot]  # (B,)
+            masks.append(shown[:, None].expand(batch, patches))  # (B, 256)
+        return torch.cat([*blocks, text], dim=1), torch.cat([*masks, token_mask], dim=1)  # (B, P, D), (B, P)
+
+    def embed_pictures(self, pictures: Tensor) -> Tensor:
+        """Tokens of pictures: (n, 3, 224, 224) float32 in [-1, 1] to (n, 256, D), row-major over 16 x 16."""
+        tower = self.vision_tower
+        patches = tower.embeddings(pictures)  # (n, 256, width), float32 also in a bfloat16 policy
+        patches = patches.to(tower.post_layernorm.weight.dtype)  # (n, 256, width)
+        features = tower.encoder(inputs_embeds=patches).last_hidden_state  # (n, 256, width)
+        return cast(Tensor, self.projector(tower.post_layernorm(features)))  # (n, 256, D)
+
+    def run_prefix(self, embeddings: Tensor, valid: Tensor, *, drop_masked: bool = True) -> Prefix:
+        """The prefix phase: `embeddings` (B, P, D), `valid` (B, P) bool.
+
+        Positions count valid tokens only, so tokens that are masked in the whole batch can be left out before the
+        language model without changing anything else; `drop_masked=False` keeps them, as the reference does.
+        """
+        positions = valid.long().cumsum(dim=1) - 1  # (B, P)
+        kept = torch.arange(valid.shape[1], device=valid.device)  # (P,)
+        if drop_masked:
+            kept = kept[valid.any(dim=0)]  # (K,)
+        embeddings, valid, positions = embeddings[:, kept], valid[:, kept], positions[:, kept]  # (B, K, ...)
+        seen = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, K, K)
+        # Always given: without a mask Gemma's attention is causal. float32, so that the softmax sees unrounded logits.
+        mask = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, MASKED)  # (B, 1, K, K) float32
+        return self.run_language_model(embeddings, mask, positions, valid, kept)
+
+    def run_language_model(
+        self, embeddings: Tensor, mask: Tensor, positions: Tensor, valid: Tensor, kept: Tensor
+    ) -> Prefix:
+        """Gemma on `embeddings` (B, K, D), with an additive `mask` (B, 1, K, K) float32; the rest as in `Prefix`."""
+        cache = DynamicCache()
+        output = self.language_model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            **{self._cache_argument: cache},
+        )
+        return Prefix(
+            keys=tuple(layer.keys for layer in cache.layers),
+            values=tuple(layer.values for layer in cache.layers),
+            hidden=output.last_hidden_state,
+            embeddings=embeddings,
+            positions=positions,
+            valid=valid,
+            kept=kept,
+        )
+
+    @torch.no_grad()
+    def denoise(
+        self,
+        noise: Tensor,
+        prefix: Prefix,
+        *,
+        steps: int | None = None,
+        grid: TimeGrid = "openpi",
+        after_step: Callable[[int], None] | None = None,
+    ) -> Chunk:
+        """The suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0."""
+        steps = steps or self.config.denoise_steps
+        times = times_on(noise.device, steps, grid)  # (steps,)
+        x, path, velocities = noise, [noise], []
+        for step, time in enumerate(times):
+            v = self.velocity(x, time.expand(len(x)), prefix)  # (B, H, A)
+            x = x + torch.tensor(-1.0 / steps, dtype=torch.float32) * v  # (B, H, A)
+            velocities.append(v)
+            path.append(x)
+            if after_step:
+                after_step(step)
+        return Chunk(x, torch.stack(path), torch.stack(velocities), times.clone(), prefix)
+
+    def velocity(self, x: Tensor, time: Tensor, prefix: Prefix) -> Tensor:
+        """One denoise step's v: `x` (B, H, A) float32 at `time` (B,), to (B, H, A) float32 (openpi `denoise_step`)."""
+        batch, horizon, _ = x.shape
+        valid = prefix.valid  # (B, K)
+        positions = valid.sum(dim=1)[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
+        seen = torch.cat([valid, valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
+        mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)  # (B, K + H)
+        mask = mask[:, None, None].expand(-1, -1, horizon, -1)  # (B, 1, H, K + H)
+        tokens = self.action_in_proj(x)  # (B, H, E)
+        tokens = tokens.to(prefix.keys[0].dtype)  # (B, H, E)
+        hidden = self.expert(tokens, self.condition(time), positions, prefix.keys, prefix.values, mask)  # (B, H, E)
+        return cast(Tensor, self.action_out_proj(hidden.to(self.action_out_proj.weight.dtype)))  # (B, H, A)
+
+    def condition(self, time: Tensor) -> Tensor:
+        """What the expert's norms are told of the time: (B,) to (B, E) float32."""
+        embedding = time_embedding(time, self.config.expert.width)  # (B, E)
+        hidden = nn.functional.silu(self.time_mlp_in(embedding))  # (B, E)
+        return nn.functional.silu(self.time_mlp_out(hidden))  # (B, E)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy runs."""
+        return self.action_in_proj.weight.device
+
+    def refill_buffers(self, device: torch.device | str) -> None:
+        """Compute every buffer anew on `device`: after construction on the meta device they hold nothing.
+
+        The RoPE frequencies are float32 whatever the policy's number type.
+        """
+        positions = self.config.vision.image_size // self.config.vision.patch_size
+        self.vision_tower.embeddings.position_ids = torch.arange(positions**2, device=device)[None]  # (1, 256)
+        rotary, head_dim = self.language_model.rotary_emb, self.config.vlm.head_dim
+        exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim  # (d/2,)
+        rotary.inv_freq = 1.0 / ROPE_BASE**exponent  # (d/2,)
+        rotary.original_inv_freq = rotary.inv_freq.clone()
+        scale = torch.tensor(self.config.vlm.width**0.5, device=device)  # ()
+        self.language_model.embed_tokens.embed_scale = scale
+        hollow = [name for name, buffer in self.named_buffers() if buffer.is_meta]
+        if hollow:
+            raise RuntimeError(
+                f"This version of transformers has buffers that are not filled here: {', '.join(hollow)}."
+            )
+
+
 def step_times(steps: int, grid: TimeGrid = "openpi") -> Tensor:
     """Times t of the denoise steps, from 1 down: (steps,) float32.
 
@@ -108,136 +296,6 @@ def time_embedding(time: Tensor, width: int, shortest: float = 4e-3, longest: fl
     period = shortest * (longest / shortest) ** exponent  # (width/2,)
     angle = 2 * math.pi * time.double()[:, None] / period  # (B, width/2)
     return torch.cat([angle.sin(), angle.cos()], dim=-1).float()  # (B, width)
-
-
-def rope_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of rotary position embedding (RoFormer, arXiv 2104.09864), half-split pairing.
-
-    `positions`: (B, H) int64. Returns two (B, 1, H, d) float32 tables; float32 also in a bfloat16 policy, because at
-    position 600 a bfloat16 frequency is off by up to 0.8 rad.
-    """
-    exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim  # (d/2,)
-    angle = positions[..., None].float() * (1.0 / ROPE_BASE**exponent)  # (B, H, d/2)
-    angle = torch.cat([angle, angle], dim=-1)[:, None]  # (B, 1, H, d)
-    return angle.cos(), angle.sin()
-
-
-def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair (i, i + d/2) of `x` (B, N, H, d) by the table's angle, in float32; returns x's number type."""
-    first, second = x.float().chunk(2, dim=-1)  # 2 x (B, N, H, d/2)
-    turned = torch.cat([-second, first], dim=-1)  # (B, N, H, d)
-    return (x * table[0] + turned * table[1]).to(x.dtype)  # (B, N, H, d)
-
-
-class AdaptiveNorm(nn.Module):
-    """RMS norm whose scale, shift and gate come from a condition (adaRMS, openpi `gemma.py: RMSNorm`)."""
-
-    def __init__(self, width: int, condition_width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(condition_width, 3 * width)
-
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """`x` (B, H, E), `condition` (B, E) float32: the normed x in x's number type, and the gate (B, 1, E)."""
-        scale, shift, gate = (
-            self.dense(condition.to(self.dense.weight.dtype))[:, None].float().chunk(3, dim=-1)
-        )  # 3 x (B, 1, E)
-        wide = x.float()  # (B, H, E)
-        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPS)  # (B, H, E)
-        return (normed * (1 + scale) + shift).to(x.dtype), gate.to(x.dtype)
-
-
-class ExpertAttention(nn.Module):
-    """Attention of action tokens on the kept prefix and on one another.
-
-    Returns its weights as second output, as transformers' eager attention does, so that a forward hook can read them.
-    """
-
-    def __init__(self, config: StackConfig) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.q_proj = nn.Linear(config.width, config.heads * config.head_dim, bias=False)
-        self.k_proj = nn.Linear(config.width, config.kv_heads * config.head_dim, bias=False)
-        self.v_proj = nn.Linear(config.width, config.kv_heads * config.head_dim, bias=False)
-        self.o_proj = nn.Linear(config.heads * config.head_dim, config.width, bias=False)
-
-    def forward(
-        self,
-        x: Tensor,
-        prefix: tuple[Tensor, Tensor],
-        table: tuple[Tensor, Tensor],
-        mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """`x` (B, H, E), prefix keys and values (B, M, K, d) each, additive `mask` (B, 1, H, K + H) float32.
-
-        Returns the output (B, H, E) and the weights (B, N, H, K + H), both in x's number type.
-        """
-        batch, horizon, _ = x.shape
-        split = (batch, horizon, -1, self.head_dim)
-        query = rotate(self.q_proj(x).view(split).transpose(1, 2), table)  # (B, N, H, d)
-        key = rotate(self.k_proj(x).view(split).transpose(1, 2), table)  # (B, M, H, d)
-        value = self.v_proj(x).view(split).transpose(1, 2)  # (B, M, H, d)
-        # Concatenated anew at each step: a cache that grows would show step 2 the actions of step 1.
-        key = torch.cat([prefix[0], key], dim=2)  # (B, M, K + H, d)
-        value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
-        each = self.heads // self.kv_heads
-        key, value = key.repeat_interleave(each, dim=1), value.repeat_interleave(each, dim=1)  # 2 x (B, N, K + H, d)
-        logits = query @ key.transpose(2, 3) * self.head_dim**-0.5 + mask  # (B, N, H, K + H) float32
-        weights = logits.softmax(dim=-1, dtype=torch.float32).to(x.dtype)  # (B, N, H, K + H)
-        mixed = (weights @ value).transpose(1, 2).reshape(batch, horizon, -1)  # (B, H, N * d)
-        return self.o_proj(mixed), weights
-
-
-class GatedMlp(nn.Module):
-    """Gemma's feed-forward block: down(gelu(gate(x)) * up(x)), GELU in its tanh form."""
-
-    def __init__(self, width: int, mlp: int) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(width, mlp, bias=False)
-        self.up_proj = nn.Linear(width, mlp, bias=False)
-        self.down_proj = nn.Linear(mlp, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` (B, H, E) to (B, H, E)."""
-        gate = nn.functional.gelu(self.gate_proj(x), approximate="tanh")  # (B, H, mlp)
-        return cast(Tensor, self.down_proj(gate * self.up_proj(x)))  # (B, H, E)
-
-
-class ExpertLayer(nn.Module):
-    """One block of the action expert: attention and feed-forward, each normed and gated by the condition."""
-
-    def __init__(self, config: StackConfig) -> None:
-        super().__init__()
-        self.self_attn = ExpertAttention(config)
-        self.mlp = GatedMlp(config.width, config.mlp)
-        self.input_layernorm = AdaptiveNorm(config.width, config.width)
-        self.post_attention_layernorm = AdaptiveNorm(config.width, config.width)
-
-    def forward(
-        self, x: Tensor, condition: Tensor, prefix: tuple[Tensor, Tensor], table: tuple[Tensor, Tensor], mask: Tensor
-    ) -> Tensor:
-        """`x` (B, H, E) to (B, H, E); the rest as in `ExpertAttention` and `AdaptiveNorm`."""
-        normed, gate = self.input_layernorm(x, condition)  # (B, H, E), (B, 1, E)
-        x = x + self.self_attn(normed, prefix, table, mask)[0] * gate  # (B, H, E)
-        normed, gate = self.post_attention_layernorm(x, condition)  # (B, H, E), (B, 1, E)
-        mixed: Tensor = x + self.mlp(normed) * gate  # (B, H, E)
-        return mixed
-
-
-class Expert(nn.Module):
-    """The action expert: Gemma 300M with adaptive norms."""
-
-    def __init__(self, config: StackConfig) -> None:
-        super().__init__()
-        self.head_dim = config.head_dim
-        self.layers = nn.ModuleList(ExpertLayer(config) for _ in range(config.depth))
-        self.norm = AdaptiveNorm(config.width, config.width)
-
-    def forward(self, x: Tensor, condition: Tensor, positions: Tensor, prefix: Prefix, mask: Tensor) -> Tensor:
-        """`x` (B, H, E), `condition` (B, E), `positions` (B, H), `mask` (B, 1, H, K + H): normed, (B, H, E)."""
-        table = rope_table(positions, self.head_dim)  # 2 x (B, 1, H, d)
-        for layer, *kept in zip(self.layers, prefix.keys, prefix.values, strict=True):
-            x = layer(x, condition, tuple(kept), table, mask)  # (B, H, E)
-        return cast(Tensor, self.norm(x, condition)[0])  # (B, H, E)
 
 
 def _vision_tower(config: VisionConfig) -> nn.Module:
@@ -296,214 +354,3 @@ def cache_argument(forward: Callable[..., Any]) -> str:
         f"transformers {transformers.__version__} gives Gemma's cache a name that is not known here (its arguments are "
         f"{', '.join(parameters)}); install an older release of transformers"
     )
-
-
-class Pi05(nn.Module):
-    """Pi0.5: pictures and a prompt in, a chunk of actions out. Parameter names are openpi's PyTorch names."""
-
-    def __init__(self, config: Pi05Config) -> None:
-        super().__init__()
-        self.config = config
-        paligemma: Any = nn.Module()
-        paligemma.vision_tower = _vision_tower(config.vision)
-        paligemma.multi_modal_projector = nn.Module()
-        paligemma.multi_modal_projector.linear = nn.Linear(config.vision.width, config.vlm.width)
-        paligemma.language_model = _language_model(config.vlm, config.vocabulary)
-        self._cache_argument = cache_argument(paligemma.language_model.forward)
-        self.paligemma_with_expert: Any = nn.Module()
-        self.paligemma_with_expert.paligemma = nn.Module()
-        self.paligemma_with_expert.paligemma.model = paligemma
-        self.paligemma_with_expert.gemma_expert = nn.Module()
-        self.paligemma_with_expert.gemma_expert.model = Expert(config.expert)
-        width = config.expert.width
-        self.action_in_proj = nn.Linear(config.action_dim, width)
-        self.action_out_proj = nn.Linear(width, config.action_dim)
-        self.time_mlp_in = nn.Linear(width, width)
-        self.time_mlp_out = nn.Linear(width, width)
-        self.eval()
-
-    @property
-    def vision_tower(self) -> Any:
-        """SigLIP without a head."""
-        return self.paligemma_with_expert.paligemma.model.vision_tower
-
-    @property
-    def projector(self) -> nn.Linear:
-        """SigLIP's width to the language model's."""
-        return cast(nn.Linear, self.paligemma_with_expert.paligemma.model.multi_modal_projector.linear)
-
-    @property
-    def language_model(self) -> Any:
-        """The prefix's Gemma."""
-        return self.paligemma_with_expert.paligemma.model.language_model
-
-    @property
-    def expert(self) -> Expert:
-        """The action expert."""
-        return cast(Expert, self.paligemma_with_expert.gemma_expert.model)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the policy runs."""
-        return self.action_in_proj.weight.device
-
-    def refill_buffers(self, device: torch.device | str) -> None:
-        """Compute every buffer anew on `device`: after construction on the meta device they hold nothing.
-
-        The RoPE frequencies are float32 whatever the policy's number type.
-        """
-        positions = self.config.vision.image_size // self.config.vision.patch_size
-        self.vision_tower.embeddings.position_ids = torch.arange(positions**2, device=device)[None]  # (1, 256)
-        rotary, head_dim = self.language_model.rotary_emb, self.config.vlm.head_dim
-        exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim  # (d/2,)
-        rotary.inv_freq = 1.0 / ROPE_BASE**exponent  # (d/2,)
-        rotary.original_inv_freq = rotary.inv_freq.clone()
-        scale = torch.tensor(self.config.vlm.width**0.5, device=device)  # ()
-        self.language_model.embed_tokens.embed_scale = scale
-        hollow = [name for name, buffer in self.named_buffers() if buffer.is_meta]
-        if hollow:
-            raise RuntimeError(
-                f"This version of transformers has buffers that are not filled here: {', '.join(hollow)}."
-            )
-
-    def embed_pictures(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures: (n, 3, 224, 224) float32 in [-1, 1] to (n, 256, D), row-major over 16 x 16."""
-        tower = self.vision_tower
-        patches = tower.embeddings(pictures)  # (n, 256, width), float32 also in a bfloat16 policy
-        patches = patches.to(tower.post_layernorm.weight.dtype)  # (n, 256, width)
-        features = tower.encoder(inputs_embeds=patches).last_hidden_state  # (n, 256, width)
-        return cast(Tensor, self.projector(tower.post_layernorm(features)))  # (n, 256, D)
-
-    def embed_prefix(
-        self,
-        pictures: Sequence[Tensor | None],
-        tokens: Tensor,
-        token_mask: Tensor,
-        camera_mask: Tensor | None = None,
-        moment: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Embeddings of the whole prefix and which of its tokens count.
-
-        `pictures`: one (B, 3, 224, 224) a camera slot; None for a slot that is masked in the whole batch, whose tokens
-        are then zeros. `tokens`, `token_mask`: (B, T). `camera_mask`: (B, C) bool, all True if left out. `moment`: (B,)
-        int64, where rows share pictures: which of `pictures` each row sees, so that each is encoded once. That is all
-        that prompts on one picture have in common: in the language model, patches look at the text too.
-        Returns (B, P, D) and (B, P) bool, P = 256 C + T.
-        """
-        batch = len(tokens)
-        patches = (self.config.vision.image_size // self.config.vision.patch_size) ** 2
-        text = self.language_model.embed_tokens(tokens)  # (B, T, D), scaled by sqrt(D) since transformers 5.4
-        blocks, masks = [], []
-        for slot, picture in enumerate(pictures):
-            if picture is None:
-                blocks.append(text.new_zeros(batch, patches, text.shape[-1]))  # (B, 256, D)
-                masks.append(token_mask.new_zeros(batch, patches))  # (B, 256)
-                continue
-            embedded = self.embed_pictures(picture).to(text.dtype)  # (B or moments, 256, D)
-            blocks.append(embedded if moment is None else embedded[moment])  # (B, 256, D)
-            shown = token_mask.new_ones(batch) if camera_mask is None else camera_mask[:, slot]  # (B,)
-            masks.append(shown[:, None].expand(batch, patches))  # (B, 256)
-        return torch.cat([*blocks, text], dim=1), torch.cat([*masks, token_mask], dim=1)  # (B, P, D), (B, P)
-
-    def run_prefix(self, embeddings: Tensor, valid: Tensor, *, drop_masked: bool = True) -> Prefix:
-        """The prefix phase: `embeddings` (B, P, D), `valid` (B, P) bool.
-
-        Positions count valid tokens only, so tokens that are masked in the whole batch can be left out before the
-        language model without changing anything else; `drop_masked=False` keeps them, as the reference does.
-        """
-        positions = valid.long().cumsum(dim=1) - 1  # (B, P)
-        kept = torch.arange(valid.shape[1], device=valid.device)  # (P,)
-        if drop_masked:
-            kept = kept[valid.any(dim=0)]  # (K,)
-        embeddings, valid, positions = embeddings[:, kept], valid[:, kept], positions[:, kept]  # (B, K, ...)
-        seen = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, K, K)
-        # Always given: without a mask Gemma's attention is causal. float32, so that the softmax sees unrounded logits.
-        mask = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, MASKED)  # (B, 1, K, K) float32
-        return self.run_language_model(embeddings, mask, positions, valid, kept)
-
-    def run_language_model(
-        self, embeddings: Tensor, mask: Tensor, positions: Tensor, valid: Tensor, kept: Tensor
-    ) -> Prefix:
-        """Gemma on `embeddings` (B, K, D), with an additive `mask` (B, 1, K, K) float32; the rest as in `Prefix`."""
-        cache = DynamicCache()
-        output = self.language_model(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            **{self._cache_argument: cache},
-        )
-        return Prefix(
-            keys=tuple(layer.keys for layer in cache.layers),
-            values=tuple(layer.values for layer in cache.layers),
-            hidden=output.last_hidden_state,
-            embeddings=embeddings,
-            positions=positions,
-            valid=valid,
-            kept=kept,
-        )
-
-    def condition(self, time: Tensor) -> Tensor:
-        """What the expert's norms are told of the time: (B,) to (B, E) float32."""
-        embedding = time_embedding(time, self.config.expert.width)  # (B, E)
-        hidden = nn.functional.silu(self.time_mlp_in(embedding))  # (B, E)
-        return nn.functional.silu(self.time_mlp_out(hidden))  # (B, E)
-
-    def velocity(self, x: Tensor, time: Tensor, prefix: Prefix) -> Tensor:
-        """One denoise step's v: `x` (B, H, A) float32 at `time` (B,), to (B, H, A) float32 (openpi `denoise_step`)."""
-        batch, horizon, _ = x.shape
-        valid = prefix.valid  # (B, K)
-        positions = valid.sum(dim=1)[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
-        seen = torch.cat([valid, valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
-        mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)  # (B, K + H)
-        mask = mask[:, None, None].expand(-1, -1, horizon, -1)  # (B, 1, H, K + H)
-        tokens = self.action_in_proj(x)  # (B, H, E)
-        tokens = tokens.to(prefix.keys[0].dtype)  # (B, H, E)
-        hidden = self.expert(tokens, self.condition(time), positions, prefix, mask)  # (B, H, E)
-        return cast(Tensor, self.action_out_proj(hidden.to(self.action_out_proj.weight.dtype)))  # (B, H, A)
-
-    @torch.no_grad()
-    def denoise(
-        self,
-        noise: Tensor,
-        prefix: Prefix,
-        *,
-        steps: int | None = None,
-        grid: TimeGrid = "openpi",
-        after_step: Callable[[int], None] | None = None,
-    ) -> Chunk:
-        """The suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0."""
-        steps = steps or self.config.denoise_steps
-        times = times_on(noise.device, steps, grid)  # (steps,)
-        x, path, velocities = noise, [noise], []
-        for step, time in enumerate(times):
-            v = self.velocity(x, time.expand(len(x)), prefix)  # (B, H, A)
-            x = x + torch.tensor(-1.0 / steps, dtype=torch.float32) * v  # (B, H, A)
-            velocities.append(v)
-            path.append(x)
-            if after_step:
-                after_step(step)
-        return Chunk(x, torch.stack(path), torch.stack(velocities), times.clone(), prefix)
-
-    @torch.no_grad()
-    def sample_actions(
-        self,
-        pictures: Sequence[Tensor | None],
-        tokens: Tensor,
-        token_mask: Tensor,
-        noise: Tensor,
-        *,
-        camera_mask: Tensor | None = None,
-        moment: Tensor | None = None,
-        steps: int | None = None,
-        grid: TimeGrid = "openpi",
-        drop_masked: bool = True,
-        after_step: Callable[[int], None] | None = None,
-    ) -> Chunk:
-        """One call of the policy, from model inputs (see `embed_prefix`) and noise (B, H, A) to a chunk of actions."""
-        with exact_float32():
-            embeddings, valid = self.embed_prefix(
-                pictures, tokens, token_mask, camera_mask, moment
-            )  # (B, P, D), (B, P)
-            prefix = self.run_prefix(embeddings, valid, drop_masked=drop_masked)
-            return self.denoise(noise, prefix, steps=steps, grid=grid, after_step=after_step)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from capture.checkpoints.key_names import openpi_name
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
 from capture.policies.pi05.model import Pi05
 from resources.demo.build import arm, scenes
@@ -88,10 +89,10 @@ def write_config(folder: Path, config: Pi05Config, name: str) -> None:
 
 def write_weights(folder: Path, model: Pi05) -> None:
     """Write `model.safetensors`: bfloat16, under the names of openpi's converted PyTorch checkpoints."""
-    tower = "paligemma.model.vision_tower."
+    tower = openpi_name("vision_tower.")
     tensors = {}
     for name, value in model.state_dict().items():
-        stored = name.replace(tower, f"{tower}vision_model.")
+        stored = openpi_name(name).replace(tower, f"{tower}vision_model.")
         if stored.endswith("language_model.embed_tokens.weight"):
             stored = (
                 "paligemma_with_expert.paligemma.lm_head.weight"  # openpi stores the tied embedding under this name

@@ -38,7 +38,7 @@ def fresh_model(config: Pi05Config, seed: int) -> Pi05:
     torch.manual_seed(seed)
     model = Pi05(config)
     for name, parameter in model.named_parameters():
-        if "gemma_expert" in name and "norm" in name:
+        if name.startswith("expert.") and "norm" in name:
             nn.init.zeros_(parameter)
             if name.endswith("bias"):
                 with torch.no_grad():
@@ -114,15 +114,9 @@ def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tens
     positions = first[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
     seen = torch.cat([prefix.valid, prefix.valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
     mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)[:, None, None]  # (B, 1, 1, K + H)
-    wide = Prefix(
-        keys=tuple(each.repeat_interleave(repeats, dim=0) for each in prefix.keys),
-        values=tuple(each.repeat_interleave(repeats, dim=0) for each in prefix.values),
-        hidden=prefix.hidden,
-        embeddings=prefix.embeddings,
-        positions=prefix.positions,
-        valid=prefix.valid,
-        kept=prefix.kept,
-    )
+    keys, values = (
+        [each.repeat_interleave(repeats, dim=0) for each in layers] for layers in (prefix.keys, prefix.values)
+    )  # (B R, M, K, d) a layer
     caught: dict[str, Tensor] = {}
 
     def keep_weights(_: nn.Module, __: Any, output: Any) -> None:
@@ -135,7 +129,8 @@ def velocity(model: Pi05, x: Tensor, time: Tensor, prefix: Prefix) -> tuple[Tens
         tokens,
         model.condition(time.flatten()),
         positions.repeat_interleave(repeats, dim=0),
-        wide,
+        keys,
+        values,
         mask.repeat_interleave(repeats, dim=0),
     )  # (B R, H, E)
     hook.remove()

@@ -20,6 +20,7 @@ from capture.checkpoints.infer_config import (
     read_stated,
     some,
 )
+from capture.checkpoints.key_names import openpi_name
 from capture.errors import UserError
 from capture.json_fields import JsonObject
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
@@ -43,7 +44,7 @@ def infer(shapes, stated=STATED):
 def test_shapes_are_those_of_the_model(config):
     with torch.device("meta"):
         model = Pi05(config)
-    assert parameter_shapes(config) == {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert parameter_shapes(config) == {openpi_name(name): tuple(p.shape) for name, p in model.named_parameters()}
 
 
 def test_the_full_size_needs_nothing_stated():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from checkpoint_files import ODD, TIED, lerobot_names, openpi_names, random_weights
+from small_policy import small_config
 
 from capture.checkpoints.infer_config import EMBEDDING, VISION
-from capture.checkpoints.key_names import other_model, to_our_names
+from capture.checkpoints.key_names import openpi_name, other_model, parameter_name, to_our_names
 from capture.errors import UserError
+from capture.policies.pi05.model import Pi05
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +75,15 @@ def test_other_models_as_a_whole():
     assert "PaliGemma alone" in other_model(["model.language_model.layers.0.x"])
     assert "none of Pi0.5's weights, but 2 tensors ('bert.a', 'bert.b')" in other_model(["bert.a", "bert.b"])
     assert other_model([VISION + "x", EXPERT + "norm.dense.weight"]) is None
+
+
+def test_every_parameter_of_the_model_has_openpis_name_and_back():
+    with torch.device("meta"):
+        names = list(Pi05(small_config()).state_dict())
+    stored = [openpi_name(name) for name in names]
+    assert stored[0] == "paligemma_with_expert.paligemma.model.vision_tower.embeddings.patch_embedding.weight"
+    assert "paligemma_with_expert.paligemma.model.multi_modal_projector.linear.weight" in stored
+    assert "paligemma_with_expert.gemma_expert.model.norm.dense.bias" in stored
+    assert {"action_in_proj.weight", "time_mlp_out.bias"} <= set(stored)
+    assert [parameter_name(name) for name in stored] == names
+    assert len(set(stored)) == len(names)

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from small_policy import GOLDEN
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints.key_names import openpi_name
 from capture.errors import UserError
 
 OPTIONS = CheckpointOptions(sizes=ODD_SIZES)
@@ -79,7 +80,8 @@ def test_shards_load_like_one_file(weights, folder):
         save_file(part, folder / file)
         places.update(dict.fromkeys(part, file))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
-    found = open_checkpoint(folder, options=OPTIONS).load("cpu", torch.float32).state_dict()
+    model = open_checkpoint(folder, options=OPTIONS).load("cpu", torch.float32)
+    found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
     assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
 
 

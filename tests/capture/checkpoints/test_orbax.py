@@ -11,6 +11,7 @@ import torch
 from checkpoint_files import ODD, jax_arrays, random_weights, write_orbax, write_stats
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints.key_names import openpi_name
 from capture.checkpoints.orbax import open_orbax
 from capture.errors import UserError
 
@@ -37,7 +38,8 @@ def step(arrays, tmp_path_factory):
 
 
 def loaded(folder, dtype=torch.float32):
-    return open_checkpoint(str(folder), options=HORIZON).load("cpu", dtype).state_dict()
+    model = open_checkpoint(str(folder), options=HORIZON).load("cpu", dtype)
+    return {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
 
 
 def assert_same(found, expected):

@@ -22,6 +22,7 @@ from checkpoint_files import (
 from paths import ROOT
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
+from capture.checkpoints.key_names import openpi_name
 from capture.checkpoints.safetensors_reader import StoredTensor
 from capture.checkpoints.weights import SafetensorsWeights, load_model, parameter_bytes
 from capture.errors import UserError
@@ -42,7 +43,7 @@ def checkpoint(weights, tmp_path):
 
 def test_float32_is_bit_for_bit(checkpoint, weights):
     model = checkpoint.load("cpu", torch.float32)
-    found = model.state_dict()
+    found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
     assert not model.training
@@ -51,7 +52,8 @@ def test_float32_is_bit_for_bit(checkpoint, weights):
 
 
 def test_bfloat16_rounds_what_the_policy_runs_in_bfloat16(checkpoint, weights):
-    found = checkpoint.load("cpu", torch.bfloat16).state_dict()
+    model = checkpoint.load("cpu", torch.bfloat16)
+    found = {openpi_name(name): tensor for name, tensor in model.state_dict().items()}
     for name, tensor in weights.items():
         dtype = parameter_dtype(name, torch.bfloat16)
         assert found[name].dtype == dtype

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file
 from small_policy import tiny_config, tiny_model
 
+from capture.checkpoints.key_names import openpi_name
 from capture.policies.attention_hooks import AttentionRecorder
 from capture.policies.pi05.config import parameter_dtype
-from capture.policies.pi05.model import MASKED, Pi05, rope_table, step_times, time_embedding
+from capture.policies.pi05.expert import rope_table
+from capture.policies.pi05.model import MASKED, Pi05, step_times, time_embedding
 from capture.policies.process_settings import exact_float32
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
@@ -197,7 +199,11 @@ def test_openpi_adds_time_up_and_lerobot_does_not():
 def test_parameter_dtypes_follow_the_reference():
     with torch.device("meta"):
         model = Pi05(tiny_config())
-    wide = {name for name in model.state_dict() if parameter_dtype(name, torch.bfloat16) == torch.float32}
+    ours = {name for name in model.state_dict() if parameter_dtype(name, torch.bfloat16) == torch.float32}
+    wide = {openpi_name(name) for name in ours}
+    assert wide == {
+        name for name in map(openpi_name, model.state_dict()) if parameter_dtype(name, torch.bfloat16) == torch.float32
+    }
     assert "paligemma_with_expert.paligemma.model.vision_tower.embeddings.patch_embedding.weight" in wide
     assert "paligemma_with_expert.paligemma.model.language_model.norm.weight" in wide
     assert "paligemma_with_expert.gemma_expert.model.layers.2.input_layernorm.dense.bias" in wide

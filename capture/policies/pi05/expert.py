@@ -1,0 +1,160 @@
+"""The action expert of Pi0.5: Gemma 300M whose norms are conditioned on the flow time (adaRMS).
+
+Formulas follow openpi (`models/gemma.py`). Shapes in comments: B batch, H horizon, E width of the expert, K prefix
+tokens, N heads, M kv heads, d head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from capture.policies.pi05.config import StackConfig
+
+ROPE_BASE = 10000.0
+NORM_EPS = 1e-6
+
+
+def rope_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of rotary position embedding (RoFormer, arXiv 2104.09864), half-split pairing.
+
+    `positions`: (B, H) int64. Returns two (B, 1, H, d) float32 tables; float32 also in a bfloat16 policy, because at
+    position 600 a bfloat16 frequency is off by up to 0.8 rad.
+    """
+    exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim  # (d/2,)
+    angle = positions[..., None].float() * (1.0 / ROPE_BASE**exponent)  # (B, H, d/2)
+    angle = torch.cat([angle, angle], dim=-1)[:, None]  # (B, 1, H, d)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair (i, i + d/2) of `x` (B, N, H, d) by the table's angle, in float32; returns x's number type."""
+    first, second = x.float().chunk(2, dim=-1)  # 2 x (B, N, H, d/2)
+    turned = torch.cat([-second, first], dim=-1)  # (B, N, H, d)
+    return (x * table[0] + turned * table[1]).to(x.dtype)  # (B, N, H, d)
+
+
+class AdaptiveNorm(nn.Module):
+    """RMS norm whose scale, shift and gate come from a condition (adaRMS, openpi `gemma.py: RMSNorm`)."""
+
+    def __init__(self, width: int, condition_width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(condition_width, 3 * width)
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` (B, H, E), `condition` (B, E) float32: the normed x in x's number type, and the gate (B, 1, E)."""
+        scale, shift, gate = (
+            self.dense(condition.to(self.dense.weight.dtype))[:, None].float().chunk(3, dim=-1)
+        )  # 3 x (B, 1, E)
+        wide = x.float()  # (B, H, E)
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPS)  # (B, H, E)
+        return (normed * (1 + scale) + shift).to(x.dtype), gate.to(x.dtype)
+
+
+class ExpertAttention(nn.Module):
+    """Attention of action tokens on the kept prefix and on one another.
+
+    Returns its weights as second output, as transformers' eager attention does, so that a forward hook can read them.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.q_proj = nn.Linear(config.width, config.heads * config.head_dim, bias=False)
+        self.k_proj = nn.Linear(config.width, config.kv_heads * config.head_dim, bias=False)
+        self.v_proj = nn.Linear(config.width, config.kv_heads * config.head_dim, bias=False)
+        self.o_proj = nn.Linear(config.heads * config.head_dim, config.width, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        prefix: tuple[Tensor, Tensor],
+        table: tuple[Tensor, Tensor],
+        mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`x` (B, H, E), prefix keys and values (B, M, K, d) each, additive `mask` (B, 1, H, K + H) float32.
+
+        Returns the output (B, H, E) and the weights (B, N, H, K + H), both in x's number type.
+        """
+        batch, horizon, _ = x.shape
+        split = (batch, horizon, -1, self.head_dim)
+        query = rotate(self.q_proj(x).view(split).transpose(1, 2), table)  # (B, N, H, d)
+        key = rotate(self.k_proj(x).view(split).transpose(1, 2), table)  # (B, M, H, d)
+        value = self.v_proj(x).view(split).transpose(1, 2)  # (B, M, H, d)
+        # Concatenated anew at each step: a cache that grows would show step 2 the actions of step 1.
+        key = torch.cat([prefix[0], key], dim=2)  # (B, M, K + H, d)
+        value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
+        each = self.heads // self.kv_heads
+        key, value = key.repeat_interleave(each, dim=1), value.repeat_interleave(each, dim=1)  # 2 x (B, N, K + H, d)
+        logits = query @ key.transpose(2, 3) * self.head_dim**-0.5 + mask  # (B, N, H, K + H) float32
+        weights = logits.softmax(dim=-1, dtype=torch.float32).to(x.dtype)  # (B, N, H, K + H)
+        mixed = (weights @ value).transpose(1, 2).reshape(batch, horizon, -1)  # (B, H, N * d)
+        return self.o_proj(mixed), weights
+
+
+class GatedMlp(nn.Module):
+    """Gemma's feed-forward block: down(gelu(gate(x)) * up(x)), GELU in its tanh form."""
+
+    def __init__(self, width: int, mlp: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, mlp, bias=False)
+        self.up_proj = nn.Linear(width, mlp, bias=False)
+        self.down_proj = nn.Linear(mlp, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` (B, H, E) to (B, H, E)."""
+        gate = nn.functional.gelu(self.gate_proj(x), approximate="tanh")  # (B, H, mlp)
+        return cast(Tensor, self.down_proj(gate * self.up_proj(x)))  # (B, H, E)
+
+
+class ExpertLayer(nn.Module):
+    """One block of the action expert: attention and feed-forward, each normed and gated by the condition."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.self_attn = ExpertAttention(config)
+        self.mlp = GatedMlp(config.width, config.mlp)
+        self.input_layernorm = AdaptiveNorm(config.width, config.width)
+        self.post_attention_layernorm = AdaptiveNorm(config.width, config.width)
+
+    def forward(
+        self, x: Tensor, condition: Tensor, prefix: tuple[Tensor, Tensor], table: tuple[Tensor, Tensor], mask: Tensor
+    ) -> Tensor:
+        """`x` (B, H, E) to (B, H, E); the rest as in `ExpertAttention` and `AdaptiveNorm`."""
+        normed, gate = self.input_layernorm(x, condition)  # (B, H, E), (B, 1, E)
+        x = x + self.self_attn(normed, prefix, table, mask)[0] * gate  # (B, H, E)
+        normed, gate = self.post_attention_layernorm(x, condition)  # (B, H, E), (B, 1, E)
+        mixed: Tensor = x + self.mlp(normed) * gate  # (B, H, E)
+        return mixed
+
+
+class Expert(nn.Module):
+    """The action expert: Gemma 300M with adaptive norms."""
+
+    def __init__(self, config: StackConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.layers = nn.ModuleList(ExpertLayer(config) for _ in range(config.depth))
+        self.norm = AdaptiveNorm(config.width, config.width)
+
+    def forward(
+        self,
+        x: Tensor,
+        condition: Tensor,
+        positions: Tensor,
+        keys: Sequence[Tensor],
+        values: Sequence[Tensor],
+        mask: Tensor,
+    ) -> Tensor:
+        """Return the normed hidden states of the action tokens, (B, H, E).
+
+        `x` (B, H, E), `condition` (B, E), `positions` (B, H) int64, `mask` (B, 1, H, K + H); `keys` and `values` of the
+        prefix, (B, M, K, d) a layer.
+        """
+        table = rope_table(positions, self.head_dim)  # 2 x (B, 1, H, d)
+        for layer, *kept in zip(self.layers, keys, values, strict=True):
+            x = layer(x, condition, tuple(kept), table, mask)  # (B, H, E)
+        return cast(Tensor, self.norm(x, condition)[0])  # (B, H, E)
