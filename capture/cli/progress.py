@@ -16,6 +16,10 @@ TICK_SECONDS: Final = 1.0
 """Time between two updates of the elapsed seconds on a terminal."""
 
 
+ECHO: Final = "^C"
+"""What a terminal itself writes behind the line when Ctrl-C is pressed."""
+
+
 class Console:
     """Progress of one command, on standard error. A context manager; leaving it clears what is left on the terminal.
 
@@ -61,6 +65,8 @@ class Console:
         for bar in (self._loading, self._running):
             if bar is not None:
                 bar.close()
+                self._width = _columns() if self._terminal and not self._quiet else 0
+        self._erase()  # what the terminal wrote behind a bar
         if self._clock is not None:
             self._clock.join()
 
@@ -132,7 +138,8 @@ class Console:
         drawn = self._terminal and not self._quiet
         if not drawn and not self._quiet:
             self._say(line)
-        return tqdm(total=total, desc=name, leave=False, disable=not drawn, file=sys.stderr, **options)
+        shape = {"ncols": _columns(), "leave": False, "disable": not drawn}
+        return tqdm(total=total, desc=name, file=sys.stderr, **shape, **options)
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK_SECONDS):
@@ -143,13 +150,13 @@ class Console:
     def _draw(self) -> None:
         seconds = int(time.monotonic() - self._since)
         text = f"{self._stage} ({seconds} s)" if seconds else self._stage
-        text = text[: _columns() - 1]  # a line that wraps cannot be rewritten
+        text = text[: _columns()]
         self._write("\r" + text.ljust(self._width))
         self._width = len(text)
 
     def _erase(self) -> None:
         if self._width:
-            self._write("\r" + " " * self._width + "\r")
+            self._write("\r" + " " * (self._width + len(ECHO)) + "\r")
             self._width = 0
 
     def _end_stage(self) -> None:
@@ -175,8 +182,9 @@ class _Warnings(logging.Handler):
 
 
 def _columns() -> int:
-    """Characters in a line of the terminal."""
+    """Characters that a line may have: a line that wraps, if only by the echo of Ctrl-C, cannot be rewritten."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        found = os.get_terminal_size(sys.stderr.fileno()).columns or 80
     except OSError:
-        return 80
+        found = 80
+    return max(1, found - 1 - len(ECHO))

@@ -98,6 +98,17 @@ def test_terminal_keeps_only_what_is_told() -> None:
 def test_an_interrupted_stage_is_cleared() -> None:
     with redirect_stderr(Terminal()) as out, pytest.raises(KeyboardInterrupt), Console(say) as made:
         made.stage("loading PyTorch")
+        sys.stderr.write("^C")  # the terminal's echo
+        raise KeyboardInterrupt
+    assert out.screen == [""]
+
+
+def test_an_interrupted_bar_is_cleared() -> None:
+    with redirect_stderr(Terminal()) as out, pytest.raises(KeyboardInterrupt), Console(say) as made:
+        made.expect(4)
+        made.step(1)
+        assert len(out.screen[-1] + "^C") < 80  # or it would wrap
+        sys.stderr.write("^C")
         raise KeyboardInterrupt
     assert out.screen == [""]
 
@@ -127,7 +138,7 @@ def test_a_line_that_other_code_draws_below_stays() -> None:
 def test_a_stage_fits_one_line_and_steers_no_terminal() -> None:
     with redirect_stderr(Terminal()) as out, Console(say) as made:
         made.stage("opening checkpoint \x1b[31m" + "x" * 500)
-        assert out.screen == [("opening checkpoint ·[31m" + "x" * 500)[:79]]
+        assert out.screen == [("opening checkpoint ·[31m" + "x" * 500)[:77]]
 
 
 def test_logged_warnings_are_told() -> None:
