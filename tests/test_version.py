@@ -35,3 +35,14 @@ def test_package_and_citation_have_the_same_one() -> None:
     source = ROOT / project["tool"]["hatch"]["version"]["path"]
     assert source.read_text().endswith(f'\n__version__ = "{capture.__version__}"\n')
     assert f"\nversion: {capture.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_recorder_is_an_attribute_of_the_package_that_costs_nothing_before() -> None:
+    code = (
+        "import sys, capture\n"
+        "assert 'torch' not in sys.modules\n"
+        "from capture import AttentionRecorder\n"
+        "print(AttentionRecorder.__module__, 'torch' in sys.modules, hasattr(capture, 'nothing'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "capture.policies.attention_hooks True False\n"
