@@ -205,17 +205,16 @@ def mass(weights: Tensor, keys: Keys) -> Tensor:
 def entropy(weights: Tensor, keys: Keys) -> Tensor:
     """Entropy in nats over the picture patches, renormalised to sum to 1: (..., keys) float32 to (...).
 
-    0 where all of the picture's weight is on one patch, log(number of patches) where it is spread evenly; 0 as well for
-    a row with no weight on any picture.
+    0 where all of the picture's weight is on one patch, log(number of patches) where it is spread evenly;
+    `schema.UNDEFINED_ENTROPY` (NaN) for a row without weight on any picture.
     """
     shape = (*keys.picture.shape[:-1], *[1] * (weights.ndim - keys.picture.ndim), -1)
     picture = weights.masked_fill(~keys.picture.view(shape), 0)  # (..., keys)
     total = picture.sum(-1)  # (...)
     spread = torch.special.entr(picture).sum(-1)  # (...), -sum of w log w
-    tiny = torch.finfo(torch.float32).tiny
-    return torch.where(total > 0, spread / total.clamp_min(tiny) + total.clamp_min(tiny).log(), 0.0).clamp_min(
-        0.0
-    )  # (...)
+    safe = total.clamp_min(torch.finfo(torch.float32).tiny)
+    nats = (spread / safe + safe.log()).clamp_min(0.0)  # (...)
+    return torch.where(total > 0, nats, schema.UNDEFINED_ENTROPY)
 
 
 def frames(call: RecordedCall, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, Errors]]:

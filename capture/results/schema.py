@@ -300,13 +300,22 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
     yield make(ACTION_VALUE_NORM_ACTION, "frame, layer, step, head, action", "f4")
 
 
+UNDEFINED_ENTROPY: Final = float("nan")
+"""`text/entropy` and `action/entropy` of a row without weight on any patch that shows a picture.
+
+Not 0, which means that all of the picture's weight is on one patch. Early files of format 1.0 hold 0 in both cases;
+in them the entropy is undefined where the row's masses on the cameras (without their bars) are all 0.
+"""
+
 FILL: Final[dict[str, float]] = {
     TEXT_ROLE: ROLES.index("pad"),
     TEXT_WORD: -1,
     TEXT_STATE_INDEX: -1,
+    TEXT_ENTROPY: UNDEFINED_ENTROPY,
+    ACTION_ENTROPY: UNDEFINED_ENTROPY,
     ACTION_TRUTH: float("nan"),
 }
-"""What a dataset holds where nothing was written; 0 or the empty string for all others."""
+"""Value of a dataset where nothing was written; 0 or the empty string for datasets that are not listed."""
 
 Frame = dict[str, npt.NDArray[np.generic] | str | int | float]
 """One finished frame: dataset name -> its value without the frame axis.

@@ -52,7 +52,9 @@ def test_entropy_is_of_the_picture_alone():
     row[2, [60, 300]] = 0.2  # two patches alike
     row[3, 512] = 1.0  # nothing on any picture
     entropy = frame_builder.entropy(row, keys())
-    torch.testing.assert_close(entropy, torch.tensor([math.log(464), 0.0, math.log(2), 0.0]), rtol=0, atol=1e-5)
+    expected = torch.tensor([math.log(464), 0.0, math.log(2), schema.UNDEFINED_ENTROPY])
+    assert math.isnan(entropy[3])
+    torch.testing.assert_close(entropy, expected, rtol=0, atol=1e-5, equal_nan=True)
 
 
 def test_entropy_of_weights_near_the_smallest_float_is_finite():

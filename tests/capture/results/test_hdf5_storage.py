@@ -125,6 +125,9 @@ def test_shorter_texts_leave_the_end_of_their_axes_empty(
             assert (file[schema.TEXT_WORD][number, count:] == -1).all()
             assert (file[schema.TEXT_STATE_INDEX][number, count:] == -1).all()
             assert (file[schema.TEXT_PIECE][number, count:] == b"").all()
+            entropy = file[schema.TEXT_ENTROPY][number]  # layer, token, head
+            assert np.isnan(entropy[:, count:]).all()
+            assert np.isfinite(entropy[:, :count]).all()
             assert (file[schema.ACTION_TO_TEXT][number][..., count:] == 0).all()
             text = file[schema.TEXT_TO_TEXT][number]  # layer, token, head, text
             assert (text[:, count:] == 0).all()
