@@ -1,7 +1,7 @@
-"""The small file that makes the results files of a folder one run: `index.json`, described in FORMAT.md.
+"""The index of a run, `index.json`: the small file that joins the results files of a folder. FORMAT.md describes it.
 
-Many processes may work on one run. Each writes results files of its own and notes its failures in files of their own;
-the index is the same whoever writes it, and replaced in one step, so that no two processes have to agree on anything.
+Many processes may work on one run. Each writes results files of its own and notes its failures in files of its own.
+The index is the same whichever process writes it, and it is replaced in one step, so that they need no coordination.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,17 +18,18 @@ from typing import Any
 
 from capture.errors import UserError
 from capture.results import schema
+from capture.results.atomic_write import write_atomically
 from capture.results.resume import describe_difference
 
 if sys.platform != "win32":
     import fcntl
 
 Entry = dict[str, Any]
-"""What the index says of one episode."""
+"""The index's object of one episode; FORMAT.md lists its keys."""
 
 
 def prepare_folder(folder: Path) -> None:
-    """Raise UserError if `folder` cannot be a run's; a missing one is made."""
+    """Create the folder of a run if it is missing. Raises UserError where it cannot be one."""
     if folder.is_dir():
         return
     if os.path.lexists(folder):
@@ -43,66 +43,69 @@ def prepare_folder(folder: Path) -> None:
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
-    """The index of a folder; None if it has none. Raises UserError for a file of that name that is no such index."""
+    """Return the index of a folder; None without one. Raises UserError for an index.json of anything else."""
     path = folder / schema.INDEX_NAME
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); move it away, or choose another folder") from None
-    if not isinstance(told, dict) or told.get("format") != schema.INDEX_FORMAT:
+    if not isinstance(index, dict) or index.get("format") != schema.INDEX_FORMAT:
         raise UserError(f"{path} is not the index of a run; choose another folder")
-    version = told.get("format_version")
+    version = index.get("format_version")
     if not isinstance(version, list) or version[:1] != [schema.INDEX_VERSION[0]]:
         raise UserError(f"{path} is of a newer format; install a newer pi0-attention, or choose another folder")
-    return told
+    return index
 
 
 def check_same_run(folder: Path, run: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Raise UserError if the folder holds results of another run than `run`; one that never had any is no hindrance."""
-    before = read_index(folder)
-    if before is None or overwrite or not _begun(folder):
+    """Raise UserError if the folder holds results files of another run than `run`, unless they are overwritten."""
+    index = read_index(folder)
+    if index is None or overwrite or not _has_results(folder):
         return
-    if changed := describe_difference(before.get("run"), run):
+    if changed := describe_difference(index.get("run"), run):
         raise UserError(
             f"{folder} holds another run, and is left as it is: {changed}; "
             "choose another folder, or say --overwrite to begin anew"
         )
 
 
-def _begun(folder: Path) -> bool:
-    """Whether a results file lies in the folder, whole or not."""
+def _has_results(folder: Path) -> bool:
+    """Return whether a results file is in the folder, complete or partial."""
     endings = (".h5", ".h5" + schema.PARTIAL_SUFFIX)
     with os.scandir(folder) as entries:
         return any(entry.name.endswith(endings) for entry in entries)
 
 
 def write_index(folder: Path, head: Mapping[str, Any], entries: Sequence[Entry]) -> None:
-    """Write the index, or add to it: episodes of the same run that it knew stay. Failures are taken from their files.
+    """Write the index, or update it: it keeps the episodes that it lists already if they are of the same run.
 
-    `head`: source, model, run and generator. Raises OSError where the folder cannot be written.
+    `head` has the keys source, model, run and generator. Failures are read from the files of `write_failure`. Raises
+    OSError where the folder cannot be written.
     """
-    with _alone(folder):
+    with _folder_lock(folder):
         while True:
             before = read_index(folder)
-            made = _made(folder, before, head, entries)
-            if made == before:
+            index = _build_index(folder, before, head, entries)
+            if index == before:
                 return
-            _replace(folder, made, new=before is None)
-            # Another process may have replaced it meanwhile, or noted a failure: look again until nothing is new.
+            text = json.dumps(index, indent=1, ensure_ascii=False) + "\n"
+            # The first process decides the uuid and the time of creation; the others find its file.
+            write_atomically(folder / schema.INDEX_NAME, text, keep_existing=before is None)
+            # Another process may have replaced the index or noted a failure meanwhile: repeat until nothing changes.
 
 
-def _made(folder: Path, before: dict[str, Any] | None, head: Mapping[str, Any], entries: Sequence[Entry]) -> Any:
-    same = before is not None and describe_difference(before.get("run"), dict(head["run"])) is None
-    known = {entry["file"]: entry for entry in before["episodes"]} if same and before is not None else {}
-    known |= {entry["file"]: entry for entry in entries}
-    for file, entry in known.items():
-        said = read_failure(folder / file)
-        if said is not None and not (folder / file).exists():
-            known[file] = {**entry, "failed": said}
+def _build_index(folder: Path, before: dict[str, Any] | None, head: Mapping[str, Any], entries: Sequence[Entry]) -> Any:
+    is_same_run = before is not None and describe_difference(before.get("run"), dict(head["run"])) is None
+    episodes = {entry["file"]: entry for entry in before["episodes"]} if is_same_run and before is not None else {}
+    episodes |= {entry["file"]: entry for entry in entries}
+    for file, entry in episodes.items():
+        reason = read_failure(folder / file)
+        if reason is not None and not (folder / file).exists():
+            episodes[file] = {**entry, "failed": reason}
         elif "failed" in entry and (folder / file).exists():
-            known[file] = {key: value for key, value in entry.items() if key != "failed"}
+            episodes[file] = {key: value for key, value in entry.items() if key != "failed"}
     return json.loads(
         json.dumps(
             {
@@ -111,45 +114,15 @@ def _made(folder: Path, before: dict[str, Any] | None, head: Mapping[str, Any], 
                 "uuid": str(uuid.uuid4()) if before is None else before.get("uuid"),
                 "created": datetime.now(UTC).isoformat(timespec="seconds") if before is None else before.get("created"),
                 **head,
-                "episodes": sorted(known.values(), key=lambda entry: (entry["number"], entry["file"])),
+                "episodes": sorted(episodes.values(), key=lambda entry: (entry["number"], entry["file"])),
             }
         )
     )
 
 
-def _replace(folder: Path, made: Any, *, new: bool) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{schema.INDEX_NAME}.", dir=folder)
-    written = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(made, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        written.chmod(0o666 & ~_umask())
-        if new:  # the first process gives the run its name; the others find it
-            try:
-                os.link(written, folder / schema.INDEX_NAME)
-            except FileExistsError:
-                return
-            except OSError:  # no hard links here
-                pass
-            else:
-                return
-        written.replace(folder / schema.INDEX_NAME)
-    finally:
-        written.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine from writing the index meanwhile, where the system can."""
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine from writing the index, where the system has such locks."""
     if sys.platform == "win32":
         yield
         return
@@ -163,20 +136,20 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def read_failure(results: Path) -> str | None:
-    """Why the episode of a results file failed; None if it did not, as far as was noted."""
+    """Return why the episode of a results file failed; None where no failure is noted."""
     try:
-        return _note(results).read_text(encoding="utf-8").strip() or None
+        return _failure_path(results).read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def write_failure(results: Path, sentence: str | None) -> None:
-    """Note why the episode of a results file failed, or, with None, that nothing is known against it."""
-    if sentence is None:
-        _note(results).unlink(missing_ok=True)
+def write_failure(results: Path, reason: str | None) -> None:
+    """Note why the episode of a results file failed; None removes the note. Raises OSError if that is impossible."""
+    if reason is None:
+        _failure_path(results).unlink(missing_ok=True)
     else:
-        _note(results).write_text(sentence + "\n", encoding="utf-8")
+        write_atomically(_failure_path(results), reason + "\n")
 
 
-def _note(results: Path) -> Path:
+def _failure_path(results: Path) -> Path:
     return results.with_name(results.name + schema.FAILED_SUFFIX)

@@ -28,7 +28,7 @@ def entry(number: int) -> dict[str, Any]:
     return {"file": f"e{number}.h5", "name": f"e{number}", "number": number, **told}
 
 
-def test_written_and_added_to(tmp_path: Path) -> None:
+def test_write_index_adds_episodes_and_keeps_known_ones(tmp_path: Path) -> None:
     assert read_index(tmp_path) is None
     write_index(tmp_path, HEAD, [entry(2), entry(1)])
     first = read_index(tmp_path)
@@ -43,14 +43,14 @@ def test_written_and_added_to(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index.json"]
 
 
-def test_the_same_again_leaves_the_file_alone(tmp_path: Path) -> None:
+def test_write_index_does_not_rewrite_an_unchanged_index(tmp_path: Path) -> None:
     write_index(tmp_path, HEAD, [entry(1)])
     before = (tmp_path / "index.json").stat()
     write_index(tmp_path, HEAD, [entry(1)])
     assert (tmp_path / "index.json").stat().st_ino == before.st_ino
 
 
-def test_failures_come_and_go_with_their_files(tmp_path: Path) -> None:
+def test_index_lists_failures_until_the_results_file_exists(tmp_path: Path) -> None:
     write_failure(tmp_path / "e1.h5", "the video is missing")
     assert read_failure(tmp_path / "e1.h5") == "the video is missing"
     write_index(tmp_path, HEAD, [entry(1), entry(2)])
@@ -66,7 +66,7 @@ def test_failures_come_and_go_with_their_files(tmp_path: Path) -> None:
     assert "failed" not in told["episodes"][0]
 
 
-def test_another_run_is_refused_and_overwriting_forgets_it(tmp_path: Path) -> None:
+def test_another_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
     write_index(tmp_path, HEAD, [entry(1)])
     check_same_run(tmp_path, {"seed": 1}, overwrite=False)  # a run that has no results yet, because all failed
     (tmp_path / "e1.h5.partial").touch()
@@ -81,20 +81,20 @@ def test_another_run_is_refused_and_overwriting_forgets_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', "\x00"])
-def test_a_file_of_that_name_that_is_no_index_stays(tmp_path: Path, text: str) -> None:
+def test_read_index_refuses_other_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(UserError, match="choose another folder"):
         write_index(tmp_path, HEAD, [entry(1)])
     assert (tmp_path / "index.json").read_text() == text
 
 
-def test_a_newer_index_is_refused(tmp_path: Path) -> None:
+def test_read_index_refuses_a_newer_format(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text(json.dumps({"format": schema.INDEX_FORMAT, "format_version": [2, 0]}))
     with pytest.raises(UserError, match="newer"):
         read_index(tmp_path)
 
 
-def test_folders(tmp_path: Path) -> None:
+def test_prepare_folder_creates_it_or_reports_why_not(tmp_path: Path) -> None:
     prepare_folder(tmp_path / "runs")
     assert (tmp_path / "runs").is_dir()
     with pytest.raises(UserError, match="create it first"):
@@ -104,7 +104,7 @@ def test_folders(tmp_path: Path) -> None:
         prepare_folder(tmp_path / "file")
 
 
-def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_writers_lose_no_episode(tmp_path: Path) -> None:
     entries = [entry(number) for number in range(8)]
     seen: set[str] = set()
 
