@@ -1,8 +1,11 @@
-"""Small results files written with h5py alone, as `format.md` describes them, with weights that the caller plants."""
+"""Small results files for tests, written by capture's own `ResultsWriter`, with weights that the caller can set.
+
+Files of kinds that capture does not write (float16 weights, an unfinished file under its final name) are written first
+and edited with h5py then.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,19 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
+from capture.results.writer import ResultsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+STATE_DIM, ROBOT_DIM, MODEL_DIM = 4, 3, 32
 ROLE = {name: value for value, name in enumerate(schema.ROLES)}
-
-
-def bfloat16_type() -> h5py.h5t.TypeFloatID:
-    kind = h5py.h5t.IEEE_F16LE.copy()
-    kind.set_fields(15, 7, 8, 0, 7)
-    kind.set_ebias(127)
-    return kind
+WEIGHTS = (
+    schema.TEXT_TO_IMAGE,
+    schema.TEXT_TO_TEXT,
+    schema.ACTION_TO_IMAGE,
+    schema.ACTION_TO_TEXT,
+    schema.ACTION_TO_ACTION,
+)
 
 
 @dataclass
@@ -36,18 +41,18 @@ class Prompt:
 
 
 def prompt(task: str, state: Sequence[float]) -> Prompt:
-    """Task and state laid out like the real tokenizer's output: words of one or two pieces, a piece a digit."""
+    """Return task and state as the real tokenizer cuts them: words of one or two pieces, one piece for each digit."""
     pieces: list[tuple[str, str, int, int]] = [("<bos>", "bos", -1, -1)]
     spans = [(0, 0)]
     text, word = "", 0
 
     def add(piece: str, role: str, number: int, index: int = -1) -> None:
         nonlocal text
-        shown = piece.replace("\u2581", " ")
+        spelled = piece.replace("\u2581", " ")
         if not text:
-            shown = shown.lstrip(" ")
-        spans.append((len(text), len(text) + len(shown)))
-        text += shown
+            spelled = spelled.lstrip(" ")
+        spans.append((len(text), len(text) + len(spelled)))
+        text += spelled
         pieces.append((piece, role, number, index))
 
     add("Task", "template", word)
@@ -87,12 +92,17 @@ class Recipe:
     frames: int = 3
     cameras: tuple[str, ...] = ("exterior", "wrist")
     size: tuple[int, int] = (72, 128)
+    """Height and width of the cameras' pictures."""
     turned: tuple[str, ...] = ()
     """Cameras whose picture is turned by 180 degrees on its way into the model."""
     layers: int = 4
     heads: int = 3
     steps: int = 3
     horizon: int = 5
+    grid: tuple[int, int] = (16, 16)
+    """Rows and columns of patches of a camera."""
+    model_picture: tuple[int, int] = (224, 224)
+    """Height and width of the pictures that the model sees."""
     tasks: tuple[str, ...] = ("put the duck in the bowl",)
     """One prompt a frame, repeated in turn."""
     counterfactual: bool = False
@@ -102,41 +112,243 @@ class Recipe:
     rate: float = 5.0
     """Moments a second."""
     weights: str = "bfloat16"
+    """Number type of the weights: `bfloat16` or `f4`, which capture writes, or another of numpy's."""
     seed: int = 0
     plant: Callable[[str, npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]], None] | None = (
         None
     )
-    """Called per frame with "text" or "action" and the float32 blocks to_image, to_text, to_action; changes them."""
+    """Called for each frame with "text" or "action" and the float32 blocks to_image, to_text and to_action, which it
+    changes before they are normalised."""
     summaries: bool = True
+    """Whether masses and entropies are filled in."""
     norms: bool = True
+    """Whether value norms are filled in."""
     done: int | None = None
+    """What `frames/done` says; None for all frames."""
     complete: bool = True
     extra: dict[str, object] = field(default_factory=dict)
     """Root attributes to replace; None takes one away."""
 
 
-def to_model(height: int, width: int, turned: bool) -> npt.NDArray[np.float64]:
-    """The letterbox of the specification, written independently of the viewer's own geometry."""
-    ratio = max(width / 224, height / 224)
-    rows, cols = int(height / ratio), int(width / ratio)
-    top, left = int((224 - rows) / 2), int((224 - cols) / 2)
-    matrix = np.array([[cols / width, 0, left], [0, rows / height, top]], np.float64)
-    if turned:
-        matrix = np.array([[-cols / width, 0, left + cols], [0, -rows / height, top + rows]], np.float64)
-    return matrix
+def write(path: Path, recipe: Recipe | None = None) -> Path:
+    """Write the file and return its path."""
+    recipe = recipe or Recipe()
+    rng = np.random.default_rng(recipe.seed)
+    states = [np.round(rng.uniform(-1, 0.98, STATE_DIM), 3) for _ in range(recipe.frames)]
+    prompts = [prompt(recipe.tasks[frame % len(recipe.tasks)], states[frame]) for frame in range(recipe.frames)]
+    tokens = max(len(one.pieces) for one in prompts)
+    with ResultsWriter(
+        path,
+        _sizes(recipe, tokens),
+        model={
+            "layers": recipe.layers,
+            "heads": recipe.heads,
+            "horizon": recipe.horizon,
+            "steps": recipe.steps,
+            "action_dim": MODEL_DIM,
+            "dtype": "bfloat16",
+            "kind": "demo",
+            "name": "planted",
+            "config_hash": "0",
+        },
+        generator="pi0-capture 0.0.0",
+        weights="bfloat16" if recipe.weights == "bfloat16" else "float32",
+        overwrite=True,
+        background=False,
+    ) as writer:
+        for frame in range(recipe.frames):
+            writer.write(_frame(frame, recipe, rng, prompts[frame], states[frame], tokens))
+        writer.finish({schema.CHECK_ROW_SUM: 0.002})
+    _edit(path, recipe)
+    return path
 
 
-def bars(height: int, width: int) -> npt.NDArray[np.bool_]:
-    ratio = max(width / 224, height / 224)
+def _sizes(recipe: Recipe, tokens: int) -> schema.Sizes:
+    return schema.Sizes(
+        frames=recipe.frames,
+        cameras=recipe.cameras,
+        layers=tuple(range(recipe.layers)),
+        steps=tuple(range(recipe.steps)),
+        heads=recipe.heads,
+        tokens=tokens,
+        horizon=recipe.horizon,
+        denoise_steps=recipe.steps,
+        state_dim=STATE_DIM,
+        robot_dim=ROBOT_DIM,
+        model_dim=MODEL_DIM,
+        pictures=(recipe.size,) * len(recipe.cameras),
+        grid=recipe.grid,
+        model_picture=recipe.model_picture,
+    )
+
+
+def _edit(path: Path, recipe: Recipe) -> None:
+    """Make the file the same at each run, and what capture does not write."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["uuid"] = f"00000000-0000-4000-8000-{recipe.seed:012d}"
+        file.attrs["created"] = "2026-01-01T00:00:00+00:00"
+        file.attrs["complete"] = recipe.complete
+        file[schema.FRAMES_DONE][()] = recipe.frames if recipe.done is None else recipe.done
+        for name, value in recipe.extra.items():
+            if value is None:
+                del file.attrs[name]
+            else:
+                file.attrs[name] = value
+        if recipe.weights not in {"bfloat16", "f4"}:
+            for name in WEIGHTS:
+                values, attributes = file[name][()], dict(file[name].attrs)
+                del file[name]
+                file.create_dataset(name, data=values.astype(recipe.weights)).attrs.update(attributes)
+
+
+def _frame(
+    frame: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    text: Prompt,
+    state: npt.NDArray[np.float64],
+    tokens: int,
+) -> schema.Frame:
+    """One frame as `ResultsWriter.write` takes it; its text tokens are those of its own prompt."""
+    each = -(-recipe.frames // len(recipe.episodes))
+    moment = frame % each // (len(recipe.tasks) if recipe.counterfactual else 1)
+    own = len(text.pieces)
+    chunk = np.linspace(0, 1, recipe.horizon)[:, None] * np.array([1.0, -1.0, 0.5]) + 0.05 * frame
+    patches = len(recipe.cameras) * recipe.grid[0] * recipe.grid[1]
+    values: schema.Frame = {
+        schema.FRAMES_INDEX: moment * 2,
+        schema.FRAMES_TIME: moment / recipe.rate,
+        schema.FRAMES_EPISODE: recipe.episodes[frame // each],
+        schema.FRAMES_PROMPT: recipe.tasks[frame % len(recipe.tasks)],
+        schema.FRAMES_TEXT: text.text,
+        schema.FRAMES_SEED: frame,
+        schema.FRAMES_STATE: state,
+        schema.FRAMES_NOISE: np.zeros((recipe.horizon, MODEL_DIM), np.float32),
+        schema.TEXT_ID: np.arange(own),
+        schema.TEXT_PIECE: np.array([piece for piece, *_ in text.pieces], object),
+        schema.TEXT_ROLE: np.array([ROLE[role] for _, role, *_ in text.pieces]),
+        schema.TEXT_WORD: np.array([word for *_, word, _ in text.pieces]),
+        schema.TEXT_STATE_INDEX: np.array([index for *_, index in text.pieces]),
+        schema.TEXT_START: np.array([start for start, _ in text.spans]),
+        schema.TEXT_STOP: np.array([stop for _, stop in text.spans]),
+        schema.TEXT_POSITION: patches + np.arange(own),
+        schema.IMAGE_POSITION: np.arange(patches).reshape(len(recipe.cameras), *recipe.grid),
+        schema.ACTION_PREDICTED: chunk,
+        schema.ACTION_TRUTH: chunk + 0.03,
+        schema.ACTION_TIME: np.linspace(1, 1 / recipe.steps, recipe.steps),
+    }
+    for number, camera in enumerate(recipe.cameras):
+        is_turned = camera in recipe.turned
+        picture = scene(frame, number, *recipe.size)
+        values[schema.source_name(camera)] = picture
+        values[schema.to_model_name(camera)] = to_model(*recipe.size, is_turned, recipe.model_picture)
+        values[schema.model_picture_name(camera)] = letterboxed(
+            picture[::-1, ::-1] if is_turned else picture, recipe.model_picture
+        )
+    values |= _attention(recipe, rng, text, tokens)
+    path = rng.standard_normal((recipe.steps + 1, recipe.horizon, MODEL_DIM))
+    values[schema.ACTION_X] = path * np.linspace(1, 0.1, recipe.steps + 1)[:, None, None]
+    return values
+
+
+def _attention(recipe: Recipe, rng: np.random.Generator, text: Prompt, tokens: int) -> schema.Frame:
+    """Weights, summaries and value norms of one frame."""
+    lead = {"text": (recipe.layers, tokens, recipe.heads),
+            "action": (recipe.layers, recipe.horizon, recipe.steps, recipe.heads)}  # fmt: skip
+    maps = len(recipe.cameras), *recipe.grid
+    blocks = {
+        kind: [heavy(rng, (*shape, *maps)), heavy(rng, (*shape, tokens)), _own_keys(rng, kind, shape, recipe.horizon)]
+        for kind, shape in lead.items()
+    }
+    own, values = len(text.pieces), schema.Frame()
+    groups = schema.mass_groups(recipe.cameras)
+    padding = bars(*recipe.size, recipe.grid, recipe.model_picture)
+    group_of_patch = np.concatenate(
+        [np.where(padding, groups.index(f"{camera} bars"), groups.index(camera)).ravel() for camera in recipe.cameras]
+    )
+    roles = [groups.index(role) for _, role, *_ in text.pieces]
+    group_of_key = np.concatenate([group_of_patch, roles, np.full(recipe.horizon, groups.index("action"))])
+    for kind, parts in blocks.items():
+        if recipe.plant is not None:
+            recipe.plant(kind, *parts)
+        image, words, actions = parts
+        words = words[..., :own]
+        if kind == "text":
+            image, words, actions = image[:, :own], words[:, :own], actions[:, :own]
+        flat = np.concatenate([image.reshape(*words.shape[:-1], -1), words, actions], -1)
+        flat /= np.maximum(flat.sum(-1, keepdims=True), 1e-30)
+        if recipe.weights == "bfloat16":
+            flat = rounded(flat)
+        count = group_of_patch.size
+        stored = schema.to_bfloat16(flat) if recipe.weights == "bfloat16" else flat
+        values[f"{kind}/to_image"] = stored[..., :count].reshape(image.shape)
+        values[f"{kind}/to_text"] = stored[..., count : count + own]
+        if kind == "action":
+            values[schema.ACTION_TO_ACTION] = stored[..., count + own :]
+        member = np.eye(len(groups), dtype=np.float32)[group_of_key[: flat.shape[-1]]]
+        mass = flat @ member if recipe.summaries else np.zeros((*flat.shape[:-1], len(groups)), np.float32)
+        values[f"{kind}/mass"] = mass
+        picture = flat[..., :count][..., ~np.tile(padding.ravel(), len(recipe.cameras))]
+        share = picture / np.maximum(picture.sum(-1, keepdims=True), 1e-30)
+        entropy = -(share * np.log(np.maximum(share, 1e-30))).sum(-1)
+        values[f"{kind}/entropy"] = entropy if recipe.summaries else np.zeros_like(entropy)
+        norms = [rng.random((recipe.layers, recipe.heads, *maps)), rng.random((recipe.layers, recipe.heads, tokens))]
+        names = [f"{kind}/value_norm_image", f"{kind}/value_norm_text"]
+        norms[1] = norms[1][..., :own]
+        if kind == "action":
+            names.append(schema.ACTION_VALUE_NORM_ACTION)
+            norms.append(rng.random((recipe.layers, recipe.steps, recipe.heads, recipe.horizon)))
+        for name, norm in zip(names, norms, strict=True):
+            values[name] = (1 + norm if recipe.norms else np.zeros_like(norm)).astype(np.float32)
+    return values
+
+
+def _own_keys(rng: np.random.Generator, kind: str, lead: tuple[int, ...], horizon: int) -> npt.NDArray[np.float32]:
+    """Weights on the action keys, which words do not see."""
+    return heavy(rng, (*lead, horizon if kind == "action" else 0))
+
+
+def _letterbox(height: int, width: int, model_picture: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Rows and columns of the picture in the model's, and the padding above and to the left of it."""
+    ratio = max(width / model_picture[1], height / model_picture[0])
     rows, cols = int(height / ratio), int(width / ratio)
-    top, left = int((224 - rows) / 2), int((224 - cols) / 2)
-    inside = np.zeros((224, 224), bool)
+    return rows, cols, int((model_picture[0] - rows) / 2), int((model_picture[1] - cols) / 2)
+
+
+def to_model(
+    height: int, width: int, is_turned: bool, model_picture: tuple[int, int] = (224, 224)
+) -> npt.NDArray[np.float64]:
+    """Return the map of a letterbox as FORMAT.md describes it, independently of the viewer's own geometry."""
+    rows, cols, top, left = _letterbox(height, width, model_picture)
+    if is_turned:
+        return np.array([[-cols / width, 0, left + cols], [0, -rows / height, top + rows]], np.float64)
+    return np.array([[cols / width, 0, left], [0, rows / height, top]], np.float64)
+
+
+def bars(
+    height: int, width: int, grid: tuple[int, int] = (16, 16), model_picture: tuple[int, int] = (224, 224)
+) -> npt.NDArray[np.bool_]:
+    """Return which patches lie wholly in the letterbox bars: `grid` bool."""
+    rows, cols, top, left = _letterbox(height, width, model_picture)
+    inside = np.zeros(model_picture, bool)
     inside[top : top + rows, left : left + cols] = True
-    return ~inside.reshape(16, 14, 16, 14).any((1, 3))
+    tall, wide = model_picture[0] // grid[0], model_picture[1] // grid[1]
+    return ~inside.reshape(grid[0], tall, grid[1], wide).any((1, 3))
+
+
+def letterboxed(picture: npt.NDArray[np.uint8], model_picture: tuple[int, int] = (224, 224)) -> npt.NDArray[np.uint8]:
+    """Return the model's picture by nearest neighbour."""
+    height, width = picture.shape[:2]
+    rows, cols, top, left = _letterbox(height, width, model_picture)
+    canvas = np.zeros((*model_picture, 3), np.uint8)
+    canvas[top : top + rows, left : left + cols] = picture[
+        (np.arange(rows) * height // rows)[:, None], (np.arange(cols) * width // cols)[None]
+    ]
+    return canvas
 
 
 def scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A quiet picture: a grey ramp with a coloured square, different in each camera and frame."""
+    """Return a grey ramp with a coloured square, different in each camera and frame."""
     y, x = np.mgrid[0:height, 0:width]
     picture = np.stack([60 + 60 * x / width, 60 + 60 * y / height, np.full((height, width), 80.0)], -1)
     side = height // 6
@@ -146,223 +358,10 @@ def scene(frame: int, camera: int, height: int, width: int) -> npt.NDArray[np.ui
 
 
 def heavy(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Weights like those of a trained model: a few keys take most of it."""
+    """Return weights like those of a trained model: a few keys take most of the sum."""
     return np.exp(2.2 * rng.standard_normal(shape, dtype=np.float32))
 
 
-def _normalise(blocks: list[npt.NDArray[np.float32]], lead: int) -> None:
-    total = sum(block.reshape(*block.shape[:lead], -1).sum(-1) for block in blocks)
-    for block in blocks:
-        block /= np.maximum(np.asarray(total), 1e-30).reshape(*block.shape[:lead], *(1,) * (block.ndim - lead))
-
-
 def rounded(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Values as bfloat16 keeps them."""
+    """Return values as bfloat16 keeps them."""
     return schema.from_bfloat16(schema.to_bfloat16(values))
-
-
-def write(path: Path, recipe: Recipe | None = None) -> Path:
-    recipe = recipe or Recipe()
-    rng = np.random.default_rng(recipe.seed)
-    states = [np.round(rng.uniform(-1, 0.98, 4), 3) for _ in range(recipe.frames)]
-    prompts = [prompt(recipe.tasks[f % len(recipe.tasks)], states[f]) for f in range(recipe.frames)]
-    tokens = max(len(p.pieces) for p in prompts) if prompts else 8
-    _height, _width = recipe.size
-    sizes = schema.Sizes(
-        frames=recipe.frames,
-        cameras=recipe.cameras,
-        layers=tuple(range(recipe.layers)),
-        steps=tuple(range(recipe.steps)),
-        heads=recipe.heads,
-        tokens=tokens,
-        horizon=recipe.horizon,
-        denoise_steps=recipe.steps,
-        state_dim=4,
-        robot_dim=3,
-        model_dim=32,
-        pictures=(recipe.size,) * len(recipe.cameras),
-    )
-    groups = schema.mass_groups(recipe.cameras)
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
-        attributes = {
-            "format": schema.FORMAT,
-            "format_version": list(schema.FORMAT_VERSION),
-            "uuid": f"00000000-0000-4000-8000-{recipe.seed:012d}",
-            "created": "2026-01-01T00:00:00+00:00",
-            "generator": "pi0-capture 0.0.0",
-            "model": json.dumps(
-                {
-                    "layers": recipe.layers,
-                    "heads": recipe.heads,
-                    "horizon": recipe.horizon,
-                    "steps": recipe.steps,
-                    "action_dim": 32,
-                    "dtype": "bfloat16",
-                    "kind": "demo",
-                    "checkpoint": "planted",
-                    "config": "0",
-                }
-            ),
-            "cameras": list(recipe.cameras),
-            "layers": list(range(recipe.layers)),
-            "steps": list(range(recipe.steps)),
-            "complete": recipe.complete,
-            "checks": json.dumps({"row_sum_error": 0.002}),
-        }
-        attributes.update(recipe.extra)
-        for name, value in attributes.items():
-            if value is not None:
-                file.attrs[name] = value
-        for dataset in schema.datasets(sizes):
-            _create(file, dataset, recipe.weights, groups)
-        for frame in range(recipe.frames):
-            _write_frame(file, frame, recipe, rng, prompts[frame], states[frame], tokens, groups)
-        file[schema.FRAMES_DONE][()] = recipe.frames if recipe.done is None else recipe.done
-    return path
-
-
-def _create(file: h5py.File, dataset: schema.Dataset, weights: str, groups: Sequence[str]) -> None:
-    names = dataset.name.split("/")
-    group = file.require_group("/".join(names[:-1]))
-    fill = schema.FILL.get(dataset.name, 0)
-    if dataset.kind == "weight" and weights == "bfloat16":
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_chunk(dataset.chunks)
-        made = h5py.h5d.create(
-            group.id, names[-1].encode(), bfloat16_type(), h5py.h5s.create_simple(dataset.shape), properties
-        )
-        h5py.Dataset(made).attrs["axes"] = list(dataset.axes)
-        return
-    kinds = {
-        "weight": np.dtype(weights if weights != "bfloat16" else "f4"),
-        "f4": np.dtype("f4"),
-        "f8": np.dtype("f8"),
-        "i4": np.dtype("i4"),
-        "i8": np.dtype("i8"),
-        "u1": np.dtype("u1"),
-        "str": h5py.string_dtype(),
-        "role": h5py.enum_dtype(ROLE, basetype="u1"),
-    }
-    made = group.create_dataset(
-        names[-1],
-        dataset.shape,
-        kinds[dataset.kind],
-        chunks=dataset.chunks,
-        fillvalue=None if dataset.kind == "str" else fill,
-    )
-    made.attrs["axes"] = list(dataset.axes)
-    if dataset.axes and dataset.axes[-1] == "group":
-        made.attrs["groups"] = list(groups)
-
-
-def put_weights(dataset: h5py.Dataset, frame: int, values: npt.NDArray[np.float32]) -> None:
-    """Write one frame of weights, as raw bits where the dataset is bfloat16."""
-    if dataset.id.get_type().get_size() == 2 and dataset.id.get_type().get_ebias() == 127:
-        space = dataset.id.get_space()
-        space.select_hyperslab((frame, *(0,) * values.ndim), (1, *values.shape))
-        bits = schema.to_bfloat16(values)
-        dataset.id.write(h5py.h5s.create_simple((1, *values.shape)), space, bits, dataset.id.get_type())
-    else:
-        dataset[frame] = values
-
-
-def _write_frame(
-    file: h5py.File,
-    frame: int,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    text: Prompt,
-    state: npt.NDArray[np.float64],
-    tokens: int,
-    groups: Sequence[str],
-) -> None:
-    cameras, layers, heads = len(recipe.cameras), recipe.layers, recipe.heads
-    steps, horizon = recipe.steps, recipe.horizon
-    height, width = recipe.size
-    each = -(-recipe.frames // len(recipe.episodes))
-    moment = frame % each // (len(recipe.tasks) if recipe.counterfactual else 1)
-    file["frames/index"][frame] = moment * 2
-    file["frames/time"][frame] = moment / recipe.rate
-    file["frames/episode"][frame] = recipe.episodes[frame // each]
-    file["frames/prompt"][frame] = recipe.tasks[frame % len(recipe.tasks)]
-    file["frames/text"][frame] = text.text
-    file["frames/state"][frame] = state
-    for number, camera in enumerate(recipe.cameras):
-        turned = camera in recipe.turned
-        picture = scene(frame, number, height, width)
-        file[f"images/{camera}/source"][frame] = picture
-        file[f"images/{camera}/to_model"][frame] = to_model(height, width, turned)
-        file[f"images/{camera}/model"][frame] = boxed(picture[::-1, ::-1] if turned else picture)
-    valid = len(text.pieces)
-    for name, column in (("piece", 0), ("role", 1), ("word", 2), ("state_index", 3)):
-        values = [piece[column] for piece in text.pieces]
-        file[f"text/{name}"][frame, :valid] = [ROLE[str(v)] for v in values] if name == "role" else values
-    file["text/start"][frame, :valid] = [start for start, _ in text.spans]
-    file["text/stop"][frame, :valid] = [stop for _, stop in text.spans]
-    file["text/id"][frame, :valid] = np.arange(valid)
-    file["text/position"][frame, :valid] = 256 * cameras + np.arange(valid)
-    blocks = {
-        "text": [
-            heavy(rng, (layers, tokens, heads, cameras, 16, 16)),
-            heavy(rng, (layers, tokens, heads, tokens)),
-            np.zeros((layers, tokens, heads, 0), np.float32),
-        ],
-        "action": [
-            heavy(rng, (layers, horizon, steps, heads, cameras, 16, 16)),
-            heavy(rng, (layers, horizon, steps, heads, tokens)),
-            heavy(rng, (layers, horizon, steps, heads, horizon)),
-        ],
-    }
-    padding = bars(height, width)
-    patches = np.concatenate(
-        [np.where(padding, groups.index(f"{c} bars"), groups.index(c)).ravel() for c in recipe.cameras]
-        or [np.zeros(0, int)]
-    )
-    roles = np.array([groups.index(p[1]) for p in text.pieces])
-    for kind, (image, words, actions) in blocks.items():
-        words[..., valid:] = 0
-        lead = words.ndim - 1
-        if recipe.plant is not None:
-            recipe.plant(kind, image, words, actions)
-        if kind == "text":
-            image[:, valid:] = 0
-            words[:, valid:] = 0
-        _normalise([image, words, actions], lead)
-        put_weights(file[f"{kind}/to_image"], frame, image)
-        put_weights(file[f"{kind}/to_text"], frame, words)
-        if kind == "action":
-            put_weights(file["action/to_action"], frame, actions)
-        if recipe.summaries:
-            mass = np.zeros((*words.shape[:-1], len(groups)), np.float32)
-            flat = image.reshape(*words.shape[:-1], -1)
-            for group in range(len(groups)):
-                mass[..., group] = flat[..., patches == group].sum(-1) + words[..., :valid][..., roles == group].sum(-1)
-            mass[..., groups.index("action")] += actions.sum(-1)
-            file[f"{kind}/mass"][frame] = mass
-            shown = flat[..., ~np.tile(padding.ravel(), cameras)]
-            share = shown / np.maximum(shown.sum(-1, keepdims=True), 1e-30)
-            file[f"{kind}/entropy"][frame] = -(share * np.log(np.maximum(share, 1e-30))).sum(-1)
-        if recipe.norms:
-            file[f"{kind}/value_norm_image"][frame] = 1 + rng.random((layers, heads, cameras, 16, 16))
-            file[f"{kind}/value_norm_text"][frame] = 1 + rng.random((layers, heads, tokens))
-            if kind == "action":
-                file["action/value_norm_action"][frame] = 1 + rng.random((layers, steps, heads, horizon))
-    chunk = np.linspace(0, 1, horizon)[:, None] * np.array([1.0, -1.0, 0.5]) + 0.05 * frame
-    file["action/predicted"][frame] = chunk
-    file["action/truth"][frame] = chunk + 0.03
-    path = rng.standard_normal((steps + 1, horizon, 32)) * np.linspace(1, 0.1, steps + 1)[:, None, None]
-    file["action/x"][frame] = path
-    file["action/time"][frame] = np.linspace(1, 1 / steps, steps) if steps else np.zeros(0)
-
-
-def boxed(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The model's picture by nearest neighbour."""
-    height, width = picture.shape[:2]
-    ratio = max(width / 224, height / 224)
-    rows, cols = int(height / ratio), int(width / ratio)
-    top, left = int((224 - rows) / 2), int((224 - cols) / 2)
-    made = np.zeros((224, 224, 3), np.uint8)
-    made[top : top + rows, left : left + cols] = picture[
-        (np.arange(rows) * height // rows)[:, None], (np.arange(cols) * width // cols)[None]
-    ]
-    return made
