@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from viewer.io.results import Results
     from viewer.model.attention import Floats
+    from viewer.model.geometry import PatchGrid
     from viewer.model.view_state import ViewState
 
 MAX_FRAMES: Final = 24
@@ -38,6 +39,8 @@ class Film:
     """Labels of the rows: step or layer numbers where there are several, else empty."""
     high: float
     """Upper end of the one colour range of all thumbnails."""
+    grid: PatchGrid
+    """The patches of each map."""
 
 
 def read_film(results: Results, view: ViewState) -> Film:
@@ -53,7 +56,7 @@ def read_film(results: Results, view: ViewState) -> Film:
     assert total is not None
     maps = (total / np.float32(len(rows))).swapaxes(0, 1)  # (steps, layers, cameras, rows, cols)
     labels = results.steps if view.film == "steps" and view.query.kind == "action" else ()
-    return _make_film(maps, results.layers, labels)
+    return _make_film(results, maps, results.layers, labels)
 
 
 def read_film_over_frames(
@@ -71,7 +74,7 @@ def read_film_over_frames(
             column.append(_read_map(results, replace(view, frame=frame, query=query, layer=layer)))
         maps.append(np.stack(column))
     rows = results.layers if view.film == "layers-frames" else ()
-    return _make_film(np.stack(maps, 1), tuple(frame + 1 for frame in frames), rows)
+    return _make_film(results, np.stack(maps, 1), tuple(frame + 1 for frame in frames), rows)
 
 
 def select_frames(frames: Sequence[int], most: int = MAX_FRAMES) -> tuple[int, ...]:
@@ -97,14 +100,14 @@ def _read_map(results: Results, view: ViewState) -> Floats:
         maps = attention.together(block[list(view.heads)] if view.heads else block, 0, view.reduce)
         total = maps if total is None else total + maps
     if total is None:
-        return np.zeros((len(results.cameras), 16, 16), np.float32)
+        return np.zeros((len(results.cameras), *results.grid.shape), np.float32)
     mean: Floats = total / np.float32(len(tokens))
     return mean
 
 
-def _make_film(maps: Floats, columns: tuple[int, ...], rows: tuple[int, ...]) -> Film:
+def _make_film(results: Results, maps: Floats, columns: tuple[int, ...], rows: tuple[int, ...]) -> Film:
     high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1] if maps.size else 1.0
-    return Film(maps, columns, rows, high)
+    return Film(maps, columns, rows, high, results.grid)
 
 
 def tile_thumbnails(

@@ -12,6 +12,7 @@ from capture.results import schema
 from viewer.errors import UserError
 from viewer.model import attention
 from viewer.model.attention import Floats, Row, Rows
+from viewer.model.geometry import PatchGrid
 from viewer.model.view_state import Kind, Query, ViewState
 from viewer.model.words import align
 
@@ -32,7 +33,7 @@ class Scene:
     """The numbers of one view."""
 
     maps: Floats
-    """(cameras, 16, 16) in the shown unit, what was left out taken out; a difference where two views are compared."""
+    """(cameras, rows, cols) in the shown unit, without what was left out; a difference where two views are compared."""
     text: Floats
     """(T,) weights on the text tokens, like `maps`."""
     action: Floats
@@ -46,6 +47,8 @@ class Scene:
     keys: int
     """Keys that the query can see; 1 / keys is the uniform weight."""
     row_sum: float
+    grid: PatchGrid
+    """The patches of `maps`."""
     difference: bool = False
 
     def share(self, camera: str) -> float:
@@ -74,7 +77,7 @@ def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
 
 
 def group_matrix(results: Results, frame: int) -> Floats:
-    """Which group each key of a frame belongs to: (cameras x 256 + T + H, groups)."""
+    """Which group each key of a frame belongs to: (cameras x rows x cols + T + H, groups)."""
     bars, roles = results.bars(frame), results.roles(frame)
     return results.remember(
         ("matrix", bars.tobytes(), roles.tobytes()),
@@ -131,7 +134,7 @@ def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, 
 def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Rows]:
     """Rows of weight x value norm, what each key really contributes.
 
-    `norms`: image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H).
+    `norms`: image (layers, heads, cameras, rows, cols), text (layers, heads, T), action (layers, steps, heads, H).
     """
     image, text, action = norms
     weighed = []
@@ -169,7 +172,7 @@ def compose(results: Results, state: ViewState) -> Scene:
     maps = row.image * factor
     ranges = attention.colour_range(maps, state.range, state.low, state.high)
     mass = dict(attention.named(results.groups, shares))
-    return Scene(maps, row.text * factor, row.action * factor, mass, removed, ranges, max(keys, 1), total)
+    return Scene(maps, row.text * factor, row.action * factor, mass, removed, ranges, max(keys, 1), total, results.grid)
 
 
 def compare(one: Scene, two: Scene, state: ViewState) -> Scene:

@@ -124,13 +124,13 @@ class Session(QObject):
 
     def _dims(self, frame: int) -> Dims:
         if self.results is None:
-            return Dims(0, 0, 0, 0, 0, 0, 0)
+            return Dims(0, 0, 0, 0, 0, 0, 0, 0, 0)
         try:
             return self.results.dims(frame)
         except READ_ERRORS as error:
             self.report_failure(error)
             r = self.results
-            return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, 0, len(r.cameras))
+            return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, 0, len(r.cameras), *r.grid.shape)
 
     def _fitted(self, state: ViewState) -> ViewState:
         if self.results is None:

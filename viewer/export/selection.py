@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capture.results.schema import GRID
 from viewer.analysis import film
 from viewer.analysis.frame_timeline import course_of
 from viewer.errors import UserError
@@ -58,8 +57,11 @@ def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
             raise UserError(f"--region {box} cannot be read; write camera:rows,columns, such as exterior:4-7,8-11.")
         if name not in results.cameras:
             raise UserError(f"There is no camera {name}; the file has {', '.join(results.cameras)}.")
-        if not (top <= bottom < GRID and left <= right < GRID):
-            raise UserError(f"--region {box} is no box of patches; rows and columns run from 0 to {GRID - 1}.")
+        rows_of, cols_of = results.grid.shape
+        if not (top <= bottom < rows_of and left <= right < cols_of):
+            raise UserError(
+                f"--region {box} is no box of patches; rows run from 0 to {rows_of - 1}, columns to {cols_of - 1}."
+            )
         camera = results.cameras.index(name)
         cells |= {(camera, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)}
     return tuple(sorted(cells))
@@ -83,8 +85,8 @@ def boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
     made: list[Box] = []
     for number, camera in enumerate(results.cameras):
         top_of: dict[tuple[int, int], int] = {}
-        for row in range(GRID + 1):
-            runs = find_ranges([col for col in range(GRID) if (number, row, col) in cells])
+        for row in range(results.grid.rows + 1):
+            runs = find_ranges([col for col in range(results.grid.cols) if (number, row, col) in cells])
             for run in [run for run in top_of if run not in runs]:
                 made.append(Box(camera, (top_of.pop(run), row - 1), run))
             for run in runs:

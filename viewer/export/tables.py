@@ -41,8 +41,8 @@ COLUMNS: Final = {
     "region": "The patches that --region or the view named: camera:rows,columns. Where all of them lie in the "
     "letterbox’s bars there is no lift, hit or IoU90: nan.",
     "camera": "Of the patch, where --of maps writes a line a patch.",
-    "row": "Of the patch, from 0 at the top to 15.",
-    "col": "Of the patch, from 0 at the left to 15.",
+    "row": "Of the patch, from 0 at the top.",
+    "col": "Of the patch, from 0 at the left.",
     "bar": "Whether the patch lies in the letterbox’s bars.",
     "in region": "Whether the patch is in the region.",
     "weight": "On the patch; mean of the query’s tokens.",
@@ -282,7 +282,7 @@ def _arrays(path: Path, reading: Reading, told: Any) -> None:
             lead = (len(frames), most, len(labels["layer"]), len(steps), len(reading.heads))
             mass = np.full((*lead, len(results.groups)), np.nan, np.float32)
             entropy = np.full(lead, np.nan, np.float32)
-            shape = (*lead, len(results.cameras), 16, 16)
+            shape = (*lead, len(results.cameras), *results.grid.shape)
             with archive.open(f"{phase}_maps.npy", "w", force_zip64=True) as stream:
                 header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_2_0(stream, header)

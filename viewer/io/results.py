@@ -12,7 +12,7 @@ from capture.results import schema
 from viewer.io import hdf5_guard
 from viewer.io.cache import Cache
 from viewer.io.hdf5_guard import read
-from viewer.io.results_file import ResultsFile
+from viewer.io.results_file import MAX_SIDE, ResultsFile
 from viewer.model import geometry
 from viewer.model.attention import Floats, Rows, widened
 from viewer.model.view_state import Dims, Kind
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8]
 CACHE_BYTES: Final = 64 << 20
-MAX_SIDE: Final = 16384
 _NAMES: Final[dict[str, tuple[str, str]]] = {
     "text": (schema.TEXT_TO_IMAGE, schema.TEXT_TO_TEXT),
     "action": (schema.ACTION_TO_IMAGE, schema.ACTION_TO_TEXT),
@@ -46,7 +45,7 @@ class Results(ResultsFile):
         key = (frame, self.done)
         if self._dims is None or self._dims[0] != key:
             lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, len(self.chips(frame)))
-            self._dims = key, Dims(self.done, *lengths, len(self.cameras))
+            self._dims = key, Dims(self.done, *lengths, len(self.cameras), *self.grid.shape)
         return self._dims[1]
 
     # Caches
@@ -88,7 +87,7 @@ class Results(ResultsFile):
         )
 
     def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
-        """Weights on the pictures of one token at one layer: (steps, heads, cameras, 16, 16), as stored; not cached."""
+        """Weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
         name, axes = _NAMES[kind][0], 8 if kind == "action" else 7
         part = self._part(name, axes, (frame, layer, token))
         if part is None:
@@ -96,14 +95,14 @@ class Results(ResultsFile):
         return part[None] if kind == "text" else part
 
     def layer_images(self, frame: int, kind: Kind, layer: int, step: int) -> npt.NDArray[np.generic]:
-        """Weights on the pictures of every token at one layer and step: (tokens, heads, cameras, 16, 16), as stored."""
+        """Weights of all tokens on the patches at a layer and step, as stored: (tokens, heads, cameras, rows, cols)."""
 
         def make() -> npt.NDArray[np.generic]:
             index: hdf5_guard.Index = (frame, layer, slice(None))
             part = self._part(
                 _NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
             )
-            return np.zeros((0, self.heads, len(self.cameras), 16, 16), np.float32) if part is None else part
+            return np.zeros((0, self.heads, len(self.cameras), *self.grid.shape), np.float32) if part is None else part
 
         return self._kept(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
 
@@ -170,7 +169,7 @@ class Results(ResultsFile):
     def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
         """Value norms of all keys; None if absent.
 
-        image (layers, heads, cameras, 16, 16), text (layers, heads, T), action (layers, steps, heads, H)
+        image (layers, heads, cameras, rows, cols), text (layers, heads, T), action (layers, steps, heads, H)
         """
         action = kind == "action"
 
@@ -183,7 +182,12 @@ class Results(ResultsFile):
                 else np.zeros((0, 0, 0, 0), np.float32)
             )
             lead = (len(self.layers), self.heads)
-            if image is None or text is None or own is None or image.shape != (*lead, len(self.cameras), 16, 16):
+            if (
+                image is None
+                or text is None
+                or own is None
+                or image.shape != (*lead, len(self.cameras), *self.grid.shape)
+            ):
                 return None
             if text.shape != (*lead, self.tokens) or not image.any():
                 return None
@@ -223,11 +227,11 @@ class Results(ResultsFile):
 
         def make() -> geometry.Affine:
             if self._guard.find(schema.source_name(self.cameras[camera]), 4) is None:
-                return geometry.letterbox(schema.MODEL_PIXELS, schema.MODEL_PIXELS)
+                return geometry.letterbox(self.grid.height, self.grid.width, self.grid)
             part = self._part(schema.to_model_name(self.cameras[camera]), 3, (frame,))
-            if part is not None and geometry.usable(np.asarray(part, np.float64)):
+            if part is not None and geometry.is_invertible(np.asarray(part, np.float64)):
                 return np.asarray(part, np.float64)
-            return geometry.letterbox(*self.picture_size(camera))
+            return geometry.letterbox(*self.picture_size(camera), self.grid)
 
         return self._kept(("map", frame, camera), make, lambda part: part.nbytes)
 
@@ -237,18 +241,18 @@ class Results(ResultsFile):
         def make() -> tuple[int, int]:
             dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
             if dataset is None or min(dataset.shape[1:3]) < 1 or max(dataset.shape[1:3]) > MAX_SIDE:
-                return schema.MODEL_PIXELS, schema.MODEL_PIXELS
+                return self.grid.height, self.grid.width
             return int(dataset.shape[1]), int(dataset.shape[2])
 
         return self._kept(("size", camera), make, lambda _: 64)
 
     def bars(self, frame: int) -> npt.NDArray[np.bool_]:
-        """Patches that lie wholly in the padding: (cameras, 16, 16)."""
+        """Patches that lie wholly in the padding: (cameras, rows, cols)."""
         maps = [self.to_model(frame, camera) for camera in range(len(self.cameras))]
 
         def make() -> npt.NDArray[np.bool_]:
-            each = [geometry.bars(one, *self.picture_size(camera)) for camera, one in enumerate(maps)]
-            return np.stack(each) if each else np.zeros((0, 16, 16), bool)
+            each = [geometry.find_bars(one, *self.picture_size(camera), self.grid) for camera, one in enumerate(maps)]
+            return np.stack(each) if each else np.zeros((0, *self.grid.shape), bool)
 
         # By what the maps are, not by the frame: an episode's pictures are all boxed alike.
         return self._kept(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)

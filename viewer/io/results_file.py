@@ -16,11 +16,14 @@ from capture.results import schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded, read
+from viewer.model.geometry import PatchGrid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_AXIS: Final = 4096
+MAX_SIDE: Final = 16384
+"""Pixels of a picture's side."""
 Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
 """What can have happened to an open file on the disk."""
 
@@ -89,13 +92,16 @@ class ResultsFile:
         if text is None and action is None:
             raise guard.damaged("it holds no attention")
         layers = {shape[1] for shape in (d.shape for d in (text, action) if d is not None)}
+        grid: tuple[int, ...] = ()
         for found, tail in ((text, 4), (action, 5)):
             if found is None:
                 continue
-            if found.shape[tail:] != (cameras, schema.GRID, schema.GRID):
+            grid = grid or found.shape[tail + 1 :]
+            if found.shape[tail:] != (cameras, *grid) or min(grid) < 1:
                 raise guard.damaged(f"{found.name} has shape {found.shape}, which does not fit {cameras} cameras")
             if max(found.shape[1:]) > MAX_AXIS or found.dtype.kind != "f":
                 raise guard.damaged(f"{found.name} has shape {found.shape} of {found.dtype}, which cannot be")
+        self.grid = PatchGrid(grid[0], grid[1], *self._model_picture())
         if len(layers) != 1:
             raise guard.damaged("words and actions have different numbers of layers")
         count = layers.pop()
@@ -122,6 +128,14 @@ class ResultsFile:
                     self.tokens = found.shape[-1]
                 elif found.shape[-1] != length:
                     raise guard.damaged(f"{name} has shape {found.shape}, which does not fit {length} keys")
+
+    def _model_picture(self) -> tuple[int, int]:
+        """Height and width of the pictures that the model saw; Pi0.5's where the file has none."""
+        for camera in self.cameras:
+            pictures = self._guard.find(schema.model_picture_name(camera), 4)
+            if pictures is not None and 1 <= min(pictures.shape[1:3]) <= max(pictures.shape[1:3]) <= MAX_SIDE:
+                return int(pictures.shape[1]), int(pictures.shape[2])
+        return schema.MODEL_PIXELS, schema.MODEL_PIXELS
 
     def _labels(self, name: str, count: int) -> tuple[int, ...]:
         stored = hdf5_guard.numbers(self._guard.attribute(name))

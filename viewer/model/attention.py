@@ -33,7 +33,7 @@ class Rows:
     """
 
     image: npt.NDArray[np.generic]
-    """(layers, steps, heads, cameras, 16, 16)"""
+    """(layers, steps, heads, cameras, rows, cols)"""
     text: npt.NDArray[np.generic]
     """(layers, steps, heads, T)"""
     action: npt.NDArray[np.generic]
@@ -54,7 +54,7 @@ class Row:
     """The weights of one query at one layer, step and choice of heads."""
 
     image: Floats
-    """(cameras, 16, 16)"""
+    """(cameras, rows, cols)"""
     text: Floats
     """(T,)"""
     action: Floats
@@ -84,9 +84,9 @@ def pick(rows: Sequence[Rows], layer: int, step: int, heads: Sequence[int], redu
 def group_matrix(
     groups: Sequence[str], cameras: Sequence[str], bars: npt.NDArray[np.bool_], roles: Sequence[str], actions: int
 ) -> Floats:
-    """Which group each key belongs to: (cameras x 256 + T + H, groups) of 0 and 1.
+    """Which group each key belongs to: (cameras x rows x cols + T + H, groups) of 0 and 1.
 
-    `bars` (cameras, 16, 16): patches that lie wholly in the padding. `roles` (T,) names; padding belongs to none.
+    `bars` (cameras, rows, cols): patches that lie wholly in the padding. `roles` (T,) names; padding belongs to none.
     """
     matrix = np.zeros((bars.size + len(roles) + actions, len(groups)), np.float32)
     place = {name: index for index, name in enumerate(groups)}
@@ -119,7 +119,7 @@ def masses(rows: Sequence[Rows], matrix: Floats) -> Floats:
 
 
 def entropy(maps: Floats, keep: npt.NDArray[np.bool_]) -> Floats:
-    """Entropy in nats over the picture patches `keep` (cameras, 16, 16), renormalised; the last three axes go.
+    """Entropy in nats over the picture patches `keep` (cameras, rows, cols), renormalised; the last three axes go.
 
     A row without weight on the pictures has none: NaN.
     """

@@ -1,117 +1,149 @@
-"""Where patches lie: between the model's 224 x 224 picture, the camera's own picture, and the screen."""
+"""Where patches lie: maps between the model's picture and the camera's own picture. No Qt."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
-
 Affine = npt.NDArray[np.float64]
 """(2, 3) float64: maps (x, y, 1) to (x, y), in continuous pixels with edges at whole numbers."""
 
 
-def usable(to_model: Affine) -> bool:
-    """Whether a stored map can be turned round: finite, and neither a line nor a point."""
+@dataclass(frozen=True, slots=True)
+class PatchGrid:
+    """The patches of the model's picture: how many, and of how many pixels."""
+
+    rows: int
+    cols: int
+    height: int
+    """Height of the model's picture in pixels."""
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.cols
+
+    @property
+    def patch_height(self) -> float:
+        """Pixels of the model's picture."""
+        return self.height / self.rows
+
+    @property
+    def patch_width(self) -> float:
+        """Pixels of the model's picture."""
+        return self.width / self.cols
+
+
+def is_invertible(to_model: Affine) -> bool:
+    """Return whether a stored map is finite and can be inverted."""
     if to_model.shape != (2, 3) or not np.isfinite(to_model).all():
         return False
     return bool(1e-9 < abs(np.linalg.det(to_model[:, :2])) < 1e9)
 
 
-def letterbox(height: int, width: int) -> Affine:
-    """The map of a centred letterbox without turn, for files that lack one."""
-    scale = MODEL_PIXELS / max(height, width)
-    return np.array(
-        [[scale, 0, (MODEL_PIXELS - width * scale) / 2], [0, scale, (MODEL_PIXELS - height * scale) / 2]], np.float64
-    )
+def letterbox(height: int, width: int, grid: PatchGrid) -> Affine:
+    """Return the map of a centred letterbox without a turn, for files that lack one."""
+    scale = min(grid.height / height, grid.width / width)
+    left, top = (grid.width - width * scale) / 2, (grid.height - height * scale) / 2
+    return np.array([[scale, 0, left], [0, scale, top]], np.float64)
 
 
-def inverted(to_model: Affine) -> Affine:
-    """The map from the model's picture to the camera's picture."""
+def invert(to_model: Affine) -> Affine:
+    """Return the map from the model's picture to the camera's picture."""
     linear = np.linalg.inv(to_model[:, :2])
     return np.hstack([linear, -linear @ to_model[:, 2:]])
 
 
 def apply(affine: Affine, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Points (n, 2) through the map."""
+    """Return points (n, 2) mapped."""
     return points @ affine[:, :2].T + affine[:, 2]
 
 
-def bars(to_model: Affine, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """Patches that lie wholly outside the picture, in the letterbox's padding: (16, 16) bool.
+def find_bars(to_model: Affine, height: int, width: int, grid: PatchGrid) -> npt.NDArray[np.bool_]:
+    """Return which patches lie wholly in the letterbox bars, outside the picture: (rows, cols) bool.
 
-    The picture is a parallelogram in the model's plane; a patch is a bar where the two do not overlap. Both are
-    convex, so they are apart exactly where an edge direction of one of them separates them.
+    `height` and `width` are the camera's picture's. In the model's plane it is a parallelogram; a patch is a bar where
+    the two do not overlap. Both are convex, so they are apart exactly where an edge of one of them separates them.
     """
     corners = apply(to_model, np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64))
-    edges = np.arange(GRID + 1) * float(PATCH_PIXELS)
-    left, top = np.meshgrid(edges[:-1], edges[:-1])
+    left, top = np.meshgrid(np.arange(grid.cols) * grid.patch_width, np.arange(grid.rows) * grid.patch_height)
+    across, down = grid.patch_width, grid.patch_height
     squares = np.stack(
-        [np.stack([left + dx, top + dy], -1) for dx, dy in ((0, 0), (14, 0), (14, 14), (0, 14))], 2
+        [np.stack([left + dx, top + dy], -1) for dx, dy in ((0, 0), (across, 0), (across, down), (0, down))], 2
     )  # (row, col, corner, xy)
-    apart = np.zeros((GRID, GRID), bool)
+    # A ten-thousandth of a pixel of overlap is rounding in the stored map, not picture.
+    slack = 1e-4 * max(1.0, float(np.ptp(corners)) / max(grid.height, grid.width))
+    apart = np.zeros(grid.shape, bool)
     for a, b in ((0, 1), (1, 2)):
         side = corners[b] - corners[a]
         for normal in (np.array([-side[1], side[0]]), side):
-            apart |= _separated(squares @ normal, corners @ normal)
+            apart |= _are_separated(squares @ normal, corners @ normal, slack)
     for axis in (0, 1):
-        apart |= _separated(squares[..., axis], corners[:, axis])
+        apart |= _are_separated(squares[..., axis], corners[:, axis], slack)
     return apart
 
 
-def _separated(squares: npt.NDArray[np.float64], corners: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    # A ten-thousandth of a pixel of overlap is rounding in the stored map, not picture.
-    slack = 1e-4 * max(1.0, float(np.ptp(corners)) / MODEL_PIXELS)
+def _are_separated(
+    squares: npt.NDArray[np.float64], corners: npt.NDArray[np.float64], slack: float
+) -> npt.NDArray[np.bool_]:
     separated: npt.NDArray[np.bool_] = (squares.max(-1) <= corners.min() + slack) | (
         squares.min(-1) >= corners.max() - slack
     )
     return separated
 
 
-def patch_at(to_model: Affine, x: float, y: float) -> tuple[int, int] | None:
-    """Row and column of the patch under a point of the camera's picture; None outside the model's picture."""
-    model = to_model @ np.array([x, y, 1.0])
-    col, row = (int(np.floor(value / PATCH_PIXELS)) for value in model)
-    return (row, col) if 0 <= row < GRID and 0 <= col < GRID else None
+def find_patch(to_model: Affine, x: float, y: float, grid: PatchGrid) -> tuple[int, int] | None:
+    """Return row and column of the patch under a point of the camera's picture; None outside the model's picture."""
+    model_x, model_y = to_model @ np.array([x, y, 1.0])
+    row, col = int(np.floor(model_y / grid.patch_height)), int(np.floor(model_x / grid.patch_width))
+    return (row, col) if 0 <= row < grid.rows and 0 <= col < grid.cols else None
 
 
-def outline(from_model: Affine, row: int, col: int) -> npt.NDArray[np.float64]:
-    """The four corners of a patch in the camera's picture: (4, 2) float64, in order round it."""
-    x, y, side = col * PATCH_PIXELS, row * PATCH_PIXELS, PATCH_PIXELS
-    return apply(from_model, np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], np.float64))
+def map_pixels_to_patches(
+    to_model: Affine, height: int, width: int, rows: int, cols: int, grid: PatchGrid
+) -> npt.NDArray[np.intp]:
+    """Return which patch each pixel of a small copy of the camera's picture shows, counted row by row: (rows, cols).
 
-
-def sampling(to_model: Affine, height: int, width: int, rows: int, cols: int) -> npt.NDArray[np.intp]:
-    """Which patch each pixel of a small copy of the camera's picture shows: (rows, cols) indices into 256 patches.
-
-    Pixels outside the model's picture take the nearest patch (a stored letterbox has none but by rounding). Kept, as
-    every frame of a camera has the same; not to be written to.
+    `height` and `width` are the camera's picture's, `rows` and `cols` the copy's. Pixels outside the model's picture
+    take the nearest patch. The result is cached, as every frame of a camera has the same, and read-only.
     """
-    return _sampling(tuple(to_model.ravel().tolist()), height, width, rows, cols)
+    return _map_pixels_to_patches(tuple(to_model.ravel().tolist()), height, width, rows, cols, grid)
 
 
 @lru_cache(maxsize=64)
-def _sampling(numbers: tuple[float, ...], height: int, width: int, rows: int, cols: int) -> npt.NDArray[np.intp]:
+def _map_pixels_to_patches(
+    numbers: tuple[float, ...], height: int, width: int, rows: int, cols: int, grid: PatchGrid
+) -> npt.NDArray[np.intp]:
     x = (np.arange(cols) + 0.5) * (width / cols)
     y = (np.arange(rows) + 0.5) * (height / rows)
     grid_x, grid_y = np.meshgrid(x, y)
     model = apply(np.array(numbers).reshape(2, 3), np.stack([grid_x, grid_y], -1).reshape(-1, 2))
-    index = np.clip(np.floor(model / PATCH_PIXELS), 0, GRID - 1).astype(np.intp)
-    made = (index[:, 1] * GRID + index[:, 0]).reshape(rows, cols)
-    made.setflags(write=False)
-    return made
+    col = np.clip(np.floor(model[:, 0] / grid.patch_width), 0, grid.cols - 1).astype(np.intp)
+    row = np.clip(np.floor(model[:, 1] / grid.patch_height), 0, grid.rows - 1).astype(np.intp)
+    index = (row * grid.cols + col).reshape(rows, cols)
+    index.setflags(write=False)
+    return index
 
 
-def smoothing(size: int) -> npt.NDArray[np.float32]:
-    """Bilinear weights from 16 patch centres to `size` pixels: (size, 16) float32, rows sum to 1."""
-    centres = (np.arange(size) + 0.5) * (GRID / size) - 0.5
-    low = np.clip(np.floor(centres), 0, GRID - 1).astype(np.intp)
-    high = np.minimum(low + 1, GRID - 1)
+def bilinear_weights(size: int, patches: int) -> npt.NDArray[np.float32]:
+    """Return bilinear weights from the centres of patches to pixels: (size, patches) float32, rows sum to 1."""
+    centres = (np.arange(size) + 0.5) * (patches / size) - 0.5
+    low = np.clip(np.floor(centres), 0, patches - 1).astype(np.intp)
+    high = np.minimum(low + 1, patches - 1)
     part = np.clip(centres - low, 0, 1)
-    weights = np.zeros((size, GRID), np.float32)
+    weights = np.zeros((size, patches), np.float32)
     rows = np.arange(size)
     np.add.at(weights, (rows, low), (1 - part).astype(np.float32))
     np.add.at(weights, (rows, high), part.astype(np.float32))
     return weights
+
+
+def smooth(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Return a map (rows, cols) interpolated bilinearly to (size, size)."""
+    rows, cols = values.shape
+    smoothed = bilinear_weights(size, rows) @ values @ bilinear_weights(size, cols).T
+    return smoothed.astype(np.float32, copy=False)

@@ -50,6 +50,14 @@ class Dims:
     actions: int
     chips: int
     cameras: int
+    rows: int
+    """Rows of patches of a camera."""
+    cols: int
+
+    def has_patch(self, cell: Cell) -> bool:
+        """Whether there is a patch of this camera, row and col."""
+        camera, row, col = cell
+        return 0 <= camera < self.cameras and 0 <= row < self.rows and 0 <= col < self.cols
 
     def steps_of(self, kind: Kind) -> int:
         """How many passes a query of this kind has: words have one, actions one a denoise step."""
@@ -101,11 +109,7 @@ class ViewState:
         heads = tuple(sorted({head for head in self.heads if 0 <= head < dims.heads}))
         if len(heads) == dims.heads and dims.heads > 1:
             heads = ()
-        region = tuple(
-            sorted(
-                {cell for cell in self.region if 0 <= cell[0] < dims.cameras and 0 <= min(cell) <= max(cell[1:]) < 16}
-            )
-        )
+        region = tuple(sorted({cell for cell in self.region if dims.has_patch(cell)}))
         pinned = self.pinned
         if pinned is not None:
             pinned = replace(pinned, pinned=None, compare="off").clamped(dims)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QTransform
 
-from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 from viewer.rendering import drawing, picture_overlay, theme
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from viewer.io.results import Pixels
+    from viewer.model.geometry import PatchGrid
 
 MOST_BYTES: Final = 10 << 20
 """Scaled pictures that a pane keeps, for going to and fro between frames."""
@@ -39,15 +39,16 @@ class Backdrop:
         ratio: float,
         *,
         zoomed: QTransform | None = None,
-        grid: QTransform | None = None,
+        grid: tuple[QTransform, PatchGrid] | None = None,
     ) -> QImage | None:
         """Return the picture `pixels`, (h, w, 3) uint8 RGB, for `area` of the pane; None where `pixels` is None.
 
         `key` stands for the pixels: equal keys mean equal pictures. `zoomed`: the map from the picture's pixels to the
-        pane where only a part of it is seen. `grid`: the map from the model's picture to the pane where patches have
-        edges; they are part of what is kept, as 34 see-through lines cost as much as the heat.
+        pane where only a part of it is seen. `grid`: where the edges of patches are shown, the map
+        from the model's picture to the pane and the patches; the edges are part of what is kept, as 34 see-through
+        lines cost as much as the heat.
         """
-        key = (key, area.getRect(), ratio, _numbers(zoomed), _numbers(grid))
+        key = (key, area.getRect(), ratio, _numbers(zoomed), grid and (_numbers(grid[0]), grid[1]))
         if pixels is None:
             return None
         if key in self._kept:
@@ -58,21 +59,21 @@ class Backdrop:
         made.setDevicePixelRatio(ratio)
         if grid is not None:
             with QPainter(made) as painter:
-                painter.drawImage(QPointF(0, 0), self._lines(grid, area, ratio))
+                painter.drawImage(QPointF(0, 0), self._lines(*grid, area, ratio))
         self._kept[key] = made
         while sum(one.sizeInBytes() for one in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
             self._kept.popitem(last=False)
         return made
 
-    def _lines(self, grid: QTransform, area: QRectF, ratio: float) -> QImage:
-        key = (_numbers(grid), area.getRect(), ratio)
+    def _lines(self, place: QTransform, grid: PatchGrid, area: QRectF, ratio: float) -> QImage:
+        key = (_numbers(place), grid, area.getRect(), ratio)
         if self._grid is None or self._grid[0] != key:
             made = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
             made.setDevicePixelRatio(ratio)
             made.fill(Qt.GlobalColor.transparent)
             with QPainter(made) as painter:
                 painter.translate(-area.topLeft())
-                paint_grid(painter, grid, ratio)
+                paint_grid(painter, place, grid, ratio)
             self._grid = key, made
         return self._grid[1]
 
@@ -107,16 +108,17 @@ def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform) ->
     return made
 
 
-def paint_grid(painter: QPainter, place: QTransform, ratio: float) -> None:
+def paint_grid(painter: QPainter, place: QTransform, grid: PatchGrid, ratio: float) -> None:
     """The edges of patches, barely there, on nothing; none where the patches are tiny or turned."""
-    if abs(place.m11()) * PATCH_PIXELS < 6 or place.m12() != 0 or place.m21() != 0:
+    if abs(place.m11()) * grid.patch_width < 6 or place.m12() != 0 or place.m21() != 0:
         return
     ink, thick = theme.colour("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
-    box = place.mapRect(QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS))
-    for line in range(GRID + 1):
-        x = picture_overlay.whole(box.left() + box.width() * line / GRID, ratio)
-        y = picture_overlay.whole(box.top() + box.height() * line / GRID, ratio)
-        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # crossings no lighter than lines
-        # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
+    box = place.mapRect(picture_overlay.model_rect(grid))
+    painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # crossings no lighter than lines
+    # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
+    for line in range(grid.cols + 1):
+        x = picture_overlay.whole(box.left() + box.width() * line / grid.cols, ratio)
         painter.fillRect(QRectF(x, box.top(), thick, box.height()), ink)
+    for line in range(grid.rows + 1):
+        y = picture_overlay.whole(box.top() + box.height() * line / grid.rows, ratio)
         painter.fillRect(QRectF(box.left(), y, box.width(), thick), ink)

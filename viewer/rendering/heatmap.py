@@ -10,13 +10,13 @@ import numpy.typing as npt
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QColor, QImage, QPainter, QTransform
 
-from capture.results.schema import GRID, PATCH_PIXELS
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, picture_overlay
 
 if TYPE_CHECKING:
     from viewer.analysis.scene import Scene
     from viewer.model.attention import Floats
+    from viewer.model.geometry import PatchGrid
     from viewer.model.view_state import ViewState
 
 SMOOTH_PIXELS: Final = 224
@@ -55,43 +55,47 @@ class HeatMap:
                 return
             colours = _colours(name, round(shown.opacity * 100))
             levels, fill = self._at(scene, shown).ravel().tolist(), painter.fillRect
-            # Filling rectangles of one colour each is several times faster than scaling and blending 16 x 16 dots.
-            for box, patch in self.cells(place, area, ratio):
+            # Filling rectangles of one colour each is several times faster than scaling and blending one dot a patch.
+            for box, patch in self.cells(place, area, ratio, scene.grid):
                 colour = colours[levels[patch]]
                 if colour is not None:
                     fill(box, colour)
             return
         painter.setClipRect(area)
-        picture_overlay.paint_map(painter, place, self._smoothed(scene, shown, name))
+        picture_overlay.paint_map(painter, place, self._smoothed(scene, shown, name), scene.grid)
         painter.setClipping(False)
 
-    def edges(self, place: QTransform, area: QRectF, ratio: float) -> tuple[list[Span], list[Span]]:
+    def edges(self, place: QTransform, area: QRectF, ratio: float, grid: PatchGrid) -> tuple[list[Span], list[Span]]:
         """The visible columns and rows of patches: number, start and stop on whole pixels of the screen."""
-        key = (place.m11(), place.m22(), place.dx(), place.dy(), area.getRect(), ratio)
+        key = (place.m11(), place.m22(), place.dx(), place.dy(), area.getRect(), ratio, grid)
         if self._edges is None or self._edges[0] != key:
-            columns = _edges(place.m11(), place.dx(), area.left(), area.right(), ratio)
-            rows = _edges(place.m22(), place.dy(), area.top(), area.bottom(), ratio)
+            columns = _edges(place.m11() * grid.patch_width, place.dx(), grid.cols, area.left(), area.right(), ratio)
+            rows = _edges(place.m22() * grid.patch_height, place.dy(), grid.rows, area.top(), area.bottom(), ratio)
             self._edges = key, columns, rows
             self._cells = [
-                (QRectF(left, top, right - left, bottom - top), row * GRID + col)
+                (QRectF(left, top, right - left, bottom - top), row * grid.cols + col)
                 for row, top, bottom in rows
                 for col, left, right in columns
             ]
-            self._dots = _dots(columns, area.left(), area.right(), ratio), _dots(rows, area.top(), area.bottom(), ratio)
+            self._dots = (
+                _dots(columns, grid.cols, area.left(), area.right(), ratio),
+                _dots(rows, grid.rows, area.top(), area.bottom(), ratio),
+            )
         return self._edges[1], self._edges[2]
 
-    def cells(self, place: QTransform, area: QRectF, ratio: float) -> list[tuple[QRectF, int]]:
-        """Where the visible patches lie, and their numbers from 0 to 255."""
-        self.edges(place, area, ratio)
+    def cells(self, place: QTransform, area: QRectF, ratio: float, grid: PatchGrid) -> list[tuple[QRectF, int]]:
+        """Where the visible patches lie, and their numbers, counted row by row."""
+        self.edges(place, area, ratio, grid)
         return self._cells
 
     def _spread(
         self, scene: Scene, shown: ViewState, name: str, place: QTransform, area: QRectF, ratio: float
     ) -> QImage:
         """The heat in the pixels of a small area: to copy lines of dots is cheaper there than 144 rectangles."""
-        self.edges(place, area, ratio)
-        words = np.zeros((GRID + 1, GRID + 1), np.uint32)  # the last row and column stand for no patch
-        words[:GRID, :GRID] = colormaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
+        self.edges(place, area, ratio, scene.grid)
+        rows, cols = scene.grid.shape
+        words = np.zeros((rows + 1, cols + 1), np.uint32)  # the last row and column stand for no patch
+        words[:rows, :cols] = colormaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
         across, down = self._dots
         if self._sheet is None or self._sheet[0].shape != (len(down), len(across)):
             dots = np.empty((len(down), len(across)), np.uint32)
@@ -117,7 +121,7 @@ class HeatMap:
         return one
 
     def _at(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
-        """Each patch's place on the colour table, 0 to 255: (16, 16)."""
+        """Each patch's place on the colour table, 0 to 255: (rows, cols)."""
         key = (id(scene), shown.scale)
         if self._levels is None or self._levels[0] != key:
             levels = self._placed(scene, shown, self._values(scene, shown)).astype(np.intp)
@@ -129,19 +133,18 @@ class HeatMap:
         if self._image is None or self._image[0] != key:
             values = self._values(scene, shown)
             if shown.smooth:
-                weights = geometry.smoothing(SMOOTH_PIXELS)
-                values = (weights @ values @ weights.T).astype(np.float32, copy=False)
+                values = geometry.smooth(values, SMOOTH_PIXELS)
             at = self._placed(scene, shown, values).astype(np.intp)
             words = colormaps.heat(name, round(shown.opacity * 100))[at]
             self._image = key, drawing.word_image(words, blended=True), scene
         return self._image[1]
 
 
-def _edges(scale: float, shift: float, low: float, high: float, ratio: float) -> list[Span]:
+def _edges(side: float, shift: float, count: int, low: float, high: float, ratio: float) -> list[Span]:
     """The visible patches along one axis: number, start and stop on whole pixels of the screen."""
-    at = [picture_overlay.whole(scale * PATCH_PIXELS * number + shift, ratio) for number in range(GRID + 1)]
+    at = [picture_overlay.whole(side * number + shift, ratio) for number in range(count + 1)]
     spans = []
-    for number in range(GRID):
+    for number in range(count):
         start = max(min(at[number], at[number + 1]), low)
         stop = min(max(at[number], at[number + 1]), high)
         if start < stop:
@@ -149,9 +152,9 @@ def _edges(scale: float, shift: float, low: float, high: float, ratio: float) ->
     return spans
 
 
-def _dots(spans: list[Span], low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
-    """Which patch each pixel of the screen shows along one axis; GRID where it is none."""
-    found = np.full(max(round((high - low) * ratio), 1), GRID, np.intp)
+def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
+    """Which patch each pixel of the screen shows along one axis; `count`, the number of patches, where it is none."""
+    found = np.full(max(round((high - low) * ratio), 1), count, np.intp)
     for number, start, stop in spans:
         found[round((start - low) * ratio) : round((stop - low) * ratio)] = number
     return found

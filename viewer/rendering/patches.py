@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter, QPainterPath
 
-from capture.results.schema import PATCH_PIXELS
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viewer.analysis.scene import Scene
+    from viewer.model.geometry import PatchGrid
     from viewer.model.view_state import Cell
 
 
@@ -51,19 +51,19 @@ class PatchLabel:
         drawing.write(painter, box.adjusted(16 + x, 0, -4, 0), rest, "#C4C9D2", 12)
 
 
-def region_path(cells: Sequence[Cell], camera: int) -> QPainterPath | None:
+def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainterPath | None:
     """The edge of the region in the model's picture; None if it is empty in this camera."""
     own = {(row, col) for number, row, col in cells if number == camera}
     if not own:
         return None
-    path, side = QPainterPath(), PATCH_PIXELS
+    path, across, down = QPainterPath(), grid.patch_width, grid.patch_height
     for row, col in own:
-        x, y = col * side, row * side
+        x, y = col * across, row * down
         edges = (
-            ((row - 1, col), (x, y, x + side, y)),
-            ((row + 1, col), (x, y + side, x + side, y + side)),
-            ((row, col - 1), (x, y, x, y + side)),
-            ((row, col + 1), (x + side, y, x + side, y + side)),
+            ((row - 1, col), (x, y, x + across, y)),
+            ((row + 1, col), (x, y + down, x + across, y + down)),
+            ((row, col - 1), (x, y, x, y + down)),
+            ((row, col + 1), (x + across, y, x + across, y + down)),
         )
         for neighbour, (x0, y0, x1, y1) in edges:
             if neighbour not in own:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QImage, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
-from capture.results.schema import MODEL_PIXELS
 from viewer.model import geometry
 from viewer.rendering import theme
 
-MODEL: Final = QRectF(0, 0, MODEL_PIXELS, MODEL_PIXELS)
+
+def model_rect(grid: geometry.PatchGrid) -> QRectF:
+    """The model's picture in its own pixels."""
+    return QRectF(0, 0, grid.width, grid.height)
 
 
 def from_model(to_model: geometry.Affine) -> QTransform:
     """From pixels of the model's picture to those of the picture that is shown."""
-    m = geometry.inverted(to_model)
+    m = geometry.invert(to_model)
     return QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
 
 
-def paint_map(painter: QPainter, place: QTransform, image: QImage) -> None:
+def paint_map(painter: QPainter, place: QTransform, image: QImage, grid: geometry.PatchGrid) -> None:
     """Lay a map's image where its patches lie; `place` leads from the model's picture to the painter."""
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
     if place.m12() == 0 and place.m21() == 0:
@@ -32,11 +33,11 @@ def paint_map(painter: QPainter, place: QTransform, image: QImage) -> None:
             axes |= Qt.Orientation.Horizontal
         if place.m22() < 0:
             axes |= Qt.Orientation.Vertical
-        painter.drawImage(place.mapRect(MODEL), image.flipped(axes) if axes else image)
+        painter.drawImage(place.mapRect(model_rect(grid)), image.flipped(axes) if axes else image)
     else:
         painter.save()
         painter.setTransform(place, combine=True)
-        painter.drawImage(MODEL, image)
+        painter.drawImage(model_rect(grid), image)
         painter.restore()
 
 
@@ -45,15 +46,17 @@ def whole(place: float, ratio: float = 1.0) -> float:
     return math.floor(place * ratio + 0.5 - 1e-6) / ratio
 
 
-def paint_hatch(painter: QPainter, place: QTransform, to_model: geometry.Affine, height: int, width: int) -> None:
+def paint_hatch(
+    painter: QPainter, place: QTransform, to_model: geometry.Affine, height: int, width: int, grid: geometry.PatchGrid
+) -> None:
     """The letterbox bars of the model's picture; `height` and `width` are the camera's picture's."""
     corners = geometry.apply(to_model, np.array([[0, 0], [width, 0], [width, height], [0, height]], float))
     path = QPainterPath()
-    path.addRect(MODEL)
+    path.addRect(model_rect(grid))
     path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
     path.closeSubpath()
     path.setFillRule(Qt.FillRule.OddEvenFill)
-    painter.setBrushOrigin(place.mapRect(MODEL).topLeft().toPoint())  # the lines move with the picture
+    painter.setBrushOrigin(place.mapRect(model_rect(grid)).topLeft().toPoint())  # the lines move with the picture
     painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 

@@ -21,6 +21,8 @@ from viewer.widgets.overlays import help_sheet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from PySide6.QtWidgets import QApplication
+
     from viewer.io.results import Results
     from viewer.widgets.main_window import MainWindow
 
@@ -57,7 +59,7 @@ def test_registered_score_has_a_table_column(largest: np.ndarray, small: Path, t
 
 
 def test_registered_score_is_a_choice_of_the_command_line(
-    largest: np.ndarray, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    app: QApplication, largest: np.ndarray, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["atlas", str(small), "--actions", "2", "--steps", "1", "-o", str(tmp_path)]
     assert main([*words, "--score", "largest"]) == 0

@@ -66,7 +66,7 @@ def test_the_command_of_the_readme_just_works_without_a_screen(small: Path, tmp_
         (["atlas", "FILE", "--score", "lift"], "needs a region"),
         (["table", "FILE", "--region", "exterior:4"], "--region exterior:4 cannot be read"),
         (["table", "FILE", "--region", "side:4,4"], "There is no camera side; the file has exterior, wrist."),
-        (["table", "FILE", "--region", "wrist:4-16,4"], "is no box of patches; rows and columns run from 0 to 15"),
+        (["table", "FILE", "--region", "wrist:4-16,4"], "is no box of patches; rows run from 0 to 15, columns to 15"),
         (["atlas", "FILE", "--region", "wrist:5-4,4"], "is no box of patches"),
         (["atlas", "FILE", "--region", "wrist:0,4"], "The region lies in the letterbox’s bars in frame 1"),
         (["atlas", "FILE", "--region", "wrist:6,4", "--score", "entropy"], "“entropy” is not about a region; take"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.request import Options
+from viewer.model.geometry import PatchGrid
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
 
@@ -97,6 +98,7 @@ def typed(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
 def test_boxes_of_a_region_are_read_back(cells: set[tuple[int, int, int]]) -> None:
     class TwoCameras:
         cameras = ("exterior", "left:wrist")
+        grid = PatchGrid(16, 16, 224, 224)
 
     boxes = typed(TwoCameras, sorted(cells))  # type: ignore[arg-type]
     assert set(selection.region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]

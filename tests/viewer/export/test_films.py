@@ -69,7 +69,9 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
     assert made.rows == (tuple(map(str, shown.rows)) or ("",))
     results = window.session.results
     assert results is not None
-    index = geometry.sampling(results.to_model(7, 0), *results.picture_size(0), 36, made.size - 2)
+    index = geometry.map_pixels_to_patches(
+        results.to_model(7, 0), *results.picture_size(0), 36, made.size - 2, results.grid
+    )
     expected = tile_thumbnails(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
     left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.size)
     top = 20 + round(HEAD)

@@ -149,8 +149,12 @@ def test_the_models_pictures_stand_in_for_the_cameras(tiny: Path, tmp_path: Path
     results = Results(path)
     assert np.array_equal(results.picture(0, 0, "source"), seen)
     assert results.picture_size(0) == (224, 224)
-    assert geometry.patch_at(results.to_model(0, 0), 30.0, 100.0) == (7, 2), "as the patches lie in that picture"
-    assert geometry.patch_at(results.to_model(0, 1), 0.0, 0.0) != (0, 0), "the other camera keeps its letterbox"
+    assert geometry.find_patch(results.to_model(0, 0), 30.0, 100.0, results.grid) == (7, 2), (
+        "as the patches lie in that picture"
+    )
+    assert geometry.find_patch(results.to_model(0, 1), 0.0, 0.0, results.grid) != (0, 0), (
+        "the other camera keeps its letterbox"
+    )
     results.close()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from viewer.errors import UserError
 from viewer.model.view_state import CHOICES, Dims, Query, ViewState, from_json
 
-DIMS = Dims(frames=3, layers=4, heads=3, steps=3, actions=5, chips=17, cameras=2)
+DIMS = Dims(frames=3, layers=4, heads=3, steps=3, actions=5, chips=17, cameras=2, rows=16, cols=16)
 numbers = st.integers(-5, 40)
 cells = st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 15))
 states = st.builds(
@@ -50,7 +50,7 @@ def test_clamped_fits_and_stays(state: ViewState) -> None:
 
 
 def test_clamped_goes_to_actions_where_there_are_no_words() -> None:
-    assert ViewState().clamped(Dims(3, 4, 3, 3, 5, 0, 2)).query == Query("action", (0,))
+    assert ViewState().clamped(Dims(3, 4, 3, 3, 5, 0, 2, 16, 16)).query == Query("action", (0,))
 
 
 def test_all_heads_named_are_all_heads() -> None:

@@ -48,7 +48,7 @@ def test_the_grid_lies_on_the_edges_of_patches(app: QApplication, results: Resul
     pane, area = Backdrop(), QRectF(0, 0, 224, 126)
     place = QTransform.fromTranslate(0, -49)
     plain = pane.image(results.picture(0, 0, "source"), 0, area, 1.0)
-    lined = pane.image(results.picture(0, 0, "source"), 0, area, 1.0, grid=place)
+    lined = pane.image(results.picture(0, 0, "source"), 0, area, 1.0, grid=(place, results.grid))
     assert plain is not None
     assert lined is not None
     differs = np.frombuffer(plain.constBits(), np.uint32) != np.frombuffer(lined.constBits(), np.uint32)

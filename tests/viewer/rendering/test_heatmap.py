@@ -10,6 +10,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
 from viewer.analysis.scene import Scene
+from viewer.model.geometry import PatchGrid
 from viewer.model.view_state import ViewState
 from viewer.rendering import heatmap
 from viewer.rendering.heatmap import HeatMap
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
+GRID = PatchGrid(16, 16, 224, 224)
+
+
 def scene(seed: int = 0) -> Scene:
     maps = np.random.default_rng(seed).gamma(0.4, 1.0, (1, 16, 16)).astype(np.float32)
     empty = np.zeros(0, np.float32)
-    return Scene(maps, empty, empty, {}, 0.0, ((0.0, float(maps.max())),), 256, 1.0)
+    return Scene(maps, empty, empty, {}, 0.0, ((0.0, float(maps.max())),), 256, 1.0, GRID)
 
 
 def painted(heat: HeatMap, shown: ViewState, place: QTransform, area: QRectF, ratio: float) -> np.ndarray:
@@ -57,7 +61,7 @@ def test_each_patch_lies_where_the_map_puts_it(app: QApplication) -> None:
     maps = np.zeros((1, 16, 16), np.float32)
     maps[0, 5, 9] = 1
     empty = np.zeros(0, np.float32)
-    one = Scene(maps, empty, empty, {}, 0.0, ((0.0, 1.0),), 256, 1.0)
+    one = Scene(maps, empty, empty, {}, 0.0, ((0.0, 1.0),), 256, 1.0, GRID)
     image = QImage(224, 224, QImage.Format.Format_RGB32)
     image.fill(0xFF000000)
     with QPainter(image) as painter:
@@ -72,5 +76,5 @@ def test_another_scene_is_another_heat(app: QApplication) -> None:
     heat, area = HeatMap(0), QRectF(0, 0, 224, 224)
     first = heat._at(scene(1), ViewState()).copy()
     assert (heat._at(scene(2), ViewState()) != first).any()
-    assert len(heat.cells(QTransform(), area, 1.0)) == 256
-    assert len(heat.cells(QTransform.fromTranslate(-28, 0), area, 1.0)) == 14 * 16
+    assert len(heat.cells(QTransform(), area, 1.0, GRID)) == 256
+    assert len(heat.cells(QTransform.fromTranslate(-28, 0), area, 1.0, GRID)) == 14 * 16

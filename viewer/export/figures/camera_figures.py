@@ -43,7 +43,7 @@ class Cell:
     scene: Scene | None = None
     """Its heat; none for a bare picture."""
     values: Floats | None = None
-    """A map (16, 16) to be shown by itself, on `scale`."""
+    """A map (rows, cols) to be shown by itself, on `scale`."""
     scale: ColourScale | None = None
     title: str = ""
     note: str = ""

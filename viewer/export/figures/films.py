@@ -39,7 +39,7 @@ class Mosaic:
     results: Results
     frame: int
     maps: Floats
-    """(rows, columns, cameras, 16, 16)"""
+    """(rows, columns, cameras, rows, cols)"""
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     scale: ColourScale
@@ -103,9 +103,9 @@ class Mosaic:
         ratio = device.devicePixelRatio() if isinstance(device, QImage) else VECTOR_DENSITY
         width, tall = self._cells[camera]
         gap = max(round(GAP * ratio), 1)
-        index = geometry.sampling(
+        index = geometry.map_pixels_to_patches(
             self.results.to_model(self.frame, camera), *self.results.picture_size(camera),
-            max(round(tall * ratio) - gap, 1), max(round(width * ratio) - gap, 1),
+            max(round(tall * ratio) - gap, 1), max(round(width * ratio) - gap, 1), self.results.grid,
         )  # fmt: skip
         coloured = colormaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
         ground = 0xFF000000 | int(theme.active().window[1:], 16)
@@ -140,7 +140,7 @@ def film(source: Source, view: ViewState, options: Options, axes: dict[str, tupl
 def _thumbnails(
     results: Results, view: ViewState, axes: dict[str, tuple[int, ...]]
 ) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
-    """The maps (rows, columns, cameras, 16, 16) at the chosen places, what rows are called, and columns."""
+    """The maps (rows, columns, cameras, rows, cols) at the chosen places, what rows are called, and columns."""
     layers = tuple(str(results.layers[place]) for place in axes["layer"])
     if "frames" in view.film:
         made = read_film_over_frames(results, view, axes["frame"], lambda: False)
@@ -164,7 +164,7 @@ def atlas_thumbnails(source: Source, view: ViewState, options: Options) -> Figur
     maps = np.mean(
         [attention.widened(np.ascontiguousarray(row.image[:, step])) for row in rows], axis=0, dtype=np.float32
     )
-    maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)  # (layers, heads + 1, cameras, 16, 16)
+    maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)  # (layers, heads + 1, cameras, rows, cols)
     high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
     scale = ColourScale(view.colours, 0.0, high, beyond=float(maps.max(initial=0)) > high * 1.001)
     names = (*(str(head) for head in range(results.heads)), "mean")

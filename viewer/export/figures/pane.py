@@ -8,7 +8,6 @@ import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
-from capture.results.schema import GRID, MODEL_PIXELS
 from viewer.export.figures import text_layout as words
 from viewer.export.figures.color_bar import ColourScale, places
 from viewer.model import geometry
@@ -38,7 +37,11 @@ class Panes:
 
     def size_of(self, camera: int, view: ViewState) -> tuple[int, int]:
         """Height and width of the picture that is shown, the camera's own or the model's."""
-        return (MODEL_PIXELS, MODEL_PIXELS) if view.picture == "model" else self.results.picture_size(camera)
+        return (
+            (self.results.grid.height, self.results.grid.width)
+            if view.picture == "model"
+            else self.results.picture_size(camera)
+        )
 
     def height_at(self, camera: int, view: ViewState, width: int) -> int:
         """How tall a picture is at a width."""
@@ -74,13 +77,15 @@ class Panes:
         place = self.place(box, camera, view)
         pixels = self.results.picture(view.frame, camera, view.picture)
         key = (view.frame, view.picture)
-        backdrop = self._backdrops[camera].image(pixels, key, box, ratio, grid=place if grid and view.grid else None)
+        backdrop = self._backdrops[camera].image(
+            pixels, key, box, ratio, grid=(place, self.results.grid) if grid and view.grid else None
+        )
         painter.save()
         if backdrop is None:
             self._paint_absence(painter, box)
         else:
             painter.drawImage(box.topLeft(), backdrop)
-        if scene is not None and scene.maps.shape[1:] == (GRID, GRID):
+        if scene is not None:
             self._heats[camera].paint(painter, scene, view, place, box, ratio)
         painter.setClipRect(box)
         self._paint_marks(painter, place, camera, view, region=scene is not None)
@@ -89,8 +94,8 @@ class Panes:
     def _paint_marks(self, painter: QPainter, place: QTransform, camera: int, view: ViewState, *, region: bool) -> None:
         if view.picture == "model":
             to_model = self.results.to_model(view.frame, camera)
-            picture_overlay.paint_hatch(painter, place, to_model, *self.results.picture_size(camera))
-        path = region_path(view.region, camera) if region else None
+            picture_overlay.paint_hatch(painter, place, to_model, *self.results.picture_size(camera), self.results.grid)
+        path = region_path(view.region, camera, self.results.grid) if region else None
         if path is not None:
             picture_overlay.paint_region(painter, place, path)
 
@@ -101,10 +106,9 @@ class Panes:
     def paint_map(
         self, painter: QPainter, box: QRectF, camera: int, view: ViewState, values: Floats, scale: ColourScale
     ) -> None:
-        """A map alone, (16, 16), in full colours, lying as it would over the picture."""
+        """A map alone, (rows, cols), in full colours, lying as it would over the picture."""
         if view.smooth:
-            weights = geometry.smoothing(SMOOTH_PIXELS)
-            values = (weights @ values @ weights.T).astype(np.float32, copy=False)
+            values = geometry.smooth(values, SMOOTH_PIXELS)
         at = np.rint(places(values, scale) * 255).astype(np.intp)
         image = drawing.word_image(colormaps.opaque(scale.colours)[at], blended=False)
         device = painter.device()
@@ -123,7 +127,7 @@ class Panes:
         painter.setClipRect(box)
         painter.fillRect(box, theme.colour(theme.active().raised))
         place = self.place(box, camera, view)
-        picture_overlay.paint_map(painter, place, image)
+        picture_overlay.paint_map(painter, place, image, self.results.grid)
         self._paint_marks(painter, place, camera, view, region=True)
         painter.restore()
 

@@ -295,7 +295,9 @@ class Atlas(Panel):
         words = colormaps.painted(maps, high, shown.colours)
         flat = words.reshape(*words.shape[:3], -1)
         index = [
-            geometry.sampling(results.to_model(shown.frame, c), *results.picture_size(c), 9, 16)
+            geometry.map_pixels_to_patches(
+                results.to_model(shown.frame, c), *results.picture_size(c), 9, 16, results.grid
+            )
             for c in range(flat.shape[2])
         ]
         self._thumbnails = key, np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)

@@ -21,7 +21,6 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 from viewer.analysis import caption
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
@@ -115,7 +114,7 @@ class CameraPane(Panel):
             return
         results, state = view
         scene = pixels = None
-        size, to_model = (MODEL_PIXELS, MODEL_PIXELS), IDENTITY
+        size, to_model = (results.grid.height, results.grid.width), IDENTITY
         try:
             size, to_model = results.picture_size(self.camera), results.to_model(state.frame, self.camera)
             scene = self.scene
@@ -135,7 +134,7 @@ class CameraPane(Panel):
             return self._content.camera_size
         view = self.view
         if view is None or self.camera >= len(view[0].cameras) or self.session.shown.picture == "model":
-            return MODEL_PIXELS, MODEL_PIXELS
+            return (224, 224) if view is None else (view[0].grid.height, view[0].grid.width)
         return view[0].picture_size(self.camera)
 
     def area(self) -> QRectF:
@@ -180,7 +179,7 @@ class CameraPane(Panel):
         if not fine:
             return None
         source = inverse.map(point)
-        patch = geometry.patch_at(self.to_model(), source.x(), source.y())
+        patch = geometry.find_patch(self.to_model(), source.x(), source.y(), self.view[0].grid)
         return None if patch is None else (self.camera, *patch)
 
     def on_file_changed(self) -> None:
@@ -203,7 +202,7 @@ class CameraPane(Panel):
             painter.fillRect(area, theme.colour(theme.active().raised))
         else:
             painter.drawImage(area.topLeft(), picture)
-        if scene is not None and not session.bare and scene.maps.shape[1:] == (GRID, GRID):
+        if scene is not None and not session.bare:
             self.heat.paint(painter, scene, session.shown, place, area, ratio)
         self._paint_marks(painter, area, place, content)
         if picture is None:
@@ -212,7 +211,9 @@ class CameraPane(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
-            self.label.paint(painter, area, place.mapRect(_patch(pointer)), scene, pointer, content.view.unit)
+            self.label.paint(
+                painter, area, place.mapRect(_patch(pointer, scene.grid)), scene, pointer, content.view.unit
+            )
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
 
@@ -257,16 +258,18 @@ class CameraPane(Panel):
             area,
             ratio,
             zoomed=None if self.zoom == 1.0 else self.placed(),
-            grid=place if shown.grid and not self.session.bare else None,
+            grid=(place, content.results.grid) if shown.grid and not self.session.bare else None,
         )
 
     def _paint_marks(self, painter: QPainter, area: QRectF, place: QTransform, content: PaneContent) -> None:
         shown, scene = self.session.shown, content.scene
         painter.setClipRect(area)
         if shown.picture == "model":
-            picture_overlay.paint_hatch(painter, place, content.camera_to_model, *content.camera_size)
+            picture_overlay.paint_hatch(
+                painter, place, content.camera_to_model, *content.camera_size, content.results.grid
+            )
         cells = self._drag if self._drag is not None else shown.region
-        path = region_path(cells, self.camera) if not self.session.bare else None
+        path = region_path(cells, self.camera, content.results.grid) if not self.session.bare else None
         if path is not None:
             picture_overlay.paint_region(painter, place, path)
         pointer = self.session.pointer
@@ -275,7 +278,7 @@ class CameraPane(Panel):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
-            painter.drawPolygon(place.map(QPolygonF(_patch(pointer))))
+            painter.drawPolygon(place.map(QPolygonF(_patch(pointer, scene.grid))))
         painter.setClipping(False)
 
     def _paint_reason(self, painter: QPainter, area: QRectF) -> None:
@@ -325,12 +328,15 @@ class CameraPane(Panel):
 
     def _box(self, start: QPointF, stop: QPointF) -> tuple[Cell, ...]:
         """Patches whose middle lies in a dragged box; the patch under it where the box is smaller than one."""
+        if self.view is None:
+            return ()
         box, place, area = QRectF(start, stop).normalized(), self.model_to_pane(), self.area()
+        grid = self.view[0].grid
         cells = [
             (self.camera, row, col)
-            for row in range(GRID)
-            for col in range(GRID)
-            if box.contains(middle := place.map(_patch((0, row, col)).center())) and area.contains(middle)
+            for row in range(grid.rows)
+            for col in range(grid.cols)
+            if box.contains(middle := place.map(_patch((0, row, col), grid).center())) and area.contains(middle)
         ]
         under = self.cell_at(box.center())
         return tuple(cells) or ((under,) if under else ())
@@ -394,20 +400,23 @@ class CameraPane(Panel):
         moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
         key = Qt.Key(event.key())
         at = self.session.pointer
-        if key in moves and not event.modifiers():
-            row, col = at[1:] if at is not None and at[0] == self.camera else (GRID // 2, GRID // 2)
+        view = self.view
+        if key in moves and not event.modifiers() and view is not None:
+            grid = view[0].grid
+            row, col = at[1:] if at is not None and at[0] == self.camera else (grid.rows // 2, grid.cols // 2)
             down, right = moves[key]
-            view = self.view
-            if view is not None and self.session.shown.picture == "source":
+            if self.session.shown.picture == "source":
                 turn = view[0].to_model(view[1].frame, self.camera)
                 down, right = (round(v) for v in np.sign(np.round(turn[::-1, 1::-1] @ np.array([down, right]), 9)))
-            self.session.point((self.camera, min(max(row + down, 0), GRID - 1), min(max(col + right, 0), GRID - 1)))
+            row, col = min(max(row + down, 0), grid.rows - 1), min(max(col + right, 0), grid.cols - 1)
+            self.session.point((self.camera, row, col))
         elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space} and at is not None:
             self.toggle(at, keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
         else:
             super().keyPressEvent(event)
 
 
-def _patch(cell: Cell) -> QRectF:
+def _patch(cell: Cell, grid: geometry.PatchGrid) -> QRectF:
     """A patch in the model's picture."""
-    return QRectF(cell[2] * PATCH_PIXELS, cell[1] * PATCH_PIXELS, PATCH_PIXELS, PATCH_PIXELS)
+    width, height = grid.patch_width, grid.patch_height
+    return QRectF(cell[2] * width, cell[1] * height, width, height)

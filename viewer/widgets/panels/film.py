@@ -235,7 +235,9 @@ class FilmPanel(Panel):
             gap, background = max(round(GAP * ratio), 1), drawing.ground(self).rgb()
             for camera, (_, width, height) in enumerate(self.blocks(film)):
                 size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)
-                index = geometry.sampling(self._cameras[camera][0], *self._cameras[camera][1], *size)
+                index = geometry.map_pixels_to_patches(
+                    self._cameras[camera][0], *self._cameras[camera][1], *size, film.grid
+                )
                 made = tile_thumbnails(words[:, :, camera], index, gap, background)
                 images.append(drawing.word_image(made, blended=False))
                 images[-1].setDevicePixelRatio(ratio)
