@@ -1,4 +1,4 @@
-"""The left column: pictures, sentence, chips, tabs, deck, timeline and axes, each as tall as its turn lets it be."""
+"""Layout of the left column: it divides the height between pictures, chips, tab panels and timeline."""
 
 from __future__ import annotations
 
@@ -10,93 +10,92 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LEAST_PICTURES: Final = 0.85
-"""Of the height that pictures have at the column's whole width: before they get lower than that, chips scroll."""
-LOW_PICTURES: Final = 0.8
-"""Before they get lower than that, the timeline keeps its heading alone, and then one more line of chips goes."""
-FEW_LINES: Final = 3
-"""Lines of chips that are seen where the pictures are not low."""
-FEWEST_LINES: Final = 2
-
-
-TALL_TIMELINE: Final = 180
-"""Taller than that its curves say no more; the gaps widen first."""
-AIR: Final = 16
-"""How much wider than usual a gap may get."""
+SCROLL_FRACTION: Final = 0.85
+"""Chips scroll before pictures get lower than this fraction of their height at the column's whole width."""
+COLLAPSE_FRACTION: Final = 0.8
+"""Below this fraction the timeline shrinks to its heading, and then one more line of chips is scrolled."""
+MIN_CHIP_LINES: Final = 3
+"""Lines of chips that are visible while the pictures are higher than COLLAPSE_FRACTION."""
+MIN_CHIP_LINES_LOW: Final = 2
+"""Lines of chips that are visible below it."""
+MAX_TIMELINE: Final = 180
+"""Pixels; a taller timeline shows no more, so the gaps between panels grow first."""
+MAX_EXTRA_GAP: Final = 16
+"""Pixels by which a gap may grow."""
 
 
 class PreferredHeights(NamedTuple):
-    """Heights in pixels that the four which give and take would like."""
+    """Heights in pixels that pictures, chips, tab panels and timeline prefer."""
 
     pictures: int
-    """At the column's whole width."""
-    within: Callable[[int], int]
-    """How much of a height the pictures use when they stand as they are largest in it."""
+    """Of the pictures at the column's whole width."""
+    pictures_within: Callable[[int], int]
+    """How much of a given height the pictures use."""
     chips: int
     line: int
-    """One line of chips with its gap: they are cut between lines."""
-    deck: tuple[int, int]
-    """At least, at most; zeros where it is folded away."""
+    """One line of chips with its gap; chips are cut between lines."""
+    tab: tuple[int, int]
+    """Minimum and maximum of the tab panel; zeros while it is folded."""
     timeline: tuple[int, int, int]
-    """Its heading alone, at least, and as it likes to be; zeros where it has no place in the column."""
+    """Its heading alone, its minimum, and its preferred height; zeros while it is not in the column."""
 
 
 class AllottedHeights(NamedTuple):
-    """Heights in pixels that they get."""
+    """Heights in pixels that pictures, chips, tab panels and timeline get."""
 
     pictures: int
     chips: int
-    deck: int
+    tab: int
     timeline: int
-    air: int = 0
-    """What is left for wider gaps."""
+    extra: int = 0
+    """Height that is left for wider gaps."""
 
 
-def shares(room: int, wanted: PreferredHeights, gaps: int = 0) -> AllottedHeights:
-    """Divide a height: the pictures come first; what they do not use goes to the deck, the timeline and `gaps` gaps."""
-    heading, timeline, liked = wanted.timeline
-    deck, most = wanted.deck
-    low, fewest = LOW_PICTURES * wanted.pictures, min(wanted.chips, FEW_LINES * wanted.line)
-    if room - deck - timeline - fewest < low:
+def divide_height(height: int, wanted: PreferredHeights, gaps: int = 0) -> AllottedHeights:
+    """Divide a height in pixels: first to the pictures, the rest to the tab panel, the timeline and `gaps` gaps."""
+    heading, timeline, preferred = wanted.timeline
+    tab, most = wanted.tab
+    low, fewest = COLLAPSE_FRACTION * wanted.pictures, min(wanted.chips, MIN_CHIP_LINES * wanted.line)
+    if height - tab - timeline - fewest < low:
         timeline = heading
-    if not most and room - timeline - fewest < low:
-        timeline = liked = 0  # it is folded away with the deck
-    if room - deck - timeline - fewest < low:
-        fewest = min(wanted.chips, FEWEST_LINES * wanted.line)
-    spare = room - deck - timeline - round(LEAST_PICTURES * wanted.pictures)
+    if not most and height - timeline - fewest < low:
+        timeline = preferred = 0  # folded together with the tab panel
+    if height - tab - timeline - fewest < low:
+        fewest = min(wanted.chips, MIN_CHIP_LINES_LOW * wanted.line)
+    spare = height - tab - timeline - round(SCROLL_FRACTION * wanted.pictures)
     chips = wanted.chips if spare >= wanted.chips else max(spare // wanted.line * wanted.line, fewest)
-    pictures = wanted.within(max(room - deck - timeline - chips, 0))
-    chips = min(wanted.chips, max(chips, (room - deck - timeline - pictures) // wanted.line * wanted.line))
-    rest = max(room - pictures - chips, 0)
-    if not liked:
+    pictures = wanted.pictures_within(max(height - tab - timeline - chips, 0))
+    chips = min(wanted.chips, max(chips, (height - tab - timeline - pictures) // wanted.line * wanted.line))
+    rest = max(height - pictures - chips, 0)
+    if not preferred:
         return AllottedHeights(pictures, chips, rest if most else 0, 0, 0 if most else rest)
-    deck = min(max(deck, rest - liked), max(most, deck), rest)
-    timeline = rest - deck
-    air = max(timeline - TALL_TIMELINE, 0)
-    air = min(air, gaps * AIR) if most else air
-    return AllottedHeights(pictures, chips, deck, timeline - air, air)
+    tab = min(max(tab, rest - preferred), max(most, tab), rest)
+    timeline = rest - tab
+    extra = max(timeline - MAX_TIMELINE, 0)
+    extra = min(extra, gaps * MAX_EXTRA_GAP) if most else extra
+    return AllottedHeights(pictures, chips, tab, timeline - extra, extra)
 
 
 class LeftColumnLayout(QLayout):
-    """Stacks its widgets; `giving` names those whose height `shares` decides, the others have the height they ask."""
+    """Vertical layout; `divide_height` sets the heights of the `flexible` widgets, the others have their size hint."""
 
     def __init__(self, parent: QWidget, wanted: Callable[[int], PreferredHeights], spacing: int) -> None:
         super().__init__(parent)
         self._items: list[QLayoutItem] = []
-        self._wanted = wanted
+        self._preferred = wanted
         self._gap = spacing
-        self.giving: tuple[QWidget, ...] = ()
-        """Pictures, chips, deck and timeline."""
+        self.flexible: tuple[QWidget, ...] = ()
+        """Pictures, chips, tab panels and timeline."""
         self.rules: Mapping[QWidget, QWidget] = {}
-        """Hairlines, each with what stands under it: without that it goes too."""
+        """Hairlines, each with the widget below it: a hairline has no height when that widget has none."""
 
     def addItem(self, item: QLayoutItem) -> None:
         self._items.append(item)
 
-    def insert(self, place: int, widget: QWidget) -> None:
-        """Put a widget at a place among the others."""
+    def insert(self, index: int, widget: QWidget) -> None:
+        """Insert a widget at a position."""
         self.addWidget(widget)
-        self._items.insert(place, self._items.pop())
+        self._items.insert(index, self._items.pop())
         self.invalidate()
 
     def count(self) -> int:
@@ -118,17 +117,17 @@ class LeftColumnLayout(QLayout):
         super().setGeometry(rect)
         inner = rect.marginsRemoved(self.contentsMargins())
         widgets = [widget for item in self._items if not item.isEmpty() and (widget := item.widget()) is not None]
-        still = {w: max(w.minimumHeight(), w.sizeHint().height()) for w in widgets if w not in self.giving}
-        still = {w: min(height, w.maximumHeight()) for w, height in still.items()}
+        fixed = {w: max(w.minimumHeight(), w.sizeHint().height()) for w in widgets if w not in self.flexible}
+        fixed = {w: min(height, w.maximumHeight()) for w, height in fixed.items()}
         gaps = len(widgets) - 1
-        room = inner.height() - sum(still.values()) - self._gap * gaps
-        given = shares(room, self._wanted(inner.width()), gaps)
-        heights = still | dict(zip(self.giving, given, strict=False))
+        height = inner.height() - sum(fixed.values()) - self._gap * gaps
+        allotted = divide_height(height, self._preferred(inner.width()), gaps)
+        heights = fixed | dict(zip(self.flexible, allotted, strict=False))
         for rule, under in self.rules.items():
-            heights[rule] = min(still.get(rule, 0), heights[under])
-        top, air = inner.top(), min(given.air // max(gaps, 1), AIR)
+            heights[rule] = min(fixed.get(rule, 0), heights[under])
+        top, extra = inner.top(), min(allotted.extra // max(gaps, 1), MAX_EXTRA_GAP)
         for widget in widgets:
             widget.setGeometry(inner.left(), top, inner.width(), heights[widget])
-            top += heights[widget] + (self._gap + air if heights[widget] else 0)
-            if widget is self.giving[1]:
-                top += max(given.air - air * gaps, 0)  # what even wide gaps do not use, where the deck has been
+            top += heights[widget] + (self._gap + extra if heights[widget] else 0)
+            if widget is self.flexible[1]:
+                top += max(allotted.extra - extra * gaps, 0)  # more than wider gaps use, in place of the tabs

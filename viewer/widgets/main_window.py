@@ -1,4 +1,4 @@
-"""The window: a bar above, the panels or a page, a bar below; keys, drops, menus and theme."""
+"""The main window: top bar, panels or a message page, status bar; keys, drag and drop, menus and theme."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class MainWindow(QWidget):
-    """One window with one open file."""
+    """Top-level window that shows one open file."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ class MainWindow(QWidget):
         self.overlays = OverlayHost(self.acts, self.panels)
         self._connect()
         self._restore()
-        self.page.empty(self.settings.recent())
+        self.page.show_empty(self.settings.recent())
         self.setFocus()
 
     def _connect(self) -> None:
         self.session.noticed.connect(self.notice.say)
         self.playback.changed.connect(self.panels.axes.show_playing)
-        self.playback.paced.connect(self._paced)
+        self.playback.paced.connect(self._on_speed_changed)
         self.playback.coming.connect(self.panels.ahead.come)
         self.panels.timeline.speed.chosen.connect(self.playback.set_speed)
         self.panels.axes.played.connect(self.playback.toggle)
@@ -108,7 +108,7 @@ class MainWindow(QWidget):
         self.top.commands.clicked.connect(self.overlays.show_palette)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
-        self.top.menu.clicked.connect(self._whole_menu)
+        self.top.menu.clicked.connect(self._full_menu)
         self.top.episodes.clicked.connect(self.show_episodes)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
@@ -123,11 +123,11 @@ class MainWindow(QWidget):
     # Files
 
     def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
-        """Open a file: it is looked at in another process first. `view` takes the place of the remembered one."""
+        """Check a file in another process and open it; `view` replaces the remembered view."""
         self.files.open(path, view, opening)
 
     def show_results(self, results: Results, second: bool) -> None:
-        """Show a file that was looked at and opened."""
+        """Show a file that has been checked and opened; `second` compares the open file with it."""
         self.files.show_results(results, second)
 
     def _shown(self) -> None:
@@ -145,7 +145,7 @@ class MainWindow(QWidget):
             if self.isVisible() and not self.settings.text("toured"):
                 QTimer.singleShot(600, self.overlays.show_tour)
         else:
-            self.page.waiting(results.path)
+            self.page.show_waiting(results.path)
             self.stack.setCurrentWidget(self.page)
         self.setFocus()
 
@@ -157,43 +157,43 @@ class MainWindow(QWidget):
             self.stack.setCurrentWidget(self.panels)
 
     def _failed(self, sentence: str, details: str) -> None:
-        self.page.failed(sentence, details, self.settings.recent())
+        self.page.show_failure(sentence, details, self.settings.recent())
         self.stack.setCurrentWidget(self.page)
 
     def _slow(self, path: str, very_slow: bool) -> None:
         if self.session.results is None:
-            self.page.opening(Path(path), very_slow=very_slow)
+            self.page.show_opening(Path(path), very_slow=very_slow)
         elif very_slow:
-            self.notice.say(f"Still looking at {Path(path).name}; the open file stays until it has been read.")
+            self.notice.say(f"Still reading {Path(path).name}; the open file stays until then.")
 
     def stop_opening(self) -> None:
-        """Give up looking at a file that takes too long."""
+        """Stop opening a file that takes too long."""
         self.files.opening.stop()
-        self.page.empty(self.settings.recent())
+        self.page.show_empty(self.settings.recent())
 
     def _closed(self) -> None:
         self.setWindowTitle("pi0-viewer")
-        self.page.empty(self.settings.recent())
+        self.page.show_empty(self.settings.recent())
         self.stack.setCurrentWidget(self.page)
 
     def _nothing_yet(self, sentence: str) -> None:
         run = self.files.run
         self.setWindowTitle(f"{run.episodes.run.name if run is not None else 'Run'} – pi0-viewer")
-        self.page.nothing("Nothing to look at yet", sentence)
+        self.page.show_nothing("Nothing to look at yet", sentence)
         self.stack.setCurrentWidget(self.page)
 
-    # The episodes of a run
+    # Episodes of a run
 
     def _run_changed(self) -> None:
-        """Another run is open, or none: its panel comes and goes."""
+        """Add or remove the episode panel after a run was opened or closed."""
         if self.episodes is not None:
-            self._keep_width()
+            self._save_episode_width()
             self.episodes.setParent(None)
             self.episodes.deleteLater()
             self.episodes = None
         run = self.files.run
         if run is not None:
-            from viewer.widgets.panels.episode_panel import WIDTH, EpisodePanel  # a single file needs no list
+            from viewer.widgets.panels.episode_panel import WIDTH, EpisodePanel  # only runs need it
 
             self.episodes = panel = EpisodePanel(run.episodes)
             kept = self.settings.text("episodes_width")
@@ -207,16 +207,16 @@ class MainWindow(QWidget):
             open_run=run is not None, shown=self.episodes is not None and not self.episodes.isHidden()
         )
 
-    def _keep_width(self) -> None:
+    def _save_episode_width(self) -> None:
         if self.episodes is not None and self.episodes.isVisible():
             self.settings.set_text("episodes_width", str(self.episodes.width()))
 
     def show_episodes(self, what: str = "") -> None:
-        """Show the list of episodes, or hide it; `filter` shows it to be searched."""
+        """Show or hide the list of episodes; with `what` = `filter`, show it and focus its filter."""
         panel = self.episodes
         if panel is None:
             return
-        self._keep_width()
+        self._save_episode_width()
         shown = what == "filter" or panel.isHidden()
         panel.setVisible(shown)
         self.settings.set_text("episodes", "shown" if shown else "hidden")
@@ -230,7 +230,7 @@ class MainWindow(QWidget):
     # Commands
 
     def perform(self, command: Command) -> None:
-        """Do a command, or say why it cannot be done."""
+        """Run a command, or show why it is not available."""
         reason = command.reason(self.acts)
         if reason:
             self.notice.say(f"{command.title.rstrip('…')}: {reason}.")
@@ -238,22 +238,22 @@ class MainWindow(QWidget):
             command.run(self.acts)
 
     def perform_id(self, name: str) -> None:
-        """Do a command by its id."""
+        """Run a command by its id."""
         self.perform(commands.BY_ID[name])
 
     def focusNextPrevChild(self, forward: bool) -> bool:
-        """Tab goes to the next widget, under a sheet to none."""
+        """Move the focus with Tab; while a sheet is open, only within the sheet."""
         if self.overlays.overlay is not None:
             return self.overlays.overlay.focusNextPrevChild(forward)
         return super().focusNextPrevChild(forward)
 
     # Menus
 
-    def _popup(self, menu: QMenu, button: QWidget) -> None:
-        menu.triggered.connect(self._triggered)
+    def _show_menu(self, menu: QMenu, button: QWidget) -> None:
+        menu.triggered.connect(self._on_menu_triggered)
         menu.popup(button.mapToGlobal(QPoint(0, button.height() + 4)))
 
-    def _triggered(self, action: object) -> None:
+    def _on_menu_triggered(self, action: object) -> None:
         data = str(action.data() or "")  # type: ignore[attr-defined]
         if data.startswith(menus.RECENT):
             self.open(Path(data.removeprefix(menus.RECENT)))
@@ -261,27 +261,27 @@ class MainWindow(QWidget):
             self.perform_id(data)
 
     def _compare_menu(self) -> None:
-        self._popup(menus.menu_of(self.acts, (commands.COMPARE,)), self.top.compare)
+        self._show_menu(menus.build_menu(self.acts, (commands.COMPARE,)), self.top.compare)
 
     def _picture_menu(self) -> None:
-        self._popup(menus.menu_of(self.acts, (commands.COLOURS,)), self.top.picture)
+        self._show_menu(menus.build_menu(self.acts, (commands.COLOURS,)), self.top.picture)
 
-    def _whole_menu(self) -> None:
-        self._popup(menus.whole_menu(self.acts), self.top.menu)
+    def _full_menu(self) -> None:
+        self._show_menu(menus.build_full_menu(self.acts), self.top.menu)
 
     # Theme and window
 
-    def _paced(self, speed: str) -> None:
+    def _on_speed_changed(self, speed: str) -> None:
         self.panels.timeline.speed.show_value(speed)
         self.settings.set_text("speed", speed)
 
     def set_theme(self, choice: str) -> None:
-        """Dark, light, or what the system has."""
+        """Set the theme: `dark`, `light` or `system`."""
         self.settings.set_text("theme", choice)
         self.restyle()
 
     def restyle(self) -> None:
-        """Take the chosen theme."""
+        """Apply the chosen theme to the whole window."""
         theme.apply(self.settings.text("theme", "system"))
         for part in (self.page, self.panels, self.episodes):
             if part is not None:
@@ -294,7 +294,7 @@ class MainWindow(QWidget):
             self.restyle()
 
     def set_icon(self) -> None:
-        """The program's mark, for the task bar."""
+        """Set the icon for the task bar."""
         import importlib.resources
 
         from PySide6.QtGui import QIcon
@@ -315,7 +315,7 @@ class MainWindow(QWidget):
             self.open(files[0])
             event.acceptProposedAction()
 
-    # Keys: what no focused widget took. Not shortcuts, which would steal Space from buttons and arrows from sliders.
+    # Keys that no focused widget handled. Not QShortcut, which would take Space from buttons and arrows from sliders.
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
@@ -324,10 +324,10 @@ class MainWindow(QWidget):
             return
         if name in {"H", "B"}:
             if not event.isAutoRepeat():
-                self._hold(name, down=True)
+                self._set_held(name, down=True)
             return
         command = commands.BY_KEY.get(name)
-        if command is None and name.startswith("Shift+"):  # keys that need Shift on some keyboards: [ ] ? +
+        if command is None and name.startswith("Shift+"):  # [ ] ? + need Shift on some keyboards
             command = commands.BY_KEY.get(event.text())
         if command is not None:
             self.perform(command)
@@ -337,9 +337,9 @@ class MainWindow(QWidget):
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
         if name in {"H", "B"} and not event.isAutoRepeat():
-            self._hold(name, down=False)
+            self._set_held(name, down=False)
 
-    def _hold(self, name: str, *, down: bool) -> None:
+    def _set_held(self, name: str, *, down: bool) -> None:
         if name == "H":
             self.session.hide_heat(down)
         elif down and self.session.pin is None:
@@ -358,7 +358,7 @@ class MainWindow(QWidget):
         self.settings.set_bytes("geometry", self.saveGeometry())
         if not self.panels.is_folded:
             self.settings.set_bytes("across", self.panels.splitters())
-        self._keep_width()
+        self._save_episode_width()
         self.playback.stop()
         self.files.stop()
         self.settings.sync()
@@ -366,7 +366,7 @@ class MainWindow(QWidget):
 
 
 def key_name(event: QKeyEvent) -> str:
-    """A key as the table of commands writes it."""
+    """Return the name of a key as the command table writes it."""
     held = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
     if event.key() in {Qt.Key.Key_Shift, Qt.Key.Key_Control, Qt.Key.Key_Alt, Qt.Key.Key_Meta, 0, Qt.Key.Key_unknown}:
         return ""

@@ -1,4 +1,4 @@
-"""Menus made from the table of commands."""
+"""Menus of the commands."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
 
 RECENT: Final = "recent:"
-"""What the data of an action of “Open recent” begins with; all others carry the id of a command."""
+"""Prefix of the data of “Open recent” actions; the data of all other actions is the id of a command."""
 
 
-def menu_of(actions: Actions, sections: tuple[str, ...], menu: QMenu | None = None) -> QMenu:
-    """The commands of some sections, in a menu of their own that deletes itself, or put into one."""
+def build_menu(actions: Actions, sections: tuple[str, ...], menu: QMenu | None = None) -> QMenu:
+    """Add the commands of some sections to `menu`, or to a new menu that deletes itself when closed."""
     if menu is None:
         menu = QMenu(actions.window)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     menu.setStyleSheet(theme.sheet())
-    menu.setToolTipsVisible(True)  # why a command cannot be given now
+    menu.setToolTipsVisible(True)  # they say why a command is disabled
     for command in commands.TABLE:
         if command.section in sections and command.in_menu:
             reason = command.reason(actions)
@@ -37,13 +37,13 @@ def menu_of(actions: Actions, sections: tuple[str, ...], menu: QMenu | None = No
     return menu
 
 
-def whole_menu(actions: Actions) -> QMenu:
-    """All commands by section, and the recent files."""
+def build_full_menu(actions: Actions) -> QMenu:
+    """Return a menu of all commands by section, with the recent files."""
     menu = QMenu(actions.window)
     menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     menu.setStyleSheet(theme.sheet())
     for section in dict.fromkeys(command.section for command in commands.TABLE):
-        inner = menu_of(actions, (section,), menu.addMenu(section))
+        inner = build_menu(actions, (section,), menu.addMenu(section))
         if section == commands.FILE:
             recent = inner.addMenu("Open recent")
             recent.setStyleSheet(theme.sheet())

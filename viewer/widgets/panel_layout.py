@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import ViewState
 
-NARROW = 1028  # a window of 1024 folds; one of 1280 with the list of episodes beside it does not
-TWO_VIEWS = 1100
-"""In a column lower than that, two views side by side need the deck's room to be seen well."""
+FOLD_WIDTH = 1028
+"""Below this width the right column becomes tabs: in a window of 1024, but not in one of 1280 with an episode list."""
+SIDE_BY_SIDE_HEIGHT = 1100
+"""In a lower column, two views side by side take the space of the tab panels."""
 TABS = (
     ("film", "Film"), ("region_ranking", "Who looks here?"), ("action_chart", "Actions"), ("time", "Timeline"),
     ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
@@ -44,7 +45,7 @@ TABS = (
 
 
 class Hairline(QWidget):
-    """One pixel between two regions."""
+    """Line of one pixel between two regions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,14 +56,14 @@ class Hairline(QWidget):
 
 
 class SideColumn(QWidget):
-    """The right column's ground."""
+    """Background of the right column."""
 
     def __init__(self) -> None:
         super().__init__()
         self.restyle()
 
     def restyle(self) -> None:
-        """Take the theme's colour, and give it to what stands in the column."""
+        """Set the theme's colour as the palette of the column and of the widgets in it."""
         palette = self.palette()
         palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
         self.setPalette(palette)
@@ -74,12 +75,12 @@ class SideColumn(QWidget):
 
 
 class TabStack(QStackedWidget):
-    """Panels that take turns in one place."""
+    """Panels of which one is shown at a time."""
 
     def heights(self) -> tuple[int, int]:
-        """How low and how high it wants to be: as the first of them, or as the one in front needs.
+        """Return minimum and preferred height in pixels: those of the first panel, or more if the current one needs it.
 
-        So the pictures stay still where they can while one goes from panel to panel.
+        The pictures then keep their size, where they can, when the user changes tabs.
         """
         first, front = self.widget(0), self.currentWidget()
         if first is None or front is None:
@@ -92,7 +93,11 @@ class TabStack(QStackedWidget):
 
 
 class PanelLayout(QWidget):
-    """Everything that shows an open file."""
+    """Lays out all panels that show the open file.
+
+    Left: pictures, sentence, tokens, tabs, timeline, sliders. Right: attention mass, heads, curves, colour scale. In a
+    narrow window the panels of the right column are tabs, too.
+    """
 
     folded = Signal(bool)
 
@@ -117,13 +122,13 @@ class PanelLayout(QWidget):
         self.is_folded = False
         self.current_tab = "film"
         self.tabs_folded = False
-        self._beside = False
-        self._placed = False
+        self._is_side_by_side = False
+        self._is_splitter_set = False
         self._build()
         self.tabs.show_only(set(self.tab_panels()))
         self.show_tab("film")
         session.changed.connect(self._on_changed)
-        session.opened.connect(self._look_at_views)
+        session.opened.connect(self._update_side_by_side)
 
     def _build(self) -> None:
         m = theme.MARGIN
@@ -135,9 +140,9 @@ class PanelLayout(QWidget):
         for panel in (self.film, self.region_ranking, self.action_chart):
             self.stack.addWidget(panel)
         self.main = QWidget()
-        self.left = LeftColumnLayout(self.main, self._wanted, 5)
+        self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
         self.left.setContentsMargins(m, 10, m, 4)
-        self.left.giving = (self.camera_grid, self.chips, self.stack, self.timeline)
+        self.left.flexible = (self.camera_grid, self.chips, self.stack, self.timeline)
         self.left.rules = {self.line: self.timeline}
         for widget in (
             self.camera_grid, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
@@ -148,25 +153,25 @@ class PanelLayout(QWidget):
         self.side_layout = QVBoxLayout(self.side)
         self.side_layout.setContentsMargins(m, 12, m, 12)
         self.side_layout.setSpacing(14)
-        self.side_layout.addStretch()  # under panels that are as tall as it helps them
-        self.across = QSplitter(Qt.Orientation.Horizontal)
-        self.across.setChildrenCollapsible(False)
-        self.across.setHandleWidth(1)
-        self.across.addWidget(self.main)
-        self.across.addWidget(self.side)
-        self.across.setStretchFactor(0, 1)
-        self.across.setStretchFactor(1, 0)
+        self.side_layout.addStretch()  # takes what the panels above cannot use
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.setChildrenCollapsible(False)
+        self.splitter.setHandleWidth(1)
+        self.splitter.addWidget(self.main)
+        self.splitter.addWidget(self.side)
+        self.splitter.setStretchFactor(0, 1)
+        self.splitter.setStretchFactor(1, 0)
         whole = QHBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self.across)
-        self.across.splitterMoved.connect(self._moved)
+        whole.addWidget(self.splitter)
+        self.splitter.splitterMoved.connect(self._on_splitter_moved)
         self._fill_side()
 
-    def _moved(self) -> None:
-        self._placed = True
+    def _on_splitter_moved(self) -> None:
+        self._is_splitter_set = True
 
-    def _wanted(self, width: int) -> PreferredHeights:
-        """What the panels of the left column would like at a width."""
+    def _preferred_heights(self, width: int) -> PreferredHeights:
+        """Return the preferred heights of the panels of the left column at a width."""
         return PreferredHeights(
             self.camera_grid.height_at(width),
             lambda most: self.camera_grid.height_within(width, most),
@@ -184,12 +189,12 @@ class PanelLayout(QWidget):
         self.side.setMaximumWidth(460)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        narrow = self.width() < NARROW
+        narrow = self.width() < FOLD_WIDTH
         if narrow != self.is_folded:
             self._fold(narrow)
-        if not narrow and not self._placed:
+        if not narrow and not self._is_splitter_set:
             side = min(max(round(self.width() * 0.21), 300), 400)
-            self.across.setSizes([self.width() - side, side])
+            self.splitter.setSizes([self.width() - side, side])
         super().resizeEvent(event)
 
     def _fold(self, narrow: bool) -> None:
@@ -207,11 +212,11 @@ class PanelLayout(QWidget):
         self.side.setVisible(not narrow)
         self.line.setVisible(not narrow)
         self.tabs.show_only(set(self.tab_panels()))
-        self._keep_folded(self.current_tab if self.current_tab in self.tab_panels() else "film", self.tabs_folded)
+        self._show_tab_folded(self.current_tab if self.current_tab in self.tab_panels() else "film", self.tabs_folded)
         self.folded.emit(narrow)
 
     def tab_panels(self) -> dict[str, QWidget]:
-        """The panels that take turns under the strips, by name."""
+        """Return the panels under the token strips that are shown as tabs, by name."""
         always: dict[str, QWidget] = {
             "film": self.film,
             "region_ranking": self.region_ranking,
@@ -223,7 +228,7 @@ class PanelLayout(QWidget):
         return always | folded if self.is_folded else always
 
     def show_tab(self, name: str) -> None:
-        """Bring one of the panels under the strips to the front, and unfold them."""
+        """Show one of the tab panels, unfolding them if need be."""
         panel = self.tab_panels().get(name)
         if panel is not None:
             self.current_tab = name
@@ -231,7 +236,7 @@ class PanelLayout(QWidget):
             self.fold_tabs(False)
 
     def fold_tabs(self, folded: bool) -> None:
-        """Leave only the tabs of the panels under the strips, and their room to the pictures; or bring them back."""
+        """Hide the tab panels, which leaves their space to the pictures, or show them again."""
         self.tabs_folded = folded
         self.tabs.show_value("" if folded else self.current_tab)
         self.stack.setVisible(not folded)
@@ -240,7 +245,7 @@ class PanelLayout(QWidget):
 
     @property
     def has_value_norms(self) -> bool:
-        """Whether the open file can show contributions."""
+        """Whether the open file has value norms, which contributions need."""
         return self.heat.norms.isEnabled()
 
     def step_ranked(self, by: int) -> None:
@@ -260,22 +265,22 @@ class PanelLayout(QWidget):
         self.heat.norms.toggle()
 
     def lock_range(self) -> None:
-        """Hold the color range that is shown."""
+        """Lock the colour range that is shown."""
         self.heat.range.chosen.emit("locked")
 
     def render_picture(self) -> QImage:
         """Return the pictures, sentence and strips as an image at twice the size."""
-        from viewer.widgets.view_picture import rendered
+        from viewer.widgets.view_picture import render_view
 
-        return rendered(self)
+        return render_view(self)
 
     def encode_picture(self, suffix: str) -> bytes:
         """Return that image as the bytes of a PNG, or of a JPEG where `suffix` asks for one, with its view inside."""
-        from viewer.widgets.view_picture import encoded
+        from viewer.widgets.view_picture import encode_view
 
-        return encoded(self, suffix)
+        return encode_view(self, suffix)
 
-    def _keep_folded(self, name: str, folded: bool) -> None:
+    def _show_tab_folded(self, name: str, folded: bool) -> None:
         self.show_tab(name)
         self.fold_tabs(folded)
 
@@ -286,34 +291,34 @@ class PanelLayout(QWidget):
             self.show_tab(name)
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
-        self._look_at_views()
+        self._update_side_by_side()
         if before.region != after.region and bool(before.region) != bool(after.region):
             if after.region and self.current_tab == "film":
                 self.show_tab("region_ranking")
             elif not after.region and self.current_tab == "region_ranking":
-                self._keep_folded("film", self.tabs_folded or self._two_low_views())
+                self._show_tab_folded("film", self.tabs_folded or self._needs_tab_space())
 
-    def _look_at_views(self) -> None:
-        """A second view was put beside the first, or taken away: the deck goes where both would be low, and returns."""
-        if self.camera_grid.beside != self._beside:
-            self._beside = self.camera_grid.beside
-            self.fold_tabs(self._two_low_views())
+    def _update_side_by_side(self) -> None:
+        """Fold or unfold the tab panels after a second view was put beside the first or taken away."""
+        if self.camera_grid.beside != self._is_side_by_side:
+            self._is_side_by_side = self.camera_grid.beside
+            self.fold_tabs(self._needs_tab_space())
 
-    def _two_low_views(self) -> bool:
-        return self._beside and self.main.height() < TWO_VIEWS
+    def _needs_tab_space(self) -> bool:
+        return self._is_side_by_side and self.main.height() < SIDE_BY_SIDE_HEIGHT
 
     def restyle(self) -> None:
-        """Take the theme's colours where they are not read at each painting."""
+        """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
         self.chips.restyle()
         for panel in (self.film, self.atlas):
             panel.reload()
 
     def splitters(self) -> QByteArray:
-        """Where the splitter stands."""
-        return self.across.saveState()
+        """Return the state of the splitter."""
+        return self.splitter.saveState()
 
     def restore(self, across: QByteArray) -> None:
-        """Put the splitter where it stood."""
-        if not across.isEmpty() and self.across.restoreState(across):
-            self._placed = True
+        """Restore the state of the splitter."""
+        if not across.isEmpty() and self.splitter.restoreState(across):
+            self._is_splitter_set = True

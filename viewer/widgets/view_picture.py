@@ -1,4 +1,4 @@
-"""A picture of the view to take along: panes, sentence and strips at twice the size, with a caption."""
+"""Image of the current view for the clipboard or a file: panes, sentence and token strips, with a caption."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ if TYPE_CHECKING:
     from viewer.widgets.panel_layout import PanelLayout
 
 SCALE = 2
-EDGE = 20
+"""Pixels of the image for each pixel of the window."""
+MARGIN = 20
 
 
-def rendered(panels: PanelLayout) -> QImage:
-    """What the window's pictures, sentence and strips show, on the window's ground: an image at 2x."""
+def render_view(panels: PanelLayout) -> QImage:
+    """Return camera panes, sentence and token strips as one image at twice the window's size."""
     parts: list[QWidget] = [panels.camera_grid, panels.sentence, panels.strips]
-    width = max(part.width() for part in parts) + 2 * EDGE
-    height = sum(part.height() for part in parts) + 2 * EDGE + 12 + 22
+    width = max(part.width() for part in parts) + 2 * MARGIN
+    height = sum(part.height() for part in parts) + 2 * MARGIN + 12 + 22
     image = QImage(width * SCALE, height * SCALE, QImage.Format.Format_RGB32)
     image.setDevicePixelRatio(SCALE)
     image.fill(theme.colour(theme.active().window))
     with QPainter(image) as painter:
-        y = EDGE
+        y = MARGIN
         for part in parts:
-            part.render(painter, QPoint(EDGE, y), QRegion(), QWidget.RenderFlag.DrawChildren)
+            part.render(painter, QPoint(MARGIN, y), QRegion(), QWidget.RenderFlag.DrawChildren)
             y += part.height() + 6
-        foot = QRectF(EDGE, y, width - 2 * EDGE, 22)
+        foot = QRectF(MARGIN, y, width - 2 * MARGIN, 22)
         drawing.write(painter, foot, footnote(panels), theme.active().secondary, 12)
     return image
 
 
-def encoded(panels: PanelLayout, suffix: str) -> bytes:
-    """The picture as a file of this kind, with its view: JPEG for `.jpg` and `.jpeg`, PNG for any other ending."""
+def encode_view(panels: PanelLayout, suffix: str) -> bytes:
+    """Return the image as a file with its view inside: JPEG for `.jpg` and `.jpeg`, PNG for any other suffix."""
     jpeg = suffix.lower() in {".jpg", ".jpeg"}
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(rendered(panels))
+    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(render_view(panels))
     into = metadata.into_jpg if jpeg else metadata.into_png
     return into(bytes(buffer.data().data()), _view(panels))
 
 
 def _view(panels: PanelLayout) -> str:
-    """The JSON of the view, and of the way to the file that it is compared with."""
+    """Return the view as JSON, with the relative path of the file that it is compared with."""
     session = panels.session
     if session.results is None or session.other is None:
         return session.state.to_json()
@@ -56,7 +57,7 @@ def _view(panels: PanelLayout) -> str:
 
 
 def footnote(panels: PanelLayout) -> str:
-    """Where the picture is from."""
+    """Return the caption: file, checkpoint, frame and colour range."""
     results, shown = panels.session.results, panels.session.shown
     scene = panels.session.scene()
     if results is None or scene is None:

@@ -73,7 +73,7 @@ def test_a_slow_disk_has_a_page_with_a_way_out(
     window.show()
     monkeypatch.setattr(Probe, "poll", lambda self: None)
     window.open(small)
-    until(lambda: window.page.title.text().startswith("Still looking"))
+    until(lambda: window.page.title.text().startswith("Still reading"))
     assert window.page.stop.isVisible()
     assert window.page.open.isVisible()
     window.page.stop.click()

@@ -26,7 +26,7 @@ from viewer.export.request import FORMATS, KINDS
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import theme
 from viewer.widgets.controls.drop_down import DropDown
-from viewer.widgets.overlays.export_sheet import ExportSheet, usual_folder
+from viewer.widgets.overlays.export_sheet import ExportSheet, default_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,8 @@ def opened(window: MainWindow) -> ExportSheet:
 def previewed(sheet: ExportSheet) -> None:
     """Wait for the answer to the newest ask."""
     asked = sheet.preview._asked
-    until(lambda: sheet.preview.told.get("ask", 0) >= max(asked, 1) and not sheet.preview._timer.isActive(), 20)
-    until(lambda: sheet.preview.told.get("ask", 0) == sheet.preview._asked, 20)
+    until(lambda: sheet.preview.reply.get("ask", 0) >= max(asked, 1) and not sheet.preview._timer.isActive(), 20)
+    until(lambda: sheet.preview.reply.get("ask", 0) == sheet.preview._asked, 20)
 
 
 def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -> None:
@@ -72,7 +72,7 @@ def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -
         assert not sheet.preview.error
         options = cli.options(sheet.form.arguments())
         assert (options.kind, options.suffix) == (kind, FORMATS[kind][0])
-        assert sheet.preview.told["first"].endswith(options.suffix)
+        assert sheet.preview.reply["first"].endswith(options.suffix)
         assert sheet.preview.image is not None
         seen.add(pixels(sheet.preview.image).tobytes())
     assert len(seen) == 8
@@ -186,7 +186,7 @@ def test_a_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None
     spin(0.2)
     previewed(sheet)
     assert not sheet.preview.error
-    assert sheet.preview.told["first"].endswith("film_layers-frames.png")
+    assert sheet.preview.reply["first"].endswith("film_layers-frames.png")
     sheet.kinds["curves"].click()
     assert "layers-frames" not in {action.data() for action in over.menu().actions()}
     assert sheet.form.values["over"] == "steps", "as the window's curves, of an action"
@@ -231,7 +231,7 @@ def test_a_pinned_view_can_be_subtracted(app: QApplication, small: Path, tmp_pat
     sheet = opened(window)
     assert sheet.form.kind == "difference"
     assert not sheet.preview.error
-    assert sheet.preview.told["first"].endswith("difference.png")
+    assert sheet.preview.reply["first"].endswith("difference.png")
     close(window)
 
 
@@ -296,24 +296,24 @@ def test_until_the_first_preview_is_there_its_room_is_seen(app: QApplication, sm
     middle = sheet.preview.rect().center()
     empty = sheet.preview.grab().toImage()
     assert empty.pixelColor(middle).name() == theme.active().raised.lower()
-    guessed = sheet.preview.shape()
+    guessed = sheet.preview.estimate_shape()
     previewed(sheet)
     image = sheet.preview.image
     assert image is not None
     assert guessed == pytest.approx(image.width() / image.height(), rel=0.1)
-    assert sheet.preview.shape() == pytest.approx(image.width() / image.height(), abs=0.001)
+    assert sheet.preview.estimate_shape() == pytest.approx(image.width() / image.height(), abs=0.001)
     close(window)
 
 
 def test_exports_go_beside_the_file_but_never_into_the_installed_package(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert usual_folder(small) == small.parent / "results"
+    assert default_folder(small) == small.parent / "results"
     demo = demo_path()
     assert demo is not None
-    folder = usual_folder(demo)
+    folder = default_folder(demo)
     assert not folder.is_relative_to(demo.parents[2])
     assert folder.name == "pi0-export"
     monkeypatch.setattr("viewer.widgets.overlays.export_sheet.os.access", lambda path, mode: False)
-    assert usual_folder(small) == folder
-    assert usual_folder(None) == folder
+    assert default_folder(small) == folder
+    assert default_folder(None) == folder

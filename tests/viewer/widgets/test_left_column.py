@@ -1,4 +1,4 @@
-"""The left column: who gets which height, and that the pictures stay what the eye meets first."""
+"""The left column divides its height so that the pictures stay the largest part."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from window_driver import close, settle, show, spin
 
 from viewer.model.view_state import Query
 from viewer.widgets.left_column import (
-    AIR,
-    FEW_LINES,
-    FEWEST_LINES,
-    LEAST_PICTURES,
-    LOW_PICTURES,
-    TALL_TIMELINE,
+    COLLAPSE_FRACTION,
+    MAX_EXTRA_GAP,
+    MAX_TIMELINE,
+    MIN_CHIP_LINES,
+    MIN_CHIP_LINES_LOW,
+    SCROLL_FRACTION,
     PreferredHeights,
-    shares,
+    divide_height,
 )
 
 if TYPE_CHECKING:
@@ -35,67 +35,73 @@ LONG = "put the small yellow duck that lies beside the blue block into the white
 
 
 @given(
-    room=st.integers(300, 1600),
+    height=st.integers(300, 1600),
     pictures=st.integers(100, 900),
     lines=st.integers(1, 5),
-    deck=st.integers(40, 170),
+    tab=st.integers(40, 170),
     more=st.integers(0, 100),
     narrow=st.booleans(),
     folded=st.booleans(),
 )
-def test_heights_add_up_and_nothing_gets_less_than_its_least(
-    room: int, pictures: int, lines: int, deck: int, more: int, narrow: bool, folded: bool
+def test_divide_height_adds_up_and_keeps_every_minimum(
+    height: int, pictures: int, lines: int, tab: int, more: int, narrow: bool, folded: bool
 ) -> None:
     timeline = (0, 0, 0) if narrow else TIMELINE
-    deck, more = (0, 0) if folded else (deck, more)
-    got = shares(room, wanted(pictures, lines, (deck, deck + more), timeline), GAPS)
-    assert sum(got) == room
-    assert got.pictures <= pictures
-    assert got.chips >= min(lines, FEWEST_LINES) * LINE
-    assert got.chips % LINE == 0
-    assert got.deck >= min(deck, room - got.pictures - got.chips)
-    assert not folded or not got.deck
-    assert not got.air or folded or got.timeline >= TALL_TIMELINE
-    if got.chips > FEW_LINES * LINE:
-        assert got.pictures >= round(LEAST_PICTURES * pictures)
-    elif got.chips > FEWEST_LINES * LINE:
-        assert got.pictures >= LOW_PICTURES * pictures - 1
+    tab, more = (0, 0) if folded else (tab, more)
+    heights = divide_height(height, wanted(pictures, lines, (tab, tab + more), timeline), GAPS)
+    assert sum(heights) == height
+    assert heights.pictures <= pictures
+    assert heights.chips >= min(lines, MIN_CHIP_LINES_LOW) * LINE
+    assert heights.chips % LINE == 0
+    assert heights.tab >= min(tab, height - heights.pictures - heights.chips)
+    assert not folded or not heights.tab
+    assert not heights.extra or folded or heights.timeline >= MAX_TIMELINE
+    if heights.chips > MIN_CHIP_LINES * LINE:
+        assert heights.pictures >= round(SCROLL_FRACTION * pictures)
+    elif heights.chips > MIN_CHIP_LINES_LOW * LINE:
+        assert heights.pictures >= COLLAPSE_FRACTION * pictures - 1
 
 
 def wanted(
-    pictures: int, lines: int, deck: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE
+    pictures: int, lines: int, tab: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE
 ) -> PreferredHeights:
-    return PreferredHeights(pictures, lambda most: min(most, pictures), lines * LINE, LINE, deck, timeline)
+    return PreferredHeights(pictures, lambda most: min(most, pictures), lines * LINE, LINE, tab, timeline)
 
 
-def test_what_pictures_do_not_need_goes_to_the_deck_then_to_the_timeline_then_to_the_gaps() -> None:
-    assert shares(500, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 60, 88, 0)
-    assert shares(600, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, 148, 0)
-    assert shares(700, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, TALL_TIMELINE, 68)
-    assert shares(900, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, 448 - GAPS * AIR, GAPS * AIR)
-    assert shares(700, wanted(290, 2, (60, 100), (0, 0, 0)), GAPS) == (290, 62, 348, 0, 0)
+def test_divide_height_gives_what_pictures_leave_to_tab_panel_then_timeline_then_gaps() -> None:
+    assert divide_height(500, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 60, 88, 0)
+    assert divide_height(600, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, 148, 0)
+    assert divide_height(700, wanted(290, 2, (60, 100)), GAPS) == (290, 62, 100, MAX_TIMELINE, 68)
+    assert divide_height(900, wanted(290, 2, (60, 100)), GAPS) == (
+        290,
+        62,
+        100,
+        448 - GAPS * MAX_EXTRA_GAP,
+        GAPS * MAX_EXTRA_GAP,
+    )
+    assert divide_height(700, wanted(290, 2, (60, 100), (0, 0, 0)), GAPS) == (290, 62, 348, 0, 0)
 
 
-def test_pictures_that_can_be_larger_in_another_order_get_what_the_others_do_not_need() -> None:
-    larger = wanted(290, 2, (60, 100))._replace(within=lambda most: 290 if most < 500 else min(most, 520))
-    assert shares(680, larger, GAPS).pictures == 290
-    assert shares(690, larger, GAPS) == (690 - 62 - 60 - 66, 62, 60, 66, 0)
-    assert shares(800, larger, GAPS).pictures == 520
+def test_divide_height_offers_spare_height_to_another_order_of_pictures() -> None:
+    larger = wanted(290, 2, (60, 100))._replace(pictures_within=lambda most: 290 if most < 500 else min(most, 520))
+    assert divide_height(680, larger, GAPS).pictures == 290
+    assert divide_height(690, larger, GAPS) == (690 - 62 - 60 - 66, 62, 60, 66, 0)
+    assert divide_height(800, larger, GAPS).pictures == 520
 
 
-def test_a_folded_deck_gives_its_room_to_low_pictures_and_takes_the_timeline_along() -> None:
-    low = shares(500, wanted(600, 2, (0, 0)), GAPS)
+def test_divide_height_gives_a_folded_tab_panel_and_timeline_to_low_pictures() -> None:
+    low = divide_height(500, wanted(600, 2, (0, 0)), GAPS)
     assert low == (500 - 62, 62, 0, 0, 0)
-    assert shares(900, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, TALL_TIMELINE, 58)
-    assert shares(1100, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, TALL_TIMELINE, 258), "the rest stays empty"
-    assert shares(700, wanted(290, 2, (0, 0), (0, 0, 0)), GAPS) == (290, 62, 0, 0, 348)
+    assert divide_height(900, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, MAX_TIMELINE, 58)
+    assert divide_height(1100, wanted(600, 2, (0, 0)), GAPS) == (600, 62, 0, MAX_TIMELINE, 258), "the rest stays empty"
+    assert divide_height(700, wanted(290, 2, (0, 0), (0, 0, 0)), GAPS) == (290, 62, 0, 0, 348)
 
 
-def test_chips_scroll_before_pictures_shrink_and_the_timeline_keeps_its_heading_before_they_get_low() -> None:
-    chips = shares(550, wanted(290, 5, (120, 160)), GAPS)
+def test_chips_scroll_before_pictures_shrink_and_the_timeline_collapses_before_pictures_get_low() -> None:
+    chips = divide_height(550, wanted(290, 5, (120, 160)), GAPS)
     assert chips.chips == 3 * LINE
     assert chips.pictures == 550 - 3 * LINE - 120 - 66
-    low = shares(550, wanted(590, 5, (120, 160)), GAPS)
+    low = divide_height(550, wanted(590, 5, (120, 160)), GAPS)
     assert low == (550 - 2 * LINE - 120 - 26, 2 * LINE, 120, 26, 0)
 
 
@@ -122,7 +128,7 @@ def test_pictures_stay_large_with_a_long_prompt_and_a_deep_film(
     close(window)
 
 
-def test_two_views_side_by_side_get_the_decks_room_and_give_it_back(app: QApplication, tmp_path: Path) -> None:
+def test_side_by_side_views_fold_the_tab_panels_and_unfold_them_again(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "wide.h5", make_results.Recipe(layers=18, size=(90, 160)))
     window = show(path, tmp_path, (1280, 800))
     panels = window.panels
@@ -157,7 +163,7 @@ def test_two_views_side_by_side_get_the_decks_room_and_give_it_back(app: QApplic
     close(window)
 
 
-def test_a_region_unfolds_the_deck_for_its_answer_and_folds_it_again(app: QApplication, tmp_path: Path) -> None:
+def test_a_region_unfolds_the_tab_panels_and_no_region_folds_them_again(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "wide.h5", make_results.Recipe(layers=18, size=(90, 160)))
     window = show(path, tmp_path, (1280, 800))
     window.session.update(pinned=window.session.state)
@@ -177,7 +183,7 @@ def test_a_region_unfolds_the_deck_for_its_answer_and_folds_it_again(app: QAppli
 
 
 @pytest.mark.parametrize("layers", [4, 18])
-def test_the_right_column_has_its_spare_height_at_the_bottom(app: QApplication, tmp_path: Path, layers: int) -> None:
+def test_right_column_leaves_spare_height_at_the_bottom(app: QApplication, tmp_path: Path, layers: int) -> None:
     path = make_results.write(tmp_path / "few.h5", make_results.Recipe(layers=layers))
     window = show(path, tmp_path, (2560, 1440))
     panels = window.panels

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_what_cannot_be_done_says_why(window: MainWindow) -> None:
-    menu = menus.menu_of(window.acts, (commands.COMPARE,))
+    menu = menus.build_menu(window.acts, (commands.COMPARE,))
     assert menu.toolTipsVisible()
     difference = next(action for action in menu.actions() if action.data() == "difference")
     assert not difference.isEnabled()
@@ -29,7 +29,7 @@ def test_what_cannot_be_done_says_why(window: MainWindow) -> None:
 
 def test_recent_files_have_their_names(app: QApplication, tmp_path: Path) -> None:
     window = show(make_results.write(tmp_path / "duck & bowl.h5"), tmp_path)
-    menu = menus.whole_menu(window.acts)
+    menu = menus.build_full_menu(window.acts)
     file = next(action.menu() for action in menu.actions() if action.text() == commands.FILE)
     recent = next(action.menu() for action in file.actions() if action.text() == "Open recent")
     assert [action.text() for action in recent.actions()] == ["duck && bowl.h5"], "one & would underline a letter"

@@ -148,6 +148,10 @@ def test_no_panel_reads_while_painting(
     spin(0.01)
     window.set_theme("dark")
     window.panels.render_picture()
+    for sheet in ("palette", "help", "export"):
+        window.overlays.show(sheet)
+        spin(0.05)
+        window.overlays.close()
     spin(0.01)
     close(window)
 

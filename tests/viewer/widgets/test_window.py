@@ -334,9 +334,9 @@ def test_the_command_brings_the_view_back(window: MainWindow) -> None:
 
 
 def test_pictures_are_twice_the_size_with_a_caption(window: MainWindow, tmp_path: Path) -> None:
-    from viewer.widgets.view_picture import footnote, rendered
+    from viewer.widgets.view_picture import footnote, render_view
 
-    image = rendered(window.panels)
+    image = render_view(window.panels)
     assert image.width() == 2 * (window.panels.camera_grid.width() + 40)
     window.acts.write_picture(tmp_path / "view.png")
     assert (tmp_path / "view.png").stat().st_size > 10_000

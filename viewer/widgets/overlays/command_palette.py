@@ -1,4 +1,4 @@
-"""The command palette: type a few letters, Enter does it."""
+"""Command palette: filters the commands by typed text; Enter runs one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from viewer.widgets.overlays.overlay import Overlay
 
 
 class CommandDelegate(QStyledItemDelegate):
-    """Title, section and key of a command."""
+    """Paints title, section or reason, and key of a command."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: object) -> None:
         t = theme.active()
@@ -45,7 +45,7 @@ class CommandDelegate(QStyledItemDelegate):
 
 
 class CommandPalette(Overlay):
-    """Filters the table of commands while one types."""
+    """Sheet with a filter field and the list of matching commands."""
 
     chosen = Signal(str)
 

@@ -1,4 +1,4 @@
-"""The options of an export as a form: what stands in it is what pi0-export would be given."""
+"""Form of the options of an export; its values are the arguments of pi0-export."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TITLES: Final = {
     "difference": "Difference", "video": "Video", "table": "Table", "arrays": "Arrays",
 }  # fmt: skip
 FIGURES: Final = frozenset(KINDS) - {"table", "arrays"}
-HELD: Final = {
+KINDS_OF_ROWS: Final = {
     "over": frozenset(OVER),
     "frames": frozenset(KINDS),
     "layers": frozenset(KINDS) - {"atlas"},
@@ -47,7 +47,7 @@ HELD: Final = {
     "theme": FIGURES,
     "caption": FIGURES,
 }
-"""Which kinds have which line of the form."""
+"""Kinds that have each row of the form; rows that are not listed belong to all kinds."""
 OPTION: Final = {
     "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
     "lines": "--of", "measure": "--measure", "unit": "--unit", "colour_scale": "--colour-scale", "range": "--range",
@@ -57,8 +57,8 @@ OPTION: Final = {
 LIST: Final = "such as 4,10,15-17 or all"
 
 
-def _over_words(kind: str) -> list[tuple[str, str]]:
-    """What a kind can run along, in words."""
+def _axis_options(kind: str) -> list[tuple[str, str]]:
+    """Return the axes that a kind can run over, as (value, label) pairs."""
     words = {"layers": "layers", "steps": "denoise steps", "frames": "frames", "layers-frames": "layers × frames"}
     if kind == "film":
         words["steps"] = "layers × denoise steps"
@@ -66,15 +66,15 @@ def _over_words(kind: str) -> list[tuple[str, str]]:
 
 
 class FormRow(QWidget):
-    """A word, and the control that it names."""
+    """A label and its control."""
 
-    WORD = 72
+    LABEL_WIDTH = 72
 
-    def __init__(self, word: str, control: QWidget) -> None:
+    def __init__(self, label: str, control: QWidget) -> None:
         super().__init__()
-        self.word = word
+        self.label = label
         row = QHBoxLayout(self)
-        row.setContentsMargins(self.WORD, 0, 0, 0)
+        row.setContentsMargins(self.LABEL_WIDTH, 0, 0, 0)
         row.setSpacing(4)
         row.addWidget(control)
         if isinstance(control, DropDown):
@@ -82,12 +82,12 @@ class FormRow(QWidget):
         self.setFixedHeight(28)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        box = QRectF(0, 0, self.WORD - 8, self.height())
-        drawing.write(QPainter(self), box, self.word, theme.active().secondary, 12)
+        box = QRectF(0, 0, self.LABEL_WIDTH - 8, self.height())
+        drawing.write(QPainter(self), box, self.label, theme.active().secondary, 12)
 
 
 class ExportForm(QWidget):
-    """One line an option; lines that the kind does not have are away."""
+    """Form with one row for each option; the rows that a kind does not have are hidden."""
 
     changed = Signal()
 
@@ -95,13 +95,13 @@ class ExportForm(QWidget):
         super().__init__()
         self.session = session
         self.kind = kind
-        self.gone = self._scores_that_are_not()
+        self.unavailable_scores = self._find_unavailable_scores()
         self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": self._cells(),
                                        "lines": "rows", "range": session.state.range, "measure": session.state.measure,
                                        "unit": session.state.unit, "colour_scale": session.state.scale,
                                        "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
         self.fields: dict[str, QLineEdit] = {}
-        self.lines: dict[str, FormRow] = {}
+        self.rows: dict[str, FormRow] = {}
         self._segments: dict[str, SegmentedControl | DropDown] = {}
         self.column = QVBoxLayout(self)
         self.column.setContentsMargins(0, 0, 0, 0)
@@ -110,8 +110,8 @@ class ExportForm(QWidget):
         self.column.addStretch()
         self.show_kind(kind)
 
-    def _scores_that_are_not(self) -> dict[str, str]:
-        """Scores of heads that the window's query cannot have, and why."""
+    def _find_unavailable_scores(self) -> dict[str, str]:
+        """Return the scores that the window's query cannot have, and why."""
         session = self.session
         if session.results is None:
             return {}
@@ -121,16 +121,16 @@ class ExportForm(QWidget):
             return {}
 
     def _cells(self) -> str:
-        """What the cells of the window's atlas show; a score that there is where it shows none."""
+        """Return what the cells of the window's atlas show, or an available score where they show none."""
         state = self.session.state
-        return "maps" if state.thumbnails else "picture" if state.score in self.gone else state.score
+        return "maps" if state.thumbnails else "picture" if state.score in self.unavailable_scores else state.score
 
     def _build(self, folder: Path) -> None:
         self.format = QWidget()
         self._formats = QHBoxLayout(self.format)
         self._formats.setContentsMargins(0, 0, 0, 0)
         self._add("format", "Format", self.format)
-        self._choice("over", "Over", _over_words(self.kind))
+        self._choice("over", "Over", _axis_options(self.kind))
         self._words("queries", "Queries", (("this", "This one"), ("both", "Words and actions")))
         for name, word in (("frames", "Frames"), ("layers", "Layers"), ("steps", "Steps"), ("heads", "Heads")):
             self._field(name, word, self._chosen(name), LIST)
@@ -139,7 +139,7 @@ class ExportForm(QWidget):
         self._choice("score", "Cells", cell_contents)
         cells = self._segments["score"]
         assert isinstance(cells, DropDown)
-        cells.disable(self.gone)
+        cells.disable(self.unavailable_scores)
         cells.set_tool_tips({score.name: score.description for score in scores.SCORES.values()})
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
@@ -167,9 +167,9 @@ class ExportForm(QWidget):
         self._add("folder", "Folder", place)
         self._words("existing", "If it exists", (("keep", "Stop"), ("replace", "Replace")))
 
-    def _add(self, name: str, word: str, control: QWidget) -> None:
-        self.lines[name] = FormRow(word, control)
-        self.column.addWidget(self.lines[name])
+    def _add(self, name: str, label: str, control: QWidget) -> None:
+        self.rows[name] = FormRow(label, control)
+        self.column.addWidget(self.rows[name])
 
     def _line_edit(self, name: str, text: str, hint: str) -> QLineEdit:
         field = QLineEdit(text)
@@ -187,28 +187,28 @@ class ExportForm(QWidget):
         self._add(name, word, self.fields[name])
 
     def _words(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
-        self._pick(name, word, SegmentedControl(word, options), options[0][0])
+        self._add_choice(name, word, SegmentedControl(word, options), options[0][0])
 
     def _choice(self, name: str, word: str, options: Sequence[tuple[str, str]]) -> None:
-        self._pick(name, word, DropDown(word, options), options[0][0])
+        self._add_choice(name, word, DropDown(word, options), options[0][0])
 
-    def _pick(self, name: str, word: str, made: SegmentedControl | DropDown, usual: str) -> None:
-        made.setProperty("option", name)
-        made.chosen.connect(self._set)
-        made.show_value(self.values.get(name, usual))
-        self._segments[name] = made
-        self._add(name, word, made)
+    def _add_choice(self, name: str, label: str, control: SegmentedControl | DropDown, usual: str) -> None:
+        control.setProperty("option", name)
+        control.chosen.connect(self._set)
+        control.show_value(self.values.get(name, usual))
+        self._segments[name] = control
+        self._add(name, label, control)
 
     def _set(self, value: str) -> None:
         sender = self.sender()
         self.values[str(sender.property("option"))] = value
         if isinstance(sender, DropDown):
             sender.show_value(value)
-        self._show_lines()
+        self._show_rows()
         self.changed.emit()
 
     def _chosen(self, name: str) -> str:
-        """What the window shows, in the words of the option."""
+        """Return what the window shows, as the value of an option."""
         state, results = self.session.state, self.session.results
         if results is None or name == "heads":
             return ""
@@ -219,7 +219,7 @@ class ExportForm(QWidget):
         return str(results.steps[state.step]) if results.steps else ""
 
     def show_kind(self, kind: str) -> None:
-        """Another kind: its lines, its formats, its usual sizes."""
+        """Show the rows, formats and default sizes of a kind."""
         self.kind = kind
         while (item := self._formats.takeAt(0)) is not None:
             widget = item.widget()
@@ -233,34 +233,34 @@ class ExportForm(QWidget):
         formats.show_value(FORMATS[kind][0])
         self._formats.addWidget(formats)
         if kind in OVER:
-            self.values["over"] = self._usual_over()
+            self.values["over"] = self._default_axis()
             over = self._segments["over"]
             assert isinstance(over, DropDown)
-            over.set_options(_over_words(kind))
+            over.set_options(_axis_options(kind))
             over.show_value(self.values["over"])
         if kind in FIGURES:
             self.fields["size"].setText(str(SIZES[kind]))
             self.fields["scale"].setText(f"{SCALES.get(kind, 2.0):g}")
-        self._show_lines()
+        self._show_rows()
         self.changed.emit()
 
-    def _usual_over(self) -> str:
-        """What the window's film or curves run along; for a video the usual."""
+    def _default_axis(self) -> str:
+        """Return the axis of the window's film or curves, or the default of the kind."""
         state = self.session.state
         own = {"film": str(state.film), "curves": str(state.curve)}.get(self.kind, OVER[self.kind][0])
         return OVER[self.kind][0] if own == "steps" and state.query.kind == "text" else own
 
-    def _show_lines(self) -> None:
-        """The lines that the kind has, and the axis that it runs along in whole unless some of it was asked for."""
+    def _show_rows(self) -> None:
+        """Show the rows of the kind, and `all` for the axis that it runs over unless the user typed a list."""
         along = self.values.get("over", "").split("-") if self.kind in OVER else ()
         film = self.kind == "film" and self.values["over"] == "steps"
         actions = self.session.state.query.kind == "action" or self.values["queries"] == "both"
-        for name, line in self.lines.items():
-            line.setVisible(self.kind in HELD.get(name, frozenset(KINDS)) and (name != "steps" or actions))
+        for name, line in self.rows.items():
+            line.setVisible(self.kind in KINDS_OF_ROWS.get(name, frozenset(KINDS)) and (name != "steps" or actions))
         for name in ("frames", "layers", "steps"):
             if not self.fields[name].isModified():
                 whole = name in along or (film and name == "layers")
-                # Those along one prompt, which no list of numbers says.
+                # Frames with the shown prompt, which a list of numbers cannot express.
                 own = whole and name == "frames" and self.kind in {"film", "video"}
                 self.fields[name].setText("" if own else "all" if whole else self._chosen(name))
                 self.fields[name].setPlaceholderText("those of this prompt" if own else LIST)
@@ -274,37 +274,40 @@ class ExportForm(QWidget):
             self.changed.emit()
 
     def arguments(self) -> list[str]:
-        """The command line of pi0-export without its name."""
+        """Return the arguments of pi0-export."""
         session, kind = self.session, self.kind
         assert session.path is not None
-        made = [kind, str(session.path.absolute()), "--view", session.state.to_json()]
-        made += ["-o", str(Path(self.folder.text().strip() or ".").expanduser().absolute())]
+        arguments = [kind, str(session.path.absolute()), "--view", session.state.to_json()]
+        arguments += ["-o", str(Path(self.folder.text().strip() or ".").expanduser().absolute())]
         if session.other is not None and (kind == "difference" or session.state.compare == "difference"):
-            made += ["--other", str(session.other.path.absolute())]
+            arguments += ["--other", str(session.other.path.absolute())]
         if len(FORMATS[kind]) > 1:
-            made += ["--format", self.values["format"]]
+            arguments += ["--format", self.values["format"]]
         for name, option in OPTION.items():
-            if self.lines[name].isHidden():
+            if self.rows[name].isHidden():
                 continue
             value = self.fields[name].text().strip() if name in self.fields else self.values[name]
             if name == "range" and value == "locked":
-                continue  # the view says so itself
+                continue  # the view has the locked range
             if value:
-                made += [option, value]
-        if kind in HELD["queries"] and self.values["queries"] == "both":
-            made += ["--phase", "prefix", "suffix"]
-        if kind in HELD["reduce"]:
-            made += ["--reduce", *(("mean", "max") if self.values["reduce"] == "both" else (self.values["reduce"],))]
+                arguments += [option, value]
+        if kind in KINDS_OF_ROWS["queries"] and self.values["queries"] == "both":
+            arguments += ["--phase", "prefix", "suffix"]
+        if kind in KINDS_OF_ROWS["reduce"]:
+            arguments += [
+                "--reduce",
+                *(("mean", "max") if self.values["reduce"] == "both" else (self.values["reduce"],)),
+            ]
         if kind == "atlas":
             small = self.values["score"] == "maps"
-            made += ["--thumbnails"] if small else ["--no-thumbnails", "--score", self.values["score"]]
+            arguments += ["--thumbnails"] if small else ["--no-thumbnails", "--score", self.values["score"]]
         if kind in FIGURES and self.values["caption"] == "none":
-            made.append("--no-caption")
+            arguments.append("--no-caption")
         if self.replaces:
-            made.append("--overwrite")
-        return made
+            arguments.append("--overwrite")
+        return arguments
 
     @property
     def replaces(self) -> bool:
-        """Whether files that exist are replaced."""
+        """Whether existing files are replaced."""
         return self.values["existing"] == "replace"

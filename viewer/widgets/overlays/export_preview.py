@@ -1,4 +1,4 @@
-"""A live preview of an export, painted in another process, and how such processes are ended."""
+"""Live preview of an export, rendered by another process."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ if TYPE_CHECKING:
     from viewer.controllers.settings import Settings
     from viewer.widgets.overlays.export_form import ExportForm
 
-REST_MILLISECONDS: Final = 120
+DELAY_MILLISECONDS: Final = 120
 PATIENCE_MILLISECONDS: Final = 3000
-"""How long a process may take to end when asked to, before it is made to."""
+"""Time a process has to end after SIGTERM before it is killed."""
 
 
-class Preview(QWidget):
-    """A picture of the first file, asked of another process; the last one stays until the next is there."""
+class ExportPreview(QWidget):
+    """Preview of the first file of an export; the last picture stays until the next one is there."""
 
     answered = Signal()
-    """There is another picture, or a reason why not."""
+    """There is a new picture, or an error."""
 
     def __init__(self, form: ExportForm, session: Session, settings: Settings) -> None:
         super().__init__()
         self.form, self.session, self.settings = form, session, settings
         self.image: QImage | None = None
         self.error = ""
-        self.told: dict[str, Any] = {}
+        self.reply: dict[str, Any] = {}
+        self._shape = self.estimate_shape()
         self._asked = 0
         self._rest = bytearray()
         self._header: dict[str, Any] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(REST_MILLISECONDS)
+        self._timer.setInterval(DELAY_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
         self.process = create_python_process(self, "viewer.export.preview_server")
         self.process.readyReadStandardOutput.connect(self._read)
@@ -51,7 +52,8 @@ class Preview(QWidget):
         self.setAccessibleName("Preview")
 
     def refresh(self) -> None:
-        """Ask for another picture when the hand rests."""
+        """Request a new picture once the options have not changed for a moment."""
+        self._shape = self.estimate_shape()
         self._timer.start()
 
     def _ask(self) -> None:
@@ -79,14 +81,14 @@ class Preview(QWidget):
             if header["ask"] == self._asked:
                 self._show(header, picture)
 
-    def _show(self, told: dict[str, Any], picture: bytes) -> None:
-        self.error, self.told = told["error"], told
+    def _show(self, reply: dict[str, Any], picture: bytes) -> None:
+        self.error, self.reply = reply["error"], reply
         if not self.error:
-            width, height = told["width"], told["height"]
+            width, height = reply["width"], reply["height"]
             self.image = QImage(picture, width, height, width * 4, QImage.Format.Format_RGB32).copy()
             self.image.setDevicePixelRatio(self.devicePixelRatioF())
             self.settings.set_text("export/shape", f"{self.form.kind} {width / max(height, 1):.3f}")
-        self.setAccessibleDescription(self.error or f"{told['files']} files, the first is {told['first']}")
+        self.setAccessibleDescription(self.error or f"{reply['files']} files, the first is {reply['first']}")
         self.update()
         self.answered.emit()
 
@@ -96,16 +98,16 @@ class Preview(QWidget):
         self.update()
 
     def end(self) -> None:
-        """End the other process."""
+        """End the process that renders."""
         self._timer.stop()
         self.process.finished.disconnect(self._ended)
-        end(self.process)
+        end_process(self.process)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.refresh()
 
-    def shape(self) -> float:
-        """Width / height that the first picture will about have: as the last one of its kind, else as a summary has."""
+    def estimate_shape(self) -> float:
+        """Return the likely width / height of the first picture: that of the last one of its kind, or of a summary."""
         kind, _, kept = self.settings.text("export/shape").partition(" ")
         if kind == self.form.kind:
             with contextlib.suppress(ValueError):
@@ -113,7 +115,7 @@ class Preview(QWidget):
         results = self.session.results
         sizes = [results.picture_size(camera) for camera in range(len(results.cameras))] if results is not None else []
         tall = sum(lines / dots for lines, dots in sizes) or 1.0
-        return 2 / (tall + 0.3)  # two pictures beside each other, a line a camera; the caption
+        return 2 / (tall + 0.3)  # two pictures side by side for each camera, and the caption
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
@@ -123,7 +125,7 @@ class Preview(QWidget):
         if self.error:
             self._paint_error(painter, box.adjusted(28, 0, -28, 0))
         elif self.image is None:
-            _, area = _fitted(QSizeF(self.shape(), 1.0), box, inf)
+            _, area = _fitted(QSizeF(self._shape, 1.0), box, inf)
             drawing.fill(painter, area, theme.colour(t.raised if t.dark else t.panel), 1)
         else:
             fit, area = _fitted(self.image.deviceIndependentSize(), box, 1.0)
@@ -132,7 +134,7 @@ class Preview(QWidget):
             drawing.ring(painter, area.adjusted(-1, -1, 1, 1), theme.colour(t.line), 1, 1)
 
     def _paint_error(self, painter: QPainter, box: QRectF) -> None:
-        """The sentence on as many lines as it needs."""
+        """Paint the error, wrapped to the width of the box."""
         lines, line = [], ""
         for word in self.error.split():
             longer = f"{line} {word}".strip()
@@ -147,7 +149,7 @@ class Preview(QWidget):
 
 
 def _fitted(size: QSizeF, box: QRectF, most: float) -> tuple[float, QRectF]:
-    """How much a picture is scaled to fit into the middle of a box with its margins, and where it lies."""
+    """Return the scale that fits a picture into a box with margins, at most `most`, and its centred rectangle."""
     fit = min((box.width() - 32) / size.width(), (box.height() - 32) / size.height(), most)
     area = QRectF(0, 0, size.width() * fit, size.height() * fit)
     area.moveCenter(box.center())
@@ -155,8 +157,8 @@ def _fitted(size: QSizeF, box: QRectF, most: float) -> tuple[float, QRectF]:
     return fit, area
 
 
-def end(process: QProcess) -> None:
-    """Ask a process to end, and make it."""
+def end_process(process: QProcess) -> None:
+    """Terminate a process; kill it if it does not end in PATIENCE_MILLISECONDS."""
     if process.state() != QProcess.ProcessState.NotRunning:
         process.closeWriteChannel()
         process.terminate()

@@ -1,4 +1,4 @@
-"""The sheet that exports: kinds, options, a live preview, how many files, and how far it is."""
+"""Sheet that exports: kinds, options, a live preview, the number of files, and progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viewer.io.open_file import read_identity
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.overlays.export_form import TITLES, ExportForm
-from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, Preview, end
+from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, ExportPreview, end_process
 from viewer.widgets.overlays.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from viewer.controllers.settings import Settings
 
 
-class Foot(QWidget):
-    """What will be written, or how far it is."""
+class ExportStatus(QWidget):
+    """Shows what will be written, or the progress."""
 
     def __init__(self, sheet: ExportSheet) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Foot(QWidget):
 
 
 class ExportSheet(Overlay):
-    """Exports what the window shows, by pi0-export in another process, which can be stopped."""
+    """Runs pi0-export in another process, which can be stopped; its options start from what the window shows."""
 
     def __init__(self, window: QWidget, session: Session, settings: Settings) -> None:
         super().__init__(window, max(1180, round(window.width() * 0.62)), max(720, round(window.height() * 0.7)))
@@ -63,13 +63,13 @@ class ExportSheet(Overlay):
         self.progress = 0, 0
         self.result = ""
         self._last: dict[str, Any] = {}
-        folder = Path(self.settings.text("export/folder") or usual_folder(self.session.path))
+        folder = Path(self.settings.text("export/folder") or default_folder(self.session.path))
         kind = self.settings.text("export/kind", "summary")
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
         self.form = ExportForm(self.session, kind, folder)
         self.kinds: dict[str, Button] = {}
-        self.preview = Preview(self.form, session, settings)
-        self.foot = Foot(self)
+        self.preview = ExportPreview(self.form, session, settings)
+        self.status = ExportStatus(self)
         self.open_folder, self.cancel, self.export = (
             Button("Open folder"),
             Button("Close"),
@@ -115,7 +115,7 @@ class ExportSheet(Overlay):
         upper.addWidget(self.preview, 1)
         lower = QHBoxLayout()
         lower.setSpacing(8)
-        lower.addWidget(self.foot, 1)
+        lower.addWidget(self.status, 1)
         for button in (self.copy, self.open_folder, self.cancel, self.export):
             lower.addWidget(button)
         self.column.setContentsMargins(20, 52, 20, 16)
@@ -128,7 +128,7 @@ class ExportSheet(Overlay):
         self.export.clicked.connect(self.start)
 
     def reason(self, kind: str) -> str:
-        """Why a kind cannot be exported now; empty if it can."""
+        """Return why a kind cannot be exported now; empty if it can."""
         return "pin a view first (P)" if kind == "difference" and self.session.pin is None else ""
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -140,41 +140,41 @@ class ExportSheet(Overlay):
         name = self.session.path.name if self.session.path else ""
         drawing.write(painter, line.adjusted(used + 12, 1, 0, 1), name, t.secondary, 13)
 
-    # What it says
+    # Status
 
     def words(self) -> tuple[str, str]:
-        """The line under the preview, and a quieter one."""
-        told = self.preview.told
+        """Return the line under the preview, and a second line in the secondary colour."""
+        reply = self.preview.reply
         if self.running is not None:
             done, total = self.progress
             return (f"{done} of {total}" if total else "Starting …"), ""
         if self.result:
             return self.result, ""
-        if not told or told.get("error"):
+        if not reply or reply.get("error"):
             return "", ""
-        count = told["files"]
+        count = reply["files"]
         words = f"{count} file{'s' if count > 1 else ''}"
-        if told["pictures"] > count:
+        if reply["pictures"] > count:
             with contextlib.suppress(ValueError):
-                seconds = told["pictures"] / count / float(self.form.fields["rate"].text())
-                words += f" of {told['pictures'] // count} pictures, {seconds:.1f} s"
-        if told["bytes"]:
-            words += f", about {_size(told['bytes'])}"
-        if told["exist"] and not self.form.replaces:
-            words += f" · {told['exist']} exist{'s' if told['exist'] == 1 else ''} already"
-        return words, told["first"] + (" …" if count > 1 else "")
+                seconds = reply["pictures"] / count / float(self.form.fields["rate"].text())
+                words += f" of {reply['pictures'] // count} pictures, {seconds:.1f} s"
+        if reply["bytes"]:
+            words += f", about {_size(reply['bytes'])}"
+        if reply["exist"] and not self.form.replaces:
+            words += f" · {reply['exist']} exist{'s' if reply['exist'] == 1 else ''} already"
+        return words, reply["first"] + (" …" if count > 1 else "")
 
     def refresh(self) -> None:
-        """Take what is known into words and buttons."""
+        """Update the buttons and the status."""
         busy = self.running is not None
-        told = self.preview.told
-        refused = bool(told.get("exist")) and not self.form.replaces
-        self.export.setEnabled(not busy and bool(told) and not told.get("error") and not refused)
+        reply = self.preview.reply
+        refused = bool(reply.get("exist")) and not self.form.replaces
+        self.export.setEnabled(not busy and bool(reply) and not reply.get("error") and not refused)
         self.export.setToolTip("Choose another folder, or to replace what exists" if refused else "")
         self.form.setEnabled(not busy)
         self.cancel.relabel("Cancel" if busy else "Close")
         self.open_folder.setVisible(bool(self._last) and not busy)
-        self.foot.update()
+        self.status.update()
 
     def _changed(self) -> None:
         self.result, self._last = "", {}
@@ -184,10 +184,10 @@ class ExportSheet(Overlay):
     def _choose(self) -> None:
         self.form.show_kind(str(self.sender().property("kind")))
 
-    # What it does
+    # Export
 
     def start(self) -> None:
-        """Export."""
+        """Start the export."""
         self.settings.set_text("export/kind", self.form.kind)
         self.settings.set_text("export/folder", self.form.folder.text())
         self.result, self._last, self.progress = "", {}, (0, 0)
@@ -200,19 +200,19 @@ class ExportSheet(Overlay):
     def _progressed(self) -> None:
         process = self.running
         while process is not None and process.canReadLine():
-            told = json.loads(bytes(process.readLine().data()))
-            if "total" in told:
-                self.progress = told["done"], told["total"]
+            message = json.loads(bytes(process.readLine().data()))
+            if "total" in message:
+                self.progress = message["done"], message["total"]
             else:
-                self._last = told
-        self.foot.update()
+                self._last = message
+        self.status.update()
 
     def _finished(self, code: int) -> None:
         process = self.running
         if process is None:
             return
         self._progressed()
-        said = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
+        errors = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
         self.running = None
         process.deleteLater()
         if code == 0 and self._last:
@@ -220,9 +220,9 @@ class ExportSheet(Overlay):
             self.result = f"{count} file{'s' if count > 1 else ''} written to {Path(self._last['folder']).name}"
         else:
             self._last = {}
-            self.result = (said[-1] if said else "The export ended early.").removeprefix("pi0-export: ")
+            self.result = (errors[-1] if errors else "The export ended early.").removeprefix("pi0-export: ")
             self.result = self.result[:1].upper() + self.result[1:]
-        self.preview.refresh()  # what exists has changed
+        self.preview.refresh()  # some of the files exist now
         self.refresh()
 
     def _cancel(self) -> None:
@@ -234,15 +234,15 @@ class ExportSheet(Overlay):
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(shlex.join(["pi0-export", *self.form.arguments()]))
-        self.result = "Copied: the command that does this"
-        self.foot.update()
+        self.result = "Copied the command that exports this"
+        self.status.update()
 
     def _open_folder(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._last["folder"])))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if self.running is not None:
-            event.accept()  # Escape would leave a half-done set behind unseen
+            event.accept()  # Escape must not leave a half-written set of files behind
             return
         super().keyPressEvent(event)
 
@@ -250,13 +250,13 @@ class ExportSheet(Overlay):
         self.preview.end()
         if self.running is not None:
             self.running.finished.disconnect(self._finished)
-            end(self.running)
+            end_process(self.running)
             self.running = None
         super().closeEvent(event)
 
 
-def usual_folder(path: Path | None) -> Path:
-    """Beside the file; for the bundled demo, or where nothing can be written, in the user's pictures."""
+def default_folder(path: Path | None) -> Path:
+    """Return `results` beside the file; for the demo, or a folder that is not writable, the user's pictures folder."""
     demo = demo_path()
     bundled = path is not None and demo is not None and read_identity(path) == read_identity(demo)
     if path is not None and not bundled and os.access(path.absolute().parent, os.W_OK):

@@ -1,4 +1,4 @@
-"""The help sheet: what is shown, what attention does and does not show, and every key."""
+"""Help sheet: what is shown, what attention does and does not show, scores and keys."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ which runs once; actions belong to the <b>suffix</b>, which runs once a denoise 
 the action looks at.</p>
 <h3>Attention is not cause</h3>
 <p>A high weight says that a head reads there, not that the action depends on it: values may be small, other heads may
-undo it, and weight gathers on sinks such as BOS, newline and the letterbox bars whatever the picture shows. Knock a
-region out and watch the actions if you want to know a cause. See Jain and Wallace,
+cancel it, and weight gathers on sinks such as BOS, newline and the letterbox bars whatever the picture shows. To find
+a cause, mask a region and watch the actions. See Jain and Wallace,
 <a href="https://arxiv.org/abs/1902.10186">Attention is not Explanation</a>.</p>
 <h3>Numbers</h3>
 <p>Layers, heads and denoise steps carry the file’s numbers, from 0. Words, actions and frames are counted from 1.
@@ -32,7 +32,7 @@ Shift-drag paints patches, the wheel zooms.</p>
 
 
 class HelpSheet(Overlay):
-    """Made from the table of commands, so that it cannot be wrong."""
+    """Shows the help as HTML; keys and scores come from their tables."""
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window, 760, 720)
@@ -46,21 +46,21 @@ class HelpSheet(Overlay):
             f"h3 {{ color: {t.text}; }} p, td {{ color: {t.text}; }} a {{ color: {t.accent_text}; }}"
             f".key {{ color: {t.accent_text}; }} .quiet {{ color: {t.secondary}; }}"
         )
-        text.setHtml(ATTENTION + scores() + "<h3>Keys</h3>" + keys())
+        text.setHtml(ATTENTION + scores_html() + "<h3>Keys</h3>" + keys_html())
         self.column.addWidget(text)
         self.text = text
         text.setFocus()
 
 
-def scores() -> str:
-    """What the scores of the atlas are, as a table in HTML."""
+def scores_html() -> str:
+    """Return the scores of heads and their descriptions as an HTML table."""
     rows = [f'<tr><td width="170">{escape(one.title)}</td><td>{escape(one.description)}</td></tr>'
             for one in SCORES.values()]  # fmt: skip
     return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 
-def keys() -> str:
-    """All keys as a table in HTML."""
+def keys_html() -> str:
+    """Return all keys and their commands as an HTML table."""
     rows: list[str] = []
     section = ""
     for command in commands.TABLE:

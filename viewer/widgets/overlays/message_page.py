@@ -1,4 +1,4 @@
-"""The page in place of the pictures: nothing open yet, opening, or what could not be opened and what to do."""
+"""Page in place of the panels: no file is open, a file is being opened, or it cannot be opened and why."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from viewer.widgets.controls.button import Button
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MARK = ((0, 1, 2, 1), (1, 5, 8, 2), (2, 9, 13, 4), (1, 3, 4, 1))
-"""The program's mark: a small attention map."""
+ICON = ((0, 1, 2, 1), (1, 5, 8, 2), (2, 9, 13, 4), (1, 3, 4, 1))
+"""Values of the program's icon, a small attention map."""
 
 
-class Mark(QWidget):
-    """The program's mark."""
+class Icon(QWidget):
+    """The program's icon."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class Mark(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         words = colormaps.opaque("inferno")
-        for row, line in enumerate(MARK):
+        for row, line in enumerate(ICON):
             for col, value in enumerate(line):
                 painter.setBrush(theme.colour(f"#{int(words[30 + value * 15]) & 0xFFFFFF:06X}"))
                 painter.drawRoundedRect(QRectF(col * 18, row * 18, 16, 16), 4, 4)
 
 
 class MessagePage(QWidget):
-    """A heading, a sentence, what can be done, and details that fold."""
+    """Heading, sentence, buttons, folded details and recent files."""
 
     open_asked = Signal()
     demo_asked = Signal()
@@ -47,7 +47,7 @@ class MessagePage(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.mark = Mark()
+        self.icon = Icon()
         self.title, self.text, self.details, self.recent_title = QLabel(), QLabel(), QLabel(), QLabel("Recent")
         for label in (self.title, self.text, self.details):
             label.setTextFormat(Qt.TextFormat.PlainText)
@@ -57,7 +57,7 @@ class MessagePage(QWidget):
         self.open, self.demo, self.stop, self.more = (
             Button("Open…", hint="Ctrl O"),
             Button("Open the demo"),
-            Button("Stop looking"),
+            Button("Stop opening"),
             Button("Details ▾", kind="quiet"),
         )
         self.stop.clicked.connect(self.stop_asked)
@@ -76,7 +76,7 @@ class MessagePage(QWidget):
         fold = QHBoxLayout()
         fold.addWidget(self.more)
         fold.addStretch()
-        for widget in (self.mark, self.title, self.text):
+        for widget in (self.icon, self.title, self.text):
             column.addWidget(widget)
         column.addSpacing(4)
         column.addLayout(row)
@@ -100,7 +100,7 @@ class MessagePage(QWidget):
         self.restyle()
 
     def restyle(self) -> None:
-        """Take the theme's colours."""
+        """Apply the theme's colours."""
         t = theme.active()
         self.title.setFont(theme.font(20, bold=True))
         for label, colour in (
@@ -137,8 +137,8 @@ class MessagePage(QWidget):
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
 
-    def empty(self, recent: Sequence[Path]) -> None:
-        """Nothing is open."""
+    def show_empty(self, recent: Sequence[Path]) -> None:
+        """Show that no file is open."""
         self._show(
             "See what Pi0.5 looks at",
             "Open a results file or the folder of a run that pi0-capture wrote, or drop it here. "
@@ -146,13 +146,13 @@ class MessagePage(QWidget):
             recent=recent,
         )
 
-    def opening(self, path: Path, *, very_slow: bool = False) -> None:
-        """A file takes a while, or longer than one at hand should."""
+    def show_opening(self, path: Path, *, very_slow: bool = False) -> None:
+        """Show that a file is being opened; `very_slow` offers to stop."""
         if very_slow:
             self._show(
-                f"Still looking at {path.name} …",
+                f"Still reading {path.name} …",
                 "Its disk or network answers slowly. It opens as soon as it has been read; "
-                "to go on without it, stop looking or open another one.",
+                "to go on without it, stop opening it or open another one.",
             )
         else:
             self._show(f"Opening {path.name} …", "Checking that it can be read.")
@@ -160,21 +160,21 @@ class MessagePage(QWidget):
         self.demo.hide()
         self.stop.setVisible(very_slow)
 
-    def waiting(self, path: Path) -> None:
-        """A capture has not finished its first frame."""
+    def show_waiting(self, path: Path) -> None:
+        """Show that a capture has not finished its first frame."""
         self._show(
             f"{path.name} has no finished frame yet",
             "The capture is still at its first frame. It appears here as soon as it is done.",
         )
         self.demo.hide()
 
-    def nothing(self, title: str, text: str) -> None:
-        """There is something, but nothing of it can be shown yet."""
+    def show_nothing(self, title: str, text: str) -> None:
+        """Show that a run has no episode that can be shown yet."""
         self._show(title, text)
         self.demo.hide()
 
-    def failed(self, sentence: str, details: str, recent: Sequence[Path]) -> None:
-        """A file cannot be opened."""
+    def show_failure(self, sentence: str, details: str, recent: Sequence[Path]) -> None:
+        """Show why a file cannot be opened; the sentence after the last `; ` or the first `. ` says what to do."""
         what, _, todo = sentence.rpartition("; ")
         if not what:
             what, _, todo = sentence.partition(". ")

@@ -1,4 +1,4 @@
-"""A sentence that appears over the window's foot for a while."""
+"""Short message at the bottom of the window that disappears after a while."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from PySide6.QtWidgets import QWidget
 from viewer.rendering import theme
 
 MILLISECONDS: Final = 6000
-READING: Final = 60
-"""Milliseconds that a letter of a long sentence is given."""
+MILLISECONDS_PER_LETTER: Final = 60
+"""A long message stays this long for each letter."""
 MARGINS: Final = 24, 10, 12, 10
-MOST_WIDTH: Final = 900
+MAX_WIDTH: Final = 900
 _WRAPPED: Final = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere | Qt.AlignmentFlag.AlignVCenter
 
 
 class Notice(QWidget):
-    """The newest sentence; a click takes it away."""
+    """Shows the newest message; a click hides it."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -30,20 +30,20 @@ class Notice(QWidget):
         self.hide()
 
     def say(self, text: str) -> None:
-        """Show a sentence."""
+        """Show a message."""
         self.text = text
         self.setAccessibleName(text)
         self.place()
         self.show()
         self.raise_()
         self.update()
-        self._timer.start(max(MILLISECONDS, READING * len(text)))
+        self._timer.start(max(MILLISECONDS, MILLISECONDS_PER_LETTER * len(text)))
 
     def place(self) -> None:
-        """At the middle of the window's foot, on as many lines as the sentence needs."""
-        window = self.window()  # no reference of our own: it would keep a closed window alive
+        """Centre the notice at the bottom of the window, as high as the message needs."""
+        window = self.window()  # not an attribute, which would keep a closed window alive
         left, top, right, bottom = MARGINS
-        most = QRectF(0, 0, min(window.width() - 40, MOST_WIDTH) - left - right, window.height())
+        most = QRectF(0, 0, min(window.width() - 40, MAX_WIDTH) - left - right, window.height())
         needed = theme.metrics(13).boundingRect(most, int(_WRAPPED), self.text)
         width, height = round(needed.width()) + left + right + 4, max(round(needed.height()) + top + bottom, 40)
         self.setGeometry(QRect((window.width() - width) // 2, window.height() - 42 - height, width, height))

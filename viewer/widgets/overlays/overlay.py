@@ -1,4 +1,4 @@
-"""A sheet that floats over the window until it is done with: ground of palette and help."""
+"""Base class of sheets that float over the window."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from viewer.rendering import theme
 
 
 class Overlay(QWidget):
-    """Dims the window; a click beside the sheet or Escape closes it."""
+    """Modal sheet over a dimmed window; a click beside it or Escape closes it."""
 
     closed = Signal()
 
@@ -21,12 +21,12 @@ class Overlay(QWidget):
         self.column = QVBoxLayout(self.sheet)
         self.column.setContentsMargins(12, 12, 12, 12)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # the keys stay here also where nothing in it takes them
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # keys that no child handles must not reach the window
         self.place()
 
     def place(self) -> None:
-        """Cover the window, the sheet at its upper middle."""
-        window = self.window()  # no reference of our own: it would keep a closed window alive
+        """Cover the window and centre the sheet horizontally, in its upper part."""
+        window = self.window()  # not an attribute, which would keep a closed window alive
         self.setGeometry(window.rect())
         width, height = min(self._size[0], window.width() - 48), min(self._size[1], window.height() - 96)
         self.sheet.setGeometry((window.width() - width) // 2, max((window.height() - height) // 3, 24), width, height)
@@ -48,7 +48,7 @@ class Overlay(QWidget):
         super().closeEvent(event)
 
     def focusNextPrevChild(self, forward: bool) -> bool:
-        """Tab goes round in the sheet; what lies under it is not reached."""
+        """Move the focus with Tab among the widgets of the sheet only."""
         start = QApplication.focusWidget()
         here = start = start if start is not None and self.isAncestorOf(start) else self
         while (there := here.nextInFocusChain() if forward else here.previousInFocusChain()) not in {None, start}:
@@ -62,4 +62,4 @@ class Overlay(QWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:
             self.close()
-        event.accept()  # nothing under the sheet hears keys
+        event.accept()  # no key reaches what is under the sheet

@@ -1,4 +1,4 @@
-"""What lies over the window: one sheet at a time, and the tour."""
+"""Opens and closes the sheets over the window, one at a time, and the tour."""
 
 from __future__ import annotations
 
@@ -17,82 +17,82 @@ if TYPE_CHECKING:
 
 
 class OverlayHost(QObject):
-    """Opens sheets; each is loaded when it is first asked for."""
+    """Opens sheets; the module of each is imported when it is first opened."""
 
     chosen = Signal(str)
-    """A command by its id, from the palette."""
+    """The id of a command that was chosen in the palette."""
 
     def __init__(self, acts: Actions, panels: PanelLayout) -> None:
         super().__init__(acts)
         self._acts, self._panels = acts, panels
         self.overlay: Overlay | None = None
-        """The sheet that is open."""
+        """The open sheet; None if there is none."""
         self.tour: Tour | None = None
         acts.sheet_asked.connect(self.show)
 
     def show(self, name: str) -> None:
-        """Show `palette`, `help`, `export` or `tour`."""
+        """Show a sheet by name: `palette`, `help`, `export` or `tour`."""
         {"palette": self.show_palette, "help": self._show_help, "export": self._show_export, "tour": self.show_tour}[
             name
         ]()
 
     def show_palette(self) -> None:
-        """Every command by name."""
+        """Open the command palette."""
         from viewer.widgets.overlays.command_palette import CommandPalette
 
         acts = self._acts
         palette = CommandPalette(acts.window, {command.id: command.reason(acts) for command in commands.TABLE})
         palette.chosen.connect(self.chosen)
-        self._lay(palette)
+        self._open(palette)
         palette.field.setFocus()
 
     def _show_export(self) -> None:
-        """Figures, video and tables of this file."""
+        """Open the export sheet."""
         from viewer.widgets.overlays.export_sheet import ExportSheet
 
         acts = self._acts
-        self._lay(ExportSheet(acts.window, acts.session, acts.settings))
+        self._open(ExportSheet(acts.window, acts.session, acts.settings))
 
     def _show_help(self) -> None:
-        """Keys, and what attention shows."""
+        """Open the help sheet."""
         from viewer.widgets.overlays.help_sheet import HelpSheet
 
-        self._lay(HelpSheet(self._acts.window))
+        self._open(HelpSheet(self._acts.window))
 
-    def _lay(self, overlay: Overlay) -> None:
+    def _open(self, overlay: Overlay) -> None:
         self.close()
         self.overlay = overlay
-        overlay.closed.connect(self._gone)
+        overlay.closed.connect(self._on_closed)
         overlay.show()
         overlay.raise_()
         focused = QApplication.focusWidget()
         if focused is None or not overlay.isAncestorOf(focused):
             overlay.setFocus()
 
-    def _gone(self) -> None:
+    def _on_closed(self) -> None:
         self.overlay = None
         self._acts.window.setFocus()
 
     def close(self) -> None:
-        """Close the sheet that is open; an export that runs in it ends."""
+        """Close the open sheet, which ends an export that runs in it."""
         if self.overlay is not None:
             self.overlay.close()
 
     def show_tour(self) -> None:
-        """Three hints."""
+        """Start the tour of three hints."""
         from viewer.widgets.overlays.tour import Tour
 
         acts, panels = self._acts, self._panels
         if self.tour is None and not panels.isHidden():
             self.tour = Tour(acts.window, {"strips": panels.strips, "cameras": panels.camera_grid, "axes": panels.axes})
-            self.tour.done.connect(self._toured)
+            self.tour.done.connect(self._on_tour_done)
 
-    def _toured(self) -> None:
+    def _on_tour_done(self) -> None:
         self.tour = None
         self._acts.settings.set_text("toured", "yes")
 
     def place(self) -> None:
-        """The window has another size."""
+        """Follow a change of the window's size."""
         for floating in (self.overlay, self.tour):
             if floating is not None:
                 floating.place()

@@ -1,4 +1,4 @@
-"""Three hints at the first start, each beside what it is about."""
+"""Tour of three hints at the first start, each beside the panel that it explains."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ HINTS: Final = (
 
 
 class Tour(QWidget):
-    """A bubble over the window that points at one panel after another."""
+    """Box over the window with one hint after another."""
 
     done = Signal()
 
     def __init__(self, window: QWidget, panels: dict[str, QWidget]) -> None:
         super().__init__(window)
         self.panels = panels
-        self.at = 0
+        self.index = 0
         self.skip, self.next = Button("Skip", kind="quiet", parent=self), Button("Next", parent=self)
         self.skip.clicked.connect(self.finish)
         self.next.clicked.connect(self._forward)
-        widest = max(drawing.width_of(words, 12) for _, _, words in HINTS)  # no hint is ever cut off
+        widest = max(drawing.width_of(words, 12) for _, _, words in HINTS)  # no hint is cut off
         self.resize(min(max(400, round(widest) + 44), window.width() - 16), 112)
         self.place()
         self.show()
         self.raise_()
 
     def place(self) -> None:
-        """Over or under the panel of this hint, inside the window."""
-        window, panel = self.window(), self.panels[HINTS[self.at][0]]
+        """Place the box above or below the panel of the current hint, inside the window."""
+        window, panel = self.window(), self.panels[HINTS[self.index][0]]
         top_left = panel.mapTo(window, QPoint(0, 0))
         x = top_left.x() + min(60, panel.width() // 4)
         y = top_left.y() - self.height() - 8
@@ -60,21 +60,21 @@ class Tour(QWidget):
             min(max(x, 8), max(window.width() - self.width() - 8, 8)),
             min(max(y, 8), max(window.height() - self.height() - 8, 8)),
         )
-        self.next.relabel("Done" if self.at == len(HINTS) - 1 else "Next")
+        self.next.relabel("Done" if self.index == len(HINTS) - 1 else "Next")
         self.next.setGeometry(self.width() - 12 - 70, self.height() - 40, 70, 28)
         self.skip.setGeometry(self.width() - 12 - 70 - 60, self.height() - 37, 52, 22)
-        self.setAccessibleName(HINTS[self.at][1])
+        self.setAccessibleName(HINTS[self.index][1])
         self.update()
 
     def _forward(self) -> None:
-        self.at += 1
-        if self.at >= len(HINTS):
+        self.index += 1
+        if self.index >= len(HINTS):
             self.finish()
         else:
             self.place()
 
     def finish(self) -> None:
-        """Take it away for good."""
+        """End the tour."""
         self.hide()
         self.done.emit()
         self.deleteLater()
@@ -88,7 +88,7 @@ class Tour(QWidget):
         painter.setPen(theme.colour(t.accent))
         painter.setBrush(theme.colour(t.raised))
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 10, 10)
-        at = min(self.at, len(HINTS) - 1)
-        drawing.write(painter, QRectF(16, 12, self.width() - 32, 20), HINTS[at][1], t.text, 14, bold=True)
-        drawing.write(painter, QRectF(16, 36, self.width() - 32, 20), HINTS[at][2], t.secondary, 12)
-        drawing.write(painter, QRectF(16, self.height() - 36, 80, 20), f"{at + 1} of {len(HINTS)}", t.secondary, 12)
+        index = min(self.index, len(HINTS) - 1)
+        drawing.write(painter, QRectF(16, 12, self.width() - 32, 20), HINTS[index][1], t.text, 14, bold=True)
+        drawing.write(painter, QRectF(16, 36, self.width() - 32, 20), HINTS[index][2], t.secondary, 12)
+        drawing.write(painter, QRectF(16, self.height() - 36, 80, 20), f"{index + 1} of {len(HINTS)}", t.secondary, 12)
