@@ -134,7 +134,7 @@ class CameraPane(Panel):
             return self._content.camera_size
         view = self.view
         if view is None or self.camera >= len(view[0].cameras) or self.session.shown.picture == "model":
-            return (224, 224) if view is None else (view[0].grid.height, view[0].grid.width)
+            return (1, 1) if view is None else (view[0].grid.height, view[0].grid.width)
         return view[0].picture_size(self.camera)
 
     def area(self) -> QRectF:
