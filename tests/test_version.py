@@ -33,7 +33,7 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 def test_package_and_citation_have_the_same_one() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     source = ROOT / project["tool"]["hatch"]["version"]["path"]
-    assert source.read_text().endswith(f'\n__version__ = "{capture.__version__}"\n')
+    assert source.read_text().count(f'\n__version__ = "{capture.__version__}"\n') == 1
     assert f"\nversion: {capture.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
