@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         if probe is not None:
             probe.stop()
-        print(f'pi0-viewer needs the viewer extra ({error}): pip install "pi0-attention[viewer]"', file=sys.stderr)
+        print(f"pi0-viewer: {_without_qt(error)}", file=sys.stderr)
         return 2
     if _no_screen():
         if probe is not None:
@@ -96,6 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.files.open_demo()
     window.show()
     return app.exec()
+
+
+def _without_qt(error: ImportError) -> str:
+    """What to do where Qt is not installed, or where it lacks a library of the system, which `error` then names."""
+    if isinstance(error, ModuleNotFoundError):
+        return f'the viewer extra is not installed ({error}): pip install "pi0-attention[viewer]"'
+    return f"Qt cannot be loaded ({error}); the README names the system packages that it needs."
 
 
 def _view_text(given: str) -> str:

@@ -6,6 +6,8 @@ import gc
 import os
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 import pytest
 from paths import ROOT
@@ -31,6 +33,24 @@ def test_without_a_screen_it_says_so_instead_of_aborting() -> None:
     done = run()
     assert done.returncode == 2
     assert done.stderr == "pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.\n"
+
+
+def test_a_qt_that_the_system_cannot_load_is_told_apart_from_one_that_is_not_installed(tmp_path: Path) -> None:
+    package = tmp_path / "PySide6"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    done = run(PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "pi0-viewer: the viewer extra is not installed (No module named 'PySide6.QtWidgets'): "
+        'pip install "pi0-attention[viewer]"\n'
+    )
+    library = package / f"QtWidgets{EXTENSION_SUFFIXES[0]}"
+    library.write_bytes(b"no library")
+    done = run(PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"pi0-viewer: Qt cannot be loaded ({library}: ")
+    assert done.stderr.endswith("); the README names the system packages that it needs.\n")
 
 
 def test_a_view_that_is_no_json_is_one_sentence() -> None:

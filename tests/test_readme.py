@@ -1,0 +1,98 @@
+"""Every code block of the README runs as it stands, with the demo in place of what a user would have."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from commands import WINDOW
+from paths import DEMO, ROOT
+
+README = (ROOT / "README.md").read_text()
+SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+INSTALL = "python3 -m venv"
+
+
+def command_lines() -> list[str]:
+    """The commands of all shell blocks but the two that install, without comments, continued lines joined."""
+    text = "\n".join(block for block in SHELL if not block.startswith(INSTALL)).replace("\\\n", " ")
+    lines = (line.partition("  #")[0].partition(" # ")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint, pictures, an episode and a data set under the README's names."""
+    made = tmp_path_factory.mktemp("readme")
+    for name in ("pi05_droid", "pi05_libero"):
+        (made / name).symlink_to(DEMO)
+    (made / "path/to").mkdir(parents=True)
+    shutil.copytree(DEMO / "episodes", made / "path/to/dataset")
+    shutil.copytree(DEMO / "episodes/duck", made / "path/to/episode")
+    for camera in ("exterior", "wrist"):
+        shutil.copy(DEMO / f"episodes/duck/{camera}_00.jpg", made / f"{camera[:3].replace('wri', 'wrist')}.png")
+    return made
+
+
+def run(line: str, folder: Path) -> str:
+    """Run one command of the README in `folder`; return what it printed."""
+    program, _, arguments = line.partition(" ")
+    modules = {"pi0-capture": "-m capture", "pi0-export": "-m viewer.export", "pi0-viewer": '-c "$WINDOW"'}
+    shell = f"{sys.executable} {modules[program]} {arguments}".replace("--episodes 0-49", "--episodes 0-2")
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "WINDOW": WINDOW,
+    }  # fmt: skip
+    done = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_readme_has_all_its_blocks() -> None:
+    assert sum(block.startswith(INSTALL) for block in SHELL) == 2
+    assert len(command_lines()) >= 15
+    assert {line.split()[0] for line in command_lines()} == {"pi0-capture", "pi0-viewer", "pi0-export"}
+
+
+def test_commands_of_the_readme_run(folder: Path) -> None:
+    outputs = {line: run(line, folder) for line in command_lines()}
+    assert any("next  pi0-viewer demo.h5" in text for text in outputs.values())
+    assert (folder / "duck.h5").exists()
+    assert (folder / "episode.h5").exists()
+    assert (folder / "runs/index.json").exists()
+    assert (folder / "figures/demo/table.csv").exists()
+    assert list((folder / "figures/demo").glob("*.mp4"))
+    names: dict[str, object] = {}
+    for block in PYTHON:
+        needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
+        if "AttentionRecorder" in block or any(find_spec(name) is None for name in needs):
+            continue
+        here = Path.cwd()
+        os.chdir(folder)
+        try:
+            exec(compile(block, "README.md", "exec"), names)
+        finally:
+            os.chdir(here)
+    names["file"].close()  # type: ignore[attr-defined]
+
+
+def test_recorder_example_runs_on_a_model(tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = [block for block in PYTHON if "AttentionRecorder" in block]
+    assert block.count("model.sample_actions(...)") == 1
+    real = tiny.model.sample_actions
+    names = {"model": tiny.model}
+    inputs = tiny.inputs
+    block = block.replace("model.sample_actions(...)", "sample()")
+    names["sample"] = lambda: real([*tiny.pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"])
+    exec(compile(block, "README.md", "exec"), names)
+    recording = names["recording"]
+    layers, heads = tiny.model.config.vlm.depth, tiny.model.config.vlm.heads
+    assert recording.prefix.shape[1:3] == (layers, heads)
+    assert recording.suffix.shape[1] == layers
+    assert recording.suffix.shape[3] == heads
