@@ -109,21 +109,21 @@ def _view_text(given: str) -> str:
     """The JSON of a view: as given, or what a figure carries."""
     if given.lstrip().startswith("{"):
         return given
-    from viewer.export.metadata import json_of
+    from viewer.export.metadata import read_view_json
 
-    return json_of(given)
+    return read_view_json(given)
 
 
 def _add_second(options: argparse.Namespace, view: str) -> None:
     """Open the second file too where the view is a difference of two; UserError says what to give."""
     if not view or len(options.file) != 1:
         return
-    from viewer.export.metadata import other_of, second_file
+    from viewer.export.metadata import find_second_file, second_file_of
     from viewer.io.open_file import find, is_run
 
-    way, first = other_of(view), options.file[0]
+    way, first = second_file_of(view), options.file[0]
     if way and not is_run(first):
-        options.file.append(second_file(find(first), way, f"name it after {first.name} in the command"))
+        options.file.append(find_second_file(find(first), way, f"name it after {first.name} in the command"))
 
 
 def _no_screen() -> bool:

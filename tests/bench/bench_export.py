@@ -28,9 +28,8 @@ import numpy as np
 import psutil
 
 from viewer.export import cli, process_pool
-from viewer.export.__main__ import planned
-from viewer.export.scenes import Source
-from viewer.io.results import Results
+from viewer.export.plan import prepare_export
+from viewer.export.scenes import ExportSource
 
 HOME = Path(__file__).parents[2]
 
@@ -73,12 +72,12 @@ class Rival:
 
         matplotlib.use("Agg")
         self.folder, self.size = folder, size
-        self.results = Results(file)
-        self.source = Source(self.results)
+        self.source = ExportSource.open(file)
+        self.results = self.source.results
         words = ["summary", str(file), "--actions", "7", "--layers", "all", "--steps", "all"]
-        self.views = [job.view for job in planned(cli.options(words)).jobs]
+        self.views = [file.view for file in prepare_export(self.source, cli.parse_arguments(words)).files]
         self.pictures = [self.results.picture(0, camera, "source") for camera in range(2)]
-        self.source.shown(self.views[0])
+        self.source.compose_shown(self.views[0])
 
     def drawn(self) -> tuple[Any, list[Any]]:
         """A figure with empty heat, and its two heats."""
@@ -112,7 +111,7 @@ class Rival:
                 plt.close(figure)
                 figure, heats = self.drawn()
             view = self.views[number * len(self.views) // count]
-            made = self.source.shown(view)
+            made = self.source.compose_shown(view)
             for heat, values in zip(heats, made.maps, strict=True):
                 heat.set_data(values)
                 heat.set_clim(*made.ranges[0])
@@ -126,7 +125,7 @@ class Rival:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("file", type=Path)
-    parser.add_argument("--processes", type=int, default=process_pool.cores())
+    parser.add_argument("--processes", type=int, default=process_pool.count_cores())
     parser.add_argument("--more", type=int, default=0, help="frames of the longer run")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp())

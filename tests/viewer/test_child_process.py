@@ -54,7 +54,7 @@ if __name__ == "__main__":
 """
 EXPORT = "import sys\nfrom viewer.export.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 SPAWNING_EXPORT = EXPORT.replace(
-    "\nif", "\nfrom viewer.export import process_pool\nprocess_pool._alone = lambda: False\nif"
+    "\nif", "\nfrom viewer.export import process_pool\nprocess_pool._can_fork = lambda: False\nif"
 )
 
 

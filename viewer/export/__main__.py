@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viewer import startup
@@ -14,157 +14,149 @@ from viewer.errors import UserError
 from viewer.export import cancellation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from viewer.analysis.probe import Probe
-    from viewer.export.plan import Plan
-    from viewer.export.request import Options
+    from viewer.export.arguments import ExportArguments
+    from viewer.export.plan import ExportPlan
+    from viewer.export.scenes import ExportSource
 
-LINES = "--progress-lines"
-"""Given first by the viewer, which reads progress as JSON on standard output."""
+PROGRESS_LINES = "--progress-lines"
+"""The first argument from the window, which reads progress as JSON on standard output."""
+NOUNS = {"table": "rows", "arrays": "rows", "video": "pictures"}
+"""What is counted while an export runs; figures for other kinds."""
 
 
-def main(given: Sequence[str] | None = None) -> int:
-    """Run an export; 0, 2 for what the user can mend, 130 if stopped."""
-    words = list(sys.argv[1:] if given is None else given)
-    lines = words[:1] == [LINES]
+def main(words: Sequence[str] | None = None) -> int:
+    """Run an export; return 0, 2 for a mistake that the user can mend, 130 if it was cancelled."""
+    is_command = words is None
+    words = list(sys.argv[1:] if words is None else words)
+    as_json = words[:1] == [PROGRESS_LINES]
     startup.one_thread()
-    plan: Plan | None = None
+    plan: ExportPlan | None = None
 
-    def stopped() -> None:
-        _clear(plan)
+    def clean_up() -> None:
+        _remove_leftovers(plan)
         print("pi0-export: stopped; what is finished stays, and nothing is half written.", file=sys.stderr)
 
-    def hurry() -> None:
-        stopped()
+    def exit_now() -> None:
+        clean_up()
         os._exit(130)
 
-    with cancellation.heeded(hurry, after=given is None):
-        from viewer.export import cli  # not sooner: a signal that comes while it loads is noted
+    with cancellation.handle_signals(exit_now, restore=not is_command):
+        from viewer.export import cli  # here, for a signal that comes while it loads is noted
 
         try:
-            options = cli.options(words[lines:])
-            check_installed(options)
+            arguments = cli.parse_arguments(words[as_json:])
+            check_installed(arguments)
             cancellation.check()
-            plan = planned(options)
-            _export(plan, lines=lines)
+            with open_source(arguments) as source:
+                from viewer.export.plan import prepare_export
+
+                plan = prepare_export(source, arguments)
+                _write_plan(plan, source, as_json=as_json)
         except UserError as error:
             print(f"pi0-export: {error}", file=sys.stderr)
             return 2
-        except cancellation.Stopped:
-            stopped()
+        except cancellation.Cancelled:
+            clean_up()
             return 130
         except BrokenPipeError:
-            _clear(plan)
+            _remove_leftovers(plan)
             return 130
     return 0
 
 
-def _clear(plan: Plan | None) -> None:
+def _remove_leftovers(plan: ExportPlan | None) -> None:
     from viewer.export import atomic_write
 
     if plan is not None:
-        atomic_write.sweep(job.path for job in plan.jobs)
+        atomic_write.remove_leftovers(file.path for file in plan.files)
 
 
-def planned(options: Options) -> Plan:
-    """Every file of an export, after a look at the results file in a process of its own, which may crash or hang."""
-    from viewer.export import plan, process_pool, scenes
-    from viewer.io.results import Results
+@contextlib.contextmanager
+def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
+    """Open the files of an export, after a process that may crash or hang has tried to read them.
 
-    probes = [_probe(path) for path in (options.file, options.other) if path is not None]
+    Raises:
+        UserError: A file cannot be read.
+    """
+    from viewer.export import process_pool
+    from viewer.export.scenes import ExportSource
+
+    probes = [_start_probe(path) for path in (arguments.file, arguments.other) if path is not None]
     try:
-        if len(probes) == 1 and options.kind not in {"table", "arrays"}:
-            process_pool.load()  # meanwhile
-        with cancellation.at_once():
-            found = [_sound(probe) for probe in probes]
+        if len(probes) == 1 and not arguments.is_numbers:
+            process_pool.load_qt()  # while the probe reads
+        with cancellation.interruptible():
+            paths = [_wait_for_probe(probe) for probe in probes]
     finally:
         for probe in probes:
             probe.stop()
-    options = replace(options, file=found[0], other=found[1] if len(found) > 1 else None)
-    results = Results(options.file)
-    other = None if options.other is None else Results(options.other)
-    try:
-        if other is not None and other.done == 0:
-            raise UserError(f"{other.path.name} has no finished frame yet; wait until the capture has written one.")
-        with scenes.readable(results):
-            made = plan.plan(results, options, other)
-        plan.refuse_existing(made.jobs, overwrite=options.overwrite)
-        if options.range == "set" and made.jobs:
-            source = scenes.Source(results, other)
-            jobs = made.jobs
-            views = scenes.sharing(source, [replace(job.view, range="shared") for job in jobs])
-            made = replace(made, jobs=tuple(replace(job, view=view) for job, view in zip(jobs, views, strict=True)))
-        return made
-    finally:
-        results.close()
-        if other is not None:
-            other.close()
+    with ExportSource.open(*paths) as source:
+        yield source
 
 
-def _probe(path: Path) -> Probe:
-    """A look at the file that is meant."""
+def _start_probe(path: Path) -> Probe:
     from viewer.analysis.probe import early
     from viewer.io.open_file import find
 
     return early(find(path))
 
 
-def _sound(probe: Probe) -> Path:
-    """The file, once it is known that it can be read; UserError with the reason where it cannot."""
+def _wait_for_probe(probe: Probe) -> Path:
+    """Return the path of a file that can be read; raise UserError where it cannot."""
     reason = probe.wait()
     if reason:
         raise UserError(reason)
     return probe.path
 
 
-def check_installed(options: Options) -> None:
-    """UserError with one line about what to install where something lacks."""
-    if options.kind in {"table", "arrays"}:
+def check_installed(arguments: ExportArguments) -> None:
+    """Raise UserError, which says what to install, where an export needs a package that is missing."""
+    if arguments.is_numbers:
         from viewer.export import tables
 
-        tables.check(options.suffix)
+        tables.check_installed(arguments.format)
         return
     if importlib.util.find_spec("PySide6") is None:
         raise UserError('Figures need the viewer extra: pip install "pi0-attention[viewer]"')
-    if options.kind == "video":
+    if arguments.kind == "video":
         from viewer.export import video
 
-        video.check(options.suffix)
+        video.check_installed(arguments.format)
 
 
-def _export(plan: Plan, *, lines: bool) -> None:
-    from viewer.export import atomic_write, process_pool
-    from viewer.export.progress import Console
+def _write_plan(plan: ExportPlan, source: ExportSource, *, as_json: bool) -> None:
+    from viewer.export import process_pool
+    from viewer.export.progress import ProgressReporter
 
-    options = plan.options
-    atomic_write.sweep(job.path for job in plan.jobs)
-    noun = {"table": "rows", "arrays": "rows", "video": "pictures"}.get(options.kind, "figures")
-    console = Console(noun, lines=lines)
+    _remove_leftovers(plan)
+    progress = ProgressReporter(NOUNS.get(plan.request.kind, "figures"), as_json=as_json)
 
     def report(done: int, total: int) -> None:
-        console.report(done, total)
+        progress.report(done, total)
         cancellation.check()
 
     try:
         cancellation.check()
-        process_pool.run(plan, report)
+        process_pool.write_files(plan, source, report)
     finally:
-        console.end()
-    first, count = plan.jobs[0].path, len(plan.jobs)
-    if lines:
+        progress.close()
+    first, count = plan.files[0].path, len(plan.files)
+    if as_json:
         print(json.dumps({"written": count, "folder": str(first.parent), "first": str(first)}), flush=True)
     elif count == 1:
         print(first)
     else:
-        print(f"{count} files in {_common(plan)}")
+        print(f"{count} files in {_common_folder(plan)}")
 
 
-def _common(plan: Plan) -> Path:
-    """The folder that holds all files of a plan."""
-    folders = {job.path.parent for job in plan.jobs}
-    first = plan.jobs[0].path.parent
+def _common_folder(plan: ExportPlan) -> Path:
+    """Return the folder that holds all files of a plan."""
+    folders = {file.path.parent for file in plan.files}
+    first = plan.files[0].path.parent
     return first if len(folders) == 1 else next(p for p in first.parents if all(f.is_relative_to(p) for f in folders))
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name beside their own, then renamed. No Qt."""
+"""Write files atomically: under a temporary name in the same folder, then renamed. No Qt."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from viewer.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ENDING: Final = ".partial"
+SUFFIX: Final = ".partial"
 
 
-def temporary(path: Path) -> Path:
-    """The name under which this process writes a file until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}{ENDING}")
+def temporary_path(path: Path) -> Path:
+    """Return the name under which this process writes a file until it is complete."""
+    return path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
 
 
 @contextlib.contextmanager
-def whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary name to write to, which gets the final name when the block ends well and is removed when it does not.
+def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary name to write to; rename it to `path` if the block succeeds, else remove it.
 
-    UserError where the disk refuses, or where a file of that name has come up meanwhile and may not be replaced.
+    Raises:
+        UserError: The file cannot be written, or one of that name has appeared meanwhile and may not be replaced.
     """
-    unfinished = temporary(path)
+    unfinished = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
-        _name(unfinished, path, overwrite=overwrite)
+        _rename(unfinished, path, overwrite=overwrite)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); choose another folder with -o."
@@ -41,28 +42,28 @@ def whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def _name(unfinished: Path, path: Path, *, overwrite: bool) -> None:
+def _rename(unfinished: Path, path: Path, *, overwrite: bool) -> None:
     if overwrite:
         unfinished.replace(path)
         return
     try:
-        os.link(unfinished, path)  # unlike a rename it never replaces
+        os.link(unfinished, path)  # never replaces a file, unlike a rename
     except FileExistsError:
         raise UserError(f"{path} exists; add --overwrite to replace, or choose another folder with -o.") from None
-    except OSError:  # a disk without hard links
+    except OSError:  # a file system without hard links
         if path.exists():
             raise UserError(f"{path} exists; add --overwrite to replace, or choose another folder with -o.") from None
         unfinished.replace(path)
 
 
-def write(path: Path, content: bytes, *, overwrite: bool) -> None:
-    """Write a whole file."""
-    with whole(path, overwrite=overwrite) as unfinished:
+def write_bytes(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file atomically; raise UserError as `atomic_path` does."""
+    with atomic_path(path, overwrite=overwrite) as unfinished:
         unfinished.write_bytes(content)
 
 
-def sweep(paths: Iterable[Path]) -> None:
-    """Remove what an export that was killed left beside these files; what a living process writes stays."""
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove temporary files that a killed export left in the folders of `paths`; those of a running process stay."""
     names: dict[Path, set[str]] = {}
     for path in paths:
         names.setdefault(path.parent, set()).add(path.name)
@@ -70,15 +71,15 @@ def sweep(paths: Iterable[Path]) -> None:
         with contextlib.suppress(OSError):
             for entry in list(folder.iterdir()):
                 match = re.fullmatch(r"\.(.+)\.(\d+)\.partial", entry.name)
-                if match and match[1] in targets and not _alive(int(match[2])):
+                if match and match[1] in targets and not _is_running(int(match[2])):
                     entry.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def _is_running(process: int) -> bool:
     if process == os.getpid():
         return False
     if os.name != "posix":
-        return True  # asking would end the process there; what is left is overwritten or stays
+        return True  # unknown: on Windows os.kill would end the process
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -89,4 +90,4 @@ def _alive(process: int) -> bool:
         state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[:1]
     except OSError:
         return True
-    return state != ["Z"]  # ended, but nobody has asked how
+    return state != ["Z"]  # a zombie has ended

@@ -1,7 +1,7 @@
-"""Ends an export when it is asked to: at the next picture, for an exception in the midst of Qt would be lost in it.
+"""Ends an export on SIGINT or SIGTERM at the next point where that is safe.
 
-Code that C calls back, as Qt does while it loads and paints, swallows what is raised in it or aborts. So a signal is
-only noted, and `check` is called wherever it is safe to end. A second signal ends the process there and then.
+Qt, which calls Python from C while it loads and paints, loses or aborts on exceptions raised there. So the handler only
+notes the signal, and `check` raises it where no such call is under way. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -16,48 +16,52 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(BaseException):
+class Cancelled(BaseException):
     """A signal asked the program to end."""
 
 
-class _Asked:
-    yet = False
-    at_once = False
+class _State:
+    requested = False
+    interruptible = False
 
 
 @contextlib.contextmanager
-def heeded(hurry: Callable[[], object], *, after: bool) -> Iterator[None]:
-    """Note signals; a second one calls `hurry`. `after` leaves it so, for a program that ends then."""
-    _Asked.yet = _Asked.at_once = False
+def handle_signals(exit_now: Callable[[], object], *, restore: bool) -> Iterator[None]:
+    """Note signals within the block; a second one calls `exit_now`.
+
+    `restore`: put back the previous handlers at the end. A program that ends then does not, for a signal that comes
+    while it ends.
+    """
+    _State.requested = _State.interruptible = False
 
     def note(*_: object) -> None:
-        if _Asked.yet:
-            hurry()
-        _Asked.yet = True
-        if _Asked.at_once:
-            raise Stopped
+        if _State.requested:
+            exit_now()
+        _State.requested = True
+        if _State.interruptible:
+            raise Cancelled
 
-    before: list[Any] = [signal.signal(number, note) for number in SIGNALS]
+    previous: list[Any] = [signal.signal(number, note) for number in SIGNALS]
     try:
         yield
     finally:
-        if not after:
-            for number, handler in zip(SIGNALS, before, strict=True):
+        if restore:
+            for number, handler in zip(SIGNALS, previous, strict=True):
                 signal.signal(number, handler)
 
 
 def check() -> None:
-    """Raise Stopped if a signal has come."""
-    if _Asked.yet:
-        raise Stopped
+    """Raise Cancelled if a signal has come."""
+    if _State.requested:
+        raise Cancelled
 
 
 @contextlib.contextmanager
-def at_once() -> Iterator[None]:
-    """Plain Python that may wait for long: a signal ends it where it is."""
-    _Asked.at_once = True
+def interruptible() -> Iterator[None]:
+    """Let a signal raise Cancelled anywhere in the block, which may wait for long and calls nothing of Qt."""
+    _State.interruptible = True
     try:
         check()
         yield
     finally:
-        _Asked.at_once = False
+        _State.interruptible = False

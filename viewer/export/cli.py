@@ -1,4 +1,4 @@
-"""Command line of pi0-export: from words to options. No Qt."""
+"""Parser of the command line of pi0-export. No Qt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from viewer.analysis.initial_view import parse_view
 from viewer.analysis.scores import SCORES, find_score
 from viewer.errors import UserError
 from viewer.export import metadata
-from viewer.export.request import FORMATS, KINDS, LINES, OVER, SIZES, Options, Phase
+from viewer.export.arguments import ExportArguments
+from viewer.export.request import FORMATS, KINDS, NUMBERS, OVER, SIZES, Phase, TableUnit
 from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit
 
 if TYPE_CHECKING:
@@ -37,59 +38,59 @@ in the window. Lists are written 4,10,15-17 or all or last. Each word or list af
 query of its own; “yellow duck” in quotes is one query of two words."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Says in one sentence what cannot be read, and lets the caller end the program."""
+class ExportParser(argparse.ArgumentParser):
+    """A parser that raises UserError with one sentence instead of ending the program."""
 
     def error(self, message: str) -> NoReturn:
-        """UserError in place of the end of the program."""
+        """Raise UserError."""
         raise UserError(f"{message}; {self.prog} -h lists the options.")
 
     def format_help(self) -> str:
-        """The options; for a table the meaning of each column too."""
+        """Return the help, which for a table explains each column too."""
         if not self.prog.endswith(" table"):
             return super().format_help()
-        from viewer.export import tables  # not sooner: it takes its time
+        from viewer.export import tables  # here, for it takes long to import
 
-        made = self._get_formatter()
-        made.start_section("columns")
-        for name, about in tables.describe_columns().items():
-            made.add_argument(argparse.Action((), "", metavar=name, help=about.replace("%", "%%")))
-        made.end_section()
-        return f"{super().format_help()}\n{made.format_help()}"
+        columns = self._get_formatter()
+        columns.start_section("columns")
+        for name, description in tables.describe_columns().items():
+            columns.add_argument(argparse.Action((), "", metavar=name, help=description.replace("%", "%%")))
+        columns.end_section()
+        return f"{super().format_help()}\n{columns.format_help()}"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    made = Parser("pi0-export", description="Figures, video and tables out of a results file.")
-    made.add_argument("--version", action="version", version=f"pi0-export {__version__}")
-    kinds = made.add_subparsers(dest="kind", required=True, metavar="KIND")
+def create_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = ExportParser("pi0-export", description="Figures, video and tables out of a results file.")
+    parser.add_argument("--version", action="version", version=f"pi0-export {__version__}")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind in KINDS:
-        # Not abbreviated: --over, which a summary lacks, would be --overwrite.
+        # No abbreviations: a summary would take --over, which it lacks, for --overwrite.
         sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG,
                                allow_abbrev=False)  # fmt: skip
         sub.add_argument("file", type=Path, help="results file (.h5) that pi0-capture wrote")
         sub.add_argument("-o", dest="folder", type=Path, default=Path("results"), metavar="FOLDER",
                          help="where to write; a folder named after the file is made in it (results)")  # fmt: skip
         sub.add_argument("--overwrite", action="store_true", help="replace files that exist")
-        _selection(sub, kind)
+        _add_selection(sub, kind)
         if kind in FORMATS and len(FORMATS[kind]) > 1:
             sub.add_argument("--format", choices=FORMATS[kind], default="", help=f"{FORMATS[kind][0]} by default")
         if kind == "table":
-            sub.add_argument("--of", dest="lines", choices=LINES, default="rows",
+            sub.add_argument("--of", dest="table_of", choices=get_args(TableUnit), default="rows",
                              help="a line for each head's row of attention, or for each patch of its maps")  # fmt: skip
-        if kind not in {"table", "arrays"}:
-            _look(sub, kind)
-    return made
+        if kind not in NUMBERS:
+            _add_look(sub, kind)
+    return parser
 
 
-def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
+def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     group = sub.add_argument_group("what", "where nothing is asked for, what stands after the semicolon is taken")
     along = OVER.get(kind, ("",))[0]
     group.add_argument("--view", default="", metavar="JSON",
                        help="start from a view: “Copy view as command” in the window, or a figure’s file")  # fmt: skip
     group.add_argument("--phase", dest="phases", nargs="+", choices=get_args(Phase), default=(),
                        help="words (prefix) or actions (suffix); both by default")  # fmt: skip
-    numbers = kind in {"table", "arrays"}
+    numbers = kind in NUMBERS
     words = "each word of the text" if numbers else "all of the prompt together"
     actions = "each action" if numbers else "all of them together"
     group.add_argument("--words", nargs="+", default=(), metavar="TEXT", help=f"words that look; {words}")
@@ -137,12 +138,12 @@ def _selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--other", type=Path, metavar="FILE", help="subtract the same view of another file")
 
 
-def _look(sub: argparse.ArgumentParser, kind: str) -> None:
+def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
     group = sub.add_argument_group("look")
     if kind != "curves":
         group.add_argument("--colours", choices=get_args(ColourMap), default=None, help="colour map")
     if kind not in {"curves", "atlas"}:
-        ranges = ", ".join(f"{name} ({RANGES[name]})" for name in ranges_of(kind))
+        ranges = ", ".join(f"{name} ({RANGES[name]})" for name in colour_ranges(kind))
         group.add_argument("--range", default="", metavar="RANGE", help=f"of the colours: {ranges}, or LOW:HIGH")
     if kind in PANES:
         group.add_argument("--colour-scale", choices=get_args(Scale), default=None,
@@ -168,59 +169,61 @@ def _look(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--processes", type=int, default=0, metavar="N", help="how many at once; one a core")
 
 
-def options(arguments: Sequence[str]) -> Options:
-    """Read a command line; UserError where it cannot be read."""
-    given = vars(parser().parse_args(arguments))
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    made = Options(**values)
-    check(made)
-    return _as_its_view_says(made)
+def parse_arguments(words: Sequence[str]) -> ExportArguments:
+    """Read a command line.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(create_parser().parse_args(words)).items()
+    }
+    values["format"] = values.get("format") or FORMATS[values["kind"]][0]
+    view_text = values.pop("view")
+    if view_text:
+        view_text = metadata.read_view_json(view_text)
+        values["view"] = parse_view(view_text)
+    arguments = ExportArguments(**values)
+    check_values(arguments)
+    return _add_file_of_view(arguments, view_text)
 
 
-def _as_its_view_says(options: Options) -> Options:
-    """The options with the axis of the view that was given and its second file, where no other was asked for."""
-    if not options.view:
-        return options
-    text = metadata.json_of(options.view)
-    view = parse_view(text)
-    if options.kind in {"summary", "difference", "video"} and not options.other and not options.against:
-        name = metadata.other_of(text)
-        other = metadata.second_file(options.file, name, "add --other and where it is") if name else None
-        return replace(options, other=other)
-    if options.kind not in {"film", "curves"} or options.over:
-        return options
-    along = view.film if options.kind == "film" else view.curve
-    if along == "steps":  # words have none
-        worded = bool(options.words or options.tokens) or (view.query.kind == "text" and not options.actions)
-        if "prefix" in options.phases or (worded and not options.phases):
-            return options
-    return replace(options, over=along)
+def _add_file_of_view(arguments: ExportArguments, view_text: str) -> ExportArguments:
+    """Return the arguments with the file that their view subtracts, unless another comparison is named."""
+    if not view_text or arguments.other or arguments.against:
+        return arguments
+    name = metadata.second_file_of(view_text)
+    if not name or arguments.kind not in {"summary", "difference", "video"}:
+        return arguments
+    other = metadata.find_second_file(arguments.file, name, "add --other and where it is")
+    return replace(arguments, other=other)
 
 
-def ranges_of(kind: str) -> tuple[str, ...]:
-    """The ways of ranging colours that a kind has."""
+def colour_ranges(kind: str) -> tuple[str, ...]:
+    """Return the choices of --range that a kind has, besides numbers."""
     return {"film": ("shared",), "video": ("shared", "map")}.get(kind, tuple(RANGES))
 
 
-def check(options: Options) -> None:
-    """UserError for what cannot be meant."""
-    if options.range in RANGES and options.range not in ranges_of(options.kind):
+def check_values(arguments: ExportArguments) -> None:
+    """Raise UserError for values that no file can make sense of."""
+    if arguments.range in RANGES and arguments.range not in colour_ranges(arguments.kind):
         raise UserError(
-            f"--range {options.range} is nothing for a {options.kind}; take shared or numbers as in 0:0.03."
+            f"--range {arguments.range} is nothing for a {arguments.kind}; take shared or numbers as in 0:0.03."
         )
-    if options.region and options.thumbnails:
+    if arguments.region and arguments.thumbnails:
         raise UserError("Small maps are not about a region; drop --thumbnails or --region.")
-    if options.region and options.score is not None and not find_score(options.score).needs_region:
+    if arguments.region and arguments.score is not None and not find_score(arguments.score).needs_region:
         *names, last = (score.name for score in SCORES.values() if score.needs_region)
-        raise UserError(f"The score “{options.score}” is not about a region; take {', '.join(names)} or {last}, or "
+        raise UserError(f"The score “{arguments.score}” is not about a region; take {', '.join(names)} or {last}, or "
                         "drop --region.")  # fmt: skip
-    if options.size and not 8 <= options.size <= 8000:
-        raise UserError(f"--size {options.size} cannot be; take a width between 8 and 8000 px.")
-    if options.scale and not 0.1 <= options.scale <= 16:
-        raise UserError(f"--scale {options.scale:g} cannot be; take a number between 0.1 and 16.")
-    if options.opacity is not None and not 0 <= options.opacity <= 1:
-        raise UserError(f"--opacity {options.opacity:g} cannot be; take a number between 0 and 1.")
-    if not 0.1 <= options.rate <= 120:
-        raise UserError(f"--rate {options.rate:g} cannot be; take between 0.1 and 120 pictures a second.")
-    if not 0 <= options.processes <= 256:
-        raise UserError(f"--processes {options.processes} cannot be; take between 1 and 256.")
+    if arguments.size and not 8 <= arguments.size <= 8000:
+        raise UserError(f"--size {arguments.size} cannot be; take a width between 8 and 8000 px.")
+    if arguments.scale and not 0.1 <= arguments.scale <= 16:
+        raise UserError(f"--scale {arguments.scale:g} cannot be; take a number between 0.1 and 16.")
+    if arguments.opacity is not None and not 0 <= arguments.opacity <= 1:
+        raise UserError(f"--opacity {arguments.opacity:g} cannot be; take a number between 0 and 1.")
+    if not 0.1 <= arguments.rate <= 120:
+        raise UserError(f"--rate {arguments.rate:g} cannot be; take between 0.1 and 120 pictures a second.")
+    if not 0 <= arguments.processes <= 256:
+        raise UserError(f"--processes {arguments.processes} cannot be; take between 1 and 256.")

@@ -1,7 +1,7 @@
-"""The view that a figure shows, carried in the figure itself, so that the window can open exactly that. No Qt.
+"""Embed the view that a figure shows in the figure itself, from which the window can open it again. No Qt.
 
-PNG: a tEXt chunk. JPEG: COM segments. SVG: its metadata element. PDF: the document's XMP. Each holds the JSON of
-`ViewState.to_json` in ASCII after a mark.
+PNG: a tEXt chunk. JPEG: COM segments. SVG: the metadata element. PDF: the document's XMP. Each holds the JSON of
+`ViewState.to_json` in ASCII, after MARK where the format names no element for it.
 """
 
 from __future__ import annotations
@@ -20,94 +20,106 @@ from viewer.errors import UserError
 MARK: Final = "pi0-attention view"
 OTHER: Final = "other"
 """The key of the second file in a view's JSON."""
-PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 MOST_BYTES: Final = 1 << 30
-SEGMENT: Final = 60_000
-"""A JPEG segment holds 65,533 bytes."""
+SEGMENT_BYTES: Final = 60_000
+"""Of text in one JPEG segment, which holds 65,533."""
 
 
-def ascii_json(view: str) -> str:
-    """The JSON of a view in ASCII, which every format can hold."""
+def to_ascii_json(view: str) -> str:
+    """Return the JSON of a view in ASCII, which every format can hold."""
     return json.dumps(json.loads(view), separators=(",", ":"), ensure_ascii=True)
 
 
-def with_other(view: str, other: str) -> str:
-    """The JSON of a view of two files, with the way from the first to the second."""
+def add_second_file(view: str, other: str) -> str:
+    """Return the JSON of a view with the relative path of the file that it subtracts, if it has one."""
     return json.dumps({**json.loads(view), OTHER: other}, separators=(",", ":")) if other else view
 
 
-def way_to(other: Path, file: Path) -> str:
-    """Where the second file lies, seen from the first; its name alone where no way leads there."""
+def relative_path(other: Path, file: Path) -> str:
+    """Return the path of the second file relative to the first one's folder; its name alone where there is none."""
     try:
         return Path(os.path.relpath(other.resolve(), file.resolve().parent)).as_posix()
     except (OSError, ValueError):
         return other.name
 
 
-def other_of(view: str) -> str:
-    """The way to the second file of a view; empty where it has none."""
+def second_file_of(view: str) -> str:
+    """Return the relative path of the file that a view subtracts; empty where it has none."""
     try:
-        made = json.loads(view)
+        value = json.loads(view)
     except ValueError:
         return ""
-    found = made.get(OTHER, "") if isinstance(made, dict) else ""
+    found = value.get(OTHER, "") if isinstance(value, dict) else ""
     return found if isinstance(found, str) and "\0" not in found else ""
 
 
-def second_file(file: Path, way: str, what_to_do: str) -> Path:
-    """The second file of a view, looked for from the first one; UserError says what to give where it is not there."""
-    for path in (file.parent / way, file.parent / Path(way).name):
+def find_second_file(file: Path, relative: str, advice: str) -> Path:
+    """Return the file that a view of `file` subtracts, from its relative path or in the same folder.
+
+    Raises:
+        UserError: It is in neither place; the message ends with `advice`.
+    """
+    for path in (file.parent / relative, file.parent / Path(relative).name):
         if path.is_file():
             return path
-    name = Path(way).name[:80]
-    raise UserError(f"This view is a difference to {name}, which is not where it was; {what_to_do}.")
+    name = Path(relative).name[:80]
+    raise UserError(f"This view is a difference to {name}, which is not where it was; {advice}.")
 
 
-def into_png(picture: bytes, view: str) -> bytes:
-    """The PNG with a tEXt chunk after its header."""
-    body = b"tEXt" + MARK.encode() + b"\0" + ascii_json(view).encode()
+def embed_in_png(picture: bytes, view: str) -> bytes:
+    """Return the PNG with a tEXt chunk after its header."""
+    body = b"tEXt" + MARK.encode() + b"\0" + to_ascii_json(view).encode()
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    end = len(PNG_HEAD) + 25  # the IHDR chunk
+    end = len(PNG_SIGNATURE) + 25  # the IHDR chunk
     return picture[:end] + chunk + picture[end:]
 
 
-def into_jpg(picture: bytes, view: str) -> bytes:
-    """The JPEG with comment segments after its first one."""
-    text, made = ascii_json(view).encode(), b""
-    for start in range(0, len(text), SEGMENT):
-        body = MARK.encode() + b"\0" + text[start : start + SEGMENT]
-        made += b"\xff\xfe" + struct.pack(">H", len(body) + 2) + body
+def embed_in_jpg(picture: bytes, view: str) -> bytes:
+    """Return the JPEG with comment segments after its first segment."""
+    text, segments = to_ascii_json(view).encode(), b""
+    for start in range(0, len(text), SEGMENT_BYTES):
+        body = MARK.encode() + b"\0" + text[start : start + SEGMENT_BYTES]
+        segments += b"\xff\xfe" + struct.pack(">H", len(body) + 2) + body
     # APP0, which says that it is JFIF, has to come first.
     end = 4 + struct.unpack(">H", picture[4:6])[0] if picture[2:4] == b"\xff\xe0" else 2
-    return picture[:end] + made + picture[end:]
+    return picture[:end] + segments + picture[end:]
 
 
-def into_svg(picture: bytes, view: str) -> bytes:
-    """The SVG with a metadata element before its drawing."""
-    element = f'<metadata id="pi0-attention-view">{html.escape(ascii_json(view), quote=False)}</metadata>\n'
+def embed_in_svg(picture: bytes, view: str) -> bytes:
+    """Return the SVG with a metadata element before its drawing."""
+    element = f'<metadata id="pi0-attention-view">{html.escape(to_ascii_json(view), quote=False)}</metadata>\n'
     return picture.replace(b"<defs>", element.encode() + b"<defs>", 1)
 
 
-def xmp(view: str, title: str) -> bytes:
-    """The XMP of a PDF."""
+def create_xmp(view: str, title: str) -> bytes:
+    """Return the XMP of a PDF."""
     return (
         '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" '
         'xmlns:pi0="https://pi0-attention/ns/">'
         f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{html.escape(title)}</rdf:li></rdf:Alt></dc:title>'
-        f"<pi0:view>{html.escape(ascii_json(view), quote=False)}</pi0:view>"
+        f"<pi0:view>{html.escape(to_ascii_json(view), quote=False)}</pi0:view>"
         '</rdf:Description></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'
     ).encode()
 
 
-def json_of(given: str) -> str:
-    """The JSON of a view: as given, or what the figure of that name carries."""
-    return given if given.lstrip().startswith("{") else view_of(given)
+def read_view_json(text: str) -> str:
+    """Return the JSON of a view: `text` itself, or what the figure of that name holds.
+
+    Raises:
+        UserError: There is no such figure, or it holds no view.
+    """
+    return text if text.lstrip().startswith("{") else read_view(text)
 
 
-def view_of(name: str) -> str:
-    """The JSON of the view that a figure carries; UserError with one sentence where there is none."""
+def read_view(name: str) -> str:
+    """Return the JSON of the view that a figure holds.
+
+    Raises:
+        UserError: The figure cannot be read, or holds no view.
+    """
     path = Path(name)
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -119,17 +131,17 @@ def view_of(name: str) -> str:
             f"“{name[:80]}” is neither the JSON of a view nor a figure that can be read ({reason}); "
             "copy the view with “Copy view as command”, or name a figure that pi0-export wrote."
         ) from None
-    found = _found(content)
+    found = _find_view(content)
     if found is None:
         raise UserError(f"{path.name} carries no view; name a PNG, JPG, PDF or SVG that pi0-export wrote.")
     return found
 
 
-def _found(content: bytes) -> str | None:
-    if content.startswith(PNG_HEAD):
-        return _in_png(content)
+def _find_view(content: bytes) -> str | None:
+    if content.startswith(PNG_SIGNATURE):
+        return _find_in_png(content)
     if content.startswith(b"\xff\xd8"):
-        return _in_jpg(content)
+        return _find_in_jpg(content)
     if content.startswith(b"%PDF"):
         match = re.search(rb"<pi0:view>(.*?)</pi0:view>", content, re.DOTALL)
     else:
@@ -137,8 +149,8 @@ def _found(content: bytes) -> str | None:
     return html.unescape(match[1].decode("ascii", "replace")) if match else None
 
 
-def _in_png(content: bytes) -> str | None:
-    at = len(PNG_HEAD)
+def _find_in_png(content: bytes) -> str | None:
+    at = len(PNG_SIGNATURE)
     while at + 8 <= len(content):
         length = struct.unpack(">I", content[at : at + 4])[0]
         kind, body = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
@@ -148,7 +160,7 @@ def _in_png(content: bytes) -> str | None:
     return None
 
 
-def _in_jpg(content: bytes) -> str | None:
+def _find_in_jpg(content: bytes) -> str | None:
     at, parts = 2, []
     while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] not in {0xDA, 0xD9}:
         length = struct.unpack(">H", content[at + 2 : at + 4])[0]

@@ -1,4 +1,4 @@
-"""Previews for the viewer's dialog, painted in a process of their own so that the window never waits.
+"""Paint previews for the window's export sheet, in a process of their own so that the window never waits.
 
 `python -m viewer.export.preview_server` reads one JSON line a request and answers the newest: a JSON line, then the
 picture's bytes (0xFFRRGGBB words). It ends when its input does.
@@ -18,36 +18,41 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter
 
 from viewer.errors import UserError
-from viewer.export import cli, tables
+from viewer.export import arrays, cli, tables
 from viewer.export.encoding import pixels
 from viewer.export.figures import text_layout
 from viewer.export.figures.figure import Figure
-from viewer.export.plan import Plan, plan
-from viewer.export.renderer import Studio
-from viewer.export.scenes import readable
+from viewer.export.plan import ExportPlan, build_plan
+from viewer.export.renderer import FigureRenderer
+from viewer.export.resolve import resolve_request
+from viewer.export.scenes import ExportSource, explain_read_errors
 from viewer.model.view_state import ViewState
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
-    from viewer.export.request import Options
+    from pathlib import Path
+
+    from viewer.export.arguments import ExportArguments
 
 MOST_ROWS: Final = 16
-SAMPLED: Final = 256
-"""Lines of a table by which the size of all is told."""
+SAMPLED_LINES: Final = 256
+"""Lines of a table from which the size of the file is estimated."""
 MOST_COLUMNS: Final = 12
-"""Of more, the first six, which say what a line is about, and the last four."""
+"""Of more, the first six, which say what a line stands for, and the last four are shown."""
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The first lines of a table as a drawing."""
+class TablePreview:
+    """The first lines of a table, as the content of a figure."""
 
     rows: tuple[tuple[str, ...], ...]
     """The first is the heading."""
 
     @property
     def _widths(self) -> list[float]:
-        return [max(text_layout.width_of(text, 12) for text in column) + 22 for column in zip(*self.rows, strict=True)]
+        return [
+            max(text_layout.text_width(text, 12) for text in column) + 22 for column in zip(*self.rows, strict=True)
+        ]
 
     @property
     def width(self) -> float:
@@ -60,112 +65,129 @@ class Listing:
         return len(self.rows) * 20.0
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
-        """Columns at equal distances, the heading quiet."""
+        """Draw the columns, the heading in a weaker colour."""
         t = theme.active()
         for number, row in enumerate(self.rows):
             x = left
             for text, width in zip(row, self._widths, strict=True):
                 box = QRectF(x, top + number * 20, width - 10, 20)
-                text_layout.write(painter, box, text, t.text if number else t.secondary, 12)
+                text_layout.draw_line(painter, box, text, t.text if number else t.secondary, 12)
                 x += width
 
 
-class Server:
-    """Keeps the file of the last ask open."""
+class PreviewServer:
+    """Answers requests of the export sheet, and keeps the files of the last one open."""
 
     def __init__(self) -> None:
-        self.studio: Studio | None = None
+        self._paths: tuple[Path, Path | None] | None = None
+        self._source: ExportSource | None = None
+        self._renderer: FigureRenderer | None = None
 
-    def _opened(self, options: Options) -> Studio:
-        known = self.studio
-        if known is not None and (known.options.file, known.options.other) == (options.file, options.other):
-            known.dress(options)
-            known.source.results.grow()
-            return known
-        if known is not None:
-            known.__exit__()
-        self.studio = Studio(options)
-        return self.studio
+    def _open_source(self, arguments: ExportArguments) -> ExportSource:
+        paths = arguments.file, arguments.other
+        if self._source is not None and self._paths == paths:
+            self._source.results.grow()
+            return self._source
+        if self._source is not None:
+            self._source.close()
+            self._source = self._renderer = None
+        self._source, self._paths = ExportSource.open(*paths), paths
+        return self._source
 
     def answer(self, ask: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """What the dialog shows for one set of options: a picture of the first file, how many, how large."""
+        """Return what the sheet shows for a command line, and the picture of the first file.
+
+        `ask`: its number, the arguments, the size of the picture and pixels per px. The answer has the number, an error
+        or the number of files and pictures, bytes of all files (0 if unknown), files that exist, and the first one.
+        """
         try:
-            options = cli.options(ask["arguments"])
-            studio = self._opened(options)
-            with readable(studio.source.results):
-                made = plan(studio.source.results, options, studio.source.other)
-            figure, size = self._figure(studio, made)
+            arguments = cli.parse_arguments(ask["arguments"])
+            source = self._open_source(arguments)
+            with explain_read_errors(source.results):
+                plan = build_plan(source, resolve_request(source, arguments))
+                if self._renderer is None:
+                    self._renderer = FigureRenderer(source, plan.request)
+                self._renderer.set_request(plan.request)
+                figure, size = _create_preview(self._renderer, plan)
         except UserError as error:
             return {"ask": ask["ask"], "error": str(error)}, b""
         scale = min(ask["width"] / figure.width, ask["height"] / figure.height, ask["ratio"] * 2.0)
-        image = figure.image(max(scale, 0.05))
-        first = made.jobs[0].path
-        told = {
-            "ask": ask["ask"], "error": "", "files": len(made.jobs), "pictures": made.pictures, "bytes": size,
-            "exist": sum(job.path.exists() for job in made.jobs), "first": str(first.relative_to(options.folder)),
+        image = figure.render(max(scale, 0.05))
+        first = plan.files[0].path
+        answer = {
+            "ask": ask["ask"], "error": "", "files": len(plan.files), "pictures": plan.pictures, "bytes": size,
+            "exist": sum(file.path.exists() for file in plan.files), "first": str(first.relative_to(arguments.folder)),
             "width": image.width(), "height": image.height(),
         }  # fmt: skip
-        return told, pixels(image).tobytes()
-
-    def _figure(self, studio: Studio, made: Plan) -> tuple[Figure, int]:
-        """The first figure, and about how many bytes all files have; 0 where that is not known beforehand."""
-        options = made.options
-        if options.kind in {"table", "arrays"}:
-            return self._numbers(studio, options)
-        figure = studio.figure(made.jobs[0])
-        if options.kind == "video":
-            return figure, 0
-        return figure, len(figure.encoded(options.suffix, options.density)) * len(made.jobs)
-
-    def _numbers(self, studio: Studio, options: Options) -> tuple[Figure, int]:
-        reading = tables.Reading(studio.source.results, options)
-        block = next(reading.blocks(reading.phases[0]))
-        if options.kind == "arrays":
-            rows = [("array", "axes"), ("maps", ", ".join(tables.MAP_AXES))]
-            rows += [
-                ("mass", ", ".join((*tables.MAP_AXES[:5], "group"))),
-                ("entropy", ", ".join(tables.MAP_AXES[:5])),
-            ]
-            rows.append(("query, layer, step, head, camera, group", "what the axes are called"))
-            assert block.maps is not None
-            return Figure(Listing(tuple(rows)), ViewState(), "arrays"), reading.count() * block.maps[0, 0, 0].nbytes
-        columns = tables.columns(reading, block)
-        names = list(columns)
-        if len(names) > MOST_COLUMNS:
-            names = [*names[:6], *names[-4:]]
-        count = min(MOST_ROWS, len(columns["frame"]))
-        lines = [tuple(names)] + [tuple(_short(columns[name][row]) for name in names) for row in range(count)]
-        each = int(np.prod(block.lead))
-        size = sum(len(str(text)) + 1 for column in columns.values() for text in tables.as_text(column[:SAMPLED]))
-        size = round(size * max(len(columns["frame"]) / SAMPLED, 1) / each)
-        return Figure(Listing(tuple(lines)), ViewState(), "table"), size * reading.count()
+        return answer, pixels(image).tobytes()
 
 
-def _short(value: object) -> str:
+def _create_preview(renderer: FigureRenderer, plan: ExportPlan) -> tuple[Figure, int]:
+    """Return a figure of the first file, and about how many bytes all files have; 0 where that is not known."""
+    request = plan.request
+    if request.kind == "table":
+        return _preview_table(tables.BlockReader(renderer.source.results, request))
+    if request.kind == "arrays":
+        return _preview_arrays(tables.BlockReader(renderer.source.results, request))
+    figure = renderer.create_figure(plan.files[0])
+    if request.kind == "video":
+        return figure, 0
+    return figure, len(figure.encode(request.format, request.scale)) * len(plan.files)
+
+
+def _preview_arrays(reader: tables.BlockReader) -> tuple[Figure, int]:
+    block = next(reader.blocks())
+    assert block.maps is not None
+    rows = (
+        ("array", "axes"),
+        ("maps", ", ".join(arrays.MAP_AXES)),
+        ("mass", ", ".join(arrays.MASS_AXES)),
+        ("entropy", ", ".join(arrays.ENTROPY_AXES)),
+        ("query, layer, step, head, camera, group", "what the axes are called"),
+    )
+    return Figure(TablePreview(rows), ViewState(), "arrays"), reader.count_rows() * block.maps[0, 0, 0].nbytes
+
+
+def _preview_table(reader: tables.BlockReader) -> tuple[Figure, int]:
+    block = next(reader.blocks())
+    columns = tables.table_columns(reader, block)
+    names = list(columns)
+    if len(names) > MOST_COLUMNS:
+        names = [*names[:6], *names[-4:]]
+    lines = len(columns["frame"])
+    rows = [tuple(_format_value(columns[name][line]) for name in names) for line in range(min(MOST_ROWS, lines))]
+    sampled = sum(
+        len(str(text)) + 1 for column in columns.values() for text in tables.csv_values(column[:SAMPLED_LINES])
+    )
+    per_row = round(sampled * max(lines / SAMPLED_LINES, 1) / block.rows)
+    return Figure(TablePreview((tuple(names), *rows)), ViewState(), "table"), per_row * reader.count_rows()
+
+
+def _format_value(value: object) -> str:
     return f"{float(value):.4f}" if isinstance(value, float | np.floating) else str(value)
 
 
 def main() -> int:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     asks: queue.Queue[str] = queue.Queue()
 
-    def listen() -> None:
+    def read_input() -> None:
         for line in sys.stdin:
             asks.put(line)
         asks.put("")
 
-    threading.Thread(target=listen, daemon=True).start()
-    server = Server()
+    threading.Thread(target=read_input, daemon=True).start()
+    server = PreviewServer()
     while True:
         line = newest = asks.get()
-        while newest and not asks.empty():  # only the newest is still wanted
+        while newest and not asks.empty():  # older requests are skipped
             newest = asks.get()
             line = newest or line
         if not line:
             return 0
-        told, picture = server.answer(json.loads(line))
-        told["size"] = len(picture)
-        sys.stdout.buffer.write(json.dumps(told).encode() + b"\n" + picture)
+        answer, picture = server.answer(json.loads(line))
+        answer["size"] = len(picture)
+        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + picture)
         sys.stdout.buffer.flush()
         if not newest:
             return 0

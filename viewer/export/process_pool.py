@@ -1,4 +1,4 @@
-"""From a plan to files, over all cores: which process paints what, how far it is, and how it ends early."""
+"""Write the files of a plan, over all cores where there are many figures."""
 
 from __future__ import annotations
 
@@ -16,78 +16,91 @@ from typing import TYPE_CHECKING, Any, Final
 from viewer import child_process, startup
 from viewer.errors import UserError
 from viewer.export import cancellation
+from viewer.export.scenes import ExportSource
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from viewer.export.plan import Job, Plan, Report
-    from viewer.export.request import Options
+    from viewer.export.plan import ExportPlan, PlannedFile, Report
+    from viewer.export.request import ExportRequest
 
 CHUNK: Final = 4
-WAIT_SECONDS: Final = 0.1
-"""How long a signal may go unheeded while others paint."""
-WORTH_A_PROCESS: Final = 20
-"""Figures that take about as long as starting a process."""
+"""Figures that a process is given at once."""
+POLL_SECONDS: Final = 0.1
+"""How often a signal is looked for while other processes paint."""
+FIGURES_PER_PROCESS: Final = 20
+"""Figures that take about as long to paint as a process takes to start."""
 
 
-def cores() -> int:
-    """How many processors this process may use."""
+def count_cores() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def processes(plan: Plan) -> int:
-    """How many processes paint: one a core where there is enough to do, or as asked."""
-    figures = len(plan.jobs)
-    if plan.options.processes:
-        return min(plan.options.processes, max(figures, 1))
-    return max(min(cores(), figures // WORTH_A_PROCESS), 1)
+def count_processes(plan: ExportPlan) -> int:
+    """Return how many processes paint: as asked for, else one per core where there are enough figures."""
+    figures = len(plan.files)
+    if plan.request.processes:
+        return min(plan.request.processes, max(figures, 1))
+    return max(min(count_cores(), figures // FIGURES_PER_PROCESS), 1)
 
 
-def run(plan: Plan, report: Report) -> None:
-    """Write all files; what was asked for is checked before. UserError for the first that cannot be written."""
-    from viewer.export.renderer import Studio
+def write_files(plan: ExportPlan, source: ExportSource, report: Report) -> None:
+    """Write all files of a plan. `source` is closed first where other processes paint, each of which opens the files.
 
-    options = plan.options
-    if options.kind in {"table", "arrays"}:
+    Raises:
+        UserError: A file cannot be read, painted or written, or a process that paints was killed.
+    """
+    kind = plan.request.kind
+    if kind == "table":
         from viewer.export import tables
 
-        tables.write(plan, report)
-        return
-    count = processes(plan)
-    if options.kind != "video" and count > 1:
+        tables.write_table(plan, source.results, report)
+    elif kind == "arrays":
+        from viewer.export import arrays
+
+        arrays.write_arrays(plan, source.results, report)
+    elif kind != "video" and (count := count_processes(plan)) > 1:
+        source.close()
         with child_process.safe_multiprocessing():
-            _run_beside(plan, count, report)
-        return
-    with Studio(options) as studio:
+            _paint_in_processes(plan, count, report)
+    else:
+        _paint_in_this_process(plan, source, report)
+
+
+def _paint_in_this_process(plan: ExportPlan, source: ExportSource, report: Report) -> None:
+    from viewer.export.renderer import FigureRenderer
+
+    with FigureRenderer(source, plan.request) as renderer:
         done = 0
-        for job in plan.jobs:
-            if options.kind == "video":
+        for file in plan.files:
+            if plan.request.kind == "video":
                 from viewer.export import video
 
-                done = video.write(studio, job, report, done, plan.pictures)
+                done = video.write_video(renderer, file, report, done, plan.pictures)
             else:
-                studio.write(job)
+                renderer.write(file)
                 done += 1
                 report(done, plan.pictures)
 
 
-def _run_beside(plan: Plan, count: int, report: Report) -> None:
-    context = multiprocessing.get_context("fork" if _alone() else "spawn")
+def _paint_in_processes(plan: ExportPlan, count: int, report: Report) -> None:
+    context = multiprocessing.get_context("fork" if _can_fork() else "spawn")
     stop = context.Event()
-    chunks = deque(plan.jobs[start : start + CHUNK] for start in range(0, len(plan.jobs), CHUNK))
-    total, done = len(plan.jobs), 0
-    pool = ProcessPoolExecutor(count, context, _begin, (plan.options, stop))
-    waiting: set[Future[int]] = set()
+    chunks = deque(plan.files[start : start + CHUNK] for start in range(0, len(plan.files), CHUNK))
+    total, done = len(plan.files), 0
+    pool = ProcessPoolExecutor(count, context, _start_worker, (plan.request, stop))
+    pending: set[Future[int]] = set()
     try:
-        while chunks or waiting:
-            while chunks and len(waiting) < 2 * count:
-                waiting.add(pool.submit(_paint, chunks.popleft()))
-            finished, waiting = wait(waiting, WAIT_SECONDS, return_when=FIRST_COMPLETED)
+        while chunks or pending:
+            while chunks and len(pending) < 2 * count:
+                pending.add(pool.submit(_paint_files, chunks.popleft()))
+            finished, pending = wait(pending, POLL_SECONDS, return_when=FIRST_COMPLETED)
             cancellation.check()
-            for one in finished:
-                done += one.result()
+            for future in finished:
+                done += future.result()
                 report(done, total)
     except BrokenProcessPool:
         cancellation.check()
@@ -99,47 +112,54 @@ def _run_beside(plan: Plan, count: int, report: Report) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def load() -> None:
-    """Load what paints, once for this process and for copies of it."""
+def load_qt() -> None:
+    """Import what paints, for this process and for those that are forked from it.
+
+    Raises:
+        UserError: Qt cannot be loaded.
+    """
     try:
-        import PySide6.QtGui  # noqa: F401 - first, and by itself
+        import PySide6.QtGui  # noqa: F401 - before the program's own modules, see `plain_imports`
 
         startup.plain_imports()
-        from viewer.export import encoding, renderer  # noqa: F401 - for its own imports
+        from viewer.export import encoding, renderer  # noqa: F401 - for what it imports
     except ImportError as error:
         raise UserError(f"Figures need Qt, which cannot be loaded ({error}); the README names what it needs.") from None
     encoding.opencv()
 
 
-def _alone() -> bool:
-    """Whether copies of this process can paint, which saves each the loading of Qt: on Linux, before Qt has begun.
+def _can_fork() -> bool:
+    """Whether forked processes can paint: on Linux, with one thread, before there is a Qt application.
 
-    Each copy makes an application of Qt for itself.
+    Forking saves each process the loading of Qt. Each makes its own Qt application.
     """
     if sys.platform != "linux" or threading.active_count() > 1:
         return False
-    load()
+    load_qt()
     from PySide6.QtCore import QCoreApplication
 
     return QCoreApplication.instance() is None
 
 
 class _Worker:
-    studio: Any = None
+    """What a process that paints keeps between its tasks."""
+
+    renderer: Any = None
     stop: Any = None
 
 
-def _begin(options: Options, stop: Any) -> None:
-    """Ready a process: Ctrl-C is for the one that it works for, without which it ends."""
+def _start_worker(request: ExportRequest, stop: Any) -> None:
+    """Prepare a process that paints. Ctrl-C is left to its parent, with which it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    from viewer.export.renderer import Studio
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    from viewer.export.renderer import FigureRenderer
 
-    _Worker.studio, _Worker.stop = Studio(options), stop
+    _Worker.renderer = FigureRenderer(ExportSource.open(request.file, request.other), request)
+    _Worker.stop = stop
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         with contextlib.suppress(OSError):
@@ -147,11 +167,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _paint(jobs: tuple[Job, ...]) -> int:
+def _paint_files(files: tuple[PlannedFile, ...]) -> int:
+    """Write figures until the export is stopped; return how many were written."""
     done = 0
-    for job in jobs:
+    for file in files:
         if _Worker.stop.is_set():
             break
-        _Worker.studio.write(job)
+        _Worker.renderer.write(file)
         done += 1
     return done

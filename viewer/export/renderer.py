@@ -1,4 +1,4 @@
-"""One process that paints: the open files, their pictures, and from a job to a file."""
+"""Paint the files of a plan as figures, in one process."""
 
 from __future__ import annotations
 
@@ -11,87 +11,90 @@ from PySide6.QtGui import QFontDatabase, QGuiApplication
 from viewer.errors import UserError
 from viewer.export import atomic_write
 from viewer.export.figures import camera_figures, charts, films
+from viewer.export.figures.camera_painter import CameraPainter
 from viewer.export.figures.figure import THEMES, Figure
-from viewer.export.figures.pane import Panes
-from viewer.export.scenes import Source, readable
-from viewer.export.selection import along_axes
-from viewer.io.results import Results
+from viewer.export.scenes import explain_read_errors
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
-    from viewer.export.plan import Job
-    from viewer.export.request import Options
+    from viewer.export.plan import PlannedFile
+    from viewer.export.request import ExportRequest
+    from viewer.export.scenes import ExportSource
 
 
-def application() -> QGuiApplication:
-    """Qt without a window; on Linux also without a screen."""
+def ensure_application() -> QGuiApplication:
+    """Return Qt's application, which is made where there is none: without a window, on Linux also without a screen.
+
+    Raises:
+        UserError: The machine has no font.
+    """
     running = QGuiApplication.instance()
     if isinstance(running, QGuiApplication):
         return running
     if sys.platform.startswith("linux"):
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    made = QGuiApplication(["pi0-export"])
+    application = QGuiApplication(["pi0-export"])
     if not QFontDatabase.families():
         raise UserError(
             "There is no font on this machine to write captions with; on Debian: apt-get install fonts-inter."
         )
-    return made
+    return application
 
 
-class Studio:
-    """Paints the figures of one export. A context manager that closes its files."""
+class FigureRenderer:
+    """Paints the figures of a request from open files. A context manager that restores the theme."""
 
-    def __init__(self, options: Options) -> None:
-        self.app = application()
-        self._before = theme.active()
-        theme.paint_with(THEMES[options.theme])
-        self.options = options
-        self.source = Source(Results(options.file), Results(options.other) if options.other else None)
-        self.panes = Panes(self.source.results)
-        self.other_panes = Panes(self.source.other) if self.source.other else self.panes
+    def __init__(self, source: ExportSource, request: ExportRequest) -> None:
+        self.application = ensure_application()
+        self._previous_theme = theme.active()
+        self.source = source
+        self.cameras = CameraPainter(source.results)
+        self.other_cameras = CameraPainter(source.other) if source.other else self.cameras
+        self.set_request(request)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        theme.paint_with(self._before)
-        self.source.results.close()
-        if self.source.other is not None:
-            self.source.other.close()
+        theme.paint_with(self._previous_theme)
 
-    def dress(self, options: Options) -> None:
-        """Take other options for the same files."""
-        self.options = options
-        theme.paint_with(THEMES[options.theme])
+    def set_request(self, request: ExportRequest) -> None:
+        """Paint another request of the same files from now on."""
+        self.request = request
+        theme.paint_with(THEMES[request.theme])
 
-    def figure(self, job: Job) -> Figure:
-        """What a job shows; the middle picture of a video."""
-        with readable(self.source.results, job.view.frame):
-            return self._figure(job)
+    def create_figure(self, file: PlannedFile) -> Figure:
+        """Return the figure of a file; of a video its middle picture.
 
-    def _figure(self, job: Job) -> Figure:
-        options, view = self.options, job.view
-        if options.kind == "summary":
-            return camera_figures.summary(self.source, self.panes, view, options)
-        if options.kind == "heads":
-            return camera_figures.head_sheet(self.source, self.panes, view, options)
-        if options.kind == "difference":
-            return camera_figures.difference(self.source, self.panes, self.other_panes, view, options)
-        if options.kind in {"curves", "film"}:
-            axes = along_axes(self.source.results, options, view)
-            if options.kind == "film":
-                return films.film(self.source, view, options, axes)
-            return charts.curves(self.source, view, options, axes[options.along.removesuffix("s")])
-        if options.kind == "atlas":
-            thumbnails = view.thumbnails
-            return films.atlas_thumbnails(self.source, view, options) if thumbnails else charts.atlas(
-                self.source, view, options
-            )  # fmt: skip
-        middle = job.sweep[len(job.sweep) // 2] if job.sweep else view
-        return camera_figures.row(self.source, self.panes, middle, options)
+        Raises:
+            UserError: The frame cannot be read, or the figure cannot show what is asked for.
+        """
+        with explain_read_errors(self.source.results, file.view.frame):
+            return self._create_figure(file)
 
-    def write(self, job: Job) -> None:
-        """Paint one figure into its file."""
-        figure = self.figure(job)
-        content = figure.encoded(self.options.suffix, self.options.density)
-        atomic_write.write(job.path, content, overwrite=self.options.overwrite)
+    def _create_figure(self, file: PlannedFile) -> Figure:
+        source, request, view = self.source, self.request, file.view
+        if request.kind == "summary":
+            return camera_figures.create_summary(source, self.cameras, view, request)
+        if request.kind == "heads":
+            return camera_figures.create_head_figure(source, self.cameras, view, request)
+        if request.kind == "difference":
+            return camera_figures.create_difference(source, self.cameras, self.other_cameras, view, request)
+        if request.kind == "film":
+            return films.create_film(source, view, request)
+        if request.kind == "curves":
+            return charts.create_curves(source, view, request)
+        if request.kind == "atlas":
+            create = films.create_thumbnail_atlas if view.thumbnails else charts.create_atlas
+            return create(source, view, request)
+        middle = file.sweep[len(file.sweep) // 2] if file.sweep else view
+        return camera_figures.create_camera_row(source, self.cameras, middle, request)
+
+    def write(self, file: PlannedFile) -> None:
+        """Paint one figure into its file.
+
+        Raises:
+            UserError: It cannot be painted or written.
+        """
+        content = self.create_figure(file).encode(self.request.format, self.request.scale)
+        atomic_write.write_bytes(file.path, content, overwrite=self.request.overwrite)

@@ -1,4 +1,4 @@
-"""What an export is asked for: plain values, the same for the command line and the viewer's dialog. No Qt."""
+"""An export whose every choice is resolved against the open file, and the kinds of exports that there are. No Qt."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit
+from viewer.model.view_state import Query, Reduction, ViewState
 
 Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
+Axis = Literal["frame", "layer", "step"]
+TableUnit = Literal["rows", "maps"]
+"""What a table holds a line of: a head's row of attention, or a patch of its maps."""
+
 KINDS: Final[tuple[Kind, ...]] = (
     "summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays",
 )  # fmt: skip
+NUMBERS: Final = frozenset({"table", "arrays"})
+"""Kinds that write numbers, for which Qt is not needed."""
 FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "summary": ("jpg", "png", "pdf", "svg"),
     "heads": ("jpg", "png", "pdf", "svg"),
@@ -24,91 +30,115 @@ FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "table": ("csv", "parquet"),
     "arrays": ("npz",),
 }
-"""The formats of each kind, the usual one first."""
+"""The formats of each kind, the default first."""
 OVER: Final[dict[str, tuple[str, ...]]] = {
     "film": ("layers", "steps", "frames", "layers-frames"),
     "curves": ("layers", "steps", "frames"),
     "video": ("frames", "layers", "steps"),
 }
-"""The axes that a kind can run along, the usual one first; steps and layers-frames of a film have every layer too."""
+"""The axes that a kind can run along, the default first; a film over steps or layers-frames shows every layer too."""
 SIZES: Final[dict[str, int]] = {
     "summary": 480, "heads": 320, "atlas": 46, "film": 64, "curves": 640, "difference": 360, "video": 480,
 }  # fmt: skip
-"""Width of one picture, cell, thumbnail or plot in px."""
+"""Default width of one picture, cell, thumbnail or plot in px."""
 SCALES: Final[dict[str, float]] = {"summary": 1.5, "heads": 1.5, "video": 1.5}
-"""Pixels a px where they are not 2."""
-LINES: Final = ("rows", "maps")
-"""What a table holds a line of: a head's row of attention, or a patch."""
+"""Default pixels per px of the kinds for which it is not 2."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """One export. Empty fields stand for what the view says, or for the usual where there is no view."""
+class NamedQuery:
+    """A query as it is in one frame, and its name in file names and tables."""
+
+    query: Query
+    name: str
+
+
+@dataclass(frozen=True)
+class PhaseQueries:
+    """The queries of one phase."""
+
+    phase: Phase
+    by_frame: tuple[tuple[NamedQuery, ...], ...]
+    """The queries in each of `ExportRequest.query_frames`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """In what the subtracted view differs; None and empty fields are as in the view itself."""
+
+    frame: int | None = None
+    layer: int | None = None
+    step: int | None = None
+    heads: tuple[int, ...] = ()
+    actions: tuple[int, ...] = ()
+    word: str = ""
+    """Looked up in the prompt of the frame that is subtracted."""
+    reduce: Reduction | None = None
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """One export: positions on the file's axes (from 0), views and settings, none of them text to be read."""
 
     kind: Kind
     file: Path
-    folder: Path = Path("results")
-    view: str = ""
-    """JSON of a view, or the name of a figure that carries one."""
-    frames: str = ""
-    words: tuple[str, ...] = ()
-    tokens: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
-    steps: str = ""
-    layers: str = ""
-    heads: str = ""
-    phases: tuple[Phase, ...] = ()
-    reduce: tuple[Reduction, ...] = ()
-    colours: ColourMap | None = None
-    range: str = ""
-    opacity: float | None = None
-    picture: Picture | None = None
-    smooth: bool | None = None
-    grid: bool | None = None
-    over: str = ""
-    score: str | None = None
-    region: tuple[str, ...] = ()
-    """Boxes of patches as they are typed: `exterior:4-7,8-11`."""
-    thumbnails: bool | None = None
-    against: tuple[str, ...] = ()
-    other: Path | None = None
-    lines: str = "rows"
-    unit: Unit | None = None
-    measure: Measure | None = None
-    colour_scale: Scale | None = None
-    left_out: tuple[str, ...] = ()
-    """Groups of keys as they are typed; `sinks` and `none` stand for themselves."""
-    size: int = 0
-    scale: float = 0.0
-    theme: str = "light"
-    caption: bool = True
-    rate: float = 4.0
-    format: str = ""
-    overwrite: bool = False
-    processes: int = 0
+    other: Path | None
+    """The file that is subtracted."""
+    folder: Path
+    """Where files are written: a folder named after the results file."""
+    format: str
+    overwrite: bool
+    processes: int
+    """How many processes paint; 0 for one per core."""
+    view: ViewState
+    """The view that all figures vary: the look, and frame, step and layer where a figure has one of them only."""
+    over: str
+    """The axis that a film, a curve or a video runs along; empty for other kinds."""
+    frames: tuple[int, ...]
+    layers: tuple[int, ...]
+    steps: tuple[int, ...]
+    heads: tuple[int, ...]
+    queries: tuple[PhaseQueries, ...]
+    reductions: tuple[Reduction, ...]
+    comparison: Comparison | None
+    shares_range: bool
+    """Whether all figures of the export are on one colour range."""
+    table_of: TableUnit
+    width: int
+    """Of one picture, cell, thumbnail or plot in px."""
+    scale: float
+    """Pixels of a PNG, JPEG or video per px."""
+    theme: str
+    caption: bool
+    """Whether a figure has its caption and colour bar."""
+    rate: float
+    """Pictures of a video per second."""
 
     @property
-    def suffix(self) -> str:
-        """The format of the files."""
-        return self.format or FORMATS[self.kind][0]
+    def is_numbers(self) -> bool:
+        """Whether numbers are exported, not figures."""
+        return self.kind in NUMBERS
 
     @property
-    def along(self) -> str:
-        """What a film, a curve or a video runs along; empty for other kinds."""
-        return self.over or OVER.get(self.kind, ("",))[0]
+    def figure_axes(self) -> frozenset[str]:
+        """The axes that one figure runs along: frame, layer, step."""
+        return axes_within_figure(self.kind, self.over)
 
     @property
-    def axes(self) -> frozenset[str]:
-        """The axes that one figure runs along: those of `along`, and the layers of a film over steps."""
-        also = {"layers"} if self.kind == "film" and self.along == "steps" else set()
-        return frozenset({*self.along.split("-"), *also} - {""})
+    def query_frames(self) -> tuple[int, ...]:
+        """The frames that have files, tables or arrays of their own; one where a figure runs along the frames."""
+        return (self.view.frame,) if "frame" in self.figure_axes else self.frames
 
-    @property
-    def pixels(self) -> int:
-        """Width of one picture, cell, thumbnail or plot in px."""
-        return self.size or SIZES.get(self.kind, 480)
+    def positions(self, axis: Axis) -> tuple[int, ...]:
+        """Return the chosen positions on an axis."""
+        return {"frame": self.frames, "layer": self.layers, "step": self.steps}[axis]
 
-    @property
-    def density(self) -> float:
-        """Pixels of a PNG, JPG or video a px."""
-        return self.scale or SCALES.get(self.kind, 2.0)
+    def phase_steps(self, phase: Phase) -> tuple[int, ...]:
+        """Return the positions of the denoise steps of a phase: words have one pass."""
+        return self.steps if phase == "suffix" else (0,)
+
+
+def axes_within_figure(kind: Kind, over: str) -> frozenset[str]:
+    """Return the axes (frame, layer, step) that one figure of a kind runs along; a film over steps has every layer."""
+    axes = {axis.removesuffix("s") for axis in over.split("-")} - {""}
+    return frozenset(axes | {"layer"} if kind == "film" and over == "steps" else axes)

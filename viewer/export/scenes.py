@@ -1,10 +1,10 @@
-"""The numbers of a view as the window shows them, comparison included, and ranges that many views share. No Qt."""
+"""The open files of an export, their scenes as the window shows them, and colour ranges of several views. No Qt."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -12,49 +12,80 @@ from viewer.analysis import scene
 from viewer.analysis.scene import Scene
 from viewer.errors import READ_ERRORS, UserError
 from viewer.export import cancellation
+from viewer.io.results import Results
 from viewer.model import attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
-    from viewer.io.results import Results
     from viewer.model.view_state import ViewState
 
 
 @dataclass(frozen=True)
-class Source:
-    """The file that is exported, and the one that it is compared with, if any."""
+class ExportSource:
+    """The open file that is exported, and the one that is subtracted, if any. A context manager that closes both."""
 
     results: Results
     other: Results | None = None
 
-    def compared(self, view: ViewState) -> tuple[Results, ViewState] | None:
-        """The file and view that a view is compared with."""
+    @classmethod
+    def open(cls, file: Path, other: Path | None = None) -> Self:
+        """Open the files.
+
+        Raises:
+            UserError: A file cannot be opened.
+        """
+        results = Results(file)
+        try:
+            return cls(results, None if other is None else Results(other))
+        except BaseException:
+            results.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a second call does nothing."""
+        self.results.close()
+        if self.other is not None:
+            self.other.close()
+
+    def subtracted(self, view: ViewState) -> tuple[Results, ViewState] | None:
+        """Return the file and the view that a view is compared with; None where it has none."""
         if self.other is not None:
             return self.other, scene.aligned(view, self.results, self.other)
         return None if view.pinned is None else (self.results, view.pinned)
 
-    def plain(self, view: ViewState) -> Scene:
-        """The numbers of a view by itself."""
-        return _composed(self.results, view)
+    def compose(self, view: ViewState) -> Scene:
+        """Return the scene of a view, whatever it is compared with."""
+        return _compose(self.results, view)
 
-    def both(self, view: ViewState) -> tuple[Scene, Scene]:
-        """The view and what it is compared with, each by itself."""
-        pair = self.compared(view)
+    def compose_both(self, view: ViewState) -> tuple[Scene, Scene]:
+        """Return the scenes of a view and of what it is compared with.
+
+        Raises:
+            UserError: The view is compared with nothing.
+        """
+        pair = self.subtracted(view)
         if pair is None:
             raise UserError("There is nothing to compare this view with.")
-        return self.plain(view), _composed(*pair)
+        return self.compose(view), _compose(*pair)
 
-    def shown(self, view: ViewState) -> Scene:
-        """The numbers of a view, the difference where it is one."""
-        if view.compare == "difference" and self.compared(view) is not None:
-            return scene.compare(*self.both(view), view)
-        return self.plain(view)
+    def compose_shown(self, view: ViewState) -> Scene:
+        """Return the scene that a view shows: of the difference where it shows one."""
+        if view.compare == "difference" and self.subtracted(view) is not None:
+            return scene.compare(*self.compose_both(view), view)
+        return self.compose(view)
 
 
 @contextlib.contextmanager
-def readable(results: Results, frame: int | None = None) -> Iterator[None]:
-    """UserError with one sentence where the file cannot be read, or one frame of it."""
+def explain_read_errors(results: Results, frame: int | None = None) -> Iterator[None]:
+    """Turn errors of reading a file, or one frame of it, into a UserError with one sentence."""
     try:
         yield
     except UserError:
@@ -62,38 +93,41 @@ def readable(results: Results, frame: int | None = None) -> Iterator[None]:
     except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120].strip("'")
         where = f"Frame {frame + 1} of {results.path.name}" if frame is not None else results.path.name
-        what = "name other frames" if frame is not None else "it is damaged: copy it again, or record it again"
-        raise UserError(f"{where} cannot be read ({reason}); {what}.") from error
+        advice = "name other frames" if frame is not None else "it is damaged: copy it again, or record it again"
+        raise UserError(f"{where} cannot be read ({reason}); {advice}.") from error
 
 
-def _composed(results: Results, view: ViewState) -> Scene:
-    with readable(results, view.frame):
+def _compose(results: Results, view: ViewState) -> Scene:
+    with explain_read_errors(results, view.frame):
         return scene.compose(results, view)
 
 
-def common_range(scenes: Iterable[Scene]) -> tuple[float, float]:
-    """One colour range for many scenes: the 99th percentile of all their weights, or centred on 0 for differences."""
+def find_common_range(scenes: Iterable[Scene]) -> tuple[float, float]:
+    """Return one colour range for several scenes.
+
+    It ends at the 99th percentile of all their weights; for differences it is centred on 0.
+    """
     kept = list(scenes)
     maps = np.concatenate([one.maps.reshape(-1) for one in kept]) if kept else np.zeros(0, np.float32)
     if kept and kept[0].difference:
-        reach = attention.colour_range(np.abs(maps)[None], "shared", 0, 0)[0][1]
-        return -reach, reach
+        limit = attention.colour_range(np.abs(maps)[None], "shared", 0, 0)[0][1]
+        return -limit, limit
     return attention.colour_range(maps[None], "shared", 0, 0)[0] if maps.size else (0.0, 1.0)
 
 
-def on_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
-    """The view with its colour range held, so that its JSON opens in the very colours of the figure."""
+def lock_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
+    """Return the view with its colour range locked, so that its JSON opens in the colours of the figure."""
     return replace(view, range="locked", low=max(ends[0], 0.0), high=ends[1])
 
 
-def _shown(source: Source, view: ViewState) -> Scene:
-    cancellation.check()
-    return source.shown(view)
-
-
-def sharing(source: Source, views: Sequence[ViewState]) -> list[ViewState]:
-    """The views on one colour range, unless theirs is locked or one a map."""
+def share_range(source: ExportSource, views: Sequence[ViewState]) -> list[ViewState]:
+    """Return the views on one colour range, unless theirs is locked or each map's own."""
     if not views or views[0].range != "shared" or views[0].scale == "rank":
         return list(views)
-    ends = common_range(_shown(source, view) for view in views)
-    return [on_range(view, ends) for view in views]
+
+    def compose(view: ViewState) -> Scene:
+        cancellation.check()
+        return source.compose_shown(view)
+
+    ends = find_common_range(compose(view) for view in views)
+    return [lock_range(view, ends) for view in views]

@@ -1,4 +1,4 @@
-"""Which frames, queries, layers and heads an export is about: from what was typed to places on the axes. No Qt."""
+"""Read the text of options that name frames, layers, words, patches or groups of a file. No Qt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from viewer.analysis import film
-from viewer.analysis.frame_timeline import course_of
 from viewer.errors import UserError
+from viewer.export.request import NamedQuery
 from viewer.model.attention import SINKS
 from viewer.model.number_ranges import find_ranges, format_numbers, format_range, parse_range
 from viewer.model.view_state import Query
@@ -16,38 +15,45 @@ from viewer.model.view_state import Query
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viewer.export.request import Options, Phase
     from viewer.io.results import Results
-    from viewer.model.view_state import Cell, Kind, ViewState
-
-KIND_OF: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
-PHASE_OF: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
+    from viewer.model.view_state import Cell
 
 
-def places(text: str, labels: Sequence[int], what: str) -> tuple[int, ...]:
-    """Places on an axis whose values are called `labels`: `4,10,15-17`, `all` or `last`; UserError for others."""
+def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, ...]:
+    """Return positions on an axis from text such as `4,10,15-17`, `all` or `last`.
+
+    `labels` are the numbers by which the file calls the positions, and `noun` is what they number.
+
+    Raises:
+        UserError: The text cannot be read, or names a number that the file does not have.
+    """
     if text == "all":
         return tuple(range(len(labels)))
     if text == "last" and labels:
         return (len(labels) - 1,)
-    found: list[int] = []
+    found: set[int] = set()
     for part in text.replace(",", " ").split():
         ends = parse_range(part)
         if ends is None:
-            raise UserError(f"“{part}” is no {what}; write numbers such as 4,10,15-17, or all, or last.")
+            raise UserError(f"“{part}” is no {noun}; write numbers such as 4,10,15-17, or all, or last.")
+        first, last = ends
         for end in ends:
             if end not in labels:
-                raise UserError(f"There is no {what} {end}; the file has {what}s {format_numbers(sorted(labels))}.")
-        if ends[0] > ends[1]:
-            raise UserError(f"“{part}” runs backwards; write {ends[1]}-{ends[0]}.")
-        found += [place for place, label in enumerate(labels) if ends[0] <= label <= ends[1]]
+                raise UserError(f"There is no {noun} {end}; the file has {noun}s {format_numbers(sorted(labels))}.")
+        if first > last:
+            raise UserError(f"“{part}” runs backwards; write {last}-{first}.")
+        found |= {position for position, label in enumerate(labels) if first <= label <= last}
     if not found:
-        raise UserError(f"No {what} is named; write numbers such as 4,10,15-17, or all, or last.")
-    return tuple(sorted(set(found)))
+        raise UserError(f"No {noun} is named; write numbers such as 4,10,15-17, or all, or last.")
+    return tuple(sorted(found))
 
 
-def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
-    """Patches of the boxes `camera:rows,cols`, numbers from 0 or ranges; UserError for what the file does not have."""
+def parse_region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
+    """Return the patches (camera, row, col) of boxes such as `exterior:4-7,8-11`, rows before columns, from 0.
+
+    Raises:
+        UserError: A box cannot be read, or names a camera or patches that the file does not have.
+    """
     cells: set[Cell] = set()
     for box in boxes:
         name, _, ranges = box.rpartition(":")
@@ -69,182 +75,86 @@ def region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
 
 @dataclass(frozen=True)
 class Box:
-    """Patches of a camera: first and last row, first and last column."""
+    """A rectangle of patches of one camera: first and last row, first and last column."""
 
     camera: str
     rows: tuple[int, int]
     columns: tuple[int, int]
 
     def __str__(self) -> str:
-        """As `region` reads it."""
+        """The text that `parse_region` reads."""
         return f"{self.camera}:{format_range(self.rows, '-')},{format_range(self.columns, '-')}"
 
 
-def boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
-    """Patches as boxes: columns side by side are one, rows with the same columns are one."""
-    made: list[Box] = []
+def find_boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
+    """Return patches as boxes: neighbouring columns of a row form a span, rows below each other with one span a box."""
+    boxes: list[Box] = []
     for number, camera in enumerate(results.cameras):
-        top_of: dict[tuple[int, int], int] = {}
+        first_rows: dict[tuple[int, int], int] = {}  # of the boxes that the row above belongs to
         for row in range(results.grid.rows + 1):
-            runs = find_ranges([col for col in range(results.grid.cols) if (number, row, col) in cells])
-            for run in [run for run in top_of if run not in runs]:
-                made.append(Box(camera, (top_of.pop(run), row - 1), run))
-            for run in runs:
-                top_of.setdefault(run, row)
-    return tuple(made)
+            spans = find_ranges([col for col in range(results.grid.cols) if (number, row, col) in cells])
+            for span in [span for span in first_rows if span not in spans]:
+                boxes.append(Box(camera, (first_rows.pop(span), row - 1), span))
+            for span in spans:
+                first_rows.setdefault(span, row)
+    return tuple(boxes)
 
 
-@dataclass(frozen=True)
-class Asking:
-    """One query, in the frame where it was found, and what file names call it."""
+def find_words(results: Results, frame: int, text: str) -> NamedQuery:
+    """Return the query of one or several words of a frame, found by their text in any case.
 
-    query: Query
-    name: str
+    A word of the prompt goes before one of the same text elsewhere in the prefix.
 
-
-def phases(results: Results, options: Options, view: ViewState | None) -> tuple[Phase, ...]:
-    """Prefix, suffix or both: as asked, as the queries say, as the view says, or what the file holds."""
-    words: tuple[Phase, ...] = ("prefix",)
-    actions: tuple[Phase, ...] = ("suffix",)
-    held = (words if results.chips(0) else ()) + (actions if results.horizon else ())
-    by_query = (words if options.words or options.tokens else ()) + (actions if options.actions else ())
-    asked = tuple(dict.fromkeys(options.phases))
-    if asked:
-        for phase in asked:
-            if phase not in held:
-                raise UserError(f"{results.path.name} holds no {phase}; leave out --phase {phase}.")
-        for phase in by_query:
-            if phase not in asked:
-                name = "--words" if phase == "prefix" else "--actions"
-                raise UserError(f"{name} belongs to the {phase}, which --phase leaves out; drop one of them.")
-        chosen = asked
-    elif by_query:
-        chosen = by_query
-    elif view is not None:
-        chosen = (PHASE_OF[view.query.kind],)
-    else:
-        chosen = held
-    if options.along == "steps":
-        if chosen == ("prefix",):
-            raise UserError("Words have one pass and no denoise steps; take --over layers, or --phase suffix.")
-        chosen = tuple(phase for phase in chosen if phase == "suffix")
-    return chosen
-
-
-def queries(results: Results, options: Options, view: ViewState | None, phase: Phase, frame: int) -> tuple[Asking, ...]:
-    """The queries of one phase in one frame, words found by their text."""
-    if phase == "suffix":
-        labels = range(1, results.horizon + 1)
-        if options.actions:
-            found = [Query("action", places(text, labels, "action")) for text in options.actions]
-        elif view is not None and view.query.kind == "action":
-            found = [view.query]
-        else:
-            found = [Query("action", tuple(range(results.horizon)))]
-        return tuple(
-            Asking(query, "action" + format_numbers([i + 1 for i in query.items], "-", "+")) for query in found
-        )
-    made = [asking_words(results, frame, text) for text in options.words]
-    made += [Asking(query_of_tokens(results, frame, text), f"token{text}") for text in options.tokens]
-    if made:
-        return tuple(made)
-    if view is not None and view.query.kind == "text":
-        from viewer.analysis.scene import matched
-
-        chips = results.chips(frame)
-        query = matched(view.query, results, min(view.frame, results.done - 1), results, frame)
-        return (Asking(query, " ".join(chips[item].label for item in query.items if item < len(chips))),)
-    prompt = tuple(place for place, chip in enumerate(results.chips(frame)) if chip.role == "prompt")
-    return (Asking(Query("text", prompt or (0,)), "words"),)
-
-
-def asking_words(results: Results, frame: int, text: str) -> Asking:
-    """The query of one or several words, found by their text; UserError names the words that there are."""
+    Raises:
+        UserError: The frame has no such word; the message names those that it has.
+    """
     chips = results.chips(frame)
-    items = []
+    items: list[int] = []
     for word in text.split() or [text]:
         same = [
-            place
-            for place, chip in enumerate(chips)
-            if word.casefold() in {chip.text.casefold(), chip.label.casefold()}
+            item for item, chip in enumerate(chips) if word.casefold() in {chip.text.casefold(), chip.label.casefold()}
         ]
         if not same:
-            there = ", ".join(dict.fromkeys(chip.label for chip in chips if chip.role == "prompt"))
-            raise UserError(f"There is no word “{word}” in frame {frame + 1}; its prompt has {there or 'no words'}.")
-        prompt = [place for place in same if chips[place].role == "prompt"]
-        items += prompt or same
-    return Asking(Query("text", tuple(sorted(set(items)))), text)
+            known = ", ".join(dict.fromkeys(chip.label for chip in chips if chip.role == "prompt"))
+            raise UserError(f"There is no word “{word}” in frame {frame + 1}; its prompt has {known or 'no words'}.")
+        items += [item for item in same if chips[item].role == "prompt"] or same
+    return NamedQuery(Query("text", tuple(sorted(set(items)))), text)
 
 
-def query_of_tokens(results: Results, frame: int, text: str) -> Query:
-    """The words that hold text tokens of the file."""
-    tokens = places(text, range(results.tokens), "text token")
-    chips = results.chips(frame)
-    items = {place for place, chip in enumerate(chips) if set(chip.tokens) & set(tokens)}
+def find_words_of_tokens(results: Results, frame: int, text: str) -> Query:
+    """Return the query of the words that hold the file's text tokens of these numbers.
+
+    Raises:
+        UserError: There are no such tokens, or they are padding in this frame.
+    """
+    tokens = parse_positions(text, range(results.tokens), "text token")
+    items = {item for item, chip in enumerate(results.chips(frame)) if set(chip.tokens) & set(tokens)}
     if not items:
         raise UserError(f"Text token {text} is padding in frame {frame + 1}; take one that belongs to a word.")
     return Query("text", tuple(sorted(items)))
 
 
-def slug(name: str) -> str:
-    """A name that every file system takes."""
+def parse_groups(results: Results, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the groups of keys that are left out, in the file's order.
+
+    Raises:
+        UserError: The file has no such group; the message names those that it has.
+    """
+    known = ["bars", *(name for name in results.groups if not name.endswith(" bars"))]
+    named: set[str] = set()
+    for word in (word for text in texts for word in text.split(",") if word):
+        if word == "sinks":
+            named |= set(SINKS)
+        elif word in results.groups or word == "bars":
+            named.add(word)
+        elif word.casefold() in known:
+            named.add(word.casefold())
+        elif word != "none":
+            raise UserError(f"There is no group “{word}” to leave out; take {', '.join(known)}, sinks or none.")
+    return tuple(sorted(named, key=[*results.groups, "bars"].index))
+
+
+def file_slug(name: str) -> str:
+    """Return a name that every file system takes."""
     cleaned = re.sub(r"[^\w.+-]+", "_", name, flags=re.UNICODE).strip("._") or "query"
     return cleaned[:60]
-
-
-def along_axes(results: Results, options: Options, view: ViewState | None) -> dict[str, tuple[int, ...]]:
-    """Places of the chosen frames, layers, steps and heads; the usual where nothing was asked."""
-    if results.done == 0:
-        raise UserError(f"{results.path.name} has no finished frame yet; wait until the capture has written one.")
-    numbers = options.kind in {"table", "arrays"}
-    every_layer = numbers or (view is None and options.kind in {"summary", "heads"})
-    layer = len(results.layers) * 2 // 3 if view is None else view.layer
-    step = max(len(results.steps) - 1, 0) if view is None else view.step
-    frame = 0 if view is None else view.frame
-    heads = () if view is None else view.heads
-    whole = range(results.heads)
-    made = {
-        "frame": places(options.frames, range(1, results.done + 1), "frame") if options.frames else (frame,),
-        "layer": places(options.layers, results.layers, "layer")
-        if options.layers
-        else tuple(range(len(results.layers)))
-        if every_layer
-        else (layer,),
-        "step": places(options.steps, results.steps, "denoise step")
-        if options.steps and results.steps
-        else tuple(range(len(results.steps)))
-        if numbers and results.steps
-        else (step,),
-        "head": places(options.heads, whole, "head") if options.heads else heads,
-    }
-    for axis in ("frame", "layer", "step"):  # what a film or a video runs along is taken whole unless it was named
-        if f"{axis}s" in options.axes and not getattr(options, f"{axis}s"):
-            count = {"frame": results.done, "layer": len(results.layers), "step": len(results.steps)}[axis]
-            made[axis] = tuple(range(count))
-    if options.kind in {"film", "video"} and "frames" in options.axes and not options.frames:
-        made["frame"] = course_of(results).along(frame)  # with one prompt, as the window plays
-    if options.kind == "film" and "frames" in options.axes and not options.frames:
-        # As in the window: a film of thousands is nothing to look at.
-        made["frame"] = film.select_frames(
-            made["frame"], film.MAX_FRAMES_OF_LAYERS if "layers" in options.axes else film.MAX_FRAMES
-        )
-    if len(made["head"]) == results.heads and options.kind != "heads":
-        made["head"] = ()
-    return made
-
-
-def groups(results: Results, typed: Sequence[str]) -> tuple[str, ...]:
-    """Groups of keys that are left out, as a view holds them; UserError names those that there are."""
-    there = ["bars", *(name for name in results.groups if not name.endswith(" bars"))]
-    named: list[str] = []
-    for word in (word for text in typed for word in text.split(",") if word):
-        if word == "sinks":
-            named += SINKS
-        elif word in results.groups or word == "bars":
-            named.append(word)
-        elif word.casefold() in there:
-            named.append(word.casefold())
-        elif word != "none":
-            raise UserError(f"There is no group “{word}” to leave out; take {', '.join(there)}, sinks or none.")
-    order = [*results.groups, "bars"]
-    return tuple(sorted(set(named), key=order.index))

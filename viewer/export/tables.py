@@ -1,11 +1,13 @@
-"""Tables and arrays: what the figures show, as numbers; a block for each frame and query, so that memory stays flat."""
+"""Tables of masses, entropies and scores, or of maps: CSV and Parquet. No Qt.
+
+Numbers are read in blocks of one query in one frame, so that memory does not grow with the number of frames.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
-import zipfile
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,22 +16,21 @@ import numpy.typing as npt
 from viewer.analysis.scores import SCORES, QueryAttention, Score
 from viewer.errors import UserError
 from viewer.export import atomic_write, selection
-from viewer.export.plan import base_view
-from viewer.export.scenes import readable
-from viewer.io.results import Results
-from viewer.model.view_state import Query
+from viewer.export.scenes import explain_read_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from viewer.export.plan import Plan, Report
-    from viewer.export.request import Options, Phase
-    from viewer.export.selection import Asking
+    from viewer.export.plan import ExportPlan, Report
+    from viewer.export.request import ExportRequest, NamedQuery, Phase
+    from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell
 
-MAP_AXES: Final = ("frame", "query", "layer", "step", "head", "camera", "row", "col")
+    Column = npt.NDArray[Any]
+    Write = Callable[[Path, "BlockReader", Iterator["Block"]], None]
+
 COLUMNS: Final = {
     "frame": "Counted from 1.",
     "phase": "prefix: a word looks; suffix: an action does, once a denoise step.",
@@ -48,24 +49,26 @@ COLUMNS: Final = {
     "weight": "On the patch; mean of the query’s tokens.",
 }
 """Columns of tables that hold no score, and what each holds."""
-Column = npt.NDArray[Any]
 
 
 def describe_columns() -> dict[str, str]:
     """Return what each column of a table holds, by name; for the help, and in Parquet beside the column."""
-    scored = {score.column: score.description for score in SCORES.values() if score.column}
-    return COLUMNS | scored
+    return COLUMNS | {score.column: score.description for score in SCORES.values() if score.column}
 
 
-def scores_of(region: tuple[Cell, ...]) -> list[Score]:
+def find_column_scores(region: tuple[Cell, ...]) -> list[Score]:
     """Return the scores that a table has a column of: those of a region only where there is one, and last."""
     found = [score for score in SCORES.values() if score.column and (region or not score.needs_region)]
     return sorted(found, key=lambda score: score.needs_region)
 
 
-def check(suffix: str) -> None:
-    """UserError before any work where what writes this format is not installed."""
-    if suffix == "parquet":
+def check_installed(file_format: str) -> None:
+    """Check that what writes a format is installed.
+
+    Raises:
+        UserError: It is not; the message says how to install it.
+    """
+    if file_format == "parquet":
         try:
             import pyarrow  # noqa: F401
         except ImportError:
@@ -79,234 +82,186 @@ class Block:
     frame: int
     phase: Phase
     query: str
-    place: int
-    """Which query of its frame it is."""
+    number: int
+    """Of the query among those of its frame."""
     lead: tuple[int, int, int]
     """How many layers, steps and heads there are."""
     maps: Floats | None
-    """(layers, steps, heads, cameras, rows, cols); None for a table of heads, which needs no maps of its own."""
+    """Attention weights on the patches: (layers, steps, heads, cameras, rows, cols), mean of the query's tokens; None
+    for a table of heads, which needs no maps of its own."""
     mass: Floats
     """(layers, steps, heads, groups)"""
     scores: dict[str, Floats]
-    """Column of the table -> the score, (layers, steps, heads)."""
+    """Column of the table -> the score: (layers, steps, heads)."""
+
+    @property
+    def rows(self) -> int:
+        """How many heads' rows of attention it has, of all layers and steps."""
+        return math.prod(self.lead)
 
 
-class Reading:
-    """The selection of one export, read block by block."""
+class BlockReader:
+    """Reads the selection of one export, block by block."""
 
-    def __init__(self, results: Results, options: Options) -> None:
-        self.results, self.options = results, options
-        self.view = base_view(results, options)
-        self.axes = selection.along_axes(results, options, self.view)
-        self.heads = self.axes["head"] or tuple(range(results.heads))
-        self.phases = selection.phases(results, options, self.view)
-        in_view = self.view.region if self.view is not None else ()
-        self.region = selection.region(results, options.region) if options.region else in_view
-        self.boxes = " ".join(map(str, selection.boxes(results, self.region)))
-        self.has_maps = options.kind == "arrays" or options.lines == "maps"
-        if options.kind == "arrays":
+    def __init__(self, results: Results, request: ExportRequest) -> None:
+        self.results, self.request = results, request
+        self.region = request.view.region
+        self.boxes = " ".join(map(str, selection.find_boxes(results, self.region)))
+        self.has_maps = request.kind == "arrays" or request.table_of == "maps"
+        if request.kind == "arrays":
             self.scores = [SCORES["entropy"]]
         else:
-            self.scores = [] if self.has_maps else scores_of(self.region)
+            self.scores = [] if self.has_maps else find_column_scores(self.region)
 
-    def steps(self, phase: Phase) -> tuple[int, ...]:
-        """The chosen steps; words have one pass."""
-        return self.axes["step"] if phase == "suffix" else (0,)
+    def blocks(self) -> Iterator[Block]:
+        """Yield all blocks: phases outermost, then frames, then queries.
 
-    def askings(self, phase: Phase, frame: int) -> tuple[Asking, ...]:
-        """The queries: as asked, else every word and every action by itself; UserError where they cannot be read."""
-        with readable(self.results, frame):
-            return self._askings(phase, frame)
+        Raises:
+            UserError: A frame cannot be read.
+        """
+        for queries in self.request.queries:
+            for frame, named_queries in zip(self.request.frames, queries.by_frame, strict=True):
+                for number, named in enumerate(named_queries):
+                    with explain_read_errors(self.results, frame):
+                        block = self._read_block(queries.phase, frame, number, named)
+                    yield block
 
-    def _askings(self, phase: Phase, frame: int) -> tuple[Asking, ...]:
-        asked = self.options.words + self.options.tokens if phase == "prefix" else self.options.actions
-        if asked or self.view is not None:
-            found = selection.queries(self.results, self.options, self.view, phase, frame)
-            if phase == "prefix":
-                return found
-            # As where every action is asked for, and not as files are called: lines are joined by this name.
-            return tuple(replace(one, name=f"action {one.name.removeprefix('action')}") for one in found)
-        if phase == "suffix":
-            return tuple(
-                selection.Asking(Query("action", (i,)), f"action {i + 1}") for i in range(self.results.horizon)
-            )
-        chips = self.results.chips(frame)
-        return tuple(selection.Asking(Query("text", (i,)), chip.label) for i, chip in enumerate(chips))
-
-    def blocks(self, phase: Phase) -> Iterator[Block]:
-        """One after the other, frames outermost."""
-        results = self.results
-        for frame in self.axes["frame"]:
-            for place, asking in enumerate(self.askings(phase, frame)):
-                with readable(results, frame):
-                    block = self._block(phase, frame, place, asking)
-                yield block
-
-    def _block(self, phase: Phase, frame: int, place: int, asking: Asking) -> Block:
-        results = self.results
-        places = {"layers": self.axes["layer"], "steps": self.steps(phase), "heads": self.heads}
-        query = QueryAttention(results, frame, asking.query, self.region, **places)
-        lead = len(places["layers"]), len(places["steps"]), len(places["heads"])
-        maps = query.maps if self.has_maps else None
-        return Block(frame, phase, asking.name, place, lead, maps, query.mass,
-                     {score.column: score.compute(query) for score in self.scores})  # fmt: skip
-
-    def count(self) -> int:
-        """How many heads' rows there are: of every query, layer and step."""
-        each = len(self.axes["layer"]) * len(self.heads)
-        return each * sum(
-            len(self.askings(phase, frame)) * len(self.steps(phase))
-            for phase in self.phases
-            for frame in self.axes["frame"]
+    def _read_block(self, phase: Phase, frame: int, number: int, named: NamedQuery) -> Block:
+        layers, steps, heads = self.request.layers, self.request.phase_steps(phase), self.request.heads
+        attention = QueryAttention(
+            self.results, frame, named.query, self.region, layers=layers, steps=steps, heads=heads
+        )
+        return Block(
+            frame,
+            phase,
+            named.name,
+            number,
+            (len(layers), len(steps), len(heads)),
+            attention.maps if self.has_maps else None,
+            attention.mass,
+            {score.column: score.compute(attention) for score in self.scores},
         )
 
-
-def write(plan: Plan, report: Report) -> None:
-    """Write the table or the arrays of a plan."""
-    options, path = plan.options, plan.jobs[0].path
-    results = Results(options.file)
-    try:
-        with readable(results):
-            reading = Reading(results, options)
-        total, done = reading.count(), 0
-
-        def told(blocks: Iterator[Block]) -> Iterator[Block]:
-            nonlocal done
-            for block in blocks:
-                yield block
-                done += int(np.prod(block.lead))
-                report(done, total)
-
-        with atomic_write.whole(path, overwrite=options.overwrite) as unfinished:
-            if options.kind == "arrays":
-                _arrays(unfinished, reading, told)
-            else:
-                tables = (columns(reading, block) for phase in reading.phases for block in told(reading.blocks(phase)))
-                (_parquet if options.suffix == "parquet" else _csv)(unfinished, tables)
-    finally:
-        results.close()
+    def count_rows(self) -> int:
+        """Return how many heads' rows of attention all blocks have: of every query, layer and step."""
+        request = self.request
+        passes = sum(
+            len(named_queries) * len(request.phase_steps(queries.phase))
+            for queries in request.queries
+            for named_queries in queries.by_frame
+        )
+        return passes * len(request.layers) * len(request.heads)
 
 
-def columns(reading: Reading, block: Block) -> dict[str, Column]:
-    """The block as columns of one length: a line for each layer, step and head, or for each of their patches."""
-    results = reading.results
-    layers = np.array([results.layers[place] for place in reading.axes["layer"]])
-    steps = np.array([results.steps[place] for place in reading.steps(block.phase)] if block.phase == "suffix" else [0])
-    heads = np.array(reading.heads)
-    lead = block.lead
-    grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], heads[None, None, :])
-    count = int(np.prod(lead))
-    each = int(np.prod(block.maps.shape[3:])) if block.maps is not None else 1
-    made: dict[str, Column] = {
-        "frame": np.full(count * each, block.frame + 1),
-        "phase": np.full(count * each, block.phase, dtype=object),
-        "query": np.full(count * each, block.query, dtype=object),
-        "layer": np.repeat(grid[0].ravel(), each),
-        "step": np.repeat(grid[1].ravel(), each),
-        "head": np.repeat(grid[2].ravel(), each),
+def write_table(plan: ExportPlan, results: Results, report: Report) -> None:
+    """Write the table of a plan.
+
+    Raises:
+        UserError: A frame cannot be read, or the file cannot be written.
+    """
+    write_blocks(plan, results, report, _write_parquet if plan.request.format == "parquet" else _write_csv)
+
+
+def write_blocks(plan: ExportPlan, results: Results, report: Report, write: Write) -> None:
+    """Write the one file of a plan by `write(path, reader, blocks)`, and report rows of attention as they are read."""
+    reader = BlockReader(results, plan.request)
+    total, done = reader.count_rows(), 0
+
+    def reported_blocks() -> Iterator[Block]:
+        nonlocal done
+        for block in reader.blocks():
+            yield block
+            done += block.rows
+            report(done, total)
+
+    blocks = reported_blocks()
+    with atomic_write.atomic_path(plan.files[0].path, overwrite=plan.request.overwrite) as unfinished:
+        write(unfinished, reader, blocks)
+        next(blocks, None)  # the last block is reported here where `write` took no more than it needed
+
+
+def table_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
+    """Return a block as columns of one length: a line for each layer, step and head, or for each of their patches."""
+    results, request = reader.results, reader.request
+    layers = np.array([results.layers[layer] for layer in request.layers])
+    steps = np.array([results.steps[step] for step in request.steps] if block.phase == "suffix" else [0])
+    grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], np.array(request.heads)[None, None, :])
+    per_map = 1 if block.maps is None else math.prod(block.maps.shape[3:])
+    lines = block.rows * per_map
+    columns: dict[str, Column] = {
+        "frame": np.full(lines, block.frame + 1),
+        "phase": np.full(lines, block.phase, dtype=object),
+        "query": np.full(lines, block.query, dtype=object),
+        "layer": np.repeat(grid[0].ravel(), per_map),
+        "step": np.repeat(grid[1].ravel(), per_map),
+        "head": np.repeat(grid[2].ravel(), per_map),
     }
     if block.maps is not None:
-        camera, row, col = np.indices(block.maps.shape[3:]).reshape(3, -1)
-        made["camera"] = np.tile(np.array(results.cameras, dtype=object)[camera], count)
-        made["row"], made["col"] = np.tile(row, count), np.tile(col, count)
-        made["bar"] = np.tile(results.bars(block.frame).ravel(), count)
-        if reading.region:
-            inside = np.zeros(block.maps.shape[3:], np.bool_)
-            inside[tuple(np.array(reading.region).T)] = True
-            made["in region"] = np.tile(inside.ravel(), count)
-        made["weight"] = block.maps.ravel()
-        return made
-    mass = block.mass.reshape(count, -1)
-    for group, values in zip(results.groups, mass.T, strict=True):
-        made[f"mass {group}"] = values
-    for score in reading.scores:
-        if score.needs_region and "region" not in made:
-            made["region"] = np.full(count, reading.boxes, dtype=object)
-        made[score.column] = block.scores[score.column].ravel()
-    return made
+        return columns | _map_columns(reader, block, block.maps)
+    return columns | _score_columns(reader, block)
 
 
-def as_text(column: Column) -> list[Any]:
-    """A column as a CSV has it: seven digits tell float32 numbers apart well enough to read, and halve the file."""
-    made: list[Any] = (np.char.mod("%.7g", column) if column.dtype.kind == "f" else column).tolist()
-    return made
+def _map_columns(reader: BlockReader, block: Block, maps: Floats) -> dict[str, Column]:
+    results, shape = reader.results, maps.shape[3:]
+    camera, row, col = np.indices(shape).reshape(3, -1)
+    columns: dict[str, Column] = {
+        "camera": np.tile(np.array(results.cameras, dtype=object)[camera], block.rows),
+        "row": np.tile(row, block.rows),
+        "col": np.tile(col, block.rows),
+        "bar": np.tile(results.bars(block.frame).ravel(), block.rows),
+    }
+    if reader.region:
+        inside = np.zeros(shape, np.bool_)
+        inside[tuple(np.array(reader.region).T)] = True
+        columns["in region"] = np.tile(inside.ravel(), block.rows)
+    return columns | {"weight": maps.ravel()}
 
 
-def _csv(path: Path, tables: Iterator[dict[str, Column]]) -> None:
+def _score_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
+    mass = block.mass.reshape(block.rows, -1)
+    columns: dict[str, Column] = {
+        f"mass {group}": values for group, values in zip(reader.results.groups, mass.T, strict=True)
+    }
+    for score in reader.scores:
+        if score.needs_region and "region" not in columns:
+            columns["region"] = np.full(block.rows, reader.boxes, dtype=object)
+        columns[score.column] = block.scores[score.column].ravel()
+    return columns
+
+
+def csv_values(column: Column) -> list[Any]:
+    """Return a column as it is written to CSV: floats with seven digits, which tell float32 numbers apart."""
+    values: list[Any] = (np.char.mod("%.7g", column) if column.dtype.kind == "f" else column).tolist()
+    return values
+
+
+def _write_csv(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        for number, table in enumerate(tables):
+        for number, block in enumerate(blocks):
+            columns = table_columns(reader, block)
             if number == 0:
-                writer.writerow(table)
-            writer.writerows(zip(*(as_text(column) for column in table.values()), strict=True))
+                writer.writerow(columns)
+            writer.writerows(zip(*(csv_values(column) for column in columns.values()), strict=True))
 
 
-def _parquet(path: Path, tables: Iterator[dict[str, Column]]) -> None:
+def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
     import pyarrow
     import pyarrow.parquet
 
     writer: Any = None
     try:
-        for columns_of in tables:
-            table = pyarrow.table({name: pyarrow.array(column) for name, column in columns_of.items()})
+        for block in blocks:
+            columns = table_columns(reader, block)
+            table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
             if writer is None:
-                held = describe_columns()
-                described = [
-                    field.with_metadata({"description": held[field.name]}) if field.name in held else field
+                descriptions = describe_columns()
+                fields = [
+                    field.with_metadata({"description": text}) if (text := descriptions.get(field.name)) else field
                     for field in table.schema
                 ]
-                writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(described))
+                writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(fields))
             writer.write_table(table.cast(writer.schema))
     finally:
         if writer is not None:
             writer.close()
-
-
-def _arrays(path: Path, reading: Reading, told: Any) -> None:
-    """An npz whose maps are written as they are read; where frames have different words, the rest is NaN."""
-    results, frames = reading.results, reading.axes["frame"]
-    labels: dict[str, Column] = {
-        "frame": np.array([frame + 1 for frame in frames]),
-        "layer": np.array([results.layers[place] for place in reading.axes["layer"]]),
-        "head": np.array(reading.heads),
-        "camera": np.array(results.cameras),
-        "group": np.array(results.groups),
-        "bars": np.stack([results.bars(frame) for frame in frames]),
-    }
-    axes: dict[str, tuple[str, ...]] = {"bars": ("frame", "camera", "row", "col")}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for phase in reading.phases:
-            names = [[asking.name for asking in reading.askings(phase, frame)] for frame in frames]
-            most = max(len(one) for one in names)
-            steps = reading.steps(phase)
-            lead = (len(frames), most, len(labels["layer"]), len(steps), len(reading.heads))
-            mass = np.full((*lead, len(results.groups)), np.nan, np.float32)
-            entropy = np.full(lead, np.nan, np.float32)
-            shape = (*lead, len(results.cameras), *results.grid.shape)
-            with archive.open(f"{phase}_maps.npy", "w", force_zip64=True) as stream:
-                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_2_0(stream, header)
-                blank = np.full(shape[2:], np.nan, np.float32).tobytes()
-                row = 0
-                for block in told(reading.blocks(phase)):
-                    at = frames.index(block.frame) * most + block.place
-                    stream.write(blank * (at - row))
-                    stream.write(np.ascontiguousarray(block.maps, "<f4").tobytes())
-                    row = at + 1
-                    mass[frames.index(block.frame), block.place] = block.mass
-                    entropy[frames.index(block.frame), block.place] = block.scores["entropy"]
-                stream.write(blank * (len(frames) * most - row))
-            labels[f"{phase}_mass"], labels[f"{phase}_entropy"] = mass, entropy
-            labels[f"{phase}_query"] = np.array([one + [""] * (most - len(one)) for one in names])
-            if phase == "suffix":
-                labels["step"] = np.array([results.steps[place] for place in steps])
-            axes |= {
-                f"{phase}_maps": MAP_AXES,
-                f"{phase}_mass": (*MAP_AXES[:5], "group"),
-                f"{phase}_entropy": MAP_AXES[:5],
-                f"{phase}_query": ("frame", "query"),
-            }
-        labels["axes"] = np.array(json.dumps(axes))
-        for name, values in labels.items():
-            with archive.open(f"{name}.npy", "w") as stream:
-                np.lib.format.write_array(stream, values, allow_pickle=False)

@@ -43,7 +43,7 @@ def encode_view(panels: PanelLayout, suffix: str) -> bytes:
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     QImageWriter(buffer, b"jpg" if jpeg else b"png").write(render_view(panels))
-    into = metadata.into_jpg if jpeg else metadata.into_png
+    into = metadata.embed_in_jpg if jpeg else metadata.embed_in_png
     return into(bytes(buffer.data().data()), _view(panels))
 
 
@@ -52,8 +52,8 @@ def _view(panels: PanelLayout) -> str:
     session = panels.session
     if session.results is None or session.other is None:
         return session.state.to_json()
-    way = metadata.way_to(session.other.path, session.results.path)
-    return metadata.with_other(session.state.to_json(), way)
+    way = metadata.relative_path(session.other.path, session.results.path)
+    return metadata.add_second_file(session.state.to_json(), way)
 
 
 def footnote(panels: PanelLayout) -> str:

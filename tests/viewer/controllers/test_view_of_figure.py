@@ -70,7 +70,7 @@ def subtracted(folder: Path) -> tuple[Path, Path, Path]:
 def test_a_difference_of_two_files_opens_both(app: QApplication, tmp_path: Path) -> None:
     one, two, figure = subtracted(tmp_path)
     text = program._view_text(str(figure))
-    assert metadata.other_of(text) == "../b/two.h5"
+    assert metadata.second_file_of(text) == "../b/two.h5"
     given = program.parser().parse_args([str(one), "--view", str(figure)])
     program._add_second(given, text)
     assert [path.resolve() for path in given.file] == [one, two]

@@ -22,7 +22,7 @@ def left(folder: Path) -> list[str]:
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.png"
-    with atomic_write.whole(path, overwrite=False) as unfinished:
+    with atomic_write.atomic_path(path, overwrite=False) as unfinished:
         unfinished.write_bytes(b"half")
         assert not path.exists()
         unfinished.write_bytes(b"whole")
@@ -34,7 +34,7 @@ def test_what_fails_leaves_nothing_and_the_old_file_as_it_was(tmp_path: Path) ->
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     for kind in (KeyboardInterrupt, ValueError, MemoryError):
-        with pytest.raises(kind), atomic_write.whole(path, overwrite=True) as unfinished:
+        with pytest.raises(kind), atomic_write.atomic_path(path, overwrite=True) as unfinished:
             unfinished.write_bytes(b"half")
             raise kind
         assert path.read_bytes() == b"old"
@@ -45,7 +45,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch:
     path = tmp_path / "a.png"
     with (
         pytest.raises(UserError, match="exists; add --overwrite"),
-        atomic_write.whole(path, overwrite=False) as unfinished,
+        atomic_write.atomic_path(path, overwrite=False) as unfinished,
     ):
         unfinished.write_bytes(b"mine")
         path.write_bytes(b"theirs")
@@ -57,16 +57,16 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "link", no_links)
     with pytest.raises(UserError, match="exists"):
-        atomic_write.write(path, b"mine", overwrite=False)
-    atomic_write.write(tmp_path / "b.png", b"new", overwrite=False)
-    atomic_write.write(path, b"mine", overwrite=True)
+        atomic_write.write_bytes(path, b"mine", overwrite=False)
+    atomic_write.write_bytes(tmp_path / "b.png", b"new", overwrite=False)
+    atomic_write.write_bytes(path, b"mine", overwrite=True)
     assert (path.read_bytes(), (tmp_path / "b.png").read_bytes()) == (b"mine", b"new")
 
 
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written"):
-        atomic_write.write(tmp_path / "file" / "a.png", b"", overwrite=False)
+        atomic_write.write_bytes(tmp_path / "file" / "a.png", b"", overwrite=False)
 
 
 def test_what_a_killed_export_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_what_a_killed_export_left_is_swept_and_nothing_else(tmp_path: Path) -> 
     ]
     for name in names:
         (tmp_path / name).write_bytes(b"half")
-    atomic_write.sweep([tmp_path / "a.png", tmp_path / "nowhere" / "c.png"])
+    atomic_write.remove_leftovers([tmp_path / "a.png", tmp_path / "nowhere" / "c.png"])
     assert left(tmp_path) == sorted(names[1:])
     alive.communicate(b"\n")
 
@@ -91,6 +91,6 @@ def test_what_a_process_left_that_has_ended_unasked_is_swept_too(tmp_path: Path)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     (tmp_path / f".a.png.{ended.pid}.partial").write_bytes(b"half")
-    atomic_write.sweep([tmp_path / "a.png"])
+    atomic_write.remove_leftovers([tmp_path / "a.png"])
     assert left(tmp_path) == []
     ended.wait()

@@ -15,23 +15,27 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's"
 @pytest.mark.parametrize("number", cancellation.SIGNALS)
 def test_a_signal_waits_until_it_is_safe_and_a_second_one_hurries(number: signal.Signals) -> None:
     before = [signal.getsignal(one) for one in cancellation.SIGNALS]
-    hurried: list[bool] = []
-    with cancellation.heeded(lambda: hurried.append(True), after=False):
+    exits: list[bool] = []
+    with cancellation.handle_signals(lambda: exits.append(True), restore=True):
         cancellation.check()
         os.kill(os.getpid(), number)
-        assert not hurried
-        with pytest.raises(cancellation.Stopped):
+        assert not exits
+        with pytest.raises(cancellation.Cancelled):
             cancellation.check()
-        with pytest.raises(cancellation.Stopped), cancellation.at_once():
+        with pytest.raises(cancellation.Cancelled), cancellation.interruptible():
             raise AssertionError("it is known already")
         os.kill(os.getpid(), number)
-        assert hurried == [True]
+        assert exits == [True]
     assert [signal.getsignal(one) for one in cancellation.SIGNALS] == before
 
 
 def test_what_may_wait_for_long_ends_there() -> None:
-    with cancellation.heeded(lambda: None, after=False), pytest.raises(cancellation.Stopped), cancellation.at_once():
+    with (
+        cancellation.handle_signals(lambda: None, restore=True),
+        pytest.raises(cancellation.Cancelled),
+        cancellation.interruptible(),
+    ):
         os.kill(os.getpid(), signal.SIGINT)
         signal.pause()
-    with cancellation.heeded(lambda: None, after=False):
+    with cancellation.handle_signals(lambda: None, restore=True):
         cancellation.check()

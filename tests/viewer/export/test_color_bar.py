@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage, QPainter
 
 from viewer.export.encoding import pixels
 from viewer.export.figures import color_bar
-from viewer.export.figures.color_bar import ColourScale, ticks
+from viewer.export.figures.color_bar import ColourScale, find_ticks
 from viewer.model import attention
 from viewer.rendering import colormaps, theme
 
@@ -29,7 +29,7 @@ def number(text: str) -> float:
 def test_round_numbers_stand_where_they_belong(span: float, start: float) -> None:
     low = start * span
     scale = ColourScale("inferno", low, low + span)
-    made = ticks(scale)
+    made = find_ticks(scale)
     assert 4 <= len(made) <= 11
     for part, text in made:
         assert -1e-6 <= part <= 1 + 1e-6
@@ -40,7 +40,7 @@ def test_round_numbers_stand_where_they_belong(span: float, start: float) -> Non
 @given(st.floats(1e-6, 1e3))
 def test_on_a_log_scale_they_are_decades_in_their_places(high: float) -> None:
     scale = ColourScale("inferno", 0.0, high, "log")
-    made = ticks(scale)
+    made = find_ticks(scale)
     assert 3 <= len(made) <= 4
     for part, text in made:
         value = np.array([number(text)], np.float32)
@@ -55,10 +55,10 @@ def test_the_bar_shows_the_colour_of_each_number(app: QApplication) -> None:
     image.fill(0xFFFFFFFF)
     scale = ColourScale("viridis", 0.0, 0.02)
     with QPainter(image) as painter:
-        color_bar.paint(painter, 20, 4, 360, scale)
+        color_bar.draw(painter, 20, 4, 360, scale)
     theme.paint_with(before)
     painted = pixels(image)[4 + 17 + 5, :, 2::-1].astype(int)
-    for part, _ in ticks(scale):
+    for part, _ in find_ticks(scale):
         x = min(round(20 + part * 360), 379)
         expected = colormaps.table("viridis")[min(round(part * 255), 255)].astype(int)
         assert np.abs(painted[x] - expected).max() < 8
@@ -68,6 +68,6 @@ def test_the_bar_shows_the_colour_of_each_number(app: QApplication) -> None:
 
 @pytest.mark.parametrize("high", [3e-7, 1.1e-5, 2.6e-5, 9e-5, 4e-4, 0.03, 0.9, 17.0])
 def test_numbers_at_the_ticks_are_those_of_their_places(high: float) -> None:
-    for part, text in ticks(ColourScale("inferno", 0.0, high)):
+    for part, text in find_ticks(ColourScale("inferno", 0.0, high)):
         assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
         assert "e−0" not in text

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import make_results
 import numpy as np
 import pytest
+from export_driver import open_export
 from planted import CELL, expected, planted
 from PySide6.QtGui import QImage
 
-from viewer.export import cli, encoding, metadata
+from viewer.export import encoding, metadata
 from viewer.export.encoding import pixels
-from viewer.export.plan import plan
-from viewer.export.renderer import Studio
 from viewer.model.view_state import from_json
 
 if TYPE_CHECKING:
@@ -30,20 +29,19 @@ if TYPE_CHECKING:
 
 def written(folder: Path, path: Path, words: str) -> list[Path]:
     kind, _, rest = words.partition(" ")
-    with Studio(cli.options([kind, str(path), *rest.split(), "-o", str(folder / "out")])) as studio:
-        made = plan(studio.source.results, studio.options)
-        for job in made.jobs:
-            studio.write(job)
-    return [job.path for job in made.jobs]
+    with open_export(kind, str(path), *rest.split(), "-o", str(folder / "out")) as export:
+        for file in export.plan.files:
+            export.renderer.write(file)
+        return [file.path for file in export.plan.files]
 
 
 def figures(path: Path, words: str) -> list[tuple[Figure, npt.NDArray[np.uint8]]]:
     kind, _, rest = words.partition(" ")
-    with Studio(cli.options([kind, str(path), *rest.split()])) as studio:
-        made = [studio.figure(job) for job in plan(studio.source.results, studio.options).jobs]
+    with open_export(kind, str(path), *rest.split()) as export:
+        created = [export.renderer.create_figure(file) for file in export.plan.files]
         found = []
-        for figure in made:
-            image = figure.image(1.0)
+        for figure in created:
+            image = figure.render(1.0)
             found.append((figure, pixels(image)[..., 2::-1].copy()))
         return found
 
@@ -103,7 +101,7 @@ def test_one_range_for_a_set(app: QApplication, small: Path, tmp_path: Path) -> 
 
     folder = tmp_path / "out"
     assert main(["summary", str(small), "--range", "set", "--words", "duck", "-o", str(folder)]) == 0
-    views = [from_json(metadata.view_of(str(path))) for path in sorted(folder.rglob("*.jpg"))]
+    views = [from_json(metadata.read_view(str(path))) for path in sorted(folder.rglob("*.jpg"))]
     assert len(views) == 4
     assert len({(view.range, view.low, view.high) for view in views}) == 1
     assert views[0].range == "locked"
@@ -180,24 +178,24 @@ def test_without_opencv_qt_writes_the_same_picture(
     assert np.array_equal(by_opencv, by_qt)
     soft = written(tmp_path, small, "film --phase suffix --format jpg")[0]
     assert np.abs(opened(soft).astype(int) - by_qt).mean() < 4
-    assert metadata.view_of(str(soft))
+    assert metadata.read_view(str(soft))
 
 
 def test_curves_and_films_show_the_chosen_places_alone(app: QApplication, small: Path) -> None:
     curve, _ = figures(small, "curves --over layers --layers 1,3 --words duck")[0]
-    assert curve.body.curves.labels == (1, 3)  # type: ignore[attr-defined]
+    assert curve.content.curves.labels == (1, 3)  # type: ignore[attr-defined]
     film, _ = figures(small, "film --over frames --frames 2-3 --words duck")[0]
-    assert film.body.columns == ("2", "3")  # type: ignore[attr-defined]
+    assert film.content.columns == ("2", "3")  # type: ignore[attr-defined]
     steps, _ = figures(small, "film --over steps --steps 0,2")[0]
-    assert steps.body.rows == ("0", "2")  # type: ignore[attr-defined]
+    assert steps.content.rows == ("0", "2")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.37, 1.5, 2.0])
 def test_the_ground_reaches_the_last_pixel_at_every_scale(app: QApplication, small: Path, scale: float) -> None:
-    with Studio(cli.options(["curves", str(small), "--words", "duck"])) as studio:
-        figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
+    with open_export("curves", str(small), "--words", "duck") as export:
+        figure = export.renderer.create_figure(export.plan.files[0])
         for even in (False, True):
-            image = figure.image(scale, even=even)
+            image = figure.render(scale, even=even)
             page = pixels(image)[..., :3]
             assert (page[-2:] == 255).all()
             assert (page[:, -2:] == 255).all()

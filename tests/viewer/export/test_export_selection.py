@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,15 +10,17 @@ from hypothesis import strategies as st
 
 from viewer.errors import UserError
 from viewer.export import selection
-from viewer.export.request import Options
+from viewer.export.arguments import ExportArguments
+from viewer.export.resolve import resolve_request
+from viewer.export.scenes import ExportSource
 from viewer.model.geometry import PatchGrid
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from viewer.export.request import ExportRequest
     from viewer.io.results import Results
     from viewer.model.view_state import Cell
 
@@ -29,15 +30,17 @@ def test_a_list_as_captions_write_it_is_read_back(labels: set[int], data: st.Dat
     axis = sorted(labels)
     picked = data.draw(st.sets(st.sampled_from(axis), min_size=1))
     typed = format_numbers(sorted(picked)).replace("–", "-")
-    assert {axis[place] for place in selection.places(typed, axis, "layer")} >= picked
-    assert selection.places(",".join(map(str, picked)), axis, "layer") == tuple(axis.index(v) for v in sorted(picked))
+    assert {axis[place] for place in selection.parse_positions(typed, axis, "layer")} >= picked
+    assert selection.parse_positions(",".join(map(str, picked)), axis, "layer") == tuple(
+        axis.index(v) for v in sorted(picked)
+    )
 
 
 def test_all_last_and_ranges() -> None:
-    assert selection.places("all", (4, 10, 15), "layer") == (0, 1, 2)
-    assert selection.places("last", (4, 10, 15), "layer") == (2,)
-    assert selection.places("4-15", (4, 10, 15), "layer") == (0, 1, 2)
-    assert selection.places("15 4", (4, 10, 15), "layer") == (0, 2)
+    assert selection.parse_positions("all", (4, 10, 15), "layer") == (0, 1, 2)
+    assert selection.parse_positions("last", (4, 10, 15), "layer") == (2,)
+    assert selection.parse_positions("4-15", (4, 10, 15), "layer") == (0, 1, 2)
+    assert selection.parse_positions("15 4", (4, 10, 15), "layer") == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -53,45 +56,49 @@ def test_all_last_and_ranges() -> None:
 )
 def test_what_is_not_there_is_said(typed: str, says: str) -> None:
     with pytest.raises(UserError, match=says.replace(".", r"\.")):
-        selection.places(typed, (4, 10, 15), "layer")
+        selection.parse_positions(typed, (4, 10, 15), "layer")
 
 
-def options(path: Path, **fields: object) -> Options:
-    return replace(Options("summary", path), **fields)  # type: ignore[arg-type]
+def resolve(results: Results, **fields: object) -> ExportRequest:
+    values = {"kind": "summary", "file": results.path, "format": "jpg", **fields}
+    return resolve_request(ExportSource(results), ExportArguments(**values))  # type: ignore[arg-type]
+
+
+def phases(results: Results, **fields: object) -> tuple[str, ...]:
+    return tuple(queries.phase for queries in resolve(results, **fields).queries)
 
 
 def test_both_phases_unless_a_query_says_which(results: Results) -> None:
-    path = results.path
-    assert selection.phases(results, options(path), None) == ("prefix", "suffix")
-    assert selection.phases(results, options(path, words=("duck",)), None) == ("prefix",)
-    assert selection.phases(results, options(path, actions=("1",)), None) == ("suffix",)
-    assert selection.phases(results, options(path), ViewState(query=Query("action", (0,)))) == ("suffix",)
+    assert phases(results) == ("prefix", "suffix")
+    assert phases(results, words=("duck",)) == ("prefix",)
+    assert phases(results, actions=("1",)) == ("suffix",)
+    assert phases(results, view=ViewState(query=Query("action", (0,)))) == ("suffix",)
     with pytest.raises(UserError, match="--words belongs to the prefix"):
-        selection.phases(results, options(path, words=("duck",), phases=("suffix",)), None)
+        phases(results, words=("duck",), phases=("suffix",))
 
 
 def test_words_are_found_by_text_and_case_does_not_matter(results: Results) -> None:
     chips = results.chips(0)
-    found = selection.asking_words(results, 0, "DUCK")
+    found = selection.find_words(results, 0, "DUCK")
     assert [chips[item].label for item in found.query.items] == ["duck"]
-    both = selection.asking_words(results, 0, "duck bowl")
+    both = selection.find_words(results, 0, "duck bowl")
     assert [chips[item].label for item in both.query.items] == ["duck", "bowl"]
-    the = selection.asking_words(results, 0, "the")
+    the = selection.find_words(results, 0, "the")
     assert [chips[item].label for item in the.query.items] == ["the", "the"], "a word that comes twice is both"
     with pytest.raises(UserError, match="There is no word “goose” in frame 1; its prompt has put, the, duck, in, bowl"):
-        selection.asking_words(results, 0, "goose")
+        selection.find_words(results, 0, "goose")
 
 
 def test_tokens_lead_to_the_word_that_holds_them(results: Results) -> None:
     chips = results.chips(0)
     duck = next(place for place, chip in enumerate(chips) if chip.label == "duck")
     token = chips[duck].tokens[0]
-    assert selection.query_of_tokens(results, 0, str(token)) == Query("text", (duck,))
+    assert selection.find_words_of_tokens(results, 0, str(token)) == Query("text", (duck,))
 
 
 def typed(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
     """Boxes as they are typed."""
-    return tuple(map(str, selection.boxes(results, cells)))
+    return tuple(map(str, selection.find_boxes(results, cells)))
 
 
 @given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 15)), max_size=60))
@@ -101,7 +108,7 @@ def test_boxes_of_a_region_are_read_back(cells: set[tuple[int, int, int]]) -> No
         grid = PatchGrid(16, 16, 224, 224)
 
     boxes = typed(TwoCameras, sorted(cells))  # type: ignore[arg-type]
-    assert set(selection.region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
+    assert set(selection.parse_region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
 
 
 def test_a_rectangle_is_one_box(results: Results) -> None:
@@ -114,16 +121,15 @@ def test_a_rectangle_is_one_box(results: Results) -> None:
 
 @given(st.text(min_size=1, max_size=80))
 def test_a_slug_is_a_plain_file_name(name: str) -> None:
-    made = selection.slug(name)
+    made = selection.file_slug(name)
     assert made
     assert not set(made) & set('/\\:*?"<>| \0\n')
     assert not made.startswith(".")
 
 
 def test_defaults_are_the_first_frame_the_last_step_and_every_layer(results: Results) -> None:
-    axes = selection.along_axes(results, options(results.path), None)
-    assert axes == {"frame": (0,), "layer": (0, 1, 2, 3), "step": (2,), "head": ()}
-    film = replace(options(results.path), kind="film", over="frames")
-    assert selection.along_axes(results, film, None)["frame"] == (0, 1, 2)
-    table = replace(options(results.path), kind="table")
-    assert selection.along_axes(results, table, None)["step"] == (0, 1, 2)
+    summary = resolve(results)
+    assert (summary.frames, summary.layers, summary.steps) == ((0,), (0, 1, 2, 3), (2,))
+    assert (summary.heads, summary.view.heads) == ((0, 1, 2), ())
+    assert resolve(results, kind="film", over="frames").frames == (0, 1, 2)
+    assert resolve(results, kind="table").steps == (0, 1, 2)

@@ -70,9 +70,9 @@ def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -
         spin(0.2)
         previewed(sheet)
         assert not sheet.preview.error
-        options = cli.options(sheet.form.arguments())
-        assert (options.kind, options.suffix) == (kind, FORMATS[kind][0])
-        assert sheet.preview.reply["first"].endswith(options.suffix)
+        options = cli.parse_arguments(sheet.form.arguments())
+        assert (options.kind, options.format) == (kind, FORMATS[kind][0])
+        assert sheet.preview.reply["first"].endswith(options.format)
         assert sheet.preview.image is not None
         seen.add(pixels(sheet.preview.image).tobytes())
     assert len(seen) == 8
@@ -111,7 +111,7 @@ def test_export_writes_what_the_view_shows_and_opens_its_folder(
     until(lambda: sheet.running is None, 30)
     path = tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg"
     assert sheet.result == "1 file written to small"
-    view = from_json(metadata.view_of(str(path)))
+    view = from_json(metadata.read_view(str(path)))
     assert (view.layer, view.query, view.step) == (2, Query("action", (1,)), 1)
     asked: list[str] = []
     monkeypatch.setattr(
@@ -141,10 +141,10 @@ def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) ->
 def test_what_the_form_says_of_measures_is_in_its_command(sheet: ExportSheet) -> None:
     for name, value in (("measure", "contribution"), ("unit", "uniform"), ("colour_scale", "log")):
         sheet.form._segments[name].buttons[value].click()  # type: ignore[union-attr]
-    options = cli.options(sheet.form.arguments())
+    options = cli.parse_arguments(sheet.form.arguments())
     assert (options.measure, options.unit, options.colour_scale) == ("contribution", "uniform", "log")
     sheet.kinds["atlas"].click()
-    assert cli.options(sheet.form.arguments()).measure is None
+    assert cli.parse_arguments(sheet.form.arguments()).measure is None
 
 
 def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, small: Path, tmp_path: Path) -> None:

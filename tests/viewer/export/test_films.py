@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import make_results
 import numpy as np
 import pytest
+from export_driver import open_export, plan_export
 from window_driver import close, show, until
 
 from viewer.analysis.film import MAX_FRAMES, MAX_FRAMES_OF_LAYERS, tile_thumbnails
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
-from viewer.export.figures.films import HEAD, Mosaic
-from viewer.export.plan import plan
-from viewer.export.renderer import Studio
+from viewer.export.figures.films import TITLE_HEIGHT, ThumbnailGrid
 from viewer.model import geometry
 from viewer.model.view_state import Query, ViewState, from_json
 from viewer.rendering import colormaps
@@ -33,16 +32,16 @@ TWO = ("put the duck in the bowl", "put the bowl in the duck")
 
 def film(path: Path, *words: str) -> tuple[Figure, npt.NDArray[np.uint32]]:
     """The one figure of a film and its page as 0xFFRRGGBB words."""
-    with Studio(cli.options(["film", str(path), *words, "--scale", "1"])) as studio:
-        (job,) = plan(studio.source.results, studio.options).jobs
-        figure = studio.figure(job)
-        page = pixels(figure.image(1.0)).astype(np.uint32)
+    with open_export("film", str(path), *words, "--scale", "1") as export:
+        (file,) = export.plan.files
+        figure = export.renderer.create_figure(file)
+        page = pixels(figure.render(1.0)).astype(np.uint32)
         return figure, 0xFF000000 | page[..., 2] << 16 | page[..., 1] << 8 | page[..., 0]
 
 
-def body(figure: Figure) -> Mosaic:
-    assert isinstance(figure.body, Mosaic)
-    return figure.body
+def content(figure: Figure) -> ThumbnailGrid:
+    assert isinstance(figure.content, ThumbnailGrid)
+    return figure.content
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
     shown = panel.film()
     assert shown is not None
     figure, page = film(long, "--view", window.session.state.to_json())
-    made = body(figure)
+    made = content(figure)
     assert np.array_equal(made.maps, shown.maps)
     assert made.scale.high == shown.high
     assert made.columns == tuple(map(str, shown.columns))
@@ -70,11 +69,11 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
     results = window.session.results
     assert results is not None
     index = geometry.map_pixels_to_patches(
-        results.to_model(7, 0), *results.picture_size(0), 36, made.size - 2, results.grid
+        results.to_model(7, 0), *results.picture_size(0), 36, made.thumbnail_width - 2, results.grid
     )
     expected = tile_thumbnails(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
-    left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.size)
-    top = 20 + round(HEAD)
+    left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.thumbnail_width)
+    top = 20 + round(TITLE_HEIGHT)
     assert np.array_equal(page[top : top + expected.shape[0], left : left + expected.shape[1]], expected)
     assert from_json(figure.view.to_json()) == window.session.state
     close(window)
@@ -83,21 +82,21 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
 def test_a_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -> None:
     for frame, parity in (("1", 1), ("2", 0)):
         view = json.dumps({"frame": int(frame) - 1, "query": {"kind": "text", "items": [4]}})
-        one = body(film(long, "--view", view, "--over", "frames")[0])
+        one = content(film(long, "--view", view, "--over", "frames")[0])
         assert len(one.columns) == MAX_FRAMES
         assert {int(label) % 2 for label in one.columns} == {parity}
-        many = body(film(long, "--view", view, "--over", "layers-frames")[0])
+        many = content(film(long, "--view", view, "--over", "layers-frames")[0])
         assert (many.maps.shape[:2], many.rows) == ((3, MAX_FRAMES_OF_LAYERS), ("0", "1", "2"))
         assert {int(label) % 2 for label in many.columns} == {parity}
-    named = body(film(long, "--words", "duck", "--over", "frames", "--frames", "1-4")[0])
+    named = content(film(long, "--words", "duck", "--over", "frames", "--frames", "1-4")[0])
     assert named.columns == ("1", "2", "3", "4"), "what is named is taken"
 
 
 def test_chosen_layers_of_a_film(app: QApplication, long: Path) -> None:
     given = ("--actions", "1", "--layers", "0,2", "--frames", "3,9")
-    some = body(film(long, *given, "--over", "layers-frames")[0])
+    some = content(film(long, *given, "--over", "layers-frames")[0])
     assert (some.rows, some.columns) == (("0", "2"), ("3", "9"))
-    steps = body(film(long, "--actions", "1", "--layers", "0,2", "--over", "steps")[0])
+    steps = content(film(long, "--actions", "1", "--layers", "0,2", "--over", "steps")[0])
     assert (steps.rows, steps.columns) == (("0", "1"), ("0", "2"))
 
 
@@ -105,7 +104,7 @@ def test_a_film_is_along_what_its_view_says_unless_asked_otherwise() -> None:
     acting = ViewState(query=Query("action", (0,)), film="steps").to_json()
     reading = ViewState(film="steps").to_json()
     both = ViewState(film="layers-frames").to_json()
-    for given, along in (
+    for words, over in (
         (["--view", acting], "steps"),
         (["--view", acting, "--words", "duck"], "layers"),
         (["--view", reading], "layers"),
@@ -114,9 +113,9 @@ def test_a_film_is_along_what_its_view_says_unless_asked_otherwise() -> None:
         (["--view", both, "--over", "frames"], "frames"),
         ([], "layers"),
     ):
-        assert cli.options(["film", "a.h5", *given]).along == along, given
+        assert cli.parse_arguments(["film", "a.h5", *words]).resolve_over() == over, words
     curve = ViewState(query=Query("action", (0,)), curve="frames").to_json()
-    assert cli.options(["curves", "a.h5", "--view", curve]).along == "frames"
+    assert cli.parse_arguments(["curves", "a.h5", "--view", curve]).resolve_over() == "frames"
 
 
 def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) -> None:
@@ -127,13 +126,13 @@ def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) ->
         assert part in said
     for part in ("uniform", "renormalised", "log colours", "layer 1"):
         assert part not in said
-    assert metadata.json_of(" {}") == " {}"
+    assert metadata.read_view_json(" {}") == " {}"
 
 
 def test_a_video_over_frames_keeps_to_one_prompt(long: Path) -> None:
     from viewer.io.results import Results
 
     results = Results(long)
-    (job,) = plan(results, cli.options(["video", str(long), "--words", "duck"])).jobs
-    assert [view.frame for view in job.sweep] == list(range(0, 60, 2))
+    (file,) = plan_export(results, "video --words duck").files
+    assert [view.frame for view in file.sweep] == list(range(0, 60, 2))
     results.close()

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 import make_results
 import pytest
+from export_driver import open_export, plan_export
 
 from viewer.analysis import scene
 from viewer.errors import UserError
-from viewer.export import cli
-from viewer.export.plan import plan
-from viewer.export.renderer import Studio
-from viewer.export.scenes import Source
 from viewer.io.results import Results
 from viewer.model.view_state import ViewState
 
@@ -25,9 +22,8 @@ KINDS = ("summary", "heads", "difference --against layer=0", "video --over layer
 
 
 def first_view(results: Results, words: str) -> ViewState:
-    kind, _, rest = words.partition(" ")
-    job = plan(results, cli.options([kind, str(results.path), *rest.split()])).jobs[0]
-    return job.sweep[0] if job.sweep else job.view
+    file = plan_export(results, words).files[0]
+    return file.sweep[0] if file.sweep else file.view
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -45,10 +41,10 @@ def test_they_change_the_numbers_and_the_bar_under_them(app: QApplication, small
     base = ["summary", str(small), "--words", "duck", "--layers", "2"]
 
     def painted(*more: str) -> tuple[float, str, str]:
-        with Studio(cli.options([*base, *more])) as studio:
-            job = plan(studio.source.results, studio.options).jobs[0]
-            figure = studio.figure(job)
-            top = float(Source(studio.source.results).shown(job.view).maps.max())
+        with open_export(*base, *more) as export:
+            file = export.plan.files[0]
+            figure = export.renderer.create_figure(file)
+            top = float(export.source.compose_shown(file.view).maps.max())
             return top, figure.scales[0].label, figure.scales[0].scale
 
     plain = painted()

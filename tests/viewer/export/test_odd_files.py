@@ -9,12 +9,10 @@ import h5py
 import make_results
 import numpy as np
 import pytest
+from export_driver import open_export
 
 from viewer.errors import UserError
-from viewer.export import cli
 from viewer.export.__main__ import main
-from viewer.export.plan import plan
-from viewer.export.renderer import Studio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,9 +57,9 @@ def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path:
     for words in KINDS:
         kind, _, rest = words.partition(" ")
         try:
-            with Studio(cli.options([kind, str(path), *rest.split()])) as studio:
-                for job in plan(studio.source.results, studio.options).jobs:
-                    image = studio.figure(job).image(1.0)
+            with open_export(kind, str(path), *rest.split()) as export:
+                for file in export.plan.files:
+                    image = export.renderer.create_figure(file).render(1.0)
                     assert image.width() >= 300
                     painted += 1
         except UserError as error:
@@ -75,21 +73,21 @@ def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path:
 def test_a_frame_that_cannot_be_read_is_one_sentence_and_the_others_are_painted(
     app: QApplication, small: Path, tmp_path: Path
 ) -> None:
-    with Studio(cli.options(["summary", str(small), "--actions", "1", "--layers", "2"])) as studio:
-        job = plan(studio.source.results, studio.options).jobs[0]
-        bad = replace(job, view=replace(job.view, frame=7))
+    with open_export("summary", str(small), "--actions", "1", "--layers", "2") as export:
+        file = export.plan.files[0]
+        bad = replace(file, view=replace(file.view, frame=7))
         with pytest.raises(UserError, match=r"Frame 8 of small\.h5 cannot be read"):
-            studio.figure(bad)
-        assert not studio.figure(job).image(1.0).isNull()
+            export.renderer.create_figure(bad)
+        assert not export.renderer.create_figure(file).render(1.0).isNull()
 
 
 def test_a_picture_that_is_not_there_is_said_in_its_place(app: QApplication, small: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.h5"
     path.write_bytes(small.read_bytes())
     without(path, "images/wrist/source")
-    with Studio(cli.options(["summary", str(path), "--layers", "2", "--words", "duck"])) as studio:
-        figure = studio.figure(plan(studio.source.results, studio.options).jobs[0])
-        assert not figure.image(1.0).isNull()
+    with open_export("summary", str(path), "--layers", "2", "--words", "duck") as export:
+        figure = export.renderer.create_figure(export.plan.files[0])
+        assert not figure.render(1.0).isNull()
     assert np.isfinite(figure.height)
 
 

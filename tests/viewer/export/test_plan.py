@@ -7,52 +7,47 @@ from typing import TYPE_CHECKING
 
 import make_results
 import pytest
+from export_driver import plan_export
 
 from viewer.errors import UserError
-from viewer.export import cli
-from viewer.export.plan import plan, refuse_existing
+from viewer.export.plan import check_targets
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
-    from viewer.export.plan import Plan
+    from viewer.export.plan import ExportPlan
 
 
-def planned(results: Results, words: str, *more: str) -> Plan:
-    kind, _, rest = words.partition(" ")
-    return plan(results, cli.options([kind, str(results.path), *rest.split(), *more]))
-
-
-def names(made: Plan) -> list[str]:
-    return [job.path.as_posix() for job in made.jobs]
+def names(plan: ExportPlan) -> list[str]:
+    return [file.path.as_posix() for file in plan.files]
 
 
 def test_the_names_are_those_of_the_practice_record(results: Results) -> None:
-    made = planned(results, "summary --phase prefix suffix --layers 1,3 --reduce mean max")
-    assert names(made) == [
+    plan = plan_export(results, "summary --phase prefix suffix --layers 1,3 --reduce mean max")
+    assert names(plan) == [
         f"results/small/{phase}_L{layer}_attn_vis_{mode}.jpg"
         for phase in ("prefix", "suffix")
         for layer in (1, 3)
         for mode in ("mean", "max")
     ]
-    sheets = planned(results, "heads --layers 3")
+    sheets = plan_export(results, "heads --layers 3")
     assert names(sheets) == [
         f"results/small/L3_{phase}_heads/head_{head:02}.jpg" for phase in ("prefix", "suffix") for head in range(3)
     ]
 
 
 def test_one_other_frame_keeps_the_name_and_several_are_told_apart(results: Results) -> None:
-    assert names(planned(results, "summary --frame 3 --words duck --layers 0")) == [
+    assert names(plan_export(results, "summary --frame 3 --words duck --layers 0")) == [
         "results/small/prefix_L0_attn_vis_mean.jpg"
     ]
-    several = planned(results, "summary --frames 1,3 --steps 0,2 --actions 2 1-3 --layers 0")
+    several = plan_export(results, "summary --frames 1,3 --steps 0,2 --actions 2 1-3 --layers 0")
     assert names(several)[:4] == [
         "results/small/suffix_L0_attn_vis_mean_frame1_action2_step0.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame1_action2_step2.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame1_action1-3_step0.jpg",
         "results/small/suffix_L0_attn_vis_mean_frame1_action1-3_step2.jpg",
     ]
-    assert len(set(names(several))) == len(several.jobs) == 8
+    assert len(set(names(several))) == len(several.files) == 8
 
 
 @pytest.mark.parametrize(
@@ -73,44 +68,44 @@ def test_one_other_frame_keeps_the_name_and_several_are_told_apart(results: Resu
     ],
 )
 def test_no_two_files_have_one_name_and_no_view_comes_twice(results: Results, words: str) -> None:
-    made = planned(results, words)
-    assert len(made.jobs) > 1
-    assert len(set(names(made))) == len(made.jobs)
-    assert len({job.view for job in made.jobs}) == len(made.jobs)
-    refuse_existing(made.jobs, overwrite=False)
+    plan = plan_export(results, words)
+    assert len(plan.files) > 1
+    assert len(set(names(plan))) == len(plan.files)
+    assert len({file.view for file in plan.files}) == len(plan.files)
+    check_targets(plan.files, overwrite=False)
 
 
 def test_views_say_what_their_names_say(results: Results) -> None:
-    made = planned(results, "summary --layers 2 --step 1 --actions 4 --reduce max --opacity 0.4 --picture model")
-    view = made.jobs[0].view
+    plan = plan_export(results, "summary --layers 2 --step 1 --actions 4 --reduce max --opacity 0.4 --picture model")
+    view = plan.files[0].view
     assert (view.layer, view.step, view.query, view.reduce) == (2, 1, Query("action", (3,)), "max")
     assert (view.opacity, view.picture, view.compare) == (0.4, "model", "off")
-    locked = planned(results, "film --range 0.001:0.02").jobs[0].view
+    locked = plan_export(results, "film --range 0.001:0.02").files[0].view
     assert (locked.range, locked.low, locked.high) == ("locked", 0.001, 0.02)
 
 
 def test_a_view_gives_everything_that_is_not_asked_for(results: Results) -> None:
     view = ViewState(frame=2, query=Query("action", (1, 2)), step=1, layer=3, heads=(1,), colours="magma", smooth=True)
-    made = planned(results, "summary", "--view", view.to_json())
-    assert [job.view for job in made.jobs] == [view]
-    other = planned(results, "summary --layers 0 --colours jet", "--view", view.to_json())
-    assert (other.jobs[0].view.layer, other.jobs[0].view.colours, other.jobs[0].view.heads) == (0, "jet", (1,))
+    plan = plan_export(results, "summary", "--view", view.to_json())
+    assert [file.view for file in plan.files] == [view]
+    other = plan_export(results, "summary --layers 0 --colours jet", "--view", view.to_json())
+    assert (other.files[0].view.layer, other.files[0].view.colours, other.files[0].view.heads) == (0, "jet", (1,))
 
 
 def test_a_sweep_keeps_the_words_of_its_query(tmp_path: Path) -> None:
     tasks = ("put the duck in the bowl", "in the bowl put the duck")
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=tasks))
     results = Results(path)
-    made = planned(results, "video --words duck")
-    labels = [[results.chips(v.frame)[item].label for item in v.query.items] for v in made.jobs[0].sweep]
+    plan = plan_export(results, "video --words duck")
+    labels = [[results.chips(v.frame)[item].label for item in v.query.items] for v in plan.files[0].sweep]
     assert labels == [["duck"]] * 4
-    assert [view.frame for view in made.jobs[0].sweep] == [0, 1, 2, 3]
-    assert made.pictures == 4
+    assert [view.frame for view in plan.files[0].sweep] == [0, 1, 2, 3]
+    assert plan.pictures == 4
     results.close()
 
 
 def test_a_difference_is_to_the_named_view(results: Results) -> None:
-    view = planned(results, "difference --words duck --layers 3 --against layer=1 word=bowl frame=2").jobs[0].view
+    view = plan_export(results, "difference --words duck --layers 3 --against layer=1 word=bowl frame=2").files[0].view
     assert view.compare == "difference"
     assert view.pinned is not None
     assert (view.pinned.layer, view.pinned.frame, view.layer, view.frame) == (1, 1, 3, 0)
@@ -134,49 +129,49 @@ def test_a_difference_is_to_the_named_view(results: Results) -> None:
 )
 def test_a_selection_that_is_not_there_is_one_sentence(results: Results, words: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        planned(results, words)
+        plan_export(results, words)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_files_that_exist_are_refused_before_any_work(results: Results, tmp_path: Path) -> None:
-    made = planned(results, f"summary -o {tmp_path}")
-    made.jobs[1].path.parent.mkdir(parents=True)
-    made.jobs[1].path.write_bytes(b"mine")
+    plan = plan_export(results, f"summary -o {tmp_path}")
+    plan.files[1].path.parent.mkdir(parents=True)
+    plan.files[1].path.write_bytes(b"mine")
     with pytest.raises(UserError, match="exists; add --overwrite"):
-        refuse_existing(made.jobs, overwrite=False)
-    refuse_existing(made.jobs, overwrite=True)
-    assert made.jobs[1].path.read_bytes() == b"mine"
+        check_targets(plan.files, overwrite=False)
+    check_targets(plan.files, overwrite=True)
+    assert plan.files[1].path.read_bytes() == b"mine"
 
 
 def test_a_file_without_a_finished_frame_says_so(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "begun.h5", make_results.Recipe(frames=1, done=0, complete=False))
     results = Results(path)
     with pytest.raises(UserError, match="no finished frame yet"):
-        planned(results, "summary")
+        plan_export(results, "summary")
     results.close()
 
 
 @pytest.mark.parametrize("words", ["film --range map", "film --range set", "video --range set"])
 def test_a_range_that_a_kind_does_not_have_is_refused(results: Results, words: str) -> None:
     with pytest.raises(UserError, match="is nothing for a"):
-        planned(results, words)
+        plan_export(results, words)
 
 
 @pytest.mark.parametrize("words", ["atlas --layers 1", "atlas --heads 1", "curves --reduce max", "table --size 3"])
 def test_no_kind_has_an_option_that_does_nothing_for_it(results: Results, words: str) -> None:
     with pytest.raises(UserError, match="unrecognized arguments"):
-        planned(results, words)
+        plan_export(results, words)
 
 
 def test_an_atlas_with_a_region_is_about_it(results: Results) -> None:
-    made = planned(results, "atlas --phase prefix --region wrist:6,4-5").jobs[0]
-    assert (made.view.score, made.view.region) == ("lift", ((1, 6, 4), (1, 6, 5)))
-    assert made.path.name == "prefix_atlas_lift.png"
-    chosen = planned(results, "atlas --phase prefix --score hit --region wrist:6,4").jobs[0]
+    planned = plan_export(results, "atlas --phase prefix --region wrist:6,4-5").files[0]
+    assert (planned.view.score, planned.view.region) == ("lift", ((1, 6, 4), (1, 6, 5)))
+    assert planned.path.name == "prefix_atlas_lift.png"
+    chosen = plan_export(results, "atlas --phase prefix --score hit --region wrist:6,4").files[0]
     assert chosen.view.score == "hit"
     view = ViewState(score="iou", region=((0, 6, 6),), thumbnails=True)
-    other = planned(results, "atlas --region wrist:6,4", "--view", view.to_json()).jobs[0].view
+    other = plan_export(results, "atlas --region wrist:6,4", "--view", view.to_json()).files[0].view
     assert (other.score, other.region, other.thumbnails) == ("iou", ((1, 6, 4),), False)
-    plain = planned(results, "atlas --phase prefix").jobs[0].view
+    plain = plan_export(results, "atlas --phase prefix").files[0].view
     assert (plain.score, plain.region) == ("picture", ())

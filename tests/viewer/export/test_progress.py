@@ -1,14 +1,15 @@
-"""Progress: silent for a second, then one line that counts, or lines that a program can read."""
+"""Progress: nothing for a second, then a bar on a terminal, lines in a log, or JSON for a program."""
 
 from __future__ import annotations
 
+import builtins
 import io
 import json
 
 import pytest
 
 from viewer.export import progress
-from viewer.export.progress import Console
+from viewer.export.progress import ProgressReporter
 
 
 class Terminal(io.StringIO):
@@ -17,6 +18,8 @@ class Terminal(io.StringIO):
 
 
 class Clock:
+    """Stands in for the module `time`."""
+
     def __init__(self) -> None:
         self.now = 100.0
 
@@ -26,53 +29,79 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(progress, "time", made)
-    return made
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr("tqdm.std.time", clock.monotonic)
+    return clock
 
 
-def work(made: Console, clock: Clock, total: int) -> None:
-    """Sixteen things a second."""
+def work(reporter: ProgressReporter, clock: Clock, total: int) -> None:
+    """Report sixteen things a second."""
     for done in range(1, total + 1):
         clock.now += 0.0625
-        made.report(done, total)
+        reporter.report(done, total)
 
 
-def test_short_work_says_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = Terminal()
-    monkeypatch.setattr("sys.stderr", out)
-    made = Console("figures")
-    work(made, clock, 10)
-    made.end()
-    assert out.getvalue() == ""
+def test_an_export_shorter_than_the_delay_writes_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr("sys.stderr", stream)
+        reporter = ProgressReporter("figures")
+        work(reporter, clock, 10)
+        reporter.close()
+        assert stream.getvalue() == ""
 
 
-def test_long_work_counts_on_one_line_and_takes_it_away(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = Terminal()
-    monkeypatch.setattr("sys.stderr", out)
-    made = Console("figures")
-    work(made, clock, 100)
-    lines = out.getvalue().split("\r")[1:]
-    assert lines[0].strip() == "16 of 100 figures, 16.0 a second, 5 s left"
-    assert lines[-1].strip() == "100 of 100 figures, 16.0 a second"
+def test_a_terminal_has_one_line_that_is_removed_at_the_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    reporter = ProgressReporter("figures")
+    work(reporter, clock, 100)
+    lines = [line for line in stream.getvalue().split("\r") if line.strip()]
+    assert "16/100" in lines[0]
+    assert "16.00 figures/s" in lines[0]
     assert 30 < len(lines) < 60, "ten times a second, not a hundred"
-    made.end()
-    assert out.getvalue().endswith("\r")
-    assert "\n" not in out.getvalue()
+    reporter.close()
+    assert stream.getvalue().endswith("\r")
+    assert stream.getvalue().split("\r")[-2].strip() == ""
+    assert "\n" not in stream.getvalue()
 
 
-def test_in_a_log_it_is_a_line_now_and_then(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.StringIO()
-    monkeypatch.setattr("sys.stderr", out)
-    work(Console("pictures"), clock, 600)
-    assert len(out.getvalue().splitlines()) == 4
-    assert out.getvalue().splitlines()[-1] == "600 of 600 pictures, 16.0 a second"
+def test_a_log_has_a_line_every_ten_seconds_and_at_the_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    reporter = ProgressReporter("pictures")
+    work(reporter, clock, 600)
+    reporter.close()
+    lines = stream.getvalue().splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        *(f"{done} of 600 pictures" for done in (160, 320, 480)),
+        "600 of 600 pictures",
+    ]
+    assert lines[0] == "160 of 600 pictures, 16.00 pictures/s, 00:27 left"
+    assert "\r" not in stream.getvalue()
 
 
-def test_for_a_program_each_line_is_json(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.StringIO()
-    monkeypatch.setattr("sys.stdout", out)
-    work(Console("figures", lines=True), clock, 40)
-    told = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert told[-1] == {"done": 40, "total": 40}
-    assert 10 < len(told) < 25
+def test_a_program_reads_lines_of_json(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stdout", stream)
+    work(ProgressReporter("figures", as_json=True), clock, 40)
+    reports = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert reports[-1] == {"done": 40, "total": 40}
+    assert 10 < len(reports) < 25
+
+
+def test_without_tqdm_there_is_no_bar(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse_tqdm(name: str, *rest: object) -> object:
+        if name == "tqdm":
+            raise ImportError(name)
+        return real(name, *rest)  # type: ignore[arg-type]
+
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(builtins, "__import__", refuse_tqdm)
+    reporter = ProgressReporter("rows")
+    work(reporter, clock, 600)
+    reporter.close()
+    assert stream.getvalue() == ""

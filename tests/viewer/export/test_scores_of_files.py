@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from viewer.model.view_state import Cell, Kind
 
-OF_REGION = ("region", "lift", "hit", "iou")
+REGION_SCORES = ("region", "lift", "hit", "iou")
 RECIPES = {
     "two": make_results.Recipe(layers=2, steps=2),
     "one tall": make_results.Recipe(cameras=("top",), size=(160, 90), layers=2, steps=2),
@@ -84,17 +84,17 @@ def test_atlas_and_table_are_what_the_definitions_say(varied: Results, tmp_path:
             [[by_definition(one, region, varied.bars(frame)) for one in heads] for heads in maps]
         )  # (layers, heads + 1, scores)
         cells = tuple(sorted(region))
-        for place, score in enumerate(OF_REGION):
+        for place, score in enumerate(REGION_SCORES):
             view = ViewState(frame=frame, query=query, step=step, score=score, region=cells)
             assert score_heads(varied, view) == pytest.approx(expected[..., place], rel=2e-4, nan_ok=True), score
         asked = ["--actions", ",".join(str(item + 1) for item in items), "--steps", str(step)]
         if kind == "text":
             asked = ["--tokens", ",".join(str(token) for token in tokens)]
-        asked += ["--frames", str(frame + 1), "--region", *map(str, selection.boxes(varied, cells))]
+        asked += ["--frames", str(frame + 1), "--region", *map(str, selection.find_boxes(varied, cells))]
         assert main(["table", str(varied.path), *asked, "-o", str(tmp_path), "--overwrite"]) == 0
         with (tmp_path / "varied" / "table.csv").open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))
         assert len(lines) == len(varied.layers) * varied.heads
         for line in lines:
-            found = [float(line[SCORES[name].column]) for name in OF_REGION]
+            found = [float(line[SCORES[name].column]) for name in REGION_SCORES]
             assert found == pytest.approx(expected[int(line["layer"]), int(line["head"])], rel=2e-4, nan_ok=True)

@@ -12,12 +12,12 @@ import h5py
 import make_results
 import numpy as np
 import pytest
+from export_driver import plan_export
 
 from viewer.analysis import scores
 from viewer.errors import UserError
-from viewer.export import cli, tables
+from viewer.export import tables
 from viewer.export.__main__ import main
-from viewer.export.plan import plan
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
@@ -140,13 +140,13 @@ def test_every_column_is_explained(small: Path, tmp_path: Path, capsys: pytest.C
 
 def test_how_far_a_table_is_counts_rows(results: Results, tmp_path: Path) -> None:
     """Not queries: an action has a row a denoise step, and would take longer than was told."""
-    told: list[tuple[int, int]] = []
-    words = ["table", str(results.path), "--frames", "1-2", "--layers", "1-2", "--heads", "0", "-o", str(tmp_path)]
-    tables.write(plan(results, cli.options(words)), lambda done, total: told.append((done, total)))
+    reports: list[tuple[int, int]] = []
+    plan = plan_export(results, "table --frames 1-2 --layers 1-2 --heads 0", "-o", str(tmp_path))
+    tables.write_table(plan, results, lambda done, total: reports.append((done, total)))
     lines = len(rows(tmp_path / "small" / "table.csv"))
-    assert told[-1] == (lines, lines)
-    assert told[0] == (2, lines), "two layers of a word"
-    steps = [after[0] - before[0] for before, after in itertools.pairwise(told)]
+    assert reports[-1] == (lines, lines)
+    assert reports[0] == (2, lines), "two layers of a word"
+    steps = [after[0] - before[0] for before, after in itertools.pairwise(reports)]
     assert set(steps) == {2, 2 * 3}
 
 
@@ -223,5 +223,5 @@ def test_without_pyarrow_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match="Parquet needs pyarrow: pip install pyarrow"):
-        tables.check("parquet")
-    tables.check("csv")
+        tables.check_installed("parquet")
+    tables.check_installed("csv")

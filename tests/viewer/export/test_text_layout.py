@@ -10,7 +10,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
 from viewer.export.figures import text_layout
-from viewer.export.figures.text_layout import Run, paragraph, width_of
+from viewer.export.figures.text_layout import TextRun, text_width, wrap_runs
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -21,13 +21,13 @@ WORDS = st.lists(st.text("abcdefgh“”…·×", min_size=1, max_size=12), min_
 @given(words=st.lists(WORDS, min_size=1, max_size=4), width=st.integers(120, 900))
 @settings(max_examples=60)
 def test_no_word_is_lost_and_no_line_is_too_long(app: QApplication, words: list[list[str]], width: int) -> None:
-    runs = [Run(" ".join(some), "#000000", 13, bool(n % 2)) for n, some in enumerate(words)]
-    made = paragraph(runs, width)
+    runs = [TextRun(" ".join(some), "#000000", 13, bool(n % 2)) for n, some in enumerate(words)]
+    made = wrap_runs(runs, width)
     written = " ".join(run.text for line in made.lines for _, run in line)
     assert written.split() == [word for some in words for word in some]
     for line in made.lines:
         x, last = line[-1]
-        end = x + width_of(last.text, last.pixels, bold=last.bold)
+        end = x + text_width(last.text, last.pixels, bold=last.bold)
         assert end <= width + 0.5 or len(line) == 1, "only a single long word may pass the edge"
 
 
@@ -35,7 +35,7 @@ def test_what_does_not_fit_ends_with_dots_and_stays_in_its_box(app: QApplication
     image = QImage(200, 30, QImage.Format.Format_RGB32)
     image.fill(0xFFFFFFFF)
     with QPainter(image) as painter:
-        used = text_layout.write(painter, QRectF(10, 0, 80, 30), "a very long heading indeed", "#000000", 13)
+        used = text_layout.draw_line(painter, QRectF(10, 0, 80, 30), "a very long heading indeed", "#000000", 13)
     assert 40 < used <= 80.5
     ink = [x for x in range(200) for y in range(30) if image.pixelColor(x, y).lightness() < 128]
     assert ink

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from export_driver import open_export
 
 from viewer.errors import UserError
-from viewer.export import cli, encoding, video
+from viewer.export import encoding, video
 from viewer.export.figures import camera_figures
-from viewer.export.metadata import ascii_json
-from viewer.export.plan import plan
-from viewer.export.renderer import Studio
+from viewer.export.metadata import to_ascii_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from PySide6.QtWidgets import QApplication
@@ -26,14 +24,14 @@ av = pytest.importorskip("av", reason="PyAV is not installed: no video is decode
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed: no GIF or WebP is read")
 
 
-def made(folder: Path, small: Path, words: str) -> tuple[Path, list[tuple[int, int]]]:
-    told: list[tuple[int, int]] = []
-    with Studio(cli.options(["video", str(small), *words.split(), "-o", str(folder)])) as studio:
-        planned = plan(studio.source.results, studio.options)
-        done = video.write(studio, planned.jobs[0], lambda *at: told.append(at), 0, planned.pictures)
-        assert done == len(planned.jobs[0].sweep)
-    assert sorted(path.name for path in planned.jobs[0].path.parent.iterdir()) == [planned.jobs[0].path.name]
-    return planned.jobs[0].path, told
+def write_video(folder: Path, small: Path, words: str) -> tuple[Path, list[tuple[int, int]]]:
+    reports: list[tuple[int, int]] = []
+    with open_export("video", str(small), *words.split(), "-o", str(folder)) as export:
+        file = export.plan.files[0]
+        done = video.write_video(export.renderer, file, lambda *at: reports.append(at), 0, export.plan.pictures)
+        assert done == len(file.sweep)
+    assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
+    return file.path, reports
 
 
 def boxes(path: Path) -> list[str]:
@@ -50,7 +48,7 @@ def boxes(path: Path) -> list[str]:
 def test_an_mp4_is_h264_with_even_sides_and_its_index_first(
     app: QApplication, small: Path, tmp_path: Path, words: str
 ) -> None:
-    path, told = made(tmp_path, small, f"{words} --rate 5")
+    path, reports = write_video(tmp_path, small, f"{words} --rate 5")
     order = boxes(path)
     assert order.index("moov") < order.index("mdat")
     with av.open(str(path)) as container:
@@ -63,21 +61,24 @@ def test_an_mp4_is_h264_with_even_sides_and_its_index_first(
         assert stream.codec_context.colorspace == 1, "BT.709, as it was made"
     count = {"--over layers": 4, "--over steps": 3}.get(" ".join(words.split()[:2]), 3)
     assert len(frames) == count
-    assert told[-1] == (count, count)
+    assert reports[-1] == (count, count)
 
 
 def test_its_pictures_are_those_of_the_figures(app: QApplication, small: Path, tmp_path: Path) -> None:
-    path, _ = made(tmp_path, small, "--over layers --words duck --scale 1 --size 320")
+    path, _ = write_video(tmp_path, small, "--over layers --words duck --scale 1 --size 320")
     with av.open(str(path)) as container:
         shown = [frame.to_ndarray(format="rgb24", src_colorspace="ITU709") for frame in container.decode(video=0)]
-    given = ["video", str(small), "--over", "layers", "--words", "duck", "--size", "320", "-o", str(tmp_path / "b")]
-    with Studio(cli.options(given)) as studio:
-        job = plan(studio.source.results, studio.options).jobs[0]
-        scenes = [studio.source.shown(view) for view in job.sweep]
+    words = ("--over", "layers", "--words", "duck", "--size", "320", "-o", str(tmp_path / "b"))
+    with open_export("video", str(small), *words) as export:
+        sweep = export.plan.files[0].sweep
+        scenes = [export.source.compose_shown(view) for view in sweep]
         top = max(one.ranges[0][1] for one in scenes)
         for number, page in enumerate(shown):
-            figure = camera_figures.row(studio.source, studio.panes, job.sweep[number], studio.options)
-            image = figure.image(1.0, even=True)
+            renderer = export.renderer
+            figure = camera_figures.create_camera_row(
+                export.source, renderer.cameras, sweep[number], export.plan.request
+            )
+            image = figure.render(1.0, even=True)
             bare = encoding.pixels(image)[42:222, 20:340, 2::-1].astype(int)
             assert np.abs(page[42:222, 20:340].astype(int) - bare).mean() < (
                 40 if scenes[number].ranges[0][1] < top else 10
@@ -89,25 +90,27 @@ def test_the_sweep_has_one_scale(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    row = camera_figures.row
+    create_camera_row = camera_figures.create_camera_row
 
     def spy(*given: object) -> object:
-        figure = row(*given)  # type: ignore[arg-type]
+        figure = create_camera_row(*given)  # type: ignore[arg-type]
         seen.append([(scale.low, scale.high) for scale in figure.scales])
         return figure
 
-    monkeypatch.setattr(camera_figures, "row", spy)
-    made(tmp_path, small, "--over layers --words duck")
+    monkeypatch.setattr(camera_figures, "create_camera_row", spy)
+    write_video(tmp_path, small, "--over layers --words duck")
     assert len(seen) == 4
     assert all(one == seen[0] and len(one) == 1 for one in seen)
     seen.clear()
-    made(tmp_path / "b", small, "--over layers --words duck --range map")
+    write_video(tmp_path / "b", small, "--over layers --words duck --range map")
     assert len({str(one) for one in seen}) == 4
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
 def test_slides_get_all_pictures_at_the_rate(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
-    path, _ = made(tmp_path, small, f"--over layers --words duck --format {suffix} --rate 4 --scale 1 --size 200")
+    path, _ = write_video(
+        tmp_path, small, f"--over layers --words duck --format {suffix} --rate 4 --scale 1 --size 200"
+    )
     with Image.open(path) as image:
         assert (image.format.lower(), image.n_frames) == (suffix, 4)
         image.seek(1)
@@ -127,30 +130,27 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     for suffix, name in (("mp4", "PyAV"), ("gif", "Pillow"), ("webp", "Pillow")):
         with pytest.raises(UserError) as caught:
-            video.check(suffix)
+            video.check_installed(suffix)
         assert str(caught.value) == f'A {suffix} needs {name}: pip install "pi0-attention[export]"'
 
 
 def test_the_comment_is_the_first_pictures_view(app: QApplication, small: Path, tmp_path: Path) -> None:
-    path, _ = made(tmp_path, small, "--over layers --words duck")
+    path, _ = write_video(tmp_path, small, "--over layers --words duck")
     with av.open(str(path)) as container:
         comment = container.metadata["comment"].removeprefix("pi0-attention view ")
-    assert ascii_json(comment) == comment
+    assert to_ascii_json(comment) == comment
 
 
-def interrupted(studio: Studio, job: object) -> Callable[[int, int], None]:
-    def report(done: int, total: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    return report
+def interrupt_after_two(done: int, total: int) -> None:
+    if done == 2:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif"])
 def test_a_stopped_video_leaves_nothing(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
     given = ["video", str(small), "--over", "layers", "--words", "duck", "-o", str(tmp_path), "--format", suffix]
-    with Studio(cli.options(given)) as studio:
-        job = plan(studio.source.results, studio.options).jobs[0]
+    with open_export(*given) as export:
+        file = export.plan.files[0]
         with pytest.raises(KeyboardInterrupt):
-            video.write(studio, job, interrupted(studio, job), 0, 4)
-    assert list(job.path.parent.iterdir()) == []
+            video.write_video(export.renderer, file, interrupt_after_two, 0, 4)
+    assert list(file.path.parent.iterdir()) == []

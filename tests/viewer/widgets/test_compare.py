@@ -10,7 +10,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, press, show, spin, until
 
 from viewer.controllers.settings import Settings
-from viewer.export.metadata import other_of, second_file, view_of
+from viewer.export.metadata import find_second_file, read_view, second_file_of
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import drawing
@@ -119,8 +119,8 @@ def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window:
     assert words[1:4] == [str(window.session.path), str(other), "--view"]
     assert from_json(words[4]).compare == "side"
     window.acts.write_picture(tmp_path / "both.png")
-    way = other_of(view_of(str(tmp_path / "both.png")))
-    assert second_file(window.session.path, way, "").samefile(other)  # type: ignore[union-attr,arg-type]
+    way = second_file_of(read_view(str(tmp_path / "both.png")))
+    assert find_second_file(window.session.path, way, "").samefile(other)  # type: ignore[union-attr,arg-type]
 
 
 def test_a_second_file_waits_for_a_slow_first_one(app: QApplication, small: Path, tmp_path: Path) -> None:

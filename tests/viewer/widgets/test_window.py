@@ -13,7 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 from window_driver import close, press, show, spin, until
 
-from viewer.export.metadata import view_of
+from viewer.export.metadata import read_view
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import drawing
@@ -344,7 +344,7 @@ def test_pictures_are_twice_the_size_with_a_caption(window: MainWindow, tmp_path
         window.acts.write_picture(tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(head), "PNG, whatever the name ends in, if it is not JPEG's"
         assert not QImage(str(tmp_path / name)).isNull()
-        assert from_json(view_of(str(tmp_path / name))) == window.session.state, "it opens again by --view"
+        assert from_json(read_view(str(tmp_path / name))) == window.session.state, "it opens again by --view"
     assert "small.h5" in footnote(window.panels)
     window.acts.write_picture(tmp_path / "nowhere" / "view.png")
     assert "cannot be written" in window.notice.text

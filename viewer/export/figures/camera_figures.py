@@ -1,4 +1,4 @@
-"""Figures of camera pictures: the summary, one head's sheet, a difference, a row of panes for video."""
+"""Figures of camera pictures: the summary, one head alone, a difference, and the cameras side by side for video."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from PySide6.QtCore import QRectF
 from viewer.analysis.caption import heading_of, heads_of, words_of
 from viewer.analysis.scene import on_one_range
 from viewer.export import scenes
-from viewer.export.figures import color_bar
-from viewer.export.figures import text_layout as words
+from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
-from viewer.export.figures.figure import Figure, on_scale, sentence, titled
+from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
@@ -22,246 +21,263 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QPainter
 
     from viewer.analysis.scene import Scene
-    from viewer.export.figures.pane import Panes
-    from viewer.export.request import Options
-    from viewer.export.scenes import Source
+    from viewer.export.figures.camera_painter import CameraPainter
+    from viewer.export.request import ExportRequest
+    from viewer.export.scenes import ExportSource
     from viewer.model.attention import Floats
     from viewer.model.view_state import ViewState
 
 GAP: Final = 12.0
-TITLE: Final = 22.0
-SWEEP: Final = "one scale for all pictures"
+TITLE_HEIGHT: Final = 22.0
+ROW_GAP: Final = 6.0
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One picture of a sheet."""
+class CameraCell:
+    """One picture of a grid."""
 
-    panes: Panes
+    painter: CameraPainter
     camera: int
     view: ViewState
     scene: Scene | None = None
-    """Its heat; none for a bare picture."""
+    """Of the heatmap; None for the picture alone."""
     values: Floats | None = None
-    """A map (rows, cols) to be shown by itself, on `scale`."""
+    """A map (rows, cols) to be shown without the picture, on `scale`."""
     scale: ColourScale | None = None
     title: str = ""
     note: str = ""
-    """After the title, in the accent's colour; where it is too narrow, the number alone."""
+    """After the title, in the accent colour; only its number where the cell is too narrow."""
 
     def paint(self, painter: QPainter, box: QRectF) -> None:
-        """Title and picture."""
+        """Draw the title above `box`, and the picture in it."""
         t = theme.active()
-        line = QRectF(box.left(), box.top() - TITLE, box.width(), TITLE - 4)
-        used = words.write(painter, line, self.title, t.text, 12, bold=True) if self.title else -8.0
+        line = QRectF(box.left(), box.top() - TITLE_HEIGHT, box.width(), TITLE_HEIGHT - 4)
+        width = text_layout.draw_line(painter, line, self.title, t.text, 12, bold=True) if self.title else -8.0
         if self.note:
-            room = line.adjusted(used + 8, 0, 0, 0)
-            whole = words.width_of(self.note, 12) <= room.width()
-            words.write(painter, room, self.note if whole else self.note.partition(" of ")[0], t.accent_text, 12)
+            rest = line.adjusted(width + 8, 0, 0, 0)
+            has_room = text_layout.text_width(self.note, 12) <= rest.width()
+            note = self.note if has_room else self.note.partition(" of ")[0]
+            text_layout.draw_line(painter, rest, note, t.accent_text, 12)
         if self.values is not None and self.scale is not None:
-            self.panes.paint_map(painter, box, self.camera, self.view, self.values, self.scale)
+            self.painter.paint_map(painter, box, self.camera, self.view, self.values, self.scale)
         else:
-            self.panes.paint(painter, box, self.camera, self.view, self.scene, grid=self.scene is not None)
+            self.painter.paint(painter, box, self.camera, self.view, self.scene, grid=self.scene is not None)
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """Cells in columns, each as wide as all others and as tall as its picture."""
+class CameraGrid:
+    """Cells in columns of one width, each as tall as its picture."""
 
-    columns: Sequence[Sequence[Cell]]
-    size: int
+    columns: Sequence[Sequence[CameraCell]]
+    column_width: int
     headings: Sequence[str] = ()
 
     @property
     def width(self) -> float:
         """In px."""
-        return len(self.columns) * (self.size + GAP) - GAP
+        return len(self.columns) * (self.column_width + GAP) - GAP
 
     @property
     def height(self) -> float:
         """In px."""
         rows = max(len(column) for column in self.columns)
-        return sum(self._row_height(row) + TITLE for row in range(rows)) + (rows - 1) * 6.0 + self._top
+        return (
+            sum(self._row_height(row) + TITLE_HEIGHT for row in range(rows))
+            + (rows - 1) * ROW_GAP
+            + self._headings_height
+        )
 
     @property
-    def _top(self) -> float:
+    def _headings_height(self) -> float:
         return 18.0 if self.headings else 0.0
 
     def _row_height(self, row: int) -> int:
         cells = [column[row] for column in self.columns if row < len(column)]
-        return max(cell.panes.height_at(cell.camera, cell.view, self.size) for cell in cells)
+        return max(cell.painter.height_at(cell.camera, cell.view, self.column_width) for cell in cells)
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
-        """All cells, headings over their columns."""
+        """Draw all cells, and headings over their columns."""
         for number, column in enumerate(self.columns):
-            x, y = left + number * (self.size + GAP), top + self._top
+            x, y = left + number * (self.column_width + GAP), top + self._headings_height
             if number < len(self.headings):
-                line = QRectF(x, top - 2, self.size, 16)
-                words.write(painter, line, self.headings[number], theme.active().secondary, 12)
+                line = QRectF(x, top - 2, self.column_width, 16)
+                text_layout.draw_line(painter, line, self.headings[number], theme.active().secondary, 12)
             for row, cell in enumerate(column):
-                y += TITLE
-                tall = cell.panes.height_at(cell.camera, cell.view, self.size)
-                cell.paint(painter, QRectF(x, y, self.size, tall))
-                y += self._row_height(row) + 6
+                y += TITLE_HEIGHT
+                height = cell.painter.height_at(cell.camera, cell.view, self.column_width)
+                cell.paint(painter, QRectF(x, y, self.column_width, height))
+                y += self._row_height(row) + ROW_GAP
 
 
-def _share(scene: Scene, camera: str) -> str:
+def _format_share(scene: Scene, camera: str) -> str:
     return f"{drawing.per_cent(scene.share(camera))} of this row’s weight"
 
 
-def summary(source: Source, panes: Panes, view: ViewState, options: Options) -> Figure:
-    """A line a camera: the picture, and the picture with the heat of all chosen heads put together."""
-    made, names = source.shown(view), source.results.cameras
-    plain = [Cell(panes, number, view, title=heading_of(name)) for number, name in enumerate(names)]
-    heated = [Cell(panes, number, view, scene=made, note=_share(made, name)) for number, name in enumerate(names)]
-    body = Sheet((plain, heated), options.pixels)
-    return titled(
-        source,
-        body,
-        view,
-        sentence(source, view),
-        color_bar.of_scene(made, view, source.results.cameras),
-        words=options.caption,
-    )
-
-
-def row(source: Source, panes: Panes, view: ViewState, options: Options, made: Scene | None = None) -> Figure:
-    """The panes side by side as the window shows them: a picture of a video. `made` are its numbers if known."""
-    about = sentence(source, view) if made is None else on_scale(sentence(source, view), SWEEP)
-    made = made or source.shown(view)
-    columns = [
-        (Cell(panes, number, view, scene=made, title=heading_of(name), note=_share(made, name)),)
-        for number, name in enumerate(source.results.cameras)
+def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:
+    """Return a line for each camera: the picture, and the picture with the heatmap of all chosen heads."""
+    scene, cameras = source.compose_shown(view), source.results.cameras
+    plain = [CameraCell(painter, number, view, title=heading_of(name)) for number, name in enumerate(cameras)]
+    heated = [
+        CameraCell(painter, number, view, scene=scene, note=_format_share(scene, name))
+        for number, name in enumerate(cameras)
     ]
-    body = Sheet(columns, options.pixels)
-    return titled(
-        source, body, view, about, color_bar.of_scene(made, view, source.results.cameras), words=options.caption
-    )
+    content = CameraGrid((plain, heated), request.width)
+    scales = color_bar.colour_scales(scene, view, cameras)
+    return build_figure(source, content, view, describe_view(source, view), scales, caption=request.caption)
 
 
-def head_sheet(source: Source, panes: Panes, view: ViewState, options: Options) -> Figure:
-    """One head by itself: a column of its map for each camera, and the pictures beside them.
+def create_camera_row(
+    source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest, scene: Scene | None = None
+) -> Figure:
+    """Return the cameras side by side, as the window shows them: a picture of a video.
 
-    All heads of a layer are on one colour range, so that a weak head looks weak.
+    `scene`: the view's, on the colour range of the whole video; None for the view's own range.
+    """
+    text = describe_view(source, view)
+    if scene is None:
+        scene = source.compose_shown(view)
+    else:
+        text = set_scale_text(text, "one scale for all pictures")
+    cameras = source.results.cameras
+    columns = [
+        (CameraCell(painter, number, view, scene=scene, title=heading_of(name), note=_format_share(scene, name)),)
+        for number, name in enumerate(cameras)
+    ]
+    scales = color_bar.colour_scales(scene, view, cameras)
+    return build_figure(source, CameraGrid(columns, request.width), view, text, scales, caption=request.caption)
+
+
+def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:
+    """Return one head: its map of each camera side by side, and the pictures at their right.
+
+    All heads of a layer share one colour range, so that heads that put little weight on the pictures look dark.
     """
     results = source.results
-    if view.range == "shared" and view.scale != "rank":
+    is_shared = view.range == "shared" and view.scale != "rank"
+    if is_shared:
         heads = [replace(view, heads=(head,)) for head in range(results.heads)]
-        view = scenes.on_range(view, scenes.common_range(source.plain(one) for one in heads))
-    made = source.plain(view)
-    bars = color_bar.of_scene(made, view, source.results.cameras)
-    columns: list[list[Cell]] = []
-    for number, name in enumerate(results.cameras):
-        low, high = made.ranges[number]
-        scale = ColourScale(view.colours, low, high, view.scale, bars[0].label)
-        columns.append(
-            [
-                Cell(
-                    panes,
-                    number,
-                    view,
-                    values=made.maps[number],
-                    scale=scale,
-                    title=heading_of(name),
-                    note=_share(made, name),
-                )
-            ]
-        )
-    pictures = [Cell(panes, number, view, title="Picture") for number in range(len(results.cameras))]
-    body = HeadSheet(columns, options.pixels, pictures=pictures)
-    shared = "one scale for all heads of this layer" if options.range in {"", "shared"} else ""
-    about = on_scale(sentence(source, view), shared) if shared else sentence(source, view)
-    return titled(source, body, view, about, bars, words=options.caption)
+        view = scenes.lock_range(view, scenes.find_common_range(source.compose(one) for one in heads))
+    scene = source.compose(view)
+    scales = color_bar.colour_scales(scene, view, results.cameras)
+    columns = [
+        [
+            CameraCell(
+                painter,
+                number,
+                view,
+                values=scene.maps[number],
+                scale=ColourScale(view.colours, *scene.ranges[number], view.scale, scales[0].label),
+                title=heading_of(name),
+                note=_format_share(scene, name),
+            )
+        ]
+        for number, name in enumerate(results.cameras)
+    ]
+    pictures = [CameraCell(painter, number, view, title="Picture") for number in range(len(results.cameras))]
+    text = describe_view(source, view)
+    if is_shared and not request.shares_range:
+        text = set_scale_text(text, "one scale for all heads of this layer")
+    content = HeadGrid(columns, request.width, pictures=pictures)
+    return build_figure(source, content, view, text, scales, caption=request.caption)
 
 
 @dataclass(frozen=True)
-class HeadSheet(Sheet):
-    """Maps side by side, and at their right the pictures under each other, together as tall as the maps."""
+class HeadGrid(CameraGrid):
+    """Maps side by side, and at their right the pictures below each other, together as tall as the maps."""
 
-    pictures: Sequence[Cell] = ()
+    pictures: Sequence[CameraCell] = ()
 
     @property
-    def _each(self) -> tuple[float, float]:
-        """Width and height of a reference picture."""
+    def _picture_size(self) -> tuple[float, float]:
+        """Width and height of one picture in px."""
         count = len(self.pictures)
-        tall = self._row_height(0)
-        each = (tall - (count - 1) * 6.0) / count
+        each = (self._row_height(0) - (count - 1) * ROW_GAP) / count
         first = self.pictures[0]
-        height, width = first.panes.size_of(first.camera, first.view)
+        height, width = first.painter.picture_size(first.camera, first.view)
         return round(each * width / height), each
 
     @property
     def width(self) -> float:
         """In px."""
-        return len(self.columns) * (self.size + GAP) + self._each[0]
+        return len(self.columns) * (self.column_width + GAP) + self._picture_size[0]
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
-        """Maps, then pictures."""
+        """Draw the maps and the pictures."""
         super().paint(painter, left, top)
-        x, y = left + len(self.columns) * (self.size + GAP), top + TITLE
-        line = QRectF(x, top, self._each[0], TITLE - 4)
-        words.write(painter, line, "Pictures", theme.active().text, 12, bold=True)
-        width, height = self._each
+        x, y = left + len(self.columns) * (self.column_width + GAP), top + TITLE_HEIGHT
+        line = QRectF(x, top, self._picture_size[0], TITLE_HEIGHT - 4)
+        text_layout.draw_line(painter, line, "Pictures", theme.active().text, 12, bold=True)
+        width, height = self._picture_size
         for cell in self.pictures:
-            own_height, own_width = cell.panes.size_of(cell.camera, cell.view)
+            own_height, own_width = cell.painter.picture_size(cell.camera, cell.view)
             fit = min(width / own_width, height / own_height)
             box = QRectF(x, round(y), round(own_width * fit), round(own_height * fit))
-            cell.panes.paint(painter, box, cell.camera, cell.view, None, grid=False)
-            y += height + 6
+            cell.painter.paint(painter, box, cell.camera, cell.view, None, grid=False)
+            y += height + ROW_GAP
 
 
-def difference(source: Source, panes: Panes, other_panes: Panes, view: ViewState, options: Options) -> Figure:
-    """The view, what it is compared with, and the one less the other, a line a camera."""
-    pair = source.compared(view)
+def create_difference(
+    source: ExportSource, painter: CameraPainter, other_painter: CameraPainter, view: ViewState, request: ExportRequest
+) -> Figure:
+    """Return a line for each camera: the view, what it is compared with, and the first less the second."""
+    pair = source.subtracted(view)
     assert pair is not None
-    _, other = pair
-    one, two = source.both(view)
+    scene_a, scene_b = source.compose_both(view)
     if view.range != "map":
-        one, two = on_one_range(one, two)
-    apart = source.shown(view)
-    # Both sides are dressed alike, whatever the pinned view looked like when it was pinned.
-    pinned = replace(
-        other, colours=view.colours, opacity=view.opacity, picture=view.picture, smooth=view.smooth, grid=view.grid,
+        scene_a, scene_b = on_one_range(scene_a, scene_b)
+    difference = source.compose_shown(view)
+    # Both sides have the look of the view, whatever the look of the pinned view was when it was pinned.
+    view_b = replace(
+        pair[1], colours=view.colours, opacity=view.opacity, picture=view.picture, smooth=view.smooth, grid=view.grid,
         scale=view.scale, region=view.region,
     )  # fmt: skip
-    plain = replace(view, compare="off")
-    names = source.results.cameras
+    view_a = replace(view, compare="off")
+    cameras = source.results.cameras
     columns = [
         [
-            Cell(panes, n, plain, scene=one, title=heading_of(name), note=drawing.per_cent(one.share(name)))
-            for n, name in enumerate(names)
+            CameraCell(painter, n, view_a, scene_a, title=heading_of(name), note=drawing.per_cent(scene_a.share(name)))
+            for n, name in enumerate(cameras)
         ],
         [
-            Cell(other_panes, n, pinned, scene=two, title=heading_of(name), note=drawing.per_cent(two.share(name)))
-            for n, name in enumerate(names)
+            CameraCell(
+                other_painter, n, view_b, scene_b, title=heading_of(name), note=drawing.per_cent(scene_b.share(name))
+            )
+            for n, name in enumerate(cameras)
         ],
         [
-            Cell(panes, n, view, scene=apart, title=heading_of(name), note=_signed(one, two, name))
-            for n, name in enumerate(names)
+            CameraCell(
+                painter, n, view, difference, title=heading_of(name), note=_format_change(scene_a, scene_b, name)
+            )
+            for n, name in enumerate(cameras)
         ],
     ]
-    headings = [f"{letter} · {words}" for letter, words in zip("AB", apart_by(source, view), strict=True)]
-    body = Sheet(columns, options.pixels, (*headings, "A − B"))
-    scales = (*color_bar.of_scene(one, plain, names), *color_bar.of_scene(apart, view, names))
-    return titled(source, body, view, sentence(source, view), scales, words=options.caption)
+    headings = [f"{letter} · {text}" for letter, text in zip("AB", describe_difference(source, view), strict=True)]
+    content = CameraGrid(columns, request.width, (*headings, "A − B"))
+    scales = (
+        *color_bar.colour_scales(scene_a, view_a, cameras),
+        *color_bar.colour_scales(difference, view, cameras),
+    )
+    return build_figure(source, content, view, describe_view(source, view), scales, caption=request.caption)
 
 
-def apart_by(source: Source, view: ViewState) -> tuple[str, str]:
-    """The two sides of a comparison in words: what differs between them alone."""
-    pair = source.compared(view)
+def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str]:
+    """Return the two sides of a comparison as text: only that in which they differ."""
+    pair = source.subtracted(view)
     assert pair is not None
     sides = []
-    for results, one in ((source.results, view), pair):
-        step = f"step {results.steps[one.step]}" if one.query.kind == "action" and results.steps else ""
+    for results, side in ((source.results, view), pair):
+        step = f"step {results.steps[side.step]}" if side.query.kind == "action" and results.steps else ""
         sides.append((
-            results.path.name if source.other is not None else "", words_of(results, one.frame, one.query)[0],
-            f"frame {one.frame + 1}", step, f"layer {results.layers[one.layer]}", heads_of(one, results.heads),
+            results.path.name if source.other is not None else "", words_of(results, side.frame, side.query)[0],
+            f"frame {side.frame + 1}", step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads),
         ))  # fmt: skip
-    kept = [(a, b) for a, b in zip(*sides, strict=True) if a != b]
-    here, there = (", ".join(part for part in parts if part) for parts in zip(*kept, strict=True)) if kept else ("", "")
-    return here or "the same", there or "the same"
+    different = [(a, b) for a, b in zip(*sides, strict=True) if a != b]
+    if not different:
+        return "the same", "the same"
+    text_a, text_b = (", ".join(part for part in parts if part) for parts in zip(*different, strict=True))
+    return text_a or "the same", text_b or "the same"
 
 
-def _signed(one: Scene, two: Scene, camera: str) -> str:
-    apart = one.share(camera) - two.share(camera)
-    return f"{'+' if apart > 0 else ''}{drawing.per_cent(apart)}"
+def _format_change(scene_a: Scene, scene_b: Scene, camera: str) -> str:
+    change = scene_a.share(camera) - scene_b.share(camera)
+    return f"{'+' if change > 0 else ''}{drawing.per_cent(change)}"

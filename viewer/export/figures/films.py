@@ -1,4 +1,4 @@
-"""Figures of many small maps on one colour range: films over layers, steps or frames, and the atlas in thumbnails."""
+"""Figures of many small maps on one colour range: films over layers, steps or frames, and the atlas of thumbnails."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from PySide6.QtGui import QImage, QPainter
 from viewer.analysis import scene
 from viewer.analysis.caption import heading_of
 from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnails
-from viewer.export.figures import text_layout as words
-from viewer.export.figures.charts import LABEL, score_sentence
+from viewer.export.figures import text_layout
+from viewer.export.figures.camera_painter import VECTOR_DENSITY
+from viewer.export.figures.charts import LABEL_WIDTH, describe_scores
 from viewer.export.figures.color_bar import ColourScale
-from viewer.export.figures.figure import Figure, frames_of, on_scale, sentence, titled
-from viewer.export.figures.pane import VECTOR_DENSITY
+from viewer.export.figures.figure import Figure, build_figure, describe_frames, describe_view, set_scale_text
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
 
 if TYPE_CHECKING:
-    from viewer.export.request import Options
-    from viewer.export.scenes import Source
+    from viewer.export.request import ExportRequest
+    from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import ViewState
 
 GAP: Final = 2
-HEAD: Final = 20.0
-FOOT: Final = 32.0
+TITLE_HEIGHT: Final = 20.0
+LABELS_HEIGHT: Final = 32.0
 
 
 @dataclass(frozen=True)
-class Mosaic:
-    """Blocks of thumbnails, one a camera, under each other or side by side."""
+class ThumbnailGrid:
+    """A block of thumbnails for each camera, below each other."""
 
     results: Results
     frame: int
@@ -43,121 +43,126 @@ class Mosaic:
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     scale: ColourScale
-    size: int
+    thumbnail_width: int
     axes: tuple[str, str]
-    """What columns and rows are."""
+    """What columns and rows stand for."""
 
     @property
     def _cells(self) -> list[tuple[int, int]]:
-        """Width and height of each camera's thumbnails, their gap counted in."""
+        """Width and height of each camera's thumbnails in px, with their gap."""
         return [
-            (self.size, max(round(self.size * tall / across), 4) + GAP)
-            for tall, across in (self.results.picture_size(c) for c in range(len(self.results.cameras)))
+            (self.thumbnail_width, max(round(self.thumbnail_width * height / across), 4) + GAP)
+            for height, across in (self.results.picture_size(c) for c in range(len(self.results.cameras)))
         ]
 
     @property
-    def _label(self) -> float:
-        return LABEL if any(self.rows) else 0.0
+    def _label_width(self) -> float:
+        return LABEL_WIDTH if any(self.rows) else 0.0
 
     @property
     def width(self) -> float:
         """In px."""
-        return float(self._label + self.maps.shape[1] * self.size)
+        return float(self._label_width + self.maps.shape[1] * self.thumbnail_width)
 
     @property
     def height(self) -> float:
         """In px."""
-        blocks = sum(HEAD + self.maps.shape[0] * tall for _, tall in self._cells)
-        return float(blocks + 6.0 * (len(self._cells) - 1) + FOOT)
+        blocks = sum(TITLE_HEIGHT + self.maps.shape[0] * height for _, height in self._cells)
+        return float(blocks + 6.0 * (len(self._cells) - 1) + LABELS_HEIGHT)
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
-        """Each camera's block, columns named under the last."""
+        """Draw each camera's block, and the labels of columns below the last."""
         t = theme.active()
-        x, y = left + self._label, top
-        for camera, (_, tall) in enumerate(self._cells):
-            line = QRectF(x, y, self.width, HEAD - 4)
-            words.write(painter, line, heading_of(self.results.cameras[camera]), t.text, 12, bold=True)
-            y += HEAD
-            box = QRectF(x, y, self.maps.shape[1] * self.size, self.maps.shape[0] * tall)
-            painter.drawImage(box, self._image(painter, camera))
+        x, y = left + self._label_width, top
+        for camera, (_, height) in enumerate(self._cells):
+            line = QRectF(x, y, self.width, TITLE_HEIGHT - 4)
+            text_layout.draw_line(painter, line, heading_of(self.results.cameras[camera]), t.text, 12, bold=True)
+            y += TITLE_HEIGHT
+            box = QRectF(x, y, self.maps.shape[1] * self.thumbnail_width, self.maps.shape[0] * height)
+            painter.drawImage(box, self._render_block(painter, camera))
             for row, label in enumerate(self.rows):
-                name = QRectF(left, y + row * tall, self._label - 8, tall - GAP)
-                if tall >= 12 or row % 2 == 0:
-                    words.write(painter, name, label, t.text, 11, align="right")
+                name = QRectF(left, y + row * height, self._label_width - 8, height - GAP)
+                if height >= 12 or row % 2 == 0:
+                    text_layout.draw_line(painter, name, label, t.text, 11, align="right")
             y += box.height() + 6
         y -= 6
-        room = max((words.width_of(label, 11) for label in self.columns), default=0) + 6
-        skip = max(int(-(-room // self.size)), 1)
+        room = max((text_layout.text_width(label, 11) for label in self.columns), default=0) + 6
+        skip = max(int(-(-room // self.thumbnail_width)), 1)
         for column, label in enumerate(self.columns):
             if column % skip == 0:
-                name = QRectF(x + column * self.size - 20, y + 2, self.size - GAP + 40, 14)
-                words.write(painter, name, label, t.text, 11, align="centre")
-        words.write(painter, QRectF(x, y + 17, self.width - self._label, 14), self.axes[0], t.secondary, 11,
-                    align="centre")  # fmt: skip
-        if self._label and self.axes[1]:
-            words.write(painter, QRectF(left, y + 2, self._label - 8, 14), self.axes[1], t.secondary, 11, align="right")
+                name = QRectF(x + column * self.thumbnail_width - 20, y + 2, self.thumbnail_width - GAP + 40, 14)
+                text_layout.draw_line(painter, name, label, t.text, 11, align="centre")
+        box = QRectF(x, y + 17, self.width - self._label_width, 14)
+        text_layout.draw_line(painter, box, self.axes[0], t.secondary, 11, align="centre")
+        if self._label_width and self.axes[1]:
+            box = QRectF(left, y + 2, self._label_width - 8, 14)
+            text_layout.draw_line(painter, box, self.axes[1], t.secondary, 11, align="right")
 
-    def _image(self, painter: QPainter, camera: int) -> QImage:
-        """The block in the painter's own pixels, as the window's film samples it."""
+    def _render_block(self, painter: QPainter, camera: int) -> QImage:
+        """Return a camera's block in the painter's own pixels, sampled as the window's film is."""
         device = painter.device()
         ratio = device.devicePixelRatio() if isinstance(device, QImage) else VECTOR_DENSITY
-        width, tall = self._cells[camera]
+        width, height = self._cells[camera]
         gap = max(round(GAP * ratio), 1)
         index = geometry.map_pixels_to_patches(
             self.results.to_model(self.frame, camera), *self.results.picture_size(camera),
-            max(round(tall * ratio) - gap, 1), max(round(width * ratio) - gap, 1), self.results.grid,
+            max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1), self.results.grid,
         )  # fmt: skip
         coloured = colormaps.painted(self.maps[:, :, camera], self.scale.high, self.scale.colours)
         ground = 0xFF000000 | int(theme.active().window[1:], 16)
         return drawing.word_image(tile_thumbnails(coloured, index, gap, ground), blended=False)
 
 
-def film(source: Source, view: ViewState, options: Options, axes: dict[str, tuple[int, ...]]) -> Figure:
-    """Thumbnails of one query over one or two axes; `axes` are the chosen places on each."""
-    results, along = source.results, options.along
-    block, rows, columns = _thumbnails(results, view, axes)
+def create_film(source: ExportSource, view: ViewState, request: ExportRequest) -> Figure:
+    """Return thumbnails of one query over one or two axes."""
+    results, over = source.results, request.over
+    maps, rows, columns = _read_thumbnails(results, view, request)
     if view.range == "locked" and view.unit == "weight" and view.high > view.low:
         high = view.high
     else:
-        high = attention.colour_range(block.reshape(1, -1), "shared", 0, 0)[0][1]
+        high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
     label = "weight" if view.measure == "weight" else "weight × value norm"
-    scale = ColourScale(view.colours, 0.0, high, label=label, beyond=float(block.max(initial=0)) > high * 1.001)
+    scale = ColourScale(view.colours, 0.0, high, label=label, is_exceeded=float(maps.max(initial=0)) > high * 1.001)
     across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
-                    "layers-frames": ("frame", "layer")}[along]  # fmt: skip
-    body = Mosaic(results, view.frame, block, columns, rows, scale, options.pixels, (across, down))
-    # Thumbnails are of the whole row, linear in its weights, whatever the large panes are set to.
-    made = sentence(source, replace(view, unit="weight", left_out=(), scale="linear", range="shared", compare="off"))
+                    "layers-frames": ("frame", "layer")}[over]  # fmt: skip
+    content = ThumbnailGrid(results, view.frame, maps, columns, rows, scale, request.width, (across, down))
+    # Thumbnails show the whole row on a linear scale, whatever the view says of the large pictures.
+    caption = describe_view(
+        source, replace(view, unit="weight", left_out=(), scale="linear", range="shared", compare="off")
+    )
     details = [
-        part for part in made.details.split(" · ") if "layers" not in options.axes or not part.startswith("layer ")
+        part
+        for part in caption.details.split(" · ")
+        if "layer" not in request.figure_axes or not part.startswith("layer ")
     ]
-    about = on_scale(replace(made, details=" · ".join(details)), "one scale for all maps")
-    if along == "steps":
-        about = replace(about, place="(suffix, every denoise step) looks at …")
-    frames = frames_of(results, axes["frame"]) if "frames" in options.axes else ""
-    return titled(source, body, view, about, (scale,), words=options.caption, frames=frames)
+    caption = set_scale_text(replace(caption, details=" · ".join(details)), "one scale for all maps")
+    if over == "steps":
+        caption = replace(caption, place="(suffix, every denoise step) looks at …")
+    frames = describe_frames(results, request.frames) if "frame" in request.figure_axes else ""
+    return build_figure(source, content, view, caption, (scale,), caption=request.caption, frames=frames)
 
 
-def _thumbnails(
-    results: Results, view: ViewState, axes: dict[str, tuple[int, ...]]
+def _read_thumbnails(
+    results: Results, view: ViewState, request: ExportRequest
 ) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
-    """The maps (rows, columns, cameras, rows, cols) at the chosen places, what rows are called, and columns."""
-    layers = tuple(str(results.layers[place]) for place in axes["layer"])
-    if "frames" in view.film:
-        made = read_film_over_frames(results, view, axes["frame"], lambda: False)
-        assert made is not None
-        columns = tuple(str(frame) for frame in made.columns)
-        if view.film == "frames":
-            return made.maps, ("",), columns
-        return made.maps[list(axes["layer"])], layers, columns
-    made = read_film(results, view)
-    block = made.maps[:, list(axes["layer"])]
-    if view.film == "layers":
-        return block, ("",), layers
-    return block[list(axes["step"])], tuple(str(results.steps[place]) for place in axes["step"]), layers
+    """Return the chosen maps (rows, columns, cameras, rows, cols), and the labels of rows and columns."""
+    layers, steps = list(request.layers), list(request.steps)
+    layer_labels = tuple(str(results.layers[layer]) for layer in layers)
+    if "frame" in request.figure_axes:
+        film = read_film_over_frames(results, view, request.frames, lambda: False)
+        assert film is not None
+        columns = tuple(str(frame) for frame in film.columns)
+        if request.over == "frames":
+            return film.maps, ("",), columns
+        return film.maps[layers], layer_labels, columns
+    maps = read_film(results, view).maps[:, layers]
+    if request.over == "layers":
+        return maps, ("",), layer_labels
+    return maps[steps], tuple(str(results.steps[step]) for step in steps), layer_labels
 
 
-def atlas_thumbnails(source: Source, view: ViewState, options: Options) -> Figure:
-    """Every head's map, layers down and heads across, the mean of heads last."""
+def create_thumbnail_atlas(source: ExportSource, view: ViewState, request: ExportRequest) -> Figure:
+    """Return every head's map: layers down, heads across, the mean of heads last."""
     results = source.results
     rows = scene.measured(results, view)
     step = min(view.step, rows[0].image.shape[1] - 1)
@@ -166,9 +171,9 @@ def atlas_thumbnails(source: Source, view: ViewState, options: Options) -> Figur
     )
     maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)  # (layers, heads + 1, cameras, rows, cols)
     high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-    scale = ColourScale(view.colours, 0.0, high, beyond=float(maps.max(initial=0)) > high * 1.001)
+    scale = ColourScale(view.colours, 0.0, high, is_exceeded=float(maps.max(initial=0)) > high * 1.001)
     names = (*(str(head) for head in range(results.heads)), "mean")
     layers = tuple(str(layer) for layer in results.layers)
-    body = Mosaic(results, view.frame, maps, names, layers, scale, options.pixels, ("head", "layer"))
-    about = replace(score_sentence(source, view), details="every layer and head · one scale for all maps")
-    return titled(source, body, view, about, (scale,), words=options.caption)
+    content = ThumbnailGrid(results, view.frame, maps, names, layers, scale, request.width, ("head", "layer"))
+    caption = replace(describe_scores(source, view), details="every layer and head · one scale for all maps")
+    return build_figure(source, content, view, caption, (scale,), caption=request.caption)

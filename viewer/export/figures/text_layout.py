@@ -1,8 +1,8 @@
-"""Words on a page: fonts, measures and paragraphs that wrap instead of being cut."""
+"""Text on a figure: fonts, widths, single lines and paragraphs that wrap."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,61 +18,60 @@ if TYPE_CHECKING:
 
 
 @cache
-def font(pixels: int, *, bold: bool = False) -> QFont:
-    """The interface font, without tabular figures: their glyphs have no digits in a PDF's text."""
-    made = QFont()
-    # Asking for one feature keeps a painter from adding those of the application's font, tabular figures among them.
-    made.clearFeatures()
-    made.setFeature(QFont.Tag("kern"), 1)
-    made.setFamilies(["Inter", *[name for name in QGuiApplication.font().families() if name != "Inter"]])
-    made.setPixelSize(pixels)
-    made.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
-    made.setHintingPreference(QFont.HintingPreference.PreferNoHinting)  # the same widths at every scale
-    return made
+def figure_font(pixels: int, *, bold: bool = False) -> QFont:
+    """Return the interface font without tabular figures, whose glyphs a PDF does not map back to digits."""
+    font = QFont()
+    # A font with a feature of its own is not given those of the application's font, tabular figures among them.
+    font.clearFeatures()
+    font.setFeature(QFont.Tag("kern"), 1)
+    font.setFamilies(["Inter", *[name for name in QGuiApplication.font().families() if name != "Inter"]])
+    font.setPixelSize(pixels)
+    font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
+    font.setHintingPreference(QFont.HintingPreference.PreferNoHinting)  # the same widths at every scale
+    return font
 
 
 @cache
-def metrics(pixels: int, *, bold: bool = False) -> QFontMetricsF:
-    """Measures of `font`."""
-    return QFontMetricsF(font(pixels, bold=bold))
+def font_metrics(pixels: int, *, bold: bool = False) -> QFontMetricsF:
+    """Return the metrics of `figure_font`."""
+    return QFontMetricsF(figure_font(pixels, bold=bold))
 
 
 @lru_cache(maxsize=8192)
-def width_of(text: str, pixels: int = 13, *, bold: bool = False) -> float:
-    """How wide a text is."""
-    return metrics(pixels, bold=bold).horizontalAdvance(text)
+def text_width(text: str, pixels: int = 13, *, bold: bool = False) -> float:
+    """Return the width of a text in px."""
+    return font_metrics(pixels, bold=bold).horizontalAdvance(text)
 
 
 @lru_cache(maxsize=1024)
-def _laid_out(text: str, pixels: int, bold: bool) -> tuple[QStaticText, float]:
-    """A text whose glyphs are placed once, for figures repeat most of theirs; and its height."""
-    made = QStaticText(text)
-    made.setTextFormat(Qt.TextFormat.PlainText)
-    made.prepare(font=font(pixels, bold=bold))
-    return made, metrics(pixels, bold=bold).height()
+def _lay_out(text: str, pixels: int, bold: bool) -> tuple[QStaticText, float]:
+    """Return a text with its glyphs laid out, and its height in px; cached, for figures repeat most of their texts."""
+    static = QStaticText(text)
+    static.setTextFormat(Qt.TextFormat.PlainText)
+    static.prepare(font=figure_font(pixels, bold=bold))
+    return static, font_metrics(pixels, bold=bold).height()
 
 
-def write(
+def draw_line(
     painter: QPainter, box: QRectF, text: str, colour: str, pixels: int = 13, *, bold: bool = False, align: str = "left"
 ) -> float:
-    """Write one line, ended with … where it does not fit, vertically centred; returns its width."""
-    if width_of(text, pixels, bold=bold) > box.width() + 0.5:
-        measures = metrics(pixels, bold=bold)
-        text = measures.elidedText(text, Qt.TextElideMode.ElideRight, max(box.width(), 0))
-    width = width_of(text, pixels, bold=bold)
+    """Draw one line, vertically centred, shortened with … where it does not fit; return its width in px."""
+    if text_width(text, pixels, bold=bold) > box.width() + 0.5:
+        text = font_metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(box.width(), 0))
+    width = text_width(text, pixels, bold=bold)
     free = box.width() - width
     left = box.left() + {"left": 0.0, "right": free, "centre": free / 2}[align]
-    painter.setFont(font(pixels, bold=bold))
+    painter.setFont(figure_font(pixels, bold=bold))
     painter.setPen(theme.colour(colour))
     if text:
-        made, height = _laid_out(text, pixels, bold)
-        painter.drawStaticText(QPointF(left, box.center().y() - height / 2), made)
+        static, height = _lay_out(text, pixels, bold)
+        painter.drawStaticText(QPointF(left, box.center().y() - height / 2), static)
     return width
 
 
 @dataclass(frozen=True)
-class Run:
-    """Words in one colour and weight."""
+class TextRun:
+    """Text in one colour, size and weight."""
 
     text: str
     colour: str
@@ -82,47 +81,44 @@ class Run:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Runs broken into lines; measured once, painted where it is wanted."""
+    """Text broken into lines."""
 
-    lines: tuple[tuple[tuple[float, Run], ...], ...]
-    """Each line's pieces with their x."""
+    lines: tuple[tuple[tuple[float, TextRun], ...], ...]
+    """The runs of each line with their x in px."""
     leading: float
+    """Height of a line in px."""
 
     @property
     def height(self) -> float:
-        """How tall it is."""
+        """In px."""
         return len(self.lines) * self.leading
 
     def paint(self, painter: QPainter, left: float, top: float) -> None:
-        """Write the lines."""
+        """Draw the lines from their upper left corner."""
         for number, line in enumerate(self.lines):
             for x, run in line:
                 box = QRectF(left + x, top + number * self.leading, 1e5, self.leading)
-                write(painter, box, run.text, run.colour, run.pixels, bold=run.bold)
+                draw_line(painter, box, run.text, run.colour, run.pixels, bold=run.bold)
 
 
-def paragraph(runs: Sequence[Run], width: float) -> Paragraph:
-    """Runs broken at their spaces into lines of at most this width; a longer word has a line of its own."""
-    lines: list[list[tuple[float, Run]]] = [[]]
+def wrap_runs(runs: Sequence[TextRun], width: float) -> Paragraph:
+    """Break runs at spaces into lines of at most `width` px; a longer word has a line of its own."""
+    lines: list[list[tuple[float, TextRun]]] = [[]]
     x = 0.0
     for run in runs:
-        space = width_of(" ", run.pixels, bold=run.bold)
+        space = text_width(" ", run.pixels, bold=run.bold)
         piece, start = "", x + (space if x else 0.0)
         for word in run.text.split():
-            longer = f"{piece} {word}" if piece else word
-            fits = not (piece or lines[-1]) or start + width_of(longer, run.pixels, bold=run.bold) <= width
-            if not fits:
+            candidate = f"{piece} {word}" if piece else word
+            is_first = not (piece or lines[-1])
+            if not is_first and start + text_width(candidate, run.pixels, bold=run.bold) > width:
                 if piece:
-                    lines[-1].append((start, _with(run, piece)))
+                    lines[-1].append((start, replace(run, text=piece)))
                 lines.append([])
-                longer, start = word, 0.0
-            piece = longer
+                candidate, start = word, 0.0
+            piece = candidate
         if piece:
-            lines[-1].append((start, _with(run, piece)))
-            x = start + width_of(piece, run.pixels, bold=run.bold)
+            lines[-1].append((start, replace(run, text=piece)))
+            x = start + text_width(piece, run.pixels, bold=run.bold)
     kept = tuple(tuple(line) for line in lines if line)
     return Paragraph(kept, max((round(run.pixels * 1.5) for run in runs), default=0))
-
-
-def _with(run: Run, text: str) -> Run:
-    return Run(text, run.colour, run.pixels, run.bold)

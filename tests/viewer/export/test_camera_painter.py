@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage, QPainter
 from window_driver import close, show, spin
 
 from viewer.export.encoding import pixels
-from viewer.export.figures.pane import Panes
+from viewer.export.figures.camera_painter import CameraPainter
 from viewer.model.view_state import Query
 from viewer.rendering import theme
 
@@ -50,7 +50,7 @@ def exported(window: MainWindow, camera: int, width: int, height: int) -> npt.ND
     image.fill(0)
     with QPainter(image) as painter:
         view = window.session.state
-        Panes(results).paint(painter, QRectF(0, 0, width, height), camera, view, window.session.scene())
+        CameraPainter(results).paint(painter, QRectF(0, 0, width, height), camera, view, window.session.scene())
     return pixels(image).copy()
 
 

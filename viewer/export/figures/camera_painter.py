@@ -1,4 +1,4 @@
-"""A camera's picture in a figure, by the same functions as the window's panes: the same pixels at one size."""
+"""Paint cameras in figures with the functions of the window's panes, so that pixels are the same at one size."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter, QTransform
 
-from viewer.export.figures import text_layout as words
-from viewer.export.figures.color_bar import ColourScale, places
+from viewer.export.figures import text_layout
+from viewer.export.figures.color_bar import ColourScale, table_positions
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, picture_overlay, theme
 from viewer.rendering.camera_image import Backdrop
@@ -23,47 +23,44 @@ if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
 VECTOR_DENSITY: Final = 3.0
-"""Pixels a px of a picture that is embedded in a PDF or SVG."""
-AS_IT_IS: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+"""Pixels per px of a picture that is embedded in a PDF or SVG."""
+IDENTITY: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
-class Panes:
-    """The pictures of one file, scaled copies kept while they are used."""
+class CameraPainter:
+    """Paints the cameras of one file, and caches scaled pictures between figures."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
         self._backdrops = [Backdrop() for _ in range(len(results.cameras))]
         self._heats = [HeatMap(camera) for camera in range(len(results.cameras))]
 
-    def size_of(self, camera: int, view: ViewState) -> tuple[int, int]:
-        """Height and width of the picture that is shown, the camera's own or the model's."""
-        return (
-            (self.results.grid.height, self.results.grid.width)
-            if view.picture == "model"
-            else self.results.picture_size(camera)
-        )
+    def picture_size(self, camera: int, view: ViewState) -> tuple[int, int]:
+        """Return height and width of the picture that is shown, the camera's own or the model's, in pixels."""
+        grid = self.results.grid
+        return (grid.height, grid.width) if view.picture == "model" else self.results.picture_size(camera)
 
     def height_at(self, camera: int, view: ViewState, width: int) -> int:
-        """How tall a picture is at a width."""
-        height, across = self.size_of(camera, view)
+        """Return the height of a picture at a width, both in px."""
+        height, across = self.picture_size(camera, view)
         return max(round(width * height / across), 1)
 
-    def place(self, box: QRectF, camera: int, view: ViewState) -> QTransform:
-        """From the model's picture to the box that the shown picture fills."""
-        height, width = self.size_of(camera, view)
-        to_model = AS_IT_IS if view.picture == "model" else self.results.to_model(view.frame, camera)
+    def place_transform(self, box: QRectF, camera: int, view: ViewState) -> QTransform:
+        """Return the transform from the model's picture to the box that the shown picture fills."""
+        height, width = self.picture_size(camera, view)
+        to_model = IDENTITY if view.picture == "model" else self.results.to_model(view.frame, camera)
         whole = QTransform(box.width() / width, 0, 0, box.height() / height, box.left(), box.top())
         return picture_overlay.from_model(to_model) * whole
 
     def paint(
         self, painter: QPainter, box: QRectF, camera: int, view: ViewState, scene: Scene | None, *, grid: bool = True
     ) -> None:
-        """The picture, with the heat of `scene` where there is one; embedded as one image in a PDF or SVG."""
+        """Paint the picture, with the heatmap of `scene` where there is one; as one image in a PDF or SVG."""
         device = painter.device()
         if isinstance(device, QImage):
             self._paint(painter, box, camera, view, scene, device.devicePixelRatio(), grid=grid)
             return
-        image = _embedded(box, view, self.size_of(camera, view))
+        image = _create_embedded_image(box, view, self.picture_size(camera, view))
         with QPainter(image) as inner:
             inner.translate(-box.topLeft())
             self._paint(inner, box, camera, view, scene, image.devicePixelRatio(), grid=grid)
@@ -74,7 +71,7 @@ class Panes:
         self, painter: QPainter, box: QRectF, camera: int, view: ViewState, scene: Scene | None, ratio: float,
         *, grid: bool,
     ) -> None:  # fmt: skip
-        place = self.place(box, camera, view)
+        place = self.place_transform(box, camera, view)
         pixels = self.results.picture(view.frame, camera, view.picture)
         key = (view.frame, view.picture)
         backdrop = self._backdrops[camera].image(
@@ -82,7 +79,7 @@ class Panes:
         )
         painter.save()
         if backdrop is None:
-            self._paint_absence(painter, box)
+            self._paint_placeholder(painter, box)
         else:
             painter.drawImage(box.topLeft(), backdrop)
         if scene is not None:
@@ -99,41 +96,41 @@ class Panes:
         if path is not None:
             picture_overlay.paint_region(painter, place, path)
 
-    def _paint_absence(self, painter: QPainter, box: QRectF) -> None:
+    def _paint_placeholder(self, painter: QPainter, box: QRectF) -> None:
         painter.fillRect(box, theme.colour(theme.active().raised))
-        words.write(painter, box, "no picture of this camera", theme.active().secondary, 12, align="centre")
+        text_layout.draw_line(painter, box, "no picture of this camera", theme.active().secondary, 12, align="centre")
 
     def paint_map(
         self, painter: QPainter, box: QRectF, camera: int, view: ViewState, values: Floats, scale: ColourScale
     ) -> None:
-        """A map alone, (rows, cols), in full colours, lying as it would over the picture."""
+        """Paint a map (rows, cols) without the picture, in opaque colours, placed as it would be over the picture."""
         if view.smooth:
             values = geometry.smooth(values, SMOOTH_PIXELS)
-        at = np.rint(places(values, scale) * 255).astype(np.intp)
-        image = drawing.word_image(colormaps.opaque(scale.colours)[at], blended=False)
+        entries = np.rint(table_positions(values, scale) * 255).astype(np.intp)
+        image = drawing.word_image(colormaps.opaque(scale.colours)[entries], blended=False)
         device = painter.device()
         if isinstance(device, QImage):
-            self._paint_plain(painter, box, camera, view, image)
+            self._paint_map_image(painter, box, camera, view, image)
             return
-        embedded = _embedded(box, view, self.size_of(camera, view))
+        embedded = _create_embedded_image(box, view, self.picture_size(camera, view))
         with QPainter(embedded) as inner:
             inner.translate(-box.topLeft())
-            self._paint_plain(inner, box, camera, view, image)
+            self._paint_map_image(inner, box, camera, view, image)
         embedded.setDevicePixelRatio(1)
         painter.drawImage(box, embedded)
 
-    def _paint_plain(self, painter: QPainter, box: QRectF, camera: int, view: ViewState, image: QImage) -> None:
+    def _paint_map_image(self, painter: QPainter, box: QRectF, camera: int, view: ViewState, image: QImage) -> None:
         painter.save()
         painter.setClipRect(box)
         painter.fillRect(box, theme.colour(theme.active().raised))
-        place = self.place(box, camera, view)
+        place = self.place_transform(box, camera, view)
         picture_overlay.paint_map(painter, place, image, self.results.grid)
         self._paint_marks(painter, place, camera, view, region=True)
         painter.restore()
 
 
-def _embedded(box: QRectF, view: ViewState, size: tuple[int, int]) -> QImage:
-    """An image for a PDF or SVG: as fine as the camera's own picture, and never coarse."""
+def _create_embedded_image(box: QRectF, view: ViewState, size: tuple[int, int]) -> QImage:
+    """Return an empty image for a PDF or SVG, at the resolution of the camera's own picture within limits."""
     ratio = VECTOR_DENSITY if view.picture == "model" else min(max(size[1] / max(box.width(), 1), VECTOR_DENSITY), 8.0)
     image = QImage(max(round(box.width() * ratio), 1), max(round(box.height() * ratio), 1), QImage.Format.Format_RGB32)
     image.setDevicePixelRatio(ratio)

@@ -1,0 +1,87 @@
+"""What was asked for on the command line of pi0-export, before a file is open. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from viewer.export.request import NUMBERS, OVER, Kind, Phase, TableUnit
+from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit, ViewState
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """The options of one export. Fields that are empty or None stand for what the view says, else for the default.
+
+    What names something in the file (frames, words, layers, regions ...) is text until `resolve.resolve_request` has
+    looked it up there.
+    """
+
+    kind: Kind
+    file: Path
+    format: str
+    folder: Path = Path("results")
+    view: ViewState | None = None
+    """The view to start from."""
+    frames: str = ""
+    words: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    steps: str = ""
+    layers: str = ""
+    heads: str = ""
+    phases: tuple[Phase, ...] = ()
+    reduce: tuple[Reduction, ...] = ()
+    colours: ColourMap | None = None
+    range: str = ""
+    """`shared`, `map`, `set` or `LOW:HIGH`."""
+    opacity: float | None = None
+    picture: Picture | None = None
+    smooth: bool | None = None
+    grid: bool | None = None
+    over: str = ""
+    score: str | None = None
+    region: tuple[str, ...] = ()
+    """Boxes of patches: `exterior:4-7,8-11`."""
+    thumbnails: bool | None = None
+    against: tuple[str, ...] = ()
+    """Fields of the view that is subtracted: `layer=4`."""
+    other: Path | None = None
+    table_of: TableUnit = "rows"
+    unit: Unit | None = None
+    measure: Measure | None = None
+    colour_scale: Scale | None = None
+    left_out: tuple[str, ...] = ()
+    """Groups of keys; `sinks` stands for several and `none` for no group."""
+    size: int = 0
+    scale: float = 0.0
+    theme: str = "light"
+    caption: bool = True
+    rate: float = 4.0
+    overwrite: bool = False
+    processes: int = 0
+
+    @property
+    def is_numbers(self) -> bool:
+        """Whether numbers are exported, not figures."""
+        return self.kind in NUMBERS
+
+    @property
+    def asks_for_words(self) -> bool:
+        """Whether queries of the prefix are named."""
+        return bool(self.words or self.tokens)
+
+    def resolve_over(self) -> str:
+        """Return the axis that a film, a curve or a video runs along; empty for other kinds.
+
+        Named, else as in the view, else the default. The view's denoise steps are not taken where words are asked for,
+        which have one pass.
+        """
+        default = OVER.get(self.kind, ("",))[0]
+        if self.over or self.view is None or self.kind not in {"film", "curves"}:
+            return self.over or default
+        over = self.view.film if self.kind == "film" else self.view.curve
+        is_word_view = self.view.query.kind == "text" and not self.actions
+        if over == "steps" and ("prefix" in self.phases or (not self.phases and (self.asks_for_words or is_word_view))):
+            return default
+        return over
