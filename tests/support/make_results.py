@@ -291,6 +291,7 @@ def _attention(recipe: Recipe, rng: np.random.Generator, text: Prompt, tokens: i
         picture = flat[..., :count][..., ~np.tile(padding.ravel(), len(recipe.cameras))]
         share = picture / np.maximum(picture.sum(-1, keepdims=True), 1e-30)
         entropy = -(share * np.log(np.maximum(share, 1e-30))).sum(-1)
+        entropy[picture.sum(-1) == 0] = np.nan
         values[f"{kind}/entropy"] = entropy if recipe.summaries else np.zeros_like(entropy)
         norms = [rng.random((recipe.layers, recipe.heads, *maps)), rng.random((recipe.layers, recipe.heads, tokens))]
         names = [f"{kind}/value_norm_image", f"{kind}/value_norm_text"]

@@ -83,7 +83,7 @@ class QueryAttention:
     def stored_entropy(self) -> Floats | None:
         """Entropy over the patches from the file, (layers, steps, heads); None where it is not stored.
 
-        It is stored for single tokens. NaN where the file has 0 for a row without weight on the pictures.
+        It is stored for single tokens. NaN for a row without weight on the pictures, where early files have 0.
         """
         tokens = scene.tokens_of(self.results, self.frame, self.query)
         stored = self.results.entropy(self.frame, self.query.kind) if len(tokens) == 1 else None

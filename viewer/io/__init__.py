@@ -1,1 +1,1 @@
-"""Results files and run indexes, read without trust."""
+"""Reading of results files and run indexes, which may be damaged, foreign or harmful."""

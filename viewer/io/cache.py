@@ -1,4 +1,4 @@
-"""What was read or computed last, as long as there is room for it; safe to be asked from two threads. No Qt."""
+"""LRU cache bounded in bytes. No Qt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Cache:
-    """Values by key, at most `most` bytes of them together; the one that was not used for longest goes first."""
+    """LRU cache bounded in bytes; thread-safe. The value used last stays even if it is larger than `most`."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -28,13 +28,13 @@ class Cache:
         return len(self._values)
 
     def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The value of `key`, made if need be; `size` says how many bytes it holds."""
+        """Return the value of `key`, computed by `make` if it is absent; `size` returns how many bytes it takes."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
                 found: T = self._values[key][0]
                 return found
-        value = make()  # without the lock: what is at hand must not wait for what is being read
+        value = make()  # without the lock, so that other threads get cached values meanwhile
         weight = size(value) + 64
         with self._lock:
             if key not in self._values:

@@ -1,4 +1,4 @@
-"""Careful access to a file from anywhere: no links out of it, no sizes that it cannot hold, raw bfloat16 reads."""
+"""Access to an untrusted HDF5 file: no links out of it, no unreasonable sizes, fast reads of bfloat16."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_READ: Final = 1 << 30
-"""Bytes that one read may ask for; a full-size row of all layers has 1.6 MB."""
+"""Bytes that one read may take; a full-size row of all layers has 1.6 MB."""
 MAX_CHUNK: Final = 1 << 28
 MAX_CHUNKS: Final = 4096
-"""Chunks that one part of a dataset is looked for in."""
+"""Chunks that `extents` looks up for one part of a dataset."""
 MAX_ATTRIBUTE: Final = 1 << 20
 KNOWN_FILTERS: Final = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 
@@ -30,7 +30,7 @@ Index = tuple[int | slice, ...]
 
 
 class Guarded:
-    """The datasets of one open HDF5 file, each checked before its first use."""
+    """Datasets and attributes of one open HDF5 file, each dataset checked before its first use."""
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self.file = file
@@ -38,7 +38,7 @@ class Guarded:
         self._known: dict[str, tuple[h5py.Dataset, int] | None] = {}
 
     def attribute(self, name: str) -> Any:
-        """A small root attribute; None if absent."""
+        """Return a root attribute, None if absent; UserError if it is larger than MAX_ATTRIBUTE."""
         if not h5py.h5a.exists(self.file.id, name.encode()):
             return None
         attribute = h5py.h5a.open(self.file.id, name.encode())
@@ -49,7 +49,7 @@ class Guarded:
         return value.decode(errors="replace") if isinstance(value, bytes) else value
 
     def json(self, name: str) -> dict[str, Any]:
-        """A root attribute that holds a JSON object; empty if absent or unreadable."""
+        """Return a root attribute that holds a JSON object; empty if it is absent or unreadable."""
         text = self.attribute(name)
         try:
             value = json.loads(text) if isinstance(text, str) else {}
@@ -58,7 +58,10 @@ class Guarded:
         return value if isinstance(value, dict) else {}
 
     def find(self, name: str, axes: int, *, grow: bool = False) -> h5py.Dataset | None:
-        """A dataset with this many axes; None if absent. UserError for what a results file may not contain."""
+        """Return a dataset, None if absent; `grow` reads its length anew.
+
+        UserError if it has another number of axes, or is a link or something else that a results file may not contain.
+        """
         if name not in self._known:
             opened = self._open(name)
             self._known[name] = None if opened is None else (opened, opened.ndim)
@@ -73,7 +76,7 @@ class Guarded:
         return dataset
 
     def damaged(self, what: str) -> UserError:
-        """The sentence for a file that cannot be what it says it is."""
+        """Return the error for a file that is not what it claims to be; `what` is the reason."""
         return UserError(
             f"{self.path.name} is damaged or was not made by pi0-capture: {what}. Record it again, or copy it again."
         )
@@ -112,7 +115,7 @@ class Guarded:
 
 
 def is_bfloat16(dataset: h5py.Dataset) -> bool:
-    """Whether the numbers are 16-bit floats with 8 bits of exponent, which are read as they lie in the file."""
+    """Return whether a dataset holds bfloat16: little-endian floats of 16 bits, 8 of them for the exponent."""
     kind = dataset.id.get_type()
     if not isinstance(kind, h5py.h5t.TypeFloatID) or kind.get_size() != 2:
         return False
@@ -125,10 +128,10 @@ def is_bfloat16(dataset: h5py.Dataset) -> bool:
 
 
 def read(dataset: h5py.Dataset, index: Index) -> npt.NDArray[np.generic]:
-    """A part of a dataset, integer axes gone: uint16 bits where it holds bfloat16, else as h5py gives it.
+    """Return a part of a dataset, without the axes that an integer selects: uint16 bits of bfloat16, else h5py's type.
 
-    The size of the result is checked before it is allocated. HDF5's own conversion of bfloat16 costs 58 ns a number;
-    taking the bits costs 0.3 ns.
+    The size of the result is checked before it is allocated. HDF5 converts bfloat16 at 58 ns a value; copying the bits
+    takes 0.3 ns. UserError if the part is larger than MAX_READ, IndexError if it lies outside the dataset.
     """
     full = (*index, *(slice(None),) * (dataset.ndim - len(index)))
     bounds = [
@@ -152,7 +155,7 @@ def read(dataset: h5py.Dataset, index: Index) -> npt.NDArray[np.generic]:
 
 
 def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Where in the file the chunks of one part of a dataset lie: (offset, size) in bytes, none that is not written."""
+    """Return offset and size in bytes of the written chunks that hold one part of a dataset."""
     if not dataset.chunks or any(not 0 <= at < size for at, size in zip(index, dataset.shape, strict=False)):
         return []
     steps = [
@@ -166,7 +169,7 @@ def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, in
 
 
 def texts(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
-    """Strings of a dataset, damaged ones with replacement characters."""
+    """Return the strings of an array; bytes that are no UTF-8 become replacement characters."""
     return tuple(
         value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         for value in values.ravel().tolist()
@@ -174,7 +177,7 @@ def texts(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
 
 
 def numbers(value: object) -> tuple[int, ...]:
-    """A list of whole numbers from an attribute; empty if it is something else."""
+    """Return a list of whole numbers from an attribute; empty if it is something else."""
     array = np.atleast_1d(np.asarray(value))
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.size > 10_000:
         return ()
@@ -182,7 +185,7 @@ def numbers(value: object) -> tuple[int, ...]:
 
 
 def names(value: object) -> tuple[str, ...]:
-    """A list of names from an attribute; empty if it is something else."""
+    """Return a list of names from an attribute; empty if it is something else."""
     if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str | bytes):
         return ()
     return texts(np.asarray(value, dtype=object))

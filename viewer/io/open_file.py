@@ -1,4 +1,4 @@
-"""Opening an HDF5 file from anywhere, also one that a capture is still writing."""
+"""Opening of HDF5 files, also of one that a capture is still writing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find(path: Path) -> Path:
-    """The file that is meant: the given one, or the one that a capture is still writing under the partial name."""
+    """Return the path itself, or its partial name if a capture is still writing the file."""
     if not path.name:
         return path
     partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
@@ -25,23 +25,23 @@ def find(path: Path) -> Path:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a path is to be opened as a run over several episodes: a folder, or an index."""
+    """Return whether a path is opened as a run over several episodes: a folder or an index."""
     return path.suffix == ".json" or path.is_dir()
 
 
 class Stamp(NamedTuple):
-    """What the system says of a file."""
+    """Identity, size and modification time of a file."""
 
     identity: tuple[int, int]
-    """Its device, and its number there."""
+    """Device and inode."""
     size: int
     """In bytes."""
     written: int
-    """When it was written to, in nanoseconds."""
+    """Modification time in nanoseconds."""
 
 
 def read_stamp(path: Path) -> Stamp | None:
-    """What the system says of the file at a path; None where there is none."""
+    """Return the stamp of the file at a path; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -50,7 +50,7 @@ def read_stamp(path: Path) -> Stamp | None:
 
 
 def is_missing(path: Path) -> bool:
-    """Whether the system says that there is no such file, and not that it cannot tell."""
+    """Return whether there is certainly no such file; False where the system cannot tell."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -61,13 +61,13 @@ def is_missing(path: Path) -> bool:
 
 
 def read_identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file have in common; None where there is no file."""
+    """Return device and inode, which all names of one file share; None if there is no file."""
     found = read_stamp(path)
     return None if found is None else found.identity
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """The file, for reading only; UserError with one sentence where that is not possible."""
+    """Open a file for reading; UserError if that is not possible."""
     if not path.exists():
         raise UserError(f"There is no file {path}; check the path.")
     if path.is_dir():
@@ -83,15 +83,15 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"{path.name} is empty; a capture that has just begun fills it, or it must be recorded again.")
     if head != b"\x89HDF\r\n\x1a\n":
         raise UserError(f"{path.name} is not an HDF5 file; open a results file (.h5) that pi0-capture wrote.")
-    # Plainly first: in SWMR mode HDF5 repeats the reading of damaged metadata until it looks like hanging. SWMR is for
-    # files that are still being written; such a file has a mark that makes the plain way fail.
+    # Without SWMR mode first: in that mode HDF5 reads damaged metadata again and again and seems to hang. A file that
+    # is still being written has a mark that makes opening without SWMR fail.
     try:
         plain = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
         try:
             if not h5py.h5a.exists(plain.id, b"complete") or bool(plain.attrs["complete"]):
                 return plain
         except (OSError, ValueError, RuntimeError, TypeError, KeyError):
-            return plain  # whoever reads the header says what is damaged
+            return plain  # reading the header reports the damage
         plain.close()
     except (OSError, ValueError, RuntimeError) as error:
         if "consistency flags" not in str(error):
@@ -113,6 +113,6 @@ def _torn(path: Path, error: Exception | None) -> UserError:
 
 
 def short(error: BaseException | None) -> str:
-    """What an error says, on one line."""
+    """Return the text of an error on one line of at most 160 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) < 160 else text[:157] + "…"

@@ -139,13 +139,15 @@ class Results(ResultsFile):
     def entropy(self, frame: int, kind: Kind) -> Floats | None:
         """Stored entropy in nats over the patches that show a picture; None if absent or never filled in.
 
-        text (layers, T, heads), action (layers, H, steps, heads); 0 for rows without weight on a picture.
+        text (layers, T, heads), action (layers, H, steps, heads); NaN, in early files 0, without weight on a picture.
         """
         name, axes = (schema.ACTION_ENTROPY, 5) if kind == "action" else (schema.TEXT_ENTROPY, 4)
 
         def make() -> Floats | None:
             part = self._part(name, axes, (frame,))
-            if part is None or part.dtype.kind != "f" or part.shape != self._row_shape(kind) or not part.any():
+            if part is None or part.dtype.kind != "f" or part.shape != self._row_shape(kind):
+                return None
+            if not np.nan_to_num(part).any():
                 return None
             return widened(part)
 

@@ -1,1 +1,1 @@
-"""The view as a value, words, geometry and attention in numpy; no Qt and no file."""
+"""View state, words, geometry and attention arithmetic: numpy and the standard library only, no Qt and no files."""

@@ -1,4 +1,4 @@
-"""Attention rows in numpy: heads put together, group masses, scores, colour ranges. No Qt and no file."""
+"""Arithmetic on attention weights: reduction over heads, masses of key groups, entropy, colour ranges. No Qt."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 SINKS: Final = ("bos", "newline", "bars")
-"""What “without sinks” leaves out: keys that collect weight whatever the picture shows."""
+"""Groups that “without sinks” leaves out: keys that collect weight whatever the picture shows."""
 
 
 def widened(values: npt.NDArray[np.generic]) -> Floats:
-    """Stored weights as float32: the 16 bits of bfloat16 are shifted, other floats are cast."""
+    """Return stored weights as float32; uint16 holds the bits of bfloat16."""
     if values.dtype == np.uint16:
         return from_bfloat16(values.astype(np.uint16, copy=False))
     return values.astype(np.float32, copy=False)
@@ -40,18 +40,18 @@ class Rows:
     """(layers, steps, heads, H); H is 0 for a word, which cannot see the actions."""
 
     def at(self, layers: slice) -> Rows:
-        """Some of the layers."""
+        """Return the rows of some layers."""
         return Rows(self.image[layers], self.text[layers], self.action[layers])
 
     @property
     def nbytes(self) -> int:
-        """Memory that the row holds."""
+        """Memory that the weights take, in bytes."""
         return self.image.nbytes + self.text.nbytes + self.action.nbytes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Row:
-    """The weights of one query at one layer, step and choice of heads."""
+    """Weights of one query at one layer and step, its heads reduced to one."""
 
     image: Floats
     """(cameras, rows, cols)"""
@@ -62,13 +62,13 @@ class Row:
 
 
 def together(values: Floats, axis: int, reduce: str) -> Floats:
-    """Heads (or anything else) put together by mean or max."""
+    """Return the mean or the maximum along an axis."""
     result: Floats = values.max(axis) if reduce == "max" else values.mean(axis, dtype=np.float32)
     return result
 
 
 def pick(rows: Sequence[Rows], layer: int, step: int, heads: Sequence[int], reduce: str) -> Row:
-    """One row: mean over the query's tokens of the chosen heads' mean or max. `heads` empty stands for all."""
+    """Return one row: the mean over the query's tokens of the mean or maximum of the heads; `heads` empty takes all."""
 
     def part(name: str) -> Floats:
         values = []
@@ -84,9 +84,9 @@ def pick(rows: Sequence[Rows], layer: int, step: int, heads: Sequence[int], redu
 def group_matrix(
     groups: Sequence[str], cameras: Sequence[str], bars: npt.NDArray[np.bool_], roles: Sequence[str], actions: int
 ) -> Floats:
-    """Which group each key belongs to: (cameras x rows x cols + T + H, groups) of 0 and 1.
+    """Return which group each key belongs to: (cameras x rows x cols + T + H, groups) of 0 and 1.
 
-    `bars` (cameras, rows, cols): patches that lie wholly in the padding. `roles` (T,) names; padding belongs to none.
+    `bars` (cameras, rows, cols): patches wholly in the letterbox bars. `roles`: T names; padding belongs to no group.
     """
     matrix = np.zeros((bars.size + len(roles) + actions, len(groups)), np.float32)
     place = {name: index for index, name in enumerate(groups)}
@@ -103,7 +103,7 @@ def group_matrix(
 
 
 def masses(rows: Sequence[Rows], matrix: Floats) -> Floats:
-    """Weight on each group for every layer, step and head: (layers, steps, heads, groups), mean over tokens."""
+    """Return the weight on each group, mean over the tokens: (layers, steps, heads, groups)."""
     total: Floats | None = None
     for row in rows:
         lead = row.image.shape[:3]
@@ -119,9 +119,10 @@ def masses(rows: Sequence[Rows], matrix: Floats) -> Floats:
 
 
 def entropy(maps: Floats, keep: npt.NDArray[np.bool_]) -> Floats:
-    """Entropy in nats over the picture patches `keep` (cameras, rows, cols), renormalised; the last three axes go.
+    """Return the entropy in nats over the patches `keep`, their weights normalised to sum to 1.
 
-    A row without weight on the pictures has none: NaN.
+    `maps` (..., cameras, rows, cols), `keep` (cameras, rows, cols) bool; the result is (...), NaN where a row has no
+    weight on them.
     """
     values = maps[..., keep]
     total = values.sum(-1, keepdims=True)
@@ -133,7 +134,7 @@ def entropy(maps: Floats, keep: npt.NDArray[np.bool_]) -> Floats:
 
 
 def change(maps: Floats) -> Floats:
-    """How far the picture weights move over the steps: mean over steps of half the summed absolute difference.
+    """Return the mean total variation distance of the picture weights from one step to the next.
 
     `maps` (layers, steps, heads, ...) -> (layers, heads); 0 where there is one step.
     """
@@ -144,12 +145,12 @@ def change(maps: Floats) -> Floats:
     return moved
 
 
-def without(row: Row, gone: Sequence[str], groups: Sequence[str], matrix: Floats) -> tuple[Row, float]:
-    """The row without the keys of the groups `gone`, normalised to sum to 1 again, and the share that was removed.
+def without(row: Row, left_out: Sequence[str], groups: Sequence[str], matrix: Floats) -> tuple[Row, float]:
+    """Return the row without the keys of the groups `left_out`, scaled to its old sum, and the share that was removed.
 
-    `bars` in `gone` stands for the bars of every camera. A row that has no weight elsewhere becomes 0.
+    `bars` in `left_out` stands for the letterbox bars of every camera. A row without weight elsewhere becomes 0.
     """
-    removed = np.array([name in gone or ("bars" in gone and name.endswith(" bars")) for name in groups])
+    removed = np.array([name in left_out or ("bars" in left_out and name.endswith(" bars")) for name in groups])
     if not removed.any():
         return row, 0.0
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
@@ -164,7 +165,7 @@ def without(row: Row, gone: Sequence[str], groups: Sequence[str], matrix: Floats
 
 
 def colour_range(maps: Floats, mode: str, low: float, high: float) -> tuple[tuple[float, float], ...]:
-    """Ends of the colour range of each camera's map.
+    """Return the ends of the colour range of each camera's map.
 
     `shared`: 0 to the 99th percentile of all maps together; `map`: the same for each by itself; `locked`: as given.
     Where the percentile is 0 (weight on fewer than one patch in a hundred) the largest weight takes its place.
@@ -182,20 +183,20 @@ def _upper(values: Floats) -> float:
         finite = finite[np.isfinite(finite)]
     if not finite.size:
         return 1.0
-    # The 99th percentile with a straight line between its neighbours, as np.percentile has it, ten times faster.
+    # The linearly interpolated 99th percentile, as np.percentile computes it, ten times faster.
     place = 0.99 * (finite.size - 1)
     below = int(place)
     top = np.partition(finite, (below, min(below + 1, finite.size - 1)))[below:]
     largest = float(top.max())
     upper = float(top[0]) + (place - below) * (float(top[1]) - float(top[0]) if len(top) > 1 else 0.0)
-    # Weight on a handful of patches alone: the percentile would then be next to nothing and paint noise at full heat.
+    # With weight on fewer than one patch in a hundred the percentile is noise: take the largest weight.
     if upper < largest * 0.02:
         upper = largest
     return upper if upper > 0 else 1.0
 
 
 def places(values: Floats, low: float, high: float, scale: str) -> Floats:
-    """Where values lie on the colour table, 0 to 1: linear, logarithmic over three decades, or by rank."""
+    """Return places on the colour table, 0 to 1: linear, logarithmic over three decades, or by rank."""
     span = high - low
     if scale == "rank":
         flat = values.ravel()
@@ -214,10 +215,10 @@ def places(values: Floats, low: float, high: float, scale: str) -> Floats:
 
 
 def rank_of(maps: Floats, camera: int, row: int, col: int) -> int:
-    """Rank of a patch among all patches of all cameras, the heaviest first, counted from 1."""
+    """Return the rank of a patch among the patches of all cameras, the heaviest first, counted from 1."""
     return int((maps > maps[camera, row, col]).sum()) + 1
 
 
 def named(groups: Sequence[str], mass: Floats) -> Mapping[str, float]:
-    """Group masses by name."""
+    """Return masses by the name of their group."""
     return {name: float(value) for name, value in zip(groups, mass, strict=True)}

@@ -1,7 +1,7 @@
-"""Where the pictures of several cameras stand in a room of a given size. No Qt.
+"""Layout of the pictures of several cameras in an area of a given size. No Qt.
 
-Cameras stand in a line; a pinned view's stand in a second line under theirs. Where the room lets pictures be larger,
-they stand under each other, all in one line, or the first one large with the others beside it.
+Pictures stand in one line, a pinned view's in a second line below. Where another layout makes them larger, they stand
+below each other, all in one line, or the first one large with the others beside it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LARGER: Final = 1.1
-"""How much wider pictures together must get before they leave the plain lines."""
+"""How many times wider all pictures together must become before another layout is taken."""
 SMALLER: Final = 0.9
-"""How much smaller the smallest of them may get for it."""
+"""How much smaller, as a factor, the smallest picture may become by it."""
 
 
 class Box(NamedTuple):
-    """A picture and the title over it, in pixels."""
+    """A picture and the title above it, in pixels."""
 
     left: int
     top: int
@@ -28,11 +28,11 @@ class Box(NamedTuple):
 
 
 Lines = tuple[tuple[int, ...], ...]
-"""Places of cameras from left to right, line by line; all lines are as long."""
+"""Numbers of pictures from left to right, line by line; all lines are equally long."""
 
 
 def plain(width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool) -> list[Box]:
-    """One box a picture in the plain lines, as large as they can be in `width` x `height` pixels.
+    """Return one box for each picture in the usual lines, as large as they can be in `width` x `height` pixels.
 
     `shapes` are width / height of each picture; with `pairs` their second half are the pinned view's. `gap` is between
     boxes, `title` the height of the line over each picture.
@@ -43,7 +43,7 @@ def plain(width: int, height: float, shapes: Sequence[float], gap: int, title: i
 
 
 def arranged(width: int, height: float, shapes: Sequence[float], gap: int, title: int, *, pairs: bool) -> list[Box]:
-    """The same, but in another order where pictures get clearly larger by it."""
+    """Return boxes as `plain` does, or in another layout where pictures become clearly larger."""
     count = len(shapes)
     usual = best = plain(width, height, shapes, gap, title, pairs=pairs)
     if not usual:
@@ -64,7 +64,7 @@ def arranged(width: int, height: float, shapes: Sequence[float], gap: int, title
 
 
 def bottom(boxes: Sequence[Box]) -> int:
-    """How tall they are together."""
+    """Return the height of all boxes together."""
     return max((box.top + box.height for box in boxes), default=0)
 
 
@@ -73,8 +73,8 @@ def _total(boxes: list[Box]) -> int:
 
 
 def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap: int, title: int) -> list[Box]:
-    """Lines and columns: as wide as the room, or as tall."""
-    each = max((width - gap * (len(lines[0]) - 1)) / len(lines[0]), 1.0)  # less than the gaps: no window's room
+    """Return boxes in lines and columns that fill the area's width or height."""
+    each = max((width - gap * (len(lines[0]) - 1)) / len(lines[0]), 1.0)  # an area narrower than its gaps
     tall = [max(each / shapes[place] for place in line) for line in lines]
     room = height - gap * (len(lines) - 1) - title * len(lines)
     part = min(max(room / sum(tall), 0.0), 1.0)
@@ -94,7 +94,7 @@ def _table(width: int, height: float, shapes: Sequence[float], lines: Lines, gap
 
 
 def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: int) -> list[Box]:
-    """The first picture as tall as the room, the others under each other beside it."""
+    """Return boxes with the first picture as tall as the area and the others below each other beside it."""
     rest = shapes[1:]
     # Height h of all: (h - title) * shapes[0] + gap + (h - gaps - titles) / tall == width, the others being one wide.
     tall, lost = sum(1 / shape for shape in rest), gap * (len(rest) - 1) + title * len(rest)
@@ -110,5 +110,5 @@ def _large(width: int, height: float, shapes: Sequence[float], gap: int, title: 
 
 
 def _box(left: float, top: float, right: float, stop: float) -> Box:
-    """On whole pixels, so that neighbours keep their gap."""
+    """Return a box on whole pixels, so that neighbours keep their gap."""
     return Box(round(left), round(top), round(right) - round(left), round(stop) - round(top))

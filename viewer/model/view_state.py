@@ -1,4 +1,4 @@
-"""What is looked at: the frozen value of one view, its axes' lengths, and its JSON form."""
+"""The state of a view as a frozen value, the lengths of a file's axes, and the JSON form of a view. No Qt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_JSON: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The rows that are looked at: words of the prefix, or action tokens of the suffix."""
+    """The query whose attention is shown: words of the prefix, or action tokens of the suffix."""
 
     kind: Kind = "text"
     items: tuple[int, ...] = (0,)
@@ -35,7 +35,7 @@ class Query:
 
     @property
     def first(self) -> int:
-        """The item that names the query where only one can."""
+        """The first item."""
         return self.items[0]
 
 
@@ -60,7 +60,7 @@ class Dims:
         return 0 <= camera < self.cameras and 0 <= row < self.rows and 0 <= col < self.cols
 
     def steps_of(self, kind: Kind) -> int:
-        """How many passes a query of this kind has: words have one, actions one a denoise step."""
+        """Return how many passes a query of this kind has: one for words, one for each denoise step for actions."""
         return self.steps if kind == "action" else 1
 
 
@@ -73,7 +73,7 @@ class ViewState:
     step: int = 0
     layer: int = 0
     heads: tuple[int, ...] = ()
-    """Heads that are put together; empty stands for all of them."""
+    """Heads that are reduced to one map; empty stands for all."""
     reduce: Reduction = "mean"
     measure: Measure = "weight"
     scale: Scale = "linear"
@@ -100,7 +100,7 @@ class ViewState:
     pinned: ViewState | None = None
 
     def clamped(self, dims: Dims) -> ViewState:
-        """The nearest view that fits a file of these sizes."""
+        """Return the nearest view that fits a file of these sizes."""
         query = self.query
         count = dims.actions if query.kind == "action" else dims.chips
         if count == 0:
@@ -126,7 +126,7 @@ class ViewState:
         )
 
     def to_json(self) -> str:
-        """One line of JSON that holds what differs from a fresh view."""
+        """Return one line of JSON with the fields that differ from a new view."""
         return json.dumps(_plain(self), separators=(",", ":"), ensure_ascii=False)
 
 
@@ -159,7 +159,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "compare": get_args(Compare),
 }
 CHOICES: Final = _CHOICES
-"""The words that each field of choice may hold."""
+"""Allowed values of the fields that hold one of several words."""
 
 
 def _integers(value: object, *, most: int) -> tuple[int, ...]:
@@ -169,7 +169,7 @@ def _integers(value: object, *, most: int) -> tuple[int, ...]:
 
 
 def _field(name: str, value: object) -> object:
-    """The value of one field read from JSON; ValueError if it does not fit."""
+    """Return the value of one field from JSON; ValueError if it does not fit."""
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise ValueError(f"one of {', '.join(_CHOICES[name])} is needed")
@@ -233,7 +233,7 @@ def _state(values: dict[str, Any]) -> ViewState:
 
 
 def from_json(text: str) -> ViewState:
-    """The view that `ViewState.to_json` wrote; unknown keys are ignored, wrong values raise UserError."""
+    """Return the view that `ViewState.to_json` wrote; unknown keys are ignored, UserError for wrong values."""
     if len(text) > MAX_JSON:
         raise UserError("The view is too long to be one; copy it again with “Copy view as command”.")
     try:
@@ -243,7 +243,7 @@ def from_json(text: str) -> ViewState:
 
 
 def position(state: ViewState, axis: str, heads: int) -> int:
-    """Where a view stands on an axis; heads end with the mean and the maximum of them."""
+    """Return the place of a view on an axis; behind the `heads` heads come their mean and their maximum."""
     if axis != "head":
         return int(getattr(state, axis))
     if len(state.heads) == 1:
@@ -252,7 +252,7 @@ def position(state: ViewState, axis: str, heads: int) -> int:
 
 
 def moved(axis: str, value: int, heads: int) -> dict[str, object]:
-    """The fields to change to stand there."""
+    """Return the changes of fields that move a view to a place on an axis; see `position`."""
     if axis != "head":
         return {axis: value}
     if value < heads:

@@ -1,4 +1,4 @@
-"""Chips: the text tokens of one frame, joined to words, state values and marks, in reading order."""
+"""Chips: the text tokens of one frame, joined to words, state values and other marks, in reading order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ PAD = ROLES.index("pad")
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """One thing in the strip of words: the text tokens that it is made of, its role and what to call it."""
+    """One word, state value or mark in the strip of words, made of one or several text tokens."""
 
     tokens: tuple[int, ...]
     role: str
     label: str
-    """What stands on the chip."""
+    """The text on the chip."""
     text: str
-    """The words of the prompt that it covers, for aligning two prompts."""
+    """The characters of the prompt that it covers, for matching two prompts."""
     state_index: int = -1
+    """Which value of the state it spells, from 0; -1 for none."""
     ordinal: int = 0
-    """Which chip of its role it is, counted from 1."""
+    """Its number among the chips of its role, from 1."""
 
 
 def chips(
@@ -40,11 +41,11 @@ def chips(
     text: str,
     state: npt.NDArray[np.floating] | None,
 ) -> tuple[Chip, ...]:
-    """Join the T tokens of one frame.
+    """Return the chips of one frame's T text tokens.
 
-    `roles`, `words`, `state_indices` (T,), `spans` (T, 2) character spans in `text`. Pieces of one word make one chip,
-    digits of one state value another, template pieces of one word likewise; padding is left out. A piece that belongs
-    to no word is a chip by itself, except blanks, which join the chip before them where the role is the same.
+    `roles`, `words`, `state_indices` (T,) as stored, `spans` (T, 2) character spans in `text`, `state` (S,) or None.
+    Pieces of one word make one chip, and so do the digits of one state value; padding is left out. A piece without a
+    word is a chip by itself, except a blank, which joins the chip before it if that has the same role.
     """
     groups: list[tuple[tuple[object, ...], list[int]]] = []
     for token, role in enumerate(roles.tolist()):
@@ -101,7 +102,7 @@ def _label(role: str, covered: str, index: int, state: npt.NDArray[np.floating] 
 
 
 def align(chip: Chip, others: Sequence[Chip]) -> int | None:
-    """The place among `others` of the same chip: same role and text, else same role and state value; None if absent."""
+    """Return the place of the same chip among `others`, by its text or its state value; None if there is none."""
     same = [place for place, other in enumerate(others) if (other.role, other.text) == (chip.role, chip.text)]
     if chip.state_index >= 0:
         same = [place for place, other in enumerate(others) if other.state_index == chip.state_index]

@@ -3,16 +3,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import h5py
+import make_results
 import numpy as np
 import pytest
 
 from viewer.analysis.atlas import find_rank, rank_heads, score_heads
+from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from viewer.io.results import Results
 
 
 def test_atlas_scores_are_the_summaries(small: Path, results: Results) -> None:
@@ -47,3 +47,34 @@ def test_ranking_puts_the_best_first() -> None:
     assert find_rank(tied, 0, 0, lowest=False) == (1, 3), "with three others"
     assert find_rank(tied, 1, 1, lowest=False) == (5, 1)
     assert find_rank(tied, 1, 1, lowest=True) == (1, 1)
+
+
+@pytest.mark.parametrize("stored", [np.nan, 0.0], ids=["as capture writes it", "as early files have it"])
+def test_entropy_of_a_row_without_weight_on_pictures_is_undefined(tmp_path: Path, stored: float) -> None:
+    def plant(kind: str, image: np.ndarray, words: np.ndarray, actions: np.ndarray) -> None:
+        if kind == "action":
+            image[1, 3, :, 0] = 0  # layer, action, steps, head
+
+    path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1, plant=plant))
+    with h5py.File(path, "r+") as file:
+        assert np.isnan(file["action/entropy"][0, 1, 3, :, 0]).all()
+        file["action/entropy"][0, 1, 3, :, 0] = stored
+        expected = file["action/entropy"][0, :, 3, 2]
+    expected[1, 0] = np.nan
+    results = Results(path)
+    values = score_heads(results, ViewState(query=Query("action", (3,)), step=2, score="entropy"))
+    results.close()
+    assert np.array_equal(values[:, :-1], expected, equal_nan=True)
+
+
+def test_stored_and_computed_entropies_agree(tmp_path: Path) -> None:
+    values = []
+    for summaries in (True, False):
+        path = make_results.write(tmp_path / f"{summaries}.h5", make_results.Recipe(frames=1, summaries=summaries))
+        results = Results(path)
+        assert (results.entropy(0, "text") is not None) == summaries
+        for query in (Query("action", (3,)), Query("text", (4,))):
+            values.append(score_heads(results, ViewState(query=query, score="entropy")))
+        results.close()
+    assert values[0] == pytest.approx(values[2], rel=1e-4)
+    assert values[1] == pytest.approx(values[3], rel=1e-4)
