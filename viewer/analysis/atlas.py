@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.analysis import scores
+from viewer.analysis.query_attention import QueryAttention
 
 if TYPE_CHECKING:
     from viewer.io.results import Results
@@ -22,7 +23,7 @@ def score_heads(results: Results, view: ViewState) -> Floats:
     """
     score = scores.find_score(view.score)
     last_step = max(len(results.steps) - 1, 0) if view.query.kind == "action" else 0
-    query = scores.QueryAttention(results, view.frame, view.query, view.region, steps=(min(view.step, last_step),))
+    query = QueryAttention(results, view.frame, view.query, view.region, steps=(min(view.step, last_step),))
     values = score.compute(query)[:, 0]  # (layers, heads)
     of_maps = score.mean_of == "maps"
     mean = score.compute(query.mean_of_heads())[:, 0] if of_maps else values.mean(1, keepdims=True)

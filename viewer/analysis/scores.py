@@ -7,142 +7,27 @@ new score is one entry there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from viewer.analysis import scene
 from viewer.errors import UserError
 from viewer.model import attention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from viewer.analysis.query_attention import QueryAttention
     from viewer.io.results import Results
     from viewer.model.attention import Floats
-    from viewer.model.view_state import Cell, Query, ViewState
+    from viewer.model.view_state import Cell, ViewState
 
 Mask = npt.NDArray[np.bool_]
 Need = Literal["steps", "region", "picture region"]
 """What a score needs: a query with denoise steps, a region, a region with a patch outside the letterbox bars."""
 HEAVIEST_PART: Final = 10
 """IoU90 takes the patches above the 90th percentile: one in ten."""
-
-
-class QueryAttention:
-    """Attention of one query in one frame, at chosen layers, steps and heads: what scores are computed from.
-
-    Everything is read when it is first used. `layers`, `steps` and `heads` are places on the axes of the file; None
-    takes all of an axis. Words have one step.
-    """
-
-    def __init__(
-        self,
-        results: Results,
-        frame: int,
-        query: Query,
-        region: tuple[Cell, ...] = (),
-        *,
-        layers: Sequence[int] | None = None,
-        steps: Sequence[int] | None = None,
-        heads: Sequence[int] | None = None,
-    ) -> None:
-        self.results, self.frame, self.query, self.region = results, frame, query, region
-        self._places = layers, steps, heads
-
-    @cached_property
-    def bars(self) -> Mask:
-        """Patches that lie wholly in the letterbox bars: (cameras, rows, cols)."""
-        return self.results.bars(self.frame)
-
-    @cached_property
-    def maps(self) -> Floats:
-        """Weights on the patches, mean of the query's tokens: (layers, steps, heads, cameras, rows, cols)."""
-        return self._mean_maps(*self._places)
-
-    @cached_property
-    def maps_of_all_steps(self) -> Floats:
-        """The same at all recorded steps, whichever were chosen."""
-        layers, _, heads = self._places
-        return self._mean_maps(layers, None, heads)
-
-    @cached_property
-    def mass(self) -> Floats:
-        """Weight on each group of keys, mean of the query's tokens: (layers, steps, heads, groups)."""
-        return _take(scene.masses(self.results, self.frame, self.query), *self._places)
-
-    @property
-    def picture_mass(self) -> Floats:
-        """Weight on the pictures without the letterbox bars: (layers, steps, heads)."""
-        total: Floats = self.mass[..., scene.picture_columns(self.results)].sum(-1)
-        return total
-
-    @cached_property
-    def stored_entropy(self) -> Floats | None:
-        """Entropy over the patches from the file, (layers, steps, heads); None where it is not stored.
-
-        It is stored for single tokens. NaN for a row without weight on the pictures, where early files have 0.
-        """
-        tokens = scene.tokens_of(self.results, self.frame, self.query)
-        stored = self.results.entropy(self.frame, self.query.kind) if len(tokens) == 1 else None
-        if stored is None:
-            return None
-        one = stored[:, tokens[0]]
-        chosen = _take(one[:, None] if self.query.kind == "text" else one, *self._places)
-        return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
-
-    def mean_of_heads(self) -> QueryAttention:
-        """The mean of the chosen heads in place of the heads."""
-        return _MeanOfHeads(self)
-
-    def _mean_maps(
-        self, layers: Sequence[int] | None, steps: Sequence[int] | None, heads: Sequence[int] | None
-    ) -> Floats:
-        rows = scene.rows_of(self.results, self.frame, self.query)
-        parts = [attention.widened(_take(row.image, layers, steps, heads)) for row in rows]
-        return parts[0] if len(parts) == 1 else np.mean(parts, axis=0, dtype=np.float32)
-
-
-class _MeanOfHeads(QueryAttention):
-    """One head that is the mean of others."""
-
-    def __init__(self, heads: QueryAttention) -> None:
-        super().__init__(heads.results, heads.frame, heads.query, heads.region)
-        self._heads = heads
-
-    @cached_property
-    def maps(self) -> Floats:
-        mean: Floats = self._heads.maps.mean(2, keepdims=True)
-        return mean
-
-    @cached_property
-    def maps_of_all_steps(self) -> Floats:
-        mean: Floats = self._heads.maps_of_all_steps.mean(2, keepdims=True)
-        return mean
-
-    @cached_property
-    def mass(self) -> Floats:
-        mean: Floats = self._heads.mass.mean(2, keepdims=True)
-        return mean
-
-    @cached_property
-    def stored_entropy(self) -> Floats | None:
-        return None
-
-
-def _take(
-    values: npt.NDArray[Any],
-    layers: Sequence[int] | None,
-    steps: Sequence[int] | None,
-    heads: Sequence[int] | None,
-) -> npt.NDArray[Any]:
-    """Chosen places on the first three axes; None takes all of an axis."""
-    for axis, places in enumerate((layers, steps, heads)):
-        if places is not None:
-            values = values.take(list(places), axis)
-    return values
 
 
 @dataclass(frozen=True, kw_only=True)

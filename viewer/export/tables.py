@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from viewer.analysis.scores import SCORES, QueryAttention, Score
+from viewer.analysis.query_attention import QueryAttention
+from viewer.analysis.scores import SCORES, Score
 from viewer.errors import UserError
 from viewer.export import atomic_write, selection
 from viewer.export.scenes import explain_read_errors

@@ -1,4 +1,4 @@
-"""What an open results file holds, by name: lazy reads and small caches. No Qt."""
+"""Contents of an open results file by name: lazy reads, cached. No Qt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from viewer.io.cache import Cache
 from viewer.io.hdf5_guard import read
 from viewer.io.results_file import MAX_SIDE, ResultsFile
 from viewer.model import geometry
-from viewer.model.attention import Floats, Rows, widened
+from viewer.model.attention import Floats, Rows, reorder_masses, widened
 from viewer.model.view_state import Dims, Kind
 from viewer.model.words import Chip, chips
 
@@ -32,16 +32,16 @@ _NAMES: Final[dict[str, tuple[str, str]]] = {
 
 
 class Results(ResultsFile):
-    """What a results file holds, read when it is asked for."""
+    """Contents of a results file; each is read when it is first used."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check; UserError with one sentence for what cannot be shown."""
+        """Open the file and check its header; UserError if it cannot be shown."""
         super().__init__(path)
         self._dims: tuple[tuple[int, int], Dims] | None = None
         self._cache = Cache(CACHE_BYTES)
 
     def dims(self, frame: int) -> Dims:
-        """Lengths of the axes as they are at one frame."""
+        """Return the lengths of the axes; the number of chips is that of one frame."""
         key = (frame, self.done)
         if self._dims is None or self._dims[0] != key:
             lengths = (len(self.layers), self.heads, len(self.steps), self.horizon, len(self.chips(frame)))
@@ -51,11 +51,11 @@ class Results(ResultsFile):
     # Caches
 
     def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The value of `key` of this file, made if need be; the least used go when all pass CACHE_BYTES."""
+        """Return the cached value of `key`, computed by `make` if it is absent; CACHE_BYTES are kept in all."""
         return self._cache.get(key, make, size)
 
     def _kept(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        """The same for what is read from the file."""
+        """Return the cached value of `key`, read by `make` with the file held open if it is absent."""
 
         def read_alone() -> T:
             with self._alone:
@@ -66,7 +66,7 @@ class Results(ResultsFile):
     # Attention
 
     def rows(self, frame: int, kind: Kind, token: int) -> Rows:
-        """All layers, steps and heads of one query token."""
+        """Return the weights of one query token at all layers, steps and heads."""
         return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
     def _rows(self, frame: int, kind: Kind, token: int) -> Rows:
@@ -87,7 +87,7 @@ class Results(ResultsFile):
         )
 
     def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
-        """Weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
+        """Return weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
         name, axes = _NAMES[kind][0], 8 if kind == "action" else 7
         part = self._part(name, axes, (frame, layer, token))
         if part is None:
@@ -95,7 +95,7 @@ class Results(ResultsFile):
         return part[None] if kind == "text" else part
 
     def layer_images(self, frame: int, kind: Kind, layer: int, step: int) -> npt.NDArray[np.generic]:
-        """Weights of all tokens on the patches at a layer and step, as stored: (tokens, heads, cameras, rows, cols)."""
+        """Return weights of all tokens on the patches at a layer and step: (tokens, heads, cameras, rows, cols)."""
 
         def make() -> npt.NDArray[np.generic]:
             index: hdf5_guard.Index = (frame, layer, slice(None))
@@ -107,7 +107,7 @@ class Results(ResultsFile):
         return self._kept(("layer", kind, frame, layer, step), make, lambda part: part.nbytes)
 
     def mass(self, frame: int, kind: Kind) -> Floats | None:
-        """Stored group masses; None if absent.
+        """Return the stored masses of the key groups, in the order of `groups`; None if absent or never filled in.
 
         text (layers, T, heads, groups), action (layers, H, steps, heads, groups)
         """
@@ -115,7 +115,7 @@ class Results(ResultsFile):
 
         def make() -> Floats | None:
             order = self._group_order(kind)
-            return None if order is None else _in_order(self._part(name, axes, (frame,)), order)
+            return None if order is None else reorder_masses(self._part(name, axes, (frame,)), order)
 
         return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
@@ -137,7 +137,7 @@ class Results(ResultsFile):
         return len(self.layers), self.horizon, len(self.steps), self.heads
 
     def entropy(self, frame: int, kind: Kind) -> Floats | None:
-        """Stored entropy in nats over the patches that show a picture; None if absent or never filled in.
+        """Return the stored entropy in nats over the patches that show a picture; None if absent or never filled in.
 
         text (layers, T, heads), action (layers, H, steps, heads); NaN, in early files 0, without weight on a picture.
         """
@@ -154,22 +154,22 @@ class Results(ResultsFile):
         return self._kept(("entropy", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
-        """Stored masses of one row: (heads, groups); reads those few numbers alone, for curves over many frames."""
+        """Return the stored masses of one row, (heads, groups), reading no more, for curves over many frames."""
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
         with self._alone:
             order = self._group_order(kind)
             if order is None:
                 return None
             index = (frame, layer, token, step) if kind == "action" else (frame, layer, token)
-            return _in_order(self._part(name, axes, index), order)
+            return reorder_masses(self._part(name, axes, index), order)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the key groups, in stored order."""
+        """Names of the key groups."""
         return schema.mass_groups(self.cameras)
 
     def value_norms(self, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats] | None:
-        """Value norms of all keys; None if absent.
+        """Return the value norms of all keys; None if absent.
 
         image (layers, heads, cameras, rows, cols), text (layers, heads, T), action (layers, steps, heads, H)
         """
@@ -202,9 +202,9 @@ class Results(ResultsFile):
     # Pictures
 
     def picture(self, frame: int, camera: int, which: str) -> Pixels | None:
-        """A camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it. None if absent.
+        """Return a camera's picture, (h, w, 3) uint8 RGB: `source` as it came, `model` as the model saw it.
 
-        Where the file has no `source` pictures those that the model saw stand in for them.
+        In a file without `source` pictures the model's are returned for them; None if both are absent.
         """
         name = self.cameras[camera]
         own = which == "source" and self._guard.find(schema.source_name(name), 4) is not None
@@ -222,9 +222,9 @@ class Results(ResultsFile):
         return self._kept(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
 
     def to_model(self, frame: int, camera: int) -> geometry.Affine:
-        """The stored map from the camera's picture to the model's; a plain letterbox where it is absent or unusable.
+        """Return the stored map from the camera's picture to the model's; a letterbox if there is none to be inverted.
 
-        Nothing is moved where the model's picture stands in for the camera's.
+        It is the identity where the model's picture is shown for the camera's.
         """
 
         def make() -> geometry.Affine:
@@ -238,7 +238,7 @@ class Results(ResultsFile):
         return self._kept(("map", frame, camera), make, lambda part: part.nbytes)
 
     def picture_size(self, camera: int) -> tuple[int, int]:
-        """Height and width of the camera's pictures."""
+        """Return height and width of the camera's pictures."""
 
         def make() -> tuple[int, int]:
             dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
@@ -249,20 +249,20 @@ class Results(ResultsFile):
         return self._kept(("size", camera), make, lambda _: 64)
 
     def bars(self, frame: int) -> npt.NDArray[np.bool_]:
-        """Patches that lie wholly in the padding: (cameras, rows, cols)."""
+        """Return which patches lie wholly in the letterbox bars: (cameras, rows, cols)."""
         maps = [self.to_model(frame, camera) for camera in range(len(self.cameras))]
 
         def make() -> npt.NDArray[np.bool_]:
             each = [geometry.find_bars(one, *self.picture_size(camera), self.grid) for camera, one in enumerate(maps)]
             return np.stack(each) if each else np.zeros((0, *self.grid.shape), bool)
 
-        # By what the maps are, not by the frame: an episode's pictures are all boxed alike.
+        # Cached by the maps and not by the frame: all frames of an episode usually have the same.
         return self._kept(("bars", *(one.tobytes() for one in maps)), make, lambda part: part.nbytes)
 
-    # Words
+    # Text
 
     def roles(self, frame: int) -> npt.NDArray[np.int64]:
-        """Role of every text token as its place in schema.ROLES: (T,)."""
+        """Return the role of every text token as its index in schema.ROLES: (T,)."""
 
         def make() -> npt.NDArray[np.int64]:
             pad = schema.ROLES.index("pad")
@@ -290,7 +290,7 @@ class Results(ResultsFile):
         return part.astype(np.int64)
 
     def chips(self, frame: int) -> tuple[Chip, ...]:
-        """The words of one frame; none where the file holds no word's attention."""
+        """Return the chips of one frame; none if the file holds no attention of words."""
 
         def make() -> tuple[Chip, ...]:
             if not self.tokens or frame >= self.done or self._guard.find(schema.TEXT_TO_IMAGE, 7) is None:
@@ -314,12 +314,12 @@ class Results(ResultsFile):
         return self._kept(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
 
     def pieces(self, frame: int) -> tuple[str, ...]:
-        """What each text token stands for; empty if absent."""
+        """Return the piece of text of each token; empty if absent."""
         found = self._part(schema.TEXT_PIECE, 2, (frame,))
         return hdf5_guard.texts(found) if found is not None else ()
 
     def string(self, name: str, frame: int) -> str:
-        """One string of a frame; empty if absent."""
+        """Return one string of a frame; empty if absent."""
 
         def make() -> str:
             dataset = self._guard.find(name, 1)
@@ -330,7 +330,7 @@ class Results(ResultsFile):
         return self._kept((name, frame), make, len)
 
     def words_of(self, name: str) -> tuple[str, ...]:
-        """The strings of all finished frames; empty if absent."""
+        """Return the strings of all finished frames; empty if absent."""
         with self._alone:
             dataset = self._guard.find(name, 1)
             if dataset is None or not self.done or dataset.shape[0] < self.done:
@@ -338,7 +338,7 @@ class Results(ResultsFile):
             return hdf5_guard.texts(np.asarray(read(dataset, (slice(0, self.done),))))
 
     def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
-        """The numbers of all finished frames, (done,); None if absent."""
+        """Return the numbers of all finished frames, (done,); None if absent."""
         with self._alone:
             dataset = self._guard.find(name, 1)
             if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
@@ -346,9 +346,9 @@ class Results(ResultsFile):
             return read(dataset, (slice(0, self.done),))
 
     def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
-        """Where in the file lies what the first picture of a frame needs: (offset, size) in bytes.
+        """Return where in the file the first picture's data of a frame lies: (offset, size) in bytes.
 
-        Nothing for a file that is being written: its frames are still in memory.
+        Empty for a file that is being written: its frames are still in the system's memory.
         """
         if self._file.swmr_mode:
             return []
@@ -358,7 +358,7 @@ class Results(ResultsFile):
         ]
         parts += [(schema.TEXT_MASS, 5, (frame,)), (schema.ACTION_MASS, 6, (frame,))]
         lead = self._guard.find(_NAMES[kind][0], 8 if kind == "action" else 7)
-        single = lead is not None and lead.chunks is not None and lead.chunks[1] == 1  # a layer a chunk
+        single = lead is not None and lead.chunks is not None and lead.chunks[1] == 1  # one chunk for each layer
         for token in tokens:
             for layer in range(len(self.layers) if single else 1):
                 parts.append((_NAMES[kind][0], 8 if kind == "action" else 7, (frame, layer, token)))
@@ -369,15 +369,15 @@ class Results(ResultsFile):
             found += hdf5_guard.extents(dataset, index) if dataset is not None else []
         return found
 
-    # Flow
+    # Actions
 
     def state(self, frame: int) -> npt.NDArray[np.float64] | None:
-        """The robot's state as given, (S,); None if absent."""
+        """Return the robot's state before normalisation, (S,); None if absent."""
         part = self._part(schema.FRAMES_STATE, 2, (frame,))
         return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
 
     def flow(self, name: str, frame: int) -> npt.NDArray[np.float64] | None:
-        """`action/predicted`, `action/truth` (H, A), `action/x` (steps + 1, H, 32) or `action/time` (steps,)."""
+        """Return `action/predicted`, `action/truth` (H, A), `action/x` (steps + 1, H, 32) or `action/time` (steps,)."""
 
         def make() -> npt.NDArray[np.float64] | None:
             axes = {schema.ACTION_X: 4, schema.ACTION_TIME: 2}.get(name, 3)
@@ -387,17 +387,9 @@ class Results(ResultsFile):
         return self._kept((name, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def time(self, frame: int) -> float | None:
-        """Seconds of a frame in its episode; None if absent."""
+        """Return the time of a frame in its episode in seconds; None if absent."""
         with self._alone:
             dataset = self._guard.find(schema.FRAMES_TIME, 1)
             if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
                 return None
             return float(dataset[frame])
-
-
-def _in_order(masses: npt.NDArray[np.generic] | None, order: list[int]) -> Floats | None:
-    """Masses with their groups in another order; None where they were never filled in, as rows sum to 1."""
-    if masses is None or not 0.5 < float(masses.sum(-1).max(initial=0)) < 1.5:
-        return None
-    values = widened(masses)
-    return values if order == list(range(values.shape[-1])) else np.ascontiguousarray(values[..., order])

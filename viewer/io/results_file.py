@@ -1,6 +1,6 @@
-"""A results file as it lies on the disk: opened, checked, followed while it grows, read in parts. No Qt.
+"""An open results file: its header, its growth while a capture writes it, and reads of parts. No Qt.
 
-Opened for reading only; in SWMR mode where a capture is still writing it, so that it can be followed.
+Files are opened for reading only; in SWMR mode if a capture is still writing them, so that they can be followed.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ MAX_AXIS: Final = 4096
 MAX_SIDE: Final = 16384
 """Pixels of a picture's side."""
 Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
-"""What can have happened to an open file on the disk."""
+"""What can have happened to an open file on the disk; empty if nothing did."""
 
 
 class ResultsFile:
     """An open results file, with the names and lengths of its axes."""
 
     def __init__(self, path: Path) -> None:
-        """Open and check; UserError with one sentence for what cannot be shown."""
+        """Open the file and check its header; UserError if it cannot be shown."""
         self.path = open_file.find(path)
         self._alone = threading.RLock()
-        """Held while something is read that must not be closed meanwhile."""
+        """Held while something is read, so that the file is not closed meanwhile."""
         self._open()
 
     def _open(self) -> None:
@@ -132,7 +132,10 @@ class ResultsFile:
     def _model_picture(self) -> tuple[int, int]:
         """Height and width of the pictures that the model saw; Pi0.5's where the file has none."""
         for camera in self.cameras:
-            pictures = self._guard.find(schema.model_picture_name(camera), 4)
+            try:
+                pictures = self._guard.find(schema.model_picture_name(camera), 4)
+            except UserError:  # reported where the picture is shown; the attention can be shown without
+                continue
             if pictures is not None and 1 <= min(pictures.shape[1:3]) <= max(pictures.shape[1:3]) <= MAX_SIDE:
                 return int(pictures.shape[1]), int(pictures.shape[2])
         return schema.MODEL_PIXELS, schema.MODEL_PIXELS
@@ -151,13 +154,13 @@ class ResultsFile:
                 done = min(done, weights.shape[0])
         return max(done, 0)
 
-    # What grows while a capture runs
+    # Growth while a capture runs
 
     def grow(self) -> bool:
-        """Whether frames were finished since the last look, or the capture came to its end.
+        """Return whether frames or the whole capture were finished since the last call.
 
-        The file is opened anew then: HDF5 keeps what it has read of where things lie, so that in the old handle the
-        parts of a new frame are zeros.
+        If so, the file is opened anew: HDF5 caches the index of chunks, so that new frames read as zeros in the old
+        handle.
         """
         before = self.done, self.complete
         if not self._renamed() and self._count_done() == self.done:
@@ -166,7 +169,7 @@ class ResultsFile:
         return (self.done, self.complete) != before
 
     def _renamed(self) -> bool:
-        """Whether the capture has given the file its final name since; it is then known by that."""
+        """Return whether the capture has given the file its final name since, and take that as `path`."""
         final = self.finished_path
         if final is None or not self.is_at(final):
             return False
@@ -175,30 +178,30 @@ class ResultsFile:
 
     def _open_anew(self) -> None:
         with self._alone:
-            self._file.close()  # first: two handles of a file share what HDF5 knows of it
+            self._file.close()  # before opening: two handles of one file share HDF5's cache
             self._renamed()
             try:
                 self._open()
             except UserError:
-                if not self._renamed():  # at this very moment
+                if not self._renamed():  # renamed between the two calls
                     raise
                 self._open()
 
     def is_at(self, path: Path) -> bool:
-        """Whether this is the file at a path, whatever it was called when it was opened."""
+        """Return whether this is the file at a path, whatever its name was when it was opened."""
         return self._stamp is not None and open_file.read_identity(path) == self._stamp.identity
 
     @property
     def fate(self) -> Fate:
-        """What has happened to the file since it was opened, growing apart; a stat, no more.
+        """What has happened to the file on the disk since it was opened, apart from growth; costs one stat.
 
-        HDF5 itself says nothing: what was cut off reads as zeros.
+        HDF5 does not report it: what was cut off reads as zeros.
         """
         before, now = self._stamp, open_file.read_stamp(self.path)
         # A partial file leaves its path when it gets its final name.
         if now is None and not self._is_partial and open_file.is_missing(self.path):
             return "gone"
-        if before is None or now is None or now[1:] == before[1:]:  # some network drives number their files anew
+        if before is None or now is None or now[1:] == before[1:]:  # some network drives change inode numbers
             return ""
         if now.identity != before.identity:
             return "replaced"
@@ -211,10 +214,10 @@ class ResultsFile:
         return self.path.name.endswith(schema.PARTIAL_SUFFIX)
 
     def _least_bytes(self) -> int:
-        """What the file may not become smaller than.
+        """Return the number of bytes below which the file is cut short.
 
-        A capture reserves more than it has written and gives it back in the end, so in a file that is being written it
-        is where the last part of the last finished frame ends.
+        A capture reserves more space than it has written and gives it back at the end. In a file that is being written
+        it is the end of the last chunk of the last finished frame.
         """
         if not self._is_partial:
             return 0 if self._stamp is None else self._stamp.size
@@ -232,19 +235,19 @@ class ResultsFile:
 
     @property
     def growing(self) -> bool:
-        """Whether a capture may still be adding frames."""
+        """Whether a capture may still add frames."""
         return not self.complete
 
     @property
     def finished_path(self) -> Path | None:
-        """The final name, if this file was still being written when it was opened and has been finished since."""
+        """The final path, if the file was opened under its partial name and has been finished since; else None."""
         if not self._is_partial:
             return None
         final = self.path.with_name(self.path.name.removesuffix(schema.PARTIAL_SUFFIX))
         return final if final.exists() and not self.path.exists() else None
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             self._file.close()
 
@@ -256,8 +259,8 @@ class ResultsFile:
         except (OSError, RuntimeError):
             if not self._file.swmr_mode:
                 raise
-        # Following a file, HDF5 can lose its own account of where things lie, and then fails at every read; opened
-        # anew, the file reads well.
+        # While a file is followed, HDF5's cached metadata can become inconsistent, and every read fails then.
+        # Opened anew, the file can be read.
         self._open_anew()
         return self._read_part(name, axes, index)
 

@@ -1,6 +1,7 @@
-"""A run over several episodes: its `index.json`, or a plain folder of results files, read without trust. No Qt.
+"""A run over several episodes: its `index.json`, or a folder of results files without one. No Qt.
 
-The index only names what may be there. What is there, done or still being written, is seen in the folder itself.
+The index names the planned episodes. Which of them are done or being written is read from the folder itself. Both may
+be damaged or harmful: nothing outside the folder is opened.
 """
 
 from __future__ import annotations
@@ -30,30 +31,30 @@ UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
 ENDINGS: Final = (".h5", ".hdf5")
 RunStamp = tuple[Stamp | None, ...]
 OPENABLE: Final = ("done", "writing")
-"""States in which an episode can be looked at."""
+"""States in which an episode can be opened."""
 
 State = Literal["done", "writing", "to come", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What the index says of one episode."""
+    """An episode as the index describes it."""
 
     file: str
     """Path of its results file inside the folder, POSIX."""
     name: str
     prompts: tuple[str, ...] = ()
     frames: int | None = None
-    """Frames planned: moments x prompts; None where it is not said."""
+    """Planned frames: moments x prompts; None if unknown."""
     rate: float | None = None
-    """Moments a second of the data set; None where it is not known."""
+    """Moments per second of the data set; None if unknown."""
     success: bool | None = None
     failed: str = ""
-    """The sentence with which the capture gave this episode up."""
+    """Why the capture could not record the episode; empty if it did not fail."""
 
 
 class Status(NamedTuple):
-    """What the folder says of one episode."""
+    """State of one episode, from the files in the folder."""
 
     state: State
     sentence: str = ""
@@ -62,7 +63,7 @@ class Status(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Episodes in their order, and the folder in which their files are."""
+    """Episodes in order, and the folder with their files."""
 
     folder: Path
     index: Path | None
@@ -74,12 +75,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What the run is called: its folder."""
+        """The name of the folder."""
         return self.folder.absolute().name or str(self.folder)
 
 
 def read_run(path: Path) -> Run:
-    """The run in a folder or under an index; UserError with one sentence for what cannot be one."""
+    """Read the run in a folder or of an index file; UserError if it is none."""
     if path.is_dir():
         index = path / schema.INDEX_NAME
         return _from_index(index) if index.exists() or index.is_symlink() else _from_folder(path)
@@ -136,19 +137,19 @@ def _damaged(path: Path, what: str) -> UserError:
 
 
 def _words(value: object, most: int) -> str:
-    """One line of text that can be shown, from whatever stands in the JSON."""
+    """Return a JSON value as one printable line of at most `most` characters; empty if it is no text."""
     if not isinstance(value, str):
         return ""
     value = value[:most]
     if not value.isascii():
-        value = value.encode(errors="replace").decode()  # JSON may hold halves of a pair, which no font can draw
+        value = value.encode(errors="replace").decode()  # JSON may hold lone surrogates, which cannot be encoded
     if not value.isprintable():
         value = " ".join("".join(letter if letter.isprintable() else " " for letter in value).split())
     return value.strip()
 
 
 def _episode(value: object) -> Episode:
-    """One entry of the index; ValueError says what is wrong with it."""
+    """Return an episode from an entry of the index; ValueError if it does not fit."""
     if not isinstance(value, dict):
         raise ValueError("an object in braces is needed")  # noqa: TRY004 - one kind of error for the caller
     file = _file(value.get("file"))
@@ -167,7 +168,7 @@ def _episode(value: object) -> Episode:
 
 
 def _optional(value: dict[str, Any], key: str, *kinds: type) -> Any:
-    """What stands under a key, of one of the kinds; None for null or nothing."""
+    """Return the value of a key, None if it is null or absent; ValueError if it is of none of the types."""
     found = value.get(key)
     if found is not None and type(found) not in kinds:
         kind = {bool: "true or false", str: "a text", int: "a whole number"}[kinds[0]]
@@ -188,7 +189,7 @@ def _rate(value: float | None) -> float | None:
 
 
 def _file(value: object) -> str:
-    """A relative path that stays in the folder, by its words; links are looked at when it is opened."""
+    """Return a relative path without `..`; ValueError for others. Links are checked when the file is opened."""
     if not isinstance(value, str) or not value or len(value) > 1000:
         raise ValueError("it has no file")
     if UNNAMEABLE.search(value):
@@ -223,7 +224,7 @@ def _from_folder(folder: Path) -> Run:
 
 
 def told(episode: Episode, prompts: object, frames: object) -> Episode:
-    """An episode of a plain folder with what its own file says: prompts and number of frames."""
+    """Return an episode with the prompts and number of frames that its own file holds."""
     if not isinstance(prompts, list) or type(frames) is not int:
         return episode
     words = [_words(one, MAX_SENTENCE) for one in prompts[:MAX_PROMPTS]]
@@ -231,16 +232,16 @@ def told(episode: Episode, prompts: object, frames: object) -> Episode:
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
-    """For sorting: episode_9 before episode_10."""
+    """Return a sort key that puts episode_9 before episode_10."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(part), part) if part.isdecimal() and len(part) < 20 else (0, 0, part) for part in parts]
 
 
-# What is there
+# Files in the folder
 
 
 def path_of(run: Run, episode: Episode) -> Path:
-    """The file of an episode, finished or partial; UserError where it is not there or lies outside of the folder."""
+    """Return the file of an episode, finished or partial; UserError if it is absent or outside the folder."""
     path = run.folder / episode.file
     for one in (path, path.with_name(path.name + schema.PARTIAL_SUFFIX)):
         if os.path.lexists(one):
@@ -257,7 +258,7 @@ def _inside(path: Path, folder: Path) -> bool:
 
 
 def statuses(run: Run) -> tuple[Status, ...]:
-    """What is there of each episode. Each folder is listed once, so that thousands cost milliseconds."""
+    """Return the state of each episode. Each folder is listed once, so that thousands of episodes take milliseconds."""
     folders: dict[str, dict[str, bool]] = {}
     found = []
     for episode in run.episodes:
@@ -279,7 +280,7 @@ def _status(folder: Path, episode: Episode, parent: str, name: str, names: dict[
 
 
 def _listed(folder: Path, inner: str) -> dict[str, bool]:
-    """Names in a folder inside the run's, and whether each is a link; nothing where it leads out."""
+    """Return the names in a folder of the run, and whether each is a link; empty if it leads outside."""
     if inner and not _inside(folder / inner, folder):
         return {}
     try:
@@ -290,13 +291,13 @@ def _listed(folder: Path, inner: str) -> dict[str, bool]:
 
 
 def changes(run: Run) -> RunStamp:
-    """A stamp that differs when files of the run appeared, vanished or were renamed, or its index was written anew."""
+    """Return stamps that change when files of the run appear, vanish or are renamed, or the index is rewritten."""
     inner = {episode.file.rpartition("/")[0] for episode in run.episodes}
     paths = [run.folder, *(run.folder / one for one in sorted(inner - {""}))]
     return tuple(read_stamp(path) for path in (*paths, *([run.index] if run.index else [])))
 
 
-# Groups and words
+# Groups and search
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,15 +305,15 @@ class Group:
     """Episodes of one task."""
 
     title: str
-    """The prompt; empty where episodes are not grouped."""
+    """The prompt; empty if episodes are not grouped."""
     members: tuple[int, ...]
-    """Places in the run, in order."""
+    """Indices of the episodes in the run, ascending."""
 
 
 def grouped(run: Run, members: list[int]) -> tuple[Group, ...]:
-    """Some episodes by prompt where prompts are shared, else all in one group without a title.
+    """Return episodes grouped by prompt if episodes share prompts, else in one group without a title.
 
-    Those of a plain folder stay as they are: what their prompts are is found while somebody looks at the list.
+    Episodes of a folder without an index are not grouped: their prompts are read while the list is shown.
     """
     if run.index is None:
         return (Group("", tuple(members)),) if members else ()
@@ -328,12 +329,12 @@ def grouped(run: Run, members: list[int]) -> tuple[Group, ...]:
 
 
 def listed(run: Run, found: tuple[Status, ...], words: str = "") -> tuple[Group, ...]:
-    """The episodes that hold every word typed, by prompt where prompts are shared."""
+    """Return the episodes that match all words, grouped as `grouped` does."""
     return grouped(run, matching(run, found, words))
 
 
 def first(groups: tuple[Group, ...], found: Sequence[Status]) -> int | None:
-    """The episode to begin with: the first that is done, else one that is being written; None if there is none."""
+    """Return the episode to open first: the first that is done, else the first being written; None if there is none."""
     for state in OPENABLE:
         for group in groups:
             for number in group.members:
@@ -343,12 +344,12 @@ def first(groups: tuple[Group, ...], found: Sequence[Status]) -> int | None:
 
 
 def outcome(episode: Episode) -> str:
-    """Whether the robot succeeded, in a word; empty where it is not known."""
+    """Return `success`, `failure` or, if it is unknown, an empty text."""
     return "" if episode.success is None else "success" if episode.success else "failure"
 
 
 def matching(run: Run, found: tuple[Status, ...], words: str) -> list[int]:
-    """Places of the episodes that hold every word typed in name, prompts, outcome or state."""
+    """Return the indices of the episodes with every word in their name, prompts, outcome or state."""
     parts = words.lower().split()
     if not parts:
         return list(range(len(run.episodes)))

@@ -219,6 +219,17 @@ def rank_of(maps: Floats, camera: int, row: int, col: int) -> int:
     return int((maps > maps[camera, row, col]).sum()) + 1
 
 
+def reorder_masses(masses: npt.NDArray[np.generic] | None, order: list[int]) -> Floats | None:
+    """Return masses (..., groups) with their groups in another order; None if they were never filled in.
+
+    The groups of a row sum to 1 where a row has any weight.
+    """
+    if masses is None or not 0.5 < float(masses.sum(-1).max(initial=0)) < 1.5:
+        return None
+    values = widened(masses)
+    return values if order == list(range(values.shape[-1])) else np.ascontiguousarray(values[..., order])
+
+
 def named(groups: Sequence[str], mass: Floats) -> Mapping[str, float]:
     """Return masses by the name of their group."""
     return {name: float(value) for name, value in zip(groups, mass, strict=True)}
