@@ -1,1 +1,1 @@
-"""The session and what acts on it: commands, files, playback, prefetching."""
+"""The session and its controllers: commands, files, playback, prefetching."""

@@ -1,4 +1,4 @@
-"""What commands do: every verb of the program on the open window's session, playback, panels and files."""
+"""Command implementations: they act on a window's session, playback, panels and files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Panels(Protocol):
-    """What commands need of the panels of a window."""
+    """The interface that commands need of a window's panels."""
 
     over_frames: OverFrames
     tabs_folded: bool
@@ -34,42 +34,42 @@ class Panels(Protocol):
         """Whether the open file can show contributions."""
 
     def fold_tabs(self, folded: bool) -> None:
-        """Hide the panels under the strips, or show them again."""
+        """Fold or unfold the tabs below the token strips."""
 
     def show_tab(self, name: str) -> None:
-        """Bring one of the panels under the strips to the front, and unfold them."""
+        """Show one of the tabs below the token strips, unfolding them if necessary."""
 
     def step_ranked(self, by: int) -> None:
-        """Go to the next better or worse head of the atlas."""
+        """Select the next head (1) or the previous head (-1) in the ranking of the atlas."""
 
     def next_score(self) -> None:
-        """Rank the atlas by the next score."""
+        """Switch the atlas to the next score."""
 
     def toggle_uniform(self) -> None:
-        """Show weights as multiples of the uniform weight, or as they are."""
+        """Switch between weights and multiples of the uniform weight."""
 
     def toggle_contribution(self) -> None:
-        """Show weights times the length of the values, or weights alone."""
+        """Switch between weights and weights times value norms."""
 
     def lock_range(self) -> None:
-        """Hold the color range that is shown."""
+        """Lock the colour range that is shown."""
 
     def render_picture(self) -> QImage:
-        """Return the pictures, sentence and strips as an image at twice the size."""
+        """Return the camera pictures, caption and token strips as an image at twice their size."""
 
     def encode_picture(self, suffix: str) -> bytes:
-        """Return that image as the bytes of a PNG, or of a JPEG where `suffix` asks for one, with its view inside."""
+        """Return that image encoded as PNG, or as JPEG for such a `suffix`, with the view in its metadata."""
 
 
 class Actions(QObject):
-    """The hands of the table of commands; knows the parts of a window, but not the window's own class."""
+    """Command implementations, which depend on the parts of a window but not on the class of the window."""
 
     sheet_asked = Signal(str)
-    """A sheet over the window: `palette`, `help`, `export` or `tour`."""
+    """Request to show an overlay: `palette`, `help`, `export` or `tour`."""
     episodes_asked = Signal(str)
-    """The list of episodes shown or hidden; `filter`: shown to be searched."""
+    """Request to show or hide the list of episodes; with `filter`, to show it and focus its filter field."""
     theme_asked = Signal(str)
-    """`dark`, `light` or `system`."""
+    """Request to change the theme: `dark`, `light` or `system`."""
 
     def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: Filing) -> None:
         super().__init__(window)
@@ -77,7 +77,7 @@ class Actions(QObject):
 
     @property
     def window(self) -> QWidget:
-        """The window; asked of Qt, because a reference would keep a closed window alive until the next collection."""
+        """The window, taken from Qt: a Python reference would keep a closed window alive until garbage collection."""
         window = self.parent()
         assert isinstance(window, QWidget)
         return window
@@ -89,32 +89,32 @@ class Actions(QObject):
 
     @property
     def settings(self) -> Settings:
-        """What is remembered."""
+        """The stored settings."""
         return self.files.settings
 
     # Episodes
 
     def step_episode(self, by: int) -> None:
-        """The next or the previous episode of the run."""
+        """Open the next (1) or the previous (-1) episode of the run."""
         if self.files.run is not None:
             self.files.run.episodes.step(by)
 
     # Axes and query
 
     def step_along(self, axis: str, by: int) -> None:
-        """Step along an axis."""
+        """Move by `by` places along an axis: `frame`, `layer`, `step` or `head`."""
         session = self.session
         heads = session.dims.heads
         session.update(**moved(axis, position(session.state, axis, heads) + by, heads))
 
     def step_frame(self, by: int) -> None:
-        """Moments on or back, with the same prompt."""
+        """Move by `by` moments of the episode, keeping the prompt."""
         course, frame = self.panels.over_frames.course, self.session.state.frame
         if frame < len(course.moment_of):
             self.session.update(frame=course.beside(frame, by))
 
     def other_prompt(self, by: int) -> None:
-        """The same moment with another prompt."""
+        """Show the same moment with its next or previous prompt."""
         course, frame = self.panels.over_frames.course, self.session.state.frame
         if frame >= len(course.moment_of) or len(course.moments[course.moment_of[frame]]) < 2:
             self.say("This moment was recorded with one prompt.")
@@ -122,21 +122,21 @@ class Actions(QObject):
             self.session.update(frame=course.other_prompt(frame, by))
 
     def go_head(self, number: int) -> None:
-        """Look at one head."""
+        """Show one head."""
         if number < self.session.dims.heads:
             self.session.update(heads=(number,), reduce="mean")
         else:
             self.say(f"There is no head {number}; there are heads 0 to {self.session.dims.heads - 1}.")
 
     def walk(self, by: int) -> None:
-        """The next word or action."""
+        """Select the next or previous word or action token, cyclically."""
         query, dims = self.session.state.query, self.session.dims
         count = dims.actions if query.kind == "action" else dims.chips
         if count:
             self.session.update(query=Query(query.kind, ((query.items[-1] + by) % count,)))
 
     def swap_kind(self) -> None:
-        """From words to actions and back."""
+        """Switch the query between text and action tokens."""
         results, state = self.session.results, self.session.state
         if results is None:
             return
@@ -146,14 +146,14 @@ class Actions(QObject):
             self.session.update(query=first_view(results, state.frame).query)
 
     def lock_range(self) -> None:
-        """Hold the colour range while scrubbing, or let it follow again."""
+        """Lock the colour range, or unlock it."""
         if self.session.state.range == "locked":
             self.session.update(range="shared")
         else:
             self.panels.lock_range()
 
     def escape(self) -> None:
-        """Clear what is most in the way: region, several words, the focus."""
+        """Stop playback, else clear the region, else reduce the selection to one token; focus the window."""
         state = self.session.state
         if self.playback.axis:
             self.playback.stop()
@@ -166,32 +166,32 @@ class Actions(QObject):
     # Comparison
 
     def pin(self) -> None:
-        """Keep this view to compare others with."""
+        """Pin the current view for comparison."""
         self.session.update(pinned=replace(self.session.state, pinned=None, compare="off"))
         self.say("Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side.")
 
     def go_pin(self) -> None:
-        """Look at the pinned view."""
+        """Return to the pinned view."""
         pin = self.session.state.pinned
         if pin is not None:
             names = ("frame", "query", "layer", "step", "heads", "reduce")
             self.session.update(**{name: getattr(pin, name) for name in names})
 
     def unpin(self) -> None:
-        """End the comparison."""
+        """End the comparison: close the second file and unpin the view."""
         if self.session.other is not None:
             self.session.open_other(None)
         self.session.update(pinned=None, compare="off")
 
-    # Pictures and words out
+    # Pictures and the command line of the view
 
     def copy_picture(self) -> None:
-        """Put a picture of the view on the clipboard."""
+        """Copy a picture of the view to the clipboard."""
         QGuiApplication.clipboard().setImage(self.panels.render_picture())
         self.say("Picture copied, with its caption, at twice the size.")
 
     def save_picture(self) -> None:
-        """Ask where to, and save a picture of the view."""
+        """Ask for a file name and save a picture of the view."""
         from PySide6.QtWidgets import QFileDialog
 
         path, _ = QFileDialog.getSaveFileName(self.window, "Save picture", f"{self._picture_name()}.png", "PNG (*.png)")
@@ -199,7 +199,7 @@ class Actions(QObject):
             self.write_picture(Path(path))
 
     def write_picture(self, path: Path) -> None:
-        """Save a picture of the view."""
+        """Save a picture of the view to `path`; a failure is announced."""
         try:
             path.write_bytes(self.panels.encode_picture(path.suffix))
         except OSError as error:
@@ -212,7 +212,7 @@ class Actions(QObject):
         return f"{path.stem if path else 'view'}-frame{state.frame + 1}-layer{state.layer}"
 
     def command_line(self) -> str:
-        """The command that opens this very view, and the file that it is compared with."""
+        """Return the shell command that opens the current view, including the second file of a comparison."""
         import shlex
 
         files = (results.path.absolute() for results in (self.session.results, self.session.other) if results)
@@ -220,16 +220,16 @@ class Actions(QObject):
         return f"pi0-viewer {where} --view {shlex.quote(self.session.state.to_json())}"
 
     def copy_command(self) -> None:
-        """Put that command on the clipboard."""
+        """Copy the command of `command_line` to the clipboard."""
         QGuiApplication.clipboard().setText(self.command_line())
         self.say("Copied: the command that opens this very view.")
 
     # The window
 
     def toggle_full(self) -> None:
-        """Full screen and back."""
+        """Enter or leave full-screen mode."""
         self.window.setWindowState(self.window.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def say(self, sentence: str) -> None:
-        """A sentence for the user."""
+        """Show a message to the user."""
         self.session.noticed.emit(sentence)

@@ -1,4 +1,8 @@
-"""The one table of commands: menus, palette, keys and the help sheet are made from it."""
+"""The table of commands, from which menus, command palette, keyboard shortcuts and help are built.
+
+The functions from `always` to `with_region` are availability checks: each returns why a command cannot run now, or an
+empty string if it can.
+"""
 
 from __future__ import annotations
 
@@ -17,72 +21,72 @@ Reason = Callable[["Actions"], str]
 
 
 def always(_: Actions) -> str:
-    """A command that can be given at any time."""
+    """Return no reason: the command is always available."""
     return ""
 
 
 def opened(acts: Actions) -> str:
-    """A command that needs a file."""
+    """Require an open file with at least one complete frame."""
     results = acts.session.results
     return "" if results is not None and results.done else "open a results file first"
 
 
 def with_actions(acts: Actions) -> str:
-    """A command that needs denoise steps."""
+    """Require an action query, since only actions have denoise steps."""
     return opened(acts) or (
         "" if acts.session.state.query.kind == "action" else "words have one pass: no denoise steps"
     )
 
 
 def with_pin(acts: Actions) -> str:
-    """A command that needs something to compare with."""
+    """Require a pinned view or a second file."""
     return opened(acts) or ("" if acts.session.other or acts.session.state.pinned else "pin a view first (P)")
 
 
 def with_file(acts: Actions) -> str:
-    """A command that needs an open file, finished frames or not."""
+    """Require an open file, with or without complete frames."""
     return "" if acts.session.results is not None else "no file is open"
 
 
 def with_run(acts: Actions) -> str:
-    """A command that needs a run over several episodes."""
+    """Require an open run."""
     return "" if acts.files.run is not None else "open the folder of a run first"
 
 
 def with_any(acts: Actions) -> str:
-    """A command that needs an open file or run."""
+    """Require an open file or run."""
     return "" if acts.files.run is not None else with_file(acts)
 
 
 def with_past(acts: Actions) -> str:
-    """A command that needs a view to go back to."""
+    """Require a view to undo to."""
     return "" if acts.session.can_undo else "nothing to undo"
 
 
 def with_future(acts: Actions) -> str:
-    """A command that needs a view to go forth to."""
+    """Require a view to redo."""
     return "" if acts.session.can_redo else "nothing to redo"
 
 
 def recording(acts: Actions) -> str:
-    """A command that needs a capture that is still running."""
+    """Require a file that is still being written."""
     results = acts.session.results
     return opened(acts) or ("" if results is not None and results.growing else "the recording is complete")
 
 
 def with_norms(acts: Actions) -> str:
-    """A command that needs value norms."""
+    """Require a file with value norms."""
     return opened(acts) or ("" if acts.panels.has_value_norms else "this file has no value norms")
 
 
 def with_region(acts: Actions) -> str:
-    """A command that needs a region."""
+    """Require a selected region."""
     return opened(acts) or ("" if acts.session.state.region else "drag a box on a picture first")
 
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """One thing that can be done, by key, menu or palette."""
+    """A user command, started by key, menu or command palette."""
 
     id: str
     title: str
@@ -90,7 +94,7 @@ class Command:
     keys: tuple[str, ...]
     run: Run
     reason: Reason = opened
-    """Why it cannot be done now; empty if it can."""
+    """Returns why the command cannot run now; empty if it can."""
     in_menu: bool = True
 
 
@@ -234,14 +238,14 @@ TABLE: Final[tuple[Command, ...]] = (
 )  # fmt: skip
 
 HELD: Final = (("H", "Hold to see the bare picture"), ("B", "Hold to blink to the pinned view"))
-"""Keys that act while they are held."""
+"""Keys that act while they are held down: key and description."""
 
 BY_ID: Final = {command.id: command for command in TABLE}
 BY_KEY: Final = {key: command for command in TABLE for key in command.keys}
 
 
 def matching(words: str) -> list[Command]:
-    """Commands whose title holds every word typed, those that begin with it first."""
+    """Return the commands whose title or section contains every word of `words`, those that start with it first."""
     parts = words.lower().split()
     found = [c for c in TABLE if all(part in f"{c.title} {c.section}".lower() for part in parts)]
     return sorted(found, key=lambda c: not c.title.lower().startswith(words.lower().strip()))

@@ -1,4 +1,4 @@
-"""Which files are open, asked for, followed while they grow, and remembered."""
+"""Open, compare, follow and close results files and runs, and remember their views."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
 
 
 class Filing(QObject):
-    """Opens files into the session. It shows nothing itself, but tells the window what to show."""
+    """Opens files and runs into the session; its signals tell the window what to show."""
 
     shown = Signal()
-    """Another file is open in the session."""
+    """Another file has been opened into the session."""
     grown = Signal()
-    """The open file has new frames; maybe its first."""
+    """The open file has new frames, possibly its first ones."""
     failed = Signal(str, str)
-    """A file could not be opened and none is open: a sentence, and details."""
+    """A file could not be opened and no other is open: message and details."""
     slow = Signal(str, bool)
-    """Opening this path takes long enough to say so; and whether it takes longer than any sound file at hand."""
+    """Opening this path takes long; True once it takes longer than an intact file on a local disk would."""
     closed = Signal()
-    """No file is open any more."""
+    """All files have been closed."""
     run_changed = Signal()
-    """Another run is open, or none."""
+    """Another run has been opened, or the run has been closed."""
     nothing_yet = Signal(str)
-    """A run is open in which no episode can be looked at yet: the sentence to show."""
+    """A run is open but none of its episodes can be opened yet: the message to show."""
 
     def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
         super().__init__(window)
@@ -77,9 +77,9 @@ class Filing(QObject):
     # Opening
 
     def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
-        """Open a file, which is looked at in another process first, or a run.
+        """Open a results file or a run; a file is first checked in another process.
 
-        `view` takes the place of the remembered one.
+        `view` replaces the remembered view. `opening` replaces the usual start, where a check already runs.
         """
         self._wanted, self._carried, self._second = view, None, None
         if opening is not None:
@@ -90,23 +90,23 @@ class Filing(QObject):
             self.opening.start(path)
 
     def open_again(self) -> None:
-        """Open the file anew as it is on the disk now, and the one that it is compared with; the view stays."""
+        """Reopen the file, and the one that it is compared with, from disk; the view is kept."""
         results, other = self.session.results, self.session.other
         if results is not None:
             self.open(results.path, self.session.state)
             self.compare_with(other.path if other is not None else None)
 
     def compare_with(self, path: Path | None) -> None:
-        """Open a second file as soon as the one that is being opened is there."""
+        """Set the second file, which is opened after the one that is now being opened; None for no second file."""
         self._second = path
 
     def open_text(self, path: str) -> None:
-        """Open a file by its name."""
+        """Open the file or run at a path given as a string."""
         self.open(Path(path))
 
     def open_run(self, path: Path) -> None:
-        """Open a run's folder or index; a folder with one results file and no index opens that."""
-        from viewer.io import run_index  # a single file needs none of this
+        """Open a run by its folder or index; of a folder with one results file and no index, open that file."""
+        from viewer.io import run_index  # imported late: not needed for a single file
 
         try:
             run = run_index.read_run(path)
@@ -119,7 +119,10 @@ class Filing(QObject):
         self.show_run(run, self._wanted)
 
     def show_run(self, run: Run, view: ViewState | None = None, early: Probe | None = None) -> None:
-        """List a run, and open the episode that was open last, else the first. `early` looks at that one already."""
+        """Show a run and open the episode that was open last, else the first.
+
+        `early` is a check of that episode's file which is already running.
+        """
         from viewer.controllers.run import OpenRun
 
         self.opening.stop()
@@ -136,7 +139,7 @@ class Filing(QObject):
         opened.begin(self.settings.place(run.uuid), early)
 
     def _take_along(self) -> None:
-        """From one episode of a run to another the view is kept."""
+        """Keep the view when changing from one episode of a run to another."""
         results = self.session.results
         if self.run is not None and self.run.episodes.current is not None and results is not None:
             self._wanted, self._carried = None, self._carry(results)
@@ -164,7 +167,7 @@ class Filing(QObject):
         self.nothing_yet.emit(sentence)
 
     def _settle(self, results: Results) -> None:
-        """Another file is open: mark it in the run, and get ready what lies beside it; or leave the run."""
+        """Update the run after opening a file: mark its episode and prefetch the neighbours, or leave the run."""
         if self.run is not None and not self.run.opened(results.path, self._carry(results)):
             self._leave_run()
         if self.run is None:
@@ -191,8 +194,8 @@ class Filing(QObject):
             self.open(path)
 
     def ask_file(self) -> None:
-        """Let the user choose a file."""
-        from PySide6.QtWidgets import QFileDialog  # a large class, not needed for the first picture
+        """Show the dialog for opening a file."""
+        from PySide6.QtWidgets import QFileDialog  # imported late: slow to load and not needed at the start
 
         recent = self.settings.recent()
         folder = str(recent[0].parent) if recent else ""
@@ -201,7 +204,7 @@ class Filing(QObject):
             self.open(Path(path))
 
     def ask_folder(self) -> None:
-        """Let the user choose the folder of a run."""
+        """Show the dialog for opening the folder of a run."""
         from PySide6.QtWidgets import QFileDialog
 
         recent = self.settings.recent()
@@ -212,7 +215,7 @@ class Filing(QObject):
         dialog.open()
 
     def ask_other(self) -> None:
-        """Let the user choose a second file to compare with."""
+        """Show the dialog for choosing a second file to compare with."""
         from PySide6.QtWidgets import QFileDialog
 
         folder = str(self.session.path.parent) if self.session.path else ""
@@ -221,11 +224,11 @@ class Filing(QObject):
             self.opening.start(Path(path), second=True)
 
     def show_results(self, results: Results, second: bool) -> None:
-        """A file was looked at and opened."""
+        """Show a file that was checked and opened, as the first or the second of a comparison."""
         if second:
             self.session.open_other(results if results.done else None)
             if self.session.state.compare != "difference" or self.session.state.pinned is not None:
-                self.session.update(compare="side")  # a difference that waited for this file stays one
+                self.session.update(compare="side")  # keep a difference that was requested before this file was open
             self.session.noticed.emit(
                 f"Compared with {results.path.name}: words are aligned by their text, layers and steps by number."
             )
@@ -251,7 +254,7 @@ class Filing(QObject):
             self.opening.start(other, second=True)
 
     def show_failure(self, sentence: str, details: str) -> None:
-        """A file could not be opened; one that is open stays open, and the list of episodes says it."""
+        """Report that a file could not be opened, also in the list of episodes; an open file stays open."""
         self._second = None
         if self.run is not None and self.opening.path is not None:
             self.run.episodes.failed(self.opening.path, sentence)
@@ -261,14 +264,14 @@ class Filing(QObject):
             self.failed.emit(sentence, details)
 
     def _needless(self, path: Path, second: bool) -> bool:
-        """Whether a file is open already and needs no second handle; one that is read anew is closed before.
+        """Return whether a file is already open and must not be opened again; close it first where it must be reread.
 
-        Two handles of one file share what HDF5 knows of it: one that grows is spoilt by that, and one that was
-        rewritten would be read as it was.
+        HDF5 shares its cached metadata between two handles of one file: that corrupts the reading of a file that is
+        still being written, and gives the old content of a file that was rewritten.
         """
         results, other = self.session.results, self.session.other
         if other is not None and other.is_at(path):
-            self.session.open_other(None)  # its place is taken by what is about to be opened
+            self.session.open_other(None)  # the file about to be opened replaces it
         if results is None or not results.is_at(path):
             return False
         if second:
@@ -288,10 +291,10 @@ class Filing(QObject):
         self.session.noticed.emit(f"{results.path.name} is open already; new frames come by themselves.")
         return True
 
-    # Following and leaving
+    # Following a file that is being written, and closing
 
     def look_for_more(self) -> None:
-        """Look for new frames of a file that is being written, or for its final name."""
+        """Check a file that is being written for new frames, or for its rename to the final name."""
         results = self.session.results
         if results is None or self.opening.busy:
             return
@@ -322,7 +325,7 @@ class Filing(QObject):
             self.session.update(frame=results.done - 1)
 
     def toggle_follow(self) -> None:
-        """Go to each new frame as it comes, or stay."""
+        """Switch between showing each new frame as it arrives and staying at the current frame."""
         self.following = not self.following
         self.session.noticed.emit(
             "Following new frames." if self.following else "Staying at this frame; new ones are added to the slider."
@@ -330,7 +333,7 @@ class Filing(QObject):
         self._grew()
 
     def close(self) -> None:
-        """Have no file open."""
+        """Close all files and the run."""
         self.remember_view()
         self._follow.stop()
         self.opening.stop()
@@ -340,12 +343,12 @@ class Filing(QObject):
         self.closed.emit()
 
     def remember_view(self) -> None:
-        """Keep the view of the open file for the next time."""
+        """Store the view of the open file in the settings."""
         if self.session.results is not None:
             self.settings.remember_view(self.session.results.uuid, self.session.state)
 
     def stop(self) -> None:
-        """The window closes: give everything back."""
+        """Release all files, processes and threads when the window closes."""
         self.remember_view()
         self._follow.stop()
         self.opening.stop()

@@ -1,4 +1,4 @@
-"""From a path to an open file without waiting in the window; the bundled demo."""
+"""Open a results file without blocking the window; locate the bundled demo."""
 
 from __future__ import annotations
 
@@ -23,37 +23,40 @@ WAIT_SECONDS: Final = 0.5
 
 
 class Looking(Protocol):
-    """A look at a file that goes on elsewhere, such as a Probe."""
+    """Interface of a file check that runs in another process, such as `Probe`."""
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file that is checked."""
 
     def poll(self) -> str | None:
-        """None while it goes on; then the sentence that says what is wrong with the file, empty if nothing is."""
+        """Return None while the check runs; then an error message, empty if the file is intact."""
 
     def stop(self) -> None:
-        """Give it up."""
+        """Cancel the check."""
 
 
 class Opening(QObject):
-    """Looks at a file in another process, then opens it here."""
+    """Opens a file in this process after checking it in another, since HDF5 can hang or crash on a damaged file."""
 
     opened = Signal(object, bool)
-    """The Results, and whether they are the second file of a comparison."""
+    """A file has been opened: its Results, and whether it is the second file of a comparison."""
     failed = Signal(str, str)
-    """A sentence, and details."""
+    """A file could not be opened: message and details."""
     slow = Signal(str, bool)
-    """It takes long enough to say so; and whether it takes longer than a sound file on a disk at hand."""
+    """Opening this path takes long; True once it takes longer than an intact file on a local disk would."""
 
     def __init__(self, needless: Callable[[Path, bool], bool], parent: QObject | None = None) -> None:
-        """`needless` is asked of a file that is sound, and whether it is the second, just before it is opened."""
+        """Create an idle opener.
+
+        `needless(path, second)` is called just before an intact file is opened; True means that it is not opened.
+        """
         super().__init__(parent)
         self._needless = needless
         self._probe: Looking | None = None
         self._second = False
         self.path: Path | None = None
-        """The file that was looked at last."""
+        """The file that was checked last."""
         self._timer = QTimer(self)
         self._timer.setInterval(10)
         self._timer.timeout.connect(self._look)
@@ -68,15 +71,15 @@ class Opening(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether a file is being looked at."""
+        """Whether a file is being checked."""
         return self._probe is not None
 
     def start(self, path: Path, *, second: bool = False) -> None:
-        """Open a file; one that is still being looked at is given up."""
+        """Check and open a file; a check that is still running is cancelled."""
         self.take(Probe(find(path)), second=second)
 
     def take(self, probe: Looking, *, second: bool = False) -> None:
-        """Open the file that a probe, started before the window, looks at."""
+        """Open the file of a check that is already running, for example one started before the window."""
         self.stop()
         self._probe, self._second, self.path = probe, second, probe.path
         for timer in self._timers():
@@ -86,7 +89,7 @@ class Opening(QObject):
         return self._timer, self._late, self._very_late
 
     def stop(self) -> None:
-        """Give up."""
+        """Cancel the opening."""
         for timer in self._timers():
             timer.stop()
         if self._probe is not None:
@@ -94,7 +97,7 @@ class Opening(QObject):
             self._probe = None
 
     def wait(self) -> None:
-        """Give the file half a second before the window is first painted, so that it opens with its pictures."""
+        """Block for at most half a second until the file is open, so that the first paint can show its pictures."""
         end = time.monotonic() + WAIT_SECONDS
         self._look()
         while self._probe is not None and time.monotonic() < end:
@@ -136,8 +139,8 @@ class Opening(QObject):
 
 
 def demo_path() -> Path | None:
-    """The bundled demo; None where it is not installed."""
-    import importlib.resources  # it loads much, and most starts need it not
+    """Return the path of the bundled demo; None if it is not installed."""
+    import importlib.resources  # imported late: slow to load and rarely needed
 
     try:
         found = importlib.resources.files("resources") / "demo" / "results.h5"
@@ -148,7 +151,7 @@ def demo_path() -> Path | None:
 
 
 def demo_view(path: Path) -> ViewState | None:
-    """For the bundled demo a view that shows the point at once: the noun, through the head taught to point."""
+    """Return the first view of the bundled demo: the noun, seen by the head trained to point; None for other files."""
     if path.parts[-2:] != ("demo", "results.h5"):
         return None
     demo = demo_path()

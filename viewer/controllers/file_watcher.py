@@ -1,4 +1,4 @@
-"""Says when an open file is no longer on the disk what it was when it was opened."""
+"""Detect that an open file was truncated, deleted, replaced or rewritten on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ SENTENCES: Final = {
 
 
 class DiskWatch(QObject):
-    """Looks at the open files now and then, and tells once what happened to one; a file that is gone may come back."""
+    """Checks the open files periodically and announces each change once.
+
+    A file that is gone may reappear, for example on a network drive, and is checked further.
+    """
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
@@ -43,7 +46,7 @@ class DiskWatch(QObject):
         return [results for results in (self._session.results, self._session.other) if results is not None]
 
     def look(self) -> None:
-        """Look now."""
+        """Check the open files now."""
         for results in self._open_files():
             fate = results.fate
             if fate and self._told.get(results, "gone") == "gone" and self._told.get(results) != fate:

@@ -1,4 +1,4 @@
-"""How the frames follow each other, and the query's masses over all of them: found beside the window, shared by all."""
+"""Timeline of the frames, and curves of the query over all frames; computed in the background, shared by panels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 FIELDS = frozenset({"query", "layer", "step", "heads", "reduce"})
 WAIT_MILLISECONDS = 60
-"""Rest before reading all frames, so that scrubbing a slider does not start it at every value."""
+"""Delay before all frames are read, so that dragging a slider does not start a read at every value."""
 COURSE_MILLISECONDS = 40
-"""Time for a file's first picture, before the thread that reads how its frames follow each other competes with it."""
+"""Delay before the timeline is read, so that this does not compete with painting a file's first picture."""
 
 
 class OverFrames(QObject):
-    """Holds the last answer; `ready` tells of a new one."""
+    """The last computed timeline and curves of the open file, with signals for new ones."""
 
     ready = Signal()
-    """The curves are there, or gone."""
+    """The curves have been computed or discarded."""
     followed = Signal()
-    """It is known, or known anew, how the frames follow each other."""
+    """The timeline, `course`, has changed."""
 
     def __init__(self, session: Session, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -38,7 +38,7 @@ class OverFrames(QObject):
         self.course: Course = plain(0)
         self._followed: Results | None = None
         self.rate: float | None = None
-        """The data set's moments a second, where a run's index says it."""
+        """The data set's moments a second, if a run's index gives it."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MILLISECONDS)
@@ -64,7 +64,7 @@ class OverFrames(QObject):
         self._timer.start()
 
     def _follow(self) -> None:
-        """Begin with one moment a frame; what the file says of them takes a moment to read."""
+        """Assume one moment a frame at first, and read the file's own timeline in the background."""
         results, rate = self.session.results, self.rate
         count = results.done if results is not None else 0
         if len(self.course.moment_of) != count or self._followed is not results:
@@ -81,7 +81,7 @@ class OverFrames(QObject):
             )
 
     def set_rate(self, rate: float | None) -> None:
-        """The data set's moments a second, or None."""
+        """Set the data set's moments a second; None if unknown."""
         if rate != self.rate:
             self.rate = rate
             self.worker.drop("course")

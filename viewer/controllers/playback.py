@@ -1,4 +1,4 @@
-"""Play along one axis by the clock; where painting is slower than the beat, places are left out instead of queued."""
+"""Playback along one axis in real time; where painting is too slow, places are skipped instead of queued."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 PER_SECOND: Final = {"layer": 6.0, "step": 5.0, "head": 3.0}
 AHEAD: Final = 4
-"""Frames that are read before they are shown."""
+"""Number of frames to prefetch."""
 SPEEDS: Final = ("0.25x", "0.5x", "1x", "2x", "4x", "2 fps", "5 fps", "10 fps", "30 fps")
-"""How fast frames play: times the data set's own rate, or so many moments a second whatever it is."""
+"""Speeds of frame playback: multiples of the data set's own rate, or fixed numbers of moments a second."""
 
 
 def speed_words(speed: str) -> str:
-    """A speed as it is written in the window."""
+    """Return the label of a speed, such as `2×` or `5 a second`."""
     return f"{speed[:-1]}×" if speed.endswith("x") else f"{speed.removesuffix(' fps')} a second"
 
 
 class Playback(QObject):
-    """Runs round and round along an axis until it is stopped. Frames keep to one prompt and to the data set's rate."""
+    """Plays along an axis in a loop until stopped; frames keep the prompt and follow the data set's rate."""
 
     changed = Signal(str)
-    """The axis that plays now; empty for none."""
+    """The axis that is now playing; empty if playback stopped."""
     paced = Signal(str)
-    """The speed at which frames play."""
+    """The speed of frame playback has changed: one of SPEEDS."""
     coming = Signal(object)
-    """The frames, a tuple, that are shown next."""
+    """The next frames to be shown: a tuple of int."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Playback(QObject):
         session.grew.connect(self._again)
 
     def length(self, axis: str) -> int:
-        """How many places an axis has to play along."""
+        """Return the number of places along an axis: `frame`, `layer`, `step` or `head`."""
         dims, state = self.session.dims, self.session.state
         return {
             "frame": len(self.over_frames.course.moments),
@@ -74,7 +74,7 @@ class Playback(QObject):
         }[axis]
 
     def toggle(self, axis: str = "") -> None:
-        """Play an axis, or stop it; without a name the one that played last."""
+        """Start or stop playing an axis; by default the one that played last."""
         axis = axis or self.axis or self.last
         if self.axis == axis:
             self.stop()
@@ -95,7 +95,7 @@ class Playback(QObject):
         self.changed.emit(axis)
 
     def _begin(self) -> None:
-        """Start the clock at the present place: which places follow, and when each ends, in seconds of one round."""
+        """Start the clock at the current place; compute the places of one loop and when each ends, in seconds."""
         state, axis = self.session.state, self.axis
         if axis == "frame":
             course = self.over_frames.course
@@ -119,7 +119,7 @@ class Playback(QObject):
                 self._begin()
 
     def set_speed(self, speed: str) -> None:
-        """Play frames at another speed, from here on."""
+        """Set the speed of frame playback; a value outside SPEEDS is ignored."""
         if speed in SPEEDS and speed != self.speed:
             self.speed = speed
             if self.axis:
@@ -127,7 +127,7 @@ class Playback(QObject):
             self.paced.emit(speed)
 
     def faster(self, by: int) -> None:
-        """The next speed, or the one before, among those of its kind."""
+        """Select the next faster (1) or slower (-1) speed among multiples of the rate, or among fixed rates."""
         kind = [speed for speed in SPEEDS if speed.endswith(self.speed[-1])]
         place = min(max(kind.index(self.speed) + by, 0), len(kind) - 1)
         self.set_speed(kind[place])
@@ -138,13 +138,13 @@ class Playback(QObject):
         self.stop()
 
     def go_on(self) -> None:
-        """Play on in the file that was just opened, if the one before it was playing: the next episode of a run."""
+        """Resume playback in a file that was just opened, if the file before it was playing (episodes of a run)."""
         axis, self._interrupted = self._interrupted, ""
         if axis and self.length(axis) > 1:
             self.toggle(axis)
 
     def stop(self) -> None:
-        """Stop playing; all that was played is one step of undo."""
+        """Stop playback; everything played forms one undo step."""
         if self.axis:
             self.axis = ""
             self._timer.stop()
@@ -152,7 +152,7 @@ class Playback(QObject):
             self.changed.emit("")
 
     def beat(self) -> None:
-        """Go to the place that the clock says; those that it has passed by are never painted."""
+        """Go to the place for the current time; places passed since the last call are skipped."""
         if not self.axis or len(self._places) < 2:
             self.stop()
             return

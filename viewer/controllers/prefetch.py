@@ -1,4 +1,4 @@
-"""What is likely to be looked at next, read beside the window while it rests: frames and tokens next to the shown."""
+"""Prefetch the neighbouring frames and tokens in the background while the window is idle."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 REST_MILLISECONDS: Final = 4
 FIELDS: Final = frozenset({"frame", "query"})
 MOST_BYTES: Final = 256 << 20
-"""No more is read beforehand in one place of the file; a full-size frame has some 10 MB."""
+"""Larger extents of a file are not read in advance; a full-size frame has some 10 MB."""
 Had = set[tuple[object, ...]]
 
 
 class Ahead(QObject):
-    """Fills the file's caches; what it reads is what the panels will ask for, and nothing waits for it.
+    """Prefetcher that fills the caches of the open file with what the panels are likely to need next.
 
-    While frames play, the bytes of the next few are read before, so that nobody waits for the disk: the system keeps
-    them for whoever reads them then.
+    During playback the bytes of the next few frames are also read into the operating system's page cache, so that
+    the window does not wait for the disk.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Ahead(QObject):
         self._back = self._frames = False
         self._coming: tuple[int, ...] = ()
         self.had: Had = set()
-        """Frames whose bytes were read, with query and picture."""
+        """Keys (frame, query, picture) whose bytes have been read."""
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
 
@@ -55,7 +55,7 @@ class Ahead(QObject):
         self.worker.drop("ahead")
 
     def come(self, frames: tuple[int, ...]) -> None:
-        """These frames follow the one that is about to be shown."""
+        """Set the frames that follow the one about to be shown, in the order of playback."""
         self._coming = frames
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
@@ -69,7 +69,7 @@ class Ahead(QObject):
         results, shown = self.session.results, self.session.shown
         if results is None or results.done == 0:
             return
-        coming, self._coming = self._coming, ()  # said anew with each frame that is played
+        coming, self._coming = self._coming, ()  # playback sets them again with each frame
         frames, had = (coming, self.had) if coming else (self._beside(shown.frame), None)
         if not self._frames:
             frames = ()
@@ -85,14 +85,14 @@ class Ahead(QObject):
         self.worker.ask("ahead", key, work, _nothing)
 
     def _beside(self, frame: int) -> tuple[int, ...]:
-        """The frame that comes next in the direction of travel, with the same prompt; none at the end."""
+        """Return the next frame in the last direction of travel, with the same prompt; empty at the end."""
         course = self.over_frames.course
         found = course.beside(frame, -1 if self._back else 1) if frame < len(course.moment_of) else frame
         return (found,) if found != frame else ()
 
 
 def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
-    """The tokens to either side of a single one."""
+    """Return views of the next and the previous token, cyclically; empty unless exactly one is selected."""
     count = results.horizon if shown.query.kind == "action" else len(results.chips(shown.frame))
     if len(shown.query.items) != 1 or count < 2:
         return []
@@ -102,9 +102,10 @@ def next_tokens(results: Results, shown: ViewState) -> list[ViewState]:
 def read_frames(
     results: Results, shown: ViewState, frames: tuple[int, ...], stale: Callable[[], bool], had: Had | None
 ) -> None:
-    """Have the shown view of the first of these frames in the file's cache.
+    """Read the shown view of the first of `frames` into the file's cache.
 
-    With `had` also the bytes of all of them in the system's, where they are not noted there.
+    If `had` is given, also read the bytes of all `frames` into the page cache, except those in `had`, and add their
+    keys to it.
     """
     for frame in frames if had is not None else frames[:1]:
         if stale():
@@ -116,13 +117,16 @@ def read_frames(
             if had is not None and note not in had and read_bytes(results, view, stale):
                 had.add(note)
         except READ_ERRORS:
-            return  # whoever really asks for it says so
+            return  # reported when the frame is shown
         if frame == frames[0]:
             read(results, view, stale)
 
 
 def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> int:
-    """Read the bytes of a view past HDF5, whose lock the window needs meanwhile; how many, 0 if it was broken off."""
+    """Read the bytes of a view and return how many; 0 if stopped early.
+
+    Reads the file directly instead of through HDF5, because the window needs HDF5's global lock at the same time.
+    """
     total = 0
     with results.path.open("rb", buffering=0) as file:
         tokens = scene.tokens_of(results, view.frame, view.query)
@@ -135,7 +139,7 @@ def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> 
 
 
 def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
-    """Have a view's numbers, words and pictures in the file's cache."""
+    """Read a view's tokens, weights and pictures into the file's cache; read errors are ignored."""
     for part in (_words, _rows, _summaries, _pictures):
         if stale():
             return
@@ -169,4 +173,4 @@ def _pictures(results: Results, view: ViewState) -> None:
 
 
 def _nothing(_: None) -> None:
-    """The answer is in the cache."""
+    """Ignore the result, which is in the cache."""

@@ -1,4 +1,4 @@
-"""Python processes of this package that run beside the window."""
+"""Create child processes that run a Python module of this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one mutable object: which file is open, what is looked at, what was looked at before."""
+"""Application state: the open files, the current view of them, and the undo history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("viewer")
 MERGE_SECONDS: Final = 0.7
-"""Changes of the same fields that follow each other this fast are one step of undo (a held key, a drag)."""
+"""Consecutive changes of the same fields within this time form one undo step (a held key, a drag)."""
 MAX_UNDO: Final = 500
 
 
@@ -30,8 +30,8 @@ _compared: list[tuple[ViewState, ViewState, frozenset[str]]] = []
 
 
 def differing(before: ViewState, after: ViewState) -> frozenset[str]:
-    """Names of the fields in which two views differ."""
-    # Every panel asks about the same two objects in turn; to hash them would take longer than to look.
+    """Return the names of the fields in which two views differ."""
+    # Every panel compares the same two objects, so the last result is cached by identity, without hashing the views.
     if _compared and _compared[0][0] is before and _compared[0][1] is after:
         return _compared[0][2]
     names = frozenset(name for name in _FIELDS if getattr(before, name) != getattr(after, name))
@@ -40,24 +40,24 @@ def differing(before: ViewState, after: ViewState) -> frozenset[str]:
 
 
 class Session(QObject):
-    """Holds the open file and the view of it, and tells when they change.
+    """The open files and the view of them, with signals for every change.
 
-    `update` is the only way to change the view. Changes are gathered until the event loop comes round and are told
-    once, as `changed(before, after)`; setting what is already so tells nothing.
+    `update` is the only way to change the view. Changes are collected until control returns to the event loop and are
+    then announced by one `changed(before, after)`; setting a field to its present value emits nothing.
     """
 
     changed = Signal(object, object)
-    """The shown view: ViewState before and after."""
+    """The shown view has changed: ViewState before, ViewState after."""
     opened = Signal()
-    """Another file, or another second file, took the place of the last."""
+    """Another file, or another second file to compare with, has been opened or closed."""
     grew = Signal()
     """The file has new frames."""
     pointed = Signal()
-    """Another patch, or none, is under the pointer."""
+    """The patch under the pointer has changed; None if there is none."""
     bared = Signal()
-    """The heat was hidden or came back."""
+    """The heat map was hidden or shown again, or the pinned view is shown in place of the current one or no longer."""
     noticed = Signal(str)
-    """A sentence for the user."""
+    """A message for the user: one sentence."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -86,7 +86,7 @@ class Session(QObject):
     # The file
 
     def open(self, results: Results | None, state: ViewState | None = None) -> None:
-        """Show another file; the last one is closed. `state` is fitted to it."""
+        """Show another file (None: no file) and close the previous ones; `state` is clamped to the file's axes."""
         before = [self.results if self.results is not results else None, self.other]
         self.results, self.other = results, None
         self._timer.stop()
@@ -98,12 +98,12 @@ class Session(QObject):
         self.failure = ""
         self._goal = self._told = self._shown = self._fitted(state or ViewState())
         self.opened.emit()
-        for gone in before:  # only now: whoever reads it beside the window has been told to stop
+        for gone in before:  # after `opened`, which makes the worker thread stop reading them
             if gone is not None:
                 gone.close()
 
     def open_other(self, results: Results | None) -> None:
-        """Compare with a second file; None ends that."""
+        """Set the second file to compare with; None ends the comparison. The previous second file is closed."""
         if self.other is not None:
             self.other.close()
         self.other = results
@@ -112,14 +112,14 @@ class Session(QObject):
         self.opened.emit()
 
     def follow(self) -> None:
-        """Look for new frames."""
+        """Check the file for new frames; emit `grew` if there are any."""
         if self.results is not None and self.results.grow():
             self._goal = self._fitted(self._goal)
             self.grew.emit()
 
     @property
     def dims(self) -> Dims:
-        """Lengths of the axes at the frame that is shown."""
+        """Lengths of the axes at the current frame; all 0 if no file is open."""
         return self._dims(self._goal.frame)
 
     def _dims(self, frame: int) -> Dims:
@@ -143,7 +143,7 @@ class Session(QObject):
         return fitted
 
     def _weighable(self, state: ViewState) -> bool:
-        """Whether the file has value norms for a view; one that cannot be read says so where it is drawn."""
+        """Return whether the file has value norms for a view; True on a read error, which is reported on drawing."""
         try:
             return self.results is None or self.results.value_norms(state.frame, state.query.kind) is not None
         except READ_ERRORS:
@@ -153,16 +153,16 @@ class Session(QObject):
 
     @property
     def state(self) -> ViewState:
-        """The view as it was last asked for."""
+        """The view as last requested by `update`; panels draw `shown`."""
         return self._goal
 
     @property
     def shown(self) -> ViewState:
-        """The view that panels draw: the state, or what a hovered chip previews."""
+        """The view that panels draw: the state as last announced, or with the query of a hovered token as a preview."""
         return self._shown
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the view."""
+        """Change fields of the view, given as keywords of ViewState; values are clamped to the file's axes."""
         goal = replace(self._goal, **changes)
         if goal == self._goal:
             return
@@ -174,7 +174,7 @@ class Session(QObject):
             self._timer.start()
 
     def _carried(self, goal: ViewState) -> ViewState:
-        """The same words in a frame with another prompt."""
+        """Return the view with its text query mapped to the same words of another frame's prompt."""
         results = self.results
         if results is None or goal.query.kind != "text" or not 0 <= goal.frame < results.done:
             return goal
@@ -185,36 +185,36 @@ class Session(QObject):
         return replace(goal, query=query)
 
     def preview(self, query: Query | None) -> None:
-        """Show a query while the pointer rests on it; None goes back."""
+        """Show a query without changing the state, while the pointer rests on it; None ends the preview."""
         if query != self._preview:
             self._preview = query
             self._timer.start()
 
     def point(self, cell: Cell | None) -> None:
-        """The patch under the pointer."""
+        """Set the patch under the pointer; None for no patch."""
         if cell != self.pointer:
             self.pointer = cell
             self.pointed.emit()
 
     def hide_heat(self, hidden: bool) -> None:
-        """Show the bare picture while a key is held."""
+        """Hide the heat map while a key is held, or show it again."""
         if hidden != self.bare:
             self.bare = hidden
             self.bared.emit()
 
     def blink(self, pinned: bool) -> None:
-        """Show the pinned view instead of the current one while a key is held."""
+        """Show the pinned view instead of the current one while a key is held; no effect without a pinned view."""
         if pinned != self.blinking and (not pinned or self.pin is not None):
             self.blinking = pinned
             self.bared.emit()
 
     def begin(self) -> None:
-        """A drag begins: everything until `end` is one step of undo."""
+        """Begin a gesture, such as a drag or playback: all changes until `end` form one undo step."""
         self.flush()
         self._gesture = self._goal
 
     def end(self) -> None:
-        """The drag is over."""
+        """End the gesture and add it to the undo history."""
         self.flush()
         start, self._gesture = self._gesture, None
         if start is not None and start != self._goal:
@@ -222,7 +222,7 @@ class Session(QObject):
         self._last = (frozenset(), 0.0)
 
     def flush(self) -> None:
-        """Tell the gathered changes now."""
+        """Announce the collected changes now instead of from the event loop."""
         self._timer.stop()
         told, goal = self._told, self._goal
         if told != goal:
@@ -246,21 +246,21 @@ class Session(QObject):
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a view to go back to."""
+        """Whether there is a view to undo to."""
         return bool(self._past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a view to go forth to."""
+        """Whether there is a view to redo."""
         return bool(self._future)
 
     def undo(self) -> None:
-        """Go back to the view before."""
+        """Return to the previous view in the history."""
         self.flush()
         self._travel(self._past, self._future)
 
     def redo(self) -> None:
-        """Go forth again."""
+        """Return to the view that was last undone."""
         self.flush()
         self._travel(self._future, self._past)
 
@@ -271,11 +271,11 @@ class Session(QObject):
             self._last = (frozenset(), 0.0)
             self.flush()
 
-    # The numbers
+    # Scenes: the numbers that panels draw
 
     @property
     def pin(self) -> tuple[Results, ViewState] | None:
-        """What is compared with: the same view of the second file, else the pinned view of this one."""
+        """The file and view to compare with: the aligned view of the second file, else the pinned view of this one."""
         if self.results is None:
             return None
         if self.other is not None:
@@ -286,13 +286,13 @@ class Session(QObject):
 
     @property
     def seen(self) -> tuple[Results, ViewState] | None:
-        """The file and view that the panes show: the pinned ones while they are blinked to."""
+        """The file and view that the camera panes show: the pinned ones while `blinking`."""
         if self.results is None:
             return None
         return (self.pin if self.blinking else None) or (self.results, self.shown)
 
     def scene(self) -> Scene | None:
-        """The numbers of what the panes show, the difference to the pinned view included; None if unreadable."""
+        """Return the scene that the camera panes show, which may be a difference; None if it cannot be read."""
         if self.shown.compare == "side" and not self.blinking and (pair := self.side_by_side()) is not None:
             return pair[0]
         pin = self.pin if self.shown.compare == "difference" or self.blinking else None
@@ -305,7 +305,10 @@ class Session(QObject):
         return one if two is None else scenes.compare(one, two, self.shown)
 
     def side_by_side(self) -> tuple[Scene, Scene] | None:
-        """The shown and the pinned scene on one colour range, unless each map has its own; None without a pin."""
+        """Return the shown and the pinned scene; None without a pinned view or if one cannot be read.
+
+        Both have one colour range, unless the view gives each map its own.
+        """
         pin, one = self.pin, self.plain_scene()
         two = self.scene_of(*pin) if pin is not None else None
         if one is None or two is None:
@@ -316,11 +319,11 @@ class Session(QObject):
         return self._pair[2]
 
     def plain_scene(self) -> Scene | None:
-        """The numbers of the shown view by itself."""
+        """Return the scene of the shown view without any comparison; None if it cannot be read."""
         return None if self.results is None else self.scene_of(self.results, self.shown)
 
     def scene_of(self, results: Results, state: ViewState) -> Scene | None:
-        """The numbers of any view; None, and `failure` says why, if they cannot be read."""
+        """Return the scene of any view, from a small cache; None if it cannot be read, with the reason in `failure`."""
         if self._latest is not None and self._latest[0] is results and self._latest[1] is state:
             return self._latest[2]
         key = (id(results), *(getattr(state, name) for name in DATA_FIELDS))
@@ -340,7 +343,7 @@ class Session(QObject):
         return self._scenes[key]
 
     def report_failure(self, error: Exception) -> None:
-        """Keep and announce why something of the file cannot be read, once for each reason."""
+        """Store in `failure` and announce why a frame cannot be read; a repeated reason is announced once."""
         sentence = f"This frame cannot be read ({' '.join(str(error).split())[:160]}); the others may be."
         if sentence != self.failure:
             log.warning("%s", sentence, exc_info=error)
@@ -349,5 +352,5 @@ class Session(QObject):
 
     @property
     def path(self) -> Path | None:
-        """The open file."""
+        """The path of the open file; None if no file is open."""
         return None if self.results is None else self.results.path

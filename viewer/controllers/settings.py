@@ -1,4 +1,4 @@
-"""What is remembered between two starts: window, theme, recent files, the last view of each file."""
+"""Persistent settings: window geometry, theme, recent files, the last view of each file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_VIEWS: Final = 60
 
 
 class Settings:
-    """A small file in the user's configuration folder."""
+    """Settings in an INI file: `path`, by default in the user's configuration folder."""
 
     def __init__(self, path: Path | None = None) -> None:
         kind = QSettings.Format.IniFormat
@@ -28,46 +28,46 @@ class Settings:
         )
 
     def text(self, name: str, default: str = "") -> str:
-        """A remembered word."""
+        """Return a stored text; `default` if there is none."""
         return str(self._store.value(name, default))
 
     def set_text(self, name: str, value: str) -> None:
-        """Remember a word."""
+        """Store a text."""
         self._store.setValue(name, value)
 
     def bytes(self, name: str) -> QByteArray:
-        """A remembered geometry; empty if there is none."""
+        """Return stored bytes, such as a window geometry; empty if there are none."""
         value = self._store.value(name)
         return value if isinstance(value, QByteArray) else QByteArray()
 
     def set_bytes(self, name: str, value: QByteArray) -> None:
-        """Remember a geometry."""
+        """Store bytes."""
         self._store.setValue(name, value)
 
     def recent(self) -> list[Path]:
-        """Files that were open, the last first, that are still there."""
+        """Return the recently opened files that still exist, the most recent first."""
         found = [Path(line) for line in self.text("recent").split("\n") if line]
         return [path for path in found if path.exists()]
 
     def remember_file(self, path: Path) -> None:
-        """Put a file on top of the recent ones."""
+        """Add a file to the top of the recent files."""
         path = path.absolute()
         kept = [path, *(other for other in self.recent() if other != path)][:MOST_RECENT]
         self.set_text("recent", "\n".join(str(one) for one in kept))
 
     def forget_files(self) -> None:
-        """Empty the list of recent files."""
+        """Clear the list of recent files."""
         self.set_text("recent", "")
 
     def view(self, uuid: str) -> ViewState | None:
-        """The last view of a file."""
+        """Return the last view of a file; None if none is stored or it is invalid."""
         text = self.text(f"views/{_key(uuid)}")
         with contextlib.suppress(UserError):
             return parse_view(text) if text else None
         return None
 
     def remember_view(self, uuid: str, state: ViewState) -> None:
-        """Keep the view of a file for the next time."""
+        """Store the view of a file; the oldest of more than MOST_VIEWS views is removed."""
         if not uuid:
             return
         key = _key(uuid)
@@ -79,19 +79,19 @@ class Settings:
         self.set_text(f"views/{key}", state.to_json())
 
     def place(self, uuid: str) -> str:
-        """The file of a run's episode that was open last; empty if there is none."""
+        """Return the file of the episode of a run that was open last; empty if there is none."""
         found = [line.partition(" ") for line in self.text("places").split("\n")]
         return next((file for key, _, file in found if uuid and key == _key(uuid)), "")
 
     def remember_place(self, uuid: str, file: str) -> None:
-        """Keep which episode of a run is open for the next time."""
+        """Store which episode of a run is open."""
         if uuid:
             key = _key(uuid)
             rest = [line for line in self.text("places").split("\n") if line and line.partition(" ")[0] != key]
             self.set_text("places", "\n".join([f"{key} {file}", *rest][:MOST_VIEWS]))
 
     def sync(self) -> None:
-        """Write to disk now."""
+        """Write the settings to disk now."""
         self._store.sync()
 
 

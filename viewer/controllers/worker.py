@@ -1,4 +1,4 @@
-"""One thread beside the window for what takes long: curves over frames, films over frames, who looks at a region."""
+"""Background thread for long computations: curves and films over frames, rankings by region, prefetching."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ log = logging.getLogger("viewer")
 
 
 class Worker(QObject):
-    """Asks are values: a new one for the same purpose makes the last one stale, whose answer is dropped."""
+    """A single background thread with one current request per purpose.
+
+    A new request replaces the previous one of the same purpose, whose result is then discarded. Results are delivered
+    in the thread of the window.
+    """
 
     _answered = Signal(str, object, object)
 
@@ -29,21 +33,22 @@ class Worker(QObject):
     def ask(
         self, purpose: str, key: Hashable, compute: Callable[[Callable[[], bool]], Any], then: Callable[[Any], None]
     ) -> None:
-        """Compute beside the window and call `then` in it, unless something else was asked meanwhile.
+        """Run `compute` in the background and pass its result to `then` in the window's thread.
 
-        `compute` gets a function that says whether its answer is still wanted. Asking the same again changes nothing.
+        `compute` receives a function `stale() -> bool` that returns True once the result is no longer wanted. A request
+        with the same purpose and key as the current one is ignored. An exception in `compute` is logged and gives None.
         """
         if self._closed or (purpose in self._asked and self._asked[purpose][0] == key):
             return
         self._asked[purpose] = key, then
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # not before the first picture: it loads much
+            from concurrent.futures import ThreadPoolExecutor  # imported late: it delays the first picture
 
             self._pool = ThreadPoolExecutor(1, "viewer")
         self._pool.submit(self._run, purpose, key, compute)
 
     def drop(self, purpose: str = "") -> None:
-        """Want no answer any more for one purpose, or for any."""
+        """Cancel the request of one purpose, or all requests."""
         for name in [purpose] if purpose else list(self._asked):
             self._asked.pop(name, None)
 
@@ -73,7 +78,7 @@ class Worker(QObject):
             asked[1](answer)
 
     def close(self) -> None:
-        """Stop; waits for the read that is under way."""
+        """Stop the thread; waits for the computation in progress."""
         self._closed = True
         self._asked.clear()
         if self._pool is not None:
