@@ -67,7 +67,7 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     assert (folder / "episode.h5").exists()
     assert (folder / "runs/index.json").exists()
     assert (folder / "figures/demo/table.csv").exists()
-    assert list((folder / "figures/demo").glob("*.mp4"))
+    assert list((folder / "paper/demo").glob("*.mp4"))
     names: dict[str, object] = {}
     for block in PYTHON:
         needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
