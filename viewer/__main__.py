@@ -1,4 +1,4 @@
-"""Command line of pi0-viewer."""
+"""Command line and start of pi0-viewer."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ log = logging.getLogger("viewer")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
-    from capture import __version__  # nothing new: the schema lies in the same package
+    """Return the parser of the command-line options."""
+    from capture import __version__  # costs nothing: the schema is imported from this package anyway
 
     made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
     made.add_argument("file", nargs="*", type=Path, help=HELP)
@@ -41,8 +41,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the viewer; 0, or 2 for a mistake in the command line."""
-    gc.disable()  # until the first picture is there: nothing that is built on the way to it is garbage
+    """Run the viewer; return the exit code: 0, or 2 for a mistake in the command line or a missing screen or Qt.
+
+    To start fast, the file is checked in another process while Qt is loaded. `arguments` defaults to `sys.argv[1:]`.
+    """
+    gc.disable()  # until the first picture is shown, as no garbage arises before; `startup.calm` enables it
     startup.one_thread()
     options = parser().parse_args(arguments)
     with startup.qt_beside():
@@ -99,14 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _without_qt(error: ImportError) -> str:
-    """What to do where Qt is not installed, or where it lacks a library of the system, which `error` then names."""
+    """Return what to do if Qt is not installed, or if it lacks a system library, which `error` then names."""
     if isinstance(error, ModuleNotFoundError):
         return f'the viewer extra is not installed ({error}): pip install "pi0-attention[viewer]"'
     return f"Qt cannot be loaded ({error}); the README names the system packages that it needs."
 
 
 def _view_text(given: str) -> str:
-    """The JSON of a view: as given, or what a figure carries."""
+    """Return the JSON of a view: `given` itself, or read from the metadata of the figure at that path."""
     if given.lstrip().startswith("{"):
         return given
     from viewer.export.metadata import read_view_json
@@ -115,7 +118,11 @@ def _view_text(given: str) -> str:
 
 
 def _add_second(options: argparse.Namespace, view: str) -> None:
-    """Open the second file too where the view is a difference of two; UserError says what to give."""
+    """Add the second file to `options.file` if the view compares two files.
+
+    Raises:
+        UserError: The second file was not found.
+    """
     if not view or len(options.file) != 1:
         return
     from viewer.export.metadata import find_second_file, second_file_of
@@ -127,13 +134,17 @@ def _add_second(options: argparse.Namespace, view: str) -> None:
 
 
 def _no_screen() -> bool:
-    """Whether Qt would abort: on Linux with neither X nor Wayland, unless another platform was asked for."""
+    """Return whether Qt would abort: on Linux with neither X nor Wayland, unless QT_QPA_PLATFORM is set."""
     named = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in named)
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Whether these files can be opened together."""
+    """Check that the given files can be opened together.
+
+    Raises:
+        UserError: They cannot.
+    """
     from viewer.io.open_file import is_run
 
     if options.demo and options.file:
@@ -146,7 +157,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> Run | None:
-    """The run that is to be opened; None for a single file."""
+    """Return the run to open; None for a single file, also the only one in a folder, which is put into `options`."""
     from viewer.io.open_file import is_run
 
     if not options.file or not is_run(options.file[0]):
@@ -161,7 +172,7 @@ def _run(options: argparse.Namespace) -> Run | None:
 
 
 def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
-    """Begin to look at the file before Qt is loaded."""
+    """Start checking the file in another process before Qt is loaded; None if there is no file."""
     if run is not None:
         return _first_of_run(run)
     path = options.file[0] if options.file else None
@@ -176,7 +187,7 @@ def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
 
 
 def _first_of_run(run: Run) -> Probe | None:
-    """Begin to look at the first episode; None where there is none yet."""
+    """Start checking the first episode of a run; None if there is none yet."""
     from viewer.analysis import probe
     from viewer.io import run_index
 
@@ -185,7 +196,7 @@ def _first_of_run(run: Run) -> Probe | None:
     try:
         return None if number is None else probe.early(run_index.path_of(run, run.episodes[number]))
     except UserError:
-        return None  # it went away meanwhile; the window says so
+        return None  # deleted meanwhile; the window reports it
 
 
 def _demo() -> Path | None:
@@ -196,7 +207,7 @@ def _demo() -> Path | None:
 
 
 def prepared(options: argparse.Namespace) -> MainWindow:
-    """The window, its settings, theme, icon and the net under every slot."""
+    """Return the main window with settings, theme, icon and handling of uncaught errors."""
     from PySide6.QtCore import QTimer
     from PySide6.QtWidgets import QApplication
 
@@ -218,7 +229,7 @@ def prepared(options: argparse.Namespace) -> MainWindow:
 
 
 def log_path() -> Path:
-    """Where errors are written."""
+    """Return the path of the log file."""
     from PySide6.QtCore import QStandardPaths
 
     folder = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppLocalDataLocation)
@@ -226,7 +237,10 @@ def log_path() -> Path:
 
 
 def catch_errors(window: MainWindow) -> None:
-    """An error in any slot or paint goes to the log and a notice; the window lives on."""
+    """Set `sys.excepthook` so that errors in slots and paint events are logged and shown as a notice.
+
+    The window stays open.
+    """
     handler: logging.Handler = logging.StreamHandler()
     path = log_path()
     try:
@@ -247,7 +261,7 @@ def catch_errors(window: MainWindow) -> None:
             if isinstance(error, UserError)
             else f"Something went wrong ({kind.__name__}: {error}); details are in {path}."
         )
-        if sentence not in told:  # a paint that fails every time says so once
+        if sentence not in told:  # show a repeated error, as of painting, only once
             told.add(sentence)
             window.notice.say(sentence)
 

@@ -1,4 +1,4 @@
-"""What makes the program start fast and run without pauses. No Qt."""
+"""Measures for a fast start and for short pauses; imports no Qt."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ LIBRARIES: Final = (
     "lib/libQt6Widgets.so.6",
     "plugins/platforms/libqxcb.so",
 )
-"""Qt's, below the folder `Qt` of the package PySide6, in the order in which they need each other."""
+"""Qt's libraries, relative to the folder `Qt` of the package PySide6, in the order of their dependencies."""
 
 
 def one_thread() -> None:
-    """Keep numpy's linear algebra to one thread: nothing here multiplies matrices worth a second one, and threads that
-    wait for work take processor time from the start. Before numpy is loaded.
+    """Limit numpy's linear algebra to one thread; call before numpy is imported.
+
+    No matrix product here is large enough for more, and idle threads of OpenBLAS slow down the start.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextlib.contextmanager
 def qt_beside() -> Iterator[None]:
-    """Load Qt's libraries and the system's list of fonts in a thread, while Python loads something else.
+    """Context manager that loads Qt's libraries and the system's font list in a thread, on Linux only.
 
-    Python's own loading of libraries keeps its lock, a call through ctypes does not, so that a second core does it.
-    What is not found where it is looked for, PySide loads itself as ever. At the end the process has one thread again,
-    so that it can be copied, which is the fastest way to look at a file.
+    Python's import holds the GIL while it loads a library; a call through ctypes does not, so both run in parallel.
+    A library that is not found is loaded by PySide as usual. The thread is joined on exit, because the process is then
+    forked, the fastest way to start checking a file, and only a process with one thread can be forked safely.
     """
     found = importlib.util.find_spec("PySide6") if sys.platform == "linux" else None
     if found is None or not found.submodule_search_locations:
@@ -65,19 +66,18 @@ def _load(paths: list[str]) -> None:
 
 
 def plain_imports() -> None:
-    """Let Python import modules as it does without PySide. Once PySide is loaded, before the program's own parts are.
+    """Restore Python's own `__import__`; call after PySide and before the viewer's own modules are imported.
 
-    PySide puts a function of its own in the place of Python's `__import__`. It reads the source text of every module
-    that is loaded from then on, in search of PySide's `__feature__` switch, which this program does not use: a tenth of
-    the time until the first picture.
+    PySide replaces `__import__` by a function that searches the source text of every imported module for its
+    `__feature__` switch, which this program does not use. That takes a tenth of the time until the first picture.
     """
-    plain = getattr(builtins, "__orig_import__", None)  # where PySide keeps it
+    plain = getattr(builtins, "__orig_import__", None)  # PySide stores the original here
     if plain is not None:
         builtins.__import__ = plain
 
 
 def calm() -> None:
-    """Keep pauses short: what was built so far is never searched for garbage again, and a thread gives way soon."""
+    """Shorten pauses: exclude all present objects from garbage collection, and switch threads every millisecond."""
     gc.enable()
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The episodes beside the open one, opened and read before they are asked for."""
+"""Prefetch the next and the previous episode: check, open and read their files in the background."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from viewer.io.open_file import Stamp
 
 REST_MILLISECONDS: Final = 250
-"""Rest after an episode was opened: whoever leafs on at once does not wait for what lies beside."""
+"""Delay after opening an episode, so that prefetching does not slow down quick steps through the episodes."""
 
 
 class EpisodesAhead(QObject):
-    """Holds at most one file for each path wanted; what is not wanted any more is closed."""
+    """Open files of the wanted episodes, at most one for each path; files no longer wanted are closed."""
 
     def __init__(self, lookout: Lookout, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +42,7 @@ class EpisodesAhead(QObject):
         lookout.answered.connect(self._looked)
 
     def want(self, paths: list[Path], carried: Carried) -> None:
-        """Have these files ready, in this order, for this view; finished files only, since others change."""
+        """Set the files to prefetch, in this order, for this view; unfinished files are skipped, as they change."""
         self._wanted = [path for path in paths if not path.name.endswith(schema.PARTIAL_SUFFIX)]
         self._carried = carried
         for path in [path for path in self.ready if path not in self._wanted]:
@@ -59,7 +59,7 @@ class EpisodesAhead(QObject):
             return
         path, carried = look.path, self._carried
         if look.answer:
-            self._wanted.remove(path)  # who goes there is told why it cannot be opened
+            self._wanted.remove(path)  # reported when the user opens it
             self._timer.start()
             return
         self.worker.ask("ahead", (path, carried), lambda _: opened(path, carried), self._take)
@@ -75,7 +75,7 @@ class EpisodesAhead(QObject):
             answer[0].close()
 
     def take(self, path: Path) -> Results | None:
-        """The file, if it is ready and still the same."""
+        """Return the open file of a path and hand it over; None if it is not prefetched or has changed since."""
         results, stamp = self.ready.pop(path, (None, None))
         if results is not None and stamp != read_stamp(path):
             results.close()
@@ -83,7 +83,7 @@ class EpisodesAhead(QObject):
         return results
 
     def stop(self) -> None:
-        """Want nothing any more."""
+        """Cancel prefetching and close all files."""
         self._timer.stop()
         self.worker.drop("ahead")
         self._wanted, self._look = [], None
@@ -93,9 +93,9 @@ class EpisodesAhead(QObject):
 
 
 def opened(path: Path, carried: Carried) -> tuple[Results, Stamp | None] | None:
-    """A file, opened, and what its first picture needs read into its cache; None if it cannot be opened.
+    """Open a file and read what its first picture needs into its cache; return None if it cannot be opened.
 
-    Runs beside the window: nobody else has the file yet.
+    Runs in the background thread, which is safe because nothing else uses the file yet.
     """
     stamp = read_stamp(path)
     try:
@@ -111,5 +111,5 @@ def opened(path: Path, carried: Carried) -> tuple[Results, Stamp | None] | None:
             results.picture(view.frame, camera, view.picture)
             results.to_model(view.frame, camera)
     except READ_ERRORS:
-        pass  # the window says what cannot be read when it shows it
+        pass  # reported when the window shows it
     return results, stamp

@@ -1,4 +1,4 @@
-"""What the files of a plain folder are about: prompts and frames, asked of another process while the list is shown."""
+"""Read prompts and frame counts of the files of a run without an index, in another process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from viewer.io.run_index import Episode
 
 REST_MILLISECONDS: Final = 400
-"""Before the first file: the one that is opened comes first."""
+"""Delay before the first file is read, so that the file to be opened comes first."""
 GATHER_MILLISECONDS: Final = 500
-"""So long answers are gathered, so that the list is not painted for each."""
+"""Time for which results are collected, so that the list is not repainted for each."""
 MOST_UNSEEN: Final = 5000
-"""So many files are read though nobody has looked at their rows; all others when they come into sight."""
+"""Number of files read before their rows are visible; further files are read when their rows become visible."""
 
 
 class EpisodeFacts(QObject):
-    """Reads one file after another, those in sight first, each once in each of its states."""
+    """Reads one file after another, those of visible rows first; each file once for each state that it had."""
 
     def __init__(self, episodes: Episodes, lookout: Lookout, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -34,7 +34,7 @@ class EpisodeFacts(QObject):
         self._look: Look | None = None
         self._episode: Episode | None = None
         self._read: set[tuple[str, str]] = set()
-        """Files, each with the state in which it was read."""
+        """File names, each with the state in which the file was read."""
         self._unseen: deque[int] = deque()
         self._found: dict[str, Episode] = {}
         self._rest, self._gather = QTimer(self), QTimer(self)
@@ -55,7 +55,7 @@ class EpisodeFacts(QObject):
         return self.episodes.run.episodes[number].file, self.episodes.status(number).state
 
     def _listed(self) -> None:
-        # All of them, whatever the list is narrowed to: what is looked for may be in what is not known yet.
+        # All episodes, regardless of the filter: a prompt that is not known yet may match it.
         every = range(len(self.episodes.run.episodes))
         self._unseen = deque(number for number in every if self._key(number) not in self._read)
         self._wake()
@@ -71,7 +71,7 @@ class EpisodeFacts(QObject):
             self._rest.start()
 
     def _wanted(self) -> int | None:
-        """The file to read next: of a row in sight, else the first in the list; None if there is none."""
+        """Return the index of the episode to read next: of a visible row, else the first unread; None if none."""
         episodes = self.episodes
         while episodes.seen or (self._unseen and len(self._read) < MOST_UNSEEN):
             number = episodes.seen.pop() if episodes.seen else self._unseen.popleft()
@@ -89,13 +89,14 @@ class EpisodeFacts(QObject):
         try:
             self._look = self.lookout.look(run_index.path_of(self.episodes.run, episode), about=True)
         except UserError:
-            self._wake()  # it went away; the next look at the folder says so
+            self._wake()  # the file is gone; the next poll of the folder reports it
 
     def _answered(self, look: Look) -> None:
         if self._look is None or self._episode is None:
             return
         if look is self._look:
-            if look.answer and look.answer != probe.too_long(look.path):  # that may be for others who did not wait
+            # A check that took too long may only have been ended early for an urgent one.
+            if look.answer and look.answer != probe.too_long(look.path):
                 self.episodes.failed(look.path, look.answer)
             elif not look.answer:
                 episode = run_index.told(self._episode, look.facts.get("prompts"), look.facts.get("frames"))
@@ -104,7 +105,7 @@ class EpisodeFacts(QObject):
                     self._gather.start()
         elif self.lookout.waits(self._look):
             return
-        else:  # it was given up for a file that was urgent
+        else:  # cancelled for an urgent check
             self._read = {key for key in self._read if key[0] != self._episode.file}
             self._listed()
         self._look = None
@@ -115,7 +116,7 @@ class EpisodeFacts(QObject):
         self.episodes.learn(found)
 
     def stop(self) -> None:
-        """Ask for nothing any more."""
+        """Stop reading."""
         self.lookout.answered.disconnect(self._answered)
         self._rest.stop()
         self._gather.stop()

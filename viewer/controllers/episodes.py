@@ -1,4 +1,4 @@
-"""The open run: what is there of each episode, which one is open, which come before and after it."""
+"""The episodes of the open run: their order, states, filter, and which one is open."""
 
 from __future__ import annotations
 
@@ -23,35 +23,38 @@ MOST_SEEN: Final = 100
 
 
 class Episodes(QObject):
-    """Holds a run and a place in it; looks at the folder again while the run is not complete."""
+    """The list of episodes and the current one; polls the folder while the run is not complete.
+
+    Episodes are identified by their index in `run.episodes`.
+    """
 
     listed = Signal()
-    """Other episodes, or others of them, are listed."""
+    """The listed episodes or their order have changed."""
     marked = Signal(object)
-    """The states of these episodes, a list of their places in the run, have changed."""
+    """The states of some episodes have changed: a list of their indices."""
     sighted = Signal()
-    """Rows of which nothing but the name is known are in sight: their places are in `seen`."""
+    """Rows whose prompts and frames are not yet known have become visible: their indices are in `seen`."""
     moved = Signal()
-    """Another episode is the open one."""
+    """Another episode is open."""
     asked = Signal(object)
-    """The Path of an episode that is to be opened."""
+    """An episode is to be opened: the Path of its file."""
     noticed = Signal(str)
-    """A sentence for the user."""
+    """A message for the user: one sentence."""
 
     def __init__(self, run: Run, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.run, self.worker = run, worker
         self.words = ""
-        """What the list is narrowed down to."""
+        """The words that filter the list; empty for no filter."""
         self.current: int | None = None
-        """The open episode."""
+        """Index of the open episode; None if none is open."""
         self.cursor: int | None = None
-        """The episode that was asked for last: the open one, unless that could not be opened."""
+        """Index of the episode requested last, which is not `current` if it could not be opened."""
         self.damaged: dict[int, str] = {}
         self.seen: deque[int] = deque(maxlen=MOST_SEEN)
-        """Places of the episodes whose rows came into sight last."""
+        """Indices of the episodes whose rows became visible last."""
         self._told: dict[str, Episode] = {}
-        """What the files of a plain folder say of themselves."""
+        """Episodes as described by their own files, by file name, for a folder without an index."""
         self.statuses: tuple[Status, ...] = run_index.statuses(run)
         self.groups: tuple[Group, ...] = ()
         self.order: tuple[int, ...] = ()
@@ -67,15 +70,15 @@ class Episodes(QObject):
         self.groups = run_index.listed(self.run, self.statuses, self.words)
         self.order = tuple(number for group in self.groups for number in group.members)
 
-    # What is there
+    # States of the episodes
 
     def status(self, number: int) -> Status:
-        """What is there of an episode; failed, too, where it could not be opened here."""
+        """Return the status of an episode; `failed` also if its file could not be opened here."""
         return Status("failed", self.damaged[number]) if number in self.damaged else self.statuses[number]
 
     @property
     def complete(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether all episodes are finished; never for a folder without an index."""
         return all(one.state in {"done", "failed"} for one in self.statuses) and self.run.index is not None
 
     def _watch(self) -> None:
@@ -85,13 +88,13 @@ class Episodes(QObject):
             self._timer.start()
 
     def look(self) -> None:
-        """Look at the folder again, beside the window."""
+        """Check the folder for changes in the background."""
         run, stamp = self.run, self._stamp
         self._looks += 1
         self.worker.ask("episodes", self._looks, lambda _: look_again(run, stamp), self.take)
 
     def take(self, answer: tuple[Run, tuple[Status, ...], RunStamp] | None) -> None:
-        """Take what a look at the folder found."""
+        """Apply the result of `look_again`; None for no change."""
         if answer is None:
             return
         run, statuses, self._stamp = answer
@@ -119,16 +122,16 @@ class Episodes(QObject):
         self._watch()
 
     def saw(self, number: int) -> None:
-        """A row without frames and prompts was painted."""
+        """Note that a row without known frames and prompts was painted."""
         self.seen.append(number)
         self.sighted.emit()
 
     def learn(self, told: dict[str, Episode]) -> None:
-        """Take what some files of a plain folder say of themselves."""
+        """Add the descriptions read from some files, by file name, of a folder without an index."""
         self._told |= told
         self.run = self._with_told(self.run)
         before = self.order
-        self._arrange()  # a prompt that is known now may hold the words that are looked for
+        self._arrange()  # a new prompt may match the filter
         if self.order != before:
             self.listed.emit()
         else:
@@ -140,38 +143,38 @@ class Episodes(QObject):
         return replace(run, episodes=tuple(self._told.get(episode.file, episode) for episode in run.episodes))
 
     def place_of(self, path: Path) -> int | None:
-        """Which episode a file belongs to, finished or partial; None if to none."""
+        """Return the index of the episode of a finished or partial file; None if it does not belong to the run."""
         try:
             file = path.relative_to(self.run.folder).as_posix().removesuffix(schema.PARTIAL_SUFFIX)
         except ValueError:
             return None
         return next((number for number, episode in enumerate(self.run.episodes) if episode.file == file), None)
 
-    # Going
+    # Navigation
 
     def narrow(self, words: str) -> None:
-        """List only the episodes that hold these words."""
+        """Filter the list to the episodes that contain these words; empty for all."""
         if words != self.words:
             self.words = words
             self._arrange()
             self.listed.emit()
 
     def first(self) -> int | None:
-        """The episode to begin with; None where none can be opened yet."""
+        """Return the index of the first episode to open; None if none can be opened yet."""
         return run_index.first(self.groups, [self.status(number) for number in range(len(self.statuses))])
 
     def place(self, file: str) -> int | None:
-        """Which episode has this file, if it can be opened."""
+        """Return the index of the episode with this file name; None if there is none or it cannot be opened."""
         return next(
             (n for n, one in enumerate(self.run.episodes) if one.file == file and self.status(n).state in OPENABLE),
             None,
         )
 
     def go(self, number: int) -> None:
-        """Ask for an episode, or say why it cannot be opened."""
+        """Request an episode, or report why it cannot be opened."""
         self.cursor = number
         if number == self.current and number not in self.damaged:
-            return  # it is open: two handles of a file that grows would spoil each other
+            return  # already open: two HDF5 handles of a file that is being written corrupt each other
         try:
             path = run_index.path_of(self.run, self.run.episodes[number])
         except UserError as error:
@@ -180,13 +183,13 @@ class Episodes(QObject):
         self.asked.emit(path)
 
     def beside(self, by: int) -> int | None:
-        """The next listed episode that can be opened, after (1) or before (-1) the one asked for last."""
+        """Return the next listed episode that can be opened, after (1) or before (-1) the cursor; None at the end."""
         place = self.order.index(self.cursor) if self.cursor in self.order else (-1 if by > 0 else len(self.order))
         rest = self.order[place + 1 :] if by > 0 else self.order[: max(place, 0)][::-1]
         return next((number for number in rest if self.status(number).state in OPENABLE), None)
 
     def step(self, by: int) -> None:
-        """Go to the next or previous episode; say so at the ends."""
+        """Open the next (1) or previous (-1) episode; report if there is none."""
         number = self.beside(by)
         if number is not None:
             self.go(number)
@@ -196,7 +199,7 @@ class Episodes(QObject):
         self.noticed.emit(f"This is the {which} episode{among}.")
 
     def opened(self, path: Path) -> bool:
-        """A file was opened: whether it is one of this run, whose row is then marked."""
+        """Make the episode of an opened file the current one; return False if it does not belong to the run."""
         number = self.place_of(path)
         if number is not None:
             before, self.current, self.cursor = self.current, number, number
@@ -207,26 +210,26 @@ class Episodes(QObject):
         return number is not None
 
     def failed(self, path: Path, sentence: str) -> None:
-        """A file of the run could not be opened: its row says so."""
+        """Mark the episode of a file as failed, with the error message `sentence`."""
         number = self.place_of(path)
         if number is not None:
             self.damaged[number] = sentence
             self.marked.emit([number])
 
     def stop(self) -> None:
-        """The run is closed."""
+        """Stop polling when the run is closed."""
         self._timer.stop()
         self.worker.drop("episodes")
 
 
 def look_again(run: Run, stamp: RunStamp) -> tuple[Run, tuple[Status, ...], RunStamp] | None:
-    """The run as it is now, its states and their stamp; None where nothing has changed since `stamp`."""
+    """Return the run read anew, its episodes' statuses and the new stamp; None if unchanged since `stamp`."""
     now = run_index.changes(run)
     if now == stamp:
         return None
     try:
         again = run_index.read_run(run.index or run.folder)
     except UserError:
-        again = run  # an index in the middle of being written anew: the next look reads it
+        again = run  # the index is being rewritten: try again at the next poll
         now = (*now[:-1], None)
     return again, run_index.statuses(again), now

@@ -1,4 +1,4 @@
-"""One process that looks at a run's files one after another: a look costs milliseconds instead of a start of Python."""
+"""Check the files of a run one after another in one child process, which saves starting Python for each file."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE: Final = 0.4
-"""Seconds that an urgent look waits for one that is not."""
+"""Seconds that an urgent check waits for a running check that is not urgent."""
 
 
 class Look:
-    """A look at one file that was asked for."""
+    """A requested check of one file."""
 
     def __init__(self, lookout: Lookout, path: Path, *, urgent: bool, about: bool) -> None:
         self.lookout, self.path, self.urgent, self.about = lookout, path, urgent, about
         self.answer: str | None = None
         self.facts: dict[str, Any] = {}
-        """With `about`: the file's `prompts` and `frames`, if it can be read."""
+        """The file's `prompts` and `frames`, if `about` is set and the file can be read."""
         self.since = 0.0
-        """When the process began with it; 0 while it waits."""
+        """Monotonic time at which the process began the check; 0 while the check is queued."""
 
     def poll(self) -> str | None:
-        """None while it waits or goes on; then the sentence that says what is wrong with the file, empty if nothing."""
+        """Return None while the check is queued or running; then an error message, empty if the file is intact."""
         self.lookout.check()
         return self.answer
 
     def stop(self) -> None:
-        """Give it up."""
+        """Cancel the check."""
         self.lookout.give_up(self)
 
 
 class Lookout(QObject):
-    """Looks at files in the order asked for. A file on which HDF5 hangs or dies takes only that process along."""
+    """Queue of file checks, run by one child process, so that HDF5 hanging or crashing does not affect the window."""
 
     answered = Signal(object)
-    """A Look that has its answer."""
+    """A check has finished: its Look."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -52,9 +52,9 @@ class Lookout(QObject):
         self._process: QProcess | None = None
 
     def look(self, path: Path, *, urgent: bool = False, about: bool = False) -> Look:
-        """Ask for a look; an urgent one is next, and those that wait are given up for it.
+        """Request a check; an urgent one runs next and cancels the queued ones.
 
-        With `about` only the prompts and the number of frames are read.
+        With `about`, only the prompts and the number of frames are read.
         """
         made = Look(self, path, urgent=urgent, about=about)
         while urgent and self._waiting and not self._waiting[-1].since:
@@ -64,16 +64,16 @@ class Lookout(QObject):
         return made
 
     def give_up(self, look: Look) -> None:
-        """Want no answer to a look any more."""
+        """Remove a check from the queue; one that is running goes on."""
         if look in self._waiting and not look.since:
             self._waiting.remove(look)
 
     def waits(self, look: Look) -> bool:
-        """Whether a look is still to be answered; not if it was given up."""
+        """Return whether a check is queued or running; False if it is finished or cancelled."""
         return look in self._waiting
 
     def _begin(self) -> None:
-        """Hand the process its next file."""
+        """Send the next file to the process, unless a check is running."""
         if not self._waiting or self._waiting[0].since:
             return
         if self._process is None:
@@ -119,7 +119,7 @@ class Lookout(QObject):
             self._died(-1)
 
     def check(self) -> None:
-        """End a look that takes too long, or longer than an urgent one can wait for."""
+        """End the running check if it takes too long, or if an urgent one has waited for PATIENCE seconds."""
         if self._waiting and self._waiting[0].since:
             first, waited = self._waiting[0], time.monotonic() - self._waiting[0].since
             if waited > (probe.SECONDS if first.urgent or not self._waiting[-1].urgent else PATIENCE):
@@ -135,6 +135,6 @@ class Lookout(QObject):
             process.deleteLater()
 
     def stop(self) -> None:
-        """End it all."""
+        """Cancel all checks and kill the process."""
         self._waiting.clear()
         self._drop()

@@ -1,4 +1,4 @@
-"""A run that is open: its episodes, the process that looks at their files, and what is read ahead."""
+"""An open run: its episodes, the process that checks their files, and the prefetched neighbours."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 class OpenRun(QObject):
-    """Turns the episode that is asked for into an open file, as fast as it can without trusting it."""
+    """An open run; opens the requested episode from the prefetched files, or else after a check of its file."""
 
     asked = Signal()
     """Another episode is about to be opened."""
     looking = Signal(object)
-    """A Look at the file of the episode asked for; it is to be opened when the look ends well."""
+    """A check of the requested episode's file has started: its Look, or a Probe; an intact file is to be opened."""
     ready = Signal(object)
-    """The Results of the episode asked for, which was read ahead."""
+    """The requested episode was prefetched: its Results."""
     nothing_yet = Signal(str)
-    """No episode can be looked at: the sentence to show."""
+    """No episode can be opened: the message to show."""
     noticed = Signal(str)
-    """A sentence for the user."""
+    """A message for the user: one sentence."""
 
     def __init__(self, run: Run, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -50,17 +50,20 @@ class OpenRun(QObject):
 
     @property
     def uuid(self) -> str:
-        """The run's own identity; empty for a plain folder."""
+        """The run's identifier; empty for a folder without an index."""
         return self.episodes.run.uuid
 
     @property
     def file(self) -> str:
-        """The open episode's file, as the index names it; empty if none is open."""
+        """The open episode's file, as named by the index; empty if none is open."""
         current = self.episodes.current
         return "" if current is None else self.episodes.run.episodes[current].file
 
     def begin(self, file: str, early: Probe | None) -> None:
-        """Open the episode with this file, else the first; say so if there is none. `early` looks at one already."""
+        """Open the episode with this file, else the first; report if there is none.
+
+        `early` is a check of an episode's file that is already running; it is used if it is of the right episode.
+        """
         episodes = self.episodes
         number = episodes.place(file)
         number = episodes.first() if number is None else number
@@ -80,7 +83,7 @@ class OpenRun(QObject):
             self.nothing_yet.emit("The capture has not finished its first frame. It opens here as soon as it has.")
 
     def _marked(self, _: object) -> None:
-        """Where there was nothing to look at, the first episode that comes is opened."""
+        """Open the first episode that becomes available, if none was open."""
         number = self.episodes.first()
         if self.episodes.cursor is None and number is not None:
             self.episodes.go(number)
@@ -97,7 +100,10 @@ class OpenRun(QObject):
             self.looking.emit(self.lookout.look(path, urgent=True))
 
     def opened(self, path: Path, carried: Carried | None) -> bool:
-        """A file is open: whether it belongs to the run. Then what lies beside it is read ahead for the view."""
+        """Mark the episode of a file that was opened and prefetch its neighbours for the view.
+
+        Returns False if the file does not belong to the run.
+        """
         if not self.episodes.opened(path):
             return False
         if carried is not None:
@@ -105,7 +111,7 @@ class OpenRun(QObject):
         return True
 
     def _beside(self) -> list[Path]:
-        """Files of the next and the previous episode, that first towards which the last step was."""
+        """Return the files of the next and the previous episode, the one in the last direction of travel first."""
         paths = []
         for by in (self._direction, -self._direction):
             number = self.episodes.beside(by)
@@ -115,7 +121,7 @@ class OpenRun(QObject):
         return paths
 
     def stop(self) -> None:
-        """Give everything back."""
+        """Release all files and processes."""
         if self.facts is not None:
             self.facts.stop()
         self.episodes.stop()
