@@ -1,1 +1,1 @@
-"""From a file and a view to numbers: scenes, scores, films, curves and captions; no Qt."""
+"""Numbers of a view of a file: scenes, scores, films, curves and captions. No Qt."""

@@ -1,4 +1,4 @@
-"""The sentence that says what is shown. No Qt."""
+"""The caption of a view: a sentence that says what is shown. No Qt."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MOST_NAMED: Final = 4
 
 @dataclass(frozen=True)
 class Caption:
-    """The sentence in three parts, from loud to quiet."""
+    """The sentence in three parts, the most important first."""
 
     subject: str
-    """Who looks: “duck” or action 7 of 15."""
+    """The query: “duck” or action 7 of 15."""
     place: str
-    """Which pass: (word 5, prefix) looks at …"""
+    """What the query is, and its pass: (word 5, prefix) looks at …"""
     details: str
     """Layer, heads, measure and scale."""
 
@@ -33,17 +33,17 @@ class Caption:
 
 
 def spoken(camera: str) -> str:
-    """A camera's name in a sentence."""
+    """Return a camera's name for use in a sentence."""
     return camera.replace("_", " ")
 
 
 def heading_of(camera: str) -> str:
-    """A camera's name as a heading."""
+    """Return a camera's name as a heading."""
     return spoken(camera[:1].upper() + camera[1:])
 
 
 def time_of(results: Results, frame: int, step: int) -> float | None:
-    """The flow time t at which a denoise step starts: stored, else 1 - step / steps; None where it is not known."""
+    """Return the flow time at which a denoise step starts: stored, else 1 - step / steps; None if unknown."""
     if not results.steps:
         return None
     number = results.steps[min(step, len(results.steps) - 1)]
@@ -55,7 +55,7 @@ def time_of(results: Results, frame: int, step: int) -> float | None:
 
 
 def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
-    """Who looks, and which of its kind it is."""
+    """Return the query's name, and which word or action it is."""
     if query.kind == "action":
         of = f"of {results.horizon}"
         if len(query.items) == 1:
@@ -84,7 +84,7 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
 
 
 def heads_of(state: ViewState, heads: int) -> str:
-    """Which heads, and how they are put together."""
+    """Return which heads are shown and how they are reduced."""
     if len(state.heads) == 1:
         return f"head {state.heads[0]}"
     how = "mean" if state.reduce == "mean" else "maximum"
@@ -92,7 +92,7 @@ def heads_of(state: ViewState, heads: int) -> str:
 
 
 def caption(results: Results, state: ViewState, *, difference: str = "") -> Caption:
-    """The sentence for a view; `difference` names what is subtracted."""
+    """Return the caption of a view; `difference` names what is subtracted."""
     subject, which = words_of(results, state.frame, state.query)
     if state.query.kind == "text":
         phase = "prefix"

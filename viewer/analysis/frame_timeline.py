@@ -1,7 +1,7 @@
-"""How the frames of a file follow each other: moments, the prompts over each, episodes, seconds. No Qt.
+"""Timeline of a file's frames: moments, the prompts at each moment, episodes and seconds. No Qt.
 
-A moment is one place in an episode. Several prompts over one moment are several frames; going along a file means going
-along its moments with one prompt.
+A moment is one point in time of an episode. A moment that was run with several prompts has several frames; playback
+goes along the moments with one prompt.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
 
 PLAIN_RATE: Final = 12.0
-"""Moments a second where neither the file nor the run's index says how long they last."""
+"""Moments per second where neither the file nor the run's index gives times."""
 MOST_FRAMES: Final = 50_000
 LONGEST: Final = 10.0
-"""A moment lasts no longer than so many times the usual one: a pause in the recording need not be sat through."""
+"""Longest time of a moment in playback, in medians: a pause in the recording is shortened."""
 
 Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """The frames of a file as moments in time."""
+    """The frames of a file, arranged by moments."""
 
     moments: tuple[tuple[int, ...], ...]
-    """Frames of each moment, one a prompt."""
+    """Frames of each moment, one for each prompt."""
     moment_of: tuple[int, ...]
     """The moment of each frame."""
     seconds: Doubles
     """(moments,) seconds since the first moment of the episode."""
     lasting: Doubles
-    """(moments,) how many seconds each moment is shown when it is played at the data set's rate."""
+    """(moments,) for how many seconds each moment is shown in playback at the data set's rate."""
     starts: tuple[int, ...]
     """Moments at which an episode begins; the first is 0."""
     names: tuple[str, ...]
@@ -46,10 +46,10 @@ class Course:
     prompts: tuple[str, ...]
     """The prompt of each frame."""
     timed: bool
-    """Whether it is known how long moments last."""
+    """Whether the times are known and not assumed."""
 
     def along(self, frame: int) -> tuple[int, ...]:
-        """One frame of each moment: with the prompt of this frame where there is one, else at its place among them."""
+        """Return one frame of each moment: with the prompt of `frame` if there is one, else at its place among them."""
         if len(self.moments) == len(self.moment_of):
             return tuple(frames[0] for frames in self.moments)
         prompt, place = self.prompts[frame], self.moments[self.moment_of[frame]].index(frame)
@@ -59,7 +59,7 @@ class Course:
         )
 
     def beside(self, frame: int, by: int) -> int:
-        """The frame so many moments on, or back, with the same prompt; at the ends the last or first of them."""
+        """Return the frame `by` moments later (or earlier) with the same prompt, at most the last (first)."""
         if len(self.moments) == len(self.moment_of):
             moment = min(max(self.moment_of[frame] + by, 0), len(self.moments) - 1)
             return self.moments[moment][0]
@@ -67,17 +67,17 @@ class Course:
         return along[min(max(self.moment_of[frame] + by, 0), len(along) - 1)]
 
     def other_prompt(self, frame: int, by: int) -> int:
-        """The frame of the same moment with the next prompt, round and round."""
+        """Return the frame of the same moment with the next prompt, cyclically."""
         frames = self.moments[self.moment_of[frame]]
         return frames[(frames.index(frame) + by) % len(frames)]
 
     def episode_of(self, moment: int) -> int:
-        """Which episode a moment belongs to."""
+        """Return the index of the episode that a moment belongs to."""
         return int(np.searchsorted(self.starts, moment, "right")) - 1
 
 
 def plain(count: int, rate: float | None = None) -> Course:
-    """The course of a file of which no more is known than how many frames it has."""
+    """Return the timeline of a file of which only the number of frames is known."""
     each = tuple(range(count))
     lasting = np.full(count, 1 / (rate or PLAIN_RATE))
     return Course(
@@ -93,7 +93,7 @@ def plain(count: int, rate: float | None = None) -> Course:
 
 
 def course_of(results: Results, rate: float | None = None) -> Course:
-    """The course of an open file; `rate` is the data set's moments a second where its times say nothing."""
+    """Return the timeline of an open file; `rate`, moments per second, is used where the file's times are unusable."""
     count = results.done
     if not 0 < count <= MOST_FRAMES:
         return plain(count, rate)
@@ -127,7 +127,10 @@ def course_of(results: Results, rate: float | None = None) -> Course:
 def _times(
     told: list[Doubles | None], count: int, starts: tuple[int, ...], rate: float | None
 ) -> tuple[Doubles, Doubles, bool]:
-    """Seconds within episodes and how long each moment lasts: from the first times that can be, else from the rate."""
+    """Return seconds within episodes, durations of moments, and whether they are known.
+
+    They come from the first usable times, else from the rate.
+    """
     bounds = list(pairwise([*starts, count]))
     inside = np.ones(max(count - 1, 0), bool)
     inside[[start - 1 for start in starts if start]] = False

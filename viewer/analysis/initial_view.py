@@ -23,7 +23,7 @@ def parse_view(text: str) -> ViewState:
 
 
 def first_view(results: Results, frame: int = 0) -> ViewState:
-    """The view that a file is first shown in: the longest word of the prompt, at two thirds of the depth."""
+    """Return the view that a file is first shown in: the longest word of the prompt, at two thirds of the layers."""
     try:
         chips = results.chips(frame) if results.done else ()
     except READ_ERRORS:
@@ -36,7 +36,7 @@ def first_view(results: Results, frame: int = 0) -> ViewState:
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """A view, and the words, layers and steps that its numbers stood for."""
+    """A view with the words, layers and steps of its file, so that it can be applied to another file."""
 
     state: ViewState
     chips: tuple[Chip, ...]
@@ -45,14 +45,13 @@ class Carried:
 
     @classmethod
     def of(cls, results: Results, state: ViewState) -> Carried:
-        """The view of an open file."""
+        """Return the view of an open file."""
         return cls(state, results.chips(state.frame) if results.done else (), results.layers, results.steps)
 
     def onto(self, results: Results) -> ViewState:
-        """The same view of another file.
+        """Return the same view of another file.
 
-        Words are found by their text, layers and steps by their number; where none of the words is there, the query is
-        the one that the file is first shown with.
+        Words are found by text, layers and steps by number. If no word is found, the query is that of `first_view`.
         """
         frame = min(self.state.frame, max(results.done - 1, 0))
         view = replace(self.state, frame=frame, pinned=None, compare="off", query=self._query(results, frame))

@@ -1,4 +1,4 @@
-"""A look at a file in a process of its own: HDF5 can hang or crash on a torn file, and must not take the window along.
+"""Test reads of a file in another process: HDF5 can hang or crash on a torn file, which must not end the window.
 
 `python -m viewer.analysis.probe FILE` reads what the first picture needs and prints one line of JSON; without FILE it
 does so for each path, a line of JSON, that it is given, so that a run's many files cost one start. For a path in a list
@@ -22,16 +22,16 @@ from viewer import child_process
 
 MOST_FRAMES: Final = 40
 CPU_SECONDS: Final = 1.5
-"""How long reading may keep a processor busy: ten times what a sound full-size file needs. HDF5 that follows a torn
-file in circles is ended by it, whatever else the machine does."""
+"""CPU time that reading may take: ten times what an undamaged full-size file needs. It ends an endless loop in HDF5
+independently of the machine's load."""
 SECONDS: Final = 60.0
-"""How long a disk or a network may take to answer; the window lives on meanwhile and offers to stop."""
+"""Time that a disk or network may take to answer; the window stays usable and offers to stop."""
 _CIRCLES: Final = getattr(signal, "SIGPROF", None)
 """How the system ends a process whose time is over; None where it cannot (Windows)."""
 
 
 def too_long(path: Path) -> str:
-    """The sentence for a file that does not come."""
+    """Return the sentence for a file that could not be read in time."""
     return (
         f"{path.name} is torn or on a disk that does not answer: reading it took too long. "
         "Copy it to this machine, or copy it again."
@@ -39,14 +39,14 @@ def too_long(path: Path) -> str:
 
 
 def fatal(path: Path, code: int) -> str:
-    """The sentence for a file on which HDF5 dies, or goes round in circles; `code` is the process's exit code."""
+    """Return the sentence for a file on which HDF5 crashes or loops endlessly; `code` is the process's exit code."""
     if _CIRCLES is not None and abs(code) == _CIRCLES:
         return f"{path.name} is torn: reading it goes round in circles. Copy it again, or record it again."
     return f"{path.name} is damaged so badly that reading it fails (code {code}). Copy it again, or record it again."
 
 
 class Probe:
-    """A running look at one file."""
+    """A running test read of one file in another process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,7 +97,7 @@ class Probe:
         return answer
 
     def stop(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
         self._close()
@@ -108,7 +108,7 @@ class Probe:
 
 
 class ForkedProbe(Probe):
-    """A look by a copy of this process: it costs no start and no imports.
+    """A probe in a fork of this process, which needs no start and no imports.
 
     For the program's own start on Linux alone, before Qt and any thread: later a copy would hold half a window.
     """
@@ -152,7 +152,7 @@ class ForkedProbe(Probe):
 
 
 def early(path: Path) -> Probe:
-    """The cheapest probe at the program's start."""
+    """Return the fastest kind of probe at the program's start."""
     alone = sys.platform == "linux" and threading.active_count() == 1 and "PySide6.QtCore" not in sys.modules
     return ForkedProbe(path) if alone else Probe(path)
 

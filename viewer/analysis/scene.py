@@ -1,4 +1,4 @@
-"""From a file and a view to what is drawn: one pure step that every panel shares. No Qt."""
+"""Scenes: the numbers that one view of a file shows, computed by pure functions. No Qt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DATA_FIELDS: Final = (
     "frame", "query", "step", "layer", "heads", "reduce", "measure", "unit", "scale", "range", "low", "high",
     "left_out",
 )  # fmt: skip
-"""The fields of a view that change numbers; the others change how they are painted."""
+"""Fields of a view that change its numbers; the others change how they are painted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +39,9 @@ class Scene:
     action: Floats
     """(H,) weights on the actions; empty for words."""
     mass: dict[str, float]
-    """Share of the whole row on each group, nothing left out; mean over heads where the heads' maximum is shown."""
+    """Share of the whole row on each group, nothing left out; mean of the heads even where their maximum is shown."""
     removed: float
-    """Share that was left out before normalising."""
+    """Share of the row that was left out before it was normalised again."""
     ranges: tuple[tuple[float, float], ...]
     """Colour range of each camera."""
     keys: int
@@ -52,16 +52,16 @@ class Scene:
     difference: bool = False
 
     def share(self, camera: str) -> float:
-        """Share of the row on the picture of a camera, bars not counted."""
+        """Return the share of the row on the picture of a camera, without its letterbox bars."""
         return self.mass.get(camera, 0.0)
 
     def rank(self, camera: int, row: int, col: int) -> int:
-        """Rank of a patch among all patches, by size where it is a difference."""
+        """Return the rank of a patch among all patches, by absolute value in a difference."""
         return attention.rank_of(np.abs(self.maps), camera, row, col)
 
 
 def tokens_of(results: Results, frame: int, query: Query) -> tuple[int, ...]:
-    """The query's rows in the file: text tokens of its chips, or action tokens."""
+    """Return the tokens of a query: the text tokens of its chips, or action tokens."""
     if query.kind == "action":
         return query.items
     chips = results.chips(frame)
@@ -69,7 +69,7 @@ def tokens_of(results: Results, frame: int, query: Query) -> tuple[int, ...]:
 
 
 def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
-    """All layers, steps and heads of each of the query's tokens."""
+    """Return the weights of each of the query's tokens at all layers, steps and heads."""
     found = [results.rows(frame, query.kind, token) for token in tokens_of(results, frame, query)]
     if not found:
         raise IndexError("this frame has no such word")
@@ -77,7 +77,7 @@ def rows_of(results: Results, frame: int, query: Query) -> list[Rows]:
 
 
 def group_matrix(results: Results, frame: int) -> Floats:
-    """Which group each key of a frame belongs to: (cameras x rows x cols + T + H, groups)."""
+    """Return which group each key of a frame belongs to: (cameras x rows x cols + T + H, groups)."""
     bars, roles = results.bars(frame), results.roles(frame)
     return results.remember(
         ("matrix", bars.tobytes(), roles.tobytes()),
@@ -93,9 +93,9 @@ def group_matrix(results: Results, frame: int) -> Floats:
 
 
 def masses(results: Results, frame: int, query: Query) -> Floats:
-    """Group masses of a query at every layer, step and head: (layers, steps, heads, groups), mean of its tokens.
+    """Return the group masses of a query, mean of its tokens: (layers, steps, heads, groups).
 
-    From the stored summaries where the file has them, else from the weights.
+    They come from the stored summaries if the file has them, else from the weights.
     """
 
     def make() -> Floats:
@@ -112,7 +112,7 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
 
 
 def mass_row(results: Results, state: ViewState) -> Floats:
-    """Group masses of the shown row from its weights: (groups,). Mean of its heads, as a maximum does not sum to 1."""
+    """Return the group masses of the shown row, (groups,): mean of its heads, as a maximum does not sum to 1."""
     rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
     return _by_group(results, state.frame, attention.pick(rows, 0, state.step, state.heads, "mean"))
 
@@ -124,7 +124,7 @@ def _by_group(results: Results, frame: int, row: Row) -> Floats:
 
 
 def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
-    """The value norms of a frame; UserError where there are none: raw weights must not pass for contributions."""
+    """Return the value norms of a frame; UserError if there are none: raw weights must not pass for contributions."""
     norms = results.value_norms(frame, kind)
     if norms is None:
         raise UserError(f"{results.path.name} has no value norms here")
@@ -132,7 +132,7 @@ def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, 
 
 
 def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Rows]:
-    """Rows of weight x value norm, what each key really contributes.
+    """Return rows of weight x value norm, the length of what each key contributes.
 
     `norms`: image (layers, heads, cameras, rows, cols), text (layers, heads, T), action (layers, steps, heads, H).
     """
@@ -148,7 +148,7 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Ro
 
 
 def measured(results: Results, state: ViewState, layers: slice = slice(None)) -> list[Rows]:
-    """The query's rows in the chosen measure, at some of the layers."""
+    """Return the query's rows in the chosen measure, at some of the layers."""
     rows = [row.at(layers) for row in rows_of(results, state.frame, state.query)]
     if state.measure == "weight":
         return rows
@@ -157,7 +157,7 @@ def measured(results: Results, state: ViewState, layers: slice = slice(None)) ->
 
 
 def compose(results: Results, state: ViewState) -> Scene:
-    """The numbers of one view of one file."""
+    """Return the scene of a view. UserError if its measure needs value norms that the file lacks."""
     rows = measured(results, state, slice(state.layer, state.layer + 1))
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
     if state.measure == "weight" and state.reduce == "mean":
@@ -176,7 +176,7 @@ def compose(results: Results, state: ViewState) -> Scene:
 
 
 def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
-    """The difference of two scenes on a scale centred on 0 and shared by all cameras."""
+    """Return the difference of two scenes, on a colour range centred on 0 and shared by all cameras."""
     maps = one.maps - two.maps if one.maps.shape == two.maps.shape else one.maps * np.float32(np.nan)
     if state.range == "locked" and state.high > 0:
         reach = state.high
@@ -189,7 +189,7 @@ def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
 
 
 def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
-    """Two scenes to be seen side by side, with the wider of their colour ranges for both."""
+    """Return two scenes with one colour range that spans both, for showing them side by side."""
     ends = (*one.ranges, *two.ranges)
     if not ends:
         return one, two
@@ -198,7 +198,7 @@ def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
 
 
 def aligned(state: ViewState, results: Results, other: Results) -> ViewState:
-    """The same view of another file: its words found by text, its layers and steps by number."""
+    """Return the same view of another file: words are found by text, layers and steps by number."""
     dims = other.dims(min(state.frame, max(other.done - 1, 0)))
     place = replace(state, frame=min(state.frame, max(other.done - 1, 0)), pinned=None, compare="off")
     layer, step = results.layers[state.layer], results.steps[state.step] if results.steps else 0
@@ -211,7 +211,7 @@ def aligned(state: ViewState, results: Results, other: Results) -> ViewState:
 
 
 def matched(query: Query, results: Results, frame: int, other: Results, other_frame: int) -> Query:
-    """The same words in another frame or file, found by text; by place where the text is not there."""
+    """Return the same words in another frame or file, found by text; the same places where none is found."""
     if query.kind == "action":
         return query
     here, there = results.chips(frame), other.chips(other_frame)
@@ -222,6 +222,6 @@ def matched(query: Query, results: Results, frame: int, other: Results, other_fr
 
 
 def picture_columns(results: Results, camera_mask: npt.NDArray[np.bool_] | None = None) -> list[int]:
-    """Places of the pictures' groups (bars not counted) among the mass groups."""
+    """Return the indices of the pictures' groups, without letterbox bars, among the mass groups."""
     keep = range(len(results.cameras)) if camera_mask is None else np.flatnonzero(camera_mask).tolist()
     return [results.groups.index(results.cameras[number]) for number in keep]

@@ -1,4 +1,4 @@
-"""One number a chip: how much each word and each action looks at the pictures, a patch or the region. No Qt."""
+"""Values of the token strips: how much each word and action looks at the pictures, a patch or the region. No Qt."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Strips:
 
     @property
     def top(self) -> float:
-        """What is painted hottest: the whole row for the pictures' share, the largest value for a patch or region."""
+        """Upper end of the colour range: 1 for the share on the pictures, else the largest value."""
         if self.subject == "pictures":
             return 1.0
         return max(float(self.words.max(initial=0)), float(self.actions.max(initial=0)), 1e-12)
@@ -57,7 +57,7 @@ def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell 
 
 
 def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:
-    """Stored share of every row on the pictures: text (layers, T, heads), action (layers, H, steps, heads)."""
+    """Return every row's stored share on the pictures: text (layers, T, heads), action (layers, H, steps, heads)."""
 
     def make() -> Floats | None:
         stored = results.mass(frame, kind)
@@ -70,7 +70,7 @@ def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:
 
 
 def _joining(results: Results, frame: int) -> Floats:
-    """What makes chips of tokens, their mean: (chips, T)."""
+    """Return the matrix that averages tokens to chips: (chips, T)."""
 
     def make() -> Floats:
         chips = results.chips(frame)
@@ -83,7 +83,7 @@ def _joining(results: Results, frame: int) -> Floats:
 
 
 def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
-    """Values of the words and the actions; of the patch under the pointer, else of the region, else of the pictures."""
+    """Return the weight on the patch under the pointer, else on the region, else on the pictures."""
     tokens = _token_values(results, state, "text", pointer) if results.tokens else np.zeros(0, np.float32)
     joining = _joining(results, state.frame)
     words = joining @ tokens if len(tokens) == joining.shape[1] else np.zeros(len(joining), np.float32)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_atlas_scores_are_the_summaries(small: Path, results: Results) -> None:
+def test_scored_heads_equal_the_stored_summaries(small: Path, results: Results) -> None:
     state = ViewState(query=Query("action", (3,)), step=1)
     mass = score_heads(results, state)
     with h5py.File(small, locking=False) as file:
@@ -37,7 +37,7 @@ def test_atlas_scores_are_the_summaries(small: Path, results: Results) -> None:
     assert part[:, :-1] == pytest.approx(block[:, :, 0, 5, 5] + block[:, :, 1, 8, 8], rel=1e-4)
 
 
-def test_ranking_puts_the_best_first() -> None:
+def test_ranked_heads_start_with_the_best() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.4, np.nan, 0.2]], np.float32)
     assert rank_heads(scores, lowest=False)[:2] == [(0, 1), (1, 0)]
     assert rank_heads(scores, lowest=True)[0] == (0, 0)

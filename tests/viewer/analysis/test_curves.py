@@ -20,7 +20,7 @@ def never() -> bool:
     return False
 
 
-def test_curves_divide_the_whole_row(results: Results) -> None:
+def test_curves_of_all_groups_sum_to_one(results: Results) -> None:
     for state in (ViewState(query=Query("action", (1,))), ViewState(query=Query("text", (4,)), curve="layers")):
         made = read_curves(results, state)
         assert made.values.sum(1) == pytest.approx(1, abs=4e-3)
@@ -31,7 +31,7 @@ def test_curves_divide_the_whole_row(results: Results) -> None:
     assert over.values[2, 0] == pytest.approx(one.mass["exterior"], abs=4e-3)
 
 
-def test_curves_over_frames_do_without_summaries(tmp_path: Path) -> None:
+def test_curves_over_frames_are_computed_without_summaries(tmp_path: Path) -> None:
     results = Results(make_results.write(tmp_path / "a.h5", make_results.Recipe(summaries=False)))
     over = read_curves_over_frames(results, ViewState(query=Query("action", (1,)), step=1), never)
     assert over is not None

@@ -21,7 +21,7 @@ def never() -> bool:
     return False
 
 
-def test_film_of_layers_is_the_files_maps(small: Path, results: Results) -> None:
+def test_film_of_layers_holds_the_stored_maps(small: Path, results: Results) -> None:
     made = read_film(results, ViewState(query=Query("action", (1,)), step=2, heads=(0, 2)))
     with h5py.File(small, locking=False) as file:
         expected = file["action/to_image"][0, :, 1, 2].astype("f4")[:, [0, 2]].mean(1)
@@ -32,7 +32,7 @@ def test_film_of_layers_is_the_files_maps(small: Path, results: Results) -> None
         assert deep.maps == pytest.approx(file["action/to_image"][0, :, 1, :, 1].astype("f4").swapaxes(0, 1), rel=1e-5)
 
 
-def test_film_over_frames_matches_each_frames_scene(results: Results) -> None:
+def test_film_over_frames_equals_the_scene_of_each_frame(results: Results) -> None:
     state = ViewState(query=Query("text", (4,)), layer=2, heads=(1,))
     made = read_film_over_frames(results, state, (0, 1, 2), never)
     assert made is not None
@@ -42,7 +42,7 @@ def test_film_over_frames_matches_each_frames_scene(results: Results) -> None:
     assert read_film_over_frames(results, state, (0, 1), lambda: True) is None
 
 
-def test_a_film_of_layers_and_frames_holds_every_layer_of_each(results: Results) -> None:
+def test_film_of_layers_and_frames_holds_every_layer_of_each_frame(results: Results) -> None:
     state = ViewState(query=Query("action", (1,)), step=2, film="layers-frames")
     made = read_film_over_frames(results, state, (0, 2), never)
     assert made is not None
@@ -51,7 +51,7 @@ def test_a_film_of_layers_and_frames_holds_every_layer_of_each(results: Results)
     assert made.maps[3, 1] == pytest.approx(one.maps, rel=1e-5)
 
 
-def test_long_films_show_frames_at_equal_distances() -> None:
+def test_selected_frames_of_a_long_film_are_equally_spaced() -> None:
     frames = select_frames(range(1, 1001, 2))
     assert len(frames) == MAX_FRAMES
     assert (frames[0], frames[-1]) == (1, 999)
@@ -60,7 +60,7 @@ def test_long_films_show_frames_at_equal_distances() -> None:
     assert select_frames(range(5)) == (0, 1, 2, 3, 4)
 
 
-def test_a_mosaic_shows_each_patch_where_the_index_says() -> None:
+def test_tiled_thumbnails_show_each_patch_where_the_index_says() -> None:
     rng = np.random.default_rng(0)
     words = rng.integers(0, 1 << 24, (2, 3, 16, 16)).astype(np.uint32)
     straight = np.add.outer(np.repeat(np.arange(3, 12), 2) * 16, np.repeat(np.arange(16), 2))

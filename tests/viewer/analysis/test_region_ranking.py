@@ -19,7 +19,7 @@ def never() -> bool:
     return False
 
 
-def test_lookers_find_the_one_who_looks(tmp_path: Path) -> None:
+def test_ranking_by_region_starts_with_the_heaviest_head(tmp_path: Path) -> None:
     def plant(kind: str, image: np.ndarray, words: np.ndarray, actions: np.ndarray) -> None:
         image[..., 0, 6, 6] = 0
         if kind == "action":

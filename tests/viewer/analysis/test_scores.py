@@ -51,13 +51,13 @@ def agreement(maps: np.ndarray, score: str, region=BOX, bars_of=None) -> np.ndar
     return compute(maps, region, bars() if bars_of is None else bars_of)
 
 
-def test_even_weight_is_chance() -> None:
+def test_lift_of_even_weight_is_one() -> None:
     even = np.full((4, 8, 2, 16, 16), 1 / 600, np.float32)
     assert agreement(even, "lift") == pytest.approx(1)
     assert scores.region_mass(even, BOX) == pytest.approx(4 / 600)
 
 
-def test_all_weight_in_the_region_is_the_greatest_lift() -> None:
+def test_lift_is_greatest_with_all_weight_in_the_region() -> None:
     row = peak((0, 5, 5, 0.1), (0, 6, 6, 0.1))
     patches = 10 * 16
     assert agreement(row, "lift") == pytest.approx(patches / 4)
@@ -65,7 +65,7 @@ def test_all_weight_in_the_region_is_the_greatest_lift() -> None:
     assert scores.region_mass(row, BOX) == pytest.approx(0.2)
 
 
-def test_bars_and_the_other_camera_are_left_out() -> None:
+def test_region_scores_leave_out_bars_and_other_cameras() -> None:
     row = peak((0, 5, 5, 0.01), (0, 9, 9, 0.03), (0, 0, 0, 0.5), (1, 2, 2, 0.4))
     assert agreement(row, "lift") == pytest.approx(0.25 / (4 / 160))
     assert agreement(row, "hit") == 0
@@ -76,11 +76,11 @@ def test_bars_and_the_other_camera_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(("place", "hit"), [((5, 5), 1), ((6, 6), 1), ((5, 7), 0), ((4, 5), 0), ((12, 12), 0)])
-def test_a_hit_is_inside_and_not_beside(place: tuple[int, int], hit: int) -> None:
+def test_hit_needs_the_heaviest_patch_in_the_region(place: tuple[int, int], hit: int) -> None:
     assert agreement(peak((0, *place, 1.0)), "hit") == hit
 
 
-def test_the_heaviest_tenth_over_the_region() -> None:
+def test_iou90_compares_the_region_with_the_heaviest_tenth() -> None:
     row = np.full((2, 16, 16), 1e-4, np.float32)
     row[0, 5:9, 5:9] = 0.01  # 16 patches, the tenth of the camera's 160; the box is four of them
     assert agreement(row, "iou") == pytest.approx(4 / 16)
@@ -90,7 +90,7 @@ def test_the_heaviest_tenth_over_the_region() -> None:
 
 
 @pytest.mark.parametrize("score", ["lift", "hit", "iou"])
-def test_where_there_is_nothing_to_tell_there_is_no_number(score: str) -> None:
+def test_region_scores_are_nan_without_weight_or_picture_patches(score: str) -> None:
     assert np.isnan(agreement(peak((1, 2, 2, 0.5), (0, 0, 0, 0.5)), score))  # all weight elsewhere
     assert np.isnan(agreement(peak((0, 5, 5, 1.0)), score, ((0, 1, 1),)))  # a region in the bars
     assert np.isnan(agreement(peak((0, 5, 5, 1.0)), score, ()))
@@ -98,7 +98,7 @@ def test_where_there_is_nothing_to_tell_there_is_no_number(score: str) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5), st.integers(1, 40))
-def test_they_are_what_their_definitions_say(seed: int, rows: int, size: int) -> None:
+def test_region_scores_equal_their_slow_definitions(seed: int, rows: int, size: int) -> None:
     draw = np.random.default_rng(seed)
     maps = draw.permutation(2 * 2 * 256).reshape(2, 2, 16, 16).astype(np.float32) + 1
     cells = {tuple(int(n) for n in draw.integers((0, 0, 0), (2, 16, 16))) for _ in range(size)}
@@ -120,7 +120,7 @@ def test_they_are_what_their_definitions_say(seed: int, rows: int, size: int) ->
         assert found["lift"] == pytest.approx(share / (len(within) / len(looked)), rel=1e-5)
 
 
-def test_equal_weights_do_not_leave_it_to_chance() -> None:
+def test_region_scores_treat_equal_weights_alike() -> None:
     """Where several patches are the heaviest, or weigh as much as the lightest of the tenth."""
     two = peak((0, 5, 5, 0.1), (0, 9, 9, 0.1))
     assert agreement(two, "hit") == 0, "one outside is as heavy"
@@ -137,7 +137,7 @@ def test_equal_weights_do_not_leave_it_to_chance() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4))
-def test_equal_weights_by_their_definitions(seed: int, kinds: int) -> None:
+def test_region_scores_of_equal_weights_equal_their_definitions(seed: int, kinds: int) -> None:
     draw = np.random.default_rng(seed)
     maps = draw.integers(0, kinds + 1, (2, 16, 16)).astype(np.float32)
     cells = {(0, int(row), int(col)) for row, col in draw.integers(0, 16, (20, 2))}
@@ -151,7 +151,7 @@ def test_equal_weights_by_their_definitions(seed: int, kinds: int) -> None:
     assert found[1] == (heaviest <= within)
 
 
-def test_what_cannot_be_scored_says_why() -> None:
+def test_unavailable_scores_have_a_reason() -> None:
     def lacking(score: str, kind: str = "text", region=BOX) -> str:
         return scores.find_unavailable_reason(score, kind, region, bars())
 
@@ -178,7 +178,7 @@ def test_scores_are_formatted_with_their_units() -> None:
     assert lift.format_value(np.nan) == "none, no weight on the picture"
 
 
-def test_the_demos_taught_head_has_the_greatest_lift() -> None:
+def test_trained_head_of_the_demo_has_the_greatest_lift() -> None:
     """Of the word “duck” in the bundled file, on the patches that show the duck by its mask.
 
     Not the greatest mass: it shares its weight among the cameras, and another head has all of it in this one.
@@ -200,7 +200,7 @@ def test_the_demos_taught_head_has_the_greatest_lift() -> None:
         results.close()
 
 
-def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: MainWindow) -> None:
+def test_atlas_and_status_bar_show_the_same_lift(window: MainWindow) -> None:
     atlas, session = window.panels.atlas, window.session
     assert set(atlas.score._reasons) >= REGION_SCORES  # nothing to choose without a region
     session.update(query=Query("action", (1,)), layer=2, heads=(1,), region=((0, 6, 6), (0, 6, 7)), score="lift")
@@ -226,7 +226,7 @@ def test_the_atlas_and_the_status_line_tell_the_same_of_a_region(window: MainWin
     assert not window.grab().isNull()
 
 
-def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: MainWindow) -> None:
+def test_atlas_explains_unavailable_scores(window: MainWindow) -> None:
     atlas, session = window.panels.atlas, window.session
     region = tuple((0, row, col) for row in (6, 7) for col in (6, 7))
     session.update(query=Query("action", (1,)), layer=2, heads=(1,), score="lift", region=region)
@@ -259,7 +259,7 @@ def test_the_atlas_says_what_to_do_where_there_is_nothing_to_score(window: MainW
     assert atlas.cell_at(place) == (2, 1)
 
 
-def test_the_next_score_is_one_that_there_is(window: MainWindow) -> None:
+def test_next_score_skips_unavailable_scores(window: MainWindow) -> None:
     session, seen = window.session, []
     session.update(query=Query("text", (1,)), score="picture")
     for _ in range(3):
@@ -277,7 +277,7 @@ def test_the_next_score_is_one_that_there_is(window: MainWindow) -> None:
     assert seen == [*list(scores.SCORES)[1:], "picture"]
 
 
-def test_scores_are_told_with_their_rank_and_what_they_are(window: MainWindow) -> None:
+def test_atlas_explains_a_score_with_its_rank(window: MainWindow) -> None:
     atlas, session = window.panels.atlas, window.session
     box = tuple((0, row, col) for row in range(5, 9) for col in range(16))
     session.update(query=Query("action", (1,)), score="hit", region=box, layer=1, heads=(2,))
@@ -301,9 +301,7 @@ def test_scores_are_told_with_their_rank_and_what_they_are(window: MainWindow) -
     menu.close()
 
 
-def test_while_one_blinks_the_status_line_tells_of_the_pinned_view(
-    app: QApplication, tmp_path: Path, small: Path
-) -> None:
+def test_status_bar_describes_the_pinned_view_while_blinking(app: QApplication, tmp_path: Path, small: Path) -> None:
     """Its file, its bars and its unit: here a second file with square pictures and a third camera."""
     other = make_results.write(
         tmp_path / "other.h5", make_results.Recipe(cameras=("exterior", "wrist", "third"), size=(96, 96))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_chips_carry_the_weight_of_what_is_pointed_at(small: Path, results: Results) -> None:
+def test_token_values_are_the_weight_on_pointer_region_or_pictures(small: Path, results: Results) -> None:
     state = ViewState(layer=1, step=2, heads=(1,), query=Query("action", (0,)))
     made = strips(results, state, (1, 7, 9))
     with h5py.File(small, locking=False) as file:
@@ -31,7 +31,7 @@ def test_chips_carry_the_weight_of_what_is_pointed_at(small: Path, results: Resu
     assert region.words == pytest.approx([both[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
 
 
-def test_chips_without_summaries_are_the_same(tmp_path: Path) -> None:
+def test_token_values_are_the_same_without_summaries(tmp_path: Path) -> None:
     with_, without = (
         Results(make_results.write(tmp_path / f"{s}.h5", make_results.Recipe(frames=1, summaries=s)))
         for s in (True, False)

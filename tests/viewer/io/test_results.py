@@ -27,7 +27,7 @@ def test_weights_of_every_number_type_are_read(tmp_path: Path, weights: str) -> 
     results.close()
 
 
-def test_rows_are_the_files_rows_for_words_of_several_pieces(small: Path, results: Results) -> None:
+def test_row_of_a_word_is_the_mean_of_its_pieces(small: Path, results: Results) -> None:
     item = next(n for n, chip in enumerate(results.chips(1)) if len(chip.tokens) > 1)
     tokens = results.chips(1)[item].tokens
     made = scene.compose(results, ViewState(frame=1, layer=2, query=Query("text", (item,))))
@@ -37,7 +37,7 @@ def test_rows_are_the_files_rows_for_words_of_several_pieces(small: Path, result
     assert made.row_sum == pytest.approx(1, abs=4e-3)
 
 
-def test_a_summary_of_zeros_is_not_believed(tmp_path: Path) -> None:
+def test_summaries_of_zeros_are_ignored(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1, summaries=False))
     results = Results(path)
     assert results.mass(0, "text") is None
@@ -89,7 +89,7 @@ def test_roles_may_be_words(tmp_path: Path) -> None:
     results.close()
 
 
-def test_everything_that_is_optional_may_be_absent(tiny: Path, tmp_path: Path) -> None:
+def test_file_without_optional_datasets_is_read(tiny: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(tiny, tmp_path / "e.h5"))
     with h5py.File(path, "r+") as file:
         for name in [
@@ -119,7 +119,7 @@ def test_everything_that_is_optional_may_be_absent(tiny: Path, tmp_path: Path) -
     results.close()
 
 
-def test_lists_may_be_empty(tiny: Path, tmp_path: Path) -> None:
+def test_file_without_actions_is_read(tiny: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(tiny, tmp_path / "words.h5"))
     with h5py.File(path, "r+") as file:
         del file["action"]
@@ -131,7 +131,7 @@ def test_lists_may_be_empty(tiny: Path, tmp_path: Path) -> None:
     results.close()
 
 
-def test_words_without_attention_of_their_own_are_no_chips(tiny: Path, tmp_path: Path) -> None:
+def test_file_without_attention_of_words_has_no_chips(tiny: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(tiny, tmp_path / "actions.h5"))
     with h5py.File(path, "r+") as file:
         del file["text/to_image"], file["text/to_text"]
@@ -141,7 +141,7 @@ def test_words_without_attention_of_their_own_are_no_chips(tiny: Path, tmp_path:
     results.close()
 
 
-def test_the_models_pictures_stand_in_for_the_cameras(tiny: Path, tmp_path: Path) -> None:
+def test_model_pictures_replace_absent_camera_pictures(tiny: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(tiny, tmp_path / "boxed.h5"))
     with h5py.File(path, "r+") as file:
         seen = file["images/exterior/model"][0]
@@ -164,7 +164,7 @@ def test_only_finished_frames_are_shown(tmp_path: Path) -> None:
     results.close()
 
 
-def test_the_cache_keeps_within_its_bytes(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_of_results_stays_within_its_bytes(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.io.results.CACHE_BYTES", 200_000)
     results = Results(small)
     for frame in range(3):

@@ -24,7 +24,7 @@ def test_bfloat16_bits_widen_exactly() -> None:
     assert attention.widened(values) is values
 
 
-def test_masses_are_those_that_the_file_stores(results: Results) -> None:
+def test_masses_equal_the_stored_ones(results: Results) -> None:
     for kind in ("text", "action"):
         stored = results.mass(0, kind)
         assert stored is not None
@@ -37,7 +37,7 @@ def test_masses_are_those_that_the_file_stores(results: Results) -> None:
         assert attention.masses(rows, matrix) == pytest.approx(expected, abs=4e-3), "as the weights have it"
 
 
-def test_the_shown_rows_masses_come_from_its_weights(results: Results) -> None:
+def test_scene_masses_are_computed_from_the_weights(results: Results) -> None:
     for reduce in ("mean", "max"):
         state = ViewState(query=Query("action", (2,)), layer=1, step=2, heads=(0, 2), reduce=reduce)
         every = attention.masses(scene.rows_of(results, 0, state.query), scene.group_matrix(results, 0))
@@ -46,7 +46,7 @@ def test_the_shown_rows_masses_come_from_its_weights(results: Results) -> None:
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=600))
-def test_the_upper_end_is_the_99th_percentile(values: list[float]) -> None:
+def test_shared_colour_range_ends_at_the_99th_percentile(values: list[float]) -> None:
     maps = np.array(values, np.float32)[None]
     expected = float(np.percentile(maps, 99))
     if expected < maps.max() * 0.02:
@@ -104,7 +104,7 @@ def test_range_of_a_single_patch_is_its_weight() -> None:
 
 
 @pytest.mark.parametrize("scale", ["linear", "log", "rank"])
-def test_places_rise_with_the_weight(scale: str) -> None:
+def test_colour_places_increase_with_the_weight(scale: str) -> None:
     values = np.sort(np.random.default_rng(3).random(256, np.float32)).reshape(16, 16)
     placed = attention.places(values, 0.0, 1.0, scale).ravel()
     assert (np.diff(placed) >= 0).all()

@@ -33,13 +33,13 @@ states = st.builds(
 
 
 @given(states, st.none() | states)
-def test_json_brings_every_view_back(state: ViewState, pinned: ViewState | None) -> None:
+def test_view_survives_json_round_trip(state: ViewState, pinned: ViewState | None) -> None:
     state = ViewState(**{**{f: getattr(state, f) for f in ViewState.__dataclass_fields__}, "pinned": pinned})
     assert from_json(state.to_json()) == state
 
 
 @given(states)
-def test_clamped_fits_and_stays(state: ViewState) -> None:
+def test_clamped_view_fits_and_is_stable(state: ViewState) -> None:
     fitted = state.clamped(DIMS)
     assert fitted.clamped(DIMS) == fitted
     assert 0 <= fitted.frame < 3
@@ -49,11 +49,11 @@ def test_clamped_fits_and_stays(state: ViewState) -> None:
     assert all(0 <= item < (5 if fitted.query.kind == "action" else 17) for item in fitted.query.items)
 
 
-def test_clamped_goes_to_actions_where_there_are_no_words() -> None:
+def test_clamped_view_takes_actions_where_there_are_no_words() -> None:
     assert ViewState().clamped(Dims(3, 4, 3, 3, 5, 0, 2, 16, 16)).query == Query("action", (0,))
 
 
-def test_all_heads_named_are_all_heads() -> None:
+def test_clamped_view_writes_all_heads_as_empty() -> None:
     assert ViewState(heads=(0, 1, 2)).clamped(DIMS).heads == ()
 
 
