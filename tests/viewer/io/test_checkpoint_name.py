@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 from window_driver import close, show
 
 from viewer.controllers.file_opening import demo_path
-from viewer.export.figures.figure import origin
+from viewer.export.figures.figure import describe_origin
 from viewer.io.results import Results
 from viewer.model.view_state import ViewState
 from viewer.widgets.view_picture import footnote
@@ -30,7 +30,7 @@ def named(tmp_path: Path) -> Path:
 def test_checkpoint_name_is_in_captions_of_window_and_export(app: QApplication, named: Path, tmp_path: Path) -> None:
     results = Results(named)
     assert results.checkpoint_name == "pi05_libero"
-    assert origin(results, ViewState()).startswith("named.h5 · pi05_libero · frame 1 of ")
+    assert describe_origin(results, ViewState()).startswith("named.h5 · pi05_libero · frame 1 of ")
     results.close()
     window = show(named, tmp_path)
     try:
