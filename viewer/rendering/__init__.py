@@ -1,1 +1,1 @@
-"""Colors, heat maps and camera pictures, drawn alike in the window and in figures; no widgets."""
+"""Painting of colours, heat maps and camera pictures, shared by the window and exported figures; no widgets."""

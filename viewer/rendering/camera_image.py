@@ -1,4 +1,4 @@
-"""A camera's picture as it lies in its pane: scaled once for its size, with the edges of the patches on it."""
+"""Camera pictures scaled to the size of their pane, with an optional patch grid, and a cache of them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from viewer.model.geometry import PatchGrid
 
 MOST_BYTES: Final = 10 << 20
-"""Scaled pictures that a pane keeps, for going to and fro between frames."""
+"""Limit in bytes of a pane's cache of scaled pictures."""
 
 
 class Backdrop:
-    """The last pictures of one pane."""
+    """LRU cache of the scaled pictures of one camera pane, bounded in bytes."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, QImage] = OrderedDict()
         self._grid: tuple[Hashable, QImage] | None = None
 
     def drop(self) -> None:
-        """Keep nothing of another file."""
+        """Clear the cache, since its keys are valid for one file only."""
         self._kept.clear()
 
     def image(
@@ -41,12 +41,16 @@ class Backdrop:
         zoomed: QTransform | None = None,
         grid: tuple[QTransform, PatchGrid] | None = None,
     ) -> QImage | None:
-        """Return the picture `pixels`, (h, w, 3) uint8 RGB, for `area` of the pane; None where `pixels` is None.
+        """Return the picture scaled to `area`; None if `pixels` is None.
 
-        `key` stands for the pixels: equal keys mean equal pictures. `zoomed`: the map from the picture's pixels to the
-        pane where only a part of it is seen. `grid`: where the edges of patches are shown, the map
-        from the model's picture to the pane and the patches; the edges are part of what is kept, as 34 see-through
-        lines cost as much as the heat.
+        Args:
+            pixels: The camera's picture, (height, width, 3) uint8 RGB.
+            key: Identifies the pixels in the cache: equal keys mean equal pictures.
+            area: Rectangle of the pane that the picture fills, in device-independent pixels.
+            ratio: Screen pixels per device-independent pixel.
+            zoomed: Transform from the picture's pixels to the pane, if only a part of the picture is visible.
+            grid: Transform from the model's picture to the pane, and the patch grid, if the grid is shown. It is
+                cached as part of the picture, because drawing 34 translucent lines takes as long as the heat map.
         """
         key = (key, area.getRect(), ratio, _numbers(zoomed), grid and (_numbers(grid[0]), grid[1]))
         if pixels is None:
@@ -79,15 +83,15 @@ class Backdrop:
 
 
 def pixels_of(area: QRectF, ratio: float) -> QSize:
-    """The size of an area in pixels of the screen."""
+    """Return the size of an area in screen pixels, at least 1 x 1."""
     return QSize(max(round(area.width() * ratio), 1), max(round(area.height() * ratio), 1))
 
 
 def scaled(pixels: Pixels, size: QSize) -> QImage:
-    """Return a whole picture, (h, w, 3) uint8 RGB, scaled to a size in pixels of the screen."""
+    """Return a whole picture, (height, width, 3) uint8 RGB, scaled smoothly to a size in screen pixels."""
     mode = Qt.TransformationMode.SmoothTransformation
     made = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
-    # A see-through format would be blended where a plain one is copied.
+    # Without an alpha channel, Qt copies the image instead of blending it.
     made.reinterpretAsFormat(QImage.Format.Format_RGB32)
     return made
 
@@ -102,20 +106,23 @@ def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform) ->
         painter.setTransform(
             place * QTransform.fromTranslate(-area.left(), -area.top()) * QTransform.fromScale(ratio, ratio)
         )
-        # So near that single pixels can be told apart they are shown as they are.
+        # No interpolation from 3 screen pixels a picture pixel on, so that single pixels can be seen.
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, abs(painter.transform().m11()) < 3)
         painter.drawImage(QPointF(0, 0), drawing.picture_image(pixels))
     return made
 
 
 def paint_grid(painter: QPainter, place: QTransform, grid: PatchGrid, ratio: float) -> None:
-    """The edges of patches, barely there, on nothing; none where the patches are tiny or turned."""
+    """Paint faint patch edges over a transparent image; nothing if patches are narrower than 6 pixels or rotated.
+
+    `place` maps the model's picture to the painter.
+    """
     if abs(place.m11()) * grid.patch_width < 6 or place.m12() != 0 or place.m21() != 0:
         return
     ink, thick = theme.colour("#FFFFFF", 0.075), max(round(ratio), 1) / ratio
     box = place.mapRect(picture_overlay.model_rect(grid))
-    painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # crossings no lighter than lines
-    # Filled, not drawn: Qt draws a see-through line many times slower than it fills a rectangle of its size.
+    painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)  # keeps crossings as faint as lines
+    # Qt fills a translucent rectangle many times faster than it draws a line of the same size.
     for line in range(grid.cols + 1):
         x = picture_overlay.whole(box.left() + box.width() * line / grid.cols, ratio)
         painter.fillRect(QRectF(x, box.top(), thick, box.height()), ink)

@@ -1,7 +1,7 @@
-"""Colour tables of 256 entries, from control points: what weights are painted with.
+"""Colour maps: tables of 256 colours, interpolated linearly between control points.
 
-The control points of inferno, magma and viridis (Smith and van der Walt, CC0), turbo (Mikhailov, Apache-2.0), jet and
-RdBu (Brewer) are samples at equal distances; straight lines between 35 of them are within 8 of 255 of the originals.
+The control points are 35 equidistant samples of inferno, magma and viridis (Smith and van der Walt, CC0), turbo
+(Mikhailov, Apache-2.0), jet and RdBu (Brewer); the tables differ from the originals by at most 8 of 255.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 DIFFERENCE: Final = "difference"
-"""Blue to white to red, for differences round 0."""
+"""Diverging map from blue over white to red, for differences around 0."""
 
 _POINTS: Final = {
     "inferno": (
@@ -51,7 +51,7 @@ _POINTS: Final = {
 
 @cache
 def table(name: str) -> npt.NDArray[np.uint8]:
-    """Red, green and blue of a map: (256, 3) uint8."""
+    """Return the colours of a map as RGB: (256, 3) uint8."""
     points = np.frombuffer(bytes.fromhex(_POINTS[name]), np.uint8).reshape(-1, 3).astype(np.float64)
     at = np.linspace(0, len(points) - 1, 256)
     return np.stack([np.interp(at, np.arange(len(points)), points[:, c]) for c in range(3)], 1).round().astype(np.uint8)
@@ -59,17 +59,17 @@ def table(name: str) -> npt.NDArray[np.uint8]:
 
 @cache
 def opaque(name: str) -> npt.NDArray[np.uint32]:
-    """The map as 0xFFRRGGBB words: (256,) uint32, for film and atlas."""
+    """Return the colours of a map as opaque 0xFFRRGGBB words: (256,) uint32."""
     red, green, blue = (table(name)[:, c].astype(np.uint32) for c in range(3))
     return (0xFF000000 | (red << 16) | (green << 8) | blue).astype(np.uint32)
 
 
 @cache
 def heat(name: str, opacity: int) -> npt.NDArray[np.uint32]:
-    """The map as premultiplied 0xAARRGGBB words whose alpha grows with the weight: (256,) uint32.
+    """Return the colours of a map as premultiplied 0xAARRGGBB words, transparent for low weights: (256,) uint32.
 
-    `opacity` is in hundredths. Low weight leaves the picture alone: alpha is 0 at 0 and reaches the opacity at 60 % of
-    the range. For differences alpha grows away from the middle.
+    `opacity` is in per cent. Alpha is opacity · min(x / 0.6, 1)^0.75 for position x in the table, 0 to 1; for
+    DIFFERENCE, x is the distance from the middle of the table, scaled to 0 to 1.
     """
     at = np.linspace(0, 1, 256)
     if name == DIFFERENCE:
@@ -81,7 +81,10 @@ def heat(name: str, opacity: int) -> npt.NDArray[np.uint32]:
 
 
 def painted(values: npt.NDArray[np.float32], high: float, name: str) -> npt.NDArray[np.uint32]:
-    """Values from 0 to `high` as opaque words of the map, of the same shape; for films and other small pictures."""
+    """Return values from 0 to `high` as opaque 0xFFRRGGBB words of a map: uint32 of the same shape.
+
+    Values outside the range are clipped; NaN is treated as 0.
+    """
     at = values * np.float32(255 / high if high > 0 else 0)
     np.fmin(np.fmax(at, 0, out=at), 255, out=at)  # NaN becomes 0
     at += np.float32(0.5)
@@ -89,7 +92,10 @@ def painted(values: npt.NDArray[np.float32], high: float, name: str) -> npt.NDAr
 
 
 def score_words(scores: npt.NDArray[np.float32], name: str, *, lowest: bool) -> npt.NDArray[np.uint32]:
-    """Scores as opaque words of the map, of the same shape, from 0 to the largest; `lowest`: small scores are hot."""
+    """Return scores as opaque 0xFFRRGGBB words of a map: uint32 of the same shape.
+
+    The range is 0 to the largest finite score; with `lowest`, it is reversed and runs from the largest to the smallest.
+    """
     finite = scores[np.isfinite(scores)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if lowest:

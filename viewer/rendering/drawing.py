@@ -1,4 +1,4 @@
-"""Small pieces of painting that panels share: images of arrays, cached words and layers, rounded shapes."""
+"""Painting functions shared by panels: images from arrays, cached text and layers, rounded shapes, number format."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ORIGIN: Final = QPoint(0, 0)
 WINDOW: Final = QPalette.ColorRole.Window
 DARK_INK: Final = "#15171C"
 LIGHT_INK: Final = "#F4F4F6"
-"""Text on a heat cell."""
+"""Text colours on a coloured cell: DARK_INK on light cells, LIGHT_INK on dark ones."""
 
 
 class Layer:
-    """What a panel paints seldom: kept in the screen's own pixels and copied, until something that it shows changes."""
+    """Cached pixmap of the part of a widget that rarely changes, repainted only when its key changes."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
@@ -41,9 +41,15 @@ class Layer:
         ground: QColor | None = None,
         keep: object = None,
     ) -> None:
-        """Lay it over the whole widget, painted anew if need be; see-through where `ground` is None.
+        """Draw the layer over the whole widget; repaint it first if key, size, pixel ratio or theme has changed.
 
-        `keep` is held as long as the layer, so that the `id` of it in `key` stays its own.
+        Args:
+            painter: Painter of the widget.
+            widget: The widget, which gives the size.
+            key: Identifies the content.
+            paint: Called with a painter on the pixmap to paint the content.
+            ground: Background colour; None for transparent.
+            keep: Object that is kept alive with the layer, so that its `id` in `key` is not reused.
         """
         ratio = ratio_of(painter)
         whole = (*key, widget.width(), widget.height(), ratio, theme.active(), ground is None or ground.rgb())
@@ -57,22 +63,22 @@ class Layer:
         painter.drawPixmap(ORIGIN, self._pixmap)
 
     def drop(self) -> None:
-        """Paint it again the next time."""
+        """Discard the pixmap; the next `draw` repaints it."""
         self._key = self._kept = None
 
 
 def ratio_of(painter: QPainter) -> float:
-    """Pixels of what is really painted on for each of the painter's, also where a widget is painted into an image."""
+    """Return device pixels per unit of the painter, which is right also for a widget that is rendered to an image."""
     return painter.deviceTransform().m11()
 
 
 def ground(widget: QWidget) -> QColor:
-    """The colour that a widget stands on: children take it over from whatever they are put into."""
+    """Return the background colour of a widget, which it inherits from its parent through the palette."""
     return widget.palette().color(WINDOW)
 
 
 def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
-    """A camera's picture (h, w, 3) uint8 RGB as an image of its own memory in the screen's format."""
+    """Return a picture, (height, width, 3) uint8 RGB, as a QImage in the screen's format with memory of its own."""
     height, width = pixels.shape[:2]
     return QImage(pixels.data, width, height, width * 3, QImage.Format.Format_RGB888).convertToFormat(
         QImage.Format.Format_RGB32
@@ -80,7 +86,10 @@ def picture_image(pixels: npt.NDArray[np.uint8]) -> QImage:
 
 
 def word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
-    """0xAARRGGBB words (h, w) as an image; premultiplied where it is to be blended. It keeps the array alive."""
+    """Return 0xAARRGGBB words, (height, width) uint32, as a QImage that shares and keeps alive their memory.
+
+    With `blended`, the words are premultiplied and drawn with their alpha; otherwise alpha is ignored.
+    """
     words = np.ascontiguousarray(words)
     kind = QImage.Format.Format_ARGB32_Premultiplied if blended else QImage.Format.Format_RGB32
     image = QImage(words.data, words.shape[1], words.shape[0], words.shape[1] * 4, kind)
@@ -90,13 +99,21 @@ def word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
 
 @lru_cache(maxsize=4096)
 def width_of(text: str, pixels: float = 13, *, bold: bool = False) -> float:
-    """How wide a word is."""
+    """Return the width of a text in device-independent pixels; `pixels` is the font size."""
     return theme.metrics(pixels, bold=bold).horizontalAdvance(text)
 
 
 @lru_cache(maxsize=1024)
 def word(text: str, pixels: float, bold: bool, colour: str, ratio: float) -> QPixmap:
-    """A word as it is copied to the screen, one pixel of room at its left: several times faster than setting it."""
+    """Return a cached pixmap of a text, with a margin of one pixel at its left; copying it is faster than drawing text.
+
+    Args:
+        text: The text, one line.
+        pixels: Font size in device-independent pixels.
+        bold: Whether the font is semi-bold.
+        colour: Hex name, `#RRGGBB`.
+        ratio: Device pixels per device-independent pixel.
+    """
     measures = theme.metrics(pixels, bold=bold)
     size = QSizeF(measures.horizontalAdvance(text) + 3, measures.height() + 1) * ratio
     made = QPixmap(math.ceil(size.width()), math.ceil(size.height()))
@@ -119,7 +136,10 @@ def write(
     bold: bool = False,
     align: str = "left",
 ) -> float:
-    """Write one line of text, cut with … where it does not fit, vertically centred; returns its width."""
+    """Draw one line of text, vertically centred in `box` and elided with … if too wide; return its width.
+
+    `align` is `left`, `right` or `centre`; `pixels` is the font size; `colour` is a hex name.
+    """
     if not text:
         return 0.0
     width, room = width_of(text, pixels, bold=bold), box.width()
@@ -140,14 +160,14 @@ def write(
 
 
 def fill(painter: QPainter, box: QRectF, colour: QColor, radius: float = theme.RADIUS) -> None:
-    """A filled shape with round corners."""
+    """Fill a rectangle with rounded corners."""
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(colour)
     painter.drawRoundedRect(box, radius, radius)
 
 
 def round_off(painter: QPainter, box: QRectF, outside: QColor, radius: float = theme.RADIUS) -> None:
-    """Make the corners of what fills a box round, by painting what is round it over them."""
+    """Round the corners of a filled box by painting the colour `outside` over them."""
     path = QPainterPath()
     path.addRect(box)
     path.addRoundedRect(box, radius, radius)
@@ -155,7 +175,7 @@ def round_off(painter: QPainter, box: QRectF, outside: QColor, radius: float = t
 
 
 def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, radius: float = theme.RADIUS) -> None:
-    """The outline of what has the focus or is selected."""
+    """Draw the outline of a focused or selected item, inside `box`."""
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.setPen(QPen(colour, width))
     inset = width / 2
@@ -164,7 +184,10 @@ def ring(painter: QPainter, box: QRectF, colour: QColor, width: float = 2.0, rad
 
 @lru_cache(maxsize=8)
 def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
-    """What makes a picture's corners round: the ground outside of them, upper left, upper right, lower left, right."""
+    """Return images that round a picture's corners when drawn over them, in the background colour `ground`.
+
+    Order: upper left, upper right, lower left, lower right.
+    """
     side = theme.RADIUS
     whole = QImage(round(2 * side * ratio), round(2 * side * ratio), QImage.Format.Format_ARGB32_Premultiplied)
     whole.setDevicePixelRatio(ratio)
@@ -186,17 +209,17 @@ def corners(ground: str, ratio: float) -> tuple[QImage, QImage, QImage, QImage]:
 
 
 def readable_on(word: int) -> str:
-    """Text colour for a heat cell 0xAARRGGBB."""
+    """Return the readable text colour, DARK_INK or LIGHT_INK, on a cell of colour 0xAARRGGBB."""
     return DARK_INK if lightness(word) > 128 else LIGHT_INK
 
 
 def lightness(word: int) -> float:
-    """How light a colour 0xRRGGBB looks, 0 to 255."""
+    """Return the perceived lightness of a colour 0xRRGGBB, 0 to 255 (luma of ITU-R BT.601)."""
     return 0.299 * (word >> 16 & 255) + 0.587 * (word >> 8 & 255) + 0.114 * (word & 255)
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A weight with a few significant digits, no exponent for what is worth reading."""
+    """Return a weight as text with about `digits` digits, with an exponent below 1e-5; – if not finite."""
     if value == 0 or not np.isfinite(value):
         return "0" if value == 0 else "–"
     size = abs(value)
@@ -214,5 +237,5 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def per_cent(value: float) -> str:
-    """A share with one decimal."""
+    """Return a share, 0 to 1, as a percentage with one decimal."""
     return f"{100 * value:.1f} %".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The heat of one camera as it lies on the picture: a filled rectangle a patch, or one image where it is smooth."""
+"""Paint the heat map of one camera: one filled rectangle per patch, or one scaled image if it is smoothed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Span = tuple[int, float, float]
 
 
 class HeatMap:
-    """What a camera pane keeps between two paintings of the same heat, and of any heat at the same place."""
+    """Painter of one camera's heat map, which caches colours per scene and patch positions per layout."""
 
     def __init__(self, camera: int) -> None:
         self.camera = camera
@@ -37,13 +37,22 @@ class HeatMap:
         self._sheet: tuple[npt.NDArray[np.uint32], QImage] | None = None
 
     def drop(self) -> None:
-        """Keep nothing of another file."""
+        """Clear the cached colours when another file is opened."""
         self._levels = self._image = None
 
     def paint(
         self, painter: QPainter, scene: Scene, shown: ViewState, place: QTransform, area: QRectF, ratio: float
     ) -> None:
-        """Lay the heat over `area`; `place` maps the model's picture to the pane."""
+        """Paint the heat map over `area`.
+
+        Args:
+            painter: Painter of the pane.
+            scene: The maps to show.
+            shown: The view, for colour map, scale, opacity and smoothing.
+            place: Transform from the model's picture to the pane.
+            area: Visible rectangle in device-independent pixels.
+            ratio: Screen pixels per device-independent pixel.
+        """
         if self.camera >= len(scene.maps) or shown.opacity == 0:
             return
         name = colormaps.DIFFERENCE if scene.difference else shown.colours
@@ -55,7 +64,7 @@ class HeatMap:
                 return
             colours = _colours(name, round(shown.opacity * 100))
             levels, fill = self._at(scene, shown).ravel().tolist(), painter.fillRect
-            # Filling rectangles of one colour each is several times faster than scaling and blending one dot a patch.
+            # Filling one rectangle per patch is several times faster than scaling and blending a small image.
             for box, patch in self.cells(place, area, ratio, scene.grid):
                 colour = colours[levels[patch]]
                 if colour is not None:
@@ -66,7 +75,7 @@ class HeatMap:
         painter.setClipping(False)
 
     def edges(self, place: QTransform, area: QRectF, ratio: float, grid: PatchGrid) -> tuple[list[Span], list[Span]]:
-        """The visible columns and rows of patches: number, start and stop on whole pixels of the screen."""
+        """Return the visible columns and rows of patches: index, start and stop, aligned to screen pixels."""
         key = (place.m11(), place.m22(), place.dx(), place.dy(), area.getRect(), ratio, grid)
         if self._edges is None or self._edges[0] != key:
             columns = _edges(place.m11() * grid.patch_width, place.dx(), grid.cols, area.left(), area.right(), ratio)
@@ -84,23 +93,23 @@ class HeatMap:
         return self._edges[1], self._edges[2]
 
     def cells(self, place: QTransform, area: QRectF, ratio: float, grid: PatchGrid) -> list[tuple[QRectF, int]]:
-        """Where the visible patches lie, and their numbers, counted row by row."""
+        """Return the rectangles of the visible patches and their indices, counted row by row."""
         self.edges(place, area, ratio, grid)
         return self._cells
 
     def _spread(
         self, scene: Scene, shown: ViewState, name: str, place: QTransform, area: QRectF, ratio: float
     ) -> QImage:
-        """The heat in the pixels of a small area: to copy lines of dots is cheaper there than 144 rectangles."""
+        """Return the heat map of a small area as an image, which is faster there than filling 144 rectangles."""
         self.edges(place, area, ratio, scene.grid)
         rows, cols = scene.grid.shape
-        words = np.zeros((rows + 1, cols + 1), np.uint32)  # the last row and column stand for no patch
+        words = np.zeros((rows + 1, cols + 1), np.uint32)  # the last row and column mean no patch
         words[:rows, :cols] = colormaps.heat(name, round(shown.opacity * 100))[self._at(scene, shown)]
         across, down = self._dots
         if self._sheet is None or self._sheet[0].shape != (len(down), len(across)):
             dots = np.empty((len(down), len(across)), np.uint32)
             self._sheet = dots, drawing.word_image(dots, blended=True)
-        # Into the same memory each time: fresh pages cost more than what is written to them.
+        # Reuse the memory: allocating new pages costs more than filling them.
         np.take(words[:, across], down, axis=0, out=self._sheet[0], mode="clip")
         self._sheet[1].setDevicePixelRatio(ratio)
         return self._sheet[1]
@@ -121,7 +130,7 @@ class HeatMap:
         return one
 
     def _at(self, scene: Scene, shown: ViewState) -> npt.NDArray[np.intp]:
-        """Each patch's place on the colour table, 0 to 255: (rows, cols)."""
+        """Return each patch's index into the colour table, 0 to 255: (rows, cols) intp."""
         key = (id(scene), shown.scale)
         if self._levels is None or self._levels[0] != key:
             levels = self._placed(scene, shown, self._values(scene, shown)).astype(np.intp)
@@ -141,7 +150,7 @@ class HeatMap:
 
 
 def _edges(side: float, shift: float, count: int, low: float, high: float, ratio: float) -> list[Span]:
-    """The visible patches along one axis: number, start and stop on whole pixels of the screen."""
+    """Return the visible patches along one axis: index, start and stop, aligned to screen pixels."""
     at = [picture_overlay.whole(side * number + shift, ratio) for number in range(count + 1)]
     spans = []
     for number in range(count):
@@ -153,7 +162,7 @@ def _edges(side: float, shift: float, count: int, low: float, high: float, ratio
 
 
 def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) -> npt.NDArray[np.intp]:
-    """Which patch each pixel of the screen shows along one axis; `count`, the number of patches, where it is none."""
+    """Return the patch index of each screen pixel along one axis: (pixels,) intp; `count` where there is no patch."""
     found = np.full(max(round((high - low) * ratio), 1), count, np.intp)
     for number, start, stop in spans:
         found[round((start - low) * ratio) : round((stop - low) * ratio)] = number
@@ -162,7 +171,7 @@ def _dots(spans: list[Span], count: int, low: float, high: float, ratio: float) 
 
 @lru_cache(maxsize=16)
 def _colours(name: str, opacity: int) -> list[QColor | None]:
-    """A map's 256 colours with their alpha; None where nothing is to be painted."""
+    """Return the 256 colours of a map with their alpha; None for transparent ones."""
     alphas = (colormaps.heat(name, opacity) >> 24).tolist()
     return [
         QColor(red, green, blue, alpha) if alpha else None

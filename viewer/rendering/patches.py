@@ -1,4 +1,4 @@
-"""What is drawn round patches: the label beside the pointer, and the edge of the region."""
+"""The label of the patch under the pointer, and the outline of the region."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
-    """Weight of a patch, and its rank, share of the picture's weight and times-uniform."""
+    """Return the label of a patch in two parts: weight; and rank, share of the picture's mass, multiple of uniform."""
     value = float(scene.maps[cell])
     rank = scene.rank(*cell)
     if scene.difference:
@@ -31,10 +31,10 @@ def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
 
 
 class PatchLabel:
-    """The label beside the pointer."""
+    """Label with the values of the patch under the pointer."""
 
     def paint(self, painter: QPainter, area: QRectF, patch: QRectF, scene: Scene, cell: Cell, unit: str) -> None:
-        """Beside the patch, inside the picture's area."""
+        """Paint the label next to the patch, within the picture's area."""
         if cell[0] >= len(scene.maps):
             return
         first, rest = patch_words(scene, cell, unit)
@@ -42,7 +42,7 @@ class PatchLabel:
         box = QRectF(0, 0, width, 26)
         box.moveLeft(patch.right() + 8 if patch.right() + 8 + width < area.right() else patch.left() - 8 - width)
         box.moveTop(min(max(patch.center().y() - 13, area.top() + 4), area.bottom() - 30))
-        if box.left() < area.left():  # a narrow pane: under or over the patch
+        if box.left() < area.left():  # narrow pane: below or above the patch
             box.moveLeft(min(max(patch.center().x() - width / 2, area.left()), max(area.right() - width, area.left())))
             below = patch.bottom() + 6
             box.moveTop(below if below + 26 < area.bottom() else patch.top() - 32)
@@ -52,7 +52,7 @@ class PatchLabel:
 
 
 def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainterPath | None:
-    """The edge of the region in the model's picture; None if it is empty in this camera."""
+    """Return the outline of the region in pixels of the model's picture; None if this camera has no patch of it."""
     own = {(row, col) for number, row, col in cells if number == camera}
     if not own:
         return None

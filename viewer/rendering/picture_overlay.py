@@ -1,4 +1,4 @@
-"""What lies on a camera's picture beside its heat, painted alike in the window's panes and in figures. No widgets."""
+"""Paint heat-map images, letterbox bars and region outlines over camera pictures, in the window and in figures."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from viewer.rendering import theme
 
 
 def model_rect(grid: geometry.PatchGrid) -> QRectF:
-    """The model's picture in its own pixels."""
+    """Return the rectangle of the model's picture in its own pixels."""
     return QRectF(0, 0, grid.width, grid.height)
 
 
 def from_model(to_model: geometry.Affine) -> QTransform:
-    """From pixels of the model's picture to those of the picture that is shown."""
+    """Return the transform from pixels of the model's picture to pixels of the shown picture, inverse to `to_model`."""
     m = geometry.invert(to_model)
     return QTransform(m[0, 0], m[1, 0], m[0, 1], m[1, 1], m[0, 2], m[1, 2])
 
 
 def paint_map(painter: QPainter, place: QTransform, image: QImage, grid: geometry.PatchGrid) -> None:
-    """Lay a map's image where its patches lie; `place` leads from the model's picture to the painter."""
+    """Paint a map's image over the picture; `place` is the transform from the model's picture to the painter."""
     painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
     if place.m12() == 0 and place.m21() == 0:
-        # Turned pictures are drawn by turning the small image: a plain scaled blit is several times faster.
+        # Flip the small image instead of the painter: a plain scaled copy is several times faster.
         axes = Qt.Orientation(0)
         if place.m11() < 0:
             axes |= Qt.Orientation.Horizontal
@@ -42,26 +42,29 @@ def paint_map(painter: QPainter, place: QTransform, image: QImage, grid: geometr
 
 
 def whole(place: float, ratio: float = 1.0) -> float:
-    """The nearest whole pixel; just halfway it is the one before, wherever on the page the picture lies."""
+    """Return a coordinate rounded to whole device pixels; halves are rounded down, so that offsets do not matter.
+
+    `ratio`: device pixels per unit.
+    """
     return math.floor(place * ratio + 0.5 - 1e-6) / ratio
 
 
 def paint_hatch(
     painter: QPainter, place: QTransform, to_model: geometry.Affine, height: int, width: int, grid: geometry.PatchGrid
 ) -> None:
-    """The letterbox bars of the model's picture; `height` and `width` are the camera's picture's."""
+    """Hatch the letterbox bars of the model's picture; `height` and `width` are those of the camera's picture."""
     corners = geometry.apply(to_model, np.array([[0, 0], [width, 0], [width, height], [0, height]], float))
     path = QPainterPath()
     path.addRect(model_rect(grid))
     path.addPolygon(QPolygonF([QPointF(x, y) for x, y in corners]))
     path.closeSubpath()
     path.setFillRule(Qt.FillRule.OddEvenFill)
-    painter.setBrushOrigin(place.mapRect(model_rect(grid)).topLeft().toPoint())  # the lines move with the picture
+    painter.setBrushOrigin(place.mapRect(model_rect(grid)).topLeft().toPoint())  # the hatching moves with the picture
     painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 
 def paint_region(painter: QPainter, place: QTransform, path: QPainterPath) -> None:
-    """The edge of the region, a path in the model's picture."""
+    """Paint the outline of the region; `path` is in pixels of the model's picture."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.setPen(QPen(theme.colour("#101216", 0.8), 4))

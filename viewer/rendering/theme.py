@@ -1,4 +1,4 @@
-"""Colours, type and spacing of the window, dark and light."""
+"""Colours, fonts and spacing of the dark and the light theme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GAP: Final = 12
 RADIUS: Final = 6.0
 ACCENT: Final = "#F0A35C"
 FUSION: Final = "fusion"
-"""The style that everything is drawn over, and the property that says that the application has it."""
+"""Name of the Qt style, and of the application property that is set once the style is."""
 
 GROUP_COLOURS: Final = {
     "bos": "#8B7BD8", "prompt": "#5AA9E6", "template": "#4D8A8F", "state": "#4C6A92", "newline": "#7D6B8A",
@@ -26,7 +26,7 @@ CAMERA_COLOURS: Final = ("#F0803C", "#E2B714", "#C9583A", "#A8A032")
 
 @dataclass(frozen=True, eq=False)
 class Theme:
-    """One set of colours."""
+    """Colours of a theme, as hex names."""
 
     dark: bool
     window: str
@@ -40,7 +40,7 @@ class Theme:
     faint: str
     accent: str
     accent_text: str
-    """Accent dark enough for text on this window."""
+    """The accent colour, dark enough for text on this window's background."""
 
 
 DARK: Final = Theme(
@@ -78,27 +78,27 @@ class _Active:
 
 
 def active() -> Theme:
-    """The theme that is drawn with."""
+    """Return the current theme."""
     return _Active.theme
 
 
 def system_is_dark() -> bool:
-    """Whether the desktop asks for dark windows; dark where it does not say."""
+    """Return whether the desktop uses a dark colour scheme; True if it does not say."""
     return QGuiApplication.styleHints().colorScheme() != Qt.ColorScheme.Light
 
 
 def paint_with(theme: Theme) -> None:
-    """Draw with these colours from now on, where there is no window: for figures."""
+    """Set the current theme without changing the application, for figures."""
     _Active.theme = theme
 
 
 def apply(choice: str) -> None:
-    """Take a theme for the whole application: `dark`, `light` or `system`."""
+    """Apply a theme to the whole application: `dark`, `light` or `system`."""
     theme = LIGHT if choice == "light" or (choice == "system" and not system_is_dark()) else DARK
     _Active.theme = theme
     app = QApplication.instance()
     assert isinstance(app, QApplication)
-    # Asked of a property: the first call that hands out a style makes PySide set up dozens of classes, 15 ms.
+    # A property is used because the first access to a QStyle makes PySide set up dozens of classes: 15 ms.
     if not app.property(FUSION):
         app.setStyle(QStyleFactory.create("fusion"))
         app.setProperty(FUSION, True)
@@ -124,7 +124,7 @@ def apply(choice: str) -> None:
 
 @cache
 def font(pixels: float = 13, *, bold: bool = False) -> QFont:
-    """The interface font, numbers tabular: Inter where it is installed, else the system's."""
+    """Return the interface font with tabular figures: Inter if installed, else the system's; `pixels` is its size."""
     made = QFont()
     system = QGuiApplication.font().families()
     made.setFamilies(["Inter", *[name for name in system if name != "Inter"]])
@@ -138,26 +138,26 @@ def font(pixels: float = 13, *, bold: bool = False) -> QFont:
 
 @cache
 def metrics(pixels: float = 13, *, bold: bool = False) -> QFontMetricsF:
-    """Measures of `font`."""
+    """Return the font metrics of `font`."""
     return QFontMetricsF(font(pixels, bold=bold))
 
 
 @cache
 def line(pixels: float = 13, *, bold: bool = False) -> float:
-    """The height of a line of `font`."""
+    """Return the line height of `font` in pixels."""
     return metrics(pixels, bold=bold).height()
 
 
 @cache
 def colour(value: str, alpha: float = 1.0) -> QColor:
-    """A colour by its hex name, more or less see-through. Shared: do not change it."""
+    """Return a colour by its hex name, with an alpha from 0 to 1. The object is cached: do not modify it."""
     made = QColor(value)
     made.setAlphaF(alpha)
     return made
 
 
 def group_colour(group: str, cameras: tuple[str, ...]) -> str:
-    """The colour of a group of keys, the same everywhere."""
+    """Return the colour of a group of keys: a camera, its letterbox bars, or a kind of token."""
     if group in cameras:
         return CAMERA_COLOURS[cameras.index(group) % len(CAMERA_COLOURS)]
     if group.endswith(" bars"):
@@ -166,9 +166,9 @@ def group_colour(group: str, cameras: tuple[str, ...]) -> str:
 
 
 def sheet() -> str:
-    """Style of the few stock widgets: menus, fields, tables, scroll bars.
+    """Return the style sheet of Qt's standard widgets: menus, fields, tables, scroll bars.
 
-    Set on each, never on the application, whose widgets would then all be painted through the slower style.
+    It is set on single widgets; set on the application, it would make Qt paint every widget through the slower style.
     """
     t = active()
     return f"""
