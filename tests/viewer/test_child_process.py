@@ -1,4 +1,4 @@
-"""Python processes that the programs start: they find the package, and import nothing from the current folder."""
+"""Child Python processes find the package and import nothing from the current folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paths import ROOT
 from viewer import child_process
 
 STRAY = ("json", "numbers", "h5py", "pickle", "numpy", "viewer")
-"""Modules of the standard library, of dependencies and of the program that a folder of data may happen to hold."""
+"""Names of modules that a folder of data may contain by accident and that must not be imported from there."""
 VIEWER = """
 import sys, viewer.__main__ as program
 
@@ -60,7 +60,7 @@ SPAWNING_EXPORT = EXPORT.replace(
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder of two results files and of Python files that leave a mark when they are imported."""
+    """Return a folder of two results files and of Python files that write a marker file when imported."""
     folder = tmp_path / "data"
     for number in range(2):
         make_run.write_episode(folder, number)
@@ -72,7 +72,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def run_command(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a console script, which lies in a folder of its own as installers put it, from the folder of data."""
+    """Run a console script from the folder of data; the script lies in another folder, as after an installation."""
     path = folder.parent / "bin" / "command"
     path.parent.mkdir()
     path.write_text(script)
@@ -87,7 +87,7 @@ def imported_strays(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder.parent / "marks").iterdir())
 
 
-def test_the_window_and_its_preview_import_nothing_from_the_current_folder(data: Path, tmp_path: Path) -> None:
+def test_window_and_export_preview_import_nothing_from_the_current_folder(data: Path, tmp_path: Path) -> None:
     settings = tmp_path / "settings.ini"
     settings.write_text("[General]\ntoured=yes\n")
     done = run_command(VIEWER, data, ".", "--settings", str(settings))
@@ -104,7 +104,7 @@ def test_export_processes_import_nothing_from_the_current_folder(data: Path, scr
 
 
 @pytest.mark.parametrize("copied", [False, True], ids=["checkout", "copy elsewhere"])
-def test_a_child_finds_the_package_that_its_parent_uses(tmp_path: Path, copied: bool) -> None:
+def test_child_process_imports_the_package_of_its_parent(tmp_path: Path, copied: bool) -> None:
     root = ROOT
     if copied:
         root = tmp_path / "packages"

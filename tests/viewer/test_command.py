@@ -1,4 +1,4 @@
-"""pi0-viewer as a command: what it says where it cannot open a window."""
+"""The command pi0-viewer: its messages where it cannot open a window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from viewer.__main__ import main
 
 
 def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The program as it ends, without a screen."""
+    """Run the program without a screen until it ends."""
     bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
     return subprocess.run(
         [sys.executable, "-m", "viewer", "--demo", *options],
@@ -29,13 +29,13 @@ def run(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_without_a_screen_it_says_so_instead_of_aborting() -> None:
+def test_missing_screen_is_reported_with_exit_code_2() -> None:
     done = run()
     assert done.returncode == 2
     assert done.stderr == "pi0-viewer: there is no screen here (DISPLAY is not set); run it where your screen is.\n"
 
 
-def test_a_qt_that_the_system_cannot_load_is_told_apart_from_one_that_is_not_installed(tmp_path: Path) -> None:
+def test_missing_qt_and_unloadable_qt_have_different_messages(tmp_path: Path) -> None:
     package = tmp_path / "PySide6"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -53,16 +53,16 @@ def test_a_qt_that_the_system_cannot_load_is_told_apart_from_one_that_is_not_ins
     assert done.stderr.endswith("); the README names the system packages that it needs.\n")
 
 
-def test_a_view_that_is_no_json_is_one_sentence() -> None:
+def test_invalid_view_json_gives_one_sentence() -> None:
     done = run("--view", "{nonsense", QT_QPA_PLATFORM="offscreen")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_file_and_the_demo_are_not_opened_together(
+def test_demo_together_with_a_file_is_rejected(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc, "disable", lambda: None)  # as the program does until its first picture
+    monkeypatch.setattr(gc, "disable", lambda: None)  # main disables garbage collection until the first picture
     assert main(["--demo", "results.h5"]) == 2
     said = capsys.readouterr().err
     assert said == "--demo opens the bundled demo; leave it out to open a file, or leave the file out.\n"

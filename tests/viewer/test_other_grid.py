@@ -1,4 +1,4 @@
-"""A file whose policy sees 8 x 10 patches of 112 x 140 pixels: nothing takes Pi0.5's 16 x 16 of 224 x 224 for granted."""
+"""A file with 8 x 10 patches of a picture of 112 x 140 pixels: nothing assumes Pi0.5's 16 x 16 of 224 x 224."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the program does to start fast leaves Python and Qt as they should be."""
+"""The measures for a fast start have no side effects on Python and Qt."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Qt's libraries are l
 
 
 def said(script: str, **environment: str) -> str:
-    """What a fresh Python prints."""
+    """Return what a new Python process prints."""
     known = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**known, **environment}
@@ -20,7 +20,7 @@ def said(script: str, **environment: str) -> str:
 
 
 @LINUX
-def test_qts_libraries_are_there_before_pyside_and_are_the_ones_that_it_uses() -> None:
+def test_qt_libraries_are_preloaded_and_are_those_that_pyside_uses() -> None:
     script = """
 import sys
 from pathlib import Path
@@ -50,12 +50,12 @@ print(len([path for path in after if "libQt6Core" in path]))
     assert once == "1"
 
 
-def test_a_library_that_is_not_there_is_passed_over() -> None:
+def test_missing_library_is_ignored() -> None:
     script = "from viewer import startup; startup._load(['/nowhere/libQt6Core.so.6']); print('on')"
     assert said(script) == "on"
 
 
-def test_modules_loaded_after_pyside_are_not_read_by_it(tmp_path: Path) -> None:
+def test_pyside_does_not_read_modules_imported_after_plain_imports(tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import json\n")
     script = """
 import builtins, linecache
@@ -76,6 +76,6 @@ print(builtins.__import__.__name__, late.__file__ in linecache.cache)
 
 
 @pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
-def test_the_users_number_of_threads_stays(given: dict[str, str], threads: str) -> None:
+def test_number_of_threads_set_by_the_user_is_kept(given: dict[str, str], threads: str) -> None:
     script = "import os; from viewer import startup; startup.one_thread(); print(os.environ['OPENBLAS_NUM_THREADS'])"
     assert said(script, **given) == threads

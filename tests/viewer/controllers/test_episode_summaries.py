@@ -1,4 +1,4 @@
-"""A plain folder of results files: what each is about is read while the list is shown, and nothing waits for it."""
+"""A run without an index: prompts and frame counts are read in the background while the list is shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(mixed: Path, tmp_path: Path) -> Path:
-    """Eight sound files, a damaged one and one that is being written, without an index."""
+    """Return a folder of eight intact files, a damaged one and one that is being written, without an index."""
     made = tmp_path / "plain"
     shutil.copytree(mixed, made, ignore=shutil.ignore_patterns("*.json"))
     return made
@@ -53,11 +53,11 @@ def listed(window: MainWindow) -> Episodes:
 
 
 def known(window: MainWindow) -> list[str]:
-    """Names of the episodes whose frames are known."""
+    """Return the names of the episodes whose frame count is known."""
     return [one.name for one in listed(window).run.episodes if one.frames is not None]
 
 
-def test_prompts_and_frames_come_into_the_list(window: MainWindow) -> None:
+def test_prompts_and_frame_counts_appear_in_the_list(window: MainWindow) -> None:
     assert known(window) == []
     until(lambda: len(known(window)) == 9)
     run = listed(window).run
@@ -76,14 +76,14 @@ def test_prompts_and_frames_come_into_the_list(window: MainWindow) -> None:
     assert window.session.path.name == "episode_000000.h5"
 
 
-def test_the_filter_finds_prompts_as_they_become_known(window: MainWindow) -> None:
+def test_filter_matches_prompts_once_they_are_read(window: MainWindow) -> None:
     assert window.episodes is not None
     listed(window).narrow("stove")
     assert listed(window).order == ()
     until(lambda: listed(window).order == (2, 5, 8))
 
 
-def test_rows_in_sight_come_first(window: MainWindow) -> None:
+def test_visible_rows_are_read_first(window: MainWindow) -> None:
     assert window.files.run is not None
     facts = EpisodeFacts(listed(window), window.files.run.lookout, window)
     listed(window).seen.clear()
@@ -93,7 +93,7 @@ def test_rows_in_sight_come_first(window: MainWindow) -> None:
     facts.stop()
 
 
-def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window: MainWindow, folder: Path) -> None:
+def test_only_new_and_newly_finished_files_are_read_again(window: MainWindow, folder: Path) -> None:
     until(lambda: len(known(window)) == 9)
     facts = window.files.run.facts  # type: ignore[union-attr]
     assert facts is not None
@@ -109,7 +109,7 @@ def test_a_file_is_read_again_when_it_is_finished_and_known_ones_are_not(window:
     assert facts._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
 
 
-def test_an_urgent_look_comes_between_and_nothing_is_lost(window: MainWindow, folder: Path) -> None:
+def test_urgent_checks_interrupt_the_reading_and_it_still_completes(window: MainWindow, folder: Path) -> None:
     run = window.files.run
     assert run is not None
     until(lambda: run.facts is not None and run.facts._look is not None)
@@ -120,7 +120,7 @@ def test_an_urgent_look_comes_between_and_nothing_is_lost(window: MainWindow, fo
     until(lambda: len(known(window)) == 9)
 
 
-def test_a_run_with_an_index_is_not_read(app: QApplication, mixed: Path, tmp_path: Path) -> None:
+def test_run_with_an_index_reads_no_summaries(app: QApplication, mixed: Path, tmp_path: Path) -> None:
     window = MainWindow(Settings(tmp_path / "settings.ini"))
     window.open(mixed)
     until(lambda: window.session.results is not None)
@@ -129,7 +129,7 @@ def test_a_run_with_an_index_is_not_read(app: QApplication, mixed: Path, tmp_pat
     close(window)
 
 
-def test_what_a_file_says_is_not_trusted(tmp_path: Path) -> None:
+def test_invalid_prompts_and_frame_counts_of_a_file_are_rejected(tmp_path: Path) -> None:
     episode = run_index.Episode("a.h5", "a")
     told = run_index.told(episode, ["put\nit\x07 there", 7, ""], 3)
     assert (told.prompts, told.frames) == (("put it there",), 3)

@@ -1,4 +1,4 @@
-"""Files are opened, waited for, refused on a page, and come back as they were left."""
+"""Opening files: checks, error and waiting pages, the remembered view, the demo."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 
-def test_views_are_remembered_by_uuid_and_windows_come_back(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_view_and_recent_files_are_restored(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path, (1300, 820))
     window.session.update(layer=1, heads=(2,), colours="magma")
     spin()
@@ -37,7 +37,7 @@ def test_views_are_remembered_by_uuid_and_windows_come_back(app: QApplication, s
     close(again)
 
 
-def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_failure_is_a_page_or_a_notice_and_a_dropped_file_opens(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = MainWindow(Settings(tmp_path / "s.ini"))
     window.settings.set_text("toured", "yes")
     window.show()
@@ -65,7 +65,7 @@ def test_opening_by_probe_drop_and_failure_pages(app: QApplication, small: Path,
     close(window)
 
 
-def test_a_slow_disk_has_a_page_with_a_way_out(
+def test_slow_opening_shows_a_page_with_a_stop_button(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("viewer.controllers.file_opening.VERY_SLOW_MILLISECONDS", 200)
@@ -83,14 +83,14 @@ def test_a_slow_disk_has_a_page_with_a_way_out(
     close(window)
 
 
-def test_a_missing_demo_is_a_page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_demo_shows_an_error_page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viewer.controllers.file_controller.demo_path", lambda: None)
     window.perform_id("close")
     window.perform_id("demo")
     assert "demo is not part" in window.page.text.text()
 
 
-def test_a_file_without_frames_waits(app: QApplication, tmp_path: Path) -> None:
+def test_file_without_frames_shows_a_waiting_page(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe(done=0, complete=False))
     window = show(path, tmp_path)
     assert window.stack.currentWidget() is window.page
@@ -98,7 +98,7 @@ def test_a_file_without_frames_waits(app: QApplication, tmp_path: Path) -> None:
     close(window)
 
 
-def test_a_finished_capture_is_taken_under_its_final_name(app: QApplication, tmp_path: Path) -> None:
+def test_finished_capture_is_reopened_under_its_final_name(app: QApplication, tmp_path: Path) -> None:
     partial = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
     window = show(partial, tmp_path, layer=1)
     made = make_results.write(tmp_path / "b.h5", make_results.Recipe())
@@ -110,7 +110,7 @@ def test_a_finished_capture_is_taken_under_its_final_name(app: QApplication, tmp
     close(window)
 
 
-def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:
+def test_first_view_of_a_file_without_text_is_an_action(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=1))
     import h5py
 
@@ -123,7 +123,7 @@ def test_first_view_without_words_is_an_action(tmp_path: Path) -> None:
     assert ViewState().query.kind == "text"
 
 
-def test_the_demo_opens_at_the_word_and_the_head_that_points(app: QApplication, tmp_path: Path) -> None:
+def test_demo_opens_with_the_noun_and_the_pointing_head(app: QApplication, tmp_path: Path) -> None:
     window = MainWindow(Settings(tmp_path / "settings.ini"))
     path = demo_path()
     assert path is not None

@@ -1,4 +1,4 @@
-"""What happens on the disk to a file that is open is said, once, and the file can be opened again as it is now."""
+"""Changes of an open file on disk are announced once, and F5 reopens the file."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def copied(small: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """A file of the same lengths with other numbers."""
+    """Return a file of the same sizes with other values."""
     return make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
 
 
 def weights(results: Results) -> float:
-    """The last frame's."""
+    """Return the sum of the weights of an action in the last frame, to tell files apart."""
     return float(results.rows(results.done - 1, "action", 2).image.sum(dtype=np.float64))
 
 
 def said(window: MainWindow) -> list[str]:
-    """Every notice from now on."""
+    """Return a list to which every later notice is appended."""
     heard: list[str] = []
     window.session.noticed.connect(heard.append)
     return heard
@@ -64,7 +64,7 @@ def opened_again(window: MainWindow) -> Results:
     return after
 
 
-def test_a_file_that_is_cut_short_is_told_of_once(app: QApplication, copied: Path, tmp_path: Path) -> None:
+def test_truncated_file_is_announced_once_and_reopens(app: QApplication, copied: Path, tmp_path: Path) -> None:
     window = show(copied, tmp_path, layer=2)
     results, whole, heard = window.session.results, copied.read_bytes(), said(window)
     assert results is not None
@@ -87,7 +87,7 @@ def test_a_file_that_is_cut_short_is_told_of_once(app: QApplication, copied: Pat
     close(window)
 
 
-def test_a_file_that_is_replaced_is_shown_until_the_new_one_is_asked_for(
+def test_replaced_file_stays_shown_until_reopened(
     app: QApplication, copied: Path, other: Path, results: Results, tmp_path: Path
 ) -> None:
     window = show(copied, tmp_path, frame=1)
@@ -107,8 +107,8 @@ def test_a_file_that_is_replaced_is_shown_until_the_new_one_is_asked_for(
     close(window)
 
 
-def test_a_file_that_is_written_over_is_read_anew(app: QApplication, copied: Path, other: Path, tmp_path: Path) -> None:
-    """In place: an open handle would share with a second one what HDF5 knew of the file before."""
+def test_file_rewritten_in_place_is_reread(app: QApplication, copied: Path, other: Path, tmp_path: Path) -> None:
+    """A second handle beside the open one would share HDF5's cached metadata of the old content."""
     window = show(copied, tmp_path)
     heard, expected = said(window), Results(other)
     copied.write_bytes(other.read_bytes())
@@ -123,7 +123,7 @@ def test_a_file_that_is_written_over_is_read_anew(app: QApplication, copied: Pat
     close(window)
 
 
-def test_the_second_file_is_watched_and_opened_again_too(
+def test_second_file_is_watched_and_reopened(
     app: QApplication, small: Path, copied: Path, other: Path, tmp_path: Path
 ) -> None:
     window = show(small, tmp_path)
@@ -140,10 +140,10 @@ def test_the_second_file_is_watched_and_opened_again_too(
     close(window)
 
 
-def test_what_a_capture_gives_back_in_the_end_was_no_frame(tmp_path: Path) -> None:
+def test_release_of_reserved_space_is_not_a_truncation(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=2, complete=False))
     size = path.stat().st_size
-    os.truncate(path, size + 100_000)  # as is reserved for frames to come
+    os.truncate(path, size + 100_000)  # space that a capture reserves for further frames
     results = Results(path)
     os.truncate(path, size)
     assert results.fate == ""
@@ -154,7 +154,7 @@ def test_what_a_capture_gives_back_in_the_end_was_no_frame(tmp_path: Path) -> No
     results.close()
 
 
-def test_a_file_that_is_gone_is_told_of_and_so_is_one_that_comes_in_its_place(
+def test_deleted_file_and_its_replacement_are_both_announced(
     app: QApplication, copied: Path, other: Path, tmp_path: Path
 ) -> None:
     window = show(copied, tmp_path)
@@ -168,7 +168,7 @@ def test_a_file_that_is_gone_is_told_of_and_so_is_one_that_comes_in_its_place(
         watch.look()
     assert heard == [GONE]
     assert weights(results) == before
-    away.rename(copied)  # back, as it was: nothing to tell
+    away.rename(copied)  # restored unchanged: no notice
     watch.look()
     other.replace(copied)
     until(lambda: len(heard) > 1)

@@ -1,4 +1,4 @@
-"""A file that a capture is writing: its new frames are read as they are, once, and under its final name."""
+"""Following a file that a capture is writing, up to its final name."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ print("finished", flush=True)
 
 
 class Capture:
-    """The writer of pi0-capture in a process of its own, a frame whenever it is told."""
+    """The results writer in another process, which writes one frame on each request."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,7 +57,7 @@ class Capture:
         self._process.stdin.flush()
 
     def go_on(self) -> str:
-        """Write the next frame, or after the last one end."""
+        """Write the next frame, or finish after the last one; return the line that the process prints."""
         self._say("")
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
@@ -76,7 +76,7 @@ def capture(tmp_path: Path) -> Iterator[Capture]:
 
 
 def content(results: Results, frame: int) -> tuple[object, ...]:
-    """Something of every kind of dataset of a frame."""
+    """Return sums, labels and the prompt of a frame: something of every kind of dataset."""
     rows, mass = results.rows(frame, "text", 3), results.mass(frame, "text")
     assert mass is not None
     pictures = [results.picture(frame, camera, "source") for camera in range(2)]
@@ -91,7 +91,7 @@ def content(results: Results, frame: int) -> tuple[object, ...]:
     )
 
 
-def test_every_frame_that_comes_is_read_as_it_is_in_the_finished_file(capture: Capture) -> None:
+def test_followed_frames_equal_those_of_the_finished_file(capture: Capture) -> None:
     results = Results(capture.path)
     seen = [content(results, 0)]
     for frame in range(1, FRAMES):
@@ -112,7 +112,7 @@ def test_every_frame_that_comes_is_read_as_it_is_in_the_finished_file(capture: C
     whole.close()
 
 
-def test_the_open_session_follows_to_the_final_name(app: QApplication, capture: Capture) -> None:
+def test_session_follows_the_file_to_its_final_name(app: QApplication, capture: Capture) -> None:
     session = Session()
     session.open(Results(capture.path))
     session.update(layer=1)
@@ -132,9 +132,7 @@ def test_the_open_session_follows_to_the_final_name(app: QApplication, capture: 
     session.open(None)
 
 
-def test_opening_a_growing_file_again_opens_no_second_handle(
-    app: QApplication, capture: Capture, tmp_path: Path
-) -> None:
+def test_reopening_a_growing_file_keeps_its_handle(app: QApplication, capture: Capture, tmp_path: Path) -> None:
     window = show(Path(f"{capture.path}.partial"), tmp_path)
     results = window.session.results
     assert results is not None
@@ -152,12 +150,12 @@ def test_opening_a_growing_file_again_opens_no_second_handle(
     assert window.windowTitle().startswith("a.h5 ")
     assert not results.growing
     assert not window.files._follow.isActive()
-    window.open(capture.path)  # a finished file may be opened again: it is read anew
+    window.open(capture.path)  # a finished file is reread
     until(lambda: window.session.results is not results)
     close(window)
 
 
-def test_a_file_is_not_compared_with_itself(app: QApplication, capture: Capture, small: Path, tmp_path: Path) -> None:
+def test_file_is_not_compared_with_itself(app: QApplication, capture: Capture, small: Path, tmp_path: Path) -> None:
     window = show(Path(f"{capture.path}.partial"), tmp_path)
     window.files.opening.start(capture.path, second=True)
     until(lambda: "is the open file itself" in window.notice.text)
@@ -166,7 +164,7 @@ def test_a_file_is_not_compared_with_itself(app: QApplication, capture: Capture,
     until(lambda: window.session.path == small)
     window.files.opening.start(capture.path, second=True)
     until(lambda: window.session.other is not None)
-    window.open(capture.path)  # the second file becomes the first: its handle as the second is given back before
+    window.open(capture.path)  # the second file becomes the first: its old handle is closed before
     until(lambda: window.session.path == Path(f"{capture.path}.partial"))
     assert window.session.other is None
     capture.go_on()

@@ -1,4 +1,4 @@
-"""What is next to the shown view is read while the window rests, and only that."""
+"""Neighbouring frames and tokens are prefetched while the window is idle, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def held(results: Results, *key: object) -> bool:
     return key in results._cache
 
 
-def test_the_next_frame_is_read_after_a_step_along_frames(window: MainWindow) -> None:
+def test_next_frame_is_prefetched_after_a_frame_step(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     window.session.update(query=Query("action", (2,)), frame=1)
@@ -35,18 +35,18 @@ def test_the_next_frame_is_read_after_a_step_along_frames(window: MainWindow) ->
     assert held(results, "chips", 2, True)
 
 
-def test_the_tokens_to_either_side_are_read_after_a_choice(window: MainWindow) -> None:
+def test_neighbouring_tokens_are_prefetched_after_a_selection(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     window.session.update(query=Query("action", (0,)))
     until(lambda: held(results, "action", 0, 1) and held(results, "action", 0, results.horizon - 1))
 
 
-def test_several_tokens_have_none_beside_them(results: Results) -> None:
+def test_several_selected_tokens_have_no_neighbours(results: Results) -> None:
     assert prefetch.next_tokens(results, ViewState(query=Query("action", (0, 1)))) == []
 
 
-def test_travel_goes_on_in_its_direction_up_to_the_end(window: MainWindow) -> None:
+def test_next_frame_follows_the_direction_and_is_empty_at_the_end(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
     until(lambda: len(window.panels.over_frames.course.moment_of) == results.done)
@@ -58,7 +58,7 @@ def test_travel_goes_on_in_its_direction_up_to_the_end(window: MainWindow) -> No
     assert window.panels.ahead._beside(1) == (0,)
 
 
-def test_the_next_frame_is_the_one_with_the_same_prompt(app: QApplication, tmp_path: Path) -> None:
+def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path) -> None:
     tasks = ("put the duck in the bowl", "now lift the bowl and wait")
     window = show(
         make_results.write(tmp_path / "a.h5", make_results.Recipe(frames=8, tasks=tasks, counterfactual=True)), tmp_path
@@ -72,7 +72,7 @@ def test_the_next_frame_is_the_one_with_the_same_prompt(app: QApplication, tmp_p
     close(window)
 
 
-def test_what_is_no_longer_wanted_is_not_read(results: Results) -> None:
+def test_stale_request_reads_nothing(results: Results) -> None:
     before, had = len(results._cache), set[tuple[object, ...]]()
     prefetch.read(results, ViewState(frame=2), lambda: True)
     prefetch.read_frames(results, ViewState(), (1, 2), lambda: True, had)
@@ -80,7 +80,7 @@ def test_what_is_no_longer_wanted_is_not_read(results: Results) -> None:
     assert had == set()
 
 
-def test_bytes_that_were_read_are_not_read_again(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frame_bytes_are_read_once(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     plain = prefetch.read_bytes
 

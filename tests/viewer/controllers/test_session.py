@@ -1,3 +1,5 @@
+"""The session: collected changes, undo, preview, clamping, new frames."""
+
 from __future__ import annotations
 
 import subprocess
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Log(QObject):
-    """Remembers every change."""
+    """Record of every `changed` signal of a session."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class Log(QObject):
         self.changes.append((before, after))
 
 
-def test_a_burst_is_one_change(session: Session) -> None:
+def test_updates_before_the_event_loop_are_one_change(session: Session) -> None:
     log = Log(session)
     for number in range(500):
         session.update(layer=number % 4, heads=(number % 3,))
@@ -43,7 +45,7 @@ def test_a_burst_is_one_change(session: Session) -> None:
     assert (log.changes[0][1].layer, log.changes[0][1].heads) == (2, (1,))
 
 
-def test_an_equal_view_tells_nothing(session: Session) -> None:
+def test_update_without_net_change_emits_nothing(session: Session) -> None:
     log = Log(session)
     session.update(layer=session.state.layer)
     session.update(layer=1)
@@ -53,7 +55,7 @@ def test_an_equal_view_tells_nothing(session: Session) -> None:
     assert not session.can_undo
 
 
-def test_undo_and_redo_go_through_every_view(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undo_and_redo_visit_every_view(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MERGE_SECONDS", 0.0)
     for layer in (1, 2, 3):
         session.update(layer=layer)
@@ -70,7 +72,7 @@ def test_undo_and_redo_go_through_every_view(session: Session, monkeypatch: pyte
     assert session.shown.layer == 2
 
 
-def test_a_drag_is_one_step_of_undo(session: Session) -> None:
+def test_changes_between_begin_and_end_are_one_undo_step(session: Session) -> None:
     session.begin()
     for layer in (1, 2, 3):
         session.update(layer=layer)
@@ -85,7 +87,7 @@ def test_a_drag_is_one_step_of_undo(session: Session) -> None:
     assert not session.can_undo
 
 
-def test_a_held_key_is_one_step_of_undo(session: Session) -> None:
+def test_fast_changes_of_one_field_are_one_undo_step(session: Session) -> None:
     for layer in (1, 2, 3):
         session.update(layer=layer)
         session.flush()
@@ -93,7 +95,7 @@ def test_a_held_key_is_one_step_of_undo(session: Session) -> None:
     assert session.shown.layer == 0
 
 
-def test_a_preview_is_shown_but_not_kept(session: Session) -> None:
+def test_preview_changes_shown_but_not_state(session: Session) -> None:
     session.preview(Query("action", (3,)))
     spin()
     assert session.shown.query == Query("action", (3,))
@@ -104,7 +106,7 @@ def test_a_preview_is_shown_but_not_kept(session: Session) -> None:
     assert not session.can_undo
 
 
-def test_words_are_carried_to_a_frame_with_another_prompt(app: QApplication, tmp_path: Path) -> None:
+def test_word_query_is_matched_in_a_frame_with_another_prompt(app: QApplication, tmp_path: Path) -> None:
     recipe = make_results.Recipe(frames=2, tasks=("put the duck in the bowl", "now quickly lift the duck"))
     session = Session()
     session.open(Results(make_results.write(tmp_path / "a.h5", recipe)))
@@ -119,7 +121,7 @@ def test_words_are_carried_to_a_frame_with_another_prompt(app: QApplication, tmp
     session.open(None)
 
 
-def test_a_view_that_does_not_fit_is_fitted(app: QApplication, small: Path) -> None:
+def test_view_is_clamped_to_the_axes_of_the_file(app: QApplication, small: Path) -> None:
     session = Session()
     session.open(Results(small), ViewState(frame=99, layer=99, query=Query("action", (99,)), step=99))
     assert (session.shown.frame, session.shown.layer, session.shown.step) == (2, 3, 2)
@@ -141,7 +143,7 @@ for line in sys.stdin:
 """
 
 
-def test_raw_weights_never_pass_for_contributions(app: QApplication, tmp_path: Path) -> None:
+def test_file_without_value_norms_shows_no_contributions(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "bare.h5", make_results.Recipe(frames=1, norms=False))
     session, said = Session(), []
     session.noticed.connect(said.append)
@@ -159,7 +161,7 @@ def test_raw_weights_never_pass_for_contributions(app: QApplication, tmp_path: P
     session.open(None)
 
 
-def test_new_frames_of_a_running_capture_are_seen(app: QApplication, tmp_path: Path) -> None:
+def test_follow_finds_new_frames_of_a_running_capture(app: QApplication, tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "a.h5.partial", make_results.Recipe(done=1, complete=False))
     recorder = subprocess.Popen(
         [sys.executable, "-c", RECORDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -193,8 +195,8 @@ class Emitter(QObject):
     sent = Signal(object, object)
 
 
-def test_canary_five_thousand_signals(app: QApplication) -> None:
-    """PySide6 6.12.0 on Python 3.11 loses a reference with each emit and dies after some 570."""
+def test_pyside_survives_five_thousand_signals(app: QApplication) -> None:
+    """PySide6 6.12.0 on Python 3.11 loses a reference with each emit and crashes after some 570."""
     emitter, got = Emitter(), []
     emitter.sent.connect(lambda before, after: got.append(after))
     state = ViewState(layer=1)

@@ -1,4 +1,4 @@
-"""`pi0-viewer FILE --view FIGURE` opens what a figure shows."""
+"""`pi0-viewer FILE --view FIGURE` opens the view stored in a figure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "pdf", "svg"])
-def test_a_figure_stands_for_its_view(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
+def test_figure_of_every_format_carries_its_view(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
     words = ["--frame", "2", "--actions", "3", "--step", "1", "--layers", "3", "--colours", "magma", "--format", suffix]
     assert main(["summary", str(small), *words, "-o", str(tmp_path)]) == 0
     figure = tmp_path / "small" / f"suffix_L3_attn_vis_mean.{suffix}"
@@ -33,7 +33,7 @@ def test_a_figure_stands_for_its_view(app: QApplication, small: Path, tmp_path: 
     assert from_json(program._view_text(given.view)) == view
 
 
-def test_an_atlas_of_a_region_says_which_and_opens_with_it(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_atlas_figure_names_and_restores_its_region(app: QApplication, small: Path, tmp_path: Path) -> None:
     words = ["--words", "duck", "--region", "exterior:6-7,4-8", "wrist:5,5", "--score", "hit", "--format", "svg"]
     assert main(["atlas", str(small), *words, "-o", str(tmp_path)]) == 0
     figure = tmp_path / "small" / "prefix_atlas_hit.svg"
@@ -49,7 +49,7 @@ def test_an_atlas_of_a_region_says_which_and_opens_with_it(app: QApplication, sm
     close(window)
 
 
-def test_json_is_taken_as_it_is_and_another_file_is_one_sentence(tmp_path: Path) -> None:
+def test_view_text_accepts_json_and_rejects_a_picture_without_view(tmp_path: Path) -> None:
     assert program._view_text(' {"layer": 3}') == ' {"layer": 3}'
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"a.png carries no view"):
@@ -57,7 +57,7 @@ def test_json_is_taken_as_it_is_and_another_file_is_one_sentence(tmp_path: Path)
 
 
 def subtracted(folder: Path) -> tuple[Path, Path, Path]:
-    """Two files in two folders, and a figure of their difference elsewhere."""
+    """Return two files in two folders, and a figure of their difference in a third."""
     for name in ("a", "b", "out"):
         (folder / name).mkdir()
     one = make_results.write(folder / "a" / "one.h5")
@@ -67,7 +67,7 @@ def subtracted(folder: Path) -> tuple[Path, Path, Path]:
     return one, two, folder / "out" / "one" / "prefix_difference.jpg"
 
 
-def test_a_difference_of_two_files_opens_both(app: QApplication, tmp_path: Path) -> None:
+def test_difference_figure_opens_both_files(app: QApplication, tmp_path: Path) -> None:
     one, two, figure = subtracted(tmp_path)
     text = program._view_text(str(figure))
     assert metadata.second_file_of(text) == "../b/two.h5"
@@ -83,7 +83,7 @@ def test_a_difference_of_two_files_opens_both(app: QApplication, tmp_path: Path)
     close(window)
 
 
-def test_a_second_file_that_has_gone_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_second_file_gives_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two, figure = subtracted(tmp_path)
     two.rename(two.with_name("away.h5"))
     assert program.main([str(one), "--view", str(figure)]) == 2

@@ -1,4 +1,4 @@
-"""A pane's picture: scaled once, kept for going to and fro, dropped with the file."""
+"""The cache of scaled camera pictures, and the patch grid on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 AREA = QRectF(0, 24, 64, 36)
 
 
-def test_the_same_picture_is_scaled_once(app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picture_is_scaled_once_per_key_and_ratio(
+    app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
     scaled = camera_image.scaled
 
@@ -44,7 +46,7 @@ def test_the_same_picture_is_scaled_once(app: QApplication, results: Results, mo
     assert pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0) is not first
 
 
-def test_the_grid_lies_on_the_edges_of_patches(app: QApplication, results: Results) -> None:
+def test_grid_lines_lie_on_patch_edges(app: QApplication, results: Results) -> None:
     pane, area = Backdrop(), QRectF(0, 0, 224, 126)
     place = QTransform.fromTranslate(0, -49)
     plain = pane.image(results.picture(0, 0, "source"), 0, area, 1.0)
@@ -57,7 +59,7 @@ def test_the_grid_lies_on_the_edges_of_patches(app: QApplication, results: Resul
     assert differs.any()
 
 
-def test_what_is_kept_stays_within_its_bytes(
+def test_cache_stays_within_its_byte_limit(
     app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camera_image, "MOST_BYTES", 3 * 64 * 36 * 4)

@@ -1,4 +1,4 @@
-"""Words are copied as they would be set; layers are painted once; nothing is blurred where a panel is painted at 2x."""
+"""Cached text and layers: they look like directly painted ones at every pixel ratio, and are painted only once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pixels(image: QImage) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ratio", [1.0, 2.0])
-def test_a_copied_word_looks_like_a_set_one(app: QApplication, ratio: float) -> None:
+def test_cached_text_looks_like_directly_drawn_text(app: QApplication, ratio: float) -> None:
     copied, plain = canvas(ratio), canvas(ratio)
     with QPainter(copied) as painter:
         drawing.write(painter, QRectF(20, 4, 150, 24), "exterior 38.2 %", "#D7DAE0")
@@ -44,14 +44,14 @@ def test_a_copied_word_looks_like_a_set_one(app: QApplication, ratio: float) -> 
     assert np.abs(places[0].max(0) - places[1].max(0)).max() <= 1
 
 
-def test_a_word_that_does_not_fit_is_cut(app: QApplication) -> None:
+def test_text_wider_than_its_box_is_elided(app: QApplication) -> None:
     image = canvas()
     with QPainter(image) as painter:
         assert drawing.write(painter, QRectF(0, 0, 60, 20), "a long sentence that does not fit", "#FFFFFF") <= 60.5
         assert drawing.write(painter, QRectF(0, 0, 60, 20), "", "#FFFFFF") == 0
 
 
-def test_a_layer_is_painted_once_for_its_key_and_again_for_another_size_or_scale(app: QApplication) -> None:
+def test_layer_is_repainted_only_for_new_key_size_or_pixel_ratio(app: QApplication) -> None:
     widget, layer, painted = QWidget(), drawing.Layer(), []
     widget.resize(50, 20)
 
@@ -69,7 +69,7 @@ def test_a_layer_is_painted_once_for_its_key_and_again_for_another_size_or_scale
     widget.deleteLater()
 
 
-def test_values_are_painted_by_the_table(app: QApplication) -> None:
+def test_painted_clips_values_to_the_colour_table(app: QApplication) -> None:
     table = colormaps.opaque("inferno")
     words = colormaps.painted(np.array([0, 0.5, 1, 2, -1, np.nan], np.float32), 1.0, "inferno")
     assert words.tolist() == [int(table[n]) for n in (0, 128, 255, 255, 0, 0)]

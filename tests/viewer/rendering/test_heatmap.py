@@ -1,4 +1,4 @@
-"""The two ways to lay heat on a picture give the same pixels, on whole pixels of the screen at every scale."""
+"""Both methods of painting a heat map give the same pixels, aligned to screen pixels at every pixel ratio."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def painted(heat: HeatMap, shown: ViewState, place: QTransform, area: QRectF, ra
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])
 @pytest.mark.parametrize("flip", [1, -1])
-def test_lines_of_dots_and_rectangles_are_the_same(
+def test_small_area_image_equals_filled_rectangles(
     app: QApplication, monkeypatch: pytest.MonkeyPatch, ratio: float, flip: int
 ) -> None:
     area = QRectF(10, 24, 300, 169)
-    # The model's picture, higher than the pane's part of it, perhaps turned by 180 degrees.
+    # The model's picture is higher than the visible part of it; with flip -1 it is rotated by 180 degrees.
     scale = 300 / 224 * flip
     place = QTransform(scale, 0, 0, scale, 10 if flip > 0 else 310, -41 if flip > 0 else 259)
     shown = ViewState(opacity=0.7)
@@ -57,7 +57,7 @@ def test_lines_of_dots_and_rectangles_are_the_same(
     assert (outside == 0xFF808080).all()
 
 
-def test_each_patch_lies_where_the_map_puts_it(app: QApplication) -> None:
+def test_patch_is_painted_at_its_row_and_column(app: QApplication) -> None:
     maps = np.zeros((1, 16, 16), np.float32)
     maps[0, 5, 9] = 1
     empty = np.zeros(0, np.float32)
@@ -72,7 +72,7 @@ def test_each_patch_lies_where_the_map_puts_it(app: QApplication) -> None:
     assert lit.max(0).tolist() == [83, 139]
 
 
-def test_another_scene_is_another_heat(app: QApplication) -> None:
+def test_heat_map_is_recomputed_for_another_scene_and_layout(app: QApplication) -> None:
     heat, area = HeatMap(0), QRectF(0, 0, 224, 224)
     first = heat._at(scene(1), ViewState()).copy()
     assert (heat._at(scene(2), ViewState()) != first).any()
