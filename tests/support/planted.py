@@ -1,4 +1,4 @@
-"""A results file with all the pictures' weight on one patch a camera, and where that patch must be drawn."""
+"""Results file with all weight on one patch of each camera, and where that patch must be drawn."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 CELL = {0: (6, 3), 1: (9, 12)}
-"""The planted patch of each camera, row and column in the model's picture."""
+"""Row and column of each camera's patch in the model's picture."""
 
 
 @dataclass
 class Plant:
-    """All the pictures' weight of word tokens on one patch a camera; the actions' on others."""
+    """Put all picture weight of words on the patches of CELL, that of actions one row down and two columns left."""
 
     share: tuple[float, float] = (1.0, 1.0)
 
@@ -48,7 +48,7 @@ def planted(
 def expected(
     shape: tuple[int, ...], cell: tuple[int, int], size: tuple[int, int], turned: bool
 ) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of a patch in the pane, worked out from the letterbox by hand."""
+    """Return left, top, right, bottom of a patch in the pane, computed from the letterbox independently of the viewer."""
     height, width = size
     ratio = max(width, height) / 224
     rows, cols = int(height / ratio), int(width / ratio)

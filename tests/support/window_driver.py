@@ -1,4 +1,4 @@
-"""Drives a window in tests: shows it, sends keys, lets the event loop run, closes it."""
+"""Show, drive and close a main window in tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def spin(seconds: float = 0.05) -> None:
-    """Let the event loop run so long, and so many turns that what asks for a later turn gets it on a busy machine too."""
+    """Run the event loop for `seconds`, and at least 20 times, so that chains of 0 ms timers end on a busy machine."""
     end, turns = time.monotonic() + seconds, 20 if seconds else 1
     while True:
         QCoreApplication.processEvents()
@@ -30,22 +30,22 @@ def spin(seconds: float = 0.05) -> None:
 
 
 def press(window: MainWindow, key: Qt.Key, held: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-    """A key given to the window."""
+    """Send a key to the window."""
     QTest.keyClick(window, key, held)
     spin(0.01)
 
 
-def until(true: Callable[[], object], seconds: float = 10.0) -> None:
-    """Let the event loop run until something holds."""
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Run the event loop until a condition holds; fail after `seconds`."""
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         QCoreApplication.processEvents()
-        assert time.monotonic() < end, "it never came about"
+        assert time.monotonic() < end, f"the condition did not hold within {seconds} s"
         time.sleep(0.002)
 
 
 def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> MainWindow:
-    """A shown window with an open file."""
+    """Return a visible window with an open file; `view` changes fields of the view."""
     settings = Settings(folder / "settings.ini")
     settings.set_text("toured", "yes")
     window = MainWindow(settings)
@@ -60,16 +60,16 @@ def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: 
 
 
 def settle(window: MainWindow) -> None:
-    """Let the event loop run until nothing moves any more: layouts ask each other several times."""
-    still, last = 0, None
-    while still < 5:
+    """Run the event loop until the geometry of all widgets is stable."""
+    stable, last = 0, None
+    while stable < 5:
         QCoreApplication.processEvents()
         now = [child.geometry().getRect() for child in window.findChildren(QWidget)]
-        still, last = (still + 1 if now == last else 0), now
+        stable, last = (stable + 1 if now == last else 0), now
 
 
 def rest(window: MainWindow) -> None:
-    """Let what is computed beside the window be done and shown."""
+    """Wait until the worker's answers are computed and shown."""
     until(lambda: not window.panels.over_frames._timer.isActive())
     if window.worker._pool is not None:
         window.worker._pool.submit(lambda: None).result(20)
@@ -77,6 +77,7 @@ def rest(window: MainWindow) -> None:
 
 
 def close(window: MainWindow) -> None:
+    """Close and delete the window."""
     window.close()
     window.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

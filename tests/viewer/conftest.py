@@ -1,4 +1,4 @@
-"""Windows on the offscreen platform, small files, and a net that lets no error in a slot pass unseen."""
+"""Fixtures: the offscreen platform, small files, sessions and windows; exceptions in slots and paints fail the test."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def no_silent_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseExcep
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small results file with heavy-tailed weights."""
+    """Return a small results file with heavy-tailed weights."""
     return make_results.write(tmp_path_factory.mktemp("files") / "small.h5")
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest results file that holds everything; copied by whoever changes it."""
+    """Return the smallest results file that holds every dataset; tests that change it copy it."""
     recipe = make_results.Recipe(frames=2, layers=2, heads=2, steps=2, horizon=3, size=(36, 64))
     return make_results.write(tmp_path_factory.mktemp("tiny") / "tiny.h5", recipe)
 
 
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of twelve episodes in every state; copied by whoever changes it."""
+    """Return a run of twelve episodes in every state; tests that change it copy it."""
     return make_run.write_mixed(tmp_path_factory.mktemp("runs") / "libero")
 
 

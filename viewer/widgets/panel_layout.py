@@ -175,10 +175,10 @@ class PanelLayout(QWidget):
         return PreferredHeights(
             self.camera_grid.height_at(width),
             lambda most: self.camera_grid.height_within(width, most),
-            self.chips.wanted(),
+            self.chips.preferred_height(),
             CHIP + SPACE,
             (0, 0) if self.tabs_folded else self.stack.heights(),
-            (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.LEAST, 92),
+            (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.MIN_HEIGHT, 92),
         )
 
     def _fill_side(self) -> None:

@@ -18,7 +18,7 @@ from viewer.controllers.playback import Playback
 from viewer.controllers.prefetch import read_bytes
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
-from viewer.widgets.panels.timeline import nice, thinned
+from viewer.widgets.panels.timeline import round_step, thin_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,9 +192,9 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     scene = window.session.plain_scene()
     assert scene is not None
     np.testing.assert_allclose(values[0], [scene.share("exterior"), scene.share("wrist")], atol=5e-3)
-    assert line.words(4).startswith("two · frame 5 of 6 · 0.20 s · exterior ")
-    assert "now lift the bowl" in line.words(1)
-    assert line.turns(line.along()) == [1, 2, 4, 5], "an episode's own beginning is no change of the prompt"
+    assert line.describe_moment(4).startswith("two · frame 5 of 6 · 0.20 s · exterior ")
+    assert "now lift the bowl" in line.describe_moment(1)
+    assert line.prompt_changes(line.along()) == [1, 2, 4, 5], "an episode's own beginning is no change of the prompt"
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
     for number, (kind, moment, button, held) in enumerate(
         (
@@ -232,7 +232,7 @@ def test_long_lines_keep_their_peaks() -> None:
     values = np.zeros(10_000, np.float32)
     values[[0, 4321, 9999]] = 0.1, 0.9, 0.2
     values[77] = np.nan
-    places, line = thinned(values, 300)
+    places, line = thin_line(values, 300)
     assert len(places) <= 602
     assert {0, 4321, 9999} <= set(places.tolist())
     assert line.max() == np.float32(0.9)
@@ -243,7 +243,7 @@ def test_long_lines_keep_their_peaks() -> None:
     ("least", "digits", "step"), [(0.03, 0, 0.05), (1.2, 0, 2), (7, 1, 10), (0.4, 1, 1), (23, 0, 50)]
 )
 def test_labels_stand_at_round_numbers(least: float, digits: int, step: float) -> None:
-    assert nice(least, digits) == pytest.approx(step)
+    assert round_step(least, digits) == pytest.approx(step)
 
 
 def test_a_plain_course_has_a_moment_a_frame() -> None:

@@ -30,7 +30,7 @@ def test_loud_words_can_be_read_on_every_colour(app: QApplication, dark: bool, n
     ground = (theme.DARK if dark else theme.LIGHT).raised
     own = drawing.readable_on(int(ground[1:], 16))
     for word, ink in zip(chip_painting.colours(name, ground), chip_painting._inks(name, ground, True), strict=True):
-        text = own if ink == "cool" else chip_painting.INKS[ink]
+        text = own if ink == "own" else chip_painting.INKS[ink]
         contrast = abs(drawing.lightness(word) - drawing.lightness(int(text[1:], 16)))
         assert contrast > 90
 
@@ -39,7 +39,7 @@ def test_loud_words_can_be_read_on_every_colour(app: QApplication, dark: bool, n
 def test_a_chip_is_filled_to_its_edges_and_no_further(app: QApplication, ratio: float) -> None:
     panel, made = QWidget(), ChipPainter()
     panel.resize(120, 30)
-    made.lay(
+    made.set_chips(
         [
             ChipBox("text", 0, QRectF(7, 0, 37, 26), "the", "prompt"),
             ChipBox("text", 1, QRectF(51, 0, 41, 26), "a", "state"),

@@ -1,4 +1,4 @@
-"""The predicted chunk of actions, dimension by dimension, beside the true one, and its path over the denoise steps."""
+"""Chart of the predicted and true actions, and of one action's path over the denoise steps."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float64]
 LABEL: Final = 64
-MOST: Final = 16
-"""Dimensions that are drawn; robots have 7 to 14."""
+MAX_DIMENSIONS: Final = 16
+"""Number of dimensions that are drawn; robots have 7 to 14."""
 
 
 class ActionChart(Panel):
-    """Above: each dimension over the chunk. Below: the chosen action's path from noise (t = 1) to action (t = 0)."""
+    """Top: each dimension over the chunk. Bottom: the selected action's path from noise (t = 1) to action (t = 0)."""
 
     watched_fields = frozenset({"frame", "query", "step"})
 
@@ -41,7 +41,7 @@ class ActionChart(Panel):
         return QSize(600, 170)
 
     def values(self) -> dict[str, Values | None]:
-        """Predicted and true actions (H, A) and the path (steps + 1, H, 32) of the shown frame."""
+        """Return `predicted` and `truth`, (H, A), and `path`, (steps + 1, H, 32), of the frame; None if absent."""
         results, frame = self.session.results, self.session.shown.frame
         names = {"predicted": schema.ACTION_PREDICTED, "truth": schema.ACTION_TRUTH, "path": schema.ACTION_X}
         if results is None or frame >= results.done:
@@ -70,7 +70,7 @@ class ActionChart(Panel):
         return query.first if query.kind == "action" else 0
 
     def cells(self, count: int) -> tuple[list[QRectF], list[QRectF]]:
-        """The small plots of both rows."""
+        """Return the rectangles of the plots of both rows."""
         width = (self.width() - LABEL) / max(count, 1)
         half = (self.height() - 18) / 2
         upper = [QRectF(LABEL + n * width, 14, width - 8, half - 12) for n in range(count)]
@@ -87,7 +87,7 @@ class ActionChart(Panel):
                 painter, QRectF(0, 4, self.width(), 22), "This file holds no predicted actions.", t.secondary, 13
             )
             return
-        count = min(predicted.shape[1], MOST)
+        count = min(predicted.shape[1], MAX_DIMENSIONS)
         upper, lower = self.cells(count)
         drawing.write(painter, QRectF(0, upper[0].top(), LABEL - 8, 18), "Chunk", t.secondary, 13)
         drawing.write(painter, QRectF(0, lower[0].top(), LABEL - 8, 18), f"Path {self.action + 1}", t.secondary, 13)
@@ -99,9 +99,9 @@ class ActionChart(Panel):
             if has_truth and truth is not None:
                 lines.insert(0, (truth[:, n], t.secondary))
             at = self.action if self.session.shown.query.kind == "action" else None
-            self._small(painter, box, f"a{n + 1}", lines, at)
+            self._paint_plot(painter, box, f"a{n + 1}", lines, at)
             if path is not None and self.action < path.shape[1] and n < path.shape[2]:
-                self._small(
+                self._paint_plot(
                     painter, lower[n], "", [(path[:, self.action, n], theme.GROUP_COLOURS["action"])], self._point()
                 )
         foot = "t = 1, noise, to t = 0, action; model units" if path is not None else "This file holds no path."
@@ -112,7 +112,7 @@ class ActionChart(Panel):
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def _point(self) -> int | None:
-        """Where the shown denoise step starts on the path."""
+        """Return the point of the path at which the shown denoise step starts."""
         results, shown = self.session.results, self.session.shown
         return (
             results.steps[shown.step]
@@ -120,7 +120,7 @@ class ActionChart(Panel):
             else None
         )
 
-    def _small(
+    def _paint_plot(
         self, painter: QPainter, box: QRectF, name: str, lines: list[tuple[Values, str]], at: int | None
     ) -> None:
         t = theme.active()
@@ -144,18 +144,18 @@ class ActionChart(Panel):
         if at is not None:
             x = inner.left() + inner.width() * at / max(len(lines[-1][0]) - 1, 1)
             painter.fillRect(QRectF(x - 0.5, box.top() + 2, 1, box.height() - 4), theme.colour(t.text))
-        # The name stands in the upper corner from which the line keeps away.
+        # The name is in the upper corner that the line does not reach.
         first, last = ((float(lines[-1][0][end]) - low) / span for end in (0, -1))
         corner = QRectF(box.left() + 4, box.top() + 1, box.width() - 8, 13)
         drawing.write(painter, corner, name, t.secondary, 11, align="right" if last < first else "left")
 
     def place_at(self, point: QPointF) -> tuple[str, int, int] | None:
-        """Which plot is under a point, its dimension, and which action or point of the path."""
+        """Return the plot under a point, `chunk` or `path`, its dimension, and the action or point of the path."""
         values = self.values()
         predicted, path = values["predicted"], values["path"]
         if predicted is None or not predicted.size:
             return None
-        for kind, boxes in zip(("chunk", "path"), self.cells(min(predicted.shape[1], MOST)), strict=True):
+        for kind, boxes in zip(("chunk", "path"), self.cells(min(predicted.shape[1], MAX_DIMENSIONS)), strict=True):
             for n, box in enumerate(boxes):
                 length = len(predicted) if kind == "chunk" else 0 if path is None else len(path)
                 if box.contains(point) and length:

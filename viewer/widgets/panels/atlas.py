@@ -1,4 +1,4 @@
-"""Layers down, heads across: every head's score for the shown query, ranked; a click goes there."""
+"""Atlas: a table of layers and heads with each head's score or thumbnail for the shown query."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 LABEL: Final = 22
 GAP: Final = 2
 FOOT: Final = 16
-TALL: Final = 44.0
-"""A taller cell shows no more."""
+MAX_CELL_HEIGHT: Final = 44.0
+"""Pixels; a taller cell shows no more."""
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
 
 
 class Atlas(Panel):
-    """The mean of all heads is the last column."""
+    """Rows are layers, columns are heads, the last column is the mean of all heads; a click selects a head."""
 
     watched_fields = frozenset({*FIELDS, "layer", "heads", "reduce", "step", "region", "colours"})
 
@@ -52,15 +52,15 @@ class Atlas(Panel):
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
         self._content: Floats | None = None
-        self._content_lack = ""
+        self._content_reason = ""
         self._thumbnails: tuple[object, npt.NDArray[np.uint32]] | None = None
         self._before: Floats | None = None
         self._frame, self._still = drawing.Layer(), drawing.Layer()
         self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
         self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
-        self._ringed: list[QRectF] = []
+        self._painted_rings: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
-        self._bared = False
+        self._was_unavailable = False
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -72,7 +72,7 @@ class Atlas(Panel):
         return QSize(288, self.HEADING + 18 * 14 + 18)
 
     def scores(self) -> Floats | None:
-        """The chosen score, (layers, heads + 1)."""
+        """Return the chosen score, (layers, heads + 1) float32; None if it cannot be read."""
         results, shown = self.session.results, self.session.shown
         if results is None or not results.done:
             return None
@@ -93,7 +93,7 @@ class Atlas(Panel):
         return self._scores[1]
 
     def reasons(self) -> dict[str, str]:
-        """The scores that the shown query cannot have, and why."""
+        """Return the scores that the shown query cannot have, and why."""
         results = self.session.results
         if results is None or not results.done:
             return {}
@@ -103,7 +103,7 @@ class Atlas(Panel):
             return {}
 
     @property
-    def lack(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why the shown query cannot have the chosen score; empty if it can."""
         return self.reasons().get(self.session.shown.score, "")
 
@@ -112,14 +112,14 @@ class Atlas(Panel):
         return find_score(self.session.shown.score)
 
     def ranked(self) -> list[tuple[int, int]]:
-        """Layers and heads, the best score first; none where there is nothing to rank them by."""
+        """Return (layer, head) pairs, the best score first; empty if the score is not available."""
         scores = self.scores()
-        if scores is None or self.lack:
+        if scores is None or self.unavailable_reason:
             return []
         return rank_heads(scores, lowest=self._shown_score.is_low_better)
 
     def load(self) -> None:
-        self._content_lack, self._content = self.lack, self.scores()
+        self._content_reason, self._content = self.unavailable_reason, self.scores()
         if self.session.shown.thumbnails and self._content is not None:
             self._load_thumbnails()
 
@@ -132,22 +132,24 @@ class Atlas(Panel):
         if not self.isVisible():
             return
         self.schedule_description()
-        if self._bared != self._bare():
-            self._bared = not self._bared
+        if self._was_unavailable != self._is_unavailable():
+            self._was_unavailable = not self._was_unavailable
             self.update()
         scores, before = self._content, self._before
         self._before = scores
         if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
             self._coloured = (shown.colours, shown.thumbnails, shown.step)
-            self.update(0, self.HEADING - 3, self.width(), self.height())  # not the buttons in the heading
+            self.update(0, self.HEADING - 3, self.width(), self.height())  # without the buttons in the heading
         else:
-            for box in (*self._ringed, *self._rings(scores)):
+            for box in (*self._painted_rings, *self._rings(scores)):
                 self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
 
     def on_file_changed(self) -> None:
         results = self.session.results
         if results is not None:
-            self.setMaximumHeight(max(round(self.HEADING + len(results.layers) * TALL + FOOT), self.minimumHeight()))
+            self.setMaximumHeight(
+                max(round(self.HEADING + len(results.layers) * MAX_CELL_HEIGHT + FOOT), self.minimumHeight())
+            )
         self._scores = self._content = self._thumbnails = None
         self._frame.drop()
         self._still.drop()
@@ -159,22 +161,22 @@ class Atlas(Panel):
         self.place_right(self.score, self.thumbs)
 
     def _title(self) -> str:
-        """As long as it fits before the buttons."""
+        """Return the title that fits before the buttons."""
         title = "Layers × heads"
         return title if drawing.width_of(title, 12, bold=True) + 6 < self.thumbs.x() else "Heads"
 
-    # Where cells lie
+    # Layout
 
     def edges(self, scores: Floats) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """Left and right of every column, top and bottom of every row, on whole pixels of the screen.
+        """Return left and right of each column, top and bottom of each row, on whole screen pixels.
 
-        The mean's column stands a little apart.
+        The column of the mean is a little apart.
         """
         ratio, (rows, columns) = self.devicePixelRatioF(), scores.shape
         key = (rows, columns, ratio, self.width(), self.height())
         if self._edges is None or self._edges[0] != key:
             width = (self.width() - LABEL - 4) / columns
-            height = min((self.height() - self.HEADING - FOOT) / rows, TALL)
+            height = min((self.height() - self.HEADING - FOOT) / rows, MAX_CELL_HEIGHT)
             lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
             tops = [self.HEADING + number * height for number in range(rows)]
             spans = [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
@@ -183,18 +185,18 @@ class Atlas(Panel):
         return self._edges[1], self._edges[2]
 
     def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
-        """Where a cell lies."""
+        """Return the rectangle of a cell."""
         columns, rows = self.edges(scores)
         (left, right), (top, bottom) = columns[head], rows[layer]
         return QRectF(left, top, right - left, bottom - top)
 
-    # What is drawn
+    # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t, results, scores, shown = theme.active(), self.session.results, self._content, self.session.shown
-        if scores is None or results is None or self._bare():
+        if scores is None or results is None or self._is_unavailable():
             self.fill_background(painter, area)
-            self._paint_want(painter)
+            self._paint_unavailable(painter)
             return
 
         def frame(inner: QPainter) -> None:
@@ -208,33 +210,33 @@ class Atlas(Panel):
                 self._paint_cells(inner, scores)
             self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails, self._title()), frame)
 
-        # Two layers: the scores change more often than the numbers round them, and the ring more often than the scores.
+        # Two layers, as scores change more often than row and column labels, and rings more often than scores.
         key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0, self._title())
         self._still.draw(painter, self, key, still, drawing.ground(self), scores)
-        self._ringed = self._rings(scores)
+        self._painted_rings = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for box in self._ringed:
+        for box in self._painted_rings:
             light = t.accent if shown.thumbnails else t.text
             drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def _bare(self) -> bool:
-        """Whether a sentence stands where the cells would: none of them would have anything to tell."""
-        return not self.session.shown.thumbnails and bool(self._content_lack)
+    def _is_unavailable(self) -> bool:
+        """Whether a sentence replaces the cells because the score is not available."""
+        return not self.session.shown.thumbnails and bool(self._content_reason)
 
-    def _paint_want(self, painter: QPainter) -> None:
-        """What to do, where there is nothing to score."""
+    def _paint_unavailable(self, painter: QPainter) -> None:
+        """Paint why the score is not available and what to do."""
         self.paint_heading(painter, self._title())
-        if self._bare():
-            reason, ink = self._content_lack, theme.active().secondary
+        if self._is_unavailable():
+            reason, ink = self._content_reason, theme.active().secondary
             for line, text in enumerate((f"{reason[:1].upper()}{reason[1:]},", "or choose another score.")):
                 drawing.write(painter, QRectF(0, self.HEADING + 20 * line, self.width(), 20), text, ink, 13)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
 
     def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
-        """What stays whatever the scores are: the numbers of layers and heads, and the cells' round corners."""
+        """Paint what does not depend on the scores: labels of layers and heads, and the cells' round corners."""
         t, results, (columns, rows) = theme.active(), self.session.results, self.edges(scores)
         assert results is not None
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -252,7 +254,7 @@ class Atlas(Panel):
             drawing.write(painter, place, text, t.secondary, 11, align="centre")
 
     def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
-        """All cells as one image, and their numbers where there is room."""
+        """Paint all cells as one image, and their numbers where they fit."""
         words, (columns, rows) = self._words(scores), self.edges(scores)
         ratio, ground = self.devicePixelRatioF(), drawing.ground(self).rgb()
         padded = np.full((scores.shape[0] + 1, scores.shape[1] + 1), ground, np.uint32)
@@ -271,18 +273,18 @@ class Atlas(Panel):
                 painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
 
     def _rings(self, scores: Floats) -> list[QRectF]:
-        """Round the cells of the shown heads."""
+        """Return the rectangles around the cells of the shown heads."""
         shown = self.session.shown
         heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
         return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
 
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
-        """The colour of every cell."""
+        """Return the colour of each cell, 0xAARRGGBB."""
         shown = self.session.shown
         return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better)
 
     def _load_thumbnails(self) -> None:
-        """Colour one small picture a head: its map in every camera side by side, one colour range for all."""
+        """Render one thumbnail for each head: its maps of all cameras side by side, on one colour range."""
         results, shown = self.session.results, self.session.shown
         key = (id(results), shown.frame, shown.query, shown.step, shown.colours)
         if results is None or (self._thumbnails is not None and self._thumbnails[0] == key):
@@ -309,12 +311,12 @@ class Atlas(Panel):
             for head, one in enumerate(line):
                 painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
 
-    # What the hand does
+    # Mouse and keyboard
 
     def cell_at(self, point: QPointF) -> tuple[int, int] | None:
-        """Layer and head under a point; the mean counts as the head after the last."""
+        """Return layer and head under a point; the mean is the head after the last."""
         scores = self.scores()
-        if scores is None or self._bare():
+        if scores is None or self._is_unavailable():
             return None
         columns, rows = self.edges(scores)
         layer = next((n for n, (top, bottom) in enumerate(rows) if top <= point.y() < bottom + GAP), None)
@@ -322,7 +324,7 @@ class Atlas(Panel):
         return None if layer is None or head is None else (layer, head)
 
     def go(self, layer: int, head: int, *, add: bool = False) -> None:
-        """Look at a head; `add` puts it to the chosen ones or takes it away."""
+        """Select a head; `add` adds it to the selected heads or removes it."""
         heads = self.session.dims.heads
         if head >= heads:
             self.session.update(layer=layer, heads=(), reduce="mean")
@@ -333,10 +335,10 @@ class Atlas(Panel):
             self.session.update(layer=layer, heads=(head,), reduce="mean")
 
     def step_ranked(self, by: int) -> None:
-        """Go to the head next in rank."""
+        """Select the head `by` ranks further."""
         order, shown = self.ranked(), self.session.state
         if not order:
-            reason = self.lack or "no head has weight to tell"
+            reason = self.unavailable_reason or "no head has weight to tell"
             self.session.noticed.emit(f"Heads cannot be ranked by {self._shown_score.title}: {reason}.")
             return
         here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
@@ -344,7 +346,7 @@ class Atlas(Panel):
         self.go(*order[min(max(place, 0), len(order) - 1)])
 
     def next_score(self) -> None:
-        """The next score that the query can have."""
+        """Select the next available score."""
         names, gone = list(SCORES), self.reasons()
         after = names.index(self.session.state.score) + 1
         self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
@@ -373,35 +375,35 @@ class Atlas(Panel):
         return super().event(event)
 
     def explain(self, layer: int, head: int) -> str:
-        """A cell in words, with its rank."""
+        """Return the tooltip of a cell: score and rank."""
         scores, results = self.scores(), self.session.results
         if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
             return ""
         score, mean = self._shown_score, head == scores.shape[1] - 1
-        lack, value = self.lack, float(scores[layer, head])
-        text = f"none, {lack}" if lack else score.format_value(value)
+        reason, value = self.unavailable_reason, float(scores[layer, head])
+        text = f"none, {reason}" if reason else score.format_value(value)
         who = "mean of heads" if mean else f"head {head}"
-        told = f"Layer {results.layers[layer]}, {who}: {score.title} {text}"
-        if lack or mean or not np.isfinite(value):
-            return told
+        text_of_cell = f"Layer {results.layers[layer]}, {who}: {score.title} {text}"
+        if reason or mean or not np.isfinite(value):
+            return text_of_cell
         rank, others = find_rank(scores, layer, head, lowest=score.is_low_better)
         alike = f", shared with {others} other{'s' if others > 1 else ''}" if others else ""
-        return f"{told}, rank {rank}{alike}"
+        return f"{text_of_cell}, rank {rank}{alike}"
 
     def describe(self) -> None:
         shown, dims = self.session.shown, self.session.dims
-        told = [self.explain(shown.layer, head) for head in shown.heads or (dims.heads,)]
-        self.setAccessibleDescription("; ".join(told))
+        texts = [self.explain(shown.layer, head) for head in shown.heads or (dims.heads,)]
+        self.setAccessibleDescription("; ".join(texts))
 
 
 def _snapped(start: float, length: float, ratio: float) -> tuple[float, float]:
-    """Start and stop of a cell on whole pixels of the screen, its gap taken off."""
+    """Return start and stop of a cell on whole screen pixels, without its gap."""
     first = round(start * ratio)
     return first / ratio, max(round((start + length - GAP) * ratio), first + 1) / ratio
 
 
 def _places(spans: list[tuple[float, float]], ratio: float) -> npt.NDArray[np.intp]:
-    """Which cell each pixel of the screen shows along one axis; the number of cells where it is a gap."""
+    """Return the cell of each screen pixel along one axis; the number of cells where it is a gap."""
     first = round(spans[0][0] * ratio)
     found = np.full(round(spans[-1][1] * ratio) - first, len(spans), np.intp)
     for number, (start, stop) in enumerate(spans):

@@ -1,4 +1,4 @@
-"""The four axes: frame, step, layer, head, each with slider, number and play."""
+"""Sliders of the four axes frame, layer, step and head, each with a number field and a play button."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_STEPS: Final = "Words have one pass: no denoise steps"
 
 
 class AxisRow(QWidget):
-    """Name, slider, number that can be typed over, play."""
+    """Name, slider, number field, play button and key of one axis."""
 
     played = Signal(str)
 
@@ -44,17 +44,17 @@ class AxisRow(QWidget):
         self.play.setAccessibleName(f"Play {axis}")
         self.play.setFixedWidth(24)
         row = QHBoxLayout(self)
-        row.setContentsMargins(57, 0, 46, 0)  # the groove begins where chips and thumbnails do
+        row.setContentsMargins(57, 0, 46, 0)  # aligned with chips and thumbnails
         row.setSpacing(6)
         row.addWidget(self.slider, 1)
         row.addWidget(self.number)
         row.addWidget(self.play)
         self.setFixedHeight(30)
-        self._after = QTimer(self)
-        self._after.setSingleShot(True)
-        self._after.setInterval(0)
-        self._after.timeout.connect(self._agree)
-        self.slider.valueChanged.connect(self._moved)
+        self._sync_timer = QTimer(self)
+        self._sync_timer.setSingleShot(True)
+        self._sync_timer.setInterval(0)
+        self._sync_timer.timeout.connect(self._sync_slider)
+        self.slider.valueChanged.connect(self._on_slider_moved)
         self.slider.drag_started.connect(session.begin)
         self.slider.drag_ended.connect(session.end)
         self.number.returnPressed.connect(self._typed)
@@ -64,18 +64,18 @@ class AxisRow(QWidget):
     def _play(self) -> None:
         self.played.emit(self.axis)
 
-    def _moved(self, value: int) -> None:
+    def _on_slider_moved(self, value: int) -> None:
         dims, state = self.session.dims, self.session.state
         if position(state, self.axis, dims.heads) != value:
             self.session.update(**moved(self.axis, value, dims.heads))
-            self._after.start()
+            self._sync_timer.start()
 
-    def _agree(self) -> None:
-        """Stand where the view stands: what moved it back in the same moment made no change that would be told."""
+    def _sync_slider(self) -> None:
+        """Set the slider to the view: a change that was undone before the flush emits no signal."""
         self.slider.setValue(position(self.session.shown, self.axis, self.session.dims.heads))
 
     def _typed(self) -> None:
-        """Go to the number that was typed: frames are counted from 1, the others carry the file's numbers."""
+        """Go to the typed number: frames count from 1, the others are the file's numbers."""
         text = self.number.text().split("/")[0].strip().lower()
         results, dims = self.session.results, self.session.dims
         if results is None:
@@ -106,7 +106,7 @@ class AxisRow(QWidget):
         return False
 
     def show_state(self, state: ViewState, *, leaving: bool = False) -> None:
-        """Show where the view stands."""
+        """Show the position of a view; `leaving` also replaces what was typed."""
         results, dims = self.session.results, self.session.dims
         length = {"frame": dims.frames, "layer": dims.layers, "step": dims.steps, "head": dims.heads + 2}[self.axis]
         usable = results is not None and length > 1 and not (self.axis == "step" and state.query.kind == "text")
@@ -134,7 +134,7 @@ class AxisRow(QWidget):
                 self.number.setText(text)
 
     def words(self, state: ViewState) -> str:
-        """The number as it stands beside the slider."""
+        """Return the text of the number field."""
         results, dims = self.session.results, self.session.dims
         if results is None or not dims.frames:
             return "–"
@@ -162,7 +162,7 @@ class AxisRow(QWidget):
 
 
 class AxisSliders(Panel):
-    """The four rows in two columns."""
+    """The four axes in two columns."""
 
     watched_fields = frozenset({"frame", "query", "step", "layer", "heads", "reduce"})
     OPAQUE = False
@@ -183,7 +183,7 @@ class AxisSliders(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def show_playing(self, axis: str) -> None:
-        """Which axis is playing; empty for none."""
+        """Show which axis is playing; an empty string means none."""
         for name, row in self.rows.items():
             row.play.relabel("❚❚" if name == axis else "▸")
             row.play.setAccessibleName(f"{'Pause' if name == axis else 'Play'} {name}")

@@ -1,4 +1,4 @@
-"""The camera panes, and the pinned view's where the two are shown side by side, as large as the room lets them be."""
+"""Grid of the camera panes, with those of the pinned view when both are shown side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CameraGrid(Panel):
-    """One pane a camera of the open file; panes stay while files of the same cameras come and go."""
+    """One pane for each camera; the panes are kept when another file has the same cameras."""
 
     watched_fields = frozenset({"compare", "pinned", "picture"})
     OPAQUE = False
@@ -55,7 +55,7 @@ class CameraGrid(Panel):
 
     @property
     def beside(self) -> bool:
-        """Whether the pinned view is shown too."""
+        """Whether the pinned view is shown beside the current one."""
         return self.session.shown.compare == "side" and self.session.pin is not None
 
     def _shapes(self) -> list[float]:
@@ -63,12 +63,12 @@ class CameraGrid(Panel):
         return [across / tall for tall, across in sizes]
 
     def height_at(self, width: int) -> int:
-        """How tall the pictures are that fill a width in plain lines, titles included."""
+        """Return the height in pixels of pictures that fill a width in one row for each view, titles included."""
         boxes = plain(width, inf, self._shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
         return bottom(boxes) or 340
 
     def height_within(self, width: int, most: int) -> int:
-        """How much of a height pictures use in the order in which they are largest."""
+        """Return how much of a height in pixels the pictures use in the arrangement in which they are largest."""
         return bottom(self._boxes(width, most)) or min(340, most)
 
     def _boxes(self, width: int, height: int) -> list[Box]:

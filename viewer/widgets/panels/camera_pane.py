@@ -1,4 +1,4 @@
-"""One camera: its picture, the heat of the shown row on it, and the patch under the pointer."""
+"""Pane of one camera: its picture, the heat map of the shown row, the region and the patch under the pointer."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from viewer.io.results import Pixels, Results
     from viewer.model.view_state import Cell, ViewState
 
-MOST_ZOOM: Final = 12.0
+MAX_ZOOM: Final = 12.0
 DRAG_PIXELS: Final = 5
+"""A press that moves further is a drag."""
 IDENTITY: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
@@ -58,7 +59,7 @@ class PaneContent:
 
 
 class CameraPane(Panel):
-    """A camera's pane; `pinned` panes show the view that is compared with."""
+    """Shows one camera of the current view, or of the pinned view if `pinned`."""
 
     watched_fields = frozenset(DATA_FIELDS) | {
         "colours", "opacity", "picture", "smooth", "grid", "region", "compare", "pinned",
@@ -75,7 +76,7 @@ class CameraPane(Panel):
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
         self.backdrop, self.heat = Backdrop(), HeatMap(camera)
         self._content: PaneContent | None = None
-        self._turn: tuple[geometry.Affine, QTransform] | None = None
+        self._from_model: tuple[geometry.Affine, QTransform] | None = None
         self._press: QPointF | None = None
         self._pan: tuple[QPointF, QPointF] | None = None
         self._drag: tuple[Cell, ...] | None = None
@@ -86,11 +87,11 @@ class CameraPane(Panel):
     def sizeHint(self) -> QSize:
         return QSize(520, 320)
 
-    # What is drawn
+    # Content
 
     @property
     def view(self) -> tuple[Results, ViewState] | None:
-        """The file and view of this pane."""
+        """File and view of this pane; None if nothing can be shown."""
         results = self.session.results
         if results is None or not results.done:
             return None
@@ -98,7 +99,7 @@ class CameraPane(Panel):
 
     @property
     def scene(self) -> Scene | None:
-        """The numbers of this pane."""
+        """Scene of this pane; None if it cannot be read."""
         view = self.view
         if view is None:
             return None
@@ -138,11 +139,11 @@ class CameraPane(Panel):
         return view[0].picture_size(self.camera)
 
     def area(self) -> QRectF:
-        """Where the picture lies in the pane."""
+        """Return the rectangle of the picture in the pane."""
         height, width = self.size_in_pixels()
-        room = QRectF(0, self.TITLE, self.width(), max(self.height() - self.TITLE, 1))
-        scale = min(room.width() / width, room.height() / height)
-        return QRectF(0, room.top(), round(width * scale), round(height * scale))  # on the line of the text below
+        available = QRectF(0, self.TITLE, self.width(), max(self.height() - self.TITLE, 1))
+        scale = min(available.width() / width, available.height() / height)
+        return QRectF(0, available.top(), round(width * scale), round(height * scale))  # aligned with the text below
 
     def to_model(self) -> geometry.Affine:
         """Return the map from pixels of the picture that is shown to the model's."""
@@ -155,8 +156,8 @@ class CameraPane(Panel):
             return IDENTITY
         return view[0].to_model(view[1].frame, self.camera)
 
-    def placed(self, area: QRectF | None = None) -> QTransform:
-        """From pixels of the picture that is shown to the pane."""
+    def picture_to_pane(self, area: QRectF | None = None) -> QTransform:
+        """Return the map from pixels of the picture that is shown to the pane, zoom included."""
         height, width = self.size_in_pixels()
         area, zoom = area or self.area(), self.zoom
         scale_x, scale_y = area.width() / width * zoom, area.height() / height * zoom
@@ -165,18 +166,18 @@ class CameraPane(Panel):
         return QTransform(scale_x, 0, 0, scale_y, left, top)
 
     def model_to_pane(self, area: QRectF | None = None) -> QTransform:
-        """From pixels of the model's picture to the pane."""
+        """Return the map from pixels of the model's picture to the pane."""
         to_model = self.to_model()
-        if self._turn is None or self._turn[0] is not to_model:
-            self._turn = to_model, picture_overlay.from_model(to_model)
-        return self._turn[1] * self.placed(area)
+        if self._from_model is None or self._from_model[0] is not to_model:
+            self._from_model = to_model, picture_overlay.from_model(to_model)
+        return self._from_model[1] * self.picture_to_pane(area)
 
     def cell_at(self, point: QPointF) -> Cell | None:
-        """The patch under a point of the pane."""
+        """Return the patch under a point of the pane; None outside the picture."""
         if self.view is None or not self.area().contains(point):
             return None
-        inverse, fine = self.placed().inverted()
-        if not fine:
+        inverse, is_invertible = self.picture_to_pane().inverted()
+        if not is_invertible:
             return None
         source = inverse.map(point)
         patch = geometry.find_patch(self.to_model(), source.x(), source.y(), self.view[0].grid)
@@ -196,7 +197,7 @@ class CameraPane(Panel):
         area, ratio = self.area(), drawing.ratio_of(painter)
         place, scene = self.model_to_pane(area), content.scene
         picture = self._picture(content, area, ratio, place)
-        self._paint_ground(painter, area, ground)
+        self._paint_background(painter, area, ground)
         self._paint_title(painter, area, content.results, scene)
         if picture is None:
             painter.fillRect(area, theme.colour(theme.active().raised))
@@ -206,8 +207,8 @@ class CameraPane(Panel):
             self.heat.paint(painter, scene, session.shown, place, area, ratio)
         self._paint_marks(painter, area, place, content)
         if picture is None:
-            self._paint_reason(painter, area)
-        self._round(painter, area, ratio)
+            self._paint_failure_text(painter, area)
+        self._round_corners(painter, area, ratio)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
@@ -217,8 +218,8 @@ class CameraPane(Panel):
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
 
-    def _paint_ground(self, painter: QPainter, area: QRectF, ground: QColor) -> None:
-        """What the picture does not cover."""
+    def _paint_background(self, painter: QPainter, area: QRectF, ground: QColor) -> None:
+        """Fill what the picture does not cover."""
         width, height = self.width(), self.height()
         painter.fillRect(QRectF(0, 0, width, area.top()), ground)
         painter.fillRect(QRectF(0, area.bottom(), width, height - area.bottom()), ground)
@@ -235,14 +236,14 @@ class CameraPane(Panel):
         label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
         room = line.adjusted(0, 0, -drawing.width_of(label, 12) - 10, 0)
         share = drawing.per_cent(scene.share(name)) if scene is not None else ""
-        given = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names give way to it
-        x = drawing.write(painter, given, caption.heading_of(name), t.text, 13, bold=True) + 9
+        name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
+        x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
         if self.pinned or self.session.blinking:
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
         if scene is not None:
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
             note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
-            # Beside each camera's share or none's: the longest name decides.
+            # The note stands in all panes or in none, so the longest name decides.
             longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in results.cameras)
             spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
             spare += max(drawing.width_of("88.8 %", 13, bold=True) - drawing.width_of(share, 13, bold=True), 0)
@@ -257,7 +258,7 @@ class CameraPane(Panel):
             (id(content.results), content.view.frame, shown.picture),
             area,
             ratio,
-            zoomed=None if self.zoom == 1.0 else self.placed(),
+            zoomed=None if self.zoom == 1.0 else self.picture_to_pane(),
             grid=(place, content.results.grid) if shown.grid and not self.session.bare else None,
         )
 
@@ -281,11 +282,11 @@ class CameraPane(Panel):
             painter.drawPolygon(place.map(QPolygonF(_patch(pointer, scene.grid))))
         painter.setClipping(False)
 
-    def _paint_reason(self, painter: QPainter, area: QRectF) -> None:
+    def _paint_failure_text(self, painter: QPainter, area: QRectF) -> None:
         text = self.session.failure or "This file holds no picture of this camera."
         drawing.write(painter, area.adjusted(16, 0, -16, 0), text, theme.active().secondary, 12, align="centre")
 
-    def _round(self, painter: QPainter, area: QRectF, ratio: float) -> None:
+    def _round_corners(self, painter: QPainter, area: QRectF, ratio: float) -> None:
         side = theme.RADIUS
         for corner, image in zip(
             (
@@ -299,14 +300,14 @@ class CameraPane(Panel):
         ):
             painter.drawImage(corner, image)
 
-    # What the hand does
+    # Mouse and keyboard
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         point = event.position()
         if self._pan is not None:
             area = self.area()
             moved = point - self._pan[0]
-            self._look_at(
+            self._set_centre(
                 QPointF(
                     self._pan[1].x() - moved.x() / area.width() / self.zoom,
                     self._pan[1].y() - moved.y() / area.height() / self.zoom,
@@ -327,7 +328,7 @@ class CameraPane(Panel):
             self.update()
 
     def _box(self, start: QPointF, stop: QPointF) -> tuple[Cell, ...]:
-        """Patches whose middle lies in a dragged box; the patch under it where the box is smaller than one."""
+        """Return the patches whose centre lies in a dragged box, or the patch under a box that is smaller than one."""
         if self.view is None:
             return ()
         box, place, area = QRectF(start, stop).normalized(), self.model_to_pane(), self.area()
@@ -361,7 +362,7 @@ class CameraPane(Panel):
         self.update()
 
     def toggle(self, cell: Cell | None, *, keep: bool) -> None:
-        """Make one patch the region, or take it away again; `keep` adds it to the region."""
+        """Make one patch the region, or clear it; `keep` adds the patch to the region or removes it."""
         region = self.session.state.region
         if cell is None:
             self.session.update(region=())
@@ -372,23 +373,23 @@ class CameraPane(Panel):
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         self.zoom = 1.0
-        self._look_at(QPointF(0.5, 0.5))
+        self._set_centre(QPointF(0.5, 0.5))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         area, point = self.area(), event.position()
         turn = event.angleDelta().y()
         if not area.contains(point) or not turn:
             return
-        zoom = min(max(self.zoom * 1.2 ** (turn / 120), 1.0), MOST_ZOOM)
+        zoom = min(max(self.zoom * 1.2 ** (turn / 120), 1.0), MAX_ZOOM)
         offset = QPointF(
             (point.x() - area.center().x()) / area.width(), (point.y() - area.center().y()) / area.height()
         )
         fixed = self.centre + offset / self.zoom
         self.zoom = zoom
-        self._look_at(fixed - offset / zoom)
+        self._set_centre(fixed - offset / zoom)
         event.accept()
 
-    def _look_at(self, centre: QPointF) -> None:
+    def _set_centre(self, centre: QPointF) -> None:
         half = 0.5 / self.zoom
         self.centre = QPointF(min(max(centre.x(), half), 1 - half), min(max(centre.y(), half), 1 - half))
         self.update()
@@ -417,6 +418,6 @@ class CameraPane(Panel):
 
 
 def _patch(cell: Cell, grid: geometry.PatchGrid) -> QRectF:
-    """A patch in the model's picture."""
+    """Return the rectangle of a patch in the model's picture."""
     width, height = grid.patch_width, grid.patch_height
     return QRectF(cell[2] * width, cell[1] * height, width, height)

@@ -1,4 +1,4 @@
-"""How chips are painted: filled rectangles under labels, edges and corners that are kept as small pictures."""
+"""Painting of chips: a filled rectangle, and a cached image of label, edge and corners on it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Kind
 
 LEVELS: Final = 216
-"""Colours of a chip from cold to hot; the brightest end of the map is cut."""
+"""Number of chip colours; the brightest end of the colour map is left out."""
 CHIP: Final = 26
 CORNER: Final = 5.0
 LOUD: Final = ("prompt", "action")
-Ink = Literal["cool", "light", "dark"]
+Ink = Literal["own", "light", "dark"]
 INKS: Final = {"light": drawing.LIGHT_INK, "dark": drawing.DARK_INK}
 
 
 @dataclass(frozen=True, eq=False)
 class ChipBox:
-    """One chip on the panel."""
+    """Position, label and role of one chip."""
 
     kind: Kind
     item: int
@@ -42,7 +42,7 @@ class ChipBox:
 
 
 def levels(values: Floats, top: float) -> list[int]:
-    """Each value's place among the chip colours, `top` the hottest."""
+    """Return the colour level of each value, 0 to LEVELS - 1; `top` has the last one, NaN the first."""
     at = values * np.float32((LEVELS - 1) / top)
     np.fmin(np.fmax(at, 0, out=at), LEVELS - 1, out=at)  # NaN becomes 0
     at += np.float32(0.5)
@@ -52,7 +52,7 @@ def levels(values: Floats, top: float) -> list[int]:
 
 @lru_cache(maxsize=16)
 def colours(name: str, ground: str) -> tuple[int, ...]:
-    """The colours of chips from cold to hot, 0xRRGGBB: the map over a ground."""
+    """Return the LEVELS chip colours, 0xRRGGBB: the colour map blended over a background."""
     made: list[int] = []
     tint = theme.colour(ground)
     base = tint.red(), tint.green(), tint.blue()
@@ -70,14 +70,14 @@ def _fills(name: str, ground: str) -> list[QColor]:
 
 @lru_cache(maxsize=16)
 def _inks(name: str, ground: str, loud: bool) -> list[Ink]:
-    """Which ink can be read on each of the colours; `cool` is the role's own, kept as long as it can be read."""
+    """Return a readable text colour for each chip colour; `own` is that of the role, used while it is readable."""
     dark = theme.colour(ground).lightness() < 128
     made: list[Ink] = []
     for word in colours(name, ground):
         readable: Ink = "dark" if drawing.readable_on(word) == drawing.DARK_INK else "light"
-        own = (readable == "light") == dark
+        is_like_background = (readable == "light") == dark
         near = abs(drawing.lightness(word) - drawing.lightness(int(ground[1:], 16))) < 25
-        made.append("cool" if own and (loud or near) else readable)
+        made.append("own" if is_like_background and (loud or near) else readable)
     return made
 
 
@@ -90,7 +90,7 @@ def _own_ink(role: str, ground: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
-    """What lies on a chip's colour: round corners, the edge that tells its group, the label."""
+    """Return what is drawn on a chip's colour: round corners, the edge in the group's colour, the label."""
     made = QPixmap(round(width * ratio), math.ceil(CHIP * ratio))
     made.setDevicePixelRatio(ratio)
     made.fill(Qt.GlobalColor.transparent)
@@ -104,7 +104,7 @@ def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: st
 
 
 class ChipPainter:
-    """Paints the chips of one panel."""
+    """Paints the chips of one panel; keeps their boxes on whole screen pixels."""
 
     def __init__(self) -> None:
         self._places: Sequence[ChipBox] = ()
@@ -112,12 +112,12 @@ class ChipPainter:
         self._chips: list[tuple[QRectF, QRect, ChipBox, str]] = []
         self._ratio = 0.0
 
-    def lay(self, places: Sequence[ChipBox], cameras: tuple[str, ...]) -> None:
-        """Chips lie elsewhere now."""
+    def set_chips(self, places: Sequence[ChipBox], cameras: tuple[str, ...]) -> None:
+        """Set the chips to paint."""
         self._places, self._cameras, self._ratio = places, cameras, 0.0
 
     def _snap(self, ratio: float) -> None:
-        """Put the chips on whole pixels of the screen."""
+        """Round the boxes to whole screen pixels."""
         self._ratio, self._chips = ratio, []
         for place in self._places:
             left, right = (round(x * ratio) / ratio for x in (place.box.left(), place.box.right()))
@@ -126,13 +126,13 @@ class ChipPainter:
             self._chips.append((box, box.toAlignedRect(), place, theme.group_colour(place.role, self._cameras)))
 
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
-        """The chips that touch `area`, each in the colour of its level."""
+        """Paint the chips that touch `area`, each in the colour of its level."""
         ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
         fills, loud, quiet = _fills(name, ground), _inks(name, ground, True), _inks(name, ground, False)
         fill, copy, every = painter.fillRect, painter.drawPixmap, area.contains(widget.rect())
         if ratio != self._ratio:
             self._snap(ratio)
-        inks = {role: {"cool": _own_ink(role, ground), **INKS} for role in {place.role for place in self._places}}
+        inks = {role: {"own": _own_ink(role, ground), **INKS} for role in {place.role for place in self._places}}
         for (box, about, place, edge), level in zip(self._chips, at, strict=True):
             if every or area.intersects(about):
                 fill(box, fills[level])

@@ -1,4 +1,4 @@
-"""The colour bar: which weights have which colour, its range by handles and numbers, and how it is chosen."""
+"""Colour bar and the controls of the heat map: colour map, range, scale, unit, measure and opacity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"
 
 
 class ColourBar(Panel):
-    """The bar with its two handles; dragging one locks the range."""
+    """Colour bar with two handles; dragging one locks the range."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
 
@@ -70,7 +70,7 @@ class ColourBar(Panel):
         span = right - left or 1.0
         name = colormaps.DIFFERENCE if scene.difference else shown.colours
         scale = "linear" if scene.difference else shown.scale
-        # On a linear scale the bar looks the same for every range whose ends lie at the same places of it.
+        # On a linear scale the bar depends only on the relative positions of the ends.
         ends = (round((low - left) / span, 6), round((high - left) / span, 6))
         key = (name, scale, *(ends if scale == "linear" else (left, right, low, high)), self.width())
         if self._ramp is None or self._ramp[0] != key:
@@ -130,7 +130,7 @@ class ColourBar(Panel):
 
 
 def _ramp(name: str, scale: str, left: float, right: float, low: float, high: float) -> QImage:
-    """One line of the colours from `left` to `right`, where they span `low` to `high`."""
+    """Return one row of the colours of values from `left` to `right`, where the colours span `low` to `high`."""
     if scale == "rank":
         at = np.linspace(0, 1, 512, dtype=np.float32)
     else:
@@ -140,7 +140,7 @@ def _ramp(name: str, scale: str, left: float, right: float, low: float, high: fl
 
 
 class HeatPanel(Panel):
-    """Colour map, range, scale, unit, measure, opacity."""
+    """Controls of the heat map, with the colour bar."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"colours", "opacity", "smooth", "grid", "picture", "compare", "pinned"}
 
@@ -165,13 +165,13 @@ class HeatPanel(Panel):
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)
         first, second = QVBoxLayout(), QVBoxLayout()
-        self._halves = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
-        self._halves.setContentsMargins(0, 0, 0, 0)
+        self._halves_layout = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._halves_layout.setContentsMargins(0, 0, 0, 0)
         for half in (first, second):
             half.setContentsMargins(0, 0, 0, 0)
             half.setSpacing(7)
-            self._halves.addLayout(half, 1)
-        self._halves.setSpacing(7)
+            self._halves_layout.addLayout(half, 1)
+        self._halves_layout.setSpacing(7)
         top = QHBoxLayout()
         top.addStretch()
         top.addWidget(self.colours)
@@ -222,7 +222,7 @@ class HeatPanel(Panel):
     def _set_range(self, value: str) -> None:
         if value == "locked":
             _, _, low, high = self.bar.ends()
-            # A difference spans as far below 0 as above; weights, to which the view may go back, begin at 0.
+            # The range of a difference is symmetric about 0; that of weights, shown later, begins at 0.
             self.session.update(range="locked", low=0.0 if self._difference_shown() else low, high=high)
         else:
             self.session.update(range=value)
@@ -236,7 +236,7 @@ class HeatPanel(Panel):
 
     def _set_norms(self, on: bool) -> None:
         self.session.update(measure="contribution" if on else "weight")
-        self.norms.setChecked(self.session.state.measure == "contribution")  # where there are no norms it comes back
+        self.norms.setChecked(self.session.state.measure == "contribution")  # unchanged if the file has no value norms
 
     def _set_smooth(self, on: bool) -> None:
         self.session.update(smooth=on)
@@ -257,7 +257,7 @@ class HeatPanel(Panel):
             low, high = (float(f.text().replace("−", "-").replace(",", ".")) for f in (self.low, self.high))
         except ValueError:
             self.session.noticed.emit("The ends of the range are numbers, for example 0 and 0.03.")
-            self._show_ends(instead=True)
+            self._show_ends(overwrite=True)
             return
         _, _, old_low, old_high = self.bar.ends()
         if (drawing.number(low, 4), drawing.number(high, 4)) == (
@@ -265,19 +265,19 @@ class HeatPanel(Panel):
             drawing.number(old_high, 4),
         ):
             return
-        if self._difference_shown():  # as far below 0 as above, whichever end was typed
+        if self._difference_shown():  # symmetric about 0, whichever end was typed
             low, high = 0.0, abs(high if drawing.number(low, 4) == drawing.number(old_low, 4) else low)
         if not low < high < float("inf"):
             self.session.noticed.emit("The lower end of the range must be below the upper end.")
-            self._show_ends(instead=True)
+            self._show_ends(overwrite=True)
             return
         self.session.update(range="locked", low=low, high=high)
 
-    def _show_ends(self, *, instead: bool = False) -> None:
-        """Show the ends of the range; `instead` of what is being typed, too."""
+    def _show_ends(self, *, overwrite: bool = False) -> None:
+        """Show the ends of the range; `overwrite` also replaces what is being typed."""
         _, _, low, high = self.bar.ends()
         for field, value in ((self.low, low), (self.high, high)):
-            (field.setText if instead else field.show_text)(drawing.number(value, 4))
+            (field.setText if overwrite else field.show_text)(drawing.number(value, 4))
 
     def refresh(self) -> None:
         state: ViewState = self.session.shown
@@ -323,6 +323,6 @@ class HeatPanel(Panel):
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = self.width() > 600
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
-        if self._halves.direction() != direction:
-            self._halves.setDirection(direction)
-            self._halves.setSpacing(32 if wide else 7)
+        if self._halves_layout.direction() != direction:
+            self._halves_layout.setDirection(direction)
+            self._halves_layout.setSpacing(32 if wide else 7)

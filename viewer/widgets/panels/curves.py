@@ -1,4 +1,4 @@
-"""Curves of group masses over denoise steps, layers or frames; a cursor in them moves the axis."""
+"""Curves of the attention mass on each group of keys over denoise steps, layers or frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AXES: Final = (("steps", "denoise steps"), ("layers", "layers"), ("frames", "fra
 
 
 class CurvePlot(Panel):
-    """Lines on a plain ground, the current place as an upright line; a click or drag goes there."""
+    """Line plot with a cursor at the current position; a click or drag moves it."""
 
     BOTTOM = 16
 
@@ -38,24 +38,24 @@ class CurvePlot(Panel):
         self._cursor = QRectF()
 
     def curves(self) -> Curves | None:
-        """What to draw; None where there is nothing yet."""
-        raise AssertionError("every plot says what it draws")
+        """Return the curves; None if there are none yet. Subclasses implement it."""
+        raise NotImplementedError
 
     def axis(self) -> str:
-        """The field of the view that the horizontal axis is."""
-        raise AssertionError("every plot says what its axis is")
+        """Return the field of the view along the horizontal axis. Subclasses implement it."""
+        raise NotImplementedError
 
     def plot(self) -> QRectF:
-        """The room of the lines."""
+        """Return the rectangle of the lines."""
         return QRectF(1, self.HEADING + 6, self.width() - 2, max(self.height() - self.HEADING - 6 - self.BOTTOM, 4))
 
     def x_of(self, curves: Curves, place: int) -> float:
-        """The x of a point of the curves."""
+        """Return the x of a point of the curves in pixels."""
         box = self.plot()
         return box.left() + (box.width() * place / (len(curves.at) - 1) if len(curves.at) > 1 else box.width() / 2)
 
     def polylines(self, curves: Curves) -> list[tuple[str, QPolygonF]]:
-        """Each group's line, where it has ever a thousandth of the weight."""
+        """Return the line of each group whose mass exceeds 0.001 somewhere."""
         box, values = self.plot(), curves.values
         if np.isnan(values).any():
             values = np.nan_to_num(values)
@@ -69,8 +69,8 @@ class CurvePlot(Panel):
             if most[n] > 1e-3
         ]
 
-    def paint_still(self, painter: QPainter, curves: Curves) -> None:
-        """What stays while the cursor moves: lines, ground line, numbers at the ends."""
+    def paint_background(self, painter: QPainter, curves: Curves) -> None:
+        """Paint everything but the cursor: lines, axis, labels at the ends."""
         t, results, box = theme.active(), self.session.results, self.plot()
         if results is None or not curves.at:
             return
@@ -80,7 +80,7 @@ class CurvePlot(Panel):
             (theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, results.cameras)), line)
             for name, line in reversed(self.polylines(curves))
         ]
-        for up in (-0.4, 0.4):  # two hairlines: Qt strokes a wider pen twenty times slower
+        for up in (-0.4, 0.4):  # two thin lines: Qt strokes a wider pen twenty times slower
             painter.translate(0, up)
             for ink, line in lines:
                 painter.setPen(ink)
@@ -98,8 +98,8 @@ class CurvePlot(Panel):
             drawing.write(painter, feet, str(curves.labels[-1]), t.secondary, 11, align="right")
 
     def titles(self) -> tuple[str, str]:
-        """The heading, and the note at its right."""
-        raise AssertionError("every plot says what it is called")
+        """Return the heading and the note at its right. Subclasses implement it."""
+        raise NotImplementedError
 
     def load(self) -> None:
         self._content = self.curves()
@@ -110,39 +110,39 @@ class CurvePlot(Panel):
         def still(inner: QPainter) -> None:
             self.paint_heading(inner, *self.titles())
             if curves is not None:
-                self.paint_still(inner, curves)
+                self.paint_background(inner, curves)
 
         self._still.draw(painter, self, (id(curves),), still, drawing.ground(self), curves)
-        self._cursor = QRectF() if curves is None else self.upright(curves)
+        self._cursor = QRectF() if curves is None else self.cursor_box(curves)
         painter.fillRect(self._cursor, theme.colour(t.text))
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def upright(self, curves: Curves) -> QRectF:
-        """The upright line at the current place; empty where the place is not on the axis."""
+    def cursor_box(self, curves: Curves) -> QRectF:
+        """Return the rectangle of the cursor; empty if the current position is not on the axis."""
         at = getattr(self.session.shown, self.axis())
         if at not in curves.at:
             return QRectF()
         x, box = self.x_of(curves, curves.at.index(at)), self.plot()
         return QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4)
 
-    def moved(self) -> None:
-        """Repaint all of it where there are other curves, else where the cursor was and where it is."""
+    def update_changed(self) -> None:
+        """Repaint everything if the curves changed, else only where the cursor was and is."""
         if not self.isVisible():
             return
         self._load_if_visible()
         curves, before = self._content, self._before
         self._before = curves
         if curves is None or curves is not before:
-            self.update(0, self.HEADING - 8, 80, 8)  # the number at the left, but not the button in the heading
+            self.update(0, self.HEADING - 8, 80, 8)  # the label at the left, without the button in the heading
             self.update(0, self.HEADING - 4, self.width(), self.height())
         else:
-            for box in (self._cursor, self.upright(curves)):
+            for box in (self._cursor, self.cursor_box(curves)):
                 self.update(box.toAlignedRect().adjusted(-1, 0, 1, 0))
 
     def place_at(self, point: QPointF) -> int | None:
-        """The place on the axis that is nearest to a point."""
+        """Return the position on the axis that is nearest to a point."""
         curves = self.curves()
         if curves is None or not curves.at:
             return None
@@ -151,7 +151,7 @@ class CurvePlot(Panel):
         return curves.at[round(min(max(part, 0.0), 1.0) * (len(curves.at) - 1))]
 
     def go(self, point: QPointF) -> None:
-        """Move the axis to a point."""
+        """Move the cursor to a point."""
         place = self.place_at(point)
         if place is not None:
             self.session.update(**{self.axis(): place})
@@ -196,19 +196,19 @@ class CurvePlot(Panel):
 
 
 class CurvesPanel(CurvePlot):
-    """Masses of all groups over the chosen axis."""
+    """Curves of all groups over the chosen axis."""
 
     watched_fields = frozenset({"frame", "query", "layer", "step", "heads", "curve"})
 
     def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
         super().__init__(session, "Masses over an axis", parent)
         self.over_frames = over_frames
-        over_frames.ready.connect(self.moved)
+        over_frames.ready.connect(self.update_changed)
         self.setMinimumHeight(84)
         self.setMaximumHeight(240)
         self.choice = DropDown("Axis of the curves", AXES, prefix="over ", parent=self)
         self.choice.chosen.connect(self._set_axis)
-        self._made: tuple[object, Curves] | None = None
+        self._curves: tuple[object, Curves] | None = None
 
     def sizeHint(self) -> QSize:
         return QSize(288, 120)
@@ -230,22 +230,22 @@ class CurvesPanel(CurvePlot):
             return self.over_frames.curves
         other = shown.layer if self.axis() == "step" else shown.step
         key = (id(results), shown.frame, shown.query, shown.heads, self.axis(), other)
-        if self._made is None or self._made[0] != key:
+        if self._curves is None or self._curves[0] != key:
             try:
-                self._made = key, read_curves(results, shown)
+                self._curves = key, read_curves(results, shown)
             except READ_ERRORS:
                 return None
-        return self._made[1]
+        return self._curves[1]
 
     def refresh(self) -> None:
         shown = self.session.shown
         self.choice.show_value("layers" if self.axis() == "layer" else shown.curve)
         self.choice.disable({"steps": "words have one pass"} if shown.query.kind == "text" else {})
         self._place()
-        self.moved()
+        self.update_changed()
 
     def on_file_changed(self) -> None:
-        self._made = self._content = None
+        self._curves = self._content = None
         self._still.drop()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

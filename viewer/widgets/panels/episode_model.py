@@ -1,4 +1,4 @@
-"""The episodes of a run as a tree for Qt: prompts and their episodes, or episodes alone, and how a row is painted."""
+"""Qt model and delegate of the episodes of a run, grouped by prompt."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STATES: Final = {"done": "", "writing": "recording", "to come": "to come", "fail
 MARKS: Final = {"success": "✓ success", "failure": "✕ failure", "": ""}
 BRANCH: Final = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 LEAF: Final = BRANCH | Qt.ItemFlag.ItemNeverHasChildren
-"""Put together once: the tree asks for the flags of every row."""
+"""Combined once, as the tree asks for the flags of every row."""
 Index = QModelIndex | QPersistentModelIndex
 NUMBER: Final = Qt.ItemDataRole.UserRole
-"""The place of an episode in the run; None for a prompt."""
+"""Role of the index of an episode in the run; None for a prompt."""
 
 
 class EpisodeModel(QAbstractItemModel):
-    """Reads everything from the run at the moment that it is asked for; holds nothing itself."""
+    """Tree model over `Episodes`; keeps no data of its own."""
 
     def __init__(self, episodes: Episodes, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -38,23 +38,23 @@ class EpisodeModel(QAbstractItemModel):
 
     @property
     def flat(self) -> bool:
-        """Whether episodes stand alone, without prompts over them."""
+        """Whether the episodes are listed without prompts."""
         groups = self.episodes.groups
         return not groups or not groups[0].title
 
-    def begin(self) -> None:
-        """Other episodes are about to be listed, or were: the view asks for all of them again."""
+    def reset(self) -> None:
+        """Reset the model after a change of the listed episodes."""
         self.beginResetModel()
         self.endResetModel()
 
-    # Where things are: the id of an index is 0 at the top and the number of its group + 1 below
+    # The internal id of an index is 0 at the top level and its group + 1 below
 
     def group(self, index: Index) -> Group:
-        """The group of a prompt's index."""
+        """Return the group of a prompt's index."""
         return self.episodes.groups[index.row()]
 
     def number(self, index: Index) -> int | None:
-        """The episode of an index; None for a prompt."""
+        """Return the episode of an index; None for a prompt."""
         if not index.isValid():
             return None
         if self.flat:
@@ -63,7 +63,7 @@ class EpisodeModel(QAbstractItemModel):
         return self.episodes.groups[inner - 1].members[index.row()] if inner else None
 
     def index_of(self, number: int) -> QModelIndex:
-        """Where an episode is; invalid if it is not listed."""
+        """Return the index of an episode; invalid if it is not listed."""
         for place, group in enumerate(self.episodes.groups):
             if number in group.members:
                 return self.createIndex(group.members.index(number), 0, 0 if self.flat else place + 1)

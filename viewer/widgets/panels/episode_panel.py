@@ -1,4 +1,4 @@
-"""The panel of a run's episodes: which there are, how they went, which one is open; a filter over them."""
+"""Panel with the episodes of a run: a filter, the list with outcomes, and a summary."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from viewer.controllers.episodes import Episodes
 
 WIDTH: Final = 248
-UNFOLDED: Final = 300
-"""Up to so many listed episodes all prompts are unfolded; beyond, the list of prompts is the overview."""
+MAX_UNFOLDED: Final = 300
+"""Up to this number of listed episodes all prompts are expanded."""
 
 
 class EpisodeTree(QTreeView):
-    """The list itself: arrows walk, Enter or a click opens; every other key is left to the window."""
+    """List of episodes: arrow keys move, Enter or a click opens; other keys go to the window."""
 
     def __init__(self, model: EpisodeModel) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class EpisodeTree(QTreeView):
         self.restyle()
 
     def restyle(self) -> None:
-        """Take the theme's colours."""
+        """Apply the theme's colours."""
         self.setStyleSheet(theme.sheet() + "QTreeView { background: transparent; border: none; outline: none; }")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -54,7 +54,7 @@ class EpisodeTree(QTreeView):
 
 
 class EpisodePanel(QWidget):
-    """Present while a run is open."""
+    """Shown while a run is open."""
 
     def __init__(self, episodes: Episodes, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -112,34 +112,34 @@ class EpisodePanel(QWidget):
         return QSize(WIDTH, 400)
 
     def restyle(self) -> None:
-        """Take the theme's colours."""
+        """Apply the theme's colours."""
         self.field.setStyleSheet(theme.sheet())
         self.tree.restyle()
 
-    # What is listed
+    # List
 
     def _narrow(self, words: str) -> None:
         self.episodes.narrow(words)
 
     def _cleared(self, words: str) -> None:
-        if not words:  # by the button in the field, too
+        if not words:  # also by the clear button
             self.episodes.narrow("")
 
     def _listed(self) -> None:
-        self.model.begin()
+        self.model.reset()
         self._unfold()
         self._moved()
         self.update()
 
     def _unfold(self) -> None:
-        if not self.model.flat and len(self.episodes.order) <= UNFOLDED:
+        if not self.model.flat and len(self.episodes.order) <= MAX_UNFOLDED:
             self.tree.expandAll()
 
     def _marked(self, _: object) -> None:
         self.update()
 
     def _moved(self) -> None:
-        """Another episode is open: bring its row into sight."""
+        """Scroll to the row of the open episode."""
         self.tree.viewport().update()
         self.update()
         if self.episodes.current is None:
@@ -151,7 +151,7 @@ class EpisodePanel(QWidget):
             self.tree.setCurrentIndex(index)
             self.tree.scrollTo(index)
 
-    # What the hand does
+    # Mouse and keyboard
 
     def _clicked(self, index: QModelIndex) -> None:
         self._chosen(index)
@@ -175,7 +175,7 @@ class EpisodePanel(QWidget):
         return False
 
     def _typed(self, key: Qt.Key) -> bool:
-        """Keys of the field that are not text: Enter opens the first, Down walks into the list, Escape clears."""
+        """Handle a key of the filter: Enter opens the first episode, Down goes to the list, Escape clears."""
         if key in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             if self.episodes.order:
                 self.episodes.go(self.episodes.order[0])
@@ -194,10 +194,10 @@ class EpisodePanel(QWidget):
             return False
         return True
 
-    # What is drawn beside the list
+    # Painting
 
     def summary(self) -> str:
-        """The line under the list: what is there, and how it went."""
+        """Return the line under the list: number of episodes and outcomes."""
         episodes = self.episodes
         order = episodes.order
         done = sum(episodes.status(number).state == "done" for number in order)

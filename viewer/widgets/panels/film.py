@@ -1,4 +1,4 @@
-"""The film: thumbnails of the shown query over layers, denoise steps, frames, or two of them, for every camera."""
+"""Film: thumbnails of the query's maps over layers, denoise steps, frames, or two of these, for each camera."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ MODES: Final = (
 )
 LABEL: Final = 64
 GAP: Final = 2
-BESIDE: Final = 12
-"""Between two cameras' blocks of a deep film."""
-LEAST_BLOCK: Final = 168
-"""Its name has to stand under it."""
+BLOCK_GAP: Final = 12
+"""Pixels between two cameras' blocks of a film with several rows."""
+MIN_BLOCK: Final = 168
+"""Minimum width in pixels of a block, for the camera's name below it."""
 
 
 class FilmPanel(Panel):
-    """A click on a thumbnail goes there."""
+    """Shows the film; a click on a thumbnail selects its layer, step or frame."""
 
     watched_fields = frozenset({*FILM_FIELDS, "layer", "step", "colours"})
     HEADING = 4
@@ -68,7 +68,7 @@ class FilmPanel(Panel):
         self._hint = 0
         self._film_shown: tuple[Film | None, str] = (None, "")
         self._still = drawing.Layer()
-        self._ringed: list[QRectF] = []
+        self._painted_rings: list[QRectF] = []
         self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
         self._mosaics: tuple[object, list[QImage], Film] | None = None
 
@@ -78,7 +78,7 @@ class FilmPanel(Panel):
     # What is shown
 
     def film(self) -> Film | None:
-        """The thumbnails; None while they are being computed."""
+        """Return the thumbnails; None while the worker computes them or if they cannot be read."""
         results, shown = self.session.results, self.session.shown
         if results is None or not results.done:
             return None
@@ -92,7 +92,7 @@ class FilmPanel(Panel):
                 self.worker.ask(
                     "film", key, lambda stale: read_film_over_frames(results, shown, frames, stale), self._take(key)
                 )
-                # The last one of its kind stays until the next is there: a row that empties for a moment would flash.
+                # Keep the last film of this mode until the next is ready, so that the row does not flash.
                 before = self._film
                 return before[1] if before is not None and before[0][:2] == key[:2] else None
             try:
@@ -102,7 +102,7 @@ class FilmPanel(Panel):
         return self._film[1]
 
     def frames(self) -> tuple[int, ...]:
-        """The frames of a film over frames; empty for another film."""
+        """Return the frames of a film over frames; empty in another mode."""
         shown, course = self.session.shown, self.over_frames.course
         if "frames" not in shown.film or shown.frame >= len(course.moment_of):
             return ()
@@ -141,7 +141,7 @@ class FilmPanel(Panel):
         if film is None or before[0] is not film or before[1] != shown.colours or not film.maps.size:
             self.update()
             return
-        for box in (*self._ringed, *self._rings(film)):  # the thumbnails stay, another one is ringed
+        for box in (*self._painted_rings, *self._rings(film)):  # only the ring moves
             self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
     def on_file_changed(self) -> None:
@@ -153,13 +153,13 @@ class FilmPanel(Panel):
         self.updateGeometry()
 
     @property
-    def deep(self) -> bool:
-        """Whether there is a line of thumbnails for each denoise step or layer."""
+    def has_rows(self) -> bool:
+        """Whether there is a row of thumbnails for each denoise step or layer."""
         shown = self.session.shown
         return shown.film == "layers-frames" or (shown.film == "steps" and shown.query.kind == "action")
 
-    def _lines(self) -> int:
-        """How many lines of thumbnails a deep film has."""
+    def _row_count(self) -> int:
+        """Return the number of rows of a film with several rows."""
         results = self.session.results
         if results is None:
             return 0
@@ -175,29 +175,29 @@ class FilmPanel(Panel):
             self.session.shown.film, len(results.layers)
         )
         room = max(self.width(), 600) - LABEL
-        if self.deep:
-            lines = self._lines() * min(max(room / cameras / columns * tall / across, 10), 40)
+        if self.has_rows:
+            lines = self._row_count() * min(max(room / cameras / columns * tall / across, 10), 40)
         else:
             lines = cameras * min(max(room / columns * tall / across, 16), 96)
         return QSize(600, round(self.HEADING + lines) + 22)
 
     def minimumSizeHint(self) -> QSize:
         results = self.session.results
-        if results and self.deep:
-            return QSize(300, self.HEADING + min(max(self._lines() * 8, 40), 120) + 22)
+        if results and self.has_rows:
+            return QSize(300, self.HEADING + min(max(self._row_count() * 8, 40), 120) + 22)
         cameras = len(results.cameras) if results else 2
         return QSize(300, min(self.sizeHint().height(), self.HEADING + cameras * 36 + 22))
 
-    # Where thumbnails lie
+    # Layout
 
     def blocks(self, film: Film) -> list[tuple[QRectF, float, float]]:
-        """One block of thumbnails a camera, and a thumbnail's width and height with its gap.
+        """Return the block of each camera, with a thumbnail's width and height including its gap.
 
-        Under each other, or side by side where each has a line a step.
+        Blocks are stacked, or side by side if each has several rows.
         """
         ratio = self.devicePixelRatioF()
         shape = self._cameras[0][1] if self._cameras else ()
-        key = (film.maps.shape, self.deep, self.width(), self.height(), ratio, shape)
+        key = (film.maps.shape, self.has_rows, self.width(), self.height(), ratio, shape)
         if self._blocks is None or self._blocks[0] != key:
             self._blocks = key, self._lay_out(film, ratio)
         return self._blocks[1]
@@ -205,10 +205,10 @@ class FilmPanel(Panel):
     def _lay_out(self, film: Film, ratio: float) -> list[tuple[QRectF, float, float]]:
         rows, columns, cameras = film.maps.shape[:3]
         room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 18)
-        if self.deep:
-            each = (room.width() - BESIDE * (cameras - 1)) / max(cameras, 1)
-            used = max(self._cell(room.height(), each, rows, columns, ratio)[0] * columns, LEAST_BLOCK)
-            apart = min(each, used) + BESIDE
+        if self.has_rows:
+            each = (room.width() - BLOCK_GAP * (cameras - 1)) / max(cameras, 1)
+            used = max(self._cell(room.height(), each, rows, columns, ratio)[0] * columns, MIN_BLOCK)
+            apart = min(each, used) + BLOCK_GAP
             boxes = [QRectF(round(room.left() + c * apart), room.top(), each, room.height()) for c in range(cameras)]
         else:
             each = room.height() / max(cameras, 1)
@@ -217,17 +217,17 @@ class FilmPanel(Panel):
         return [(box, *self._cell(box.height(), box.width(), rows, columns, ratio)) for box in boxes]
 
     def _cell(self, height: float, width: float, rows: int, columns: int, ratio: float) -> tuple[float, float]:
-        """Width and height of a thumbnail with its gap: whole pixels of the screen, as high as the picture is."""
+        """Return width and height of a thumbnail with its gap, in whole screen pixels and with the picture's aspect."""
         tall = max(int(height * ratio / rows), 3)
         across = max(int(width * ratio / columns), 3)
-        if self._cameras:  # never stretched upright
+        if self._cameras:  # keep the aspect of the picture
             lines, dots = self._cameras[0][1]
             tall = min(tall, max(round(across * lines / dots), 3))
             across = min(across, max(round(tall * dots / lines), 3))
         return across / ratio, tall / ratio
 
     def _images(self, film: Film) -> list[QImage]:
-        """One mosaic a camera."""
+        """Return one image of all thumbnails for each camera."""
         shown, ratio = self.session.shown, self.devicePixelRatioF()
         key = (id(film), shown.colours, shown.frame, ratio, self.width(), self.height(), theme.active())
         if self._mosaics is None or self._mosaics[0] != key:
@@ -250,26 +250,26 @@ class FilmPanel(Panel):
             self.fill_background(painter, area)
             return
 
-        def labels(inner: QPainter) -> None:
+        def paint_labels(inner: QPainter) -> None:
             for camera in range(film.maps.shape[2]):
-                self._labels(inner, film, camera)
+                self._paint_labels(inner, film, camera)
 
-        key = (film.columns, film.rows, self.session.shown.film, self.deep, results.cameras)
-        self._still.draw(painter, self, key, labels, drawing.ground(self))
+        key = (film.columns, film.rows, self.session.shown.film, self.has_rows, results.cameras)
+        self._still.draw(painter, self, key, paint_labels, drawing.ground(self))
         for (block, _, _), image in zip(self.blocks(film), self._images(film), strict=True):
             painter.drawImage(block.topLeft(), image)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._ringed = self._rings(film)
-        for box in self._ringed:
+        self._painted_rings = self._rings(film)
+        for box in self._painted_rings:
             if t.dark:
                 drawing.ring(painter, box, theme.colour("#FFFFFF"), 1.5, 3)
-            else:  # white gaps round black thumbnails: wider, in a colour that stands out from both
+            else:  # wider, in a colour that differs from the white gaps and the dark thumbnails
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(t.accent), 3, 4)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def _rings(self, film: Film) -> list[QRectF]:
-        """Round the thumbnails of the shown view."""
+        """Return the rectangles of the current view's thumbnails."""
         at = self.current(film)
         if at is None:
             return []
@@ -278,11 +278,11 @@ class FilmPanel(Panel):
             for block, width, height in self.blocks(film)
         ]
 
-    def _labels(self, painter: QPainter, film: Film, camera: int) -> None:
+    def _paint_labels(self, painter: QPainter, film: Film, camera: int) -> None:
         t, results, blocks = theme.active(), self.session.results, self.blocks(film)
         assert results is not None
         block, width, height = blocks[camera]
-        if self.deep:
+        if self.has_rows:
             name = QRectF(block.left(), block.top() + film.maps.shape[0] * height, block.width(), 17)
             text = (
                 f"{caption.spoken(results.cameras[camera])}, {self._across()}s {film.columns[0]} to {film.columns[-1]}"
@@ -309,21 +309,21 @@ class FilmPanel(Panel):
                     drawing.write(painter, box, str(label), t.secondary, 11, align="centre")
 
     def current(self, film: Film) -> tuple[int, int] | None:
-        """Row and column of the shown view."""
+        """Return row and column of the current view."""
         shown = self.session.shown
         if self._across() == "frame":
             near = min(range(len(film.columns)), key=lambda place: abs(film.columns[place] - 1 - shown.frame))
             return (shown.layer if film.rows else 0, near)
-        return (shown.step if self.deep else 0, shown.layer)
+        return (shown.step if self.has_rows else 0, shown.layer)
 
     def _across(self) -> str:
-        """What the columns are."""
+        """Return what the columns are, `frame` or `layer`."""
         return "frame" if "frames" in self.session.shown.film else "layer"
 
-    # What the hand does
+    # Mouse and keyboard
 
     def cell_at(self, point: QPointF) -> tuple[int, int] | None:
-        """Row and column under a point."""
+        """Return row and column under a point."""
         film = self.film()
         if film is None:
             return None
@@ -334,13 +334,13 @@ class FilmPanel(Panel):
         return None
 
     def go(self, row: int, column: int) -> None:
-        """Look at the view of a thumbnail."""
+        """Select the view of a thumbnail."""
         film = self.film()
         if film is None:
             return
         if self._across() == "frame":
             self.session.update(frame=film.columns[column] - 1, **({"layer": row} if film.rows else {}))
-        elif self.deep:
+        elif self.has_rows:
             self.session.update(layer=column, step=row)
         else:
             self.session.update(layer=column)

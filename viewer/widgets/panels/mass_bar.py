@@ -1,4 +1,4 @@
-"""How the shown row's weight divides over groups of keys: one stacked bar, numbers, and what is left out."""
+"""Stacked bar of the shown row's attention mass on each group of keys, with a legend."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINE: Final = 19
 
 
 class MassBar(Panel):
-    """Always visible; a click on a group leaves it out of the maps or brings it back."""
+    """Shows each group's mass; a click on a group leaves it out of the maps or includes it again."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned"}
 
@@ -38,7 +38,7 @@ class MassBar(Panel):
         session.bared.connect(self.update)
 
     def shares(self) -> list[tuple[str, float]]:
-        """Groups that are shown, with their shares: bars of all cameras are one."""
+        """Return the shown groups with their shares; the letterbox bars of all cameras are one group."""
         scene, results = self._scene, self.session.results
         if scene is None or results is None:
             return []
@@ -51,7 +51,7 @@ class MassBar(Panel):
 
     @property
     def columns(self) -> int:
-        """Groups in a line of the legend."""
+        """Number of groups in a line of the legend."""
         return max(min(self.width() // 150, 5), 2)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -82,7 +82,7 @@ class MassBar(Panel):
         self.setAccessibleDescription(words)
 
     def lines(self, count: int) -> list[QRectF]:
-        """Where the legend's entries stand."""
+        """Return the rectangles of the legend's entries."""
         across = self.columns
         width = self.width() / across
         return [
@@ -96,7 +96,7 @@ class MassBar(Panel):
         ]
 
     def boxes(self) -> list[tuple[str, float, QRectF, QRectF]]:
-        """Each group with its share, its part of the bar and its entry of the legend."""
+        """Return each group with its share, its part of the bar and its entry of the legend."""
         shares = self.shares()
         total = sum(max(share, 0.0) for _, share in shares) or 1.0
         x, made = 0.0, []
@@ -153,7 +153,7 @@ class MassBar(Panel):
         return theme.group_colour("exterior bars" if name == "bars" else name, cameras)
 
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
-        """A group's mark and name."""
+        """Paint a group's colour and name."""
         t, gone = theme.active(), name in self.session.shown.left_out
         mark, colour = QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(self._colour(name))
         if gone:
@@ -164,14 +164,14 @@ class MassBar(Panel):
         drawing.write(painter, room, _label(name), t.secondary if gone else t.text, 12)
 
     def group_at(self, point: QPointF) -> str:
-        """The group under a point, or nothing."""
+        """Return the group under a point; empty if there is none."""
         for name, _, part, line in self.boxes():
             if part.adjusted(0, -4, 0, 4).contains(point) or line.contains(point):
                 return name
         return ""
 
     def toggle(self, group: str) -> None:
-        """Leave a group out, or bring it back."""
+        """Leave a group out, or include it again."""
         out = set(self.session.state.left_out) ^ {group}
         order = [name for name, _ in self.shares()]
         self.session.update(left_out=tuple(name for name in order if name in out))

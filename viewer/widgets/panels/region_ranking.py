@@ -1,4 +1,4 @@
-"""Who looks at the region: words and actions by the weight that their layers, steps and heads put there."""
+"""Table of the heads, words and actions with the most attention mass on the region."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 LINE: Final = 24
 HINT: Final = "Drag a box on a picture to ask who looks there."
-ASKING: Final = "Asking all words, actions, layers, steps and heads …"
+COMPUTING: Final = "Computing the ranking of all words, actions, layers, steps and heads …"
 COLUMNS: Final = ((0.30, "who"), (0.14, "layer"), (0.14, "head"), (0.14, "step"), (0.28, "weight on the region"))
 
 
 class RegionRanking(Panel):
-    """A ranked table; a click on a line goes there."""
+    """Shows the ranking; a click on a line selects its query, layer, head and step."""
 
     watched_fields = frozenset({"frame", "region", "query", "layer", "step", "heads"})
 
@@ -39,7 +39,7 @@ class RegionRanking(Panel):
         self.setMinimumHeight(76)
         self.lines: list[RankedHead] = []
         self._names: dict[Query, str] = {}
-        self._for: object = None
+        self._key: object = None
         self.top = 0
         self.at = 0
 
@@ -50,10 +50,10 @@ class RegionRanking(Panel):
         results, shown = self.session.results, self.session.shown
         key = (id(results), shown.frame, shown.region)
         if results is None or not results.done or not shown.region:
-            self.lines, self._for = [], None
+            self.lines, self._key = [], None
             self.worker.drop("lookers")
-        elif key != self._for:
-            self._for = key
+        elif key != self._key:
+            self._key = key
             self.lines, self.top, self.at = [], 0, 0
             self.worker.ask("lookers", key, lambda stale: rank_by_region(results, shown, stale), self._take)
         self.update()
@@ -62,7 +62,7 @@ class RegionRanking(Panel):
         self._names = {line.query: self.who(line.query) for line in self.lines}
 
     def on_file_changed(self) -> None:
-        self._for = None
+        self._key = None
         self.lines, self._names = [], {}
         self.worker.drop("lookers")
 
@@ -72,7 +72,7 @@ class RegionRanking(Panel):
         self.reload_and_update()
 
     def who(self, query: Query) -> str:
-        """The query's name."""
+        """Return the name of a query; `?` if it cannot be read."""
         results = self.session.results
         assert results is not None
         try:
@@ -81,7 +81,7 @@ class RegionRanking(Panel):
             return "?"
 
     def words(self, line: RankedHead) -> str:
-        """A line as a sentence."""
+        """Return a line as text."""
         results = self.session.results
         assert results is not None
         step = f", step {results.steps[line.step]}" if line.query.kind == "action" else ""
@@ -89,7 +89,7 @@ class RegionRanking(Panel):
         return f"{self.who(line.query)}, {place}: {drawing.per_cent(line.mass)}"
 
     def visible(self) -> int:
-        """How many lines fit."""
+        """Return how many lines fit."""
         return max((self.height() - self.HEADING) // LINE, 1)
 
     def paint(self, painter: QPainter, area: QRect) -> None:
@@ -97,7 +97,7 @@ class RegionRanking(Panel):
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if results is None or not shown.region or not self.lines:
-            sentence = ASKING if results is not None and shown.region else HINT
+            sentence = COMPUTING if results is not None and shown.region else HINT
             drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
             return
         left = 0.0
@@ -127,7 +127,7 @@ class RegionRanking(Panel):
             drawing.fill(painter, bar, theme.colour(t.accent), 2)
 
     def go(self, number: int) -> None:
-        """Look at what a line names."""
+        """Select the query, layer, head and step of a line."""
         if 0 <= number < len(self.lines):
             self.at = number
             line = self.lines[number]
@@ -145,7 +145,7 @@ class RegionRanking(Panel):
         event.accept()
 
     def scroll_to(self, top: int) -> None:
-        """Bring a line to the top."""
+        """Scroll so that a line is the first."""
         self.top = min(max(top, 0), max(len(self.lines) - self.visible(), 0))
         self.update()
 

@@ -1,4 +1,4 @@
-"""The one sentence that says in words what is shown."""
+"""Sentence that says in words what is shown."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class Sentence(Panel):
-    """Who looks, in which pass, at which layer and head, on what scale."""
+    """Shows the query, pass, layer, heads and scale as one sentence."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "What is shown", parent)
         self.setFixedHeight(28)
-        self._made: Caption | None = None
+        self._caption: Caption | None = None
         session.bared.connect(self.refresh)
 
     def words(self) -> Caption | None:
-        """The sentence; None while no file is open."""
+        """Return the sentence; None while no file is open."""
         pin, seen = self.session.pin, self.session.seen
         if seen is None or not seen[0].done:
             return None
@@ -41,19 +41,19 @@ class Sentence(Panel):
         try:
             minus = ""
             if state.compare == "difference" and pin is not None:
-                minus = f"{words_of(pin[0], pin[1].frame, pin[1].query)[0]}, {described(*pin)}"
+                minus = f"{words_of(pin[0], pin[1].frame, pin[1].query)[0]}, {describe_view(*pin)}"
             return caption(results, state, difference=minus)
         except READ_ERRORS:
             return None
 
     def refresh(self) -> None:
-        made = self._made = self.words()
+        made = self._caption = self.words()
         self.setAccessibleDescription(str(made) if made else "")
         self.setToolTip(str(made) if made else "")
         self.update()
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        made, t = self._made, theme.active()
+        made, t = self._caption, theme.active()
         self.fill_background(painter, area)
         if made is None:
             return
@@ -66,7 +66,7 @@ class Sentence(Panel):
             x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
 
 
-def described(results: Results, state: ViewState) -> str:
-    """Frame, layer and heads of a pinned view in a few words."""
+def describe_view(results: Results, state: ViewState) -> str:
+    """Return frame, step, layer and heads of a pinned view as text."""
     step = f", step {results.steps[state.step]}" if state.query.kind == "action" and results.steps else ""
     return f"frame {state.frame + 1}{step}, layer {results.layers[state.layer]}, {heads_of(state, results.heads)}"

@@ -1,4 +1,4 @@
-"""The timeline: an episode's moments in seconds, the query's mass on each camera under them; the place to scrub."""
+"""Timeline of an episode: the query's attention mass on each camera over time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
 
 LABEL: Final = 64
-"""The lines begin where chips and thumbnails do; the highest value stands before them."""
+"""Pixels left of the lines, as for chips and thumbnails; the highest value is written there."""
 FOOT: Final = 16
-TICK_PIXELS: Final = 90
-"""Labels of the axis are at least so far apart."""
+MIN_TICK_PIXELS: Final = 90
+"""Minimum distance of the labels of the axis."""
 NICE: Final = (1, 2, 5)
 
 
 class Timeline(Panel):
-    """Moments from left to right; a click or drag goes there, and the pointer tells time and values."""
+    """Shows moments from left to right; a click or drag selects one, and hovering shows time and values."""
 
     watched_fields = frozenset({"frame"})
-    LEAST = 66
+    MIN_HEIGHT = 66
+    """Pixels; a lower timeline shows its heading only."""
 
     def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
         super().__init__(session, "Timeline", parent)
@@ -44,7 +45,7 @@ class Timeline(Panel):
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.speed = DropDown("Speed of frames", [(one, speed_words(one)) for one in SPEEDS], parent=self)
-        self.speed.setToolTip("How fast frames play: times the data set’s rate, or moments a second ( , and . )")
+        self.speed.setToolTip("Playback speed: multiples of the data set’s rate, or moments a second ( , and . )")
         self.speed.show_value("1x")
         self.hovered: int | None = None
         """The moment under the pointer."""
@@ -57,17 +58,17 @@ class Timeline(Panel):
         return QSize(600, 92)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(300, self.LEAST)
+        return QSize(300, self.MIN_HEIGHT)
 
-    # What is shown
+    # Content
 
     @property
     def course(self) -> Course:
-        """How the frames follow each other."""
+        """The frames as moments in time."""
         return self.over_frames.course
 
     def along(self) -> tuple[int, ...]:
-        """The frame of each moment, all with the prompt of the shown one."""
+        """Return the frame of each moment that has the prompt of the shown frame."""
         course, frame = self.course, self.session.shown.frame
         if frame >= len(course.moment_of):
             return ()
@@ -78,7 +79,7 @@ class Timeline(Panel):
         return self._along[1]
 
     def values(self) -> npt.NDArray[np.float32] | None:
-        """The query's mass on each camera at each moment, (moments, cameras); None while it is being read."""
+        """Return the query's mass on each camera at each moment, (moments, cameras); None while it is being read."""
         results, curves, along = self.session.results, self.over_frames.curves, self.along()
         if results is None or curves is None or not along or len(curves.at) <= max(along):
             return None
@@ -94,24 +95,24 @@ class Timeline(Panel):
         self._still = None
 
     def plot(self) -> QRectF:
-        """The room of the lines."""
+        """Return the rectangle of the lines."""
         return QRectF(
             LABEL, self.HEADING + 2, self.width() - LABEL - 5, max(self.height() - self.HEADING - 2 - FOOT, 4)
         )
 
     def x_of(self, moment: float) -> float:
-        """The x of a moment."""
+        """Return the x of a moment in pixels."""
         box, last = self.plot(), len(self.course.moments) - 1
         return box.left() + (box.width() * moment / last if last > 0 else box.width() / 2)
 
     def moment_at(self, x: float) -> int | None:
-        """The moment that is nearest to an x."""
+        """Return the moment nearest to an x in pixels; None if there are no moments."""
         box, last = self.plot(), len(self.course.moments) - 1
         part = (x - box.left()) / max(box.width(), 1)
         return round(min(max(part, 0.0), 1.0) * last) if last >= 0 else None
 
-    def words(self, moment: int) -> str:
-        """Where a moment is, and what the curves say of it."""
+    def describe_moment(self, moment: int) -> str:
+        """Return the text for a moment: episode, number, time, mass on each camera."""
         course, along, values, results = self.course, self.along(), self.values(), self.session.results
         frames = len(course.moment_of)
         many = frames > len(course.moments)
@@ -127,22 +128,22 @@ class Timeline(Panel):
                 for camera, value in zip(results.cameras, values[moment], strict=True)
                 if np.isfinite(value)
             ]
-        if moment in self.turns(along):
+        if moment in self.prompt_changes(along):
             parts.append(f"“{course.prompts[along[moment]]}”")
         return " · ".join(parts)
 
-    def turns(self, along: tuple[int, ...]) -> list[int]:
-        """Moments at which another prompt begins within an episode."""
+    def prompt_changes(self, along: tuple[int, ...]) -> list[int]:
+        """Return the moments at which the prompt changes within an episode."""
         course = self.course
         if len(set(course.prompts)) < 2:
             return []
         prompts = [course.prompts[frame] for frame in along]
         return [n for n in range(1, len(along)) if prompts[n] != prompts[n - 1] and n not in course.starts]
 
-    # What is drawn
+    # Painting
 
     def _curves(self, painter: QPainter) -> None:
-        """One line a camera; where several moments fall on a pixel, their lowest and highest."""
+        """Paint one line for each camera; several moments on one pixel are drawn as their minimum and maximum."""
         results, values, box = self.session.results, self.values(), self.plot()
         if results is None or values is None or not len(values):
             return
@@ -152,8 +153,8 @@ class Timeline(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for column in reversed(range(values.shape[1])):
             colour = theme.colour(theme.group_colour(results.cameras[column], results.cameras))
-            for start, stop in pairwise(bounds):  # no line leads from one episode to another
-                places, line = thinned(values[start:stop, column], pixels)
+            for start, stop in pairwise(bounds):  # lines do not connect episodes
+                places, line = thin_line(values[start:stop, column], pixels)
                 points = [
                     QPointF(self.x_of(start + place), box.bottom() - value / high * (box.height() - 8))
                     for place, value in zip(places.tolist(), line.tolist(), strict=True)
@@ -161,17 +162,17 @@ class Timeline(Panel):
                 if len(points) == 1:
                     drawing.fill(painter, QRectF(points[0] - QPointF(3, 3), QSizeF(6, 6)), colour, 3)
                 painter.setPen(colour)
-                for shift in (-0.4, 0.4):  # two hairlines: Qt strokes a wider pen twenty times slower
+                for shift in (-0.4, 0.4):  # two thin lines: Qt strokes a wider pen twenty times slower
                     painter.drawPolyline(QPolygonF([point + QPointF(0, shift) for point in points]))
         label = QRectF(0, box.top() + 1, LABEL - 8, 14)
         drawing.write(painter, label, drawing.per_cent(high), theme.active().secondary, 11, align="right")
 
     def _axis(self, painter: QPainter) -> None:
-        """The ground line, episodes, changes of the prompt, and times or numbers under it."""
+        """Paint the axis with episodes, changes of the prompt, and times or numbers below it."""
         t, box, course = theme.active(), self.plot(), self.course
         painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.line))
         feet = QRectF(0, box.bottom() + 2, 0, 14)
-        for moment in self.turns(self.along()):
+        for moment in self.prompt_changes(self.along()):
             x = self.x_of(moment - 0.5)
             painter.fillRect(QRectF(x - 1, box.bottom() - 5, 2, 6), theme.colour(theme.GROUP_COLOURS["prompt"]))
         if len(course.starts) > 1:
@@ -191,24 +192,24 @@ class Timeline(Panel):
             drawing.write(painter, QRectF(left, feet.top(), width + 1, 14), label, t.secondary, 11)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Where the axis has labels: round seconds, or moments counted from 1 where there is no time."""
+        """Return positions and labels of the axis: round seconds, or moments counted from 1 without times."""
         course, count = self.course, len(self.course.moments)
         if count < 2:
             return [(0, "1")] if count else []
-        room = max(int(self.plot().width() / TICK_PIXELS), 1)
+        room = max(int(self.plot().width() / MIN_TICK_PIXELS), 1)
         if not course.timed:
-            step = nice((count - 1) / room, 1)
+            step = round_step((count - 1) / room, 1)
             return [(number - 1, f"{number:g}") for number in np.arange(0, count + 1, step) if number >= 1] or [
                 (0, "1")
             ]
         end = float(course.seconds[-1])
-        step = nice(end / room, 0)
+        step = round_step(end / room, 0)
         times = np.arange(0, end + step / 1e6, step)
         places = np.interp(times, course.seconds, np.arange(count))
         return [(float(place), f"{time:g} s") for place, time in zip(places, times.round(6), strict=True)]
 
     def still(self) -> QPixmap:
-        """All that stays while the view moves from moment to moment, painted once."""
+        """Return an image of everything but the cursor; it is kept until its content changes."""
         t, ratio = theme.active(), self.devicePixelRatioF()
         key = (
             id(self.over_frames.curves), id(self.course), self.along(), self.width(), self.height(), ratio, t.dark,
@@ -235,22 +236,24 @@ class Timeline(Panel):
             painter.fillRect(QRectF(self.x_of(self.hovered), box.top(), 1, box.height()), theme.colour(t.secondary))
         x = self.x_of(here)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if self.height() >= self.LEAST:  # lower, it is its heading alone
+        if self.height() >= self.MIN_HEIGHT:  # else only the heading fits
             painter.fillRect(QRectF(x - 0.75, box.top() - 2, 1.5, box.height() + 4), theme.colour(t.text))
             drawing.fill(painter, QRectF(x - 4, box.top() - 4, 8, 8), theme.colour(t.text), 4)
         left = drawing.width_of("Timeline", 12, bold=True) + 12
         room = QRectF(left, 0, self.speed.x() - left - 12, self.HEADING - 6)
-        drawing.write(painter, room, self.words(here if self.hovered is None else self.hovered), t.secondary, 12)
+        drawing.write(
+            painter, room, self.describe_moment(here if self.hovered is None else self.hovered), t.secondary, 12
+        )
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self.place_right(self.speed)
 
-    # What the hand does
+    # Mouse and keyboard
 
     def go(self, x: float) -> None:
-        """Look at the moment at an x."""
+        """Select the moment at an x in pixels."""
         moment, along = self.moment_at(x), self.along()
         if moment is not None and moment < len(along):
             self.session.update(frame=along[moment])
@@ -277,8 +280,8 @@ class Timeline(Panel):
         self.update()
 
 
-def nice(least: float, digits: int) -> float:
-    """The smallest of 1, 2, 5, 10, … (0.1, 0.2, … with no `digits`) that is at least so much."""
+def round_step(least: float, digits: int) -> float:
+    """Return the smallest of 1, 2, 5, 10, … that is at least `least`; also 0.1, 0.2, … if `digits` is 0."""
     step = 1.0 if digits else 10.0 ** np.floor(np.log10(max(least, 1e-3)))
     while True:
         for one in NICE:
@@ -287,8 +290,8 @@ def nice(least: float, digits: int) -> float:
         step *= 10
 
 
-def thinned(values: npt.NDArray[np.float32], pixels: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Places and values of a line with at most two points a pixel, its peaks kept; unread places (NaN) left out."""
+def thin_line(values: npt.NDArray[np.float32], pixels: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Return indices and values of a line with at most two points for each pixel; peaks are kept, NaN is left out."""
     places = np.flatnonzero(np.isfinite(values))
     if len(places) > 2 * pixels:
         parts = np.array_split(places, pixels)

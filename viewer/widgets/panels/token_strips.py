@@ -1,4 +1,4 @@
-"""The strips of words and actions: every chip a heat cell, a label and a way to look."""
+"""Strips of the words of the prompt and of the actions, coloured by how much each looks at the pictures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 LABEL: Final = 64
 SPACE: Final = 5
-NUMBERS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
-"""Fields of the view that the chips' numbers depend on; which chips are chosen is not among them."""
+VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
+"""Fields of the view that the chips' values depend on; the query is not one of them."""
 SUBJECTS: Final = {
     "pictures": "of its weight on the pictures",
     "patch": "on the patch under the pointer",
@@ -34,9 +34,9 @@ SUBJECTS: Final = {
 
 
 class TokenStrips(Panel):
-    """Words in reading order, actions in the order of the chunk."""
+    """Shows one chip for each word and action; a click selects it as the query, hovering previews it."""
 
-    watched_fields = NUMBERS | {"query", "colours"}
+    watched_fields = VALUE_FIELDS | {"query", "colours"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Words and actions", parent)
@@ -49,12 +49,12 @@ class TokenStrips(Panel):
         self._chips = ChipPainter()
         self._at: list[int] = []
         self._rings: list[QRect] = []
-        session.pointed.connect(self._look)
+        session.pointed.connect(self._update_values)
 
-    # Where chips lie
+    # Layout
 
     def chips(self) -> tuple[Chip, ...]:
-        """The words of the shown frame."""
+        """Return the chips of the shown frame; empty if they cannot be read."""
         results = self.session.results
         if results is None or not results.done:
             return ()
@@ -69,25 +69,25 @@ class TokenStrips(Panel):
             self._lay_out()
         if "colours" in names:
             self.update()
-        if names & NUMBERS:
-            self._look()
+        if names & VALUE_FIELDS:
+            self._update_values()
         if "query" in names:
-            self._ring()
+            self._update_selection()
 
-    def _ring(self) -> None:
-        """Repaint the chips that were chosen or are chosen now."""
-        for box in (*self._rings, *self._ringed()):
+    def _update_selection(self) -> None:
+        """Repaint the chips that were or are selected."""
+        for box in (*self._rings, *self._selected_boxes()):
             self.update(box)
 
     def refresh(self) -> None:
         self._lay_out()
-        self._look()
-        self._ring()
+        self._update_values()
+        self._update_selection()
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
-        self._look()
+        self._update_values()
 
     def _lay_out(self) -> None:
         results, chips = self.session.results, self.chips()
@@ -103,13 +103,13 @@ class TokenStrips(Panel):
             if chips:
                 bottom += SPACE + 2
             bottom = self._flow("action", [(str(number + 1), "action") for number in range(actions)], bottom)
-        self._chips.lay(self.places, results.cameras if results is not None else ())
+        self._chips.set_chips(self.places, results.cameras if results is not None else ())
         self.setMinimumHeight(round(bottom) + 2)
         self.updateGeometry()
         self.update()
 
     def _flow(self, kind: Kind, chips: list[tuple[str, str]], top: float) -> float:
-        """Lay chips out from `top` like words of a text; the bottom of the last line."""
+        """Place chips line by line from `top`; return the bottom of the last line."""
         left, room = float(LABEL), float(self.width())
         x, least = left, 30.0 if kind == "action" else 0.0
         for item, (label, role) in enumerate(chips):
@@ -124,10 +124,10 @@ class TokenStrips(Panel):
     def sizeHint(self) -> QSize:
         return QSize(600, self.minimumHeight())
 
-    # What is drawn
+    # Painting
 
     def values(self) -> Strips | None:
-        """The number behind every chip's colour."""
+        """Return the values of all chips; None if they cannot be read."""
         results = self.session.results
         if results is None or not results.done:
             return None
@@ -136,8 +136,8 @@ class TokenStrips(Panel):
         except READ_ERRORS:
             return None
 
-    def _look(self) -> None:
-        """Take the present numbers, and repaint what shows them."""
+    def _update_values(self) -> None:
+        """Read the values, and repaint if a chip's colour changes."""
         values = self.values()
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
@@ -146,8 +146,8 @@ class TokenStrips(Panel):
             self._at = at
             self.update()
 
-    def _ringed(self) -> list[QRect]:
-        """The boxes of the chosen chips."""
+    def _selected_boxes(self) -> list[QRect]:
+        """Return the boxes of the selected chips."""
         query = self.session.shown.query
         return [p.box.toRect() for p in self.places if p.kind == query.kind and p.item in query.items]
 
@@ -165,17 +165,17 @@ class TokenStrips(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         previewed = shown.query != self.session.state.query
         outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else t.text)
-        self._rings = self._ringed()
+        self._rings = self._selected_boxes()
         for box in self._rings:
             ring = QRectF(box)
             drawing.ring(painter, ring, theme.colour(t.accent) if self.hasFocus() else outline, 2, CORNER)
             if self.hasFocus() or not t.dark:
                 drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
 
-    # What the hand does
+    # Mouse and keyboard
 
     def place_at(self, point: QPointF) -> ChipBox | None:
-        """The chip under a point."""
+        """Return the chip under a point; None if there is none."""
         return next((place for place in self.places if place.box.adjusted(-2, -2, 2, 2).contains(point)), None)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -196,10 +196,10 @@ class TokenStrips(Panel):
         add = bool(held & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier))
         self.select(place.kind, place.item, add=add, span=bool(held & Qt.KeyboardModifier.ShiftModifier))
         self.session.preview(None)
-        self.update()  # the ring of what was previewed is now that of what is chosen
+        self.update()  # the ring of the previewed chip changes its colour
 
     def select(self, kind: Kind, item: int, *, add: bool = False, span: bool = False) -> None:
-        """Look at one chip; `add` puts it to the others or takes it away, `span` takes all from the last one to it."""
+        """Select one chip; `add` adds it to the selection or removes it, `span` selects all from the last one to it."""
         query = self.session.state.query
         items = {item}
         if kind == query.kind and add:
@@ -221,12 +221,12 @@ class TokenStrips(Panel):
         if event.key() in {Qt.Key.Key_Left, Qt.Key.Key_Right}:
             there = here + (1 if event.key() == Qt.Key.Key_Right else -1)
         else:
-            there = self._line_over(here, down=event.key() == Qt.Key.Key_Down)
+            there = self._chip_in_next_line(here, down=event.key() == Qt.Key.Key_Down)
         if 0 <= there < len(self.places):
             place = self.places[there]
             self.select(place.kind, place.item, span=span and place.kind == query.kind)
 
-    def _line_over(self, here: int, *, down: bool) -> int:
+    def _chip_in_next_line(self, here: int, *, down: bool) -> int:
         box = self.places[here].box
         lines = sorted(
             {p.box.top() for p in self.places if (p.box.top() > box.top() if down else p.box.top() < box.top())}
@@ -247,7 +247,7 @@ class TokenStrips(Panel):
         return super().event(event)
 
     def explain(self, place: ChipBox) -> str:
-        """What a chip is, and its number."""
+        """Return the tooltip of a chip: what it is, and its value."""
         values, chips = self.values(), self.chips()
         row = (values.words if place.kind == "text" else values.actions) if values else ()
         number = drawing.per_cent(float(row[place.item])) if values and place.item < len(row) else "–"
@@ -260,7 +260,7 @@ class TokenStrips(Panel):
 
 
 class TokenScroll(QScrollArea):
-    """The strips, scrolled where a long prompt would push the pictures away."""
+    """Scroll area of the strips, so that a long prompt leaves space for the pictures."""
 
     def __init__(self, strips_panel: TokenStrips) -> None:
         super().__init__()
@@ -272,22 +272,22 @@ class TokenScroll(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.restyle()
-        strips_panel.session.changed.connect(self._follow)
+        strips_panel.session.changed.connect(self._on_changed)
 
     def restyle(self) -> None:
-        """Take the theme's colours."""
+        """Apply the theme's colours."""
         self.setStyleSheet(theme.sheet())
 
-    def wanted(self) -> int:
-        """As tall as the chips need, up to five lines: a long prompt of 60 words and the actions at 1280."""
+    def preferred_height(self) -> int:
+        """Return the preferred height in pixels: what the chips need, at most five lines (60 words at 1280 pixels)."""
         return max(min(self.strips.minimumHeight(), 5 * (CHIP + SPACE)), CHIP)
 
-    def _follow(self, before: ViewState, after: ViewState) -> None:
+    def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if before.query != after.query:
-            self.show_chosen()
+            self.scroll_to_selection()
 
-    def show_chosen(self) -> None:
-        """Scroll to the chip that is looked at."""
+    def scroll_to_selection(self) -> None:
+        """Scroll to the selected chip."""
         if self.strips.minimumHeight() <= self.height():
             return
         query = self.strips.session.state.query
@@ -298,4 +298,4 @@ class TokenScroll(QScrollArea):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.show_chosen()
+        self.scroll_to_selection()

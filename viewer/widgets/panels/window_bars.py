@@ -1,4 +1,4 @@
-"""The line over the window and the line under it: which file, what can be done, what is under the pointer."""
+"""Top bar and status bar of the window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TopBar(Panel):
-    """The file's name, its checkpoint, episode and prompt; the buttons of the most used commands."""
+    """Shows the file's name, checkpoint, episode and prompt, and the buttons of the most used commands."""
 
     watched_fields = frozenset({"frame", "compare", "pinned"})
 
@@ -46,13 +46,13 @@ class TopBar(Panel):
             row.addWidget(button)
 
     def show_episodes(self, *, open_run: bool, shown: bool) -> None:
-        """Whether there is a list of episodes to show or hide, and whether it is shown."""
+        """Show the button of the episode list if a run is open; `shown` checks it."""
         self.episodes.setVisible(open_run)
         self.episodes.setChecked(shown)
         self.update()
 
     def details(self) -> str:
-        """Checkpoint, episode and prompt of the shown frame."""
+        """Return checkpoint, episode and prompt of the shown frame."""
         results, frame = self.session.results, self.session.shown.frame
         if results is None:
             return ""
@@ -83,7 +83,7 @@ class TopBar(Panel):
 
 
 class StatusBar(Panel):
-    """The patch under the pointer, the row's sum, what the file says of itself; notices for a while."""
+    """Shows the patch under the pointer or the region at the left, the sum of the row and notes at the right."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"region", "compare"}
 
@@ -95,7 +95,7 @@ class StatusBar(Panel):
         session.bared.connect(self._on_pointed)
 
     def left(self) -> str:
-        """The patch under the pointer in words, else what a hand can do."""
+        """Return the text for the patch under the pointer, else for the region, else a hint."""
         session, scene, seen = self.session, self.session.scene(), self.session.seen
         if seen is None or scene is None:
             return session.failure
@@ -126,7 +126,7 @@ class StatusBar(Panel):
         return "drag a box on a picture: who looks there?"
 
     def right(self) -> str:
-        """The row's sum, and the sentence that belongs beside every such picture."""
+        """Return the sum of the row and the notes on the file."""
         results, scene = self.session.results, self.session.plain_scene()
         if results is None or scene is None:
             return ""
