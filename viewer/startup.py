@@ -77,7 +77,10 @@ def plain_imports() -> None:
 
 
 def calm() -> None:
-    """Shorten pauses: exclude all present objects from garbage collection, and switch threads every millisecond."""
+    """Enable garbage collection and shorten pauses after the first picture.
+
+    All present objects are excluded from later collections, and threads are switched every millisecond.
+    """
     gc.enable()
     gc.collect()
     gc.freeze()

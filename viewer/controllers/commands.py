@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
 
 Run = Callable[["Actions"], object]
+"""Executes a command."""
 Reason = Callable[["Actions"], str]
+"""Returns why a command cannot run now; empty if it can."""
 
 
 def always(_: Actions) -> str:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from viewer.controllers.worker import Worker
 
 POLL_MILLISECONDS: Final = 2000
+"""Interval of the checks of the folder."""
 MOST_SEEN: Final = 100
+"""Number of visible rows remembered in `seen`."""
 
 
 class Episodes(QObject):

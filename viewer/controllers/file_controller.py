@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
 FOLLOW_MILLISECONDS: Final = 1000
+"""Interval of the checks for new frames."""
 FILTER: Final = "Results and runs (*.h5 *.hdf5 *.partial index.json);;All files (*)"
 FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
+"""File filters of the dialogs for the first and for the second file."""
 
 
 class Filing(QObject):

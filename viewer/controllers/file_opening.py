@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 SLOW_MILLISECONDS: Final = 150
 VERY_SLOW_MILLISECONDS: Final = 2000
+"""Times after which opening a file counts as slow, and as slower than an intact file on a local disk."""
 WAIT_SECONDS: Final = 0.5
+"""Longest time for which the first paint of the window waits for a file."""
 
 
 class Looking(Protocol):

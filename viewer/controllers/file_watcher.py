@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
 
 MILLISECONDS: Final = 2000
+"""Interval of the checks."""
 SENTENCES: Final = {
     "cut short": "{} was cut short after it was opened: what is missing is shown as zeros. F5 opens it again.",
     "gone": "{} was deleted, moved or unmounted after it was opened; it is shown as long as it can be read.",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
 FIELDS = frozenset({"query", "layer", "step", "heads", "reduce"})
+"""Fields of the view on which the curves depend."""
 WAIT_MILLISECONDS = 60
 """Delay before all frames are read, so that dragging a slider does not start a read at every value."""
 COURSE_MILLISECONDS = 40

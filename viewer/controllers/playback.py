@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
 
 PER_SECOND: Final = {"layer": 6.0, "step": 5.0, "head": 3.0}
+"""Places shown a second on each axis except frames."""
 AHEAD: Final = 4
 """Number of frames to prefetch."""
 SPEEDS: Final = ("0.25x", "0.5x", "1x", "2x", "4x", "2 fps", "5 fps", "10 fps", "30 fps")

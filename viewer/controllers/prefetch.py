@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
 
 REST_MILLISECONDS: Final = 4
+"""Delay after a change of the view before prefetching starts, so that panels are painted first."""
 FIELDS: Final = frozenset({"frame", "query"})
+"""Fields of the view whose change starts prefetching."""
 MOST_BYTES: Final = 256 << 20
 """Larger extents of a file are not read in advance; a full-size frame has some 10 MB."""
 Had = set[tuple[object, ...]]
+"""Keys (frame, query, picture) of views whose bytes have been read."""
 
 
 class Ahead(QObject):

@@ -13,7 +13,9 @@ from viewer.errors import UserError
 from viewer.model.view_state import ViewState
 
 MOST_RECENT: Final = 8
+"""Number of recent files kept."""
 MOST_VIEWS: Final = 60
+"""Number of files whose view, and of runs whose open episode, is kept."""
 
 
 class Settings:

@@ -50,7 +50,8 @@ class Backdrop:
             ratio: Screen pixels per device-independent pixel.
             zoomed: Transform from the picture's pixels to the pane, if only a part of the picture is visible.
             grid: Transform from the model's picture to the pane, and the patch grid, if the grid is shown. It is
-                cached as part of the picture, because drawing 34 translucent lines takes as long as the heat map.
+                cached as part of the picture, because its translucent lines (34 for 16 x 16 patches) take as long
+                to draw as the heat map.
         """
         key = (key, area.getRect(), ratio, _numbers(zoomed), grid and (_numbers(grid[0]), grid[1]))
         if pixels is None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
 
 SMOOTH_PIXELS: Final = 224
+"""Side in pixels of a map that is smoothed."""
 MOST_DOTS: Final = 1 << 18
+"""Area in screen pixels from which patches are painted as rectangles instead of as an image."""
 Span = tuple[int, float, float]
+"""A column or row of patches: index, start and stop in device-independent pixels."""
 
 
 class HeatMap:

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QStyleFactory, QToolTip
 MARGIN: Final = 16
 GAP: Final = 12
 RADIUS: Final = 6.0
+"""Margins, gaps and corner radius in device-independent pixels."""
 ACCENT: Final = "#F0A35C"
 FUSION: Final = "fusion"
 """Name of the Qt style, and of the application property that is set once the style is."""
@@ -21,6 +22,7 @@ GROUP_COLOURS: Final = {
     "bos": "#8B7BD8", "prompt": "#5AA9E6", "template": "#4D8A8F", "state": "#4C6A92", "newline": "#7D6B8A",
     "action": "#D66A9C", "bars": "#5B6475",
 }  # fmt: skip
+"""Colours of the groups of keys: kinds of tokens, and letterbox bars."""
 CAMERA_COLOURS: Final = ("#F0803C", "#E2B714", "#C9583A", "#A8A032")
 
 
