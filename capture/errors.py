@@ -1,8 +1,8 @@
-"""The one exception for what a user can mend: its text is a full sentence (what, where, what to do)."""
+"""The exception for errors that the user can correct."""
 
 
 class UserError(Exception):
-    """Something in the input, the options or the machine that the user can change; never a fault of ours.
+    """An error in the input, the options or the machine that the user can correct; never a bug in this program.
 
-    The command line prints the sentence alone and exits with code 2.
+    Its text is one sentence: what is wrong, where, and what to do. The commands print it alone and exit with code 2.
     """

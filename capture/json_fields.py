@@ -1,4 +1,7 @@
-"""JSON files written by somebody else: every field is of the type asked for, or one sentence says what is wrong."""
+"""Checked reading of JSON files from other programs: a field of another type raises one sentence.
+
+Not msgspec: its errors state the type and the place of a wrong field, but not the value that was found.
+"""
 
 from __future__ import annotations
 
@@ -7,97 +10,99 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import cast
+from typing import TypeVar
 
 from capture.errors import UserError
 
+T = TypeVar("T")
+
 MAX_BYTES = 64 << 20
-"""No JSON file of a checkpoint comes near this; orbax's lists of arrays are below 1 MB."""
+"""Limit of a JSON file in bytes; the largest known ones, orbax's lists of arrays, are below 1 MB."""
 
 LFS_POINTER = b"version https://git-lfs"
-"""How a file begins that `git clone` left as a pointer, because Git LFS was not installed."""
+"""Start of the pointer that `git clone` without Git LFS leaves instead of a file."""
 
 
 @dataclass(frozen=True)
 class JsonObject:
-    """One object of a JSON file. A field that is absent or null reads as None."""
+    """One object of a JSON file, with checked access to its fields.
+
+    A field that is absent or null reads as None. Every method raises UserError for a field of another type.
+    """
 
     values: Mapping[str, object]
     where: str
-    """File, and the field inside it, for sentences."""
+    """File, and the field inside it, for error messages."""
 
     def integer(self, key: str, *, least: int = 1, most: int = 1 << 20) -> int | None:
-        """A whole number between `least` and `most`."""
+        """Return an integer from `least` to `most`."""
         value = self.values.get(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise self._wrong(key, f"a whole number from {least} to {most}")
+            raise self._error(key, f"a whole number from {least} to {most}")
         return value
 
     def flag(self, key: str) -> bool | None:
-        """True or false."""
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, bool):
-            raise self._wrong(key, "true or false")
-        return value
+        """Return a boolean."""
+        return self._get(key, bool, "true or false")
 
     def text(self, key: str) -> str | None:
-        """A string."""
-        value = self.values.get(key)
-        if value is not None and not isinstance(value, str):
-            raise self._wrong(key, "a string")
-        return value
+        """Return a string."""
+        return self._get(key, str, "a string")
 
     def texts(self, key: str) -> tuple[str, ...] | None:
-        """A list of strings."""
-        value = self.values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._wrong(key, "a list of strings")
-        return tuple(value)
+        """Return a list of strings."""
+        values = self._get_list(key, str, "a list of strings")
+        return None if values is None else tuple(values)
 
     def numbers(self, key: str) -> tuple[float, ...] | None:
-        """A list of finite numbers."""
-        value = self.values.get(key)
-        if value is None:
+        """Return a list of finite numbers."""
+        values = self._get(key, list, "a list of finite numbers")
+        if values is None:
             return None
-        plain = isinstance(value, list) and all(type(item) in (int, float) for item in value)
         try:
-            numbers = tuple(float(item) for item in cast(list[float], value)) if plain else ()
-        except OverflowError:  # a whole number beyond 1e308
-            plain, numbers = False, ()
-        if not plain or not all(math.isfinite(item) for item in numbers):
-            raise self._wrong(key, "a list of finite numbers")
+            numbers = tuple(float(value) if type(value) in (int, float) else math.nan for value in values)
+        except OverflowError:  # an integer beyond 1e308
+            numbers = (math.inf,)
+        if not all(math.isfinite(number) for number in numbers):
+            raise self._error(key, "a list of finite numbers")
         return numbers
 
     def section(self, key: str) -> JsonObject | None:
-        """An object inside this one."""
-        value = self.values.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise self._wrong(key, "an object")
-        return JsonObject(value, f"{self.where}, {key!r}")
+        """Return an object inside this one."""
+        value = self._get(key, dict, "an object")
+        return None if value is None else JsonObject(value, f"{self.where}, {key!r}")
 
     def sections(self, key: str) -> tuple[JsonObject, ...] | None:
-        """A list of objects."""
-        value = self.values.get(key)
-        if value is None:
+        """Return a list of objects."""
+        values = self._get_list(key, dict, "a list of objects")
+        if values is None:
             return None
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self._wrong(key, "a list of objects")
-        return tuple(JsonObject(item, f"{self.where}, {key!r}[{index}]") for index, item in enumerate(value))
+        return tuple(JsonObject(value, f"{self.where}, {key!r}[{index}]") for index, value in enumerate(values))
 
-    def _wrong(self, key: str, wanted: str) -> UserError:
+    def _get(self, key: str, kind: type[T], expected: str) -> T | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise self._error(key, expected)
+        return value
+
+    def _get_list(self, key: str, kind: type[T], expected: str) -> list[T] | None:
+        values = self._get(key, list, expected)
+        if values is not None and not all(isinstance(value, kind) for value in values):
+            raise self._error(key, expected)
+        return values
+
+    def _error(self, key: str, expected: str) -> UserError:
         shown = repr(self.values[key])
         shown = shown if len(shown) <= 40 else f"{shown[:40]}…"
-        return UserError(f"{key!r} in {self.where} is {shown}, but should be {wanted}; mend the file or fetch it again")
+        return UserError(
+            f"{key!r} in {self.where} is {shown}, but should be {expected}; mend the file or fetch it again"
+        )
 
 
 def read_json(path: Path) -> JsonObject:
-    """The object that a JSON file holds. Raises UserError where the file cannot be read or holds anything else."""
+    """Read the object in a JSON file. Raises UserError where the file cannot be read or holds anything else."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -111,9 +116,9 @@ def read_json(path: Path) -> JsonObject:
 
 
 def parse_json(content: bytes, where: str) -> JsonObject:
-    """The object that JSON text holds. Raises UserError for anything else."""
+    """Parse the object in JSON text. Raises UserError for anything else."""
     try:
-        # ValueError covers bad UTF-8, bad JSON and absurdly long numbers; deep nesting exhausts the parser's stack.
+        # ValueError: invalid UTF-8 or JSON, or too long a number. RecursionError: too deep nesting.
         value = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not valid JSON ({error}); mend it or fetch it again") from error
@@ -123,7 +128,7 @@ def parse_json(content: bytes, where: str) -> JsonObject:
 
 
 def is_safe_relative_path(name: str) -> bool:
-    """Whether a file name found inside a file leads nowhere but into the folder that it is read from."""
+    """Return whether a relative path from a file stays inside the folder that it is relative to."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     anchored = posix.is_absolute() or windows.drive or windows.root
     return bool(name) and "\0" not in name and not anchored and ".." not in (*posix.parts, *windows.parts)

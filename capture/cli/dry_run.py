@@ -38,8 +38,8 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
             partial = path.with_name(path.name + PARTIAL_SUFFIX)
             if left is None and partial.is_file():
                 left = read_run_state(partial)
-                begun += left is not None and left.done > 0
-            done += min(left.done, made.sizes.frames) if left else 0
+                begun += left is not None and left.frames_done > 0
+            done += min(left.frames_done, made.sizes.frames) if left else 0
     if first is None:
         raise UserError(f"none of the episodes in {series.source.path} can be used: {next(iter(bad.values()), 'none')}")
     count = len(series.episodes) + len(series.broken)

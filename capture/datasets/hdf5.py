@@ -1,4 +1,4 @@
-"""HDF5 files written by somebody else: values that lie in the file itself, of a size that was checked first."""
+"""Checked reading of HDF5 files from other programs: no external data, and sizes checked before values are read."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from capture.errors import UserError
 from capture.json_fields import LFS_POINTER
 
 MAX_NUMBERS: Final = 1 << 24
-"""Numbers of one column that are read at once; an episode of an hour at 50 Hz with 32 joints has a third of it."""
+"""Limit of numbers in one column; an episode of an hour at 50 Hz with 32 joints has a third of it."""
 
 MAX_CHUNK_BYTES: Final = 1 << 28
-"""Bytes that one stored chunk may unpack to."""
+"""Limit of the unpacked size of one stored chunk, in bytes."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading. Raises UserError for one that cannot be read, also while it is being read."""
+    """Open a file for reading. Raises UserError where it, or what the block reads from it, is damaged."""
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether `git clone` left the file as a pointer, because Git LFS was not installed."""
+    """Return whether the file is a Git LFS pointer, as `git clone` without Git LFS leaves it."""
     try:
         with path.open("rb") as file:
             return file.read(len(LFS_POINTER)) == LFS_POINTER
@@ -45,13 +45,16 @@ def is_lfs_pointer(path: Path) -> bool:
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group | None:
-    """The group at a path below `parent`; None if it is not there. Links that lead elsewhere are not followed."""
+    """Return the group at a path below `parent`; None if there is none. Soft and external links are not followed."""
     place = _follow(parent, name)
     return place if isinstance(place, h5py.Group) else None
 
 
 def dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
-    """The dataset at a path below `parent`, its values in this very file; None if it is not there."""
+    """Return the dataset at a path below `parent`; None if there is none.
+
+    Raises UserError where its values are in another file or its chunks are too large.
+    """
     place = _follow(parent, name)
     if not isinstance(place, h5py.Dataset) or place.shape is None:
         return None
@@ -66,7 +69,7 @@ def dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
 
 
 def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
-    """A column of numbers, (frames, dims) float64; one number a frame counts as one dim.
+    """Return a column of numbers, (frames, dims) float64; a dataset of shape (frames,) has one dim.
 
     Raises UserError where it is missing, too large, not of numbers or not finite.
     """
@@ -76,7 +79,7 @@ def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
         raise UserError(f"{where} is missing")
     if column.ndim not in (1, 2) or column.dtype.kind not in "fiub" or math.prod(column.shape) > MAX_NUMBERS:
         raise UserError(
-            f"{where} is {column.dtype} of shape {column.shape}, but should be rows of numbers, one a frame"
+            f"{where} is {column.dtype} of shape {column.shape}, but should be rows of numbers, one per frame"
         )
     values = np.asarray(column[()], dtype=np.float64)
     if not np.isfinite(values).all():
@@ -85,12 +88,12 @@ def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
 
 
 def text(parent: h5py.Group, name: str) -> str | None:
-    """A text attribute; None if it is not there or anything else."""
+    """Return a text attribute; None if it is missing or has another type."""
     if name not in parent.attrs:
         return None
-    kept = parent.attrs.get_id(name)
-    # Not its storage size: HDF5 fails on that of an empty list.
-    if kept.get_space().get_simple_extent_npoints() * kept.get_type().get_size() > 1 << 22:
+    attribute = parent.attrs.get_id(name)
+    # Not the storage size, for which HDF5 fails on an empty list.
+    if attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size() > 1 << 22:
         return None
     value = parent.attrs[name]
     if isinstance(value, bytes):

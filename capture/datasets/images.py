@@ -1,4 +1,4 @@
-"""Camera pictures as files and as bytes inside other files, decoded without trust. No torch."""
+"""Checked decoding of camera pictures, from files or bytes. No torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Pixels8 = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
 MAX_PICTURE_PIXELS: Final = 50_000_000
-"""Pictures above this are refused before they are decoded; twice the largest robot camera that we know of."""
+"""Limit of a picture, checked before decoding; twice the largest robot camera known to us."""
 
 PICTURE_FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-"""Pillow's readers that are let near a file; its others start programs (EPS) or draw pages (WMF)."""
+"""Pillow's decoders that may be used; others start programs (EPS) or render pages (WMF)."""
 
 _DAMAGE: Final = (
     *(OSError, EOFError, SyntaxError, ValueError, KeyError, TypeError, IndexError, OverflowError),
@@ -34,7 +34,7 @@ _DAMAGE: Final = (
 
 
 def read_picture(path: str | Path) -> Pixels8:
-    """A picture file as (height, width, 3) uint8 RGB.
+    """Read a picture file as (height, width, 3) uint8 RGB.
 
     PNG, JPEG, WebP, BMP, TIFF, PPM and still GIF; grey and palette pictures become RGB, a JPEG's or PNG's EXIF
     rotation is applied, colour profiles are not. An alpha channel is dropped, not blended: a camera has none, and
@@ -45,50 +45,50 @@ def read_picture(path: str | Path) -> Pixels8:
     picture, animated, grey with more than 8 bits (a depth map), or larger than 50 million pixels.
     """
     path = Path(path)
-    _check_there(path)
+    _check_is_file(path)
 
     def read() -> Pixels8:
         with path.open("rb") as file:
             start = file.read(6)
         return _read_array(path) if start == b"\x93NUMPY" else _read_image(path, path)
 
-    return _guarded(read, path)
+    return _call_checked(read, path)
 
 
 def decode_picture(content: bytes, where: str) -> Pixels8:
-    """A picture file's bytes as (height, width, 3) uint8 RGB, as `read_picture` does; `where` names it in sentences."""
-    return _guarded(lambda: _read_image(io.BytesIO(content), where), where)
+    """Decode a picture file's bytes as `read_picture` does; `where` names them in error messages."""
+    return _call_checked(lambda: _read_image(io.BytesIO(content), where), where)
 
 
 def picture_size(file: Path | bytes, where: str | Path) -> tuple[int, int]:
-    """Height and width of a picture file, or of its bytes, by its header alone. Raises UserError as `read_picture`."""
+    """Return height and width of a picture file or of its bytes, from the header. Raises as `read_picture`."""
     if isinstance(file, Path):
-        _check_there(file)
+        _check_is_file(file)
 
     def read() -> tuple[int, int]:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as image:
-            check_size(where, *image.size)  # a PNG is decoded on the way to its EXIF rotation
-            lying = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if lying else (image.height, image.width)
+            check_size(where, *image.size)  # reading a PNG's EXIF rotation decodes it
+            is_rotated = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if is_rotated else (image.height, image.width)
 
-    return _guarded(read, where)
+    return _call_checked(read, where)
 
 
-def _check_there(path: Path) -> None:
+def _check_is_file(path: Path) -> None:
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise UserError(f"the picture {path} {what}; check the path")
 
 
 def check_size(where: str | Path, width: int, height: int) -> None:
-    """Raises UserError for a picture that is larger than any camera's."""
+    """Raise UserError for a picture of more than `MAX_PICTURE_PIXELS`."""
     if width * height > MAX_PICTURE_PIXELS:
         raise UserError(
             f"the picture {where} is too large: {width} x {height} pixels, {MAX_PICTURE_PIXELS} are the limit"
         )
 
 
-def _guarded(read: Callable[[], Result], path: str | Path) -> Result:
+def _call_checked(read: Callable[[], Result], path: str | Path) -> Result:
     try:
         with warnings.catch_warnings():
             # Pillow and numpy warn about odd metadata, which does not matter here, and large sizes, checked below.
@@ -108,7 +108,7 @@ def _read_image(file: Path | io.BytesIO, path: str | Path) -> Pixels8:
     with Image.open(file, formats=PICTURE_FORMATS) as image:
         check_size(path, *image.size)
         frames = getattr(image, "n_frames", 1)
-        # A camera's JPEG may carry a preview as a second frame (MPO); its first one is the picture.
+        # A camera's JPEG may hold a preview as a second frame (MPO); the first is the picture.
         if frames > 1 and image.format != "MPO":
             raise UserError(f"{path} holds {frames} pictures; save the one that is meant as a file of its own")
         if image.mode.startswith("I") or image.mode == "F":
@@ -121,7 +121,7 @@ def _read_image(file: Path | io.BytesIO, path: str | Path) -> Pixels8:
 def _read_array(path: Path) -> Pixels8:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     shape = array.shape
-    if len(shape) == 3 and shape[0] == 3:  # openpi's rule, before any look at the last axis
+    if len(shape) == 3 and shape[0] == 3:  # openpi's rule, which takes precedence over the last axis
         array = np.moveaxis(array, 0, -1)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UserError(f"{path} holds an array of shape {shape}; (height, width, 3) is needed")

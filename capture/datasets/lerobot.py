@@ -120,7 +120,7 @@ class LerobotEpisode(ArrayEpisode):
     def _find_rows(self) -> tuple[Parquet, range]:
         """Return the parquet file of the episode, and its rows in that file."""
         data = Parquet(self._source.folder / self._metadata.data)
-        found = np.flatnonzero(data.whole("episode_index") == self.number)
+        found = np.flatnonzero(data.integers("episode_index") == self.number)
         if len(found) != self.length or found[-1] - found[0] != self.length - 1:
             raise UserError(
                 f"{data.path} has {len(found)} rows of {self.name}, but the metadata state {self.length} in a row; "

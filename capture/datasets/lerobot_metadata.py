@@ -1,8 +1,8 @@
-"""What the `meta/` folder of a LeRobot data set tells, versions 2.0, 2.1 and 3.0, without a picture or a row of data.
+"""Metadata of a LeRobot data set, versions 2.0, 2.1 and 3.0, from its `meta/` folder alone.
 
 The layout is LeRobot's own (lerobot, `datasets/utils.py` and `datasets/dataset_metadata.py`; 2.1 as of lerobot 0.3):
-version 2 has a parquet file and a video an episode and tells of episodes in JSON lines, version 3 joins many episodes
-in a file and tells in parquet where each begins.
+version 2 has a parquet file and a video per episode and lists the episodes in JSON lines, version 3 joins many episodes
+in a file and lists in parquet where each begins.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INFO: Final = "meta/info.json"
 MAX_EPISODES: Final = 10_000_000
 MAX_DIMS: Final = 4096
 MAX_LINES_BYTES: Final = 1 << 30
-"""Bytes of a file of JSON lines."""
+"""Limit of a file of JSON lines, in bytes."""
 
 _DEFAULT_DATA: Final = {
     2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
@@ -38,14 +38,21 @@ _FIELD: Final = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _STATE_PREFIXES: Final = ("observation.state.", "observation.")
 _ACTION_PREFIXES: Final = ("action.", "actions.")
 _PICTURE_PREFIXES: Final = ("observation.images.", "observation.image.", "observation.")
-_NO_STATE: Final = ("timestamp", "next.", "reward", "discount", "camera_extrinsics", "observation.environment_state")
-SUCCESS: Final = ("next.success", "is_episode_successful", "success")
-"""Columns that say whether an episode ended well."""
+_NOT_STATE_PREFIXES: Final = (
+    "timestamp",
+    "next.",
+    "reward",
+    "discount",
+    "camera_extrinsics",
+    "observation.environment_state",
+)
+SUCCESS_COLUMNS: Final = ("next.success", "is_episode_successful", "success")
+"""Columns that state whether an episode succeeded."""
 
 
 @dataclass(frozen=True)
 class VideoPart:
-    """A stretch of a video that belongs to an episode."""
+    """The part of a video that belongs to an episode."""
 
     path: str
     """Relative to the data set's folder."""
@@ -55,7 +62,7 @@ class VideoPart:
 
 @dataclass(frozen=True)
 class EpisodeMetadata:
-    """What is told of one episode."""
+    """Metadata of one episode."""
 
     number: int
     length: int
@@ -63,29 +70,29 @@ class EpisodeMetadata:
     data: str
     """Parquet file, relative to the data set's folder."""
     videos: Mapping[str, VideoPart]
-    """Camera -> where its pictures are; cameras that are stored as single pictures are left out."""
+    """Camera -> part of a video; cameras stored as single pictures have no entry."""
     success: bool | None
 
     @property
     def name(self) -> str:
-        """As its files are called."""
+        """Name of the episode's files."""
         return f"episode_{self.number:06d}"
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Everything that is told of a data set."""
+    """Metadata of a data set."""
 
     folder: Path
     version: str
     rate: float
     cameras: tuple[SourceCamera, ...]
     features: Mapping[str, str]
-    """Camera -> column, or key of its videos."""
+    """Camera -> its key: a column, or the name of its videos' folder."""
     videos: frozenset[str]
     """Cameras that are stored as videos."""
     state: Mapping[str, int]
-    """State part -> numbers."""
+    """State part -> length."""
     state_columns: Mapping[str, str]
     actions: Mapping[str, int]
     action_columns: Mapping[str, str]
@@ -95,7 +102,7 @@ class Metadata:
 
 
 def read_metadata(folder: Path) -> Metadata:
-    """What `folder/meta` tells. Raises UserError for what is missing, damaged or of another version."""
+    """Read `folder/meta`. Raises UserError for what is missing, damaged or of another version."""
     info = read_json(folder / INFO)
     found = re.fullmatch(r"v?([23])\.(\d+)(?:\.\d+)?", info.text("codebase_version") or "")
     if not found:
@@ -106,7 +113,7 @@ def read_metadata(folder: Path) -> Metadata:
     major = int(found[1])
     rate = info.values.get("fps")
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < 10_000:
-        raise UserError(f"'fps' in {info.where} is {rate!r}, but should be how many frames there are in a second")
+        raise UserError(f"'fps' in {info.where} is {rate!r}, but should be a number of frames per second")
     features = info.section("features") or JsonObject({}, info.where)
     cameras: dict[str, SourceCamera] = {}
     picture_keys: dict[str, str] = {}
@@ -120,23 +127,23 @@ def read_metadata(folder: Path) -> Metadata:
         dtype, shape = feature.text("dtype") or "", feature.numbers("shape") or ()
         if dtype in ("video", "image"):
             if not _is_depth(feature) and is_safe_relative_path(key):
-                name = _short(key, _PICTURE_PREFIXES, picture_keys)
+                name = _shorten(key, _PICTURE_PREFIXES, picture_keys)
                 picture_keys[name] = key
                 cameras[name] = SourceCamera(name, *_size(feature, shape))
                 videos |= {name} if dtype == "video" else set()
         elif dtype in ("float32", "float64") and len(shape) == 1 and 1 <= shape[0] <= MAX_DIMS:
             if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
-                name = _short(key, _ACTION_PREFIXES, action_columns)
+                name = _shorten(key, _ACTION_PREFIXES, action_columns)
                 action_columns[name], actions[name] = key, int(shape[0])
-            elif not key.startswith(_NO_STATE):
-                name = _short(key, _STATE_PREFIXES, state_columns)
+            elif not key.startswith(_NOT_STATE_PREFIXES):
+                name = _shorten(key, _STATE_PREFIXES, state_columns)
                 state_columns[name], states[name] = key, int(shape[0])
-    tell = _episodes_2 if major == 2 else _episodes_3
+    read_episodes = _read_episodes_2 if major == 2 else _read_episodes_3
     episodes = tuple(
-        sorted(tell(folder, info, {name: picture_keys[name] for name in videos}), key=lambda one: one.number)
+        sorted(read_episodes(folder, info, {name: picture_keys[name] for name in videos}), key=lambda one: one.number)
     )
     if len({one.number for one in episodes}) != len(episodes):
-        raise UserError(f"{folder / 'meta'} tells of one episode twice; fetch the data set again")
+        raise UserError(f"{folder / 'meta'} lists one episode twice; fetch the data set again")
     return Metadata(
         folder=folder,
         version=f"{found[1]}.{found[2]}",
@@ -148,13 +155,13 @@ def read_metadata(folder: Path) -> Metadata:
         state_columns=state_columns,
         actions=actions,
         action_columns=action_columns,
-        success_column=next((key for key in SUCCESS if key in features.values), None),
-        tasks=_tasks(folder),
+        success_column=next((key for key in SUCCESS_COLUMNS if key in features.values), None),
+        tasks=_read_tasks(folder),
         episodes=episodes,
     )
 
 
-def _short(key: str, prefixes: tuple[str, ...], taken: Mapping[str, str]) -> str:
+def _shorten(key: str, prefixes: tuple[str, ...], taken: Mapping[str, str]) -> str:
     for prefix in prefixes:
         if key.startswith(prefix) and key != prefix and key[len(prefix) :] not in taken:
             return key[len(prefix) :]
@@ -170,7 +177,7 @@ def _is_depth(feature: JsonObject) -> bool:
 
 
 def _size(feature: JsonObject, shape: tuple[float, ...]) -> tuple[int, int]:
-    """Height and width; 0 where the shape does not tell."""
+    """Return height and width; 0 where the shape does not state them."""
     names = feature.values.get("names")
     if len(shape) != 3 or not all(1 <= side <= 1 << 20 for side in shape):
         return 0, 0
@@ -180,64 +187,69 @@ def _size(feature: JsonObject, shape: tuple[float, ...]) -> tuple[int, int]:
     return int(shape[first]), int(shape[first + 1])
 
 
-def _episodes_2(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[EpisodeMetadata]:
+def _read_episodes_2(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[EpisodeMetadata]:
     size = info.integer("chunks_size", most=MAX_EPISODES) or 1000
     data, video = info.text("data_path") or _DEFAULT_DATA[2], info.text("video_path") or _DEFAULT_VIDEO[2]
-    for line in _lines(folder / "meta/episodes.jsonl"):
-        number = _needed(line, "episode_index", 0)
+    for line in _read_lines(folder / "meta/episodes.jsonl"):
+        number = _require_integer(line, "episode_index", 0)
         fields = {"episode_chunk": number // size, "episode_index": number}
         tasks = line.values.get("tasks")
         yield EpisodeMetadata(
             number,
-            _needed(line, "length", 1),
+            _require_integer(line, "length", 1),
             tuple(task for task in tasks if isinstance(task, str)) if isinstance(tasks, list) else (),
-            _filled(data, fields, info.where),
+            _fill_pattern(data, fields, info.where),
             {
-                name: VideoPart(_filled(video, {**fields, "video_key": key}, info.where), 0.0)
+                name: VideoPart(_fill_pattern(video, {**fields, "video_key": key}, info.where), 0.0)
                 for name, key in videos.items()
             },
-            _mark(line.values.get("success")),
+            _bool_or_none(line.values.get("success")),
         )
 
 
-def _episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[EpisodeMetadata]:
+def _read_episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) -> Iterator[EpisodeMetadata]:
     data, video = info.text("data_path") or _DEFAULT_DATA[3], info.text("video_path") or _DEFAULT_VIDEO[3]
     files = sorted((folder / "meta/episodes").glob("*/*.parquet"))
     if not files:
-        raise UserError(f"{folder / 'meta/episodes'} has no parquet file that tells where the episodes are")
+        raise UserError(f"{folder / 'meta/episodes'} has no parquet file with the places of the episodes")
     for file in files:
         table = Parquet(file)
-        numbers, lengths = table.whole("episode_index").tolist(), table.whole("length").tolist()
-        places = zip(table.whole("data/chunk_index").tolist(), table.whole("data/file_index").tolist(), strict=True)
+        numbers, lengths = table.integers("episode_index").tolist(), table.integers("length").tolist()
+        places = zip(
+            table.integers("data/chunk_index").tolist(), table.integers("data/file_index").tolist(), strict=True
+        )
         tasks = table.values("tasks") if "tasks" in table.columns else [()] * len(numbers)
         marks = table.values("success") if "success" in table.columns else [None] * len(numbers)
         parts: dict[str, list[tuple[int, int, float]]] = {}
         for name, key in videos.items():
             told = f"videos/{key}/"
             starts = table.numbers(f"{told}from_timestamp", 1)[:, 0].tolist()
-            chunks, indices = table.whole(f"{told}chunk_index").tolist(), table.whole(f"{told}file_index").tolist()
+            chunks, indices = (
+                table.integers(f"{told}chunk_index").tolist(),
+                table.integers(f"{told}file_index").tolist(),
+            )
             parts[name] = list(zip(chunks, indices, starts, strict=True))
         for row, (number, length, (chunk, index)) in enumerate(zip(numbers, lengths, places, strict=True)):
             if number < 0 or length < 1:
-                raise UserError(f"{file} tells of an episode {number} with {length} frames; fetch it again")
+                raise UserError(f"{file} lists an episode {number} with {length} frames; fetch it again")
             films = {}
             for name, key in videos.items():
                 video_chunk, video_file, start = parts[name][row]
                 fields = {"video_key": key, "chunk_index": video_chunk, "file_index": video_file}
-                films[name] = VideoPart(_filled(video, fields, info.where), start)
+                films[name] = VideoPart(_fill_pattern(video, fields, info.where), start)
             texts = tasks[row] if isinstance(tasks[row], list) else [tasks[row]]
             yield EpisodeMetadata(
                 number,
                 length,
                 tuple(text for text in texts if isinstance(text, str)),
-                _filled(data, {"chunk_index": chunk, "file_index": index}, info.where),
+                _fill_pattern(data, {"chunk_index": chunk, "file_index": index}, info.where),
                 films,
-                _mark(marks[row]),
+                _bool_or_none(marks[row]),
             )
 
 
-def _filled(pattern: str, fields: Mapping[str, Any], where: str) -> str:
-    """A path of the data set from its pattern; nothing of Python's formatting is open to the file."""
+def _fill_pattern(pattern: str, fields: Mapping[str, Any], where: str) -> str:
+    """Return a path of the data set from its pattern, without Python's formatting, which could read attributes."""
 
     def fill(found: re.Match[str]) -> str:
         if found[1] not in fields:
@@ -251,23 +263,23 @@ def _filled(pattern: str, fields: Mapping[str, Any], where: str) -> str:
     return path
 
 
-def _tasks(folder: Path) -> dict[int, str]:
+def _read_tasks(folder: Path) -> dict[int, str]:
     table, lines = folder / "meta/tasks.parquet", folder / "meta/tasks.jsonl"
     if table.exists():
         file = Parquet(table)
         texts = next((file.values(name) for name in ("task", "__index_level_0__") if name in file.columns), None)
         if texts is None:
             raise UserError(f"{table} has no column task; it has {', '.join(file.columns)}")
-        return {index: str(text) for index, text in zip(file.whole("task_index").tolist(), texts, strict=True)}
+        return {index: str(text) for index, text in zip(file.integers("task_index").tolist(), texts, strict=True)}
     if not lines.exists():
         return {}
-    return {_needed(line, "task_index", 0): line.text("task") or "" for line in _lines(lines)}
+    return {_require_integer(line, "task_index", 0): line.text("task") or "" for line in _read_lines(lines)}
 
 
-def _lines(path: Path) -> Iterator[JsonObject]:
+def _read_lines(path: Path) -> Iterator[JsonObject]:
     try:
         if path.stat().st_size > MAX_LINES_BYTES:
-            raise UserError(f"{path} is larger than {MAX_LINES_BYTES >> 20} MB, so it is not what it should be")
+            raise UserError(f"{path} is larger than {MAX_LINES_BYTES >> 20} MB, so it is no list of LeRobot")
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -276,12 +288,12 @@ def _lines(path: Path) -> Iterator[JsonObject]:
         raise UserError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from error
 
 
-def _needed(line: JsonObject, key: str, least: int) -> int:
+def _require_integer(line: JsonObject, key: str, least: int) -> int:
     value = line.integer(key, least=least, most=MAX_EPISODES)
     if value is None:
         raise UserError(f"{line.where} has no {key!r}; fetch the file again")
     return value
 
 
-def _mark(value: object) -> bool | None:
+def _bool_or_none(value: object) -> bool | None:
     return value if isinstance(value, bool) else None

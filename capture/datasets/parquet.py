@@ -1,4 +1,4 @@
-"""Parquet files written by somebody else: columns of numbers, texts and pictures, read in parts and checked."""
+"""Checked reading of parquet files from other programs: columns of numbers, texts and pictures."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from capture.datasets.hdf5 import MAX_NUMBERS, is_lfs_pointer
 from capture.errors import UserError
 
 MAX_ROWS: Final = 1 << 25
-"""Rows of one file; LeRobot begins a new one after 100 MB, which is a twentieth of this."""
+"""Limit of rows in one file, 20 times that of LeRobot's files, which end after 100 MB."""
 
 BATCH: Final = 8
-"""Rows of pictures that are in memory at once."""
+"""Rows of a picture column in memory at once."""
 
 
 class Parquet:
-    """One parquet file, its rows counted from 0. Everything raises UserError for a file that cannot be read."""
+    """One parquet file; rows count from 0. Every method raises UserError for a damaged file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
             raise UserError(f"{path} is missing")
         with self._guarded():
-            # Through a buffer, since a column with the pictures of many episodes would not fit otherwise.
-            self._file = _pyarrow().ParquetFile(path, buffer_size=1 << 18)
+            # Buffered, since a whole column with the pictures of many episodes may not fit in memory.
+            self._file = _import_parquet().ParquetFile(path, buffer_size=1 << 18)
             self.rows: int = self._file.metadata.num_rows
             self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
         if self.rows > MAX_ROWS:
@@ -39,12 +39,12 @@ class Parquet:
             )
 
     def numbers(self, column: str, dims: int, rows: range | None = None) -> npt.NDArray[np.float64]:
-        """A column of numbers, or of lists of `dims` numbers, at some rows: (rows, dims) float64, all finite."""
+        """Return a column of numbers, or of lists of `dims` numbers, at `rows`: (rows, dims) float64, all finite."""
         where = f"the column {column} in {self.path}"
         if len(rows if rows is not None else range(self.rows)) * dims > 4 * MAX_NUMBERS:
             raise UserError(f"{where} is too large to be read: {dims} numbers a row")
         values = self.column(column, rows)
-        pyarrow = _pyarrow_itself()
+        pyarrow = _import_pyarrow()
         with self._guarded(), np.errstate(invalid="ignore"):
             nested = pyarrow.types.is_list(values.type) or pyarrow.types.is_fixed_size_list(values.type)
             if nested or pyarrow.types.is_large_list(values.type):
@@ -68,24 +68,24 @@ class Parquet:
             raise UserError(f"{where} holds numbers that are not finite")
         return numbers
 
-    def whole(self, column: str) -> npt.NDArray[np.int64]:
-        """A column of whole numbers, (rows,) int64."""
+    def integers(self, column: str) -> npt.NDArray[np.int64]:
+        """Return a column of integers, (rows,) int64."""
         values = self.numbers(column, 1)[:, 0]
         if (values != np.floor(values)).any() or (np.abs(values) > 1 << 52).any():
             raise UserError(f"the column {column} in {self.path} holds numbers that are not whole")
         return values.astype(np.int64)
 
     def values(self, column: str) -> list[Any]:
-        """A small column as Python objects."""
+        """Return a small column as Python objects."""
         with self._guarded():
             found: list[Any] = self.column(column, None).to_pylist()
         return found
 
     def column(self, column: str, rows: range | None) -> Any:
-        """A column as one pyarrow array, at some rows or all."""
+        """Return a column as one pyarrow array, at `rows` or all."""
         self._check(column)
         with self._guarded():
-            groups, skipped = self._groups(rows or range(self.rows))
+            groups, skipped = self._find_row_groups(rows or range(self.rows))
             table = self._file.read_row_groups(groups, columns=[column])
             chosen = table.column(column)
             if rows is not None:
@@ -94,14 +94,14 @@ class Parquet:
                 raise UserError(
                     f"the column {column} in {self.path} has {len(chosen)} rows and not as many as its file"
                 )
-            return _pyarrow_itself().concat_arrays(chosen.chunks) if chosen.num_chunks else chosen.combine_chunks()
+            return _import_pyarrow().concat_arrays(chosen.chunks) if chosen.num_chunks else chosen.combine_chunks()
 
     def each(self, column: str, rows: Sequence[int]) -> Iterator[Any]:
-        """The values of a column at rising rows, a few in memory at a time."""
+        """Yield the values of a column at ascending rows, with `BATCH` of them in memory."""
         self._check(column)
-        groups, skipped = self._groups(range(rows[0], rows[-1] + 1)) if rows else ([], 0)
-        waiting = iter(rows)
-        row, start = next(waiting, None), skipped
+        groups, skipped = self._find_row_groups(range(rows[0], rows[-1] + 1)) if rows else ([], 0)
+        pending = iter(rows)
+        row, start = next(pending, None), skipped
         with self._guarded():
             batches = iter(self._file.iter_batches(BATCH, row_groups=groups, columns=[column])) if groups else iter(())
         while row is not None:
@@ -113,15 +113,15 @@ class Parquet:
                 with self._guarded():
                     value = batch.column(0)[row - start].as_py()
                 yield value
-                row = next(waiting, None)
+                row = next(pending, None)
             start += len(batch)
 
     def _check(self, column: str) -> None:
         if column not in self.columns:
             raise UserError(f"{self.path} has no column {column}; it has {', '.join(self.columns[:20])}")
 
-    def _groups(self, rows: range) -> tuple[list[int], int]:
-        """The row groups that hold these rows, and how many rows lie before the first of them."""
+    def _find_row_groups(self, rows: range) -> tuple[list[int], int]:
+        """Return the row groups that hold `rows`, and the number of rows before the first of them."""
         groups: list[int] = []
         start = skipped = 0
         for group in range(self._file.metadata.num_row_groups):
@@ -147,7 +147,7 @@ class Parquet:
             ) from error
 
 
-def _pyarrow() -> ModuleType:
+def _import_parquet() -> ModuleType:
     try:
         import pyarrow.parquet
     except ModuleNotFoundError:
@@ -158,7 +158,7 @@ def _pyarrow() -> ModuleType:
     return module
 
 
-def _pyarrow_itself() -> Any:
+def _import_pyarrow() -> Any:
     import pyarrow.types
 
     return pyarrow

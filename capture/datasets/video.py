@@ -1,4 +1,4 @@
-"""Video files, decoded forward and exactly: the frame of a number or of a time, never its neighbour."""
+"""Frame-exact video decoding: frames by their time, decoded in ascending order."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-FAR: Final = 2.0
-"""Seconds to the next frame that is asked for, above which a jump is tried instead of decoding on."""
+SEEK_SECONDS: Final = 2.0
+"""Distance to the next requested frame, in seconds, above which seeking is tried instead of decoding all between."""
 
 _FORMATS: Final = ((4, b"ftyp", "mp4"), (0, b"\x1aE\xdf\xa3", "matroska"), (0, b"RIFF", "avi"), (4, b"moov", "mp4"))
-"""Where a file says what it is. FFmpeg is told, since of its own it would also follow playlists to other files."""
+"""Offset and signature of each container. FFmpeg gets the format, since it would follow playlists to other files."""
 
 
 class Video:
-    """One video file. A context manager; everything raises UserError for a file that is missing, cut off or damaged."""
+    """Context manager of one video file. Every method raises UserError for a missing or damaged file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._av = _pyav()
-        form = _form(path)
-        with self._guarded():
+        self._av = _import_av()
+        form = _detect_format(path)
+        with self._errors_as_user_errors():
             self._container: InputContainer = self._av.open(f"file:{path}", format=form)
             if not self._container.streams.video:
                 raise UserError(f"{path} has no video in it")
             self._stream: VideoStream = self._container.streams.video[0]
             codec = self._stream.codec_context
-            if codec is None:  # which the library's types do not tell of
+            if codec is None:  # None for an unknown codec, although PyAV's types exclude it
                 raise UserError(f"the video {path} is of a codec that cannot be read, or damaged; convert it to H.264")
             codec.thread_type = "AUTO"
             self.height, self.width = codec.height, codec.width
             rate = self._stream.average_rate or self._stream.guessed_rate
             self.rate = float(rate) if rate else None
             self._tick: Fraction = self._stream.time_base or Fraction(1, 1)
-            self._told = self._stream.frames
+            self._stated_frames = self._stream.frames
             duration = self._stream.duration
             self.end = float(((self._stream.start_time or 0) + duration) * self._tick) if duration else None
-            """Seconds at which the last frame ends, by the header; None where that does not tell."""
+            """Seconds at which the last frame ends, by the header; None where it has no duration."""
         check_size(path, self.width, self.height)
         if not self.height or not self.width:
             raise UserError(f"the video {path} does not say how large its pictures are; it may be damaged")
@@ -62,9 +62,9 @@ class Video:
         self._container.close()
 
     def seconds(self) -> npt.NDArray[np.float64]:
-        """The time of each frame in order, (frames,) float64, read from the packets without decoding one."""
+        """Return the time of each frame in seconds, (frames,) float64 ascending, from the packets without decoding."""
         ticks = []
-        with self._guarded():
+        with self._errors_as_user_errors():
             self._container.seek(0)
             for packet in self._container.demux(self._stream):
                 if packet.size and not packet.is_discard:
@@ -72,37 +72,37 @@ class Video:
                     if stamp is None:
                         raise UserError(f"the video {self.path} has frames without a time; convert it to MP4")
                     ticks.append(stamp)
-        if not ticks or len(ticks) < self._told:
+        if not ticks or len(ticks) < self._stated_frames:
             raise UserError(
-                f"the video {self.path} is cut off: {len(ticks)} of the {self._told} frames that it tells of are there"
+                f"the video {self.path} is cut off: {len(ticks)} of the {self._stated_frames} frames are there"
             )
         return np.sort(np.array(ticks, dtype=np.float64)) * float(self._tick)
 
     def pictures(self, times: Sequence[float], tolerance: float) -> Iterator[Pixels8]:
-        """The pictures at rising times in seconds, (height, width, 3) uint8 RGB, each decoded as it is asked for.
+        """Yield the pictures at ascending times in seconds, (height, width, 3) uint8 RGB, each decoded on demand.
 
-        A frame counts as that of a time if it is at most `tolerance` seconds away; raises UserError where none is.
+        The frame of a time is at most `tolerance` seconds away. Raises UserError where there is none.
         """
-        shown: tuple[float, Any] | None = None
+        current: tuple[float, Any] | None = None
         decoded: Iterator[tuple[float, Any]] | None = None
-        jumps = True
+        may_seek = True
         for time in times:
-            if decoded is None or (jumps and shown is not None and time - shown[0] > FAR):
-                before = -np.inf if shown is None else shown[0]
-                decoded, shown = self._from(time, tolerance)
-                # Where the next frame to start from lies before what was decoded already, jumping gains nothing.
-                jumps = jumps and shown is not None and shown[0] > before
-            while shown is not None and shown[0] < time - tolerance:
-                shown = self._next(decoded)
-            if shown is None or shown[0] > time + tolerance:
+            if decoded is None or (may_seek and current is not None and time - current[0] > SEEK_SECONDS):
+                before = -np.inf if current is None else current[0]
+                decoded, current = self._seek(time, tolerance)
+                # A key frame before the frames that are decoded already means that seeking gains nothing.
+                may_seek = may_seek and current is not None and current[0] > before
+            while current is not None and current[0] < time - tolerance:
+                current = self._next(decoded)
+            if current is None or current[0] > time + tolerance:
                 raise UserError(f"the video {self.path} has no frame at {time:.3f} s; it may be cut off or damaged")
-            yield self._picture(shown[1])
+            yield self._to_rgb(current[1])
 
-    def _from(self, time: float, tolerance: float) -> tuple[Iterator[tuple[float, Any]], tuple[float, Any] | None]:
-        """Frames from one at or before `time` on, and the first of them."""
-        for margin in (0.0, 1.0, 10.0, np.inf):  # a key frame may be stored before it, and shown after it
+    def _seek(self, time: float, tolerance: float) -> tuple[Iterator[tuple[float, Any]], tuple[float, Any] | None]:
+        """Seek to a frame at or before `time`. Returns the frames after it and the frame itself."""
+        for margin in (0.0, 1.0, 10.0, np.inf):  # a key frame stored before `time` may be shown after it
             start = max(0.0, time - tolerance - margin)
-            with self._guarded():
+            with self._errors_as_user_errors():
                 self._container.seek(int(start / self._tick), stream=self._stream, backward=True)
             decoded = self._decode()
             first = self._next(decoded)
@@ -116,18 +116,18 @@ class Video:
                 yield float(frame.pts * self._tick), frame
 
     def _next(self, decoded: Iterator[tuple[float, Any]]) -> tuple[float, Any] | None:
-        with self._guarded():
+        with self._errors_as_user_errors():
             return next(decoded, None)
 
-    def _picture(self, frame: Any) -> Pixels8:
+    def _to_rgb(self, frame: Any) -> Pixels8:
         if (frame.height, frame.width) != (self.height, self.width):
             raise UserError(f"the pictures of the video {self.path} change their size; convert it to one size")
-        with self._guarded():
+        with self._errors_as_user_errors():
             picture: Pixels8 = frame.to_ndarray(format="rgb24")
         return picture
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _errors_as_user_errors(self) -> Iterator[None]:
         try:
             yield
         except (self._av.FFmpegError, OSError, ValueError, OverflowError) as error:
@@ -137,7 +137,7 @@ class Video:
             ) from error
 
 
-def _pyav() -> ModuleType:
+def _import_av() -> ModuleType:
     try:
         import av
     except ModuleNotFoundError:
@@ -145,7 +145,7 @@ def _pyav() -> ModuleType:
     return av
 
 
-def _form(path: Path) -> str:
+def _detect_format(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(16)

@@ -14,7 +14,7 @@ def finished(path: Path, made: Outline) -> bool:
     if not path.is_file():
         return False
     left = read_run_state(path)
-    if left is None or left.run is None or not left.complete:
+    if left is None or left.run is None or not left.is_complete:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
     if changed := describe_difference(left.run, made.run):
         raise UserError(

@@ -1,4 +1,4 @@
-"""A results file as HDF5 sees it: every dataset laid out at once, then filled frame by frame."""
+"""HDF5 layer of the writer: create every dataset at once, then fill them frame by frame."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Weights = Literal["bfloat16", "float32"]
 Array = npt.NDArray[Any]
 
 CHECKS_BYTES: Final = 2048
-"""Room for the root attribute `checks`, which is rewritten in place when the run ends."""
-HEADROOM: Final = 1 << 20
-"""Bytes beyond a frame's own that HDF5's metadata may take, generously."""
+"""Size of the root attribute `checks`, which is rewritten in place when the run ends."""
+METADATA_BYTES: Final = 1 << 20
+"""Upper limit of HDF5's metadata of one frame, in bytes."""
 ROOT_ATTRIBUTES: Final = 64
-"""Up to this many attributes are kept in the root's header, where one write call replaces them."""
-FILTERED_BYTES: Final = 4096
+"""Maximum number of attributes in the root's object header, where one write call replaces them."""
+MIN_COMPRESSED_BYTES: Final = 4096
 """Smaller chunks are never compressed."""
 ROLE_VALUES: Final = {role: number for number, role in enumerate(schema.ROLES)}
 
@@ -39,13 +39,13 @@ _log = logging.getLogger(__name__)
 
 
 class Storage:
-    """An open HDF5 file in which all frames of `sizes` have their place. Not for use by two threads at once.
+    """An open HDF5 file with datasets for all frames of `sizes`. Not thread-safe.
 
-    `path` is created or emptied. `attributes` go to the root, as h5py stores them; `complete` (false) and `checks` ({})
-    are added. Where they are None, the file is one that was written before and is written on: it must have been made
-    for the same sizes, and be closed or released (superblock.py). `followed` says whether readers can follow the file
-    while it grows (HDF5's SWMR mode); where the file system does not allow it, the file is written plainly. Every
-    method raises OSError or RuntimeError where HDF5 fails, ValueError where a file to be written on has other datasets.
+    `path` is created or emptied. `attributes` are the root attributes; `complete` (false) and `checks` ({}) are added.
+    With `attributes` None an existing file is continued: it must have the same sizes, and its writer must have closed
+    it or have its flag cleared (superblock.py). `has_swmr` says whether readers can follow the file while it grows
+    (HDF5's SWMR mode); a file system may not support that. Every method raises OSError or RuntimeError where HDF5
+    fails, ValueError where the existing file has other datasets.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Storage:
         self._weights: Weights = weights
         self._filter = _bitshuffle() if compress else None
         self._file: h5py.File | None = None
-        self.followed = True
+        self.has_swmr = True
         try:
             if attributes is None:
                 self._reopen(path)
@@ -72,15 +72,15 @@ class Storage:
             try:
                 self.file.swmr_mode = True
             except (OSError, RuntimeError, ValueError) as error:
-                self.followed = False
+                self.has_swmr = False
                 self.close()
-                # The oldest layout marks no file as being written, so that what a killed run leaves opens as it is.
+                # The oldest file version has no writer flag, so that the file of a killed run opens unchanged.
                 self._create(path, attributes, h5py.h5f.LIBVER_EARLIEST)
                 _log.warning(
                     "HDF5 cannot write %s for readers at the same time: %s. It cannot be followed while it grows, and "
                     "a run that is killed may lose it.",
                     path,
-                    reason(error),
+                    describe_error(error),
                 )
         except BaseException:
             self.abandon()
@@ -88,29 +88,29 @@ class Storage:
 
     @property
     def file(self) -> h5py.File:
-        """The open file."""
+        """The open file; an assertion fails once it is closed."""
         assert self._file is not None, "the file is closed"
         return self._file
 
     @property
     def frames_done(self) -> int:
-        """Finished frames."""
+        """Number of finished frames."""
         done = np.empty((), dtype="<i8")
         self._datasets[schema.FRAMES_DONE].read(h5py.h5s.ALL, h5py.h5s.ALL, done)
         return int(done)
 
     @property
     def size(self) -> int:
-        """Bytes that the file takes now."""
+        """Present size of the file in bytes."""
         return int(self.file.id.get_filesize())
 
     @property
-    def frame_room(self) -> int:
-        """Bytes by which the file may grow with the next frame, at most."""
-        return frame_room(self._layout.values(), self._weights)
+    def max_frame_bytes(self) -> int:
+        """Upper limit of the bytes by which the next frame enlarges the file."""
+        return max_frame_bytes(self._layout.values(), self._weights)
 
     def store(self, frame: int, values: Mapping[str, Array]) -> None:
-        """Write frame number `frame` and, once its data are in the file, count it as done."""
+        """Write frame number `frame`; count it as done after its data are flushed."""
         for name, value in values.items():
             self._store(self._layout[name], frame, value)
         self.file.flush()
@@ -126,7 +126,7 @@ class Storage:
         self.file.flush()
 
     def close(self) -> int | None:
-        """Flush and close, or on failure abandon; the file's length in bytes, None if it was closed before."""
+        """Flush and close, or abandon on failure. Returns the file size in bytes, None if it was closed before."""
         if self._file is None:
             return None
         try:
@@ -138,48 +138,48 @@ class Storage:
         file, self._file = self._file, None
         try:
             file.close()
-        except BaseException:  # half closed: a second attempt would crash
-            self._divert()
+        except BaseException:  # partly closed: a second attempt would crash
+            self._redirect_descriptor()
             raise
         return size
 
     def abandon(self) -> None:
-        """Leave the file as a killed run would, in its last good state."""
+        """Close without writing, which leaves the file in its last flushed state."""
         if self._file is None:
             return
-        self._divert()
+        self._redirect_descriptor()
         with contextlib.suppress(OSError, RuntimeError):
             self._file.close()
         self._file = None
 
-    def _divert(self) -> None:
-        """Turn HDF5's descriptor of the file to a place that takes everything.
+    def _redirect_descriptor(self) -> None:
+        """Point HDF5's file descriptor to memory, where every write succeeds.
 
-        HDF5 cannot forget what it failed to write: it tries again when the process ends, and crashes if that fails too.
+        HDF5 retries a failed write when the process ends, and crashes if that fails again.
         """
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(self._descriptor), self._identity):
-                memory = hasattr(os, "memfd_create")  # a temporary file may lie on the same full disk
-                with os.fdopen(os.memfd_create("sink"), "r+b") if memory else tempfile.TemporaryFile() as sink:
+                has_memfd = hasattr(os, "memfd_create")  # a temporary file may lie on the same full disk
+                with os.fdopen(os.memfd_create("sink"), "r+b") if has_memfd else tempfile.TemporaryFile() as sink:
                     os.dup2(sink.fileno(), self._descriptor)
 
     def _reopen(self, path: Path) -> None:
-        """Open a file that was written before, as it was opened then."""
+        """Open an existing file with the file version that it was created with."""
         with path.open("rb") as file:
             file.seek(len(superblock.SIGNATURE))
-            self.followed = file.read(1) >= b"\3"  # only files of that version can be followed
-        oldest = h5py.h5f.LIBVER_V110 if self.followed else h5py.h5f.LIBVER_EARLIEST
-        self._hold(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, _file_access(oldest)))
+            self.has_swmr = file.read(1) >= b"\3"  # only files of that version can be followed
+        oldest = h5py.h5f.LIBVER_V110 if self.has_swmr else h5py.h5f.LIBVER_EARLIEST
+        self._set_file(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, _file_access(oldest)))
         self._datasets = {}
         for name, dataset in self._layout.items():
             stored = h5py.h5d.open(self.file.id, name.encode(), _dataset_access())
             if stored.shape != dataset.shape or stored.get_type() != _file_type(dataset, self._weights):
                 raise ValueError(f"{name} has another shape or number type")
             self._datasets[name] = stored
-        if self.followed:
+        if self.has_swmr:
             self.file.swmr_mode = True
 
-    def _hold(self, opened: h5py.h5f.FileID) -> None:
+    def _set_file(self, opened: h5py.h5f.FileID) -> None:
         self._file = h5py.File(opened)
         self._descriptor = self._file.id.get_vfd_handle()
         self._identity = os.fstat(self._descriptor)
@@ -187,10 +187,10 @@ class Storage:
     def _create(self, path: Path, attributes: Mapping[str, object], oldest: int) -> None:
         creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
         creation.set_attr_phase_change(ROOT_ATTRIBUTES, ROOT_ATTRIBUTES // 2)
-        self._hold(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, _file_access(oldest)))
+        self._set_file(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, _file_access(oldest)))
         for name, value in attributes.items():
             self.file.attrs[name] = value
-        checks = h5py.string_dtype(length=CHECKS_BYTES)  # of a fixed length, so that they can be replaced
+        checks = h5py.string_dtype(length=CHECKS_BYTES)  # fixed length, so that it can be replaced in place
         self.file.attrs.create("checks", np.array(b"{}", dtype=checks), dtype=checks)
         self.file.attrs["complete"] = np.False_
         self._datasets = {name: self._create_dataset(dataset) for name, dataset in self._layout.items()}
@@ -202,10 +202,12 @@ class Storage:
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_obj_track_times(False)
         if dataset.chunks is None:
-            creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # a follower cannot refresh what has no place yet
+            creation.set_alloc_time(
+                h5py.h5d.ALLOC_TIME_EARLY
+            )  # SWMR readers cannot refresh a dataset without allocated space
         elif 0 not in dataset.shape:
             creation.set_chunk(dataset.chunks)
-            large = math.prod(dataset.chunks) * number.itemsize >= FILTERED_BYTES
+            large = math.prod(dataset.chunks) * number.itemsize >= MIN_COMPRESSED_BYTES
             if self._filter and large and dataset.kind in ("weight", "u1", "f4"):
                 creation.set_filter(self._filter[0], h5py.h5z.FLAG_MANDATORY, self._filter[1])
         if dataset.name in schema.FILL:
@@ -232,7 +234,7 @@ class Storage:
             value = schema.to_bfloat16(value.astype(np.float32, copy=False))
         elif dataset.kind == "weight" and number == np.float32 and value.dtype == np.uint16:
             value = schema.from_bfloat16(value)
-        value = _filled(dataset, value.astype(number, copy=False))
+        value = _pad_text_axes(dataset, value.astype(number, copy=False))
         if not value.size:
             return
         stored = self._datasets[dataset.name]
@@ -243,31 +245,31 @@ class Storage:
         stored.write(memory, space, np.ascontiguousarray(value), stored.get_type())
 
 
-def frame_room(datasets: Iterable[schema.Dataset], weights: Weights) -> int:
-    """Bytes by which a file of these datasets may grow with a frame, at most."""
+def max_frame_bytes(datasets: Iterable[schema.Dataset], weights: Weights) -> int:
+    """Return the upper limit of the bytes by which one frame enlarges a file of these datasets."""
     layout = tuple(datasets)
     frame = sum(dataset.frame_bytes(2 if weights == "bfloat16" else 4) for dataset in layout)
-    # The first frame brings the chunk indices of all frames along: 16 bytes a chunk are enough for any kind.
+    # The first frame allocates the chunk indices of all frames: 16 bytes a chunk are enough for every index type.
     chunks = sum(math.prod(map(math.ceil, np.divide(d.shape, d.chunks))) for d in layout if d.chunks)
-    return int(frame + frame // 50 + 16 * chunks + HEADROOM)  # a chunk that cannot be compressed grows by under 1 %
+    return int(frame + frame // 50 + 16 * chunks + METADATA_BYTES)  # an incompressible chunk grows by less than 1 %
 
 
 def _file_access(oldest: int) -> h5py.h5p.PropFAID:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(oldest, h5py.h5f.LIBVER_V110)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    access.set_file_locking(use_file_locking=False, ignore_when_disabled=True)  # HDF5's lock keeps readers out
+    access.set_file_locking(use_file_locking=False, ignore_when_disabled=True)  # HDF5's lock would keep readers out
     return access
 
 
 def _dataset_access() -> h5py.h5p.PropDAID:
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(1, 0, 1.0)  # no cache: whole chunks go to the file at once
+    access.set_chunk_cache(1, 0, 1.0)  # no cache: whole chunks are written directly
     return access
 
 
 def memory_type(dataset: schema.Dataset, weights: Weights) -> np.dtype[Any]:
-    """The numpy type that has the same bytes as the dataset's values in the file."""
+    """Return the numpy type with the same bytes as the dataset's values in the file."""
     if dataset.kind == "str":
         return np.dtype(f"S{dataset.string_bytes}")
     if dataset.kind == "weight":
@@ -277,7 +279,7 @@ def memory_type(dataset: schema.Dataset, weights: Weights) -> np.dtype[Any]:
 
 def _file_type(dataset: schema.Dataset, weights: Weights) -> h5py.h5t.TypeID:
     if dataset.kind == "str":
-        # Strings of variable length live in a heap that SWMR does not order; a reader that follows cannot read them.
+        # Variable-length strings lie in a heap that SWMR does not order, so that SWMR readers cannot read them.
         text = h5py.h5t.C_S1.copy()
         text.set_size(dataset.string_bytes)
         text.set_strpad(h5py.h5t.STR_NULLPAD)
@@ -293,10 +295,10 @@ def _file_type(dataset: schema.Dataset, weights: Weights) -> h5py.h5t.TypeID:
     return h5py.h5t.py_create(memory_type(dataset, weights))
 
 
-def _filled(dataset: schema.Dataset, value: Array) -> Array:
-    """`value` with fill values where the frame has fewer text tokens than the file has room for.
+def _pad_text_axes(dataset: schema.Dataset, value: Array) -> Array:
+    """Return `value` with fill values where the frame has fewer text tokens than the file's longest prompt.
 
-    Rows that have chunks of their own are not filled: left unwritten they take no space. Everything else must be whole
+    Rows with chunks of their own are not padded: unwritten chunks take no space. Everything else is padded to whole
     chunks, which HDF5 then need not read back.
     """
     assert dataset.chunks is not None
@@ -309,15 +311,15 @@ def _filled(dataset: schema.Dataset, value: Array) -> Array:
     return filled
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong in the system's words where it has any, without HDF5's pages of detail."""
+def describe_error(error: BaseException) -> str:
+    """Return the operating system's message of the error if it has one, else its first line."""
     number = re.search(r"errno = (\d+)", str(error))
     code = getattr(error, "errno", None) or (int(number[1]) if number else None)
     return os.strerror(code).lower() if code else str(error).partition("\n")[0]
 
 
 def _bitshuffle() -> tuple[int, tuple[int, ...]]:
-    """Number and options of HDF5's bitshuffle filter with lz4."""
+    """Return the number and the options of HDF5's bitshuffle filter with lz4."""
     try:
         import hdf5plugin
     except ImportError:

@@ -1,4 +1,4 @@
-"""The file on disk before it bears its final name: claimed, reserved, published; what is in it is not looked at."""
+"""The partial file of a writer: create, lock, reserve, publish. Its content is not looked at."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if sys.platform != "win32":
     import fcntl
 
 
-PATIENCE_SECONDS: Final = 3.0
-"""How long a run waits for one that holds the file: a run that was just killed may still be letting go of it."""
+LOCK_TIMEOUT_SECONDS: Final = 3.0
+"""Time to wait for the lock: a run that was just killed may still hold it."""
 _LOCKED_BYTE: Final = 1 << 60
 
 
 class PartialFile:
-    """`<name>.partial` beside the final name, created empty and held until it is published, kept or removed.
+    """`<name>.partial` beside the final name, created empty and locked until it is published, kept or removed.
 
-    `path`: the final name; a symbolic link is followed, so that the file appears where it points. `resume`: a file of
-    the partial name that a dead run left behind is taken as it is, and `found` is true. Raises UserError if a file of
-    the final or of the partial name is in the way (with `overwrite` only where a living run writes it, or where it is a
-    device or a pipe) or the folder does not take a file.
+    `path` is the final name; a symbolic link is followed, so that the file appears where it points. With `resume` the
+    partial file of an interrupted run is opened as it is, and `is_resumed` is true. Raises UserError if a file of the
+    final or of the partial name exists (with `overwrite` only where another run is writing it, or where it is a device
+    or a pipe), or the folder does not take a file.
 
-    While a run lives it holds a lock, by which others can tell a file that is being written from one that a dead run
-    left behind. Where there are no such locks, every partial file counts as left behind.
+    A running writer holds a lock, which distinguishes a file that is being written from that of an interrupted run.
+    On file systems without locks every partial file counts as that of an interrupted run.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
@@ -46,31 +46,31 @@ class PartialFile:
             raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
         self.final = path
         self.path = path.with_name(path.name + PARTIAL_SUFFIX)
-        self.found = False
+        self.is_resumed = False
         self._overwrite = overwrite
         self._resume = resume and not overwrite
         if not overwrite and os.path.lexists(path):
-            raise self._exists()
+            raise self._existing_error()
         if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113 - likewise
             raise UserError(f"{path} is a device or a pipe, not a file on a disk; name the results file to write")
         self._descriptor = self._create()
-        self._sender = ThreadPoolExecutor(1, thread_name_prefix="to the disk")
-        self._sending: Future[None] | None = None
-        self._unsent = sys.maxsize
+        self._writeback_thread = ThreadPoolExecutor(1, thread_name_prefix="writeback")
+        self._writeback: Future[None] | None = None
+        self._writeback_start = sys.maxsize
 
     def _create(self) -> int:
-        patience = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while True:
             try:
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
             except FileExistsError:
                 if not self._resume:
-                    self._clear_the_way()
-                elif (left := self._take()) is not None:
-                    self.found = True
-                    return left
-                if time.monotonic() > patience:
-                    raise self._busy() from None
+                    self._remove_existing()
+                elif (existing := self._open_existing()) is not None:
+                    self.is_resumed = True
+                    return existing
+                if time.monotonic() > deadline:
+                    raise self._busy_error() from None
                 time.sleep(0.02)
             except FileNotFoundError:
                 raise UserError(f"the folder {self.path.parent} does not exist; create it first") from None
@@ -79,55 +79,57 @@ class PartialFile:
                     f"{self.path} cannot be created ({_reason(error)}); choose a folder in which you may write"
                 ) from None
             else:
-                if not self._locked(descriptor):
+                if not self._lock(descriptor):
                     os.close(descriptor)
                     continue
                 if not self._overwrite and os.path.lexists(self.final):  # another run has just ended
                     os.close(descriptor)
                     self.path.unlink(missing_ok=True)
-                    raise self._exists()
+                    raise self._existing_error()
                 return descriptor
 
-    def _clear_the_way(self) -> None:
-        """Remove what a dead run left under the partial name, if the user said so."""
+    def _remove_existing(self) -> None:
+        """Remove the partial file of an interrupted run with `overwrite`. Raises UserError without."""
         if is_being_written(self.path):
-            raise self._busy()
+            raise self._busy_error()
         if not self._overwrite:
             raise UserError(
-                f"{self.path} is what a run that did not end left behind, and its finished frames can be read; "
-                "rename or delete it, choose another name, or say --overwrite to drop it"
+                f"{self.path} is the file of an interrupted run, and its finished frames can be read; "
+                "rename or delete it, choose another name, or use --overwrite to remove it"
             )
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{self.path} cannot be removed ({_reason(error)}); choose another name") from None
 
-    def _take(self) -> int | None:
-        """Open what a dead run left under the partial name; None where another run holds it or it has just gone."""
+    def _open_existing(self) -> int | None:
+        """Open the partial file of an interrupted run; None where another run holds it or it has just been removed."""
         try:
             descriptor = os.open(self.path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UserError(f"{self.path} cannot be written on ({_reason(error)}); choose another name") from None
-        if self._locked(descriptor):
+            raise UserError(
+                f"{self.path} cannot be opened for writing ({_reason(error)}); choose another name"
+            ) from None
+        if self._lock(descriptor):
             return descriptor
         os.close(descriptor)
         return None
 
-    def _exists(self) -> UserError:
+    def _existing_error(self) -> UserError:
         return UserError(
-            f"{self.final} exists and is left as it is; choose another name, or say --overwrite to replace it"
+            f"{self.final} exists and is left as it is; choose another name, or use --overwrite to replace it"
         )
 
-    def _busy(self) -> UserError:
+    def _busy_error(self) -> UserError:
         return UserError(f"{self.path} is being written by another run; let it end, or choose another name")
 
-    def _locked(self, descriptor: int) -> bool:
-        """Mark the file as being written; False if another run did so first, or it has lost its name since."""
+    def _lock(self, descriptor: int) -> bool:
+        """Lock the file. Returns False if another run holds the lock, or the file no longer has its name."""
         try:
-            _lock(descriptor, exclusive=True)
-        except (BlockingIOError, PermissionError):  # systems differ in how they say "taken"
+            _lock_byte(descriptor, exclusive=True)
+        except (BlockingIOError, PermissionError):  # which of them a locked file raises depends on the system
             return False
         except OSError:  # a file system without locks
             pass
@@ -136,31 +138,31 @@ class PartialFile:
         except OSError:
             return False
 
-    def hold(self) -> None:
-        """Mark the file as being written once more: some systems forget the mark when the file is opened and closed."""
+    def lock_again(self) -> None:
+        """Lock the file again: some systems release the lock when the same process opens and closes the file."""
         if sys.platform != "win32":
             with contextlib.suppress(OSError):  # a file system without locks
-                _lock(self._descriptor, exclusive=True)
+                _lock_byte(self._descriptor, exclusive=True)
 
-    def release(self) -> bool:
-        """Make a file that a dead run left ready for HDF5 to write on; see `superblock.release`."""
-        return superblock.release(self._descriptor)
+    def clear_writer_flag(self) -> bool:
+        """Let HDF5 write to the file of a killed run; see `superblock.clear_writer_flag`."""
+        return superblock.clear_writer_flag(self._descriptor)
 
-    def empty(self) -> None:
-        """Forget what a dead run left in the file."""
+    def clear(self) -> None:
+        """Discard the content of an interrupted run."""
         os.ftruncate(self._descriptor, 0)
-        self.found = False
+        self.is_resumed = False
 
     @property
-    def length(self) -> int:
-        """Bytes of the file now, reserved ones among them."""
+    def size(self) -> int:
+        """Present size of the file in bytes, including reserved space."""
         return os.fstat(self._descriptor).st_size
 
     def reserve(self, size: int, start: int = 0) -> None:
-        """Take disk space for a file of `size` bytes now, so that a full disk shows here, not amid a write.
+        """Allocate disk space for a file of `size` bytes, so that a full disk is reported here and not in a write.
 
-        `start`: bytes that have theirs already; a file system in memory looks at every page of the rest. Raises OSError
-        (ENOSPC, EDQUOT, EFBIG). Does nothing where space cannot be reserved.
+        Bytes before `start` are allocated already; tmpfs visits every page from `start` on. Raises OSError (ENOSPC,
+        EDQUOT, EFBIG). Does nothing where the system cannot allocate space in advance.
         """
         if hasattr(os, "posix_fallocate"):
             try:
@@ -169,37 +171,36 @@ class PartialFile:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
 
-    def send_off(self, start: int) -> None:
-        """Let the system begin to bring what was written from `start` on to the disk, so that the end need not wait.
+    def start_writeback(self, start: int) -> None:
+        """Ask the system to write the data from `start` on to the disk now, so that the final fsync is short.
 
-        A hint, no more: nothing depends on it. A thread of its own gives it, since a disk that has enough to do already
-        would hold it up.
+        Only a hint (posix_fadvise), given in a thread since it blocks while the disk is busy.
         """
         if not hasattr(os, "posix_fadvise"):
             return
-        self._unsent = min(start, self._unsent)
-        if self._sending is None or self._sending.done():
-            with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is about to end
-                self._sending = self._sender.submit(self._send, self._unsent)
-                self._unsent = sys.maxsize
+        self._writeback_start = min(start, self._writeback_start)
+        if self._writeback is None or self._writeback.done():
+            with contextlib.suppress(RuntimeError):  # no thread can be started, or the interpreter is exiting
+                self._writeback = self._writeback_thread.submit(self._advise_writeback, self._writeback_start)
+                self._writeback_start = sys.maxsize
 
-    def _send(self, start: int) -> None:
+    def _advise_writeback(self, start: int) -> None:
         with contextlib.suppress(OSError):
             os.posix_fadvise(self._descriptor, start, 0, os.POSIX_FADV_DONTNEED)
 
-    def cut(self, size: int) -> None:
-        """Give back what was reserved beyond `size` bytes and not used."""
+    def truncate(self, size: int) -> None:
+        """Free the space that was reserved beyond `size` bytes."""
         if os.fstat(self._descriptor).st_size > size:
             os.ftruncate(self._descriptor, size)
 
     def publish(self) -> None:
-        """Give the file its final name in one step, once its bytes are on the disk.
+        """Rename the file to its final name in one step, after its data are on the disk.
 
-        Raises UserError, and leaves the file under its partial name, where the final name was taken meanwhile or the
-        folder has become unwritable.
+        Raises UserError, and leaves the file under its partial name, where the final name exists by now or the folder
+        has become unwritable.
         """
         taken = UserError(
-            f"{self.final} appeared while this run was writing and is left as it is; the whole result is {self.path}"
+            f"{self.final} appeared while this run was writing and is left as it is; the complete result is {self.path}"
         )
         try:
             os.fsync(self._descriptor)
@@ -209,9 +210,9 @@ class PartialFile:
                 self._link(taken)
         except OSError as error:
             raise UserError(
-                f"the result is whole, but cannot be named {self.final} ({_reason(error)}); it stays {self.path}"
+                f"the complete result cannot be renamed to {self.final} ({_reason(error)}); it stays {self.path}"
             ) from None
-        if sys.platform != "win32":  # the name, too, outlives a power cut
+        if sys.platform != "win32":  # so that the name, too, survives a power failure
             with contextlib.suppress(OSError):
                 folder = os.open(self.final.parent, os.O_RDONLY)
                 try:
@@ -220,12 +221,12 @@ class PartialFile:
                     os.close(folder)
 
     def _link(self, taken: UserError) -> None:
-        """Rename that never replaces: a second name that must be new, then the first one goes."""
+        """Rename without replacing: link the final name, which fails if it exists, then remove the partial name."""
         try:
             os.link(self.path, self.final)
         except FileExistsError:
             raise taken from None
-        except OSError:  # no hard links here: look, then rename
+        except OSError:  # no hard links: check, then rename
             if os.path.lexists(self.final):
                 raise taken from None
             self.path.rename(self.final)
@@ -237,15 +238,15 @@ class PartialFile:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; its lock ends."""
-        self._sender.shutdown()
+        """Close the file, which releases its lock."""
+        self._writeback_thread.shutdown()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a living process writes the file, as far as locks can tell. False where it cannot be looked at."""
+    """Return whether a process is writing the file, by its lock; False where the file cannot be opened."""
     if sys.platform == "win32" or not path.is_file():
         return False
     try:
@@ -253,8 +254,8 @@ def is_being_written(path: Path) -> bool:
     except OSError:
         return False
     try:
-        _lock(descriptor, exclusive=False)
-    except (BlockingIOError, PermissionError):  # systems differ in how they say "taken"
+        _lock_byte(descriptor, exclusive=False)
+    except (BlockingIOError, PermissionError):  # which of them a locked file raises depends on the system
         return True
     except OSError:
         return False
@@ -264,11 +265,11 @@ def is_being_written(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, *, exclusive: bool) -> None:
-    """Lock a byte far beyond the end, until the descriptor is closed. Raises OSError if another one has it.
+def _lock_byte(descriptor: int, *, exclusive: bool) -> None:
+    """Lock a byte far beyond the end until the descriptor is closed. Raises OSError if another process holds it.
 
-    Not flock: HDF5 takes that, and readers would pass for writers. On Linux the lock belongs to the open file,
-    elsewhere to the process: there it is lost if the same process opens and closes the file once more.
+    flock is not used because HDF5 uses it, so that readers would look like writers. On Linux the lock belongs to the
+    open file, elsewhere to the process, which loses it when it opens and closes the file again.
     """
     if sys.platform == "linux":
         kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK

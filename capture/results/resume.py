@@ -1,4 +1,4 @@
-"""What a run that ended early left behind, and whether the run at hand is the same one."""
+"""State of an interrupted run's file, and comparison of its run with the present one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from capture.results import schema
 
-WORDS: Final = {
+NAMES: Final = {
     "config": "the policy's configuration",
     "weights": "the checkpoint's weights",
     "tokenizer": "the tokenizer",
@@ -36,29 +36,29 @@ WORDS: Final = {
     "frames": "--frames, or the episode's states, prompts or true actions",
     "pictures": "the pictures or their sizes",
 }
-"""Keys of the root attribute `run`, and what a user calls them."""
+"""Key of the root attribute `run` -> name for the user, most fundamental first."""
 
-SUMS: Final = ("config", "weights", "prompts", "frames", "pictures")
-"""Those of them that are check sums, which say nothing to people."""
+CHECKSUMS: Final = ("config", "weights", "prompts", "frames", "pictures")
+"""Keys whose values are checksums, which mean nothing to the user."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """A results file as far as its run came."""
+    """State of the run that wrote a results file."""
 
     run: Mapping[str, Any] | None
-    """The root attribute `run`; None where the file does not say."""
-    done: int
-    complete: bool
+    """The root attribute `run`; None where the file has none."""
+    frames_done: int
+    is_complete: bool
 
 
 def read_run_state(path: Path) -> RunState | None:
-    """What a results file says of its run; None if nothing of it can be read."""
-    for swmr in (True, False):  # a killed run's file opens in the first way alone, an old layout in the second
+    """Return the state of a results file's run; None where the file cannot be read."""
+    for swmr in (True, False):  # a killed run's file opens only with SWMR, the oldest layout only without
         try:
             with h5py.File(path, "r", swmr=swmr) as file:
-                told = file.attrs.get(schema.RUN_ATTRIBUTE)
-                run = json.loads(told) if isinstance(told, str) else None
+                stored = file.attrs.get(schema.RUN_ATTRIBUTE)
+                run = json.loads(stored) if isinstance(stored, str) else None
                 done = int(file[schema.FRAMES_DONE][()])
                 return RunState(run if isinstance(run, dict) else None, done, bool(file.attrs["complete"]))
         except (OSError, RuntimeError, KeyError, ValueError, TypeError):
@@ -67,29 +67,29 @@ def read_run_state(path: Path) -> RunState | None:
 
 
 def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
-    """What is not as it was, in words; None where the runs are the same."""
+    """Return the first difference between two runs in words; None where they are the same."""
     if before is None:
-        return "it does not say which run it is of"
-    told = json.loads(json.dumps(dict(now)))  # as it reads after it was stored
-    changed = [key for key in (*told, *before) if told.get(key) != before.get(key)]
+        return "it does not state its run"
+    present = json.loads(json.dumps(dict(now)))  # as it is read back after storing
+    changed = [key for key in (*present, *before) if present.get(key) != before.get(key)]
     if not changed:
         return None
     # A change of the policy shows in several places; the first one listed is the cause.
-    key = min(changed, key=lambda one: list(WORDS).index(one) if one in WORDS else len(WORDS))
-    name, then, here = WORDS.get(key, key), before.get(key), told.get(key)
-    if key in SUMS or then is None or here is None:
+    key = min(changed, key=lambda one: list(NAMES).index(one) if one in NAMES else len(NAMES))
+    name, old, new = NAMES.get(key, key), before.get(key), present.get(key)
+    if key in CHECKSUMS or old is None or new is None:
         return f"{name} changed"
-    return f"{name} was {_spelt(then)} and is now {_spelt(here)}"
+    return f"{name} was {_format_value(old)} and is now {_format_value(new)}"
 
 
-def _spelt(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value)) if len(value) <= 20 else f"{len(value)} numbers"
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def row_sum_error(file: h5py.File, done: int) -> float:
-    """Largest |sum of a row - 1| of the first `done` frames, from their stored masses."""
+    """Return the largest |sum of a row - 1| of the first `done` frames, from their stored masses."""
     worst = 0.0
     for frame in range(done):
         known = np.asarray(file[schema.TEXT_ROLE][frame]) != schema.ROLES.index("pad")  # (T,)

@@ -1,12 +1,12 @@
-"""Appends finished frames to a results file, in the background, so that a run killed at any point loses none of them.
+"""Write a results file frame by frame in the background; a run killed at any point loses no finished frame.
 
-What makes that true (tests/capture/results/test_writer.py kills a run before each of its writes):
+This holds because (tests/capture/results/test_writer.py kills a run before each of its writes):
 
-* every dataset and attribute is laid out before the first frame, then HDF5's single-writer mode (SWMR) is started, in
-  which metadata reaches the file only after what it points to;
+* every dataset and attribute is created before the first frame, and HDF5's single-writer mode (SWMR) is then started,
+  in which metadata reaches the file only after the data that it points to;
 * a frame's data are flushed before `frames/done` counts it, and the counter is flushed in turn;
-* chunks bypass HDF5's cache, and no string has a variable length (see storage.py);
-* the file bears its final name only once it is whole and on the disk.
+* chunks bypass HDF5's cache, and no string has a variable length (see hdf5_storage.py);
+* the file gets its final name only when it is complete and on the disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ import numpy as np
 
 from capture.errors import UserError
 from capture.results import schema
-from capture.results.hdf5_storage import CHECKS_BYTES, Array, Storage, Weights, frame_room, memory_type, reason
+from capture.results.hdf5_storage import (
+    CHECKS_BYTES,
+    Array,
+    Storage,
+    Weights,
+    describe_error,
+    max_frame_bytes,
+    memory_type,
+)
 from capture.results.partial_file import PartialFile
 from capture.results.resume import describe_difference, read_run_state, row_sum_error
 
@@ -34,27 +42,32 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 UNREADABLE_BYTES: Final = 64 << 20
-"""A file without a finished frame takes no more than this and the room of one frame; a larger one is worth a look."""
-WAITING_FRAMES: Final = 2
-"""Frames that may wait for the disk; a run that is faster is held back."""
+"""A file without a finished frame is at most this larger than one frame; a larger one may hold data and is kept."""
+MAX_PENDING_FRAMES: Final = 2
+"""Frames that may wait for the disk; `write` blocks beyond that."""
 
 
 class ResultsWriter:
-    """A results file that grows frame by frame: `with ResultsWriter(...) as writer`, `write` each frame, then `finish`.
+    """Writer of one results file: `with ResultsWriter(...) as writer`, `write` each frame, then `finish`.
 
-    `path`: the final name. `sizes`: lengths of all axes; as many frames as planned. `model`: the root attribute of that
-    name (FORMAT.md lists its keys). `generator`: program and version. `weights`: number type of attention; bfloat16
-    holds a bfloat16 run exactly. `compress`: bitshuffle-lz4 on large datasets; a reader then needs hdf5plugin.
-    `overwrite`: replace a file of that name, at the end, and drop what a dead run left under the partial name, at once.
-    `run`: what defines the run, the root attribute of that name; where a dead run left a file of the very same, it is
-    written on, and `frames_done` says where. Without it such a file is in the way. `background`: whether frames are
-    written by a thread of the writer's own, or by `write` itself.
+    Args:
+        path: The final name.
+        sizes: Lengths of all axes, with the planned number of frames.
+        model: The root attribute `model`; FORMAT.md lists its keys.
+        generator: Program and version.
+        weights: Number type of the attention weights; bfloat16 stores a bfloat16 run exactly.
+        compress: Compress large datasets with bitshuffle-lz4; readers then need hdf5plugin.
+        overwrite: Replace an existing file at the end, and remove the partial file of an interrupted run at once.
+        run: The root attribute `run`, which defines the run. The partial file of an interrupted run with the same
+            value is continued, and `frames_done` says from where. Without `run` a partial file is an error.
+        background: Write frames in a thread; otherwise `write` itself writes them.
 
-    Until `finish` the file is called `partial_path`. Leaving the `with` block without `finish` keeps finished frames
+    Until `finish` the file is `partial_path`. Leaving the `with` block without `finish` keeps the finished frames
     there, or removes the file if there are none.
 
-    Raises UserError where the file cannot be created, what is there is of another run, a camera's name cannot be stored
-    or hdf5plugin is missing.
+    Raises:
+        UserError: The file cannot be created, the existing one is of another run, a camera's name cannot be stored, or
+            hdf5plugin is missing.
     """
 
     def __init__(
@@ -71,118 +84,121 @@ class ResultsWriter:
         background: bool = True,
     ) -> None:
         if sizes.frames < 1:
-            raise ValueError("a results file needs a frame")
+            raise ValueError("a results file needs at least one frame")
         _check_cameras(sizes.cameras)
         self._sizes = sizes
         self._layout = {dataset.name: dataset for dataset in schema.datasets(sizes)}
-        self._given = 0
+        self._submitted = 0
         self._done = 0
         self._stopped = False
         self._finished = False
         self._failure: UserError | None = None
-        self._waiting: deque[Future[None]] = deque()
+        self._pending: deque[Future[None]] = deque()
         self._earlier_row_sum = 0.0
         self._partial = PartialFile(path, overwrite=overwrite, resume=run is not None)
         try:
-            if run is not None and self._partial.found:
-                self._left(run, weights)
-        except BaseException:  # what is there stays as it is
+            if run is not None and self._partial.is_resumed:
+                self._prepare_partial(run, weights)
+        except BaseException:  # the existing file stays unchanged
             self._partial.close()
             raise
-        found = self._partial.found
+        found = self._partial.is_resumed
         try:
             attributes = None if found else _root_attributes(sizes, model, generator, run)
             self._storage = Storage(self.partial_path, sizes, attributes, weights, compress=compress)
-            self._partial.hold()
+            self._partial.lock_again()
             if found:
-                self._done = self._given = self._storage.frames_done
+                self._done = self._submitted = self._storage.frames_done
                 self._earlier_row_sum = row_sum_error(self._storage.file, self._done)
-            self._partial.reserve(self._storage.size + self._storage.frame_room)
+            self._partial.reserve(self._storage.size + self._storage.max_frame_bytes)
         except BaseException as error:
             if found:
-                self._let_go()
+                self._close_unchanged()
             else:
-                self._drop()
+                self._remove()
             if isinstance(error, OSError | RuntimeError | KeyError) or (found and isinstance(error, ValueError)):
-                raise UserError(f"{self.partial_path} cannot be written{' on' * found}: {reason(error)}") from error
+                raise UserError(
+                    f"{self.partial_path} cannot be {'continued' if found else 'written'}: {describe_error(error)}"
+                ) from error
             raise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="results-writer") if background else None
 
-    def _left(self, run: Mapping[str, object], weights: Weights) -> None:
-        """Make ready what a dead run left: to be written on, or, where it holds no frame, to be written anew."""
-        left = read_run_state(self.partial_path)
-        if left is None and self._partial.length > frame_room(self._layout.values(), weights) + UNREADABLE_BYTES:
+    def _prepare_partial(self, run: Mapping[str, object], weights: Weights) -> None:
+        """Prepare the partial file of an interrupted run to be continued, or to be begun again if it holds no frame."""
+        state = read_run_state(self.partial_path)
+        if state is None and self._partial.size > max_frame_bytes(self._layout.values(), weights) + UNREADABLE_BYTES:
             raise UserError(
-                f"{self.partial_path}, left by a run that did not end, is damaged and cannot be written on; "
-                "move it away, or say --overwrite to drop it"
+                f"{self.partial_path}, from an interrupted run, is damaged and cannot be continued; "
+                "move it away, or use --overwrite to remove it"
             )
-        if left is None or not left.done:  # its run died before its first frame was whole
-            self._partial.empty()
+        if state is None or not state.frames_done:  # interrupted before the first frame was finished
+            self._partial.clear()
             return
-        if changed := describe_difference(left.run, run):
+        if changed := describe_difference(state.run, run):
             raise UserError(
                 f"{self.partial_path} was begun by another run, and is left as it is: {changed}; "
-                "choose another name, or say --overwrite to drop it"
+                "choose another name, or use --overwrite to remove it"
             )
-        self._partial.release()
+        self._partial.clear_writer_flag()
 
     @property
     def partial_path(self) -> Path:
-        """Where the file is until `finish`."""
+        """Path of the file until `finish`."""
         return self._partial.path
 
     @property
     def frames_done(self) -> int:
-        """Frames that are in the file and would survive the end of this process."""
+        """Number of frames that are in the file and survive the end of this process."""
         return self._done
 
     @property
     def earlier_row_sum_error(self) -> float:
-        """Largest |sum of a row - 1| of the frames that were in the file already."""
+        """Largest |sum of a row - 1| of the frames that an interrupted run had written."""
         return self._earlier_row_sum
 
     def write(self, frame: schema.Frame) -> None:
-        """Hand over the next frame; its arrays must not be changed afterwards. Waits if the disk is two frames behind.
+        """Write the next frame; its arrays must not be changed afterwards. Blocks if the disk is two frames behind.
 
-        Raises UserError if this or an earlier frame cannot be stored (disk full, a picture of another size, a text that
-        is too long), ValueError or TypeError if a dataset is missing, unknown, misshapen or of a wrong number type.
+        Raises UserError if this or an earlier frame cannot be stored (disk full, a picture of another size, too long a
+        text), ValueError or TypeError if a dataset is missing, unknown, or has a wrong shape or number type.
         """
-        ready = self._checked(frame)
-        while self._waiting and (len(self._waiting) >= WAITING_FRAMES or self._waiting[0].done()):
-            self._wait()
+        ready = self._check_frame(frame)
+        while self._pending and (len(self._pending) >= MAX_PENDING_FRAMES or self._pending[0].done()):
+            self._wait_for_oldest()
         if self._failure is not None:
             raise self._failure
-        if self._given == self._sizes.frames:
-            raise ValueError(f"the results file was made for {self._given} frames")
-        self._given += 1
+        if self._submitted == self._sizes.frames:
+            raise ValueError(f"the results file was made for {self._submitted} frames")
+        self._submitted += 1
         if self._thread is not None:
-            self._waiting.append(self._thread.submit(self._store, ready))
+            self._pending.append(self._thread.submit(self._store, ready))
             return
         stored: Future[None] = Future()
-        self._waiting.append(stored)
+        self._pending.append(stored)
         try:
             self._store(ready)
             stored.set_result(None)
         except (OSError, RuntimeError) as error:
             stored.set_exception(error)
-        self._wait()
+        self._wait_for_oldest()
 
     def finish(self, checks: Mapping[str, object]) -> Path:
         """Wait for the last frame, store the checks, mark the file complete, rename it and return its final name.
 
-        Numbers that are not finite are stored by name, as "nan". Raises UserError where a frame could not be stored or
-        the final name is taken (the file then stays, whole, at `partial_path`), ValueError if frames are missing.
+        Numbers that are not finite are stored as strings, such as "nan". Raises UserError where a frame could not be
+        stored or the final name is taken (the complete file then stays at `partial_path`), ValueError if frames are
+        missing.
         """
         self.seal(checks)
         return self.publish()
 
     def seal(self, checks: Mapping[str, object]) -> None:
-        """The first half of `finish`: all that HDF5 has to do with it."""
-        text = json.dumps(_finite(dict(checks)), allow_nan=False).encode()
+        """Do the first half of `finish`: store the checks, mark the file complete and close it."""
+        text = json.dumps(_replace_non_finite(dict(checks)), allow_nan=False).encode()
         if len(text) > CHECKS_BYTES:
             raise ValueError(f"checks take {len(text)} bytes; {CHECKS_BYTES} are free")
-        while self._waiting:
-            self._wait()
+        while self._pending:
+            self._wait_for_oldest()
         if self._failure is not None:
             raise self._failure
         if self._done != self._sizes.frames:
@@ -191,11 +207,11 @@ class ResultsWriter:
             self._storage.complete(text)
             self._close()
         except (OSError, RuntimeError) as error:
-            raise UserError(f"the end of {self.partial_path} could not be written: {reason(error)}") from error
+            raise UserError(f"the end of {self.partial_path} could not be written: {describe_error(error)}") from error
         self._finished = True
 
     def publish(self) -> Path:
-        """The second half: wait until the disk has it, and give it its final name."""
+        """Do the second half of `finish`: wait for the disk and rename the file. Returns its final name."""
         self._partial.publish()
         return self._partial.final
 
@@ -206,11 +222,11 @@ class ResultsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._thread is not None:
-            self._thread.shutdown(wait=True)  # a frame that was handed over is a finished frame
+            self._thread.shutdown(wait=True)  # frames that `write` accepted are finished
         try:
             if kind is None and not self._finished:
-                while self._waiting:
-                    self._wait()
+                while self._pending:
+                    self._wait_for_oldest()
         finally:
             if self._done:
                 try:
@@ -219,50 +235,50 @@ class ResultsWriter:
                     self._storage.abandon()
                 self._partial.close()
             else:
-                self._drop()
+                self._remove()
 
     def _store(self, ready: dict[str, Array]) -> None:
-        """Write one frame; runs in the background thread."""
-        if self._stopped:  # an earlier frame failed: nothing may take its place
+        """Store one frame; runs in the background thread."""
+        if self._stopped:  # an earlier frame failed, and no later one may take its place
             return
-        self._stopped = True  # until all of the below went well
+        self._stopped = True  # until all of the following has succeeded
         before = self._storage.size
-        self._partial.reserve(before + self._storage.frame_room, before)
+        self._partial.reserve(before + self._storage.max_frame_bytes, before)
         self._storage.store(self._done, ready)
         self._done += 1
-        self._partial.send_off(before)
+        self._partial.start_writeback(before)
         self._stopped = False
 
-    def _wait(self) -> None:
-        """Wait for the oldest frame that was handed over; raises what stopped it."""
+    def _wait_for_oldest(self) -> None:
+        """Wait for the oldest pending frame. Raises UserError if it could not be written."""
         try:
-            self._waiting.popleft().result()
+            self._pending.popleft().result()
         except (OSError, RuntimeError) as error:
             kept = f"; finished frames ({self._done}) stay in {self.partial_path}" if self._done else ""
-            self._failure = UserError(f"frame {self._done} could not be written: {reason(error)}{kept}")
+            self._failure = UserError(f"frame {self._done} could not be written: {describe_error(error)}{kept}")
             raise self._failure from error
 
     def _close(self) -> None:
-        """Close the HDF5 file, if it is open, and give back what was reserved."""
+        """Close the HDF5 file if it is open, and truncate the reserved space."""
         size = self._storage.close()
         if size is not None:
-            self._partial.cut(size)
+            self._partial.truncate(size)
 
-    def _let_go(self) -> None:
-        """Close a file that holds the frames of an earlier run."""
+    def _close_unchanged(self) -> None:
+        """Close a file with the frames of an interrupted run, without a change."""
         if hasattr(self, "_storage"):
             self._storage.abandon()
         self._partial.close()
 
-    def _drop(self) -> None:
-        """Remove a file that holds no frame."""
+    def _remove(self) -> None:
+        """Remove a file without frames."""
         if hasattr(self, "_storage"):
             self._storage.abandon()
         self._partial.remove()
         self._partial.close()
 
-    def _checked(self, frame: schema.Frame) -> dict[str, Array]:
-        """The frame's values as arrays of the right shape and kind; see `write` for what it raises."""
+    def _check_frame(self, frame: schema.Frame) -> dict[str, Array]:
+        """Return the frame's values as arrays of the right shape and kind. Raises as `write`."""
         expected = self._layout.keys() - {schema.FRAMES_DONE}
         if unknown := frame.keys() - expected:
             raise ValueError(f"a results file of these sizes has no dataset {', '.join(sorted(unknown))}")
@@ -271,9 +287,9 @@ class ResultsWriter:
         tokens = np.asarray(frame[schema.TEXT_ID]).size
         if not 1 <= tokens <= self._sizes.tokens:
             raise ValueError(f"the frame has {tokens} text tokens; the file was made for 1 to {self._sizes.tokens}")
-        return {name: self._checked_value(self._layout[name], value, tokens) for name, value in frame.items()}
+        return {name: self._check_value(self._layout[name], value, tokens) for name, value in frame.items()}
 
-    def _checked_value(self, dataset: schema.Dataset, value: object, tokens: int) -> Array:
+    def _check_value(self, dataset: schema.Dataset, value: object, tokens: int) -> Array:
         array = np.asarray(value, dtype=object if dataset.kind == "str" else None)
         axes = enumerate(dataset.shape[1:], start=1)
         shape = tuple(tokens if axis in dataset.text_axes else size for axis, size in axes)
@@ -282,12 +298,12 @@ class ResultsWriter:
                 if dataset.name == schema.source_name(camera):
                     found = " x ".join(map(str, array.shape))
                     raise UserError(
-                        f"frame {self._given}: the {camera} picture is {found}, but this file is for {height} x "
+                        f"frame {self._submitted}: the {camera} picture is {found}, but this file is for {height} x "
                         f"{width} x 3; pictures of one camera need one size in a file"
                     )
             raise ValueError(f"{dataset.name} has shape {array.shape} in this frame; expected {shape}")
         if dataset.kind == "str":
-            return _encoded(array, dataset, self._given)
+            return _encode_strings(array, dataset, self._submitted)
         if dataset.kind == "weight" and array.dtype == np.uint16:
             return array
         number = memory_type(dataset, "float32")
@@ -302,8 +318,8 @@ class ResultsWriter:
         return array
 
 
-def _encoded(array: Array, dataset: schema.Dataset, frame: int) -> Array:
-    """Strings as UTF-8 of the dataset's fixed length."""
+def _encode_strings(array: Array, dataset: schema.Dataset, frame: int) -> Array:
+    """Return strings as UTF-8 of the dataset's fixed length. Raises UserError for one that is too long."""
     encoded = []
     for text in array.ravel():
         if not isinstance(text, str):
@@ -332,7 +348,7 @@ def _root_attributes(
         "uuid": str(uuid.uuid4()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "generator": generator,
-        "model": json.dumps(_finite(dict(model)), allow_nan=False),
+        "model": json.dumps(_replace_non_finite(dict(model)), allow_nan=False),
         "cameras": np.array(sizes.cameras, dtype=h5py.string_dtype()),
         "layers": np.array(sizes.layers, dtype="<i8"),
         "steps": np.array(sizes.steps, dtype="<i8"),
@@ -347,10 +363,10 @@ def _check_cameras(cameras: tuple[str, ...]) -> None:
         raise UserError(f"two cameras have the same name among {', '.join(cameras)}; give each its own")
 
 
-def _finite(value: Any) -> Any:
-    """`value` with its name, such as "nan", for every number that JSON cannot spell."""
+def _replace_non_finite(value: Any) -> Any:
+    """Return `value` with strings such as "nan" for numbers that JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

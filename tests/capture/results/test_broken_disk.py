@@ -54,7 +54,7 @@ def check_survival(outcome: dict[str, Any]) -> None:
         assert outcome["final"]["done"] == 2, outcome
 
 
-def test_a_run_killed_before_any_write_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
+def test_killing_a_run_before_any_write_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
     killed = outcomes(broken_disk, tmp_path, "k", 1)
     assert len(killed) > 250
     for outcome in killed:
@@ -63,7 +63,7 @@ def test_a_run_killed_before_any_write_loses_no_finished_frame(broken_disk: Path
     assert {outcome["told"] for outcome in killed} == {0, 1, 2}
 
 
-def test_a_run_that_went_on_and_is_killed_again_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
+def test_killing_a_resumed_run_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
     killed = outcomes(broken_disk, tmp_path, "r", 3)
     assert sum(outcome["code"] == -9 for outcome in killed) > 30
     for outcome in killed:
@@ -72,16 +72,14 @@ def test_a_run_that_went_on_and_is_killed_again_loses_no_finished_frame(broken_d
         check_survival(outcome | {"told": 1 + outcome["told"]})
 
 
-def test_a_run_killed_amid_a_long_write_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
+def test_killing_a_run_during_a_write_loses_no_finished_frame(broken_disk: Path, tmp_path: Path) -> None:
     for outcome in outcomes(broken_disk, tmp_path, "t", 7):
         assert outcome["code"] == -9, outcome
         check_survival(outcome)
 
 
 @pytest.mark.parametrize("mode", ["f", "w"])
-def test_a_disk_that_fails_at_any_write_gives_a_sentence_and_no_crash(
-    broken_disk: Path, tmp_path: Path, mode: str
-) -> None:
+def test_failing_disk_is_reported_in_one_sentence_without_a_crash(broken_disk: Path, tmp_path: Path, mode: str) -> None:
     failed = outcomes(broken_disk, tmp_path, mode, 7)
     for outcome in failed:
         assert outcome["code"] in (0, 2), outcome  # 0: the file was whole, only the old name did not go

@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(path, SIZES, [synthetic.frame(SIZES, number) for number in range(SIZES.frames)])
 
 
-def test_every_dataset_of_the_schema_is_there_and_holds_what_was_written(whole: Path) -> None:
+def test_file_holds_every_dataset_of_the_schema_with_the_written_values(whole: Path) -> None:
     with h5py.File(whole) as file:
         for dataset in schema.datasets(SIZES):
             stored = file[dataset.name]
@@ -62,7 +62,7 @@ def test_every_dataset_of_the_schema_is_there_and_holds_what_was_written(whole: 
                     np.testing.assert_array_equal(stored[number], value)
 
 
-def test_the_file_explains_itself(whole: Path) -> None:
+def test_datasets_have_axes_descriptions_and_groups(whole: Path) -> None:
     with h5py.File(whole) as file:
         assert file.attrs["format"] == "pi0-attention"
         assert file.attrs["format_version"].tolist() == [1, 0]
@@ -82,7 +82,7 @@ def test_the_file_explains_itself(whole: Path) -> None:
         assert file[schema.FRAMES_TEXT].asstr()[0].startswith(" put the duck")
 
 
-def test_weights_are_bfloat16_that_any_reader_sees_as_floats(whole: Path) -> None:
+def test_bfloat16_weights_are_read_as_floats(whole: Path) -> None:
     with h5py.File(whole) as file:
         dataset = file[schema.ACTION_TO_IMAGE]
         assert dataset.dtype == np.float32
@@ -101,7 +101,9 @@ def test_weights_are_bfloat16_that_any_reader_sees_as_floats(whole: Path) -> Non
 
 @pytest.mark.parametrize("bits", [True, False])
 @pytest.mark.parametrize("weights", ["bfloat16", "float32"])
-def test_weights_come_and_go_in_both_number_types(tmp_path: Path, weights: hdf5_storage.Weights, bits: bool) -> None:
+def test_weights_are_stored_from_and_to_both_number_types(
+    tmp_path: Path, weights: hdf5_storage.Weights, bits: bool
+) -> None:
     sizes = replace(SIZES, frames=1)
     frame = synthetic.frame(sizes, 0, bits=bits)
     given = frame[schema.TEXT_TO_TEXT]
@@ -114,7 +116,7 @@ def test_weights_come_and_go_in_both_number_types(tmp_path: Path, weights: hdf5_
 
 @hypothesis.settings(max_examples=12)
 @hypothesis.given(tokens=st.lists(st.integers(1, 7), min_size=1, max_size=3))
-def test_shorter_texts_leave_the_end_of_their_axes_empty(
+def test_shorter_prompts_leave_fill_values_at_the_end(
     tmp_path_factory: pytest.TempPathFactory, tokens: list[int]
 ) -> None:
     sizes = replace(SIZES, frames=len(tokens), tokens=7)
@@ -141,7 +143,7 @@ def test_shorter_texts_leave_the_end_of_their_axes_empty(
             assert (picture[:, count:] == 0).all()
 
 
-def test_rows_that_no_frame_has_take_no_space(tmp_path: Path) -> None:
+def test_rows_without_tokens_take_no_space(tmp_path: Path) -> None:
     roomy = replace(SIZES, frames=1, tokens=200)
     path = written(tmp_path / "file.h5", roomy, [synthetic.frame(roomy, 0, tokens=3)])
     with h5py.File(path) as file:
@@ -150,7 +152,7 @@ def test_rows_that_no_frame_has_take_no_space(tmp_path: Path) -> None:
         assert dataset.id.get_storage_size() == 3 * 2 * 2 * 2 * 256 * 2  # rows, layers, heads, cameras, patches, bytes
 
 
-def test_image_rows_are_kept_on_demand(tmp_path: Path) -> None:
+def test_full_files_store_rows_of_image_tokens(tmp_path: Path) -> None:
     sizes = replace(SIZES, frames=1, full=True)
     frame = synthetic.frame(sizes, 0)
     with h5py.File(written(tmp_path / "full.h5", sizes, [frame])) as file:
@@ -160,14 +162,14 @@ def test_image_rows_are_kept_on_demand(tmp_path: Path) -> None:
         assert abs(row - 1) < 0.01
 
 
-def test_a_policy_without_state_has_an_empty_dataset(tmp_path: Path) -> None:
+def test_policy_without_state_has_an_empty_state_dataset(tmp_path: Path) -> None:
     sizes = replace(SIZES, frames=1, state_dim=0)
     with h5py.File(written(tmp_path / "file.h5", sizes, [synthetic.frame(sizes, 0)])) as file:
         assert file[schema.FRAMES_STATE].shape == (1, 0)
         assert file[schema.FRAMES_STATE][0].shape == (0,)
 
 
-def test_texts_of_any_script_fill_their_room(tmp_path: Path) -> None:
+def test_strings_of_any_script_use_their_whole_size(tmp_path: Path) -> None:
     sizes = replace(SIZES, frames=1, tokens=3, text_bytes=24, piece_bytes=96)
     frame = synthetic.frame(sizes, 0)
     frame |= {
@@ -182,7 +184,7 @@ def test_texts_of_any_script_fill_their_room(tmp_path: Path) -> None:
         assert file[schema.TEXT_PIECE].asstr()[0].tolist() == PIECES
 
 
-def test_compressed_files_hold_the_same(tmp_path: Path, whole: Path) -> None:
+def test_compressed_files_hold_the_same_values(tmp_path: Path, whole: Path) -> None:
     pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed")
     frames = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
     path = written(tmp_path / "compressed.h5", SIZES, frames, compress=True)
@@ -194,14 +196,14 @@ def test_compressed_files_hold_the_same(tmp_path: Path, whole: Path) -> None:
         assert small[schema.FRAMES_TEXT].id.get_create_plist().get_nfilters() == 0  # `info` needs no plug-in
 
 
-def test_compress_without_the_plug_in_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compress_names_the_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
     with pytest.raises(UserError, match=r"pi0-attention\[compress\]"):
         written(tmp_path / "file.h5", SIZES, [], compress=True)
     assert not list(tmp_path.iterdir())
 
 
-def test_where_hdf5_cannot_serve_readers_the_file_is_written_plainly(
+def test_file_is_written_without_swmr_where_it_is_unsupported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whole: Path
 ) -> None:
     def refuse(*_: object) -> None:
@@ -218,7 +220,7 @@ def test_where_hdf5_cannot_serve_readers_the_file_is_written_plainly(
         assert bool(plain.attrs["complete"])
 
 
-def test_reasons_are_the_systems_words() -> None:
-    assert hdf5_storage.reason(OSError(28, "x")) == "no space left on device"
-    assert hdf5_storage.reason(RuntimeError("Unable to flush (errno = 27, y)\nmore")) == "file too large"
-    assert hdf5_storage.reason(RuntimeError("Something else\nmore")) == "Something else"
+def test_describe_error_prefers_the_systems_message() -> None:
+    assert hdf5_storage.describe_error(OSError(28, "x")) == "no space left on device"
+    assert hdf5_storage.describe_error(RuntimeError("Unable to flush (errno = 27, y)\nmore")) == "file too large"
+    assert hdf5_storage.describe_error(RuntimeError("Something else\nmore")) == "Something else"

@@ -28,7 +28,7 @@ def fill(file: PartialFile, text: str) -> None:
     file.path.write_text(text)
 
 
-def test_publishing_renames(tmp_path: Path) -> None:
+def test_publish_renames_to_the_final_name(tmp_path: Path) -> None:
     file = PartialFile(tmp_path / "a.h5")
     assert file.path == tmp_path / "a.h5.partial"
     assert not file.final.exists()
@@ -40,7 +40,7 @@ def test_publishing_renames(tmp_path: Path) -> None:
     assert file.final.stat().st_nlink == 1
 
 
-def test_an_existing_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_existing_file_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("old")
     with pytest.raises(UserError, match=r"exists and is left as it is; .* --overwrite"):
         PartialFile(tmp_path / "a.h5")
@@ -49,13 +49,13 @@ def test_an_existing_file_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "/", ".."])
-def test_a_path_without_a_name_is_called_a_folder(name: str) -> None:
+def test_path_without_a_file_name_is_reported_as_a_folder(name: str) -> None:
     with pytest.raises(UserError, match=r"is a folder; name the file to write, such as .*results\.h5"):
         PartialFile(Path(name))
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_device_or_pipe_is_never_replaced(tmp_path: Path, linked: bool) -> None:
+def test_devices_and_pipes_are_never_replaced(tmp_path: Path, linked: bool) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     given = tmp_path / "link" if linked else pipe
@@ -68,7 +68,7 @@ def test_a_device_or_pipe_is_never_replaced(tmp_path: Path, linked: bool) -> Non
     assert pipe.is_fifo()
 
 
-def test_overwriting_replaces_only_at_the_end(tmp_path: Path) -> None:
+def test_overwrite_replaces_the_file_only_on_publish(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("old")
     file = PartialFile(tmp_path / "a.h5", overwrite=True)
     fill(file, "new")
@@ -80,7 +80,7 @@ def test_overwriting_replaces_only_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_name_that_was_taken_meanwhile_is_not_clobbered(
+def test_publish_does_not_replace_a_file_that_appeared_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
     def no_links(*_: object, **__: object) -> None:
@@ -91,14 +91,14 @@ def test_a_name_that_was_taken_meanwhile_is_not_clobbered(
     file = PartialFile(tmp_path / "a.h5")
     fill(file, "ours")
     file.final.write_text("theirs")
-    with pytest.raises(UserError, match=r"appeared while .* the whole result is .*a\.h5\.partial"):
+    with pytest.raises(UserError, match=r"appeared while .* the complete result is .*a\.h5\.partial"):
         file.publish()
     file.close()
     assert file.final.read_text() == "theirs"
     assert file.path.read_text() == "ours"
 
 
-def test_without_hard_links_the_file_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publish_renames_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -110,9 +110,9 @@ def test_without_hard_links_the_file_is_renamed(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
-def test_what_a_dead_run_left_is_the_users(tmp_path: Path) -> None:
+def test_file_of_an_interrupted_run_is_removed_only_with_overwrite(tmp_path: Path) -> None:
     (tmp_path / "a.h5.partial").write_text("three frames")
-    with pytest.raises(UserError, match=r"a run that did not end left behind.* --overwrite"):
+    with pytest.raises(UserError, match=r"the file of an interrupted run.* --overwrite"):
         PartialFile(tmp_path / "a.h5")
     assert (tmp_path / "a.h5.partial").read_text() == "three frames"
     file = PartialFile(tmp_path / "a.h5", overwrite=True)
@@ -121,7 +121,7 @@ def test_what_a_dead_run_left_is_the_users(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_what_a_living_run_writes_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
+def test_file_of_a_running_writer_is_never_removed(tmp_path: Path, overwrite: bool) -> None:
     path = tmp_path / "a.h5"
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -136,12 +136,12 @@ def test_what_a_living_run_writes_is_never_touched(tmp_path: Path, overwrite: bo
     PartialFile(path, overwrite=True).close()
 
 
-def test_readers_and_writers_do_not_pass_for_one_another(tmp_path: Path) -> None:
+def test_lock_distinguishes_readers_from_writers(tmp_path: Path) -> None:
     file = PartialFile(tmp_path / "a.h5")
     with file.path.open("rb") as reader:
         fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as HDF5 does when it opens for reading
         assert is_being_written(file.path)
-        file.hold()
+        file.lock_again()
         assert is_being_written(file.path)
     with file.path.open("rb") as reader:
         fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)  # a reader may come later, too
@@ -150,7 +150,7 @@ def test_readers_and_writers_do_not_pass_for_one_another(tmp_path: Path) -> None
     assert not is_being_written(file.path)
 
 
-def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+def test_symbolic_link_is_followed_and_kept(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "a.h5").symlink_to(tmp_path / "elsewhere" / "b.h5")
     file = PartialFile(tmp_path / "a.h5")
@@ -162,7 +162,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / "b.h5").read_text() == "new"
 
 
-def test_folders_that_take_no_file_say_so(tmp_path: Path) -> None:
+def test_unusable_folders_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing does not exist; create it first"):
         PartialFile(tmp_path / "missing" / "a.h5")
     with pytest.raises(UserError, match="is a folder; name the file to write"):
@@ -187,7 +187,7 @@ except Exception as error:
 """
 
 
-def test_an_unwritable_folder_says_so() -> None:
+def test_unwritable_folder_is_reported() -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
         Path(folder).chmod(0o555)
         command = [sys.executable, "-c", AS_NOBODY, f"{folder}/a.h5"]
@@ -197,7 +197,7 @@ def test_an_unwritable_folder_says_so() -> None:
 
 
 @pytest.mark.parametrize(("code", "raised"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EOPNOTSUPP, False)])
-def test_only_a_lack_of_space_stops_a_run(
+def test_reserve_raises_only_for_lack_of_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raised: bool
 ) -> None:
     def refuse(*_: int) -> None:
@@ -213,18 +213,18 @@ def test_only_a_lack_of_space_stops_a_run(
     file.close()
 
 
-def test_reserved_space_is_given_back(tmp_path: Path) -> None:
+def test_truncate_frees_reserved_space(tmp_path: Path) -> None:
     file = PartialFile(tmp_path / "a.h5")
     file.reserve(1 << 20)
     assert file.path.stat().st_size == 1 << 20
-    file.cut(100)
+    file.truncate(100)
     assert file.path.stat().st_size == 100
-    file.cut(200)  # never grows
+    file.truncate(200)  # never grows
     assert file.path.stat().st_size == 100
     file.close()
 
 
-def test_only_what_has_no_space_yet_is_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reserve_allocates_only_new_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, reserve = [], os.posix_fallocate
 
     def spied(descriptor: int, start: int, count: int) -> None:
@@ -236,12 +236,12 @@ def test_only_what_has_no_space_yet_is_reserved(tmp_path: Path, monkeypatch: pyt
     file.reserve(1 << 20)
     file.reserve(3 << 20, 1 << 20)
     assert asked == [(0, 1 << 20), (1 << 20, 2 << 20)]
-    assert file.length == 3 << 20
+    assert file.size == 3 << 20
     file.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no such hints")
-def test_a_disk_that_is_behind_holds_up_no_frame(tmp_path, monkeypatch) -> None:
+def test_writeback_does_not_block_while_the_disk_is_busy(tmp_path, monkeypatch) -> None:
     busy, asked = threading.Event(), []
 
     def slow(descriptor: int, start: int, *_: int) -> None:
@@ -251,23 +251,23 @@ def test_a_disk_that_is_behind_holds_up_no_frame(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "posix_fadvise", slow)
     partial = PartialFile(tmp_path / "a.h5")
     for start in (10, 20, 30):
-        partial.send_off(start)  # returns, though the first hint is still under way
+        partial.start_writeback(start)  # returns, though the first hint is still under way
     busy.set()
     while 20 not in asked:  # what was not sent meanwhile goes with the next
-        partial.send_off(40)
+        partial.start_writeback(40)
     assert asked[:2] == [10, 20]
     partial.close()
     partial.remove()
 
 
-def test_a_hint_that_no_thread_can_give_is_left_out(tmp_path, monkeypatch) -> None:
+def test_writeback_is_skipped_where_no_thread_can_start(tmp_path, monkeypatch) -> None:
     def exhausted(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     partial = PartialFile(tmp_path / "a.h5")
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", exhausted)
-        partial.send_off(0)
-    partial.send_off(10)
+        partial.start_writeback(0)
+    partial.start_writeback(10)
     partial.close()
     partial.remove()

@@ -24,7 +24,7 @@ def bits(path: Path, done: int) -> dict[str, bytes]:
         return found | {name: str(value).encode() for name, value in file.attrs.items() if name != "checks"}
 
 
-def test_the_same_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_same_run_continues_after_the_last_finished_frame(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
     before = bits(tmp_path / "a.h5.partial", 2)
@@ -40,7 +40,7 @@ def test_the_same_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert before == after  # the uuid and the time among them
 
 
-def test_going_on_and_stopping_again_keeps_what_there_was(tmp_path: Path) -> None:
+def test_resuming_and_stopping_again_keeps_finished_frames(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
     for _ in range(3):
@@ -49,7 +49,7 @@ def test_going_on_and_stopping_again_keeps_what_there_was(tmp_path: Path) -> Non
         assert intact(tmp_path / "a.h5.partial") == 2
 
 
-def test_a_frame_is_checked_by_its_place_in_the_file(tmp_path: Path) -> None:
+def test_errors_of_a_resumed_run_name_the_frame_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
     with writer(tmp_path / "a.h5", run=RUN) as results:
@@ -70,7 +70,7 @@ def test_a_frame_is_checked_by_its_place_in_the_file(tmp_path: Path) -> None:
         ({"full": True}, "--full changed"),
     ],
 )
-def test_another_run_does_not_write_on_and_harms_nothing(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+def test_another_run_is_refused_and_the_file_unchanged(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
     before = (tmp_path / "a.h5.partial").read_bytes()
@@ -81,17 +81,15 @@ def test_another_run_does_not_write_on_and_harms_nothing(tmp_path: Path, change:
         assert results.frames_done == 0
 
 
-def test_a_partial_file_that_does_not_say_whose_it_is_stays(tmp_path: Path) -> None:
+def test_partial_file_without_a_run_is_refused_and_unchanged(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer(tmp_path / "a.h5"), 2)
-    with pytest.raises(UserError, match="it does not say which run it is of"):
+    with pytest.raises(UserError, match="it does not state its run"):
         writer(tmp_path / "a.h5", run=RUN)
     assert intact(tmp_path / "a.h5.partial") == 2
 
 
-def test_what_holds_no_frame_is_begun_anew_and_what_is_large_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_without_frames_is_begun_again_unless_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for content in (b"", b"\0" * 4096, b"\x89HDF\r\n\x1a\n torn"):
         (tmp_path / "a.h5.partial").write_bytes(content)
         with writer(tmp_path / "a.h5", run=RUN) as results:
@@ -99,12 +97,12 @@ def test_what_holds_no_frame_is_begun_anew_and_what_is_large_is_not(
         assert not list(tmp_path.iterdir())
     monkeypatch.setattr("capture.results.writer.UNREADABLE_BYTES", -1 << 60)
     (tmp_path / "a.h5.partial").write_bytes(b"much work")
-    with pytest.raises(UserError, match="is damaged and cannot be written on"):
+    with pytest.raises(UserError, match="is damaged and cannot be continued"):
         writer(tmp_path / "a.h5", run=RUN)
     assert (tmp_path / "a.h5.partial").read_bytes() == b"much work"
 
 
-def test_a_file_in_the_oldest_layout_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_without_swmr_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: h5py.File, value: bool) -> None:
         raise OSError(95, "Operation not supported")
 

@@ -79,7 +79,7 @@ def by_name(sizes: schema.Sizes) -> dict[str, schema.Dataset]:
     return {dataset.name: dataset for dataset in schema.datasets(sizes)}
 
 
-def test_names_and_shapes_are_those_of_the_format() -> None:
+def test_datasets_have_the_names_and_shapes_of_the_format() -> None:
     assert {name: dataset.shape for name, dataset in by_name(FULL_SIZE).items()} == SHAPES
     full = by_name(replace(FULL_SIZE, full=True))
     assert full.keys() - SHAPES.keys() == {"image/to_image", "image/to_text"}
@@ -87,7 +87,7 @@ def test_names_and_shapes_are_those_of_the_format() -> None:
     assert full["image/to_text"].axes == ("frame", "layer", "head", "camera", "row", "col", "text")
 
 
-def test_datasets_agree_with_themselves() -> None:
+def test_axes_shape_and_chunks_of_each_dataset_agree() -> None:
     for dataset in schema.datasets(replace(FULL_SIZE, full=True)):
         assert len(dataset.axes) == len(dataset.shape), dataset.name
         if dataset.chunks is None:
@@ -97,7 +97,7 @@ def test_datasets_agree_with_themselves() -> None:
         assert (dataset.string_bytes > 0) == (dataset.kind == "str")
 
 
-def test_chunks_follow_how_the_viewer_reads() -> None:
+def test_chunks_are_what_the_viewer_reads_at_once() -> None:
     found = by_name(FULL_SIZE)
     assert found["action/to_image"].chunks == (1, 1, 1, 10, 8, 2, 16, 16)  # 82 KB: a token with all its steps and heads
     assert found["action/to_text"].chunks == (1, 1, 1, 10, 8, 60)
@@ -108,7 +108,7 @@ def test_chunks_follow_how_the_viewer_reads() -> None:
         assert math.prod(found[name].chunks) * max(8, found[name].string_bytes) <= 65_536
 
 
-def test_a_full_size_frame_stays_under_40_megabytes() -> None:
+def test_full_size_frame_takes_less_than_40_megabytes() -> None:
     def frame(sizes: schema.Sizes, weight_bytes: int) -> float:
         return sum(dataset.frame_bytes(weight_bytes) for dataset in schema.datasets(sizes)) / 1e6
 
@@ -119,7 +119,7 @@ def test_a_full_size_frame_stays_under_40_megabytes() -> None:
     assert frame(hd, 2) == pytest.approx(frame(FULL_SIZE, 2) + 2 * 3 * (720 * 1280 - 180 * 320) / 1e6)
 
 
-def test_text_axes_are_those_that_a_short_text_does_not_fill() -> None:
+def test_text_axes_are_those_over_text_tokens() -> None:
     found = by_name(replace(synthetic.SMALL, tokens=3, horizon=3, full=True))  # the lengths alone cannot tell
     assert found["text/id"].text_axes == (1,)
     assert found["text/to_text"].text_axes == (2, 4)
@@ -130,7 +130,7 @@ def test_text_axes_are_those_that_a_short_text_does_not_fill() -> None:
     assert found["image/to_text"].text_axes == (6,)
 
 
-def test_groups_name_cameras_and_roles() -> None:
+def test_mass_groups_name_cameras_and_roles() -> None:
     groups = schema.mass_groups(("top", "left"))
     assert groups[:4] == ("top", "top bars", "left", "left bars")
     assert set(groups[4:]) == {"bos", "prompt", "template", "state", "newline", "action"}
@@ -138,20 +138,20 @@ def test_groups_name_cameras_and_roles() -> None:
 
 
 @hypothesis.given(hnp.arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32, allow_nan=True)))
-def test_bfloat16_rounds_as_torch_does(values: np.ndarray) -> None:
+def test_to_bfloat16_rounds_as_torch(values: np.ndarray) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     expected = torch.from_numpy(values).bfloat16().float().numpy()
     np.testing.assert_array_equal(schema.from_bfloat16(schema.to_bfloat16(values)), expected)
 
 
 @hypothesis.given(hnp.arrays(np.uint16, 20))
-def test_bfloat16_survives_the_way_through_float32(bits: np.ndarray) -> None:
+def test_bfloat16_is_unchanged_by_a_round_trip_through_float32(bits: np.ndarray) -> None:
     wide = schema.from_bfloat16(bits)
     number = ~np.isnan(wide)
     np.testing.assert_array_equal(schema.to_bfloat16(wide)[number], bits[number])
 
 
-def test_bfloat16_knows_ties_and_what_is_not_a_number() -> None:
+def test_to_bfloat16_rounds_ties_to_even_and_keeps_nan() -> None:
     ties = np.array([0x3F808000, 0x3F818000, 0x3F808001], dtype=np.uint32).view(np.float32)
     assert schema.to_bfloat16(ties).tolist() == [0x3F80, 0x3F82, 0x3F81]
     odd = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800000], dtype=np.uint32).view(np.float32)  # CUDA's NaN, infinity
@@ -160,7 +160,7 @@ def test_bfloat16_knows_ties_and_what_is_not_a_number() -> None:
     assert schema.to_bfloat16(strided).shape == (4,)
 
 
-def test_the_schema_costs_neither_torch_nor_h5py() -> None:
+def test_schema_imports_neither_torch_nor_h5py() -> None:
     code = "import sys, capture.results.schema; print(sorted({'torch', 'h5py', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 

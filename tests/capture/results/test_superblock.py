@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from capture.results.superblock import LENGTH, checksum, release
+from capture.results.superblock import LENGTH, checksum, clear_writer_flag
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from capture.results.superblock import LENGTH, checksum, release
         (b"Four score and seven years ago", 0x17770551),
     ],
 )
-def test_the_sum_is_lookup3s(data: bytes, expected: int) -> None:
+def test_checksum_is_lookup3(data: bytes, expected: int) -> None:
     assert checksum(data) == expected
 
 
@@ -37,12 +37,12 @@ def left_open(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_released_file_opens_for_writing_and_grows_behind_its_end(left_open: Path) -> None:
+def test_file_with_cleared_flag_opens_for_writing_and_grows_at_its_end(left_open: Path) -> None:
     length = left_open.stat().st_size
     descriptor = os.open(left_open, os.O_RDWR)
-    assert release(descriptor)
+    assert clear_writer_flag(descriptor)
     once = left_open.read_bytes()
-    assert release(descriptor)
+    assert clear_writer_flag(descriptor)
     os.close(descriptor)
     assert left_open.read_bytes() == once
     with h5py.File(left_open, "r+") as file:
@@ -52,11 +52,11 @@ def test_a_released_file_opens_for_writing_and_grows_behind_its_end(left_open: P
 
 
 @pytest.mark.parametrize("place", range(LENGTH))
-def test_a_damaged_superblock_is_left_alone(left_open: Path, place: int) -> None:
+def test_damaged_superblock_is_unchanged(left_open: Path, place: int) -> None:
     damaged = bytearray(left_open.read_bytes())
     damaged[place] ^= 0x40
     left_open.write_bytes(damaged)
     descriptor = os.open(left_open, os.O_RDWR)
-    assert not release(descriptor)
+    assert not clear_writer_flag(descriptor)
     os.close(descriptor)
     assert left_open.read_bytes() == damaged

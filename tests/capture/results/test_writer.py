@@ -38,7 +38,7 @@ def all_written(results: ResultsWriter, frames: list[schema.Frame]) -> None:
 # A whole run
 
 
-def test_a_run_ends_with_one_complete_file(tmp_path: Path) -> None:
+def test_finish_leaves_one_complete_file(tmp_path: Path) -> None:
     with writer(tmp_path / "a.h5") as results:
         assert results.partial_path == tmp_path / "a.h5.partial"
         assert results.partial_path.exists()
@@ -54,7 +54,7 @@ def test_a_run_ends_with_one_complete_file(tmp_path: Path) -> None:
         assert file.id.get_filesize() == (tmp_path / "a.h5").stat().st_size  # nothing that was reserved is left over
 
 
-def test_the_format_check_accepts_it(tmp_path: Path, shared: Path) -> None:
+def test_written_file_passes_the_format_check(tmp_path: Path, shared: Path) -> None:
     with writer(tmp_path / "a.h5") as results:
         for number in range(SIZES.frames):
             results.write(synthetic.frame(SIZES, number, tokens=SIZES.tokens - 3 * number))
@@ -65,7 +65,7 @@ def test_the_format_check_accepts_it(tmp_path: Path, shared: Path) -> None:
     assert checked.stdout.startswith("ok: 3 of 3 frames, 2 layers, 2 heads, 2 steps, 3 actions, 16 text tokens")
 
 
-def test_a_run_that_ends_early_keeps_what_is_finished(tmp_path: Path) -> None:
+def test_interrupted_writer_keeps_finished_frames(tmp_path: Path) -> None:
     results = writer(tmp_path / "a.h5")
     with pytest.raises(KeyboardInterrupt):
         interrupted(results, 2)
@@ -77,7 +77,7 @@ def test_a_run_that_ends_early_keeps_what_is_finished(tmp_path: Path) -> None:
         assert json.loads(file.attrs["checks"]) == {}
 
 
-def test_a_run_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
+def test_interrupted_writer_without_frames_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted(writer(tmp_path / "a.h5"), 0)
     with writer(tmp_path / "a.h5"):
@@ -85,7 +85,7 @@ def test_a_run_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_is_not_finished_is_not_complete(tmp_path: Path) -> None:
+def test_partial_file_is_not_marked_complete(tmp_path: Path) -> None:
     with writer(tmp_path / "a.h5") as results:
         results.write(FRAMES[0])
         with pytest.raises(ValueError, match="1 of 3 frames"):
@@ -94,7 +94,7 @@ def test_a_run_that_is_not_finished_is_not_complete(tmp_path: Path) -> None:
     assert intact(results.partial_path) == 1
 
 
-def test_more_frames_than_planned_or_checks_than_fit_are_refused(tmp_path: Path) -> None:
+def test_too_many_frames_or_too_large_checks_are_refused(tmp_path: Path) -> None:
     with writer(tmp_path / "a.h5") as results:
         for frame in FRAMES:
             results.write(frame)
@@ -109,7 +109,7 @@ def test_more_frames_than_planned_or_checks_than_fit_are_refused(tmp_path: Path)
 # Other files
 
 
-def test_an_existing_file_stays_as_it_is(tmp_path: Path) -> None:
+def test_existing_file_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("old")
     with pytest.raises(UserError, match="--overwrite"):
         writer(tmp_path / "a.h5")
@@ -126,7 +126,7 @@ def test_an_existing_file_stays_as_it_is(tmp_path: Path) -> None:
     assert intact(tmp_path / "a.h5") == 3
 
 
-def test_a_name_that_was_taken_meanwhile_stays_as_it_is(tmp_path: Path) -> None:
+def test_finish_does_not_replace_a_file_that_appeared_meanwhile(tmp_path: Path) -> None:
     with writer(tmp_path / "a.h5") as results:
         for frame in FRAMES:
             results.write(frame)
@@ -140,7 +140,7 @@ def test_a_name_that_was_taken_meanwhile_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_two_runs_never_share_a_file(tmp_path: Path, overwrite: bool) -> None:
+def test_two_writers_never_share_a_file(tmp_path: Path, overwrite: bool) -> None:
     with writer(tmp_path / "a.h5") as first:
         with pytest.raises(UserError, match="is being written by another run"):
             writer(tmp_path / "a.h5", overwrite=overwrite)
@@ -151,14 +151,14 @@ def test_two_runs_never_share_a_file(tmp_path: Path, overwrite: bool) -> None:
 
 
 @pytest.mark.parametrize("names", [("a/b",), ("",), (".",), ("a\n",), ("left", "left")])
-def test_names_of_cameras_must_be_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_invalid_camera_names_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     sizes = replace(SIZES, cameras=names, pictures=((36, 64),) * len(names))
     with pytest.raises(UserError, match="camera"):
         writer(tmp_path / "a.h5", sizes)
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_thread_a_frame_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
+def test_write_without_background_stores_the_frame_before_it_returns(tmp_path: Path) -> None:
     with writer(tmp_path / "a.h5", background=False) as results:
         for number, frame in enumerate(FRAMES):
             results.write(frame)
@@ -190,7 +190,7 @@ def test_without_a_thread_a_frame_is_in_the_file_when_write_returns(tmp_path: Pa
         ({schema.ACTION_X: None}, ValueError, "lacks action/x"),
     ],
 )
-def test_a_frame_that_does_not_fit_is_named_and_harms_nothing(
+def test_invalid_frame_is_reported_and_others_are_kept(
     tmp_path: Path, change: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
     frame = {name: value for name, value in (FRAMES[1] | change).items() if value is not None}
@@ -217,9 +217,7 @@ def replaced_store(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None
     monkeypatch.setattr(Storage, "store", store)
 
 
-def test_frames_are_written_by_one_other_thread_and_few_may_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_are_written_by_one_thread_with_few_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = replace(SIZES, frames=12)
     threads, ahead, given = set(), [], 0
 
@@ -239,7 +237,7 @@ def test_frames_are_written_by_one_other_thread_and_few_may_wait(
     assert max(ahead) <= WAITING_FRAMES
 
 
-def test_a_frame_that_fails_stops_those_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_frame_stops_the_following_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def before(frame: int) -> None:
         if frame == 1:
             raise OSError(28, "No space left on device")
@@ -261,7 +259,7 @@ def test_a_frame_that_fails_stops_those_behind_it(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "a.h5").exists()
 
 
-def test_a_failure_is_raised_even_if_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_is_raised_on_exit_without_another_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def before(_: int) -> None:
         raise OSError(5, "Input/output error")
 
@@ -298,7 +296,7 @@ def in_python(code: str, *arguments: str, **environment: str) -> subprocess.Comp
     return subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=300)
 
 
-def test_a_full_disk_gives_a_sentence_and_keeps_the_finished_frames(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_finished_frames_are_kept(tmp_path: Path) -> None:
     with writer(tmp_path / "whole.h5") as results:
         for frame in FRAMES:
             results.write(frame)
@@ -347,7 +345,7 @@ with h5py.File(sys.argv[1], "r", swmr=True) as file:
 """
 
 
-def test_a_reader_follows_a_running_capture(tmp_path: Path) -> None:
+def test_reader_follows_a_running_writer(tmp_path: Path) -> None:
     path = os.pathsep.join([str(HERE), str(SUPPORT), str(ROOT)])
     with writer(tmp_path / "a.h5") as results:
         command = [sys.executable, "-c", FOLLOWER, str(results.partial_path)]
