@@ -1,12 +1,12 @@
-/* A disk that fails: preloaded, it counts what a process does to files called *.partial, and strikes at a given call.
+/* Simulates a failing disk: preloaded, it counts a process's system calls on files called *.partial, and fails at one.
  *
- * disk_break(how, when): from now on count from 1, and at call number `when`
- *   'c'  nothing: only count
+ * disk_break(how, when): restart counting from 1, and at call number `when`
+ *   'c'  do nothing, only count
  *   'k'  kill the process (SIGKILL) before the call
- *   't'  kill amid the call: a long write gets as far as the end of a memory page, where the kernel may leave it
- *   'f'  fail with ENOSPC, then and ever after
- *   'w'  the same, but space can still be reserved, so that writes fail that were thought safe
- * disk_calls(): how many calls were counted.
+ *   't'  kill during the call: a write ends at a memory page, as the kernel may leave it
+ *   'f'  fail with ENOSPC, this and every later call
+ *   'w'  the same, but reserving space still succeeds, so that writes into reserved space fail
+ * disk_calls(): number of counted calls.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

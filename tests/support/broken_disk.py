@@ -1,9 +1,9 @@
-"""A program that writes the same small results file again and again, on a disk that fails each time a call later.
+"""Write a small results file repeatedly, with a disk failure one system call later each time.
 
-Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, MODE as in `disk_break`, or `r`: the run was
-killed once before, and the one that goes on is killed at each of its calls. Prints a JSON object a failure point; in the
-end the same run is made on a good disk and must go on and end well. Every attempt and every look at what it left is a process of its own, forked from this warm one: a
-crash or a hang of HDF5 is an outcome like any other.
+Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, with a MODE of `disk_break`, or `r` to kill a
+run that resumes a killed one. Prints one JSON object per failure point. After each failure the same run is repeated
+without failures and must complete. Every attempt and every inspection of its file is a forked process, so that a crash
+or a hang of HDF5 is a result like any other.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ HANG_SECONDS = 60
 USER_ERROR = 2
 
 
-def write(path: Path, told: int) -> int:
-    """Write the file; each frame that the writer holds for done is told as one byte. Returns the exit code."""
+def write(path: Path, output: int) -> int:
+    """Write the file, and one byte to `output` for each finished frame. Returns the exit code."""
     plain = Storage.store
 
     def store(self: Storage, frame: int, values: Any) -> None:
         plain(self, frame, values)
-        os.write(told, b".")
+        os.write(output, b".")
 
     Storage.store = store  # type: ignore[method-assign]
     try:
@@ -50,13 +50,13 @@ def write(path: Path, told: int) -> int:
                 writer.write(frame)
             writer.finish(CHECKS)
     except UserError as error:
-        os.write(told, str(error).encode())
+        os.write(output, str(error).encode())
         return USER_ERROR
     return 0
 
 
-def look(path: Path) -> dict[str, Any]:
-    """What a reader with h5py alone finds, compared with what was written."""
+def inspect_file(path: Path) -> dict[str, Any]:
+    """Return what a reader with h5py finds, compared with what was written."""
     try:
         file = h5py.File(path, "r", swmr=True)
     except OSError:
@@ -72,7 +72,7 @@ def look(path: Path) -> dict[str, Any]:
             f"{name} of frame {number}"
             for number in range(done)
             for name, value in FRAMES[number].items()
-            if not same(file[name], number, value)
+            if not equals(file[name], number, value)
         ]
         checks = json.loads(file.attrs["checks"])
         complete = bool(file.attrs["complete"])
@@ -81,7 +81,7 @@ def look(path: Path) -> dict[str, Any]:
     return {"done": done, "wrong": wrong, "complete": complete}
 
 
-def same(dataset: h5py.Dataset, number: int, value: Any) -> bool:
+def equals(dataset: h5py.Dataset, number: int, value: Any) -> bool:
     found = dataset[number]
     if dataset.dtype.kind == "S":
         wanted = np.array([text.encode() for text in np.ravel(np.asarray(value, dtype=object))])
@@ -92,8 +92,8 @@ def same(dataset: h5py.Dataset, number: int, value: Any) -> bool:
     return bool(np.array_equal(found[tuple(slice(size) for size in wanted.shape)], wanted))
 
 
-def forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
-    """Exit code (minus a killing signal's number) of a process that does `task(descriptor)`, and what it wrote."""
+def run_forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
+    """Return the exit code (negative for a signal) of a process that runs `task(descriptor)`, and its output."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # this process has no threads when it forks
@@ -111,35 +111,35 @@ def forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
 
 
 def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, first: int = 0) -> dict[str, Any]:
-    """One run that meets the failure at call number `when`, what it left, and what the same run made of that.
+    """Return the result of one run that fails at call number `when`, the file that it left, and the resumed run.
 
-    `first`: in mode `r`, the call at which the run before it was killed.
+    `first` is, in mode `r`, the call at which the run before it was killed.
     """
     path = folder / f"{mode}{when}.h5"
 
-    def run(told: int, mode: str = "k" if mode == "r" else mode, when: int = when) -> int:
+    def run(output: int, mode: str = "k" if mode == "r" else mode, when: int = when) -> int:
         disk.disk_break(ord(mode), when)
-        code = write(path, told)
+        code = write(path, output)
         if mode == "c":
-            os.write(told, b"%d" % disk.disk_calls())
+            os.write(output, b"%d" % disk.disk_calls())
         return code
 
-    def report(told: int) -> int:
-        found = {"final": look(path)} if path.exists() else {}
+    def report(output: int) -> int:
+        found = {"final": inspect_file(path)} if path.exists() else {}
         partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
         if partial.exists() and partial.stat().st_nlink == 1:
-            found["partial"] = look(partial)
-        os.write(told, json.dumps(found).encode())
+            found["partial"] = inspect_file(partial)
+        os.write(output, json.dumps(found).encode())
         return 0
 
     if mode == "r":
-        forked(lambda told: run(told, "k", first))
-    code, said = forked(run)
+        run_forked(lambda output: run(output, "k", first))
+    code, said = run_forked(run)
     if mode == "c":
         return {"said": said.decode()}
-    looked, found = forked(report, os._exit)
-    again, words = (0, b"") if path.exists() else forked(lambda told: run(told, "c", 0))
-    after, whole = forked(report, os._exit)
+    looked, found = run_forked(report, os._exit)
+    again, words = (0, b"") if path.exists() else run_forked(lambda output: run(output, "c", 0))
+    after, whole = run_forked(report, os._exit)
     for left in folder.iterdir():
         left.unlink()
     frames = len(said) - len(said.lstrip(b"."))
@@ -161,7 +161,7 @@ def main() -> None:
     calls = int(attempt(disk, folder, "c", 0)["said"].lstrip("."))
     for old in folder.iterdir():
         old.unlink()
-    first = calls * 3 // 4  # amid the second of two frames
+    first = calls * 3 // 4  # within the second of two frames
     for when in range(1, calls + 1, stride):
         print(json.dumps(attempt(disk, folder, mode, when, first)))
 

@@ -1,4 +1,4 @@
-"""Episodes as real files, written by the libraries that write them elsewhere; each picture carries its own number."""
+"""Episodes as real files, written by the usual libraries; each picture encodes its frame number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAMERAS = ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left")
 
 
 def picture(number: int, *, height: int = 32, width: int = 80, tint: int = 0) -> np.ndarray:
-    """(height, width, 3) uint8: the number as bright and dark bars, and `tint` as the brightness of the foot."""
+    """Return (height, width, 3) uint8 with the number as bright and dark bars, and `tint` as the brightness below."""
     shown = np.zeros((height, width, 3), np.uint8)
     for bit in range(BITS):
         shown[:, bit * width // BITS : (bit + 1) * width // BITS] = 235 if number >> bit & 1 else 20
@@ -26,19 +26,19 @@ def picture(number: int, *, height: int = 32, width: int = 80, tint: int = 0) ->
 
 
 def number_of(shown: np.ndarray) -> int:
-    """The number that a picture carries, whatever a codec did to it."""
+    """Return the number that a picture encodes, also after lossy coding."""
     row = shown[shown.shape[0] // 4 : shown.shape[0] // 2].mean(axis=(0, 2))
     width = len(row)
     return sum(int(row[int((bit + 0.5) * width / BITS)] > 128) << bit for bit in range(BITS))
 
 
 def tint_of(shown: np.ndarray) -> int:
-    """The tint of a picture."""
+    """Return the tint of a picture."""
     return round((float(shown[-4:].mean()) - 40) / 60)
 
 
 def write_video(path: Path, pictures, *, rate: int = 15, codec: str = "libx264", movflags: str = "", **options) -> Path:
-    """A video of these pictures as PyAV writes it."""
+    """Write a video of the pictures with PyAV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if codec == "libsvtav1":
         options = {"preset": "12", "crf": "30", "svtav1-params": "lp=1", **options}
@@ -55,7 +55,7 @@ def write_video(path: Path, pictures, *, rate: int = 15, codec: str = "libx264",
 
 
 def cut(path: Path, share: float = 0.5) -> None:
-    """Lose the end of a file."""
+    """Truncate a file to a share of its length."""
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
 
@@ -116,7 +116,7 @@ def write_lerobot(
     given=None,
     **options: str,
 ) -> Path:
-    """A LeRobot data set in its published layout; `codec` None stores pictures in parquet.
+    """Write a LeRobot data set in its published layout; `codec` None stores pictures in parquet.
 
     Frame t of episode e is picture 100 e + t (tints 0, 1), its state 100 e + t + 0.1 * dim, its action minus that; or
     what `given` says of each episode: "task", "state" and "action" (frames, dims), and "pictures", a list a camera.
@@ -232,7 +232,7 @@ def write_lerobot(
 def write_libero(
     path: Path, lengths=(6, 9), *, convention: str | None = "opengl", libero: bool = True, **attributes
 ) -> Path:
-    """A file as LIBERO's create_dataset.py writes it, or as robomimic does: demo d, row t holds 100 d + t."""
+    """Write a file as LIBERO's create_dataset.py or robomimic does: row t of demo d holds 100 d + t."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
@@ -268,7 +268,7 @@ def write_libero(
 
 
 def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **told) -> Path:
-    """A folder with a pair of videos and an episode.json."""
+    """Write a folder with two videos and an episode.json."""
     folder.mkdir(parents=True)
     for tint, camera in enumerate(("exterior", "wrist")):
         shown = [picture(number, tint=tint) for number in range(frames)]
@@ -281,7 +281,7 @@ def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **to
 
 
 def npz_arrays(frames: int = 6) -> dict:
-    """The arrays of an npz episode."""
+    """Return the arrays of an npz episode."""
     shown = [np.stack([picture(number, tint=tint) for number in range(frames)]) for tint in (0, 1)]
     rows = np.arange(frames)[:, None] + 0.1 * np.arange(8)
     told = {"prompt": "find the duck", "rate": 10.0, "success": False}

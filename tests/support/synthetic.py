@@ -1,6 +1,6 @@
-"""Invented frames that look like a capture's: rows sum to 1, tokens spell a text, pictures are letterboxed.
+"""Synthetic frames with the structure of captured ones: rows sum to 1, tokens spell a text, pictures are letterboxed.
 
-Every value follows from the frame's number, so that what is read back can be compared with what was written.
+Every value follows from the frame number, so that values read back can be compared with those written.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _ROLE = {role: number for number, role in enumerate(schema.ROLES)}
 
 
 def frame(sizes: schema.Sizes, number: int, *, tokens: int | None = None, bits: bool = True) -> schema.Frame:
-    """Frame `number`, with `tokens` text tokens (all that there is room for if left out).
+    """Return frame `number` with `tokens` text tokens (the maximum of `sizes` by default).
 
-    `bits`: weights as the 16 bits of bfloat16; else as float32, not rounded.
+    `bits`: weights as the 16 bits of bfloat16; otherwise as float32, not rounded.
     """
     rng = np.random.default_rng(number)
     count = sizes.tokens if tokens is None else tokens
@@ -53,7 +53,7 @@ def frame(sizes: schema.Sizes, number: int, *, tokens: int | None = None, bits: 
     picture = (cameras, schema.GRID, schema.GRID)
 
     def rows(*queries: int, actions: int = 0) -> list[npt.NDArray[Any]]:
-        """Blocks of heavy-tailed weights on pictures, text and actions; they sum to 1 over the three."""
+        """Return heavy-tailed weights on pictures, text and actions, which sum to 1 over the three."""
         keys = cameras * schema.GRID**2
         weights = np.exp(2.5 * rng.standard_normal((*queries, keys + count + actions), dtype=np.float32))
         weights /= weights.sum(-1, keepdims=True)
@@ -108,7 +108,7 @@ def frame(sizes: schema.Sizes, number: int, *, tokens: int | None = None, bits: 
 
 
 def _tokens(number: int, count: int) -> schema.Frame:
-    """BOS, `count` - 2 words and a newline that spell `frames/text`."""
+    """Return BOS, `count` - 2 words and a newline, which spell `frames/text`."""
     pieces = ["<bos>", *(_WORDS[(number + index) % len(_WORDS)] for index in range(count - 2)), "\n"][:count]
     text, start, stop = "", [], []
     for piece in pieces:

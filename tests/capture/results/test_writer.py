@@ -20,7 +20,7 @@ from written import FRAMES, SIZES, intact, interrupted, writer
 from capture.errors import UserError
 from capture.results import schema
 from capture.results.hdf5_storage import CHECKS_BYTES, Storage
-from capture.results.writer import WAITING_FRAMES, ResultsWriter
+from capture.results.writer import MAX_PENDING_FRAMES, ResultsWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -234,7 +234,7 @@ def test_frames_are_written_by_one_thread_with_few_pending(tmp_path: Path, monke
         results.finish({})
     assert len(threads) == 1
     assert threading.get_ident() not in threads
-    assert max(ahead) <= WAITING_FRAMES
+    assert max(ahead) <= MAX_PENDING_FRAMES
 
 
 def test_failed_frame_stops_the_following_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
