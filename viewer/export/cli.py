@@ -20,22 +20,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TITLES = {
-    "summary": "pictures beside their overlays, heads put together: one figure a layer",
-    "heads": "each head by itself beside the pictures: one figure a head",
+    "summary": "pictures beside their heatmaps, heads combined: one figure per layer",
+    "heads": "each head alone, beside the pictures: one figure per head",
     "atlas": "every layer and head with its score",
     "film": "thumbnails over layers, layers x denoise steps, frames, or layers x frames",
-    "curves": "where the weight goes, over layers, denoise steps or frames",
-    "difference": "two views and what differs between them",
+    "curves": "attention mass of groups of keys over layers, denoise steps or frames",
+    "difference": "two views and their difference",
     "video": "a sweep over frames, layers or denoise steps",
-    "table": "masses, entropies and scores, or all maps, a line each",
-    "arrays": "maps, masses and entropies as numpy arrays with named axes",
+    "table": "attention masses and scores of each head, or all maps, one line each",
+    "arrays": "maps, attention masses and entropies as numpy arrays with named axes",
 }
 PANES = frozenset({"summary", "heads", "difference", "video"})
 """Kinds that show what the window's camera panes show."""
-RANGES = {"shared": "one for all maps, the usual", "map": "one a camera", "set": "one for all figures of this run"}
-EPILOG = """Layers, heads and denoise steps carry the file's numbers, from 0; frames and actions are counted from 1, as
-in the window. Lists are written 4,10,15-17 or all or last. Each word or list after --words, --actions and --tokens is a
-query of its own; “yellow duck” in quotes is one query of two words."""
+RANGES = {
+    "shared": "one for all maps, the default",
+    "map": "one per camera",
+    "set": "one for all figures",
+}
+EPILOG = """Layers, heads and denoise steps are numbered as in the file, from 0; frames and actions from 1, as in the
+window. Lists are written 4,10,15-17 or all or last. Each word or list after --words, --actions and --tokens is a query
+of its own; “yellow duck” in quotes is one query of two words."""
 
 
 class ExportParser(argparse.ArgumentParser):
@@ -84,7 +88,7 @@ def create_parser() -> argparse.ArgumentParser:
 
 
 def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
-    group = sub.add_argument_group("what", "where nothing is asked for, what stands after the semicolon is taken")
+    group = sub.add_argument_group("selection", "the default stands after the semicolon")
     along = OVER.get(kind, ("",))[0]
     group.add_argument("--view", default="", metavar="JSON",
                        help="start from a view: “Copy view as command” in the window, or a figure’s file")  # fmt: skip
@@ -93,11 +97,11 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     numbers = kind in NUMBERS
     words = "each word of the text" if numbers else "all of the prompt together"
     actions = "each action" if numbers else "all of them together"
-    group.add_argument("--words", nargs="+", default=(), metavar="TEXT", help=f"words that look; {words}")
+    group.add_argument("--words", nargs="+", default=(), metavar="TEXT", help=f"queries: words; {words}")
     group.add_argument(
         "--tokens", nargs="+", default=(), metavar="N", help="the same by the file’s text tokens, from 0"
     )
-    group.add_argument("--actions", nargs="+", default=(), metavar="N", help=f"actions that look; {actions}")
+    group.add_argument("--actions", nargs="+", default=(), metavar="N", help=f"queries: actions; {actions}")
     usual = {
         axis: "all" if axis == along else first for axis, first in (("frames", "the first"), ("steps", "the last"))
     }
@@ -117,7 +121,7 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind in PANES:
         group.add_argument("--unit", choices=get_args(Unit), default=None, help="the weight, or times uniform")
         group.add_argument("--leave-out", dest="left_out", nargs="+", default=(), metavar="GROUP",
-                           help="groups of keys that are taken out before the row is normalised again: bos, prompt, "
+                           help="groups of keys that are left out before the row is normalised again: bos, prompt, "
                            "state, bars, a camera’s name ...; sinks for bos, newline and bars; none")  # fmt: skip
     if kind in OVER:
         group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
@@ -126,20 +130,20 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--score", choices=tuple(SCORES), default=None, help="what a cell shows; picture mass, or "
                            "lift where there is a --region")  # fmt: skip
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
-                           help="a small map in each cell instead of a number")  # fmt: skip
+                           help="a thumbnail in each cell instead of a number")  # fmt: skip
     if kind in {"atlas", "table"}:
         group.add_argument("--region", nargs="+", default=(), metavar="CAMERA:ROWS,COLS",
-                           help="boxes of patches that scores are about, such as exterior:4-7,8-11: rows 4 to 7 of 0 "
+                           help="boxes of patches that are scored, such as exterior:4-7,8-11: rows 4 to 7 of 0 "
                            "to 15 from the top, columns 8 to 11 from the left")  # fmt: skip
     if kind in {"difference", "video", "summary"}:
         group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
-                           help="what is subtracted: the same view but for frame=, word=, action=, step=, layer=, "
+                           help="subtract the same view with another frame=, word=, action=, step=, layer=, "
                            "head= or reduce=")  # fmt: skip
         group.add_argument("--other", type=Path, metavar="FILE", help="subtract the same view of another file")
 
 
 def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
-    group = sub.add_argument_group("look")
+    group = sub.add_argument_group("appearance")
     if kind != "curves":
         group.add_argument("--colours", choices=get_args(ColourMap), default=None, help="colour map")
     if kind not in {"curves", "atlas"}:
@@ -159,14 +163,14 @@ def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
         )
     group.add_argument("--size", type=int, default=0, metavar="PX",
                        help=f"width of a picture, cell, thumbnail or plot ({SIZES[kind]})")  # fmt: skip
-    group.add_argument("--scale", type=float, default=0.0, metavar="N", help="pixels a px, for PNG, JPG and video")
+    group.add_argument("--scale", type=float, default=0.0, metavar="N", help="pixels per px, for PNG, JPG and video")
     group.add_argument("--theme", choices=("light", "dark"), default="light", help="colours of the page")
     group.add_argument("--caption", action=argparse.BooleanOptionalAction, default=True,
-                       help="the words and the colour bar under a figure")  # fmt: skip
+                       help="caption and colour bar under a figure")  # fmt: skip
     if kind == "video":
-        group.add_argument("--rate", type=float, default=4.0, metavar="FPS", help="pictures a second (4)")
+        group.add_argument("--rate", type=float, default=4.0, metavar="FPS", help="pictures per second (4)")
     else:
-        group.add_argument("--processes", type=int, default=0, metavar="N", help="how many at once; one a core")
+        group.add_argument("--processes", type=int, default=0, metavar="N", help="how many paint at once; one per core")
 
 
 def parse_arguments(words: Sequence[str]) -> ExportArguments:

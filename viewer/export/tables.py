@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = {
     "frame": "Counted from 1.",
-    "phase": "prefix: a word looks; suffix: an action does, once a denoise step.",
+    "phase": "prefix: the query is words; suffix: it is actions, once per denoise step.",
     "query": "The word or words, or the action or actions counted from 1.",
     "layer": "By the file’s number, from 0.",
     "step": "The denoise step, from 0; 0 for words, which have one pass.",

@@ -20,7 +20,7 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_appears_whole(tmp_path: Path) -> None:
+def test_file_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.png"
     with atomic_write.atomic_path(path, overwrite=False) as unfinished:
         unfinished.write_bytes(b"half")
@@ -30,7 +30,7 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert left(path.parent) == ["a.png"]
 
 
-def test_what_fails_leaves_nothing_and_the_old_file_as_it_was(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file_and_leaves_no_temporary(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     for kind in (KeyboardInterrupt, ValueError, MemoryError):
@@ -41,7 +41,7 @@ def test_what_fails_leaves_nothing_and_the_old_file_as_it_was(tmp_path: Path) ->
         assert left(tmp_path) == ["a.png"]
 
 
-def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_appears_during_the_write_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     with (
         pytest.raises(UserError, match="exists; add --overwrite"),
@@ -63,13 +63,13 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch:
     assert (path.read_bytes(), (tmp_path / "b.png").read_bytes()) == (b"mine", b"new")
 
 
-def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+def test_impossible_folder_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written"):
         atomic_write.write_bytes(tmp_path / "file" / "a.png", b"", overwrite=False)
 
 
-def test_what_a_killed_export_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_export_alone_are_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -87,7 +87,7 @@ def test_what_a_killed_export_left_is_swept_and_nothing_else(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says that a process has ended that nobody asked about")
-def test_what_a_process_left_that_has_ended_unasked_is_swept_too(tmp_path: Path) -> None:
+def test_leftovers_of_a_zombie_process_are_removed(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     (tmp_path / f".a.png.{ended.pid}.partial").write_bytes(b"half")

@@ -38,12 +38,12 @@ VIEWS: dict[str, dict[str, object]] = {
 }
 
 
-def shown(pane: CameraPane) -> npt.NDArray[np.uint8]:
+def grab_pane(pane: CameraPane) -> npt.NDArray[np.uint8]:
     image = pane.grab(pane.area().toAlignedRect()).toImage().convertToFormat(QImage.Format.Format_RGB32)
     return pixels(image).copy()
 
 
-def exported(window: MainWindow, camera: int, width: int, height: int) -> npt.NDArray[np.uint8]:
+def paint_camera(window: MainWindow, camera: int, width: int, height: int) -> npt.NDArray[np.uint8]:
     results = window.session.results
     assert results is not None
     image = QImage(width, height, QImage.Format.Format_RGB32)
@@ -57,16 +57,16 @@ def exported(window: MainWindow, camera: int, width: int, height: int) -> npt.ND
 def without_corners(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The window's panes have round corners, a figure's have not."""
     side = round(theme.RADIUS)
-    made = picture[..., :3].copy()
+    rendered = picture[..., :3].copy()
     for rows in (slice(None, side), slice(-side, None)):
         for cols in (slice(None, side), slice(-side, None)):
-            made[rows, cols] = 0
-    return made
+            rendered[rows, cols] = 0
+    return rendered
 
 
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("turned", [(), ("wrist",)])
-def test_a_figures_picture_is_the_windows_picture(
+def test_camera_in_a_figure_has_the_pixels_of_the_windows_pane(
     app: QApplication, tmp_path: Path, name: str, turned: tuple[str, ...]
 ) -> None:
     path = make_results.write(
@@ -75,20 +75,22 @@ def test_a_figures_picture_is_the_windows_picture(
     window = show(path, tmp_path, layer=2, **VIEWS[name])
     spin(0.1)
     for camera, pane in enumerate(window.panels.camera_grid.panes):
-        inside = shown(pane)
-        made = exported(window, camera, inside.shape[1], inside.shape[0])
+        inside = grab_pane(pane)
+        rendered = paint_camera(window, camera, inside.shape[1], inside.shape[0])
         assert np.ptp(inside.astype(int)) > 60, "there is something to see"
-        assert np.array_equal(without_corners(made), without_corners(inside))
+        assert np.array_equal(without_corners(rendered), without_corners(inside))
     close(window)
 
 
-def test_the_difference_too(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_difference_in_a_figure_has_the_pixels_of_the_windows_pane(
+    app: QApplication, small: Path, tmp_path: Path
+) -> None:
     window = show(small, tmp_path, layer=2)
     window.acts.pin()
     window.session.update(layer=0, compare="difference")
     spin(0.1)
     for camera, pane in enumerate(window.panels.camera_grid.panes):
-        inside = shown(pane)
-        made = exported(window, camera, inside.shape[1], inside.shape[0])
-        assert np.array_equal(without_corners(made), without_corners(inside))
+        inside = grab_pane(pane)
+        rendered = paint_camera(window, camera, inside.shape[1], inside.shape[0])
+        assert np.array_equal(without_corners(rendered), without_corners(inside))
     close(window)

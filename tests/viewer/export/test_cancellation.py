@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's"
 
 
 @pytest.mark.parametrize("number", cancellation.SIGNALS)
-def test_a_signal_waits_until_it_is_safe_and_a_second_one_hurries(number: signal.Signals) -> None:
+def test_first_signal_is_raised_by_check_and_second_exits_now(number: signal.Signals) -> None:
     before = [signal.getsignal(one) for one in cancellation.SIGNALS]
     exits: list[bool] = []
     with cancellation.handle_signals(lambda: exits.append(True), restore=True):
@@ -29,7 +29,7 @@ def test_a_signal_waits_until_it_is_safe_and_a_second_one_hurries(number: signal
     assert [signal.getsignal(one) for one in cancellation.SIGNALS] == before
 
 
-def test_what_may_wait_for_long_ends_there() -> None:
+def test_signal_interrupts_an_interruptible_block() -> None:
     with (
         cancellation.handle_signals(lambda: None, restore=True),
         pytest.raises(cancellation.Cancelled),

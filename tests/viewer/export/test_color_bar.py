@@ -26,29 +26,29 @@ def number(text: str) -> float:
 
 
 @given(st.floats(1e-4, 1e4), st.floats(-1, 1))
-def test_round_numbers_stand_where_they_belong(span: float, start: float) -> None:
+def test_linear_ticks_are_round_and_at_their_positions(span: float, start: float) -> None:
     low = start * span
     scale = ColourScale("inferno", low, low + span)
-    made = find_ticks(scale)
-    assert 4 <= len(made) <= 11
-    for part, text in made:
+    found = find_ticks(scale)
+    assert 4 <= len(found) <= 11
+    for part, text in found:
         assert -1e-6 <= part <= 1 + 1e-6
         assert number(text) == pytest.approx(low + part * span, abs=2e-6 + 1e-6 * span)
-    assert [part for part, _ in made] == sorted(part for part, _ in made)
+    assert [part for part, _ in found] == sorted(part for part, _ in found)
 
 
 @given(st.floats(1e-6, 1e3))
-def test_on_a_log_scale_they_are_decades_in_their_places(high: float) -> None:
+def test_log_ticks_are_decades_at_their_positions(high: float) -> None:
     scale = ColourScale("inferno", 0.0, high, "log")
-    made = find_ticks(scale)
-    assert 3 <= len(made) <= 4
-    for part, text in made:
+    found = find_ticks(scale)
+    assert 3 <= len(found) <= 4
+    for part, text in found:
         value = np.array([number(text)], np.float32)
         assert math.log10(number(text)) == pytest.approx(round(math.log10(number(text))), abs=1e-6)
         assert float(attention.places(value, 0.0, high, "log")[0]) == pytest.approx(part, abs=2e-3)
 
 
-def test_the_bar_shows_the_colour_of_each_number(app: QApplication) -> None:
+def test_bar_has_the_colour_of_each_tick(app: QApplication) -> None:
     before = theme.active()
     theme.paint_with(theme.LIGHT)
     image = QImage(400, 60, QImage.Format.Format_RGB32)
@@ -67,7 +67,7 @@ def test_the_bar_shows_the_colour_of_each_number(app: QApplication) -> None:
 
 
 @pytest.mark.parametrize("high", [3e-7, 1.1e-5, 2.6e-5, 9e-5, 4e-4, 0.03, 0.9, 17.0])
-def test_numbers_at_the_ticks_are_those_of_their_places(high: float) -> None:
+def test_tick_texts_equal_their_values_over_magnitudes(high: float) -> None:
     for part, text in find_ticks(ColourScale("inferno", 0.0, high)):
         assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
         assert "e−0" not in text

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def begun(arguments: Sequence[str]) -> subprocess.Popen[str]:
+def start_export(arguments: Sequence[str]) -> subprocess.Popen[str]:
     bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
     return subprocess.Popen(
         [sys.executable, "-m", "viewer.export", *arguments], env={**bare, "PYTHONPATH": str(ROOT)}, text=True,
@@ -29,22 +29,22 @@ def begun(arguments: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    process = begun(arguments)
-    out, said = process.communicate(timeout=120)
-    return process.returncode, out, said
+    process = start_export(arguments)
+    out, stderr = process.communicate(timeout=120)
+    return process.returncode, out, stderr
 
 
-def test_the_command_of_the_readme_just_works_without_a_screen(small: Path, tmp_path: Path) -> None:
-    code, out, said = run("summary", str(small), "-o", str(tmp_path))
-    assert (code, said) == (0, "")
+def test_readme_command_runs_without_a_screen(small: Path, tmp_path: Path) -> None:
+    code, out, stderr = run("summary", str(small), "-o", str(tmp_path))
+    assert (code, stderr) == (0, "")
     assert out == f"8 files in {tmp_path / 'small'}\n"
     names = sorted(path.name for path in (tmp_path / "small").iterdir())
     assert names == sorted(
         f"{phase}_L{layer}_attn_vis_mean.jpg" for phase in ("prefix", "suffix") for layer in range(4)
     )
-    again, _, said = run("summary", str(small), "-o", str(tmp_path))
+    again, _, stderr = run("summary", str(small), "-o", str(tmp_path))
     assert again == 2
-    assert said.startswith(
+    assert stderr.startswith(
         f"pi0-export: {tmp_path}/small/prefix_L0_attn_vis_mean.jpg and 7 more exist; add --overwrite"
     )
     assert run("summary", str(small), "-o", str(tmp_path), "--overwrite")[0] == 0
@@ -82,13 +82,15 @@ def test_the_command_of_the_readme_just_works_without_a_screen(small: Path, tmp_
         ([], "required: KIND"),
     ],
 )
-def test_bad_input_is_one_sentence_and_code_2(small: Path, tmp_path: Path, arguments: list[str], says: str) -> None:
-    given = [str(small) if word == "FILE" else word for word in arguments]
-    code, out, said = run(*given, *(["-o", str(tmp_path / "out")] if given and given[0] != "dance" else []))
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    small: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    words = [str(small) if word == "FILE" else word for word in arguments]
+    code, out, stderr = run(*words, *(["-o", str(tmp_path / "out")] if words and words[0] != "dance" else []))
     assert code == 2
-    assert says in said
+    assert says in stderr
     assert out == ""
-    assert len(said.strip().splitlines()) == 1
+    assert len(stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.*"))
 
 
@@ -99,9 +101,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_results.write(tmp_path_factory.mktemp("large") / "large.h5", recipe)
 
 
-def running(folder: Path, large: Path, processes: int, least: int) -> subprocess.Popen[str]:
+def start_and_wait(folder: Path, large: Path, processes: int, least: int) -> subprocess.Popen[str]:
     """An export of 1,152 figures of which some are written."""
-    process = begun(["heads", str(large), "-o", str(folder), "--frames", "all", "--processes", str(processes)])
+    process = start_export(["heads", str(large), "-o", str(folder), "--frames", "all", "--processes", str(processes)])
     end = time.monotonic() + 60
     while len(list(folder.rglob("head_*.jpg"))) < least:
         assert time.monotonic() < end
@@ -110,7 +112,7 @@ def running(folder: Path, large: Path, processes: int, least: int) -> subprocess
     return process
 
 
-def whole(folder: Path) -> int:
+def count_complete(folder: Path) -> int:
     """How many figures there are, each of them a whole picture."""
     found = [path for path in folder.rglob("*.jpg") if not path.name.startswith(".")]
     for path in found:
@@ -122,26 +124,26 @@ def whole(folder: Path) -> int:
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_export_says_so_and_leaves_whole_files_alone(
+def test_stopped_export_leaves_complete_files_only(
     large: Path, tmp_path: Path, processes: int, number: signal.Signals
 ) -> None:
-    process = running(tmp_path, large, processes, 8)
+    process = start_and_wait(tmp_path, large, processes, 8)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does it: the workers get it too
     else:
         process.send_signal(number)
-    out, said = process.communicate(timeout=60)
+    out, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert said.strip().endswith("pi0-export: stopped; what is finished stays, and nothing is half written.")
-    assert "Traceback" not in said
-    assert 8 <= whole(tmp_path) < 1152
+    assert stderr.strip().endswith("pi0-export: stopped; what is finished stays, and nothing is half written.")
+    assert "Traceback" not in stderr
+    assert 8 <= count_complete(tmp_path) < 1152
     assert not list(tmp_path.rglob("*.partial"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_qt_loads_is_not_lost_in_it(large: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_while_qt_loads_is_not_lost(large: Path, tmp_path: Path, number: signal.Signals) -> None:
     code = (
         "import os, sys, builtins, viewer.export.__main__ as program\n"
         "real = builtins.__import__\n"
@@ -157,14 +159,14 @@ def test_a_signal_while_qt_loads_is_not_lost_in_it(large: Path, tmp_path: Path, 
         "sys.exit(program.main())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    said = "pi0-export: stopped; what is finished stays, and nothing is half written.\n"
-    assert (done.returncode, done.stderr) == (130, said)
+    stderr = "pi0-export: stopped; what is finished stays, and nothing is half written.\n"
+    assert (done.returncode, done.stderr) == (130, stderr)
     assert not list(tmp_path.rglob("*.*"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-def test_a_killed_export_leaves_no_half_picture_and_no_process(large: Path, tmp_path: Path) -> None:
-    process = running(tmp_path, large, 2, 8)
+def test_killed_export_leaves_no_incomplete_picture_and_no_process(large: Path, tmp_path: Path) -> None:
+    process = start_and_wait(tmp_path, large, 2, 8)
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=60)
@@ -172,22 +174,22 @@ def test_a_killed_export_leaves_no_half_picture_and_no_process(large: Path, tmp_
     while any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in workers):  # they end with it
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert whole(tmp_path) == len(list(tmp_path.rglob("head_*.jpg"))) < 1152
+    assert count_complete(tmp_path) == len(list(tmp_path.rglob("head_*.jpg"))) < 1152
     folder = tmp_path / "large" / "L0_prefix_heads_frame1"
     (folder / f".head_00.jpg.{process.pid}.partial").write_bytes(b"half")
     words = ("--frames", "all", "--layers", "0", "--phase", "prefix")
-    code, _, said = run("heads", str(large), "-o", str(tmp_path), *words, "--overwrite")
-    assert (code, "Traceback" in said) == (0, False)
+    code, _, stderr = run("heads", str(large), "-o", str(tmp_path), *words, "--overwrite")
+    assert (code, "Traceback" in stderr) == (0, False)
     # Folders that are not written again keep what the kill left: at most one hidden file a process.
     left = list(tmp_path.rglob("*.partial"))
     assert not [path for path in left if path.parent.name.startswith("L0_prefix")]
     assert len(left) <= 2
 
 
-def test_several_processes_write_what_one_writes(small: Path, tmp_path: Path) -> None:
+def test_several_processes_write_the_same_files_as_one(small: Path, tmp_path: Path) -> None:
     for count in (1, 3):
-        given = ["heads", str(small), "--frames", "all", "--format", "png", "--processes", str(count)]
-        assert run(*given, "-o", str(tmp_path / str(count)))[0] == 0
+        words = ["heads", str(small), "--frames", "all", "--format", "png", "--processes", str(count)]
+        assert run(*words, "-o", str(tmp_path / str(count)))[0] == 0
     one, three = (sorted((tmp_path / name).rglob("*.png")) for name in ("1", "3"))
     assert len(one) == len(three) == 72
     for a, b in zip(one, three, strict=True):
@@ -195,38 +197,38 @@ def test_several_processes_write_what_one_writes(small: Path, tmp_path: Path) ->
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_a_capture_that_still_runs_can_be_exported(tmp_path: Path) -> None:
+def test_file_of_a_running_capture_can_be_exported(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "new.h5.partial", make_results.Recipe(frames=3, done=2, complete=False))
-    code, out, said = run(
+    code, out, stderr = run(
         "film", str(tmp_path / "new.h5"), "--over", "frames", "--words", "duck", "-o", str(tmp_path / "o")
     )
-    assert (code, said) == (0, "")
+    assert (code, stderr) == (0, "")
     assert out == f"{tmp_path}/o/new/prefix_film_frames.png\n"
     assert path.exists()
 
 
-def test_a_second_file_is_subtracted(small: Path, tmp_path: Path) -> None:
+def test_difference_subtracts_a_second_file(small: Path, tmp_path: Path) -> None:
     other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=9))
-    given = ("difference", str(small), "--words", "duck", "--layers", "2", "--format", "svg", "-o", str(tmp_path))
-    code, out, said = run(*given, "--other", str(other))
-    assert (code, said) == (0, "")
+    words = ("difference", str(small), "--words", "duck", "--layers", "2", "--format", "svg", "-o", str(tmp_path))
+    code, out, stderr = run(*words, "--other", str(other))
+    assert (code, stderr) == (0, "")
     text = Path(out.strip()).read_text()
     assert "A · small.h5" in text
     assert "B · other.h5" in text
-    code, _, said = run(*given, "--overwrite", "--other", str(tmp_path / "nowhere.h5"))
+    code, _, stderr = run(*words, "--overwrite", "--other", str(tmp_path / "nowhere.h5"))
     assert code == 2
-    assert "There is no file" in said
+    assert "There is no file" in stderr
 
 
-def test_progress_is_lines_of_json_for_the_window(small: Path, tmp_path: Path) -> None:
-    code, out, said = run("--progress-lines", "summary", str(small), "-o", str(tmp_path))
-    assert (code, said) == (0, "")
+def test_progress_lines_option_writes_json(small: Path, tmp_path: Path) -> None:
+    code, out, stderr = run("--progress-lines", "summary", str(small), "-o", str(tmp_path))
+    assert (code, stderr) == (0, "")
     lines = out.strip().splitlines()
     assert '{"done": 8, "total": 8}' in lines
     assert lines[-1].startswith('{"written": 8, "folder": ')
 
 
-def test_the_window_does_not_load_what_writes_files() -> None:
+def test_window_imports_no_encoder_or_renderer() -> None:
     code = (
         "import sys, viewer.widgets.main_window, viewer.__main__, viewer.widgets.overlays.export_sheet\n"
         "heavy = {'cv2', 'av', 'PIL', 'pyarrow', 'viewer.export.figures.figure', 'viewer.export.renderer'} & set(sys.modules)\n"
@@ -236,7 +238,7 @@ def test_the_window_does_not_load_what_writes_files() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_opencv_leaves_the_environment_as_it_was() -> None:
+def test_importing_opencv_keeps_the_environment() -> None:
     code = (
         "import os\nbefore = dict(os.environ)\nfrom viewer.export.encoding import opencv\n"
         "opencv()\nassert dict(os.environ) == before\n"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from viewer.export.figures.figure import Figure
 
 
-def written(folder: Path, path: Path, words: str) -> list[Path]:
+def write_figures(folder: Path, path: Path, words: str) -> list[Path]:
     kind, _, rest = words.partition(" ")
     with open_export(kind, str(path), *rest.split(), "-o", str(folder / "out")) as export:
         for file in export.plan.files:
@@ -35,7 +35,7 @@ def written(folder: Path, path: Path, words: str) -> list[Path]:
         return [file.path for file in export.plan.files]
 
 
-def figures(path: Path, words: str) -> list[tuple[Figure, npt.NDArray[np.uint8]]]:
+def create_figures(path: Path, words: str) -> list[tuple[Figure, npt.NDArray[np.uint8]]]:
     kind, _, rest = words.partition(" ")
     with open_export(kind, str(path), *rest.split()) as export:
         created = [export.renderer.create_figure(file) for file in export.plan.files]
@@ -46,7 +46,7 @@ def figures(path: Path, words: str) -> list[tuple[Figure, npt.NDArray[np.uint8]]
         return found
 
 
-def opened(path: Path) -> npt.NDArray[np.uint8]:
+def read_pixels(path: Path) -> npt.NDArray[np.uint8]:
     image = QImage(str(path)).convertToFormat(QImage.Format.Format_RGB32)
     return pixels(image)[..., 2::-1].copy()
 
@@ -54,12 +54,12 @@ def opened(path: Path) -> npt.NDArray[np.uint8]:
 @pytest.mark.parametrize("turned", [(), ("wrist",)])
 @pytest.mark.parametrize("size", [(180, 320), (240, 320)])
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_a_summarys_heat_lies_where_the_weight_was_planted(
+def test_summary_heatmap_covers_the_planted_patch(
     app: QApplication, tmp_path: Path, size: tuple[int, int], turned: tuple[str, ...], suffix: str
 ) -> None:
     path = planted(tmp_path, size=size, turned=turned)
     words = f"summary --words duck --layers 1 --size 320 --scale 1 --no-caption --no-grid --format {suffix}"
-    page = opened(written(tmp_path, path, words)[0]).astype(int)
+    page = read_pixels(write_figures(tmp_path, path, words)[0]).astype(int)
     tall = size[0]
     for camera, name in enumerate(("exterior", "wrist")):
         top = 20 + 22 + camera * (tall + 22 + 6)
@@ -71,22 +71,24 @@ def test_a_summarys_heat_lies_where_the_weight_was_planted(
         assert (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) == pytest.approx(box, abs=slack)
 
 
-def test_both_cameras_have_one_scale_unless_asked_otherwise(app: QApplication, small: Path) -> None:
-    shared, apart = (figures(small, f"summary --layers 2 --words duck {more}")[0][0] for more in ("", "--range map"))
+def test_cameras_share_one_scale_unless_range_is_map(app: QApplication, small: Path) -> None:
+    shared, apart = (
+        create_figures(small, f"summary --layers 2 --words duck {more}")[0][0] for more in ("", "--range map")
+    )
     assert len(shared.scales) == 1
     assert len(apart.scales) == 2
     assert apart.scales[0].high != apart.scales[1].high
-    locked = figures(small, "summary --layers 2 --words duck --range 0:0.5")[0][0]
+    locked = create_figures(small, "summary --layers 2 --words duck --range 0:0.5")[0][0]
     assert (locked.scales[0].low, locked.scales[0].high) == (0.0, 0.5)
 
 
-def test_the_heads_of_a_layer_are_on_one_scale_and_a_weak_head_looks_weak(app: QApplication, tmp_path: Path) -> None:
+def test_heads_of_a_layer_share_one_scale(app: QApplication, tmp_path: Path) -> None:
     def plant(kind: str, image: npt.NDArray[np.float32], words: npt.NDArray[np.float32], actions: object) -> None:
         words[..., 0] = 1.0
         image[..., 1, :, :, :] *= 1e-4  # head 1 looks at its pictures hardly at all
 
     path = make_results.write(tmp_path / "weak.h5", make_results.Recipe(frames=1, plant=plant))
-    sheets = figures(path, "heads --layers 2 --words duck --no-caption")
+    sheets = create_figures(path, "heads --layers 2 --words duck --no-caption")
     tops = {figure.view.high for figure, _ in sheets}
     assert len(tops) == 1
     assert {figure.view.range for figure, _ in sheets} == {"locked"}
@@ -96,7 +98,7 @@ def test_the_heads_of_a_layer_are_on_one_scale_and_a_weak_head_looks_weak(app: Q
     assert min(lit[0], lit[2]) > 0.2
 
 
-def test_one_range_for_a_set(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_range_set_gives_all_figures_one_range(app: QApplication, small: Path, tmp_path: Path) -> None:
     from viewer.export.__main__ import main
 
     folder = tmp_path / "out"
@@ -114,8 +116,8 @@ def test_one_range_for_a_set(app: QApplication, small: Path, tmp_path: Path) -> 
      "difference --against layer=0"],
 )  # fmt: skip
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_figure_is_drawn_in_full_inside_its_page(app: QApplication, small: Path, words: str, theme: str) -> None:
-    for figure, page in figures(small, f"{words} --theme {theme}"):
+def test_figures_draw_nothing_over_the_page_edge(app: QApplication, small: Path, words: str, theme: str) -> None:
+    for figure, page in create_figures(small, f"{words} --theme {theme}"):
         ground = page[2, 2].astype(int)
         assert (ground > 240).all() if theme == "light" else (ground < 40).all()
         ink = np.abs(page.astype(int) - ground).max(-1) > 24
@@ -126,42 +128,40 @@ def test_every_figure_is_drawn_in_full_inside_its_page(app: QApplication, small:
         assert (page.shape[1], bare) == (figure.width, figure.height)
 
 
-def test_the_caption_names_file_frame_prompt_query_layer_heads_and_scale(app: QApplication, small: Path) -> None:
-    figure, _ = figures(small, "summary --frame 2 --words duck --layers 3 --heads 1,2 --reduce max")[0]
-    said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
+def test_caption_names_file_frame_prompt_query_layer_heads_and_scale(app: QApplication, small: Path) -> None:
+    figure, _ = create_figures(small, "summary --frame 2 --words duck --layers 3 --heads 1,2 --reduce max")[0]
+    text = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
     for part in (
         "“duck”", "(word 3, prefix)", "layer 3", "maximum of heads 1–2", "raw weights", "one scale for all cameras",
         "small.h5", "planted", "frame 2 of 3", "“put the duck in the bowl”", "attention is not cause",
     ):  # fmt: skip
-        assert part in said, part
-    acting, _ = figures(small, "curves --over frames --actions 2 --step 1")[0]
-    said = " ".join(run.text for one in acting.paragraphs for line in one.lines for _, run in line)
-    assert "action 2 of 5 (suffix, step 1" in said
-    assert "frames 1–3 of 3" in said
+        assert part in text, part
+    acting, _ = create_figures(small, "curves --over frames --actions 2 --step 1")[0]
+    text = " ".join(run.text for one in acting.paragraphs for line in one.lines for _, run in line)
+    assert "action 2 of 5 (suffix, step 1" in text
+    assert "frames 1–3 of 3" in text
 
 
-def test_an_svgs_text_is_text_and_its_family_one_that_browsers_know(
-    app: QApplication, small: Path, tmp_path: Path
-) -> None:
-    source = written(tmp_path, small, "atlas --phase suffix --format svg")[0].read_text()
-    said = re.findall(r"<text[^>]*>([^<]*)</text>", source)
-    assert "layer" in said
-    assert "mean" in said
-    assert "actions 1–5 of 5" in said
+def test_svg_has_text_elements_in_a_common_font_family(app: QApplication, small: Path, tmp_path: Path) -> None:
+    source = write_figures(tmp_path, small, "atlas --phase suffix --format svg")[0].read_text()
+    text = re.findall(r"<text[^>]*>([^<]*)</text>", source)
+    assert "layer" in text
+    assert "mean" in text
+    assert "actions 1–5 of 5" in text
     assert "Sans Serif" not in source
     lengths = re.findall(r'<text textLength="([\d.]+)"', source)
-    assert len(lengths) == len([text for text in said if text.strip()]), "no font makes words run into each other"
-    widths = figures(small, "atlas --phase suffix")[0][0]
+    assert len(lengths) == len([text for text in text if text.strip()]), "no font makes words run into each other"
+    widths = create_figures(small, "atlas --phase suffix")[0][0]
     assert f'viewBox="0 0 {widths.width} {widths.height}"' in source
 
 
-def test_a_pdfs_text_is_text(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_pdf_text_can_be_extracted(app: QApplication, small: Path, tmp_path: Path) -> None:
     reader = shutil.which("pdftotext")
     if reader is None:
         pytest.skip("pdftotext is not installed (poppler-utils): the text of a PDF is not read back")
-    path = written(tmp_path, small, "summary --words duck --layers 3 --format pdf")[0]
-    said = subprocess.run([reader, str(path), "-"], capture_output=True, text=True, check=True).stdout
-    words = " ".join(said.split())
+    path = write_figures(tmp_path, small, "summary --words duck --layers 3 --format pdf")[0]
+    text = subprocess.run([reader, str(path), "-"], capture_output=True, text=True, check=True).stdout
+    words = " ".join(text.split())
     assert (
         "“duck” (word 3, prefix) looks at … layer 3 · mean of 3 heads · raw weights · one scale for all cameras"
         in words
@@ -169,29 +169,29 @@ def test_a_pdfs_text_is_text(app: QApplication, small: Path, tmp_path: Path) -> 
     assert "frame 1 of 3, prompt “put the duck in the bowl”" in words
 
 
-def test_without_opencv_qt_writes_the_same_picture(
+def test_qt_encodes_the_same_pixels_as_opencv(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_opencv = opened(written(tmp_path, small, "film --phase suffix")[0])
+    by_opencv = read_pixels(write_figures(tmp_path, small, "film --phase suffix")[0])
     monkeypatch.setattr(encoding, "opencv", lambda: None)
-    by_qt = opened(written(tmp_path, small, "film --phase suffix --overwrite")[0])
+    by_qt = read_pixels(write_figures(tmp_path, small, "film --phase suffix --overwrite")[0])
     assert np.array_equal(by_opencv, by_qt)
-    soft = written(tmp_path, small, "film --phase suffix --format jpg")[0]
-    assert np.abs(opened(soft).astype(int) - by_qt).mean() < 4
+    soft = write_figures(tmp_path, small, "film --phase suffix --format jpg")[0]
+    assert np.abs(read_pixels(soft).astype(int) - by_qt).mean() < 4
     assert metadata.read_view(str(soft))
 
 
-def test_curves_and_films_show_the_chosen_places_alone(app: QApplication, small: Path) -> None:
-    curve, _ = figures(small, "curves --over layers --layers 1,3 --words duck")[0]
+def test_curves_and_films_show_the_chosen_positions_only(app: QApplication, small: Path) -> None:
+    curve, _ = create_figures(small, "curves --over layers --layers 1,3 --words duck")[0]
     assert curve.content.curves.labels == (1, 3)  # type: ignore[attr-defined]
-    film, _ = figures(small, "film --over frames --frames 2-3 --words duck")[0]
+    film, _ = create_figures(small, "film --over frames --frames 2-3 --words duck")[0]
     assert film.content.columns == ("2", "3")  # type: ignore[attr-defined]
-    steps, _ = figures(small, "film --over steps --steps 0,2")[0]
+    steps, _ = create_figures(small, "film --over steps --steps 0,2")[0]
     assert steps.content.rows == ("0", "2")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.37, 1.5, 2.0])
-def test_the_ground_reaches_the_last_pixel_at_every_scale(app: QApplication, small: Path, scale: float) -> None:
+def test_background_fills_the_image_at_every_scale(app: QApplication, small: Path, scale: float) -> None:
     with open_export("curves", str(small), "--words", "duck") as export:
         figure = export.renderer.create_figure(export.plan.files[0])
         for even in (False, True):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @given(st.sets(st.integers(0, 200), min_size=1), st.data())
-def test_a_list_as_captions_write_it_is_read_back(labels: set[int], data: st.DataObject) -> None:
+def test_parse_positions_reads_lists_as_captions_write_them(labels: set[int], data: st.DataObject) -> None:
     axis = sorted(labels)
     picked = data.draw(st.sets(st.sampled_from(axis), min_size=1))
     typed = format_numbers(sorted(picked)).replace("–", "-")
@@ -36,7 +36,7 @@ def test_a_list_as_captions_write_it_is_read_back(labels: set[int], data: st.Dat
     )
 
 
-def test_all_last_and_ranges() -> None:
+def test_parse_positions_reads_all_last_and_ranges() -> None:
     assert selection.parse_positions("all", (4, 10, 15), "layer") == (0, 1, 2)
     assert selection.parse_positions("last", (4, 10, 15), "layer") == (2,)
     assert selection.parse_positions("4-15", (4, 10, 15), "layer") == (0, 1, 2)
@@ -54,7 +54,7 @@ def test_all_last_and_ranges() -> None:
         ("9" * 40, "is no layer"),
     ],
 )
-def test_what_is_not_there_is_said(typed: str, says: str) -> None:
+def test_parse_positions_refuses_unknown_positions(typed: str, says: str) -> None:
     with pytest.raises(UserError, match=says.replace(".", r"\.")):
         selection.parse_positions(typed, (4, 10, 15), "layer")
 
@@ -68,7 +68,7 @@ def phases(results: Results, **fields: object) -> tuple[str, ...]:
     return tuple(queries.phase for queries in resolve(results, **fields).queries)
 
 
-def test_both_phases_unless_a_query_says_which(results: Results) -> None:
+def test_phases_are_both_unless_a_query_implies_one(results: Results) -> None:
     assert phases(results) == ("prefix", "suffix")
     assert phases(results, words=("duck",)) == ("prefix",)
     assert phases(results, actions=("1",)) == ("suffix",)
@@ -77,7 +77,7 @@ def test_both_phases_unless_a_query_says_which(results: Results) -> None:
         phases(results, words=("duck",), phases=("suffix",))
 
 
-def test_words_are_found_by_text_and_case_does_not_matter(results: Results) -> None:
+def test_find_words_ignores_case(results: Results) -> None:
     chips = results.chips(0)
     found = selection.find_words(results, 0, "DUCK")
     assert [chips[item].label for item in found.query.items] == ["duck"]
@@ -89,45 +89,45 @@ def test_words_are_found_by_text_and_case_does_not_matter(results: Results) -> N
         selection.find_words(results, 0, "goose")
 
 
-def test_tokens_lead_to_the_word_that_holds_them(results: Results) -> None:
+def test_find_words_of_tokens_returns_the_word_of_a_token(results: Results) -> None:
     chips = results.chips(0)
     duck = next(place for place, chip in enumerate(chips) if chip.label == "duck")
     token = chips[duck].tokens[0]
     assert selection.find_words_of_tokens(results, 0, str(token)) == Query("text", (duck,))
 
 
-def typed(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
+def format_boxes(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
     """Boxes as they are typed."""
     return tuple(map(str, selection.find_boxes(results, cells)))
 
 
 @given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 15)), max_size=60))
-def test_boxes_of_a_region_are_read_back(cells: set[tuple[int, int, int]]) -> None:
+def test_parse_region_reads_boxes_of_find_boxes(cells: set[tuple[int, int, int]]) -> None:
     class TwoCameras:
         cameras = ("exterior", "left:wrist")
         grid = PatchGrid(16, 16, 224, 224)
 
-    boxes = typed(TwoCameras, sorted(cells))  # type: ignore[arg-type]
+    boxes = format_boxes(TwoCameras, sorted(cells))  # type: ignore[arg-type]
     assert set(selection.parse_region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
 
 
-def test_a_rectangle_is_one_box(results: Results) -> None:
+def test_find_boxes_merges_a_rectangle(results: Results) -> None:
     cells = [(1, row, col) for row in range(4, 8) for col in range(8, 12)]
-    assert typed(results, cells) == ("wrist:4-7,8-11",)
-    assert typed(results, [(0, 15, 0)]) == ("exterior:15,0",)
-    assert typed(results, [*cells, (1, 4, 2), (0, 0, 15)]) == ("exterior:0,15", "wrist:4,2", "wrist:4-7,8-11")
-    assert typed(results, []) == ()
+    assert format_boxes(results, cells) == ("wrist:4-7,8-11",)
+    assert format_boxes(results, [(0, 15, 0)]) == ("exterior:15,0",)
+    assert format_boxes(results, [*cells, (1, 4, 2), (0, 0, 15)]) == ("exterior:0,15", "wrist:4,2", "wrist:4-7,8-11")
+    assert format_boxes(results, []) == ()
 
 
 @given(st.text(min_size=1, max_size=80))
-def test_a_slug_is_a_plain_file_name(name: str) -> None:
-    made = selection.file_slug(name)
-    assert made
-    assert not set(made) & set('/\\:*?"<>| \0\n')
-    assert not made.startswith(".")
+def test_file_slug_has_no_special_characters(name: str) -> None:
+    slug = selection.file_slug(name)
+    assert slug
+    assert not set(slug) & set('/\\:*?"<>| \0\n')
+    assert not slug.startswith(".")
 
 
-def test_defaults_are_the_first_frame_the_last_step_and_every_layer(results: Results) -> None:
+def test_defaults_are_first_frame_last_step_and_every_layer(results: Results) -> None:
     summary = resolve(results)
     assert (summary.frames, summary.layers, summary.steps) == ((0,), (0, 1, 2, 3), (2,))
     assert (summary.heads, summary.view.heads) == ((0, 1, 2), ())

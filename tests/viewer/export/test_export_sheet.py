@@ -58,7 +58,7 @@ def previewed(sheet: ExportSheet) -> None:
     until(lambda: sheet.preview.reply.get("ask", 0) == sheet.preview._asked, 20)
 
 
-def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -> None:
+def test_every_kind_has_its_own_preview_and_command_line(sheet: ExportSheet) -> None:
     seen = set()
     for kind in KINDS:
         button = sheet.kinds[kind]
@@ -78,7 +78,7 @@ def test_every_kind_has_a_preview_and_its_own_command_line(sheet: ExportSheet) -
     assert len(seen) == 8
 
 
-def test_a_change_shows_in_the_preview_and_a_mistake_is_a_sentence(sheet: ExportSheet) -> None:
+def test_preview_follows_changes_and_shows_errors(sheet: ExportSheet) -> None:
     assert sheet.preview.image is not None
     before = pixels(sheet.preview.image).copy()
     sheet.form._segments["theme"].buttons["dark"].click()  # type: ignore[union-attr]
@@ -102,7 +102,7 @@ def test_a_change_shows_in_the_preview_and_a_mistake_is_a_sentence(sheet: Export
     assert sheet.export.isEnabled()
 
 
-def test_export_writes_what_the_view_shows_and_opens_its_folder(
+def test_export_writes_the_shown_view_and_opens_its_folder(
     sheet: ExportSheet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sheet.export.click()
@@ -129,7 +129,7 @@ def test_export_writes_what_the_view_shows_and_opens_its_folder(
     assert sheet.export.isEnabled()
 
 
-def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) -> None:
+def test_copied_command_writes_the_same_files(sheet: ExportSheet, tmp_path: Path) -> None:
     sheet.copy.click()
     words = shlex.split(QGuiApplication.clipboard().text())
     assert words[0] == "pi0-export"
@@ -138,7 +138,7 @@ def test_the_copied_command_does_the_same(sheet: ExportSheet, tmp_path: Path) ->
     assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg").is_file()
 
 
-def test_what_the_form_says_of_measures_is_in_its_command(sheet: ExportSheet) -> None:
+def test_form_puts_measure_unit_and_scale_into_the_command(sheet: ExportSheet) -> None:
     for name, value in (("measure", "contribution"), ("unit", "uniform"), ("colour_scale", "log")):
         sheet.form._segments[name].buttons[value].click()  # type: ignore[union-attr]
     options = cli.parse_arguments(sheet.form.arguments())
@@ -147,7 +147,7 @@ def test_what_the_form_says_of_measures_is_in_its_command(sheet: ExportSheet) ->
     assert cli.parse_arguments(sheet.form.arguments()).measure is None
 
 
-def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_unavailable_scores_are_disabled(app: QApplication, small: Path, tmp_path: Path) -> None:
     def cells(**view: object) -> tuple[str, dict[str, bool], str]:
         window = show(small, tmp_path, query=Query("text", (4,)), **view)
         window.settings.set_text("export/folder", str(tmp_path / "out"))
@@ -176,7 +176,7 @@ def test_scores_that_an_atlas_cannot_have_cannot_be_chosen(app: QApplication, sm
     assert cells(score="lift", thumbnails=True)[0] == "maps"
 
 
-def test_a_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:
+def test_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:
     sheet.kinds["film"].click()
     over = sheet.form._segments["over"]
     assert isinstance(over, DropDown)
@@ -192,7 +192,7 @@ def test_a_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None
     assert sheet.form.values["over"] == "steps", "as the window's curves, of an action"
 
 
-def test_escape_closes_and_its_process_ends(sheet: ExportSheet) -> None:
+def test_escape_closes_the_sheet_and_ends_its_process(sheet: ExportSheet) -> None:
     window, process = sheet.window(), sheet.preview.process
     pid = process.processId()
     assert pid
@@ -201,7 +201,7 @@ def test_escape_closes_and_its_process_ends(sheet: ExportSheet) -> None:
     assert process.state() == process.ProcessState.NotRunning
 
 
-def test_cancel_stops_a_long_export(app: QApplication, tmp_path: Path) -> None:
+def test_cancel_button_stops_a_long_export(app: QApplication, tmp_path: Path) -> None:
     recipe = make_results.Recipe(frames=6, layers=8, heads=8, steps=6, size=(360, 640))
     window = show(make_results.write(tmp_path / "large.h5", recipe), tmp_path)
     window.settings.set_text("export/folder", str(tmp_path / "out"))
@@ -223,7 +223,7 @@ def test_cancel_stops_a_long_export(app: QApplication, tmp_path: Path) -> None:
     close(window)
 
 
-def test_a_pinned_view_can_be_subtracted(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_difference_to_a_pinned_view_can_be_exported(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path, layer=2)
     window.acts.pin()
     window.session.update(layer=0)
@@ -235,7 +235,7 @@ def test_a_pinned_view_can_be_subtracted(app: QApplication, small: Path, tmp_pat
     close(window)
 
 
-def test_two_files_are_subtracted(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_difference_of_two_files_can_be_exported(app: QApplication, small: Path, tmp_path: Path) -> None:
     from viewer.io.results import Results
 
     other = make_results.write(tmp_path / "other.h5", make_results.Recipe(seed=5))
@@ -250,7 +250,7 @@ def test_two_files_are_subtracted(app: QApplication, small: Path, tmp_path: Path
     close(window)
 
 
-def test_the_window_does_not_wait_for_the_preview(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_window_does_not_wait_for_the_preview(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
     window.overlays.show("export")
     sheet = window.overlays.overlay
@@ -262,7 +262,7 @@ def test_the_window_does_not_wait_for_the_preview(app: QApplication, small: Path
     close(window)
 
 
-def test_the_preview_answers_the_newest_ask(small: Path) -> None:
+def test_preview_server_answers_the_newest_request(small: Path) -> None:
     asks = [
         {"ask": n, "arguments": words, "width": 400, "height": 300, "ratio": 1.0}
         for n, words in enumerate(([], ["film", "nowhere.h5"], ["curves", str(small), "--over", "layers"]))
@@ -287,7 +287,7 @@ def test_the_preview_answers_the_newest_ask(small: Path) -> None:
     assert np.ptp(page[..., :3]) > 100
 
 
-def test_until_the_first_preview_is_there_its_room_is_seen(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_preview_shows_a_placeholder_before_the_first_picture(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path)
     window.perform_id("export")
     sheet = window.overlays.overlay
@@ -305,7 +305,7 @@ def test_until_the_first_preview_is_there_its_room_is_seen(app: QApplication, sm
     close(window)
 
 
-def test_exports_go_beside_the_file_but_never_into_the_installed_package(
+def test_default_folder_is_beside_the_file_but_not_in_the_package(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert default_folder(small) == small.parent / "results"

@@ -53,7 +53,9 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["layers", "steps", "frames", "layers-frames"])
 @pytest.mark.parametrize("measure", ["weight", "contribution"])
-def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: Path, kind: str, measure: str) -> None:
+def test_film_has_the_pixels_of_the_windows_film(
+    app: QApplication, long: Path, tmp_path: Path, kind: str, measure: str
+) -> None:
     window = show(long, tmp_path, film=kind, query=Query("action", (2,)), step=1, layer=1, frame=7, measure=measure)
     panel = window.panels.film
     until(lambda: panel.film() is not None and (panel.frames() or "frames" not in kind))
@@ -61,25 +63,25 @@ def test_a_film_has_the_windows_pixels(app: QApplication, long: Path, tmp_path: 
     shown = panel.film()
     assert shown is not None
     figure, page = film(long, "--view", window.session.state.to_json())
-    made = content(figure)
-    assert np.array_equal(made.maps, shown.maps)
-    assert made.scale.high == shown.high
-    assert made.columns == tuple(map(str, shown.columns))
-    assert made.rows == (tuple(map(str, shown.rows)) or ("",))
+    grid = content(figure)
+    assert np.array_equal(grid.maps, shown.maps)
+    assert grid.scale.high == shown.high
+    assert grid.columns == tuple(map(str, shown.columns))
+    assert grid.rows == (tuple(map(str, shown.rows)) or ("",))
     results = window.session.results
     assert results is not None
     index = geometry.map_pixels_to_patches(
-        results.to_model(7, 0), *results.picture_size(0), 36, made.thumbnail_width - 2, results.grid
+        results.to_model(7, 0), *results.picture_size(0), 36, grid.thumbnail_width - 2, results.grid
     )
     expected = tile_thumbnails(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
-    left = round(20 + (figure.width - 40 - made.width) / 2 + made.width - shown.maps.shape[1] * made.thumbnail_width)
+    left = round(20 + (figure.width - 40 - grid.width) / 2 + grid.width - shown.maps.shape[1] * grid.thumbnail_width)
     top = 20 + round(TITLE_HEIGHT)
     assert np.array_equal(page[top : top + expected.shape[0], left : left + expected.shape[1]], expected)
     assert from_json(figure.view.to_json()) == window.session.state
     close(window)
 
 
-def test_a_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -> None:
+def test_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -> None:
     for frame, parity in (("1", 1), ("2", 0)):
         view = json.dumps({"frame": int(frame) - 1, "query": {"kind": "text", "items": [4]}})
         one = content(film(long, "--view", view, "--over", "frames")[0])
@@ -92,7 +94,7 @@ def test_a_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -
     assert named.columns == ("1", "2", "3", "4"), "what is named is taken"
 
 
-def test_chosen_layers_of_a_film(app: QApplication, long: Path) -> None:
+def test_film_shows_the_chosen_layers(app: QApplication, long: Path) -> None:
     given = ("--actions", "1", "--layers", "0,2", "--frames", "3,9")
     some = content(film(long, *given, "--over", "layers-frames")[0])
     assert (some.rows, some.columns) == (("0", "2"), ("3", "9"))
@@ -100,7 +102,7 @@ def test_chosen_layers_of_a_film(app: QApplication, long: Path) -> None:
     assert (steps.rows, steps.columns) == (("0", "1"), ("0", "2"))
 
 
-def test_a_film_is_along_what_its_view_says_unless_asked_otherwise() -> None:
+def test_film_axis_is_the_views_unless_an_option_names_one() -> None:
     acting = ViewState(query=Query("action", (0,)), film="steps").to_json()
     reading = ViewState(film="steps").to_json()
     both = ViewState(film="layers-frames").to_json()
@@ -118,7 +120,7 @@ def test_a_film_is_along_what_its_view_says_unless_asked_otherwise() -> None:
     assert cli.parse_arguments(["curves", "a.h5", "--view", curve]).resolve_over() == "frames"
 
 
-def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) -> None:
+def test_film_caption_ignores_settings_that_films_do_not_use(app: QApplication, long: Path) -> None:
     view = ViewState(unit="uniform", left_out=("bos",), scale="log", layer=1, film="layers-frames").to_json()
     figure, _ = film(long, "--view", view, "--frames", "1,3")
     said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
@@ -129,7 +131,7 @@ def test_the_words_of_a_film_say_what_it_shows(app: QApplication, long: Path) ->
     assert metadata.read_view_json(" {}") == " {}"
 
 
-def test_a_video_over_frames_keeps_to_one_prompt(long: Path) -> None:
+def test_video_over_frames_keeps_to_one_prompt(long: Path) -> None:
     from viewer.io.results import Results
 
     results = Results(long)

@@ -27,7 +27,7 @@ def first_view(results: Results, words: str) -> ViewState:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_is_in_the_view(results: Results, kind: str) -> None:
+def test_measure_options_are_in_the_view(results: Results, kind: str) -> None:
     view = first_view(
         results, f"{kind} --measure contribution --unit uniform --colour-scale log --leave-out bos exterior,state"
     )
@@ -37,7 +37,7 @@ def test_each_is_in_the_view(results: Results, kind: str) -> None:
     assert (plain.measure, plain.unit, plain.scale, plain.left_out) == ("weight", "weight", "linear", ())
 
 
-def test_they_change_the_numbers_and_the_bar_under_them(app: QApplication, small: Path) -> None:
+def test_measure_options_change_numbers_and_colour_bar(app: QApplication, small: Path) -> None:
     base = ["summary", str(small), "--words", "duck", "--layers", "2"]
 
     def painted(*more: str) -> tuple[float, str, str]:
@@ -59,7 +59,7 @@ def test_they_change_the_numbers_and_the_bar_under_them(app: QApplication, small
     assert painted("--leave-out", "prompt")[0] > plain[0]
 
 
-def test_sinks_and_none_stand_for_themselves(results: Results) -> None:
+def test_leave_out_accepts_sinks_and_none(results: Results) -> None:
     assert set(first_view(results, "summary --leave-out sinks").left_out) == {"bos", "newline", "bars"}
     view = ViewState(left_out=("bos",)).to_json()
     assert first_view(results, f"summary --view {view}").left_out == ("bos",)
@@ -77,12 +77,12 @@ def test_sinks_and_none_stand_for_themselves(results: Results) -> None:
         ("summary --colour-scale wide", "invalid choice: 'wide'"),
     ],
 )
-def test_a_mistake_is_one_sentence(results: Results, words: str, says: str) -> None:
+def test_mistakes_in_measure_options_are_user_errors(results: Results, words: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         first_view(results, words)
 
 
-def test_a_file_without_norms_is_not_shown_as_if_it_had_them(tmp_path: Path) -> None:
+def test_contribution_without_norms_is_refused(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "plain.h5", make_results.Recipe(norms=False))
     results = Results(path)
     for kind in (*KINDS, "film"):

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def image() -> QImage:
-    made = QImage(40, 30, QImage.Format.Format_RGB32)
-    made.fill(0xFF3366AA)
-    return made
+    picture = QImage(40, 30, QImage.Format.Format_RGB32)
+    picture.fill(0xFF3366AA)
+    return picture
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "pdf", "svg"])
 @pytest.mark.parametrize("kind", ["summary", "heads", "atlas", "film", "curves", "difference"])
-def test_every_figure_reopens_what_it_shows(
+def test_view_embedded_in_a_figure_reads_back(
     app: QApplication, small: Path, tmp_path: Path, kind: str, suffix: str
 ) -> None:
     view = ViewState(frame=1, query=Query("action", (1, 3)), step=1, layer=2, reduce="max", left_out=("bos", "“ü”"))
@@ -43,13 +43,13 @@ def test_every_figure_reopens_what_it_shows(
         back = from_json(metadata.read_view(str(file.path)))
         assert back == figure.view
         assert (back.frame, back.query, back.step, back.left_out) == (1, Query("action", (1, 3)), 1, ("bos", "“ü”"))
-        shown, again = export.source.compose_shown(figure.view), export.source.compose_shown(back)
-        assert np.array_equal(shown.maps, again.maps)
-        assert shown.ranges == again.ranges
+        before, after = export.source.compose_shown(figure.view), export.source.compose_shown(back)
+        assert np.array_equal(before.maps, after.maps)
+        assert before.ranges == after.ranges
 
 
 @given(st.text(max_size=200), st.integers(0, 200_000))
-def test_any_view_survives_png_and_jpg(word: str, extra: int) -> None:
+def test_any_view_round_trips_through_png_and_jpg(word: str, extra: int) -> None:
     view = ViewState(left_out=(word, "x" * extra)).to_json()
     for picture, name in (
         (metadata.embed_in_png(encoding.encode_png(image()), view), "png"),
@@ -62,7 +62,7 @@ def test_any_view_survives_png_and_jpg(word: str, extra: int) -> None:
         assert (back.width(), back.height()) == (40, 30), f"the {name} is still a picture"
 
 
-def test_what_carries_no_view_is_one_sentence(tmp_path: Path) -> None:
+def test_files_without_a_view_are_user_errors(tmp_path: Path) -> None:
     for name, content in (
         ("plain.png", encoding.encode_png(image())), ("plain.jpg", encoding.encode_jpg(image())), ("a.pdf", b"%PDF-1.4 nothing"),
         ("empty.png", b""), ("torn.png", metadata.PNG_SIGNATURE + b"\xff\xff\xff\xffIHDR"), ("torn.jpg", b"\xff\xd8\xff\xfe\xff"),
@@ -78,6 +78,6 @@ def test_what_carries_no_view_is_one_sentence(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_no_bytes_make_the_reader_fall(content: bytes) -> None:
+def test_find_view_raises_nothing_on_random_bytes(content: bytes) -> None:
     for head in (metadata.PNG_SIGNATURE, b"\xff\xd8", b"%PDF", b"<svg>"):
         metadata._find_view(head + content)

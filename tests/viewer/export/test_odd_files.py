@@ -32,7 +32,7 @@ def without(path: Path, name: str) -> Path:
     return path
 
 
-def written(folder: Path, name: str) -> Path:
+def write_file(folder: Path, name: str) -> Path:
     recipes = {
         "one tall camera": make_results.Recipe(cameras=("top",), size=(160, 90)),
         "four cameras": make_results.Recipe(cameras=("a", "b", "c", "a_camera_with_a_very_long_name"), size=(60, 80)),
@@ -52,8 +52,8 @@ def written(folder: Path, name: str) -> Path:
     ["one tall camera", "four cameras", "one of everything", "a long prompt", "float32", "no actions", "no words",
      "no pictures"],
 )  # fmt: skip
-def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path: Path, name: str) -> None:
-    path, refused, painted = written(tmp_path, name), [], 0
+def test_every_kind_is_painted_or_refused_for_unusual_files(app: QApplication, tmp_path: Path, name: str) -> None:
+    path, refused, painted = write_file(tmp_path, name), [], 0
     for words in KINDS:
         kind, _, rest = words.partition(" ")
         try:
@@ -70,7 +70,7 @@ def test_every_kind_of_figure_is_painted_or_refused(app: QApplication, tmp_path:
     assert painted >= len(KINDS) - len(refused)
 
 
-def test_a_frame_that_cannot_be_read_is_one_sentence_and_the_others_are_painted(
+def test_unreadable_frame_is_a_user_error_and_others_are_painted(
     app: QApplication, small: Path, tmp_path: Path
 ) -> None:
     with open_export("summary", str(small), "--actions", "1", "--layers", "2") as export:
@@ -81,7 +81,7 @@ def test_a_frame_that_cannot_be_read_is_one_sentence_and_the_others_are_painted(
         assert not export.renderer.create_figure(file).render(1.0).isNull()
 
 
-def test_a_picture_that_is_not_there_is_said_in_its_place(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_missing_picture_has_a_placeholder(app: QApplication, small: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.h5"
     path.write_bytes(small.read_bytes())
     without(path, "images/wrist/source")
@@ -92,22 +92,20 @@ def test_a_picture_that_is_not_there_is_said_in_its_place(app: QApplication, sma
 
 
 @pytest.mark.parametrize("kind", ["summary", "table", "arrays", "video", "film"])
-def test_words_that_cannot_be_read_are_one_sentence(
+def test_unreadable_words_are_one_sentence(
     small: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def torn(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyError("incorrect metadata checksum")
 
-    monkeypatch.setattr("viewer.io.results.Results.chips", torn)
+    monkeypatch.setattr("viewer.io.results.Results.chips", fail)
     assert main([kind, str(small), "-o", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert "small.h5 cannot be read (incorrect metadata checksum)" in said
-    assert len(said.splitlines()) == 1
+    stderr = capsys.readouterr().err
+    assert "small.h5 cannot be read (incorrect metadata checksum)" in stderr
+    assert len(stderr.splitlines()) == 1
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_a_name_too_long_for_the_disk_is_one_sentence(
-    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_file_name_too_long_is_one_sentence(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", str(small), "-o", str(tmp_path / ("n" * 300))]) == 2
     assert "choose another folder with -o" in capsys.readouterr().err

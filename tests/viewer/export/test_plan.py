@@ -22,7 +22,7 @@ def names(plan: ExportPlan) -> list[str]:
     return [file.path.as_posix() for file in plan.files]
 
 
-def test_the_names_are_those_of_the_practice_record(results: Results) -> None:
+def test_file_names_are_those_of_the_practice_record(results: Results) -> None:
     plan = plan_export(results, "summary --phase prefix suffix --layers 1,3 --reduce mean max")
     assert names(plan) == [
         f"results/small/{phase}_L{layer}_attn_vis_{mode}.jpg"
@@ -36,7 +36,7 @@ def test_the_names_are_those_of_the_practice_record(results: Results) -> None:
     ]
 
 
-def test_one_other_frame_keeps_the_name_and_several_are_told_apart(results: Results) -> None:
+def test_file_names_have_frames_only_where_there_are_several(results: Results) -> None:
     assert names(plan_export(results, "summary --frame 3 --words duck --layers 0")) == [
         "results/small/prefix_L0_attn_vis_mean.jpg"
     ]
@@ -67,7 +67,7 @@ def test_one_other_frame_keeps_the_name_and_several_are_told_apart(results: Resu
         "difference --against layer=0 --frames all --steps all --layers all",
     ],
 )
-def test_no_two_files_have_one_name_and_no_view_comes_twice(results: Results, words: str) -> None:
+def test_names_and_views_of_a_plan_are_unique(results: Results, words: str) -> None:
     plan = plan_export(results, words)
     assert len(plan.files) > 1
     assert len(set(names(plan))) == len(plan.files)
@@ -75,7 +75,7 @@ def test_no_two_files_have_one_name_and_no_view_comes_twice(results: Results, wo
     check_targets(plan.files, overwrite=False)
 
 
-def test_views_say_what_their_names_say(results: Results) -> None:
+def test_options_are_in_the_planned_views(results: Results) -> None:
     plan = plan_export(results, "summary --layers 2 --step 1 --actions 4 --reduce max --opacity 0.4 --picture model")
     view = plan.files[0].view
     assert (view.layer, view.step, view.query, view.reduce) == (2, 1, Query("action", (3,)), "max")
@@ -84,7 +84,7 @@ def test_views_say_what_their_names_say(results: Results) -> None:
     assert (locked.range, locked.low, locked.high) == ("locked", 0.001, 0.02)
 
 
-def test_a_view_gives_everything_that_is_not_asked_for(results: Results) -> None:
+def test_options_override_fields_of_the_view(results: Results) -> None:
     view = ViewState(frame=2, query=Query("action", (1, 2)), step=1, layer=3, heads=(1,), colours="magma", smooth=True)
     plan = plan_export(results, "summary", "--view", view.to_json())
     assert [file.view for file in plan.files] == [view]
@@ -92,7 +92,7 @@ def test_a_view_gives_everything_that_is_not_asked_for(results: Results) -> None
     assert (other.files[0].view.layer, other.files[0].view.colours, other.files[0].view.heads) == (0, "jet", (1,))
 
 
-def test_a_sweep_keeps_the_words_of_its_query(tmp_path: Path) -> None:
+def test_sweep_keeps_the_words_of_its_query(tmp_path: Path) -> None:
     tasks = ("put the duck in the bowl", "in the bowl put the duck")
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=tasks))
     results = Results(path)
@@ -104,7 +104,7 @@ def test_a_sweep_keeps_the_words_of_its_query(tmp_path: Path) -> None:
     results.close()
 
 
-def test_a_difference_is_to_the_named_view(results: Results) -> None:
+def test_against_option_gives_the_pinned_view(results: Results) -> None:
     view = plan_export(results, "difference --words duck --layers 3 --against layer=1 word=bowl frame=2").files[0].view
     assert view.compare == "difference"
     assert view.pinned is not None
@@ -127,14 +127,14 @@ def test_a_difference_is_to_the_named_view(results: Results) -> None:
         ('summary --view {"layer":"x"}', "cannot be read"),
     ],
 )
-def test_a_selection_that_is_not_there_is_one_sentence(results: Results, words: str, says: str) -> None:
+def test_unknown_selection_is_one_sentence(results: Results, words: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
         plan_export(results, words)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_exist_are_refused_before_any_work(results: Results, tmp_path: Path) -> None:
+def test_existing_files_are_refused_before_any_work(results: Results, tmp_path: Path) -> None:
     plan = plan_export(results, f"summary -o {tmp_path}")
     plan.files[1].path.parent.mkdir(parents=True)
     plan.files[1].path.write_bytes(b"mine")
@@ -144,7 +144,7 @@ def test_files_that_exist_are_refused_before_any_work(results: Results, tmp_path
     assert plan.files[1].path.read_bytes() == b"mine"
 
 
-def test_a_file_without_a_finished_frame_says_so(tmp_path: Path) -> None:
+def test_file_without_a_finished_frame_is_refused(tmp_path: Path) -> None:
     path = make_results.write(tmp_path / "begun.h5", make_results.Recipe(frames=1, done=0, complete=False))
     results = Results(path)
     with pytest.raises(UserError, match="no finished frame yet"):
@@ -153,18 +153,18 @@ def test_a_file_without_a_finished_frame_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["film --range map", "film --range set", "video --range set"])
-def test_a_range_that_a_kind_does_not_have_is_refused(results: Results, words: str) -> None:
+def test_range_that_a_kind_does_not_have_is_refused(results: Results, words: str) -> None:
     with pytest.raises(UserError, match="is nothing for a"):
         plan_export(results, words)
 
 
 @pytest.mark.parametrize("words", ["atlas --layers 1", "atlas --heads 1", "curves --reduce max", "table --size 3"])
-def test_no_kind_has_an_option_that_does_nothing_for_it(results: Results, words: str) -> None:
+def test_options_without_effect_on_a_kind_are_refused(results: Results, words: str) -> None:
     with pytest.raises(UserError, match="unrecognized arguments"):
         plan_export(results, words)
 
 
-def test_an_atlas_with_a_region_is_about_it(results: Results) -> None:
+def test_atlas_with_a_region_has_a_score_of_the_region(results: Results) -> None:
     planned = plan_export(results, "atlas --phase prefix --region wrist:6,4-5").files[0]
     assert (planned.view.score, planned.view.region) == ("lift", ((1, 6, 4), (1, 6, 5)))
     assert planned.path.name == "prefix_atlas_lift.png"

@@ -42,7 +42,7 @@ def work(reporter: ProgressReporter, clock: Clock, total: int) -> None:
         reporter.report(done, total)
 
 
-def test_an_export_shorter_than_the_delay_writes_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_shorter_than_the_delay_writes_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     for stream in (Terminal(), io.StringIO()):
         monkeypatch.setattr("sys.stderr", stream)
         reporter = ProgressReporter("figures")
@@ -51,7 +51,7 @@ def test_an_export_shorter_than_the_delay_writes_nothing(clock: Clock, monkeypat
         assert stream.getvalue() == ""
 
 
-def test_a_terminal_has_one_line_that_is_removed_at_the_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_has_one_line_that_is_removed_at_the_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     reporter = ProgressReporter("figures")
@@ -66,7 +66,7 @@ def test_a_terminal_has_one_line_that_is_removed_at_the_end(clock: Clock, monkey
     assert "\n" not in stream.getvalue()
 
 
-def test_a_log_has_a_line_every_ten_seconds_and_at_the_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_has_a_line_every_ten_seconds_and_at_the_end(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     reporter = ProgressReporter("pictures")
@@ -81,7 +81,7 @@ def test_a_log_has_a_line_every_ten_seconds_and_at_the_end(clock: Clock, monkeyp
     assert "\r" not in stream.getvalue()
 
 
-def test_a_program_reads_lines_of_json(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_json_writes_lines_of_json(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stdout", stream)
     work(ProgressReporter("figures", as_json=True), clock, 40)

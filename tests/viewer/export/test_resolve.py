@@ -29,7 +29,7 @@ COMMANDS = ("summary --layers 1 --phase prefix", "atlas --phase prefix", "video 
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_a_command_opens_its_file_once(
+def test_command_opens_its_file_once(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     """The probe reads the file before, in a process of its own."""
@@ -70,7 +70,7 @@ def test_numbers_are_exported_without_qt(small: Path, tmp_path: Path, kind: str)
 @pytest.mark.parametrize(
     "words", [*COMMANDS, "difference --against layer=0 frame=2 word=bowl", "film --over layers-frames", "heads"]
 )
-def test_a_request_is_the_same_after_pickling(small: Path, words: str) -> None:
+def test_request_is_the_same_after_pickling(small: Path, words: str) -> None:
     kind, *options = words.split()
     with open_export(kind, str(small), *options) as export:
         request = export.plan.request
@@ -80,7 +80,7 @@ def test_a_request_is_the_same_after_pickling(small: Path, words: str) -> None:
         assert hash(request) == hash(sent)
 
 
-def test_a_request_holds_positions_and_queries_of_every_frame(results: Results) -> None:
+def test_request_holds_positions_and_queries_of_every_frame(results: Results) -> None:
     request = plan_export(results, "table --frames 1,3 --layers 1-2 --steps last --words duck --heads 2").request
     assert (request.frames, request.layers, request.steps, request.heads) == ((0, 2), (1, 2), (2,), (2,))
     assert [queries.phase for queries in request.queries] == ["prefix"]
@@ -91,19 +91,19 @@ def test_a_request_holds_positions_and_queries_of_every_frame(results: Results) 
     assert labels == [["duck"], ["duck"]]
 
 
-def test_a_comparison_holds_positions(results: Results) -> None:
+def test_comparison_holds_positions(results: Results) -> None:
     request = plan_export(results, "difference --against frame=3 layer=1 head=0-1 action=2 reduce=max").request
     assert request.comparison == Comparison(frame=2, layer=1, heads=(0, 1), actions=(1,), reduce="max")
 
 
-def test_a_view_is_fitted_to_the_file(results: Results) -> None:
+def test_view_is_fitted_to_the_file(results: Results) -> None:
     view = ViewState(frame=99, query=Query("action", (99,)), layer=99, step=99)
     request = plan_export(results, "summary", "--view", view.to_json()).request
     assert (request.frames, request.layers, request.steps) == ((2,), (3,), (2,))
     assert request.queries[0].by_frame[0][0].query == Query("action", (4,))
 
 
-def test_heads_on_ranges_of_their_own_are_not_said_to_share_one(app: QApplication, small: Path) -> None:
+def test_caption_of_a_head_claims_a_shared_scale_only_if_it_is_shared(app: QApplication, small: Path) -> None:
     texts = {}
     for name in ("shared", "map"):
         with open_export("heads", str(small), "--view", ViewState(range=name).to_json()) as export:

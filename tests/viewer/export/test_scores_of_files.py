@@ -63,7 +63,7 @@ def by_definition(weights: np.ndarray, region: set[Cell], bars: np.ndarray) -> l
 
 
 @pytest.mark.parametrize("kind", ["text", "action"])
-def test_atlas_and_table_are_what_the_definitions_say(varied: Results, tmp_path: Path, kind: Kind) -> None:
+def test_atlas_and_table_equal_scores_computed_by_definition(varied: Results, tmp_path: Path, kind: Kind) -> None:
     draw = np.random.default_rng(5)
     assert varied.bars(0)[0].any()
     assert not varied.bars(1)[0].any()

@@ -39,7 +39,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: Path) -> None:
+def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: Path) -> None:
     found = rows(exported(tmp_path, small, "table"))
     with h5py.File(small) as file:
         mass, groups = file["action/mass"][0], list(file["action/mass"].attrs["groups"])
@@ -61,7 +61,7 @@ def test_a_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path:
     assert float(word["mass bos"]) == pytest.approx(float(text[3, duck, 1, groups.index("bos")]), abs=2e-3)
 
 
-def test_a_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> None:
+def test_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> None:
     found = rows(exported(tmp_path, small, "table --words duck bowl --frames 1,3 --layers 2 --heads 0,2"))
     assert [(r["frame"], r["query"], r["layer"], r["head"]) for r in found] == [
         (frame, word, "2", head) for frame in ("1", "3") for word in ("duck", "bowl") for head in ("0", "2")
@@ -71,7 +71,7 @@ def test_a_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> Non
     assert 0 < float(rows(path)[0]["mass region"]) < 1
 
 
-def test_a_query_has_one_name_however_it_was_asked_for(results: Results, tmp_path: Path) -> None:
+def test_query_has_one_name_from_options_and_views(results: Results, tmp_path: Path) -> None:
     def queries(words: str, view: ViewState | None = None) -> set[str]:
         more = ["--view", view.to_json()] if view is not None else []
         assert main(["table", str(results.path), *words.split(), *more, "-o", str(tmp_path), "--overwrite"]) == 0
@@ -93,7 +93,7 @@ def test_a_query_has_one_name_however_it_was_asked_for(results: Results, tmp_pat
     assert queries("--layers 1 --actions 1-3,5") == {"action 1-3+5"}
 
 
-def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
+def test_region_option_adds_score_columns(small: Path, tmp_path: Path) -> None:
     asked = "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
     [row] = rows(exported(tmp_path, small, asked))
     cells = ((0, 6, 6), (0, 6, 7), (1, 2, 4), (1, 3, 4))
@@ -108,7 +108,7 @@ def test_a_region_that_is_typed_is_scored(small: Path, tmp_path: Path) -> None:
     assert not {"region", *(one.column for one in scores.SCORES.values() if one.needs_region)} & set(bare)
 
 
-def test_a_region_in_the_bars_has_a_mass_and_no_more(small: Path, tmp_path: Path) -> None:
+def test_region_in_the_bars_has_mass_but_nan_scores(small: Path, tmp_path: Path) -> None:
     [row] = rows(exported(tmp_path, small, "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:0,3"))
     with h5py.File(small) as file:
         weight = float(file["action/to_image"][0, 2, 2, 1, 0, 1, 0, 3])
@@ -116,14 +116,14 @@ def test_a_region_in_the_bars_has_a_mass_and_no_more(small: Path, tmp_path: Path
     assert [row[name] for name in ("lift region", "hit region", "IoU90 region")] == ["nan"] * 3
 
 
-def test_a_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
+def test_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
     found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1 "
                           "--region wrist:2-3,4"))  # fmt: skip
     inside = {(row["camera"], row["row"], row["col"]) for row in found if row["in region"] == "True"}
     assert inside == {("wrist", "2", "4"), ("wrist", "3", "4")}
 
 
-def test_every_column_is_explained(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_column_is_described_in_the_help(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     held = set(rows(exported(tmp_path / "a", small, "table --layers 1 --region wrist:2-3,4"))[0])
     held |= set(rows(exported(tmp_path / "b", small, "table --of maps --layers 1 --actions 1 --region wrist:2-3,4"))[0])
     groups = {name for name in held if name.startswith("mass ") and name != "mass region"}
@@ -138,7 +138,7 @@ def test_every_column_is_explained(small: Path, tmp_path: Path, capsys: pytest.C
     assert "columns:" not in capsys.readouterr().out
 
 
-def test_how_far_a_table_is_counts_rows(results: Results, tmp_path: Path) -> None:
+def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
     """Not queries: an action has a row a denoise step, and would take longer than was told."""
     reports: list[tuple[int, int]] = []
     plan = plan_export(results, "table --frames 1-2 --layers 1-2 --heads 0", "-o", str(tmp_path))
@@ -150,7 +150,7 @@ def test_how_far_a_table_is_counts_rows(results: Results, tmp_path: Path) -> Non
     assert set(steps) == {2, 2 * 3}
 
 
-def test_a_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
+def test_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
     found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1"))
     assert len(found) == 2 * 16 * 16
     with h5py.File(small) as file:
@@ -162,7 +162,7 @@ def test_a_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path)
         assert row["bar"] == str(bool(bars[at[1:]]))
 
 
-def test_parquet_holds_the_same(small: Path, tmp_path: Path) -> None:
+def test_parquet_holds_the_same_as_csv(small: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: no Parquet is written")
     table = parquet.read_table(exported(tmp_path, small, "table --format parquet --layers 2")).to_pydict()
     plain = rows(exported(tmp_path / "b", small, "table --layers 2"))
@@ -175,7 +175,7 @@ def test_parquet_holds_the_same(small: Path, tmp_path: Path) -> None:
     assert np.allclose(table["entropy"], [float(row["entropy"]) for row in plain], atol=1e-6)
 
 
-def test_arrays_have_named_axes_and_the_files_weights(small: Path, tmp_path: Path) -> None:
+def test_arrays_have_named_axes_and_the_weights_of_the_file(small: Path, tmp_path: Path) -> None:
     found = np.load(exported(tmp_path, small, "arrays --frames all --layers 1,3"))
     axes = json.loads(str(found["axes"]))
     lengths = {
@@ -200,7 +200,7 @@ def test_arrays_have_named_axes_and_the_files_weights(small: Path, tmp_path: Pat
     assert np.allclose(np.nansum(found["suffix_mass"], -1), 1, atol=5e-3)
 
 
-def test_frames_with_other_words_are_filled_up_with_nan(tmp_path: Path) -> None:
+def test_arrays_are_nan_where_a_frame_has_fewer_words(tmp_path: Path) -> None:
     tasks = ("put the duck in the bowl", "wave")
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=2, tasks=tasks, layers=2, steps=2))
     found = np.load(exported(tmp_path / "out", path, "arrays --frames all --phase prefix"))
@@ -213,7 +213,7 @@ def test_frames_with_other_words_are_filled_up_with_nan(tmp_path: Path) -> None:
     assert np.isnan(found["prefix_entropy"][empty]).all()
 
 
-def test_without_pyarrow_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: object) -> object:

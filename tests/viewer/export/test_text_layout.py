@@ -20,18 +20,18 @@ WORDS = st.lists(st.text("abcdefgh“”…·×", min_size=1, max_size=12), min_
 
 @given(words=st.lists(WORDS, min_size=1, max_size=4), width=st.integers(120, 900))
 @settings(max_examples=60)
-def test_no_word_is_lost_and_no_line_is_too_long(app: QApplication, words: list[list[str]], width: int) -> None:
+def test_wrap_runs_keeps_every_word_and_the_width(app: QApplication, words: list[list[str]], width: int) -> None:
     runs = [TextRun(" ".join(some), "#000000", 13, bool(n % 2)) for n, some in enumerate(words)]
-    made = wrap_runs(runs, width)
-    written = " ".join(run.text for line in made.lines for _, run in line)
+    paragraph = wrap_runs(runs, width)
+    written = " ".join(run.text for line in paragraph.lines for _, run in line)
     assert written.split() == [word for some in words for word in some]
-    for line in made.lines:
+    for line in paragraph.lines:
         x, last = line[-1]
         end = x + text_width(last.text, last.pixels, bold=last.bold)
         assert end <= width + 0.5 or len(line) == 1, "only a single long word may pass the edge"
 
 
-def test_what_does_not_fit_ends_with_dots_and_stays_in_its_box(app: QApplication) -> None:
+def test_draw_line_shortens_text_to_its_box(app: QApplication) -> None:
     image = QImage(200, 30, QImage.Format.Format_RGB32)
     image.fill(0xFFFFFFFF)
     with QPainter(image) as painter:

@@ -45,7 +45,7 @@ def boxes(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("words", ["--words duck", "--over layers --actions 2", "--over steps --scale 1.37 --size 121"])
-def test_an_mp4_is_h264_with_even_sides_and_its_index_first(
+def test_mp4_is_h264_with_even_sides_and_its_index_first(
     app: QApplication, small: Path, tmp_path: Path, words: str
 ) -> None:
     path, reports = write_video(tmp_path, small, f"{words} --rate 5")
@@ -64,7 +64,7 @@ def test_an_mp4_is_h264_with_even_sides_and_its_index_first(
     assert reports[-1] == (count, count)
 
 
-def test_its_pictures_are_those_of_the_figures(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_mp4_pictures_equal_the_figures(app: QApplication, small: Path, tmp_path: Path) -> None:
     path, _ = write_video(tmp_path, small, "--over layers --words duck --scale 1 --size 320")
     with av.open(str(path)) as container:
         shown = [frame.to_ndarray(format="rgb24", src_colorspace="ITU709") for frame in container.decode(video=0)]
@@ -86,7 +86,7 @@ def test_its_pictures_are_those_of_the_figures(app: QApplication, small: Path, t
     assert np.abs(shown[0].astype(int) - shown[2]).mean() > 1, "the layers differ"
 
 
-def test_the_sweep_has_one_scale(
+def test_video_has_one_scale_unless_range_is_map(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -107,7 +107,9 @@ def test_the_sweep_has_one_scale(
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp"])
-def test_slides_get_all_pictures_at_the_rate(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
+def test_gif_and_webp_have_all_pictures_at_the_rate(
+    app: QApplication, small: Path, tmp_path: Path, suffix: str
+) -> None:
     path, _ = write_video(
         tmp_path, small, f"--over layers --words duck --format {suffix} --rate 4 --scale 1 --size 200"
     )
@@ -119,7 +121,7 @@ def test_slides_get_all_pictures_at_the_rate(app: QApplication, small: Path, tmp
         assert image.info["loop"] == 0
 
 
-def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_encoder_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: object) -> object:
@@ -134,7 +136,7 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(caught.value) == f'A {suffix} needs {name}: pip install "pi0-attention[export]"'
 
 
-def test_the_comment_is_the_first_pictures_view(app: QApplication, small: Path, tmp_path: Path) -> None:
+def test_mp4_comment_is_the_view_in_ascii(app: QApplication, small: Path, tmp_path: Path) -> None:
     path, _ = write_video(tmp_path, small, "--over layers --words duck")
     with av.open(str(path)) as container:
         comment = container.metadata["comment"].removeprefix("pi0-attention view ")
@@ -147,7 +149,7 @@ def interrupt_after_two(done: int, total: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif"])
-def test_a_stopped_video_leaves_nothing(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
+def test_interrupted_video_leaves_no_file(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
     given = ["video", str(small), "--over", "layers", "--words", "duck", "-o", str(tmp_path), "--format", suffix]
     with open_export(*given) as export:
         file = export.plan.files[0]
