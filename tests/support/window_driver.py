@@ -70,7 +70,7 @@ def settle(window: MainWindow) -> None:
 
 def rest(window: MainWindow) -> None:
     """Wait until the worker's answers are computed and shown."""
-    until(lambda: not window.panels.over_frames._timer.isActive())
+    until(lambda: not window.panels.frame_series._timer.isActive())
     if window.worker._pool is not None:
         window.worker._pool.submit(lambda: None).result(20)
     spin()

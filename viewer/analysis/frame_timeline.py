@@ -28,7 +28,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class FrameTimeline:
     """The frames of a file, arranged by moments."""
 
     moments: tuple[tuple[int, ...], ...]
@@ -76,11 +76,11 @@ class Course:
         return int(np.searchsorted(self.starts, moment, "right")) - 1
 
 
-def plain(count: int, rate: float | None = None) -> Course:
+def plain(count: int, rate: float | None = None) -> FrameTimeline:
     """Return the timeline of a file of which only the number of frames is known."""
     each = tuple(range(count))
     lasting = np.full(count, 1 / (rate or PLAIN_RATE))
-    return Course(
+    return FrameTimeline(
         tuple((one,) for one in each),
         each,
         np.arange(count) * lasting,
@@ -92,7 +92,7 @@ def plain(count: int, rate: float | None = None) -> Course:
     )
 
 
-def course_of(results: Results, rate: float | None = None) -> Course:
+def build_frame_timeline(results: Results, rate: float | None = None) -> FrameTimeline:
     """Return the timeline of an open file; `rate`, moments per second, is used where the file's times are unusable."""
     count = results.done
     if not 0 < count <= MOST_FRAMES:
@@ -121,7 +121,7 @@ def course_of(results: Results, rate: float | None = None) -> Course:
         told[1] = told[1] / rate if rate else None
     seconds, lasting, timed = _times(told, len(moments), starts, rate)
     titles = tuple(names[firsts[start]] for start in starts)
-    return Course(moments, tuple(moment_of), seconds, lasting, starts, titles, prompts, timed)
+    return FrameTimeline(moments, tuple(moment_of), seconds, lasting, starts, titles, prompts, timed)
 
 
 def _times(

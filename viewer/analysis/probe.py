@@ -168,7 +168,7 @@ def look(path: Path) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
     from capture.results import schema
     from viewer.analysis import scene
-    from viewer.analysis.frame_timeline import course_of
+    from viewer.analysis.frame_timeline import build_frame_timeline
     from viewer.errors import READ_ERRORS, UserError
     from viewer.io.results import Results
     from viewer.model.view_state import Query, ViewState
@@ -197,7 +197,7 @@ def look(path: Path) -> str:
             for name in (schema.FRAMES_TEXT, schema.FRAMES_PROMPT, schema.FRAMES_EPISODE):
                 results.string(name, frame)
     with contextlib.suppress(*READ_ERRORS):
-        course_of(results)
+        build_frame_timeline(results)
     results.close()
     return ""
 

@@ -16,8 +16,8 @@ from viewer.model.view_state import Query, moved, position
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
-    from viewer.controllers.file_controller import Filing
-    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.file_controller import FileController
+    from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.playback import Playback
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Panels(Protocol):
     """The interface that commands need of a window's panels."""
 
-    over_frames: OverFrames
+    frame_series: FrameSeries
     tabs_folded: bool
 
     @property
@@ -71,7 +71,7 @@ class Actions(QObject):
     theme_asked = Signal(str)
     """Request to change the theme: `dark`, `light` or `system`."""
 
-    def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: Filing) -> None:
+    def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: FileController) -> None:
         super().__init__(window)
         self.panels, self.playback, self.files = panels, playback, files
 
@@ -109,13 +109,13 @@ class Actions(QObject):
 
     def step_frame(self, by: int) -> None:
         """Move by `by` moments of the episode, keeping the prompt."""
-        course, frame = self.panels.over_frames.course, self.session.state.frame
+        course, frame = self.panels.frame_series.course, self.session.state.frame
         if frame < len(course.moment_of):
             self.session.update(frame=course.beside(frame, by))
 
     def other_prompt(self, by: int) -> None:
         """Show the same moment with its next or previous prompt."""
-        course, frame = self.panels.over_frames.course, self.session.state.frame
+        course, frame = self.panels.frame_series.course, self.session.state.frame
         if frame >= len(course.moment_of) or len(course.moments[course.moment_of[frame]]) < 2:
             self.say("This moment was recorded with one prompt.")
         else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viewer.analysis.initial_view import Carried
-    from viewer.controllers.probe_worker import Look, Lookout
+    from viewer.controllers.probe_worker import ProbeRequest, ProbeWorker
     from viewer.controllers.worker import Worker
     from viewer.io.open_file import Stamp
 
@@ -25,16 +25,16 @@ REST_MILLISECONDS: Final = 250
 """Delay after opening an episode, so that prefetching does not slow down quick steps through the episodes."""
 
 
-class EpisodesAhead(QObject):
+class EpisodePrefetch(QObject):
     """Open files of the wanted episodes, at most one for each path; files no longer wanted are closed."""
 
-    def __init__(self, lookout: Lookout, worker: Worker, parent: QObject | None = None) -> None:
+    def __init__(self, lookout: ProbeWorker, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lookout, self.worker = lookout, worker
         self.ready: dict[Path, tuple[Results, Stamp | None]] = {}
         self._wanted: list[Path] = []
         self._carried: Carried | None = None
-        self._look: Look | None = None
+        self._look: ProbeRequest | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
@@ -54,7 +54,7 @@ class EpisodesAhead(QObject):
         if path is not None and (self._look is None or self._look.path != path or self._look.answer is not None):
             self._look = self.lookout.look(path)
 
-    def _looked(self, look: Look) -> None:
+    def _looked(self, look: ProbeRequest) -> None:
         if look is not self._look or self._carried is None or look.path not in self._wanted:
             return
         path, carried = look.path, self._carried

@@ -14,7 +14,7 @@ from viewer.io.run_index import OPENABLE
 
 if TYPE_CHECKING:
     from viewer.controllers.episodes import Episodes
-    from viewer.controllers.probe_worker import Look, Lookout
+    from viewer.controllers.probe_worker import ProbeRequest, ProbeWorker
     from viewer.io.run_index import Episode
 
 REST_MILLISECONDS: Final = 400
@@ -25,13 +25,13 @@ MOST_UNSEEN: Final = 5000
 """Number of files read before their rows are visible; further files are read when their rows become visible."""
 
 
-class EpisodeFacts(QObject):
+class EpisodeSummaries(QObject):
     """Reads one file after another, those of visible rows first; each file once for each state that it had."""
 
-    def __init__(self, episodes: Episodes, lookout: Lookout, parent: QObject | None = None) -> None:
+    def __init__(self, episodes: Episodes, lookout: ProbeWorker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.episodes, self.lookout = episodes, lookout
-        self._look: Look | None = None
+        self._look: ProbeRequest | None = None
         self._episode: Episode | None = None
         self._read: set[tuple[str, str]] = set()
         """File names, each with the state in which the file was read."""
@@ -91,7 +91,7 @@ class EpisodeFacts(QObject):
         except UserError:
             self._wake()  # the file is gone; the next poll of the folder reports it
 
-    def _answered(self, look: Look) -> None:
+    def _answered(self, look: ProbeRequest) -> None:
         if self._look is None or self._episode is None:
             return
         if look is self._look:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import Carried, first_view
 from viewer.controllers.file_opening import Opening, demo_path, demo_view
-from viewer.controllers.file_watcher import DiskWatch
+from viewer.controllers.file_watcher import FileWatcher
 from viewer.errors import READ_ERRORS, UserError
 from viewer.io.open_file import is_run
 
@@ -34,7 +34,7 @@ FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
 """File filters of the dialogs for the first and for the second file."""
 
 
-class Filing(QObject):
+class FileController(QObject):
     """Opens files and runs into the session; its signals tell the window what to show."""
 
     shown = Signal()
@@ -68,7 +68,7 @@ class Filing(QObject):
         self.opening.failed.connect(self.show_failure)
         self.opening.slow.connect(self.slow)
         session.grew.connect(self._grew)
-        self.watch = DiskWatch(session, self)
+        self.watch = FileWatcher(session, self)
 
     @property
     def _window(self) -> QWidget:

@@ -20,7 +20,7 @@ SENTENCES: Final = {
 }
 
 
-class DiskWatch(QObject):
+class FileWatcher(QObject):
     """Checks the open files periodically and announces each change once.
 
     A file that is gone may reappear, for example on a network drive, and is checked further.

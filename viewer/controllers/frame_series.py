@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis.curves import read_curves_over_frames
-from viewer.analysis.frame_timeline import Course, course_of, plain
+from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.controllers.session import Session, differing
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ COURSE_MILLISECONDS = 40
 """Delay before the timeline is read, so that this does not compete with painting a file's first picture."""
 
 
-class OverFrames(QObject):
+class FrameSeries(QObject):
     """The last computed timeline and curves of the open file, with signals for new ones."""
 
     ready = Signal()
@@ -36,7 +36,7 @@ class OverFrames(QObject):
         super().__init__(parent)
         self.session, self.worker = session, worker
         self.curves: Curves | None = None
-        self.course: Course = plain(0)
+        self.course: FrameTimeline = plain(0)
         self._followed: Results | None = None
         self.rate: float | None = None
         """The data set's moments a second, if a run's index gives it."""
@@ -78,7 +78,7 @@ class OverFrames(QObject):
         results, rate = self.session.results, self.rate
         if results is not None and results.done:
             self.worker.ask(
-                "course", (id(results), results.done), lambda _: course_of(results, rate), self._take_course
+                "course", (id(results), results.done), lambda _: build_frame_timeline(results, rate), self._take_course
             )
 
     def set_rate(self, rate: float | None) -> None:
@@ -89,7 +89,7 @@ class OverFrames(QObject):
             self._followed = None
             self._follow()
 
-    def _take_course(self, answer: Course | None) -> None:
+    def _take_course(self, answer: FrameTimeline | None) -> None:
         results = self.session.results
         if answer is not None and results is not None and len(answer.moment_of) == results.done:
             self.course = answer

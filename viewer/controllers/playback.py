@@ -13,7 +13,7 @@ from viewer.model.view_state import moved, position
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
 
 PER_SECOND: Final = {"layer": 6.0, "step": 5.0, "head": 3.0}
@@ -42,12 +42,12 @@ class Playback(QObject):
     def __init__(
         self,
         session: Session,
-        over_frames: OverFrames,
+        frame_series: FrameSeries,
         parent: QObject | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(parent)
-        self.session, self.over_frames, self.clock = session, over_frames, clock
+        self.session, self.frame_series, self.clock = session, frame_series, clock
         self.axis = ""
         self.last = "frame"
         self.speed = "1x"
@@ -61,14 +61,14 @@ class Playback(QObject):
         self._timer.timeout.connect(self.beat)
         self._interrupted = ""
         session.opened.connect(self._opened)
-        over_frames.followed.connect(self._again)
+        frame_series.followed.connect(self._again)
         session.grew.connect(self._again)
 
     def length(self, axis: str) -> int:
         """Return the number of places along an axis: `frame`, `layer`, `step` or `head`."""
         dims, state = self.session.dims, self.session.state
         return {
-            "frame": len(self.over_frames.course.moments),
+            "frame": len(self.frame_series.course.moments),
             "layer": dims.layers,
             "step": dims.steps_of(state.query.kind),
             "head": dims.heads,
@@ -99,7 +99,7 @@ class Playback(QObject):
         """Start the clock at the current place; compute the places of one loop and when each ends, in seconds."""
         state, axis = self.session.state, self.axis
         if axis == "frame":
-            course = self.over_frames.course
+            course = self.frame_series.course
             frame = min(state.frame, len(course.moment_of) - 1)
             self._places, here = course.along(frame), course.moment_of[frame]
             lasting = np.full(len(self._places), 1.0) if self.speed.endswith("fps") else course.lasting

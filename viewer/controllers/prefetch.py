@@ -16,7 +16,7 @@ from viewer.model.view_state import Query, ViewState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.worker import Worker
     from viewer.io.results import Results
 
@@ -30,7 +30,7 @@ Had = set[tuple[object, ...]]
 """Keys (frame, query, picture) of views whose bytes have been read."""
 
 
-class Ahead(QObject):
+class Prefetch(QObject):
     """Prefetcher that fills the caches of the open file with what the panels are likely to need next.
 
     During playback the bytes of the next few frames are also read into the operating system's page cache, so that
@@ -38,10 +38,10 @@ class Ahead(QObject):
     """
 
     def __init__(
-        self, session: Session, worker: Worker, over_frames: OverFrames, parent: QObject | None = None
+        self, session: Session, worker: Worker, frame_series: FrameSeries, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
-        self.session, self.worker, self.over_frames = session, worker, over_frames
+        self.session, self.worker, self.frame_series = session, worker, frame_series
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
@@ -89,7 +89,7 @@ class Ahead(QObject):
 
     def _beside(self, frame: int) -> tuple[int, ...]:
         """Return the next frame in the last direction of travel, with the same prompt; empty at the end."""
-        course = self.over_frames.course
+        course = self.frame_series.course
         found = course.beside(frame, -1 if self._back else 1) if frame < len(course.moment_of) else frame
         return (found,) if found != frame else ()
 

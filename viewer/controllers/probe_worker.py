@@ -19,10 +19,10 @@ PATIENCE: Final = 0.4
 """Seconds that an urgent check waits for a running check that is not urgent."""
 
 
-class Look:
+class ProbeRequest:
     """A requested check of one file."""
 
-    def __init__(self, lookout: Lookout, path: Path, *, urgent: bool, about: bool) -> None:
+    def __init__(self, lookout: ProbeWorker, path: Path, *, urgent: bool, about: bool) -> None:
         self.lookout, self.path, self.urgent, self.about = lookout, path, urgent, about
         self.answer: str | None = None
         self.facts: dict[str, Any] = {}
@@ -40,35 +40,35 @@ class Look:
         self.lookout.give_up(self)
 
 
-class Lookout(QObject):
+class ProbeWorker(QObject):
     """Queue of file checks, run by one child process, so that HDF5 hanging or crashing does not affect the window."""
 
     answered = Signal(object)
-    """A check has finished: its Look."""
+    """A check has finished: its ProbeRequest."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._waiting: deque[Look] = deque()
+        self._waiting: deque[ProbeRequest] = deque()
         self._process: QProcess | None = None
 
-    def look(self, path: Path, *, urgent: bool = False, about: bool = False) -> Look:
+    def look(self, path: Path, *, urgent: bool = False, about: bool = False) -> ProbeRequest:
         """Request a check; an urgent one runs next and cancels the queued ones.
 
         With `about`, only the prompts and the number of frames are read.
         """
-        made = Look(self, path, urgent=urgent, about=about)
+        made = ProbeRequest(self, path, urgent=urgent, about=about)
         while urgent and self._waiting and not self._waiting[-1].since:
             self._waiting.pop()
         self._waiting.append(made)
         self._begin()
         return made
 
-    def give_up(self, look: Look) -> None:
+    def give_up(self, look: ProbeRequest) -> None:
         """Remove a check from the queue; one that is running goes on."""
         if look in self._waiting and not look.since:
             self._waiting.remove(look)
 
-    def waits(self, look: Look) -> bool:
+    def waits(self, look: ProbeRequest) -> bool:
         """Return whether a check is queued or running; False if it is finished or cancelled."""
         return look in self._waiting
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from viewer.controllers.episode_prefetch import EpisodesAhead
-from viewer.controllers.episode_summaries import EpisodeFacts
+from viewer.controllers.episode_prefetch import EpisodePrefetch
+from viewer.controllers.episode_summaries import EpisodeSummaries
 from viewer.controllers.episodes import Episodes
-from viewer.controllers.probe_worker import Lookout
+from viewer.controllers.probe_worker import ProbeWorker
 from viewer.errors import UserError
 from viewer.io.run_index import path_of
 
@@ -29,7 +29,7 @@ class OpenRun(QObject):
     asked = Signal()
     """Another episode is about to be opened."""
     looking = Signal(object)
-    """A check of the requested episode's file has started: its Look, or a Probe; an intact file is to be opened."""
+    """A check of the requested episode's file has started: its ProbeRequest, or a Probe; an intact file opens."""
     ready = Signal(object)
     """The requested episode was prefetched: its Results."""
     nothing_yet = Signal(str)
@@ -40,9 +40,9 @@ class OpenRun(QObject):
     def __init__(self, run: Run, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.episodes = Episodes(run, worker, self)
-        self.lookout = Lookout(self)
-        self.ahead = EpisodesAhead(self.lookout, worker, self)
-        self.facts = EpisodeFacts(self.episodes, self.lookout, self) if run.index is None else None
+        self.lookout = ProbeWorker(self)
+        self.ahead = EpisodePrefetch(self.lookout, worker, self)
+        self.facts = EpisodeSummaries(self.episodes, self.lookout, self) if run.index is None else None
         self._direction = 1
         self.episodes.asked.connect(self._open)
         self.episodes.noticed.connect(self.noticed)

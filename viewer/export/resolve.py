@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from viewer.analysis import film, scene
-from viewer.analysis.frame_timeline import course_of
+from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.scores import find_score
 from viewer.errors import UserError
 from viewer.export import selection
@@ -107,7 +107,7 @@ class _Resolver:
             return (frame,)
         if kind == "curves":
             return tuple(range(results.done))
-        frames = course_of(results).along(frame)
+        frames = build_frame_timeline(results).along(frame)
         if kind != "film":
             return frames
         # As in the window, a film of thousands of frames shows some of them.

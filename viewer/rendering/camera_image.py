@@ -20,7 +20,7 @@ MOST_BYTES: Final = 10 << 20
 """Limit in bytes of a pane's cache of scaled pictures."""
 
 
-class Backdrop:
+class CameraImage:
     """LRU cache of the scaled pictures of one camera pane, bounded in bytes."""
 
     def __init__(self) -> None:

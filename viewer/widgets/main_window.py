@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWi
 from viewer.analysis.initial_view import first_view
 from viewer.controllers import commands
 from viewer.controllers.actions import Actions
-from viewer.controllers.file_controller import Filing
+from viewer.controllers.file_controller import FileController
 from viewer.controllers.playback import Playback
 from viewer.controllers.session import Session
 from viewer.controllers.settings import Settings
@@ -54,10 +54,10 @@ class MainWindow(QWidget):
         self.setMinimumSize(900, 600)
         self.session: Session = Session(self)
         self.worker = Worker(self)
-        self.files = Filing(self.session, self.worker, self.settings, self)
+        self.files = FileController(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
         self.panels: PanelLayout = PanelLayout(self.session, self.worker)
-        self.playback: Playback = Playback(self.session, self.panels.over_frames, self)
+        self.playback: Playback = Playback(self.session, self.panels.frame_series, self)
         self.page = MessagePage()
         self.stack = QStackedWidget()
         self.stack.addWidget(self.page)
@@ -135,7 +135,7 @@ class MainWindow(QWidget):
         assert results is not None
         episodes = self.files.run.episodes if self.files.run is not None else None
         here = episodes.current if episodes is not None else None
-        self.panels.over_frames.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
+        self.panels.frame_series.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
         run = f" – {episodes.run.name}" if episodes is not None else ""
         self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
         if results.done:

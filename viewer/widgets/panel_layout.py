@@ -8,8 +8,8 @@ from PySide6.QtCore import QByteArray, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
-from viewer.controllers.frame_series import OverFrames
-from viewer.controllers.prefetch import Ahead
+from viewer.controllers.frame_series import FrameSeries
+from viewer.controllers.prefetch import Prefetch
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.tabs import Tabs
 from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
@@ -104,20 +104,20 @@ class PanelLayout(QWidget):
     def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self.over_frames = OverFrames(session, worker, self)
-        self.ahead = Ahead(session, worker, self.over_frames, self)
+        self.frame_series = FrameSeries(session, worker, self)
+        self.ahead = Prefetch(session, worker, self.frame_series, self)
         self.camera_grid = CameraGrid(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
         self.chips = TokenScroll(self.strips)
-        self.film = FilmPanel(session, worker, self.over_frames)
+        self.film = FilmPanel(session, worker, self.frame_series)
         self.region_ranking = RegionRanking(session, worker)
         self.action_chart = ActionChart(session)
-        self.timeline = Timeline(session, self.over_frames)
+        self.timeline = Timeline(session, self.frame_series)
         self.axes = AxisSliders(session)
         self.mass = MassBar(session)
         self.atlas = Atlas(session)
-        self.curves = CurvesPanel(session, self.over_frames)
+        self.curves = CurvesPanel(session, self.frame_series)
         self.heat = HeatPanel(session)
         self.is_folded = False
         self.current_tab = "film"

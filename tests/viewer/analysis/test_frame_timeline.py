@@ -13,7 +13,7 @@ from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 from window_driver import close, rest, show, spin, until
 
-from viewer.analysis.frame_timeline import Course, course_of, plain
+from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.controllers.playback import Playback
 from viewer.controllers.prefetch import read_bytes
 from viewer.io.results import Results
@@ -34,9 +34,9 @@ def made(path: Path, **recipe: Any) -> Path:
     return make_results.write(path, make_results.Recipe(layers=2, heads=2, steps=2, horizon=2, size=(36, 64), **recipe))
 
 
-def course(path: Path, rate: float | None = None) -> Course:
+def course(path: Path, rate: float | None = None) -> FrameTimeline:
     results = Results(path)
-    found = course_of(results, rate)
+    found = build_frame_timeline(results, rate)
     results.close()
     return found
 
@@ -108,7 +108,7 @@ class Clock:
 
 
 def player(window: MainWindow, clock: Clock, **wanted: object) -> tuple[Playback, list[int]]:
-    playback = Playback(window.session, window.panels.over_frames, window, clock)
+    playback = Playback(window.session, window.panels.frame_series, window, clock)
     playback._timer.setInterval(10_000_000)  # beats are given by hand
     seen: list[int] = []
     window.session.changed.connect(lambda before, after: seen.append(after.frame))
@@ -117,7 +117,7 @@ def player(window: MainWindow, clock: Clock, **wanted: object) -> tuple[Playback
 
 def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: Path) -> None:
     window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
-    until(lambda: window.panels.over_frames.course.timed)
+    until(lambda: window.panels.frame_series.course.timed)
     clock = Clock()
     playback, seen = player(window, clock)
     playback.toggle("frame")
@@ -145,7 +145,7 @@ def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: P
 def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_path: Path) -> None:
     path = made(tmp_path / "a.h5", frames=8, tasks=(DUCK, BOWL), counterfactual=True, rate=4)
     window = show(path, tmp_path, frame=1)
-    until(lambda: len(window.panels.over_frames.course.moments) == 4)
+    until(lambda: len(window.panels.frame_series.course.moments) == 4)
     bowl = next(n for n, chip in enumerate(window.session.results.chips(1)) if chip.text == "bowl")  # type: ignore[union-attr]
     window.session.update(query=Query("text", (bowl,)))
     spin(0.01)
@@ -295,7 +295,7 @@ def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path:
 
 def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
     window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
-    until(lambda: window.panels.over_frames.course.timed)
+    until(lambda: window.panels.frame_series.course.timed)
     clock = Clock()
     window.playback.clock = clock
     window.playback.toggle("frame")

@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt
 from window_driver import close, spin, until
 
 from viewer.analysis import probe
-from viewer.controllers.episode_summaries import EpisodeFacts
+from viewer.controllers.episode_summaries import EpisodeSummaries
 from viewer.controllers.settings import Settings
 from viewer.io import run_index
 from viewer.widgets.main_window import MainWindow
@@ -85,7 +85,7 @@ def test_filter_matches_prompts_once_they_are_read(window: MainWindow) -> None:
 
 def test_visible_rows_are_read_first(window: MainWindow) -> None:
     assert window.files.run is not None
-    facts = EpisodeFacts(listed(window), window.files.run.lookout, window)
+    facts = EpisodeSummaries(listed(window), window.files.run.lookout, window)
     listed(window).seen.clear()
     listed(window).saw(2)
     listed(window).saw(7)

@@ -13,7 +13,7 @@ import pytest
 from PySide6.QtCore import Qt
 from window_driver import close, press, show, spin, until
 
-from viewer.controllers.file_watcher import DiskWatch
+from viewer.controllers.file_watcher import FileWatcher
 from viewer.io.results import Results
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def test_deleted_file_and_its_replacement_are_both_announced(
     window = show(copied, tmp_path)
     results, heard = window.session.results, said(window)
     assert results is not None
-    before, watch = weights(results), window.findChild(DiskWatch)
+    before, watch = weights(results), window.findChild(FileWatcher)
     assert watch is not None
     away = copied.rename(tmp_path / "away.h5")
     until(lambda: heard)

@@ -9,7 +9,7 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QTransform
 
 from viewer.rendering import camera_image
-from viewer.rendering.camera_image import Backdrop
+from viewer.rendering.camera_image import CameraImage
 
 if TYPE_CHECKING:
     import pytest
@@ -31,7 +31,7 @@ def test_picture_is_scaled_once_per_key_and_ratio(
         return scaled(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(camera_image, "scaled", counted)
-    pane = Backdrop()
+    pane = CameraImage()
     first = pane.image(results.picture(0, 0, "source"), 0, AREA, 1.0)
     other = pane.image(results.picture(1, 0, "source"), 1, AREA, 1.0)
     assert first is not None
@@ -47,7 +47,7 @@ def test_picture_is_scaled_once_per_key_and_ratio(
 
 
 def test_grid_lines_lie_on_patch_edges(app: QApplication, results: Results) -> None:
-    pane, area = Backdrop(), QRectF(0, 0, 224, 126)
+    pane, area = CameraImage(), QRectF(0, 0, 224, 126)
     place = QTransform.fromTranslate(0, -49)
     plain = pane.image(results.picture(0, 0, "source"), 0, area, 1.0)
     lined = pane.image(results.picture(0, 0, "source"), 0, area, 1.0, grid=(place, results.grid))
@@ -63,7 +63,7 @@ def test_cache_stays_within_its_byte_limit(
     app: QApplication, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camera_image, "MOST_BYTES", 3 * 64 * 36 * 4)
-    pane = Backdrop()
+    pane = CameraImage()
     for width in range(40, 64):
         pane.image(results.picture(0, 0, "source"), 0, QRectF(0, 0, width, 36), 1.0)
     assert sum(image.sizeInBytes() for image in pane._kept.values()) <= 3 * 64 * 36 * 4

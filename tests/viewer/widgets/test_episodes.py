@@ -18,7 +18,7 @@ from window_driver import close, settle, spin, until
 
 from viewer.analysis import probe
 from viewer.controllers import commands
-from viewer.controllers.probe_worker import Lookout
+from viewer.controllers.probe_worker import ProbeWorker
 from viewer.controllers.settings import Settings
 from viewer.io import run_index
 from viewer.model.view_state import Query
@@ -342,7 +342,7 @@ def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tm
 def test_a_lookout_survives_what_kills_or_stops_it(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lookout = Lookout()
+    lookout = ProbeWorker()
     stuck = tmp_path / "stuck"
     script = tmp_path / "looks.py"
     script.write_text(

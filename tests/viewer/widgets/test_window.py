@@ -295,7 +295,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: MainWindow) -> 
     assert curves is not None
     QTest.mouseClick(panels.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.curves.x_of(curves, 1)), 60))
     assert session.state.step == 1
-    until(lambda: panels.over_frames.curves)
+    until(lambda: panels.frame_series.curves)
     QTest.mouseClick(panels.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.timeline.x_of(2)), 50))
     assert session.state.frame == 2
 

@@ -12,7 +12,7 @@ from viewer.export.figures import text_layout
 from viewer.export.figures.color_bar import ColourScale, table_positions
 from viewer.model import geometry
 from viewer.rendering import colormaps, drawing, picture_overlay, theme
-from viewer.rendering.camera_image import Backdrop
+from viewer.rendering.camera_image import CameraImage
 from viewer.rendering.heatmap import SMOOTH_PIXELS, HeatMap
 from viewer.rendering.patches import region_path
 
@@ -32,7 +32,7 @@ class CameraPainter:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self._backdrops = [Backdrop() for _ in range(len(results.cameras))]
+        self._backdrops = [CameraImage() for _ in range(len(results.cameras))]
         self._heats = [HeatMap(camera) for camera in range(len(results.cameras))]
 
     def picture_size(self, camera: int, view: ViewState) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
 from viewer.rendering import drawing, picture_overlay, theme
-from viewer.rendering.camera_image import Backdrop
+from viewer.rendering.camera_image import CameraImage
 from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.patches import PatchLabel, region_path
 from viewer.widgets.panels.panel import Panel
@@ -74,7 +74,7 @@ class CameraPane(Panel):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
-        self.backdrop, self.heat = Backdrop(), HeatMap(camera)
+        self.backdrop, self.heat = CameraImage(), HeatMap(camera)
         self._content: PaneContent | None = None
         self._from_model: tuple[geometry.Affine, QTransform] | None = None
         self._press: QPointF | None = None

@@ -16,7 +16,7 @@ from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
-    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
 
 AXES: Final = (("steps", "denoise steps"), ("layers", "layers"), ("frames", "frames"))
@@ -200,10 +200,10 @@ class CurvesPanel(CurvePlot):
 
     watched_fields = frozenset({"frame", "query", "layer", "step", "heads", "curve"})
 
-    def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, frame_series: FrameSeries, parent: QWidget | None = None) -> None:
         super().__init__(session, "Masses over an axis", parent)
-        self.over_frames = over_frames
-        over_frames.ready.connect(self.update_changed)
+        self.frame_series = frame_series
+        frame_series.ready.connect(self.update_changed)
         self.setMinimumHeight(84)
         self.setMaximumHeight(240)
         self.choice = DropDown("Axis of the curves", AXES, prefix="over ", parent=self)
@@ -227,7 +227,7 @@ class CurvesPanel(CurvePlot):
         if results is None or not results.done:
             return None
         if shown.curve == "frames":
-            return self.over_frames.curves
+            return self.frame_series.curves
         other = shown.layer if self.axis() == "step" else shown.step
         key = (id(results), shown.frame, shown.query, shown.heads, self.axis(), other)
         if self._curves is None or self._curves[0] != key:

@@ -26,7 +26,7 @@ from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.analysis.film import Film
-    from viewer.controllers.frame_series import OverFrames
+    from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
 
@@ -51,11 +51,11 @@ class FilmPanel(Panel):
     HEADING = 4
 
     def __init__(
-        self, session: Session, worker: Worker, over_frames: OverFrames, parent: QWidget | None = None
+        self, session: Session, worker: Worker, frame_series: FrameSeries, parent: QWidget | None = None
     ) -> None:
         super().__init__(session, "Film", parent)
-        self.over_frames = over_frames
-        over_frames.followed.connect(self.reload_and_update)
+        self.frame_series = frame_series
+        frame_series.followed.connect(self.reload_and_update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.worker = worker
@@ -103,7 +103,7 @@ class FilmPanel(Panel):
 
     def frames(self) -> tuple[int, ...]:
         """Return the frames of a film over frames; empty in another mode."""
-        shown, course = self.session.shown, self.over_frames.course
+        shown, course = self.session.shown, self.frame_series.course
         if "frames" not in shown.film or shown.frame >= len(course.moment_of):
             return ()
         most = MAX_FRAMES if shown.film == "frames" else MAX_FRAMES_OF_LAYERS

@@ -19,8 +19,8 @@ from viewer.widgets.panels.panel import Panel
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from viewer.analysis.frame_timeline import Course
-    from viewer.controllers.frame_series import OverFrames
+    from viewer.analysis.frame_timeline import FrameTimeline
+    from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
 
 LABEL: Final = 64
@@ -38,9 +38,9 @@ class Timeline(Panel):
     MIN_HEIGHT = 66
     """Pixels; a lower timeline shows its heading only."""
 
-    def __init__(self, session: Session, over_frames: OverFrames, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, frame_series: FrameSeries, parent: QWidget | None = None) -> None:
         super().__init__(session, "Timeline", parent)
-        self.over_frames = over_frames
+        self.frame_series = frame_series
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -51,8 +51,8 @@ class Timeline(Panel):
         """The moment under the pointer."""
         self._along: tuple[tuple[object, ...], tuple[int, ...]] = ((), ())
         self._still: tuple[tuple[object, ...], QPixmap] | None = None
-        over_frames.ready.connect(self.update)
-        over_frames.followed.connect(self._followed)
+        frame_series.ready.connect(self.update)
+        frame_series.followed.connect(self._followed)
 
     def sizeHint(self) -> QSize:
         return QSize(600, 92)
@@ -63,9 +63,9 @@ class Timeline(Panel):
     # Content
 
     @property
-    def course(self) -> Course:
+    def course(self) -> FrameTimeline:
         """The frames as moments in time."""
-        return self.over_frames.course
+        return self.frame_series.course
 
     def along(self) -> tuple[int, ...]:
         """Return the frame of each moment that has the prompt of the shown frame."""
@@ -80,7 +80,7 @@ class Timeline(Panel):
 
     def values(self) -> npt.NDArray[np.float32] | None:
         """Return the query's mass on each camera at each moment, (moments, cameras); None while it is being read."""
-        results, curves, along = self.session.results, self.over_frames.curves, self.along()
+        results, curves, along = self.session.results, self.frame_series.curves, self.along()
         if results is None or curves is None or not along or len(curves.at) <= max(along):
             return None
         shown: npt.NDArray[np.float32] = curves.values[list(along), : len(results.cameras)]
@@ -212,7 +212,7 @@ class Timeline(Panel):
         """Return an image of everything but the cursor; it is kept until its content changes."""
         t, ratio = theme.active(), self.devicePixelRatioF()
         key = (
-            id(self.over_frames.curves), id(self.course), self.along(), self.width(), self.height(), ratio, t.dark,
+            id(self.frame_series.curves), id(self.course), self.along(), self.width(), self.height(), ratio, t.dark,
         )  # fmt: skip
         if self._still is None or self._still[0] != key:
             made = QPixmap(self.size() * ratio)
