@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from capture.cli.progress import Console
     from capture.pipeline.plan import Setup
-    from capture.pipeline.sharding import Share
-    from capture.pipeline.types import Outcome
+    from capture.pipeline.sharding import Shard
+    from capture.pipeline.types import RunOutcome
 
 NAME = "pi0-capture"
 
@@ -108,13 +108,13 @@ def _capture(given: Sequence[str]) -> int:
 
     options = build_parser(NAME).parse_args(joined_values(given))
     from capture.cli.validation import check_options
-    from capture.pipeline.frame_selection import ALL, read_selection
+    from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
     from capture.pipeline.prompts import Prompts, read_prompts
-    from capture.pipeline.sharding import read_share
+    from capture.pipeline.sharding import resolve_shard
 
-    share = read_share(os.environ, options.share)
+    share = resolve_shard(os.environ, options.share)
     check_options(options, share)
-    frames = ALL if options.frames is None else read_selection(options.frames)
+    frames = ALL_FRAMES if options.frames is None else parse_frames(options.frames)
     prompts = read_prompts(options.prompts) if options.prompts else Prompts(tuple(options.prompt or ()))
     from capture.cli.progress import Console
 
@@ -142,8 +142,8 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     """One results file."""
     from capture.cli.setup import asked_episode
     from capture.pipeline.output_path import check_target
-    from capture.pipeline.plan import plan
-    from capture.pipeline.runner import capture
+    from capture.pipeline.plan import make_plan
+    from capture.pipeline.runner import run_jobs
     from capture.pipeline.types import Job
 
     if options.output is not None:
@@ -155,7 +155,7 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         from capture.cli.estimate import time_sentence
         from capture.cli.report import describe
 
-        made = plan(setup, episode)
+        made = make_plan(setup, episode)
         for sentence in made.warnings:
             console.tell(f"warning: {sentence}")
         near = [] if options.output is None else [options.output.parent]
@@ -164,7 +164,7 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         _say(text)
         return 0
 
-    outcome = capture(setup, [Job(options.output, episode)], console)
+    outcome = run_jobs(setup, [Job(options.output, episode)], console)
     console.close()
     [written] = outcome.files
     if written.failure is not None:
@@ -178,17 +178,17 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     return 0
 
 
-def _series(options: argparse.Namespace, setup: Setup, share: Share, console: Console) -> int:
+def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Console) -> int:
     """A folder of results files, one an episode."""
     from capture.cli.setup import asked_source
-    from capture.pipeline.dataset_run import Series, begin, choose, run_series
-    from capture.pipeline.sharding import gathered
+    from capture.pipeline.dataset_run import DatasetRun, prepare_run_folder, run_dataset, select_episodes
+    from capture.pipeline.sharding import gather_from_ranks
 
     console.stage(f"reading data set {options.dataset}")
     source = asked_source(options, setup, options.dataset)
-    episodes, broken = choose(source, options.episodes)
+    episodes, broken = select_episodes(source, options.episodes)
     output = options.output or Path()
-    series = Series(setup, source, output, episodes, broken)
+    series = DatasetRun(setup, source, output, episodes, broken)
     if share.first:
         console.tell("; ".join(source.mapping_notes))
     if options.dry_run:
@@ -199,17 +199,17 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share, console: Co
         _say(text)
         return 0
 
-    begin(series)
+    prepare_run_folder(series)
     mine = len(series.jobs(share))
     console.work = f"{mine} episode{'s' * (mine != 1)}"
     if share.count > 1:
         console.tell(f"part {share.number + 1} of {share.count} ({share.said_by}): {mine} of {len(episodes)} episodes")
-    outcome = run_series(series, share, console)
+    outcome = run_dataset(series, share, console)
     console.close()
     _doubt(setup, outcome)
     from capture.cli.report import closing, next_step
 
-    together = gathered(share, outcome)
+    together = gather_from_ranks(share, outcome)
     unusable = {f"{name}.h5": one.reason for name, one in broken.items()}
     files = [written for one in together for written in one.files]
     bad = sum(written.failure is not None for written in files) + len(unusable)
@@ -221,7 +221,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Share, console: Co
     return code
 
 
-def _doubt(setup: Setup, outcome: Outcome) -> None:
+def _doubt(setup: Setup, outcome: RunOutcome) -> None:
     """Warn where rows of attention do not sum to 1."""
     from capture.results import schema
 

@@ -6,14 +6,14 @@ from capture.cli.estimate import time_sentence
 from capture.cli.report import describe
 from capture.cli.units import size_text
 from capture.errors import UserError
-from capture.pipeline.dataset_run import Series
-from capture.pipeline.plan import Plan, plan
-from capture.pipeline.sharding import Share
+from capture.pipeline.dataset_run import DatasetRun
+from capture.pipeline.plan import Plan, make_plan
+from capture.pipeline.sharding import Shard
 from capture.results.resume import read_run_state
 from capture.results.schema import PARTIAL_SUFFIX
 
 
-def forecast(series: Series, share: Share, *, named: bool) -> str:
+def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
     """Count, bytes and time of the whole run, as lines of text; `named`: whether the folder was said with -o.
 
     Plans every episode, so reads its states and prompts, but no picture and no weights.
@@ -24,7 +24,7 @@ def forecast(series: Series, share: Share, *, named: bool) -> str:
     bad = {name: broken.reason for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
-            made = plan(series.setup, episode)
+            made = make_plan(series.setup, episode)
         except UserError as error:
             bad[episode.name] = str(error)
             continue

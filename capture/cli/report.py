@@ -11,7 +11,7 @@ import numpy as np
 
 from capture.cli.units import size_text, time_text
 from capture.pipeline.plan import Plan, Setup
-from capture.pipeline.types import Outcome
+from capture.pipeline.types import RunOutcome
 from capture.results import schema
 
 
@@ -80,7 +80,7 @@ def stored(plan: Plan) -> str:
     )
 
 
-def pace(outcome: Outcome) -> str:
+def pace(outcome: RunOutcome) -> str:
     """How fast a run was, and what its policy waited for."""
     seconds, (pictures, writer) = max(outcome.seconds, 1e-9), outcome.waits
     return (
@@ -89,7 +89,7 @@ def pace(outcome: Outcome) -> str:
     )
 
 
-def summary(setup: Setup, outcome: Outcome) -> str:
+def summary(setup: Setup, outcome: RunOutcome) -> str:
     """What stands at the end of a run that made one results file."""
     [written] = outcome.files
     frames, seconds = written.frames, outcome.seconds
@@ -111,7 +111,7 @@ def summary(setup: Setup, outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def closing(outcomes: Sequence[Outcome], unusable: Mapping[str, str], folder: Path) -> str:
+def closing(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder: Path) -> str:
     """What became of the files of a run that one or several processes made: counts, pace, and why some failed."""
     files = [written for outcome in outcomes for written in outcome.files]
     bad = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)

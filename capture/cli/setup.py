@@ -15,19 +15,19 @@ from capture.checkpoints.fingerprint import fingerprint
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.plan import RunOptions, Setup
 from capture.policies.tokenizer import find_tokenizer
 
 if TYPE_CHECKING:
     import argparse
 
     from capture.datasets.base import Episode, Source
-    from capture.pipeline.frame_selection import Selection
+    from capture.pipeline.frame_selection import FrameSelection
     from capture.pipeline.prompts import Prompts
-    from capture.pipeline.sharding import Share
+    from capture.pipeline.sharding import Shard
 
 
-def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, prompts: Prompts) -> Setup:
+def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection, prompts: Prompts) -> Setup:
     """The policy and what is asked of it. Reads no weights but for their fingerprint, and not even so in a dry run.
 
     Raises UserError for a checkpoint, tokenizer or device that does not do.
@@ -52,7 +52,7 @@ def asked_setup(options: argparse.Namespace, share: Share, frames: Selection, pr
         checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, time_grid=options.time_grid))
     tokenizer = find_tokenizer(options.tokenizer, checkpoint.tokenizer_folder)
     dtype = options.dtype or ("float32" if checkpoint.kind == "demo" else "bfloat16")
-    choices = Choices(
+    choices = RunOptions(
         device=_device(options.device, share),
         dtype=getattr(torch, dtype),
         seed=options.seed,
@@ -140,7 +140,7 @@ def _demo_folder() -> Path:
     return Path(str(files("resources"))) / "demo"
 
 
-def _device(name: str | None, share: Share) -> Any:
+def _device(name: str | None, share: Shard) -> Any:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

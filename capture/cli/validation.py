@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture.errors import UserError
-from capture.pipeline.worker_process import own_process_fits
+from capture.pipeline.worker_process import can_start_workers
 
 if TYPE_CHECKING:
     import argparse
 
-    from capture.pipeline.sharding import Share
+    from capture.pipeline.sharding import Shard
 
 
-def check_options(options: argparse.Namespace, share: Share) -> None:
+def check_options(options: argparse.Namespace, share: Shard) -> None:
     """Raise UserError for options that do not go together, and for what is missing."""
     what = "folder" if options.dataset else "file"
     if options.output is None and not options.dry_run:
@@ -28,7 +28,7 @@ def check_options(options: argparse.Namespace, share: Share) -> None:
         for file in files:
             if file is not None and file.exists() and options.output.samefile(file):
                 raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
-    if options.workers and not own_process_fits():
+    if options.workers and not can_start_workers():
         raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
     if options.prompt and options.prompts:
         raise UserError("--prompt and --prompts both say what to ask; give one of them")

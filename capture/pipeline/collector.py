@@ -18,61 +18,61 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_builder import Errors, gather, host_arrays, known
-from capture.pipeline.frame_slicing import Row
-from capture.pipeline.performance import current
+from capture.pipeline.frame_builder import WeightErrors, compute_datasets, frame_metadata, to_host_arrays
+from capture.pipeline.frame_slicing import BatchRow
+from capture.pipeline.performance import current_device
 from capture.pipeline.plan import Setup
-from capture.pipeline.shared_memory import Ring, Room, Shelf, Slot
-from capture.pipeline.types import Outcome, Written
-from capture.pipeline.writer_worker import PLACED_BYTES, Opened, Sink
+from capture.pipeline.shared_memory import BufferRing, PictureBlock, PicturePool, SharedBuffer
+from capture.pipeline.types import FileOutcome, RunOutcome
+from capture.pipeline.writer_worker import SHARED_ARRAY_BYTES, FileStatus, FrameWriter
 from capture.policies.base import CallRequest, Prepared, RecordedCall
 from capture.results import schema
 
-SLOTS: Final = 3
+RING_BUFFERS: Final = 3
 """Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
 WAITING_CALLS: Final = 1
 """Calls whose frames may wait for the disk where the policy runs on the CPU."""
 
 
 @dataclass
-class File:
+class OpenFile:
     """A results file that is being written."""
 
-    sink: Sink
+    sink: FrameWriter
     cameras: tuple[str, ...]
-    opened: Opened
-    written: Written
+    opened: FileStatus
+    written: FileOutcome
     given: int = 0
 
 
 @dataclass(frozen=True)
-class Item:
+class QueuedFrame:
     """A frame on its way to the policy."""
 
-    file: File
+    file: OpenFile
     prepared: Prepared
     seed: int
-    room: Room | None
+    room: PictureBlock | None
     """Where its pictures lie, to be released once it is stored."""
 
 
 @dataclass(frozen=True)
-class End:
+class EndOfFile:
     """The last frame of a file has gone by; or no more will come, because of a failure."""
 
-    file: File
+    file: OpenFile
     failure: str | None = None
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedBatch:
     """A call whose frames are to be written."""
 
     asked: CallRequest
-    items: tuple[Item, ...]
+    items: tuple[QueuedFrame, ...]
     host: dict[str, Tensor] | RecordedCall
     """What was gathered, on the host once `copied` is reached; or the call of which it is still to be gathered."""
-    slot: Slot | None
+    slot: SharedBuffer | None
     begun: torch.cuda.Event | None
     ended: torch.cuda.Event | None
     copied: torch.cuda.Event | None
@@ -80,7 +80,7 @@ class Recorded:
     """Kept alive until it is copied."""
 
 
-class Delivery:
+class Collector:
     """A thread that delivers recorded calls and ends files, in the order in which they are put.
 
     What stops it is kept in `error`; it then delivers nothing more, and `put` goes on to take what it is given.
@@ -90,15 +90,15 @@ class Delivery:
     def __init__(
         self,
         setup: Setup,
-        outcome: Outcome,
-        ring: Ring | None,
-        shelf: Shelf | None,
-        failed: Callable[[Written], None],
+        outcome: RunOutcome,
+        ring: BufferRing | None,
+        shelf: PicturePool | None,
+        failed: Callable[[FileOutcome], None],
     ) -> None:
         self._setup, self.outcome, self._ring, self._shelf, self._failed = setup, outcome, ring, shelf, failed
-        self.open_files: list[File] = []
+        self.open_files: list[OpenFile] = []
         self.error: BaseException | None = None
-        self._recorded: queue.Queue[Recorded | End | None] = queue.Queue(SLOTS)
+        self._recorded: queue.Queue[RecordedBatch | EndOfFile | None] = queue.Queue(RING_BUFFERS)
         self._pending: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
         """What the writer was asked for, and what to do with its answer, in order."""
         self._begun = 0.0
@@ -110,7 +110,7 @@ class Delivery:
         self._begun = time.perf_counter()
         self._thread.start()
 
-    def put(self, item: Recorded | End) -> None:
+    def put(self, item: RecordedBatch | EndOfFile) -> None:
         """Hand over the next call or end; waits while three are waiting."""
         self._recorded.put(item)
 
@@ -126,7 +126,7 @@ class Delivery:
                 self._thread.join()
 
     def _deliver(self) -> None:
-        with current(self._setup.choices.device):
+        with current_device(self._setup.choices.device):
             self._deliver_all()
 
     def _deliver_all(self) -> None:
@@ -135,7 +135,7 @@ class Delivery:
             try:
                 if item is None:
                     break
-                if isinstance(item, End):
+                if isinstance(item, EndOfFile):
                     self._end(item)
                 elif self.error is None:
                     self._write(item)
@@ -149,24 +149,26 @@ class Delivery:
             except BaseException as error:  # noqa: BLE001 - likewise; what other files got still counts
                 self._fail(error)
 
-    def _write(self, item: Recorded) -> None:
+    def _write(self, item: RecordedBatch) -> None:
         if item.copied is not None and item.begun is not None and item.ended is not None:
             item.copied.synchronize()
             self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
         found = item.host
         if isinstance(found, RecordedCall):
-            found = {name: value.cpu() for name, value in gather(found, self._setup.choices.stored_as).items()}
-        arrays, errors = host_arrays(found)
-        by_sink: dict[int, list[tuple[File, Row]]] = {}
+            found = {
+                name: value.cpu() for name, value in compute_datasets(found, self._setup.choices.stored_as).items()
+            }
+        arrays, errors = to_host_arrays(found)
+        by_sink: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
         shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
         slots = [*([item.slot] if item.slot else []), *(self._shelf.slots if self._shelf else [])]
         for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
             file = each.file
             self._note(file.written, one)
-            values = known(item.asked, arrays, row)
+            values = frame_metadata(item.asked, arrays, row)
             if item.slot is not None:
                 _share(values, item.slot, slots, shared)
-            by_sink.setdefault(id(file.sink), []).append((file, Row(file.opened.number, row, values)))
+            by_sink.setdefault(id(file.sink), []).append((file, BatchRow(file.opened.number, row, values)))
             file.given += 1
             self._given += 1
         left = len(by_sink)
@@ -198,17 +200,17 @@ class Delivery:
             future, act = self._pending.popleft()
             act(future.result())
 
-    def _count(self, files: Sequence[File], _: None) -> None:
+    def _count(self, files: Sequence[OpenFile], _: None) -> None:
         for file in files:
             file.written.frames += 1
         self.outcome.frames += len(files)
 
-    def _note(self, written: Written, errors: Errors) -> None:
+    def _note(self, written: FileOutcome, errors: WeightErrors) -> None:
         # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
         written.row_sum = float(np.maximum(written.row_sum, errors.row_sum))
         written.masked_weight = float(np.maximum(written.masked_weight, errors.masked_weight))
 
-    def _end(self, end: End) -> None:
+    def _end(self, end: EndOfFile) -> None:
         """Make a file complete, or leave it as far as it came."""
         file = end.file
         file.written.failure = end.failure
@@ -222,14 +224,14 @@ class Delivery:
             self._pending.append((file.sink.leave(number), partial(self._left, file)))
         self._settle(len(self._pending))
 
-    def _left(self, file: File, kept: int) -> None:
+    def _left(self, file: OpenFile, kept: int) -> None:
         self.open_files.remove(file)
         if kept:
             told = f"finished frames ({kept}) stay in {file.opened.partial_path}"
             file.written.failure = f"{file.written.failure}; {told}"
         self._failed(file.written)
 
-    def _checks(self, file: File) -> dict[str, float]:
+    def _checks(self, file: OpenFile) -> dict[str, float]:
         """The file's attribute `checks`; what was not asked for is left out."""
         written = file.written
         found = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
@@ -249,10 +251,10 @@ class Delivery:
             self.error = error
 
 
-def _share(values: schema.Frame, slot: Slot, slots: Sequence[Slot], shared: dict[int, Any]) -> None:
+def _share(values: schema.Frame, slot: SharedBuffer, slots: Sequence[SharedBuffer], shared: dict[int, Any]) -> None:
     """Put large arrays that are in no slot yet, pictures, into this one; `shared` holds those that were before."""
     for name, value in values.items():
-        if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > PLACED_BYTES:
+        if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > SHARED_ARRAY_BYTES:
             if id(value) not in shared:
                 there = any(one.place(value) is not None for one in slots)
                 shared[id(value)] = value if there else slot.copy(value)

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_builder import Marks, gather, marks_of
+from capture.pipeline.frame_builder import TokenMasks, compute_datasets, token_masks
 from capture.policies.base import CallRequest, ModelInputs, Policy, Prepared, upload
 
 MOST_GRAPHS: Final = 16
@@ -43,7 +43,7 @@ class Graph(Protocol):
         """Launch it, in the stream that is current."""
 
 
-def cuda_graphs(device: torch.device) -> Callable[[], Graph]:
+def cuda_graph_factory(device: torch.device) -> Callable[[], Graph]:
     """Makes CUDA's own. All share one pool of memory: nothing of what lies there is needed after a replay."""
     with torch.cuda.device(device):
         number, pool = torch.cuda.current_device(), torch.cuda.graph_pool_handle()
@@ -79,7 +79,7 @@ class _CudaGraph:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _MemoryPart:
     """Where a dataset lies in the memory that graphs write to."""
 
     start: int
@@ -96,22 +96,22 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Replay:
+class _RecordedGraph:
     """One graph with the memory that it reads and writes."""
 
     graph: Graph
     inputs: ModelInputs
-    marks: Marks
-    parts: dict[str, _Part]
+    marks: TokenMasks
+    parts: dict[str, _MemoryPart]
     memory: Tensor
     size: int
 
 
-class Replays:
-    """Recorded calls of a policy and what `gather` finds in them, replayed where their shape was there before.
+class GraphReplayer:
+    """Runs recorded calls of a policy, by replaying a CUDA graph where a call of the same shapes came before.
 
-    `full` as in `Policy.run`, `weights` as in `gather`; `graph` makes an empty graph; `tell` is told once why it goes
-    on without. Waits for the device only while a graph is made and compared.
+    `full` as in `Policy.run`, `weights` as in `compute_datasets`; `graph` makes an empty graph; `tell` is called once
+    with the reason if graphs cannot be used. Waits for the device only while a graph is recorded and compared.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Replays:
         self._graph, self._tell = graph, tell
         self._seen: set[Shape] = set()
         """Shapes that were there once."""
-        self._known: OrderedDict[Shape, _Replay] = OrderedDict()
+        self._known: OrderedDict[Shape, _RecordedGraph] = OrderedDict()
         """The one used last comes last. It never gets empty: torch records nothing more in a pool without graphs."""
         self._memory: Tensor | None = None
         self._given_up = False
@@ -144,13 +144,13 @@ class Replays:
         begin: Callable[[], None] = lambda: None,
         after_step: Callable[[int], None] | None = None,
     ) -> tuple[CallRequest, dict[str, Tensor]]:
-        """One recorded call, as by `Policy.run`, and what `gather` finds in it.
+        """One recorded call, as by `Policy.run`, and what `compute_datasets` finds in it.
 
         `begin` is called when all is ready to be launched, `after_step` when a step was: a replay has no steps.
         """
         asked = CallRequest(tuple(prepared), tuple(seeds), self._policy.to_robot)
         inputs = self._policy.inputs(prepared, seeds)
-        marks = marks_of(prepared, self._policy.sizes.horizon, self._policy.sizes.state_tokens)
+        marks = token_masks(prepared, self._policy.sizes.horizon, self._policy.sizes.state_tokens)
         begin()
         if not self._given_up:
             try:
@@ -162,7 +162,7 @@ class Replays:
         return asked, self._once(asked, *self._moved(inputs, marks), after_step)
 
     def _with_graphs(
-        self, asked: CallRequest, inputs: ModelInputs, marks: Marks, after_step: Callable[[int], None] | None
+        self, asked: CallRequest, inputs: ModelInputs, marks: TokenMasks, after_step: Callable[[int], None] | None
     ) -> dict[str, Tensor]:
         cameras = tuple(asked.prepared[0].pictures)
         shape: Shape = tuple(tensor.shape for tensor in inputs.tensors), cameras, marks.padded
@@ -182,7 +182,7 @@ class Replays:
                 self._seen.remove(oldest)
         return found
 
-    def _moved(self, inputs: ModelInputs, marks: Marks) -> tuple[ModelInputs, Marks]:
+    def _moved(self, inputs: ModelInputs, marks: TokenMasks) -> tuple[ModelInputs, TokenMasks]:
         def to_device(tensor: Tensor) -> Tensor:
             return upload(tensor, self._policy.device)
 
@@ -190,7 +190,11 @@ class Replays:
 
     @torch.no_grad()
     def _once(
-        self, asked: CallRequest, inputs: ModelInputs, marks: Marks, after_step: Callable[[int], None] | None = None
+        self,
+        asked: CallRequest,
+        inputs: ModelInputs,
+        marks: TokenMasks,
+        after_step: Callable[[int], None] | None = None,
     ) -> dict[str, Tensor]:
         with self._recorder:
             call = self._policy.run(
@@ -201,14 +205,16 @@ class Replays:
                 after_step=after_step,
                 inputs=inputs,
             )
-        return gather(call, self._weights, marks)
+        return compute_datasets(call, self._weights, marks)
 
     @torch.no_grad()
-    def _made(self, asked: CallRequest, inputs: ModelInputs, marks: Marks, found: dict[str, Tensor]) -> _Replay | None:
+    def _made(
+        self, asked: CallRequest, inputs: ModelInputs, marks: TokenMasks, found: dict[str, Tensor]
+    ) -> _RecordedGraph | None:
         """A replay of this call, if it gives what was found; else all go on without."""
         parts, size = {}, 0
         for name, value in found.items():
-            parts[name] = _Part(size, value.shape, value.dtype)
+            parts[name] = _MemoryPart(size, value.shape, value.dtype)
             size += -(-value.nbytes // _ALIGNMENT) * _ALIGNMENT
         try:
             if self._memory is None or len(self._memory) < size:
@@ -219,7 +225,7 @@ class Replays:
                 for name, value in self._once(asked, inputs, marks).items():
                     parts[name].of(memory).copy_(value)
 
-            replay = _Replay(self._graph(), inputs, marks, parts, memory, size)
+            replay = _RecordedGraph(self._graph(), inputs, marks, parts, memory, size)
             replay.graph.record(work)
             memory.fill_(_UNWRITTEN)  # a graph that does nothing must not find what was there before
             replay.graph.replay()
@@ -238,7 +244,7 @@ class Replays:
         said = str(reason).strip().partition("\n")[0] or type(reason).__name__
         self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({said})")
 
-    def _again(self, replay: _Replay, inputs: ModelInputs, marks: Marks) -> dict[str, Tensor]:
+    def _again(self, replay: _RecordedGraph, inputs: ModelInputs, marks: TokenMasks) -> dict[str, Tensor]:
         for here, there in zip(
             (*inputs.tensors, *marks.tensors), (*replay.inputs.tensors, *replay.marks.tensors), strict=True
         ):

@@ -12,15 +12,15 @@ from typing import Any
 
 from capture.datasets.base import Episode, Source, UnusableEpisode
 from capture.errors import UserError
-from capture.pipeline.plan import GENERATOR, Choices, Setup
-from capture.pipeline.runner import capture
-from capture.pipeline.sharding import Share
-from capture.pipeline.types import Job, Outcome, Progress
+from capture.pipeline.plan import GENERATOR, RunOptions, Setup
+from capture.pipeline.runner import run_jobs
+from capture.pipeline.sharding import Shard
+from capture.pipeline.types import Job, Progress, RunOutcome
 from capture.results import run_index
 
 
 @dataclass(frozen=True)
-class Series:
+class DatasetRun:
     """The episodes of a data set that a run is about, and the folder for their results."""
 
     setup: Setup
@@ -48,7 +48,7 @@ class Series:
         """Results file of an episode."""
         return self.folder / f"{episode.name}.h5"
 
-    def jobs(self, share: Share) -> list[Job]:
+    def jobs(self, share: Shard) -> list[Job]:
         """What this process has to do."""
         return [Job(self.path(episode), episode) for episode in share.of(self.episodes)]
 
@@ -87,13 +87,13 @@ class Series:
         entry |= {"prompts": [], "frames": 0, "rate": None, "success": None}
         try:
             entry |= {"rate": episode.rate, "success": episode.success}
-            prompts, frames = planned(episode, self.setup)
+            prompts, frames = count_frames(episode, self.setup)
         except UserError as error:
             return {**entry, "failed": str(error)}
         return {**entry, "prompts": prompts, "frames": frames}
 
 
-def planned(episode: Episode, setup: Setup) -> tuple[list[str], int]:
+def count_frames(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     """The prompts that an episode is run with, and how many frames that makes. Raises UserError for bad data."""
     choices = setup.choices
     moments = choices.frames.choose(episode.length, setup.policy.sizes.horizon)
@@ -105,7 +105,9 @@ def planned(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     return list(dict.fromkeys(prompts)), len(moments) * (len(prompts) // max(1, len(tasks)))
 
 
-def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode, ...], dict[str, UnusableEpisode]]:
+def select_episodes(
+    source: Source, numbers: Sequence[int] | None
+) -> tuple[tuple[Episode, ...], dict[str, UnusableEpisode]]:
     """Episodes of these numbers (all if None), and those of them that cannot be used; UserError if one is missing."""
     if numbers is None:
         return tuple(source.episodes), dict(source.unusable)
@@ -119,14 +121,14 @@ def choose(source: Source, numbers: Sequence[int] | None) -> tuple[tuple[Episode
     return chosen, unusable
 
 
-def begin(series: Series) -> None:
+def prepare_run_folder(series: DatasetRun) -> None:
     """Make the folder and its index. Raises UserError if the folder holds another run."""
     run_index.prepare_folder(series.folder)
     run_index.check_same_run(series.folder, series.run, overwrite=series.setup.choices.overwrite)
     _indexed(series)
 
 
-def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
+def run_dataset(series: DatasetRun, share: Shard, progress: Progress) -> RunOutcome:
     """Run this process's episodes; failures are noted in files of their own, and in the index."""
     jobs = series.jobs(share)
 
@@ -137,7 +139,7 @@ def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
     for job in jobs:
         note(job.path, None)
     try:
-        return capture(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
+        return run_jobs(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
     finally:
         for job in jobs:
             if job.path.is_file():  # what another process finished while this one could not is no failure
@@ -145,14 +147,14 @@ def run_series(series: Series, share: Share, progress: Progress) -> Outcome:
         _indexed(series)
 
 
-def _indexed(series: Series) -> None:
+def _indexed(series: DatasetRun) -> None:
     try:
         run_index.write_index(series.folder, series.head, series.entries)
     except OSError as error:
         raise UserError(f"the index in {series.folder} cannot be written ({error.strerror or error})") from None
 
 
-def _prompts_sum(choices: Choices) -> str | None:
+def _prompts_sum(choices: RunOptions) -> str | None:
     prompts = choices.prompts
     if not prompts.always and not prompts.by_task:
         return None

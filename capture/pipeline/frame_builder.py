@@ -1,8 +1,8 @@
-"""From a recorded call of a policy to frames of the results file: cut, reordered and summed up.
+"""Build frames of the results file from a recorded call of a policy.
 
-Three stages, so that a GPU does what it does well and never waits: `gather` computes every large dataset of the whole
-batch on the policy's device, the caller brings them to the host as it likes, and `frames` cuts them frame by frame and
-adds what was on the host anyway. `assemble` does all three.
+Three stages, so that a GPU never waits for the host: `compute_datasets` computes the large datasets of the whole batch
+on the policy's device, the caller copies them to the host as it likes, and `split_frames` splits them by frame and adds
+what was on the host already. `build_frames` does all three.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.pipeline.frame_slicing import Arrays, Row, frame_of
+from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
 from capture.policies.base import CallRequest, Layout, Prepared, RecordedCall, upload
 from capture.policies.process_settings import exact_float32
 from capture.results import schema
 
 ROW_SUM: Final = "row sum"
 MASKED_WEIGHT: Final = "masked weight"
-"""What `gather` finds beside the datasets: (B,) float32 each, see `Errors`."""
+"""What `compute_datasets` finds beside the datasets: (B,) float32 each, see `WeightErrors`."""
 
 
 @dataclass(frozen=True)
-class Errors:
+class WeightErrors:
     """How far the recorded weights are from what attention must be."""
 
     row_sum: float
@@ -37,7 +37,7 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class Keys:
+class KeyGroups:
     """Which group each key of a row belongs to: [camera 0 patches, ..., text, state tokens, action tokens].
 
     Of one observation, or of a batch: its tensors then have an axis B in front, as the weights must have.
@@ -49,14 +49,14 @@ class Keys:
     """(keys,) or (B, keys) bool: patches that show some of a picture, so not those wholly in letterbox bars."""
     groups: int
 
-    def first(self, count: int) -> Keys:
+    def first(self, count: int) -> KeyGroups:
         """The keys of rows that have only so many."""
-        return Keys(self.group[..., :count], self.picture[..., :count], self.groups)
+        return KeyGroups(self.group[..., :count], self.picture[..., :count], self.groups)
 
 
-def keys_of(
+def key_groups(
     bars: Sequence[npt.NDArray[np.bool_]], roles: npt.NDArray[np.int32], actions: int, state_tokens: int = 0
-) -> Keys:
+) -> KeyGroups:
     """Return the groups of one observation's keys.
 
     `bars`: (rows, cols) bool a camera, True for patches wholly in the letterbox bars; `roles`: (T,) int32 of the text
@@ -71,22 +71,22 @@ def keys_of(
     parts += [by_role[roles], np.full(state_tokens, place["state"]), np.full(actions, place["action"])]
     group = np.concatenate(parts)
     picture = (group < 2 * len(bars)) & (group % 2 == 0)
-    return Keys(torch.from_numpy(group), torch.from_numpy(picture), len(names))
+    return KeyGroups(torch.from_numpy(group), torch.from_numpy(picture), len(names))
 
 
-def batched(keys: Sequence[Keys]) -> Keys:
+def stack_key_groups(keys: Sequence[KeyGroups]) -> KeyGroups:
     """The keys of several observations of equally many keys as one batch, (B, keys) each."""
     group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
-    return Keys(group, picture, keys[0].groups)
+    return KeyGroups(group, picture, keys[0].groups)
 
 
 @dataclass(frozen=True)
-class Marks:
+class TokenMasks:
     """What the tokens of a call's rows are, on the host or on the policy's device."""
 
     own: Tensor
     """(B, T) bool: False on padding."""
-    keys: Keys
+    keys: KeyGroups
     """Groups of the keys of every row; padding is of no group, and weighs nothing anyway."""
     padded: bool
     """Whether any row has padding."""
@@ -96,13 +96,13 @@ class Marks:
         """All of them."""
         return self.own, self.keys.group, self.keys.picture
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> Marks:
+    def each(self, change: Callable[[Tensor], Tensor]) -> TokenMasks:
         """The same with every tensor changed."""
-        keys = Keys(change(self.keys.group), change(self.keys.picture), self.keys.groups)
-        return Marks(change(self.own), keys, self.padded)
+        keys = KeyGroups(change(self.keys.group), change(self.keys.picture), self.keys.groups)
+        return TokenMasks(change(self.own), keys, self.padded)
 
 
-def marks_of(prepared: Sequence[Prepared], actions: int, state_tokens: int = 0) -> Marks:
+def token_masks(prepared: Sequence[Prepared], actions: int, state_tokens: int = 0) -> TokenMasks:
     """The marks of a call of these observations, on the host."""
     lengths = torch.tensor([len(one.tokens) for one in prepared])  # (B,)
     longest = int(lengths.max())
@@ -111,18 +111,20 @@ def marks_of(prepared: Sequence[Prepared], actions: int, state_tokens: int = 0) 
         bars = [picture.letterbox.bars for picture in one.pictures.values()]
         roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
         roles[: len(one.tokens)] = one.tokens.role
-        every.append(keys_of(bars, roles, actions, state_tokens))
+        every.append(key_groups(bars, roles, actions, state_tokens))
     own = torch.arange(longest) < lengths[:, None]  # (B, T)
-    return Marks(own, batched(every), int(lengths.min()) < longest)
+    return TokenMasks(own, stack_key_groups(every), int(lengths.min()) < longest)
 
 
-def assemble(call: RecordedCall, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, Errors]]:
+def build_frames(call: RecordedCall, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, WeightErrors]]:
     """Every dataset of each frame of the call, and the errors found in its weights."""
-    return frames(call, {name: value.cpu() for name, value in gather(call, weights).items()})
+    return split_frames(call, {name: value.cpu() for name, value in compute_datasets(call, weights).items()})
 
 
 @torch.no_grad()
-def gather(call: RecordedCall, weights: torch.dtype | None = None, marks: Marks | None = None) -> dict[str, Tensor]:
+def compute_datasets(
+    call: RecordedCall, weights: torch.dtype | None = None, marks: TokenMasks | None = None
+) -> dict[str, Tensor]:
     """The datasets that come from the call's tensors, (B, ...) each and contiguous, on the policy's device.
 
     `weights`: number type of attention, if it shall not stay as the policy computed it. `marks`: of the call, where
@@ -133,7 +135,7 @@ def gather(call: RecordedCall, weights: torch.dtype | None = None, marks: Marks 
     horizon = call.path.shape[2]
     state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
     if marks is None:
-        marks = marks_of(call.prepared, horizon, state_tokens).each(lambda one: upload(one, device))
+        marks = token_masks(call.prepared, horizon, state_tokens).each(lambda one: upload(one, device))
     own = marks.own
     batch, longest = own.shape
 
@@ -164,8 +166,8 @@ def gather(call: RecordedCall, weights: torch.dtype | None = None, marks: Marks 
         keys = marks.keys.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
         with exact_float32():
-            sums = mass(wide, keys)  # (B, L, queries, ..., N, groups)
-        found[name_mass], found[name_entropy] = sums, entropy(wide, keys)
+            sums = group_mass(wide, keys)  # (B, L, queries, ..., N, groups)
+        found[name_mass], found[name_entropy] = sums, picture_entropy(wide, keys)
         off = (sums.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
         if queries_own is not None:
             off = off.masked_fill(~queries_own, 0)
@@ -192,7 +194,7 @@ def gather(call: RecordedCall, weights: torch.dtype | None = None, marks: Marks 
     return {name: value.contiguous() for name, value in found.items()}
 
 
-def mass(weights: Tensor, keys: Keys) -> Tensor:
+def group_mass(weights: Tensor, keys: KeyGroups) -> Tensor:
     """Weight by group: (..., keys) float32 to (..., groups) float32."""
     member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups) or (B, keys, groups)
     if member.ndim == 2:
@@ -202,7 +204,7 @@ def mass(weights: Tensor, keys: Keys) -> Tensor:
     return by_group
 
 
-def entropy(weights: Tensor, keys: Keys) -> Tensor:
+def picture_entropy(weights: Tensor, keys: KeyGroups) -> Tensor:
     """Entropy in nats over the picture patches, renormalised to sum to 1: (..., keys) float32 to (...).
 
     0 where all of the picture's weight is on one patch, log(number of patches) where it is spread evenly;
@@ -217,20 +219,23 @@ def entropy(weights: Tensor, keys: Keys) -> Tensor:
     return torch.where(total > 0, nats, schema.UNDEFINED_ENTROPY)
 
 
-def frames(call: RecordedCall, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, Errors]]:
-    """The frames of a call, with what `gather` found of it, brought to the host. Nothing large is copied."""
-    arrays, errors = host_arrays(found)
-    return [(frame_of(arrays, Row(0, row, known(call, arrays, row))), one) for row, one in enumerate(errors)]
+def split_frames(call: RecordedCall, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, WeightErrors]]:
+    """The frames of a call, with what `compute_datasets` found of it, brought to the host. Nothing large is copied."""
+    arrays, errors = to_host_arrays(found)
+    return [
+        (slice_frame(arrays, BatchRow(0, row, frame_metadata(call, arrays, row))), one)
+        for row, one in enumerate(errors)
+    ]
 
 
-def host_arrays(found: Mapping[str, Tensor]) -> tuple[Arrays, list[Errors]]:
-    """What `gather` found, on the host, as numpy sees it: datasets, (B, ...) each, and the errors of each frame."""
+def to_host_arrays(found: Mapping[str, Tensor]) -> tuple[Arrays, list[WeightErrors]]:
+    """Return what `compute_datasets` computed as numpy arrays (B, ...), and the errors of each frame."""
     arrays = {name: _array(value) for name, value in found.items()}
     off, masked = arrays.pop(ROW_SUM).tolist(), arrays.pop(MASKED_WEIGHT).tolist()
-    return arrays, [Errors(*one) for one in zip(off, masked, strict=True)]
+    return arrays, [WeightErrors(*one) for one in zip(off, masked, strict=True)]
 
 
-def known(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame:
+def frame_metadata(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame:
     """What frame number `row` of a call holds beside its part of the call's arrays."""
     prepared = asked.prepared[row]
     table, observation = prepared.tokens, prepared.observation

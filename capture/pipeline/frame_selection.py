@@ -9,7 +9,7 @@ from typing import Final
 from capture.errors import UserError
 
 KEYFRAMES: Final = "keyframes"
-OPEN_LOOP: Final = 8
+OPEN_LOOP_ACTIONS: Final = 8
 """Actions that openpi's DROID client carries out of a chunk before it asks the policy again (`open_loop_horizon`)."""
 
 _SLICE: Final = re.compile(r"(-?\d{1,9})?:(-?\d{1,9})?(?::(\d{1,9})?)?")
@@ -18,7 +18,7 @@ _LIMIT: Final = 1_000_000
 
 
 @dataclass(frozen=True)
-class Selection:
+class FrameSelection:
     """A choice of frames, good for an episode of any length.
 
     A slice as Python has it, without negative steps; a list of frame numbers and ranges; or `keyframes`, the moments at
@@ -43,25 +43,25 @@ class Selection:
                     "leave it out of --frames, or give a slice such as ::8"
                 )
             return self.frames
-        step = min(OPEN_LOOP, horizon) if self.text == KEYFRAMES else self.step
+        step = min(OPEN_LOOP_ACTIONS, horizon) if self.text == KEYFRAMES else self.step
         chosen = tuple(range(length)[self.start : self.stop : step])
         if not chosen:
             raise UserError(f"--frames {self.text} chooses none of the episode's {length} frames")
         return chosen
 
 
-ALL: Final = Selection(":")
+ALL_FRAMES: Final = FrameSelection(":")
 
 
-def read_selection(text: str) -> Selection:
+def parse_frames(text: str) -> FrameSelection:
     """The choice that `text` spells. Raises UserError for what spells none."""
     if text == KEYFRAMES:
-        return Selection(text)
+        return FrameSelection(text)
     if found := _SLICE.fullmatch(text):
         start, stop, step = (None if part is None else int(part) for part in found.groups())
         if step == 0:
             raise UserError(f"{text!r} has steps of 0 frames; give 1 or more, such as ::8")
-        return Selection(text, start=start, stop=stop, step=step or 1)
+        return FrameSelection(text, start=start, stop=stop, step=step or 1)
     frames: set[int] = set()
     for part in text.split(","):
         found = _PART.fullmatch(part.strip())
@@ -71,4 +71,4 @@ def read_selection(text: str) -> Selection:
         if last < first or last - first >= _LIMIT:
             raise UserError(f"{part.strip()!r} is not a range of frames that rises")
         frames.update(range(first, last + 1))
-    return Selection(text, frames=tuple(sorted(frames)))
+    return FrameSelection(text, frames=tuple(sorted(frames)))

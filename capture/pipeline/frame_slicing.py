@@ -29,7 +29,7 @@ _TEXT_AXES: Final[dict[str, tuple[int, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchRow:
     """A frame of a call."""
 
     number: int
@@ -40,7 +40,7 @@ class Row:
     """What it holds beside them."""
 
 
-def frame_of(arrays: Arrays, row: Row) -> schema.Frame:
+def slice_frame(arrays: Arrays, row: BatchRow) -> schema.Frame:
     """The whole frame: its own part of the call's arrays, as long as its text, and what is known. Copies nothing."""
     known = row.known
     tokens = len(np.asarray(known[schema.TEXT_ID]))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from capture.errors import UserError
-from capture.pipeline.plan import Outline
+from capture.pipeline.plan import FileOutline
 from capture.results.resume import describe_difference, read_run_state
 
 
-def finished(path: Path, made: Outline) -> bool:
+def is_finished(path: Path, made: FileOutline) -> bool:
     """Whether the results file is there, whole and of this very run. Raises UserError if another file is in the way."""
     if not path.is_file():
         return False
@@ -24,7 +24,7 @@ def finished(path: Path, made: Outline) -> bool:
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise UserError where a results file can never be written; for what only the plan can tell, see `finished`."""
+    """Raise UserError where a results file can never be written; for what only the plan can tell, see `is_finished`."""
     if path.is_dir() or not path.name:
         raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
     if not path.parent.is_dir():

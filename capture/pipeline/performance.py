@@ -11,7 +11,7 @@ from typing import Final
 
 import torch
 
-from capture.policies.process_settings import Jointly
+from capture.policies.process_settings import SharedContext
 
 SWITCH_SECONDS: Final = 5e-4
 """How long another thread may keep Python's lock while calls wait for it; a tenth of what is usual.
@@ -21,7 +21,7 @@ wait for 0.3 seconds instead of 0.75.
 """
 
 
-def current(device: torch.device) -> AbstractContextManager[object]:
+def current_device(device: torch.device) -> AbstractContextManager[object]:
     """Makes it this thread's current device. That of a new thread is the first GPU, even where another one is used, and
     whatever CUDA is asked for then may take memory there.
     """
@@ -29,13 +29,13 @@ def current(device: torch.device) -> AbstractContextManager[object]:
 
 
 @contextlib.contextmanager
-def calls_first(device: torch.device, *, beside: bool) -> Iterator[None]:
+def prioritise_gpu_calls(device: torch.device, *, beside: bool) -> Iterator[None]:
     """Let calls on `device` come first for as long as this lasts, in this thread and those begun meanwhile.
 
     `beside`: whether other processes read and write, so that Python is needed for little but the calls.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(current(device))
+        stack.enter_context(current_device(device))
         if device.type == "cuda":
             stack.enter_context(_one_thread())
         if beside:
@@ -71,6 +71,6 @@ def _python_for_calls() -> Iterator[None]:
         gc.unfreeze()
 
 
-_threads: Final = Jointly(_usual_threads)
+_threads: Final = SharedContext(_usual_threads)
 """As many as there were before the first of several runs."""
-_lock_for_calls: Final = Jointly(_python_for_calls)
+_lock_for_calls: Final = SharedContext(_python_for_calls)

@@ -17,8 +17,8 @@ from capture.datasets.base import Episode
 from capture.datasets.in_memory import InMemoryEpisode, check_pictures
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.frame_selection import ALL, Selection
-from capture.pipeline.prompts import OWN, Prompts
+from capture.pipeline.frame_selection import ALL_FRAMES, FrameSelection
+from capture.pipeline.prompts import OWN_PROMPT, Prompts
 from capture.policies.base import PolicySpec, Prepared, TokenTable
 from capture.results import schema
 
@@ -28,7 +28,7 @@ KEPT_TABLES: Final = 2048
 
 
 @dataclass(frozen=True)
-class Choices:
+class RunOptions:
     """What the user chose to run and to keep."""
 
     device: torch.device
@@ -46,8 +46,8 @@ class Choices:
     """Pairs of processes that read and write, a file each; 0 where this process does both; None for what fits."""
     graphs: bool = True
     """Whether a GPU's calls may be replayed as CUDA graphs."""
-    frames: Selection = ALL
-    prompts: Prompts = OWN
+    frames: FrameSelection = ALL_FRAMES
+    prompts: Prompts = OWN_PROMPT
 
     @property
     def replayed(self) -> bool:
@@ -65,7 +65,7 @@ class Setup:
     """A policy and what is asked of it: the same for every results file of a run."""
 
     policy: PolicySpec
-    choices: Choices
+    choices: RunOptions
     weights: str
     """Fingerprint of the checkpoint's weights."""
 
@@ -122,7 +122,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Outline:
+class FileOutline:
     """What a results file will be."""
 
     sizes: schema.Sizes
@@ -132,7 +132,7 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Plan(Outline):
+class Plan(FileOutline):
     """Everything about one results file that can be known without weights and without decoding pictures."""
 
     setup: Setup
@@ -145,9 +145,9 @@ class Plan(Outline):
     """Of the first frames."""
 
     @property
-    def outline(self) -> Outline:
+    def outline(self) -> FileOutline:
         """What of it concerns the file alone."""
-        return Outline(self.sizes, self.run, self.warnings)
+        return FileOutline(self.sizes, self.run, self.warnings)
 
     @property
     def frame_bytes(self) -> int:
@@ -174,18 +174,18 @@ class Plan(Outline):
                 tokens = self.tables[number] if known else setup.policy.tokenise(prompt, observation.state)
                 number += 1
                 frames.append(
-                    (Prepared(replace(observation, prompt=prompt), pictures, tokens), seed_of(setup, observation))
+                    (Prepared(replace(observation, prompt=prompt), pictures, tokens), frame_seed(setup, observation))
                 )
             skipped = 0
             yield frames
 
 
-def seed_of(setup: Setup, observation: Observation) -> int:
+def frame_seed(setup: Setup, observation: Observation) -> int:
     """The same noise for the same moment: prompts compared on one picture then differ in their words alone."""
     return setup.choices.seed + observation.index
 
 
-def plan(setup: Setup, episode: Episode) -> Plan:
+def make_plan(setup: Setup, episode: Episode) -> Plan:
     """Check everything that can be checked before a weight is read. Raises UserError for what does not fit."""
     policy, choices, axes = setup.policy, setup.choices, setup.policy.sizes
     layers, steps = setup.layers, setup.steps

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from capture.errors import UserError
 
-TASK: Final = "{task}"
-OTHERS: Final = "*"
+TASK_PLACEHOLDER: Final = "{task}"
+OTHER_TASKS: Final = "*"
 _LARGEST: Final = 1 << 20
 
 
@@ -39,20 +39,20 @@ class Prompts:
 
         Raises UserError if there are none.
         """
-        chosen = self.always or (TASK,)
+        chosen = self.always or (TASK_PLACEHOLDER,)
         if self.by_task:
-            found = self.by_task.get(task.strip(), self.by_task.get(OTHERS))
+            found = self.by_task.get(task.strip(), self.by_task.get(OTHER_TASKS))
             if found is None:
                 raise UserError(
-                    f'the file of prompts has none for the task {task!r}; add it, or "{OTHERS}" for all others'
+                    f'the file of prompts has none for the task {task!r}; add it, or "{OTHER_TASKS}" for all others'
                 )
             chosen = found
-        if not task and any(TASK in prompt for prompt in chosen):
+        if not task and any(TASK_PLACEHOLDER in prompt for prompt in chosen):
             raise UserError('the source names no task; give one with --prompt "put the duck in the bowl"')
-        return tuple(dict.fromkeys(prompt.replace(TASK, task) for prompt in chosen))
+        return tuple(dict.fromkeys(prompt.replace(TASK_PLACEHOLDER, task) for prompt in chosen))
 
 
-OWN: Final = Prompts()
+OWN_PROMPT: Final = Prompts()
 """Every frame with its own task."""
 
 

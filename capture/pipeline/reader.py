@@ -21,11 +21,11 @@ from capture.datasets.base import Episode
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import Outline, Plan, Setup, plan
-from capture.pipeline.shared_arrays import Maps, Place
-from capture.pipeline.shared_memory import ALIGNMENT, Room, Shelf, Slot, room_for
+from capture.pipeline.plan import FileOutline, Plan, Setup, make_plan
+from capture.pipeline.shared_arrays import ArrayLocation, BufferMappings
+from capture.pipeline.shared_memory import ALIGNMENT, PictureBlock, PicturePool, SharedBuffer, buffer_size
 from capture.pipeline.types import Job
-from capture.pipeline.worker_process import Process, serve_pipe
+from capture.pipeline.worker_process import WorkerProcess, serve_pipe
 from capture.policies.base import Prepared, TokenTable
 from capture.policies.letterbox import Letterbox, Picture
 from capture.results.schema import Sizes
@@ -37,14 +37,14 @@ class Moment:
 
     frames: Sequence[tuple[Prepared, int]]
     """A frame for each prompt, and its seed."""
-    room: Room | None = None
+    room: PictureBlock | None = None
     """Where its pictures lie, if other processes can see them."""
 
 
 class Reader(Protocol):
     """Reads one episode at a time."""
 
-    def plan(self, number: int, episode: Episode) -> Outline:
+    def plan(self, number: int, episode: Episode) -> FileOutline:
         """Plan the results file of an episode, that of job `number`. Raises UserError for what does not fit."""
 
     def moments_from(self, start: int) -> Iterator[Moment]:
@@ -54,16 +54,16 @@ class Reader(Protocol):
         """Let go of what it has."""
 
 
-class ReaderHere:
+class InlineReader:
     """A reader that works in the thread that asks."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._plan: Plan
 
-    def plan(self, number: int, episode: Episode) -> Outline:  # noqa: ARG002
+    def plan(self, number: int, episode: Episode) -> FileOutline:  # noqa: ARG002
         """See `Reader`."""
-        self._plan = plan(self._setup, episode)
+        self._plan = make_plan(self._setup, episode)
         return self._plan
 
     def moments_from(self, start: int) -> Iterator[Moment]:
@@ -81,20 +81,20 @@ class ReaderProcess:
     everything is read here.
     """
 
-    def __init__(self, setup: Setup, parcel: Place, shelf: Shelf) -> None:
-        """`parcel`: of `parcel_of`."""
-        self._here, self._shelf = ReaderHere(setup), shelf
-        self._process = Process(__name__, "reads the episodes")
+    def __init__(self, setup: Setup, parcel: ArrayLocation, shelf: PicturePool) -> None:
+        """`parcel`: of `pack_setup`."""
+        self._here, self._shelf = InlineReader(setup), shelf
+        self._process = WorkerProcess(__name__, "reads the episodes")
         self._ready = self._process.ask("begin", parcel)
         self._asked: tuple[int, Episode]
-        self._outline: Outline
+        self._outline: FileOutline
 
     @property
     def pid(self) -> int:
         """Its number in the system."""
         return self._process.pid
 
-    def plan(self, number: int, episode: Episode) -> Outline:
+    def plan(self, number: int, episode: Episode) -> FileOutline:
         """See `Reader`."""
         self._asked = number, episode
         there = self._there()
@@ -137,37 +137,37 @@ class ReaderProcess:
         """Whether the process has started and has what it needs."""
         return self._ready.done() and self._ready.exception() is None
 
-    def _next(self, size: int) -> tuple[Room, Future[_Told | None]]:
+    def _next(self, size: int) -> tuple[PictureBlock, Future[_SharedMoment | None]]:
         room = self._shelf.take(size)
         return room, self._process.ask("moment", room.place)
 
 
-def reads_apart(jobs: Sequence[Job]) -> bool:
+def can_read_in_workers(jobs: Sequence[Job]) -> bool:
     """Whether a process of its own is to read these episodes; not so where their pictures are in memory here."""
     return not any(isinstance(job.episode, InMemoryEpisode) for job in jobs)
 
 
-def parcel_of(setup: Setup, jobs: Sequence[Job]) -> tuple[Slot, Place] | None:
+def pack_setup(setup: Setup, jobs: Sequence[Job]) -> tuple[SharedBuffer, ArrayLocation] | None:
     """What a process that reads needs to know, in memory that it can see; None where that cannot be sent."""
     try:
         content = pickle.dumps((replace(setup, policy=setup.policy.without_weights()), [job.episode for job in jobs]))
     except Exception:  # noqa: BLE001 - whatever an episode of someone else's does when it is pickled
         return None
-    slot = Slot(len(content), pinned=False)
+    slot = SharedBuffer(len(content), pinned=False)
     slot.copy(np.frombuffer(content, np.uint8))
     return slot, slot.part(0, len(content))
 
 
-def unexpected(error: Exception) -> str:
+def describe_unexpected_error(error: Exception) -> str:
     """A sentence for what no reader should raise."""
     return f"reading it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 @dataclass(frozen=True)
-class _Told:
+class _SharedMoment:
     """A moment as it is sent."""
 
-    pictures: Mapping[str, tuple[Place, Place, Place, Letterbox]]
+    pictures: Mapping[str, tuple[ArrayLocation, ArrayLocation, ArrayLocation, Letterbox]]
     """Camera -> where the picture lies as it came, as the model sees it (uint8), and as the model is fed; its frame."""
     frames: Sequence[tuple[Observation, TokenTable, int]]
 
@@ -176,10 +176,10 @@ def _room(sizes: Sizes) -> int:
     """Bytes for the pictures of one moment."""
     height, width = sizes.model_picture
     seen = 3 * height * width
-    return room_for([size for rows, cols in sizes.pictures for size in (3 * rows * cols, seen, 4 * seen)])
+    return buffer_size([size for rows, cols in sizes.pictures for size in (3 * rows * cols, seen, 4 * seen)])
 
 
-def _moment(told: _Told, room: Room) -> Moment:
+def _moment(told: _SharedMoment, room: PictureBlock) -> Moment:
     room.hold(len(told.frames))
     sources = {camera: room.array(places[0]) for camera, places in told.pictures.items()}
     pictures = {
@@ -193,11 +193,11 @@ def _moment(told: _Told, room: Room) -> Moment:
     return Moment(frames, room)
 
 
-class _Readings:
+class _ReaderServer:
     """The other end of `ReaderProcess`."""
 
     def __init__(self) -> None:
-        self._maps = Maps()
+        self._maps = BufferMappings()
         self._setup: Setup
         self._episodes: Sequence[Episode]
         self._plan: Plan
@@ -209,26 +209,26 @@ class _Readings:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(unexpected(error)) from error
+            raise UserError(describe_unexpected_error(error)) from error
 
-    def begin(self, parcel: Place) -> None:
+    def begin(self, parcel: ArrayLocation) -> None:
         torch.set_num_threads(1)  # there is little to share out, and other cores have other work
         self._setup, self._episodes = pickle.loads(self._maps.array(parcel).data)  # noqa: S301 - from our own process
 
-    def plan(self, number: int) -> Outline:
-        self._plan = plan(self._setup, self._episodes[number])
+    def plan(self, number: int) -> FileOutline:
+        self._plan = make_plan(self._setup, self._episodes[number])
         return self._plan.outline
 
     def read(self, start: int) -> None:
         self._moments = self._plan.moments_from(start)
 
-    def moment(self, room: Place) -> _Told | None:
+    def moment(self, room: ArrayLocation) -> _SharedMoment | None:
         frames = next(self._moments, None)
         if frames is None:
             return None
         free, start = self._maps.array(room), 0
 
-        def put(array: npt.NDArray[Any]) -> Place:
+        def put(array: npt.NDArray[Any]) -> ArrayLocation:
             nonlocal start
             content = np.ascontiguousarray(array)
             free[start : start + content.nbytes] = content.reshape(-1).view(np.uint8)
@@ -252,9 +252,11 @@ class _Readings:
             )
             for camera, picture in shown.pictures.items()
         }
-        return _Told(pictures, [(replace(one.observation, pictures={}), one.tokens, seed) for one, seed in frames])
+        return _SharedMoment(
+            pictures, [(replace(one.observation, pictures={}), one.tokens, seed) for one, seed in frames]
+        )
 
 
 def serve(descriptor: str) -> None:
     """Read what the other end of the pipe asks for, until it is gone; for the process of a `ReaderProcess`."""
-    serve_pipe(descriptor, _Readings().carry_out)
+    serve_pipe(descriptor, _ReaderServer().carry_out)

@@ -27,23 +27,23 @@ import torch
 from torch import Tensor
 
 from capture.errors import UserError
-from capture.pipeline.collector import SLOTS, Delivery, End, Item, Recorded
-from capture.pipeline.cuda_graphs import Replays, cuda_graphs
-from capture.pipeline.frame_builder import gather
-from capture.pipeline.performance import calls_first
-from capture.pipeline.plan import Choices, Setup
-from capture.pipeline.reader import Reader, ReaderHere, ReaderProcess, parcel_of, reads_apart
-from capture.pipeline.scheduler import Feed, Lane, files_at_once
-from capture.pipeline.shared_memory import Ring, Shelf, Slot, room_for
-from capture.pipeline.types import Job, Outcome, Progress, Written
-from capture.pipeline.worker_process import own_process_fits
-from capture.pipeline.writer_worker import Sink, WriterProcess, WriterThread
+from capture.pipeline.collector import RING_BUFFERS, Collector, EndOfFile, QueuedFrame, RecordedBatch
+from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
+from capture.pipeline.frame_builder import compute_datasets
+from capture.pipeline.performance import prioritise_gpu_calls
+from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.reader import InlineReader, Reader, ReaderProcess, can_read_in_workers, pack_setup
+from capture.pipeline.scheduler import FileWorkers, Scheduler, choose_file_count
+from capture.pipeline.shared_memory import BufferRing, PicturePool, SharedBuffer, buffer_size
+from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
+from capture.pipeline.worker_process import can_start_workers
+from capture.pipeline.writer_worker import FrameWriter, WriterProcess, WriterThread
 from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
 
 
-def capture(
-    setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[Written], None] | None = None
-) -> Outcome:
+def run_jobs(
+    setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[FileOutcome], None] | None = None
+) -> RunOutcome:
     """Run every job and write its file. Finished frames are kept whatever happens; finished files are passed over.
 
     A job whose episode or file does not do is noted in the outcome with a sentence, `failed` is called with it, and the
@@ -69,20 +69,20 @@ def capture(
     return run.outcome
 
 
-def uses_workers(choices: Choices) -> bool:
+def uses_workers(choices: RunOptions) -> bool:
     """Whether other processes read and write: where asked for, else where a GPU waits, if the system allows it."""
     if choices.workers is not None:
         return choices.workers > 0
-    return choices.device.type == "cuda" and own_process_fits()
+    return choices.device.type == "cuda" and can_start_workers()
 
 
-def _peeked(items: Iterator[Item | End]) -> Iterator[Item | End] | None:
+def _peeked(items: Iterator[QueuedFrame | EndOfFile]) -> Iterator[QueuedFrame | EndOfFile] | None:
     """The same items, the first of which is already there; None if there are none."""
     first = next(items, None)
     if first is None:
         return None
 
-    def again() -> Iterator[Item | End]:
+    def again() -> Iterator[QueuedFrame | EndOfFile]:
         yield first
         yield from items
 
@@ -105,47 +105,47 @@ class _Run:
     """One run from its first job to its last."""
 
     def __init__(
-        self, setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[Written], None]
+        self, setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[FileOutcome], None]
     ) -> None:
         self._setup, self._progress = setup, progress
-        self.outcome = Outcome()
+        self.outcome = RunOutcome()
         self._cuda = setup.choices.device.type == "cuda"
         choices, beside = setup.choices, uses_workers(setup.choices)
-        count = (choices.workers or files_at_once(choices.batch, len(os.sched_getaffinity(0)))) if beside else 1
+        count = (choices.workers or choose_file_count(choices.batch, len(os.sched_getaffinity(0)))) if beside else 1
         if isinstance(jobs, Sized):
             count = max(1, min(count, len(jobs)))
-        self._ring = Ring(SLOTS, pinned=self._cuda) if beside else None
-        self._shelf = Shelf() if beside else None
-        self._sinks: Sequence[Sink] = [WriterProcess() if beside else WriterThread() for _ in range(count)]
-        self._parcel: Slot | None = None
+        self._ring = BufferRing(RING_BUFFERS, pinned=self._cuda) if beside else None
+        self._shelf = PicturePool() if beside else None
+        self._sinks: Sequence[FrameWriter] = [WriterProcess() if beside else WriterThread() for _ in range(count)]
+        self._parcel: SharedBuffer | None = None
         self._readers = self._read_by(jobs, count)
-        lanes = [Lane(*each) for each in zip(self._readers, self._sinks, strict=True)]
-        self._delivery = Delivery(setup, self.outcome, self._ring, self._shelf, failed)
-        self.feed = Feed(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
+        lanes = [FileWorkers(*each) for each in zip(self._readers, self._sinks, strict=True)]
+        self._delivery = Collector(setup, self.outcome, self._ring, self._shelf, failed)
+        self.feed = Scheduler(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
         self._stop = threading.Event()
         self._error: BaseException | None = None
         # A file that is being opened keeps others waiting; with several, that is more often.
-        self._fed: queue.Queue[Item | End | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
+        self._fed: queue.Queue[QueuedFrame | EndOfFile | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
         self._copies: Any = None
         self._begun: torch.cuda.Event | None = None
         self._done = 0
 
     def _read_by(self, jobs: Iterable[Job], count: int) -> Sequence[Reader]:
         """As many readers; they are processes if writers are, and what is to be read can be sent there."""
-        if self._shelf is not None and isinstance(jobs, Sequence) and reads_apart(jobs):
-            parcel = parcel_of(self._setup, jobs)
+        if self._shelf is not None and isinstance(jobs, Sequence) and can_read_in_workers(jobs):
+            parcel = pack_setup(self._setup, jobs)
             if parcel is not None:
                 self._parcel, place = parcel
                 return [ReaderProcess(self._setup, place, self._shelf) for _ in range(count)]
-        return [ReaderHere(self._setup) for _ in range(count)]
+        return [InlineReader(self._setup) for _ in range(count)]
 
     # The policy
 
-    def go(self, policy: Policy, items: Iterator[Item | End]) -> None:
+    def go(self, policy: Policy, items: Iterator[QueuedFrame | EndOfFile]) -> None:
         """Run all frames; `items` is read by a thread of its own."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
         self._progress.step(0)
-        with calls_first(self._setup.choices.device, beside=self._ring is not None):
+        with prioritise_gpu_calls(self._setup.choices.device, beside=self._ring is not None):
             with _room_for(1):
                 recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
             start = time.perf_counter()
@@ -174,7 +174,7 @@ class _Run:
         if stop is not None:
             raise stop
 
-    def _feed(self, items: Iterator[Item | End]) -> None:
+    def _feed(self, items: Iterator[QueuedFrame | EndOfFile]) -> None:
         try:
             for item in items:
                 if not self._put(item):
@@ -183,19 +183,19 @@ class _Run:
             self._error = error
         self._put(None)
 
-    def _replays_of(self, policy: Policy, recorder: AbstractContextManager[Any]) -> Replays | None:
+    def _replays_of(self, policy: Policy, recorder: AbstractContextManager[Any]) -> GraphReplayer | None:
         choices = self._setup.choices
         if not choices.replayed:
             return None
-        graph = cuda_graphs(choices.device)
-        return Replays(
+        graph = cuda_graph_factory(choices.device)
+        return GraphReplayer(
             policy, recorder, full=choices.full, weights=choices.stored_as, graph=graph, tell=self._progress.tell
         )
 
     def _call_all(self, policy: Policy, recorder: AbstractContextManager[Any]) -> None:
         replays = self._replays_of(policy, recorder)
-        batch: list[Item] = []
-        ends: list[End] = []
+        batch: list[QueuedFrame] = []
+        ends: list[EndOfFile] = []
 
         def flush() -> None:
             if batch:
@@ -206,7 +206,7 @@ class _Run:
             ends.clear()
 
         while (item := self._next()) is not None:
-            if isinstance(item, End):
+            if isinstance(item, EndOfFile):
                 ends.append(item)
                 if not batch:
                     flush()
@@ -218,7 +218,7 @@ class _Run:
                 flush()
         flush()
 
-    def _next(self) -> Item | End | None:
+    def _next(self) -> QueuedFrame | EndOfFile | None:
         start = time.perf_counter()
         try:
             while True:
@@ -232,12 +232,16 @@ class _Run:
                 self.outcome.starved += time.perf_counter() - start
 
     def _call(
-        self, policy: Policy, recorder: AbstractContextManager[Any], replays: Replays | None, batch: tuple[Item, ...]
+        self,
+        policy: Policy,
+        recorder: AbstractContextManager[Any],
+        replays: GraphReplayer | None,
+        batch: tuple[QueuedFrame, ...],
     ) -> None:
         with _room_for(len(batch)):
             asked, found = self._found(policy, recorder, replays, batch)
         if isinstance(found, RecordedCall):
-            self._hand_over(Recorded(asked, batch, found, None, None, None, None, None))
+            self._hand_over(RecordedBatch(asked, batch, found, None, None, None, None, None))
             return
         ended = self._mark()
         pictures = [
@@ -251,21 +255,21 @@ class _Run:
         ]
         slot = None
         if self._ring is not None:
-            room = room_for([value.nbytes for value in found.values()] + pictures)
+            room = buffer_size([value.nbytes for value in found.values()] + pictures)
             waited = time.perf_counter()
             slot = self._ring.take(room, lambda: self._delivery.error is not None)
             self.outcome.held_up += time.perf_counter() - waited
             if slot is None:
                 return
         host, copied = self._copy(found, slot)
-        self._hand_over(Recorded(asked, batch, host, slot, self._begun, ended, copied, found))
+        self._hand_over(RecordedBatch(asked, batch, host, slot, self._begun, ended, copied, found))
 
     def _found(
         self,
         policy: Policy,
         recorder: AbstractContextManager[Any],
-        replays: Replays | None,
-        batch: tuple[Item, ...],
+        replays: GraphReplayer | None,
+        batch: tuple[QueuedFrame, ...],
     ) -> tuple[CallRequest, dict[str, Tensor] | RecordedCall]:
         """What a call was asked, and what is gathered of it, on the device; or the call, to be gathered later."""
         choices = self._setup.choices
@@ -298,9 +302,11 @@ class _Run:
         if self._ring is None and not self._cuda:
             return call, call
         # Nothing of the device is to wait for the disk but what is stored.
-        return CallRequest(call.prepared, call.seeds, call.to_robot), gather(call, choices.stored_as)
+        return CallRequest(call.prepared, call.seeds, call.to_robot), compute_datasets(call, choices.stored_as)
 
-    def _copy(self, found: dict[str, Tensor], slot: Slot | None) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
+    def _copy(
+        self, found: dict[str, Tensor], slot: SharedBuffer | None
+    ) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
         """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""
         device = self._setup.choices.device
         if not self._cuda:
@@ -319,7 +325,7 @@ class _Run:
             copied.record(self._copies)
         return host, copied
 
-    def _hand_over(self, recorded: Recorded) -> None:
+    def _hand_over(self, recorded: RecordedBatch) -> None:
         start = time.perf_counter()
         self._delivery.put(recorded)
         self.outcome.held_up += time.perf_counter() - start
@@ -381,7 +387,7 @@ class _Run:
             if error is not None:
                 raise error
 
-    def _put(self, item: Item | End | None) -> bool:
+    def _put(self, item: QueuedFrame | EndOfFile | None) -> bool:
         """Feed an item; gives up, and says False, once the run is to stop and there is no room."""
         while True:
             try:

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from capture.errors import UserError
-from capture.pipeline.collector import End, File, Item
-from capture.pipeline.output_path import finished
+from capture.pipeline.collector import EndOfFile, OpenFile, QueuedFrame
+from capture.pipeline.output_path import is_finished
 from capture.pipeline.plan import GENERATOR, Setup
-from capture.pipeline.reader import Moment, Reader, unexpected
-from capture.pipeline.types import Job, Outcome, Progress, Written
+from capture.pipeline.reader import Moment, Reader, describe_unexpected_error
+from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import ProcessGoneError
-from capture.pipeline.writer_worker import Sink
+from capture.pipeline.writer_worker import FrameWriter
 
 MOST_FILES: Final = 4
 _CORES_A_FILE: Final = 4
 
 
-def files_at_once(batch: int, cores: int) -> int:
+def choose_file_count(batch: int, cores: int) -> int:
     """How many files take turns, each with a process of its own that writes and, where that can be, one that reads.
 
     One process stores 27 to 33 frames of full size a second, since the system has to find room for 40 MB each. An H100
@@ -31,23 +31,23 @@ def files_at_once(batch: int, cores: int) -> int:
 
 
 @dataclass(frozen=True)
-class Lane:
+class FileWorkers:
     """What a file that is under way has to itself."""
 
     reader: Reader
-    sink: Sink
+    sink: FrameWriter
 
 
 @dataclass(frozen=True)
-class _Turn:
+class _FileTurn:
     """A file that is being read."""
 
-    file: File
-    lane: Lane
+    file: OpenFile
+    lane: FileWorkers
     moments: Iterator[Moment]
 
 
-class Feed:
+class Scheduler:
     """The frames of all jobs in the order in which they are run, for one thread at a time.
 
     As many files are open at once as there are `lanes`, and take turns, a moment each. So a batch holds frames of
@@ -58,23 +58,23 @@ class Feed:
     def __init__(
         self,
         setup: Setup,
-        lanes: Sequence[Lane],
-        outcome: Outcome,
+        lanes: Sequence[FileWorkers],
+        outcome: RunOutcome,
         progress: Progress,
-        opened: Callable[[File], None],
-        failed: Callable[[Written], None],
+        opened: Callable[[OpenFile], None],
+        failed: Callable[[FileOutcome], None],
     ) -> None:
         self._setup, self._outcome, self._progress = setup, outcome, progress
         self._opened, self._failed = opened, failed
         self._free = deque(lanes)
         self._warned: set[str] = set()
-        self._passed: list[Written] = []
+        self._passed: list[FileOutcome] = []
         """Finished files that were not told of yet."""
 
-    def items(self, jobs: Iterable[Job]) -> Iterator[Item | End]:
+    def items(self, jobs: Iterable[Job]) -> Iterator[QueuedFrame | EndOfFile]:
         """The frames of every job that has any left, each file's followed by its end."""
-        turns: deque[_Turn] = deque()
-        other: _Turn | None = None
+        turns: deque[_FileTurn] = deque()
+        other: _FileTurn | None = None
         left = enumerate(jobs)
         while True:
             while other is None and self._free and (turn := self._next(left)) is not None:
@@ -91,13 +91,13 @@ class Feed:
             turn = turns.popleft()
             moment, failure = self._moment(turn)
             if moment is not None:
-                yield from (Item(turn.file, prepared, seed, moment.room) for prepared, seed in moment.frames)
+                yield from (QueuedFrame(turn.file, prepared, seed, moment.room) for prepared, seed in moment.frames)
                 turns.append(turn)
             else:
-                yield End(turn.file, failure)
+                yield EndOfFile(turn.file, failure)
                 self._free.append(turn.lane)
 
-    def _next(self, jobs: Iterator[tuple[int, Job]]) -> _Turn | None:
+    def _next(self, jobs: Iterator[tuple[int, Job]]) -> _FileTurn | None:
         """The next file that has something left to do, open in the next free lane."""
         turn = self._next_of(jobs)
         if self._passed:  # a thousand of them in one sentence
@@ -110,9 +110,9 @@ class Feed:
             self._passed.clear()
         return turn
 
-    def _next_of(self, jobs: Iterator[tuple[int, Job]]) -> _Turn | None:
+    def _next_of(self, jobs: Iterator[tuple[int, Job]]) -> _FileTurn | None:
         for number, job in jobs:
-            written = Written(job.path)
+            written = FileOutcome(job.path)
             self._outcome.files.append(written)
             try:
                 turn = self._open(number, job, written, self._free[0])
@@ -121,7 +121,7 @@ class Feed:
             except UserError as error:
                 written.failure = str(error)
             except Exception as error:  # noqa: BLE001 - one bad file must not end a night's run
-                written.failure = unexpected(error)
+                written.failure = describe_unexpected_error(error)
             else:
                 if turn is not None:
                     self._free.popleft()
@@ -130,7 +130,7 @@ class Feed:
             self._failed(written)
         return None
 
-    def _moment(self, turn: _Turn) -> tuple[Moment | None, str | None]:
+    def _moment(self, turn: _FileTurn) -> tuple[Moment | None, str | None]:
         """A file's next moment, None at its end; and why there are no more, if they were to come."""
         try:
             return next(turn.moments, None), None
@@ -139,9 +139,9 @@ class Feed:
         except UserError as error:
             return None, str(error)
         except Exception as error:  # noqa: BLE001 - likewise
-            return None, unexpected(error)
+            return None, describe_unexpected_error(error)
 
-    def _open(self, number: int, job: Job, written: Written, lane: Lane) -> _Turn | None:
+    def _open(self, number: int, job: Job, written: FileOutcome, lane: FileWorkers) -> _FileTurn | None:
         made = lane.reader.plan(number, job.episode)
         choices = self._setup.choices
         written.total, written.warnings = made.sizes.frames, made.warnings
@@ -149,7 +149,7 @@ class Feed:
             if sentence not in self._warned:  # many files of a data set have the same
                 self._warned.add(sentence)
                 self._progress.tell(f"warning: {sentence}")
-        if not choices.overwrite and finished(job.path, made):
+        if not choices.overwrite and is_finished(job.path, made):
             self._passed_over(written)
             return None
         options = {
@@ -163,7 +163,7 @@ class Feed:
         try:
             opened = lane.sink.open(job.path, made.sizes, options).result()
         except UserError:
-            if choices.overwrite or not finished(job.path, made):
+            if choices.overwrite or not is_finished(job.path, made):
                 raise
             self._passed_over(written)  # another process has just finished it
             return None
@@ -173,10 +173,10 @@ class Feed:
                 f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
             )
         self._progress.expect(written.total - opened.frames_done)
-        file = File(lane.sink, made.sizes.cameras, opened, written)
+        file = OpenFile(lane.sink, made.sizes.cameras, opened, written)
         self._opened(file)
-        return _Turn(file, lane, lane.reader.moments_from(opened.frames_done))
+        return _FileTurn(file, lane, lane.reader.moments_from(opened.frames_done))
 
-    def _passed_over(self, written: Written) -> None:
+    def _passed_over(self, written: FileOutcome) -> None:
         written.kept = written.total
         self._passed.append(written)

@@ -20,7 +20,7 @@ _TASKS: Final = "SLURM_STEP_NUM_TASKS"
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Part `number` (from 0) of `count`."""
 
     number: int = 0
@@ -42,7 +42,7 @@ class Share:
         return self.ranks == 1 or self.number % self.ranks == 0
 
 
-def read_share(environment: Mapping[str, str], given: str | None = None) -> Share:
+def resolve_shard(environment: Mapping[str, str], given: str | None = None) -> Shard:
     """The share of this process: what `--share 3/8` says (counted from 1), else torchrun's and SLURM's variables.
 
     A SLURM array of torchruns, or of jobs that call srun, is dealt out over both. Raises UserError where the variables
@@ -68,10 +68,10 @@ def read_share(environment: Mapping[str, str], given: str | None = None) -> Shar
         )
     if ranks > 1:
         said_by = f"torchrun and {said_by}" if said_by else "torchrun"
-    return Share(part * ranks + rank, parts * ranks, said_by, local, ranks)
+    return Shard(part * ranks + rank, parts * ranks, said_by, local, ranks)
 
 
-def _of_srun(environment: Mapping[str, str], tasks: int) -> Share:
+def _of_srun(environment: Mapping[str, str], tasks: int) -> Shard:
     """The share of one of the tasks of a job step; such tasks do not know each other, and each speaks for itself."""
     task, (part, parts) = _number(environment, "SLURM_PROCID", 0), _array(environment)
     if not 0 <= task < tasks:
@@ -80,7 +80,7 @@ def _of_srun(environment: Mapping[str, str], tasks: int) -> Share:
     # With GPUs dealt out to tasks, each sees its own one as the first.
     own = environment.get("SLURM_GPUS_PER_TASK") or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
     local = _number(environment, "SLURM_LOCALID", 0) if not own and "SLURM_LOCALID" in environment else None
-    return Share(part * tasks + task, parts * tasks, said_by, local)
+    return Shard(part * tasks + task, parts * tasks, said_by, local)
 
 
 def _array(environment: Mapping[str, str]) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def gathered(share: Share, mine: Thing) -> list[Thing]:
+def gather_from_ranks(share: Shard, mine: Thing) -> list[Thing]:
     """What every process that torchrun started together has to say, in order; waits for all of them."""
     if share.ranks == 1:
         return [mine]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Place:
+class ArrayLocation:
     """Where another process finds an array that lies in a slot (staging.py)."""
 
     ident: int
@@ -27,18 +27,18 @@ class Place:
     dtype: str
 
 
-class Maps:
+class BufferMappings:
     """Slots of another process, as this one sees them."""
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[mmap.mmap, str, int]] = {}
         """Ident -> memory, its file, and by which number the system knows that."""
 
-    def array(self, place: Place) -> npt.NDArray[Any]:
+    def array(self, place: ArrayLocation) -> npt.NDArray[Any]:
         """The array at this place; it shares the slot's memory."""
         return np.ndarray(place.shape, np.dtype(place.dtype), self._memory(place), place.offset, place.strides)
 
-    def _memory(self, place: Place) -> mmap.mmap:
+    def _memory(self, place: ArrayLocation) -> mmap.mmap:
         if place.ident not in self._seen:
             self._forget()
             with Path(place.file).open("r+b") as file:

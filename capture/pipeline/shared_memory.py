@@ -18,16 +18,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from capture.pipeline.shared_arrays import Place
+from capture.pipeline.shared_arrays import ArrayLocation
 
 ALIGNMENT: Final = 64
 PAGE: Final = 1 << 16
-ROOMS: Final = 64
+POOL_BLOCKS: Final = 64
 """Of a slot on a shelf; memory that nobody wrote to is not taken from the system."""
 _idents = itertools.count()
 
 
-class Slot:
+class SharedBuffer:
     """A stretch of memory that two processes see; pinned, so that a GPU fills it while the host does other things."""
 
     def __init__(self, size: int, *, pinned: bool) -> None:
@@ -70,20 +70,20 @@ class Slot:
         self._used = start + size
         return start
 
-    def place(self, array: npt.NDArray[Any]) -> Place | None:
+    def place(self, array: npt.NDArray[Any]) -> ArrayLocation | None:
         """Where the array lies, None if not in this slot."""
         offset = int(array.__array_interface__["data"][0]) - self._address
         if not array.size or not 0 <= offset < self.size:
             return None
-        return Place(self._ident, self._file, self.size, offset, array.shape, array.strides, array.dtype.str)
+        return ArrayLocation(self._ident, self._file, self.size, offset, array.shape, array.strides, array.dtype.str)
 
-    def array(self, place: Place) -> npt.NDArray[Any]:
+    def array(self, place: ArrayLocation) -> npt.NDArray[Any]:
         """The array at a place in this slot."""
         return np.ndarray(place.shape, np.dtype(place.dtype), self._map, place.offset, place.strides)
 
-    def part(self, start: int, size: int) -> Place:
+    def part(self, start: int, size: int) -> ArrayLocation:
         """The place of so many bytes."""
-        return Place(self._ident, self._file, self.size, start, (size,), (1,), "|u1")
+        return ArrayLocation(self._ident, self._file, self.size, start, (size,), (1,), "|u1")
 
     def free(self) -> None:
         """Give the memory back; nothing may lie in it any more."""
@@ -94,22 +94,22 @@ class Slot:
         os.close(self._descriptor)
 
 
-def room_for(sizes: list[int]) -> int:
+def buffer_size(sizes: list[int]) -> int:
     """Bytes of a slot that takes arrays of these sizes."""
     return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes) + PAGE
 
 
-class Ring:
+class BufferRing:
     """A few slots that go round: filled by the policy's side, given back when the writer has stored what is in them."""
 
     def __init__(self, count: int, *, pinned: bool) -> None:
         self._count, self._pinned = count, pinned
-        self._free: list[Slot] = []
+        self._free: list[SharedBuffer] = []
         self._made = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def take(self, size: int, stopped: Callable[[], bool]) -> Slot | None:
+    def take(self, size: int, stopped: Callable[[], bool]) -> SharedBuffer | None:
         """An empty slot of at least `size` bytes; waits until there is one. None if told to stop meanwhile."""
         with self._changed:
             while not self._free and self._made >= self._count:
@@ -123,11 +123,11 @@ class Ring:
             slot.free()
             slot = None
         if slot is None:
-            slot = Slot(-(-(size + size // 16) // PAGE) * PAGE, pinned=self._pinned)
+            slot = SharedBuffer(-(-(size + size // 16) // PAGE) * PAGE, pinned=self._pinned)
         slot.clear()
         return slot
 
-    def give_back(self, slot: Slot) -> None:
+    def give_back(self, slot: SharedBuffer) -> None:
         """The writer is done with it."""
         with self._changed:
             if self._closed:
@@ -145,10 +145,10 @@ class Ring:
             self._free.clear()
 
 
-class Room:
+class PictureBlock:
     """Memory for the pictures of one moment, until all frames that show them are stored."""
 
-    def __init__(self, shelf: Shelf, slot: Slot, start: int, size: int) -> None:
+    def __init__(self, shelf: PicturePool, slot: SharedBuffer, start: int, size: int) -> None:
         self.size = size
         self.place = slot.part(start, size)
         """All of it, as bytes."""
@@ -156,7 +156,7 @@ class Room:
         self._frames = 1
         self._lock = threading.Lock()
 
-    def array(self, place: Place) -> npt.NDArray[Any]:
+    def array(self, place: ArrayLocation) -> npt.NDArray[Any]:
         """The array at a place in it."""
         return self._slot.array(place)
 
@@ -173,30 +173,30 @@ class Room:
             self._shelf.give_back(self)
 
 
-class Shelf:
+class PicturePool:
     """Rooms of one size in a few large slots; there are as many as are needed at the same time."""
 
     def __init__(self) -> None:
-        self.slots: list[Slot] = []
-        self._free: list[Room] = []
+        self.slots: list[SharedBuffer] = []
+        self._free: list[PictureBlock] = []
         self._size = 0
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> Room:
+    def take(self, size: int) -> PictureBlock:
         """A free room of at least `size` bytes."""
         with self._lock:
             if size > self._size:  # rooms that are too small are used no more; with doubled sizes, few ever are
                 self._size = 1 << (size - 1).bit_length()
                 self._free.clear()
             if not self._free:
-                slot = Slot(ROOMS * self._size, pinned=False)
+                slot = SharedBuffer(POOL_BLOCKS * self._size, pinned=False)
                 self.slots.append(slot)
-                self._free += [Room(self, slot, start, self._size) for start in range(0, slot.size, self._size)]
+                self._free += [PictureBlock(self, slot, start, self._size) for start in range(0, slot.size, self._size)]
             room = self._free.pop()
             room.hold(1)
             return room
 
-    def give_back(self, room: Room) -> None:
+    def give_back(self, room: PictureBlock) -> None:
         """Nobody needs what is in it any more."""
         with self._lock:
             if room.size == self._size:

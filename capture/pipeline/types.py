@@ -26,7 +26,7 @@ class Progress(Protocol):
 
 
 @dataclass
-class Written:
+class FileOutcome:
     """What became of one results file."""
 
     path: Path
@@ -50,10 +50,10 @@ class Written:
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What a run found out about itself."""
 
-    files: list[Written] = field(default_factory=list)
+    files: list[FileOutcome] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
     """From the first call to the last frame in its file."""

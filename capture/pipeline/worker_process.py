@@ -29,7 +29,7 @@ class ProcessGoneError(UserError):
     """A process beside this one is gone, and with it what it had under way."""
 
 
-class Process:
+class WorkerProcess:
     """A process that runs `serve` of a module. Requests are carried out in the order in which they are made.
 
     `ask` may be called in any thread. What a request raises, its future holds: a UserError as it is, anything else as a
@@ -137,6 +137,6 @@ def serve_pipe(descriptor: str, carry_out: Callable[..., Any]) -> None:
             answer(ticket, carry_out, verb, *told)
 
 
-def own_process_fits() -> bool:
+def can_start_workers() -> bool:
     """Whether this system has what a process of its own needs: nameless shared memory that another process can open."""
     return hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import numpy as np
 
-from capture.pipeline.frame_slicing import Arrays, Row, frame_of
-from capture.pipeline.shared_arrays import Maps, Place
-from capture.pipeline.worker_process import Process, serve_pipe
+from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
+from capture.pipeline.shared_arrays import ArrayLocation, BufferMappings
+from capture.pipeline.worker_process import WorkerProcess, serve_pipe
 from capture.results import schema
 from capture.results.writer import ResultsWriter
 
 if TYPE_CHECKING:
-    from capture.pipeline.shared_memory import Slot
+    from capture.pipeline.shared_memory import SharedBuffer
 
-PLACED_BYTES: Final = 1 << 12
+SHARED_ARRAY_BYTES: Final = 1 << 12
 """Smaller arrays go to a writing process as they are."""
 
 
 @dataclass(frozen=True)
-class Opened:
+class FileStatus:
     """What is known of a results file once it is open for writing."""
 
     number: int
@@ -42,22 +42,22 @@ class Opened:
     earlier_row_sum_error: float
 
 
-class Writers:
+class WriterSet:
     """Results files that are open for writing, by number. For one thread."""
 
     def __init__(self) -> None:
         self._open: dict[int, ResultsWriter] = {}
 
-    def open(self, number: int, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Opened:
+    def open(self, number: int, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> FileStatus:
         """Create the file or go on with it, see `ResultsWriter`."""
         writer = ResultsWriter(path, sizes, background=False, **options)
         self._open[number] = writer
-        return Opened(number, writer.partial_path, writer.frames_done, writer.earlier_row_sum_error)
+        return FileStatus(number, writer.partial_path, writer.frames_done, writer.earlier_row_sum_error)
 
-    def write(self, arrays: Arrays, rows: Sequence[Row]) -> None:
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow]) -> None:
         """Store frames of a call, each as the next one of its file."""
         for row in rows:
-            self._open[row.number].write(frame_of(arrays, row))
+            self._open[row.number].write(slice_frame(arrays, row))
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Callable[[], Path]:
         """Make the file complete; what is returned waits for the disk and gives it its final name, in any thread."""
@@ -86,16 +86,16 @@ class Writers:
                 self.leave(number)
 
 
-class Sink(Protocol):
+class FrameWriter(Protocol):
     """Where frames go. Requests are carried out in the order in which they are made; what they raise, the future holds.
 
     A context manager: on its end every file that is still open is left.
     """
 
-    def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[Opened]:
+    def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[FileStatus]:
         """Create a file or go on with it; `options` of `ResultsWriter`."""
 
-    def write(self, arrays: Arrays, rows: Sequence[Row], slots: Sequence[Slot]) -> Future[None]:
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow], slots: Sequence[SharedBuffer]) -> Future[None]:
         """Store frames of a call, each as the next one of its file.
 
         Arrays, the call's and the rows' own, must stay as they are until it is done. Those that lie in one of `slots`
@@ -121,24 +121,24 @@ class WriterThread:
     """A sink in this process."""
 
     def __init__(self) -> None:
-        self._writers = Writers()
+        self._writers = WriterSet()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="results-writer")
         self._numbers = itertools.count()
 
-    def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[Opened]:
-        """See `Sink`."""
+    def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[FileStatus]:
+        """See `FrameWriter`."""
         return self._thread.submit(self._writers.open, next(self._numbers), path, sizes, options)
 
-    def write(self, arrays: Arrays, rows: Sequence[Row], slots: Sequence[Slot]) -> Future[None]:  # noqa: ARG002
-        """See `Sink`."""
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow], slots: Sequence[SharedBuffer]) -> Future[None]:  # noqa: ARG002
+        """See `FrameWriter`."""
         return self._thread.submit(self._writers.write, arrays, rows)
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
-        """See `Sink`."""
+        """See `FrameWriter`."""
         return self._thread.submit(lambda: self._writers.finish(number, checks)())
 
     def leave(self, number: int) -> Future[int]:
-        """See `Sink`."""
+        """See `FrameWriter`."""
         return self._thread.submit(self._writers.leave, number)
 
     def __enter__(self) -> Self:
@@ -155,7 +155,7 @@ class WriterProcess:
     """A sink in a process of its own. If this process dies, however, the other one closes its files and ends."""
 
     def __init__(self) -> None:
-        self._process = Process(__name__, "writes the results")
+        self._process = WorkerProcess(__name__, "writes the results")
         self._numbers = itertools.count()
 
     @property
@@ -163,21 +163,21 @@ class WriterProcess:
         """Its number in the system."""
         return self._process.pid
 
-    def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[Opened]:
-        """See `Sink`."""
+    def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[FileStatus]:
+        """See `FrameWriter`."""
         return self._process.ask("open", next(self._numbers), path, sizes, dict(options))
 
-    def write(self, arrays: Arrays, rows: Sequence[Row], slots: Sequence[Slot]) -> Future[None]:
-        """See `Sink`."""
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow], slots: Sequence[SharedBuffer]) -> Future[None]:
+        """See `FrameWriter`."""
         told = [replace(row, known=_told(row.known, slots)) for row in rows]
         return self._process.ask("write", _told(arrays, slots), told)
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
-        """See `Sink`."""
+        """See `FrameWriter`."""
         return self._process.ask("finish", number, dict(checks))
 
     def leave(self, number: int) -> Future[int]:
-        """See `Sink`."""
+        """See `FrameWriter`."""
         return self._process.ask("leave", number)
 
     def __enter__(self) -> Self:
@@ -189,11 +189,11 @@ class WriterProcess:
         self._process.end()
 
 
-def _told(values: Mapping[str, Any], slots: Sequence[Slot]) -> dict[str, Any]:
+def _told(values: Mapping[str, Any], slots: Sequence[SharedBuffer]) -> dict[str, Any]:
     """The values with the place of every large array that has one instead of the array."""
     told = dict(values)
     for name, value in values.items():
-        if isinstance(value, np.ndarray) and value.nbytes > PLACED_BYTES:
+        if isinstance(value, np.ndarray) and value.nbytes > SHARED_ARRAY_BYTES:
             for slot in slots:
                 if (place := slot.place(value)) is not None:
                     told[name] = place
@@ -203,10 +203,12 @@ def _told(values: Mapping[str, Any], slots: Sequence[Slot]) -> dict[str, Any]:
 
 def serve(descriptor: str) -> None:
     """Carry out what the other end of the pipe asks for, until it says so or is gone; for the second process."""
-    writers, maps = Writers(), Maps()
+    writers, maps = WriterSet(), BufferMappings()
 
     def seen(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: maps.array(value) if isinstance(value, Place) else value for name, value in values.items()}
+        return {
+            name: maps.array(value) if isinstance(value, ArrayLocation) else value for name, value in values.items()
+        }
 
     def carry_out(verb: str, *told: Any) -> Any:
         if verb == "write":

@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from capture.policies.process_settings import Jointly
+from capture.policies.process_settings import SharedContext
 
 Phase = Literal["prefix", "suffix"]
 
@@ -43,7 +43,7 @@ def _force_eager() -> AbstractContextManager[None]:
     return nullcontext() if stance is None else stance("force_eager")
 
 
-_eagerly: Final = Jointly(_force_eager)
+_eagerly: Final = SharedContext(_force_eager)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 T = TypeVar("T")
 
 
-class Jointly(Generic[T]):
+class SharedContext(Generic[T]):
     """A context manager for many threads: the first to enter makes the change, the last to leave puts back what was.
 
     `hold` makes the context manager that does both. All are given what it gave the first.
@@ -57,7 +57,7 @@ def _exactly() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = convolution
 
 
-_exact: Final = Jointly(_exactly)
+_exact: Final = SharedContext(_exactly)
 
 
 def exact_float32() -> AbstractContextManager[None]:

@@ -12,11 +12,11 @@ import numpy as np
 from capture.checkpoints.load import Checkpoint
 from capture.datasets.base import Episode
 from capture.observation import Observation
-from capture.pipeline.plan import Outline
+from capture.pipeline.plan import FileOutline
 from capture.pipeline.reader import ReaderProcess
 from capture.policies.pi05.model import Pi05
 
-TASK = "put the yellow rubber duck in the bowl beside the mug"
+TASK_PLACEHOLDER = "put the yellow rubber duck in the bowl beside the mug"
 STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
 
 
@@ -30,7 +30,7 @@ class Invented:
     height: int
     width: int
     rate: float | None = 15.0
-    prompts: tuple[str, ...] = (TASK,)
+    prompts: tuple[str, ...] = (TASK_PLACEHOLDER,)
     success: bool | None = None
 
     @property
@@ -40,7 +40,7 @@ class Invented:
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         for frame in frames:
             state = STATE + 0.01 * frame
-            yield Observation({}, TASK, state, np.zeros((15, 8), np.float32), frame, frame / 15, self.name)
+            yield Observation({}, TASK_PLACEHOLDER, state, np.zeros((15, 8), np.float32), frame, frame / 15, self.name)
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         rough = np.random.default_rng(self.number).integers(0, 255, (self.height, self.width, 3), dtype=np.uint8)
@@ -61,6 +61,6 @@ class Loaded(Checkpoint):
 class Started(ReaderProcess):
     """Ready at once, as in a run that has spent seconds on loading weights."""
 
-    def plan(self, number: int, episode: Episode) -> Outline:
+    def plan(self, number: int, episode: Episode) -> FileOutline:
         wait([self._ready])
         return super().plan(number, episode)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import capture.checkpoints.policy_spec
 import capture.pipeline.runner
 from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM
-from capture.pipeline.shared_memory import Slot
+from capture.pipeline.shared_memory import SharedBuffer
 from capture.policies.base import RecordedCall
 from capture.policies.pi05.policy import Pi05Policy
 from capture.results import schema
@@ -102,14 +102,14 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
             schema.ACTION_X: torch.zeros(batch, 11, 15, 32),
         }
 
-    def copy(run: Any, found: dict[str, Tensor], slot: Slot) -> tuple[dict[str, Tensor], None]:
+    def copy(run: Any, found: dict[str, Tensor], slot: SharedBuffer) -> tuple[dict[str, Tensor], None]:
         host = {name: slot.like(value) for name, value in found.items()}
         for name, value in host.items():
             if value.nbytes < LARGE:  # what is large a GPU brings by itself
                 value.copy_(found[name])
         return host, None
 
-    patched = {"gather": gather, "uses_workers": lambda choices: True}
+    patched = {"compute_datasets": gather, "uses_workers": lambda choices: True}
     kept = {name: getattr(capture.pipeline.runner, name) for name in patched} | {
         "_copy": capture.pipeline.runner._Run._copy
     }

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from small_policy import observation, small_policy
 
-from capture.pipeline.frame_builder import assemble
+from capture.pipeline.frame_builder import build_frames
 from capture.policies.attention_hooks import Recording
 from capture.policies.base import Layout, Norms
 from capture.results import schema
@@ -93,7 +93,7 @@ def test_call(benchmark, recorded):
 
 @pytest.mark.benchmark(group="one full-size frame")
 def test_summing_up(benchmark, full_call):
-    [(frame, errors)] = benchmark(assemble, full_call)
+    [(frame, errors)] = benchmark(build_frames, full_call)
     assert errors.row_sum < 1e-2
     assert frame[schema.ACTION_TO_IMAGE].shape == (LAYERS, HORIZON, STEPS, HEADS, 2, 16, 16)
 
@@ -101,7 +101,7 @@ def test_summing_up(benchmark, full_call):
 @pytest.mark.benchmark(group="ten full-size frames")
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "compressed"])
 def test_writing(benchmark, full_call, tmp_path, compress):
-    [(frame, _)] = assemble(full_call)
+    [(frame, _)] = build_frames(full_call)
     sizes = schema.Sizes(
         frames=10,
         cameras=("exterior", "wrist"),

@@ -39,11 +39,11 @@ from stand_in import Seen, StandIn, in_place_of_a_gpu  # noqa: E402
 import capture.pipeline.runner  # noqa: E402
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint  # noqa: E402
 from capture.checkpoints.key_names import openpi_name  # noqa: E402
-from capture.pipeline.cuda_graphs import cuda_graphs  # noqa: E402
-from capture.pipeline.frame_builder import assemble  # noqa: E402
-from capture.pipeline.plan import Choices, Setup, plan  # noqa: E402
-from capture.pipeline.shared_memory import Slot  # noqa: E402
-from capture.pipeline.types import Job, Outcome  # noqa: E402
+from capture.pipeline.cuda_graphs import cuda_graph_factory  # noqa: E402
+from capture.pipeline.frame_builder import build_frames  # noqa: E402
+from capture.pipeline.plan import RunOptions, Setup, make_plan  # noqa: E402
+from capture.pipeline.shared_memory import SharedBuffer  # noqa: E402
+from capture.pipeline.types import Job, RunOutcome  # noqa: E402
 from capture.policies.base import Prepared  # noqa: E402
 from capture.policies.pi05.config import parameter_dtype  # noqa: E402
 from capture.policies.pi05.model import Pi05  # noqa: E402
@@ -109,7 +109,7 @@ def random_model(config: Any, device: str, dtype: torch.dtype) -> Pi05:
 def writer_alone(policy: Pi05Policy, ready: tuple[Prepared, int], sizes: schema.Sizes, folder: Path) -> str:
     recorder = policy.recorder(layers=sizes.layers)
     with recorder:
-        [(frame, _)] = assemble(policy.run([ready[0]], recorder, seeds=[0]))
+        [(frame, _)] = build_frames(policy.run([ready[0]], recorder, seeds=[0]))
     path, count = folder / "alone.h5", 40
     sizes = dataclasses.replace(sizes, frames=count)
     start = time.perf_counter()
@@ -144,7 +144,7 @@ def plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: Sequenc
     """The same call with nothing recorded, replayed as a CUDA graph; it uploads its inputs anew each time."""
     inputs = policy.inputs(prepared, seeds).each(policy.upload)
     actions = policy.sample(inputs).actions
-    graph = cuda_graphs(policy.model.device)()
+    graph = cuda_graph_factory(policy.model.device)()
     graph.record(lambda: actions.copy_(policy.sample(inputs).actions))
 
     def call() -> Tensor:
@@ -156,7 +156,7 @@ def plain_graph(policy: Pi05Policy, prepared: Sequence[Prepared], seeds: Sequenc
     return call
 
 
-def waited(seen: Seen | None, outcome: Outcome) -> str:
+def waited(seen: Seen | None, outcome: RunOutcome) -> str:
     """How long the stand-in's calls waited for Python's lock."""
     if seen is None:
         return ""
@@ -198,7 +198,7 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}, {parameters / 1e9:.2f} G parameters")
 
     def setup(batch: int) -> Setup:
-        choices = Choices(
+        choices = RunOptions(
             torch.device(device),
             torch.bfloat16,
             layers=options.layers,
@@ -209,12 +209,12 @@ def main() -> None:
         return Setup(Pi05Spec(checkpoint, tokenizer), choices, "bench")
 
     one = Invented("warm", 0, 64, height, width)
-    made = plan(setup(1), one)
+    made = make_plan(setup(1), one)
     ready = [item for moment in made.moments_from() for item in moment][:32]
     print(f"{made.sizes.tokens} text tokens, {made.frame_bytes / 1e6:.1f} MB a frame, pictures {width} x {height}")
 
     if device == "cuda":
-        slot = Slot(1 << 20, pinned=True)
+        slot = SharedBuffer(1 << 20, pinned=True)
         print(f"memory shared with the writer is pinned: {slot._pinned}")
         slot.free()
     if options.stand_in or device == "cuda":
@@ -242,7 +242,7 @@ def main() -> None:
             ]
             beside = time.process_time() - time.thread_time()
             with in_place_of_a_gpu(made.sizes) if options.stand_in else contextlib.nullcontext() as seen:
-                outcome = capture.pipeline.runner.capture(setup(batch), jobs, Quiet())
+                outcome = capture.pipeline.runner.run_jobs(setup(batch), jobs, Quiet())
             beside = (time.process_time() - time.thread_time() - beside) / max(1, outcome.frames)
             bad = [written.failure for written in outcome.files if written.failure]
             speed = outcome.frames / outcome.seconds

@@ -13,7 +13,7 @@ import pytest
 from paths import ROOT
 
 from capture import child_process
-from capture.pipeline.worker_process import own_process_fits
+from capture.pipeline.worker_process import can_start_workers
 from capture.results import schema
 
 STRAY = "from pathlib import Path\nPath(__file__).with_name('stray_ran').touch()\nraise SystemExit('stray module')\n"
@@ -58,7 +58,7 @@ def test_children_find_the_package_in_a_checkout_that_is_the_current_folder(monk
     assert Path(found.stdout.decode().strip()) == child_process.PACKAGE_ROOT / "capture/__init__.py"
 
 
-@pytest.mark.skipif(not own_process_fits(), reason="worker processes need Linux")
+@pytest.mark.skipif(not can_start_workers(), reason="worker processes need Linux")
 def test_worker_processes_of_a_dataset_run_ignore_stray_modules(checkpoint: Path, stray_folder: Path) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("av")

@@ -15,7 +15,7 @@ import torch
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer
 
@@ -89,7 +89,7 @@ class Moments:
 
 def small_setup(checkpoint: Path) -> Setup:
     found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=2))
-    choices = Choices(torch.device("cpu"), torch.float32, layers=(0, 2), steps=(1,), store="float32")
+    choices = RunOptions(torch.device("cpu"), torch.float32, layers=(0, 2), steps=(1,), store="float32")
     return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "the weights")
 
 

@@ -13,8 +13,8 @@ from capture.checkpoints import open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
 from capture.datasets.folder import read_episode
 from capture.datasets.in_memory import InMemoryEpisode
-from capture.pipeline.plan import Choices, Setup
-from capture.pipeline.runner import capture
+from capture.pipeline.plan import RunOptions, Setup
+from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer
 
@@ -43,11 +43,11 @@ def write_results(demo: Path, output: Path) -> None:
     checkpoint = open_checkpoint(demo)
     frames = [read_episode(demo / "episodes" / name)[0] for name in EPISODES]
     tokenizer = find_tokenizer(None, checkpoint.tokenizer_folder)
-    choices = Choices(torch.device("cpu"), torch.float32, steps=STEPS)
+    choices = RunOptions(torch.device("cpu"), torch.float32, steps=STEPS)
     setup = Setup(checkpoint, tokenizer, choices, fingerprint(checkpoint.path))
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.h5"
-        [written] = capture(setup, [Job(raw, InMemoryEpisode(frames))], _Silent()).files
+        [written] = run_jobs(setup, [Job(raw, InMemoryEpisode(frames))], _Silent()).files
         if written.failure is not None:
             raise RuntimeError(written.failure)
         _deflate(raw, output)

@@ -12,14 +12,14 @@ import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.cli.estimate import frame_seconds, time_sentence
-from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.plan import RunOptions, Setup
 from capture.policies.tokenizer import find_tokenizer
 
 
 @pytest.fixture
 def setup(checkpoint: Path) -> Setup:
     found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json"))
-    choices = Choices(torch.device("cpu"), torch.float32)
+    choices = RunOptions(torch.device("cpu"), torch.float32)
     return Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
 
 

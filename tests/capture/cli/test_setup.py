@@ -7,7 +7,7 @@ import torch
 
 from capture.cli.setup import _device
 from capture.errors import UserError
-from capture.pipeline.sharding import read_share
+from capture.pipeline.sharding import resolve_shard
 
 EIGHT = {"RANK": "11", "WORLD_SIZE": "16", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost"}
 
@@ -31,16 +31,16 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_gpu_is_known_by_its_number_and_made_the_current_one(
     gpus: list[int], name: str | None, environment: dict[str, str], number: int
 ) -> None:
-    assert _device(name, read_share(environment)) == torch.device("cuda", number)
+    assert _device(name, resolve_shard(environment)) == torch.device("cuda", number)
     assert gpus == [number]
 
 
 def test_the_cpu_is_taken_where_it_is_asked_for(gpus: list[int]) -> None:
-    assert _device("cpu", read_share({})) == torch.device("cpu")
+    assert _device("cpu", resolve_shard({})) == torch.device("cpu")
     assert not gpus
 
 
 def test_more_processes_than_gpus_are_refused(gpus: list[int]) -> None:
-    share = read_share(EIGHT | {"LOCAL_RANK": "8"})
+    share = resolve_shard(EIGHT | {"LOCAL_RANK": "8"})
     with pytest.raises(UserError, match=r"process 8 of this machine has no GPU of its own: there are 8"):
         _device(None, share)

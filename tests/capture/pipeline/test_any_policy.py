@@ -13,9 +13,9 @@ import torch
 from moments import Moments, Told
 from toy_policy import GRID, PATCH, SIZES, ToyPolicy, ToySpec, attention
 
-from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.prompts import Prompts
-from capture.pipeline.runner import capture
+from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.base import Policy, PolicySpec
 from capture.results import schema
@@ -37,7 +37,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A results file of the toy policy: three frames of an episode, two prompts each, in padded batches."""
     workers, full = request.param
     path = tmp_path_factory.mktemp("toy") / "toy.h5"
-    choices = Choices(
+    choices = RunOptions(
         torch.device("cpu"),
         torch.float32,
         layers=LAYERS,
@@ -48,7 +48,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         full=full,
         prompts=Prompts(PROMPTS),
     )
-    outcome = capture(Setup(ToySpec(), choices, "none"), [Job(path, ToyEpisode(length=3))], Told())
+    outcome = run_jobs(Setup(ToySpec(), choices, "none"), [Job(path, ToyEpisode(length=3))], Told())
     assert outcome.files[0].failure is None
     return path
 

@@ -14,11 +14,11 @@ from small_policy import observation, small_policy, tiny_model
 from capture.__main__ import main
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.datasets.in_memory import InMemoryEpisode
-from capture.pipeline.cuda_graphs import Replays, cuda_graphs
-from capture.pipeline.frame_builder import assemble, gather
-from capture.pipeline.plan import Choices, Setup
+from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
+from capture.pipeline.frame_builder import build_frames, compute_datasets
+from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.prompts import Prompts
-from capture.pipeline.runner import capture
+from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.attention_hooks import AttentionRecorder
 from capture.policies.tokenizer import find_tokenizer
@@ -78,9 +78,9 @@ def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpo
     for device, batch in (("cpu", 1), ("cuda", 3)):
         found = open_checkpoint(checkpoint, options=CheckpointOptions(sizes=checkpoint / "sizes.json", denoise_steps=4))
         prompts = Prompts(("go", "pick up the red block"))
-        choices = Choices(torch.device(device), torch.float32, batch=batch, store="float32", prompts=prompts)
+        choices = RunOptions(torch.device(device), torch.float32, batch=batch, store="float32", prompts=prompts)
         setup = Setup(Pi05Spec(found, find_tokenizer(None, found.tokenizer_folder)), choices, "")
-        outcome = capture(setup, [Job(tmp_path / f"{device}.h5", InMemoryEpisode(moments))], Quiet())
+        outcome = run_jobs(setup, [Job(tmp_path / f"{device}.h5", InMemoryEpisode(moments))], Quiet())
         assert outcome.files[0].failure is None
         assert outcome.frames == 14
         assert 0 < outcome.busy <= outcome.seconds
@@ -96,12 +96,12 @@ def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpo
 
 
 def test_two_files_at_once_that_other_processes_read_are_the_cpus(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("capture.pipeline.runner.files_at_once", lambda batch, cores: 2)
+    monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: 2)
     setup = small_setup(checkpoint)
     for device in ("cpu", "cuda"):
         (tmp_path / device).mkdir()
         jobs = [Job(tmp_path / device / f"{name}.h5", Moments(name, length=40)) for name in "abc"]
-        outcome = capture(chosen(setup, device=torch.device(device), batch=4), jobs, Quiet())
+        outcome = run_jobs(chosen(setup, device=torch.device(device), batch=4), jobs, Quiet())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == 120
     for name in "abc":
@@ -118,7 +118,7 @@ def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
     for graphs in (False, True):
         (tmp_path / str(graphs)).mkdir()
         jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", Moments(name, length=38)) for name in "ab"]
-        outcome = capture(chosen(setup, graphs=graphs), jobs, told)
+        outcome = run_jobs(chosen(setup, graphs=graphs), jobs, told)
         assert [written.failure for written in outcome.files] == [None] * 2
         assert outcome.frames == 76
     assert not told.sentences  # no graph was refused
@@ -130,8 +130,8 @@ def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
     monkeypatch.setattr("capture.pipeline.cuda_graphs.MOST_GRAPHS", 1)
     policy, told = small_policy(), []
     policy.model.to("cuda")
-    graph = cuda_graphs(torch.device("cuda"))
-    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    graph = cuda_graph_factory(torch.device("cuda"))
+    replays = GraphReplayer(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
     prepared = policy.prepare(observation())
     for count in (1, 1, 1, 2, 2, 2, 1, 1, 1):
         _, found = replays.run([prepared] * count, seeds=list(range(count)))
@@ -139,7 +139,7 @@ def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
     assert replays.replayed == 3
     recorder = policy.recorder()
     with recorder:
-        wanted = gather(policy.run([prepared], recorder, seeds=[0]))
+        wanted = compute_datasets(policy.run([prepared], recorder, seeds=[0]))
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
@@ -148,15 +148,15 @@ def test_graphs_of_two_gpus_are_recorded_each_where_it_belongs():
     for name in ("cuda:0", "cuda:1", "cuda:0"):
         policy, told = small_policy(), []
         policy.model.to(name)
-        graph = cuda_graphs(torch.device(name))
-        replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+        graph = cuda_graph_factory(torch.device(name))
+        replays = GraphReplayer(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
         for seed in range(4):
             _, found = replays.run([policy.prepare(observation())], seeds=[seed])
         assert told == []
         assert replays.replayed == 2
         recorder = policy.recorder()
         with recorder:
-            wanted = gather(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
+            wanted = compute_datasets(policy.run([policy.prepare(observation())], recorder, seeds=[3]))
         assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
@@ -166,8 +166,8 @@ def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
     policy.model.to("cuda")
     prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
     told = []
-    graph = cuda_graphs(torch.device("cuda"))
-    replays = Replays(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
+    graph = cuda_graph_factory(torch.device("cuda"))
+    replays = GraphReplayer(policy, policy.recorder(), full=False, weights=None, graph=graph, tell=told.append)
     for _ in range(3):
         replays.run(prepared, seeds=[0, 1])
     assert told == []
@@ -177,7 +177,7 @@ def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
     try:
         replays.run(prepared, seeds=[2, 3])
         with recorder:
-            gather(policy.run(prepared, recorder, seeds=[2, 3]))
+            compute_datasets(policy.run(prepared, recorder, seeds=[2, 3]))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -189,7 +189,7 @@ def test_frames_agree_with_the_cpus():
         policy.model.to(device)
         recorder = policy.recorder()
         with recorder:
-            frames.append(assemble(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
+            frames.append(build_frames(policy.run([policy.prepare(observation())], recorder, seeds=[1]))[0][0])
     for name in (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_X):
         np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)
 
@@ -201,7 +201,7 @@ def test_the_command_takes_the_gpu_unasked(tmp_path):
 
 
 def test_what_no_graph_can_hold_leaves_the_device_as_it_was():
-    graph, number = cuda_graphs(torch.device("cuda"))(), torch.ones(1, device="cuda")
+    graph, number = cuda_graph_factory(torch.device("cuda"))(), torch.ones(1, device="cuda")
     before = torch.cuda.current_stream()
     with pytest.raises(RuntimeError):
         graph.record(number.item)

@@ -14,9 +14,16 @@ from small_policy import observation, small_policy
 
 import capture.pipeline.runner
 from capture.pipeline import cuda_graphs
-from capture.pipeline.cuda_graphs import Replays
-from capture.pipeline.frame_builder import MASKED_WEIGHT, ROW_SUM, frames, gather, host_arrays, known
-from capture.pipeline.plan import Choices
+from capture.pipeline.cuda_graphs import GraphReplayer
+from capture.pipeline.frame_builder import (
+    MASKED_WEIGHT,
+    ROW_SUM,
+    compute_datasets,
+    frame_metadata,
+    split_frames,
+    to_host_arrays,
+)
+from capture.pipeline.plan import RunOptions
 from capture.pipeline.types import Job
 from capture.results import schema
 
@@ -59,7 +66,7 @@ class Full(Again):
 def made(policy, told=None, graph=Again, **options):
     options = {"full": False, "weights": torch.bfloat16} | options
     tell = (told or Told()).tell
-    return Replays(policy, policy.recorder(), graph=graph, tell=tell, **options)
+    return GraphReplayer(policy, policy.recorder(), graph=graph, tell=tell, **options)
 
 
 def scene(policy, number, prompt="pick up the red block"):
@@ -75,7 +82,7 @@ def expected(policy, prepared, seeds, **options):
     recorder = policy.recorder()
     with recorder:
         call = policy.run(prepared, recorder, seeds=seeds, full=options.get("full", False))
-    return call, gather(call, options.get("weights", torch.bfloat16))
+    return call, compute_datasets(call, options.get("weights", torch.bfloat16))
 
 
 def same(found, wanted):
@@ -119,10 +126,10 @@ def test_its_frames_are_those_of_the_call(policy, one_thread) -> None:
     for number in range(3):
         prepared = batches(policy, "padded", number)
         asked, found = calls.run(prepared, seeds=[1, 2])
-    arrays, _ = host_arrays(found)
+    arrays, _ = to_host_arrays(found)
     call, wanted = expected(policy, prepared, [1, 2], weights=None)
-    for row, (frame, _) in enumerate(frames(call, wanted)):
-        mine = known(asked, arrays, row)
+    for row, (frame, _) in enumerate(split_frames(call, wanted)):
+        mine = frame_metadata(asked, arrays, row)
         assert mine[schema.FRAMES_PROMPT] == frame[schema.FRAMES_PROMPT]
         for name in (schema.ACTION_PREDICTED, schema.TEXT_ID, schema.FRAMES_STATE):
             np.testing.assert_array_equal(mine[name], frame[name])
@@ -239,7 +246,7 @@ def test_a_recording_that_cannot_be_ended_leaves_the_stream_that_was(monkeypatch
     for name, value in {**replaced, "stream": On, "graph": Endless}.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(cuda_graphs, "_stream_to_record", cuda_graphs._stream_to_record.__wrapped__)
-    make = cuda_graphs.cuda_graphs(torch.device("cuda"))
+    make = cuda_graphs.cuda_graph_factory(torch.device("cuda"))
     for _ in range(2):
         with pytest.raises(RuntimeError, match="was invalidated"):
             make().record(lambda: used.append(current[0]))
@@ -314,11 +321,11 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
     used = []
     for name, there in (("calls", False), ("replays", True)):
         (tmp_path / name).mkdir()
-        monkeypatch.setattr(Choices, "replayed", there)
+        monkeypatch.setattr(RunOptions, "replayed", there)
         monkeypatch.setattr(capture.pipeline.runner, "cuda_graphs", lambda _: lambda: used.append(1) or Again())
         told = Told()
         episode = Moments(length=10)
-        outcome = capture.pipeline.runner.capture(setup, [Job(tmp_path / name / "a.h5", episode)], told)
+        outcome = capture.pipeline.runner.run_jobs(setup, [Job(tmp_path / name / "a.h5", episode)], told)
         assert outcome.files[0].failure is None
         assert outcome.frames == told.steps[-1] == 10  # also where the last call was replayed
         assert {2, 4, 6, 8} <= set(told.steps)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.errors import UserError
-from capture.pipeline.frame_selection import ALL, read_selection
+from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ from capture.pipeline.frame_selection import ALL, read_selection
     ],
 )
 def test_choices(text: str, length: int, frames: tuple[int, ...]) -> None:
-    assert read_selection(text).choose(length, 15) == frames
+    assert parse_frames(text).choose(length, 15) == frames
 
 
 def test_keyframes_are_no_further_apart_than_the_chunk() -> None:
-    assert read_selection("keyframes").choose(12, 5) == (0, 5, 10)
-    assert read_selection("::8").choose(12, 5) == (0, 8)
-    assert ALL.choose(3, 15) == (0, 1, 2)
+    assert parse_frames("keyframes").choose(12, 5) == (0, 5, 10)
+    assert parse_frames("::8").choose(12, 5) == (0, 8)
+    assert ALL_FRAMES.choose(3, 15) == (0, 1, 2)
 
 
 @given(
@@ -45,18 +45,18 @@ def test_a_slice_is_pythons(start: int | None, stop: int | None, step: int | Non
     text = ":".join("" if part is None else str(part) for part in (start, stop, step))
     expected = tuple(range(length)[start:stop:step])
     if expected:
-        assert read_selection(text).choose(length, 15) == expected
+        assert parse_frames(text).choose(length, 15) == expected
     else:
         with pytest.raises(UserError, match="chooses none of the episode's"):
-            read_selection(text).choose(length, 15)
+            parse_frames(text).choose(length, 15)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1,", "::0", "1.5", "::-1", "a:b", "1:2:3:4", "5-3", "0-9999999", "key"])
 def test_what_spells_no_choice_is_refused(text: str) -> None:
     with pytest.raises(UserError):
-        read_selection(text)
+        parse_frames(text)
 
 
 def test_a_list_wants_all_of_its_frames() -> None:
     with pytest.raises(UserError, match="there is no frame 12: the episode has 10"):
-        read_selection("3,12,40").choose(10, 15)
+        parse_frames("3,12,40").choose(10, 15)

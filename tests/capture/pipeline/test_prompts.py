@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from capture.errors import UserError
-from capture.pipeline.prompts import OWN, Prompts, read_prompts
+from capture.pipeline.prompts import OWN_PROMPT, Prompts, read_prompts
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -17,9 +17,9 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_frame_keeps_its_own_task() -> None:
-    assert OWN.of("put it down") == ("put it down",)
+    assert OWN_PROMPT.of("put it down") == ("put it down",)
     with pytest.raises(UserError, match="names no task"):
-        OWN.of("")
+        OWN_PROMPT.of("")
 
 
 def test_a_list_holds_for_every_frame(tmp_path: Path) -> None:

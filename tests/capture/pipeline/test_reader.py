@@ -19,17 +19,17 @@ from capture.datasets.in_memory import InMemoryEpisode
 from capture.datasets.registry import open_source
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline.frame_selection import read_selection
+from capture.pipeline.frame_selection import parse_frames
 from capture.pipeline.plan import Setup
 from capture.pipeline.prompts import Prompts
-from capture.pipeline.reader import Moment, ReaderHere, ReaderProcess, parcel_of, reads_apart
-from capture.pipeline.runner import capture
-from capture.pipeline.shared_memory import Room, Shelf
+from capture.pipeline.reader import InlineReader, Moment, ReaderProcess, can_read_in_workers, pack_setup
+from capture.pipeline.runner import run_jobs
+from capture.pipeline.shared_memory import PictureBlock, PicturePool
 from capture.pipeline.types import Job
-from capture.pipeline.worker_process import ProcessGoneError, own_process_fits
+from capture.pipeline.worker_process import ProcessGoneError, can_start_workers
 
 pytestmark = [
-    pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux"),
+    pytest.mark.skipif(not can_start_workers(), reason="a process of its own needs Linux"),
     pytest.mark.usefixtures("one_thread"),
 ]
 
@@ -57,9 +57,9 @@ def reader() -> Iterator[Callable[..., ReaderProcess]]:
     made: list[ReaderProcess] = []
 
     def make(setup: Setup, *episodes: Moments) -> ReaderProcess:
-        parcel = parcel_of(setup, [Job(Path(f"{one.name}.h5"), one) for one in episodes])
+        parcel = pack_setup(setup, [Job(Path(f"{one.name}.h5"), one) for one in episodes])
         assert parcel is not None
-        made.append(ReaderProcess(setup, parcel[1], Shelf()))
+        made.append(ReaderProcess(setup, parcel[1], PicturePool()))
         until(made[-1]._ready.done)
         return made[-1]
 
@@ -85,7 +85,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
                 yield moment
 
     monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda choices: True)
-    monkeypatch.setattr("capture.pipeline.runner.files_at_once", lambda batch, cores: 2)
+    monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: 2)
     monkeypatch.setattr("capture.pipeline.runner.ReaderProcess", Known)
     return made
 
@@ -118,9 +118,9 @@ def kept(moments: Iterator[Moment]) -> list[Moment]:
 
 
 def test_another_process_reads_what_this_one_reads(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
-    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=read_selection("::2"))
+    asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=parse_frames("::2"))
     first, second = Moments("a"), Moments("b", length=3)
-    there, here = reader(asked, first, second), ReaderHere(asked)
+    there, here = reader(asked, first, second), InlineReader(asked)
     for number, episode in ((1, second), (0, first)):
         made, planned = there.plan(number, episode), here.plan(number, episode)
         assert (made.sizes, made.run, made.warnings) == (planned.sizes, planned.run, planned.warnings)
@@ -132,20 +132,20 @@ def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callab
     class Local(Moments):
         pass
 
-    assert parcel_of(setup, [Job(Path("a.h5"), Local())]) is None
+    assert pack_setup(setup, [Job(Path("a.h5"), Local())]) is None
     awkward = Awkward("a", length=2)
     there = reader(setup, awkward)
     assert there.plan(0, awkward).sizes.frames == 2
     found = kept(there.moments_from(0))
     assert [moment.room for moment in found] == [None, None]
-    assert reads_apart([Job(Path("a.h5"), awkward)])
-    assert not reads_apart([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
+    assert can_read_in_workers([Job(Path("a.h5"), awkward)])
+    assert not can_read_in_workers([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
 
 
 def test_a_process_that_never_starts_is_done_without(setup: Setup) -> None:
-    parcel = parcel_of(setup, [Job(Path("a.h5"), Moments("a"))])
+    parcel = pack_setup(setup, [Job(Path("a.h5"), Moments("a"))])
     assert parcel is not None
-    there = ReaderProcess(setup, parcel[1], Shelf())
+    there = ReaderProcess(setup, parcel[1], PicturePool())
     os.kill(there.pid, signal.SIGKILL)
     until(there._ready.done)
     there.plan(0, Moments("a"))
@@ -163,7 +163,7 @@ def test_until_the_process_is_there_and_from_then_on(
     there.plan(0, episode)
     found = kept(there.moments_from(1))
     assert [moment.room is None for moment in found] == [True, True, False, False]
-    here = ReaderHere(setup)
+    here = InlineReader(setup)
     here.plan(0, episode)
     alike(kept(here.moments_from(1)), found)
 
@@ -202,9 +202,9 @@ def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., R
 def test_runs_that_read_apart_make_the_same_files(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
     with pytest.MonkeyPatch.context() as plain:
         plain.setattr("capture.pipeline.runner.uses_workers", lambda choices: False)
-        assert capture(setup, jobs(tmp_path / "thread"), Told()).frames == 11
+        assert run_jobs(setup, jobs(tmp_path / "thread"), Told()).frames == 11
     assert not apart
-    assert capture(setup, jobs(tmp_path / "apart"), Told()).frames == 11
+    assert run_jobs(setup, jobs(tmp_path / "apart"), Told()).frames == 11
     assert len(apart) == 2
     for name in LENGTHS:
         same(tmp_path / "thread" / f"{name}.h5", tmp_path / "apart" / f"{name}.h5")
@@ -226,7 +226,7 @@ def test_a_data_set_with_videos_and_an_episode_that_breaks(
         with pytest.MonkeyPatch.context() as plain:
             if folder == "thread":
                 plain.setattr("capture.pipeline.runner.uses_workers", lambda choices: False)
-            outcomes.append(capture(setup, asked, Told()))
+            outcomes.append(run_jobs(setup, asked, Told()))
     thread, there = outcomes
     assert [written.failure for written in thread.files] == [written.failure for written in there.files]
     assert [written.failure is None for written in there.files] == [True, False, True]
@@ -241,8 +241,8 @@ def test_a_reader_that_is_killed_ends_the_run_and_the_same_run_goes_on(
     long = [Job(folder / f"{name}.h5", Moments(name, length=14)) for name in "ab"]
     folder.mkdir()
     with pytest.raises(UserError, match="the process that reads the episodes has ended"):
-        capture(setup, long, Counting(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
-    outcome = capture(setup, long, Told())
+        run_jobs(setup, long, Counting(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
+    outcome = run_jobs(setup, long, Told())
     assert [(written.failure, written.kept + written.frames) for written in outcome.files] == [(None, 14)] * 2
     assert min(written.kept for written in outcome.files) > 0
 
@@ -250,15 +250,15 @@ def test_a_reader_that_is_killed_ends_the_run_and_the_same_run_goes_on(
 def test_rooms_for_pictures_come_back(
     setup: Setup, tmp_path: Path, apart: list[ReaderProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelves: list[Shelf] = []
-    taken: list[Room] = []
+    shelves: list[PicturePool] = []
+    taken: list[PictureBlock] = []
 
-    class Counted(Shelf):
+    class Counted(PicturePool):
         def __init__(self) -> None:
             super().__init__()
             shelves.append(self)
 
-        def take(self, size: int) -> Room:
+        def take(self, size: int) -> PictureBlock:
             taken.append(super().take(size))
             return taken[-1]
 
@@ -267,10 +267,10 @@ def test_rooms_for_pictures_come_back(
             assert len(self._free) == 64  # all of them
             super().close()
 
-    monkeypatch.setattr("capture.pipeline.runner.Shelf", Counted)
+    monkeypatch.setattr("capture.pipeline.runner.PicturePool", Counted)
     asked = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
     long = [Job(tmp_path / f"{name}.h5", Moments(name, length=12)) for name in "abc"]
-    assert capture(asked, long, Told()).frames == 72
+    assert run_jobs(asked, long, Told()).frames == 72
     # 4 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead, 3 ends
     assert len({room.place.offset for room in taken}) <= 17
     assert len(taken) == 3 * 13
@@ -278,7 +278,7 @@ def test_rooms_for_pictures_come_back(
 
 
 def test_a_room_is_free_once_all_frames_that_show_it_are_stored() -> None:
-    shelf = Shelf()
+    shelf = PicturePool()
     room = shelf.take(1000)
     assert room.size == 1024
     room.hold(2)

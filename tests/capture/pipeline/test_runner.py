@@ -19,12 +19,12 @@ from small_policy import observation
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.pipeline import collector as capture_delivery
-from capture.pipeline.collector import Delivery
-from capture.pipeline.frame_selection import read_selection
-from capture.pipeline.plan import Setup, plan
+from capture.pipeline import collector
+from capture.pipeline.collector import Collector
+from capture.pipeline.frame_selection import parse_frames
+from capture.pipeline.plan import Setup, make_plan
 from capture.pipeline.prompts import Prompts
-from capture.pipeline.runner import capture
+from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.results import schema
 
@@ -45,10 +45,10 @@ LARGE = (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED, s
 
 def test_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
     asked = chosen(
-        setup, frames=read_selection("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
+        setup, frames=parse_frames("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
     )
     told = Told()
-    outcome = capture(asked, [Job(tmp_path / "a.h5", Moments())], told)
+    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", Moments())], told)
     [written] = outcome.files
     assert (written.failure, written.frames, written.total, written.kept, written.skipped) == (None, 6, 6, 0, False)
     assert outcome.frames == told.expected == 6
@@ -70,7 +70,7 @@ def test_batches_give_the_file_of_single_calls(setup: Setup, tmp_path: Path) -> 
     prompts = Prompts(("{task}", "go"))
     for batch in (1, 4):
         jobs = [Job(tmp_path / f"{batch}{name}.h5", Moments(name, length=3)) for name in "ab"]
-        assert capture(chosen(setup, batch=batch, prompts=prompts), jobs, Told()).frames == 12
+        assert run_jobs(chosen(setup, batch=batch, prompts=prompts), jobs, Told()).frames == 12
     for name in "ab":
         one, four = (values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
         for dataset, value in one.items():
@@ -87,7 +87,7 @@ def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup,
         Job(tmp_path / "b.h5", Moments("b", breaks_at=0)),
         Job(tmp_path / "c.h5", InMemoryEpisode([observation(), observation()])),
     ]
-    outcome = capture(chosen(setup, batch=2), jobs, Told(), lambda written: noted.append(written.path.name))
+    outcome = run_jobs(chosen(setup, batch=2), jobs, Told(), lambda written: noted.append(written.path.name))
     first, second, third = outcome.files
     assert first.failure == (
         f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}"
@@ -96,7 +96,7 @@ def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup,
     assert third.failure is None
     assert sorted(noted) == ["a.h5", "b.h5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5.partial", "c.h5"]
-    mended = capture(chosen(setup, batch=2), [Job(tmp_path / "a.h5", Moments("a"))], Told())
+    mended = run_jobs(chosen(setup, batch=2), [Job(tmp_path / "a.h5", Moments("a"))], Told())
     assert (mended.files[0].kept, mended.files[0].frames, mended.files[0].failure) == (2, 4, None)
 
 
@@ -105,24 +105,24 @@ def test_a_reader_that_crashes_is_a_failure_too(setup: Setup, tmp_path: Path) ->
         def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
             raise ZeroDivisionError("of the reader")
 
-    outcome = capture(setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", Moments(length=1))], Told())
+    outcome = run_jobs(setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", Moments(length=1))], Told())
     assert outcome.files[0].failure == "reading it failed (ZeroDivisionError: of the reader)"
     assert outcome.files[1].failure is None
 
 
 def test_the_same_run_again_passes_over_what_is_finished(setup: Setup, tmp_path: Path) -> None:
     job = Job(tmp_path / "a.h5", Moments(length=2))
-    capture(setup, [job], Told())
+    run_jobs(setup, [job], Told())
     before = job.path.read_bytes()
     told = Told()
-    outcome = capture(setup, [job], told)
+    outcome = run_jobs(setup, [job], told)
     assert outcome.files[0].skipped
     assert told.sentences == [f"{job.path} is finished already; it is left as it is"]
     assert job.path.read_bytes() == before
-    changed = capture(chosen(setup, seed=1), [job], Told())
+    changed = run_jobs(chosen(setup, seed=1), [job], Told())
     assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
     assert job.path.read_bytes() == before
-    again = capture(chosen(setup, seed=1, overwrite=True), [job], Told())
+    again = run_jobs(chosen(setup, seed=1, overwrite=True), [job], Told())
     assert again.files[0].failure is None
     assert values(job.path)["frames/seed"].tolist() == [1, 2]
 
@@ -131,11 +131,11 @@ def test_what_another_process_finished_meanwhile_is_passed_over(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job(tmp_path / "a.h5", Moments(length=2))
-    capture(setup, [job], Told())
+    run_jobs(setup, [job], Told())
     before = job.path.read_bytes()
     answers = iter([False, True])  # not there yet when first looked for
-    monkeypatch.setattr("capture.pipeline.scheduler.finished", lambda path, made: next(answers))
-    outcome = capture(setup, [job], Told())
+    monkeypatch.setattr("capture.pipeline.scheduler.is_finished", lambda path, made: next(answers))
+    outcome = run_jobs(setup, [job], Told())
     assert outcome.files[0].failure is None
     assert outcome.files[0].skipped
     assert job.path.read_bytes() == before
@@ -146,8 +146,8 @@ def test_what_another_process_finished_meanwhile_is_passed_over(
     [
         ({"weights": "others"}, "the checkpoint's weights changed"),
         ({"choices": {"layers": (0,)}}, "--layers was 0,2 and is now 0"),
-        ({"choices": {"frames": read_selection(":3")}}, "the number of frames was 6 and is now 3"),
-        ({"choices": {"frames": read_selection("0,1,2,3,4"), "prompts": Prompts(("go",))}}, "the number of frames"),
+        ({"choices": {"frames": parse_frames(":3")}}, "the number of frames was 6 and is now 3"),
+        ({"choices": {"frames": parse_frames("0,1,2,3,4"), "prompts": Prompts(("go",))}}, "the number of frames"),
         ({"choices": {"prompts": Prompts(("go",))}}, "--frames, or the episode's states, prompts or true actions"),
         ({"choices": {"store": "bfloat16"}}, "--store was float32 and is now bfloat16"),
     ],
@@ -155,31 +155,31 @@ def test_what_another_process_finished_meanwhile_is_passed_over(
 def test_what_was_begun_otherwise_is_not_gone_on_with(
     setup: Setup, tmp_path: Path, change: dict, sentence: str
 ) -> None:
-    capture(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=3))], Told())
+    run_jobs(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=3))], Told())
     partial = tmp_path / "a.h5.partial"
     before = partial.read_bytes()
     other = replace(setup, weights=change.get("weights", setup.weights))
-    outcome = capture(chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", Moments())], Told())
+    outcome = run_jobs(chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", Moments())], Told())
     assert sentence in str(outcome.files[0].failure)
     assert partial.read_bytes() == before
 
 
 def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
-    first = plan(setup, Moments()).run
-    assert plan(setup, Moments()).run == first
+    first = make_plan(setup, Moments()).run
+    assert make_plan(setup, Moments()).run == first
     moved = Moments()
     moved.read_without_pictures = lambda frames: (
         replace(one, state=one.state + 1e-9) for one in Moments().read_without_pictures(frames)
     )
-    assert plan(setup, moved).run != first
+    assert make_plan(setup, moved).run != first
     shown = observation()
     darker = replace(shown, pictures={name: picture // 2 for name, picture in shown.pictures.items()})
-    assert plan(setup, InMemoryEpisode([shown])).run != plan(setup, InMemoryEpisode([darker])).run
+    assert make_plan(setup, InMemoryEpisode([shown])).run != make_plan(setup, InMemoryEpisode([darker])).run
 
 
 def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
     asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
-    made = plan(asked, Moments(length=3))
+    made = make_plan(asked, Moments(length=3))
 
     def told(start: int) -> list[tuple[int, str, int]]:
         moments = list(made.moments_from(start))
@@ -197,7 +197,7 @@ def test_pictures_do_not_pile_up(setup: Setup, tmp_path: Path) -> None:
     episode = Moments(length=60)
     asked = chosen(setup, layers=(0,), batch=2)
     gc.collect()
-    outcome = capture(asked, [Job(tmp_path / "a.h5", episode)], Told())
+    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", episode)], Told())
     assert outcome.frames == 60
     # 6 in the queue, 2 being gathered, 2 called, 3 batches to be delivered, 4 frames to be written; two pictures each.
     assert episode.most <= 2 * 24
@@ -205,13 +205,13 @@ def test_pictures_do_not_pile_up(setup: Setup, tmp_path: Path) -> None:
 
 def test_an_empty_prompt_is_warned_of(setup: Setup, tmp_path: Path) -> None:
     told = Told()
-    capture(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", Moments(length=1))], told)
+    run_jobs(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", Moments(length=1))], told)
     assert any("the prompt is empty" in sentence for sentence in told.sentences)
 
 
 def test_what_is_so_in_many_frames_is_said_once(setup: Setup) -> None:
-    many = chosen(setup, prompts=Prompts((" ", "go")), frames=read_selection("0:3"))
-    [sentence] = plan(many, Moments(length=6)).warnings
+    many = chosen(setup, prompts=Prompts((" ", "go")), frames=parse_frames("0:3"))
+    [sentence] = make_plan(many, Moments(length=6)).warnings
     assert "frame 0 of " in sentence
     assert sentence.endswith("the prompt is empty, which the policy was not trained with (and so in 2 frames more)")
 
@@ -219,8 +219,8 @@ def test_what_is_so_in_many_frames_is_said_once(setup: Setup) -> None:
 def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> None:
     import json
 
-    capture(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=2))], Told())
-    capture(chosen(setup), [Job(tmp_path / "a.h5", Moments())], Told())
+    run_jobs(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=2))], Told())
+    run_jobs(chosen(setup), [Job(tmp_path / "a.h5", Moments())], Told())
     with h5py.File(tmp_path / "a.h5") as file:
         checks = json.loads(file.attrs["checks"])
     assert checks[schema.CHECK_SINCE] == 2
@@ -229,9 +229,9 @@ def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> No
 
 
 def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = plan(setup, Moments(length=5))
+    made = make_plan(setup, Moments(length=5))
     monkeypatch.setattr("capture.pipeline.plan.KEPT_TABLES", 2)
-    short = plan(setup, Moments(length=5))
+    short = make_plan(setup, Moments(length=5))
     assert (len(made.tables), len(short.tables)) == (5, 2)
     for start in (0, 1, 3):
         pairs = zip(made.moments_from(start), short.moments_from(start), strict=True)
@@ -259,7 +259,11 @@ def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypa
             {"check": True, "batch": 2},
             "2 frames at once; give a smaller --batch",
         ),
-        ("capture.pipeline.runner.gather", {"workers": 1, "batch": 2}, "2 frames at once; give a smaller --batch"),
+        (
+            "capture.pipeline.runner.compute_datasets",
+            {"workers": 1, "batch": 2},
+            "2 frames at once; give a smaller --batch",
+        ),
     ],
 )
 def test_a_device_without_room_is_one_sentence_wherever_it_shows(
@@ -270,7 +274,7 @@ def test_a_device_without_room_is_one_sentence_wherever_it_shows(
 
     monkeypatch.setattr(where, full)
     with pytest.raises(UserError) as told:
-        capture(chosen(setup, **choices), [Job(tmp_path / "a.h5", Moments())], Told())
+        run_jobs(chosen(setup, **choices), [Job(tmp_path / "a.h5", Moments())], Told())
     assert str(told.value) == f"the device has no room to run {advice}"
     assert not list(tmp_path.iterdir())
 
@@ -280,22 +284,22 @@ def test_a_stop_while_the_last_frames_are_written_waits_for_them(
 ) -> None:
     """Python aborts where it exits while a thread is in torch."""
     finishing, main = threading.Event(), threading.main_thread().ident
-    finish, host_arrays = Delivery.finish, capture_delivery.host_arrays
+    finish, to_host_arrays = Collector.finish, collector.to_host_arrays
     assert main is not None
 
-    def finish_told(self: Delivery) -> None:
+    def finish_told(self: Collector) -> None:
         finishing.set()
         finish(self)
 
     def interrupted(found):
         assert finishing.wait(60)
         signal.pthread_kill(main, signal.SIGINT)
-        return host_arrays(found)
+        return to_host_arrays(found)
 
-    monkeypatch.setattr(Delivery, "finish", finish_told)
-    monkeypatch.setattr(capture_delivery, "host_arrays", interrupted)
+    monkeypatch.setattr(Collector, "finish", finish_told)
+    monkeypatch.setattr(collector, "to_host_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        capture(setup, [Job(tmp_path / "a.h5", Moments(length=2))], Told())
+        run_jobs(setup, [Job(tmp_path / "a.h5", Moments(length=2))], Told())
     assert not {"deliver", "feed"} & {thread.name for thread in threading.enumerate()}
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["complete"]

@@ -17,20 +17,20 @@ from paths import ROOT, SUPPORT
 from test_writer_worker import alive
 
 from capture.errors import UserError
-from capture.pipeline.collector import End, File
-from capture.pipeline.frame_selection import read_selection
+from capture.pipeline.collector import EndOfFile, OpenFile
+from capture.pipeline.frame_selection import parse_frames
 from capture.pipeline.plan import Setup
 from capture.pipeline.prompts import Prompts
-from capture.pipeline.reader import ReaderHere
-from capture.pipeline.runner import capture
-from capture.pipeline.scheduler import Feed, Lane, files_at_once
-from capture.pipeline.types import Job, Outcome
-from capture.pipeline.worker_process import own_process_fits
+from capture.pipeline.reader import InlineReader
+from capture.pipeline.runner import run_jobs
+from capture.pipeline.scheduler import FileWorkers, Scheduler, choose_file_count
+from capture.pipeline.types import Job, RunOutcome
+from capture.pipeline.worker_process import can_start_workers
 from capture.pipeline.writer_worker import WriterProcess, WriterThread
 from capture.results import schema
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
+linux = pytest.mark.skipif(not can_start_workers(), reason="a process of its own needs Linux")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess
     def ask(files: int) -> list[WriterProcess]:
         made.clear()
         monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda choices: True)
-        monkeypatch.setattr("capture.pipeline.runner.files_at_once", lambda batch, cores: files)
+        monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: files)
         monkeypatch.setattr("capture.pipeline.runner.WriterProcess", Known)
         return made
 
@@ -60,15 +60,15 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess
 
 def goes_on(setup: Setup, folder: Path, whole: Path) -> None:
     """The same run again ends well, with the files of a run that nothing happened to."""
-    outcome = capture(setup, jobs(folder), Told())
+    outcome = run_jobs(setup, jobs(folder), Told())
     assert [written.failure for written in outcome.files] == [None] * 3
     for name in LENGTHS:
         same(whole / f"{name}.h5", folder / f"{name}.h5")
 
 
 def test_larger_batches_have_more_writers_where_there_are_cores() -> None:
-    assert [files_at_once(batch, 64) for batch in (1, 2, 3, 4, 7, 8, 16, 64)] == [1, 2, 2, 3, 3, 4, 4, 4]
-    assert [files_at_once(16, cores) for cores in (1, 4, 7, 8, 15, 16)] == [1, 1, 1, 2, 3, 4]
+    assert [choose_file_count(batch, 64) for batch in (1, 2, 3, 4, 7, 8, 16, 64)] == [1, 2, 2, 3, 3, 4, 4, 4]
+    assert [choose_file_count(16, cores) for cores in (1, 4, 7, 8, 15, 16)] == [1, 1, 1, 2, 3, 4]
 
 
 class Narrow(Moments):
@@ -83,14 +83,19 @@ def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> st
     """Names and frame numbers in the order in which they would be run; the end of a file is its name with a dot;
     then each file with the number of its sink."""
     sinks = [WriterThread() for _ in range(files)]
-    opened: list[File] = []
-    feed = Feed(
-        setup, [Lane(ReaderHere(setup), sink) for sink in sinks], Outcome(), Told(), opened.append, lambda written: None
+    opened: list[OpenFile] = []
+    feed = Scheduler(
+        setup,
+        [FileWorkers(InlineReader(setup), sink) for sink in sinks],
+        RunOutcome(),
+        Told(),
+        opened.append,
+        lambda written: None,
     )
     told = []
     for item in feed.items([Job(folder / f"{one.name}.h5", one) for one in episodes]):
         name = item.file.written.path.stem
-        told.append(f"{name}." if isinstance(item, End) else f"{name}{item.prepared.observation.index}")
+        told.append(f"{name}." if isinstance(item, EndOfFile) else f"{name}{item.prepared.observation.index}")
     owners = [f"{file.written.path.stem}:{sinks.index(file.sink)}" for file in opened]
     for sink in sinks:
         sink.__exit__(None, None, None)
@@ -101,7 +106,7 @@ def test_files_take_turns_moment_by_moment_and_the_next_one_gets_the_free_writer
     episodes = [Moments(name, length=length) for name, length in LENGTHS.items()]
     assert order(setup, tmp_path, episodes, 2) == "a0 b0 a1 b1 a2 b. a3 c0 a4 c1 a. c2 c3 c. a:0 b:1 c:1"
     assert order(setup, tmp_path, episodes, 1) == "a0 a1 a2 a3 a4 a. b0 b1 b. c0 c1 c2 c3 c. a:0 b:0 c:0"
-    twice = chosen(setup, prompts=Prompts(("go", "stop")), frames=read_selection(":2"))
+    twice = chosen(setup, prompts=Prompts(("go", "stop")), frames=parse_frames(":2"))
     assert order(twice, tmp_path, episodes[:2], 2) == "a0 a0 b0 b0 a1 a1 b1 b1 a. b. a:0 b:1"
 
 
@@ -114,10 +119,10 @@ def test_files_of_other_cameras_do_not_meet_in_a_batch(setup: Setup, tmp_path: P
 def test_files_are_the_same_however_many_are_written_at_once(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    assert capture(setup, jobs(tmp_path / "thread"), Told()).frames == 11
+    assert run_jobs(setup, jobs(tmp_path / "thread"), Told()).frames == 11
     for files in (1, 2, 3):
         made = apart(files)
-        outcome = capture(setup, jobs(tmp_path / str(files)), Told())
+        outcome = run_jobs(setup, jobs(tmp_path / str(files)), Told())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == sum(written.frames for written in outcome.files) == 11
         assert len(made) == files
@@ -125,7 +130,7 @@ def test_files_are_the_same_however_many_are_written_at_once(
         for name in LENGTHS:
             same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
     apart(2)
-    capture(chosen(setup, batch=3), jobs(tmp_path / "batches"), Told())
+    run_jobs(chosen(setup, batch=3), jobs(tmp_path / "batches"), Told())
     for name in LENGTHS:
         same(tmp_path / "thread" / f"{name}.h5", tmp_path / "batches" / f"{name}.h5", exactly=False)
 
@@ -135,7 +140,7 @@ def test_no_more_processes_than_files(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
     made = apart(4)
-    capture(setup, [Job(tmp_path / "a.h5", Moments(length=1))], Told())
+    run_jobs(setup, [Job(tmp_path / "a.h5", Moments(length=1))], Told())
     assert len(made) == 1
 
 
@@ -150,7 +155,7 @@ def test_an_episode_that_breaks_ends_no_other_that_is_open(
         Job(tmp_path / "c.h5", Moments("c", breaks_at=0)),
         Job(tmp_path / "d.h5", Moments("d", length=3)),
     ]
-    outcome = capture(chosen(setup, batch=3), broken, Told())
+    outcome = run_jobs(chosen(setup, batch=3), broken, Told())
     assert [written.failure for written in outcome.files] == [
         f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}",
         None,
@@ -170,12 +175,12 @@ def done(path: Path) -> int:
 def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    capture(setup, jobs(tmp_path / "whole"), Told())
+    run_jobs(setup, jobs(tmp_path / "whole"), Told())
     made = apart(2)
     folder = tmp_path / "runs"
     kill = Counting(3, lambda: os.kill(made[0].pid, signal.SIGKILL))
     with pytest.raises(UserError, match="the process that writes the results has ended"):
-        capture(setup, jobs(folder), kill)
+        run_jobs(setup, jobs(folder), kill)
     left = sorted(path.name for path in folder.iterdir())
     assert left[0] == "a.h5.partial"
     apart(2)
@@ -186,7 +191,7 @@ def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
 def test_a_disk_that_is_full_for_one_writer(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    capture(setup, jobs(tmp_path / "whole"), Told())
+    run_jobs(setup, jobs(tmp_path / "whole"), Told())
     made = apart(2)
     folder = tmp_path / "runs"
 
@@ -196,7 +201,7 @@ def test_a_disk_that_is_full_for_one_writer(
         resource.prlimit(made[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
 
     with pytest.raises(UserError, match=r"frame \d could not be written: file too large; finished frames \(\d\) stay"):
-        capture(setup, jobs(folder), Counting(3, fill))
+        run_jobs(setup, jobs(folder), Counting(3, fill))
     assert done(folder / "a.h5.partial") >= 1
     apart(2)
     goes_on(setup, folder, tmp_path / "whole")
@@ -211,16 +216,16 @@ def test_a_run_that_is_stopped_says_what_is_kept_of_every_open_file(
     def stop() -> None:
         raise KeyboardInterrupt
 
-    asked = chosen(setup, frames=read_selection("0:2"))
+    asked = chosen(setup, frames=parse_frames("0:2"))
     with pytest.raises(KeyboardInterrupt) as stopped:
-        capture(asked, jobs(tmp_path), Counting(4, stop))
+        run_jobs(asked, jobs(tmp_path), Counting(4, stop))
     assert stopped.value.__notes__ == [
         f"2 of 2 frames are kept in {tmp_path / 'a.h5.partial'}",
         f"1 of 2 frames are kept in {tmp_path / 'b.h5.partial'}",
     ]
     assert (done(tmp_path / "a.h5.partial"), done(tmp_path / "b.h5.partial")) == (2, 1)
     apart(2)
-    assert capture(asked, jobs(tmp_path), Told()).frames == 3
+    assert run_jobs(asked, jobs(tmp_path), Told()).frames == 3
 
 
 KILLED = """
@@ -230,9 +235,9 @@ import capture.pipeline.runner
 import moments as here
 
 capture.pipeline.runner.uses_workers = lambda choices: True
-capture.pipeline.runner.files_at_once = lambda batch, cores: 2
+capture.pipeline.runner.choose_file_count = lambda batch, cores: 2
 end = here.Counting(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
-capture.pipeline.runner.capture(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)
+capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)
 """
 
 
@@ -240,7 +245,7 @@ capture.pipeline.runner.capture(here.small_setup(Path(sys.argv[1])), here.jobs(P
 def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
     setup: Setup, checkpoint: Path, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    capture(setup, jobs(tmp_path / "whole"), Told())
+    run_jobs(setup, jobs(tmp_path / "whole"), Told())
     folder = tmp_path / "runs"
     path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -249,7 +254,7 @@ def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
         assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     apart(2)
     told = Told()
-    outcome = capture(setup, jobs(folder), told)
+    outcome = run_jobs(setup, jobs(folder), told)
     assert [written.failure for written in outcome.files] == [None] * 3
     assert any("it is gone on with" in sentence for sentence in told.sentences)
     for name in LENGTHS:
@@ -257,11 +262,11 @@ def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
 
 
 def test_many_files_alike_make_one_sentence(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capture.pipeline.plan.check_vocabulary", lambda *_: "the tokenizer is an odd one")
+    monkeypatch.setattr("capture.checkpoints.policy_spec.check_vocabulary", lambda *_: "the tokenizer is an odd one")
     first, again = Told(), Told()
-    capture(setup, jobs(tmp_path), first)
+    run_jobs(setup, jobs(tmp_path), first)
     assert first.sentences == ["warning: the tokenizer is an odd one"]
-    capture(setup, jobs(tmp_path), again)
+    run_jobs(setup, jobs(tmp_path), again)
     assert again.sentences == [
         "warning: the tokenizer is an odd one",
         f"{tmp_path / 'a.h5'} and 2 more files are finished already; they are left as they are",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.errors import UserError
-from capture.pipeline.sharding import gathered, read_share
+from capture.pipeline.sharding import gather_from_ranks, resolve_shard
 
 
 def array(number: int, count: int, lowest: int = 0, step: int = 1) -> dict[str, str]:
@@ -26,16 +26,16 @@ def tasks(task: int, count: int, **more: str) -> dict[str, str]:
 
 
 def test_alone() -> None:
-    share = read_share({})
+    share = resolve_shard({})
     assert (share.number, share.count, share.said_by, share.first) == (0, 1, "", True)
     assert list(share.of(range(5))) == [0, 1, 2, 3, 4]
-    assert gathered(share, "mine") == ["mine"]
+    assert gather_from_ranks(share, "mine") == ["mine"]
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 40))
 def test_every_thing_has_one_process(parts: int, world: int, count: int) -> None:
     shares = [
-        read_share({**array(5 + 2 * part, parts, 5, 2), **ranks(rank, world)})
+        resolve_shard({**array(5 + 2 * part, parts, 5, 2), **ranks(rank, world)})
         for part in range(parts)
         for rank in range(world)
     ]
@@ -47,40 +47,40 @@ def test_every_thing_has_one_process(parts: int, world: int, count: int) -> None
 
 
 def test_who_said_so_and_which_gpu() -> None:
-    share = read_share(ranks(3, 8))
+    share = resolve_shard(ranks(3, 8))
     assert (share.number, share.count, share.said_by, share.local, share.ranks) == (3, 8, "torchrun", 3, 8)
-    assert read_share(array(2, 4)).said_by == "the SLURM array"
-    assert read_share({**array(2, 4), **ranks(1, 2)}).said_by == "torchrun and the SLURM array"
-    chosen = read_share(array(2, 4), "3/8")
+    assert resolve_shard(array(2, 4)).said_by == "the SLURM array"
+    assert resolve_shard({**array(2, 4), **ranks(1, 2)}).said_by == "torchrun and the SLURM array"
+    chosen = resolve_shard(array(2, 4), "3/8")
     assert (chosen.number, chosen.count, chosen.said_by) == (2, 8, "--share")
-    assert read_share(array(2, 4), "1/1").count == 1
+    assert resolve_shard(array(2, 4), "1/1").count == 1
 
 
 @given(st.integers(1, 4), st.integers(2, 5), st.integers(0, 40))
 def test_tasks_of_srun_share_and_speak_for_themselves(parts: int, count: int, things: int) -> None:
     shares = [
-        read_share({**array(part, parts), **tasks(task, count)}) for part in range(parts) for task in range(count)
+        resolve_shard({**array(part, parts), **tasks(task, count)}) for part in range(parts) for task in range(count)
     ]
     assert sorted(thing for share in shares for thing in share.of(range(things))) == list(range(things))
     assert all(share.first and share.ranks == 1 for share in shares)
     assert shares[0].said_by == ("srun" if parts == 1 else "srun and the SLURM array")
-    assert [gathered(share, share.number) for share in shares] == [[number] for number in range(parts * count)]
+    assert [gather_from_ranks(share, share.number) for share in shares] == [[number] for number in range(parts * count)]
 
 
 def test_where_srun_counts() -> None:
-    assert read_share({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}).count == 1  # a batch script, which runs once
-    assert read_share(tasks(0, 1)).said_by == ""
-    assert read_share({**tasks(1, 2), **ranks(5, 16)}).said_by == "torchrun"  # a torchrun on each of two machines
-    assert read_share(tasks(3, 8), "2/3").number == 1
-    assert read_share(tasks(5, 8)).local == 1
-    assert read_share(tasks(5, 8, SLURM_GPUS_PER_TASK="1")).local is None
-    assert read_share(tasks(5, 8, SLURM_TRES_PER_TASK="gres/gpu:1")).local is None
+    assert resolve_shard({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}).count == 1  # a batch script, which runs once
+    assert resolve_shard(tasks(0, 1)).said_by == ""
+    assert resolve_shard({**tasks(1, 2), **ranks(5, 16)}).said_by == "torchrun"  # a torchrun on each of two machines
+    assert resolve_shard(tasks(3, 8), "2/3").number == 1
+    assert resolve_shard(tasks(5, 8)).local == 1
+    assert resolve_shard(tasks(5, 8, SLURM_GPUS_PER_TASK="1")).local is None
+    assert resolve_shard(tasks(5, 8, SLURM_TRES_PER_TASK="gres/gpu:1")).local is None
 
 
 @pytest.mark.parametrize("given", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", ""])
 def test_shares_that_are_none(given: str) -> None:
     with pytest.raises(UserError, match="is no share"):
-        read_share({}, given)
+        resolve_shard({}, given)
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_shares_that_are_none(given: str) -> None:
 )
 def test_variables_that_make_no_sense(environment: dict[str, str]) -> None:
     with pytest.raises(UserError):
-        read_share(environment)
+        resolve_shard(environment)

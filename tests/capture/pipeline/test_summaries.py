@@ -20,14 +20,14 @@ ROLES = np.array(
 def keys(actions=2, cameras=2):
     bars = np.zeros((cameras, 16, 16), dtype=bool)
     bars[0, :3] = True  # 48 patches of the first camera
-    return frame_builder.keys_of(list(bars), ROLES, actions)
+    return frame_builder.key_groups(list(bars), ROLES, actions)
 
 
 def test_each_key_counts_in_its_own_group():
     groups = schema.mass_groups(["a", "b"])
     assert groups == ("a", "a bars", "b", "b bars", "bos", "prompt", "template", "state", "newline", "action")
     one_hot = torch.eye(2 * 256 + 6 + 2)
-    mass = frame_builder.mass(one_hot, keys())
+    mass = frame_builder.group_mass(one_hot, keys())
     named = [groups[place] for place in mass.argmax(-1).tolist()]
     assert named[: 3 * 16] == ["a bars"] * 48
     assert named[48:256] == ["a"] * 208
@@ -40,7 +40,7 @@ def test_each_key_counts_in_its_own_group():
 def test_masses_add_up_to_the_row(seed):
     rows = torch.rand(3, 2 * 256 + 8, generator=torch.Generator().manual_seed(seed)) ** 8
     rows = rows / rows.sum(-1, keepdim=True)
-    torch.testing.assert_close(frame_builder.mass(rows, keys()).sum(-1), torch.ones(3))
+    torch.testing.assert_close(frame_builder.group_mass(rows, keys()).sum(-1), torch.ones(3))
 
 
 def test_entropy_is_of_the_picture_alone():
@@ -51,7 +51,7 @@ def test_entropy_is_of_the_picture_alone():
     row[1, 0] = 0.9  # and a bar, which is no picture
     row[2, [60, 300]] = 0.2  # two patches alike
     row[3, 512] = 1.0  # nothing on any picture
-    entropy = frame_builder.entropy(row, keys())
+    entropy = frame_builder.picture_entropy(row, keys())
     expected = torch.tensor([math.log(464), 0.0, math.log(2), schema.UNDEFINED_ENTROPY])
     assert math.isnan(entropy[3])
     torch.testing.assert_close(entropy, expected, rtol=0, atol=1e-5, equal_nan=True)
@@ -59,4 +59,4 @@ def test_entropy_is_of_the_picture_alone():
 
 def test_entropy_of_weights_near_the_smallest_float_is_finite():
     row = torch.full((1, 2 * 256 + 8), 1e-41)
-    assert torch.isfinite(frame_builder.entropy(row, keys())).all()
+    assert torch.isfinite(frame_builder.picture_entropy(row, keys())).all()

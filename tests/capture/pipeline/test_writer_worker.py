@@ -18,19 +18,19 @@ import torch
 from paths import ROOT, SUPPORT
 
 from capture.errors import UserError
-from capture.pipeline.frame_slicing import Row
-from capture.pipeline.shared_arrays import Maps, Place
-from capture.pipeline.shared_memory import Ring, Slot, room_for
-from capture.pipeline.worker_process import own_process_fits
+from capture.pipeline.frame_slicing import BatchRow
+from capture.pipeline.shared_arrays import ArrayLocation, BufferMappings
+from capture.pipeline.shared_memory import BufferRing, SharedBuffer, buffer_size
+from capture.pipeline.worker_process import can_start_workers
 from capture.pipeline.writer_worker import WriterProcess, WriterThread
 from capture.results import schema
 
 SIZES = synthetic.SMALL
 FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
 OPTIONS = {"model": synthetic.MODEL, "generator": "test", "run": {"seed": 0}}
-SINKS = [WriterThread, WriterProcess] if own_process_fits() else [WriterThread]
+SINKS = [WriterThread, WriterProcess] if can_start_workers() else [WriterThread]
 
-linux = pytest.mark.skipif(not own_process_fits(), reason="a process of its own needs Linux")
+linux = pytest.mark.skipif(not can_start_workers(), reason="a process of its own needs Linux")
 
 
 def intact(path: Path) -> int:
@@ -53,7 +53,7 @@ def write(writer: Any, number: int, frame: schema.Frame) -> Any:
         for name, value in frame.items()
         if name in (schema.ACTION_TO_IMAGE, schema.ACTION_X)
     }
-    row = Row(number, 1, {name: value for name, value in frame.items() if name not in arrays})
+    row = BatchRow(number, 1, {name: value for name, value in frame.items() if name not in arrays})
     return writer.write(arrays, [row], []).result()
 
 
@@ -102,7 +102,7 @@ def test_what_goes_wrong_is_said_by_the_future(sink: Any, tmp_path: Path) -> Non
 
 @linux
 def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
-    ring = Ring(2, pinned=False)
+    ring = BufferRing(2, pinned=False)
     of_call = (schema.ACTION_TO_IMAGE, schema.ACTION_X, schema.TEXT_MASS)
     with WriterProcess() as writer:
         files = [writer.open(tmp_path / name, SIZES, OPTIONS).result() for name in ("a.h5", "b.h5")]
@@ -112,14 +112,14 @@ def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
                 for name, value in frame.items()
                 if isinstance(value, np.ndarray) and value.dtype != object
             }
-            slot = ring.take(room_for([value.nbytes for value in large.values()]), lambda: False)
+            slot = ring.take(buffer_size([value.nbytes for value in large.values()]), lambda: False)
             assert slot is not None
             shared = {name: slot.copy(value) for name, value in large.items()}
-            assert all(isinstance(slot.place(value), Place) for value in shared.values())
+            assert all(isinstance(slot.place(value), ArrayLocation) for value in shared.values())
             arrays = {name: shared.pop(name) for name in of_call}
             known = {name: value for name, value in (frame | shared).items() if name not in of_call}
-            rows = [Row(opened.number, row, known) for row, opened in enumerate(files)]
-            writer.write(arrays, rows, [Slot(64, pinned=False), slot]).result()
+            rows = [BatchRow(opened.number, row, known) for row, opened in enumerate(files)]
+            writer.write(arrays, rows, [SharedBuffer(64, pinned=False), slot]).result()
             for value in (*shared.values(), *arrays.values()):  # what comes after it may overwrite it
                 value[...] = 0
             ring.give_back(slot)
@@ -130,14 +130,14 @@ def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
 
 @linux
 def test_slots_that_were_given_back_are_forgotten() -> None:
-    maps, slots = Maps(), [Slot(1 << 16, pinned=False) for _ in range(2)]
+    maps, slots = BufferMappings(), [SharedBuffer(1 << 16, pinned=False) for _ in range(2)]
     for number, slot in enumerate(slots):
         place = slot.place(slot.copy(np.full(9, number)))
         assert place is not None
         assert maps.array(place).tolist() == [number] * 9
     slots[0].free()
     assert len(maps._seen) == 2
-    again = Slot(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
+    again = SharedBuffer(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
     place = again.place(again.copy(np.full(9, 7)))
     assert place is not None
     assert maps.array(place).tolist() == [7] * 9
@@ -146,11 +146,11 @@ def test_slots_that_were_given_back_are_forgotten() -> None:
 
 @linux
 def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
-    slot = Slot(1 << 16, pinned=False)
+    slot = SharedBuffer(1 << 16, pinned=False)
     whole = slot.copy(np.arange(120, dtype=np.float32).reshape(4, 5, 6))
     place = slot.place(whole[:, 1:3, ::2])
     assert place is not None
-    assert np.array_equal(Maps().array(place), whole[:, 1:3, ::2])
+    assert np.array_equal(BufferMappings().array(place), whole[:, 1:3, ::2])
     assert slot.place(np.zeros(3)) is None
     tensor = slot.like(torch.zeros(3, 4, dtype=torch.bfloat16))
     tensor.fill_(2)
@@ -161,7 +161,7 @@ def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
 
 @linux
 def test_a_ring_waits_and_grows() -> None:
-    ring = Ring(1, pinned=False)
+    ring = BufferRing(1, pinned=False)
     slot = ring.take(100, lambda: False)
     assert slot is not None
     assert ring.take(100, lambda: True) is None  # taken, and told not to wait

@@ -10,7 +10,7 @@ import torch
 from small_policy import observation, small_policy
 
 from capture.errors import UserError
-from capture.pipeline.frame_builder import assemble
+from capture.pipeline.frame_builder import build_frames
 from capture.policies.attention_hooks import AttentionRecorder
 from capture.results import schema
 
@@ -24,7 +24,7 @@ def call(policy):
 
 @pytest.fixture(scope="module")
 def frame(call):
-    return assemble(call)[0][0]
+    return build_frames(call)[0][0]
 
 
 def raw(policy, prepared, seed):
@@ -138,7 +138,7 @@ def test_true_actions_are_cut_or_filled(policy):
     truth = np.arange(12, dtype=np.float32).reshape(4, 3)
     with recorder:
         call = policy.run([policy.prepare(observation(true_actions=truth))], recorder, seeds=[0])
-    stored = assemble(call)[0][0][schema.ACTION_TRUTH]
+    stored = build_frames(call)[0][0][schema.ACTION_TRUTH]
     assert np.array_equal(stored[:4, :3], truth)
     assert np.isnan(stored[4:]).all()
     assert np.isnan(stored[:, 3]).all()
@@ -148,12 +148,12 @@ def test_full_keeps_image_rows(policy, call):
     recorder = policy.recorder(layers=[1])
     with recorder:
         full_call = policy.run(call.prepared, recorder, seeds=[5], full=True)
-    [(frame, errors)] = assemble(full_call)
+    [(frame, errors)] = build_frames(full_call)
     _, whole = raw(policy, call.prepared[0], 5)
     row = whole.prefix[0, 1, 2, 256 + 16 * 3 + 7].numpy()  # camera 1, patch row 3, column 7; head 2
     assert np.array_equal(frame[schema.IMAGE_TO_IMAGE][0, 2, 1, 3, 7].ravel(), row[:512])
     assert np.array_equal(frame[schema.IMAGE_TO_TEXT][0, 2, 1, 3, 7], row[512:])
-    assert np.array_equal(frame[schema.TEXT_TO_IMAGE][0], assemble(call)[0][0][schema.TEXT_TO_IMAGE][1])
+    assert np.array_equal(frame[schema.TEXT_TO_IMAGE][0], build_frames(call)[0][0][schema.TEXT_TO_IMAGE][1])
     assert errors.row_sum < 1e-5
 
 
@@ -162,7 +162,7 @@ def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
     alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     recorder = policy.recorder()
     with recorder:
-        [(frame, errors)] = assemble(policy.run([policy.prepare(alone)], recorder, seeds=[0]))
+        [(frame, errors)] = build_frames(policy.run([policy.prepare(alone)], recorder, seeds=[0]))
     assert frame[schema.ACTION_TO_IMAGE].shape[4] == 1
     assert schema.source_name("exterior") not in frame
     assert frame[schema.TEXT_POSITION][0] == 256
@@ -183,7 +183,7 @@ def test_cameras_follow_the_policys_slots_not_the_users_order(policy, frame):
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))
     recorder = policy.recorder()
     with recorder:
-        other = assemble(policy.run([policy.prepare(swapped)], recorder, seeds=[5]))[0][0]
+        other = build_frames(policy.run([policy.prepare(swapped)], recorder, seeds=[5]))[0][0]
     assert np.array_equal(other[schema.ACTION_TO_IMAGE], frame[schema.ACTION_TO_IMAGE])
 
 
@@ -192,7 +192,7 @@ def test_only_the_words_differ_between_prompts_on_one_picture(policy):
     frames = []
     for prompt in ("pick up the red block", "pick up the blue block"):
         with recorder:
-            frames.append(assemble(policy.run([policy.prepare(observation(prompt))], recorder, seeds=[0]))[0][0])
+            frames.append(build_frames(policy.run([policy.prepare(observation(prompt))], recorder, seeds=[0]))[0][0])
     assert np.array_equal(frames[0][schema.FRAMES_NOISE], frames[1][schema.FRAMES_NOISE])
     assert not np.array_equal(frames[0][schema.ACTION_PREDICTED], frames[1][schema.ACTION_PREDICTED])
 
@@ -219,7 +219,7 @@ def test_a_state_changes_the_text_and_so_the_attention(policy):
     texts, maps = [], []
     for one in (shown, other):
         with recorder:
-            frame = assemble(policy.run([policy.prepare(one)], recorder, seeds=[0]))[0][0]
+            frame = build_frames(policy.run([policy.prepare(one)], recorder, seeds=[0]))[0][0]
         texts.append(frame[schema.FRAMES_TEXT])
         maps.append(frame[schema.ACTION_TO_IMAGE])
     assert texts[0] != texts[1]
@@ -232,7 +232,7 @@ def test_bfloat16_weights_are_stored_bit_for_bit(call):
         prefix=call.recording.prefix.bfloat16(),
         suffix_steps=tuple(step.bfloat16() for step in call.recording.suffix_steps),
     )
-    [(frame, _)] = assemble(dataclasses.replace(call, recording=recording))
+    [(frame, _)] = build_frames(dataclasses.replace(call, recording=recording))
     stored = frame[schema.TEXT_TO_IMAGE]
     assert stored.dtype == np.uint16
     widened = schema.from_bfloat16(stored)
@@ -281,9 +281,9 @@ def test_a_batch_gives_what_single_calls_give(policy, full):
     recorder = policy.recorder(layers=[0, 2], steps=[1, 3])
     seeds = [0, 0, 0, 9]
     with recorder:
-        together = assemble(policy.run(prepared, recorder, seeds=seeds, full=full))
+        together = build_frames(policy.run(prepared, recorder, seeds=seeds, full=full))
         alone = [
-            assemble(policy.run([one], recorder, seeds=[seed], full=full))[0]
+            build_frames(policy.run([one], recorder, seeds=[seed], full=full))[0]
             for one, seed in zip(prepared, seeds, strict=True)
         ]
     for (frame, errors), (single, single_errors) in zip(together, alone, strict=True):
@@ -333,7 +333,7 @@ def test_one_call_shows_the_same_cameras(policy):
 
 
 def test_weights_can_be_rounded_on_the_way(policy, call, frame):
-    rounded = assemble(call, torch.bfloat16)[0][0]
+    rounded = build_frames(call, torch.bfloat16)[0][0]
     assert rounded[schema.ACTION_TO_IMAGE].dtype == np.uint16
     assert np.array_equal(rounded[schema.ACTION_TO_IMAGE], schema.to_bfloat16(frame[schema.ACTION_TO_IMAGE]))
     assert np.array_equal(rounded[schema.ACTION_MASS], frame[schema.ACTION_MASS])
