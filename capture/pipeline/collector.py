@@ -103,6 +103,7 @@ class Collector:
         """What the writer was asked for, and what to do with its answer, in order."""
         self._begun = 0.0
         self._given = 0
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._deliver, name="deliver", daemon=True)
 
     def start(self) -> None:
@@ -119,15 +120,22 @@ class Collector:
         self._recorded.join()
 
     def finish(self) -> None:
-        """Deliver what was put, and end. May be called again where Ctrl-C interrupted it."""
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Full):  # if it ended meanwhile, nobody makes room any more
+        """Process what was put, and end the thread. May be called again after Ctrl-C interrupted it."""
+        if self._thread.ident is None:  # it was never started
+            return
+        # Up to Python 3.12 an interrupted `join` marks a running thread as ended, so the thread itself says when it is.
+        while not self._ended.is_set():
+            with contextlib.suppress(queue.Full):
                 self._recorded.put(None, timeout=0.1)
-                self._thread.join()
+            self._ended.wait(0.1)
+        self._thread.join()
 
     def _deliver(self) -> None:
-        with current_device(self._setup.choices.device):
-            self._deliver_all()
+        try:
+            with current_device(self._setup.choices.device):
+                self._deliver_all()
+        finally:
+            self._ended.set()
 
     def _deliver_all(self) -> None:
         while True:
@@ -161,7 +169,7 @@ class Collector:
         arrays, errors = to_host_arrays(found)
         by_sink: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
         shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
-        slots = [*([item.slot] if item.slot else []), *(self._shelf.slots if self._shelf else [])]
+        slots = [*([item.slot] if item.slot else []), *(self._shelf.buffers if self._shelf else [])]
         for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
             file = each.file
             self._note(file.written, one)
@@ -256,6 +264,6 @@ def _share(values: schema.Frame, slot: SharedBuffer, slots: Sequence[SharedBuffe
     for name, value in values.items():
         if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > SHARED_ARRAY_BYTES:
             if id(value) not in shared:
-                there = any(one.place(value) is not None for one in slots)
+                there = any(one.locate(value) is not None for one in slots)
                 shared[id(value)] = value if there else slot.copy(value)
             values[name] = shared[id(value)]

@@ -1,4 +1,4 @@
-"""Which frames of an episode are run: `--frames ::8`, `0,3,9`, `10:50:2`, `keyframes`."""
+"""Frames of an episode to run: `--frames ::8`, `0,3,9`, `10:50:2`, `keyframes`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from capture.errors import UserError
 
 KEYFRAMES: Final = "keyframes"
 OPEN_LOOP_ACTIONS: Final = 8
-"""Actions that openpi's DROID client carries out of a chunk before it asks the policy again (`open_loop_horizon`)."""
+"""Actions of a chunk that are executed before the policy is called again; openpi's DROID client does so
+(`open_loop_horizon`)."""
 
 _SLICE: Final = re.compile(r"(-?\d{1,9})?:(-?\d{1,9})?(?::(\d{1,9})?)?")
 _PART: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
@@ -19,22 +20,25 @@ _LIMIT: Final = 1_000_000
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """A choice of frames, good for an episode of any length.
+    """A choice of frames that applies to episodes of any length.
 
-    A slice as Python has it, without negative steps; a list of frame numbers and ranges; or `keyframes`, the moments at
-    which a robot that carries out eight actions of every chunk asks the policy: every 8th frame, or every horizon-th
-    where the policy's chunk is shorter. Other open-loop horizons are slices: `::5`.
+    It is a Python slice without negative steps, a list of frame numbers and ranges, or `keyframes`: the frames at which
+    a robot that executes eight actions of every chunk calls the policy, that is every 8th frame, or every horizon-th
+    frame if chunks are shorter. Other open-loop horizons are slices: `::5`.
     """
 
     text: str
     frames: tuple[int, ...] | None = None
-    """The list, rising; None where it is none."""
+    """Frame numbers in rising order; None for a slice or `keyframes`."""
     start: int | None = None
     stop: int | None = None
     step: int = 1
 
     def choose(self, length: int, horizon: int) -> tuple[int, ...]:
-        """Frame numbers, rising, of an episode of `length` frames. Raises UserError if it lacks any or has none."""
+        """Return the chosen frame numbers of an episode of `length` frames, in rising order.
+
+        Raises UserError if a number does not exist or no frame is chosen.
+        """
         if self.frames is not None:
             beyond = [frame for frame in self.frames if frame >= length]
             if beyond:
@@ -54,7 +58,7 @@ ALL_FRAMES: Final = FrameSelection(":")
 
 
 def parse_frames(text: str) -> FrameSelection:
-    """The choice that `text` spells. Raises UserError for what spells none."""
+    """Return the choice that `text` names. Raises UserError if it names none."""
     if text == KEYFRAMES:
         return FrameSelection(text)
     if found := _SLICE.fullmatch(text):

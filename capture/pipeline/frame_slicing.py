@@ -1,4 +1,4 @@
-"""The arrays of a whole call cut into frames of the results file. No torch, so that a process that writes can do it."""
+"""Slice the arrays of a batched call into frames of the results file. No torch, so that writer processes need none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from capture.results import schema
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-"""Dataset -> its values for every frame of a call, (B, ...)."""
+"""Dataset -> its values for all B frames of a call, (B, ...)."""
 
 _TEXT_AXES: Final[dict[str, tuple[int, ...]]] = {
     schema.TEXT_TO_IMAGE: (1,),
@@ -25,29 +25,29 @@ _TEXT_AXES: Final[dict[str, tuple[int, ...]]] = {
     schema.ACTION_VALUE_NORM_TEXT: (2,),
     schema.TEXT_POSITION: (0,),
 }
-"""Axes that run over text tokens, of one frame's values."""
+"""Axes of one frame's values that run over text tokens."""
 
 
 @dataclass(frozen=True)
 class BatchRow:
-    """A frame of a call."""
+    """One frame of a batched call."""
 
     number: int
-    """Of the file that it belongs to."""
+    """Number of the file that it belongs to."""
     row: int
-    """Its place in the call's arrays."""
-    known: schema.Frame
-    """What it holds beside them."""
+    """Its index along the call's batch axis."""
+    metadata: schema.Frame
+    """Its datasets that are not in the call's arrays: prompt, state, pictures, tokens, predicted actions."""
 
 
 def slice_frame(arrays: Arrays, row: BatchRow) -> schema.Frame:
-    """The whole frame: its own part of the call's arrays, as long as its text, and what is known. Copies nothing."""
-    known = row.known
-    tokens = len(np.asarray(known[schema.TEXT_ID]))
+    """Return the whole frame: its row of the call's arrays, cut to its own text length, and its metadata. No copies."""
+    metadata = row.metadata
+    tokens = len(np.asarray(metadata[schema.TEXT_ID]))
     frame: schema.Frame = {}
     for name, values in arrays.items():
         one = values[row.row]
         cut = _TEXT_AXES.get(name, ())
         frame[name] = one[tuple(slice(tokens if axis in cut else None) for axis in range(one.ndim))]
     path = arrays[schema.ACTION_X][row.row]  # (steps + 1, H, A)
-    return {**frame, schema.FRAMES_NOISE: path[0], **known}
+    return {**frame, schema.FRAMES_NOISE: path[0], **metadata}

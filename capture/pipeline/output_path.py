@@ -1,4 +1,4 @@
-"""Where a results file is to go: whether it can, and whether it is there already."""
+"""Checks of the path of a results file before anything is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from capture.results.resume import describe_difference, read_run_state
 
 
 def is_finished(path: Path, made: FileOutline) -> bool:
-    """Whether the results file is there, whole and of this very run. Raises UserError if another file is in the way."""
+    """Return whether `path` is a complete file of the same run. Raises UserError for any other existing file."""
     if not path.is_file():
         return False
     left = read_run_state(path)
@@ -24,7 +24,7 @@ def is_finished(path: Path, made: FileOutline) -> bool:
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise UserError where a results file can never be written; for what only the plan can tell, see `is_finished`."""
+    """Raise UserError if no results file can be written to `path`; `is_finished` checks what needs the plan."""
     if path.is_dir() or not path.name:
         raise UserError(f"{path} is a folder; name the file to write, such as {path / 'results.h5'}")
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""The calls that feed a GPU come first in this process; all else gives way while they are made."""
+"""Reduce contention for the GIL and for CPU cores while GPU kernels are launched."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ import torch
 from capture.policies.process_settings import SharedContext
 
 SWITCH_SECONDS: Final = 5e-4
-"""How long another thread may keep Python's lock while calls wait for it; a tenth of what is usual.
+"""Longest time that a thread may hold the GIL while the launching thread waits for it; Python's default is 5 ms.
 
-A call gives the lock away thousands of times. For a second that another thread works, in stretches of 5 ms, calls then
-wait for 0.3 seconds instead of 0.75.
+A call releases the GIL thousands of times. Measured per second that another thread runs: launches wait 0.3 s with this
+value, 0.75 s with the default.
 """
 
 
 def current_device(device: torch.device) -> AbstractContextManager[object]:
-    """Makes it this thread's current device. That of a new thread is the first GPU, even where another one is used, and
-    whatever CUDA is asked for then may take memory there.
+    """Return a context manager that makes `device` the thread's current CUDA device; it does nothing for a CPU.
+
+    A new thread starts with the first GPU as its current device, and CUDA calls may then allocate memory there.
     """
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def prioritise_gpu_calls(device: torch.device, *, beside: bool) -> Iterator[None]:
-    """Let calls on `device` come first for as long as this lasts, in this thread and those begun meanwhile.
+    """Reduce contention during calls on `device`, in this thread and in threads started within the block.
 
-    `beside`: whether other processes read and write, so that Python is needed for little but the calls.
+    `beside`: whether other processes read and write, so that this process runs little Python but the calls.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(current_device(device))
         if device.type == "cuda":
             stack.enter_context(_one_thread())
         if beside:
-            stack.enter_context(_lock_for_calls)
+            stack.enter_context(_short_intervals)
         yield
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Little is computed on the host then, and torch's threads, which wait for more of it, keep their cores busy."""
+    """Run torch's CPU work in one thread: there is little of it, and idle OpenMP threads spin on their cores."""
     with _threads as usual:
-        torch.set_num_threads(1)  # of this thread, and of those that will first compute something from now on
+        torch.set_num_threads(1)  # holds for this thread and for threads that use torch for the first time from here on
         try:
             yield
         finally:
@@ -55,14 +56,14 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _usual_threads() -> Iterator[int]:
+def _thread_count() -> Iterator[int]:
     yield torch.get_num_threads()
 
 
 @contextlib.contextmanager
-def _python_for_calls() -> Iterator[None]:
+def _short_switch_interval() -> Iterator[None]:
     interval = sys.getswitchinterval()
-    gc.freeze()  # what is there stays: looking it through again and again would hold up the calls
+    gc.freeze()  # objects that exist now stay alive; scanning them in every collection would delay launches
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
@@ -71,6 +72,6 @@ def _python_for_calls() -> Iterator[None]:
         gc.unfreeze()
 
 
-_threads: Final = SharedContext(_usual_threads)
-"""As many as there were before the first of several runs."""
-_lock_for_calls: Final = SharedContext(_python_for_calls)
+_threads: Final = SharedContext(_thread_count)
+"""Gives the number of threads before the first of several concurrent runs."""
+_short_intervals: Final = SharedContext(_short_switch_interval)

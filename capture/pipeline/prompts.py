@@ -1,7 +1,7 @@
-"""Which prompts a frame is run with: the episode's own task, or others in its place (counterfactuals).
+"""Prompts that a frame is run with: the episode's own task, or others instead (counterfactuals).
 
-A file of prompts (`--prompts FILE.yaml`) is either a list, which holds for every frame, or a mapping from a task of the
-source to its list, with `"*"` for tasks that are not named:
+A prompts file (`--prompts FILE.yaml`) is either a list, which applies to every frame, or a mapping from a task of the
+source to a list, with `"*"` for tasks that are not named:
 
     - "{task}"                          # the frame's own task
     - "{task} slowly"
@@ -29,13 +29,13 @@ _LARGEST: Final = 1 << 20
 
 @dataclass(frozen=True)
 class Prompts:
-    """What takes the place of a frame's own task; nothing does where both are empty."""
+    """Replacements of a frame's own task; with both fields empty, the task itself is the prompt."""
 
     always: tuple[str, ...] = ()
     by_task: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, task: str) -> tuple[str, ...]:
-        """The prompts of a frame whose own task is `task` (empty if it has none), each once.
+        """Return the prompts of a frame whose own task is `task` (empty if it has none), without duplicates.
 
         Raises UserError if there are none.
         """
@@ -53,11 +53,11 @@ class Prompts:
 
 
 OWN_PROMPT: Final = Prompts()
-"""Every frame with its own task."""
+"""Every frame is run with its own task."""
 
 
 def read_prompts(path: Path) -> Prompts:
-    """The prompts in a YAML (or JSON) file. Raises UserError for a file of another form."""
+    """Read the prompts in a YAML or JSON file. Raises UserError for anything else."""
     import yaml
 
     try:

@@ -1,8 +1,8 @@
-"""Episodes planned and read for a run: where the run is, or by a process of its own.
+"""Plan and read episodes: in the thread that asks, or in a child process.
 
-Opening, decoding, resizing and tokenising are Python's work for the better part, and take its lock from calls that feed
-a GPU. A process of its own does them beside, and puts pictures into shared memory (staging.py), where a process that
-writes finds them too.
+Opening, decoding, resizing and tokenising hold the GIL for most of their time, which delays the launches of GPU
+kernels. A child process does them in parallel, and puts pictures into shared memory, from where writer processes read
+them too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import FileOutline, Plan, Setup, make_plan
-from capture.pipeline.shared_arrays import ArrayLocation, BufferMappings
-from capture.pipeline.shared_memory import ALIGNMENT, PictureBlock, PicturePool, SharedBuffer, buffer_size
+from capture.pipeline.shared_memory import (
+    ALIGNMENT,
+    ArrayLocation,
+    BufferMappings,
+    PictureBlock,
+    PicturePool,
+    SharedBuffer,
+    buffer_size,
+)
 from capture.pipeline.types import Job
 from capture.pipeline.worker_process import WorkerProcess, serve_pipe
 from capture.policies.base import Prepared, TokenTable
@@ -33,29 +40,29 @@ from capture.results.schema import Sizes
 
 @dataclass(frozen=True)
 class Moment:
-    """What is run of one moment of an episode."""
+    """One moment of an episode (a frame of its source), to be run once for each prompt."""
 
     frames: Sequence[tuple[Prepared, int]]
-    """A frame for each prompt, and its seed."""
-    room: PictureBlock | None = None
-    """Where its pictures lie, if other processes can see them."""
+    """One prepared frame for each prompt, and its seed."""
+    block: PictureBlock | None = None
+    """Where its pictures lie, if in shared memory."""
 
 
 class Reader(Protocol):
-    """Reads one episode at a time."""
+    """Plans and reads one episode at a time."""
 
     def plan(self, number: int, episode: Episode) -> FileOutline:
-        """Plan the results file of an episode, that of job `number`. Raises UserError for what does not fit."""
+        """Plan the results file of job `number`. Raises UserError for data that does not fit the policy."""
 
     def moments_from(self, start: int) -> Iterator[Moment]:
-        """Read what was planned last, from frame number `start` of its file on; see `Plan.moments_from`."""
+        """Yield the moments of the last planned episode from frame `start` of its file; see `Plan.moments_from`."""
 
     def close(self) -> None:
-        """Let go of what it has."""
+        """Release its resources."""
 
 
 class InlineReader:
-    """A reader that works in the thread that asks."""
+    """A reader that works in the calling thread."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -75,126 +82,126 @@ class InlineReader:
 
 
 class ReaderProcess:
-    """A reader in a process of its own, one moment ahead of what is asked for.
+    """A reader in a child process, which reads one moment ahead.
 
-    Until that process has started, which takes a few seconds, and where it cannot start or be sent what it needs,
-    everything is read here.
+    Until that process has started, which takes a few seconds, and if it cannot start or unpickle what it needs, the
+    calling thread reads.
     """
 
-    def __init__(self, setup: Setup, parcel: ArrayLocation, shelf: PicturePool) -> None:
-        """`parcel`: of `pack_setup`."""
-        self._here, self._shelf = InlineReader(setup), shelf
+    def __init__(self, setup: Setup, packed: ArrayLocation, pool: PicturePool) -> None:
+        """`packed`: location of the setup and episodes, from `pack_setup`."""
+        self._inline, self._pool = InlineReader(setup), pool
         self._process = WorkerProcess(__name__, "reads the episodes")
-        self._ready = self._process.ask("begin", parcel)
-        self._asked: tuple[int, Episode]
+        self._ready = self._process.ask("unpack", packed)
+        self._job: tuple[int, Episode]
         self._outline: FileOutline
 
     @property
     def pid(self) -> int:
-        """Its number in the system."""
+        """Process id of the child."""
         return self._process.pid
 
     def plan(self, number: int, episode: Episode) -> FileOutline:
         """See `Reader`."""
-        self._asked = number, episode
-        there = self._there()
-        self._outline = self._process.ask("plan", number).result() if there else self._here.plan(number, episode)
-        self._planned_there = there
+        self._job = number, episode
+        there = self._is_ready()
+        self._outline = self._process.ask("plan", number).result() if there else self._inline.plan(number, episode)
+        self._is_planned_by_child = there
         return self._outline
 
     def moments_from(self, start: int) -> Iterator[Moment]:
         """See `Reader`."""
-        if not self._planned_there:
-            for moment in self._here.moments_from(start):
+        if not self._is_planned_by_child:
+            for moment in self._inline.moments_from(start):
                 yield moment
                 start += len(moment.frames)
-                if self._there():
+                if self._is_ready():
                     break
             else:
                 return
-            self._process.ask("plan", self._asked[0]).result()
+            self._process.ask("plan", self._job[0]).result()
         self._process.ask("read", start)
-        size = _room(self._outline.sizes)
-        coming = self._next(size)
+        size = _block_size(self._outline.sizes)
+        upcoming = self._next(size)
         while True:
-            room, answer = coming
+            block, answer = upcoming
             try:
-                told = answer.result()
+                shared = answer.result()
             except UserError:
-                room.release()
+                block.release()
                 raise
-            if told is None:
-                room.release()
+            if shared is None:
+                block.release()
                 return
-            coming = self._next(size)
-            yield _moment(told, room)
+            upcoming = self._next(size)
+            yield _moment(shared, block)
 
     def close(self) -> None:
         """See `Reader`."""
         self._process.kill()
 
-    def _there(self) -> bool:
-        """Whether the process has started and has what it needs."""
+    def _is_ready(self) -> bool:
+        """Return whether the child process has started and has unpacked the setup."""
         return self._ready.done() and self._ready.exception() is None
 
     def _next(self, size: int) -> tuple[PictureBlock, Future[_SharedMoment | None]]:
-        room = self._shelf.take(size)
-        return room, self._process.ask("moment", room.place)
+        block = self._pool.take(size)
+        return block, self._process.ask("moment", block.location)
 
 
 def can_read_in_workers(jobs: Sequence[Job]) -> bool:
-    """Whether a process of its own is to read these episodes; not so where their pictures are in memory here."""
+    """Return whether child processes may read these episodes: not those whose pictures are in memory here."""
     return not any(isinstance(job.episode, InMemoryEpisode) for job in jobs)
 
 
 def pack_setup(setup: Setup, jobs: Sequence[Job]) -> tuple[SharedBuffer, ArrayLocation] | None:
-    """What a process that reads needs to know, in memory that it can see; None where that cannot be sent."""
+    """Pickle setup and episodes into shared memory for reader processes. Returns None if they cannot be pickled."""
     try:
         content = pickle.dumps((replace(setup, policy=setup.policy.without_weights()), [job.episode for job in jobs]))
-    except Exception:  # noqa: BLE001 - whatever an episode of someone else's does when it is pickled
+    except Exception:  # noqa: BLE001 - pickling an episode may run any code
         return None
-    slot = SharedBuffer(len(content), pinned=False)
-    slot.copy(np.frombuffer(content, np.uint8))
-    return slot, slot.part(0, len(content))
+    buffer = SharedBuffer(len(content), pinned=False)
+    buffer.copy(np.frombuffer(content, np.uint8))
+    return buffer, buffer.part(0, len(content))
 
 
 def describe_unexpected_error(error: Exception) -> str:
-    """A sentence for what no reader should raise."""
+    """Return the sentence for an exception that is no UserError."""
     return f"reading it failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 @dataclass(frozen=True)
 class _SharedMoment:
-    """A moment as it is sent."""
+    """A moment as it is sent through the pipe."""
 
     pictures: Mapping[str, tuple[ArrayLocation, ArrayLocation, ArrayLocation, Letterbox]]
-    """Camera -> where the picture lies as it came, as the model sees it (uint8), and as the model is fed; its frame."""
+    """Camera -> locations of the source picture, the model's picture (uint8) and the model's input; its letterbox."""
     frames: Sequence[tuple[Observation, TokenTable, int]]
 
 
-def _room(sizes: Sizes) -> int:
-    """Bytes for the pictures of one moment."""
+def _block_size(sizes: Sizes) -> int:
+    """Return the bytes that the pictures of one moment take."""
     height, width = sizes.model_picture
     seen = 3 * height * width
     return buffer_size([size for rows, cols in sizes.pictures for size in (3 * rows * cols, seen, 4 * seen)])
 
 
-def _moment(told: _SharedMoment, room: PictureBlock) -> Moment:
-    room.hold(len(told.frames))
-    sources = {camera: room.array(places[0]) for camera, places in told.pictures.items()}
+def _moment(shared: _SharedMoment, block: PictureBlock) -> Moment:
+    block.hold(len(shared.frames))
+    sources = {camera: block.array(places[0]) for camera, places in shared.pictures.items()}
     pictures = {
-        camera: Picture(room.array(model), torch.from_numpy(room.array(pixels)), letterbox)
-        for camera, (_, model, pixels, letterbox) in told.pictures.items()
+        camera: Picture(block.array(model), torch.from_numpy(block.array(pixels)), letterbox)
+        for camera, (_, model, pixels, letterbox) in shared.pictures.items()
     }
     frames = [
         (Prepared(replace(observation, pictures=sources), pictures, tokens), seed)
-        for observation, tokens, seed in told.frames
+        for observation, tokens, seed in shared.frames
     ]
-    return Moment(frames, room)
+    return Moment(frames, block)
 
 
 class _ReaderServer:
-    """The other end of `ReaderProcess`."""
+    """The child process's side of `ReaderProcess`."""
 
     def __init__(self) -> None:
         self._maps = BufferMappings()
@@ -203,17 +210,17 @@ class _ReaderServer:
         self._plan: Plan
         self._moments: Iterator[list[tuple[Prepared, int]]]
 
-    def carry_out(self, verb: str, *told: Any) -> Any:
+    def execute(self, verb: str, *arguments: Any) -> Any:
         try:
-            return getattr(self, verb)(*told)
+            return getattr(self, verb)(*arguments)
         except UserError:
             raise
         except Exception as error:
             raise UserError(describe_unexpected_error(error)) from error
 
-    def begin(self, parcel: ArrayLocation) -> None:
-        torch.set_num_threads(1)  # there is little to share out, and other cores have other work
-        self._setup, self._episodes = pickle.loads(self._maps.array(parcel).data)  # noqa: S301 - from our own process
+    def unpack(self, packed: ArrayLocation) -> None:
+        torch.set_num_threads(1)  # the tensors are small, and other processes use the other cores
+        self._setup, self._episodes = pickle.loads(self._maps.array(packed).data)  # noqa: S301 - written by the parent process
 
     def plan(self, number: int) -> FileOutline:
         self._plan = make_plan(self._setup, self._episodes[number])
@@ -222,19 +229,19 @@ class _ReaderServer:
     def read(self, start: int) -> None:
         self._moments = self._plan.moments_from(start)
 
-    def moment(self, room: ArrayLocation) -> _SharedMoment | None:
+    def moment(self, block: ArrayLocation) -> _SharedMoment | None:
         frames = next(self._moments, None)
         if frames is None:
             return None
-        free, start = self._maps.array(room), 0
+        free, start = self._maps.array(block), 0
 
         def put(array: npt.NDArray[Any]) -> ArrayLocation:
             nonlocal start
             content = np.ascontiguousarray(array)
             free[start : start + content.nbytes] = content.reshape(-1).view(np.uint8)
             place = replace(
-                room,
-                offset=room.offset + start,
+                block,
+                offset=block.offset + start,
                 shape=content.shape,
                 strides=content.strides,
                 dtype=content.dtype.str,
@@ -258,5 +265,5 @@ class _ReaderServer:
 
 
 def serve(descriptor: str) -> None:
-    """Read what the other end of the pipe asks for, until it is gone; for the process of a `ReaderProcess`."""
-    serve_pipe(descriptor, _ReaderServer().carry_out)
+    """Execute requests from the pipe until it is closed; runs in the child process."""
+    serve_pipe(descriptor, _ReaderServer().execute)

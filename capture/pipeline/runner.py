@@ -123,6 +123,7 @@ class _Run:
         self._delivery = Collector(setup, self.outcome, self._ring, self._shelf, failed)
         self.feed = Scheduler(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
         self._stop = threading.Event()
+        self._feed_ended = threading.Event()
         self._error: BaseException | None = None
         # A file that is being opened keeps others waiting; with several, that is more often.
         self._fed: queue.Queue[QueuedFrame | EndOfFile | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
@@ -166,7 +167,8 @@ class _Run:
             try:
                 self._stop.set()
                 self._delivery.finish()
-                if feeder.is_alive():
+                if feeder.ident is not None:
+                    self._feed_ended.wait()
                     feeder.join()
                 ended = True
             except KeyboardInterrupt as error:
@@ -179,9 +181,11 @@ class _Run:
             for item in items:
                 if not self._put(item):
                     return
-        except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
             self._error = error
-        self._put(None)
+        finally:
+            self._put(None)
+            self._feed_ended.set()
 
     def _replays_of(self, policy: Policy, recorder: AbstractContextManager[Any]) -> GraphReplayer | None:
         choices = self._setup.choices

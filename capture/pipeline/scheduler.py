@@ -91,7 +91,7 @@ class Scheduler:
             turn = turns.popleft()
             moment, failure = self._moment(turn)
             if moment is not None:
-                yield from (QueuedFrame(turn.file, prepared, seed, moment.room) for prepared, seed in moment.frames)
+                yield from (QueuedFrame(turn.file, prepared, seed, moment.block) for prepared, seed in moment.frames)
                 turns.append(turn)
             else:
                 yield EndOfFile(turn.file, failure)

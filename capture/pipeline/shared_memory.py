@@ -1,7 +1,10 @@
-"""Memory that several processes see: filled by the GPU or by a process that reads, looked at by those that write.
+"""Memory that several processes map: the GPU or a reader process fills it, writer processes read it, nobody copies it.
 
-A slot holds the frames of one call, or, on a shelf, the pictures of many moments. Nobody copies them. Linux only: the
-memory has no name and no place in /dev/shm, which containers keep small, and other processes open it by way of /proc.
+A `SharedBuffer` holds the arrays of one call, or, in a `PicturePool`, the pictures of many moments. Processes send each
+other the `ArrayLocation` of an array, and look it up with `BufferMappings`. Linux only: buffers are anonymous files
+(memfd), since containers keep /dev/shm small, and other processes open them by way of /proc.
+
+torch is imported only where a buffer is handed to it, so that writer processes need not load it.
 """
 
 from __future__ import annotations
@@ -11,24 +14,41 @@ import mmap
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from capture.pipeline.shared_arrays import ArrayLocation
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ALIGNMENT: Final = 64
 PAGE: Final = 1 << 16
 POOL_BLOCKS: Final = 64
-"""Of a slot on a shelf; memory that nobody wrote to is not taken from the system."""
+"""Blocks of one buffer of a pool; the system provides memory only for those that are written to."""
 _idents = itertools.count()
 
 
+@dataclass(frozen=True)
+class ArrayLocation:
+    """Where another process finds an array that lies in a shared buffer."""
+
+    ident: int
+    """Of the buffer; never reused."""
+    file: str
+    """Path by which other processes open the buffer."""
+    size: int
+    """Bytes of the buffer."""
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+
+
 class SharedBuffer:
-    """A stretch of memory that two processes see; pinned, so that a GPU fills it while the host does other things."""
+    """A range of memory that other processes can map; `pinned` memory is filled by a GPU without blocking the host."""
 
     def __init__(self, size: int, *, pinned: bool) -> None:
         self.size = size
@@ -43,51 +63,57 @@ class SharedBuffer:
         self._used = 0
 
     def _register(self) -> bool:
+        import torch
+
         runtime: Any = torch.cuda.cudart()
         return int(runtime.cudaHostRegister(self._address, self.size, 0)) == 0
 
     def clear(self) -> None:
-        """Begin to fill it anew."""
+        """Mark all memory as free; what lies in it stays until it is overwritten."""
         self._used = 0
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Room for a contiguous tensor of the shape and number type of `tensor`, on the host."""
-        start = self._take(tensor.numel() * tensor.element_size())
+        """Allocate a contiguous host tensor of the shape and number type of `tensor`. Raises ValueError if full."""
+        import torch
+
+        start = self._allocate(tensor.numel() * tensor.element_size())
         flat = torch.frombuffer(self._map, dtype=tensor.dtype, count=tensor.numel(), offset=start)
         return flat.view(tensor.shape)
 
     def copy(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A copy of the array that lies in the slot."""
-        start = self._take(array.nbytes)
-        room = self._bytes[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-        np.copyto(room, array)
-        return room
+        """Copy an array into the buffer and return the copy. Raises ValueError if the buffer is full."""
+        start = self._allocate(array.nbytes)
+        copied = self._bytes[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        np.copyto(copied, array)
+        return copied
 
-    def _take(self, size: int) -> int:
-        start = -(-self._used // ALIGNMENT) * ALIGNMENT
+    def _allocate(self, size: int) -> int:
+        start = _aligned(self._used)
         if start + size > self.size:
-            raise ValueError(f"{size} bytes do not fit in a slot of {self.size}, of which {start} are taken")
+            raise ValueError(f"{size} bytes do not fit in a buffer of {self.size}, of which {start} are taken")
         self._used = start + size
         return start
 
-    def place(self, array: npt.NDArray[Any]) -> ArrayLocation | None:
-        """Where the array lies, None if not in this slot."""
+    def locate(self, array: npt.NDArray[Any]) -> ArrayLocation | None:
+        """Return where the array lies in this buffer, None if it lies elsewhere."""
         offset = int(array.__array_interface__["data"][0]) - self._address
         if not array.size or not 0 <= offset < self.size:
             return None
         return ArrayLocation(self._ident, self._file, self.size, offset, array.shape, array.strides, array.dtype.str)
 
-    def array(self, place: ArrayLocation) -> npt.NDArray[Any]:
-        """The array at a place in this slot."""
-        return np.ndarray(place.shape, np.dtype(place.dtype), self._map, place.offset, place.strides)
+    def array(self, location: ArrayLocation) -> npt.NDArray[Any]:
+        """Return the array at a location in this buffer; it shares the buffer's memory."""
+        return np.ndarray(location.shape, np.dtype(location.dtype), self._map, location.offset, location.strides)
 
     def part(self, start: int, size: int) -> ArrayLocation:
-        """The place of so many bytes."""
+        """Return the location of `size` bytes from `start` on, as uint8."""
         return ArrayLocation(self._ident, self._file, self.size, start, (size,), (1,), "|u1")
 
     def free(self) -> None:
-        """Give the memory back; nothing may lie in it any more."""
-        if self._pinned:  # else the driver would hold an address for taken that the system gives to the next slot
+        """Give the memory back; nothing may use it any more."""
+        if self._pinned:  # otherwise the driver keeps the address, and the next buffer there cannot be registered
+            import torch
+
             runtime: Any = torch.cuda.cudart()
             runtime.cudaHostUnregister(self._address)
             self._pinned = False
@@ -95,115 +121,151 @@ class SharedBuffer:
 
 
 def buffer_size(sizes: list[int]) -> int:
-    """Bytes of a slot that takes arrays of these sizes."""
-    return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes) + PAGE
+    """Return the bytes of a buffer that holds arrays of these sizes in bytes."""
+    return sum(_aligned(size) for size in sizes) + PAGE
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class BufferRing:
-    """A few slots that go round: filled by the policy's side, given back when the writer has stored what is in them."""
+    """A fixed number of buffers in rotation: filled with the results of a call, returned when these are stored."""
 
     def __init__(self, count: int, *, pinned: bool) -> None:
         self._count, self._pinned = count, pinned
         self._free: list[SharedBuffer] = []
-        self._made = 0
+        self._created = 0
         self._closed = False
         self._changed = threading.Condition()
 
     def take(self, size: int, stopped: Callable[[], bool]) -> SharedBuffer | None:
-        """An empty slot of at least `size` bytes; waits until there is one. None if told to stop meanwhile."""
+        """Wait for an empty buffer of at least `size` bytes. Returns None once `stopped` returns True."""
         with self._changed:
-            while not self._free and self._made >= self._count:
+            while not self._free and self._created >= self._count:
                 if stopped():
                     return None
                 self._changed.wait(0.05)
-            slot = self._free.pop() if self._free else None
-            if slot is None:
-                self._made += 1
-        if slot is not None and slot.size < size:
-            slot.free()
-            slot = None
-        if slot is None:
-            slot = SharedBuffer(-(-(size + size // 16) // PAGE) * PAGE, pinned=self._pinned)
-        slot.clear()
-        return slot
+            buffer = self._free.pop() if self._free else None
+            if buffer is None:
+                self._created += 1
+        if buffer is not None and buffer.size < size:
+            buffer.free()
+            buffer = None
+        if buffer is None:
+            buffer = SharedBuffer(-(-(size + size // 16) // PAGE) * PAGE, pinned=self._pinned)
+        buffer.clear()
+        return buffer
 
-    def give_back(self, slot: SharedBuffer) -> None:
-        """The writer is done with it."""
+    def give_back(self, buffer: SharedBuffer) -> None:
+        """Return a buffer whose contents are stored."""
         with self._changed:
             if self._closed:
-                slot.free()
+                buffer.free()
                 return
-            self._free.append(slot)
+            self._free.append(buffer)
             self._changed.notify()
 
     def close(self) -> None:
-        """Give the memory back, of slots that are in use once they are not."""
+        """Free all buffers; those in use are freed when they are given back."""
         with self._changed:
             self._closed = True
-            for slot in self._free:
-                slot.free()
+            for buffer in self._free:
+                buffer.free()
             self._free.clear()
 
 
 class PictureBlock:
-    """Memory for the pictures of one moment, until all frames that show them are stored."""
+    """Memory for the pictures of one moment, reserved until all frames that show them are stored."""
 
-    def __init__(self, shelf: PicturePool, slot: SharedBuffer, start: int, size: int) -> None:
+    def __init__(self, pool: PicturePool, buffer: SharedBuffer, start: int, size: int) -> None:
         self.size = size
-        self.place = slot.part(start, size)
-        """All of it, as bytes."""
-        self._shelf, self._slot = shelf, slot
+        self.location = buffer.part(start, size)
+        """Of the whole block, as bytes."""
+        self._pool, self._buffer = pool, buffer
         self._frames = 1
         self._lock = threading.Lock()
 
-    def array(self, place: ArrayLocation) -> npt.NDArray[Any]:
-        """The array at a place in it."""
-        return self._slot.array(place)
+    def array(self, location: ArrayLocation) -> npt.NDArray[Any]:
+        """Return the array at a location in the block; it shares the block's memory."""
+        return self._buffer.array(location)
 
     def hold(self, frames: int) -> None:
-        """So many frames show what is in it."""
+        """Set how many frames show the pictures, and so how many `release` calls free the block."""
         self._frames = frames
 
     def release(self) -> None:
-        """One frame fewer needs it; with the last one it is free for another moment."""
+        """Note that one frame is stored; the last one returns the block to its pool."""
         with self._lock:
             self._frames -= 1
             free = not self._frames
         if free:
-            self._shelf.give_back(self)
+            self._pool.give_back(self)
 
 
 class PicturePool:
-    """Rooms of one size in a few large slots; there are as many as are needed at the same time."""
+    """Blocks of one size, cut from a few large buffers; buffers are added when no block is free."""
 
     def __init__(self) -> None:
-        self.slots: list[SharedBuffer] = []
+        self.buffers: list[SharedBuffer] = []
         self._free: list[PictureBlock] = []
         self._size = 0
         self._lock = threading.Lock()
 
     def take(self, size: int) -> PictureBlock:
-        """A free room of at least `size` bytes."""
+        """Return a free block of at least `size` bytes."""
         with self._lock:
-            if size > self._size:  # rooms that are too small are used no more; with doubled sizes, few ever are
+            if size > self._size:  # smaller blocks are not used again; sizes are powers of two, so this is rare
                 self._size = 1 << (size - 1).bit_length()
                 self._free.clear()
             if not self._free:
-                slot = SharedBuffer(POOL_BLOCKS * self._size, pinned=False)
-                self.slots.append(slot)
-                self._free += [PictureBlock(self, slot, start, self._size) for start in range(0, slot.size, self._size)]
-            room = self._free.pop()
-            room.hold(1)
-            return room
+                buffer = SharedBuffer(POOL_BLOCKS * self._size, pinned=False)
+                self.buffers.append(buffer)
+                starts = range(0, buffer.size, self._size)
+                self._free += [PictureBlock(self, buffer, start, self._size) for start in starts]
+            block = self._free.pop()
+            block.hold(1)
+            return block
 
-    def give_back(self, room: PictureBlock) -> None:
-        """Nobody needs what is in it any more."""
+    def give_back(self, block: PictureBlock) -> None:
+        """Return a block whose pictures are no longer needed."""
         with self._lock:
-            if room.size == self._size:
-                self._free.append(room)
+            if block.size == self._size:
+                self._free.append(block)
 
     def close(self) -> None:
-        """Give the memory back."""
-        for slot in self.slots:
-            slot.free()
-        self.slots = []
+        """Free all memory."""
+        for buffer in self.buffers:
+            buffer.free()
+        self.buffers = []
+
+
+class BufferMappings:
+    """Buffers of another process, mapped into this one when an array in them is first looked up."""
+
+    def __init__(self) -> None:
+        self._mapped: dict[int, tuple[mmap.mmap, str, int]] = {}
+        """Buffer ident -> memory, path of its file, and the file's inode."""
+
+    def array(self, location: ArrayLocation) -> npt.NDArray[Any]:
+        """Return the array at this location; it shares the buffer's memory."""
+        memory = self._memory(location)
+        return np.ndarray(location.shape, np.dtype(location.dtype), memory, location.offset, location.strides)
+
+    def _memory(self, location: ArrayLocation) -> mmap.mmap:
+        if location.ident not in self._mapped:
+            self._unmap_freed()
+            with Path(location.file).open("r+b") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                self._mapped[location.ident] = mmap.mmap(file.fileno(), location.size), location.file, inode
+        return self._mapped[location.ident][0]
+
+    def _unmap_freed(self) -> None:
+        """Drop the mappings of buffers that the other process has freed."""
+        for ident, (_, file, inode) in list(self._mapped.items()):
+            try:
+                is_there = Path(file).stat().st_ino == inode
+            except OSError:
+                is_there = False
+            if not is_there:
+                del self._mapped[ident]

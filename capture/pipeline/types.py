@@ -1,4 +1,4 @@
-"""What a run is asked to do, what it says meanwhile, and what became of it."""
+"""Value types of a run: its jobs, its progress reports and its outcome."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from capture.datasets.base import Episode
 
 
 class Progress(Protocol):
-    """Where a run says how far it is."""
+    """Receiver of progress reports."""
 
     def loading(self, done: int, total: int) -> None:
-        """Bytes of weights read so far."""
+        """Report the bytes of weights read so far, and their total."""
 
     def expect(self, frames: int) -> None:
-        """So many more frames are to come."""
+        """Report that `frames` more frames will be run."""
 
     def step(self, frames: float) -> None:
-        """Frames that were run so far; a batch counts by its denoise steps."""
+        """Report the frames run so far; a batch under way counts by its finished denoise steps."""
 
     def tell(self, sentence: str) -> None:
-        """Something that the user should know now."""
+        """Report a sentence for the user."""
 
 
 @dataclass
 class FileOutcome:
-    """What became of one results file."""
+    """The outcome of one results file."""
 
     path: Path
     frames: int = 0
-    """Frames that this run added."""
+    """Frames that this run wrote."""
     total: int = 0
-    """Frames planned; 0 where it came to no plan."""
+    """Frames planned; 0 if planning failed."""
     kept: int = 0
-    """Frames that an earlier run had finished."""
+    """Frames that an earlier run had written."""
     failure: str | None = None
-    """Why it is not whole, in one sentence."""
+    """Why the file is incomplete, in one sentence."""
     warnings: tuple[str, ...] = ()
     row_sum: float = 0.0
     masked_weight: float = 0.0
@@ -45,32 +45,32 @@ class FileOutcome:
 
     @property
     def skipped(self) -> bool:
-        """Whether it was whole before."""
+        """Whether the file was complete before this run."""
         return self.failure is None and self.kept == self.total and not self.frames
 
 
 @dataclass
 class RunOutcome:
-    """What a run found out about itself."""
+    """The outcome of a run: its files and where its time went."""
 
     files: list[FileOutcome] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
-    """From the first call to the last frame in its file."""
+    """Seconds from the first call until the last frame was written."""
     busy: float = 0.0
-    """Seconds in which a call of the policy was under way on its device."""
+    """Seconds in which the device worked at calls of the policy."""
     starved: float = 0.0
-    """Seconds in which no call could be asked for, for want of pictures; the device may have had earlier ones to do."""
+    """Seconds in which no call could be started because no frames were ready; the device may still have been busy."""
     held_up: float = 0.0
-    """The same, for want of room for what was recorded: the writer was behind."""
+    """Seconds in which no call could be started because the writer had not freed its buffers."""
     recorded_seconds: list[float] = field(default_factory=list)
-    """Of each recorded call, with --check."""
+    """Duration of each recorded call, with --check."""
     plain_seconds: list[float] = field(default_factory=list)
-    """Of each unrecorded call of the same frames, with --check."""
+    """Duration of the unrecorded call of the same frames, with --check."""
 
     @property
     def waits(self) -> tuple[float, float]:
-        """Seconds in which the device had nothing to do, for want of pictures and because of the writer."""
+        """Seconds in which the device was idle, waiting for readers and waiting for writers."""
         waited = self.starved + self.held_up
         part = min(1.0, max(0.0, self.seconds - self.busy) / waited) if waited else 0.0
         return part * self.starved, part * self.held_up
@@ -78,7 +78,7 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class Job:
-    """A results file that is to be made of an episode."""
+    """An episode and the results file to write for it."""
 
     path: Path
     episode: Episode

@@ -1,6 +1,6 @@
-"""A process beside this one that does what it is asked over a pipe, and ends when this one does.
+"""A child process that answers requests over a pipe and ends when this process does.
 
-It is a fresh interpreter, not a fork: nothing of a GPU or of other threads gets into it.
+It is a new interpreter and no fork, so that it inherits no CUDA context and no locks of other threads.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ _CHILD: Final = (
 
 
 class ProcessGoneError(UserError):
-    """A process beside this one is gone, and with it what it had under way."""
+    """A child process has ended, and its unfinished requests are lost."""
 
 
 class WorkerProcess:
-    """A process that runs `serve` of a module. Requests are carried out in the order in which they are made.
+    """A child process that runs `serve` of a module. Requests are executed in the order in which they are made.
 
-    `ask` may be called in any thread. What a request raises, its future holds: a UserError as it is, anything else as a
-    RuntimeError. If the process is gone, that is ProcessGoneError with `work` in its sentence: "writes the results".
+    `ask` may be called in any thread. The future of a request holds what it raised: a UserError unchanged, any other
+    exception as a RuntimeError, ProcessGoneError if the process has ended. `work` is the predicate of that sentence,
+    such as "writes the results".
     """
 
     def __init__(self, module: str, work: str) -> None:
@@ -50,11 +51,11 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Its number in the system."""
+        """Process id."""
         return self._process.pid
 
     def ask(self, verb: str, *told: Any) -> Future[Any]:
-        """Ask for something; the future holds the answer."""
+        """Send a request and return the future of its answer."""
         answer: Future[Any] = Future()
         with self._lock:
             ticket = next(self._tickets)
@@ -69,14 +70,14 @@ class WorkerProcess:
         return answer
 
     def end(self) -> None:
-        """Let it finish what it was asked for, and wait for its end."""
+        """Let the process finish its requests, and wait for it to end."""
         self.ask("end")
         self._process.wait()
         self._listener.join()
         self._connection.close()
 
     def kill(self) -> None:
-        """End it at once, whatever it is doing."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         self._listener.join()
@@ -106,10 +107,11 @@ class WorkerProcess:
         )
 
 
-def serve_pipe(descriptor: str, carry_out: Callable[..., Any]) -> None:
-    """Call `carry_out` with what the other end of the pipe asks for, verb first, until it says so or is gone.
+def serve_pipe(descriptor: str, execute: Callable[..., Any]) -> None:
+    """Call `execute(verb, *arguments)` for each request from the pipe, until its other end says "end" or is closed.
 
-    Where that returns a function, the answer is what it returns in its turn, in a thread, while other requests go on.
+    If `execute` returns a function, the answer is that function's result: it runs in a thread, while further requests
+    are executed.
     """
     lock = threading.Lock()
 
@@ -117,7 +119,7 @@ def serve_pipe(descriptor: str, carry_out: Callable[..., Any]) -> None:
         result, failure = None, None
         try:
             result = work(*told)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other process must know
+        except Exception as error:  # noqa: BLE001 - any failure is reported to the other process
             failure = error if isinstance(error, UserError) else RuntimeError(repr(error))
         if callable(result):
             later.submit(answer, ticket, result)
@@ -134,9 +136,9 @@ def serve_pipe(descriptor: str, carry_out: Callable[..., Any]) -> None:
             ticket, verb, told = connection.recv()
             if verb == "end":
                 break
-            answer(ticket, carry_out, verb, *told)
+            answer(ticket, execute, verb, *told)
 
 
 def can_start_workers() -> bool:
-    """Whether this system has what a process of its own needs: nameless shared memory that another process can open."""
+    """Return whether the system can run workers: it needs anonymous memory that other processes can open."""
     return hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()

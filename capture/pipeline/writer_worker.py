@@ -1,8 +1,8 @@
-"""Results files written beside the policy: by a thread of this process, or by processes of their own.
+"""Write results files while the policy runs: in a thread of this process, or in a child process.
 
-HDF5 holds Python's lock while it works, up to ten milliseconds a write. A GPU that is fed by short Python calls would
-stand still meanwhile, so there other processes write; large arrays reach them through shared memory (staging.py). On a
-CPU, where a call takes seconds in which no lock is held, a thread is enough.
+HDF5 holds the GIL while it works, up to 10 ms a write. A GPU, whose kernels are launched from Python, would be idle
+meanwhile, so with a GPU child processes write, and large arrays reach them through shared memory. On a CPU, where a
+call takes seconds without the GIL, a thread is enough.
 """
 
 from __future__ import annotations
@@ -14,53 +14,50 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 
 from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
-from capture.pipeline.shared_arrays import ArrayLocation, BufferMappings
+from capture.pipeline.shared_memory import ArrayLocation, BufferMappings, SharedBuffer
 from capture.pipeline.worker_process import WorkerProcess, serve_pipe
 from capture.results import schema
 from capture.results.writer import ResultsWriter
 
-if TYPE_CHECKING:
-    from capture.pipeline.shared_memory import SharedBuffer
-
 SHARED_ARRAY_BYTES: Final = 1 << 12
-"""Smaller arrays go to a writing process as they are."""
+"""Arrays of at most this size are sent to a writer process through the pipe."""
 
 
 @dataclass(frozen=True)
 class FileStatus:
-    """What is known of a results file once it is open for writing."""
+    """State of a results file that was opened for writing."""
 
     number: int
     partial_path: Path
     frames_done: int
-    """Frames that an earlier run left in it."""
+    """Frames in it that an earlier run wrote."""
     earlier_row_sum_error: float
 
 
 class WriterSet:
-    """Results files that are open for writing, by number. For one thread."""
+    """Results files that are open for writing, by number. Not thread-safe."""
 
     def __init__(self) -> None:
         self._open: dict[int, ResultsWriter] = {}
 
     def open(self, number: int, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> FileStatus:
-        """Create the file or go on with it, see `ResultsWriter`."""
+        """Create a file or continue a partial one, see `ResultsWriter`."""
         writer = ResultsWriter(path, sizes, background=False, **options)
         self._open[number] = writer
         return FileStatus(number, writer.partial_path, writer.frames_done, writer.earlier_row_sum_error)
 
     def write(self, arrays: Arrays, rows: Sequence[BatchRow]) -> None:
-        """Store frames of a call, each as the next one of its file."""
+        """Store frames of a call, each as the next frame of its file."""
         for row in rows:
             self._open[row.number].write(slice_frame(arrays, row))
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Callable[[], Path]:
-        """Make the file complete; what is returned waits for the disk and gives it its final name, in any thread."""
+        """Complete the file. The returned function waits for the disk and renames the file; any thread may call it."""
         writer = self._open[number]
         writer.seal(checks)
         del self._open[number]
@@ -72,7 +69,7 @@ class WriterSet:
         return publish
 
     def leave(self, number: int) -> int:
-        """Keep what is finished under the partial name; returns how many frames are."""
+        """Close the file under its partial name and return its number of finished frames."""
         writer = self._open.pop(number, None)
         if writer is None:
             return 0
@@ -80,45 +77,45 @@ class WriterSet:
             return writer.frames_done
 
     def leave_all(self) -> None:
-        """Leave every file that is open."""
+        """Close every open file under its partial name."""
         for number in list(self._open):
-            with contextlib.suppress(Exception):  # nobody is left to be told
+            with contextlib.suppress(Exception):  # there is nobody to report to
                 self.leave(number)
 
 
 class FrameWriter(Protocol):
-    """Where frames go. Requests are carried out in the order in which they are made; what they raise, the future holds.
+    """Writes results files. Requests are executed in order, and their futures hold what they return or raise.
 
-    A context manager: on its end every file that is still open is left.
+    As a context manager it closes every open file under its partial name at the end.
     """
 
     def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[FileStatus]:
-        """Create a file or go on with it; `options` of `ResultsWriter`."""
+        """Create a file or continue a partial one; `options` of `ResultsWriter`."""
 
-    def write(self, arrays: Arrays, rows: Sequence[BatchRow], slots: Sequence[SharedBuffer]) -> Future[None]:
-        """Store frames of a call, each as the next one of its file.
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow], buffers: Sequence[SharedBuffer]) -> Future[None]:
+        """Store frames of a call, each as the next frame of its file.
 
-        Arrays, the call's and the rows' own, must stay as they are until it is done. Those that lie in one of `slots`
-        are copied nowhere.
+        The arrays, of the call and of the rows' metadata, must not change until the future is done. Those that lie in
+        one of `buffers` are not copied.
         """
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
         """Make the file complete."""
 
     def leave(self, number: int) -> Future[int]:
-        """Keep what is finished; the future holds the number of frames."""
+        """Close the file under its partial name; the future holds its number of finished frames."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start accepting requests."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave what is open."""
+        """Close what is open."""
 
 
 class WriterThread:
-    """A sink in this process."""
+    """A `FrameWriter` that writes in a thread of this process."""
 
     def __init__(self) -> None:
         self._writers = WriterSet()
@@ -129,7 +126,7 @@ class WriterThread:
         """See `FrameWriter`."""
         return self._thread.submit(self._writers.open, next(self._numbers), path, sizes, options)
 
-    def write(self, arrays: Arrays, rows: Sequence[BatchRow], slots: Sequence[SharedBuffer]) -> Future[None]:  # noqa: ARG002
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow], buffers: Sequence[SharedBuffer]) -> Future[None]:  # noqa: ARG002
         """See `FrameWriter`."""
         return self._thread.submit(self._writers.write, arrays, rows)
 
@@ -152,7 +149,7 @@ class WriterThread:
 
 
 class WriterProcess:
-    """A sink in a process of its own. If this process dies, however, the other one closes its files and ends."""
+    """A `FrameWriter` that writes in a child process, which closes its files and ends if this process dies."""
 
     def __init__(self) -> None:
         self._process = WorkerProcess(__name__, "writes the results")
@@ -160,17 +157,17 @@ class WriterProcess:
 
     @property
     def pid(self) -> int:
-        """Its number in the system."""
+        """Process id of the child."""
         return self._process.pid
 
     def open(self, path: Path, sizes: schema.Sizes, options: Mapping[str, Any]) -> Future[FileStatus]:
         """See `FrameWriter`."""
         return self._process.ask("open", next(self._numbers), path, sizes, dict(options))
 
-    def write(self, arrays: Arrays, rows: Sequence[BatchRow], slots: Sequence[SharedBuffer]) -> Future[None]:
+    def write(self, arrays: Arrays, rows: Sequence[BatchRow], buffers: Sequence[SharedBuffer]) -> Future[None]:
         """See `FrameWriter`."""
-        told = [replace(row, known=_told(row.known, slots)) for row in rows]
-        return self._process.ask("write", _told(arrays, slots), told)
+        sent = [replace(row, metadata=_with_locations(row.metadata, buffers)) for row in rows]
+        return self._process.ask("write", _with_locations(arrays, buffers), sent)
 
     def finish(self, number: int, checks: Mapping[str, object]) -> Future[Path]:
         """See `FrameWriter`."""
@@ -189,32 +186,32 @@ class WriterProcess:
         self._process.end()
 
 
-def _told(values: Mapping[str, Any], slots: Sequence[SharedBuffer]) -> dict[str, Any]:
-    """The values with the place of every large array that has one instead of the array."""
-    told = dict(values)
+def _with_locations(values: Mapping[str, Any], buffers: Sequence[SharedBuffer]) -> dict[str, Any]:
+    """Return the values with every large array that lies in a buffer replaced by its location."""
+    located = dict(values)
     for name, value in values.items():
         if isinstance(value, np.ndarray) and value.nbytes > SHARED_ARRAY_BYTES:
-            for slot in slots:
-                if (place := slot.place(value)) is not None:
-                    told[name] = place
+            for buffer in buffers:
+                if (location := buffer.locate(value)) is not None:
+                    located[name] = location
                     break
-    return told
+    return located
 
 
 def serve(descriptor: str) -> None:
-    """Carry out what the other end of the pipe asks for, until it says so or is gone; for the second process."""
-    writers, maps = WriterSet(), BufferMappings()
+    """Execute requests from the pipe until it ends or is closed; runs in the child process."""
+    writers, mappings = WriterSet(), BufferMappings()
 
-    def seen(values: Mapping[str, Any]) -> dict[str, Any]:
+    def look_up(values: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: maps.array(value) if isinstance(value, ArrayLocation) else value for name, value in values.items()
+            name: mappings.array(value) if isinstance(value, ArrayLocation) else value for name, value in values.items()
         }
 
-    def carry_out(verb: str, *told: Any) -> Any:
+    def execute(verb: str, *arguments: Any) -> Any:
         if verb == "write":
-            arrays, rows = told
-            return writers.write(seen(arrays), [replace(row, known=seen(row.known)) for row in rows])
-        return getattr(writers, verb)(*told)
+            arrays, rows = arguments
+            return writers.write(look_up(arrays), [replace(row, metadata=look_up(row.metadata)) for row in rows])
+        return getattr(writers, verb)(*arguments)
 
-    serve_pipe(descriptor, carry_out)
+    serve_pipe(descriptor, execute)
     writers.leave_all()

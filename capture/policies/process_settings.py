@@ -1,4 +1,4 @@
-"""Settings of the whole process that several threads need at a time, a policy each perhaps."""
+"""Process-wide settings that several threads may need at the same time, for instance with one policy each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ T = TypeVar("T")
 
 
 class SharedContext(Generic[T]):
-    """A context manager for many threads: the first to enter makes the change, the last to leave puts back what was.
+    """Reference-counted, thread-safe context manager.
 
-    `hold` makes the context manager that does both. All are given what it gave the first.
+    The first thread to enter enters the context manager that `hold` returns, the last one to leave exits it. All get
+    the value that the first one got.
     """
 
     def __init__(self, hold: Callable[[], AbstractContextManager[T]]) -> None:
@@ -61,5 +62,5 @@ _exact: Final = SharedContext(_exactly)
 
 
 def exact_float32() -> AbstractContextManager[None]:
-    """Float32 products in float32 (no TF32) for as long as this lasts; libraries change the setting for everybody."""
+    """Return a context manager within which float32 products are computed in float32, without TF32."""
     return _exact

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import torch
 
-from capture.checkpoints import open_checkpoint
+from capture.checkpoints import Pi05Spec, open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
 from capture.datasets.folder import read_episode
 from capture.datasets.in_memory import InMemoryEpisode
@@ -44,7 +44,7 @@ def write_results(demo: Path, output: Path) -> None:
     frames = [read_episode(demo / "episodes" / name)[0] for name in EPISODES]
     tokenizer = find_tokenizer(None, checkpoint.tokenizer_folder)
     choices = RunOptions(torch.device("cpu"), torch.float32, steps=STEPS)
-    setup = Setup(checkpoint, tokenizer, choices, fingerprint(checkpoint.path))
+    setup = Setup(Pi05Spec(checkpoint, tokenizer), choices, fingerprint(checkpoint.path))
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.h5"
         [written] = run_jobs(setup, [Job(raw, InMemoryEpisode(frames))], _Silent()).files

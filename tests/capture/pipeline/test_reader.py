@@ -159,7 +159,7 @@ def test_until_the_process_is_there_and_from_then_on(
     episode = Moments("a", length=5)
     there = reader(setup, episode)
     answers = iter([False, False, True])  # when it plans, after the first moment, after the second
-    monkeypatch.setattr(there, "_there", lambda: next(answers))
+    monkeypatch.setattr(there, "_is_ready", lambda: next(answers))
     there.plan(0, episode)
     found = kept(there.moments_from(1))
     assert [moment.room is None for moment in found] == [True, True, False, False]
@@ -263,7 +263,7 @@ def test_rooms_for_pictures_come_back(
             return taken[-1]
 
         def close(self) -> None:
-            assert len(self.slots) == 1
+            assert len(self.buffers) == 1
             assert len(self._free) == 64  # all of them
             super().close()
 
@@ -272,9 +272,9 @@ def test_rooms_for_pictures_come_back(
     long = [Job(tmp_path / f"{name}.h5", Moments(name, length=12)) for name in "abc"]
     assert run_jobs(asked, long, Told()).frames == 72
     # 4 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead, 3 ends
-    assert len({room.place.offset for room in taken}) <= 17
+    assert len({room.location.offset for room in taken}) <= 17
     assert len(taken) == 3 * 13
-    assert shelves[0].slots == []
+    assert shelves[0].buffers == []
 
 
 def test_a_room_is_free_once_all_frames_that_show_it_are_stored() -> None:
@@ -290,5 +290,5 @@ def test_a_room_is_free_once_all_frames_that_show_it_are_stored() -> None:
     room.hold(1)
     room.release()
     assert room not in shelf._free
-    assert (large.size, len(shelf.slots)) == (4096, 2)
+    assert (large.size, len(shelf.buffers)) == (4096, 2)
     shelf.close()

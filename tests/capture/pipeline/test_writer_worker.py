@@ -19,8 +19,7 @@ from paths import ROOT, SUPPORT
 
 from capture.errors import UserError
 from capture.pipeline.frame_slicing import BatchRow
-from capture.pipeline.shared_arrays import ArrayLocation, BufferMappings
-from capture.pipeline.shared_memory import BufferRing, SharedBuffer, buffer_size
+from capture.pipeline.shared_memory import ArrayLocation, BufferMappings, BufferRing, SharedBuffer, buffer_size
 from capture.pipeline.worker_process import can_start_workers
 from capture.pipeline.writer_worker import WriterProcess, WriterThread
 from capture.results import schema
@@ -115,7 +114,7 @@ def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
             slot = ring.take(buffer_size([value.nbytes for value in large.values()]), lambda: False)
             assert slot is not None
             shared = {name: slot.copy(value) for name, value in large.items()}
-            assert all(isinstance(slot.place(value), ArrayLocation) for value in shared.values())
+            assert all(isinstance(slot.locate(value), ArrayLocation) for value in shared.values())
             arrays = {name: shared.pop(name) for name in of_call}
             known = {name: value for name, value in (frame | shared).items() if name not in of_call}
             rows = [BatchRow(opened.number, row, known) for row, opened in enumerate(files)]
@@ -132,13 +131,13 @@ def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
 def test_slots_that_were_given_back_are_forgotten() -> None:
     maps, slots = BufferMappings(), [SharedBuffer(1 << 16, pinned=False) for _ in range(2)]
     for number, slot in enumerate(slots):
-        place = slot.place(slot.copy(np.full(9, number)))
+        place = slot.locate(slot.copy(np.full(9, number)))
         assert place is not None
         assert maps.array(place).tolist() == [number] * 9
     slots[0].free()
     assert len(maps._seen) == 2
     again = SharedBuffer(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
-    place = again.place(again.copy(np.full(9, 7)))
+    place = again.locate(again.copy(np.full(9, 7)))
     assert place is not None
     assert maps.array(place).tolist() == [7] * 9
     assert len(maps._seen) == 2
@@ -148,13 +147,13 @@ def test_slots_that_were_given_back_are_forgotten() -> None:
 def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
     slot = SharedBuffer(1 << 16, pinned=False)
     whole = slot.copy(np.arange(120, dtype=np.float32).reshape(4, 5, 6))
-    place = slot.place(whole[:, 1:3, ::2])
+    place = slot.locate(whole[:, 1:3, ::2])
     assert place is not None
     assert np.array_equal(BufferMappings().array(place), whole[:, 1:3, ::2])
-    assert slot.place(np.zeros(3)) is None
+    assert slot.locate(np.zeros(3)) is None
     tensor = slot.like(torch.zeros(3, 4, dtype=torch.bfloat16))
     tensor.fill_(2)
-    assert slot.place(tensor.view(torch.int16).numpy()) is not None
+    assert slot.locate(tensor.view(torch.int16).numpy()) is not None
     with pytest.raises(ValueError, match="do not fit in a slot"):
         slot.copy(np.zeros(1 << 16, np.uint8))
 
