@@ -229,7 +229,7 @@ def _doubt(setup: Setup, outcome: RunOutcome) -> None:
     for written in outcome.files:
         worst = written.row_sum if not written.row_sum <= worst else worst
     # Asked this way round, because NaN is beyond every limit.
-    if outcome.frames and not worst <= schema.ROW_SUM_LIMITS[str(setup.choices.dtype).removeprefix("torch.")]:
+    if outcome.frames and not worst <= schema.ROW_SUM_LIMITS[str(setup.options.dtype).removeprefix("torch.")]:
         _tell(
             f"warning: rows of attention sum to 1 only within {worst:.2g}; the weights of this "
             "checkpoint may be damaged, or overflow in this number type"

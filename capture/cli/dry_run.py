@@ -31,7 +31,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
         first = first or made
         frames += made.sizes.frames
         size += made.frame_bytes * made.sizes.frames
-        if named and not series.setup.choices.overwrite:
+        if named and not series.setup.options.overwrite:
             path = series.path(episode)
             left = read_run_state(path) if path.is_file() else None
             whole += left is not None

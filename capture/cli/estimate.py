@@ -41,11 +41,11 @@ def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes:
             f"about {time_text(frames * each / processes)}{shared}, if frames take {each:.3g} s each as in "
             f"{len(known)} file{'s' * (len(known) != 1)} that the same policy made there"
         )
-    device = setup.choices.device.type + ", replayed" * setup.choices.replayed
-    if device in MEASURED and _is_full_size(setup) and str(setup.choices.dtype) == "torch.bfloat16":
+    device = setup.options.device.type + ", replayed" * setup.options.replayed
+    if device in MEASURED and _is_full_size(setup) and str(setup.options.dtype) == "torch.bfloat16":
         on, by_batch = MEASURED[device]
-        batch = max(known_batch for known_batch in by_batch if known_batch <= setup.choices.batch)
-        each, check = by_batch[batch], setup.choices.check
+        batch = max(known_batch for known_batch in by_batch if known_batch <= setup.options.batch)
+        each, check = by_batch[batch], setup.options.check
         twice = ", and twice that with --check" * check
         return (
             f"about {time_text((1 + check) * frames * each / processes)}{shared}, if frames take {each:.3g} s each as "

@@ -20,7 +20,7 @@ def describe(plan: Plan, *, one_of_many: bool = False) -> str:
 
     `one_of_many`: whether the episode is to be named, since it is an example of others.
     """
-    policy, sizes, choices = plan.setup.policy, plan.sizes, plan.setup.choices
+    policy, sizes, choices = plan.setup.policy, plan.sizes, plan.setup.options
     axes = policy.sizes
     dtype = str(choices.dtype).removeprefix("torch.")
     weights = size_text(policy.parameter_bytes(choices.dtype))
@@ -75,7 +75,7 @@ def stored(plan: Plan) -> str:
     return (
         f"{sizes.frames} frame{'s' * (sizes.frames != 1)} of {size_text(plan.frame_bytes)}: {len(sizes.layers)} "
         f"layer{'s' * (len(sizes.layers) != 1)}, {len(sizes.steps)} denoise step{'s' * (len(sizes.steps) != 1)}, "
-        f"{sizes.heads} heads, {kept}, weights as {plan.setup.choices.store}; "
+        f"{sizes.heads} heads, {kept}, weights as {plan.setup.options.store}; "
         f"{size_text(plan.frame_bytes * sizes.frames)} in all"
     )
 
@@ -84,7 +84,8 @@ def pace(outcome: RunOutcome) -> str:
     """How fast a run was, and what its policy waited for."""
     seconds, (pictures, writer) = max(outcome.seconds, 1e-9), outcome.waits
     return (
-        f"{outcome.frames / seconds:.3g} frames a second; the device was busy {outcome.busy / seconds:.0%} of the time "
+        f"{outcome.frames / seconds:.3g} frames a second; "
+        f"the device was busy {outcome.busy_seconds / seconds:.0%} of the time "
         f"(waited for pictures {pictures / seconds:.0%}, for the writer {writer / seconds:.0%})"
     )
 

@@ -1,4 +1,4 @@
-"""Behind the policy: what was recorded goes to the host, is cut into frames and handed to the writer of its file."""
+"""Collect recorded calls in a thread: split them into frames and hand these to the writers of their files."""
 
 from __future__ import annotations
 
@@ -29,36 +29,37 @@ from capture.policies.base import CallRequest, Prepared, RecordedCall
 from capture.results import schema
 
 RING_BUFFERS: Final = 3
-"""Batches that may lie between the GPU and the disk: one being filled, one full, one being written."""
+"""Buffers between GPU and disk: one is filled, one is full, one is written."""
 WAITING_CALLS: Final = 1
-"""Calls whose frames may wait for the disk where the policy runs on the CPU."""
+"""Calls whose frames may wait for the disk if the policy runs on the CPU."""
 
 
 @dataclass
 class OpenFile:
     """A results file that is being written."""
 
-    sink: FrameWriter
+    writer: FrameWriter
     cameras: tuple[str, ...]
-    opened: FileStatus
-    written: FileOutcome
-    given: int = 0
+    status: FileStatus
+    outcome: FileOutcome
+    frames_sent: int = 0
+    """Frames handed to the writer by this run."""
 
 
 @dataclass(frozen=True)
 class QueuedFrame:
-    """A frame on its way to the policy."""
+    """A frame that is ready for the policy."""
 
     file: OpenFile
     prepared: Prepared
     seed: int
-    room: PictureBlock | None
-    """Where its pictures lie, to be released once it is stored."""
+    block: PictureBlock | None
+    """Shared memory of its pictures, released once the frame is stored."""
 
 
 @dataclass(frozen=True)
 class EndOfFile:
-    """The last frame of a file has gone by; or no more will come, because of a failure."""
+    """Follows the last frame of a file; with `failure`, its further frames could not be read."""
 
     file: OpenFile
     failure: str | None = None
@@ -68,23 +69,23 @@ class EndOfFile:
 class RecordedBatch:
     """A call whose frames are to be written."""
 
-    asked: CallRequest
+    request: CallRequest
     items: tuple[QueuedFrame, ...]
     host: dict[str, Tensor] | RecordedCall
-    """What was gathered, on the host once `copied` is reached; or the call of which it is still to be gathered."""
-    slot: SharedBuffer | None
-    begun: torch.cuda.Event | None
+    """Datasets on the host, complete once `copied` is reached; or the call, of which they are still to be computed."""
+    buffer: SharedBuffer | None
+    started: torch.cuda.Event | None
     ended: torch.cuda.Event | None
     copied: torch.cuda.Event | None
     on_device: dict[str, Tensor] | None
-    """Kept alive until it is copied."""
+    """Source of the copy, kept alive until it is done."""
 
 
 class Collector:
-    """A thread that delivers recorded calls and ends files, in the order in which they are put.
+    """A thread that processes recorded calls and ends of files in the order in which they are put.
 
-    What stops it is kept in `error`; it then delivers nothing more, and `put` goes on to take what it is given.
-    `open_files`: those that are being written. `failed` is called with files that are left unfinished.
+    An exception is kept in `error`; the thread then writes nothing more but goes on to empty its queue. `open_files`:
+    files that are being written. `failed` is called with the outcome of each file that stays incomplete.
     """
 
     def __init__(
@@ -92,31 +93,31 @@ class Collector:
         setup: Setup,
         outcome: RunOutcome,
         ring: BufferRing | None,
-        shelf: PicturePool | None,
+        pool: PicturePool | None,
         failed: Callable[[FileOutcome], None],
     ) -> None:
-        self._setup, self.outcome, self._ring, self._shelf, self._failed = setup, outcome, ring, shelf, failed
+        self._setup, self.outcome, self._ring, self._pool, self._failed = setup, outcome, ring, pool, failed
         self.open_files: list[OpenFile] = []
         self.error: BaseException | None = None
         self._recorded: queue.Queue[RecordedBatch | EndOfFile | None] = queue.Queue(RING_BUFFERS)
         self._pending: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
-        """What the writer was asked for, and what to do with its answer, in order."""
-        self._begun = 0.0
-        self._given = 0
+        """Requests to the writers, in order, and the function to call with each result."""
+        self._start_time = 0.0
+        self._frames_sent = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._deliver, name="deliver", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        self._begun = time.perf_counter()
+        """Start the thread."""
+        self._start_time = time.perf_counter()
         self._thread.start()
 
     def put(self, item: RecordedBatch | EndOfFile) -> None:
-        """Hand over the next call or end; waits while three are waiting."""
+        """Queue the next call or end of a file; blocks while the queue is full."""
         self._recorded.put(item)
 
     def settle(self) -> None:
-        """Wait until all that was put is delivered."""
+        """Wait until all that was put is processed."""
         self._recorded.join()
 
     def finish(self) -> None:
@@ -130,14 +131,14 @@ class Collector:
             self._ended.wait(0.1)
         self._thread.join()
 
-    def _deliver(self) -> None:
+    def _run(self) -> None:
         try:
-            with current_device(self._setup.choices.device):
-                self._deliver_all()
+            with current_device(self._setup.options.device):
+                self._process_queue()
         finally:
             self._ended.set()
 
-    def _deliver_all(self) -> None:
+    def _process_queue(self) -> None:
         while True:
             item = self._recorded.get()
             try:
@@ -147,39 +148,39 @@ class Collector:
                     self._end(item)
                 elif self.error is None:
                     self._write(item)
-            except BaseException as error:  # noqa: BLE001 - raised where the caller sees it
+            except BaseException as error:  # noqa: BLE001 - raised in the calling thread
                 self._fail(error)
             finally:
                 self._recorded.task_done()
         while self._pending:
             try:
                 self._settle(0)
-            except BaseException as error:  # noqa: BLE001 - likewise; what other files got still counts
+            except BaseException as error:  # noqa: BLE001 - likewise; the results of other files still count
                 self._fail(error)
 
     def _write(self, item: RecordedBatch) -> None:
-        if item.copied is not None and item.begun is not None and item.ended is not None:
+        if item.copied is not None and item.started is not None and item.ended is not None:
             item.copied.synchronize()
-            self.outcome.busy += item.begun.elapsed_time(item.ended) / 1000
+            self.outcome.busy_seconds += item.started.elapsed_time(item.ended) / 1000
         found = item.host
         if isinstance(found, RecordedCall):
             found = {
-                name: value.cpu() for name, value in compute_datasets(found, self._setup.choices.stored_as).items()
+                name: value.cpu() for name, value in compute_datasets(found, self._setup.options.stored_as).items()
             }
         arrays, errors = to_host_arrays(found)
-        by_sink: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
-        shared: dict[int, Any] = {}  # pictures that several prompts are shown are copied once
-        slots = [*([item.slot] if item.slot else []), *(self._shelf.buffers if self._shelf else [])]
+        by_writer: dict[int, list[tuple[OpenFile, BatchRow]]] = {}
+        shared: dict[int, Any] = {}  # pictures of frames with several prompts are copied once
+        buffers = [*([item.buffer] if item.buffer else []), *(self._pool.buffers if self._pool else [])]
         for row, (each, one) in enumerate(zip(item.items, errors, strict=True)):
             file = each.file
-            self._note(file.written, one)
-            values = frame_metadata(item.asked, arrays, row)
-            if item.slot is not None:
-                _share(values, item.slot, slots, shared)
-            by_sink.setdefault(id(file.sink), []).append((file, BatchRow(file.opened.number, row, values)))
-            file.given += 1
-            self._given += 1
-        left = len(by_sink)
+            self._note(file.outcome, one)
+            values = frame_metadata(item.request, arrays, row)
+            if item.buffer is not None:
+                _copy_into(values, item.buffer, buffers, shared)
+            by_writer.setdefault(id(file.writer), []).append((file, BatchRow(file.status.number, row, values)))
+            file.frames_sent += 1
+            self._frames_sent += 1
+        left = len(by_writer)
         lock = threading.Lock()
 
         def stored(_: Future[Any]) -> None:
@@ -189,59 +190,61 @@ class Collector:
                 last = not left
             if not last:
                 return
-            if item.slot is not None and self._ring is not None:
-                self._ring.give_back(item.slot)
+            if item.buffer is not None and self._ring is not None:
+                self._ring.give_back(item.buffer)
             for each in item.items:
-                if each.room is not None:
-                    each.room.release()
+                if each.block is not None:
+                    each.block.release()
 
-        for mine in by_sink.values():
+        for mine in by_writer.values():
             files = [file for file, _ in mine]
-            future = files[0].sink.write(arrays, [row for _, row in mine], slots)
+            future = files[0].writer.write(arrays, [row for _, row in mine], buffers)
             future.add_done_callback(stored)
             self._pending.append((future, partial(self._count, files)))
-        self._settle(len(self._pending) if item.slot else 0 if self._setup.choices.check else WAITING_CALLS)
+        self._settle(len(self._pending) if item.buffer else 0 if self._setup.options.check else WAITING_CALLS)
 
     def _settle(self, down_to: int) -> None:
-        """Take the writer's answers; wait until no more than so many are missing. Raises what it failed with."""
+        """Process results of the writers until at most `down_to` are outstanding. Raises what a writer raised."""
         while self._pending and (len(self._pending) > down_to or self._pending[0][0].done()):
             future, act = self._pending.popleft()
             act(future.result())
 
     def _count(self, files: Sequence[OpenFile], _: None) -> None:
         for file in files:
-            file.written.frames += 1
+            file.outcome.frames += 1
         self.outcome.frames += len(files)
 
     def _note(self, written: FileOutcome, errors: WeightErrors) -> None:
-        # np.maximum, since the built-in max loses NaN, and a model that gives NaN must not pass for a good one.
+        # np.maximum propagates NaN, which the built-in max may drop: a model that returns NaN must fail the check.
         written.row_sum = float(np.maximum(written.row_sum, errors.row_sum))
         written.masked_weight = float(np.maximum(written.masked_weight, errors.masked_weight))
 
     def _end(self, end: EndOfFile) -> None:
-        """Make a file complete, or leave it as far as it came."""
+        """Complete a file, or close it under its partial name if frames are missing."""
         file = end.file
-        file.written.failure = end.failure
-        whole = file.opened.frames_done + file.given == file.written.total
+        file.outcome.failure = end.failure
+        whole = file.status.frames_done + file.frames_sent == file.outcome.total
         if end.failure is None and not whole:
-            file.written.failure = f"the episode gave {file.given} frames and then no more"
-        number = file.opened.number
-        if file.written.failure is None:
-            self._pending.append((file.sink.finish(number, self._checks(file)), lambda _: self.open_files.remove(file)))
+            file.outcome.failure = f"the episode ended after {file.frames_sent} frames"
+        number = file.status.number
+        if file.outcome.failure is None:
+            self._pending.append(
+                (file.writer.finish(number, self._checks(file)), lambda _: self.open_files.remove(file))
+            )
         else:
-            self._pending.append((file.sink.leave(number), partial(self._left, file)))
+            self._pending.append((file.writer.leave(number), partial(self._note_incomplete, file)))
         self._settle(len(self._pending))
 
-    def _left(self, file: OpenFile, kept: int) -> None:
+    def _note_incomplete(self, file: OpenFile, kept: int) -> None:
         self.open_files.remove(file)
         if kept:
-            told = f"finished frames ({kept}) stay in {file.opened.partial_path}"
-            file.written.failure = f"{file.written.failure}; {told}"
-        self._failed(file.written)
+            told = f"finished frames ({kept}) stay in {file.status.partial_path}"
+            file.outcome.failure = f"{file.outcome.failure}; {told}"
+        self._failed(file.outcome)
 
     def _checks(self, file: OpenFile) -> dict[str, float]:
-        """The file's attribute `checks`; what was not asked for is left out."""
-        written = file.written
+        """Return the file's attribute `checks`; checks that were not requested are left out."""
+        written = file.outcome
         found = {schema.CHECK_ROW_SUM: written.row_sum, schema.CHECK_MASKED: written.masked_weight}
         if written.action_difference is not None:
             found[schema.CHECK_ACTIONS] = written.action_difference
@@ -250,8 +253,8 @@ class Collector:
             )
         if written.kept:
             found[schema.CHECK_SINCE] = written.kept
-        given = self._given + 1e-9
-        found[schema.CHECK_SECONDS] = round((time.perf_counter() - self._begun) / given, 4)
+        frames_sent = self._frames_sent + 1e-9
+        found[schema.CHECK_SECONDS] = round((time.perf_counter() - self._start_time) / frames_sent, 4)
         return found
 
     def _fail(self, error: BaseException) -> None:
@@ -259,11 +262,13 @@ class Collector:
             self.error = error
 
 
-def _share(values: schema.Frame, slot: SharedBuffer, slots: Sequence[SharedBuffer], shared: dict[int, Any]) -> None:
-    """Put large arrays that are in no slot yet, pictures, into this one; `shared` holds those that were before."""
+def _copy_into(
+    values: schema.Frame, buffer: SharedBuffer, buffers: Sequence[SharedBuffer], shared: dict[int, Any]
+) -> None:
+    """Copy large arrays that lie in no buffer (pictures) into `buffer`; `shared` holds earlier copies by identity."""
     for name, value in values.items():
         if isinstance(value, np.ndarray) and value.dtype != object and value.nbytes > SHARED_ARRAY_BYTES:
             if id(value) not in shared:
-                there = any(one.locate(value) is not None for one in slots)
-                shared[id(value)] = value if there else slot.copy(value)
+                there = any(one.locate(value) is not None for one in buffers)
+                shared[id(value)] = value if there else buffer.copy(value)
             values[name] = shared[id(value)]

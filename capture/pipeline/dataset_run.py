@@ -34,11 +34,11 @@ class DatasetRun:
     @property
     def run(self) -> dict[str, Any]:
         """What defines the run, as the index keeps it."""
-        choices = self.setup.choices
+        options = self.setup.options
         spelt = {
             **self.setup.run,
-            "selection": choices.frames.text,
-            "prompts": _prompts_sum(choices),
+            "selection": options.frames.text,
+            "prompts": _prompts_sum(options),
             "dataset": self.source.path.resolve().name,
         }
         told: dict[str, Any] = json.loads(json.dumps(spelt))
@@ -95,13 +95,13 @@ class DatasetRun:
 
 def count_frames(episode: Episode, setup: Setup) -> tuple[list[str], int]:
     """The prompts that an episode is run with, and how many frames that makes. Raises UserError for bad data."""
-    choices = setup.choices
-    moments = choices.frames.choose(episode.length, setup.policy.sizes.horizon)
+    options = setup.options
+    moments = options.frames.choose(episode.length, setup.policy.sizes.horizon)
     tasks = episode.prompts
-    if len(tasks) > 1 and choices.prompts.by_task:  # each task may have its own number of prompts
-        each = [choices.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)]
+    if len(tasks) > 1 and options.prompts.by_task:  # each task may have its own number of prompts
+        each = [options.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)]
         return list(dict.fromkeys(prompt for prompts in each for prompt in prompts)), sum(map(len, each))
-    prompts = [prompt for task in tasks or ("",) for prompt in choices.prompts.of(task)]
+    prompts = [prompt for task in tasks or ("",) for prompt in options.prompts.of(task)]
     return list(dict.fromkeys(prompts)), len(moments) * (len(prompts) // max(1, len(tasks)))
 
 
@@ -124,7 +124,7 @@ def select_episodes(
 def prepare_run_folder(series: DatasetRun) -> None:
     """Make the folder and its index. Raises UserError if the folder holds another run."""
     run_index.prepare_folder(series.folder)
-    run_index.check_same_run(series.folder, series.run, overwrite=series.setup.choices.overwrite)
+    run_index.check_same_run(series.folder, series.run, overwrite=series.setup.options.overwrite)
     _indexed(series)
 
 
@@ -154,8 +154,8 @@ def _indexed(series: DatasetRun) -> None:
         raise UserError(f"the index in {series.folder} cannot be written ({error.strerror or error})") from None
 
 
-def _prompts_sum(choices: RunOptions) -> str | None:
-    prompts = choices.prompts
+def _prompts_sum(options: RunOptions) -> str | None:
+    prompts = options.prompts
     if not prompts.always and not prompts.by_task:
         return None
     told = json.dumps([list(prompts.always), {task: list(each) for task, each in prompts.by_task.items()}])

@@ -30,16 +30,16 @@ def current_device(device: torch.device) -> AbstractContextManager[object]:
 
 
 @contextlib.contextmanager
-def prioritise_gpu_calls(device: torch.device, *, beside: bool) -> Iterator[None]:
+def prioritise_gpu_calls(device: torch.device, *, has_workers: bool) -> Iterator[None]:
     """Reduce contention during calls on `device`, in this thread and in threads started within the block.
 
-    `beside`: whether other processes read and write, so that this process runs little Python but the calls.
+    `has_workers`: whether other processes read and write, so that this process runs little Python but the calls.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(current_device(device))
         if device.type == "cuda":
             stack.enter_context(_one_thread())
-        if beside:
+        if has_workers:
             stack.enter_context(_short_intervals)
         yield
 

@@ -65,32 +65,32 @@ class Setup:
     """A policy and what is asked of it: the same for every results file of a run."""
 
     policy: PolicySpec
-    choices: RunOptions
+    options: RunOptions
     weights: str
     """Fingerprint of the checkpoint's weights."""
 
     @property
     def layers(self) -> tuple[int, ...]:
         """Layers to record. Raises UserError for one that the policy does not have."""
-        return _within(self.choices.layers, self.policy.sizes.layers, "layer")
+        return _within(self.options.layers, self.policy.sizes.layers, "layer")
 
     @property
     def steps(self) -> tuple[int, ...]:
         """Denoise steps to record. Raises UserError for one that the policy does not take."""
-        return _within(self.choices.steps, self.policy.sizes.denoise_steps, "denoise step")
+        return _within(self.options.steps, self.policy.sizes.denoise_steps, "denoise step")
 
     @property
     def model(self) -> dict[str, object]:
         """The file's attribute `model`."""
-        policy, sizes, choices = self.policy, self.policy.sizes, self.choices
+        policy, sizes, options = self.policy, self.policy.sizes, self.options
         return {
             "layers": sizes.layers,
             "heads": sizes.heads,
             "horizon": sizes.horizon,
             "steps": sizes.denoise_steps,
             "action_dim": sizes.action_dim,
-            "dtype": str(choices.dtype).removeprefix("torch."),
-            "device": choices.device.type,
+            "dtype": str(options.dtype).removeprefix("torch."),
+            "device": options.device.type,
             "kind": policy.kind,
             "name": policy.name,
             "config_hash": policy.config_hash,
@@ -101,20 +101,20 @@ class Setup:
     @property
     def run(self) -> dict[str, object]:
         """The part of the file's attribute `run` that all files of a run share."""
-        choices, policy, sizes = self.choices, self.policy, self.policy.sizes
+        options, policy, sizes = self.options, self.policy, self.policy.sizes
         return {
-            "device": choices.device.type,
-            "dtype": str(choices.dtype).removeprefix("torch."),
-            "seed": choices.seed,
+            "device": options.device.type,
+            "dtype": str(options.dtype).removeprefix("torch."),
+            "seed": options.seed,
             "layers": list(self.layers),
             "steps": list(self.steps),
             "denoise_steps": sizes.denoise_steps,
             "horizon": sizes.horizon,
             "time_grid": policy.time_grid,
-            "full": choices.full,
-            "store": choices.store,
-            "compress": choices.compress,
-            "check": choices.check,
+            "full": options.full,
+            "store": options.store,
+            "compress": options.compress,
+            "check": options.check,
             "config": policy.config_hash,
             "weights": self.weights,
             "tokenizer": policy.tokenizer_name,
@@ -152,7 +152,7 @@ class Plan(FileOutline):
     @property
     def frame_bytes(self) -> int:
         """What a frame takes in the file at most, uncompressed."""
-        width = 2 if self.setup.choices.store == "bfloat16" else 4
+        width = 2 if self.setup.options.store == "bfloat16" else 4
         return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
 
     def moments_from(self, start: int = 0) -> Iterator[list[tuple[Prepared, int]]]:
@@ -169,7 +169,7 @@ class Plan(FileOutline):
             check_pictures(observation, shapes)
             pictures = setup.policy.prepare_pictures(observation)
             frames = []
-            for prompt in setup.choices.prompts.of(observation.prompt)[skipped:]:
+            for prompt in setup.options.prompts.of(observation.prompt)[skipped:]:
                 known = number < len(self.tables)
                 tokens = self.tables[number] if known else setup.policy.tokenise(prompt, observation.state)
                 number += 1
@@ -182,16 +182,16 @@ class Plan(FileOutline):
 
 def frame_seed(setup: Setup, observation: Observation) -> int:
     """The same noise for the same moment: prompts compared on one picture then differ in their words alone."""
-    return setup.choices.seed + observation.index
+    return setup.options.seed + observation.index
 
 
 def make_plan(setup: Setup, episode: Episode) -> Plan:
     """Check everything that can be checked before a weight is read. Raises UserError for what does not fit."""
-    policy, choices, axes = setup.policy, setup.choices, setup.policy.sizes
+    policy, options, axes = setup.policy, setup.options, setup.policy.sizes
     layers, steps = setup.layers, setup.steps
     other_tokenizer = policy.check_tokenizer()
     doubts: dict[str, list[str]] = {"cut": [], "empty": []}
-    moments = choices.frames.choose(episode.length, axes.horizon)
+    moments = options.frames.choose(episode.length, axes.horizon)
     shapes = episode.shapes
     if unknown := [camera for camera in shapes if camera not in axes.cameras]:
         raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(axes.cameras)}")
@@ -209,7 +209,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
     count = 0
     for observation in episode.read_without_pictures(moments):
         where = f"frame {observation.index}" + (f" of {observation.episode}" if observation.episode else "")
-        prompts = choices.prompts.of(observation.prompt)
+        prompts = options.prompts.of(observation.prompt)
         states.add(0 if observation.state is None else len(observation.state))
         if len(states) > 1:
             raise UserError(
@@ -244,7 +244,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         robot_dim=axes.robot_dim,
         model_dim=axes.action_dim,
         pictures=tuple(shapes[camera] for camera in cameras),
-        full=choices.full,
+        full=options.full,
         text_bytes=text_bytes,
         piece_bytes=piece_bytes,
         grid=axes.grid,

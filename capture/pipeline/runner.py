@@ -1,14 +1,14 @@
-"""Runs a policy over episodes: read, call, sum up and write, all at the same time, one results file an episode.
+"""Run a policy over episodes: read, call and write concurrently, one results file an episode.
 
-Three threads work hand in hand and, on a GPU, two processes for each file under way, with bounded queues between:
+Three threads and, on a GPU, two processes for each open file are connected by bounded queues:
 
-    the readers  plan files, decode and prepare their pictures (reading.py)
-    feed         opens files and lets them take turns (feeding.py)
-    the caller   gathers frames to batches and calls the policy
-    deliver      brings what was recorded to the host and hands it to the writers (delivery.py)
-    the writers  store frames (writing.py)
+    readers      plan files, decode and prepare their pictures (reader.py)
+    feed         opens files and takes their frames in turns (scheduler.py)
+    caller       collects frames into batches and calls the policy
+    collector    copies recorded calls to the host and hands them to the writers (collector.py)
+    writers      store frames (writer_worker.py)
 
-So memory stays the same however long the episodes are, and a frame counts as finished once it is in its file.
+So memory does not grow with the length of the episodes. A frame counts as finished once it is in its file.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
 def run_jobs(
     setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[FileOutcome], None] | None = None
 ) -> RunOutcome:
-    """Run every job and write its file. Finished frames are kept whatever happens; finished files are passed over.
+    """Run every job and write its file. Finished frames are always kept; finished files are skipped.
 
-    A job whose episode or file does not do is noted in the outcome with a sentence, `failed` is called with it, and the
-    others go on. Raises UserError where nothing can go on: weights that cannot be read, a disk that is full.
+    A job whose episode or file cannot be used gets a failure in the outcome, `failed` is called with it, and the other
+    jobs go on. Raises UserError if no job can go on: weights cannot be read, the disk is full.
 
-    On a GPU, where `jobs` is a sequence and its episodes can be pickled, other processes read them; not so those that
-    hold their observations in memory (`InMemoryEpisode`).
+    On a GPU, child processes read the episodes if `jobs` is a sequence and the episodes can be pickled, except those
+    that hold their observations in memory (`InMemoryEpisode`).
     """
-    choices = setup.choices
+    options = setup.options
     run = _Run(setup, jobs, progress, failed or (lambda _: None))
     try:
-        waiting = _peeked(run.feed.items(jobs))  # what does not fit is told before weights are read
+        waiting = _look_ahead(run.feed.items(jobs))  # data that does not fit is reported before weights are read
         if waiting is None:
             return run.outcome
-        progress.loading(0, setup.policy.parameter_bytes(choices.dtype))
-        run.go(setup.policy.load(choices.device, choices.dtype, progress.loading), waiting)
+        progress.loading(0, setup.policy.parameter_bytes(options.dtype))
+        run.go(setup.policy.load(options.device, options.dtype, progress.loading), waiting)
     except KeyboardInterrupt as stop:
-        for sentence in run.kept():
+        for sentence in run.describe_kept_frames():
             stop.add_note(sentence)
         raise
     finally:
@@ -69,29 +69,29 @@ def run_jobs(
     return run.outcome
 
 
-def uses_workers(choices: RunOptions) -> bool:
-    """Whether other processes read and write: where asked for, else where a GPU waits, if the system allows it."""
-    if choices.workers is not None:
-        return choices.workers > 0
-    return choices.device.type == "cuda" and can_start_workers()
+def uses_workers(options: RunOptions) -> bool:
+    """Return whether child processes read and write: if requested, else on a GPU if the system supports it."""
+    if options.workers is not None:
+        return options.workers > 0
+    return options.device.type == "cuda" and can_start_workers()
 
 
-def _peeked(items: Iterator[QueuedFrame | EndOfFile]) -> Iterator[QueuedFrame | EndOfFile] | None:
-    """The same items, the first of which is already there; None if there are none."""
+def _look_ahead(items: Iterator[QueuedFrame | EndOfFile]) -> Iterator[QueuedFrame | EndOfFile] | None:
+    """Return the same items with the first one already read; None if there are none."""
     first = next(items, None)
     if first is None:
         return None
 
-    def again() -> Iterator[QueuedFrame | EndOfFile]:
+    def chained() -> Iterator[QueuedFrame | EndOfFile]:
         yield first
         yield from items
 
-    return again()
+    return chained()
 
 
 @contextlib.contextmanager
-def _room_for(frames: int) -> Iterator[None]:
-    """A sentence for the user where the device has no memory for a call of so many frames."""
+def _enough_memory_for(frames: int) -> Iterator[None]:
+    """Turn an out-of-memory error of a call of `frames` frames into a UserError."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -102,57 +102,59 @@ def _room_for(frames: int) -> Iterator[None]:
 
 
 class _Run:
-    """One run from its first job to its last."""
+    """The state of one run: its threads, workers and queues."""
 
     def __init__(
         self, setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[FileOutcome], None]
     ) -> None:
         self._setup, self._progress = setup, progress
         self.outcome = RunOutcome()
-        self._cuda = setup.choices.device.type == "cuda"
-        choices, beside = setup.choices, uses_workers(setup.choices)
-        count = (choices.workers or choose_file_count(choices.batch, len(os.sched_getaffinity(0)))) if beside else 1
+        self._cuda = setup.options.device.type == "cuda"
+        options, in_workers = setup.options, uses_workers(setup.options)
+        count = (options.workers or choose_file_count(options.batch, len(os.sched_getaffinity(0)))) if in_workers else 1
         if isinstance(jobs, Sized):
             count = max(1, min(count, len(jobs)))
-        self._ring = BufferRing(RING_BUFFERS, pinned=self._cuda) if beside else None
-        self._shelf = PicturePool() if beside else None
-        self._sinks: Sequence[FrameWriter] = [WriterProcess() if beside else WriterThread() for _ in range(count)]
-        self._parcel: SharedBuffer | None = None
-        self._readers = self._read_by(jobs, count)
-        lanes = [FileWorkers(*each) for each in zip(self._readers, self._sinks, strict=True)]
-        self._delivery = Collector(setup, self.outcome, self._ring, self._shelf, failed)
-        self.feed = Scheduler(setup, lanes, self.outcome, progress, self._delivery.open_files.append, failed)
+        self._ring = BufferRing(RING_BUFFERS, pinned=self._cuda) if in_workers else None
+        self._pool = PicturePool() if in_workers else None
+        self._writers: Sequence[FrameWriter] = [WriterProcess() if in_workers else WriterThread() for _ in range(count)]
+        self._packed_setup: SharedBuffer | None = None
+        self._readers = self._create_readers(jobs, count)
+        workers = [FileWorkers(*each) for each in zip(self._readers, self._writers, strict=True)]
+        self._collector = Collector(setup, self.outcome, self._ring, self._pool, failed)
+        self.feed = Scheduler(setup, workers, self.outcome, progress, self._collector.open_files.append, failed)
         self._stop = threading.Event()
         self._feed_ended = threading.Event()
         self._error: BaseException | None = None
-        # A file that is being opened keeps others waiting; with several, that is more often.
-        self._fed: queue.Queue[QueuedFrame | EndOfFile | None] = queue.Queue((1 + count) * setup.choices.batch + 2)
-        self._copies: Any = None
-        self._begun: torch.cuda.Event | None = None
-        self._done = 0
+        # Opening a file blocks the feed, which happens more often with several files: a longer queue bridges it.
+        self._ready_frames: queue.Queue[QueuedFrame | EndOfFile | None] = queue.Queue(
+            (1 + count) * setup.options.batch + 2
+        )
+        self._copy_stream: Any = None
+        self._start_event: torch.cuda.Event | None = None
+        self._frames_run = 0
 
-    def _read_by(self, jobs: Iterable[Job], count: int) -> Sequence[Reader]:
-        """As many readers; they are processes if writers are, and what is to be read can be sent there."""
-        if self._shelf is not None and isinstance(jobs, Sequence) and can_read_in_workers(jobs):
-            parcel = pack_setup(self._setup, jobs)
-            if parcel is not None:
-                self._parcel, place = parcel
-                return [ReaderProcess(self._setup, place, self._shelf) for _ in range(count)]
+    def _create_readers(self, jobs: Iterable[Job], count: int) -> Sequence[Reader]:
+        """Create `count` readers: processes if the writers are, and if setup and episodes can be sent to them."""
+        if self._pool is not None and isinstance(jobs, Sequence) and can_read_in_workers(jobs):
+            packed = pack_setup(self._setup, jobs)
+            if packed is not None:
+                self._packed_setup, location = packed
+                return [ReaderProcess(self._setup, location, self._pool) for _ in range(count)]
         return [InlineReader(self._setup) for _ in range(count)]
 
     # The policy
 
     def go(self, policy: Policy, items: Iterator[QueuedFrame | EndOfFile]) -> None:
-        """Run all frames; `items` is read by a thread of its own."""
+        """Run all frames; a thread reads `items`."""
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
         self._progress.step(0)
-        with prioritise_gpu_calls(self._setup.choices.device, beside=self._ring is not None):
-            with _room_for(1):
+        with prioritise_gpu_calls(self._setup.options.device, has_workers=self._ring is not None):
+            with _enough_memory_for(1):
                 recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
             start = time.perf_counter()
             try:
                 feeder.start()
-                self._delivery.start()
+                self._collector.start()
                 self._call_all(policy, recorder)
             finally:
                 self._finish(feeder)
@@ -166,7 +168,7 @@ class _Run:
         while not ended:
             try:
                 self._stop.set()
-                self._delivery.finish()
+                self._collector.finish()
                 if feeder.ident is not None:
                     self._feed_ended.wait()
                     feeder.join()
@@ -188,12 +190,12 @@ class _Run:
             self._feed_ended.set()
 
     def _replays_of(self, policy: Policy, recorder: AbstractContextManager[Any]) -> GraphReplayer | None:
-        choices = self._setup.choices
-        if not choices.replayed:
+        options = self._setup.options
+        if not options.replayed:
             return None
-        graph = cuda_graph_factory(choices.device)
+        graph = cuda_graph_factory(options.device)
         return GraphReplayer(
-            policy, recorder, full=choices.full, weights=choices.stored_as, graph=graph, tell=self._progress.tell
+            policy, recorder, full=options.full, weights=options.stored_as, graph=graph, tell=self._progress.tell
         )
 
     def _call_all(self, policy: Policy, recorder: AbstractContextManager[Any]) -> None:
@@ -206,7 +208,7 @@ class _Run:
                 self._call(policy, recorder, replays, tuple(batch))
                 batch.clear()
             for end in ends:
-                self._delivery.put(end)
+                self._collector.put(end)
             ends.clear()
 
         while (item := self._next()) is not None:
@@ -218,7 +220,7 @@ class _Run:
             if batch and tuple(batch[0].prepared.pictures) != tuple(item.prepared.pictures):
                 flush()
             batch.append(item)
-            if len(batch) == self._setup.choices.batch:
+            if len(batch) == self._setup.options.batch:
                 flush()
         flush()
 
@@ -228,12 +230,12 @@ class _Run:
             while True:
                 self._raise()
                 try:
-                    return self._fed.get(timeout=0.1)
+                    return self._ready_frames.get(timeout=0.1)
                 except queue.Empty:
                     continue
         finally:
-            if self._done:  # the first pictures are no wait: nothing could be done before
-                self.outcome.starved += time.perf_counter() - start
+            if self._frames_run:  # the first frames are not counted: the device cannot work before them
+                self.outcome.reader_wait_seconds += time.perf_counter() - start
 
     def _call(
         self,
@@ -242,103 +244,107 @@ class _Run:
         replays: GraphReplayer | None,
         batch: tuple[QueuedFrame, ...],
     ) -> None:
-        with _room_for(len(batch)):
-            asked, found = self._found(policy, recorder, replays, batch)
-        if isinstance(found, RecordedCall):
-            self._hand_over(RecordedBatch(asked, batch, found, None, None, None, None, None))
+        with _enough_memory_for(len(batch)):
+            request, results = self._run_call(policy, recorder, replays, batch)
+        if isinstance(results, RecordedCall):
+            self._pass_on(RecordedBatch(request, batch, results, None, None, None, None, None))
             return
         ended = self._mark()
         pictures = [
             array.nbytes
             for item in batch
-            if item.room is None
+            if item.block is None
             for array in (
                 *item.prepared.observation.pictures.values(),
                 *(shown.model_u8 for shown in item.prepared.pictures.values()),
             )
         ]
-        slot = None
+        buffer = None
         if self._ring is not None:
-            room = buffer_size([value.nbytes for value in found.values()] + pictures)
+            size = buffer_size([value.nbytes for value in results.values()] + pictures)
             waited = time.perf_counter()
-            slot = self._ring.take(room, lambda: self._delivery.error is not None)
-            self.outcome.held_up += time.perf_counter() - waited
-            if slot is None:
+            buffer = self._ring.take(size, lambda: self._collector.error is not None)
+            self.outcome.writer_wait_seconds += time.perf_counter() - waited
+            if buffer is None:
                 return
-        host, copied = self._copy(found, slot)
-        self._hand_over(RecordedBatch(asked, batch, host, slot, self._begun, ended, copied, found))
+        host, copied = self._copy(results, buffer)
+        self._pass_on(RecordedBatch(request, batch, host, buffer, self._start_event, ended, copied, results))
 
-    def _found(
+    def _run_call(
         self,
         policy: Policy,
         recorder: AbstractContextManager[Any],
         replays: GraphReplayer | None,
         batch: tuple[QueuedFrame, ...],
     ) -> tuple[CallRequest, dict[str, Tensor] | RecordedCall]:
-        """What a call was asked, and what is gathered of it, on the device; or the call, to be gathered later."""
-        choices = self._setup.choices
+        """Run one call. Return its request, and its datasets on the device or, on a CPU, the call itself."""
+        options = self._setup.options
         prepared, seeds = [item.prepared for item in batch], [item.seed for item in batch]
-        plain = self._plain(policy, prepared, seeds) if choices.check else None
+        plain = self._plain(policy, prepared, seeds) if options.check else None
         start = time.perf_counter()
-        steps, done = self._setup.policy.sizes.denoise_steps, self._done
+        steps, done = self._setup.policy.sizes.denoise_steps, self._frames_run
 
         def after_step(step: int) -> None:
             self._progress.step(done + len(batch) * (step + 1) / steps)
 
         if replays is not None:
-            asked, found = replays.run(prepared, seeds=seeds, begin=self._begin, after_step=after_step)
-            self._done += len(batch)
-            self._progress.step(self._done)  # a replay has no steps to tell of
-            return asked, found
+            request, results = replays.run(prepared, seeds=seeds, begin=self._begin, after_step=after_step)
+            self._frames_run += len(batch)
+            self._progress.step(self._frames_run)  # a replay reports no steps
+            return request, results
         self._begin()
         with recorder:
-            call = policy.run(prepared, recorder, seeds=seeds, full=choices.full, after_step=after_step)
-        self._done += len(batch)
+            call = policy.run(prepared, recorder, seeds=seeds, full=options.full, after_step=after_step)
+        self._frames_run += len(batch)
         if plain is not None:
             self._wait_for_device()
             self.outcome.recorded_seconds.append(time.perf_counter() - start)
             apart = (plain - call.path[-1]).abs().flatten(1).amax(1).tolist()  # (B,)
             for item, one in zip(batch, apart, strict=True):
-                written = item.file.written
+                written = item.file.outcome
                 written.action_difference = float(np.maximum(written.action_difference or 0.0, one))
         if not self._cuda:
-            self.outcome.busy += time.perf_counter() - start
+            self.outcome.busy_seconds += time.perf_counter() - start
         if self._ring is None and not self._cuda:
             return call, call
-        # Nothing of the device is to wait for the disk but what is stored.
-        return CallRequest(call.prepared, call.seeds, call.to_robot), compute_datasets(call, choices.stored_as)
+        # The call's other tensors are freed now and do not wait for the disk.
+        return CallRequest(call.prepared, call.seeds, call.to_robot), compute_datasets(call, options.stored_as)
 
     def _copy(
-        self, found: dict[str, Tensor], slot: SharedBuffer | None
+        self, results: dict[str, Tensor], buffer: SharedBuffer | None
     ) -> tuple[dict[str, Tensor], torch.cuda.Event | None]:
-        """Copy to the host. From a GPU it is begun on a stream of its own, and done when the event is reached."""
-        device = self._setup.choices.device
+        """Copy to the host; from a GPU on a separate stream, complete when the returned event is reached."""
+        device = self._setup.options.device
         if not self._cuda:
-            return {name: slot.like(value).copy_(value) for name, value in found.items()} if slot else found, None
-        if self._copies is None:
-            self._copies = torch.cuda.Stream(device)
-        self._copies.wait_stream(torch.cuda.current_stream(device))
+            return {
+                name: buffer.like(value).copy_(value) for name, value in results.items()
+            } if buffer else results, None
+        if self._copy_stream is None:
+            self._copy_stream = torch.cuda.Stream(device)
+        self._copy_stream.wait_stream(torch.cuda.current_stream(device))
         host = {}
-        with torch.cuda.stream(self._copies):
-            for name, value in found.items():
-                room = (
-                    torch.empty(value.shape, dtype=value.dtype, pin_memory=True) if slot is None else slot.like(value)
+        with torch.cuda.stream(self._copy_stream):
+            for name, value in results.items():
+                size = (
+                    torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+                    if buffer is None
+                    else buffer.like(value)
                 )
-                host[name] = room.copy_(value, non_blocking=True)
+                host[name] = size.copy_(value, non_blocking=True)
             copied = torch.cuda.Event(blocking=True)
-            copied.record(self._copies)
+            copied.record(self._copy_stream)
         return host, copied
 
-    def _hand_over(self, recorded: RecordedBatch) -> None:
+    def _pass_on(self, recorded: RecordedBatch) -> None:
         start = time.perf_counter()
-        self._delivery.put(recorded)
-        self.outcome.held_up += time.perf_counter() - start
+        self._collector.put(recorded)
+        self.outcome.writer_wait_seconds += time.perf_counter() - start
 
     def _plain(self, policy: Policy, prepared: list[Prepared], seeds: list[int]) -> Tensor:
-        """The actions (B, H, A) of an unrecorded call, its time noted; neither call shares the machine with others."""
+        """Time an unrecorded call while nothing else runs, and return its actions (B, H, A)."""
         if not self.outcome.plain_seconds:
-            policy.plain(prepared, seeds=seeds)  # the first call of all pays for warming up
-        self._delivery.settle()
+            policy.plain(prepared, seeds=seeds)  # warm up: the first call is slower
+        self._collector.settle()
         self._wait_for_device()
         start = time.perf_counter()
         actions = policy.plain(prepared, seeds=seeds).actions
@@ -348,56 +354,56 @@ class _Run:
 
     def _wait_for_device(self) -> None:
         if self._cuda:
-            torch.cuda.synchronize(self._setup.choices.device)
+            torch.cuda.synchronize(self._setup.options.device)
 
     def _begin(self) -> None:
-        """A call is about to be launched."""
-        self._begun = self._mark()
+        """Record on the device that a call begins."""
+        self._start_event = self._mark()
 
     def _mark(self) -> torch.cuda.Event | None:
         if not self._cuda:
             return None
         event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._setup.choices.device))
+        event.record(torch.cuda.current_stream(self._setup.options.device))
         return event
 
     # The end
 
-    def kept(self) -> list[str]:
-        """A sentence for every file that is not whole but has frames; all frames that were handed over are in."""
+    def describe_kept_frames(self) -> list[str]:
+        """Return a sentence for every incomplete file that has frames."""
         said = []
-        for file in self._delivery.open_files:
-            done = file.opened.frames_done + file.written.frames
+        for file in self._collector.open_files:
+            done = file.status.frames_done + file.outcome.frames
             if done:
-                said.append(f"{done} of {file.written.total} frames are kept in {file.opened.partial_path}")
+                said.append(f"{done} of {file.outcome.total} frames are kept in {file.status.partial_path}")
         return said
 
     def close(self) -> None:
-        """Leave every file that is still open."""
+        """End the workers and free shared memory; open files stay under their partial names."""
         for reader in self._readers:
             reader.close()
-        for sink in self._sinks:
+        for sink in self._writers:
             sink.__exit__(None, None, None)
         if self._ring is not None:
             self._ring.close()
-        if self._shelf is not None:
-            self._shelf.close()
-        if self._parcel is not None:
-            self._parcel.free()
+        if self._pool is not None:
+            self._pool.close()
+        if self._packed_setup is not None:
+            self._packed_setup.free()
 
     def _raise(self) -> None:
-        """Raise what stopped one of the other threads."""
-        for error in (self._delivery.error, self._error):
+        """Raise the exception that ended another thread."""
+        for error in (self._collector.error, self._error):
             if error is not None:
                 raise error
 
     def _put(self, item: QueuedFrame | EndOfFile | None) -> bool:
-        """Feed an item; gives up, and says False, once the run is to stop and there is no room."""
+        """Queue an item. Returns False if the run stops while the queue is full."""
         while True:
             try:
-                self._fed.put(item, timeout=0.1)
+                self._ready_frames.put(item, timeout=0.1)
             except queue.Full:
-                if self._stop.is_set() or self._delivery.error is not None:
+                if self._stop.is_set() or self._collector.error is not None:
                     return False
             else:
                 return True

@@ -1,4 +1,4 @@
-"""In front of the policy: files are planned, opened for writing and read, several at a time."""
+"""Decide which frame is run next: plan, open and read several files at a time, in turns."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ _CORES_A_FILE: Final = 4
 
 
 def choose_file_count(batch: int, cores: int) -> int:
-    """How many files take turns, each with a process of its own that writes and, where that can be, one that reads.
+    """Return how many files are run in turns, each with its own writer process and, if possible, reader process.
 
-    One process stores 27 to 33 frames of full size a second, since the system has to find room for 40 MB each. An H100
-    makes 21 when it runs one at a time, 45 with 4, 60 with 8 and 67 with 16. Each process needs cores: its own, the
-    system's, and some for decoding.
+    Measured: one process stores 27 to 33 full-size frames a second, limited by the allocation of 40 MB for each; an
+    H100 computes 21 frames a second with a batch of 1, 45 with 4, 60 with 8 and 67 with 16. Each pair of processes
+    needs several cores, for itself, the kernel and decoding.
     """
     return max(1, min(MOST_FILES, batch.bit_length(), cores // _CORES_A_FILE))
 
 
 @dataclass(frozen=True)
 class FileWorkers:
-    """What a file that is under way has to itself."""
+    """Reader and writer of one file at a time."""
 
     reader: Reader
-    sink: FrameWriter
+    writer: FrameWriter
 
 
 @dataclass(frozen=True)
 class _FileTurn:
-    """A file that is being read."""
+    """An open file and the moments still to be read."""
 
     file: OpenFile
-    lane: FileWorkers
+    workers: FileWorkers
     moments: Iterator[Moment]
 
 
 class Scheduler:
-    """The frames of all jobs in the order in which they are run, for one thread at a time.
+    """Yields the frames of all jobs in the order in which they are run. For one thread at a time.
 
-    As many files are open at once as there are `lanes`, and take turns, a moment each. So a batch holds frames of
-    several, and all lanes work at the same time; which frames meet in a batch depends on the jobs alone. `opened` is
-    called with each file that is open, `failed` with those that could not be.
+    As many files are open at once as there are `workers`, and they take turns, one moment each. So a batch holds frames
+    of several files, and all workers are busy. Which frames share a batch depends on the jobs alone. `opened` is called
+    with each opened file, `failed` with the outcome of each one that could not be opened.
     """
 
     def __init__(
         self,
         setup: Setup,
-        lanes: Sequence[FileWorkers],
+        workers: Sequence[FileWorkers],
         outcome: RunOutcome,
         progress: Progress,
         opened: Callable[[OpenFile], None],
@@ -66,13 +66,13 @@ class Scheduler:
     ) -> None:
         self._setup, self._outcome, self._progress = setup, outcome, progress
         self._opened, self._failed = opened, failed
-        self._free = deque(lanes)
+        self._free = deque(workers)
         self._warned: set[str] = set()
-        self._passed: list[FileOutcome] = []
-        """Finished files that were not told of yet."""
+        self._finished: list[FileOutcome] = []
+        """Finished files that were not reported yet."""
 
     def items(self, jobs: Iterable[Job]) -> Iterator[QueuedFrame | EndOfFile]:
-        """The frames of every job that has any left, each file's followed by its end."""
+        """Yield the remaining frames of every job, each file's frames followed by its `EndOfFile`."""
         turns: deque[_FileTurn] = deque()
         other: _FileTurn | None = None
         left = enumerate(jobs)
@@ -81,7 +81,7 @@ class Scheduler:
                 if not turns or turn.file.cameras == turns[0].file.cameras:
                     turns.append(turn)
                 else:
-                    other = turn  # no batch can hold both: it waits until those that are open are through
+                    other = turn  # a batch has one set of cameras: this file waits until the open ones are done
             if not turns and other is not None:
                 turns.append(other)
                 other = None
@@ -95,19 +95,19 @@ class Scheduler:
                 turns.append(turn)
             else:
                 yield EndOfFile(turn.file, failure)
-                self._free.append(turn.lane)
+                self._free.append(turn.workers)
 
     def _next(self, jobs: Iterator[tuple[int, Job]]) -> _FileTurn | None:
-        """The next file that has something left to do, open in the next free lane."""
+        """Open the next file that has frames left, with the next free workers."""
         turn = self._next_of(jobs)
-        if self._passed:  # a thousand of them in one sentence
-            path, others = self._passed[0].path, len(self._passed) - 1
+        if self._finished:  # there may be thousands: one sentence for all
+            path, others = self._finished[0].path, len(self._finished) - 1
             self._progress.tell(
                 f"{path} and {others} more file{'s' * (others > 1)} are finished already; they are left as they are"
                 if others
                 else f"{path} is finished already; it is left as it is"
             )
-            self._passed.clear()
+            self._finished.clear()
         return turn
 
     def _next_of(self, jobs: Iterator[tuple[int, Job]]) -> _FileTurn | None:
@@ -120,7 +120,7 @@ class Scheduler:
                 raise
             except UserError as error:
                 written.failure = str(error)
-            except Exception as error:  # noqa: BLE001 - one bad file must not end a night's run
+            except Exception as error:  # noqa: BLE001 - one bad file must not end the run
                 written.failure = describe_unexpected_error(error)
             else:
                 if turn is not None:
@@ -131,7 +131,7 @@ class Scheduler:
         return None
 
     def _moment(self, turn: _FileTurn) -> tuple[Moment | None, str | None]:
-        """A file's next moment, None at its end; and why there are no more, if they were to come."""
+        """Return a file's next moment, or None at its end, and the failure if it ends early."""
         try:
             return next(turn.moments, None), None
         except ProcessGoneError:
@@ -141,31 +141,31 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - likewise
             return None, describe_unexpected_error(error)
 
-    def _open(self, number: int, job: Job, written: FileOutcome, lane: FileWorkers) -> _FileTurn | None:
-        made = lane.reader.plan(number, job.episode)
-        choices = self._setup.choices
-        written.total, written.warnings = made.sizes.frames, made.warnings
-        for sentence in made.warnings:
-            if sentence not in self._warned:  # many files of a data set have the same
+    def _open(self, number: int, job: Job, written: FileOutcome, workers: FileWorkers) -> _FileTurn | None:
+        outline = workers.reader.plan(number, job.episode)
+        options = self._setup.options
+        written.total, written.warnings = outline.sizes.frames, outline.warnings
+        for sentence in outline.warnings:
+            if sentence not in self._warned:  # files of a data set often have the same warnings
                 self._warned.add(sentence)
                 self._progress.tell(f"warning: {sentence}")
-        if not choices.overwrite and is_finished(job.path, made):
-            self._passed_over(written)
+        if not options.overwrite and is_finished(job.path, outline):
+            self._note_finished(written)
             return None
-        options = {
+        writer_options = {
             "model": self._setup.model,
             "generator": GENERATOR,
-            "weights": choices.store,
-            "compress": choices.compress,
-            "overwrite": choices.overwrite,
-            "run": made.run,
+            "weights": options.store,
+            "compress": options.compress,
+            "overwrite": options.overwrite,
+            "run": outline.run,
         }
         try:
-            opened = lane.sink.open(job.path, made.sizes, options).result()
+            opened = workers.writer.open(job.path, outline.sizes, writer_options).result()
         except UserError:
-            if choices.overwrite or not is_finished(job.path, made):
+            if options.overwrite or not is_finished(job.path, outline):
                 raise
-            self._passed_over(written)  # another process has just finished it
+            self._note_finished(written)  # another process finished it meanwhile
             return None
         written.kept, written.row_sum = opened.frames_done, opened.earlier_row_sum_error
         if opened.frames_done:
@@ -173,10 +173,10 @@ class Scheduler:
                 f"{opened.partial_path} has {opened.frames_done} of {written.total} frames; it is gone on with"
             )
         self._progress.expect(written.total - opened.frames_done)
-        file = OpenFile(lane.sink, made.sizes.cameras, opened, written)
+        file = OpenFile(workers.writer, outline.sizes.cameras, opened, written)
         self._opened(file)
-        return _FileTurn(file, lane, lane.reader.moments_from(opened.frames_done))
+        return _FileTurn(file, workers, workers.reader.moments_from(opened.frames_done))
 
-    def _passed_over(self, written: FileOutcome) -> None:
+    def _note_finished(self, written: FileOutcome) -> None:
         written.kept = written.total
-        self._passed.append(written)
+        self._finished.append(written)

@@ -57,11 +57,11 @@ class RunOutcome:
     frames: int = 0
     seconds: float = 0.0
     """Seconds from the first call until the last frame was written."""
-    busy: float = 0.0
+    busy_seconds: float = 0.0
     """Seconds in which the device worked at calls of the policy."""
-    starved: float = 0.0
-    """Seconds in which no call could be started because no frames were ready; the device may still have been busy."""
-    held_up: float = 0.0
+    reader_wait_seconds: float = 0.0
+    """Seconds in which no call could be started because no frames were ready; the device may still work."""
+    writer_wait_seconds: float = 0.0
     """Seconds in which no call could be started because the writer had not freed its buffers."""
     recorded_seconds: list[float] = field(default_factory=list)
     """Duration of each recorded call, with --check."""
@@ -71,9 +71,9 @@ class RunOutcome:
     @property
     def waits(self) -> tuple[float, float]:
         """Seconds in which the device was idle, waiting for readers and waiting for writers."""
-        waited = self.starved + self.held_up
-        part = min(1.0, max(0.0, self.seconds - self.busy) / waited) if waited else 0.0
-        return part * self.starved, part * self.held_up
+        waited = self.reader_wait_seconds + self.writer_wait_seconds
+        part = min(1.0, max(0.0, self.seconds - self.busy_seconds) / waited) if waited else 0.0
+        return part * self.reader_wait_seconds, part * self.writer_wait_seconds
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,13 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
             call_all(run, *given)
         finally:
             wall, now = time.perf_counter() - start, on_core()
-            seen.waited = wall - (now[0] - ran) - (now[1] - queued) - run.outcome.starved - run.outcome.held_up
+            seen.waited = (
+                wall
+                - (now[0] - ran)
+                - (now[1] - queued)
+                - run.outcome.reader_wait_seconds
+                - run.outcome.writer_wait_seconds
+            )
 
     def gather(call: RecordedCall, weights: torch.dtype | None) -> dict[str, Tensor]:
         batch = len(call.prepared)
@@ -109,7 +115,7 @@ def in_place_of_a_gpu(sizes: schema.Sizes) -> Iterator[Seen]:
                 value.copy_(found[name])
         return host, None
 
-    patched = {"compute_datasets": gather, "uses_workers": lambda choices: True}
+    patched = {"compute_datasets": gather, "uses_workers": lambda options: True}
     kept = {name: getattr(capture.pipeline.runner, name) for name in patched} | {
         "_copy": capture.pipeline.runner._Run._copy
     }

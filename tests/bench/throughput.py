@@ -249,7 +249,7 @@ def main() -> None:
             size = sum(job.path.stat().st_size for job in jobs if job.path.exists())
             print(
                 f"batch {batch:>2}: plain {plain:.2f} frames a second, recorded and written to {str(where)[:8]} {speed:.2f}: "
-                f"{speed / plain:.1%}; busy {outcome.busy / outcome.seconds:.1%}, waited for pictures "
+                f"{speed / plain:.1%}; busy {outcome.busy_seconds / outcome.seconds:.1%}, waited for pictures "
                 f"{outcome.waits[0] / outcome.seconds:.1%}, for the writer {outcome.waits[1] / outcome.seconds:.1%}; "
                 f"beside the calls {beside * 1e3:.2f} ms a frame{waited(seen, outcome)}; "
                 f"{outcome.frames} frames in {outcome.seconds:.1f} s, {size / 1e9:.1f} GB {bad[:1] if bad else ''}",

@@ -94,7 +94,7 @@ def small_setup(checkpoint: Path) -> Setup:
 
 
 def chosen(setup: Setup, **choices: object) -> Setup:
-    return replace(setup, choices=replace(setup.choices, **choices))
+    return replace(setup, options=replace(setup.options, **choices))
 
 
 def jobs(folder: Path, **more: object) -> list[Job]:

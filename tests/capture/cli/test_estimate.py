@@ -51,7 +51,7 @@ def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None
     large = replace(
         setup,
         policy=replace(setup.policy, checkpoint=replace(setup.policy.checkpoint, config=config)),
-        choices=replace(setup.choices, dtype=torch.bfloat16),
+        options=replace(setup.options, dtype=torch.bfloat16),
     )
     assert "as measured once on two cores of a server" in time_sentence(large, 10, [tmp_path])
     for choices, told in (
@@ -66,5 +66,5 @@ def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None
             "with --check; your machine",
         ),
     ):
-        on_gpu = replace(large.choices, device=torch.device("cuda"), **choices)
-        assert time_sentence(replace(large, choices=on_gpu), 1000, [tmp_path]).startswith(told)
+        on_gpu = replace(large.options, device=torch.device("cuda"), **choices)
+        assert time_sentence(replace(large, options=on_gpu), 1000, [tmp_path]).startswith(told)

@@ -11,7 +11,7 @@ from capture.pipeline.types import FileOutcome, RunOutcome
 
 
 def outcome(*files: FileOutcome, seconds: float = 2.0) -> RunOutcome:
-    return RunOutcome(list(files), sum(one.frames for one in files), seconds, busy=seconds / 2)
+    return RunOutcome(list(files), sum(one.frames for one in files), seconds, busy_seconds=seconds / 2)
 
 
 def written(path: Path, frames: int = 0, kept: int = 0, failure: str | None = None) -> FileOutcome:
@@ -29,11 +29,14 @@ def test_one_process(tmp_path: Path) -> None:
 
 def test_only_a_device_with_nothing_to_do_waits() -> None:
     """Calls are asked for ahead: while they wait for a writer, the device may still be busy."""
-    assert RunOutcome(seconds=10, busy=4, starved=2, held_up=4).waits == (2, 4)
-    assert RunOutcome(seconds=10, busy=7, starved=2, held_up=4).waits == (1, 2)
-    assert RunOutcome(seconds=10, busy=10, held_up=8).waits == (0, 0)
-    assert RunOutcome(seconds=10, busy=11, held_up=8).waits == (0, 0)  # events and clocks differ a little
-    assert RunOutcome(seconds=10, busy=9).waits == (0, 0)
+    assert RunOutcome(seconds=10, busy_seconds=4, reader_wait_seconds=2, writer_wait_seconds=4).waits == (2, 4)
+    assert RunOutcome(seconds=10, busy_seconds=7, reader_wait_seconds=2, writer_wait_seconds=4).waits == (1, 2)
+    assert RunOutcome(seconds=10, busy_seconds=10, writer_wait_seconds=8).waits == (0, 0)
+    assert RunOutcome(seconds=10, busy_seconds=11, writer_wait_seconds=8).waits == (
+        0,
+        0,
+    )  # events and clocks differ a little
+    assert RunOutcome(seconds=10, busy_seconds=9).waits == (0, 0)
 
 
 def test_nothing_left_or_nothing_done(tmp_path: Path) -> None:

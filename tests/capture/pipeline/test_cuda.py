@@ -83,7 +83,7 @@ def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpo
         outcome = run_jobs(setup, [Job(tmp_path / f"{device}.h5", InMemoryEpisode(moments))], Quiet())
         assert outcome.files[0].failure is None
         assert outcome.frames == 14
-        assert 0 < outcome.busy <= outcome.seconds
+        assert 0 < outcome.busy_seconds <= outcome.seconds
         files.append(h5py.File(tmp_path / f"{device}.h5"))
     for dataset in schema.datasets(
         schema.Sizes(14, ("exterior", "wrist"), (0, 1, 2), (0, 1, 2, 3), 4, 9, 6, 4, 4, 4, 32, ((90, 160), (96, 128)))

@@ -334,7 +334,7 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
 
 
 def test_graphs_are_for_gpus_and_not_for_comparing_times(checkpoint) -> None:
-    choices = small_setup(checkpoint).choices
+    choices = small_setup(checkpoint).options
     gpu = replace(choices, device=torch.device("cuda"))
     assert not choices.replayed
     assert gpu.replayed

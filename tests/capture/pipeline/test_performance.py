@@ -42,7 +42,7 @@ def test_all_is_as_it_was_however_it_ends(settings) -> None:
     usual = settings()
     assert usual == (3, False, usual[2], [])
     for error in (KeyError, KeyboardInterrupt):
-        with pytest.raises(error), prioritise_gpu_calls(GPU, beside=True):
+        with pytest.raises(error), prioritise_gpu_calls(GPU, has_workers=True):
             assert settings() == (1, True, pytest.approx(SWITCH_SECONDS), [GPU])
             raise error
         assert settings() == usual
@@ -50,11 +50,11 @@ def test_all_is_as_it_was_however_it_ends(settings) -> None:
 
 def test_only_what_a_run_needs_is_changed(settings) -> None:
     usual = settings()
-    with prioritise_gpu_calls(torch.device("cpu"), beside=False):
+    with prioritise_gpu_calls(torch.device("cpu"), has_workers=False):
         assert settings() == usual
-    with prioritise_gpu_calls(torch.device("cpu"), beside=True):
+    with prioritise_gpu_calls(torch.device("cpu"), has_workers=True):
         assert settings() == (3, True, pytest.approx(SWITCH_SECONDS), [])
-    with prioritise_gpu_calls(GPU, beside=False):
+    with prioritise_gpu_calls(GPU, has_workers=False):
         assert settings() == (1, False, usual[2], [GPU])
 
 
@@ -63,14 +63,14 @@ def test_of_two_runs_in_two_threads_the_last_puts_back_what_the_first_found(sett
     begun, over, seen = threading.Event(), threading.Event(), []
 
     def other() -> None:
-        with prioritise_gpu_calls(GPU, beside=True), exact_float32():
+        with prioritise_gpu_calls(GPU, has_workers=True), exact_float32():
             begun.set()
             over.wait(60)
             seen.append((gc.get_freeze_count() > 0, torch.get_float32_matmul_precision()))
         seen.append(torch.get_num_threads())
 
     thread = threading.Thread(target=other)
-    with prioritise_gpu_calls(GPU, beside=True), exact_float32():
+    with prioritise_gpu_calls(GPU, has_workers=True), exact_float32():
         thread.start()
         assert begun.wait(60)
     over.set()

@@ -81,10 +81,10 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[ReaderProcess]:
 
         def moments_from(self, start: int) -> Iterator[Moment]:
             for moment in super().moments_from(start):
-                assert moment.room is not None  # read there, not here
+                assert moment.block is not None  # read there, not here
                 yield moment
 
-    monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda choices: True)
+    monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda options: True)
     monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: 2)
     monkeypatch.setattr("capture.pipeline.runner.ReaderProcess", Known)
     return made
@@ -137,7 +137,7 @@ def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callab
     there = reader(setup, awkward)
     assert there.plan(0, awkward).sizes.frames == 2
     found = kept(there.moments_from(0))
-    assert [moment.room for moment in found] == [None, None]
+    assert [moment.block for moment in found] == [None, None]
     assert can_read_in_workers([Job(Path("a.h5"), awkward)])
     assert not can_read_in_workers([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
 
@@ -149,7 +149,7 @@ def test_a_process_that_never_starts_is_done_without(setup: Setup) -> None:
     os.kill(there.pid, signal.SIGKILL)
     until(there._ready.done)
     there.plan(0, Moments("a"))
-    assert [moment.room for moment in there.moments_from(0)] == [None] * 6
+    assert [moment.block for moment in there.moments_from(0)] == [None] * 6
     there.close()
 
 
@@ -162,7 +162,7 @@ def test_until_the_process_is_there_and_from_then_on(
     monkeypatch.setattr(there, "_is_ready", lambda: next(answers))
     there.plan(0, episode)
     found = kept(there.moments_from(1))
-    assert [moment.room is None for moment in found] == [True, True, False, False]
+    assert [moment.block is None for moment in found] == [True, True, False, False]
     here = InlineReader(setup)
     here.plan(0, episode)
     alike(kept(here.moments_from(1)), found)
@@ -184,9 +184,9 @@ def test_what_goes_wrong_there_is_said_here(
         kept(there.moments_from(0))
     there.plan(1, Moments("c", length=1))
     [moment] = there.moments_from(0)  # and it goes on
-    assert moment.room is not None
-    moment.room.release()
-    assert len(there._shelf._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
+    assert moment.block is not None
+    moment.block.release()
+    assert len(there._pool._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
 
 
 def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
@@ -201,7 +201,7 @@ def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., R
 
 def test_runs_that_read_apart_make_the_same_files(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
     with pytest.MonkeyPatch.context() as plain:
-        plain.setattr("capture.pipeline.runner.uses_workers", lambda choices: False)
+        plain.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
         assert run_jobs(setup, jobs(tmp_path / "thread"), Told()).frames == 11
     assert not apart
     assert run_jobs(setup, jobs(tmp_path / "apart"), Told()).frames == 11
@@ -225,7 +225,7 @@ def test_a_data_set_with_videos_and_an_episode_that_breaks(
         asked = [Job(tmp_path / folder / f"{one.name}.h5", one) for one in source.episodes]
         with pytest.MonkeyPatch.context() as plain:
             if folder == "thread":
-                plain.setattr("capture.pipeline.runner.uses_workers", lambda choices: False)
+                plain.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
             outcomes.append(run_jobs(setup, asked, Told()))
     thread, there = outcomes
     assert [written.failure for written in thread.files] == [written.failure for written in there.files]

@@ -300,7 +300,7 @@ def test_a_stop_while_the_last_frames_are_written_waits_for_them(
     monkeypatch.setattr(collector, "to_host_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_jobs(setup, [Job(tmp_path / "a.h5", Moments(length=2))], Told())
-    assert not {"deliver", "feed"} & {thread.name for thread in threading.enumerate()}
+    assert not {"collector", "feed"} & {thread.name for thread in threading.enumerate()}
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["complete"]
         assert int(file[schema.FRAMES_DONE][()]) == 2

@@ -50,7 +50,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess
 
     def ask(files: int) -> list[WriterProcess]:
         made.clear()
-        monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda choices: True)
+        monkeypatch.setattr("capture.pipeline.runner.uses_workers", lambda options: True)
         monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: files)
         monkeypatch.setattr("capture.pipeline.runner.WriterProcess", Known)
         return made
@@ -234,7 +234,7 @@ from pathlib import Path
 import capture.pipeline.runner
 import moments as here
 
-capture.pipeline.runner.uses_workers = lambda choices: True
+capture.pipeline.runner.uses_workers = lambda options: True
 capture.pipeline.runner.choose_file_count = lambda batch, cores: 2
 end = here.Counting(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
 capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)

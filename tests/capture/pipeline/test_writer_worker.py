@@ -135,12 +135,12 @@ def test_slots_that_were_given_back_are_forgotten() -> None:
         assert place is not None
         assert maps.array(place).tolist() == [number] * 9
     slots[0].free()
-    assert len(maps._seen) == 2
+    assert len(maps._mapped) == 2
     again = SharedBuffer(1 << 16, pinned=False)  # the system gives it the number of the one that was freed
     place = again.locate(again.copy(np.full(9, 7)))
     assert place is not None
     assert maps.array(place).tolist() == [7] * 9
-    assert len(maps._seen) == 2
+    assert len(maps._mapped) == 2
 
 
 @linux
