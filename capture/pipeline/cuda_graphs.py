@@ -1,8 +1,8 @@
-"""Recorded calls that a GPU is asked for in one go, instead of by ten thousand launches from Python.
+"""Replay recorded calls as CUDA graphs, instead of launching some ten thousand kernels from Python each time.
 
-Until it has some sixteen frames to work at, a GPU is done with a kernel sooner than Python has launched the next one.
-So a call is kept as a CUDA graph, hooks and all, and replayed with other numbers for other frames of the same shape.
-A graph is used only once it has given, bit for bit, what the same call gave without one.
+With batches below about 16 frames, a GPU finishes a kernel before Python has launched the next one. So a call, with its
+hooks, is recorded as a CUDA graph and replayed for other inputs of the same shapes. A graph is used only after its
+result was equal, bit for bit, to that of the same call without a graph.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from capture.pipeline.frame_builder import TokenMasks, compute_datasets, token_m
 from capture.policies.base import CallRequest, ModelInputs, Policy, Prepared, upload
 
 MOST_GRAPHS: Final = 16
-"""Graphs that are kept, one for each shape of a call: prompts differ in length, and so do states as digits."""
+"""Graphs that are kept, one for each shape of a call: prompts differ in length, and so do states in tokens."""
 _ALIGNMENT: Final = 256
 _UNWRITTEN: Final = 255
-"""Fills memory that is to be written to: in floats NaN, in integers -1, which nothing that is found is."""
+"""Byte that fills output memory before a test replay: NaN in floats, -1 in integers, which no result contains."""
 _recording: Final = threading.Lock()
-"""torch records one graph at a time in a process."""
+"""torch can record only one graph at a time in a process."""
 
 Shape = tuple[tuple[torch.Size, ...], tuple[str, ...], bool]
 """Shapes of the inputs, cameras, and whether any frame has fewer text tokens than the longest."""
 
 
 class Graph(Protocol):
-    """Work on a device that can be done again."""
+    """Device work that can be repeated."""
 
     def record(self, work: Callable[[], None]) -> None:
-        """Keep what `work` launches; nothing is computed. Raises RuntimeError where that cannot be."""
+        """Record what `work` launches without executing it. Raises RuntimeError if it cannot be recorded."""
 
     def replay(self) -> None:
-        """Launch it, in the stream that is current."""
+        """Launch the recorded work in the current stream."""
 
 
 def cuda_graph_factory(device: torch.device) -> Callable[[], Graph]:
-    """Makes CUDA's own. All share one pool of memory: nothing of what lies there is needed after a replay."""
+    """Return a factory of CUDA graphs. They share one memory pool, since no tensor in it is used after a replay."""
     with torch.cuda.device(device):
         number, pool = torch.cuda.current_device(), torch.cuda.graph_pool_handle()
     return lambda: _CudaGraph(number, pool)
@@ -52,7 +52,7 @@ def cuda_graph_factory(device: torch.device) -> Callable[[], Graph]:
 
 @functools.cache
 def _stream_to_record(device: int) -> torch.cuda.Stream:
-    """A stream of the device that nothing else uses, one for all its graphs: for each stream cuBLAS keeps memory."""
+    """Return the stream in which all graphs of a device are recorded: cuBLAS keeps a workspace for each stream."""
     return torch.cuda.Stream(device)
 
 
@@ -62,13 +62,13 @@ class _CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
 
     def record(self, work: Callable[[], None]) -> None:
-        stream = _stream_to_record(self._device)  # torch's own is of the device that recorded first in this process
+        stream = _stream_to_record(self._device)  # torch's default belongs to the device that recorded first
         with (
             _recording,
             torch.cuda.device(self._device),
-            # torch leaves its stream the current one where a recording cannot be ended: this puts back what was.
+            # torch does not restore the current stream if ending the recording fails.
             torch.cuda.stream(torch.cuda.current_stream(self._device)),
-            # Other threads copy and wait meanwhile, which concerns no graph.
+            # Other threads may copy and synchronise meanwhile; that does not affect the graph.
             torch.cuda.graph(self._graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"),
         ):
             work()
@@ -80,28 +80,28 @@ class _CudaGraph:
 
 @dataclass(frozen=True)
 class _MemoryPart:
-    """Where a dataset lies in the memory that graphs write to."""
+    """Location of a dataset in the memory that graphs write to."""
 
     start: int
     shape: torch.Size
     dtype: torch.dtype
 
     def bytes_of(self, memory: Tensor) -> Tensor:
-        """Its part of (bytes,) uint8."""
+        """Return its bytes in the memory, (bytes,) uint8."""
         return memory[self.start : self.start + self.shape.numel() * self.dtype.itemsize]
 
     def of(self, memory: Tensor) -> Tensor:
-        """Its values in (bytes,) uint8."""
+        """Return its values in the memory."""
         return self.bytes_of(memory).view(self.dtype).view(self.shape)
 
 
 @dataclass(frozen=True)
 class _RecordedGraph:
-    """One graph with the memory that it reads and writes."""
+    """One graph with the tensors that it reads and writes."""
 
     graph: Graph
     inputs: ModelInputs
-    marks: TokenMasks
+    masks: TokenMasks
     parts: dict[str, _MemoryPart]
     memory: Tensor
     size: int
@@ -128,13 +128,13 @@ class GraphReplayer:
         self._full, self._weights = full, weights
         self._graph, self._tell = graph, tell
         self._seen: set[Shape] = set()
-        """Shapes that were there once."""
-        self._known: OrderedDict[Shape, _RecordedGraph] = OrderedDict()
-        """The one used last comes last. It never gets empty: torch records nothing more in a pool without graphs."""
+        """Shapes that occurred."""
+        self._graphs: OrderedDict[Shape, _RecordedGraph] = OrderedDict()
+        """In order of last use. Never empty once filled: torch cannot record in a pool whose graphs are all gone."""
         self._memory: Tensor | None = None
-        self._given_up = False
+        self._disabled = False
         self.replayed = 0
-        """Calls that were replayed."""
+        """Number of replayed calls."""
 
     def run(
         self,
@@ -144,76 +144,76 @@ class GraphReplayer:
         begin: Callable[[], None] = lambda: None,
         after_step: Callable[[int], None] | None = None,
     ) -> tuple[CallRequest, dict[str, Tensor]]:
-        """One recorded call, as by `Policy.run`, and what `compute_datasets` finds in it.
+        """Run one recorded call and return its request and its datasets, as `compute_datasets` does.
 
-        `begin` is called when all is ready to be launched, `after_step` when a step was: a replay has no steps.
+        `begin` is called just before the launch, `after_step` after each denoise step, but not in a replay.
         """
-        asked = CallRequest(tuple(prepared), tuple(seeds), self._policy.to_robot)
+        request = CallRequest(tuple(prepared), tuple(seeds), self._policy.to_robot)
         inputs = self._policy.inputs(prepared, seeds)
-        marks = token_masks(prepared, self._policy.sizes.horizon, self._policy.sizes.state_tokens)
+        masks = token_masks(prepared, self._policy.sizes.horizon, self._policy.sizes.state_tokens)
         begin()
-        if not self._given_up:
+        if not self._disabled:
             try:
-                return asked, self._with_graphs(asked, inputs, marks, after_step)
+                return request, self._with_graphs(request, inputs, masks, after_step)
             except torch.OutOfMemoryError as error:
                 if self._memory is None:
                     raise
-                self._give_up(error)
-        return asked, self._once(asked, *self._moved(inputs, marks), after_step)
+                self._disable(error)
+        return request, self._run_eagerly(request, *self._upload(inputs, masks), after_step)
 
     def _with_graphs(
-        self, asked: CallRequest, inputs: ModelInputs, marks: TokenMasks, after_step: Callable[[int], None] | None
+        self, request: CallRequest, inputs: ModelInputs, masks: TokenMasks, after_step: Callable[[int], None] | None
     ) -> dict[str, Tensor]:
-        cameras = tuple(asked.prepared[0].pictures)
-        shape: Shape = tuple(tensor.shape for tensor in inputs.tensors), cameras, marks.padded
-        replay = self._known.get(shape)
+        cameras = tuple(request.prepared[0].pictures)
+        shape: Shape = tuple(tensor.shape for tensor in inputs.tensors), cameras, masks.padded
+        replay = self._graphs.get(shape)
         if replay is not None:
-            self._known.move_to_end(shape)
+            self._graphs.move_to_end(shape)
             self.replayed += 1
-            return self._again(replay, inputs, marks)
-        on_device = self._moved(inputs, marks)
-        found = self._once(asked, *on_device, after_step)
+            return self._replay(replay, inputs, masks)
+        on_device = self._upload(inputs, masks)
+        datasets = self._run_eagerly(request, *on_device, after_step)
         if shape not in self._seen:
             self._seen.add(shape)
-        elif (replay := self._made(asked, *on_device, found)) is not None:
-            self._known[shape] = replay
-            if len(self._known) > MOST_GRAPHS:
-                oldest, _ = self._known.popitem(last=False)
+        elif (replay := self._record(request, *on_device, datasets)) is not None:
+            self._graphs[shape] = replay
+            if len(self._graphs) > MOST_GRAPHS:
+                oldest, _ = self._graphs.popitem(last=False)
                 self._seen.remove(oldest)
-        return found
+        return datasets
 
-    def _moved(self, inputs: ModelInputs, marks: TokenMasks) -> tuple[ModelInputs, TokenMasks]:
+    def _upload(self, inputs: ModelInputs, masks: TokenMasks) -> tuple[ModelInputs, TokenMasks]:
         def to_device(tensor: Tensor) -> Tensor:
             return upload(tensor, self._policy.device)
 
-        return inputs.each(to_device), marks.each(to_device)
+        return inputs.each(to_device), masks.each(to_device)
 
     @torch.no_grad()
-    def _once(
+    def _run_eagerly(
         self,
-        asked: CallRequest,
+        request: CallRequest,
         inputs: ModelInputs,
-        marks: TokenMasks,
+        masks: TokenMasks,
         after_step: Callable[[int], None] | None = None,
     ) -> dict[str, Tensor]:
         with self._recorder:
             call = self._policy.run(
-                asked.prepared,
+                request.prepared,
                 self._recorder,
-                seeds=asked.seeds,
+                seeds=request.seeds,
                 full=self._full,
                 after_step=after_step,
                 inputs=inputs,
             )
-        return compute_datasets(call, self._weights, marks)
+        return compute_datasets(call, self._weights, masks)
 
     @torch.no_grad()
-    def _made(
-        self, asked: CallRequest, inputs: ModelInputs, marks: TokenMasks, found: dict[str, Tensor]
+    def _record(
+        self, request: CallRequest, inputs: ModelInputs, masks: TokenMasks, datasets: dict[str, Tensor]
     ) -> _RecordedGraph | None:
-        """A replay of this call, if it gives what was found; else all go on without."""
+        """Record this call as a graph. Returns None, and uses no more graphs, if it fails or its result differs."""
         parts, size = {}, 0
-        for name, value in found.items():
+        for name, value in datasets.items():
             parts[name] = _MemoryPart(size, value.shape, value.dtype)
             size += -(-value.nbytes // _ALIGNMENT) * _ALIGNMENT
         try:
@@ -222,38 +222,38 @@ class GraphReplayer:
             memory = self._memory
 
             def work() -> None:
-                for name, value in self._once(asked, inputs, marks).items():
+                for name, value in self._run_eagerly(request, inputs, masks).items():
                     parts[name].of(memory).copy_(value)
 
-            replay = _RecordedGraph(self._graph(), inputs, marks, parts, memory, size)
+            replay = _RecordedGraph(self._graph(), inputs, masks, parts, memory, size)
             replay.graph.record(work)
-            memory.fill_(_UNWRITTEN)  # a graph that does nothing must not find what was there before
+            memory.fill_(_UNWRITTEN)  # so that a graph that writes nothing is noticed
             replay.graph.replay()
-            if all(torch.equal(part.bytes_of(memory), _bytes(found[name])) for name, part in parts.items()):
+            if all(torch.equal(part.bytes_of(memory), _bytes(datasets[name])) for name, part in parts.items()):
                 return replay
-            self._give_up("its numbers differ")
-        except RuntimeError as error:  # no memory for it, or something that no graph can hold
-            if isinstance(error.__context__, KeyboardInterrupt):  # which broke off what was being recorded
+            self._disable("its numbers differ")
+        except RuntimeError as error:  # out of memory, or an operation that cannot be recorded
+            if isinstance(error.__context__, KeyboardInterrupt):  # it interrupted the recording
                 raise error.__context__ from None
-            self._give_up(error)
+            self._disable(error)
         return None
 
-    def _give_up(self, reason: object) -> None:
-        self._given_up, self._memory = True, None
-        self._known.clear()
-        said = str(reason).strip().partition("\n")[0] or type(reason).__name__
-        self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({said})")
+    def _disable(self, reason: object) -> None:
+        self._disabled, self._memory = True, None
+        self._graphs.clear()
+        first_line = str(reason).strip().partition("\n")[0] or type(reason).__name__
+        self._tell(f"calls are not replayed as CUDA graphs, which is slower and changes no number ({first_line})")
 
-    def _again(self, replay: _RecordedGraph, inputs: ModelInputs, marks: TokenMasks) -> dict[str, Tensor]:
+    def _replay(self, replay: _RecordedGraph, inputs: ModelInputs, masks: TokenMasks) -> dict[str, Tensor]:
         for here, there in zip(
-            (*inputs.tensors, *marks.tensors), (*replay.inputs.tensors, *replay.marks.tensors), strict=True
+            (*inputs.tensors, *masks.tensors), (*replay.inputs.tensors, *replay.masks.tensors), strict=True
         ):
             there.copy_(here.pin_memory() if there.is_cuda else here, non_blocking=True)
         replay.graph.replay()
-        memory = replay.memory[: replay.size].clone()  # the next replay writes there again
+        memory = replay.memory[: replay.size].clone()  # the next replay overwrites it
         return {name: part.of(memory) for name, part in replay.parts.items()}
 
 
 def _bytes(values: Tensor) -> Tensor:
-    """The same memory as (bytes,) uint8, in which NaN is equal to itself."""
+    """Return the same memory as (bytes,) uint8, in which NaN equals NaN."""
     return values.flatten().view(torch.uint8)

@@ -23,34 +23,34 @@ from capture.results import schema
 
 ROW_SUM: Final = "row sum"
 MASKED_WEIGHT: Final = "masked weight"
-"""What `compute_datasets` finds beside the datasets: (B,) float32 each, see `WeightErrors`."""
+"""Keys of `compute_datasets` beside the datasets: (B,) float32 each, see `WeightErrors`."""
 
 
 @dataclass(frozen=True)
 class WeightErrors:
-    """How far the recorded weights are from what attention must be."""
+    """Deviations of the recorded weights of a frame from valid attention."""
 
     row_sum: float
-    """Largest |sum of a row - 1|. Rows rounded to bfloat16 are off by up to 2e-3 each."""
+    """Largest |sum of a row - 1|; rounding to bfloat16 causes up to 2e-3."""
     masked_weight: float
-    """Largest weight on a key that the mask hides; 0 where every key is valid."""
+    """Largest weight on a masked key; 0 if every key is valid."""
 
 
 @dataclass(frozen=True)
 class KeyGroups:
-    """Which group each key of a row belongs to: [camera 0 patches, ..., text, state tokens, action tokens].
+    """Group of each key of a row, in the order [camera 0 patches, ..., text, state tokens, action tokens].
 
-    Of one observation, or of a batch: its tensors then have an axis B in front, as the weights must have.
+    For one observation, or for a batch: its tensors and the weights then have a leading axis B.
     """
 
     group: Tensor
     """(keys,) or (B, keys) int64, index into `schema.mass_groups`."""
     picture: Tensor
-    """(keys,) or (B, keys) bool: patches that show some of a picture, so not those wholly in letterbox bars."""
+    """(keys,) or (B, keys) bool: patches that show part of a picture, so not those wholly in letterbox bars."""
     groups: int
 
     def first(self, count: int) -> KeyGroups:
-        """The keys of rows that have only so many."""
+        """Return the groups of the first `count` keys."""
         return KeyGroups(self.group[..., :count], self.picture[..., :count], self.groups)
 
 
@@ -75,68 +75,68 @@ def key_groups(
 
 
 def stack_key_groups(keys: Sequence[KeyGroups]) -> KeyGroups:
-    """The keys of several observations of equally many keys as one batch, (B, keys) each."""
+    """Stack the key groups of observations with equally many keys into a batch, (B, keys)."""
     group, picture = torch.stack([one.group for one in keys]), torch.stack([one.picture for one in keys])
     return KeyGroups(group, picture, keys[0].groups)
 
 
 @dataclass(frozen=True)
 class TokenMasks:
-    """What the tokens of a call's rows are, on the host or on the policy's device."""
+    """Padding and key groups of a call's tokens, on the host or on the policy's device."""
 
     own: Tensor
     """(B, T) bool: False on padding."""
     keys: KeyGroups
-    """Groups of the keys of every row; padding is of no group, and weighs nothing anyway."""
+    """Groups of the keys; those of padding are arbitrary, since its weights are 0."""
     padded: bool
     """Whether any row has padding."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of them."""
+        """All tensors."""
         return self.own, self.keys.group, self.keys.picture
 
     def each(self, change: Callable[[Tensor], Tensor]) -> TokenMasks:
-        """The same with every tensor changed."""
+        """Return the same masks with every tensor changed."""
         keys = KeyGroups(change(self.keys.group), change(self.keys.picture), self.keys.groups)
         return TokenMasks(change(self.own), keys, self.padded)
 
 
 def token_masks(prepared: Sequence[Prepared], actions: int, state_tokens: int = 0) -> TokenMasks:
-    """The marks of a call of these observations, on the host."""
+    """Return the masks of a call of these observations, on the host."""
     lengths = torch.tensor([len(one.tokens) for one in prepared])  # (B,)
     longest = int(lengths.max())
-    every = []
+    groups_of_rows = []
     for one in prepared:
         bars = [picture.letterbox.bars for picture in one.pictures.values()]
         roles = np.full(longest, schema.ROLES.index("newline"), np.int32)
         roles[: len(one.tokens)] = one.tokens.role
-        every.append(key_groups(bars, roles, actions, state_tokens))
+        groups_of_rows.append(key_groups(bars, roles, actions, state_tokens))
     own = torch.arange(longest) < lengths[:, None]  # (B, T)
-    return TokenMasks(own, stack_key_groups(every), int(lengths.min()) < longest)
+    return TokenMasks(own, stack_key_groups(groups_of_rows), int(lengths.min()) < longest)
 
 
 def build_frames(call: RecordedCall, weights: torch.dtype | None = None) -> list[tuple[schema.Frame, WeightErrors]]:
-    """Every dataset of each frame of the call, and the errors found in its weights."""
+    """Return all datasets of each frame of the call, and the errors of its weights."""
     return split_frames(call, {name: value.cpu() for name, value in compute_datasets(call, weights).items()})
 
 
 @torch.no_grad()
 def compute_datasets(
-    call: RecordedCall, weights: torch.dtype | None = None, marks: TokenMasks | None = None
+    call: RecordedCall, weights: torch.dtype | None = None, masks: TokenMasks | None = None
 ) -> dict[str, Tensor]:
-    """The datasets that come from the call's tensors, (B, ...) each and contiguous, on the policy's device.
+    """Compute the datasets that come from the call's tensors: contiguous tensors (B, ...) on the policy's device.
 
-    `weights`: number type of attention, if it shall not stay as the policy computed it. `marks`: of the call, where
-    they are on the device already. Text axes are as long as the longest prompt of the batch. Waits for nothing.
+    `weights`: number type of attention, None for the policy's own. `masks`: of the call, if on the device already.
+    Text axes are as long as the longest prompt of the batch. Does not wait for the device.
     """
     layout, recording = call.layout, call.recording
     device, kept = call.path.device, weights or call.recording.prefix.dtype
     horizon = call.path.shape[2]
     state_tokens = recording.suffix.shape[-1] - layout.text.stop - horizon
-    if marks is None:
-        marks = token_masks(call.prepared, horizon, state_tokens).each(lambda one: upload(one, device))
-    own = marks.own
+    if masks is None:
+        masks = token_masks(call.prepared, horizon, state_tokens).each(lambda one: upload(one, device))
+    own = masks.own
     batch, longest = own.shape
 
     text_rows = recording.prefix.transpose(2, 3)  # (B, L, rows, N, K): all rows, or the text's alone
@@ -144,10 +144,10 @@ def compute_datasets(
     if full:
         text_rows = text_rows[:, :, layout.text]  # (B, L, T, N, K)
     action_rows = recording.suffix.permute(0, 1, 4, 2, 3, 5)  # (B, L, H, S, N, K + state tokens + H)
-    found: dict[str, Tensor] = {}
-    found[schema.TEXT_TO_IMAGE], found[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
+    datasets: dict[str, Tensor] = {}
+    datasets[schema.TEXT_TO_IMAGE], datasets[schema.TEXT_TO_TEXT], _ = _blocks(text_rows, layout, kept)
     images, text, actions = _blocks(action_rows, layout, kept)
-    found |= {
+    datasets |= {
         schema.ACTION_TO_IMAGE: images,
         schema.ACTION_TO_TEXT: text,
         schema.ACTION_TO_ACTION: actions[..., state_tokens:],
@@ -155,47 +155,47 @@ def compute_datasets(
     if full:
         queries = torch.stack([recording.prefix[..., block, :] for block in layout.patches], dim=3)
         queries = queries.unflatten(4, layout.grid)  # (B, L, N, C, rows, cols, K)
-        found[schema.IMAGE_TO_IMAGE], found[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
+        datasets[schema.IMAGE_TO_IMAGE], datasets[schema.IMAGE_TO_TEXT], _ = _blocks(queries, layout, kept)
 
-    worst = torch.zeros(batch, device=device)  # (B,)
-    hidden = torch.zeros(batch, device=device)  # (B,)
+    row_errors = torch.zeros(batch, device=device)  # (B,)
+    masked_weights = torch.zeros(batch, device=device)  # (B,)
     for rows, name_mass, name_entropy, queries_own in (
         (text_rows, schema.TEXT_MASS, schema.TEXT_ENTROPY, own[:, None, :, None]),
         (action_rows, schema.ACTION_MASS, schema.ACTION_ENTROPY, None),
     ):
-        keys = marks.keys.first(rows.shape[-1])
+        keys = masks.keys.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
         with exact_float32():
             sums = group_mass(wide, keys)  # (B, L, queries, ..., N, groups)
-        found[name_mass], found[name_entropy] = sums, picture_entropy(wide, keys)
-        off = (sums.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
+        datasets[name_mass], datasets[name_entropy] = sums, picture_entropy(wide, keys)
+        deviation = (sums.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
         if queries_own is not None:
-            off = off.masked_fill(~queries_own, 0)
-        worst = torch.maximum(worst, off.flatten(1).amax(1))
-        if marks.padded:
+            deviation = deviation.masked_fill(~queries_own, 0)
+        row_errors = torch.maximum(row_errors, deviation.flatten(1).amax(1))
+        if masks.padded:
             shape = (batch, *[1] * (rows.ndim - 2), longest)
             masked = wide[..., layout.text].masked_fill(own.view(shape), 0).amax(-1)  # (B, L, queries, ..., N)
             if queries_own is not None:
                 masked = masked.masked_fill(~queries_own, 0)
-            hidden = torch.maximum(hidden, masked.flatten(1).amax(1))
-    found |= {ROW_SUM: worst, MASKED_WEIGHT: hidden}
+            masked_weights = torch.maximum(masked_weights, masked.flatten(1).amax(1))
+    datasets |= {ROW_SUM: row_errors, MASKED_WEIGHT: masked_weights}
 
     for norms, name_image, name_text in (  # norms (B, L, N, K)
         (call.norms.language, schema.TEXT_VALUE_NORM_IMAGE, schema.TEXT_VALUE_NORM_TEXT),
         (call.norms.expert, schema.ACTION_VALUE_NORM_IMAGE, schema.ACTION_VALUE_NORM_TEXT),
     ):
-        found[name_image], found[name_text] = _patches(norms, layout), norms[..., layout.text]
-    found[schema.ACTION_VALUE_NORM_ACTION] = call.norms.action
-    found[schema.ACTION_X] = call.path.transpose(0, 1)  # (B, steps + 1, H, A)
-    found[schema.ACTION_TIME] = call.time.expand(batch, -1)  # (B, steps)
+        datasets[name_image], datasets[name_text] = _patches(norms, layout), norms[..., layout.text]
+    datasets[schema.ACTION_VALUE_NORM_ACTION] = call.norms.action
+    datasets[schema.ACTION_X] = call.path.transpose(0, 1)  # (B, steps + 1, H, A)
+    datasets[schema.ACTION_TIME] = call.time.expand(batch, -1)  # (B, steps)
     positions = layout.positions.int()  # (B, K)
-    found[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, rows, cols)
-    found[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
-    return {name: value.contiguous() for name, value in found.items()}
+    datasets[schema.IMAGE_POSITION] = _patches(positions, layout)  # (B, C, rows, cols)
+    datasets[schema.TEXT_POSITION] = positions[:, layout.text]  # (B, T)
+    return {name: value.contiguous() for name, value in datasets.items()}
 
 
 def group_mass(weights: Tensor, keys: KeyGroups) -> Tensor:
-    """Weight by group: (..., keys) float32 to (..., groups) float32."""
+    """Sum weights by group: (..., keys) float32 to (..., groups) float32."""
     member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups) or (B, keys, groups)
     if member.ndim == 2:
         return weights @ member  # (..., groups)
@@ -205,9 +205,9 @@ def group_mass(weights: Tensor, keys: KeyGroups) -> Tensor:
 
 
 def picture_entropy(weights: Tensor, keys: KeyGroups) -> Tensor:
-    """Entropy in nats over the picture patches, renormalised to sum to 1: (..., keys) float32 to (...).
+    """Return the entropy in nats over the picture patches, renormalised to sum to 1: (..., keys) float32 to (...).
 
-    0 where all of the picture's weight is on one patch, log(number of patches) where it is spread evenly;
+    It is 0 if all weight on pictures is on one patch, log(number of patches) if it is uniform, and
     `schema.UNDEFINED_ENTROPY` (NaN) for a row without weight on any picture.
     """
     shape = (*keys.picture.shape[:-1], *[1] * (weights.ndim - keys.picture.ndim), -1)
@@ -219,27 +219,27 @@ def picture_entropy(weights: Tensor, keys: KeyGroups) -> Tensor:
     return torch.where(total > 0, nats, schema.UNDEFINED_ENTROPY)
 
 
-def split_frames(call: RecordedCall, found: Mapping[str, Tensor]) -> list[tuple[schema.Frame, WeightErrors]]:
-    """The frames of a call, with what `compute_datasets` found of it, brought to the host. Nothing large is copied."""
-    arrays, errors = to_host_arrays(found)
+def split_frames(call: RecordedCall, datasets: Mapping[str, Tensor]) -> list[tuple[schema.Frame, WeightErrors]]:
+    """Split a call into frames, given its datasets on the host. Large arrays are not copied."""
+    arrays, errors = to_host_arrays(datasets)
     return [
         (slice_frame(arrays, BatchRow(0, row, frame_metadata(call, arrays, row))), one)
         for row, one in enumerate(errors)
     ]
 
 
-def to_host_arrays(found: Mapping[str, Tensor]) -> tuple[Arrays, list[WeightErrors]]:
+def to_host_arrays(datasets: Mapping[str, Tensor]) -> tuple[Arrays, list[WeightErrors]]:
     """Return what `compute_datasets` computed as numpy arrays (B, ...), and the errors of each frame."""
-    arrays = {name: _array(value) for name, value in found.items()}
-    off, masked = arrays.pop(ROW_SUM).tolist(), arrays.pop(MASKED_WEIGHT).tolist()
-    return arrays, [WeightErrors(*one) for one in zip(off, masked, strict=True)]
+    arrays = {name: _array(value) for name, value in datasets.items()}
+    deviation, masked = arrays.pop(ROW_SUM).tolist(), arrays.pop(MASKED_WEIGHT).tolist()
+    return arrays, [WeightErrors(*one) for one in zip(deviation, masked, strict=True)]
 
 
-def frame_metadata(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame:
-    """What frame number `row` of a call holds beside its part of the call's arrays."""
-    prepared = asked.prepared[row]
+def frame_metadata(request: CallRequest, arrays: Arrays, row: int) -> schema.Frame:
+    """Return the datasets of frame `row` of a call that are not among the call's arrays."""
+    prepared = request.prepared[row]
     table, observation = prepared.tokens, prepared.observation
-    actions = asked.to_robot(arrays[schema.ACTION_X][row, -1], observation.state)
+    actions = request.to_robot(arrays[schema.ACTION_X][row, -1], observation.state)
     state = np.zeros(0) if observation.state is None else observation.state
     frame: schema.Frame = {
         schema.FRAMES_INDEX: observation.index,
@@ -248,7 +248,7 @@ def frame_metadata(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame
         schema.FRAMES_PROMPT: observation.prompt,
         schema.FRAMES_TEXT: table.text,
         schema.FRAMES_STATE: state.astype(np.float32),
-        schema.FRAMES_SEED: asked.seeds[row],
+        schema.FRAMES_SEED: request.seeds[row],
         schema.TEXT_ID: table.ids,
         schema.TEXT_PIECE: np.array(table.pieces, dtype=object),
         schema.TEXT_START: table.start,
@@ -257,7 +257,7 @@ def frame_metadata(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame
         schema.TEXT_WORD: table.word,
         schema.TEXT_STATE_INDEX: table.state_index,
         schema.ACTION_PREDICTED: actions,
-        schema.ACTION_TRUTH: _truth(observation.true_actions, actions.shape),
+        schema.ACTION_TRUTH: _pad_true_actions(observation.true_actions, actions.shape),
     }
     for camera, picture in prepared.pictures.items():
         frame[schema.source_name(camera)] = observation.pictures[camera]
@@ -267,7 +267,7 @@ def frame_metadata(asked: CallRequest, arrays: Arrays, row: int) -> schema.Frame
 
 
 def _blocks(rows: Tensor, layout: Layout, kept: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut (..., keys) into the picture's (..., C, rows, cols), the text's (..., T) and the suffix's weights."""
+    """Split (..., keys) into the pictures' (..., C, rows, cols), the text's (..., T) and the suffix's weights."""
     return (
         _patches(rows, layout).to(kept),
         rows[..., layout.text].to(kept),
@@ -281,15 +281,15 @@ def _patches(rows: Tensor, layout: Layout) -> Tensor:
 
 
 def _array(values: Tensor) -> npt.NDArray[Any]:
-    """The same memory as numpy sees it, bfloat16 as its 16 bits."""
+    """Return the tensor's memory as a numpy array, bfloat16 as uint16 bits."""
     if values.dtype == torch.bfloat16:
         return values.view(torch.int16).numpy().view(np.uint16)
     array: npt.NDArray[Any] = values.numpy()
     return array
 
 
-def _truth(given: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """True actions cut or filled with NaN to the predicted chunk's shape."""
+def _pad_true_actions(given: npt.NDArray[np.float32] | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return the true actions, cut or padded with NaN to the predicted chunk's shape."""
     truth = np.full(shape, np.nan, np.float32)
     if given is not None:
         rows, dims = min(len(given), shape[0]), min(given.shape[1], shape[1])

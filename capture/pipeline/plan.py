@@ -1,4 +1,4 @@
-"""What will be run and stored, known before a weight or a picture is read: the plan of one results file."""
+"""Plan one results file: what will be run and stored, known before weights or pictures are read."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from capture.results import schema
 
 GENERATOR: Final = f"pi0-capture {__version__}"
 KEPT_TABLES: Final = 2048
-"""Token tables that a plan keeps, some 16 MB, so that most frames are tokenised once."""
+"""Token tables that a plan keeps (about 16 MB), so that most frames are tokenised only once."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user chose to run and to keep."""
+    """The user's options of a run."""
 
     device: torch.device
     dtype: torch.dtype
@@ -43,26 +43,26 @@ class RunOptions:
     overwrite: bool = False
     batch: int = 1
     workers: int | None = None
-    """Pairs of processes that read and write, a file each; 0 where this process does both; None for what fits."""
+    """Pairs of reader and writer processes, one per open file; 0: this process does both; None: chosen by the run."""
     graphs: bool = True
-    """Whether a GPU's calls may be replayed as CUDA graphs."""
+    """Whether calls on a GPU may be replayed as CUDA graphs."""
     frames: FrameSelection = ALL_FRAMES
     prompts: Prompts = OWN_PROMPT
 
     @property
     def replayed(self) -> bool:
-        """Whether calls are replayed as CUDA graphs; not so where their time is compared with that of others."""
+        """Whether calls are replayed as CUDA graphs; not with --check, which compares the times of calls."""
         return self.device.type == "cuda" and self.graphs and not self.check
 
     @property
     def stored_as(self) -> torch.dtype | None:
-        """Number type to which attention is rounded; None where it is kept as the policy computed it."""
+        """Number type to which attention is rounded; None keeps the policy's own."""
         return torch.bfloat16 if self.store == "bfloat16" else None
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A policy and what is asked of it: the same for every results file of a run."""
+    """A policy and the options of a run, the same for all its results files."""
 
     policy: PolicySpec
     options: RunOptions
@@ -71,13 +71,13 @@ class Setup:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Layers to record. Raises UserError for one that the policy does not have."""
-        return _within(self.options.layers, self.policy.sizes.layers, "layer")
+        """Numbers of the layers to record. Raises UserError for one that the policy does not have."""
+        return _check_numbers(self.options.layers, self.policy.sizes.layers, "layer")
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Denoise steps to record. Raises UserError for one that the policy does not take."""
-        return _within(self.options.steps, self.policy.sizes.denoise_steps, "denoise step")
+        """Numbers of the denoise steps to record. Raises UserError for one that the policy does not take."""
+        return _check_numbers(self.options.steps, self.policy.sizes.denoise_steps, "denoise step")
 
     @property
     def model(self) -> dict[str, object]:
@@ -123,7 +123,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class FileOutline:
-    """What a results file will be."""
+    """Sizes, attributes and warnings of a results file to be written."""
 
     sizes: schema.Sizes
     run: Mapping[str, object]
@@ -133,33 +133,33 @@ class FileOutline:
 
 @dataclass(frozen=True)
 class Plan(FileOutline):
-    """Everything about one results file that can be known without weights and without decoding pictures."""
+    """All that is known of one results file without reading weights or decoding pictures."""
 
     setup: Setup
     episode: Episode
     moments: tuple[int, ...]
-    """Frame numbers of the episode, rising."""
+    """Frame numbers in the episode, in rising order."""
     ends: npt.NDArray[np.int64]
-    """(moments,) frames of the file up to and with each moment: a moment has one for each of its prompts."""
+    """(moments,) number of frames in the file up to and including each moment, which has one per prompt."""
     tables: tuple[TokenTable, ...]
-    """Of the first frames."""
+    """Token tables of the first frames, at most `KEPT_TABLES`."""
 
     @property
     def outline(self) -> FileOutline:
-        """What of it concerns the file alone."""
+        """The part that concerns the file alone."""
         return FileOutline(self.sizes, self.run, self.warnings)
 
     @property
     def frame_bytes(self) -> int:
-        """What a frame takes in the file at most, uncompressed."""
+        """Largest size of a frame in the file, uncompressed."""
         width = 2 if self.setup.options.store == "bfloat16" else 4
         return sum(dataset.frame_bytes(width) for dataset in schema.datasets(self.sizes))
 
     def moments_from(self, start: int = 0) -> Iterator[list[tuple[Prepared, int]]]:
-        """The frames from number `start` on, each ready for the model and with its seed, a moment's at a time.
+        """Yield the frames from number `start` on, prepared for the model and with their seeds, one moment at a time.
 
-        Pictures are decoded as it goes; frames of one moment share their prepared pictures and their seed. Raises
-        UserError for pictures that cannot be read or differ from what the plan was made for.
+        Pictures are decoded one moment at a time. Frames of a moment share their prepared pictures and their seed.
+        Raises UserError for pictures that cannot be read or whose size differs from the plan's.
         """
         setup, shapes = self.setup, dict(zip(self.sizes.cameras, self.sizes.pictures, strict=True))
         first = int(np.searchsorted(self.ends, start, side="right"))
@@ -170,8 +170,8 @@ class Plan(FileOutline):
             pictures = setup.policy.prepare_pictures(observation)
             frames = []
             for prompt in setup.options.prompts.of(observation.prompt)[skipped:]:
-                known = number < len(self.tables)
-                tokens = self.tables[number] if known else setup.policy.tokenise(prompt, observation.state)
+                is_known = number < len(self.tables)
+                tokens = self.tables[number] if is_known else setup.policy.tokenise(prompt, observation.state)
                 number += 1
                 frames.append(
                     (Prepared(replace(observation, prompt=prompt), pictures, tokens), frame_seed(setup, observation))
@@ -181,16 +181,16 @@ class Plan(FileOutline):
 
 
 def frame_seed(setup: Setup, observation: Observation) -> int:
-    """The same noise for the same moment: prompts compared on one picture then differ in their words alone."""
+    """Return the seed of a frame's noise, which depends on the moment alone: prompts are compared with equal noise."""
     return setup.options.seed + observation.index
 
 
 def make_plan(setup: Setup, episode: Episode) -> Plan:
-    """Check everything that can be checked before a weight is read. Raises UserError for what does not fit."""
+    """Plan the results file of an episode. Raises UserError for data or options that do not fit the policy."""
     policy, options, axes = setup.policy, setup.options, setup.policy.sizes
     layers, steps = setup.layers, setup.steps
-    other_tokenizer = policy.check_tokenizer()
-    doubts: dict[str, list[str]] = {"cut": [], "empty": []}
+    tokenizer_warning = policy.check_tokenizer()
+    warnings_by_kind: dict[str, list[str]] = {"cut": [], "empty": []}
     moments = options.frames.choose(episode.length, axes.horizon)
     shapes = episode.shapes
     if unknown := [camera for camera in shapes if camera not in axes.cameras]:
@@ -199,7 +199,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         raise UserError(f"no camera picture was given; this policy's cameras are {', '.join(axes.cameras)}")
     cameras = tuple(camera for camera in axes.cameras if camera in shapes)
     for camera in cameras:
-        policy.letterbox(*shapes[camera])  # raises UserError for pictures of which nothing would be left
+        policy.letterbox(*shapes[camera])  # raises UserError for pictures too narrow to be scaled
 
     ends: list[int] = []
     tables: list[TokenTable] = []
@@ -218,15 +218,15 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         for prompt in prompts:
             table = policy.tokenise(prompt, observation.state)
             if table.warning:
-                doubts["cut"].append(f"{where}: {table.warning}")
+                warnings_by_kind["cut"].append(f"{where}: {table.warning}")
             if not prompt.strip():
-                doubts["empty"].append(f"{where}: the prompt is empty, which the policy was not trained with")
+                warnings_by_kind["empty"].append(f"{where}: the prompt is empty, which the policy was not trained with")
             if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))
             text_bytes = max(text_bytes, *(len(t.encode()) for t in (prompt, observation.episode, table.text)))
             piece_bytes = max(piece_bytes, *(len(piece.encode()) for piece in table.pieces))
-        frames.update(_told(observation, prompts))
+        frames.update(_serialise(observation, prompts))
         count += len(prompts)
         ends.append(count)
     if len(ends) != len(moments):
@@ -250,29 +250,43 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         grid=axes.grid,
         model_picture=axes.picture,
     )
-    run = {**setup.run, "count": count, "frames": frames.hexdigest(), "pictures": _pictures(episode, shapes)}
-    warnings = [*([other_tokenizer] if other_tokenizer else []), *(_first_of(same) for same in doubts.values() if same)]
+    run = {
+        **setup.run,
+        "count": count,
+        "frames": frames.hexdigest(),
+        "pictures": _fingerprint_pictures(episode, shapes),
+    }
+    warnings = [
+        *([tokenizer_warning] if tokenizer_warning else []),
+        *(_merge_warnings(repeated) for repeated in warnings_by_kind.values() if repeated),
+    ]
     ends_array = np.array(ends, dtype=np.int64)
     return Plan(sizes, run, tuple(warnings), setup, episode, moments, ends_array, tuple(tables))
 
 
-def _first_of(same: list[str]) -> str:
-    """One sentence for what is to be said of many frames alike."""
-    others = len(same) - 1
-    return same[0] + (f" (and so in {others} frame{'s' * (others != 1)} more)" if others else "")
+def _merge_warnings(repeated: list[str]) -> str:
+    """Merge the warnings of many frames into one sentence."""
+    others = len(repeated) - 1
+    return repeated[0] + (f" (and so in {others} frame{'s' * (others != 1)} more)" if others else "")
 
 
-def _told(observation: Observation, prompts: tuple[str, ...]) -> bytes:
-    """What an observation says beside its pictures, as bytes that change if any of it does."""
-    known: list[Any] = [observation.index, observation.time, observation.episode, observation.is_upside_down, *prompts]
-    said = json.dumps(known).encode()
+def _serialise(observation: Observation, prompts: tuple[str, ...]) -> bytes:
+    """Serialise an observation's values other than its pictures, for a fingerprint."""
+    values: list[Any] = [
+        observation.index,
+        observation.time,
+        observation.episode,
+        observation.is_upside_down,
+        *prompts,
+    ]
+    serialised = json.dumps(values).encode()
     for numbers in (observation.state, observation.true_actions):
-        said += b"-" if numbers is None else str(numbers.shape).encode() + np.ascontiguousarray(numbers).tobytes()
-    return said
+        serialised += b"-" if numbers is None else str(numbers.shape).encode() + np.ascontiguousarray(numbers).tobytes()
+    return serialised
 
 
-def _pictures(episode: Episode, shapes: Mapping[str, tuple[int, int]]) -> str:
-    """A sum over the pictures that are at hand, else over their sizes: decoding a video for it would take too long."""
+def _fingerprint_pictures(episode: Episode, shapes: Mapping[str, tuple[int, int]]) -> str:
+    """Return a fingerprint of the pictures in memory, otherwise of their sizes: decoding videos would take too long."""
     found = hashlib.sha256(json.dumps({camera: list(shapes[camera]) for camera in sorted(shapes)}).encode())
     if isinstance(episode, InMemoryEpisode):
         for observation in episode.observations:
@@ -281,7 +295,7 @@ def _pictures(episode: Episode, shapes: Mapping[str, tuple[int, int]]) -> str:
     return found.hexdigest()
 
 
-def _within(chosen: tuple[int, ...] | None, count: int, what: str) -> tuple[int, ...]:
+def _check_numbers(chosen: tuple[int, ...] | None, count: int, what: str) -> tuple[int, ...]:
     if chosen is None:
         return tuple(range(count))
     for number in chosen:
