@@ -25,6 +25,7 @@ import numpy as np
 from capture.child_process import run_python
 from capture.cli.units import size_text
 from capture.errors import UserError
+from capture.number_ranges import format_numbers
 from capture.results import schema
 from capture.results.partial_file import is_being_written
 
@@ -322,14 +323,5 @@ def clean(text: str, width: int) -> str:
     return shown if len(text) <= width else shown[: width - 1] + "…"
 
 
-def ranges(numbers: Sequence[int], between: str = ", ") -> str:
-    """2, 5, 6, 7 as `2, 5-7`."""
-    runs = []
-    for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
-        members = [number for _, number in run]
-        runs.append(f"{members[0]}" if len(members) == 1 else f"{members[0]}-{members[-1]}")
-    return between.join(runs)
-
-
 def _few(numbers: Sequence[int]) -> str:
-    return clean(ranges(numbers), 24)
+    return clean(format_numbers(numbers), 24)

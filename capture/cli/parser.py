@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from capture import __version__
+from capture.number_ranges import parse_ranges
 
 EXAMPLES = """\
 examples:
@@ -209,14 +210,14 @@ def joined_values(arguments: Sequence[str]) -> list[str]:
 
 def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
     """`4,10,15-17` as (4, 10, 15, 16, 17), in rising order and each once."""
+    ranges = parse_ranges(text)
+    if ranges is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
     found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
-        start, stop = _whole(first, 0, most), _whole(last or first, 0, most)
+    for first, last in ranges:
+        start, stop = _whole(str(first), 0, most), _whole(str(last), 0, most)
         if stop < start:
-            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not a range of numbers that rises")
+            raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
         found.update(range(start, stop + 1))
     return tuple(sorted(found))
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from capture.cli.info import clean, ranges
+from capture.cli.info import clean
 from capture.datasets.base import Episode, Source, SourceOptions
 from capture.datasets.key_mapping import CAMERAS
 from capture.datasets.registry import open_source
 from capture.errors import UserError
+from capture.number_ranges import format_numbers
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 
 WIDTH: Final = 100
@@ -164,7 +165,7 @@ def _next(source: Source, path: Path, good: Sequence[_Row], mapped: Sequence[str
         return
     one = len(source.episodes) == 1
     which = f"--episode {shlex.quote(str(path))}" if one else f"--dataset {shlex.quote(str(path))}"
-    numbers = ranges([row.episode.number for row in good[:10]], ",")
+    numbers = format_numbers([row.episode.number for row in good[:10]], ",")
     chosen = "" if one else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"
     prompt = "" if prompts else ' --prompt "…"'

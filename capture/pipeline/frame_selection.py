@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from capture.errors import UserError
+from capture.number_ranges import parse_ranges
 
 KEYFRAMES: Final = "keyframes"
 OPEN_LOOP_ACTIONS: Final = 8
@@ -14,7 +15,6 @@ OPEN_LOOP_ACTIONS: Final = 8
 (`open_loop_horizon`)."""
 
 _SLICE: Final = re.compile(r"(-?\d{1,9})?:(-?\d{1,9})?(?::(\d{1,9})?)?")
-_PART: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _LIMIT: Final = 1_000_000
 
 
@@ -66,13 +66,12 @@ def parse_frames(text: str) -> FrameSelection:
         if step == 0:
             raise UserError(f"{text!r} has steps of 0 frames; give 1 or more, such as ::8")
         return FrameSelection(text, start=start, stop=stop, step=step or 1)
+    ranges = parse_ranges(text)
+    if ranges is None:
+        raise UserError(f"{text!r} chooses no frames; give a slice such as ::8, a list such as 0,3,9, or keyframes")
     frames: set[int] = set()
-    for part in text.split(","):
-        found = _PART.fullmatch(part.strip())
-        if found is None:
-            raise UserError(f"{text!r} chooses no frames; give a slice such as ::8, a list such as 0,3,9, or keyframes")
-        first, last = int(found[1]), int(found[2] or found[1])
+    for first, last in ranges:
         if last < first or last - first >= _LIMIT:
-            raise UserError(f"{part.strip()!r} is not a range of frames that rises")
+            raise UserError(f"'{first}-{last}' is not a range of frames that rises")
         frames.update(range(first, last + 1))
     return FrameSelection(text, frames=tuple(sorted(frames)))
