@@ -203,7 +203,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     mine = len(series.jobs(share))
     console.work = f"{mine} episode{'s' * (mine != 1)}"
     if share.count > 1:
-        console.tell(f"part {share.number + 1} of {share.count} ({share.said_by}): {mine} of {len(episodes)} episodes")
+        console.tell(f"part {share.number + 1} of {share.count} ({share.origin}): {mine} of {len(episodes)} episodes")
     outcome = run_dataset(series, share, console)
     console.close()
     _doubt(setup, outcome)

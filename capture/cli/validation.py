@@ -37,7 +37,7 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
             raise UserError("--episodes chooses episodes of a data set; name it with --dataset")
         if share.count > 1:
             raise UserError(
-                f"{share.said_by} started {share.count} processes, but one results file is written by one process; "
+                f"{share.origin} started {share.count} processes, but one results file is written by one process; "
                 "give a --dataset to share out, or start one process"
             )
     if options.demo:

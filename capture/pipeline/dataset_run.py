@@ -1,4 +1,4 @@
-"""A run over the episodes of a data set: one results file each, in one folder with an index."""
+"""Run a policy over the episodes of a data set: one results file each, in a folder with an index."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from capture.results import run_index
 
 @dataclass(frozen=True)
 class DatasetRun:
-    """The episodes of a data set that a run is about, and the folder for their results."""
+    """A policy, the chosen episodes of a data set, and the folder of their results."""
 
     setup: Setup
     source: Source
     folder: Path
     episodes: tuple[Episode, ...]
-    """Those that were chosen, in the source's order."""
+    """The chosen episodes, in the source's order."""
     broken: Mapping[str, UnusableEpisode]
     """Those that were chosen and cannot be used, by name."""
 
     @property
     def run(self) -> dict[str, Any]:
-        """What defines the run, as the index keeps it."""
+        """What defines the run, as stored in the index."""
         options = self.setup.options
-        spelt = {
+        fields = {
             **self.setup.run,
             "selection": options.frames.text,
-            "prompts": _prompts_sum(options),
+            "prompts": _hash_prompts(options),
             "dataset": self.source.path.resolve().name,
         }
-        told: dict[str, Any] = json.loads(json.dumps(spelt))
-        return told
+        serialised: dict[str, Any] = json.loads(json.dumps(fields))
+        return serialised
 
     def path(self, episode: Episode) -> Path:
-        """Results file of an episode."""
+        """Return the path of an episode's results file."""
         return self.folder / f"{episode.name}.h5"
 
     def jobs(self, share: Shard) -> list[Job]:
-        """What this process has to do."""
+        """Return the jobs of this process."""
         return [Job(self.path(episode), episode) for episode in share.of(self.episodes)]
 
     @property
     def head(self) -> dict[str, Any]:
-        """What the index says of the whole run."""
+        """The index's fields about the whole run."""
         policy = self.setup.policy
         return {
             "generator": GENERATOR,
@@ -65,7 +65,7 @@ class DatasetRun:
 
     @property
     def entries(self) -> list[run_index.Entry]:
-        """What the index says of each episode, before any of them is run: the same in every process."""
+        """The index's entry of each episode before any is run, the same in every process."""
         found = [self._entry(episode) for episode in self.episodes]
         for name, broken in self.broken.items():
             found.append(
@@ -94,11 +94,11 @@ class DatasetRun:
 
 
 def count_frames(episode: Episode, setup: Setup) -> tuple[list[str], int]:
-    """The prompts that an episode is run with, and how many frames that makes. Raises UserError for bad data."""
+    """Return the prompts that an episode is run with, and its number of frames. Raises UserError for bad data."""
     options = setup.options
     moments = options.frames.choose(episode.length, setup.policy.sizes.horizon)
     tasks = episode.prompts
-    if len(tasks) > 1 and options.prompts.by_task:  # each task may have its own number of prompts
+    if len(tasks) > 1 and options.prompts.by_task:  # tasks may differ in their number of prompts
         each = [options.prompts.of(observation.prompt) for observation in episode.read_without_pictures(moments)]
         return list(dict.fromkeys(prompt for prompts in each for prompt in prompts)), sum(map(len, each))
     prompts = [prompt for task in tasks or ("",) for prompt in options.prompts.of(task)]
@@ -108,32 +108,32 @@ def count_frames(episode: Episode, setup: Setup) -> tuple[list[str], int]:
 def select_episodes(
     source: Source, numbers: Sequence[int] | None
 ) -> tuple[tuple[Episode, ...], dict[str, UnusableEpisode]]:
-    """Episodes of these numbers (all if None), and those of them that cannot be used; UserError if one is missing."""
+    """Return the usable and the unusable episodes of these numbers (None: all). Raises UserError if one is missing."""
     if numbers is None:
         return tuple(source.episodes), dict(source.unusable)
-    wanted = set(numbers)
-    chosen = tuple(episode for episode in source.episodes if episode.number in wanted)
-    unusable = {name: broken for name, broken in source.unusable.items() if broken.number in wanted}
+    requested = set(numbers)
+    chosen = tuple(episode for episode in source.episodes if episode.number in requested)
+    unusable = {name: broken for name, broken in source.unusable.items() if broken.number in requested}
     known = {episode.number for episode in source.episodes} | {broken.number for broken in source.unusable.values()}
-    if missing := sorted(wanted - known):
-        has = f"it has {len(known)}, numbered {min(known)} to {max(known)}"
-        raise UserError(f"there is no episode {missing[0]} in {source.path}: {has}")
+    if missing := sorted(requested - known):
+        available = f"it has {len(known)}, numbered {min(known)} to {max(known)}"
+        raise UserError(f"there is no episode {missing[0]} in {source.path}: {available}")
     return chosen, unusable
 
 
 def prepare_run_folder(series: DatasetRun) -> None:
-    """Make the folder and its index. Raises UserError if the folder holds another run."""
+    """Create the folder and its index. Raises UserError if the folder holds another run."""
     run_index.prepare_folder(series.folder)
     run_index.check_same_run(series.folder, series.run, overwrite=series.setup.options.overwrite)
-    _indexed(series)
+    _write_index(series)
 
 
 def run_dataset(series: DatasetRun, share: Shard, progress: Progress) -> RunOutcome:
-    """Run this process's episodes; failures are noted in files of their own, and in the index."""
+    """Run the episodes of this process. Failures are stored in `.failed` files and in the index."""
     jobs = series.jobs(share)
 
     def note(path: Path, sentence: str | None) -> None:
-        with contextlib.suppress(OSError):  # a folder that takes no file any more shows where results are written
+        with contextlib.suppress(OSError):  # if the folder is not writable, writing results reports it
             run_index.write_failure(path, sentence)
 
     for job in jobs:
@@ -142,21 +142,21 @@ def run_dataset(series: DatasetRun, share: Shard, progress: Progress) -> RunOutc
         return run_jobs(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
     finally:
         for job in jobs:
-            if job.path.is_file():  # what another process finished while this one could not is no failure
+            if job.path.is_file():  # another process may have finished what failed here
                 note(job.path, None)
-        _indexed(series)
+        _write_index(series)
 
 
-def _indexed(series: DatasetRun) -> None:
+def _write_index(series: DatasetRun) -> None:
     try:
         run_index.write_index(series.folder, series.head, series.entries)
     except OSError as error:
         raise UserError(f"the index in {series.folder} cannot be written ({error.strerror or error})") from None
 
 
-def _prompts_sum(options: RunOptions) -> str | None:
+def _hash_prompts(options: RunOptions) -> str | None:
     prompts = options.prompts
     if not prompts.always and not prompts.by_task:
         return None
-    told = json.dumps([list(prompts.always), {task: list(each) for task, each in prompts.by_task.items()}])
-    return hashlib.sha256(told.encode()).hexdigest()
+    serialised = json.dumps([list(prompts.always), {task: list(each) for task, each in prompts.by_task.items()}])
+    return hashlib.sha256(serialised.encode()).hexdigest()

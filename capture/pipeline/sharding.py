@@ -1,4 +1,4 @@
-"""Which part of the episodes is this process's: torchrun, srun and SLURM arrays start the same command many times."""
+"""Shard the episodes of a run over processes: torchrun, srun and SLURM arrays start the same command many times."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final, TypeVar
 
 from capture.errors import UserError
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
-_PATIENCE: Final = timedelta(days=30)
-"""How long a process waits at the end for those that have more to do."""
+_GATHER_TIMEOUT: Final = timedelta(days=30)
+"""How long a process waits at the end for processes that are still running."""
 
 _TASKS: Final = "SLURM_STEP_NUM_TASKS"
-"""What srun says of the tasks that it started; SLURM_NTASKS is also set in a batch script, which runs once."""
+"""Set by srun for the tasks that it starts. SLURM_NTASKS is also set in a batch script, which runs once."""
 
 
 @dataclass(frozen=True)
@@ -25,41 +25,41 @@ class Shard:
 
     number: int = 0
     count: int = 1
-    said_by: str = ""
-    """Who said so; empty where nobody did and this process does it all."""
+    origin: str = ""
+    """Where the shard comes from; empty if this process does everything."""
     local: int | None = None
-    """Number of the process on its machine, for the choice of a GPU."""
+    """Number of the process on its machine, which chooses its GPU."""
     ranks: int = 1
-    """Processes that torchrun started together: they wait for one another at the end, or it would end those at work."""
+    """Processes that torchrun started together; they wait for each other, since torchrun ends all with the first."""
 
-    def of(self, things: Sequence[Thing]) -> Sequence[Thing]:
-        """The things of this process: every `count`-th, so that long and short stretches are dealt out evenly."""
-        return things[self.number :: self.count]
+    def of(self, items: Sequence[T]) -> Sequence[T]:
+        """Return every `count`-th item, so that long and short episodes in a row are spread evenly."""
+        return items[self.number :: self.count]
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks for those that were started with it."""
+        """Whether this process reports for those that were started with it."""
         return self.ranks == 1 or self.number % self.ranks == 0
 
 
-def resolve_shard(environment: Mapping[str, str], given: str | None = None) -> Shard:
-    """The share of this process: what `--share 3/8` says (counted from 1), else torchrun's and SLURM's variables.
+def resolve_shard(environment: Mapping[str, str], argument: str | None = None) -> Shard:
+    """Return the shard of this process: `--share 3/8` (counted from 1), else from torchrun's and SLURM's variables.
 
-    A SLURM array of torchruns, or of jobs that call srun, is dealt out over both. Raises UserError where the variables
-    do not make sense.
+    In a SLURM array of torchruns, or of jobs that call srun, both levels are sharded. Raises UserError if the variables
+    contradict each other.
     """
-    rank, ranks = _number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1)
-    local = _number(environment, "LOCAL_RANK", 0) if "LOCAL_RANK" in environment else None
-    if given is None and "WORLD_SIZE" not in environment and (tasks := _number(environment, _TASKS, 1)) > 1:
-        return _of_srun(environment, tasks)
-    if given is not None:
-        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", given)
+    rank, ranks = _read_integer(environment, "RANK", 0), _read_integer(environment, "WORLD_SIZE", 1)
+    local = _read_integer(environment, "LOCAL_RANK", 0) if "LOCAL_RANK" in environment else None
+    if argument is None and "WORLD_SIZE" not in environment and (tasks := _read_integer(environment, _TASKS, 1)) > 1:
+        return _resolve_srun_task(environment, tasks)
+    if argument is not None:
+        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", argument)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
-            raise UserError(f"--share {given} is no share; give a part and how many there are, such as 3/8")
-        part, parts, said_by = int(found[1]) - 1, int(found[2]), "--share"
+            raise UserError(f"--share {argument} is no share; give a part and how many there are, such as 3/8")
+        part, parts, origin = int(found[1]) - 1, int(found[2]), "--share"
     else:
-        part, parts, said_by = *_array(environment), "the SLURM array"
-        said_by = said_by if parts > 1 else ""
+        part, parts, origin = *_read_slurm_array(environment), "the SLURM array"
+        origin = origin if parts > 1 else ""
     if not 0 <= rank < ranks:
         raise UserError(f"RANK is {rank} and WORLD_SIZE is {ranks}; start the processes with torchrun")
     if ranks > 1 and "MASTER_ADDR" not in environment:
@@ -67,29 +67,31 @@ def resolve_shard(environment: Mapping[str, str], given: str | None = None) -> S
             f"WORLD_SIZE is {ranks}, but MASTER_ADDR does not say where the processes meet; start them with torchrun"
         )
     if ranks > 1:
-        said_by = f"torchrun and {said_by}" if said_by else "torchrun"
-    return Shard(part * ranks + rank, parts * ranks, said_by, local, ranks)
+        origin = f"torchrun and {origin}" if origin else "torchrun"
+    return Shard(part * ranks + rank, parts * ranks, origin, local, ranks)
 
 
-def _of_srun(environment: Mapping[str, str], tasks: int) -> Shard:
-    """The share of one of the tasks of a job step; such tasks do not know each other, and each speaks for itself."""
-    task, (part, parts) = _number(environment, "SLURM_PROCID", 0), _array(environment)
+def _resolve_srun_task(environment: Mapping[str, str], tasks: int) -> Shard:
+    """Return the shard of a task of a job step. Such tasks cannot communicate, and each reports for itself."""
+    task, (part, parts) = _read_integer(environment, "SLURM_PROCID", 0), _read_slurm_array(environment)
     if not 0 <= task < tasks:
         raise UserError(f"SLURM_PROCID is {task} and {_TASKS} is {tasks}; start the processes with srun")
-    said_by = "srun and the SLURM array" if parts > 1 else "srun"
-    # With GPUs dealt out to tasks, each sees its own one as the first.
-    own = environment.get("SLURM_GPUS_PER_TASK") or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
-    local = _number(environment, "SLURM_LOCALID", 0) if not own and "SLURM_LOCALID" in environment else None
-    return Shard(part * tasks + task, parts * tasks, said_by, local)
+    origin = "srun and the SLURM array" if parts > 1 else "srun"
+    # If SLURM assigns GPUs to tasks, each task sees its has_own_gpu as the first.
+    has_own_gpu = environment.get("SLURM_GPUS_PER_TASK") or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
+    local = (
+        _read_integer(environment, "SLURM_LOCALID", 0) if not has_own_gpu and "SLURM_LOCALID" in environment else None
+    )
+    return Shard(part * tasks + task, parts * tasks, origin, local)
 
 
-def _array(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Part and number of parts that a SLURM array says."""
-    count = _number(environment, "SLURM_ARRAY_TASK_COUNT", 1)
+def _read_slurm_array(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return part and number of parts of a SLURM array."""
+    count = _read_integer(environment, "SLURM_ARRAY_TASK_COUNT", 1)
     if count <= 1:
         return 0, 1
     number, lowest, highest, step = (
-        _number(environment, f"SLURM_ARRAY_TASK_{name}", default)
+        _read_integer(environment, f"SLURM_ARRAY_TASK_{name}", default)
         for name, default in (("ID", 0), ("MIN", 0), ("MAX", count - 1), ("STEP", 1))
     )
     part, rest = divmod(number - lowest, max(step, 1))
@@ -101,7 +103,7 @@ def _array(environment: Mapping[str, str]) -> tuple[int, int]:
     return part, count
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _read_integer(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "")
     if not text:
         return default
@@ -110,15 +112,15 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def gather_from_ranks(share: Shard, mine: Thing) -> list[Thing]:
-    """What every process that torchrun started together has to say, in order; waits for all of them."""
+def gather_from_ranks(share: Shard, value: T) -> list[T]:
+    """Gather a value from every process that torchrun started together, in rank order; waits for all of them."""
     if share.ranks == 1:
-        return [mine]
+        return [value]
     from torch import distributed
 
-    distributed.init_process_group("gloo", timeout=_PATIENCE)
-    said: list[Any] = [None] * share.ranks
-    distributed.all_gather_object(said, mine)
+    distributed.init_process_group("gloo", timeout=_GATHER_TIMEOUT)
+    gathered: list[Any] = [None] * share.ranks
+    distributed.all_gather_object(gathered, value)
     distributed.barrier()
     distributed.destroy_process_group()
-    return said
+    return gathered

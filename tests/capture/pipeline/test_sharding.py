@@ -27,7 +27,7 @@ def tasks(task: int, count: int, **more: str) -> dict[str, str]:
 
 def test_alone() -> None:
     share = resolve_shard({})
-    assert (share.number, share.count, share.said_by, share.first) == (0, 1, "", True)
+    assert (share.number, share.count, share.origin, share.first) == (0, 1, "", True)
     assert list(share.of(range(5))) == [0, 1, 2, 3, 4]
     assert gather_from_ranks(share, "mine") == ["mine"]
 
@@ -48,11 +48,11 @@ def test_every_thing_has_one_process(parts: int, world: int, count: int) -> None
 
 def test_who_said_so_and_which_gpu() -> None:
     share = resolve_shard(ranks(3, 8))
-    assert (share.number, share.count, share.said_by, share.local, share.ranks) == (3, 8, "torchrun", 3, 8)
-    assert resolve_shard(array(2, 4)).said_by == "the SLURM array"
-    assert resolve_shard({**array(2, 4), **ranks(1, 2)}).said_by == "torchrun and the SLURM array"
+    assert (share.number, share.count, share.origin, share.local, share.ranks) == (3, 8, "torchrun", 3, 8)
+    assert resolve_shard(array(2, 4)).origin == "the SLURM array"
+    assert resolve_shard({**array(2, 4), **ranks(1, 2)}).origin == "torchrun and the SLURM array"
     chosen = resolve_shard(array(2, 4), "3/8")
-    assert (chosen.number, chosen.count, chosen.said_by) == (2, 8, "--share")
+    assert (chosen.number, chosen.count, chosen.origin) == (2, 8, "--share")
     assert resolve_shard(array(2, 4), "1/1").count == 1
 
 
@@ -63,14 +63,14 @@ def test_tasks_of_srun_share_and_speak_for_themselves(parts: int, count: int, th
     ]
     assert sorted(thing for share in shares for thing in share.of(range(things))) == list(range(things))
     assert all(share.first and share.ranks == 1 for share in shares)
-    assert shares[0].said_by == ("srun" if parts == 1 else "srun and the SLURM array")
+    assert shares[0].origin == ("srun" if parts == 1 else "srun and the SLURM array")
     assert [gather_from_ranks(share, share.number) for share in shares] == [[number] for number in range(parts * count)]
 
 
 def test_where_srun_counts() -> None:
     assert resolve_shard({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}).count == 1  # a batch script, which runs once
-    assert resolve_shard(tasks(0, 1)).said_by == ""
-    assert resolve_shard({**tasks(1, 2), **ranks(5, 16)}).said_by == "torchrun"  # a torchrun on each of two machines
+    assert resolve_shard(tasks(0, 1)).origin == ""
+    assert resolve_shard({**tasks(1, 2), **ranks(5, 16)}).origin == "torchrun"  # a torchrun on each of two machines
     assert resolve_shard(tasks(3, 8), "2/3").number == 1
     assert resolve_shard(tasks(5, 8)).local == 1
     assert resolve_shard(tasks(5, 8, SLURM_GPUS_PER_TASK="1")).local is None
