@@ -94,9 +94,9 @@ def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> st
     )
     told = []
     for item in feed.items([Job(folder / f"{one.name}.h5", one) for one in episodes]):
-        name = item.file.written.path.stem
+        name = item.file.outcome.path.stem
         told.append(f"{name}." if isinstance(item, EndOfFile) else f"{name}{item.prepared.observation.index}")
-    owners = [f"{file.written.path.stem}:{sinks.index(file.sink)}" for file in opened]
+    owners = [f"{file.outcome.path.stem}:{sinks.index(file.writer)}" for file in opened]
     for sink in sinks:
         sink.__exit__(None, None, None)
     return " ".join([*told, *owners])

@@ -154,7 +154,7 @@ def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
     tensor = slot.like(torch.zeros(3, 4, dtype=torch.bfloat16))
     tensor.fill_(2)
     assert slot.locate(tensor.view(torch.int16).numpy()) is not None
-    with pytest.raises(ValueError, match="do not fit in a slot"):
+    with pytest.raises(ValueError, match="do not fit in a buffer"):
         slot.copy(np.zeros(1 << 16, np.uint8))
 
 
