@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from moments import Moments, Told
+from moments import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, SIZES, ToySpec
 
 from capture.pipeline.plan import RunOptions, Setup
@@ -19,7 +19,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
 
 
-class ToyEpisode(Moments):
+class ToyEpisode(SyntheticEpisode):
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
         return {"top": (48, 96), "front": (60, 60)}
@@ -29,7 +29,7 @@ class ToyEpisode(Moments):
 def results_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("toy") / "toy.h5"
     setup = Setup(ToySpec(), RunOptions(torch.device("cpu"), torch.float32), "none")
-    outcome = run_jobs(setup, [Job(path, ToyEpisode(length=3))], Told())
+    outcome = run_jobs(setup, [Job(path, ToyEpisode(length=3))], ProgressLog())
     assert outcome.files[0].failure is None
     return path
 

@@ -110,7 +110,7 @@ class Recipe:
     episodes: tuple[str, ...] = ("episode 3",)
     """The frames are divided over these, in order."""
     rate: float = 5.0
-    """Moments a second."""
+    """SyntheticEpisode a second."""
     weights: str = "bfloat16"
     """Number type of the weights: `bfloat16` or `f4`, which capture writes, or another of numpy's."""
     seed: int = 0

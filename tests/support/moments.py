@@ -1,4 +1,4 @@
-"""What runs are tried on: episodes that make their pictures as they are asked for, and a small policy's setup."""
+"""Helpers of tests that run the pipeline: synthetic episodes, a small policy and the comparison of results files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer
 
 
-class Told:
-    """Progress that remembers."""
+class ProgressLog:
+    """Progress that records what it is told."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -46,8 +46,8 @@ LENGTHS = {"a": 5, "b": 2, "c": 4}
 
 
 @dataclass
-class Moments:
-    """An episode that makes its pictures as they are asked for, and may break on the way."""
+class SyntheticEpisode:
+    """An episode of random pictures, which are created when they are read; reading may fail at a given frame."""
 
     name: str = "episode_000003"
     number: int = 3
@@ -98,13 +98,13 @@ def chosen(setup: Setup, **choices: object) -> Setup:
 
 
 def jobs(folder: Path, **more: object) -> list[Job]:
-    """Three episodes, as many files in the folder."""
+    """Return jobs of three episodes whose results files lie in `folder`."""
     folder.mkdir(exist_ok=True)
-    return [Job(folder / f"{name}.h5", Moments(name, length=length)) for name, length in LENGTHS.items()]
+    return [Job(folder / f"{name}.h5", SyntheticEpisode(name, length=length)) for name, length in LENGTHS.items()]
 
 
 def same(first: Path, second: Path, exactly: bool = True) -> None:
-    """Two results files hold the same, to the bit or to rounding."""
+    """Assert that two results files have equal contents, bit for bit or up to rounding."""
     with h5py.File(first) as one, h5py.File(second) as other:
         names: list[str] = []
         one.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
@@ -120,15 +120,15 @@ def same(first: Path, second: Path, exactly: bool = True) -> None:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    """Wait for it, a minute at most."""
+    """Wait until `reached` returns True, for at most a minute."""
     deadline = time.monotonic() + 60
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-class Counting(Told):
-    """Does something once so many frames were run."""
+class ActAfterFrames(ProgressLog):
+    """Progress that calls `act` once `after` frames were run."""
 
     def __init__(self, after: int, act: Callable[[], None]) -> None:
         super().__init__()

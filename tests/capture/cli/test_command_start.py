@@ -42,11 +42,11 @@ def test_the_first_line_comes_before_numpy_and_torch_are_imported(tmp_path: Path
     """They take seconds, and from a cold disk many; until then the user would see nothing."""
     code = (
         "import sys\n"
-        "class Told:\n"
+        "class ProgressLog:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name in ('numpy', 'torch', 'transformers'):\n"
         "            print(f'now {name}', file=sys.stderr)\n"
-        "sys.meta_path.insert(0, Told())\n"
+        "sys.meta_path.insert(0, ProgressLog())\n"
         "from capture.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "--demo", "--prompt", "go", "--layers", "0", "--steps", "9"]

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import Moments, Told
+from moments import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, PATCH, SIZES, ToyPolicy, ToySpec, attention
 
 from capture.pipeline.plan import RunOptions, Setup
@@ -26,7 +26,7 @@ LAYERS, STEPS = (1, 0), (0, 2)
 
 
 @dataclass
-class ToyEpisode(Moments):
+class ToyEpisode(SyntheticEpisode):
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         return {"top": (48, 96), "front": (60, 60)}
@@ -48,7 +48,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         full=full,
         prompts=Prompts(PROMPTS),
     )
-    outcome = run_jobs(Setup(ToySpec(), choices, "none"), [Job(path, ToyEpisode(length=3))], Told())
+    outcome = run_jobs(Setup(ToySpec(), choices, "none"), [Job(path, ToyEpisode(length=3))], ProgressLog())
     assert outcome.files[0].failure is None
     return path
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import Moments, Told, chosen, same, small_setup
+from moments import ProgressLog, SyntheticEpisode, chosen, same, small_setup
 from small_policy import observation, small_policy, tiny_model
 
 from capture.__main__ import main
@@ -35,7 +35,7 @@ class Quiet:
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: GPU tests did not run")
 
 
-def test_actions_are_the_references(tiny):
+def test_gpu_actions_equal_the_reference(tiny):
     model = tiny_model().to("cuda")
     chunk = model.sample_actions(
         [picture.cuda() for picture in tiny.pictures],
@@ -46,7 +46,7 @@ def test_actions_are_the_references(tiny):
     torch.testing.assert_close(chunk.actions.cpu(), tiny.openpi["actions"], rtol=0, atol=5e-5)
 
 
-def test_every_copied_weight_is_what_the_module_returned():
+def test_recorder_copies_every_weight_the_module_returned():
     policy = small_policy()
     policy.model.to("cuda")
     prepared = policy.prepare(observation())
@@ -64,7 +64,7 @@ def test_every_copied_weight_is_what_the_module_returned():
         handle.remove()
 
 
-def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpoint, tmp_path):
+def test_batched_gpu_run_with_writer_process_equals_cpu_run(checkpoint, tmp_path):
     files = []
     draw = np.random.default_rng(5)
     moments = [
@@ -95,12 +95,12 @@ def test_a_run_in_batches_through_the_second_process_gives_the_cpus_file(checkpo
             assert np.array_equal(first, second), dataset.name
 
 
-def test_two_files_at_once_that_other_processes_read_are_the_cpus(checkpoint, tmp_path, monkeypatch):
+def test_gpu_run_with_reader_processes_equals_cpu_run(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("capture.pipeline.runner.choose_file_count", lambda batch, cores: 2)
     setup = small_setup(checkpoint)
     for device in ("cpu", "cuda"):
         (tmp_path / device).mkdir()
-        jobs = [Job(tmp_path / device / f"{name}.h5", Moments(name, length=40)) for name in "abc"]
+        jobs = [Job(tmp_path / device / f"{name}.h5", SyntheticEpisode(name, length=40)) for name in "abc"]
         outcome = run_jobs(chosen(setup, device=torch.device(device), batch=4), jobs, Quiet())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == 120
@@ -112,12 +112,12 @@ def test_two_files_at_once_that_other_processes_read_are_the_cpus(checkpoint, tm
                 np.testing.assert_allclose(other[dataset], one[dataset], rtol=2e-3, atol=2e-4, err_msg=dataset)
 
 
-def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
+def test_graph_replay_makes_a_bit_identical_file(checkpoint, tmp_path):
     setup = chosen(small_setup(checkpoint), device=torch.device("cuda"), batch=4)
-    told = Told()
+    told = ProgressLog()
     for graphs in (False, True):
         (tmp_path / str(graphs)).mkdir()
-        jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", Moments(name, length=38)) for name in "ab"]
+        jobs = [Job(tmp_path / str(graphs) / f"{name}.h5", SyntheticEpisode(name, length=38)) for name in "ab"]
         outcome = run_jobs(chosen(setup, graphs=graphs), jobs, told)
         assert [written.failure for written in outcome.files] == [None] * 2
         assert outcome.frames == 76
@@ -126,7 +126,7 @@ def test_replayed_calls_make_the_same_file_to_the_bit(checkpoint, tmp_path):
         same(tmp_path / f"False/{name}.h5", tmp_path / f"True/{name}.h5")
 
 
-def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
+def test_dropped_graph_is_recorded_again(monkeypatch):
     monkeypatch.setattr("capture.pipeline.cuda_graphs.MOST_GRAPHS", 1)
     policy, told = small_policy(), []
     policy.model.to("cuda")
@@ -144,7 +144,7 @@ def test_a_graph_that_gave_way_is_made_anew(monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU alone")
-def test_graphs_of_two_gpus_are_recorded_each_where_it_belongs():
+def test_graphs_of_two_gpus_are_recorded_on_their_own_gpu():
     for name in ("cuda:0", "cuda:1", "cuda:0"):
         policy, told = small_policy(), []
         policy.model.to(name)
@@ -161,7 +161,7 @@ def test_graphs_of_two_gpus_are_recorded_each_where_it_belongs():
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
-def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
+def test_calls_and_replays_do_not_synchronise():
     policy = small_policy()
     policy.model.to("cuda")
     prepared = [policy.prepare(observation()), policy.prepare(observation("go"))]
@@ -182,7 +182,7 @@ def test_neither_a_call_nor_its_replay_waits_for_the_gpu():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_frames_agree_with_the_cpus():
+def test_gpu_frames_agree_with_cpu_frames():
     frames = []
     for device in ("cpu", "cuda"):
         policy = small_policy()
@@ -194,13 +194,13 @@ def test_frames_agree_with_the_cpus():
         np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=2e-3, atol=2e-4)
 
 
-def test_the_command_takes_the_gpu_unasked(tmp_path):
+def test_command_uses_the_gpu_by_default(tmp_path):
     assert main(["--demo", "-o", str(tmp_path / "demo.h5")]) == 0
     with h5py.File(tmp_path / "demo.h5") as file:
         assert json.loads(file.attrs["model"])["device"] == "cuda"
 
 
-def test_what_no_graph_can_hold_leaves_the_device_as_it_was():
+def test_failed_graph_recording_leaves_the_device_usable():
     graph, number = cuda_graph_factory(torch.device("cuda"))(), torch.ones(1, device="cuda")
     before = torch.cuda.current_stream()
     with pytest.raises(RuntimeError):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from moments import Moments, Told, chosen, small_setup
+from moments import ProgressLog, SyntheticEpisode, chosen, small_setup
 from moments import same as same_file
 from small_policy import observation, small_policy
 
@@ -65,7 +65,7 @@ class Full(Again):
 
 def made(policy, told=None, graph=Again, **options):
     options = {"full": False, "weights": torch.bfloat16} | options
-    tell = (told or Told()).tell
+    tell = (told or ProgressLog()).tell
     return GraphReplayer(policy, policy.recorder(), graph=graph, tell=tell, **options)
 
 
@@ -107,7 +107,7 @@ def batches(policy, kind, number):
 
 @pytest.mark.parametrize("kind", ["single", "three", "padded", "moment"])
 @pytest.mark.parametrize("options", [{}, {"full": True, "weights": None}], ids=["text", "full"])
-def test_a_replay_finds_what_the_call_finds(policy, one_thread, kind, options) -> None:
+def test_replay_equals_eager_call(policy, one_thread, kind, options) -> None:
     calls = made(policy, **options)
     kept = []
     for number in range(5):
@@ -121,7 +121,7 @@ def test_a_replay_finds_what_the_call_finds(policy, one_thread, kind, options) -
         same(found, wanted)
 
 
-def test_its_frames_are_those_of_the_call(policy, one_thread) -> None:
+def test_frames_of_a_replay_equal_frames_of_the_call(policy, one_thread) -> None:
     calls = made(policy, weights=None)
     for number in range(3):
         prepared = batches(policy, "padded", number)
@@ -135,7 +135,7 @@ def test_its_frames_are_those_of_the_call(policy, one_thread) -> None:
             np.testing.assert_array_equal(mine[name], frame[name])
 
 
-def test_another_shape_is_another_graph(policy, one_thread) -> None:
+def test_each_call_shape_has_its_own_graph(policy, one_thread) -> None:
     calls = made(policy)
     for number, kind in enumerate(["single", "three", "single", "three", "padded", "single", "three"]):
         prepared = batches(policy, kind, number)
@@ -144,7 +144,7 @@ def test_another_shape_is_another_graph(policy, one_thread) -> None:
     assert calls.replayed == 2
 
 
-def test_a_wrist_that_is_missing_is_another_shape(policy, one_thread) -> None:
+def test_missing_camera_is_another_shape(policy, one_thread) -> None:
     calls = made(policy)
     whole = scene(policy, 1)
     lone = replace(whole, pictures={"exterior": whole.pictures["exterior"]})
@@ -153,7 +153,7 @@ def test_a_wrist_that_is_missing_is_another_shape(policy, one_thread) -> None:
     assert calls.replayed == 1
 
 
-def test_only_so_many_graphs_are_kept_and_those_used_last(policy, monkeypatch) -> None:
+def test_least_recently_used_graph_is_dropped(policy, monkeypatch) -> None:
     monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
     count = []
     calls = made(policy, graph=lambda: count.append(1) or Again())
@@ -164,7 +164,7 @@ def test_only_so_many_graphs_are_kept_and_those_used_last(policy, monkeypatch) -
     assert calls.replayed == 2  # of one frame, twice; those of two gave way to three
 
 
-def test_shapes_that_come_once_take_no_graphs_place(policy, monkeypatch) -> None:
+def test_shapes_seen_once_record_no_graph(policy, monkeypatch) -> None:
     monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
     calls = made(policy)
     for size in (1, 1, 2, 3, 4, 1):
@@ -180,8 +180,8 @@ def test_shapes_that_come_once_take_no_graphs_place(policy, monkeypatch) -> None
         (Full, "CUDA out of memory. Tried to allocate 2.00 GiB."),
     ],
 )
-def test_a_graph_that_does_not_do_is_told_of_and_never_used(policy, one_thread, monkeypatch, graph, reason) -> None:
-    told = Told()
+def test_unusable_graph_is_reported_and_never_used(policy, one_thread, monkeypatch, graph, reason) -> None:
+    told = ProgressLog()
     calls = made(policy, told, graph)
     empty = torch.empty
 
@@ -201,8 +201,8 @@ def test_a_graph_that_does_not_do_is_told_of_and_never_used(policy, one_thread, 
     ]
 
 
-def test_a_policy_that_gives_nan_gives_the_same_nan(one_thread) -> None:
-    policy, told = small_policy(), Told()
+def test_replay_accepts_equal_nan(one_thread) -> None:
+    policy, told = small_policy(), ProgressLog()
     policy.model.action_out_proj.bias.data.fill_(torch.nan)
     calls = made(policy, told)
     for number in range(3):
@@ -212,7 +212,7 @@ def test_a_policy_that_gives_nan_gives_the_same_nan(one_thread) -> None:
     assert not told.sentences
 
 
-def test_a_recording_that_cannot_be_ended_leaves_the_stream_that_was(monkeypatch) -> None:
+def test_failed_recording_restores_the_current_stream(monkeypatch) -> None:
     current, used = ["calls"], []
 
     class On:
@@ -254,7 +254,7 @@ def test_a_recording_that_cannot_be_ended_leaves_the_stream_that_was(monkeypatch
     assert used == ["of GPU 1"] * 2
 
 
-def test_where_graphs_leave_no_memory_for_calls_it_goes_on_without(policy, one_thread) -> None:
+def test_replayer_falls_back_when_graphs_use_up_memory(policy, one_thread) -> None:
     class Spent(Again):
         def replay(self):
             super().replay()
@@ -262,7 +262,7 @@ def test_where_graphs_leave_no_memory_for_calls_it_goes_on_without(policy, one_t
             if self.replays == 3:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    told = Told()
+    told = ProgressLog()
     calls = made(policy, told, Spent)
     for number in range(6):
         prepared = batches(policy, "three", number)
@@ -271,11 +271,11 @@ def test_where_graphs_leave_no_memory_for_calls_it_goes_on_without(policy, one_t
     assert told.sentences[0].endswith("(CUDA out of memory.)")
 
 
-def test_no_memory_for_the_call_itself_is_no_graphs_fault(policy, monkeypatch) -> None:
+def test_out_of_memory_in_the_first_call_is_raised(policy, monkeypatch) -> None:
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    told = Told()
+    told = ProgressLog()
     calls = made(policy, told)
     monkeypatch.setattr(policy, "run", full)
     with pytest.raises(torch.OutOfMemoryError):
@@ -283,7 +283,7 @@ def test_no_memory_for_the_call_itself_is_no_graphs_fault(policy, monkeypatch) -
     assert not told.sentences
 
 
-def test_ctrl_c_while_a_graph_is_made_is_not_lost(policy) -> None:
+def test_ctrl_c_during_graph_recording_is_raised(policy) -> None:
     class Broken(Again):
         def record(self, work):
             try:
@@ -297,7 +297,7 @@ def test_ctrl_c_while_a_graph_is_made_is_not_lost(policy) -> None:
         calls.run(batches(policy, "single", 1), seeds=[0])
 
 
-def test_steps_are_told_of_while_they_are_launched_one_by_one(policy) -> None:
+def test_steps_are_reported_in_eager_calls_only(policy) -> None:
     calls = made(policy)
     told = []
     for number in range(3):
@@ -306,7 +306,7 @@ def test_steps_are_told_of_while_they_are_launched_one_by_one(policy) -> None:
     assert told == ["begin", 0, 1, 2, 3] * 2 + ["begin"]
 
 
-def test_errors_of_rows_are_found_in_replays_too(policy) -> None:
+def test_replay_computes_row_errors(policy) -> None:
     calls = made(policy, weights=None)
     for number in range(3):
         _, found = calls.run(batches(policy, "padded", number), seeds=[0, 1])
@@ -316,15 +316,15 @@ def test_errors_of_rows_are_found_in_replays_too(policy) -> None:
     assert found[MASKED_WEIGHT].max() == 0
 
 
-def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch, one_thread) -> None:
+def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch, one_thread) -> None:
     setup = chosen(small_setup(checkpoint), batch=2)
     used = []
     for name, there in (("calls", False), ("replays", True)):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(RunOptions, "replayed", there)
         monkeypatch.setattr(capture.pipeline.runner, "cuda_graphs", lambda _: lambda: used.append(1) or Again())
-        told = Told()
-        episode = Moments(length=10)
+        told = ProgressLog()
+        episode = SyntheticEpisode(length=10)
         outcome = capture.pipeline.runner.run_jobs(setup, [Job(tmp_path / name / "a.h5", episode)], told)
         assert outcome.files[0].failure is None
         assert outcome.frames == told.steps[-1] == 10  # also where the last call was replayed
@@ -333,7 +333,7 @@ def test_a_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatc
     same_file(tmp_path / "calls/a.h5", tmp_path / "replays/a.h5")
 
 
-def test_graphs_are_for_gpus_and_not_for_comparing_times(checkpoint) -> None:
+def test_graphs_are_used_on_gpus_without_check(checkpoint) -> None:
     choices = small_setup(checkpoint).options
     gpu = replace(choices, device=torch.device("cuda"))
     assert not choices.replayed

@@ -67,7 +67,7 @@ def process(options: list[str], start: tuple[str, ...] = (sys.executable, "-m", 
     return subprocess.Popen([*start, *options], cwd=ROOT, env=environment, **pipes)
 
 
-def test_a_file_an_episode_and_an_index(command: list[str], tmp_path: Path, capsys) -> None:
+def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], tmp_path: Path, capsys) -> None:
     folder = tmp_path / "runs"
     assert main([*command, "--episodes", "1,3", "--frames", "::4", "-o", str(folder)]) == 0
     told = capsys.readouterr()
@@ -100,7 +100,9 @@ def test_a_file_an_episode_and_an_index(command: list[str], tmp_path: Path, caps
     assert again["uuid"] == made["uuid"]
 
 
-def test_workers_make_the_same_files(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_processes_make_the_same_files(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[int] = []
 
     class Known(writer_worker.WriterProcess):
@@ -126,7 +128,7 @@ def test_workers_make_the_same_files(command: list[str], tmp_path: Path, monkeyp
     assert made[-1] == 0
 
 
-def test_another_run_does_not_get_in_the_way(command: list[str], tmp_path: Path, capsys) -> None:
+def test_folder_of_another_run_is_refused(command: list[str], tmp_path: Path, capsys) -> None:
     folder = tmp_path / "runs"
     assert main([*command, "--episodes", "3", "--frames", "0", "-o", str(folder)]) == 0
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -153,7 +155,7 @@ def test_counterfactual_prompts_from_a_file(command: list[str], tmp_path: Path) 
         assert file[schema.FRAMES_INDEX][...].tolist() == [0, 0, 6, 6]  # the policy's chunk has 6 actions
 
 
-def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(command: list[str], tmp_path: Path) -> None:
+def test_run_killed_repeatedly_ends_with_the_same_files(command: list[str], tmp_path: Path) -> None:
     options = [*command, "--episodes", "0,2", "--prompt", "{task}", "--prompt", "wave"]
     assert main([*options, "-o", str(tmp_path / "whole")]) == 0
     folder = tmp_path / "runs"
@@ -190,7 +192,7 @@ def done(folder: Path) -> list[int]:
     return found
 
 
-def test_two_ranks_share_the_episodes(command: list[str], tmp_path: Path) -> None:
+def test_two_ranks_shard_the_episodes(command: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     options = [*command, "--frames", "::4", "-o", str(folder)]
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "capture")
@@ -208,7 +210,7 @@ def test_two_ranks_share_the_episodes(command: list[str], tmp_path: Path) -> Non
     assert index(folder)["episodes"] == index(tmp_path / "alone")["episodes"]
 
 
-def test_a_failure_in_one_rank_ends_no_other(command: list[str], tmp_path: Path) -> None:
+def test_failure_in_one_rank_does_not_end_the_other(command: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     episode_files.write_lerobot(broken, LENGTHS, state=("observation.state", 4), action=("action", 4), per_file=1)
     episode_files.cut(next(iter(sorted(broken.glob("videos/*/*/file-001.mp4")))), 0.3)
@@ -235,7 +237,7 @@ def test_a_failure_in_one_rank_ends_no_other(command: list[str], tmp_path: Path)
     assert sorted(path.suffix for path in folder.iterdir()) == [".h5"] * 4 + [".json"]
 
 
-def test_broken_episodes_have_numbers_too(policy_options: list[str], tmp_path: Path, capsys) -> None:
+def test_unusable_episodes_keep_their_numbers(policy_options: list[str], tmp_path: Path, capsys) -> None:
     data, folder = tmp_path / "data", tmp_path / "runs"
     data.mkdir()
     for name in ("Fri_7_Jul_2023", "Sat_8_Jul_2023", "last"):
@@ -253,7 +255,9 @@ def test_broken_episodes_have_numbers_too(policy_options: list[str], tmp_path: P
     assert "it has 3, numbered 0 to 2" in said
 
 
-def test_shares_of_a_slurm_array_and_by_hand(command: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
+def test_slurm_array_and_share_option_shard_the_episodes(
+    command: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
     folder = tmp_path / "runs"
     with monkeypatch.context() as srun:
         for name, value in {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}.items():
@@ -270,7 +274,9 @@ def test_shares_of_a_slurm_array_and_by_hand(command: list[str], tmp_path: Path,
     assert len(list(folder.glob("*.h5"))) == 4
 
 
-def test_a_dry_run_counts_and_says_how_it_knows(command: list[str], tmp_path: Path, capsys, monkeypatch) -> None:
+def test_dry_run_prints_counts_and_the_source_of_its_estimate(
+    command: list[str], tmp_path: Path, capsys, monkeypatch
+) -> None:
     from capture.checkpoints import Checkpoint
 
     folder = tmp_path / "runs"
@@ -292,7 +298,7 @@ def test_a_dry_run_counts_and_says_how_it_knows(command: list[str], tmp_path: Pa
     assert "as in 1 file that the same policy made there" in told
 
 
-def test_one_episode_is_one_file(policy_options: list[str], tmp_path: Path, capsys) -> None:
+def test_single_episode_makes_one_file(policy_options: list[str], tmp_path: Path, capsys) -> None:
     pytest.importorskip("pyarrow")
     one = tmp_path / "one"
     episode_files.write_lerobot(one, (9,), state=("observation.state", 4), action=("action", 4))

@@ -25,11 +25,11 @@ from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
         ("keyframes", 20, (0, 8, 16)),
     ],
 )
-def test_choices(text: str, length: int, frames: tuple[int, ...]) -> None:
+def test_parse_frames_chooses_frames(text: str, length: int, frames: tuple[int, ...]) -> None:
     assert parse_frames(text).choose(length, 15) == frames
 
 
-def test_keyframes_are_no_further_apart_than_the_chunk() -> None:
+def test_keyframes_are_at_most_a_chunk_apart() -> None:
     assert parse_frames("keyframes").choose(12, 5) == (0, 5, 10)
     assert parse_frames("::8").choose(12, 5) == (0, 8)
     assert ALL_FRAMES.choose(3, 15) == (0, 1, 2)
@@ -41,7 +41,7 @@ def test_keyframes_are_no_further_apart_than_the_chunk() -> None:
     st.integers(1, 9) | st.none(),
     st.integers(1, 30),
 )
-def test_a_slice_is_pythons(start: int | None, stop: int | None, step: int | None, length: int) -> None:
+def test_slice_equals_python_slice(start: int | None, stop: int | None, step: int | None, length: int) -> None:
     text = ":".join("" if part is None else str(part) for part in (start, stop, step))
     expected = tuple(range(length)[start:stop:step])
     if expected:
@@ -52,11 +52,11 @@ def test_a_slice_is_pythons(start: int | None, stop: int | None, step: int | Non
 
 
 @pytest.mark.parametrize("text", ["", "x", "1,", "::0", "1.5", "::-1", "a:b", "1:2:3:4", "5-3", "0-9999999", "key"])
-def test_what_spells_no_choice_is_refused(text: str) -> None:
+def test_parse_frames_refuses_other_text(text: str) -> None:
     with pytest.raises(UserError):
         parse_frames(text)
 
 
-def test_a_list_wants_all_of_its_frames() -> None:
+def test_frame_list_beyond_the_episode_is_refused() -> None:
     with pytest.raises(UserError, match="there is no frame 12: the episode has 10"):
         parse_frames("3,12,40").choose(10, 15)

@@ -38,7 +38,7 @@ def settings(monkeypatch: pytest.MonkeyPatch):
     torch.set_float32_matmul_precision(precision)
 
 
-def test_all_is_as_it_was_however_it_ends(settings) -> None:
+def test_process_settings_are_restored_after_success_and_error(settings) -> None:
     usual = settings()
     assert usual == (3, False, usual[2], [])
     for error in (KeyError, KeyboardInterrupt):
@@ -48,7 +48,7 @@ def test_all_is_as_it_was_however_it_ends(settings) -> None:
         assert settings() == usual
 
 
-def test_only_what_a_run_needs_is_changed(settings) -> None:
+def test_only_required_settings_are_changed(settings) -> None:
     usual = settings()
     with prioritise_gpu_calls(torch.device("cpu"), has_workers=False):
         assert settings() == usual
@@ -58,7 +58,7 @@ def test_only_what_a_run_needs_is_changed(settings) -> None:
         assert settings() == (1, False, usual[2], [GPU])
 
 
-def test_of_two_runs_in_two_threads_the_last_puts_back_what_the_first_found(settings) -> None:
+def test_last_of_two_concurrent_runs_restores_the_settings(settings) -> None:
     usual = settings()
     begun, over, seen = threading.Event(), threading.Event(), []
 

@@ -16,19 +16,19 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_frame_keeps_its_own_task() -> None:
+def test_default_prompt_is_the_own_task() -> None:
     assert OWN_PROMPT.of("put it down") == ("put it down",)
     with pytest.raises(UserError, match="names no task"):
         OWN_PROMPT.of("")
 
 
-def test_a_list_holds_for_every_frame(tmp_path: Path) -> None:
+def test_prompt_list_applies_to_every_frame(tmp_path: Path) -> None:
     prompts = read_prompts(written(tmp_path, '- "{task}"\n- "{task} slowly"\n- wave\n'))
     assert prompts.of("put it down") == ("put it down", "put it down slowly", "wave")
     assert Prompts(("wave",)).of("") == ("wave",)
 
 
-def test_a_mapping_goes_by_the_task(tmp_path: Path) -> None:
+def test_prompt_mapping_is_looked_up_by_task(tmp_path: Path) -> None:
     prompts = read_prompts(written(tmp_path, 'put it down:\n  - wave\n  - "{task}"\n"*": ["{task}"]\n'))
     assert prompts.of("put it down") == ("wave", "put it down")
     assert prompts.of("pick it up") == ("pick it up",)
@@ -36,7 +36,7 @@ def test_a_mapping_goes_by_the_task(tmp_path: Path) -> None:
         read_prompts(written(tmp_path, "put it down: [wave]\n")).of("pick it up")
 
 
-def test_a_prompt_that_comes_twice_is_run_once() -> None:
+def test_duplicate_prompts_are_merged() -> None:
     assert Prompts(("wave", "{task}", "wave", "put it down")).of("put it down") == ("wave", "put it down")
 
 
@@ -56,12 +56,12 @@ def test_a_prompt_that_comes_twice_is_run_once() -> None:
         ("\x00", "cannot be read as YAML"),
     ],
 )
-def test_other_files_get_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+def test_read_prompts_refuses_other_files(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         read_prompts(written(tmp_path, text))
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_read_prompts_refuses_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_prompts(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="cannot be read"):

@@ -12,7 +12,7 @@ import episode_files
 import numpy as np
 import pytest
 import torch
-from moments import LENGTHS, Counting, Moments, Told, chosen, jobs, same, small_setup, until
+from moments import LENGTHS, ActAfterFrames, ProgressLog, SyntheticEpisode, chosen, jobs, same, small_setup, until
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.in_memory import InMemoryEpisode
@@ -34,12 +34,12 @@ pytestmark = [
 ]
 
 
-class Crashing(Moments):
+class Crashing(SyntheticEpisode):
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         raise ZeroDivisionError("of the reader")
 
 
-class Awkward(Moments):
+class Awkward(SyntheticEpisode):
     """Can be packed, but not unpacked."""
 
     def __setstate__(self, state: object) -> None:
@@ -56,7 +56,7 @@ def reader() -> Iterator[Callable[..., ReaderProcess]]:
     """Makes a reader that has started, of these episodes."""
     made: list[ReaderProcess] = []
 
-    def make(setup: Setup, *episodes: Moments) -> ReaderProcess:
+    def make(setup: Setup, *episodes: SyntheticEpisode) -> ReaderProcess:
         parcel = pack_setup(setup, [Job(Path(f"{one.name}.h5"), one) for one in episodes])
         assert parcel is not None
         made.append(ReaderProcess(setup, parcel[1], PicturePool()))
@@ -117,9 +117,9 @@ def kept(moments: Iterator[Moment]) -> list[Moment]:
     return list(moments)
 
 
-def test_another_process_reads_what_this_one_reads(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
+def test_reader_process_reads_the_same_as_inline_reader(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
     asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")), frames=parse_frames("::2"))
-    first, second = Moments("a"), Moments("b", length=3)
+    first, second = SyntheticEpisode("a"), SyntheticEpisode("b", length=3)
     there, here = reader(asked, first, second), InlineReader(asked)
     for number, episode in ((1, second), (0, first)):
         made, planned = there.plan(number, episode), here.plan(number, episode)
@@ -128,8 +128,8 @@ def test_another_process_reads_what_this_one_reads(setup: Setup, reader: Callabl
             alike(kept(here.moments_from(start)), kept(there.moments_from(start)))
 
 
-def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
-    class Local(Moments):
+def test_episodes_that_cannot_be_unpickled_are_read_inline(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
+    class Local(SyntheticEpisode):
         pass
 
     assert pack_setup(setup, [Job(Path("a.h5"), Local())]) is None
@@ -142,21 +142,21 @@ def test_what_a_process_cannot_be_sent_is_read_here(setup: Setup, reader: Callab
     assert not can_read_in_workers([Job(Path("a.h5"), awkward), Job(Path("b.h5"), InMemoryEpisode([]))])
 
 
-def test_a_process_that_never_starts_is_done_without(setup: Setup) -> None:
-    parcel = pack_setup(setup, [Job(Path("a.h5"), Moments("a"))])
+def test_reader_process_that_never_starts_is_replaced_by_inline_reading(setup: Setup) -> None:
+    parcel = pack_setup(setup, [Job(Path("a.h5"), SyntheticEpisode("a"))])
     assert parcel is not None
     there = ReaderProcess(setup, parcel[1], PicturePool())
     os.kill(there.pid, signal.SIGKILL)
     until(there._ready.done)
-    there.plan(0, Moments("a"))
+    there.plan(0, SyntheticEpisode("a"))
     assert [moment.block for moment in there.moments_from(0)] == [None] * 6
     there.close()
 
 
-def test_until_the_process_is_there_and_from_then_on(
+def test_reading_moves_to_the_process_once_it_is_ready(
     setup: Setup, reader: Callable[..., ReaderProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    episode = Moments("a", length=5)
+    episode = SyntheticEpisode("a", length=5)
     there = reader(setup, episode)
     answers = iter([False, False, True])  # when it plans, after the first moment, after the second
     monkeypatch.setattr(there, "_is_ready", lambda: next(answers))
@@ -171,27 +171,27 @@ def test_until_the_process_is_there_and_from_then_on(
 @pytest.mark.parametrize(
     ("episode", "sentence"),
     [
-        (Moments("a", breaks_at=2), "the video of frame 2 is cut off"),
+        (SyntheticEpisode("a", breaks_at=2), "the video of frame 2 is cut off"),
         (Crashing("b"), r"reading it failed \(ZeroDivisionError: of the reader\)"),
     ],
 )
-def test_what_goes_wrong_there_is_said_here(
-    setup: Setup, reader: Callable[..., ReaderProcess], episode: Moments, sentence: str
+def test_errors_in_the_reader_process_are_raised(
+    setup: Setup, reader: Callable[..., ReaderProcess], episode: SyntheticEpisode, sentence: str
 ) -> None:
-    there = reader(setup, episode, Moments("c", length=1))
+    there = reader(setup, episode, SyntheticEpisode("c", length=1))
     with pytest.raises(UserError, match=f"^{sentence}$"):
         there.plan(0, episode)
         kept(there.moments_from(0))
-    there.plan(1, Moments("c", length=1))
+    there.plan(1, SyntheticEpisode("c", length=1))
     [moment] = there.moments_from(0)  # and it goes on
     assert moment.block is not None
     moment.block.release()
     assert len(there._pool._free) == 64 - (2 if episode.breaks_at else 0)  # but for those that were kept above
 
 
-def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
-    there = reader(setup, Moments("a"))
-    there.plan(0, Moments("a"))
+def test_dead_reader_process_is_reported(setup: Setup, reader: Callable[..., ReaderProcess]) -> None:
+    there = reader(setup, SyntheticEpisode("a"))
+    there.plan(0, SyntheticEpisode("a"))
     moments = there.moments_from(0)
     next(moments)
     os.kill(there.pid, signal.SIGKILL)
@@ -199,20 +199,20 @@ def test_a_process_that_is_gone_is_told_of(setup: Setup, reader: Callable[..., R
         kept(moments)
 
 
-def test_runs_that_read_apart_make_the_same_files(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
+def test_runs_with_reader_processes_make_the_same_files(
+    setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
+) -> None:
     with pytest.MonkeyPatch.context() as plain:
         plain.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
-        assert run_jobs(setup, jobs(tmp_path / "thread"), Told()).frames == 11
+        assert run_jobs(setup, jobs(tmp_path / "thread"), ProgressLog()).frames == 11
     assert not apart
-    assert run_jobs(setup, jobs(tmp_path / "apart"), Told()).frames == 11
+    assert run_jobs(setup, jobs(tmp_path / "apart"), ProgressLog()).frames == 11
     assert len(apart) == 2
     for name in LENGTHS:
         same(tmp_path / "thread" / f"{name}.h5", tmp_path / "apart" / f"{name}.h5")
 
 
-def test_a_data_set_with_videos_and_an_episode_that_breaks(
-    setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
-) -> None:
+def test_reader_processes_report_a_truncated_video(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("av")
     data = tmp_path / "kitchen"
@@ -226,7 +226,7 @@ def test_a_data_set_with_videos_and_an_episode_that_breaks(
         with pytest.MonkeyPatch.context() as plain:
             if folder == "thread":
                 plain.setattr("capture.pipeline.runner.uses_workers", lambda options: False)
-            outcomes.append(run_jobs(setup, asked, Told()))
+            outcomes.append(run_jobs(setup, asked, ProgressLog()))
     thread, there = outcomes
     assert [written.failure for written in thread.files] == [written.failure for written in there.files]
     assert [written.failure is None for written in there.files] == [True, False, True]
@@ -234,20 +234,18 @@ def test_a_data_set_with_videos_and_an_episode_that_breaks(
         same(tmp_path / "thread" / name, tmp_path / "apart" / name)
 
 
-def test_a_reader_that_is_killed_ends_the_run_and_the_same_run_goes_on(
-    setup: Setup, tmp_path: Path, apart: list[ReaderProcess]
-) -> None:
+def test_run_resumes_after_its_reader_was_killed(setup: Setup, tmp_path: Path, apart: list[ReaderProcess]) -> None:
     folder = tmp_path / "runs"
-    long = [Job(folder / f"{name}.h5", Moments(name, length=14)) for name in "ab"]
+    long = [Job(folder / f"{name}.h5", SyntheticEpisode(name, length=14)) for name in "ab"]
     folder.mkdir()
     with pytest.raises(UserError, match="the process that reads the episodes has ended"):
-        run_jobs(setup, long, Counting(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
-    outcome = run_jobs(setup, long, Told())
+        run_jobs(setup, long, ActAfterFrames(3, lambda: os.kill(apart[0].pid, signal.SIGKILL)))
+    outcome = run_jobs(setup, long, ProgressLog())
     assert [(written.failure, written.kept + written.frames) for written in outcome.files] == [(None, 14)] * 2
     assert min(written.kept for written in outcome.files) > 0
 
 
-def test_rooms_for_pictures_come_back(
+def test_picture_blocks_are_returned_to_the_pool(
     setup: Setup, tmp_path: Path, apart: list[ReaderProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelves: list[PicturePool] = []
@@ -269,15 +267,15 @@ def test_rooms_for_pictures_come_back(
 
     monkeypatch.setattr("capture.pipeline.runner.PicturePool", Counted)
     asked = chosen(setup, layers=(0,), batch=2, prompts=Prompts(("go", "stop")))
-    long = [Job(tmp_path / f"{name}.h5", Moments(name, length=12)) for name in "abc"]
-    assert run_jobs(asked, long, Told()).frames == 72
+    long = [Job(tmp_path / f"{name}.h5", SyntheticEpisode(name, length=12)) for name in "abc"]
+    assert run_jobs(asked, long, ProgressLog()).frames == 72
     # 4 moments in the queue, one gathered, one called, 3 batches to be delivered and 3 in slots; 2 read ahead, 3 ends
     assert len({room.location.offset for room in taken}) <= 17
     assert len(taken) == 3 * 13
     assert shelves[0].buffers == []
 
 
-def test_a_room_is_free_once_all_frames_that_show_it_are_stored() -> None:
+def test_picture_block_is_freed_by_its_last_frame() -> None:
     shelf = PicturePool()
     room = shelf.take(1000)
     assert room.size == 1024

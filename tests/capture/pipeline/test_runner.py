@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from moments import Moments, Told, chosen, small_setup
+from moments import ProgressLog, SyntheticEpisode, chosen, small_setup
 from small_policy import observation
 
 from capture.datasets.in_memory import InMemoryEpisode
@@ -43,12 +43,12 @@ def values(path: Path, *names: str) -> dict[str, np.ndarray]:
 LARGE = (schema.ACTION_TO_IMAGE, schema.TEXT_TO_TEXT, schema.ACTION_PREDICTED, schema.source_name("wrist"))
 
 
-def test_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
+def test_run_stores_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> None:
     asked = chosen(
         setup, frames=parse_frames("1::2"), prompts=Prompts(("{task}", "put the mug down")), batch=4, seed=10
     )
-    told = Told()
-    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", Moments())], told)
+    told = ProgressLog()
+    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", SyntheticEpisode())], told)
     [written] = outcome.files
     assert (written.failure, written.frames, written.total, written.kept, written.skipped) == (None, 6, 6, 0, False)
     assert outcome.frames == told.expected == 6
@@ -66,11 +66,11 @@ def test_frames_prompts_seeds_and_true_actions(setup: Setup, tmp_path: Path) -> 
         assert set(file[schema.FRAMES_EPISODE].asstr()[...]) == {"episode_000003"}
 
 
-def test_batches_give_the_file_of_single_calls(setup: Setup, tmp_path: Path) -> None:
+def test_batched_run_equals_single_calls(setup: Setup, tmp_path: Path) -> None:
     prompts = Prompts(("{task}", "go"))
     for batch in (1, 4):
-        jobs = [Job(tmp_path / f"{batch}{name}.h5", Moments(name, length=3)) for name in "ab"]
-        assert run_jobs(chosen(setup, batch=batch, prompts=prompts), jobs, Told()).frames == 12
+        jobs = [Job(tmp_path / f"{batch}{name}.h5", SyntheticEpisode(name, length=3)) for name in "ab"]
+        assert run_jobs(chosen(setup, batch=batch, prompts=prompts), jobs, ProgressLog()).frames == 12
     for name in "ab":
         one, four = (values(tmp_path / f"{batch}{name}.h5", *LARGE, schema.TEXT_MASS) for batch in (1, 4))
         for dataset, value in one.items():
@@ -80,14 +80,14 @@ def test_batches_give_the_file_of_single_calls(setup: Setup, tmp_path: Path) -> 
                 assert np.array_equal(four[dataset], value)
 
 
-def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup, tmp_path: Path) -> None:
+def test_failing_episode_keeps_its_frames_and_fails_alone(setup: Setup, tmp_path: Path) -> None:
     noted = []
     jobs = [
-        Job(tmp_path / "a.h5", Moments("a", breaks_at=2)),
-        Job(tmp_path / "b.h5", Moments("b", breaks_at=0)),
+        Job(tmp_path / "a.h5", SyntheticEpisode("a", breaks_at=2)),
+        Job(tmp_path / "b.h5", SyntheticEpisode("b", breaks_at=0)),
         Job(tmp_path / "c.h5", InMemoryEpisode([observation(), observation()])),
     ]
-    outcome = run_jobs(chosen(setup, batch=2), jobs, Told(), lambda written: noted.append(written.path.name))
+    outcome = run_jobs(chosen(setup, batch=2), jobs, ProgressLog(), lambda written: noted.append(written.path.name))
     first, second, third = outcome.files
     assert first.failure == (
         f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}"
@@ -96,46 +96,48 @@ def test_an_episode_that_breaks_fails_alone_and_keeps_what_it_gave(setup: Setup,
     assert third.failure is None
     assert sorted(noted) == ["a.h5", "b.h5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5.partial", "c.h5"]
-    mended = run_jobs(chosen(setup, batch=2), [Job(tmp_path / "a.h5", Moments("a"))], Told())
+    mended = run_jobs(chosen(setup, batch=2), [Job(tmp_path / "a.h5", SyntheticEpisode("a"))], ProgressLog())
     assert (mended.files[0].kept, mended.files[0].frames, mended.files[0].failure) == (2, 4, None)
 
 
-def test_a_reader_that_crashes_is_a_failure_too(setup: Setup, tmp_path: Path) -> None:
-    class Crashing(Moments):
+def test_unexpected_reader_error_is_a_failure(setup: Setup, tmp_path: Path) -> None:
+    class Crashing(SyntheticEpisode):
         def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
             raise ZeroDivisionError("of the reader")
 
-    outcome = run_jobs(setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", Moments(length=1))], Told())
+    outcome = run_jobs(
+        setup, [Job(tmp_path / "a.h5", Crashing()), Job(tmp_path / "b.h5", SyntheticEpisode(length=1))], ProgressLog()
+    )
     assert outcome.files[0].failure == "reading it failed (ZeroDivisionError: of the reader)"
     assert outcome.files[1].failure is None
 
 
-def test_the_same_run_again_passes_over_what_is_finished(setup: Setup, tmp_path: Path) -> None:
-    job = Job(tmp_path / "a.h5", Moments(length=2))
-    run_jobs(setup, [job], Told())
+def test_same_run_again_skips_finished_files(setup: Setup, tmp_path: Path) -> None:
+    job = Job(tmp_path / "a.h5", SyntheticEpisode(length=2))
+    run_jobs(setup, [job], ProgressLog())
     before = job.path.read_bytes()
-    told = Told()
+    told = ProgressLog()
     outcome = run_jobs(setup, [job], told)
     assert outcome.files[0].skipped
     assert told.sentences == [f"{job.path} is finished already; it is left as it is"]
     assert job.path.read_bytes() == before
-    changed = run_jobs(chosen(setup, seed=1), [job], Told())
+    changed = run_jobs(chosen(setup, seed=1), [job], ProgressLog())
     assert "is of another run: --seed was 0 and is now 1" in str(changed.files[0].failure)
     assert job.path.read_bytes() == before
-    again = run_jobs(chosen(setup, seed=1, overwrite=True), [job], Told())
+    again = run_jobs(chosen(setup, seed=1, overwrite=True), [job], ProgressLog())
     assert again.files[0].failure is None
     assert values(job.path)["frames/seed"].tolist() == [1, 2]
 
 
-def test_what_another_process_finished_meanwhile_is_passed_over(
+def test_file_finished_by_another_process_is_skipped(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job(tmp_path / "a.h5", Moments(length=2))
-    run_jobs(setup, [job], Told())
+    job = Job(tmp_path / "a.h5", SyntheticEpisode(length=2))
+    run_jobs(setup, [job], ProgressLog())
     before = job.path.read_bytes()
     answers = iter([False, True])  # not there yet when first looked for
     monkeypatch.setattr("capture.pipeline.scheduler.is_finished", lambda path, made: next(answers))
-    outcome = run_jobs(setup, [job], Told())
+    outcome = run_jobs(setup, [job], ProgressLog())
     assert outcome.files[0].failure is None
     assert outcome.files[0].skipped
     assert job.path.read_bytes() == before
@@ -152,24 +154,24 @@ def test_what_another_process_finished_meanwhile_is_passed_over(
         ({"choices": {"store": "bfloat16"}}, "--store was float32 and is now bfloat16"),
     ],
 )
-def test_what_was_begun_otherwise_is_not_gone_on_with(
-    setup: Setup, tmp_path: Path, change: dict, sentence: str
-) -> None:
-    run_jobs(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=3))], Told())
+def test_partial_file_of_another_run_is_not_resumed(setup: Setup, tmp_path: Path, change: dict, sentence: str) -> None:
+    run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(breaks_at=3))], ProgressLog())
     partial = tmp_path / "a.h5.partial"
     before = partial.read_bytes()
     other = replace(setup, weights=change.get("weights", setup.weights))
-    outcome = run_jobs(chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", Moments())], Told())
+    outcome = run_jobs(
+        chosen(other, **change.get("choices", {})), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog()
+    )
     assert sentence in str(outcome.files[0].failure)
     assert partial.read_bytes() == before
 
 
-def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
-    first = make_plan(setup, Moments()).run
-    assert make_plan(setup, Moments()).run == first
-    moved = Moments()
+def test_resume_notices_changed_states_and_pictures(setup: Setup) -> None:
+    first = make_plan(setup, SyntheticEpisode()).run
+    assert make_plan(setup, SyntheticEpisode()).run == first
+    moved = SyntheticEpisode()
     moved.read_without_pictures = lambda frames: (
-        replace(one, state=one.state + 1e-9) for one in Moments().read_without_pictures(frames)
+        replace(one, state=one.state + 1e-9) for one in SyntheticEpisode().read_without_pictures(frames)
     )
     assert make_plan(setup, moved).run != first
     shown = observation()
@@ -177,9 +179,9 @@ def test_changed_states_or_pictures_are_noticed(setup: Setup) -> None:
     assert make_plan(setup, InMemoryEpisode([shown])).run != make_plan(setup, InMemoryEpisode([darker])).run
 
 
-def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
+def test_resume_within_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> None:
     asked = chosen(setup, prompts=Prompts(("{task}", "go", "put the mug down")))
-    made = make_plan(asked, Moments(length=3))
+    made = make_plan(asked, SyntheticEpisode(length=3))
 
     def told(start: int) -> list[tuple[int, str, int]]:
         moments = list(made.moments_from(start))
@@ -193,34 +195,34 @@ def test_going_on_amid_the_prompts_of_a_moment(setup: Setup, tmp_path: Path) -> 
         assert rest == every[start:]
 
 
-def test_pictures_do_not_pile_up(setup: Setup, tmp_path: Path) -> None:
-    episode = Moments(length=60)
+def test_run_holds_few_pictures_at_a_time(setup: Setup, tmp_path: Path) -> None:
+    episode = SyntheticEpisode(length=60)
     asked = chosen(setup, layers=(0,), batch=2)
     gc.collect()
-    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", episode)], Told())
+    outcome = run_jobs(asked, [Job(tmp_path / "a.h5", episode)], ProgressLog())
     assert outcome.frames == 60
     # 6 in the queue, 2 being gathered, 2 called, 3 batches to be delivered, 4 frames to be written; two pictures each.
     assert episode.most <= 2 * 24
 
 
-def test_an_empty_prompt_is_warned_of(setup: Setup, tmp_path: Path) -> None:
-    told = Told()
-    run_jobs(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", Moments(length=1))], told)
+def test_empty_prompt_gives_a_warning(setup: Setup, tmp_path: Path) -> None:
+    told = ProgressLog()
+    run_jobs(chosen(setup, prompts=Prompts(("  ",))), [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], told)
     assert any("the prompt is empty" in sentence for sentence in told.sentences)
 
 
-def test_what_is_so_in_many_frames_is_said_once(setup: Setup) -> None:
+def test_warnings_repeated_over_frames_are_merged(setup: Setup) -> None:
     many = chosen(setup, prompts=Prompts((" ", "go")), frames=parse_frames("0:3"))
-    [sentence] = make_plan(many, Moments(length=6)).warnings
+    [sentence] = make_plan(many, SyntheticEpisode(length=6)).warnings
     assert "frame 0 of " in sentence
     assert sentence.endswith("the prompt is empty, which the policy was not trained with (and so in 2 frames more)")
 
 
-def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> None:
+def test_checks_hold_the_first_checked_frame_and_the_speed(setup: Setup, tmp_path: Path) -> None:
     import json
 
-    run_jobs(setup, [Job(tmp_path / "a.h5", Moments(breaks_at=2))], Told())
-    run_jobs(chosen(setup), [Job(tmp_path / "a.h5", Moments())], Told())
+    run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(breaks_at=2))], ProgressLog())
+    run_jobs(chosen(setup), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
     with h5py.File(tmp_path / "a.h5") as file:
         checks = json.loads(file.attrs["checks"])
     assert checks[schema.CHECK_SINCE] == 2
@@ -228,10 +230,10 @@ def test_checks_tell_since_when_and_how_fast(setup: Setup, tmp_path: Path) -> No
     assert checks[schema.CHECK_SECONDS] > 0
 
 
-def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = make_plan(setup, Moments(length=5))
+def test_frames_beyond_the_kept_tables_are_tokenised_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_plan(setup, SyntheticEpisode(length=5))
     monkeypatch.setattr("capture.pipeline.plan.KEPT_TABLES", 2)
-    short = make_plan(setup, Moments(length=5))
+    short = make_plan(setup, SyntheticEpisode(length=5))
     assert (len(made.tables), len(short.tables)) == (5, 2)
     for start in (0, 1, 3):
         pairs = zip(made.moments_from(start), short.moments_from(start), strict=True)
@@ -266,7 +268,7 @@ def test_frames_beyond_the_kept_tables_are_tokenised_anew(setup: Setup, monkeypa
         ),
     ],
 )
-def test_a_device_without_room_is_one_sentence_wherever_it_shows(
+def test_device_out_of_memory_gives_one_sentence(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, choices: dict, advice: str
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -274,12 +276,12 @@ def test_a_device_without_room_is_one_sentence_wherever_it_shows(
 
     monkeypatch.setattr(where, full)
     with pytest.raises(UserError) as told:
-        run_jobs(chosen(setup, **choices), [Job(tmp_path / "a.h5", Moments())], Told())
+        run_jobs(chosen(setup, **choices), [Job(tmp_path / "a.h5", SyntheticEpisode())], ProgressLog())
     assert str(told.value) == f"the device has no room to run {advice}"
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stop_while_the_last_frames_are_written_waits_for_them(
+def test_ctrl_c_during_the_last_frames_waits_for_them(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python aborts where it exits while a thread is in torch."""
@@ -299,7 +301,7 @@ def test_a_stop_while_the_last_frames_are_written_waits_for_them(
     monkeypatch.setattr(Collector, "finish", finish_told)
     monkeypatch.setattr(collector, "to_host_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(setup, [Job(tmp_path / "a.h5", Moments(length=2))], Told())
+        run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(length=2))], ProgressLog())
     assert not {"collector", "feed"} & {thread.name for thread in threading.enumerate()}
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["complete"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from moments import LENGTHS, Counting, Moments, Told, chosen, jobs, same, small_setup, until
+from moments import LENGTHS, ActAfterFrames, ProgressLog, SyntheticEpisode, chosen, jobs, same, small_setup, until
 from paths import ROOT, SUPPORT
 from test_writer_worker import alive
 
@@ -60,18 +60,18 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[WriterProcess
 
 def goes_on(setup: Setup, folder: Path, whole: Path) -> None:
     """The same run again ends well, with the files of a run that nothing happened to."""
-    outcome = run_jobs(setup, jobs(folder), Told())
+    outcome = run_jobs(setup, jobs(folder), ProgressLog())
     assert [written.failure for written in outcome.files] == [None] * 3
     for name in LENGTHS:
         same(whole / f"{name}.h5", folder / f"{name}.h5")
 
 
-def test_larger_batches_have_more_writers_where_there_are_cores() -> None:
+def test_file_count_grows_with_batch_and_cores() -> None:
     assert [choose_file_count(batch, 64) for batch in (1, 2, 3, 4, 7, 8, 16, 64)] == [1, 2, 2, 3, 3, 4, 4, 4]
     assert [choose_file_count(16, cores) for cores in (1, 4, 7, 8, 15, 16)] == [1, 1, 1, 2, 3, 4]
 
 
-class Narrow(Moments):
+class Narrow(SyntheticEpisode):
     """With one camera only."""
 
     @property
@@ -79,7 +79,7 @@ class Narrow(Moments):
         return {"wrist": (96, 128)}
 
 
-def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> str:
+def order(setup: Setup, folder: Path, episodes: list[SyntheticEpisode], files: int) -> str:
     """Names and frame numbers in the order in which they would be run; the end of a file is its name with a dot;
     then each file with the number of its sink."""
     sinks = [WriterThread() for _ in range(files)]
@@ -88,7 +88,7 @@ def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> st
         setup,
         [FileWorkers(InlineReader(setup), sink) for sink in sinks],
         RunOutcome(),
-        Told(),
+        ProgressLog(),
         opened.append,
         lambda written: None,
     )
@@ -102,27 +102,32 @@ def order(setup: Setup, folder: Path, episodes: list[Moments], files: int) -> st
     return " ".join([*told, *owners])
 
 
-def test_files_take_turns_moment_by_moment_and_the_next_one_gets_the_free_writer(setup: Setup, tmp_path: Path) -> None:
-    episodes = [Moments(name, length=length) for name, length in LENGTHS.items()]
+def test_files_take_turns_and_the_next_file_gets_the_free_writer(setup: Setup, tmp_path: Path) -> None:
+    episodes = [SyntheticEpisode(name, length=length) for name, length in LENGTHS.items()]
     assert order(setup, tmp_path, episodes, 2) == "a0 b0 a1 b1 a2 b. a3 c0 a4 c1 a. c2 c3 c. a:0 b:1 c:1"
     assert order(setup, tmp_path, episodes, 1) == "a0 a1 a2 a3 a4 a. b0 b1 b. c0 c1 c2 c3 c. a:0 b:0 c:0"
     twice = chosen(setup, prompts=Prompts(("go", "stop")), frames=parse_frames(":2"))
     assert order(twice, tmp_path, episodes[:2], 2) == "a0 a0 b0 b0 a1 a1 b1 b1 a. b. a:0 b:1"
 
 
-def test_files_of_other_cameras_do_not_meet_in_a_batch(setup: Setup, tmp_path: Path) -> None:
-    episodes = [Moments("a", length=2), Narrow("n", length=2), Moments("c", length=1), Narrow("o", length=1)]
+def test_files_with_different_cameras_share_no_batch(setup: Setup, tmp_path: Path) -> None:
+    episodes = [
+        SyntheticEpisode("a", length=2),
+        Narrow("n", length=2),
+        SyntheticEpisode("c", length=1),
+        Narrow("o", length=1),
+    ]
     assert order(setup, tmp_path, episodes, 3) == "a0 a1 a. n0 n1 n. c0 c. o0 o. a:0 n:1 c:2 o:0"
 
 
 @linux
-def test_files_are_the_same_however_many_are_written_at_once(
+def test_files_do_not_depend_on_the_number_of_writers(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    assert run_jobs(setup, jobs(tmp_path / "thread"), Told()).frames == 11
+    assert run_jobs(setup, jobs(tmp_path / "thread"), ProgressLog()).frames == 11
     for files in (1, 2, 3):
         made = apart(files)
-        outcome = run_jobs(setup, jobs(tmp_path / str(files)), Told())
+        outcome = run_jobs(setup, jobs(tmp_path / str(files)), ProgressLog())
         assert [written.failure for written in outcome.files] == [None] * 3
         assert outcome.frames == sum(written.frames for written in outcome.files) == 11
         assert len(made) == files
@@ -130,32 +135,32 @@ def test_files_are_the_same_however_many_are_written_at_once(
         for name in LENGTHS:
             same(tmp_path / "thread" / f"{name}.h5", tmp_path / str(files) / f"{name}.h5")
     apart(2)
-    run_jobs(chosen(setup, batch=3), jobs(tmp_path / "batches"), Told())
+    run_jobs(chosen(setup, batch=3), jobs(tmp_path / "batches"), ProgressLog())
     for name in LENGTHS:
         same(tmp_path / "thread" / f"{name}.h5", tmp_path / "batches" / f"{name}.h5", exactly=False)
 
 
 @linux
-def test_no_more_processes_than_files(
+def test_run_starts_no_more_processes_than_files(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
     made = apart(4)
-    run_jobs(setup, [Job(tmp_path / "a.h5", Moments(length=1))], Told())
+    run_jobs(setup, [Job(tmp_path / "a.h5", SyntheticEpisode(length=1))], ProgressLog())
     assert len(made) == 1
 
 
 @linux
-def test_an_episode_that_breaks_ends_no_other_that_is_open(
+def test_failing_episode_does_not_end_other_open_files(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
     apart(2)
     broken = [
-        Job(tmp_path / "a.h5", Moments("a", breaks_at=2)),
-        Job(tmp_path / "b.h5", Moments("b", length=4)),
-        Job(tmp_path / "c.h5", Moments("c", breaks_at=0)),
-        Job(tmp_path / "d.h5", Moments("d", length=3)),
+        Job(tmp_path / "a.h5", SyntheticEpisode("a", breaks_at=2)),
+        Job(tmp_path / "b.h5", SyntheticEpisode("b", length=4)),
+        Job(tmp_path / "c.h5", SyntheticEpisode("c", breaks_at=0)),
+        Job(tmp_path / "d.h5", SyntheticEpisode("d", length=3)),
     ]
-    outcome = run_jobs(chosen(setup, batch=3), broken, Told())
+    outcome = run_jobs(chosen(setup, batch=3), broken, ProgressLog())
     assert [written.failure for written in outcome.files] == [
         f"the video of frame 2 is cut off; finished frames (2) stay in {tmp_path / 'a.h5.partial'}",
         None,
@@ -172,13 +177,13 @@ def done(path: Path) -> int:
 
 
 @linux
-def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
+def test_run_resumes_after_its_writer_was_killed(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    run_jobs(setup, jobs(tmp_path / "whole"), Told())
+    run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
     made = apart(2)
     folder = tmp_path / "runs"
-    kill = Counting(3, lambda: os.kill(made[0].pid, signal.SIGKILL))
+    kill = ActAfterFrames(3, lambda: os.kill(made[0].pid, signal.SIGKILL))
     with pytest.raises(UserError, match="the process that writes the results has ended"):
         run_jobs(setup, jobs(folder), kill)
     left = sorted(path.name for path in folder.iterdir())
@@ -188,10 +193,8 @@ def test_a_writer_that_is_killed_ends_the_run_and_the_same_run_goes_on(
 
 
 @linux
-def test_a_disk_that_is_full_for_one_writer(
-    setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
-) -> None:
-    run_jobs(setup, jobs(tmp_path / "whole"), Told())
+def test_disk_full_for_one_writer(setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]) -> None:
+    run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
     made = apart(2)
     folder = tmp_path / "runs"
 
@@ -201,14 +204,14 @@ def test_a_disk_that_is_full_for_one_writer(
         resource.prlimit(made[0].pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
 
     with pytest.raises(UserError, match=r"frame \d could not be written: file too large; finished frames \(\d\) stay"):
-        run_jobs(setup, jobs(folder), Counting(3, fill))
+        run_jobs(setup, jobs(folder), ActAfterFrames(3, fill))
     assert done(folder / "a.h5.partial") >= 1
     apart(2)
     goes_on(setup, folder, tmp_path / "whole")
 
 
 @linux
-def test_a_run_that_is_stopped_says_what_is_kept_of_every_open_file(
+def test_stopped_run_reports_the_kept_frames_of_every_file(
     setup: Setup, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
     apart(2)
@@ -218,14 +221,14 @@ def test_a_run_that_is_stopped_says_what_is_kept_of_every_open_file(
 
     asked = chosen(setup, frames=parse_frames("0:2"))
     with pytest.raises(KeyboardInterrupt) as stopped:
-        run_jobs(asked, jobs(tmp_path), Counting(4, stop))
+        run_jobs(asked, jobs(tmp_path), ActAfterFrames(4, stop))
     assert stopped.value.__notes__ == [
         f"2 of 2 frames are kept in {tmp_path / 'a.h5.partial'}",
         f"1 of 2 frames are kept in {tmp_path / 'b.h5.partial'}",
     ]
     assert (done(tmp_path / "a.h5.partial"), done(tmp_path / "b.h5.partial")) == (2, 1)
     apart(2)
-    assert run_jobs(asked, jobs(tmp_path), Told()).frames == 3
+    assert run_jobs(asked, jobs(tmp_path), ProgressLog()).frames == 3
 
 
 KILLED = """
@@ -236,16 +239,16 @@ import moments as here
 
 capture.pipeline.runner.uses_workers = lambda options: True
 capture.pipeline.runner.choose_file_count = lambda batch, cores: 2
-end = here.Counting(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
+end = here.ActAfterFrames(int(sys.argv[3]), lambda: os.kill(os.getpid(), signal.SIGKILL))
 capture.pipeline.runner.run_jobs(here.small_setup(Path(sys.argv[1])), here.jobs(Path(sys.argv[2])), end)
 """
 
 
 @linux
-def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
+def test_killed_run_with_several_writers_is_resumed(
     setup: Setup, checkpoint: Path, tmp_path: Path, apart: Callable[[int], list[WriterProcess]]
 ) -> None:
-    run_jobs(setup, jobs(tmp_path / "whole"), Told())
+    run_jobs(setup, jobs(tmp_path / "whole"), ProgressLog())
     folder = tmp_path / "runs"
     path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -253,7 +256,7 @@ def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
         command = [sys.executable, "-c", KILLED, str(checkpoint), str(folder), str(after)]
         assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     apart(2)
-    told = Told()
+    told = ProgressLog()
     outcome = run_jobs(setup, jobs(folder), told)
     assert [written.failure for written in outcome.files] == [None] * 3
     assert any("it is gone on with" in sentence for sentence in told.sentences)
@@ -261,9 +264,9 @@ def test_a_run_of_several_writers_that_is_killed_is_gone_on_with(
         same(tmp_path / "whole" / f"{name}.h5", folder / f"{name}.h5")
 
 
-def test_many_files_alike_make_one_sentence(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_repeated_over_files_are_merged(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capture.checkpoints.policy_spec.check_vocabulary", lambda *_: "the tokenizer is an odd one")
-    first, again = Told(), Told()
+    first, again = ProgressLog(), ProgressLog()
     run_jobs(setup, jobs(tmp_path), first)
     assert first.sentences == ["warning: the tokenizer is an odd one"]
     run_jobs(setup, jobs(tmp_path), again)

@@ -25,7 +25,7 @@ def tasks(task: int, count: int, **more: str) -> dict[str, str]:
     return {f"SLURM_{name}": str(value) for name, value in told.items()} | more
 
 
-def test_alone() -> None:
+def test_process_without_shard_gets_everything() -> None:
     share = resolve_shard({})
     assert (share.number, share.count, share.origin, share.first) == (0, 1, "", True)
     assert list(share.of(range(5))) == [0, 1, 2, 3, 4]
@@ -33,7 +33,7 @@ def test_alone() -> None:
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 40))
-def test_every_thing_has_one_process(parts: int, world: int, count: int) -> None:
+def test_every_item_is_in_exactly_one_shard(parts: int, world: int, count: int) -> None:
     shares = [
         resolve_shard({**array(5 + 2 * part, parts, 5, 2), **ranks(rank, world)})
         for part in range(parts)
@@ -46,7 +46,7 @@ def test_every_thing_has_one_process(parts: int, world: int, count: int) -> None
     assert sum(share.first for share in shares) == parts
 
 
-def test_who_said_so_and_which_gpu() -> None:
+def test_shard_origin_and_local_rank() -> None:
     share = resolve_shard(ranks(3, 8))
     assert (share.number, share.count, share.origin, share.local, share.ranks) == (3, 8, "torchrun", 3, 8)
     assert resolve_shard(array(2, 4)).origin == "the SLURM array"
@@ -57,7 +57,7 @@ def test_who_said_so_and_which_gpu() -> None:
 
 
 @given(st.integers(1, 4), st.integers(2, 5), st.integers(0, 40))
-def test_tasks_of_srun_share_and_speak_for_themselves(parts: int, count: int, things: int) -> None:
+def test_srun_tasks_are_sharded_and_report_for_themselves(parts: int, count: int, things: int) -> None:
     shares = [
         resolve_shard({**array(part, parts), **tasks(task, count)}) for part in range(parts) for task in range(count)
     ]
@@ -67,7 +67,7 @@ def test_tasks_of_srun_share_and_speak_for_themselves(parts: int, count: int, th
     assert [gather_from_ranks(share, share.number) for share in shares] == [[number] for number in range(parts * count)]
 
 
-def test_where_srun_counts() -> None:
+def test_srun_variables_count_only_for_tasks_of_srun() -> None:
     assert resolve_shard({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}).count == 1  # a batch script, which runs once
     assert resolve_shard(tasks(0, 1)).origin == ""
     assert resolve_shard({**tasks(1, 2), **ranks(5, 16)}).origin == "torchrun"  # a torchrun on each of two machines
@@ -78,7 +78,7 @@ def test_where_srun_counts() -> None:
 
 
 @pytest.mark.parametrize("given", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", ""])
-def test_shares_that_are_none(given: str) -> None:
+def test_invalid_share_options_are_refused(given: str) -> None:
     with pytest.raises(UserError, match="is no share"):
         resolve_shard({}, given)
 
@@ -95,6 +95,6 @@ def test_shares_that_are_none(given: str) -> None:
         {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2(x3)"},
     ],
 )
-def test_variables_that_make_no_sense(environment: dict[str, str]) -> None:
+def test_contradictory_variables_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UserError):
         resolve_shard(environment)

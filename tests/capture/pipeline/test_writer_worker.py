@@ -65,7 +65,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_two_files_at_once(sink: Any, tmp_path: Path) -> None:
+def test_writer_writes_two_files_at_a_time(sink: Any, tmp_path: Path) -> None:
     with sink() as writer:
         first, second = (writer.open(tmp_path / name, SIZES, OPTIONS).result() for name in ("a.h5", "b.h5"))
         assert first.number != second.number
@@ -84,7 +84,7 @@ def test_two_files_at_once(sink: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sink", SINKS)
-def test_what_goes_wrong_is_said_by_the_future(sink: Any, tmp_path: Path) -> None:
+def test_writer_futures_hold_errors(sink: Any, tmp_path: Path) -> None:
     with sink() as writer:
         with pytest.raises(UserError, match="does not exist; create it first"):
             writer.open(tmp_path / "no" / "a.h5", SIZES, OPTIONS).result()
@@ -100,7 +100,7 @@ def test_what_goes_wrong_is_said_by_the_future(sink: Any, tmp_path: Path) -> Non
 
 
 @linux
-def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
+def test_writer_process_reads_arrays_from_shared_memory(tmp_path: Path) -> None:
     ring = BufferRing(2, pinned=False)
     of_call = (schema.ACTION_TO_IMAGE, schema.ACTION_X, schema.TEXT_MASS)
     with WriterProcess() as writer:
@@ -128,7 +128,7 @@ def test_arrays_in_shared_memory_arrive_as_they_are(tmp_path: Path) -> None:
 
 
 @linux
-def test_slots_that_were_given_back_are_forgotten() -> None:
+def test_mappings_of_freed_buffers_are_dropped() -> None:
     maps, slots = BufferMappings(), [SharedBuffer(1 << 16, pinned=False) for _ in range(2)]
     for number, slot in enumerate(slots):
         place = slot.locate(slot.copy(np.full(9, number)))
@@ -144,7 +144,7 @@ def test_slots_that_were_given_back_are_forgotten() -> None:
 
 
 @linux
-def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
+def test_strided_view_of_a_shared_array_is_located() -> None:
     slot = SharedBuffer(1 << 16, pinned=False)
     whole = slot.copy(np.arange(120, dtype=np.float32).reshape(4, 5, 6))
     place = slot.locate(whole[:, 1:3, ::2])
@@ -159,7 +159,7 @@ def test_a_part_of_a_shared_array_is_found_by_its_strides() -> None:
 
 
 @linux
-def test_a_ring_waits_and_grows() -> None:
+def test_buffer_ring_waits_and_grows() -> None:
     ring = BufferRing(1, pinned=False)
     slot = ring.take(100, lambda: False)
     assert slot is not None
@@ -171,7 +171,7 @@ def test_a_ring_waits_and_grows() -> None:
 
 
 @linux
-def test_a_writer_that_is_killed_is_told_of_and_one_whose_master_is_gone_ends(tmp_path: Path) -> None:
+def test_dead_writer_is_reported_and_orphaned_writer_ends(tmp_path: Path) -> None:
     with WriterProcess() as writer:
         opened = writer.open(tmp_path / "a.h5", SIZES, OPTIONS).result()
         write(writer, opened.number, FRAMES[0])

@@ -1,4 +1,4 @@
-"""Moments, prompts, episodes and seconds of a file, and playing along them by a clock that the test holds."""
+"""SyntheticEpisode, prompts, episodes and seconds of a file, and playing along them by a clock that the test holds."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def keys(actions=2, cameras=2):
     return frame_builder.key_groups(list(bars), ROLES, actions)
 
 
-def test_each_key_counts_in_its_own_group():
+def test_group_mass_counts_each_key_in_its_group():
     groups = schema.mass_groups(["a", "b"])
     assert groups == ("a", "a bars", "b", "b bars", "bos", "prompt", "template", "state", "newline", "action")
     one_hot = torch.eye(2 * 256 + 6 + 2)
@@ -37,13 +37,13 @@ def test_each_key_counts_in_its_own_group():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_masses_add_up_to_the_row(seed):
+def test_group_masses_sum_to_the_row_sum(seed):
     rows = torch.rand(3, 2 * 256 + 8, generator=torch.Generator().manual_seed(seed)) ** 8
     rows = rows / rows.sum(-1, keepdim=True)
     torch.testing.assert_close(frame_builder.group_mass(rows, keys()).sum(-1), torch.ones(3))
 
 
-def test_entropy_is_of_the_picture_alone():
+def test_picture_entropy_ignores_other_keys():
     row = torch.zeros(4, 2 * 256 + 8)
     row[0, 48:512] = 0.5 / 464  # even over all picture patches, half of the weight elsewhere
     row[0, 512] = 0.5
@@ -57,6 +57,6 @@ def test_entropy_is_of_the_picture_alone():
     torch.testing.assert_close(entropy, expected, rtol=0, atol=1e-5, equal_nan=True)
 
 
-def test_entropy_of_weights_near_the_smallest_float_is_finite():
+def test_picture_entropy_of_tiny_weights_is_finite():
     row = torch.full((1, 2 * 256 + 8), 1e-41)
     assert torch.isfinite(frame_builder.picture_entropy(row, keys())).all()
