@@ -1,15 +1,15 @@
-"""Reads attention weights out of a running policy by forward hooks, without touching the policy.
+"""Recording of attention weights from a running policy by forward hooks, without changing the policy.
 
-It knows no model class: any module tree with `…language_model.layers.<i>.self_attn` (the prefix phase) and
-`…gemma_expert.model.layers.<i>.self_attn` or `…expert.layers.<i>.self_attn` (the suffix phase) will do, whose attention
-modules return their softmax weights (B, heads, queries, keys) as second output. That is true of
-`capture.policies.pi05.model.Pi05` and of openpi's and lerobot's own policies, as long as they run eager attention::
+It does not depend on a model class: it accepts any module tree with `…language_model.layers.<i>.self_attn` (the prefix
+phase) and `…gemma_expert.model.layers.<i>.self_attn` or `…expert.layers.<i>.self_attn` (the suffix phase) whose
+attention modules return their softmax weights (B, heads, queries, keys) as second output. That is true of
+`capture.policies.pi05.model.Pi05` and of openpi's and lerobot's own policies, provided that they run eager attention::
 
     with AttentionRecorder(policy.model) as recorder:
         policy.model.sample_actions(...)
         recording = recorder.take()
     recording.prefix   # (B, layers, heads, queries, keys), one pass
-    recording.suffix   # (B, layers, steps, heads, horizon, keys), one pass a denoise step
+    recording.suffix   # (B, layers, steps, heads, horizon, keys), one pass per denoise step
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PATHS: dict[Phase, re.Pattern[str]] = {
 }
 
 _WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""What torch.compile, FSDP and activation checkpointing put between a module's name and its children's."""
+"""Name parts that torch.compile, FSDP and activation checkpointing insert into module names."""
 
 
 def _force_eager() -> AbstractContextManager[None]:
@@ -48,14 +48,15 @@ _eagerly: Final = SharedContext(_force_eager)
 
 @dataclass(frozen=True)
 class Recording:
-    """The attention of one call of a policy, in the number type in which the policy computed it; on the host unless it
-    was to stay on the device.
+    """Attention weights of one policy call, in the dtype in which the policy computed them.
+
+    On the host, or on the policy's device if the recorder was created with `to_host=False`.
     """
 
     prefix: Tensor
-    """(B, layers, heads, rows, K): the kept query rows of the one prefix pass."""
+    """(B, layers, heads, rows, K): the kept query rows of the prefix pass."""
     suffix_steps: tuple[Tensor, ...]
-    """One a kept denoise step, (B, layers, heads, H, K + H): every action token."""
+    """One per kept denoise step, (B, layers, heads, H, K + H): rows of all action tokens."""
     layers: tuple[int, ...]
     """Numbers of the layers kept, in axis order."""
     steps: tuple[int, ...]
@@ -65,45 +66,45 @@ class Recording:
     prefix_valid: Tensor | None
     """(B, K) bool: False where the attention mask hid a prefix token; None where no mask was passed."""
     prefix_values: tuple[Tensor, ...] = ()
-    """One a layer, (B, K, kv heads * d), on the policy's device: what `v_proj` gave. Empty unless asked for."""
+    """Output of `v_proj`, one per layer, (B, K, kv heads * d), on the policy's device. Empty unless requested."""
     suffix_values: tuple[tuple[Tensor, ...], ...] = ()
-    """One a step and layer, (B, H, kv heads * d), on the policy's device. Empty unless asked for."""
+    """One per step and layer, (B, H, kv heads * d), on the policy's device. Empty unless requested."""
 
     @cached_property
     def suffix(self) -> Tensor:
-        """(B, layers, steps, heads, H, K + H): every action token of every kept denoise step."""
+        """(B, layers, steps, heads, H, K + H): rows of all action tokens in all kept denoise steps."""
         return torch.stack(self.suffix_steps, dim=2)
 
 
 @dataclass
 class _Pass:
-    """What one phase has left so far; the prefix counts as step 0."""
+    """Tensors recorded so far in one phase; the prefix pass counts as step 0."""
 
     calls: dict[int, int] = field(default_factory=dict)
-    """How often each layer ran: the denoise step is found by counting."""
+    """Number of runs of each layer, which is the number of the next denoise step."""
     pending: dict[int, Tensor] = field(default_factory=dict)
     """Layer -> weights (B, heads, rows, keys) of the step that is running."""
     weights: dict[int, Tensor] = field(default_factory=dict)
     """Step -> weights (B, layers, heads, rows, keys) on the host, or on their way there."""
     values: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    """(step, layer) -> what `v_proj` gave."""
+    """(step, layer) -> output of `v_proj`."""
 
 
 class AttentionRecorder:
-    """A context manager that keeps the attention of every call made inside it.
+    """Context manager that records the attention weights of each policy call made inside it.
 
-    `model`: the module tree. `layers`, `steps`: numbers to keep, counted from 0; all if left out. `prefix_rows`: which
-    prefix tokens to keep as queries, a slice or indices; all if left out (270 MB for a full-size padded prefix in
-    bfloat16). `values`: keep what `v_proj` gave as well. `to_host`: bring weights to the host; else they stay on the
-    policy's device, for work that goes on there.
+    `model`: the module tree. `layers`, `steps`: numbers to keep, counted from 0; None keeps all. `prefix_rows`: which
+    prefix tokens to keep as queries, a slice or indices; None keeps all (270 MB for a full-size padded prefix in
+    bfloat16). `values`: keep the output of `v_proj` as well. `to_host`: copy weights to the host; otherwise they stay
+    on the policy's device for further computation.
 
-    Hooks are removed on every way out of the `with`. On CUDA, weights are copied to pinned memory on a stream of their
-    own while the model goes on. Functions that were compiled with torch.compile run eagerly inside the `with`, since a
-    compiled graph calls no hooks.
+    The hooks are removed when the `with` block ends, also after an error. On CUDA, weights are copied to pinned memory
+    on a separate stream while the model runs. Functions compiled with torch.compile run eagerly inside the `with`,
+    since a compiled graph calls no hooks.
 
-    Raises on entry `TypeError` for what is no module, and `ValueError` if the tree has no such attention modules, or
-    those of several policies, or a layer that was asked for does not exist; during a call `RuntimeError` if attention
-    is not eager (the weights are None) or the last call was not taken yet.
+    Raises on entry `TypeError` if `model` is not a module, and `ValueError` if the tree has no such attention modules
+    or those of several policies, or a requested layer does not exist; during a call `RuntimeError` if attention is not
+    eager (the weights are None) or the previous recording was not taken yet.
     """
 
     def __init__(
@@ -167,9 +168,10 @@ class AttentionRecorder:
         self._start()
 
     def take(self) -> Recording:
-        """The attention of the call made since the last `take`; waits for copies under way.
+        """Return the recording of the call made since the last `take`; wait for pending copies.
 
-        Raises `RuntimeError` if no whole call was made: one prefix pass and at least one denoise step.
+        Raises `RuntimeError` if no complete call (one prefix pass and at least one denoise step) was made, or if it had
+        fewer steps than were requested.
         """
         if self._stream is not None:
             self._stream.synchronize()
@@ -200,7 +202,7 @@ class AttentionRecorder:
         return recording
 
     def discard(self) -> None:
-        """Forget a call that was not taken, one that failed half-way for instance."""
+        """Discard the recording of a call that was not taken, for instance one that failed half-way."""
         if self._stream is not None:
             self._stream.synchronize()
         self._start()
@@ -208,7 +210,7 @@ class AttentionRecorder:
     def _start(self) -> None:
         self._phases: dict[Phase, _Pass] = {"prefix": _Pass(), "suffix": _Pass()}
         self._valid: Tensor | None = None
-        self._held: list[Tensor] = []  # what the side stream still reads; the next call must not overwrite it
+        self._held: list[Tensor] = []  # sources of pending copies; keeps their memory from being reused
 
     def _remove(self) -> None:
         for hook in self._hooks:
@@ -246,7 +248,7 @@ class AttentionRecorder:
             if self._wanted(phase, step):
                 self._phases[phase].values[step, layer] = output.detach()
 
-        # `v_proj` runs inside the attention module, so its hook sees the step before the other one counts it.
+        # `v_proj` runs inside the attention module, so its hook runs before the other one counts the step.
         if kept and self._values:
             projection: nn.Module | None = getattr(module, "v_proj", None)
             if projection is None:
@@ -272,7 +274,7 @@ class AttentionRecorder:
                 "Set the model's attention implementation to 'eager' and run it without torch.compile."
             )
         if phase == "prefix" and self._valid is None and mask is not None and mask.ndim == 4:
-            # Every valid token sees itself: a boolean mask says so on its diagonal, an additive one has 0 there.
+            # Every valid token attends to itself: the diagonal is True in a boolean mask and 0 in an additive one.
             diagonal = mask.diagonal(dim1=-2, dim2=-1)[:, 0]  # (B, K)
             valid = diagonal if diagonal.dtype == torch.bool else diagonal == 0  # (B, K)
             self._valid = valid.cpu() if self._to_host else valid
@@ -280,7 +282,7 @@ class AttentionRecorder:
             return
         weights = weights.detach()
         rows = self.prefix_rows if phase == "prefix" else None
-        if rows is not None:  # copied at once, so that the rows not asked for are freed
+        if rows is not None:  # copied at once, so that the other rows are freed
             chosen = weights[:, :, rows if isinstance(rows, slice) else list(rows)]  # (B, heads, rows, K)
             weights = chosen.clone() if isinstance(rows, slice) else chosen
         state.pending[layer] = weights
@@ -290,7 +292,7 @@ class AttentionRecorder:
             state.weights[step] = self._stack(layers)
 
     def _stack(self, layers: list[Tensor]) -> Tensor:
-        """Stack a whole pass, (B, layers, heads, rows, keys): one copy a step, not one a layer."""
+        """Stack the layers of one pass to (B, layers, heads, rows, keys): one copy per step, not one per layer."""
         device = layers[0].device
         if not self._to_host:
             return torch.stack(layers, dim=1)

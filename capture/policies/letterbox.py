@@ -1,4 +1,4 @@
-"""Camera pictures fitted into the model's square as the policy does it, and where they lie in it."""
+"""Letterboxing: resize camera pictures into the model's square input, and map positions between the two."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from capture.results.schema import MODEL_PIXELS, PATCH_PIXELS
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a camera picture lies inside the model's square: scaled to fit, centred, bars around it."""
+    """Position of a camera picture in the model's square: scaled to fit, centred, with bars around it."""
 
     height: int
     """Rows of the camera picture."""
     width: int
     ratio: float
-    """Camera pixels per model pixel, before the size is cut to whole pixels."""
+    """Camera pixels per model pixel, before the size is rounded down to whole pixels."""
     rows: int
     """Model rows that the picture covers."""
     cols: int
@@ -30,7 +30,7 @@ class Letterbox:
     """Model rows above it; an odd pixel goes below (and to the right)."""
     left: int
     turned: bool
-    """The picture is turned by 180 degrees before it is scaled (LIBERO's simulator)."""
+    """The picture is rotated by 180 degrees before it is scaled (LIBERO's simulator)."""
     size: int = MODEL_PIXELS
     """Pixels along a side of the square."""
     patch: int = PATCH_PIXELS
@@ -50,7 +50,7 @@ class Letterbox:
 
     @property
     def bars(self) -> npt.NDArray[np.bool_]:
-        """Patches that show nothing of the picture, (rows, cols) bool: those wholly inside the padding."""
+        """Which patches lie wholly inside the padding: (rows, cols) bool."""
         edges = np.arange(self.size // self.patch) * self.patch
         rows = (edges + self.patch <= self.top) | (edges >= self.top + self.rows)
         cols = (edges + self.patch <= self.left) | (edges >= self.left + self.cols)
@@ -60,10 +60,10 @@ class Letterbox:
 def letterbox(
     height: int, width: int, *, turned: bool = False, size: int = MODEL_PIXELS, patch: int = PATCH_PIXELS
 ) -> Letterbox:
-    """Geometry of a `height` x `width` picture in the model's square, as openpi and lerobot compute it.
+    """Return the geometry of a `height` x `width` picture in the model's square, as openpi and lerobot compute it.
 
-    Sizes are cut, not rounded, in float64 (openpi `image_tools.resize_with_pad`, lerobot `resize_with_pad_torch`).
-    Raises UserError where nothing would be left of the shorter side.
+    Sizes are rounded down, in float64 (openpi `image_tools.resize_with_pad`, lerobot `resize_with_pad_torch`).
+    Raises UserError if the shorter side would have no pixel left.
     """
     ratio = max(width / size, height / size)
     rows, cols = (int(height / ratio), int(width / ratio)) if ratio else (0, 0)
@@ -77,7 +77,7 @@ def letterbox(
 
 
 def resize_pil(image: Pixels8) -> Pixels8:
-    """The resize of openpi: (H, W, 3) uint8 to (224, 224, 3) uint8 with Pillow's antialiased bilinear, bars black."""
+    """Resize as openpi: (H, W, 3) uint8 to (224, 224, 3) uint8 with Pillow's antialiased bilinear, black bars."""
     height, width = image.shape[:2]
     if (height, width) == (MODEL_PIXELS, MODEL_PIXELS):
         return image.copy()
@@ -89,9 +89,9 @@ def resize_pil(image: Pixels8) -> Pixels8:
 
 
 def resize_torch(image: Pixels8, *, bars: float = -1.0) -> torch.Tensor:
-    """The resize of lerobot: (H, W, 3) uint8 to (3, 224, 224) float32 in [-1, 1], bilinear without antialiasing.
+    """Resize as lerobot: (H, W, 3) uint8 to (3, 224, 224) float32 in [-1, 1], bilinear without antialiasing.
 
-    `bars` is the value around the picture: -1 since lerobot 0.5, -3 in 0.4 (which padded with -1 before it scaled
+    `bars` is the padding value: -1 since lerobot 0.5, -3 in 0.4 (which padded with -1 before it scaled
     to [-1, 1]).
     """
     height, width = image.shape[:2]
@@ -108,7 +108,7 @@ def resize_torch(image: Pixels8, *, bars: float = -1.0) -> torch.Tensor:
 
 
 def to_pixels(image: Pixels8) -> torch.Tensor:
-    """Model input of a picture that has its final size: (224, 224, 3) uint8 to (3, 224, 224) float32 in [-1, 1]."""
+    """Convert a picture of the final size, (224, 224, 3) uint8, to model input (3, 224, 224) float32 in [-1, 1]."""
     return torch.from_numpy(image).permute(2, 0, 1).to(torch.float32) / 255.0 * 2.0 - 1.0
 
 
@@ -123,7 +123,7 @@ class Picture:
     """One camera picture as the model sees it."""
 
     model_u8: Pixels8
-    """(height, width, 3) uint8 RGB, for the file and the eye; 224 x 224 in Pi0.5."""
+    """(height, width, 3) uint8 RGB, for the results file and display; 224 x 224 in Pi0.5."""
     pixels: torch.Tensor
-    """(3, height, width) float32, for the model: [-1, 1], or -3 in the bars of lerobot 0.4."""
+    """(3, height, width) float32 model input in [-1, 1]; -3 in the bars of lerobot 0.4."""
     letterbox: Letterbox

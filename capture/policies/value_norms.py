@@ -1,7 +1,7 @@
-"""How much a key can contribute at all: the length of what a head writes for its value, |W_O(head) v(key)|.
+"""Norms of the transformed value vectors of each head and key, |W_O(head) v(key)|.
 
-Attention weight times this length is what a key really adds to the residual stream (Kobayashi et al. 2020, arXiv
-2004.10102); a key with much weight and a tiny value, a sink, adds next to nothing.
+Attention weight times this norm is the size of a key's contribution to the residual stream (Kobayashi et al. 2020,
+arXiv 2004.10102). An attention sink, a key with a large weight and a small value, contributes little.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from capture.policies.process_settings import exact_float32
 
 
 class ValueNorms:
-    """The output projections of one stack, made ready for measuring values.
+    """Cholesky factors of the output projections of one stack, from which the norms are computed.
 
-    The length of W v is that of R v where R is the Cholesky factor of W's Gram matrix, W^T W = R^T R, and R is d x d:
-    an eighth to a quarter of the work. The Gram matrix is computed in float64: nothing is lost to squaring.
+    |W v| = |R v| where R, d x d, is the Cholesky factor of W's Gram matrix, W^T W = R^T R. This takes an eighth to a
+    quarter of the operations. The Gram matrix is computed in float64, since squaring loses precision.
     """
 
     def __init__(self, projections: Sequence[nn.Linear], heads: int) -> None:
@@ -28,7 +28,7 @@ class ValueNorms:
 
     @torch.no_grad()
     def lengths(self, values: Tensor) -> Tensor:
-        """Lengths (L, N, keys) float32 for `values` (L, keys, M * d), on the same device."""
+        """Return the norms (L, N, keys) float32 of `values` (L, keys, M * d), on the same device."""
         head_dim = self._factors.shape[-1]
         split: Tensor = values.float().unflatten(-1, (-1, head_dim)).transpose(1, 2)  # (L, M, keys, d)
         factors: Tensor = self._factors.unflatten(1, (split.shape[1], -1))  # (L, M, N / M, d, d)
@@ -43,7 +43,7 @@ def _factor(weight: Tensor, heads: int) -> Tensor:
     gram = columns.transpose(1, 2) @ columns  # (N, d, d)
     factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(gram, upper=True)  # (N, d, d), (N,)
-    if bool(failed.any()):  # a head that writes to fewer than d directions has a Gram matrix with zeros
+    if bool(failed.any()):  # the Gram matrix of a head whose projection has rank below d is singular
         spread, directions = torch.linalg.eigh(gram)  # (N, d), (N, d, d)
         factor = spread.clamp_min(0).sqrt()[:, :, None] * directions.transpose(1, 2)  # (N, d, d)
     return factor.float()

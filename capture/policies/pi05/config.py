@@ -1,4 +1,4 @@
-"""What is known of a policy without its modules: its sizes, and the number types that it computes in."""
+"""Sizes of a Pi0.5 policy and the dtypes of its parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Sizes of SigLIP, the picture encoder (So400m/14: width 1152, depth 27, 16 heads, mlp 4304)."""
+    """Sizes of SigLIP, the image encoder (So400m/14: width 1152, depth 27, 16 heads, mlp 4304)."""
 
     width: int
     depth: int
@@ -33,7 +33,7 @@ class StackConfig:
 
 @dataclass(frozen=True)
 class Pi05Config:
-    """Sizes of a whole policy. `horizon` and `denoise_steps` are not in the weights: any value runs."""
+    """Sizes of a whole policy. `horizon` and `denoise_steps` do not depend on the weights and can take any value."""
 
     vision: VisionConfig
     vlm: StackConfig
@@ -45,7 +45,7 @@ class Pi05Config:
 
 
 def parameter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Number type of the parameter `name`, the model's name or openpi's, in a policy that runs in `dtype`.
+    """Return the dtype of the parameter `name` in a policy that runs in `dtype`; `name` is ours or openpi's.
 
     In bfloat16, as in openpi's PyTorch port: SigLIP's patch and position embeddings, all norms of both Gemma stacks
     (the adaRMS projections among them), the action projections and the time MLP stay float32.

@@ -19,7 +19,7 @@ NORM_EPS = 1e-6
 
 
 def rope_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of rotary position embedding (RoFormer, arXiv 2104.09864), half-split pairing.
+    """Return cosine and sine of rotary position embedding (RoFormer, arXiv 2104.09864), half-split pairing.
 
     `positions`: (B, H) int64. Returns two (B, 1, H, d) float32 tables; float32 also in a bfloat16 policy, because at
     position 600 a bfloat16 frequency is off by up to 0.8 rad.
@@ -31,7 +31,7 @@ def rope_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair (i, i + d/2) of `x` (B, N, H, d) by the table's angle, in float32; returns x's number type."""
+    """Rotate each pair (i, i + d/2) of `x` (B, N, H, d) by the table's angle, in float32; return x's dtype."""
     first, second = x.float().chunk(2, dim=-1)  # 2 x (B, N, H, d/2)
     turned = torch.cat([-second, first], dim=-1)  # (B, N, H, d)
     return (x * table[0] + turned * table[1]).to(x.dtype)  # (B, N, H, d)
@@ -45,7 +45,7 @@ class AdaptiveNorm(nn.Module):
         self.dense = nn.Linear(condition_width, 3 * width)
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """`x` (B, H, E), `condition` (B, E) float32: the normed x in x's number type, and the gate (B, 1, E)."""
+        """Return the normalised `x` (B, H, E) and the gate (B, 1, E) in x's dtype; `condition` is (B, E) float32."""
         scale, shift, gate = (
             self.dense(condition.to(self.dense.weight.dtype))[:, None].float().chunk(3, dim=-1)
         )  # 3 x (B, 1, E)
@@ -55,9 +55,10 @@ class AdaptiveNorm(nn.Module):
 
 
 class ExpertAttention(nn.Module):
-    """Attention of action tokens on the kept prefix and on one another.
+    """Attention of the action tokens to the cached prefix and to one another.
 
-    Returns its weights as second output, as transformers' eager attention does, so that a forward hook can read them.
+    `forward` returns the attention weights as its second output, as eager attention in transformers does, so that a
+    forward hook can read them.
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -75,16 +76,17 @@ class ExpertAttention(nn.Module):
         table: tuple[Tensor, Tensor],
         mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """`x` (B, H, E), prefix keys and values (B, M, K, d) each, additive `mask` (B, 1, H, K + H) float32.
+        """Return the output (B, H, E) and the attention weights (B, N, H, K + H), both in x's dtype.
 
-        Returns the output (B, H, E) and the weights (B, N, H, K + H), both in x's number type.
+        `x` (B, H, E), `prefix` keys and values (B, M, K, d) each, `table` from `rope_table`, additive `mask`
+        (B, 1, H, K + H) float32.
         """
         batch, horizon, _ = x.shape
         split = (batch, horizon, -1, self.head_dim)
         query = rotate(self.q_proj(x).view(split).transpose(1, 2), table)  # (B, N, H, d)
         key = rotate(self.k_proj(x).view(split).transpose(1, 2), table)  # (B, M, H, d)
         value = self.v_proj(x).view(split).transpose(1, 2)  # (B, M, H, d)
-        # Concatenated anew at each step: a cache that grows would show step 2 the actions of step 1.
+        # Concatenated at each step: in a growing cache, step 2 would attend to the action tokens of step 1.
         key = torch.cat([prefix[0], key], dim=2)  # (B, M, K + H, d)
         value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
         each = self.heads // self.kv_heads
@@ -105,13 +107,13 @@ class GatedMlp(nn.Module):
         self.down_proj = nn.Linear(mlp, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (B, H, E) to (B, H, E)."""
+        """Return the block's output (B, H, E) for `x` (B, H, E)."""
         gate = nn.functional.gelu(self.gate_proj(x), approximate="tanh")  # (B, H, mlp)
         return cast(Tensor, self.down_proj(gate * self.up_proj(x)))  # (B, H, E)
 
 
 class ExpertLayer(nn.Module):
-    """One block of the action expert: attention and feed-forward, each normed and gated by the condition."""
+    """One block of the action expert: attention and feed-forward, each normalised and gated by the condition."""
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class ExpertLayer(nn.Module):
     def forward(
         self, x: Tensor, condition: Tensor, prefix: tuple[Tensor, Tensor], table: tuple[Tensor, Tensor], mask: Tensor
     ) -> Tensor:
-        """`x` (B, H, E) to (B, H, E); the rest as in `ExpertAttention` and `AdaptiveNorm`."""
+        """Return the block's output (B, H, E) for `x` (B, H, E); for the rest see `ExpertAttention`, `AdaptiveNorm`."""
         normed, gate = self.input_layernorm(x, condition)  # (B, H, E), (B, 1, E)
         x = x + self.self_attn(normed, prefix, table, mask)[0] * gate  # (B, H, E)
         normed, gate = self.post_attention_layernorm(x, condition)  # (B, H, E), (B, 1, E)
@@ -149,10 +151,10 @@ class Expert(nn.Module):
         values: Sequence[Tensor],
         mask: Tensor,
     ) -> Tensor:
-        """Return the normed hidden states of the action tokens, (B, H, E).
+        """Return the final hidden states of the action tokens, after the last norm: (B, H, E).
 
         `x` (B, H, E), `condition` (B, E), `positions` (B, H) int64, `mask` (B, 1, H, K + H); `keys` and `values` of the
-        prefix, (B, M, K, d) a layer.
+        prefix, one (B, M, K, d) per layer.
         """
         table = rope_table(positions, self.head_dim)  # 2 x (B, 1, H, d)
         for layer, *kept in zip(self.layers, keys, values, strict=True):

@@ -1,14 +1,14 @@
-"""Pi0.5 inference, readable top to bottom.
+"""The Pi0.5 model: inference from pictures and a prompt to a chunk of actions.
 
-`Pi05.sample_actions` is the whole of it. A picture becomes 256 tokens (SigLIP), a prompt becomes text tokens, and both
-run once through the language model (the prefix phase). Its keys and values are kept. The action expert then turns noise
-into a chunk of actions in a few denoise steps (the suffix phase): in each, the action tokens attend to the kept prefix
-and to one another.
+`Pi05.sample_actions` is the entry point. A picture becomes 256 tokens (SigLIP), a prompt becomes text tokens, and both
+run once through the language model (the prefix phase), whose keys and values are cached. The action expert then turns
+noise into a chunk of actions in a few denoise steps (the suffix phase). In each step the action tokens attend to the
+cached prefix and to one another.
 
 SigLIP and the prefix's Gemma are modules of transformers; the expert, whose norms are conditioned on time (adaRMS), is
 in `expert.py`. Formulas follow openpi (`models/pi0.py`, `models/gemma.py`, `models/siglip.py`) and the papers named
-beside them. Shapes in comments: B batch, C cameras, T text tokens, P prefix tokens (all of them), K prefix tokens after
-masked ones were left out, H horizon, A action dimensions (32), D width of the language model, E width of the expert,
+beside them. Shapes in comments: B batch, C cameras, T text tokens, P prefix tokens (all of them), K prefix tokens that
+are kept (see `Prefix.kept`), H horizon, A action dimensions (32), D width of the language model, E width of the expert,
 N heads, M kv heads, d head width.
 """
 
@@ -32,41 +32,41 @@ from capture.policies.pi05.expert import NORM_EPS, ROPE_BASE, Expert
 from capture.policies.process_settings import exact_float32
 
 MASKED = -2.3819763e38
-"""What openpi adds to the logits of masked keys: near the lowest bfloat16, and finite when rounded to it."""
+"""Value that openpi adds to the logits of masked keys: near the lowest bfloat16, and finite when rounded to it."""
 
 TimeGrid = Literal["openpi", "lerobot"]
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """What the prefix phase leaves behind for the denoise steps.
+    """Result of the prefix phase, which the denoise steps read.
 
-    Tokens that are masked in the whole batch were left out before the language model; `kept` says which remained, as
-    indices into the full layout [camera 0, camera 1, ..., text].
+    Tokens that are masked in the whole batch may be dropped before the language model; `kept` lists the remaining ones
+    as indices into the full layout [camera 0, camera 1, ..., text].
     """
 
     keys: tuple[Tensor, ...]
-    """One a layer, after RoPE: (B, M, K, d)."""
+    """One per layer, after RoPE: (B, M, K, d)."""
     values: tuple[Tensor, ...]
-    """One a layer: (B, M, K, d)."""
+    """One per layer: (B, M, K, d)."""
     hidden: Tensor
-    """After the final norm: (B, K, D). Nothing reads it at inference."""
+    """Hidden states after the final norm: (B, K, D). Not used at inference."""
     embeddings: Tensor
     """Input of the first layer: (B, K, D)."""
     positions: Tensor
-    """Position ids as fed: (B, K), int64."""
+    """Position ids given to the language model: (B, K) int64."""
     valid: Tensor
     """False where a token is masked in this row of the batch: (B, K), bool."""
     kept: Tensor
-    """(K,) int64."""
+    """Indices of the kept tokens in the full layout: (K,) int64."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One call of the policy: the actions and how they came about."""
+    """Result of one policy call: the actions and the denoise steps that led to them."""
 
     actions: Tensor
-    """Result, in the model's normalised units: (B, H, A) float32."""
+    """Actions in the model's normalised units: (B, H, A) float32."""
     path: Tensor
     """x before each step, then the result: (steps + 1, B, H, A) float32."""
     velocity: Tensor
@@ -112,7 +112,10 @@ class Pi05(nn.Module):
         drop_masked: bool = True,
         after_step: Callable[[int], None] | None = None,
     ) -> Chunk:
-        """One call of the policy, from model inputs (see `embed_prefix`) and noise (B, H, A) to a chunk of actions."""
+        """Run the policy once: return a chunk of actions for model inputs (see `embed_prefix`) and `noise`.
+
+        `noise`: (B, H, A) float32. `steps`, `grid`, `after_step`: see `denoise`. `drop_masked`: see `run_prefix`.
+        """
         with exact_float32():
             embeddings, valid = self.embed_prefix(
                 pictures, tokens, token_mask, camera_mask, moment
@@ -128,13 +131,13 @@ class Pi05(nn.Module):
         camera_mask: Tensor | None = None,
         moment: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Embeddings of the whole prefix and which of its tokens count.
+        """Return the embeddings of the whole prefix (B, P, D) and which of its tokens are valid (B, P) bool.
 
-        `pictures`: one (B, 3, 224, 224) a camera slot; None for a slot that is masked in the whole batch, whose tokens
-        are then zeros. `tokens`, `token_mask`: (B, T). `camera_mask`: (B, C) bool, all True if left out. `moment`: (B,)
-        int64, where rows share pictures: which of `pictures` each row sees, so that each is encoded once. That is all
-        that prompts on one picture have in common: in the language model, patches look at the text too.
-        Returns (B, P, D) and (B, P) bool, P = 256 C + T.
+        P = 256 C + T. `pictures`: one (B, 3, 224, 224) float32 per camera slot; None for a slot that is masked in the
+        whole batch, whose tokens are then zeros. `tokens` (B, T) int64, `token_mask` (B, T) bool. `camera_mask`: (B, C)
+        bool; None means all True. `moment`: (B,) int64, the index of each row into `pictures`, where rows share them
+        and each is encoded once. Rows with different prompts can share only this step: in the language model, patches
+        attend to the text too.
         """
         batch = len(tokens)
         patches = (self.config.vision.image_size // self.config.vision.patch_size) ** 2
@@ -152,7 +155,7 @@ class Pi05(nn.Module):
         return torch.cat([*blocks, text], dim=1), torch.cat([*masks, token_mask], dim=1)  # (B, P, D), (B, P)
 
     def embed_pictures(self, pictures: Tensor) -> Tensor:
-        """Tokens of pictures: (n, 3, 224, 224) float32 in [-1, 1] to (n, 256, D), row-major over 16 x 16."""
+        """Return the tokens (n, 256, D), row-major over 16 x 16, of `pictures` (n, 3, 224, 224) float32 in [-1, 1]."""
         tower = self.vision_tower
         patches = tower.embeddings(pictures)  # (n, 256, width), float32 also in a bfloat16 policy
         patches = patches.to(tower.post_layernorm.weight.dtype)  # (n, 256, width)
@@ -160,10 +163,10 @@ class Pi05(nn.Module):
         return cast(Tensor, self.projector(tower.post_layernorm(features)))  # (n, 256, D)
 
     def run_prefix(self, embeddings: Tensor, valid: Tensor, *, drop_masked: bool = True) -> Prefix:
-        """The prefix phase: `embeddings` (B, P, D), `valid` (B, P) bool.
+        """Run the prefix phase on `embeddings` (B, P, D) and `valid` (B, P) bool.
 
-        Positions count valid tokens only, so tokens that are masked in the whole batch can be left out before the
-        language model without changing anything else; `drop_masked=False` keeps them, as the reference does.
+        Positions count valid tokens only, so dropping tokens that are masked in the whole batch before the language
+        model changes nothing else; `drop_masked=False` keeps them, as the reference does.
         """
         positions = valid.long().cumsum(dim=1) - 1  # (B, P)
         kept = torch.arange(valid.shape[1], device=valid.device)  # (P,)
@@ -171,14 +174,14 @@ class Pi05(nn.Module):
             kept = kept[valid.any(dim=0)]  # (K,)
         embeddings, valid, positions = embeddings[:, kept], valid[:, kept], positions[:, kept]  # (B, K, ...)
         seen = valid[:, None, :, None] & valid[:, None, None, :]  # (B, 1, K, K)
-        # Always given: without a mask Gemma's attention is causal. float32, so that the softmax sees unrounded logits.
+        # Always passed: without a mask Gemma's attention is causal. float32, so that the softmax gets unrounded logits.
         mask = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, MASKED)  # (B, 1, K, K) float32
         return self.run_language_model(embeddings, mask, positions, valid, kept)
 
     def run_language_model(
         self, embeddings: Tensor, mask: Tensor, positions: Tensor, valid: Tensor, kept: Tensor
     ) -> Prefix:
-        """Gemma on `embeddings` (B, K, D), with an additive `mask` (B, 1, K, K) float32; the rest as in `Prefix`."""
+        """Run Gemma on `embeddings` (B, K, D) with an additive `mask` (B, 1, K, K) float32. The rest: see `Prefix`."""
         cache = DynamicCache()
         output = self.language_model(
             inputs_embeds=embeddings,
@@ -207,7 +210,11 @@ class Pi05(nn.Module):
         grid: TimeGrid = "openpi",
         after_step: Callable[[int], None] | None = None,
     ) -> Chunk:
-        """The suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0."""
+        """Run the suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0.
+
+        `steps`: number of steps, the configuration's if None. `grid`: how the times are rounded, see `step_times`.
+        `after_step` is called with the number of each finished step, from 0.
+        """
         steps = steps or self.config.denoise_steps
         times = times_on(noise.device, steps, grid)  # (steps,)
         x, path, velocities = noise, [noise], []
@@ -221,7 +228,7 @@ class Pi05(nn.Module):
         return Chunk(x, torch.stack(path), torch.stack(velocities), times.clone(), prefix)
 
     def velocity(self, x: Tensor, time: Tensor, prefix: Prefix) -> Tensor:
-        """One denoise step's v: `x` (B, H, A) float32 at `time` (B,), to (B, H, A) float32 (openpi `denoise_step`)."""
+        """Return the velocity v (B, H, A) float32 at `x` (B, H, A) float32 and `time` (B,) (openpi `denoise_step`)."""
         batch, horizon, _ = x.shape
         valid = prefix.valid  # (B, K)
         positions = valid.sum(dim=1)[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
@@ -234,20 +241,20 @@ class Pi05(nn.Module):
         return cast(Tensor, self.action_out_proj(hidden.to(self.action_out_proj.weight.dtype)))  # (B, H, A)
 
     def condition(self, time: Tensor) -> Tensor:
-        """What the expert's norms are told of the time: (B,) to (B, E) float32."""
+        """Return the condition of the expert's norms, (B, E) float32, for `time` (B,) float32."""
         embedding = time_embedding(time, self.config.expert.width)  # (B, E)
         hidden = nn.functional.silu(self.time_mlp_in(embedding))  # (B, E)
         return nn.functional.silu(self.time_mlp_out(hidden))  # (B, E)
 
     @property
     def device(self) -> torch.device:
-        """Where the policy runs."""
+        """Device of the parameters."""
         return self.action_in_proj.weight.device
 
     def refill_buffers(self, device: torch.device | str) -> None:
-        """Compute every buffer anew on `device`: after construction on the meta device they hold nothing.
+        """Compute every buffer on `device`; construction on the meta device leaves them empty.
 
-        The RoPE frequencies are float32 whatever the policy's number type.
+        The RoPE frequencies are float32 whatever the policy's dtype. Raises RuntimeError for a buffer not known here.
         """
         positions = self.config.vision.image_size // self.config.vision.patch_size
         self.vision_tower.embeddings.position_ids = torch.arange(positions**2, device=device)[None]  # (1, 256)
@@ -265,9 +272,10 @@ class Pi05(nn.Module):
 
 
 def step_times(steps: int, grid: TimeGrid = "openpi") -> Tensor:
-    """Times t of the denoise steps, from 1 down: (steps,) float32.
+    """Return the times t of the denoise steps, from 1 down: (steps,) float32.
 
-    openpi adds up `dt = -1/steps` in float32 (`pi0_pytorch.py: sample_actions`), lerobot rounds `1 + step * dt` once.
+    openpi accumulates `dt = -1/steps` in float32 (`pi0_pytorch.py: sample_actions`); lerobot rounds `1 + step * dt`
+    once.
     """
     if grid == "lerobot":
         return torch.tensor([1.0 + step * (-1.0 / steps) for step in range(steps)], dtype=torch.float32)
@@ -280,15 +288,15 @@ def step_times(steps: int, grid: TimeGrid = "openpi") -> Tensor:
 
 @functools.cache
 def times_on(device: torch.device, steps: int, grid: TimeGrid) -> Tensor:
-    """The same on a device, once: a copy there waits until a GPU has done all that it was asked for before.
+    """Return `step_times` on a device, cached: copying it in each call would wait for all queued GPU work.
 
-    It is every call's: nobody may change it.
+    All calls share the tensor; do not modify it.
     """
     return step_times(steps, grid).to(device)  # (steps,)
 
 
 def time_embedding(time: Tensor, width: int, shortest: float = 4e-3, longest: float = 4.0) -> Tensor:
-    """Sines, then cosines, of t at `width / 2` periods spaced geometrically (openpi `posemb_sincos`).
+    """Return sines, then cosines, of t at `width / 2` periods spaced geometrically (openpi `posemb_sincos`).
 
     `time`: (B,). Returns (B, width) float32, computed in float64.
     """
@@ -331,17 +339,17 @@ def _language_model(config: StackConfig, vocabulary: int) -> nn.Module:
             rms_norm_eps=NORM_EPS,
             rope_parameters={"rope_type": "default", "rope_theta": ROPE_BASE},
             pad_token_id=0,
-            attn_implementation="eager",  # the only one that has weights to show
+            attn_implementation="eager",  # the only implementation that returns its weights
         )
     )
     return model
 
 
 def cache_argument(forward: Callable[..., Any]) -> str:
-    """What `forward`, Gemma's, calls the cache that it fills: `cache` from transformers 5.24 on, or `past_key_values`.
+    """Return the name of the cache argument of `forward` (Gemma): `cache` since 5.24, else `past_key_values`.
 
-    5.24 warns of the old name and says that 5.40 drops it. The signature is read through decorators that keep it
-    (`functools.wraps`). A name that only `**kwargs` would take is not accepted: Gemma would fill a cache of its own.
+    5.24 deprecates the old name, to be removed in 5.40. The signature is read through decorators that preserve it
+    (`functools.wraps`). A name that only `**kwargs` would accept does not count: Gemma would fill its own cache.
 
     Raises:
         UserError: neither name is in the signature.

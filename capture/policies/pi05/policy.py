@@ -1,9 +1,9 @@
-"""A Pi0.5 policy with what stands before and behind its model: observations in, actions and a recorded call out.
+"""A Pi0.5 policy with its pre- and postprocessing: takes observations, returns actions and recorded attention.
 
 policy = Pi05Policy(model, preprocessing, tokenizer)
 with policy.recorder() as recorder:
     call = policy.run([policy.prepare(observation)], recorder, seeds=[0])
-[(frame, errors)] = assemble(call)   # capture.pipeline.frame_builder; everything that results.h5 keeps of it
+[(frame, errors)] = assemble(call)   # capture.pipeline.frame_builder; a frame is what results.h5 stores
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one call feeds the model, on the host or on the policy's device."""
+    """Inputs of one batched model call, on the host or on the policy's device."""
 
     pictures: tuple[Tensor, ...]
-    """One a shown camera: (moments, 3, 224, 224) float32."""
+    """One per camera of the call: (moments, 3, 224, 224) float32."""
     tokens: Tensor
     """(B, T) int64."""
     mask: Tensor
@@ -44,22 +44,22 @@ class Inputs:
     noise: Tensor
     """(B, H, A) float32."""
     moment: Tensor | None
-    """(B,) int64, which of the pictures each row sees; None where each sees its own."""
+    """(B,) int64, index of each row's pictures; None where every row has its own."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of them."""
+        """All tensors of these inputs."""
         return (*self.pictures, self.tokens, self.mask, self.noise, *([] if self.moment is None else [self.moment]))
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Inputs:
-        """The same with every tensor changed."""
+        """Return a copy with `change` applied to every tensor."""
         moment = None if self.moment is None else change(self.moment)
         pictures = tuple(change(picture) for picture in self.pictures)
         return Inputs(pictures, change(self.tokens), change(self.mask), change(self.noise), moment)
 
 
 class Pi05Policy:
-    """A model and everything around it."""
+    """A Pi0.5 model with its preprocessing and tokenizer."""
 
     def __init__(self, model: Pi05, preprocessing: Preprocessing, tokenizer: Tokenizer) -> None:
         self.model = model
@@ -84,7 +84,10 @@ class Pi05Policy:
         return self.preprocessing.actions(actions, state)
 
     def recorder(self, *, layers: Sequence[int] | None = None, steps: Sequence[int] | None = None) -> AttentionRecorder:
-        """A recorder for this policy's calls; `run` tells it which prefix rows to keep."""
+        """Return a recorder for this policy's calls; `run` sets the prefix rows that it keeps.
+
+        `layers`, `steps`: numbers to keep, counted from 0; None keeps all.
+        """
         kept = tuple(range(self.model.config.vlm.depth) if layers is None else layers)
         if kept not in self._norms:
             config = self.model.config
@@ -97,19 +100,20 @@ class Pi05Policy:
         return AttentionRecorder(self.model, layers=layers, steps=steps, values=True, to_host=False)
 
     def prepare(self, observation: Observation) -> Prepared:
-        """Resize, normalise, tokenise. Raises UserError for what does not fit the policy."""
+        """Resize, normalise and tokenise one observation. Raises UserError for one that does not fit the policy."""
         return prepare(observation, self.preprocessing, self.tokenizer, self.model.config.vocabulary)
 
     def noise(self, seed: int) -> Tensor:
-        """Standard normal noise (1, H, A) float32, the same on every device."""
+        """Return standard normal noise (1, H, A) float32, the same on every device."""
         generator = torch.Generator().manual_seed(seed)
         config = self.model.config
         return torch.randn(1, config.horizon, config.action_dim, generator=generator)  # (1, H, A)
 
     def inputs(self, prepared: Sequence[Prepared], seeds: Sequence[int]) -> Inputs:
-        """What a call of these observations is fed, on the host. They must show the same cameras.
+        """Return the inputs of one call, on the host, with one seed per observation.
 
-        Frames of one moment, which differ in their prompts alone, share their pictures and so SigLIP's work.
+        Frames of one moment, which differ only in their prompts, share their pictures, which SigLIP encodes once.
+        Raises ValueError for observations with different cameras.
         """
         if len({tuple(one.pictures) for one in prepared}) > 1:
             raise ValueError("the observations of one call must show the same cameras")
@@ -135,7 +139,7 @@ class Pi05Policy:
         seeds: Sequence[int],
         after_step: Callable[[int], None] | None = None,
     ) -> Chunk:
-        """One call with nothing recorded, of observations that show the same cameras. Does not wait for the device."""
+        """Run one call without recording, on observations with the same cameras. Does not wait for the device."""
         return self.sample(self.inputs(prepared, seeds).each(self.upload), after_step)
 
     def run(
@@ -148,9 +152,9 @@ class Pi05Policy:
         after_step: Callable[[int], None] | None = None,
         inputs: Inputs | None = None,
     ) -> RecordedCall:
-        """One recorded call. `full` keeps the rows of image tokens too. Does not wait for the device.
+        """Run one recorded call. Does not wait for the device.
 
-        `inputs`: what it is fed, where that is on the device already.
+        `full` keeps the rows of image tokens too. `inputs`: those of `prepared`, if already on the device.
         """
         text = max(len(one.tokens) for one in prepared)
         recorder.prefix_rows = None if full else slice(-text, None)
@@ -168,7 +172,7 @@ class Pi05Policy:
         )
 
     def sample(self, inputs: Inputs, after_step: Callable[[int], None] | None = None) -> Chunk:
-        """What the model makes of inputs on its device."""
+        """Run the model on `inputs`, which lie on its device."""
         return self.model.sample_actions(
             inputs.pictures,
             inputs.tokens,
@@ -176,13 +180,13 @@ class Pi05Policy:
             inputs.noise,
             moment=inputs.moment,
             grid=self.preprocessing.time_grid,
-            # Masked slots are not even passed, and every column of the text is a token of some row: nothing to drop.
+            # Masked slots are not passed, and each text column is a token of some row: there is nothing to drop.
             drop_masked=False,
             after_step=after_step,
         )
 
     def upload(self, tensor: Tensor) -> Tensor:
-        """The same on the policy's device."""
+        """Return `tensor` on the policy's device."""
         return upload(tensor, self.model.device)
 
     def _measure(self, recording: Recording) -> Norms:
@@ -192,7 +196,7 @@ class Pi05Policy:
         own = own.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(0, 1)  # (L, S, B, H, M * d)
 
         def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
-            """(L, ..., keys, M * d) to (..., L, N, keys)."""
+            """Return the lengths (..., L, N, keys) of `values` (L, ..., keys, M * d)."""
             found: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
             found = found.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
             moved: Tensor = found.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
@@ -220,12 +224,12 @@ def policy_sizes(config: Pi05Config, preprocessing: Preprocessing) -> PolicySize
 
 
 def _moment(prepared: Prepared) -> int:
-    """What is equal where two frames show the very same pictures."""
+    """Return an id that frames with the same picture objects share."""
     return id(next(iter(prepared.pictures.values())))
 
 
 def prepare(observation: Observation, preprocessing: Preprocessing, tokenizer: Tokenizer, vocabulary: int) -> Prepared:
-    """Resize, normalise, tokenise, without a model. Raises UserError for what does not fit the policy."""
+    """Resize, normalise and tokenise, without a model. Raises UserError for an observation that does not fit."""
     pictures = prepare_pictures(observation, preprocessing)
     tokens = preprocessing.prompt(observation.prompt, observation.state, tokenizer)
     check_vocabulary(tokens.ids, vocabulary)
@@ -233,7 +237,7 @@ def prepare(observation: Observation, preprocessing: Preprocessing, tokenizer: T
 
 
 def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> dict[str, Picture]:
-    """The pictures as the model sees them, in the order of its slots. Raises UserError for cameras it does not have."""
+    """Return the model's pictures in the order of its slots. Raises UserError for no picture or an unknown camera."""
     unknown = [camera for camera in observation.pictures if camera not in preprocessing.slots]
     if unknown:
         raise UserError(f"this policy has no camera {unknown[0]!r}; its cameras are {', '.join(preprocessing.slots)}")
@@ -247,7 +251,7 @@ def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> 
 
 
 def _layout(prepared: Prepared, text: int, chunk: Chunk, grid: tuple[int, int]) -> Layout:
-    """Blocks of the prefix as kept: every shown camera's patches in the order of the slots, then the text."""
+    """Return the blocks of the kept prefix: the patches of each camera in the order of the slots, then the text."""
     prefix = chunk.prefix
     keys = prefix.embeddings.shape[1]
     cameras = tuple(prepared.pictures)

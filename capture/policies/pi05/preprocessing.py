@@ -1,6 +1,6 @@
-"""What a policy is fed: pictures, prompt and state turned into model inputs, and its actions back into robot units.
+"""Conversion of pictures, prompt and state into model inputs, and of the model's actions into robot units.
 
-Both public code bases are followed to the last bit where they differ: openpi resizes with Pillow on uint8 and
+Where the two public code bases differ, each is reproduced bit for bit: openpi resizes with Pillow on uint8 and
 normalises in float64, lerobot resizes with torch on floats and normalises in float32. `Preprocessing` holds the
 choices of one checkpoint.
 """
@@ -41,11 +41,11 @@ _NEEDED: Final[dict[NormaliserMode, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:
-    """Scales states or actions to the model's range and back, in the arithmetic of the code base that trained it.
+    """Normalisation of states or actions to the model's range and back, in the arithmetic of the training code.
 
     `openpi_*` follow openpi's `transforms.Normalize` and `Unnormalize` (statistics in float64, 1e-6 in the
     denominator, nothing clipped), the others lerobot's `normalize_processor` (float32; a denominator of 0 becomes
-    1e-8). Dimensions beyond the statistics pass `unnormalise` untouched. Raises UserError for statistics that are
+    1e-8). `unnormalise` leaves dimensions beyond the statistics unchanged. Raises UserError for statistics that are
     missing, not finite, or of different lengths.
     """
 
@@ -70,7 +70,7 @@ class Normaliser:
 
     @property
     def dims(self) -> int | None:
-        """How many dimensions the statistics have; None where any number will do (identity)."""
+        """Number of dimensions of the statistics; None if any number is accepted (identity)."""
         needed = _NEEDED[self.mode]
         return len(self.stats[needed[0]]) if needed else None
 
@@ -79,7 +79,10 @@ class Normaliser:
         return tuple(np.asarray(self.stats[name])[:count].astype(dtype) for name in _NEEDED[self.mode])
 
     def normalise(self, values: npt.ArrayLike) -> Floats:
-        """Robot units to the model's range, over the last axis; float64 for openpi, float32 for lerobot."""
+        """Convert robot units to the model's range, over the last axis; float64 for openpi, float32 for lerobot.
+
+        Raises UserError for more values than the statistics have.
+        """
         x = np.asarray(values)
         if self.mode == "identity":
             return x.astype(np.float32)
@@ -96,12 +99,12 @@ class Normaliser:
         return 2.0 * (x - low) / _not_zero(high - low) - 1.0
 
     def unnormalise(self, values: npt.ArrayLike) -> Floats:
-        """The model's range back to robot units, over the last axis; float64 for openpi, float32 for lerobot."""
+        """Convert the model's range to robot units, over the last axis; float64 for openpi, float32 for lerobot."""
         y = np.asarray(values)
         if self.mode == "identity":
             return y.astype(np.float32)
         low, high = self._columns(y.shape[-1])
-        # openpi leaves the first sum in the number type of the model's output and widens it only afterwards.
+        # openpi computes the first sum in the dtype of the model's output and converts to float64 only afterwards.
         known, rest = y[..., : low.size], y[..., low.size :]
         if self.mode == "openpi_quantile":
             known = (known + 1.0) / 2.0 * (high - low + 1e-6) + low
@@ -119,37 +122,37 @@ class Normaliser:
 
 
 def _not_zero(span: Floats) -> Floats:
-    """The guard of lerobot: a span of exactly 0 becomes 1e-8."""
+    """Replace a span of exactly 0 by 1e-8, as lerobot does."""
     return np.where(span == 0, np.float32(1e-8), span)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Everything that a checkpoint's own code base does before and after its model."""
+    """Settings of one checkpoint's pre- and postprocessing, and the conversions that follow from them."""
 
     resize: Resize
     slots: tuple[str, ...]
     """Camera names in the order of the model's picture slots, such as ("exterior", "wrist")."""
     state_in_prompt: bool
     pad_state_to: int | None
-    """Length to which the normalised state is filled with zeros before it is put in the prompt (32 in lerobot 0.4)."""
+    """Length to which the normalised state is zero-padded before it is put in the prompt (32 in lerobot 0.4)."""
     state: Normaliser | None
     action: Normaliser | None
     robot_dim: int
-    """Action dimensions that go to the robot, the first ones."""
+    """Number of leading action dimensions that go to the robot."""
     delta_dims: int = 0
     """Leading action dimensions that are predicted relative to the state, which is added back; 0 for none."""
     max_tokens: int = MAX_TOKENS
     turned: bool = False
-    """Camera pictures are turned by 180 degrees first (LIBERO's simulator, not its stored datasets)."""
+    """Camera pictures are rotated by 180 degrees first (LIBERO's simulator, not its stored datasets)."""
     time_grid: Literal["openpi", "lerobot"] = "openpi"
     state_dim: int | None = None
-    """Length that a state must have; None derives it from the statistics."""
+    """Required length of a state; None derives it from the statistics."""
 
     def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
-        """A camera picture, (H, W, 3) uint8 RGB as it came, as the model sees it. Raises UserError for other arrays.
+        """Return the model's picture of a camera picture (H, W, 3) uint8 RGB. Raises UserError for other arrays.
 
-        It is turned by 180 degrees where this checkpoint's are, or where its source says so (`turned`).
+        It is rotated by 180 degrees if this checkpoint requires it or `turned` is set.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(
@@ -165,9 +168,9 @@ class Preprocessing:
         return Picture(to_uint8(pixels), pixels, box)
 
     def prompt(self, prompt: str, state: npt.ArrayLike | None, tokenizer: Tokenizer) -> TokenTable:
-        """The tokens of a task and a state in robot units.
+        """Return the tokens of a task and a state in robot units.
 
-        Tokens past `max_tokens` are cut off on the right and counted in `dropped`, for the caller to warn about.
+        Tokens past `max_tokens` are cut off on the right and counted in `dropped`, so that the caller can warn.
         Raises UserError for a missing state, one of the wrong length, or one that is not finite.
         """
         values = None if state is None else self.check_state(state)
@@ -179,18 +182,21 @@ class Preprocessing:
                 "pictures, or as part of the episode"
             )
         normalised = self.state.normalise(values) if self.state else values
-        # The padding comes after the normalisation: its zeros are the middle of the range, bin 128.
+        # Padded after normalisation, so that the zeros are the middle of the range, bin 128.
         if self.pad_state_to is not None and normalised.size < self.pad_state_to:
             normalised = np.pad(normalised, (0, self.pad_state_to - normalised.size))
         return tokenise(prompt, normalised, tokenizer, max_tokens=self.max_tokens)
 
     def check_state(self, state: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The state in robot units as a float64 vector. Raises UserError for a wrong length or what is no float32."""
+        """Return the state in robot units as a float64 vector.
+
+        Raises UserError for a wrong length and for values that are not finite float32 numbers.
+        """
         try:
             values = np.asarray(state, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise UserError("the state is not a list of numbers") from error
-        # The file keeps float32; NaN fails the comparison too.
+        # The results file stores float32; NaN fails the comparison too.
         if values.ndim != 1 or not (np.abs(values) <= np.finfo(np.float32).max).all():
             shown = np.array2string(values, threshold=8)
             raise UserError(f"the state must be one list of finite float32 numbers, not {shown}")
@@ -207,10 +213,10 @@ class Preprocessing:
 
     @property
     def state_lengths(self) -> tuple[int, ...]:
-        """Lengths that a state may have, empty where nothing tells.
+        """Accepted lengths of a state; empty if they are unknown.
 
-        Some openpi statistics are filled with zeros up to the model's 32 dimensions; the length without them counts
-        then too.
+        Some openpi statistics are zero-padded to the model's 32 dimensions; the length without the padding is then
+        accepted too.
         """
         if self.state_dim is not None:
             return (self.state_dim,)
@@ -221,7 +227,7 @@ class Preprocessing:
         return tuple(sorted({int(filled[-1]) + 1 if filled.size else 0, self.state.dims} - {0}))
 
     def actions(self, model_actions: npt.NDArray[np.float32], state: npt.ArrayLike | None) -> npt.NDArray[np.float32]:
-        """Robot actions, (H, robot_dim) float32, of the model's (H, 32) float32 and the state in robot units.
+        """Return robot actions (H, robot_dim) float32 for the model's (H, 32) float32 and the state in robot units.
 
         Raises UserError where the state is needed (`delta_dims`) and is missing or too short.
         """

@@ -1,7 +1,7 @@
-"""The prompt as tokens: the text that is really fed, and which of its characters each token covers.
+"""The prompt's text and tokens, and which characters of the text each token covers.
 
-Roles, words and state values are read off the tokenizer's character spans, never counted: a prompt may itself
-hold "State:" or a semicolon, and a state value takes two to four tokens.
+The role, word and state value of a token come from the tokenizer's character spans, not from counting tokens: a prompt
+may itself contain "State:" or a semicolon, and a state value takes two to four tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from capture.policies.tokenizer import Piece, Tokenizer
 from capture.results.schema import ROLES
 
 MAX_TOKENS: Final = 200
-"""Text tokens that Pi0.5 was trained with, begin-of-sequence included."""
+"""Maximum number of text tokens in Pi0.5's training, begin-of-sequence included."""
 
 STATE_BINS: Final = 256
 
@@ -30,14 +30,14 @@ Role = Literal["bos", "template", "prompt", "state", "newline"]
 
 
 def clean_prompt(prompt: str) -> str:
-    """A task as it stands in the prompt: blanks off both ends, then `_` and newlines become spaces."""
+    """Return a task as it appears in the prompt: whitespace stripped, then `_` and newlines replaced by spaces."""
     return prompt.strip().replace("_", " ").replace("\n", " ")
 
 
 def state_bins(state: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Bins, (S,), of a normalised state: how many of the 256 left edges -1 + k/128 are <= the value, minus 1.
+    """Return the bins (S,) int64 of a normalised state: the number of left edges -1 + k/128 <= the value, minus 1.
 
-    Not clipped: below -1 it is -1, from 1 - 1/128 on it is 255 (openpi `tokenizer.py`).
+    There are 256 edges. Not clipped: values below -1 get -1, values from 1 - 1/128 on get 255 (openpi `tokenizer.py`).
     """
     edges = np.linspace(-1.0, 1.0, STATE_BINS + 1)[:-1]
     return np.asarray(np.digitize(state, edges) - 1, dtype=np.int64)
@@ -45,7 +45,7 @@ def state_bins(state: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A stretch of the prompt whose role is known because we put it there."""
+    """A substring of the prompt with a known role."""
 
     role: Role
     text: str
@@ -55,7 +55,7 @@ class _Part:
 def _parts(task: str, bins: Sequence[int] | None) -> list[_Part]:
     if bins is None:
         return [_Part("prompt", task), _Part("newline", "\n")]
-    # The space before a value is a token of its own, and belongs to that value.
+    # The space before a value is a separate token, which counts as part of that value.
     values = [_Part("state", f" {value}", k) for k, value in enumerate(bins)] or [_Part("template", " ")]
     return [
         _Part("template", "Task: "),
@@ -71,11 +71,11 @@ def _parts(task: str, bins: Sequence[int] | None) -> list[_Part]:
 def tokenise(
     prompt: str, state: npt.NDArray[np.floating] | None, tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS
 ) -> TokenTable:
-    r"""The tokens of a task and an already normalised state, or of the task alone where `state` is None.
+    r"""Return the tokens of a task and an already normalised state, or of the task alone if `state` is None.
 
-    With a state the text is `Task: {task}, State: {bins};\nAction: `; without, the task and, encoded apart from it,
-    a newline (openpi `tokenizer.py`, lerobot `processor_pi05.py`). A token belongs to the role, word and value of its
-    first character that is not blank. Raises UserError for a prompt that is no valid text.
+    With a state the text is `Task: {task}, State: {bins};\nAction: `; without, it is the task and a separately encoded
+    newline (openpi `tokenizer.py`, lerobot `processor_pi05.py`). A token takes the role, word and value of its
+    first non-blank character. Raises UserError for a prompt that is not valid UTF-8 or contains NUL.
     """
     try:
         prompt.encode()
@@ -101,16 +101,16 @@ def tokenise(
         rows.append((piece.id, piece.start, piece.stop, roles[anchor], words[anchor], values[anchor]))
     table = np.array(rows[:max_tokens], dtype=np.int32)  # (n, 6)
     ids, start, stop, role, word, value = table.T.copy()
-    # Numbers without gaps: a word whose characters all went into a neighbour's token has none of its own.
+    # Renumber without gaps: a word whose characters all lie in a neighbour's token has no token.
     word[word >= 0] = np.unique(word[word >= 0], return_inverse=True)[1]
     fed = ("<bos>", *(piece.text for piece in pieces))[:max_tokens]
     dropped = len(rows) - len(table)
-    state_dropped = dropped > 0 and bool(stop[-1] < text.rfind(_AFTER_STATE))  # no task holds a newline
+    state_dropped = dropped > 0 and bool(stop[-1] < text.rfind(_AFTER_STATE))  # a task contains no newline
     return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped)
 
 
 def _characters(parts: Sequence[_Part]) -> tuple[list[int], list[int], list[int]]:
-    """Role, word and state value of every character of the text; blanks have no word, but for those before a value."""
+    """Return role, word and state value of each character; a blank has no word, except the one before a state value."""
     roles, words, values = [], [], []
     count = 0
     for part in parts:
