@@ -1,6 +1,6 @@
-"""Checkpoints of Pi0.5 in the forms that openpi and lerobot write: what they are, and the way into a model.
+"""Reading of Pi0.5 checkpoints in the formats of openpi (PyTorch and JAX) and lerobot.
 
-`open_checkpoint` is the door; nothing outside this package knows a foreign file, name or layout.
+`open_checkpoint` is the entry point. Only this package depends on the files, names and layouts of those formats.
 """
 
 from capture.checkpoints.detect import Kind

@@ -1,4 +1,4 @@
-"""Which kind of checkpoint lies in a folder, told by what is in it, or why it is none."""
+"""Detection of a checkpoint's kind from the contents of its folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from capture.json_fields import JsonObject, read_json
 Kind = Literal["openpi", "lerobot", "jax", "demo"]
 
 PARAMS = "params"
-"""The folder of weights in a JAX checkpoint."""
+"""Name of the weights folder in a JAX checkpoint."""
 
 
 def recognise(folder: Path) -> tuple[Kind, JsonObject]:
-    """Kind of a folder, and its config.json, which is empty where there is none.
+    """Return the kind of checkpoint in a folder and its config.json (empty if there is none).
 
-    Where a folder holds both safetensors and JAX's arrays, the safetensors count, as in openpi. Raises UserError for
+    If a folder holds both safetensors and JAX arrays, the safetensors are used, as in openpi. Raises UserError for
     other policies and models, and for a folder without weights.
     """
     try:
@@ -54,7 +54,7 @@ def _pytorch_kind(config: JsonObject) -> Kind:
 
 
 def _not_known(folder: Path, names: list[str]) -> str:
-    """Why a folder is no checkpoint, in one sentence."""
+    """Return one sentence that says why a folder is not a checkpoint."""
     needed = f"{SINGLE} or {PARAMS}/"
     steps = sorted((name for name in names if name.isdigit() and is_orbax(folder / name / PARAMS)), key=int)
     pickled = [name for name in names if Path(name).suffix in (".bin", ".pt", ".pth", ".ckpt")]
@@ -86,7 +86,7 @@ def _not_known(folder: Path, names: list[str]) -> str:
 
 
 def refuse_options(kind: Kind, options: CheckpointOptions) -> None:
-    """Raises UserError for an option that would do nothing for this kind: it is a misunderstanding."""
+    """Raise UserError for an option that has no effect on this kind of checkpoint."""
     given: dict[str, tuple[object, tuple[Kind, ...]]] = {
         "--config": (options.config, ("openpi", "jax")),
         "--asset": (options.asset_id, ("openpi", "jax", "demo")),

@@ -1,4 +1,4 @@
-"""Which weights a folder holds, without reading gigabytes: sizes and samples of its files."""
+"""Fingerprint of a checkpoint's weights from the sizes of its files and samples of their bytes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Final
 
 EDGE: Final = 1 << 16
-"""Bytes that are read at both ends of a file, and SAMPLE at each of SAMPLES places in between."""
+"""Bytes read at each end of a file; SAMPLE bytes are read at each of SAMPLES places in between."""
 SAMPLES: Final = 64
 SAMPLE: Final = 4096
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over the names, lengths and samples of the weight files: safetensors, or orbax's `params/`.
+    """Return the SHA-256 (hex) of names, lengths and samples of the weight files: safetensors, or orbax's `params/`.
 
-    Training changes every weight, so a few hundred kilobytes of each file tell two checkpoints apart, wherever they
-    were copied to. Raises OSError where a file cannot be read.
+    Training changes every weight, so a few hundred kilobytes of each file distinguish two checkpoints. It does not
+    depend on where the folder lies. Raises OSError if a file cannot be read.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:

@@ -1,7 +1,7 @@
-"""Sizes of a policy and the shapes of its parameters, each from the other; pure functions, no file.
+"""Infer a policy's sizes from the shapes of its parameters, and the shapes from the sizes; reads no file.
 
-Shapes tell everything but how a width is divided into heads, the horizon and the number of denoise steps. What a
-configuration states besides must agree with the shapes.
+Shapes determine everything except the division of a width into heads, the horizon and the number of denoise steps.
+Sizes that a configuration states must agree with the shapes.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _SPELLINGS = {
     "head_dim": ("head_dim",),
     "mlp": ("mlp", "mlp_dim", "intermediate_size"),
 }
-"""Our name of a size, and what openpi and transformers call it."""
+"""Our name of a size -> names accepted in a configuration: ours, openpi's and transformers'."""
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What a configuration says about sizes: for each part (vision, vlm, expert) some of `_SPELLINGS`' keys."""
+    """Sizes stated in a configuration: for each part (vision, vlm, expert) some of the keys of `_SPELLINGS`."""
 
     parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     where: str = ""
 
     def get(self, part: str, size: str) -> int | None:
-        """One stated size, or None."""
+        """Return a stated size, or None."""
         return self.parts.get(part, {}).get(size)
 
     def over(self, other: Stated) -> Stated:
@@ -57,7 +57,7 @@ class Stated:
 
 
 def read_stated(config: JsonObject) -> Stated:
-    """The sizes in a configuration's objects `vision`, `vlm` and `action_expert` (or `expert`), where it has them."""
+    """Return the sizes in a configuration's objects `vision`, `vlm` and `action_expert` (or `expert`), if present."""
     parts = {}
     for part, keys in {"vision": ("vision",), "vlm": ("vlm",), "expert": ("action_expert", "expert")}.items():
         section = next(filter(None, map(config.section, keys)), None)
@@ -70,11 +70,11 @@ def read_stated(config: JsonObject) -> Stated:
 def infer_config(
     shapes: Mapping[str, Shape], stated: Stated, where: str, *, horizon: int, denoise_steps: int
 ) -> Pi05Config:
-    """Sizes of the policy whose parameters have these shapes, under the names of `capture.policies.pi05.model.Pi05`.
+    """Return the sizes of the policy whose parameters have these `shapes`, keyed by openpi's names.
 
-    Text heads share one key and value head unless `stated` says otherwise; SigLIP's heads are 72 wide. Raises
-    UserError where a needed tensor is absent, shapes contradict one another or `stated`, or nothing tells SigLIP's
-    heads.
+    Unless `stated` says otherwise, Gemma's query heads share one key and value head, and SigLIP's heads have width 72.
+    Raises UserError if a required tensor is missing, shapes contradict one another or `stated`, or the number of
+    SigLIP's heads is unknown.
     """
     look = _Look(shapes, where)
     patch = look.shape(VISION + "embeddings.patch_embedding.weight", 4)
@@ -107,7 +107,7 @@ def infer_config(
 
 @dataclass(frozen=True)
 class _Look:
-    """Shapes by name, with a sentence for those that are not as they must be."""
+    """Checked access to shapes by name; raises UserError for missing or wrong ones."""
 
     shapes: Mapping[str, Shape]
     where: str
@@ -179,7 +179,7 @@ def _check_config(config: Pi05Config, stated: Stated, where: str) -> None:
 
 
 def check_stated(config: Pi05Config, stated: Stated, where: str) -> None:
-    """Raises UserError where what is stated is not what the weights have."""
+    """Raise UserError if a stated size differs from that of the weights."""
     for part in ("vision", "vlm", "expert"):
         for size in _SPELLINGS:
             said, found = stated.get(part, size), getattr(getattr(config, part), size, None)
@@ -191,7 +191,7 @@ def check_stated(config: Pi05Config, stated: Stated, where: str) -> None:
 
 
 def parameter_shapes(config: Pi05Config) -> dict[str, Shape]:
-    """Name and shape of every parameter of `capture.policies.pi05.model.Pi05(config)`."""
+    """Return the name and shape of every parameter of a policy of these sizes."""
     return dict(_parameters(config))
 
 
@@ -247,7 +247,7 @@ def _block(prefix: str, stack: StackConfig) -> Iterator[tuple[str, Shape]]:
 
 
 def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], where: str) -> None:
-    """Raises UserError unless exactly the expected tensors are there, in the expected shapes."""
+    """Raise UserError unless exactly the expected tensors are present, in the expected shapes."""
     if missing := [name for name in expected if name not in found]:
         raise UserError(
             f"{where} lacks {some(missing, len(expected))}; the download may have stopped early: fetch it again"
@@ -263,7 +263,7 @@ def check_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], wher
 
 
 def some(names: Iterable[str], total: int | None = None) -> str:
-    """A few names and how many there are: "3 of 812 tensors ('a', 'b', …)"."""
+    """Return a count and a few of the names as text: "3 of 812 tensors ('a', 'b', …)"."""
     known = list(names)
     count = f"{len(known)} of {total}" if total else f"{len(known)}"
     shown = ", ".join(repr(name) for name in known[:2]) + (", …" if len(known) > 2 else "")

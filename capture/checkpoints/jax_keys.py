@@ -1,4 +1,4 @@
-"""How each of our parameters comes out of the arrays of openpi's JAX model.
+"""Mapping from the arrays of openpi's JAX model to our parameters.
 
 Names and layouts are those of openpi's `models/gemma.py`, `models/siglip.py` and `models/pi0.py`.
 """
@@ -16,13 +16,13 @@ from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJEC
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array, or one layer of a stacked one, is turned into our parameter."""
+    """Conversion of an array, or of one layer of a stacked array, into our parameter."""
 
     turn: Callable[[Tensor], Tensor]
     axes: int
-    """How many the array has."""
+    """Number of the array's axes."""
     rows: int
-    """The axis along which our rows lie: a slice there, turned, is a slice of our first axis."""
+    """Axis of the array that becomes the first axis (rows) of our parameter."""
 
 
 VECTOR: Final = Layout(lambda x: x, axes=1, rows=0)
@@ -40,17 +40,17 @@ OUTPUT: Final = Layout(lambda x: x.flatten(0, 1).T, axes=3, rows=2)  # layout (h
 
 @dataclass(frozen=True)
 class Rule:
-    """Where one of our parameters lies in the JAX model."""
+    """Location of one of our parameters in the JAX model."""
 
     ours: str
-    """`{}` stands for the layer."""
+    """Our name; `{}` stands for the layer number."""
     theirs: str
     """Name of the array below `params.`."""
     layout: Layout
     stacked: bool = False
     """The array holds all layers, on axis 0."""
     part: int | None = None
-    """Which entry of a layer's first axis is meant, where it holds two projections."""
+    """Index on a layer's first axis, if that axis holds two projections."""
 
 
 def _vision() -> Iterator[Rule]:
@@ -73,13 +73,13 @@ def _vision() -> Iterator[Rule]:
 
 
 def _stack(ours: str, ending: str) -> Iterator[Rule]:
-    """Attention, feed-forward and norms of one Gemma stack; the expert's arrays end in `_1`, its norms are dense."""
+    """Yield the rules of one Gemma stack; the expert's arrays end in `_1`, and its norms are dense layers."""
     layer, theirs = ours + "layers.{}.", "PaliGemma.llm.layers."
     attention, mlp = layer + "self_attn.", layer + "mlp."
     yield Rule(attention + "q_proj.weight", f"{theirs}attn.q_einsum{ending}.w", GEMMA_HEADS, stacked=True)
     for part, name in enumerate(("k_proj.weight", "v_proj.weight")):
         yield Rule(attention + name, f"{theirs}attn.kv_einsum{ending}.w", GEMMA_HEADS, stacked=True, part=part)
-    # openpi's converter reorders this array of the language model, which is right for square sizes only.
+    # openpi's converter reorders this array of the language model, which is correct for square sizes only.
     yield Rule(attention + "o_proj.weight", f"{theirs}attn.attn_vec_einsum{ending}.w", OUTPUT, stacked=True)
     for part, name in enumerate(("gate_proj.weight", "up_proj.weight")):
         yield Rule(mlp + name, f"{theirs}mlp{ending}.gating_einsum", DENSE, stacked=True, part=part)
@@ -115,4 +115,4 @@ def _policy() -> Iterator[Rule]:
 
 
 RULES: Final = tuple(_policy())
-"""One a parameter, or one for the same parameter of all layers."""
+"""One rule per parameter, or one for the same parameter of all layers."""

@@ -1,4 +1,4 @@
-"""Foreign names of weights: openpi's and lerobot's PyTorch names into ours, and other models recognised by theirs.
+"""Map openpi's and lerobot's PyTorch parameter names to ours, and recognise other models by their names.
 
 Ours are openpi's without `vision_model.` and without output heads, which Pi0.5 never uses at inference.
 """
@@ -26,7 +26,7 @@ _MODULES = (
     ("language_model.", LANGUAGE),
     ("expert.", EXPERT),
 )
-"""Modules of `Pi05` and what openpi's PyTorch model calls them; all other names are the same."""
+"""Modules of `Pi05` -> their names in openpi's PyTorch model; all other names are the same."""
 
 
 def openpi_name(parameter: str) -> str:
@@ -47,19 +47,19 @@ def parameter_name(stored: str) -> str:
 
 @dataclass(frozen=True)
 class Renamed(Generic[Stored]):
-    """Stored tensors under our names, and how they were called."""
+    """Stored tensors under our names."""
 
     tensors: Mapping[str, Stored]
     tied_by_lerobot: bool
-    """Every name began with `model.`, and the text embedding was stored as the output head that shares it alone."""
+    """Every name began with `model.`, and the text embedding was stored only as the output head tied to it."""
 
 
 def to_our_names(stored: Mapping[str, Stored], where: str) -> Renamed[Stored]:
-    """PyTorch tensors of openpi or lerobot under our names.
+    """Return PyTorch tensors of openpi or lerobot under our names.
 
-    A leading `model.` goes. The text embedding is `embed_tokens` where there is one, for it may have been trained apart
-    from the output head that it began as, else that head; every other output head is left out. Raises UserError where
-    the names are another model's, or two tensors have the same name.
+    A leading `model.` is removed. The text embedding is `embed_tokens` if present, since training may have separated it
+    from the output head, else that head; other output heads are dropped. Raises UserError if the names belong to
+    another model, or two tensors get the same name.
     """
     if found := other_model(stored):
         raise UserError(f"{where} holds {found}")
@@ -86,7 +86,7 @@ _OTHERS: tuple[tuple[str, str], ...] = (
     (r"(^|[._])lora_", _LORA),
     (r"(^|\.)(proprio_history_proj|proprio_history)\.", _MEMORY),
     (r"(^|\.)(state_proj|action_time_mlp_in|action_time_mlp_out)\.", _PI0),
-    # Pi0's expert has plain norms where Pi0.5's are conditioned on time.
+    # Pi0's expert has norms with a weight of their own; Pi0.5's are conditioned on time.
     (r"gemma_expert\.model\.(layers\.\d+\.\w*layernorm|norm)\.weight$", _PI0),
     (r"PaliGemma\.llm\.(layers\.\w+_norm_1|final_norm_1)\.scale$", _PI0),
     (r"\.(SCB|weight_scale|qweight|absmax)$", "quantised weights ({}); give the checkpoint that they were made from"),
@@ -94,9 +94,9 @@ _OTHERS: tuple[tuple[str, str], ...] = (
 
 
 def other_model(names: Iterable[str]) -> str | None:
-    """What a sentence calls the model whose tensors have these names; None where they may be Pi0.5's.
+    """Return a phrase that describes the model with these tensor names; None if they may be Pi0.5's.
 
-    Takes PyTorch names as well as JAX's.
+    Accepts PyTorch and JAX names.
     """
     known = list(names)
     for pattern, what in _OTHERS:

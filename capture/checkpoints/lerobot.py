@@ -1,4 +1,4 @@
-"""lerobot's checkpoints: the settings in config.json, in the saved processors and in their statistics files."""
+"""Read lerobot's settings from config.json, the saved processors and their statistics files."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _HANDLED: Final = {
     "unnormalizer_processor",
     "absolute_actions_processor",
 }
-"""Steps of saved processors whose work is done here, or is none of inference's."""
+"""Processor steps that are implemented here or have no effect at inference."""
 
 _SINCE_05: Final = ("use_relative_actions", "use_visual_memory", "rtc_training_max_delay", "pretrained_revision")
-"""Fields that config.json has had since 0.5.1 or later."""
+"""Fields of config.json that exist since lerobot 0.5.1 or later."""
 
 
 def lerobot_settings(
     folder: Path, config: JsonObject, options: CheckpointOptions, *, tied: bool, action_dim: int
 ) -> Settings:
-    """Settings of a folder that lerobot saved.
+    """Return the settings of a folder that lerobot saved.
 
-    `tied` says how its text embedding is stored (`names.Renamed.tied_by_lerobot`). Raises UserError for variants that
-    are not run here, and where the statistics are missing.
+    `tied`: how its text embedding is stored (`key_names.Renamed.tied_by_lerobot`). Raises UserError for unsupported
+    variants and for missing statistics.
     """
     _refuse_variants(config)
     inferred: list[str] = []
@@ -127,7 +127,7 @@ def _relative(folder: Path) -> UserError:
 
 
 def _steps(path: Path) -> dict[str, JsonObject]:
-    """Steps of a saved processor: name to its configuration, its `state_file` put in beside."""
+    """Return the steps of a saved processor: name -> configuration, with the step's `state_file` added."""
     if not path.is_file():
         return {}
     found = {}
@@ -194,10 +194,10 @@ def _tensors(folder: Path, step: JsonObject | None) -> dict[str, Statistic]:
 def _trained_with_04(
     folder: Path, config: JsonObject, options: CheckpointOptions, inferred: list[str], *, tied: bool
 ) -> bool:
-    """Whether lerobot 0.4 trained it, which filled states with zeros and put -3 around pictures.
+    """Return whether lerobot 0.4 trained the checkpoint; it zero-padded states and padded pictures with -3.
 
-    No file says so. 0.5.0 changed both, and stores the text embedding beside the output head; 0.5.1 added fields to
-    config.json. Weights without the prefix `model.` were converted from openpi's, whose ways are today's.
+    No file states the version. 0.5.0 changed both, and stores the text embedding beside the output head; 0.5.1 added
+    fields to config.json. Weights without the prefix `model.` were converted from openpi and follow current lerobot.
     """
     if options.lerobot_version is not None:
         return options.lerobot_version == "0.4"
@@ -215,7 +215,7 @@ def _trained_with_04(
 
 
 def _cameras(config: JsonObject, inferred: list[str]) -> tuple[str, ...]:
-    """Camera names of the picture slots, in config.json's order; always masked ones left out."""
+    """Return the camera names of the picture slots in config.json's order, without slots that are always masked."""
     slots: list[str] = []
     features = config.section("input_features") or _NOTHING
     for feature in features.values:
@@ -244,7 +244,7 @@ def _usual_name(last: str) -> str:
 
 
 def _shape(config: JsonObject, group: str, feature: str) -> int | None:
-    """Length of a feature; None where it is not stated, or is lerobot's 32 for "unknown"."""
+    """Return the length of a feature; None if it is not stated."""
     shape = ((config.section(group) or _NOTHING).section(feature) or _NOTHING).numbers("shape")
     if not shape:
         return None

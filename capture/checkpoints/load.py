@@ -1,4 +1,4 @@
-"""A checkpoint of any kind, checked against its headers and ready to be loaded."""
+"""Open a checkpoint of any kind: read its settings and headers, check them, and load the weights on request."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.mo
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A policy on disk: all that is known of it without reading weights, and the way to its weights."""
+    """A policy on disk: its settings, known without reading weights, and access to its weights."""
 
     kind: Kind
     name: str
-    """Folder or repository, short."""
+    """Short name of the folder or repository."""
     path: Path
     """The folder that holds it."""
     config: Pi05Config
     preprocessing: Preprocessing
     tokenizer_folder: Path | None
-    """The folder if it brings a tokenizer, in itself or in its `tokenizer/`; else None."""
+    """The checkpoint's folder if it or its `tokenizer/` contains a tokenizer; else None."""
     config_hash: str
-    """SHA-256 of sizes, preprocessing and statistics: equal where two runs were set up alike, whatever the weights."""
+    """SHA-256 of sizes, preprocessing and statistics: equal for equal settings, whatever the weights."""
     inferred: tuple[str, ...]
-    """One sentence for each thing that no file and no option said outright."""
+    """One sentence for each setting that neither a file nor an option states and that was therefore inferred."""
     weights: Weights = field(repr=False, compare=False)
 
     def load(self, device: torch.device | str, dtype: torch.dtype, progress: Progress | None = None) -> Pi05:
-        """The policy on `device`, ready to run in `dtype` (float32 or bfloat16).
+        """Return the model on `device`, ready to run in `dtype` (float32 or bfloat16).
 
-        Takes little more memory than the model itself. `progress` is called with the bytes loaded so far and their
-        sum. Raises UserError, and leaves nothing behind, where weights cannot be read or find no room.
+        Needs little more memory than the model itself. `progress` is called with the bytes loaded so far and the
+        total. Raises UserError, and frees its memory, if weights cannot be read or do not fit.
         """
         return load_model(self.weights, self.config, device, dtype, progress)
 
     def parameter_bytes(self, dtype: torch.dtype) -> int:
-        """Memory that the policy's parameters take in `dtype`."""
+        """Return the size of the policy's parameters in `dtype`, in bytes."""
         return parameter_bytes(parameter_shapes(self.config), dtype)
 
 
 def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = None) -> Checkpoint:
-    """The checkpoint at a path, or in a Hugging Face repository `owner/name` or `owner/name@revision`.
+    """Return the checkpoint at a path, or in a Hugging Face repository `owner/name` or `owner/name@revision`.
 
-    Takes openpi's converted PyTorch folder, lerobot's folder, openpi's JAX folder (the one that holds `params/`, or
+    Accepts openpi's converted PyTorch folder, lerobot's folder, openpi's JAX folder (the one that holds `params/`, or
     `params/` itself), and the demo policy's. Reads headers only, and checks the name and shape of every tensor.
-    Raises UserError with one sentence for whatever is not a whole Pi0.5.
+    Raises UserError with one sentence for anything that is not a complete Pi0.5 checkpoint.
     """
     options = options or CheckpointOptions()
     place = find_source(source, offline=options.offline)
@@ -87,7 +87,7 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
         renamed = to_our_names(read_folder(folder), where)
         weights, tied = SafetensorsWeights(renamed.tensors, where), renamed.tied_by_lerobot
         stated = read_stated(sizes).over(read_stated(config))
-    # Horizon and steps change no shape, and what tells them comes later; until then they are 1.
+    # Horizon and steps do not affect shapes and are read below; until then they are 1.
     model = infer_config(weights.shapes, stated, weights.where, horizon=1, denoise_steps=1)
     check_stated(model, read_stated(sizes), weights.where)
     check_shapes(weights.shapes, parameter_shapes(model), weights.where)

@@ -1,4 +1,4 @@
-"""What a user writes after `--checkpoint`, turned into a folder on this machine."""
+"""Find the local folder of a checkpoint from the value of `--checkpoint`; download it if necessary."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _JAX = (*_CONFIGURATION, "params/**")
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint folder on this machine and what to call it."""
+    """A checkpoint folder on this machine and its name."""
 
     folder: Path
     name: str
     parts: tuple[str, ...]
-    """The names that lead to it, the nearest last; an openpi configuration may be among them."""
+    """Parts of its path or repository name, the last one nearest; one may name an openpi configuration."""
 
 
 def find_source(given: str | Path, *, offline: bool = False) -> Source:
-    """The folder that `given` means: a path, or a Hugging Face repository `owner/name` or `owner/name@revision`.
+    """Return the folder for `given`: a path, or a Hugging Face repository `owner/name` or `owner/name@revision`.
 
-    A path that exists always wins. A repository is fetched into Hugging Face's cache, only the files that are needed;
-    with `offline`, or HF_HUB_OFFLINE=1, it must be there already. Raises UserError for everything else.
+    An existing path takes precedence. Of a repository, only the required files are downloaded into Hugging Face's
+    cache; with `offline`, or HF_HUB_OFFLINE=1, they must be there already. Raises UserError for anything else.
     """
     text = str(given)
     scheme = re.match(r"([a-z][a-z0-9+]*):/", text)
@@ -85,7 +85,7 @@ def _local(path: Path) -> Source:
         )
     else:
         raise UserError(f"{path} is no checkpoint; give the folder that holds {SINGLE} or params/")
-    # Names such as params/ and 20000/ say nothing without those before them.
+    # Names such as params/ and 20000/ do not identify a checkpoint without the preceding parts.
     names = [part for part in folder.parts if part != folder.anchor]
     last = len(names) - 1 if names and names[-1] == "params" else len(names)
     first = last - 1
@@ -157,5 +157,5 @@ def _snapshot(name: str, revision: str | None, patterns: Sequence[str], *, offli
 
 
 def _errors_of(module: ModuleType) -> tuple[type[Exception], ...]:
-    """Every exception class of huggingface_hub and of its transport, which has been several packages."""
+    """Return every exception class in `module`: those of huggingface_hub and of its HTTP library, which has changed."""
     return tuple(value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Exception))

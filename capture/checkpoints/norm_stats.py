@@ -1,4 +1,4 @@
-"""Normalisation statistics as openpi and lerobot store them, read and checked."""
+"""Read and check normalisation statistics in the formats of openpi and lerobot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from capture.json_fields import JsonObject, read_json
 from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode
 
 Statistic = Mapping[str, npt.NDArray[np.float64]]
-"""Name (q01, mean, ...) to a vector of one number a dimension."""
+"""Name (q01, mean, ...) -> vector of one number per dimension."""
 
 FILE: Final = "norm_stats.json"
 STATE: Final = "state"
@@ -38,10 +38,10 @@ _MAX_DEPTH: Final = 3
 
 
 def read_statistics(path: Path) -> dict[str, Statistic]:
-    """`state` and `action` of a JSON file, as far as they are there.
+    """Return the statistics of `state` and `action` in a JSON file, those that are present.
 
-    Takes openpi's `norm_stats.json` (`norm_stats` with `state` and `actions`) and a lerobot data set's `stats.json`
-    (`observation.state` and `action`). Raises UserError where it is neither.
+    Accepts openpi's `norm_stats.json` (`norm_stats` with `state` and `actions`) and a lerobot data set's `stats.json`
+    (`observation.state` and `action`). Raises UserError for any other file.
     """
     file = read_json(path)
     root = file.section("norm_stats") or file
@@ -64,9 +64,9 @@ def _vectors(section: JsonObject) -> Statistic:
 
 
 def read_tensors(path: Path) -> dict[str, Statistic]:
-    """Statistics as lerobot saves them: feature name to its vectors, from tensors such as `observation.state.q01`.
+    """Return feature name -> statistics from lerobot's tensors, which have names such as `observation.state.q01`.
 
-    Pictures' statistics are left out. Raises UserError for a damaged file.
+    Statistics of pictures are skipped. Raises UserError for a damaged file.
     """
     found: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     for name, stored in read_header(path).items():
@@ -82,7 +82,7 @@ def read_tensors(path: Path) -> dict[str, Statistic]:
 
 
 def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str, where: str) -> Normaliser:
-    """The normaliser of a state or an action. Raises UserError for statistics that are absent, or cannot be right."""
+    """Return the normaliser of a state or an action. Raises UserError for missing or impossible statistics."""
     low_name, high_name = _BOUNDS[mode] or ("", "")
     if not low_name:
         return Normaliser(mode, {})
@@ -117,7 +117,7 @@ def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str
 
 
 def find_assets(folder: Path) -> dict[str, Path]:
-    """Asset id to file, of every `<asset id>/norm_stats.json` below an `assets` folder; ids may hold slashes."""
+    """Return asset id -> file of every `<asset id>/norm_stats.json` below a folder; ids may contain slashes."""
     found = {}
     for place, names, files in os.walk(folder):
         inner = Path(place).relative_to(folder)
@@ -128,9 +128,9 @@ def find_assets(folder: Path) -> dict[str, Path]:
 
 
 def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | None, where: str) -> str | None:
-    """The asset id to use: the wanted one, else the configuration's, else the only one; None where there are none.
+    """Return the asset id to use: `wanted`, else `usual` (the configuration's), else the only one; None without assets.
 
-    Raises UserError where the wanted one is absent, or several are there and nothing chooses.
+    Raises UserError if `wanted` is missing, or the choice among several is ambiguous.
     """
     if wanted is not None:
         if wanted not in assets:
@@ -145,9 +145,9 @@ def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | No
 
 
 def given_statistics(given: Path, wanted: str | None, usual: str | None) -> tuple[str | None, Path]:
-    """Asset id and file that `--norm-stats` means: a file, or a folder with one or several assets.
+    """Return asset id and file for the value of `--norm-stats`: a file, or a folder with one or several assets.
 
-    Raises UserError where there is none, or nothing tells which.
+    Raises UserError if there is no file, or the choice is ambiguous.
     """
     if given.is_file():
         return wanted, given

@@ -1,4 +1,4 @@
-"""Settings of openpi's checkpoints: converted PyTorch folders, JAX folders, and the demo policy in that form."""
+"""Read the settings of openpi's checkpoints (converted PyTorch folders, JAX folders) and of the demo policy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from capture.policies.pi05.preprocessing import Preprocessing
 from capture.policies.pi05.prompt import MAX_TOKENS
 
 _UNKNOWN = OpenpiConfig("", 0, None, None, None, cameras=(EXTERIOR, WRIST, RIGHT_WRIST))
-"""What is assumed where nothing names the configuration: Pi0.5's own defaults."""
+"""Assumed if the configuration is unknown: Pi0.5's defaults."""
 
 
 def openpi_settings(
@@ -44,10 +44,10 @@ def openpi_settings(
     *,
     action_dim: int,
 ) -> Settings:
-    """Settings of an openpi checkpoint.
+    """Return the settings of an openpi checkpoint.
 
-    `folder` is where `assets/` belongs, `parts` the names that lead to it, `config` its config.json under the options'
-    sizes. Raises UserError where no file and no option tells the horizon or the normalisation.
+    `folder`: the parent of `assets/`. `parts`: the parts of its path. `config`: its config.json, overridden by the
+    sizes in `options`. Raises UserError if neither a file nor an option gives the horizon or the normalisation.
     """
     inferred: list[str] = []
     known = find_config(options.config) if options.config else config_of_folder(parts)
@@ -72,7 +72,7 @@ def openpi_settings(
 
 
 def demo_settings(folder: Path, config: JsonObject, options: CheckpointOptions, *, action_dim: int) -> Settings:
-    """Settings of the demo policy, whose config.json says all that openpi's leaves to the code."""
+    """Return the settings of the demo policy, whose config.json states what openpi defines in code."""
     robot_dim, state_dim = config.integer("robot_dim"), config.integer("state_dim")
     state_in_prompt = config.flag("state_in_prompt")
     cameras = config.texts("cameras") or (EXTERIOR, WRIST)
@@ -121,7 +121,7 @@ def _settings(
         inferred.append(f"states of {state.dims} numbers, as its statistics have, where {known.name} has {state_dim}")
         state_dim = state.dims
     robot_dim, counted = known.robot_dim, action.dims or action_dim
-    # A configuration that was only recognised gives way to the statistics; one that the user named does not.
+    # The statistics override an inferred configuration, but not one that the user named.
     if robot_dim is None or (counted < robot_dim and not options.config):
         robot_dim = counted
         inferred.append(f"{robot_dim} action dimensions go to the robot, as many as its statistics have")
@@ -148,11 +148,11 @@ def _settings(
 def _statistics(
     folder: Path, usual: str | None, options: CheckpointOptions, inferred: list[str]
 ) -> tuple[str | None, str, dict[str, Statistic]]:
-    """Asset id, file and content of the statistics that apply."""
+    """Return asset id, file and content of the statistics to use."""
     if options.norm_stats is not None:
         asset_id, file = given_statistics(options.norm_stats, options.asset_id, usual)
         return asset_id, str(file), read_statistics(file)
-    # openpi's converter writes assets/ beside the folder, or nowhere.
+    # openpi's converter writes assets/ beside the folder or does not write it.
     for place in (folder / "assets", folder.parent / "assets", folder.parent.parent / "assets"):
         assets = find_assets(place)
         asset_id = choose_asset(assets, options.asset_id, usual, str(place)) if assets else None

@@ -1,8 +1,8 @@
-"""What openpi's training configurations say of a checkpoint that its files do not: horizon, robot, prompt, cameras.
+"""openpi's Pi0.5 training configurations: the settings that its checkpoints do not store.
 
-From openpi's `training/config.py`, `training/misc/polaris_config.py` and the policies that they name. No file of a
-checkpoint bears its configuration's name, so it is recognised by its folder's or its asset's name, or told by
-`--config`.
+Taken from openpi's `training/config.py`, `training/misc/polaris_config.py` and the policies that they name. No file of
+a checkpoint states the name of its configuration, so it is inferred from the folder's name or the asset id, or given
+with `--config`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class OpenpiConfig:
     delta_dims: int = 0
     """Leading action dimensions that are predicted relative to the state."""
     cameras: tuple[str, ...] = (EXTERIOR, WRIST)
-    """Cameras in slot order, the slots that it always masks left out."""
+    """Cameras in slot order, without slots that are always masked."""
     note: str | None = None
-    """What of the robot's own conversion is not done here, for the user to read."""
+    """Message to the user about robot-specific conversions that are not done here."""
 
 
 _ALOHA_NOTE = (
@@ -63,14 +63,14 @@ CONFIGS: Final = {
 """By name. `pi05_base` is a checkpoint rather than a configuration."""
 
 _BY_ASSET: Final = {"droid": "pi05_droid", "physical-intelligence/libero": "pi05_libero", "trossen": "pi05_aloha"}
-"""The released checkpoint that an asset id belongs to; fine-tuned ones keep the id and change the horizon."""
+"""Asset id -> released checkpoint; fine-tuned ones keep the id and change the horizon."""
 
 _CONVERTED: Final = ("_pytorch", "-pytorch", "_torch", "-torch", "_safetensors", "-safetensors")
-"""What people add to a folder's name when they convert it; openpi's own examples write `pi05_droid_pytorch`."""
+"""Common suffixes of converted folders; openpi's own examples write `pi05_droid_pytorch`."""
 
 
 def find_config(name: str) -> OpenpiConfig:
-    """The configuration of this name. Raises UserError for a name that openpi's Pi0.5 does not have."""
+    """Return the configuration of this name. Raises UserError for any other name."""
     if name in CONFIGS:
         return CONFIGS[name]
     if name.startswith(("pi0_", "pi0-", "paligemma_")):
@@ -82,7 +82,7 @@ def find_config(name: str) -> OpenpiConfig:
 
 
 def config_of_folder(parts: Sequence[str]) -> OpenpiConfig | None:
-    """The configuration that the last parts of a path name, the nearest first (openpi: `<config>/<run>/<step>`)."""
+    """Return the configuration named by a path's last four parts, or None (openpi: `<config>/<run>/<step>`)."""
     for part in parts[:-5:-1]:
         name = part
         for ending in _CONVERTED:
@@ -93,6 +93,6 @@ def config_of_folder(parts: Sequence[str]) -> OpenpiConfig | None:
 
 
 def config_of_asset(asset_id: str) -> OpenpiConfig | None:
-    """The configuration whose released checkpoint has this asset id."""
+    """Return the configuration whose released checkpoint has this asset id, or None."""
     name = _BY_ASSET.get(asset_id)
     return CONFIGS[name] if name else None

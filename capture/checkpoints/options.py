@@ -1,4 +1,4 @@
-"""What a user may say about a checkpoint beyond what its files tell."""
+"""User options that add to or override what a checkpoint's files state."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ LerobotVersion = Literal["0.4", "current"]
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """Everything is optional; None leaves it to the checkpoint."""
+    """Options for opening a checkpoint; None keeps the checkpoint's own setting."""
 
     horizon: int | None = None
     """Actions in a chunk."""
     denoise_steps: int | None = None
     norm_stats: Path | None = None
-    """File of normalisation statistics, or a folder of such, instead of the checkpoint's own."""
+    """File or folder of normalisation statistics that replaces the checkpoint's own."""
     asset_id: str | None = None
     """Which of several statistics to use, such as `droid`."""
     config: str | None = None
     """Name of the openpi configuration that the checkpoint was trained with, such as `pi05_droid`."""
     sizes: Path | Mapping[str, object] | None = None
-    """What shapes cannot tell, as JSON: `{"vision": {"num_attention_heads": 4}, "vlm": {"num_kv_heads": 1}}`."""
+    """Sizes not determined by shapes, as JSON: `{"vision": {"num_attention_heads": 4}, "vlm": {"num_kv_heads": 1}}`."""
     cameras: tuple[str, ...] | None = None
     """Names of the cameras, in the order of the model's picture slots."""
     turned: bool = False
-    """The given pictures stand on their head, as LIBERO's simulator makes them; its stored data sets do not."""
+    """The given pictures are upside down, as from LIBERO's simulator; its stored data sets are not."""
     state_in_prompt: bool | None = None
     """Whether the policy reads the state in its prompt (openpi: `discrete_state_input`)."""
     lerobot_version: LerobotVersion | None = None
-    """Which lerobot the policy was trained with: 0.4 filled states with zeros and pictures with -3."""
+    """Version of lerobot that trained the policy: 0.4 zero-padded states and padded pictures with -3."""
     offline: bool = False
-    """Take Hugging Face repositories from the cache only."""
+    """Read Hugging Face repositories from the local cache only."""
 
     def __post_init__(self) -> None:
         for flag, value in (("--horizon", self.horizon), ("--denoise-steps", self.denoise_steps)):
@@ -50,11 +50,11 @@ class CheckpointOptions:
 
 
 MOST_STEPS = 10_000
-"""Upper limit of horizon and denoise steps: what is above it is a slip of the finger, and would fill the memory."""
+"""Upper limit of horizon and denoise steps; a larger value is probably a typing error and would exhaust memory."""
 
 
 def check_cameras(cameras: tuple[str, ...], where: str) -> None:
-    """Raises UserError for camera names that are empty, the same, or mean something else in a results file."""
+    """Raise UserError for camera names that are empty, repeated, or reserved in a results file."""
     groups = mass_groups(())
     for name in cameras:
         if not name.strip() or "/" in name or name in groups or name.endswith(" bars") or name in (".", ".."):

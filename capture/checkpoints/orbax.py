@@ -1,4 +1,4 @@
-"""openpi's JAX checkpoints, read with tensorstore alone: no JAX, no flax, no orbax.
+"""Read openpi's JAX checkpoints with tensorstore only, without JAX, flax or orbax.
 
 A `params/` folder is an OCDBT key-value store with one zarr array a parameter; the layers of a stack lie in one array,
 along axis 0.
@@ -28,17 +28,17 @@ MANIFEST: Final = "manifest.ocdbt"
 METADATA: Final = "_METADATA"
 
 _FLOATS: Final = {"<f4": 4, "<f2": 2, "<f8": 8, "bfloat16": 2, "float32": 4, "float16": 2, "float64": 8}
-"""Number types of weights and their bytes, as zarr 2 and zarr 3 spell them."""
+"""Dtypes of weights in the notation of zarr 2 and zarr 3 -> bytes per number."""
 
 _MAX_DEPTH: Final = 1000
 
 _LISTING_SECONDS: Final = 120
-"""A damaged store could make tensorstore wait; listing a whole one takes milliseconds."""
+"""Timeout, since tensorstore may wait for ever on a damaged store; listing an intact one takes milliseconds."""
 
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One array of a store, as its metadata describe it."""
+    """One array of a store, described by its metadata."""
 
     shape: Shape
     chunks: Shape
@@ -46,21 +46,21 @@ class StoredArray:
     driver: str
     """`zarr` or `zarr3`."""
     key: str
-    """Key of the array in the store, `/` at its end."""
+    """Key of the array in the store, ending in `/`."""
 
     @property
     def slab_bytes(self) -> int:
-        """Memory of the chunks that hold one layer: what one read unpacks at least."""
+        """Bytes of the chunks that hold one layer, the least that one read unpacks."""
         return math.prod((min(self.chunks[0], self.shape[0]), *self.shape[1:])) * _FLOATS.get(self.dtype, 8)
 
 
 def is_orbax(folder: Path) -> bool:
-    """Whether a folder looks like openpi's `params/`."""
+    """Return whether a folder looks like openpi's `params/`."""
     return (folder / MANIFEST).is_file() or (folder / METADATA).is_file()
 
 
 def open_orbax(folder: Path) -> OrbaxWeights:
-    """The arrays of a `params/` folder; reads no weights.
+    """Return the arrays of a `params/` folder; reads no weights.
 
     Raises UserError where tensorstore is missing, the folder is incomplete or damaged, or its arrays are not those of
     a Pi0.5.
@@ -84,7 +84,7 @@ def open_orbax(folder: Path) -> OrbaxWeights:
             arrays[name] = _describe(folder, store, name, key, zarr3=zarr3)
     if full:
         _check_chunks(folder, arrays, keys)
-    # Training runs of openpi save nnx states, whose every leaf is called `value`.
+    # Training runs of openpi save nnx states, in which every leaf is named `value`.
     if arrays and all(name.endswith(".value") for name in arrays):
         arrays = {name.removesuffix(".value"): array for name, array in arrays.items()}
     if not arrays:
@@ -95,20 +95,20 @@ def open_orbax(folder: Path) -> OrbaxWeights:
 
 @dataclass(frozen=True)
 class OrbaxWeights:
-    """The parameters of a Pi0.5 in a `params/` folder, under our names."""
+    """Parameters of a Pi0.5 in a `params/` folder, under our names."""
 
     folder: Path
     arrays: Mapping[str, StoredArray]
-    """By JAX name below `params.`."""
+    """Arrays by their JAX name below `params.`."""
 
     @property
     def where(self) -> str:
-        """The folder, for sentences."""
+        """The folder, for messages."""
         return str(self.folder)
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
-        """Of every parameter. Raises UserError where an array has other axes than in any Pi0.5."""
+        """Shape of every parameter. Raises UserError if an array has the wrong number of axes."""
         shapes = {}
         for rule in RULES:
             array = self.arrays[rule.theirs].shape
@@ -126,8 +126,8 @@ class OrbaxWeights:
 
     @property
     def stated(self) -> Stated:
-        """Numbers of heads, which JAX's arrays tell by their axes."""
-        _ = self.shapes  # every array has its axes
+        """Numbers of heads, which follow from the axes of JAX's arrays."""
+        _ = self.shapes  # checks the axes of every array
         block = "PaliGemma.img.Transformer.encoderblock.MultiHeadDotProductAttention_0.query.kernel"
         parts = {"vision": {"heads": self.arrays[block].shape[2]}}
         for part, ending in (("vlm", ""), ("expert", "_1")):
@@ -155,7 +155,7 @@ class OrbaxWeights:
                     yield name
 
     def _read(self, store: Any, index: tuple[int, ...], layout: Layout, out: Tensor) -> None:
-        """Read `store[index]` into our parameter, a few rows at a time, so that what is read in passing stays small."""
+        """Read `store[index]` into our parameter, a few rows at a time, so that temporary memory stays small."""
         size = store.shape[len(index) + layout.rows]
         rows, step = len(out) // size, max(1, BLOCK * size // out.nbytes)
         for start in range(0, size, step):
@@ -167,7 +167,7 @@ class OrbaxWeights:
             out[part.start * rows : part.stop * rows].copy_(layout.turn(_to_torch(values)))
 
     def _open(self, array: StoredArray) -> Any:
-        """The array for reading. A chunk that holds several layers is kept while they are read, not unpacked anew."""
+        """Open the array for reading. A chunk that holds several layers is cached, so that it is unpacked once."""
         tensorstore = _tensorstore()
         limit = array.slab_bytes + BLOCK if array.chunks[0] > 1 else 0
         context = tensorstore.Context({"cache_pool": {"total_bytes_limit": limit}})
@@ -179,7 +179,7 @@ class OrbaxWeights:
 
 
 _ERRORS: Final = (ValueError, OSError, RuntimeError, LookupError, TypeError, NotImplementedError)
-"""What tensorstore raises, by the kind of fault."""
+"""Exceptions that tensorstore raises."""
 
 
 def _tensorstore() -> Any:
@@ -194,7 +194,7 @@ def _tensorstore() -> Any:
 
 
 def _store(folder: Path) -> dict[str, object]:
-    # Not a file:// address, in which a blank or a # in the path would need quoting.
+    # Not a file:// URL, in which a space or # in the path would need quoting.
     return {"driver": "ocdbt", "base": {"driver": "file", "path": f"{folder.absolute()}/"}}
 
 
@@ -243,7 +243,7 @@ def _describe(folder: Path, store: Any, name: str, key: str, *, zarr3: bool) -> 
 
 
 def _check_chunks(folder: Path, arrays: Mapping[str, StoredArray], keys: list[str]) -> None:
-    """Every chunk is there. An absent one would be read as zeros, without an error."""
+    """Check that every chunk is present; a missing one would be read as zeros without an error."""
     present: dict[str, int] = {}
     for key in keys:
         name, _, chunk = key.partition("/")
@@ -270,7 +270,7 @@ def _check_names(arrays: Mapping[str, StoredArray], where: str) -> None:
 
 
 def _to_torch(values: Any) -> Tensor:
-    """An array as tensorstore reads it, without a copy; bfloat16 comes as a number type that torch does not know."""
+    """Return an array from tensorstore as a tensor, without a copy; bfloat16 arrives as a dtype unknown to torch."""
     array = np.ascontiguousarray(values)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)

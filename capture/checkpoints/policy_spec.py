@@ -1,4 +1,4 @@
-"""A Pi0.5 checkpoint with its tokenizer, as the pipeline takes it."""
+"""A Pi0.5 checkpoint with its tokenizer, as the pipeline requires it."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Pi05Spec:
 
     @property
     def time_grid(self) -> str:
-        """How the flow times of the denoise steps are computed."""
+        """Which code base's rounding of the flow times is used."""
         return self.checkpoint.preprocessing.time_grid
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each assumption."""
+        """One sentence for each setting that was inferred."""
         return self.checkpoint.inferred
 
     @property
@@ -66,10 +66,10 @@ class Pi05Spec:
 
     @property
     def source_options(self) -> SourceOptions:
-        """What a data set has to give for this policy."""
+        """What this policy requires of a data set."""
         preprocessing, sizes = self.checkpoint.preprocessing, self.sizes
         lengths = preprocessing.state_lengths
-        # What is added to the state are positions, and so are the demo's actions; velocities stand for themselves.
+        # Actions relative to the state are positions, and so are the demo's; others may be velocities.
         positions = preprocessing.delta_dims > 0 or self.kind == "demo"
         return SourceOptions(
             cameras=sizes.cameras,
@@ -80,11 +80,11 @@ class Pi05Spec:
         )
 
     def parameter_bytes(self, dtype: torch.dtype) -> int:
-        """Return the memory that the weights take in `dtype`."""
+        """Return the size of the weights in `dtype`, in bytes."""
         return self.checkpoint.parameter_bytes(dtype)
 
     def check_tokenizer(self) -> str | None:
-        """Return a warning where the tokenizer hardly fits the model. Raises UserError where it cannot."""
+        """Return a warning if the tokenizer probably does not fit the model. Raises UserError if it cannot fit."""
         return check_vocabulary(self.tokenizer, self.checkpoint.config.vocabulary)
 
     def tokenise(self, prompt: str, state: npt.NDArray[np.float64] | None) -> TokenTable:

@@ -1,4 +1,4 @@
-"""Safetensors files read straight into tensors: headers first, then each tensor's bytes where they belong.
+"""Read safetensors files directly into tensors: first the header, then the bytes of each tensor.
 
 The format (github.com/huggingface/safetensors, README): 8 bytes that tell the header's length, the header in JSON,
 then the tensors' bytes without gaps. Files are read rather than mapped into memory: the pages of a mapping count as
@@ -23,30 +23,30 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""Number types that weights may have."""
+"""Dtypes that weights may have."""
 
 MAX_HEADER = 100 << 20
-"""The format's own limit, in bytes."""
+"""The format's limit on the header, in bytes."""
 
 BLOCK = 4 << 20
-"""Bytes read at a time where numbers must be converted or copied to another device."""
+"""Bytes read at a time if numbers are converted or copied to another device."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies in a file."""
+    """Location of one tensor in a file."""
 
     path: Path
     dtype: str
-    """As the format spells it: F32, BF16, I64, ..."""
+    """Dtype in the format's notation: F32, BF16, I64, ..."""
     shape: tuple[int, ...]
     start: int
-    """First byte, counted from the file's beginning."""
+    """Offset of the first byte from the beginning of the file."""
     stop: int
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of a file by name; reads no weights.
+    """Return every tensor of a file by name; reads no weights.
 
     Raises UserError for a file that is missing, truncated, damaged or of another format.
     """
@@ -91,7 +91,7 @@ def _whole_numbers(value: object) -> TypeGuard[list[int]]:
 
 
 def _check_layout(path: Path, tensors: Mapping[str, StoredTensor], data: int, size: int) -> None:
-    """The tensors' bytes follow one another without gaps and end where the file ends."""
+    """Check that the tensors' bytes follow one another without gaps and end at the end of the file."""
     place = data
     for name, stored in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].stop)):
         if stored.start != place:
@@ -108,7 +108,7 @@ def _damaged(path: Path, what: str) -> UserError:
 
 
 def read_folder(folder: Path) -> dict[str, StoredTensor]:
-    """Every tensor of the folder's `model.safetensors`, or of the shards that its index names; reads no weights.
+    """Return every tensor of the folder's `model.safetensors`, or of the shards that its index names; reads no weights.
 
     Raises UserError as `read_header` does, and for an index that names missing files, other folders or other tensors.
     """
@@ -135,9 +135,9 @@ def read_folder(folder: Path) -> dict[str, StoredTensor]:
 
 
 def read_into(stored: StoredTensor, out: torch.Tensor) -> None:
-    """Fill `out`, contiguous and of the stored shape, converting to its number type and device.
+    """Fill `out`, contiguous and of the stored shape, converting to its dtype and device.
 
-    Needs no more memory than BLOCK bytes besides. Raises UserError where the file has changed or cannot be read.
+    Needs at most BLOCK bytes of extra memory. Raises UserError if the file has changed or cannot be read.
     """
     dtype, flat = FLOATS[stored.dtype], out.view(-1)
     with _opened(stored.path) as file:

@@ -1,4 +1,4 @@
-"""What a checkpoint's configuration files say, in the words of this project."""
+"""Settings read from a checkpoint's configuration files, in this project's terms."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from capture.policies.pi05.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything but the weights and their sizes."""
+    """Settings of a checkpoint other than its weights and their sizes."""
 
     preprocessing: Preprocessing
     horizon: int
     denoise_steps: int
     inferred: tuple[str, ...]
-    """One sentence for each thing that no file says outright."""
+    """One sentence for each setting that was inferred because no file states it."""

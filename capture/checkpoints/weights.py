@@ -1,4 +1,4 @@
-"""Weights on disk into a model in memory, one tensor at a time, so that the two never lie side by side."""
+"""Load weights from disk into a model one tensor at a time, so that memory never holds both in full."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from capture.policies.pi05.model import Pi05
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes of the model that are loaded, and their sum."""
+"""Called with the bytes loaded so far and the total."""
 
 
 class Weights(Protocol):
-    """A policy's parameters as they lie on disk, under our names."""
+    """A policy's parameters on disk, under our names."""
 
     @property
     def where(self) -> str:
-        """File or folder, for sentences."""
+        """File or folder, for messages."""
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
-        """Of every parameter, known without reading any."""
+        """Shape of every parameter, from headers only."""
 
     def fill(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
         """Read every parameter into the tensor of its name, which has its shape and is contiguous.
@@ -42,7 +42,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class SafetensorsWeights:
-    """Parameters in one or several safetensors files. Raises UserError where one is not made of floats."""
+    """Parameters in one or several safetensors files. Raises UserError for a parameter that is not floating-point."""
 
     tensors: Mapping[str, StoredTensor]
     where: str
@@ -57,11 +57,11 @@ class SafetensorsWeights:
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
-        """Of every parameter."""
+        """Shape of every parameter."""
         return {name: stored.shape for name, stored in self.tensors.items()}
 
     def fill(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-        """Read every parameter into its tensor, in the order of the files' bytes; yields each name when it is done."""
+        """Read every parameter into its tensor, in the order of the files' bytes; yield each name when it is read."""
         for name, stored in sorted(self.tensors.items(), key=lambda item: (item[1].path, item[1].start)):
             read_into(stored, tensors[name])
             yield name
@@ -74,14 +74,14 @@ def load_model(
     dtype: torch.dtype,
     progress: Progress | None = None,
 ) -> Pi05:
-    """The policy with its weights on `device`, ready to run in `dtype` (float32 or bfloat16).
+    """Return the policy with its weights on `device`, ready to run in `dtype` (float32 or bfloat16).
 
     The model is built without memory, then each parameter is read into a tensor that becomes it; besides the model's
     own size a few tens of MB are needed. Raises UserError, with nothing loaded, where weights do not fit the model,
     cannot be read, or find no room.
     """
     from capture.policies.pi05.model import (
-        Pi05,  # and with it transformers, which takes seconds; those that load no weights wait not
+        Pi05,  # imports transformers, which takes seconds, so only when weights are loaded
     )
 
     if dtype not in (torch.float32, torch.bfloat16):
@@ -92,12 +92,12 @@ def load_model(
     check_shapes(weights.shapes, expected, weights.where)
     total, done = parameter_bytes(expected, dtype), 0
     try:
-        # All of them before the first is filled: there is room or nothing begins, and reading leaves no gaps.
+        # Allocate all before filling the first, so that too little memory is noticed at once.
         loaded = {
             name: torch.empty(shape, dtype=parameter_dtype(name, dtype), device=device)
             for name, shape in expected.items()
         }
-    except (RuntimeError, AssertionError) as error:  # what torch raises where a device is full or absent
+    except (RuntimeError, AssertionError) as error:  # raised by torch if a device is full or missing
         reason = str(error).splitlines()[0]
         raise UserError(
             f"no room for the policy's {total / 1e9:.1f} GB on {device} ({reason}); choose another --device, or "
@@ -114,5 +114,5 @@ def load_model(
 
 
 def parameter_bytes(shapes: Mapping[str, Shape], dtype: torch.dtype) -> int:
-    """Memory that parameters of these names and shapes take in a policy that runs in `dtype`."""
+    """Return the size in bytes of parameters of these names and shapes in a policy that runs in `dtype`."""
     return sum(torch.Size(shape).numel() * parameter_dtype(name, dtype).itemsize for name, shape in shapes.items())
