@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run pi0-capture: 0 if all went well, 1 if some episodes failed, 2 for what the user can mend, 130 if stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     _Asked.yet = False
-    if isinstance(sys.stdout, io.TextIOWrapper):  # token pieces and paths hold what not every terminal can show
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal can encode all token pieces and paths
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # clusters send the second before they kill: end as on Ctrl-C
+        for number in (signal.SIGINT, signal.SIGTERM):  # clusters send SIGTERM before SIGKILL: stop as on Ctrl-C
             signal.signal(number, _stop)
         if given[:1] == ["info"]:
             return _info(given[1:])
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    """Print on standard output at once: what cannot be written is told here, not by Python at its exit."""
+    """Print on standard output and flush, so that a write error is reported here, not by Python at its exit."""
     try:
         print(text, flush=True)
     except OSError as error:
@@ -130,7 +130,7 @@ def _capture(given: Sequence[str]) -> int:
         from capture.checkpoints.locate import is_local
 
         name = "demo" if options.demo else options.checkpoint
-        # Hugging Face draws bars of its own while it fetches a checkpoint.
+        # Hugging Face draws its own progress bars while it downloads a checkpoint.
         console.stage(f"opening checkpoint {name}", keep=not options.demo and not is_local(name))
         setup = asked_setup(options, share, frames, prompts)
         if options.dataset is not None:
@@ -139,7 +139,7 @@ def _capture(given: Sequence[str]) -> int:
 
 
 def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
-    """One results file."""
+    """Write one results file."""
     from capture.cli.setup import asked_episode
     from capture.pipeline.output_path import check_target
     from capture.pipeline.plan import make_plan
@@ -179,7 +179,7 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
 
 
 def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Console) -> int:
-    """A folder of results files, one an episode."""
+    """Write a folder of results files, one per episode."""
     from capture.cli.setup import asked_source
     from capture.pipeline.dataset_run import DatasetRun, prepare_run_folder, run_dataset, select_episodes
     from capture.pipeline.sharding import gather_from_ranks
@@ -228,7 +228,7 @@ def _doubt(setup: Setup, outcome: RunOutcome) -> None:
     worst = float("-inf")
     for written in outcome.files:
         worst = written.row_sum if not written.row_sum <= worst else worst
-    # Asked this way round, because NaN is beyond every limit.
+    # Written in this form so that NaN counts as beyond the limit.
     if outcome.frames and not worst <= schema.ROW_SUM_LIMITS[str(setup.options.dtype).removeprefix("torch.")]:
         _tell(
             f"warning: rows of attention sum to 1 only within {worst:.2g}; the weights of this "

@@ -1,4 +1,4 @@
-"""What a run over a data set would do: what its dry run prints."""
+"""Text of the dry run over a data set."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from capture.results.schema import PARTIAL_SUFFIX
 
 
 def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
-    """Count, bytes and time of the whole run, as lines of text; `named`: whether the folder was said with -o.
+    """Return count, bytes and time of the whole run as lines of text; `named`: whether -o names the folder.
 
-    Plans every episode, so reads its states and prompts, but no picture and no weights.
+    Plans every episode: reads states and prompts, but no pictures or weights.
     """
     first: Plan | None = None
     frames = size = done = 0

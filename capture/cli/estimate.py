@@ -1,4 +1,4 @@
-"""How long a run will take, and how that is known: from frames that were run alike, or from figures measured once."""
+"""Estimate of a run's duration, from earlier frames with the same settings or from stored measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from capture.pipeline.plan import Setup
 from capture.results import schema
 
 LOOKED_AT: Final = 20
-"""Files that are asked how long their frames took."""
+"""Maximum number of results files from which frame times are read."""
 ALIKE: Final = ("device", "dtype", "config", "denoise_steps", "full", "check")
 """Keys of the attribute `run` that must agree for frames to take as long; `layers` and `steps` cost little."""
 
@@ -30,7 +30,7 @@ in bfloat16 with 10 denoise steps and two cameras (tests/bench/throughput.py).""
 
 
 def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes: int = 1) -> str:
-    """How long so many frames will take in all, as a sentence that says how it is known."""
+    """Return the estimated duration of so many frames, as a sentence that names the basis of the estimate."""
     if not frames:
         return "nothing is left to be run"
     shared = f" on {processes} processes" if processes > 1 else ""
@@ -56,7 +56,7 @@ def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes:
 
 
 def frame_seconds(folder: Path, run: Mapping[str, object]) -> list[float]:
-    """Seconds a frame of finished results files in `folder` that were made alike."""
+    """Return the seconds per frame of finished results files in `folder` with the same settings."""
     found = []
     for path in sorted(folder.glob("*.h5"))[:LOOKED_AT]:
         try:

@@ -234,7 +234,7 @@ def _row_lines(file: h5py.File, done: int) -> list[str]:
 
 
 def _check_lines(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> list[str]:
-    """A line a check: what was measured, and whether that is well."""
+    """Return one line per check: the measured value and whether it is within its limit."""
     # A bfloat16 weight is off by up to 1/512 of itself, so rows are off by about 2e-3; float32 leaves no such excuse.
     known = (
         (schema.CHECK_ROW_SUM, "rows sum to 1 within", schema.ROW_SUM_LIMITS["bfloat16" if bfloat16 else "float32"]),
@@ -259,7 +259,7 @@ def _check_lines(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> l
 
 
 def _dataset(file: h5py.File, name: str, axes: int) -> h5py.Dataset:
-    """A dataset whose values lie in this very file, with so many axes."""
+    """Return a dataset with this number of axes whose values lie in this file."""
     place: Any = file
     for part in name.split("/"):
         if not isinstance(place, h5py.Group) or place.get(part, getlink=True) is None:
@@ -314,11 +314,11 @@ def _json(file: h5py.File, name: str) -> dict[str, Any]:
     return value
 
 
-# Words
+# Formatting
 
 
 def clean(text: str, width: int) -> str:
-    """`text` without anything that could steer a terminal, cut to `width`."""
+    """Return `text` without terminal control characters, cut to `width`."""
     shown = "".join(character if character.isprintable() else "·" for character in text[: width + 1])
     return shown if len(text) <= width else shown[: width - 1] + "…"
 

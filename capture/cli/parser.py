@@ -1,4 +1,4 @@
-"""The options of pi0-capture: what they are called, what they mean, and how their values are read."""
+"""Command-line parser of pi0-capture: options, help texts and conversion of values."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that answers a wrong option with one sentence instead of a page."""
+    """Argument parser that reports an invalid option in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the sentence and exit with code 2."""
+        """Print the message and exit with code 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} -h\n")
 
 
 def build_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of everything but `info`."""
+    """Return the parser of every command except `info`."""
     parser = Parser(
         prog=name,
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"

@@ -101,13 +101,13 @@ class Console:
             self._loading.close()
 
     def expect(self, frames: int) -> None:
-        """Count so many more frames as still to come."""
+        """Add to the number of frames still to run."""
         self._expected += frames
         if self._running is not None:
             self._running.total = self._expected
 
     def step(self, frames: float) -> None:
-        """Show the frames that were run so far, with fractions."""
+        """Show the number of frames run so far, including fractions."""
         if self._running is None:
             work = self.work or f"{self._expected} frame{'s' * (self._expected != 1)}"
             layout = "{l_bar}{bar}| {n:.1f}/{total_fmt}{unit} [{elapsed}<{remaining}]"
@@ -171,7 +171,7 @@ class Console:
 
 
 class _Warnings(logging.Handler):
-    """Hands warnings and errors that are logged to `tell`, one sentence each."""
+    """Log handler that passes warnings and errors to `tell`, one sentence each."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""A plan and an outcome in words: what a dry run prints, and what stands at the end of a run."""
+"""Text of a dry run's plan and of a run's final report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from capture.results import schema
 
 
 def describe(plan: Plan, *, one_of_many: bool = False) -> str:
-    """Sizes, cameras, the token table of every prompt and what would be stored, as lines of text.
+    """Return sizes, cameras, each prompt's token table and what would be stored, as lines of text.
 
     `one_of_many`: whether the episode is to be named, since it is an example of others.
     """
@@ -69,7 +69,7 @@ def describe(plan: Plan, *, one_of_many: bool = False) -> str:
 
 
 def stored(plan: Plan) -> str:
-    """What a file will hold and how large it will be."""
+    """Return the planned contents and size of a results file, as text."""
     sizes = plan.sizes
     kept = "every row" if sizes.full else "rows of text and action tokens"
     return (
@@ -91,7 +91,7 @@ def pace(outcome: RunOutcome) -> str:
 
 
 def summary(setup: Setup, outcome: RunOutcome) -> str:
-    """What stands at the end of a run that made one results file."""
+    """Return the final report of a run that wrote one results file."""
     [written] = outcome.files
     frames, seconds = written.frames, outcome.seconds
     lines = [
@@ -139,7 +139,7 @@ def closing(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder:
 
 
 def next_step(path: Path) -> str:
-    """The last line of a run: the command that shows its results file or folder, ready for a shell."""
+    """Return the last line of a run: the command that shows its results file or folder, ready for a shell."""
     given = str(path)
     if given.startswith("-"):  # or it would be an option
         given = f"./{given}"

@@ -1,4 +1,4 @@
-"""From the options of pi0-capture to what is run: the policy, its device, and the episodes that it is shown."""
+"""Set up a run from the options of pi0-capture: policy, device and episodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection, prompts: Prompts) -> Setup:
     """The policy and what is asked of it. Reads no weights but for their fingerprint, and not even so in a dry run.
 
-    Raises UserError for a checkpoint, tokenizer or device that does not do.
+    Raises UserError for an unsuitable checkpoint, tokenizer or device.
     """
     source: str | Path = _demo_folder() if options.demo else options.checkpoint
     checkpoint = open_checkpoint(
@@ -93,7 +93,7 @@ def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str
 
 
 def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Source:
-    """The episodes at `path`, mapped to what the policy wants. Raises UserError where they do not fit it."""
+    """Return the episodes at `path`, mapped to the policy's inputs. Raises UserError if they do not fit it."""
     from capture.datasets.registry import open_source
 
     requested = replace(

@@ -1,4 +1,4 @@
-"""What a source of episodes holds, in words for one screen of a terminal: `pi0-capture sources PATH`."""
+"""Summary of a source of episodes for one terminal screen: `pi0-capture sources PATH`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def describe(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """What is told of one episode."""
+    """Summary of one episode."""
 
     episode: Episode
     length: int
@@ -65,7 +65,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What looking at every episode found."""
+    """Results of inspecting all episodes."""
 
     good: tuple[_Row, ...]
     broken: Mapping[str, str]
@@ -159,7 +159,7 @@ def _table(looked: _Looked) -> Iterator[str]:
 
 
 def _next(source: Source, path: Path, good: Sequence[_Row], mapped: Sequence[str], *, prompts: bool) -> Iterator[str]:
-    """A command that can be copied."""
+    """Return a command that can be copied."""
     if not good:
         yield "nothing can be captured from it as it is"
         return

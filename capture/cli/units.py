@@ -1,10 +1,10 @@
-"""Bytes and seconds as people say them."""
+"""Formatting of bytes and seconds for people."""
 
 from __future__ import annotations
 
 
 def size_text(count: float) -> str:
-    """A number of bytes: 43200000 as `43.2 MB`."""
+    """Format a number of bytes: 43200000 as `43.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -13,7 +13,7 @@ def size_text(count: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """A stretch of time: 8040 as `2 h 14 min`."""
+    """Format a duration in seconds: 8040 as `2 h 14 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

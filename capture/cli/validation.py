@@ -1,4 +1,4 @@
-"""Which options of pi0-capture do not go together, and what is missing, before anything is opened."""
+"""Check the options of pi0-capture for conflicts and missing ones, before any file is opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_options(options: argparse.Namespace, share: Shard) -> None:
-    """Raise UserError for options that do not go together, and for what is missing."""
+    """Raise UserError for conflicting and for missing options."""
     what = "folder" if options.dataset else "file"
     if options.output is None and not options.dry_run:
         where = "-o FOLDER, such as -o runs/" if options.dataset else "-o FILE, such as -o duck.h5"
