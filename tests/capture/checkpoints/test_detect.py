@@ -25,7 +25,7 @@ from capture.errors import UserError
         (["model.safetensors", "params/manifest.ocdbt"], None, "openpi"),
     ],
 )
-def test_kinds(tmp_path, files, config, kind):
+def test_recognise_returns_checkpoint_kind(tmp_path, files, config, kind):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

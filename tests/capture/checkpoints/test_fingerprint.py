@@ -10,7 +10,7 @@ import numpy as np
 from capture.checkpoints.fingerprint import EDGE, SAMPLE, SAMPLES, fingerprint
 
 
-def test_a_copy_is_the_same_and_a_change_is_not(checkpoint: Path, tmp_path: Path) -> None:
+def test_fingerprint_equal_for_copy_and_different_after_change(checkpoint: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(checkpoint, copy)
     before = fingerprint(checkpoint)

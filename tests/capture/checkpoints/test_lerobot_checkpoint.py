@@ -247,7 +247,7 @@ def whole(tmp_path_factory):
 
 @given(data=st.data())
 @settings(max_examples=150)
-def test_whatever_stands_in_the_files_it_opens_or_says_why(whole, data):
+def test_arbitrary_lerobot_files_open_or_raise_user_error(whole, data):
     """Any value anywhere in the three JSON files."""
     names = ("config.json", "policy_preprocessor.json", "policy_postprocessor.json")
     contents = {name: (whole / name).read_text() for name in names}

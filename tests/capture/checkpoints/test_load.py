@@ -209,7 +209,7 @@ CORPUS = {
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_what_is_broken_gets_one_sentence_about_itself(folder, name):
+def test_broken_checkpoint_error_names_the_fault(folder, name):
     breaking, said = CORPUS[name]
     breaking(folder)
     with pytest.raises(UserError, match=said) as caught:
@@ -219,7 +219,7 @@ def test_what_is_broken_gets_one_sentence_about_itself(folder, name):
     assert str(folder) in sentence
 
 
-def test_sizes_that_nothing_tells_are_asked_for(folder):
+def test_unknown_sizes_error_names_the_option(folder):
     with pytest.raises(UserError, match="how many attention heads the picture encoder .* --sizes"):
         open_checkpoint(folder)
 
@@ -257,7 +257,7 @@ SEARCH = settings(max_examples=150, suppress_health_check=[HealthCheck.function_
 
 @given(damages=st.lists(DAMAGE, min_size=1, max_size=3))
 @SEARCH
-def test_a_damaged_header_opens_or_says_why(whole, tmp_path, damages):
+def test_damaged_header_opens_or_raises_user_error(whole, tmp_path, damages):
     content = (whole / "model.safetensors").read_bytes()
     length = 8 + struct.unpack("<Q", content[:8])[0]
     header = content[:length]
@@ -274,7 +274,7 @@ def test_a_damaged_header_opens_or_says_why(whole, tmp_path, damages):
     file=st.sampled_from(["config.json", "assets/droid/norm_stats.json"]),
 )
 @SEARCH
-def test_a_damaged_configuration_opens_or_says_why(whole, tmp_path, damages, file):
+def test_damaged_configuration_opens_or_raises_user_error(whole, tmp_path, damages, file):
     for name in ("config.json", "assets/droid/norm_stats.json"):
         content = (whole / name).read_bytes()
         if name == file:
@@ -298,7 +298,7 @@ KEYS = ("type", "kind", "action_horizon", "chunk_size", "input_features", "outpu
 
 @given(content=st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(["pi05", "demo", 3])))
 @SEARCH
-def test_any_configuration_opens_or_says_why(whole, tmp_path, content):
+def test_arbitrary_configuration_opens_or_raises_user_error(whole, tmp_path, content):
     (tmp_path / "config.json").write_text(json.dumps(content))
     if not (tmp_path / "model.safetensors").exists():
         shutil.copy(whole / "model.safetensors", tmp_path)
@@ -308,7 +308,7 @@ def test_any_configuration_opens_or_says_why(whole, tmp_path, content):
 
 @given(damages=st.lists(DAMAGE, min_size=1, max_size=3))
 @settings(SEARCH, max_examples=20)
-def test_a_damaged_orbax_store_opens_or_says_why(weights, tmp_path_factory, damages):
+def test_damaged_orbax_store_opens_or_raises_user_error(weights, tmp_path_factory, damages):
     import checkpoint_files
 
     base = tmp_path_factory.getbasetemp() / "orbax whole"

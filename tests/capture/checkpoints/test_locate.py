@@ -16,7 +16,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_folder_is_itself(tmp_path):
+def test_find_source_returns_existing_folder(tmp_path):
     (tmp_path / "pi05_droid").mkdir()
     source = find_source("pi05_droid/")
     assert source.folder == tmp_path / "pi05_droid"
@@ -28,7 +28,7 @@ def test_a_folder_is_itself(tmp_path):
     ("path", "name"),
     [("run/20000", "run/20000"), ("run/20000/params", "run/20000"), ("pi05_droid/params", "pi05_droid")],
 )
-def test_names_that_say_nothing_bring_the_one_before(tmp_path, path, name):
+def test_source_name_adds_parent_to_generic_names(tmp_path, path, name):
     (tmp_path / path).mkdir(parents=True)
     assert find_source(path).name == name
 
@@ -51,7 +51,7 @@ def test_other_files_are_refused(tmp_path, file, said):
         find_source(file)
 
 
-def test_a_bucket_is_answered_with_how_to_fetch_it():
+def test_bucket_address_error_names_download_command():
     with pytest.raises(UserError) as caught:
         find_source("gs://openpi-assets/checkpoints/pi05_droid/")
     said = str(caught.value)
@@ -74,7 +74,7 @@ def test_a_bucket_is_answered_with_how_to_fetch_it():
         ("a\0b", "no usable path|there is no checkpoint"),
     ],
 )
-def test_what_is_neither_a_path_nor_a_repository_gets_a_sentence(given, said):
+def test_neither_path_nor_repository_is_refused(given, said):
     with pytest.raises(UserError, match=said):
         find_source(given)
 

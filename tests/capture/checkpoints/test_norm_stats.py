@@ -23,14 +23,14 @@ from capture.errors import UserError
 GOOD = {"q01": np.array([-1.0, 0.0]), "q99": np.array([1.0, 0.0]), "mean": np.zeros(2), "std": np.array([1.0, 0.0])}
 
 
-def test_openpis_file(tmp_path):
+def test_read_statistics_reads_openpi_file(tmp_path):
     found = read_statistics(write_stats(tmp_path / "norm_stats.json"))
     assert found["state"]["q99"].tolist() == [1.5] * 8
     assert found["action"]["std"].tolist() == [0.5] * 8
     assert found["state"]["q01"].dtype == np.float64
 
 
-def test_a_lerobot_data_sets_file(tmp_path):
+def test_read_statistics_reads_lerobot_stats(tmp_path):
     stats = {"observation.state": {"min": [0], "max": [2]}, "action": {"mean": [1], "std": [3], "count": [9]}}
     found = read_statistics(write_stats(tmp_path / "stats.json", stats))
     assert found["state"]["max"].tolist() == [2.0]
@@ -57,7 +57,7 @@ def test_files_that_are_no_statistics_are_refused(tmp_path, content, said):
         read_statistics(path)
 
 
-def test_lerobots_tensors(tmp_path):
+def test_read_tensors_reads_lerobot_statistics(tmp_path):
     tensors = {
         "observation.state.q01": torch.tensor([0.1, 0.2]),
         "observation.state.count": torch.tensor([7]),
@@ -116,7 +116,7 @@ def test_assets_are_found_by_id_with_slashes(tmp_path):
     assert find_assets(tmp_path / "nothing") == {}
 
 
-def test_which_asset_is_chosen(tmp_path):
+def test_choose_asset_follows_precedence(tmp_path):
     assets = {"droid": tmp_path, "trossen": tmp_path}
     assert choose_asset(assets, "trossen", "droid", "here") == "trossen"
     assert choose_asset(assets, None, "droid", "here") == "droid"
@@ -128,7 +128,7 @@ def test_which_asset_is_chosen(tmp_path):
         choose_asset(assets, "ur5", None, "here")
 
 
-def test_what_norm_stats_may_name(tmp_path):
+def test_given_statistics_accepts_file_or_folder(tmp_path):
     file = write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
     assert given_statistics(file, None, None) == (None, file)
     assert given_statistics(file.parent, None, None) == ("droid", file)

@@ -128,7 +128,7 @@ def test_a_narrow_terminal_encoding_is_no_fault(command, checkpoint):
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_reader_that_went_away_ends_no_run(command, tmp_path, stream):
+def test_closed_pipe_does_not_end_run(command, tmp_path, stream):
     """As under `| head` and `2>&1 | head`; the long prompt makes a warning, the first thing to be written."""
     output = tmp_path / "out.h5"
     long = "pick up the red block and " * 40

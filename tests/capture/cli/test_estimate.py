@@ -29,7 +29,7 @@ def results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
         file.attrs["checks"] = json.dumps({"seconds_a_frame": seconds})
 
 
-def test_from_files_that_were_made_alike(setup: Setup, tmp_path: Path) -> None:
+def test_estimate_uses_results_with_same_settings(setup: Setup, tmp_path: Path) -> None:
     results(tmp_path / "a.h5", setup, 2.0)
     results(tmp_path / "b.h5", setup, 4.0, seed=7, layers=[0])
     results(tmp_path / "c.h5", setup, 100.0, device="cuda")
@@ -42,7 +42,7 @@ def test_from_files_that_were_made_alike(setup: Setup, tmp_path: Path) -> None:
     assert "about 25 min on 2 processes, if" in time_sentence(setup, 1000, [tmp_path], 2)
 
 
-def test_where_nothing_is_known_it_says_so(setup: Setup, tmp_path: Path) -> None:
+def test_estimate_without_basis_says_unknown(setup: Setup, tmp_path: Path) -> None:
     assert time_sentence(setup, 1000, [tmp_path]).startswith("how long it will take is not known")
     assert time_sentence(setup, 0, [tmp_path]) == "nothing is left to be run"
     full = replace(setup.policy.checkpoint.config.vlm, width=2048, depth=18)

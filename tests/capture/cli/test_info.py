@@ -294,7 +294,7 @@ def test_attributes_of_another_kind_are_refused(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_damage_gives_a_page_or_a_sentence(
+def test_info_of_damaged_file_is_page_or_error(
     whole: Path, killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(info, "PATIENCE_SECONDS", 2.0)

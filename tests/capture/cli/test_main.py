@@ -47,7 +47,7 @@ def test_a_capture_is_whole_and_names_itself(results):
         np.testing.assert_allclose(file[schema.FRAMES_STATE][0], [-0.1, 0.4, 2.0, 0.7], rtol=1e-6)
 
 
-def test_the_checker_is_content(results, shared):
+def test_results_pass_format_checker(results, shared):
     done = subprocess.run(
         [sys.executable, shared / "check_results.py", results], capture_output=True, text=True, check=False
     )
@@ -93,7 +93,7 @@ def test_seeds_give_other_noise_and_horizons_other_chunks(command, tmp_path):
     assert noise[2].shape == (3, 32)
 
 
-def test_full_and_float32(command, tmp_path):
+def test_capture_full_in_float32(command, tmp_path):
     output = tmp_path / "full.h5"
     options = ["--full", "--store", "float32", "--layers", "1", "--steps", "0", "--prompt", "go", "-o", str(output)]
     assert main([*command, *options]) == 0
@@ -104,7 +104,7 @@ def test_full_and_float32(command, tmp_path):
         assert image + text == pytest.approx(1, abs=1e-6)
 
 
-def test_dry_run_tells_and_touches_nothing(command, tmp_path, capsys, monkeypatch):
+def test_dry_run_prints_plan_and_writes_nothing(command, tmp_path, capsys, monkeypatch):
     from capture.checkpoints import Checkpoint
 
     monkeypatch.setattr(Checkpoint, "load", lambda *given: pytest.fail("weights were read"))
@@ -118,7 +118,7 @@ def test_dry_run_tells_and_touches_nothing(command, tmp_path, capsys, monkeypatc
     assert not output.exists()
 
 
-def test_dry_runs_size_is_the_files(command, results, capsys):
+def test_dry_run_size_equals_file_size(command, results, capsys):
     prompts = ["--prompt", "pick up the red block", "--prompt", "put the mug down"]
     assert main([*command, *prompts, "--dry-run"]) == 0
     told = re.search(r"([\d.]+) (MB|kB) in all", capsys.readouterr().out)
@@ -202,7 +202,7 @@ def test_bad_input_gets_one_sentence_and_code_2(case, command, pictures, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_output_is_asked_for(command, capsys):
+def test_missing_output_option_is_reported(command, capsys):
     assert main([*command, "--prompt", "go"]) == 2
     assert "-o FILE" in capsys.readouterr().err
 

@@ -19,7 +19,7 @@ def written(path: Path, frames: int = 0, kept: int = 0, failure: str | None = No
     return FileOutcome(path, frames=frames, kept=kept, total=frames + kept, failure=failure)
 
 
-def test_one_process(tmp_path: Path) -> None:
+def test_report_of_one_process(tmp_path: Path) -> None:
     files = [written(tmp_path / "a.h5", 1), written(tmp_path / "b.h5", kept=3)]
     lines = closing([outcome(*files)], {"c.h5": "its video is missing"}, tmp_path).splitlines()
     assert lines[0] == f"{tmp_path}: 1 done, 1 finished before, 1 failed; 1 frame in 2 s, 2 kB"
@@ -39,7 +39,7 @@ def test_only_a_device_with_nothing_to_do_waits() -> None:
     assert RunOutcome(seconds=10, busy_seconds=9).waits == (0, 0)
 
 
-def test_nothing_left_or_nothing_done(tmp_path: Path) -> None:
+def test_report_with_nothing_left_or_done(tmp_path: Path) -> None:
     before = closing([outcome(written(tmp_path / "a.h5", kept=2))], {}, tmp_path)
     assert before == f"{tmp_path}: 0 done, 1 finished before, 0 failed; 1 kB"
     failed = closing([outcome()], {"a.h5": "why"}, tmp_path).splitlines()

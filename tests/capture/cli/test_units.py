@@ -11,12 +11,12 @@ from capture.cli.units import size_text, time_text
     ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (43_200_000, "43.2 MB"), (1_500, "1.5 kB"), (4e11, "400 GB"), (2.5e13, "25 TB")],
 )
-def test_sizes(count: float, text: str) -> None:
+def test_format_bytes(count: float, text: str) -> None:
     assert size_text(count) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5340, "89 min"), (8040, "2 h 14 min")]
 )
-def test_times(seconds: float, text: str) -> None:
+def test_format_seconds(seconds: float, text: str) -> None:
     assert time_text(seconds) == text

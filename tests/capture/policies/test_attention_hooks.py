@@ -97,7 +97,7 @@ def test_shapes_axes_and_values_are_what_the_modules_returned(policy, inputs):
     assert [len(steps) for steps in recording.suffix_values] == [3, 3, 3, 3]
 
 
-def test_only_what_was_asked_for_is_kept(policy, inputs):
+def test_recorder_keeps_only_requested_layers_and_steps(policy, inputs):
     with AttentionRecorder(policy) as recorder:
         policy(*inputs)
         everything = recorder.take()
@@ -116,7 +116,7 @@ def test_recording_does_not_change_the_result(policy, inputs):
         recorder.take()
 
 
-def test_several_calls_each_taken(policy, inputs):
+def test_recorder_takes_several_calls(policy, inputs):
     with AttentionRecorder(policy) as recorder:
         policy(*inputs, steps=4)
         first = recorder.take()
@@ -126,7 +126,7 @@ def test_several_calls_each_taken(policy, inputs):
     assert not torch.equal(first.prefix, second.prefix)
 
 
-def test_an_untaken_call_is_not_overwritten_in_silence(policy, inputs):
+def test_second_call_before_take_is_an_error(policy, inputs):
     with AttentionRecorder(policy) as recorder:
         policy(*inputs)
         with pytest.raises(RuntimeError, match="call `take` after each call"):
@@ -137,7 +137,7 @@ def test_an_untaken_call_is_not_overwritten_in_silence(policy, inputs):
 
 
 @pytest.mark.parametrize("kind", [KeyError, KeyboardInterrupt])
-def test_hooks_are_removed_on_every_way_out(policy, inputs, kind):
+def test_hooks_are_removed_after_success_and_error(policy, inputs, kind):
     with AttentionRecorder(policy):
         assert hooks_of(policy) == 6
     assert hooks_of(policy) == 0
@@ -196,7 +196,7 @@ def test_trees_without_the_two_stacks_are_refused(policy):
 
 
 @pytest.mark.parametrize("asked", [{"layers": []}, {"layers": [1, 1]}, {"steps": []}, {"steps": [-1]}])
-def test_numbers_that_make_no_choice_are_refused(policy, asked):
+def test_invalid_layer_and_step_numbers_are_refused(policy, asked):
     with pytest.raises(ValueError, match="different numbers counted from 0"):
         AttentionRecorder(policy, **asked).__enter__()
 
@@ -231,7 +231,7 @@ def test_compiled_parts_are_found_behind_their_wrappers(policy, inputs):
         assert torch.equal(recorder.take().suffix, plain.suffix)
 
 
-def test_a_step_beyond_the_policys_is_said(policy, inputs):
+def test_take_refuses_step_beyond_steps_taken(policy, inputs):
     with AttentionRecorder(policy, steps=[0, 9]) as recorder:
         policy(*inputs, steps=4)
         with pytest.raises(RuntimeError, match="No denoise step 9: the policy took 4"):

@@ -98,7 +98,7 @@ def test_the_letterbox_of_a_16_to_9_picture() -> None:
 
 
 @given(size=SIZES, turned=st.booleans())
-def test_the_map_takes_the_corners_to_the_box(size: tuple[int, int], turned: bool) -> None:
+def test_letterbox_maps_corners_to_box(size: tuple[int, int], turned: bool) -> None:
     height, width = size
     assume(min(size) * 224 >= max(size))
     box = letterbox(height, width, turned=turned)
@@ -120,7 +120,7 @@ def test_the_map_takes_the_corners_to_the_box(size: tuple[int, int], turned: boo
 
 
 @given(size=SIZES, turned=st.booleans(), x=st.floats(0, 1), y=st.floats(0, 1))
-def test_the_map_can_be_undone(size: tuple[int, int], turned: bool, x: float, y: float) -> None:
+def test_letterbox_map_is_invertible(size: tuple[int, int], turned: bool, x: float, y: float) -> None:
     assume(min(size) * 224 >= max(size))
     forward = np.vstack([letterbox(*size, turned=turned).to_model, [0, 0, 1]])
     point = np.array([x * size[1], y * size[0], 1])
@@ -137,7 +137,7 @@ def test_bars_are_the_patches_that_a_white_picture_leaves_black(size: tuple[int,
 
 
 @given(size=SIZES, turned=st.booleans(), place=st.tuples(st.floats(0, 1), st.floats(0, 1)))
-def test_a_lit_spot_lies_where_the_map_says(size: tuple[int, int], turned: bool, place: tuple[float, float]) -> None:
+def test_letterbox_map_locates_bright_spot(size: tuple[int, int], turned: bool, place: tuple[float, float]) -> None:
     assume(min(size) * 8 >= max(size))
     spot = 3 + min(size) // 8
     y, x = (int(share * (length - spot)) for share, length in zip(place, size, strict=True))
@@ -154,7 +154,7 @@ def test_a_lit_spot_lies_where_the_map_says(size: tuple[int, int], turned: bool,
 
 
 @pytest.mark.parametrize("size", [(1, 300), (300, 1), (2, 600), (0, 5), (5, 0), (0, 0)])
-def test_a_sliver_is_refused(size: tuple[int, int]) -> None:
+def test_letterbox_refuses_too_narrow_pictures(size: tuple[int, int]) -> None:
     with pytest.raises(UserError, match="too narrow"):
         letterbox(*size)
 
@@ -289,7 +289,7 @@ def test_what_is_no_picture_is_refused_in_one_sentence(tmp_path: Path, content: 
     assert "\n" not in str(caught.value)
 
 
-def test_missing_files_and_folders_are_said(tmp_path: Path) -> None:
+def test_missing_picture_files_and_folders_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_picture(tmp_path / "none.png")
     with pytest.raises(UserError, match="is not a file"):
@@ -312,7 +312,7 @@ def test_arrays_follow_openpis_rules(tmp_path: Path) -> None:
     | st.just(npy(SMALL)),
     changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
 )
-def test_damage_gives_a_picture_or_a_sentence(
+def test_damaged_picture_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, changes: list[tuple[int, int]]
 ) -> None:
     damaged = bytearray(content)

@@ -35,7 +35,7 @@ def call(tiny, *, third="random", **options):
 
 
 @pytest.mark.parametrize("drop_masked", [True, False])
-def test_actions_and_path_are_the_references(tiny, drop_masked):
+def test_actions_and_denoise_path_match_reference(tiny, drop_masked):
     chunk = call(tiny, drop_masked=drop_masked)
     torch.testing.assert_close(chunk.actions, tiny.openpi["actions"], **CLOSE)
     torch.testing.assert_close(chunk.path, tiny.openpi["x_t"], **CLOSE)
@@ -54,14 +54,14 @@ def test_padded_and_dropped_layouts_agree(tiny):
         torch.testing.assert_close(ours, theirs[:, :, kept], rtol=0, atol=2e-6)
 
 
-def test_text_rows_read_through_the_recorder_are_the_references(tiny):
+def test_recorded_text_rows_match_reference(tiny):
     with AttentionRecorder(tiny.model, prefix_rows=slice(768, 785)) as recorder:
         call(tiny, drop_masked=False)
         recording = recorder.take()
     torch.testing.assert_close(recording.prefix[0], tiny.openpi["prefix_attn_text_rows"], **CLOSE)
 
 
-def test_action_rows_read_through_the_recorder_are_the_references(tiny):
+def test_recorded_action_rows_match_reference(tiny):
     with AttentionRecorder(tiny.model) as recorder:
         call(tiny, third=None)
         recording = recorder.take()
@@ -72,7 +72,7 @@ def test_action_rows_read_through_the_recorder_are_the_references(tiny):
     torch.testing.assert_close(rows[..., 529:], tiny.openpi["suffix_attn_action_block"], **CLOSE)
 
 
-def test_every_recorded_tensor_of_openpi(tiny, shared):
+def test_intermediate_tensors_match_openpi(tiny, shared):
     """The whole trace, attention read through the recorder."""
     trace = load_file(shared / "reference/golden/openpi/trace.safetensors")
     with AttentionRecorder(tiny.model) as recorder:
@@ -115,7 +115,7 @@ def test_every_recorded_tensor_of_openpi(tiny, shared):
     assert int(prefix.valid.sum()) == int(trace["suffix_position_ids"][0, 0])
 
 
-def test_lerobots_and_jaxs_actions(tiny, shared):
+def test_actions_match_lerobot_and_jax(tiny, shared):
     lerobot = load_file(shared / "reference/golden/lerobot/trace.safetensors")
     jax = load_file(shared / "reference/golden/jax/actions.safetensors")
     chunk = call(tiny, grid="lerobot")
@@ -125,7 +125,7 @@ def test_lerobots_and_jaxs_actions(tiny, shared):
     assert torch.equal(step_times(10, "lerobot"), lerobot["time"][:, 0])
 
 
-def test_a_batch_gives_each_row_what_it_gets_alone(tiny):
+def test_batched_rows_equal_single_calls(tiny):
     """Two prompts of different length and two masks: padding and masking of one row do not reach the other."""
     tokens = tiny.inputs["tokens"].repeat(2, 1)
     mask = tiny.inputs["token_mask"].repeat(2, 1)
@@ -150,7 +150,7 @@ def test_the_cache_does_not_grow_between_steps(tiny):
 
 
 @pytest.mark.parametrize("steps", [1, 3, 10])
-def test_steps_and_horizon_are_free(tiny, steps):
+def test_steps_and_horizon_can_be_chosen(tiny, steps):
     noise = torch.randn(1, 7, 32, generator=torch.Generator().manual_seed(1))
     chunk = tiny.model.sample_actions(
         tiny.pictures, tiny.inputs["tokens"][:, :17], tiny.inputs["token_mask"][:, :17], noise, steps=steps
@@ -191,7 +191,7 @@ def test_time_embedding_has_all_sines_first():
     torch.testing.assert_close(table[1, 3].double(), torch.tensor(2 * torch.pi / 4.0).double().sin(), rtol=0, atol=1e-6)
 
 
-def test_openpi_adds_time_up_and_lerobot_does_not():
+def test_step_times_accumulate_for_openpi_only():
     assert step_times(10)[-1].item() == pytest.approx(0.09999993, abs=5e-9)
     assert step_times(10, "lerobot")[-1].item() == pytest.approx(0.1, abs=3e-8)
 
@@ -218,7 +218,7 @@ def test_parameter_dtypes_follow_the_reference():
     assert {parameter_dtype(name, torch.float32) for name in model.state_dict()} == {torch.float32}
 
 
-def test_exact_float32_gives_the_setting_back_on_error():
+def test_exact_float32_restores_setting_on_error():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
@@ -234,7 +234,7 @@ def test_masked_logits_stay_finite_in_bfloat16():
     assert torch.isfinite(torch.tensor(MASKED).bfloat16())
 
 
-def test_what_a_call_gave_may_be_changed_and_no_other_call_sees_it(tiny):
+def test_call_results_can_be_modified_without_affecting_later_calls(tiny):
     def called():
         return tiny.model.sample_actions(
             tiny.pictures,

@@ -34,7 +34,7 @@ def raw(policy, prepared, seed):
         return chunk, recorder.take()
 
 
-def test_shapes_are_the_schemas(policy, call, frame):
+def test_frame_shapes_match_schema(policy, call, frame):
     sizes = schema.Sizes(
         frames=1,
         cameras=("exterior", "wrist"),
@@ -89,7 +89,7 @@ def test_bars_have_their_own_mass(frame):
     )
 
 
-def test_positions_are_those_fed(frame):
+def test_stored_positions_match_model_input(frame):
     assert frame[schema.IMAGE_POSITION][0, 0, 0] == 0
     assert frame[schema.IMAGE_POSITION][1, 15, 15] == 511
     assert frame[schema.TEXT_POSITION].tolist() == list(range(512, 512 + len(frame[schema.TEXT_ID])))
@@ -144,7 +144,7 @@ def test_true_actions_are_cut_or_filled(policy):
     assert np.isnan(stored[:, 3]).all()
 
 
-def test_full_keeps_image_rows(policy, call):
+def test_full_run_keeps_image_rows(policy, call):
     recorder = policy.recorder(layers=[1])
     with recorder:
         full_call = policy.run(call.prepared, recorder, seeds=[5], full=True)
@@ -169,7 +169,7 @@ def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
     assert errors.masked_weight == 0
 
 
-def test_a_source_can_say_that_its_pictures_stand_on_their_head(policy):
+def test_upside_down_source_pictures_are_rotated(policy):
     shown = observation()
     flipped = {camera: np.ascontiguousarray(picture[::-1, ::-1]) for camera, picture in shown.pictures.items()}
     turned = policy.prepare(dataclasses.replace(shown, pictures=flipped, is_upside_down=True))
@@ -314,7 +314,7 @@ def test_pictures_that_prompts_share_are_encoded_once(policy):
         torch.testing.assert_close(chunk.actions[row], single.actions[0], rtol=3e-4, atol=3e-4)
 
 
-def test_padding_sees_nothing_and_is_seen_by_nothing(policy):
+def test_padding_neither_attends_nor_is_attended_to(policy):
     prepared = moments(policy)
     with AttentionRecorder(policy.model) as recorder:
         policy.plain(prepared, seeds=[0, 0, 0, 9])

@@ -76,7 +76,7 @@ def test_lerobot_numbers_to_the_last_bit(case: int) -> None:
     assert actions.tolist() == known["unnormalised_actions"]
 
 
-def test_lerobots_own_example(shared: Path) -> None:
+def test_normaliser_matches_lerobot_example(shared: Path) -> None:
     example = json.loads((shared / "reference" / "golden" / "lerobot" / "processor_example.json").read_text())
     preprocessing = lerobot()
     assert preprocessing.state is not None
@@ -113,7 +113,7 @@ STATISTICS = {
         ("identity", [0.5, 1, 5]),
     ],
 )
-def test_every_mode_by_hand(mode: NormaliserMode, wanted: list[float]) -> None:
+def test_normaliser_modes_match_hand_computed_values(mode: NormaliserMode, wanted: list[float]) -> None:
     normaliser = Normaliser(mode, {name: np.array(values) for name, values in STATISTICS.items()})
     values = normaliser.normalise([0.5, 1.0, 5.0])
     np.testing.assert_allclose(values, wanted, rtol=0, atol=2e-7)
@@ -184,7 +184,7 @@ def test_padding_comes_after_normalisation() -> None:
     assert table.state_index.max() == 11
 
 
-def test_the_true_ids_of_a_raw_state() -> None:
+def test_raw_state_gives_reference_token_ids() -> None:
     """From robot units to ids, the whole way: the state that one case's bins came from."""
     case = OPENPI["cases"][1]
     q01, q99 = STATS["state"]["q01"], STATS["state"]["q99"]

@@ -71,7 +71,7 @@ def test_spans_cover_the_characters_in_order(tokenizer: Tokenizer, text: str) ->
     assert position == len(text)
 
 
-def test_another_process_can_be_sent_a_tokenizer(tokenizer: Tokenizer) -> None:
+def test_tokenizer_can_be_pickled_to_another_process(tokenizer: Tokenizer) -> None:
     sent = pickle.loads(pickle.dumps(tokenizer))
     assert (sent.name, sent.bos, sent.size) == (tokenizer.name, tokenizer.bos, tokenizer.size)
     text = "pick up the duck – läuft 🤖"
@@ -97,7 +97,7 @@ def test_the_small_tokenizers_follow_paligemma(tokenizer: Tokenizer) -> None:
     assert pieces("ñ") == ["<0xC3>", "<0xB1>"]
 
 
-def test_the_true_ids_come_out_of_the_gemma_tokenizer() -> None:
+def test_gemma_tokenizer_gives_reference_ids() -> None:
     gemma = read_tokenizer(gemma_tokenizer())
     for fixture in json.loads((TOKENIZER.parent / "token_fixtures.json").read_text(encoding="utf-8")):
         assert [gemma.bos] + [piece.id for piece in gemma.encode(fixture["text"])] == fixture["token_ids_with_bos"]
@@ -150,7 +150,7 @@ def test_a_damaged_tokenizer_is_refused_in_one_sentence(tmp_path: Path, content:
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_missing_tokenizer_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         find_tokenizer(tmp_path / "nothing.json", None)
     with pytest.raises(UserError, match=r"holds no tokenizer\.json"):
@@ -161,7 +161,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         find_tokenizer(tmp_path, None)
 
 
-def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+def test_find_tokenizer_searches_places_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
     home, data, hub, checkpoint = (tmp_path / name for name in ("home", "data", "hub", "checkpoint"))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
@@ -191,7 +191,7 @@ def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mo
         find_tokenizer(None, checkpoint)
 
 
-def test_a_damaged_tokenizer_of_the_checkpoint_is_not_passed_over(tmp_path: Path) -> None:
+def test_damaged_checkpoint_tokenizer_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         find_tokenizer(None, tmp_path)
