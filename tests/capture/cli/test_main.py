@@ -296,9 +296,9 @@ def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command
 def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, capsys, monkeypatch):
     import capture.pipeline.collector
 
-    doubtful = capture.pipeline.collector.Errors(row_sum=5e-4, masked_weight=0.0)
-    made = capture.pipeline.collector.host_arrays
-    monkeypatch.setattr(capture.pipeline.collector, "host_arrays", lambda found: (made(found)[0], [doubtful]))
+    doubtful = capture.pipeline.collector.WeightErrors(row_sum=5e-4, masked_weight=0.0)
+    made = capture.pipeline.collector.to_host_arrays
+    monkeypatch.setattr(capture.pipeline.collector, "to_host_arrays", lambda found: (made(found)[0], [doubtful]))
     output = tmp_path / "doubtful.h5"
     assert main([*command, "--prompt", "go", "--layers", "0", "-o", str(output)]) == 0
     assert "warning: rows of attention sum to 1 only within 0.0005" in capsys.readouterr().err
