@@ -1,4 +1,4 @@
-"""Reduce contention for the GIL and for CPU cores while GPU kernels are launched."""
+"""Reduce contention for the GIL and CPU cores while GPU kernels are launched, and explain lack of device memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 
+from capture.errors import UserError
 from capture.policies.process_settings import SharedContext
 
 SWITCH_SECONDS: Final = 5e-4
@@ -27,6 +28,18 @@ def current_device(device: torch.device) -> AbstractContextManager[object]:
     A new thread starts with the first GPU as its current device, and CUDA calls may then allocate memory there.
     """
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(frames: int) -> Iterator[None]:
+    """Turn an out-of-memory error of a call of `frames` frames into a UserError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"the device has no room to run {frames} frame{'s' * (frames != 1)} at once; "
+            + ("give a smaller --batch" if frames > 1 else "free its memory, or give another --device")
+        ) from None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ So memory does not grow with the length of the episodes. A frame counts as finis
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import threading
@@ -26,11 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capture.errors import UserError
 from capture.pipeline.collector import RING_BUFFERS, Collector, EndOfFile, QueuedFrame, RecordedBatch
 from capture.pipeline.cuda_graphs import GraphReplayer, cuda_graph_factory
 from capture.pipeline.frame_builder import compute_datasets
-from capture.pipeline.performance import prioritise_gpu_calls
+from capture.pipeline.performance import explain_out_of_memory, prioritise_gpu_calls
 from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.reader import InlineReader, Reader, ReaderProcess, can_read_in_workers, pack_setup
 from capture.pipeline.scheduler import FileWorkers, Scheduler, choose_file_count
@@ -89,18 +87,6 @@ def _look_ahead(items: Iterator[QueuedFrame | EndOfFile]) -> Iterator[QueuedFram
     return chained()
 
 
-@contextlib.contextmanager
-def _enough_memory_for(frames: int) -> Iterator[None]:
-    """Turn an out-of-memory error of a call of `frames` frames into a UserError."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise UserError(
-            f"the device has no room to run {frames} frame{'s' * (frames != 1)} at once; "
-            + ("give a smaller --batch" if frames > 1 else "free its memory, or give another --device")
-        ) from None
-
-
 class _Run:
     """The state of one run: its threads, workers and queues."""
 
@@ -149,7 +135,7 @@ class _Run:
         feeder = threading.Thread(target=self._feed, args=(items,), name="feed", daemon=True)
         self._progress.step(0)
         with prioritise_gpu_calls(self._setup.options.device, has_workers=self._ring is not None):
-            with _enough_memory_for(1):
+            with explain_out_of_memory(1):
                 recorder = policy.recorder(layers=self._setup.layers, steps=self._setup.steps)
             start = time.perf_counter()
             try:
@@ -244,7 +230,7 @@ class _Run:
         replays: GraphReplayer | None,
         batch: tuple[QueuedFrame, ...],
     ) -> None:
-        with _enough_memory_for(len(batch)):
+        with explain_out_of_memory(len(batch)):
             request, results = self._run_call(policy, recorder, replays, batch)
         if isinstance(results, RecordedCall):
             self._pass_on(RecordedBatch(request, batch, results, None, None, None, None, None))
