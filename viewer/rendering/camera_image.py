@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
@@ -13,11 +14,29 @@ from viewer.rendering import drawing, picture_overlay, theme
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from viewer.io.results import Pixels
-    from viewer.model.geometry import PatchGrid
+    from viewer.analysis.scene import Scene
+    from viewer.io.results import Pixels, Results
+    from viewer.model.geometry import Affine, PatchGrid
+    from viewer.model.view_state import ViewState
 
 MOST_BYTES: Final = 10 << 20
 """Limit in bytes of a pane's cache of scaled pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class PaneContent:
+    """What a pane shows, read before it is painted."""
+
+    results: Results
+    view: ViewState
+    scene: Scene | None
+    """None if it cannot be read."""
+    pixels: Pixels | None
+    """The picture that is shown, (h, w, 3) uint8 RGB; None if the file has none or it cannot be read."""
+    camera_size: tuple[int, int]
+    """Height and width of the camera's own picture."""
+    camera_to_model: Affine
+    """From pixels of the camera's own picture to the model's."""
 
 
 class CameraImage:

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QWidget
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ORIGIN: Final = QPoint(0, 0)
 WINDOW: Final = QPalette.ColorRole.Window
@@ -239,3 +239,18 @@ def number(value: float, digits: int = 3) -> str:
 def per_cent(value: float) -> str:
     """Return a share, 0 to 1, as a percentage with one decimal."""
     return f"{100 * value:.1f} %".replace("-", "−")
+
+
+def snap_span(start: float, length: float, ratio: float) -> tuple[float, float]:
+    """Return the start and stop of a span on whole screen pixels, at least one of them long."""
+    first = round(start * ratio)
+    return first / ratio, max(round((start + length) * ratio), first + 1) / ratio
+
+
+def index_pixels(spans: Sequence[tuple[float, float]], ratio: float) -> npt.NDArray[np.intp]:
+    """Return the number of the span that each screen pixel lies in, or the count of spans if in a gap."""
+    first = round(spans[0][0] * ratio)
+    indices = np.full(round(spans[-1][1] * ratio) - first, len(spans), np.intp)
+    for number, (start, stop) in enumerate(spans):
+        indices[round(start * ratio) - first : round(stop * ratio) - first] = number
+    return indices

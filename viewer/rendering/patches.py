@@ -70,3 +70,9 @@ def region_path(cells: Sequence[Cell], camera: int, grid: PatchGrid) -> QPainter
                 path.moveTo(x0, y0)
                 path.lineTo(x1, y1)
     return path
+
+
+def patch_rect(cell: Cell, grid: PatchGrid) -> QRectF:
+    """Return the rectangle of a patch in the model's picture, in its pixels."""
+    width, height = grid.patch_width, grid.patch_height
+    return QRectF(cell[2] * width, cell[1] * height, width, height)

@@ -179,9 +179,12 @@ class Atlas(Panel):
             height = min((self.height() - self.HEADING - FOOT) / rows, MAX_CELL_HEIGHT)
             lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
             tops = [self.HEADING + number * height for number in range(rows)]
-            spans = [_snapped(x, width, ratio) for x in lefts], [_snapped(y, height, ratio) for y in tops]
+            spans = (
+                [drawing.snap_span(x, width - GAP, ratio) for x in lefts],
+                [drawing.snap_span(y, height - GAP, ratio) for y in tops],
+            )
             self._edges = key, *spans
-            self._dots = _places(spans[0], ratio), _places(spans[1], ratio)
+            self._dots = drawing.index_pixels(spans[0], ratio), drawing.index_pixels(spans[1], ratio)
         return self._edges[1], self._edges[2]
 
     def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
@@ -394,18 +397,3 @@ class Atlas(Panel):
         shown, dims = self.session.shown, self.session.dims
         texts = [self.explain(shown.layer, head) for head in shown.heads or (dims.heads,)]
         self.setAccessibleDescription("; ".join(texts))
-
-
-def _snapped(start: float, length: float, ratio: float) -> tuple[float, float]:
-    """Return start and stop of a cell on whole screen pixels, without its gap."""
-    first = round(start * ratio)
-    return first / ratio, max(round((start + length - GAP) * ratio), first + 1) / ratio
-
-
-def _places(spans: list[tuple[float, float]], ratio: float) -> npt.NDArray[np.intp]:
-    """Return the cell of each screen pixel along one axis; the number of cells where it is a gap."""
-    first = round(spans[0][0] * ratio)
-    found = np.full(round(spans[-1][1] * ratio) - first, len(spans), np.intp)
-    for number, (start, stop) in enumerate(spans):
-        found[round(start * ratio) - first : round(stop * ratio) - first] = number
-    return found

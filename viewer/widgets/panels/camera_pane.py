@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -26,36 +25,20 @@ from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
 from viewer.rendering import drawing, picture_overlay, theme
-from viewer.rendering.camera_image import CameraImage
+from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
-from viewer.rendering.patches import PatchLabel, region_path
+from viewer.rendering.patches import PatchLabel, patch_rect, region_path
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
-    from viewer.io.results import Pixels, Results
+    from viewer.io.results import Results
     from viewer.model.view_state import Cell, ViewState
 
 MAX_ZOOM: Final = 12.0
 DRAG_PIXELS: Final = 5
 """A press that moves further is a drag."""
 IDENTITY: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
-
-
-@dataclass(frozen=True, eq=False)
-class PaneContent:
-    """What a pane shows, read before it is painted."""
-
-    results: Results
-    view: ViewState
-    scene: Scene | None
-    """None if it cannot be read."""
-    pixels: Pixels | None
-    """The picture that is shown, (h, w, 3) uint8 RGB; None if the file has none or it cannot be read."""
-    camera_size: tuple[int, int]
-    """Height and width of the camera's own picture."""
-    camera_to_model: geometry.Affine
-    """From pixels of the camera's own picture to the model's."""
 
 
 class CameraPane(Panel):
@@ -213,7 +196,7 @@ class CameraPane(Panel):
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
             self.label.paint(
-                painter, area, place.mapRect(_patch(pointer, scene.grid)), scene, pointer, content.view.unit
+                painter, area, place.mapRect(patch_rect(pointer, scene.grid)), scene, pointer, content.view.unit
             )
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
@@ -279,7 +262,7 @@ class CameraPane(Panel):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
-            painter.drawPolygon(place.map(QPolygonF(_patch(pointer, scene.grid))))
+            painter.drawPolygon(place.map(QPolygonF(patch_rect(pointer, scene.grid))))
         painter.setClipping(False)
 
     def _paint_failure_text(self, painter: QPainter, area: QRectF) -> None:
@@ -337,7 +320,7 @@ class CameraPane(Panel):
             (self.camera, row, col)
             for row in range(grid.rows)
             for col in range(grid.cols)
-            if box.contains(middle := place.map(_patch((0, row, col), grid).center())) and area.contains(middle)
+            if box.contains(middle := place.map(patch_rect((0, row, col), grid).center())) and area.contains(middle)
         ]
         under = self.cell_at(box.center())
         return tuple(cells) or ((under,) if under else ())
@@ -415,9 +398,3 @@ class CameraPane(Panel):
             self.toggle(at, keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
         else:
             super().keyPressEvent(event)
-
-
-def _patch(cell: Cell, grid: geometry.PatchGrid) -> QRectF:
-    """Return the rectangle of a patch in the model's picture."""
-    width, height = grid.patch_width, grid.patch_height
-    return QRectF(cell[2] * width, cell[1] * height, width, height)
