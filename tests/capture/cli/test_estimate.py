@@ -42,7 +42,7 @@ def test_estimate_uses_results_with_same_settings(setup: Setup, tmp_path: Path) 
     assert "about 25 min on 2 processes, if" in time_sentence(setup, 1000, [tmp_path], 2)
 
 
-def test_estimate_without_basis_says_unknown(setup: Setup, tmp_path: Path) -> None:
+def test_estimate_says_whether_its_basis_is_known(setup: Setup, tmp_path: Path) -> None:
     assert time_sentence(setup, 1000, [tmp_path]).startswith("how long it will take is not known")
     assert time_sentence(setup, 0, [tmp_path]) == "nothing is left to be run"
     full = replace(setup.policy.checkpoint.config.vlm, width=2048, depth=18)

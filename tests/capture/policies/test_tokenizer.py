@@ -71,7 +71,7 @@ def test_spans_cover_the_characters_in_order(tokenizer: Tokenizer, text: str) ->
     assert position == len(text)
 
 
-def test_tokenizer_can_be_pickled_to_another_process(tokenizer: Tokenizer) -> None:
+def test_tokenizer_survives_pickling(tokenizer: Tokenizer) -> None:
     sent = pickle.loads(pickle.dumps(tokenizer))
     assert (sent.name, sent.bos, sent.size) == (tokenizer.name, tokenizer.bos, tokenizer.size)
     text = "pick up the duck – läuft 🤖"
