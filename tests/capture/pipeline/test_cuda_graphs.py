@@ -322,7 +322,7 @@ def test_run_with_replays_makes_the_same_file(checkpoint, tmp_path, monkeypatch,
     for name, there in (("calls", False), ("replays", True)):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(RunOptions, "replayed", there)
-        monkeypatch.setattr(capture.pipeline.runner, "cuda_graphs", lambda _: lambda: used.append(1) or Again())
+        monkeypatch.setattr(capture.pipeline.runner, "cuda_graph_factory", lambda _: lambda: used.append(1) or Again())
         told = ProgressLog()
         episode = SyntheticEpisode(length=10)
         outcome = capture.pipeline.runner.run_jobs(setup, [Job(tmp_path / name / "a.h5", episode)], told)
