@@ -76,6 +76,7 @@ CHECKS = (
     ),
     check("table", "pi0-export table {out}/demo.h5 -o {out}/results --format parquet", "pyarrow numpy h5py"),
     check("export", "pytest -q tests/viewer/export/test_export_command.py", "psutil opencv-python av pillow pyarrow"),
+    check("package", "pytest -q tests/test_packaging.py", "hatchling"),
     check("workers", "pytest -q -n 2 tests/capture/pipeline/test_sharding.py", "pytest-xdist hypothesis"),
     check(
         "benchmark",
