@@ -28,6 +28,8 @@ class _Asked:
     """Whether Ctrl-C or a cluster asked to end: what they raise can be lost in code that C calls back."""
 
     yet = False
+    too_late = False
+    """Whether the command has ended, so that a signal is to be ignored."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _tell(f"the package {package} is missing; run pip install 'pi0-attention[capture]'")
         return 2
+    finally:
+        if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
+            _Asked.too_late = True  # first: a signal may come between any two calls
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _say(text: str) -> None:
@@ -237,8 +244,9 @@ def _doubt(setup: Setup, outcome: RunOutcome) -> None:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    _Asked.yet = True
-    raise KeyboardInterrupt
+    if not _Asked.too_late:
+        _Asked.yet = True
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

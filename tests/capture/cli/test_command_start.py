@@ -78,3 +78,20 @@ def test_a_stop_in_any_stage_ends_with_one_line_and_130(tmp_path: Path, stage: s
     assert all(re.match("pi0-capture: (loading|opening|capturing) ", line) for line in stages), stages
     kept = "; [0-9]+ of 14 frames are kept in .*"
     assert re.fullmatch(f"pi0-capture: stopped({kept})?\n", last)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_after_the_last_line_prints_no_traceback(tmp_path: Path, kind: signal.Signals) -> None:
+    options = ["--demo", "--layers", "3", "--steps", "9", "-o", str(tmp_path / "a.h5")]
+    command = [sys.executable, "-m", "capture", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("next  "):
+            process.send_signal(kind)
+            break
+    _, err = process.communicate(timeout=120)
+    *_, capturing = [line for line in err.splitlines() if line != "pi0-capture: stopped"]
+    assert capturing == "pi0-capture: capturing 14 frames", err
+    assert process.returncode == (130 if err.endswith("stopped\n") else 0), err
+    assert (tmp_path / "a.h5").exists()
