@@ -14,6 +14,7 @@ frame, as `states`). Further keys are ignored. The files lie in the folder.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -83,7 +84,7 @@ def read_episode(folder: Path) -> list[Observation]:
     return list(episode.read(range(episode.length)))
 
 
-class EpisodeFile:
+class EpisodeFile(ABC):
     """An `episode.json` before its cameras are mapped; subclasses are the two kinds."""
 
     kind: str
@@ -110,13 +111,13 @@ class EpisodeFile:
             raise UserError(f"{where} names a file outside its folder: {name}")
         return self.folder / name
 
+    @abstractmethod
     def size(self, camera: str) -> tuple[int, int]:
         """Return height and width of a camera's first picture."""
-        raise NotImplementedError
 
+    @abstractmethod
     def create(self, mapping: KeyMapping, horizon: int | None) -> PicturesEpisode | VideosEpisode:
         """Return the episode; `horizon` None returns all true actions of each frame."""
-        raise NotImplementedError
 
 
 class PicturesFile(EpisodeFile):
