@@ -24,6 +24,10 @@ class SourceOptions:
     """Number of action dimensions that go to the robot; None accepts any number."""
     camera_overrides: Mapping[str, str] = field(default_factory=dict)
     """Policy camera -> camera of the source, or "none" (`--camera exterior=NAME`)."""
+    renamed_cameras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Policy camera -> names of the only cameras that the checkpoint itself says may feed it, best first."""
+    camera_features: Mapping[str, str] = field(default_factory=dict)
+    """Policy camera -> the checkpoint's own name of it, preferred to the table of names."""
     state_keys: tuple[str, ...] = ()
     """Names of the source's state parts in order (`--state-keys`); empty to choose by the table of names."""
     action_keys: tuple[str, ...] = ()

@@ -81,7 +81,7 @@ def map_keys(
     action_parts = _choose_parts(source, "action", table, options.action_keys, actions, options.robot_dim)
     masked = dict.fromkeys(options.cameras, "masked: the source has no camera for it")
     masked |= {slot: "masked, by --camera" for slot, choice in options.camera_overrides.items() if choice == NONE}
-    notes = [f"{slot} is {found.get(slot, masked[slot])}" for slot in options.cameras]
+    notes = [_describe_camera(slot, found.get(slot, masked[slot]), options) for slot in options.cameras]
     notes.append("state is " + (_list_parts(state_parts, state) or _explain_absence("state", options.state_keys)))
     reason = ""
     if options.has_joint_actions and not options.action_keys:
@@ -112,7 +112,11 @@ def _map_cameras(
                 continue
             else:
                 raise UserError(f"there is no camera {choice!r} in {source}; it has {listed}")
-        name = choice or next((name for name in (slot, *CAMERAS.get(slot, ())) if name in cameras), None)
+        name = choice or _find_trained_camera(source, options, slot, cameras, aliases)
+        if name is None and slot not in options.renamed_cameras:
+            taken = [_find_camera(key, cameras, aliases) for keys in options.renamed_cameras.values() for key in keys]
+            known = (name for name in (slot, *CAMERAS.get(slot, ())) if name in cameras and name not in taken)
+            name = next(known, None)
         if name is None:
             missing.append(slot)
         else:
@@ -128,6 +132,41 @@ def _map_cameras(
     if options.cameras and not found:
         raise UserError(f"{source} has no camera for the policy; it has {listed}")
     return found
+
+
+def _find_trained_camera(
+    source: str, options: SourceOptions, slot: str, cameras: Sequence[str], aliases: Mapping[str, str]
+) -> str | None:
+    """Return the source's camera that the checkpoint names for `slot`; None where it names none of them.
+
+    A renaming that the checkpoint states is binding: raises UserError where the source lacks every camera of it. As in
+    lerobot, a camera that already has the new name needs no renaming.
+    """
+    feature = options.camera_features.get(slot)
+    renamed = options.renamed_cameras.get(slot, ())
+    for key in (*renamed, *([feature] if feature else [])):
+        if name := _find_camera(key, cameras, aliases):
+            return name
+    if renamed:
+        raise UserError(
+            f"the checkpoint's rename_map feeds its {slot} from {' or '.join(renamed)}, which {source} lacks; choose "
+            f'one of {", ".join(cameras) or "none"} with --camera "{slot}=NAME", or --camera "{slot}={NONE}" to go '
+            "without"
+        )
+    return None
+
+
+def _find_camera(key: str, cameras: Sequence[str], aliases: Mapping[str, str]) -> str | None:
+    """Return the source's camera with a lerobot key such as `observation.images.top`, or None."""
+    if key in cameras:
+        return key
+    bare = key.removeprefix("observation.").removeprefix("images.").removeprefix("image.")
+    return aliases.get(key) or (bare if bare in cameras else None)
+
+
+def _describe_camera(slot: str, choice: str, options: SourceOptions) -> str:
+    by_checkpoint = slot in options.renamed_cameras and slot not in options.camera_overrides
+    return f"{slot} is {choice}" + (", by the checkpoint's rename_map" if by_checkpoint else "")
 
 
 def _choose_parts(

@@ -133,3 +133,57 @@ def test_names_become_fit_for_files_and_differ():
     assert file_names(["a/b", "a b", "A_B", "", "..", "ü" * 3, "x" * 300]) == [
         *("a_b", "a_b_2", "A_B_3", "episode", "episode_2", "episode_3", "x" * 120),
     ]
+
+
+RENAMED = {
+    "exterior": ("observation.images.exterior_2_left",),
+    "wrist": ("observation.images.side",),
+}
+
+
+@pytest.mark.parametrize(
+    ("cameras", "aliases", "exterior", "wrist"),
+    [
+        (("exterior_1_left", "exterior_2_left", "wrist_left", "side"), {}, "exterior_2_left", "side"),
+        (
+            ("far", "near"),
+            {"observation.images.exterior_2_left": "far", "observation.images.side": "near"},
+            "far",
+            "near",
+        ),
+        # Already called what the map renames to, as after lerobot's own conversion.
+        (("base_0_rgb", "exterior_1_left", "side"), {}, "base_0_rgb", "side"),
+    ],
+)
+def test_map_keys_follows_the_rename_map_of_the_checkpoint(cameras, aliases, exterior, wrist):
+    options = SourceOptions(
+        ("exterior", "wrist"),
+        1,
+        renamed_cameras=RENAMED,
+        camera_features={"exterior": "observation.images.base_0_rgb", "wrist": "observation.images.left_wrist_0_rgb"},
+    )
+    mapping = map_keys("here", options, cameras, state={}, actions={}, aliases=aliases)
+    assert mapping.cameras == {"exterior": exterior, "wrist": wrist}
+    assert mapping.notes[0] == f"exterior is {exterior}, by the checkpoint's rename_map"
+
+
+def test_map_keys_refuses_a_source_without_the_renamed_camera():
+    options = SourceOptions(("exterior", "wrist"), 1, renamed_cameras=RENAMED)
+    with pytest.raises(UserError, match=r"feeds its exterior from observation.images.exterior_2_left, .*exterior_1"):
+        map_keys("here", options, ("exterior_1_left", "side"), state={}, actions={})
+    options = SourceOptions(("exterior", "wrist"), 1, None, None, {"exterior": "exterior_1_left"}, RENAMED)
+    assert map_keys("here", options, ("exterior_1_left", "side"), state={}, actions={}).cameras == {
+        "exterior": "exterior_1_left",
+        "wrist": "side",
+    }
+
+
+def test_map_keys_gives_no_second_slot_a_renamed_camera():
+    options = SourceOptions(("exterior", "wrist"), 1, renamed_cameras={"wrist": ("exterior_1_left",)})
+    mapping = map_keys("here", options, ("exterior_1_left", "exterior_2_left"), state={}, actions={})
+    assert mapping.cameras == {"exterior": "exterior_2_left", "wrist": "exterior_1_left"}
+
+
+def test_map_keys_prefers_the_checkpoints_own_name_of_a_camera():
+    options = SourceOptions(("exterior",), 1, camera_features={"exterior": "observation.images.cam_high"})
+    assert map_keys("here", options, ("image", "cam_high"), state={}, actions={}).cameras == {"exterior": "cam_high"}
