@@ -1,4 +1,4 @@
-"""Painting functions shared by panels: images from arrays, cached text and layers, rounded shapes, number format."""
+"""Painting functions shared by panels: images from arrays, cached text and layers, rounded shapes."""
 
 from __future__ import annotations
 
@@ -216,29 +216,6 @@ def readable_on(word: int) -> str:
 def lightness(word: int) -> float:
     """Return the perceived lightness of a colour 0xRRGGBB, 0 to 255 (luma of ITU-R BT.601)."""
     return 0.299 * (word >> 16 & 255) + 0.587 * (word >> 8 & 255) + 0.114 * (word & 255)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Return a weight as text with about `digits` digits, with an exponent below 1e-5; – if not finite."""
-    if value == 0 or not np.isfinite(value):
-        return "0" if value == 0 else "–"
-    size = abs(value)
-    if size >= 100:
-        text = f"{value:.0f}"
-    elif size >= 1:
-        text = f"{value:.{max(digits - 2, 1)}f}"
-    elif size >= 10**-digits:
-        text = f"{value:.{digits}f}"
-    elif size >= 1e-5:
-        text = f"{value:.5f}"
-    else:
-        text = f"{value:.0e}"
-    return text.replace("-", "−")
-
-
-def per_cent(value: float) -> str:
-    """Return a share, 0 to 1, as a percentage with one decimal."""
-    return f"{100 * value:.1f} %".replace("-", "−")
 
 
 def snap_span(start: float, length: float, ratio: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter, QPainterPath
 
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +22,12 @@ def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
     value = float(scene.maps[cell])
     rank = scene.rank(*cell)
     if scene.difference:
-        return f"{'+' if value > 0 else ''}{drawing.number(value)}", f"difference · rank {rank}"
+        return f"{'+' if value > 0 else ''}{ticks.format_number(value)}", f"difference · rank {rank}"
     total = float(scene.maps[cell[0]].sum())
     share = value / total if total > 0 else 0.0
     times = value if unit == "uniform" else value * scene.keys
-    first = f"{drawing.number(value)} ×" if unit == "uniform" else drawing.number(value)
-    return first, f"rank {rank} · {drawing.per_cent(share)} of picture · {times:.1f} × uniform"
+    first = f"{ticks.format_number(value)} ×" if unit == "uniform" else ticks.format_number(value)
+    return first, f"rank {rank} · {ticks.format_share(share)} of picture · {times:.1f} × uniform"
 
 
 class PatchLabel:

@@ -9,7 +9,7 @@ from PySide6.QtGui import QImage, QImageWriter, QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
 from viewer.export import metadata
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 
 if TYPE_CHECKING:
     from viewer.widgets.panel_layout import PanelLayout
@@ -69,5 +69,5 @@ def footnote(panels: PanelLayout) -> str:
         parts.append(f"{shown.colours}, a range for each camera")
     else:
         name = "blue to red" if scene.difference else shown.colours
-        parts.append(f"{name} from {drawing.number(low)} to {drawing.number(high)}{unit}")
+        parts.append(f"{name} from {ticks.format_number(low)} to {ticks.format_number(high)}{unit}")
     return " · ".join(part for part in (*parts, "attention is not cause") if part)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import make_results
 import numpy as np
-import pytest
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
@@ -18,7 +17,7 @@ from viewer.controllers.playback import Playback
 from viewer.controllers.prefetch import read_bytes
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
-from viewer.widgets.panels.timeline import round_step, thin_line
+from viewer.widgets.panels.timeline import thin_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,13 +236,6 @@ def test_long_lines_keep_their_peaks() -> None:
     assert {0, 4321, 9999} <= set(places.tolist())
     assert line.max() == np.float32(0.9)
     assert np.isfinite(line).all()
-
-
-@pytest.mark.parametrize(
-    ("least", "digits", "step"), [(0.03, 0, 0.05), (1.2, 0, 2), (7, 1, 10), (0.4, 1, 1), (23, 0, 50)]
-)
-def test_labels_stand_at_round_numbers(least: float, digits: int, step: float) -> None:
-    assert round_step(least, digits) == pytest.approx(step)
 
 
 def test_a_plain_course_has_a_moment_a_frame() -> None:

@@ -13,7 +13,7 @@ from PySide6.QtGui import QImage, QPainter
 
 from viewer.export.encoding import pixels
 from viewer.export.figures import color_bar
-from viewer.export.figures.color_bar import ColourScale, find_ticks
+from viewer.export.figures.color_bar import ColourScale, find_scale_ticks
 from viewer.model import attention
 from viewer.rendering import colormaps, theme
 
@@ -29,7 +29,7 @@ def number(text: str) -> float:
 def test_linear_ticks_are_round_and_at_their_positions(span: float, start: float) -> None:
     low = start * span
     scale = ColourScale("inferno", low, low + span)
-    found = find_ticks(scale)
+    found = find_scale_ticks(scale, 360)
     assert 4 <= len(found) <= 11
     for part, text in found:
         assert -1e-6 <= part <= 1 + 1e-6
@@ -40,7 +40,7 @@ def test_linear_ticks_are_round_and_at_their_positions(span: float, start: float
 @given(st.floats(1e-6, 1e3))
 def test_log_ticks_are_decades_at_their_positions(high: float) -> None:
     scale = ColourScale("inferno", 0.0, high, "log")
-    found = find_ticks(scale)
+    found = find_scale_ticks(scale, 360)
     assert 3 <= len(found) <= 4
     for part, text in found:
         value = np.array([number(text)], np.float32)
@@ -58,7 +58,7 @@ def test_bar_has_the_colour_of_each_tick(app: QApplication) -> None:
         color_bar.draw(painter, 20, 4, 360, scale)
     theme.paint_with(before)
     painted = pixels(image)[4 + 17 + 5, :, 2::-1].astype(int)
-    for part, _ in find_ticks(scale):
+    for part, _ in find_scale_ticks(scale, 360):
         x = min(round(20 + part * 360), 379)
         expected = colormaps.table("viridis")[min(round(part * 255), 255)].astype(int)
         assert np.abs(painted[x] - expected).max() < 8
@@ -68,6 +68,6 @@ def test_bar_has_the_colour_of_each_tick(app: QApplication) -> None:
 
 @pytest.mark.parametrize("high", [3e-7, 1.1e-5, 2.6e-5, 9e-5, 4e-4, 0.03, 0.9, 17.0])
 def test_tick_texts_equal_their_values_over_magnitudes(high: float) -> None:
-    for part, text in find_ticks(ColourScale("inferno", 0.0, high)):
+    for part, text in find_scale_ticks(ColourScale("inferno", 0.0, high), 360):
         assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
         assert "e−0" not in text

@@ -13,7 +13,7 @@ from viewer.controllers.settings import Settings
 from viewer.export.metadata import find_second_file, read_view, second_file_of
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
-from viewer.rendering import drawing
+from viewer.rendering import ticks
 from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_the_range_of_a_difference_is_the_same_on_both_sides_of_nought(window: M
         field.setText(text)
         field.editingFinished.emit()
         assert ends() == (-wanted, wanted)
-        assert (heat.low.text(), heat.high.text()) == (drawing.number(-wanted, 4), drawing.number(wanted, 4))
+        assert (heat.low.text(), heat.high.text()) == (ticks.format_number(-wanted, 4), ticks.format_number(wanted, 4))
     session.update(compare="off")
     assert ends() == (0, 0.5), "weights begin at 0"
 
@@ -103,7 +103,7 @@ def test_a_second_file_with_fewer_cameras_is_blinked_to(app: QApplication, tmp_p
     window.session.blink(True)
     scene = window.session.scene()
     assert scene is not None
-    assert window.status.left().startswith(f"region of 1 patch: {drawing.per_cent(float(scene.maps[0, 5, 5]))}")
+    assert window.status.left().startswith(f"region of 1 patch: {ticks.format_share(float(scene.maps[0, 5, 5]))}")
     window.session.point((1, 6, 6))
     window.status.describe()
     assert not window.grab().isNull()

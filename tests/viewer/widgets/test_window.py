@@ -16,7 +16,7 @@ from window_driver import close, press, show, spin, until
 from viewer.export.metadata import read_view
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
-from viewer.rendering import drawing
+from viewer.rendering import ticks
 from viewer.widgets.main_window import MainWindow
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def test_dragging_a_handle_and_typing_lock_the_range(window: MainWindow) -> None
     heat.high.editingFinished.emit()
     assert window.session.state.high == 0.25
     assert "numbers" in window.notice.text
-    assert heat.high.text() == drawing.number(0.25, 4), "what was typed does not stay where it means nothing"
+    assert heat.high.text() == ticks.format_number(0.25, 4), "what was typed does not stay where it means nothing"
 
 
 def test_chips_select_add_span_preview_and_walk(window: MainWindow) -> None:

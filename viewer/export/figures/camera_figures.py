@@ -13,7 +13,7 @@ from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
-from viewer.rendering import drawing, theme
+from viewer.rendering import theme, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ class CameraGrid:
 
 
 def _format_share(scene: Scene, camera: str) -> str:
-    return f"{drawing.per_cent(scene.share(camera))} of this row’s weight"
+    return f"{ticks.format_share(scene.share(camera))} of this row’s weight"
 
 
 def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:
@@ -235,12 +235,14 @@ def create_difference(
     cameras = source.results.cameras
     columns = [
         [
-            CameraCell(painter, n, view_a, scene_a, title=heading_of(name), note=drawing.per_cent(scene_a.share(name)))
+            CameraCell(
+                painter, n, view_a, scene_a, title=heading_of(name), note=ticks.format_share(scene_a.share(name))
+            )
             for n, name in enumerate(cameras)
         ],
         [
             CameraCell(
-                other_painter, n, view_b, scene_b, title=heading_of(name), note=drawing.per_cent(scene_b.share(name))
+                other_painter, n, view_b, scene_b, title=heading_of(name), note=ticks.format_share(scene_b.share(name))
             )
             for n, name in enumerate(cameras)
         ],
@@ -280,4 +282,4 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
 
 def _format_change(scene_a: Scene, scene_b: Scene, camera: str) -> str:
     change = scene_a.share(camera) - scene_b.share(camera)
-    return f"{'+' if change > 0 else ''}{drawing.per_cent(change)}"
+    return f"{'+' if change > 0 else ''}{ticks.format_share(change)}"

@@ -19,7 +19,8 @@ from viewer.export.figures import text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_frames, describe_view, set_scale_text
 from viewer.model.number_ranges import format_range
-from viewer.rendering import colormaps, drawing, theme
+from viewer.rendering import colormaps, drawing, theme, ticks
+from viewer.rendering.ticks import find_axis_top, find_label_step, find_ticks
 
 if TYPE_CHECKING:
     from viewer.export.request import ExportRequest
@@ -181,7 +182,7 @@ class CurveChart:
                      self.height - self.TOP - self.BOTTOM)  # fmt: skip
         values = np.nan_to_num(self.curves.values)
         kept = [n for n in range(len(self.curves.names)) if values[:, n].max(initial=0) > 1e-3]
-        high = _round_up(float(values.max(initial=0.01)))
+        high = find_axis_top(float(values.max(initial=0.0)), ceiling=1.0)
         self._paint_axes(painter, box, high)
         ends = []
         for n in reversed(kept):
@@ -207,17 +208,15 @@ class CurveChart:
 
     def _paint_axes(self, painter: QPainter, box: QRectF, high: float) -> None:
         t = theme.active()
-        for tick in range(5):
-            y = box.bottom() - box.height() * tick / 4
-            painter.fillRect(QRectF(box.left(), y - 0.5, box.width(), 1), theme.colour(t.line if tick else t.faint))
-            text = f"{100 * high * tick / 4:.3g} %"
-            text_layout.draw_line(painter, QRectF(box.left() - 60, y - 8, 54, 16), text, t.text, 11, align="right")
+        for tick in find_ticks(0, high, factor=100, unit="%"):
+            y = box.bottom() - box.height() * tick.value / high
+            line = theme.colour(t.line if tick.value else t.faint)
+            painter.fillRect(QRectF(box.left(), y - 0.5, box.width(), 1), line)
+            place = QRectF(box.left() - 60, y - 8, 54, 16)
+            text_layout.draw_line(painter, place, tick.text, t.text, 11, align="right")
         labels = self.curves.labels
-        room = max(text_layout.text_width(str(label), 11) for label in labels) + 10
-        skip = next(
-            n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**6)
-            if room * len(labels) / n <= box.width() or n == 10**6
-        )  # fmt: skip
+        widest = max(text_layout.text_width(str(label), 11) for label in labels)
+        skip = find_label_step(len(labels), widest, box.width(), gap=10)
         for at, label in enumerate(labels):
             if at % skip == 0:
                 x = self._x(box, at)
@@ -235,7 +234,7 @@ class CurveChart:
         for y, (end, n, ink) in zip(ys, sorted(ends, key=lambda end: end[0]), strict=True):
             painter.setPen(QPen(ink, 1))
             painter.drawLine(QPointF(box.right() + 5, end), QPointF(box.right() + 13, y))
-            share = drawing.per_cent(float(np.nan_to_num(self.curves.values)[-1, n]))
+            share = ticks.format_share(float(np.nan_to_num(self.curves.values)[-1, n]))
             name = {"bos": "BOS"}.get(self.curves.names[n], self.curves.names[n])
             line = QRectF(box.right() + 17, y - 8, self.NAMES_WIDTH - 17, 16)
             used = text_layout.draw_line(painter, line, name, t.text, 12)
@@ -253,11 +252,6 @@ def spread(ys: list[float], distance: float, top: float, bottom: float) -> list[
             moved[number] = min(moved[number], limit)
             limit = moved[number] - distance
     return moved
-
-
-def _round_up(value: float) -> float:
-    """Return a round number, not below a value, for the top of an axis with round quarters."""
-    return next((top for top in (0.004, 0.01, 0.02, 0.04, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if value <= top), 1.0)
 
 
 def create_curves(source: ExportSource, view: ViewState, request: ExportRequest) -> Figure:

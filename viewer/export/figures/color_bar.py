@@ -11,7 +11,7 @@ from PySide6.QtCore import QRectF
 
 from viewer.export.figures import text_layout
 from viewer.model import attention
-from viewer.rendering import colormaps, drawing, theme
+from viewer.rendering import colormaps, drawing, theme, ticks
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QPainter
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HEIGHT: Final = 44.0
 BAR_HEIGHT: Final = 10.0
 ENTRIES: Final = 256
+TICK_PIXELS: Final = 11
+"""Font size of the numbers."""
 
 
 @dataclass(frozen=True)
@@ -61,38 +63,23 @@ def _is_exceeded(values: attention.Floats, high: float) -> bool:
     return float(values.max(initial=0)) > high * 1.001
 
 
-def find_ticks(scale: ColourScale) -> list[tuple[float, str]]:
-    """Return the numbers of a colour bar: position from 0 to 1, and text. They are round, and at most the ends."""
+def find_scale_ticks(scale: ColourScale, width: float) -> list[tuple[float, str]]:
+    """Return the numbers of a colour bar that is `width` px wide: position from 0 to 1, and text."""
     low, high = scale.low, scale.high
     if scale.scale == "rank":
         return [(part, f"{100 * part:.0f} %") for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    if scale.scale == "log":
-        bottom = max(math.log10(low) if low > 0 else -math.inf, math.log10(high) - 3) if high > 0 else -3.0
-        top = math.log10(high) if high > 0 else 0.0
-        decades = range(math.ceil(bottom - 1e-6), math.floor(top + 1e-6) + 1)
-        span = max(top - bottom, 1e-9)
-        return [((decade - bottom) / span, _format_number(10.0**decade)) for decade in decades]
-    span = high - low
-    if not span > 0:
-        return []
-    power = 10.0 ** math.floor(math.log10(span))
-    for step in (factor * power for factor in (1, 0.5, 0.25, 0.2, 0.1)):
-        first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
-        if last - first >= 3:
-            break
-    return [((number * step - low) / span, _format_number(number * step)) for number in range(first, last + 1)]
+    if scale.scale != "log":
+        linear = ticks.fit_ticks(low, high, width, _measure_text)
+        return [((tick.value - low) / (high - low), tick.text) for tick in linear]
+    top = math.log10(high) if high > 0 else 0.0
+    bottom = max(math.log10(low) if low > 0 else -math.inf, top - 3)
+    span = max(top - bottom, 1e-9)
+    decades = ticks.find_log_ticks(10.0**bottom, 10.0**top)
+    return [((math.log10(tick.value) - bottom) / span, tick.text) for tick in decades]
 
 
-def _format_number(value: float) -> str:
-    """Return a round number without needless digits."""
-    if value == 0:
-        return "0"
-    if abs(value) < 1e-4:
-        mantissa, power = f"{value:.4e}".split("e")
-        text = f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}"
-    else:
-        text = f"{value:.6f}".rstrip("0").rstrip(".")
-    return text.replace("-", "−")
+def _measure_text(text: str) -> float:
+    return text_layout.text_width(text, TICK_PIXELS)
 
 
 def draw(painter: QPainter, left: float, top: float, width: float, scale: ColourScale) -> None:
@@ -101,7 +88,8 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: Colour
     label = QRectF(left, top, width, 16)
     text_layout.draw_line(painter, label, scale.label, t.secondary, 11)
     if scale.scale != "rank":
-        end = f"{drawing.number(scale.high)} and more" if scale.is_exceeded else f"up to {drawing.number(scale.high)}"
+        high = ticks.format_number(scale.high)
+        end = f"{high} and more" if scale.is_exceeded else f"up to {high}"
         text_layout.draw_line(painter, label, end, t.secondary, 11, align="right")
     positions = np.linspace(0, 1, ENTRIES, dtype=np.float32)
     if scale.reversed:
@@ -111,17 +99,13 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: Colour
     image = drawing.word_image(np.repeat(np.repeat(table, 4, 1), 8, 0), blended=False)
     box = QRectF(left, top + 17, width, BAR_HEIGHT)
     painter.drawImage(box, image)
-    right_end = -math.inf
-    for part, text in find_ticks(scale):
+    for part, text in find_scale_ticks(scale, width):
         x = left + part * width
         painter.fillRect(QRectF(x - 0.5 if 0 < part < 1 else x - part, box.bottom(), 1, 3), theme.colour(t.secondary))
-        half = text_layout.text_width(text, 11) / 2
+        half = _measure_text(text) / 2
         centre = min(max(x, left + half), left + width - half)
-        if centre - half > right_end + 6:
-            text_layout.draw_line(
-                painter, QRectF(centre - 60, box.bottom() + 3, 120, 14), text, t.text, 11, align="centre"
-            )
-            right_end = centre + half
+        place = QRectF(centre - 60, box.bottom() + 3, 120, 14)
+        text_layout.draw_line(painter, place, text, t.text, TICK_PIXELS, align="centre")
 
 
 def table_positions(values: attention.Floats, scale: ColourScale) -> attention.Floats:

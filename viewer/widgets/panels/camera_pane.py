@@ -24,7 +24,7 @@ from viewer.analysis import caption
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
-from viewer.rendering import drawing, picture_overlay, theme
+from viewer.rendering import drawing, picture_overlay, theme, ticks
 from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.patches import PatchLabel, patch_rect, region_path
@@ -218,7 +218,7 @@ class CameraPane(Panel):
         size = f"{width} × {height}"
         label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
         room = line.adjusted(0, 0, -drawing.width_of(label, 12) - 10, 0)
-        share = drawing.per_cent(scene.share(name)) if scene is not None else ""
+        share = ticks.format_share(scene.share(name)) if scene is not None else ""
         name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
         x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
         if self.pinned or self.session.blinking:

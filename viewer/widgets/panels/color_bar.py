@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout,
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model import attention
-from viewer.rendering import colormaps, drawing, theme
+from viewer.rendering import colormaps, drawing, theme, ticks
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import ControlLabel
@@ -76,19 +76,15 @@ class ColourBar(Panel):
         if self._ramp is None or self._ramp[0] != key:
             self._ramp = key, _ramp(name, scale, left, right, low, high)
         painter.drawImage(QRectF(0, 3, self.width(), 12), self._ramp[1])
-        labels = QRectF(0, 18, self.width(), 18)
-        ticks = 4
-        for tick in range(ticks):
-            part = tick / (ticks - 1)
-            x = part * self.width()
-            text = (
-                f"{100 * part:.0f} %"
-                if shown.scale == "rank" and not scene.difference
-                else drawing.number(left + part * span)
-            )
-            align = "left" if tick == 0 else "right" if tick == ticks - 1 else "centre"
-            box = labels if tick in {0, ticks - 1} else QRectF(x - 40, 18, 80, 18)
-            drawing.write(painter, box, text, t.secondary, 12, align=align)
+        if shown.scale == "rank" and not scene.difference:
+            found = [(tick.value, tick.text) for tick in ticks.find_ticks(0, 1, factor=100, unit="%")]
+        else:
+            fitting = ticks.fit_ticks(left, right, self.width(), _measure_tick, most=7)
+            found = [((tick.value - left) / span, tick.text) for tick in fitting]
+        for part, text in found:
+            half = _measure_tick(text) / 2
+            x = min(max(part * self.width(), half), self.width() - half)
+            drawing.write(painter, QRectF(x - 40, 18, 80, 18), text, t.secondary, 12, align="centre")
         if shown.scale != "rank" and not scene.difference and shown.range != "map":
             for value in (low, high):
                 x = min(max((value - left) / span * self.width(), 2.0), self.width() - 2.0)
@@ -127,6 +123,10 @@ class ColourBar(Panel):
 
     def sizeHint(self) -> QSize:
         return QSize(240, 38)
+
+
+def _measure_tick(text: str) -> float:
+    return drawing.width_of(text, 12)
 
 
 def _ramp(name: str, scale: str, left: float, right: float, low: float, high: float) -> QImage:
@@ -260,13 +260,13 @@ class HeatPanel(Panel):
             self._show_ends(overwrite=True)
             return
         _, _, old_low, old_high = self.bar.ends()
-        if (drawing.number(low, 4), drawing.number(high, 4)) == (
-            drawing.number(old_low, 4),
-            drawing.number(old_high, 4),
+        if (ticks.format_number(low, 4), ticks.format_number(high, 4)) == (
+            ticks.format_number(old_low, 4),
+            ticks.format_number(old_high, 4),
         ):
             return
         if self._difference_shown():  # symmetric about 0, whichever end was typed
-            low, high = 0.0, abs(high if drawing.number(low, 4) == drawing.number(old_low, 4) else low)
+            low, high = 0.0, abs(high if ticks.format_number(low, 4) == ticks.format_number(old_low, 4) else low)
         if not low < high < float("inf"):
             self.session.noticed.emit("The lower end of the range must be below the upper end.")
             self._show_ends(overwrite=True)
@@ -277,7 +277,7 @@ class HeatPanel(Panel):
         """Show the ends of the range; `overwrite` also replaces what is being typed."""
         _, _, low, high = self.bar.ends()
         for field, value in ((self.low, low), (self.high, high)):
-            (field.setText if overwrite else field.show_text)(drawing.number(value, 4))
+            (field.setText if overwrite else field.show_text)(ticks.format_number(value, 4))
 
     def refresh(self) -> None:
         state: ViewState = self.session.shown

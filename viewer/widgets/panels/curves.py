@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.curves import Curves, read_curves
 from viewer.errors import READ_ERRORS
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
@@ -91,7 +91,9 @@ class CurvePlot(Panel):
                     painter.drawPolyline(line)
             painter.translate(0, -up)
         high = float(np.nanmax(curves.values, initial=0.0))
-        drawing.write(painter, QRectF(box.left() + 2, box.top() - 13, 60, 13), drawing.per_cent(high), t.secondary, 11)
+        drawing.write(
+            painter, QRectF(box.left() + 2, box.top() - 13, 60, 13), ticks.format_share(high), t.secondary, 11
+        )
         feet = QRectF(box.left(), box.bottom() + 2, box.width(), 14)
         drawing.write(painter, feet, str(curves.labels[0]), t.secondary, 11)
         if len(curves.labels) > 1:
@@ -185,7 +187,7 @@ class CurvePlot(Panel):
             if curves is not None and place is not None and event.pos().y() >= self.HEADING:
                 row = curves.at.index(place)
                 parts = [
-                    f"{name} {drawing.per_cent(float(value))}"
+                    f"{name} {ticks.format_share(float(value))}"
                     for name, value in zip(curves.names, curves.values[row], strict=True)
                     if value > 1e-3
                 ]

@@ -20,7 +20,7 @@ from viewer.analysis.film import (
 )
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
-from viewer.rendering import colormaps, drawing, theme
+from viewer.rendering import colormaps, drawing, theme, ticks
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
@@ -378,7 +378,7 @@ class FilmPanel(Panel):
             if film is not None and cell is not None:
                 kind = self._across().capitalize()
                 step = f", {'step' if kind == 'Layer' else 'layer'} {film.rows[cell[0]]}" if film.rows else ""
-                mass = drawing.per_cent(float(film.maps[cell].sum()))
+                mass = ticks.format_share(float(film.maps[cell].sum()))
                 text = f"{kind} {film.columns[cell[1]]}{step}: {mass} of the weight on the cameras"
             QToolTip.showText(event.globalPos(), text, self)
             return True

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from viewer.analysis import caption
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.model.attention import SINKS
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class MassBar(Panel):
 
     def describe(self) -> None:
         self.load()
-        words = ", ".join(f"{_label(name)} {drawing.per_cent(share)}" for name, share in self.shares())
+        words = ", ".join(f"{_label(name)} {ticks.format_share(share)}" for name, share in self.shares())
         self.setAccessibleDescription(words)
 
     def lines(self, count: int) -> list[QRectF]:
@@ -135,15 +135,17 @@ class MassBar(Panel):
                 drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.colour(t.hover), 4)
                 self._paint_name(painter, name, line)
             ink = t.secondary if gone else t.text
-            drawing.write(painter, line, drawing.per_cent(share), ink, 12, align="right")
+            drawing.write(painter, line, ticks.format_share(share), ink, 12, align="right")
         bottom = max((line.bottom() for *_, line in boxes), default=0.0)
         foot = QRectF(0, bottom + 2, self.width(), 17)
         if shown.left_out:
-            words = f"left out {drawing.per_cent(scene.removed)}, the rest renormalised"
+            words = f"left out {ticks.format_share(scene.removed)}, the rest renormalised"
             drawing.write(painter, foot, words, t.accent_text, 12)
         else:
             sinks = sum(share for name, share, *_ in boxes if name in SINKS)
-            drawing.write(painter, foot, f"sinks (BOS, newline, bars) take {drawing.per_cent(sinks)}", t.secondary, 12)
+            drawing.write(
+                painter, foot, f"sinks (BOS, newline, bars) take {ticks.format_share(sinks)}", t.secondary, 12
+            )
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))

@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QWheelEvent
 from viewer.analysis import caption
 from viewer.analysis.region_ranking import rank_by_region
 from viewer.errors import READ_ERRORS
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class RegionRanking(Panel):
         assert results is not None
         step = f", step {results.steps[line.step]}" if line.query.kind == "action" else ""
         place = f"layer {results.layers[line.layer]}, head {line.head}{step}"
-        return f"{self.who(line.query)}, {place}: {drawing.per_cent(line.mass)}"
+        return f"{self.who(line.query)}, {place}: {ticks.format_share(line.mass)}"
 
     def visible(self) -> int:
         """Return how many lines fit."""
@@ -122,7 +122,7 @@ class RegionRanking(Panel):
                     painter, QRectF(x, y, width - 8, LINE), text, t.accent_text if x == 0 and current else t.text, 13
                 )
             x, width = edges[-1]
-            drawing.write(painter, QRectF(x, y, 60, LINE), drawing.per_cent(line.mass), t.text, 13)
+            drawing.write(painter, QRectF(x, y, 60, LINE), ticks.format_share(line.mass), t.text, 13)
             bar = QRectF(x + 64, y + LINE / 2 - 3, max((width - 72) * line.mass / most, 1), 6)
             drawing.fill(painter, bar, theme.colour(t.accent), 2)
 

@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
 from viewer.controllers.playback import SPEEDS, speed_words
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
+from viewer.rendering.ticks import find_ticks
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
 
@@ -28,7 +29,6 @@ LABEL: Final = 64
 FOOT: Final = 16
 MIN_TICK_PIXELS: Final = 90
 """Minimum distance of the labels of the axis."""
-NICE: Final = (1, 2, 5)
 
 
 class Timeline(Panel):
@@ -124,7 +124,7 @@ class Timeline(Panel):
             parts.insert(0, name)
         if values is not None and results is not None and moment < len(values):
             parts += [
-                f"{caption.spoken(camera)} {drawing.per_cent(float(value))}"
+                f"{caption.spoken(camera)} {ticks.format_share(float(value))}"
                 for camera, value in zip(results.cameras, values[moment], strict=True)
                 if np.isfinite(value)
             ]
@@ -165,7 +165,7 @@ class Timeline(Panel):
                 for shift in (-0.4, 0.4):  # two thin lines: Qt strokes a wider pen twenty times slower
                     painter.drawPolyline(QPolygonF([point + QPointF(0, shift) for point in points]))
         label = QRectF(0, box.top() + 1, LABEL - 8, 14)
-        drawing.write(painter, label, drawing.per_cent(high), theme.active().secondary, 11, align="right")
+        drawing.write(painter, label, ticks.format_share(high), theme.active().secondary, 11, align="right")
 
     def _axis(self, painter: QPainter) -> None:
         """Paint the axis with episodes, changes of the prompt, and times or numbers below it."""
@@ -196,17 +196,12 @@ class Timeline(Panel):
         course, count = self.course, len(self.course.moments)
         if count < 2:
             return [(0, "1")] if count else []
-        room = max(int(self.plot().width() / MIN_TICK_PIXELS), 1)
+        most = max(int(self.plot().width() / MIN_TICK_PIXELS), 1) + 1
         if not course.timed:
-            step = round_step((count - 1) / room, 1)
-            return [(number - 1, f"{number:g}") for number in np.arange(0, count + 1, step) if number >= 1] or [
-                (0, "1")
-            ]
-        end = float(course.seconds[-1])
-        step = round_step(end / room, 0)
-        times = np.arange(0, end + step / 1e6, step)
-        places = np.interp(times, course.seconds, np.arange(count))
-        return [(float(place), f"{time:g} s") for place, time in zip(places, times.round(6), strict=True)]
+            return [(tick.value - 1, tick.text) for tick in find_ticks(1, count, most, whole=True)]
+        seconds = find_ticks(0, float(course.seconds[-1]), most, unit="s")
+        places = np.interp([tick.value for tick in seconds], course.seconds, np.arange(count))
+        return [(place, tick.text) for place, tick in zip(places.tolist(), seconds, strict=True)]
 
     def still(self) -> QPixmap:
         """Return an image of everything but the cursor; it is kept until its content changes."""
@@ -278,16 +273,6 @@ class Timeline(Panel):
     def leaveEvent(self, event: QEvent) -> None:
         self.hovered = None
         self.update()
-
-
-def round_step(least: float, digits: int) -> float:
-    """Return the smallest of 1, 2, 5, 10, … that is at least `least`; also 0.1, 0.2, … if `digits` is 0."""
-    step = 1.0 if digits else 10.0 ** np.floor(np.log10(max(least, 1e-3)))
-    while True:
-        for one in NICE:
-            if step * one >= least:
-                return float(step * one)
-        step *= 10
 
 
 def thin_line(values: npt.NDArray[np.float32], pixels: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:

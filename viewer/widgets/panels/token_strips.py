@@ -13,7 +13,7 @@ from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.session import differing
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Kind, Query
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, levels
 from viewer.widgets.panels.panel import Panel
 
@@ -250,7 +250,7 @@ class TokenStrips(Panel):
         """Return the tooltip of a chip: what it is, and its value."""
         values, chips = self.values(), self.chips()
         row = (values.words if place.kind == "text" else values.actions) if values else ()
-        number = drawing.per_cent(float(row[place.item])) if values and place.item < len(row) else "–"
+        number = ticks.format_share(float(row[place.item])) if values and place.item < len(row) else "–"
         subject = SUBJECTS[values.subject] if values else ""
         if place.kind == "action":
             return f"Action {place.item + 1} of {len(row)}, {place.item} steps ahead: {number} {subject}"

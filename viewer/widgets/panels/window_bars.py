@@ -13,7 +13,7 @@ from capture.results import schema
 from viewer.analysis import caption, scores
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
-from viewer.rendering import drawing, theme
+from viewer.rendering import drawing, theme, ticks
 from viewer.rendering.patches import patch_words
 from viewer.widgets.controls.button import Button
 from viewer.widgets.panels.panel import Panel
@@ -112,9 +112,9 @@ class StatusBar(Panel):
             told = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
             mass = float(scores.region_mass(scene.maps, region))
             if view.unit == "weight" and view.measure == "weight":
-                told += f"{drawing.per_cent(mass)} of this row"
+                told += f"{ticks.format_share(mass)} of this row"
             else:
-                told += drawing.number(mass)
+                told += ticks.format_number(mass)
             if scene.difference:
                 return told
             bars = results.bars(view.frame)
