@@ -58,6 +58,8 @@ class Session(QObject):
     """The heat map was hidden or shown again, or the pinned view is shown in place of the current one or no longer."""
     noticed = Signal(str)
     """A message for the user: one sentence."""
+    command_asked = Signal(str)
+    """A panel's context menu asks for a command of the window, by its id."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

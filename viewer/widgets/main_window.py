@@ -32,6 +32,7 @@ from viewer.widgets.overlays.notice import Notice
 from viewer.widgets.overlays.overlay_host import OverlayHost
 from viewer.widgets.panel_layout import PanelLayout
 from viewer.widgets.panels.window_bars import StatusBar, TopBar
+from viewer.widgets.plot_loader import PlotLoader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,7 @@ class MainWindow(QWidget):
         self.files = FileController(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
         self.panels: PanelLayout = PanelLayout(self.session, self.worker)
+        self.plot_loader = PlotLoader(self.panels)
         self.playback: Playback = Playback(self.session, self.panels.frame_series, self)
         self.page = MessagePage()
         self.stack = QStackedWidget()
@@ -83,6 +85,8 @@ class MainWindow(QWidget):
 
     def _connect(self) -> None:
         self.session.noticed.connect(self.notice.say)
+        self.session.command_asked.connect(self.perform_id)
+        self.plot_loader.failed.connect(self.notice.say)
         self.playback.changed.connect(self.panels.axes.show_playing)
         self.playback.paced.connect(self._on_speed_changed)
         self.playback.coming.connect(self.panels.ahead.come)

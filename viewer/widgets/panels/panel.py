@@ -103,6 +103,12 @@ class Panel(QWidget):
     def describe(self) -> None:
         """Set the accessible description."""
 
+    def build_plot(self) -> None:
+        """Replace what the panel paints by a plot of `viewer.plots`; called once, after the first picture was painted.
+
+        Not called if pyqtgraph cannot be imported. Import modules of `viewer.plots` here, not at the top of a module.
+        """
+
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:

@@ -1,0 +1,92 @@
+"""pyqtgraph is imported after the first picture, in pieces; without it one sentence says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from viewer.errors import UserError
+from viewer.plots.loading import REQUIREMENT, import_pyqtgraph, unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIRST_PICTURE = """
+import sys, tempfile
+from pathlib import Path
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+app = QApplication([])
+from viewer.controllers.settings import Settings
+from viewer.io.results import Results
+from viewer.widgets.main_window import MainWindow
+from viewer.widgets.panels.camera_pane import CameraPane
+
+painted = []
+paint = CameraPane.paintEvent
+def paint_and_note(self, event):
+    paint(self, event)
+    painted.append(sys.modules.get("pyqtgraph") is not None)
+CameraPane.paintEvent = paint_and_note
+settings = Settings(Path(tempfile.mkdtemp()) / "settings.ini")
+settings.set_text("toured", "yes")
+window = MainWindow(settings)
+window.show_results(Results(Path(sys.argv[1])), False)
+window.show()
+while not window.plot_loader.is_done:
+    app.processEvents()
+print(painted[0], sys.modules.get("pyqtgraph") is not None, window.notice.text)
+window.close()
+"""
+
+
+def run_python(script: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_first_picture_is_painted_before_pyqtgraph_is_imported(tiny: Path) -> None:
+    assert run_python(FIRST_PICTURE, str(tiny)) == "False True"
+
+
+def test_window_works_and_says_so_without_pyqtgraph(tiny: Path) -> None:
+    blocked = "import sys; sys.modules['pyqtgraph'] = None\n" + FIRST_PICTURE
+    told = run_python(blocked, str(tiny))
+    assert told.startswith("False False Plots are drawn without pyqtgraph, which cannot be imported")
+    assert told.endswith(f'pip install "{REQUIREMENT}"')
+
+
+@pytest.mark.parametrize("module", ["__main__", "export.__main__", "controllers.session", "analysis.scene", "startup"])
+def test_commands_and_session_import_no_pyqtgraph(module: str) -> None:
+    assert run_python(f"import sys, viewer.{module}; print('pyqtgraph' in sys.modules)") == "False"
+
+
+def test_import_is_split_into_pieces() -> None:
+    assert sum(1 for _ in import_pyqtgraph()) >= 5
+    import pyqtgraph
+
+    assert pyqtgraph.getConfigOption("imageAxisOrder") == "row-major"
+
+
+def test_old_release_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyqtgraph
+
+    monkeypatch.setattr(pyqtgraph, "__version__", "0.13.7")
+    with pytest.raises(UserError, match=r"release 0\.13\.7 is too old"):
+        list(import_pyqtgraph())
+
+
+def test_any_error_of_the_import_becomes_the_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "pyqtgraph"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AttributeError('no QtWidgets')")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyqtgraph"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError) as error:
+        list(import_pyqtgraph())
+    assert str(error.value) == unavailable("AttributeError: no QtWidgets")
