@@ -197,7 +197,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     output = options.output or Path()
     series = DatasetRun(setup, source, output, episodes, broken)
     if share.first:
-        console.tell("; ".join(source.mapping_notes))
+        console.tell("; ".join(one.sentence for one in source.decisions))
     if options.dry_run:
         from capture.cli.dry_run import forecast
 

@@ -16,12 +16,13 @@ from capture.checkpoints.norm_stats import (
     read_tensors,
 )
 from capture.checkpoints.options import MOST_STEPS, CheckpointOptions, check_cameras
-from capture.checkpoints.settings import Settings
+from capture.checkpoints.settings import Settings, assume
 from capture.errors import UserError
 from capture.json_fields import JsonObject, is_safe_relative_path, read_json
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode, Preprocessing
 from capture.policies.pi05.prompt import MAX_TOKENS
+from capture.provenance import Decision
 from capture.results.schema import MODEL_PIXELS
 
 PREPROCESSOR: Final = "policy_preprocessor.json"
@@ -64,19 +65,19 @@ def lerobot_settings(
     variants and for missing statistics.
     """
     _refuse_variants(config)
-    inferred: list[str] = []
+    decisions: list[Decision] = []
     before, after = _steps(folder / PREPROCESSOR), _steps(folder / POSTPROCESSOR)
-    for step in {*before, *after} - _HANDLED:
-        inferred.append(f"the processor step {step!r} is not known here and is left out")
+    for step in sorted({*before, *after} - _HANDLED):
+        decisions.append(assume("processor steps", f"{step!r} is not applied", "this program does not know it"))
     if any((steps.get("relative_actions_processor") or _NOTHING).flag("enabled") for steps in (before, after)):
         raise _relative(folder)
     state, action = _normalisers(folder, config, before, after, options)
-    old = _trained_with_04(folder, config, options, inferred, tied=tied)
+    old = _trained_with_04(folder, config, options, decisions, tied=tied)
     tokenizer = before.get("tokenizer_processor", _NOTHING)
     robot_dim = _shape(config, "output_features", "action") or action.dims or action_dim
     preprocessing = Preprocessing(
         resize="torch_0.4" if old else "torch",
-        slots=options.cameras or _cameras(config, inferred),
+        slots=options.cameras or _cameras(config, decisions),
         state_in_prompt=True if options.state_in_prompt is None else options.state_in_prompt,
         pad_state_to=(config.integer("max_state_dim") or 32) if old else None,
         state=state,
@@ -91,7 +92,7 @@ def lerobot_settings(
     if horizon is None:
         raise UserError(f"{config.where} has no 'chunk_size', the number of actions predicted at once; give --horizon")
     steps = options.denoise_steps or config.integer("num_inference_steps", most=MOST_STEPS) or 10
-    return Settings(preprocessing, horizon, steps, tuple(inferred))
+    return Settings(preprocessing, horizon, steps, tuple(decisions))
 
 
 _NOTHING: Final = JsonObject({}, "")
@@ -192,7 +193,7 @@ def _tensors(folder: Path, step: JsonObject | None) -> dict[str, Statistic]:
 
 
 def _trained_with_04(
-    folder: Path, config: JsonObject, options: CheckpointOptions, inferred: list[str], *, tied: bool
+    folder: Path, config: JsonObject, options: CheckpointOptions, decisions: list[Decision], *, tied: bool
 ) -> bool:
     """Return whether lerobot 0.4 trained the checkpoint; it zero-padded states and padded pictures with -3.
 
@@ -207,14 +208,17 @@ def _trained_with_04(
     if training.is_file() and "cudnn_deterministic" in read_json(training).values:  # since 0.5.0
         return False
     if tied:
-        inferred.append(
-            "trained with lerobot 0.4, by how its text embedding is stored: states are filled with zeros and pictures "
-            "with -3; give --lerobot-version current if that is wrong"
+        decisions.append(
+            assume(
+                "lerobot version",
+                "0.4, so states are filled with zeros and pictures with -3",
+                "by how its text embedding is stored; give --lerobot-version current if that is wrong",
+            )
         )
     return tied
 
 
-def _cameras(config: JsonObject, inferred: list[str]) -> tuple[str, ...]:
+def _cameras(config: JsonObject, decisions: list[Decision]) -> tuple[str, ...]:
     """Return the camera names of the picture slots in config.json's order, without slots that are always masked."""
     slots: list[str] = []
     features = config.section("input_features") or _NOTHING
@@ -226,11 +230,11 @@ def _cameras(config: JsonObject, inferred: list[str]) -> tuple[str, ...]:
         usual = _usual_name(last)
         name = last if usual in slots else usual
         if name != last:
-            inferred.append(f"camera {name!r} is {feature}")
+            decisions.append(assume(f"{name} slot", feature, "by the feature's name; --cameras names the slots"))
         slots.append(name)
     if not slots:
         slots = [EXTERIOR, WRIST, RIGHT_WRIST]
-        inferred.append(f"config.json names no camera: the slots are taken to be {', '.join(slots)}")
+        decisions.append(assume("camera slots", ", ".join(slots), "config.json names none; --cameras names them"))
     check_cameras(tuple(slots), config.where)
     return tuple(slots)
 

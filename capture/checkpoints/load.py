@@ -24,6 +24,7 @@ from capture.checkpoints.weights import Progress, SafetensorsWeights, Weights, l
 from capture.json_fields import JsonObject, read_json
 from capture.policies.pi05.config import Pi05Config
 from capture.policies.pi05.preprocessing import Normaliser, Preprocessing
+from capture.provenance import Decision
 
 if TYPE_CHECKING:
     from capture.policies.pi05.model import Pi05
@@ -46,8 +47,8 @@ class Checkpoint:
     """The checkpoint's folder if it or its `tokenizer/` contains a tokenizer; else None."""
     config_hash: str
     """SHA-256 of sizes, preprocessing and statistics: equal for equal settings, whatever the weights."""
-    inferred: tuple[str, ...]
-    """One sentence for each setting that neither a file nor an option states and that was therefore inferred."""
+    decisions: tuple[Decision, ...]
+    """Where each setting that changes the model's input or the meaning of its actions comes from."""
     weights: Weights = field(repr=False, compare=False)
 
     def load(self, device: torch.device | str, dtype: torch.dtype, progress: Progress | None = None) -> Pi05:
@@ -109,7 +110,7 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
         preprocessing=settings.preprocessing,
         tokenizer_folder=_tokenizer_folder(folder),
         config_hash=_hash(model, settings.preprocessing),
-        inferred=settings.inferred,
+        decisions=settings.decisions,
         weights=weights,
     )
 

@@ -32,18 +32,29 @@ class OpenpiConfig:
     """Leading action dimensions that are predicted relative to the state."""
     cameras: tuple[str, ...] = (EXTERIOR, WRIST)
     """Cameras in slot order, without slots that are always masked."""
+    units: str = "the robot's"
+    """Units in which states are taken and actions are given."""
     note: str | None = None
-    """Message to the user about robot-specific conversions that are not done here."""
+    """Robot-specific conversions that are not done here, for the user."""
 
 
 _ALOHA_NOTE = (
-    "states are taken and actions given in pi's own ALOHA units, joint actions relative to the state: openpi's flips "
-    "of joints, gripper conversion and sum with the state are left to the caller"
+    "openpi's flips of joints, gripper conversion and the sum of joint actions with the state are not applied here: "
+    "they are left to the caller"
 )
 
 
 def _aloha(name: str) -> OpenpiConfig:
-    return OpenpiConfig(name, 50, "trossen", 14, 14, cameras=(EXTERIOR, WRIST, RIGHT_WRIST), note=_ALOHA_NOTE)
+    return OpenpiConfig(
+        name,
+        50,
+        "trossen",
+        14,
+        14,
+        cameras=(EXTERIOR, WRIST, RIGHT_WRIST),
+        units="pi's own ALOHA units",
+        note=_ALOHA_NOTE,
+    )
 
 
 CONFIGS: Final = {

@@ -17,6 +17,7 @@ from capture.policies.base import PolicySizes, TokenTable
 from capture.policies.letterbox import Letterbox, Picture, letterbox
 from capture.policies.pi05.policy import Pi05Policy, policy_sizes, prepare_pictures
 from capture.policies.tokenizer import Tokenizer, check_vocabulary
+from capture.provenance import Decision
 
 _ARM_DIM: Final = 8
 """Action dimensions of an arm of seven joints and its gripper, as DROID's."""
@@ -55,9 +56,9 @@ class Pi05Spec:
         return self.checkpoint.preprocessing.time_grid
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """One sentence for each setting that was inferred."""
-        return self.checkpoint.inferred
+    def decisions(self) -> tuple[Decision, ...]:
+        """Where each setting that changes the model's input or the meaning of its actions comes from."""
+        return self.checkpoint.decisions
 
     @property
     def sizes(self) -> PolicySizes:

@@ -88,7 +88,7 @@ def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str
             f"{options.episode} holds {len(source.episodes) + len(source.unusable)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
-    tell("; ".join(source.mapping_notes))
+    tell("; ".join(one.sentence for one in source.decisions))
     return source.episodes[0]
 
 

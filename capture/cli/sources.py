@@ -35,9 +35,10 @@ def describe(path: Path) -> str:
         source = open_source(path, SourceOptions((EXTERIOR, WRIST), 1))
         if any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
             source = open_source(path, SourceOptions((EXTERIOR, WRIST, RIGHT_WRIST), 1))
-        mapped: Sequence[str] = source.mapping_notes
+        mapped, is_mapped = [one.sentence for one in source.decisions], True
     except UserError as error:
-        source, mapped = open_source(path, SourceOptions((), 1)), [str(error)]  # what it holds can still be said
+        source = open_source(path, SourceOptions((), 1))  # what it holds can still be said
+        mapped, is_mapped = [str(error)], False
     looked = _look(source)
     lines = [f"{source.kind}: {source.path}"]
     lines += _labelled("episodes", _episodes(looked))
@@ -48,7 +49,7 @@ def describe(path: Path) -> str:
     lines += _labelled("mapped", mapped)
     lines += _labelled("broken", _broken(looked.broken))
     lines += ["", *_table(looked), ""]
-    lines += _labelled("next", _next(source, path, looked.good, mapped, prompts=bool(looked.prompts)))
+    lines += _labelled("next", _next(source, path, looked.good, is_mapped=is_mapped, prompts=bool(looked.prompts)))
     return "\n".join(lines)
 
 
@@ -158,7 +159,7 @@ def _table(looked: _Looked) -> Iterator[str]:
         yield f"… and {len(looked.good) - len(shown)} more"
 
 
-def _next(source: Source, path: Path, good: Sequence[_Row], mapped: Sequence[str], *, prompts: bool) -> Iterator[str]:
+def _next(source: Source, path: Path, good: Sequence[_Row], *, is_mapped: bool, prompts: bool) -> Iterator[str]:
     """Return a command that can be copied."""
     if not good:
         yield "nothing can be captured from it as it is"
@@ -169,7 +170,7 @@ def _next(source: Source, path: Path, good: Sequence[_Row], mapped: Sequence[str
     chosen = "" if one else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"
     prompt = "" if prompts else ' --prompt "…"'
-    cameras = "" if mapped == source.mapping_notes else ' --camera "exterior=NAME" --camera "wrist=NAME"'
+    cameras = "" if is_mapped else ' --camera "exterior=NAME" --camera "wrist=NAME"'
     yield f"pi0-capture --checkpoint FOLDER {which}{chosen}{cameras}{prompt} --frames keyframes -o {output} --dry-run"
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from capture.datasets.images import Pixels8
 from capture.datasets.key_mapping import KeyMapping
 from capture.observation import Observation
+from capture.provenance import Decision
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class ArrayEpisode(ABC):
     def __init__(self, name: str, number: int, mapping: KeyMapping, horizon: int | None) -> None:
         self.name, self.number = name, number
         self._mapping, self._horizon = mapping, horizon
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
+        """Return the decisions that concern these frames of this episode alone; none by default."""
+        return ()
 
     @abstractmethod
     def _open(self) -> AbstractContextManager[EpisodeData]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from capture.observation import Observation
+from capture.provenance import Decision
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ class Episode(Protocol):
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Policy camera -> (height, width) of the pictures that `read` returns. Raises UserError for bad data."""
 
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        """Return the decisions about these frames that the source's other episodes need not share.
+
+        Called once while a results file is planned, with the chosen frames and after `read_without_pictures`: frames
+        that are left out, the largest distance of a picture from its row's time. Decodes no picture.
+        """
+
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `read` with empty `pictures`, decoding none. Raises UserError for bad data."""
 
@@ -102,8 +110,9 @@ class Source:
     path: Path
     cameras: tuple[SourceCamera, ...]
     """Every camera of the source, used or not."""
-    mapping_notes: tuple[str, ...]
-    """Sentences: which camera, state part and action part of the source serves as which of the policy's."""
+    decisions: tuple[Decision, ...]
+    """What holds for all episodes: which camera, state part and action part of the source serves as which of the
+    policy's (`KeyMapping.decisions`), whether pictures are turned, and why."""
     episodes: Sequence[Episode]
     """Usable episodes in order."""
     unusable: Mapping[str, UnusableEpisode] = field(default_factory=dict)

@@ -97,7 +97,7 @@ class DroidReader:
         )
         kind = "DROID episode" if folders == [path] else "folder of DROID episodes"
         cameras = _list_cameras(listing.usable)
-        return Source(kind, path, cameras, mapping.notes, episodes, listing.unusable, STATE_PARTS, ACTION_PARTS)
+        return Source(kind, path, cameras, mapping.decisions, episodes, listing.unusable, STATE_PARTS, ACTION_PARTS)
 
 
 @dataclass(frozen=True)

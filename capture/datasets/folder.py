@@ -36,6 +36,7 @@ from capture.datasets.video import Video
 from capture.errors import UserError
 from capture.json_fields import JsonObject, is_safe_relative_path, read_json
 from capture.observation import Observation
+from capture.provenance import Decision
 
 NAME = "episode.json"
 NO_PICTURES = 'names no pictures; each frame has "pictures": {"exterior": "FILE", "wrist": "FILE"}'
@@ -65,7 +66,7 @@ class FolderReader:
         kind = first.kind if folders == [path] else "episode folders"
         cameras = tuple(SourceCamera(name, *_size_or_zero(first, name)) for name in first.cameras)
         parts = (first.state_parts, first.action_parts)
-        return Source(kind, path, cameras, mapping.notes, episodes, listing.unusable, *parts)
+        return Source(kind, path, cameras, mapping.decisions, episodes, listing.unusable, *parts)
 
 
 def read_episodes(folder: Path) -> list[Observation]:
@@ -185,6 +186,10 @@ class PicturesEpisode:
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `frames` with empty `pictures`. Raises UserError for bad data."""
         return (self._read_frame(frame) for frame in frames)
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
+        """Return the decisions that concern these frames of this episode alone: none."""
+        return ()
 
     def _find_pictures(self, frame: int) -> dict[str, Path]:
         where = f"frame {frame} of {self._info.folder / NAME}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from capture.errors import UserError
 from capture.observation import Observation
+from capture.provenance import Decision
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class InMemoryEpisode:
     number: int = 0
     rate: float | None = None
     success: bool | None = None
+    decisions: tuple[Decision, ...] = ()
+    """What was decided when the observations were made."""
 
     @property
     def length(self) -> int:
@@ -41,6 +44,10 @@ class InMemoryEpisode:
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `frames` with empty `pictures`."""
         return (replace(self.observations[frame], pictures={}) for frame in frames)
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
+        """Return the decisions about the observations."""
+        return self.decisions
 
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `frames`."""

@@ -13,6 +13,7 @@ from typing import Final
 from capture.datasets.base import SourceOptions
 from capture.errors import UserError
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
+from capture.provenance import Decision
 
 CAMERAS: Final[Mapping[str, tuple[str, ...]]] = {
     EXTERIOR: (
@@ -56,8 +57,8 @@ class KeyMapping:
     """State parts in order; empty for none."""
     actions: tuple[str, ...]
     """Action parts in order; empty for none."""
-    notes: tuple[str, ...]
-    """The mapping in sentences, for the user."""
+    decisions: tuple[Decision, ...]
+    """One for each camera slot, one for the state and one for the true actions."""
 
 
 def map_keys(
@@ -79,19 +80,75 @@ def map_keys(
     state_parts = _choose_parts(source, "state", STATES, options.state_keys, state, options.state_dim)
     table = (JOINT_ACTIONS, *ACTIONS) if options.has_joint_actions else ACTIONS
     action_parts = _choose_parts(source, "action", table, options.action_keys, actions, options.robot_dim)
-    masked = dict.fromkeys(options.cameras, "masked: the source has no camera for it")
-    masked |= {slot: "masked, by --camera" for slot, choice in options.camera_overrides.items() if choice == NONE}
-    notes = [_describe_camera(slot, found.get(slot, masked[slot]), options) for slot in options.cameras]
-    notes.append("state is " + (_list_parts(state_parts, state) or _explain_absence("state", options.state_keys)))
-    reason = ""
+    decisions = (
+        *(_explain_camera(slot, options, cameras, found, aliases or {}) for slot in options.cameras),
+        _explain_parts("state", STATES, options.state_keys, state, options.state_dim, state_parts),
+        _explain_actions(options, table, actions, action_parts),
+    )
+    return KeyMapping(found, state_parts, action_parts, decisions)
+
+
+def _explain_camera(
+    slot: str,
+    options: SourceOptions,
+    cameras: Sequence[str],
+    found: Mapping[str, str],
+    aliases: Mapping[str, str],
+) -> Decision:
+    subject, choice = f"{slot} camera", found.get(slot, "masked")
+    if slot in options.camera_overrides:
+        return Decision(subject, choice, "by --camera", is_certain=True)
+    left = [name for name in cameras if name not in found.values()]
+    if slot not in found and left:
+        reason = f'none of {", ".join(left)} is known to be this camera; --camera "{slot}=NAME" takes one'
+        return Decision(subject, choice, reason, is_certain=False)
+    if slot not in found:
+        return Decision(subject, choice, "the source has no camera for it", is_certain=True)
+    if slot in options.renamed_cameras:
+        return Decision(subject, choice, "by the checkpoint's rename_map", is_certain=True)
+    feature = options.camera_features.get(slot)
+    if feature and _find_camera(feature, cameras, aliases) == choice:
+        return Decision(subject, choice, f"the checkpoint's {feature}", is_certain=True)
+    known = [name for name in (slot, *CAMERAS.get(slot, ())) if name in left]
+    if not known:
+        return Decision(subject, choice, "the only camera with a name known for this slot", is_certain=True)
+    reason = f'the first of the names known for this slot; --camera "{slot}=NAME" takes another of {", ".join(known)}'
+    return Decision(subject, choice, reason, is_certain=False)
+
+
+def _explain_parts(
+    subject: str,
+    table: Sequence[tuple[str, ...]],
+    chosen: tuple[str, ...],
+    available: Mapping[str, int],
+    length: int | None,
+    parts: tuple[str, ...],
+) -> Decision:
+    option = f"--{subject.removeprefix('true ').removesuffix('s')}-keys"
+    listed = _list_parts(parts, available) or "none"
+    if chosen:
+        return Decision(subject, listed, f"by {option}", is_certain=True)
+    if not parts:
+        reason = f"the source has none with a known name; {option} names them" if available else "the source has none"
+        return Decision(subject, listed, reason, is_certain=not available)
+    candidates = [one for one in table if _fits(one, available, length)]
+    if len(candidates) == 1:
+        return Decision(subject, listed, "the only parts with known names and a fitting length", is_certain=True)
+    others = " or ".join(_list_parts(one, available) for one in candidates if one != parts)
+    return Decision(subject, listed, f"the first known; {option} takes others, such as {others}", is_certain=False)
+
+
+def _explain_actions(
+    options: SourceOptions, table: Sequence[tuple[str, ...]], available: Mapping[str, int], parts: tuple[str, ...]
+) -> Decision:
+    subject, listed = "true actions", _list_parts(parts, available)
     if options.has_joint_actions and not options.action_keys:
-        if action_parts == JOINT_ACTIONS:
-            reason = ", since the policy acts in joint positions"
-        elif "joint_velocity" in action_parts:
-            reason = ", although the policy acts in joint positions"
-    listed = _list_parts(action_parts, actions) or _explain_absence("action", options.action_keys)
-    notes.append(f"true actions are {listed}{reason}")
-    return KeyMapping(found, state_parts, action_parts, tuple(notes))
+        if parts == JOINT_ACTIONS:
+            return Decision(subject, listed, "the policy acts in joint positions", is_certain=True)
+        if "joint_velocity" in parts:
+            reason = "the policy acts in joint positions, which the source lacks; --action-keys takes others"
+            return Decision(subject, listed, reason, is_certain=False)
+    return _explain_parts(subject, table, options.action_keys, available, options.robot_dim, parts)
 
 
 def _map_cameras(
@@ -164,11 +221,6 @@ def _find_camera(key: str, cameras: Sequence[str], aliases: Mapping[str, str]) -
     return aliases.get(key) or (bare if bare in cameras else None)
 
 
-def _describe_camera(slot: str, choice: str, options: SourceOptions) -> str:
-    by_checkpoint = slot in options.renamed_cameras and slot not in options.camera_overrides
-    return f"{slot} is {choice}" + (", by the checkpoint's rename_map" if by_checkpoint else "")
-
-
 def _choose_parts(
     source: str,
     what: str,
@@ -192,8 +244,7 @@ def _choose_parts(
             )
         return chosen
     for parts in table:
-        total = sum(available.get(part, 0) for part in parts)
-        if all(part in available for part in parts) and length in (None, total):
+        if _fits(parts, available, length):
             return parts
     if length is not None and available:
         without = f" (--{what}-keys {NONE} goes without)" if what == "action" else ""
@@ -204,8 +255,10 @@ def _choose_parts(
     return ()
 
 
-def _explain_absence(what: str, chosen: tuple[str, ...]) -> str:
-    return f"left out, by --{what}-keys" if chosen == (NONE,) else "not in the source"
+def _fits(parts: tuple[str, ...], available: Mapping[str, int], length: int | None) -> bool:
+    """Return whether the source has all of these parts, of `length` numbers together."""
+    total = sum(available.get(part, 0) for part in parts)
+    return all(part in available for part in parts) and length in (None, total)
 
 
 def _list_parts(parts: tuple[str, ...], lengths: Mapping[str, int]) -> str:

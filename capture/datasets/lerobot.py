@@ -65,7 +65,7 @@ class LerobotReader:
             f"LeRobot data set v{metadata.version}",
             folder,
             metadata.cameras,
-            mapping.notes,
+            mapping.decisions,
             episodes,
             unusable,
             metadata.state,

@@ -28,6 +28,7 @@ from capture.datasets.episode_names import file_names
 from capture.datasets.images import Pixels8, check_size
 from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
+from capture.provenance import Decision
 
 ENDINGS: Final = (".hdf5", ".h5")
 RATE: Final = 20.0
@@ -63,17 +64,13 @@ class LiberoReader:
             path, options, lambda info, mapping: LiberoEpisode(info, mapping, options.horizon)
         )
         is_libero = first.is_upside_down is not None
-        notes = list(mapping.notes)
-        if first.is_upside_down:
-            notes.append("pictures are turned by 180 degrees for the policy, since LIBERO stores them upside down")
-        elif is_libero:
-            notes.append("pictures are shown as they are stored, since these files do not store them upside down")
+        decisions = (*mapping.decisions, _explain_turn(first.is_upside_down))
         kind = ("LIBERO" if is_libero else "robomimic") + (
             " demonstrations" if len(files) == 1 else " files of demonstrations"
         )
         cameras = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
         parts = (first.state_parts, first.action_parts)
-        return Source(kind, path, cameras, tuple(notes), episodes, listing.unusable, *parts)
+        return Source(kind, path, cameras, decisions, episodes, listing.unusable, *parts)
 
 
 @dataclass(frozen=True)
@@ -98,6 +95,15 @@ class _Demonstration:
     @property
     def place(self) -> str:
         return f"{self.group} of {self.file}"
+
+
+def _explain_turn(is_upside_down: bool | None) -> Decision:
+    subject = "turn of the pictures"
+    if is_upside_down:
+        return Decision(subject, "by 180 degrees", "LIBERO stores them upside down", is_certain=True)
+    if is_upside_down is False:
+        return Decision(subject, "none", "the file states OpenCV's orientation", is_certain=True)
+    return Decision(subject, "none", "robomimic stores them upright", is_certain=True)
 
 
 class LiberoEpisode(ArrayEpisode):

@@ -64,7 +64,7 @@ class NpzReader:
         cameras = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
         kind = "npz episode" if len(files) == 1 else "npz episodes"
         parts = (first.state_parts, first.action_parts)
-        return Source(kind, path, cameras, mapping.notes, episodes, listing.unusable, *parts)
+        return Source(kind, path, cameras, mapping.decisions, episodes, listing.unusable, *parts)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from capture.datasets.base import SourceOptions
 from capture.observation import Observation
 from capture.policies.attention_hooks import Recording
 from capture.policies.letterbox import Letterbox, Picture
+from capture.provenance import Decision
 
 
 @dataclass(frozen=True)
@@ -227,8 +228,9 @@ class Policy(Protocol):
 class PolicySpec(Protocol):
     """What is known of a policy without its weights, and the way to load it. It can be pickled: see `without_weights`.
 
-    `notes`: a sentence for each assumption that no file and no option stated. `time_grid`, `tokenizer_name`: stored
-    with the results. `config_hash`: equal where two policies are set up alike, whatever their weights.
+    `decisions`: where its settings come from, those that no file and no option states among them. `time_grid`,
+    `tokenizer_name`: stored with the results. `config_hash`: equal where two policies are set up alike, whatever their
+    weights.
     """
 
     @property
@@ -252,8 +254,8 @@ class PolicySpec(Protocol):
         """How the flow times of the denoise steps are computed."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """One sentence for each assumption."""
+    def decisions(self) -> tuple[Decision, ...]:
+        """Where each setting that changes the model's input or the meaning of its actions comes from."""
 
     @property
     def sizes(self) -> PolicySizes:

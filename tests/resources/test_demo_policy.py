@@ -133,7 +133,7 @@ def test_the_files_keep_their_sizes_and_the_weights_are_bfloat16_under_openpis_n
 def test_the_checkpoint_says_everything_itself():
     checkpoint = open_checkpoint(DEMO)
     assert checkpoint.kind == "demo"
-    assert not checkpoint.inferred
+    assert all(one.is_certain for one in checkpoint.decisions)
     assert checkpoint.config == bundle.CONFIG
     assert (checkpoint.config.vlm.heads, checkpoint.config.horizon, checkpoint.config.denoise_steps) == (8, 15, 10)
     assert checkpoint.preprocessing.slots == CAMERAS

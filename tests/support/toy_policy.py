@@ -23,6 +23,7 @@ from capture.observation import Observation
 from capture.policies.attention_hooks import Recording
 from capture.policies.base import Layout, Norms, PolicySizes, Prepared, RecordedCall, TokenTable
 from capture.policies.letterbox import Letterbox, Picture, letterbox
+from capture.provenance import Decision
 from capture.results.schema import ROLES
 
 PIXELS, PATCH, GRID = 96, 12, (8, 8)
@@ -208,7 +209,7 @@ class ToySpec:
     config_hash: str = "0" * 16
     tokenizer_name: str = "words"
     time_grid: str = "even"
-    notes: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     sizes: PolicySizes = SIZES
     source_options: SourceOptions = field(default_factory=lambda: SourceOptions(SIZES.cameras, SIZES.horizon))
 

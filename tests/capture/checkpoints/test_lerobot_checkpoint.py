@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from checkpoint_files import ODD, ODD_SIZES, lerobot_names, random_weights, write_stats
+from decisions import doubts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -78,7 +79,7 @@ def test_what_current_lerobot_saves(tmp_path):
     assert (made.robot_dim, made.max_tokens, made.state_in_prompt) == (7, 200, True)
     assert made.state.stats["q99"].tolist() == [1.0] * 8
     assert made.action.stats["q99"].tolist() == [2.0] * 7  # what undoes the normalisation has a file of its own
-    assert "camera 'wrist' is observation.images.image2" in checkpoint.inferred
+    assert doubts(checkpoint.decisions)["wrist slot"] == "observation.images.image2"
 
 
 def test_options_come_before_the_files(tmp_path):
@@ -128,7 +129,7 @@ def test_lerobot_04_is_recognised_by_its_embedding(tmp_path):
     old = config(use_relative_actions="absent")
     made = open_checkpoint(str(write(tmp_path, configuration=old, tied=True)), options=OPTIONS)
     assert (made.preprocessing.resize, made.preprocessing.pad_state_to) == ("torch_0.4", 32)
-    assert any("lerobot 0.4" in sentence for sentence in made.inferred)
+    assert doubts(made.decisions)["lerobot version"].startswith("0.4")
 
 
 @pytest.mark.parametrize("why", ["untied", "newer field", "train_config", "option"])
@@ -200,10 +201,8 @@ def test_relative_actions_in_the_processors_are_refused_too(tmp_path):
 
 def test_a_step_of_somebody_elses_is_mentioned(tmp_path):
     folder = write(tmp_path, extra_steps=[{"class": "my.own.CropProcessorStep", "config": {}}])
-    assert (
-        "the processor step 'CropProcessorStep' is not known here and is left out"
-        in open_checkpoint(str(folder), options=OPTIONS).inferred
-    )
+    checkpoint = open_checkpoint(str(folder), options=OPTIONS)
+    assert doubts(checkpoint.decisions)["processor steps"] == "'CropProcessorStep' is not applied"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from checkpoint_files import ODD, ODD_SIZES, STATS, random_weights, write_openpi, write_stats
+from decisions import doubts
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
 from capture.errors import UserError
@@ -34,7 +35,7 @@ def test_a_converted_droid_folder(weights, tmp_path):
     assert (made.robot_dim, made.state_dim, made.delta_dims, made.turned) == (8, 8, 0, False)
     assert (made.state.mode, made.action.mode) == ("openpi_quantile", "openpi_quantile")
     assert made.action.stats["q01"].tolist() == [-2.0] * 8
-    assert checkpoint.inferred == ("trained as openpi's pi05_droid, by the name of its folder",)
+    assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_droid"}
 
 
 def test_libero_is_recognised_by_its_asset_and_keeps_the_state_out_of_the_prompt(weights, tmp_path):
@@ -42,7 +43,7 @@ def test_libero_is_recognised_by_its_asset_and_keeps_the_state_out_of_the_prompt
     checkpoint = opened(folder)
     made = checkpoint.preprocessing
     assert (made.state_in_prompt, made.robot_dim, made.turned) == (False, 7, False)
-    assert checkpoint.inferred == ("trained like openpi's pi05_libero, by its asset id physical-intelligence/libero",)
+    assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_libero"}
     assert opened(folder, turned=True).preprocessing.turned
     assert opened(folder, state_in_prompt=True).preprocessing.state_in_prompt
 
@@ -51,13 +52,14 @@ def test_the_configuration_named_by_the_user_counts(weights, tmp_path):
     folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
     checkpoint = opened(folder, config="pi05_full_droid_finetune")
     assert checkpoint.preprocessing.delta_dims == 7
-    assert checkpoint.inferred == ()
+    assert doubts(checkpoint.decisions) == {}
 
 
 def test_a_horizon_that_is_not_the_configurations_is_mentioned(weights, tmp_path):
     checkpoint = opened(write_openpi(tmp_path / "pi05_droid", weights, horizon=16))
     assert checkpoint.config.horizon == 16
-    assert any("horizon 16 is not pi05_droid's 15: give --config" in sentence for sentence in checkpoint.inferred)
+    assert doubts(checkpoint.decisions)["horizon"] == "16"
+    assert any("pi05_droid has 15; give --config" in one.reason for one in checkpoint.decisions)
 
 
 def test_the_horizon_comes_from_option_sizes_file_or_configuration_in_this_order(weights, tmp_path):
@@ -69,7 +71,7 @@ def test_the_horizon_comes_from_option_sizes_file_or_configuration_in_this_order
     (folder / "config.json").unlink()  # as openpi's PyTorch training leaves it
     found = opened(folder)
     assert found.config.horizon == 15
-    assert "horizon 15 from openpi's pi05_droid" in found.inferred
+    assert doubts(found.decisions)["horizon"] == "15"
     assert opened(folder, denoise_steps=3).config.denoise_steps == 3
 
 
@@ -86,7 +88,7 @@ def test_an_unknown_robot_takes_pi05s_defaults_and_says_so(weights, tmp_path):
     made = checkpoint.preprocessing
     assert (made.robot_dim, made.state_dim, made.delta_dims, made.state_in_prompt) == (8, None, 0, True)
     assert made.slots == ("exterior", "wrist", "right wrist")
-    assert any("nothing names its openpi configuration" in sentence for sentence in checkpoint.inferred)
+    assert doubts(checkpoint.decisions)["openpi configuration"].startswith("unknown, so the state is put in the prompt")
     assert opened(tmp_path / "mine", cameras=("top",)).preprocessing.slots == ("top",)
 
 
@@ -103,16 +105,16 @@ def test_shorter_statistics_outweigh_a_configuration_that_was_only_recognised(we
 
 def test_aloha_says_what_is_left_to_the_caller(weights, tmp_path):
     checkpoint = opened(write_openpi(tmp_path / "pi05_aloha", weights, asset="trossen"))
-    assert any("ALOHA units" in sentence for sentence in checkpoint.inferred)
+    assert doubts(checkpoint.decisions)["units of states and actions"] == "pi's own ALOHA units"
     assert checkpoint.preprocessing.state_dim == 8
-    assert any("states of 8 numbers" in sentence for sentence in checkpoint.inferred)
+    assert doubts(checkpoint.decisions)["length of the state"] == "8"
 
 
 def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
     folder = write_openpi(tmp_path / "run" / "converted", weights, asset=None)
     write_stats(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
     found = opened(folder)
-    assert any("lies outside its folder" in sentence for sentence in found.inferred)
+    assert doubts(found.decisions)["statistics"] == str(tmp_path / "run" / "assets" / "droid" / "norm_stats.json")
     assert found.preprocessing.state.dims == 8
 
 
@@ -142,10 +144,7 @@ def test_given_statistics_come_first_as_a_file_or_a_folder(weights, tmp_path):
 
 def test_another_asset_than_the_configurations_is_mentioned(weights, tmp_path):
     found = opened(write_openpi(tmp_path / "pi05_libero", weights, horizon=10, asset="my/robot"))
-    assert (
-        "normalised by the asset my/robot, the only one there, instead of physical-intelligence/libero"
-        in found.inferred
-    )
+    assert doubts(found.decisions)["asset of the statistics"] == "my/robot"
 
 
 def test_absent_statistics_name_the_option(weights, tmp_path):
@@ -197,7 +196,7 @@ def test_the_demo_says_everything_in_its_config(weights, tmp_path):
     assert checkpoint.config.vision.heads == 3
     assert checkpoint.preprocessing.slots == ("exterior", "wrist")
     assert checkpoint.tokenizer_folder == tmp_path
-    assert checkpoint.inferred == ()
+    assert doubts(checkpoint.decisions) == {}
 
 
 @pytest.mark.parametrize(

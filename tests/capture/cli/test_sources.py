@@ -43,7 +43,10 @@ def test_one_episode_is_one_screen(tmp_path, capsys):
     ]
     assert section(page, "cameras")[0] == "exterior_image_1_left, 80 x 32"
     assert section(page, "prompts") == ['"Move the duck"']
-    assert section(page, "mapped")[:2] == ["exterior is exterior_image_1_left", "wrist is wrist_image_left"]
+    assert [line.split(" (")[0] for line in section(page, "mapped")[:2]] == [
+        "exterior camera: exterior_image_1_left",
+        "wrist camera: wrist_image_left",
+    ]
     assert "joint_velocity (7)" in section(page, "actions")[0]
     assert section(page, "next")[0].startswith("pi0-capture --checkpoint FOLDER --episode ")
     assert re.search(r"^ +0  one +20 +1\.3  well +Move the duck$", page, re.M)
@@ -97,10 +100,10 @@ def test_cameras_that_are_not_known_are_still_listed(tmp_path):
 def test_two_arms_are_mapped(tmp_path):
     cameras = tuple(f"observation.images.{name}" for name in ("cam_high", "cam_left_wrist", "cam_right_wrist"))
     page = describe(write_lerobot(tmp_path / "set", (3,), codec=None, cameras=cameras))
-    assert section(page, "mapped")[:3] == [
-        "exterior is cam_high",
-        "wrist is cam_left_wrist",
-        "right wrist is cam_right_wrist",
+    assert [line.split(" (")[0] for line in section(page, "mapped")[:3]] == [
+        "exterior camera: cam_high",
+        "wrist camera: cam_left_wrist",
+        "right wrist camera: cam_right_wrist",
     ]
 
 

@@ -7,6 +7,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from decisions import choices
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 
@@ -58,7 +59,7 @@ def test_camera_override_chooses_another_exterior_camera_or_eye(tmp_path, camera
     source = open_source(write_droid(tmp_path / "episode", 4, form="stereo"), options)
     (one,) = source.episodes[0].read([2])
     assert (tint_of(one.pictures["exterior"]), number_of(one.pictures["exterior"])) == (tint, first + 2)
-    assert source.mapping_notes[0].startswith("exterior is exterior_image_")
+    assert choices(source.decisions)["exterior camera"].startswith("exterior_image_")
 
 
 def test_state_and_action_keys_choose_parts_and_their_order(tmp_path):
@@ -68,7 +69,7 @@ def test_state_and_action_keys_choose_parts_and_their_order(tmp_path):
     (one,) = source.episodes[0].read([3])
     assert one.state.tolist()[:2] == [1.0, 3.0]
     assert one.true_actions[0, :2].tolist() == [0.0, 103.0]
-    assert "state is gripper_position (1), joint_position (7)" in source.mapping_notes
+    assert choices(source.decisions)["state"] == "gripper_position (1), joint_position (7)"
     (one,) = open_source(folder, SourceOptions(("wrist",), 2, 8, 8, action_keys=("none",))).episodes[0].read([3])
     assert one.true_actions is None
 
@@ -245,7 +246,7 @@ def test_open_source_refuses_a_mapping_that_does_not_fit(tmp_path, options, word
 def test_right_wrist_is_masked_where_the_source_has_none(tmp_path):
     folder = write_droid(tmp_path / "episode", 3, form="named")
     source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 15))
-    assert "right wrist is masked: the source has no camera for it" in source.mapping_notes
+    assert choices(source.decisions)["right wrist camera"] == "masked"
     (one,) = source.episodes[0].read([1])
     assert set(one.pictures) == {"exterior", "wrist"}
 

@@ -103,7 +103,7 @@ def test_read_episodes_reports_an_empty_folder(tmp_path):
 
 def test_open_source_reads_a_folder_of_pictures(episode):
     source = open_source(episode, SourceOptions(("exterior",), 1))
-    assert (source.kind, source.mapping_notes[0]) == ("folder of pictures", "exterior is exterior")
+    assert (source.kind, source.decisions[0].choice) == ("folder of pictures", "exterior")
     assert [(one.name, one.height, one.width) for one in source.cameras] == [("exterior", 18, 32)]
     (found,) = source.episodes
     assert (found.name, found.length, found.rate, found.success) == ("duck", 2, None, None)

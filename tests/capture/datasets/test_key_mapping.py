@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from decisions import choices
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.episode_names import file_names
 from capture.datasets.key_mapping import map_keys
 from capture.errors import UserError
+from capture.provenance import Decision
 
 
 @pytest.mark.parametrize(
@@ -31,14 +33,12 @@ from capture.errors import UserError
 def test_map_keys_finds_cameras_by_the_table_of_names(cameras, exterior, wrist):
     mapping = map_keys("here", SourceOptions(("exterior", "wrist"), 1), cameras, state={}, actions={})
     assert mapping.cameras == {"exterior": exterior, "wrist": wrist}
-    assert mapping.notes == (
-        *(
-            f"exterior is {exterior}",
-            f"wrist is {wrist}",
-            "state is not in the source",
-            "true actions are not in the source",
-        ),
-    )
+    assert choices(mapping.decisions) == {
+        "exterior camera": exterior,
+        "wrist camera": wrist,
+        "state": "none",
+        "true actions": "none",
+    }
 
 
 def test_map_keys_finds_a_camera_with_the_policys_own_name():
@@ -56,17 +56,18 @@ def test_map_keys_leaves_out_a_camera_chosen_as_none():
         actions={},
     )
     assert mapping.cameras == {"exterior": "image"}
-    assert mapping.notes[1] == "wrist is masked, by --camera"
+    assert mapping.decisions[1].sentence == "wrist camera: masked (by --camera)"
+    assert mapping.decisions[1].is_certain
 
 
 def test_map_keys_leaves_out_states_and_actions_chosen_as_none():
     options = SourceOptions((), 1, 8, 7, state_keys=("none",), action_keys=("none",))
     mapping = map_keys("here", options, (), state={"state": 8}, actions={"actions": 7})
     assert (mapping.state, mapping.actions) == ((), ())
-    assert mapping.notes == (
-        "state is left out, by --state-keys",
-        "true actions are left out, by --action-keys",
-    )
+    assert [one.sentence for one in mapping.decisions] == [
+        "state: none (by --state-keys)",
+        "true actions: none (by --action-keys)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,30 +99,38 @@ def test_map_keys_chooses_action_parts_of_the_policys_length(actions, length, pa
 
 
 @pytest.mark.parametrize(
-    ("actions", "keys", "note"),
+    ("actions", "keys", "choice", "reason", "is_certain"),
     [
         (
             {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
             (),
-            "joint_position (7), gripper_position (1), since the policy acts in joint positions",
+            "joint_position (7), gripper_position (1)",
+            "the policy acts in joint positions",
+            True,
         ),
         (
             {"joint_velocity": 7, "gripper_position": 1, "joint_position": 7},
             ("joint_velocity", "gripper_position"),
             "joint_velocity (7), gripper_position (1)",
+            "by --action-keys",
+            True,
         ),
         (
             {"joint_velocity": 7, "gripper_position": 1},
             (),
-            "joint_velocity (7), gripper_position (1), although the policy acts in joint positions",
+            "joint_velocity (7), gripper_position (1)",
+            "which the source lacks",
+            False,
         ),
-        ({"actions": 8}, (), "actions (8)"),
-        ({}, (), "not in the source"),
+        ({"actions": 8}, (), "actions (8)", "the only parts", True),
+        ({}, (), "none", "the source has none", True),
     ],
 )
-def test_map_keys_prefers_joint_positions_for_policies_that_act_in_them(actions, keys, note):
+def test_map_keys_prefers_joint_positions_for_policies_that_act_in_them(actions, keys, choice, reason, is_certain):
     options = SourceOptions((), 1, None, 8, action_keys=keys, has_joint_actions=True)
-    assert map_keys("here", options, (), state={}, actions=actions).notes[-1] == f"true actions are {note}"
+    decision = map_keys("here", options, (), state={}, actions=actions).decisions[-1]
+    assert (decision.subject, decision.choice, decision.is_certain) == ("true actions", choice, is_certain)
+    assert reason in decision.reason
 
 
 def test_map_keys_refuses_a_source_without_cameras():
@@ -164,7 +173,8 @@ def test_map_keys_follows_the_rename_map_of_the_checkpoint(cameras, aliases, ext
     )
     mapping = map_keys("here", options, cameras, state={}, actions={}, aliases=aliases)
     assert mapping.cameras == {"exterior": exterior, "wrist": wrist}
-    assert mapping.notes[0] == f"exterior is {exterior}, by the checkpoint's rename_map"
+    reason = "by the checkpoint's rename_map"
+    assert mapping.decisions[0] == Decision("exterior camera", exterior, reason, is_certain=True)
 
 
 def test_map_keys_refuses_a_source_without_the_renamed_camera():

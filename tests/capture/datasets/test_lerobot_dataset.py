@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from decisions import choices, doubts
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
@@ -28,9 +29,13 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path, version, code
     source = open_source(write_lerobot(tmp_path / "set", LENGTHS, version=version, codec=codec), LIBERO)
     assert source.kind == f"LeRobot data set v{version}"
     assert [(one.name, one.height, one.width) for one in source.cameras] == [("image", 32, 80), ("image2", 32, 80)]
-    assert source.mapping_notes == (
-        *("exterior is image", "wrist is image2", "state is state (8)", "true actions are action (7)"),
-    )
+    assert choices(source.decisions) == {
+        "exterior camera": "image",
+        "wrist camera": "image2",
+        "state": "state (8)",
+        "true actions": "action (7)",
+    }
+    assert not doubts(source.decisions)
     assert [one.name for one in source.episodes] == ["episode_000000", "episode_000001", "episode_000002"]
     assert [(one.number, one.length, one.rate) for one in source.episodes] == [
         (0, 7, 10.0),
@@ -86,7 +91,12 @@ def test_openpis_column_names_are_mapped(tmp_path):
         tmp_path, (3,), version="2.1", codec=None, cameras=cameras, state=("joint_position", 8), action=("actions", 8)
     )
     source = open_source(folder, SourceOptions(("exterior", "wrist"), 15, 8, 8, state_keys=("joint_position",)))
-    assert source.mapping_notes[:2] == ("exterior is exterior_image_1_left", "wrist is wrist_image_left")
+    assert choices(source.decisions[:2]) == {
+        "exterior camera": "exterior_image_1_left",
+        "wrist camera": "wrist_image_left",
+    }
+    assert doubts(source.decisions) == {"exterior camera": "exterior_image_1_left"}
+    assert "takes another of exterior_image_2_left" in source.decisions[0].reason
     (one,) = source.episodes[0].read([2])
     assert tint_of(one.pictures["wrist"]) == 2
     assert one.true_actions.shape == (1, 8)
@@ -114,13 +124,13 @@ def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
         )
     change_info(folder, features=features)
     source = open_source(folder, SourceOptions(("exterior", "wrist", "right wrist"), 2, 8, 8))
-    assert source.mapping_notes == (
-        "exterior is exterior_1_left",
-        "wrist is wrist_left",
-        "right wrist is masked: the source has no camera for it",
-        "state is joint_position (7), gripper_position (1)",
-        "true actions are joint_velocity (7), gripper_position (1)",
-    )
+    assert choices(source.decisions) == {
+        "exterior camera": "exterior_1_left",
+        "wrist camera": "wrist_left",
+        "right wrist camera": "masked",
+        "state": "joint_position (7), gripper_position (1)",
+        "true actions": "joint_velocity (7), gripper_position (1)",
+    }
     (one,) = source.episodes[0].read([2])
     assert one.state.tolist() == [1.0] * 7 + [2.0]
     assert one.true_actions.tolist() == [[5.0] * 7 + [12.0], [5.0] * 7 + [13.0]]
@@ -135,7 +145,7 @@ def test_overrides_accept_short_and_full_column_names(tmp_path, camera):
     source = open_source(folder, options)
     (one,) = source.episodes[0].read([1])
     assert tint_of(one.pictures["exterior"]) == 1
-    assert source.mapping_notes[0] == "exterior is image2"
+    assert source.decisions[0].sentence == "exterior camera: image2 (by --camera)"
 
 
 def change_info(folder, **changes):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from decisions import choices
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
@@ -24,13 +25,13 @@ LIBERO = SourceOptions(("exterior", "wrist"), 10, 8, 7)
 def test_read_returns_matching_frames_states_and_actions(tmp_path):
     source = open_source(write_libero(tmp_path / "KITCHEN_SCENE1_put_the_bowl_demo.hdf5"), LIBERO)
     assert source.kind == "LIBERO demonstrations"
-    assert source.mapping_notes[:4] == (
-        "exterior is agentview_rgb",
-        "wrist is eye_in_hand_rgb",
-        "state is ee_pos (3), ee_ori (3), gripper_states (2)",
-        "true actions are actions (7)",
-    )
-    assert "turned by 180 degrees" in source.mapping_notes[4]
+    assert choices(source.decisions) == {
+        "exterior camera": "agentview_rgb",
+        "wrist camera": "eye_in_hand_rgb",
+        "state": "ee_pos (3), ee_ori (3), gripper_states (2)",
+        "true actions": "actions (7)",
+        "turn of the pictures": "by 180 degrees",
+    }
     assert (source.cameras[0].name, source.cameras[0].height, source.cameras[0].width) == ("agentview_rgb", 32, 80)
     assert [(one.name, one.number, one.length, one.rate) for one in source.episodes] == [
         ("demo_0", 0, 6, 25.0),
@@ -51,7 +52,9 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path):
 def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path):
     source = open_source(write_libero(tmp_path / "lift.hdf5", libero=False, convention=None), LIBERO)
     assert source.kind == "robomimic demonstrations"
-    assert "state is robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)" in source.mapping_notes
+    chosen = choices(source.decisions)
+    assert chosen["state"] == "robot0_eef_pos (3), robot0_eef_axis_angle (3), robot0_gripper_qpos (2)"
+    assert chosen["turn of the pictures"] == "none"
     (one,) = source.episodes[0].read([2])
     assert not one.is_upside_down
     np.testing.assert_allclose(one.state, [2.0, 2.1, 2.2, 0, 0, 1.0, 2.6, 2.7])
@@ -60,7 +63,7 @@ def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path)
 
 def test_libero_files_in_opencvs_orientation_are_upright(tmp_path):
     source = open_source(write_libero(tmp_path / "a_demo.hdf5", convention="opencv"), LIBERO)
-    assert "as they are stored" in source.mapping_notes[-1]
+    assert source.decisions[-1].sentence == "turn of the pictures: none (the file states OpenCV's orientation)"
     assert not next(iter(source.episodes[0].read([0]))).is_upside_down
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decisions import choices
 
 from capture.datasets import registry
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times
@@ -89,7 +90,9 @@ class GreyReader:
         _, mapping, episodes = listing.map_episodes(
             path, options, lambda info, mapping: GreyEpisode(info, mapping, options.horizon)
         )
-        return Source("grey levels", path, (SourceCamera("image", 4, 6),), mapping.notes, episodes, listing.unusable)
+        return Source(
+            "grey levels", path, (SourceCamera("image", 4, 6),), mapping.decisions, episodes, listing.unusable
+        )
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_registered_reader_opens_its_format(tmp_path):
     (tmp_path / "b.grey").write_text("ten")
     source = registry.open_source(tmp_path, SourceOptions(("exterior",), 2, 1))
     assert source.kind == "grey levels"
-    assert source.mapping_notes == ("exterior is image", "state is state (1)", "true actions are not in the source")
+    assert choices(source.decisions) == {"exterior camera": "image", "state": "state (1)", "true actions": "none"}
     (episode,) = source.episodes
     assert (episode.name, episode.number, episode.length) == ("a", 0, 3)
     first, last = episode.read([0, 2])

@@ -71,7 +71,7 @@ def test_dataset_run_writes_a_file_per_episode_and_an_index(command: list[str], 
     folder = tmp_path / "runs"
     assert main([*command, "--episodes", "1,3", "--frames", "::4", "-o", str(folder)]) == 0
     told = capsys.readouterr()
-    assert "exterior is image; wrist is image2" in told.err
+    assert "exterior camera: image (" in told.err
     assert "2 done, 0 finished before, 0 failed; 5 frames" in told.out
     assert "the device was busy" in told.out
     made = index(folder)

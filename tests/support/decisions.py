@@ -1,0 +1,17 @@
+"""Decisions as dictionaries, for assertions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from capture.provenance import Decision
+
+
+def choices(decisions: Iterable[Decision]) -> dict[str, str]:
+    """Subject -> choice."""
+    return {one.subject: one.choice for one in decisions}
+
+
+def doubts(decisions: Iterable[Decision]) -> dict[str, str]:
+    """Subject -> choice of the decisions that are not certain."""
+    return {one.subject: one.choice for one in decisions if not one.is_certain}
