@@ -9,6 +9,10 @@ policy imports, with the files of its `transformers_replace` copied over transfo
 recorder takes from lerobot's class is compared with this project's model on the same input, that of openpi's class with
 the tensors of `tests/golden`; no difference may exceed 1e-5.
 
+A second call runs under interventions (edges to a camera's patches cut in both phases, one head silenced) and must give
+the actions that this project's model gives under the same, stored in `tests/golden/interventions.safetensors`, again to
+1e-5 (lerobot's denoise times: this project's model is run).
+
 Prints the versions it ran with and one line a comparison; exits with 1 where one fails. Run with lerobot 0.6.1
 (transformers 5.5.4) and openpi 15a9616 (transformers 4.53.2), both with torch 2.13.0.
 """
@@ -31,6 +35,7 @@ from safetensors.torch import load_file  # noqa: E402
 from small_policy import GOLDEN, tiny_config, tiny_model  # noqa: E402
 
 from capture import AttentionRecorder  # noqa: E402
+from capture.policies.interventions import HeadSilencing, Interventions, Knockout  # noqa: E402
 
 PACKAGES = ("lerobot", "openpi", "transformers", "torch", "numpy")
 LIMIT = 1e-5
@@ -192,6 +197,30 @@ def compare_with_golden_tensors(recording: Any, actions: torch.Tensor) -> dict[s
     }
 
 
+def interventions(prefix_keys: int) -> list[Knockout | HeadSilencing]:
+    """Return the interventions of the second call, for a prefix of so many keys."""
+    sizes = tiny_config()
+    words = torch.zeros(1, 1, 1, prefix_keys, dtype=torch.bool)
+    words[..., :100] = True  # every prefix token loses 100 patches of the first camera, in two layers
+    actions = torch.zeros(1, 1, 1, prefix_keys + sizes.horizon, dtype=torch.bool)
+    actions[..., :256] = True  # every action token loses all of them
+    heads = torch.zeros(1, sizes.expert.depth, sizes.expert.heads, dtype=torch.bool)
+    heads[0, 1, 4] = True
+    return [Knockout("prefix", words, layers=(0, 1)), Knockout("suffix", actions), HeadSilencing("suffix", heads)]
+
+
+def our_actions_under_interventions(grid: str) -> torch.Tensor:
+    """Return the actions (1, horizon, 32) of this project's model under the interventions."""
+    inputs = load_file(GOLDEN / "inputs.safetensors")
+    pictures = [(inputs[f"image{slot}"].float() / 255 * 2 - 1).permute(0, 3, 1, 2) for slot in range(2)]
+    model = tiny_model()
+    valid = 2 * 256 + int(inputs["token_mask"].sum())
+    with Interventions(model, interventions(valid)):
+        return model.sample_actions(
+            [*pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"], grid=grid
+        ).actions
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the README's AttentionRecorder example on a peer's own policy.")
     parser.add_argument("peer", choices=("lerobot", "openpi"))
@@ -214,6 +243,14 @@ def main() -> int:
     print(f"{'suffix':12} {tuple(recording.suffix.shape)}")
     compare = compare_with_our_model if arguments.peer == "lerobot" else compare_with_golden_tensors
     differences = compare(recording, actions)
+    with Interventions(model, interventions(recording.prefix.shape[-1])):
+        changed = sample(model, arguments.peer)
+    if arguments.peer == "lerobot":
+        wanted = our_actions_under_interventions("lerobot")
+    else:
+        wanted = load_file(GOLDEN / "interventions.safetensors")["actions"]
+    print(f"{'change':12} {(changed - actions).abs().max().item():.3f} (largest, by the interventions)")
+    differences["actions under interventions"] = changed - wanted
     failed = False
     for what, tensor in differences.items():
         difference = tensor.abs().max().item()

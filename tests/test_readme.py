@@ -71,7 +71,7 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     names: dict[str, object] = {}
     for block in PYTHON:
         needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
-        if "AttentionRecorder" in block or any(find_spec(name) is None for name in needs):
+        if "sample_actions" in block or any(find_spec(name) is None for name in needs):
             continue
         here = Path.cwd()
         os.chdir(folder)
@@ -82,17 +82,25 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     names["file"].close()  # type: ignore[attr-defined]
 
 
-def test_recorder_example_runs_on_a_model(tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    [block] = [block for block in PYTHON if "AttentionRecorder" in block]
-    assert block.count("model.sample_actions(...)") == 1
-    real = tiny.model.sample_actions
-    names = {"model": tiny.model}
-    inputs = tiny.inputs
-    block = block.replace("model.sample_actions(...)", "sample()")
-    names["sample"] = lambda: real([*tiny.pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"])
-    exec(compile(block, "README.md", "exec"), names)
+def test_recorder_and_intervention_examples_run_on_a_model(tiny) -> None:
+    inputs, real = tiny.inputs, tiny.model.sample_actions
+    names: dict[str, object] = {"model": tiny.model}
+
+    def sample() -> None:
+        chunk = real([*tiny.pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"])
+        names["actions"] = chunk.actions
+
+    names["sample"] = sample
+    results = []
+    for name in ("AttentionRecorder", "Interventions"):
+        [block] = [block for block in PYTHON if f"import {name}" in block]
+        assert block.count("model.sample_actions(...)") == 1
+        exec(compile(block.replace("model.sample_actions(...)", "sample()"), "README.md", "exec"), names)
+        results.append(names["actions"])
     recording = names["recording"]
     layers, heads = tiny.model.config.vlm.depth, tiny.model.config.vlm.heads
     assert recording.prefix.shape[1:3] == (layers, heads)
     assert recording.suffix.shape[1] == layers
     assert recording.suffix.shape[3] == heads
+    plain, knocked_out = results
+    assert (plain - knocked_out).abs().max() > 1e-3

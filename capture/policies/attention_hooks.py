@@ -14,36 +14,16 @@ attention modules return their softmax weights (B, heads, queries, keys) as seco
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from capture.policies.process_settings import SharedContext
-
-Phase = Literal["prefix", "suffix"]
-
-_PATHS: dict[Phase, re.Pattern[str]] = {
-    "prefix": re.compile(r"(?:^|\.)language_model\.layers\.(\d+)\.self_attn$"),
-    "suffix": re.compile(r"(?:^|\.)(?:gemma_expert\.model|expert)\.layers\.(\d+)\.self_attn$"),
-}
-
-_WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""Name parts that torch.compile, FSDP and activation checkpointing insert into module names."""
-
-
-def _force_eager() -> AbstractContextManager[None]:
-    stance: Any = getattr(torch.compiler, "set_stance", None)  # torch 2.6
-    return nullcontext() if stance is None else stance("force_eager")
-
-
-_eagerly: Final = SharedContext(_force_eager)
+from capture.policies.attention_modules import Phase, eager_execution, find_attention_modules
 
 
 @dataclass(frozen=True)
@@ -137,14 +117,7 @@ class AttentionRecorder:
         for what, asked in (("layers", self._layers), ("steps", self._steps)):
             if asked is not None and (not asked or min(asked) < 0 or len(set(asked)) < len(asked)):
                 raise ValueError(f"Give {what} as different numbers counted from 0, at least one, not {list(asked)}.")
-        found = self._found = self._found or {phase: self._modules(path) for phase, path in _PATHS.items()}
-        missing = [phase for phase, modules in found.items() if not modules]
-        if missing:
-            raise ValueError(
-                "No attention modules found for the "
-                + " and the ".join(f"{phase} phase (…{_readable(_PATHS[phase])})" for phase in missing)
-                + f" in {type(self._model).__name__}: pass the module that holds the whole Pi0.5 policy."
-            )
+        found = self._found = self._found or find_attention_modules(self._model)
         numbers = sorted(found["suffix"])
         beyond = [layer for layer in self._layers or () if layer not in found["suffix"] or layer not in found["prefix"]]
         if beyond:
@@ -154,7 +127,7 @@ class AttentionRecorder:
             for phase, modules in found.items():
                 for layer, module in modules.items():
                     self._hook(phase, layer, module)
-            _eagerly.__enter__()
+            eager_execution.__enter__()
             self._eager = True
         except BaseException:
             self._remove()
@@ -218,24 +191,9 @@ class AttentionRecorder:
         self._hooks.clear()
         if self._eager:
             self._eager = False
-            _eagerly.__exit__(None, None, None)
+            eager_execution.__exit__(None, None, None)
         if self._stream is not None:
             self._stream.synchronize()
-
-    def _modules(self, path: re.Pattern[str]) -> dict[int, nn.Module]:
-        found: dict[int, nn.Module] = {}
-        for name, module in self._model.named_modules():
-            match = path.search(_WRAPPERS.sub("", name))
-            if match is None:
-                continue
-            layer = int(match.group(1))
-            if layer in found:
-                raise ValueError(
-                    f"{type(self._model).__name__} holds several modules …{_readable(path)} with i = {layer}: pass the "
-                    "one policy that is to be recorded."
-                )
-            found[layer] = module
-        return found
 
     def _hook(self, phase: Phase, layer: int, module: nn.Module) -> None:
         kept = layer in self._kept_layers
@@ -307,7 +265,3 @@ class AttentionRecorder:
             host.copy_(stacked, non_blocking=True)
         self._held += layers
         return host
-
-
-def _readable(path: re.Pattern[str]) -> str:
-    return path.pattern.replace(r"(?:^|\.)", "").replace(r"\.", ".").replace(r"(\d+)", "<i>").rstrip("$")

@@ -74,12 +74,12 @@ class ExpertAttention(nn.Module):
         x: Tensor,
         prefix: tuple[Tensor, Tensor],
         table: tuple[Tensor, Tensor],
-        mask: Tensor,
+        attention_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return the output (B, H, E) and the attention weights (B, N, H, K + H), both in x's dtype.
 
-        `x` (B, H, E), `prefix` keys and values (B, M, K, d) each, `table` from `rope_table`, additive `mask`
-        (B, 1, H, K + H) float32.
+        `x` (B, H, E), `prefix` keys and values (B, M, K, d) each, `table` from `rope_table`, additive
+        `attention_mask` (B, 1, H, K + H) float32. Its name is that in transformers, so that hooks can replace it.
         """
         batch, horizon, _ = x.shape
         split = (batch, horizon, -1, self.head_dim)
@@ -91,7 +91,7 @@ class ExpertAttention(nn.Module):
         value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
         each = self.heads // self.kv_heads
         key, value = key.repeat_interleave(each, dim=1), value.repeat_interleave(each, dim=1)  # 2 x (B, N, K + H, d)
-        logits = query @ key.transpose(2, 3) * self.head_dim**-0.5 + mask  # (B, N, H, K + H) float32
+        logits = query @ key.transpose(2, 3) * self.head_dim**-0.5 + attention_mask  # (B, N, H, K + H) float32
         weights = logits.softmax(dim=-1, dtype=torch.float32).to(x.dtype)  # (B, N, H, K + H)
         mixed = (weights @ value).transpose(1, 2).reshape(batch, horizon, -1)  # (B, H, N * d)
         return self.o_proj(mixed), weights
@@ -127,7 +127,7 @@ class ExpertLayer(nn.Module):
     ) -> Tensor:
         """Return the block's output (B, H, E) for `x` (B, H, E); for the rest see `ExpertAttention`, `AdaptiveNorm`."""
         normed, gate = self.input_layernorm(x, condition)  # (B, H, E), (B, 1, E)
-        x = x + self.self_attn(normed, prefix, table, mask)[0] * gate  # (B, H, E)
+        x = x + self.self_attn(normed, prefix, table, attention_mask=mask)[0] * gate  # (B, H, E)
         normed, gate = self.post_attention_layernorm(x, condition)  # (B, H, E), (B, 1, E)
         mixed: Tensor = x + self.mlp(normed) * gate  # (B, H, E)
         return mixed
