@@ -37,11 +37,17 @@ class Plant:
 
 
 def planted(
-    folder: Path, *, turned: tuple[str, ...] = (), size: tuple[int, int] = (180, 320), **recipe: object
+    folder: Path,
+    *,
+    turned: tuple[str, ...] = (),
+    size: tuple[int, int] = (180, 320),
+    share: tuple[float, float] = (1.0, 1.0),
+    **recipe: object,
 ) -> Path:
+    """Write the file; `share`: weight on each camera's patch beside 1 on BOS, before the row is normalised."""
     return make_results.write(
         folder / "planted.h5",
-        make_results.Recipe(frames=1, size=size, turned=turned, plant=Plant(), **recipe),  # type: ignore[arg-type]
+        make_results.Recipe(frames=1, size=size, turned=turned, plant=Plant(share), **recipe),  # type: ignore[arg-type]
     )
 
 

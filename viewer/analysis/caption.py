@@ -111,7 +111,8 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     if difference:
         details.append(f"minus {difference}")
     else:
-        scope = {"shared": "one scale for all cameras", "map": "a scale for each camera", "locked": "locked scale"}
+        scope = {"uniform": "one scale for all cameras, from 1 × uniform", "shared": "one scale for all cameras",
+                 "map": "a scale for each camera", "locked": "locked scale"}  # fmt: skip
         details.append(scope[state.range])
         if state.scale != "linear":
             details.append("log colours" if state.scale == "log" else "colours by rank")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from viewer.model.view_state import Kind, Query, ViewState
 from viewer.model.words import align
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from viewer.io.results import Results
 
@@ -50,6 +50,10 @@ class Scene:
     grid: PatchGrid
     """The patches of `maps`."""
     difference: bool = False
+    uniform: float = 0.0
+    """Weight of each key if the row were spread evenly over its keys, in the shown unit."""
+    uniform_mass: Mapping[str, float] = field(default_factory=dict)
+    """Share of each group of keys if the row were spread evenly over its keys."""
 
     def share(self, camera: str) -> float:
         """Return the share of the row on the picture of a camera, without its letterbox bars."""
@@ -165,23 +169,48 @@ def compose(results: Results, state: ViewState) -> Scene:
     else:
         shares = mass_row(results, state)
     total = float(row.image.sum() + row.text.sum() + row.action.sum())
-    row, removed = attention.without(row, state.left_out, results.groups, group_matrix(results, state.frame))
-    valid = int((results.roles(state.frame) != schema.ROLES.index("pad")).sum())
-    keys = row.image.size + valid + len(row.action)
+    matrix = group_matrix(results, state.frame)
+    row, removed = attention.without(row, state.left_out, results.groups, matrix)
+    keys = count_keys(results, state.frame, len(row.action))
     factor = np.float32(keys if state.unit == "uniform" else 1)
     maps = row.image * factor
-    ranges = attention.colour_range(maps, state.range, state.low, state.high)
-    mass = dict(attention.named(results.groups, shares))
-    return Scene(maps, row.text * factor, row.action * factor, mass, removed, ranges, max(keys, 1), total, results.grid)
+    # The maxima of several heads do not sum to 1: there, too, the uniform weight is that of one row.
+    uniform = (1.0 if state.measure == "weight" else total) / keys * float(factor)
+    sizes = matrix[: row.image.size + len(row.text) + len(row.action)].sum(0) / np.float32(keys)
+    return Scene(
+        maps,
+        row.text * factor,
+        row.action * factor,
+        mass=dict(attention.named(results.groups, shares)),
+        removed=removed,
+        ranges=attention.colour_range(maps, state.range, state.low, state.high, uniform),
+        keys=keys,
+        row_sum=total,
+        grid=results.grid,
+        uniform=uniform,
+        uniform_mass=attention.named(results.groups, sizes),
+    )
+
+
+def count_keys(results: Results, frame: int, actions: int) -> int:
+    """Return the keys that a query of a frame can see: patches, text without padding, and `actions`; at least 1."""
+    valid = int((results.roles(frame) != schema.ROLES.index("pad")).sum())
+    return max(len(results.cameras) * results.grid.rows * results.grid.cols + valid + actions, 1)
 
 
 def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
-    """Return the difference of two scenes, on a colour range centred on 0 and shared by all cameras."""
+    """Return the difference of two scenes, on a colour range centred on 0 and shared by all cameras.
+
+    The range reaches as far as that of the two scenes side by side, so that equal colours mean equal weight in both
+    and a small difference is faint. Where the view gives each map its own range, it is that of the difference.
+    """
     maps = one.maps - two.maps if one.maps.shape == two.maps.shape else one.maps * np.float32(np.nan)
     if state.range == "locked" and state.high > 0:
         reach = state.high
-    else:
+    elif state.range == "map" or not one.ranges:
         reach = attention.colour_range(np.nan_to_num(np.abs(maps)), "shared", 0, 0)[0][1] if maps.size else 1.0
+    else:
+        reach = max(high for _, high in (*one.ranges, *two.ranges))
     text = one.text - two.text if one.text.shape == two.text.shape else one.text
     action = one.action - two.action if one.action.shape == two.action.shape else one.action
     ranges = ((-reach, reach),) * len(maps)
@@ -189,7 +218,7 @@ def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
 
 
 def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
-    """Return two scenes with one colour range that spans both, for showing them side by side."""
+    """Return two scenes with one colour range that spans both, for showing them side by side or in turn."""
     ends = (*one.ranges, *two.ranges)
     if not ends:
         return one, two

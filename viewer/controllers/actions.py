@@ -148,7 +148,7 @@ class Actions(QObject):
     def lock_range(self) -> None:
         """Lock the colour range, or unlock it."""
         if self.session.state.range == "locked":
-            self.session.update(range="shared")
+            self.session.update(range="uniform")
         else:
             self.panels.lock_range()
 

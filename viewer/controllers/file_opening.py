@@ -159,6 +159,4 @@ def demo_view(path: Path) -> ViewState | None:
     demo = demo_path()
     if demo is None or path.resolve() != demo.resolve():
         return None
-    return ViewState(
-        query=Query("text", (5,)), layer=1, heads=(0,), range="shared", colours="magma", opacity=0.9, smooth=True
-    )
+    return ViewState(query=Query("text", (5,)), layer=1, heads=(0,))

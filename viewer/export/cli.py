@@ -14,7 +14,7 @@ from viewer.errors import UserError
 from viewer.export import metadata
 from viewer.export.arguments import ExportArguments
 from viewer.export.request import FORMATS, KINDS, NUMBERS, OVER, SIZES, Phase, TableUnit
-from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit
+from viewer.model.view_state import SHARED_RANGES, ColourMap, Measure, Picture, Reduction, Scale, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,8 @@ TITLES = {
 PANES = frozenset({"summary", "heads", "difference", "video"})
 """Kinds that show what the window's camera panes show."""
 RANGES = {
-    "shared": "one for all maps, the default",
+    "uniform": "one for all maps, from 1 x uniform, the default",
+    "shared": "one for all maps, from 0",
     "map": "one per camera",
     "set": "one for all figures",
 }
@@ -206,7 +207,7 @@ def _add_file_of_view(arguments: ExportArguments, view_text: str) -> ExportArgum
 
 def colour_ranges(kind: str) -> tuple[str, ...]:
     """Return the choices of --range that a kind has, besides numbers."""
-    return {"film": ("shared",), "video": ("shared", "map")}.get(kind, tuple(RANGES))
+    return {"film": ("shared",), "video": (*SHARED_RANGES, "map")}.get(kind, tuple(RANGES))
 
 
 def check_values(arguments: ExportArguments) -> None:

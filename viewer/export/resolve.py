@@ -23,7 +23,7 @@ from viewer.export.request import (
 from viewer.export.scenes import explain_read_errors
 from viewer.export.selection import parse_positions
 from viewer.model.number_ranges import format_numbers
-from viewer.model.view_state import Query, ViewState
+from viewer.model.view_state import SHARED_RANGES, Query, ViewState
 
 if TYPE_CHECKING:
     from viewer.export.arguments import ExportArguments
@@ -174,14 +174,14 @@ class _Resolver:
     def _colour_range(self) -> dict[str, Any]:
         text = self.arguments.range
         if text in {"", "set"}:
-            return {"range": "shared"} if text else {}
-        if text in {"shared", "map"}:
+            return {"range": "uniform"} if text else {}
+        if text in {*SHARED_RANGES, "map"}:
             return {"range": text}
         low_text, _, high_text = text.partition(":")
         try:
             low, high = float(low_text), float(high_text)
         except ValueError:
-            raise UserError(f"--range {text} cannot be read; write shared, map, set or 0:0.03.") from None
+            raise UserError(f"--range {text} cannot be read; write uniform, shared, map, set or 0:0.03.") from None
         if not -inf < low < high < inf:
             raise UserError(f"--range {text} is empty; the lower end comes first, as in 0:0.03.")
         return {"range": "locked", "low": low, "high": high}

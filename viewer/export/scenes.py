@@ -14,6 +14,7 @@ from viewer.errors import READ_ERRORS, UserError
 from viewer.export import cancellation
 from viewer.io.results import Results
 from viewer.model import attention
+from viewer.model.view_state import SHARED_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,17 +103,22 @@ def _compose(results: Results, view: ViewState) -> Scene:
         return scene.compose(results, view)
 
 
-def find_common_range(scenes: Iterable[Scene]) -> tuple[float, float]:
-    """Return one colour range for several scenes.
+def find_common_range(scenes: Iterable[Scene], mode: str = "shared") -> tuple[float, float]:
+    """Return one colour range for several scenes, `uniform` or `shared` as `attention.colour_range` has them.
 
-    It ends at the 99th percentile of all their weights; for differences it is centred on 0.
+    It ends at the 99th percentile of all their weights. For differences it is centred on 0 and reaches as far as the
+    widest of theirs.
     """
     kept = list(scenes)
-    maps = np.concatenate([one.maps.reshape(-1) for one in kept]) if kept else np.zeros(0, np.float32)
-    if kept and kept[0].difference:
-        limit = attention.colour_range(np.abs(maps)[None], "shared", 0, 0)[0][1]
+    if not kept:
+        return 0.0, 1.0
+    if kept[0].difference:
+        limit = max((high for one in kept for _, high in one.ranges), default=1.0)
         return -limit, limit
-    return attention.colour_range(maps[None], "shared", 0, 0)[0] if maps.size else (0.0, 1.0)
+    maps = np.concatenate([one.maps.reshape(-1) for one in kept])
+    if not maps.size:
+        return 0.0, 1.0
+    return attention.colour_range(maps[None], mode, 0, 0, min(one.uniform for one in kept))[0]
 
 
 def lock_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
@@ -122,12 +128,12 @@ def lock_range(view: ViewState, ends: tuple[float, float]) -> ViewState:
 
 def share_range(source: ExportSource, views: Sequence[ViewState]) -> list[ViewState]:
     """Return the views on one colour range, unless theirs is locked or each map's own."""
-    if not views or views[0].range != "shared" or views[0].scale == "rank":
+    if not views or views[0].range not in SHARED_RANGES or views[0].scale == "rank":
         return list(views)
 
     def compose(view: ViewState) -> Scene:
         cancellation.check()
         return source.compose_shown(view)
 
-    ends = find_common_range(compose(view) for view in views)
+    ends = find_common_range((compose(view) for view in views), views[0].range)
     return [lock_range(view, ends) for view in views]

@@ -12,6 +12,7 @@ from viewer.errors import UserError
 from viewer.export import atomic_write, encoding, scenes
 from viewer.export.figures import camera_figures
 from viewer.export.metadata import add_second_file, relative_path, to_ascii_json
+from viewer.model.view_state import SHARED_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +62,8 @@ def write_video(renderer: FigureRenderer, file: PlannedFile, report: Report, don
         composed.append(source.compose_shown(view))  # a few kilobytes each
         report(done, total)
     views = list(file.sweep)
-    if views[0].range == "shared" and views[0].scale != "rank":
-        ends = scenes.find_common_range(composed)
+    if views[0].range in SHARED_RANGES and views[0].scale != "rank":
+        ends = scenes.find_common_range(composed, views[0].range)
         views = [scenes.lock_range(view, ends) for view in views]
         composed = [replace(scene, ranges=(ends,) * len(scene.ranges)) for scene in composed]
     view_text = views[0].to_json()

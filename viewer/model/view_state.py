@@ -13,7 +13,7 @@ Reduction = Literal["mean", "max"]
 Measure = Literal["weight", "contribution"]
 Scale = Literal["linear", "log", "rank"]
 Unit = Literal["weight", "uniform"]
-Range = Literal["shared", "map", "locked"]
+Range = Literal["uniform", "shared", "map", "locked"]
 ColourMap = Literal["inferno", "viridis", "magma", "turbo", "jet"]
 Picture = Literal["source", "model"]
 Film = Literal["layers", "steps", "frames", "layers-frames"]
@@ -23,6 +23,8 @@ Cell = tuple[int, int, int]
 """One image patch: camera, row, col."""
 
 MAX_JSON: Final = 100_000
+SHARED_RANGES: Final = ("uniform", "shared")
+"""Colour ranges that follow the weights of all cameras together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class ViewState:
     measure: Measure = "weight"
     scale: Scale = "linear"
     unit: Unit = "weight"
-    range: Range = "shared"
+    range: Range = "uniform"
+    """Colour range, see `viewer.model.attention.colour_range`."""
     low: float = 0.0
     high: float = 0.0
     """Ends of the locked colour range, in the shown unit."""

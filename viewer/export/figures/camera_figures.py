@@ -13,6 +13,7 @@ from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
+from viewer.model.view_state import SHARED_RANGES
 from viewer.rendering import theme, ticks
 
 if TYPE_CHECKING:
@@ -153,10 +154,10 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
     All heads of a layer share one colour range, so that heads that put little weight on the pictures look dark.
     """
     results = source.results
-    is_shared = view.range == "shared" and view.scale != "rank"
+    is_shared, is_from_uniform = view.range in SHARED_RANGES and view.scale != "rank", view.range == "uniform"
     if is_shared:
         heads = [replace(view, heads=(head,)) for head in range(results.heads)]
-        view = scenes.lock_range(view, scenes.find_common_range(source.compose(one) for one in heads))
+        view = scenes.lock_range(view, scenes.find_common_range((source.compose(one) for one in heads), view.range))
     scene = source.compose(view)
     scales = color_bar.colour_scales(scene, view, results.cameras)
     columns = [
@@ -176,7 +177,8 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
     pictures = [CameraCell(painter, number, view, title="Picture") for number in range(len(results.cameras))]
     text = describe_view(source, view)
     if is_shared and not request.shares_range:
-        text = set_scale_text(text, "one scale for all heads of this layer")
+        start = ", from 1 × uniform" if is_from_uniform else ""
+        text = set_scale_text(text, f"one scale for all heads of this layer{start}")
     content = HeadGrid(columns, request.width, pictures=pictures)
     return build_figure(source, content, view, text, scales, caption=request.caption)
 

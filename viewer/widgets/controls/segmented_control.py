@@ -45,6 +45,11 @@ class SegmentedControl(QWidget):
         if value in self.buttons and not self.buttons[value].isChecked():
             self.buttons[value].setChecked(True)
 
+    def set_tool_tips(self, tool_tips: dict[str, str]) -> None:
+        """Explain each option."""
+        for value, text in tool_tips.items():
+            self.buttons[value].setToolTip(text)
+
     def _clicked(self) -> None:
         self.chosen.emit(str(self.sender().property("value")))
 

@@ -146,8 +146,8 @@ class ExportForm(QWidget):
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
         self._words("colour_scale", "Colours", (("linear", "Linear"), ("log", "Log"), ("rank", "By rank")))
         ranges = (
-            ("shared", "shared by all cameras"), ("map", "one a camera"), ("set", "shared by all files"),
-            ("locked", "as locked in the window"),
+            ("uniform", "shared, from 1 × uniform"), ("shared", "shared, from 0"), ("map", "one a camera"),
+            ("set", "shared by all files"), ("locked", "as locked in the window"),
         )  # fmt: skip
         self._choice("range", "Range", ranges)
         self._field("rate", "Rate", "4", "pictures a second")

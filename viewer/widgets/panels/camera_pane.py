@@ -21,6 +21,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
+from viewer.analysis.picture_share import describe_share
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
@@ -218,20 +219,24 @@ class CameraPane(Panel):
         size = f"{width} × {height}"
         label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
         room = line.adjusted(0, 0, -drawing.width_of(label, 12) - 10, 0)
-        share = ticks.format_share(scene.share(name)) if scene is not None else ""
+        told = describe_share(scene, shown, name) if scene is not None else None
+        share = ticks.format_share(told.share) if told is not None else ""
         name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
         x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
         if self.pinned or self.session.blinking:
             x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
-        if scene is not None:
-            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True) + 6
-            note = "of this row’s weight" if not scene.difference else "of this row’s weight · difference shown"
-            # The note stands in all panes or in none, so the longest name decides.
+        if told is not None:
+            ink = t.secondary if told.is_little else t.accent_text
+            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, ink, 13, bold=True) + 6
+            # A plain note stands in all panes or in none, so the longest name decides.
             longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in results.cameras)
             spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
             spare += max(drawing.width_of("88.8 %", 13, bold=True) - drawing.width_of(share, 13, bold=True), 0)
-            if x + spare + drawing.width_of(note, 12) <= room.width():
-                drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
+            spare = 0 if told.is_little else spare
+            for note in told.notes:
+                if x + spare + drawing.width_of(note, 12) <= room.width():
+                    drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
+                    break
         drawing.write(painter, line, label, t.secondary, 12, align="right")
 
     def _picture(self, content: PaneContent, area: QRectF, ratio: float, place: QTransform) -> QImage | None:

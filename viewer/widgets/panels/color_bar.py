@@ -9,10 +9,13 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from viewer.analysis.color_range import find_bar_range
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model import attention
+from viewer.model.attention import UNIFORM_SPAN
 from viewer.rendering import colormaps, drawing, theme, ticks
+from viewer.rendering.range_text import describe_below, describe_range
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import ControlLabel
@@ -26,6 +29,14 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
     from viewer.model.view_state import ViewState
 
+RANGES: Final = (("uniform", "From 1 ×"), ("shared", "From 0"), ("map", "Per map"), ("locked", "Locked"))
+RANGE_TIPS: Final = {
+    "uniform": "From the weight of a row that is spread evenly, 1 ×, which is transparent, to the 99th percentile of "
+    f"all cameras, and to {UNIFORM_SPAN:g} × at least: little weight stays faint",
+    "shared": "From 0 to the 99th percentile of all cameras, however little weight they hold",
+    "map": "From 0 to the 99th percentile of each camera",
+    "locked": "The range that is shown now, kept for all views",
+}
 MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
 
 
@@ -36,29 +47,37 @@ class ColourBar(Panel):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Colour range", parent)
-        self.setFixedHeight(38)
+        self.setFixedHeight(56)
         self._drag = ""
-        self._full = 1.0
+        self._right: float | None = None
+        """Right end of the bar while a handle is dragged: it must not move under the pointer."""
         self._ramp: tuple[tuple[object, ...], QImage] | None = None
         self._scene: Scene | None = None
+        self._texts: tuple[str, ...] = ()
         session.bared.connect(self.reload_and_update)
 
     def load(self) -> None:
         self._scene = self.session.scene()
+        self._load_texts()
 
     def ends(self) -> tuple[float, float, float, float]:
         """Return the left and right end of the bar, and the range that the colours span."""
         return self._ends_of(self.session.scene())
 
     def _ends_of(self, scene: Scene | None) -> tuple[float, float, float, float]:
-        if scene is None or not scene.ranges:
+        if scene is None:
             return 0.0, 1.0, 0.0, 1.0
-        low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
-        if scene.difference:
-            return low, high, low, high
-        if not self._drag:
-            self._full = max(high / 0.86, 1e-9)
-        return min(low, 0.0), max(self._full, high), low, high
+        bar = find_bar_range(scene)
+        right = bar.right if self._right is None else max(self._right, bar.high)
+        return bar.left, right, bar.low, bar.high
+
+    def _load_texts(self) -> None:
+        """Load what lies beyond the colour range, as text, description and tooltip."""
+        scene, shown = self._scene, self.session.shown
+        found = (describe_range(scene, shown), describe_below(scene, shown)) if scene is not None else ()
+        self._texts = tuple(text for text in found if text)
+        self.setAccessibleDescription(" · ".join(self._texts))
+        self.setToolTip("\n".join((*self._texts, "Drag an end of the range to lock it")) if self._texts else "")
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t, scene, shown = theme.active(), self._scene, self.session.shown
@@ -90,6 +109,11 @@ class ColourBar(Panel):
                 x = min(max((value - left) / span * self.width(), 2.0), self.width() - 2.0)
                 painter.fillRect(QRectF(x - 2.5, 0, 5, 18), theme.colour("#15171C"))
                 painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.colour("#FFFFFF"))
+        line = QRectF(0, 37, self.width(), 18)
+        used = drawing.write(painter, line, self._texts[0], t.secondary, 12)
+        rest = self._texts[-1] if len(self._texts) > 1 else ""
+        if used + 16 + drawing.width_of(rest, 12) <= line.width():
+            drawing.write(painter, line, rest, t.secondary, 12, align="right")
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         scene, shown = self.session.scene(), self.session.shown
@@ -99,6 +123,7 @@ class ColourBar(Panel):
         x, span = event.position().x() / max(self.width(), 1) * (right - left) + left, right - left
         near_high = abs(x - high) <= abs(x - low) or abs(high - low) < span * 0.02
         self._drag = "high" if near_high else "low"
+        self._right = right
         self.session.begin()
         self._move(event.position())
 
@@ -108,7 +133,7 @@ class ColourBar(Panel):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if self._drag:
-            self._drag = ""
+            self._drag, self._right = "", None
             self.session.end()
             self.update()
 
@@ -122,7 +147,7 @@ class ColourBar(Panel):
             self.session.update(range="locked", low=min(value, high - least), high=high)
 
     def sizeHint(self) -> QSize:
-        return QSize(240, 38)
+        return QSize(240, 56)
 
 
 def _measure_tick(text: str) -> float:
@@ -149,7 +174,8 @@ class HeatPanel(Panel):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.bar = ColourBar(session)
         self.colours = DropDown("Colour map", MAPS)
-        self.range = SegmentedControl("Range", (("shared", "Shared"), ("map", "Per map"), ("locked", "Locked")))
+        self.range = SegmentedControl("Range", RANGES)
+        self.range.set_tool_tips(RANGE_TIPS)
         self.scale = SegmentedControl("Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
         self.uniform = Button("× uniform", kind="toggle")
         self.norms = Button("× value norm", kind="toggle")
@@ -231,7 +257,7 @@ class HeatPanel(Panel):
         unit = "uniform" if on else "weight"
         if unit != self.session.state.unit:
             self.session.update(
-                unit=unit, range="shared" if self.session.state.range == "locked" else self.session.state.range
+                unit=unit, range="uniform" if self.session.state.range == "locked" else self.session.state.range
             )
 
     def _set_norms(self, on: bool) -> None:
