@@ -20,14 +20,13 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from viewer.analysis import caption
-from viewer.analysis.picture_share import describe_share
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
-from viewer.rendering import drawing, picture_overlay, theme, ticks
+from viewer.rendering import drawing, picture_overlay, theme
 from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
+from viewer.rendering.pane_title import paint_pane_title
 from viewer.rendering.patches import PatchLabel, patch_rect, region_path
 from viewer.widgets.panels.panel import Panel
 
@@ -212,32 +211,13 @@ class CameraPane(Panel):
             painter.fillRect(QRectF(area.right(), area.top(), width - area.right(), area.height()), ground)
 
     def _paint_title(self, painter: QPainter, area: QRectF, results: Results, scene: Scene | None) -> None:
-        t, shown = theme.active(), self.session.shown
+        shown = self.session.shown
         line = QRectF(area.left() + 1, 0, area.width() - 2, self.TITLE - 4)
-        name = results.cameras[self.camera]
         height, width = self.size_in_pixels()
         size = f"{width} × {height}"
         label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
-        room = line.adjusted(0, 0, -drawing.width_of(label, 12) - 10, 0)
-        told = describe_share(scene, shown, name) if scene is not None else None
-        share = ticks.format_share(told.share) if told is not None else ""
-        name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
-        x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
-        if self.pinned or self.session.blinking:
-            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), "pinned", t.accent_text, 13, bold=True) + 7
-        if told is not None:
-            ink = t.secondary if told.is_little else t.accent_text
-            x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, ink, 13, bold=True) + 6
-            # A plain note stands in all panes or in none, so the longest name decides.
-            longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in results.cameras)
-            spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
-            spare += max(drawing.width_of("88.8 %", 13, bold=True) - drawing.width_of(share, 13, bold=True), 0)
-            spare = 0 if told.is_little else spare
-            for note in told.notes:
-                if x + spare + drawing.width_of(note, 12) <= room.width():
-                    drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
-                    break
-        drawing.write(painter, line, label, t.secondary, 12, align="right")
+        mark = "pinned" if self.pinned or self.session.blinking else ""
+        paint_pane_title(painter, line, results.cameras, self.camera, scene, shown, mark=mark, size=label)
 
     def _picture(self, content: PaneContent, area: QRectF, ratio: float, place: QTransform) -> QImage | None:
         shown = self.session.shown

@@ -1,0 +1,71 @@
+"""The line over a camera's picture: name, share of the row's weight, size of the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF
+
+from viewer.analysis import caption
+from viewer.analysis.picture_share import describe_share
+from viewer.rendering import drawing, theme, ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtGui import QPainter
+
+    from viewer.analysis.scene import Scene
+    from viewer.model.view_state import ViewState
+
+WIDEST_SHARE = "88.8 %"
+
+
+def paint_pane_title(
+    painter: QPainter,
+    line: QRectF,
+    cameras: Sequence[str],
+    camera: int,
+    scene: Scene | None,
+    view: ViewState,
+    *,
+    mark: str = "",
+    size: str = "",
+) -> None:
+    """Paint the title of a camera's pane; what has no room is left out or elided.
+
+    Args:
+        painter: Painter of the pane.
+        line: Rectangle of the title.
+        cameras: Names of all cameras: a plain note stands in all panes or in none.
+        camera: Number of the camera.
+        scene: The scene that is shown; None if it cannot be read.
+        view: The view that is shown.
+        mark: What sets the pane apart from the others, such as the name of a pinned view; in the accent colour.
+        size: The picture's size, at the right.
+    """
+    t, name = theme.active(), cameras[camera]
+    room = line.adjusted(0, 0, -drawing.width_of(size, 12) - 10, 0)
+    told = describe_share(scene, view, name) if scene is not None else None
+    share = ticks.format_share(told.share) if told is not None else ""
+    name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
+    x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
+    if mark:
+        mark_box = room.adjusted(x, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)
+        x += drawing.write(painter, mark_box, mark, t.accent_text, 13, bold=True) + 7
+    if told is not None:
+        ink = t.secondary if told.is_little else t.accent_text
+        x += drawing.write(painter, room.adjusted(x, 0, 0, 0), share, ink, 13, bold=True) + 6
+        spare = 0.0 if told.is_little else _spare_width(cameras, name, share)
+        for note in told.notes:
+            if x + spare + drawing.width_of(note, 12) <= room.width():
+                drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
+                break
+    drawing.write(painter, line, size, t.secondary, 12, align="right")
+
+
+def _spare_width(cameras: Sequence[str], name: str, share: str) -> float:
+    """Return by how many px the widest title of all cameras may be wider than this one."""
+    longest = max(drawing.width_of(caption.heading_of(one), 13, bold=True) for one in cameras)
+    spare = longest - drawing.width_of(caption.heading_of(name), 13, bold=True)
+    return spare + max(drawing.width_of(WIDEST_SHARE, 13, bold=True) - drawing.width_of(share, 13, bold=True), 0.0)
