@@ -148,7 +148,7 @@ def _capture(given: Sequence[str]) -> int:
 def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     """Write one results file."""
     from capture.cli.setup import asked_episode
-    from capture.pipeline.output_path import check_target
+    from capture.pipeline.output_path import check_target, make_parent
     from capture.pipeline.plan import make_plan
     from capture.pipeline.runner import run_jobs
     from capture.pipeline.types import Job
@@ -171,6 +171,7 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         _say(text)
         return 0
 
+    make_parent(options.output)
     outcome = run_jobs(setup, [Job(options.output, episode)], console)
     console.close()
     [written] = outcome.files

@@ -30,7 +30,7 @@ class CheckpointOptions:
     """Sizes not determined by shapes, as JSON: `{"vision": {"num_attention_heads": 4}, "vlm": {"num_kv_heads": 1}}`."""
     cameras: tuple[str, ...] | None = None
     """Names of the cameras, in the order of the model's picture slots."""
-    turned: bool = False
+    turned: bool | None = None
     """The given pictures are upside down, as from LIBERO's simulator; its stored data sets are not."""
     state_in_prompt: bool | None = None
     """Whether the policy reads the state in its prompt (openpi: `discrete_state_input`)."""

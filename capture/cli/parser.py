@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from capture import __version__
+from capture.cli.state_option import looks_like_numbers, parse_state
 from capture.number_ranges import parse_ranges
 
 EXAMPLES = """\
@@ -85,7 +85,10 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         help="prompts from a YAML file: a list for every frame, or a mapping from tasks to lists",
     )
     shown.add_argument(
-        "--state", metavar="NUMBERS", type=_state, help="the robot's state in its own units, comma-separated"
+        "--state",
+        metavar="NUMBERS",
+        type=parse_state,
+        help="the robot's state in its own units, comma-separated, or a .npy or .json file with it",
     )
 
     episodes = parser.add_argument_group("episodes instead of pictures")
@@ -127,7 +130,9 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     policy.add_argument("--cameras", metavar="NAMES", type=_names, help="names of its camera slots, in order")
     policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
     policy.add_argument(
-        "--turned", action="store_true", help="turn the pictures by 180 degrees first, as for LIBERO's simulator"
+        "--turned",
+        choices=("yes", "no"),
+        help="whether to turn the pictures by 180 degrees first, as LIBERO's have to be (as the source says)",
     )
     policy.add_argument(
         "--lerobot-version",
@@ -198,12 +203,20 @@ def build_parser(name: str) -> argparse.ArgumentParser:
 
 
 def joined_values(arguments: Sequence[str]) -> list[str]:
-    """`--state -0.1,0.2` as `--state=-0.1,0.2`: what starts with a minus looks like an option otherwise."""
+    """Return the arguments with `--state -0.1,0.2` and `--state -0.1 0.2` as `--state=-0.1,0.2`, one argument.
+
+    What starts with a minus looks like an option otherwise.
+    """
     joined: list[str] = []
+    is_state = False
     for argument in arguments:
         if joined and joined[-1] in ("--state", "--frames"):
+            is_state = joined[-1] == "--state"
             joined[-1] += f"={argument}"
+        elif is_state and looks_like_numbers(argument):
+            joined[-1] += f" {argument}"
         else:
+            is_state = argument.startswith("--state=")
             joined.append(argument)
     return joined
 
@@ -220,16 +233,6 @@ def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
         found.update(range(start, stop + 1))
     return tuple(sorted(found))
-
-
-def _state(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.1,-0.4,0.0") from None
-    if not all(math.isfinite(value) for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r} has a number that is not finite")
-    return values
 
 
 def _camera(text: str) -> tuple[str, str]:

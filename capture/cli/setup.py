@@ -44,7 +44,7 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
             sizes=options.sizes,
             cameras=options.cameras,
             state_in_prompt=None if options.state_in_prompt is None else options.state_in_prompt == "yes",
-            turned=options.turned,
+            turned=_is_turned(options),
             lerobot_version=options.lerobot_version,
         ),
     )
@@ -101,8 +101,13 @@ def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Sourc
         camera_overrides=_chosen_cameras(options),
         state_keys=options.state_keys or (),
         action_keys=options.action_keys or (),
+        turned=_is_turned(options),
     )
     return open_source(path, requested)
+
+
+def _is_turned(options: argparse.Namespace) -> bool | None:
+    return None if options.turned is None else options.turned == "yes"
 
 
 def _chosen_cameras(options: argparse.Namespace) -> dict[str, str]:

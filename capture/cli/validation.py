@@ -30,6 +30,11 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
                 raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
     if options.workers and not can_start_workers():
         raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
+    if options.prompt and not all(prompt.strip() for prompt in options.prompt):
+        raise UserError(
+            "--prompt is empty, perhaps from a shell variable that is not set; give the task, or --prompts with a file "
+            "of prompts, which may hold an empty one"
+        )
     if options.prompt and options.prompts:
         raise UserError("--prompt and --prompts both say what to ask; give one of them")
     if options.dataset is None:

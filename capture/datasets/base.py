@@ -33,6 +33,8 @@ class SourceOptions:
     """Names of the source's state parts in order (`--state-keys`); empty to choose by the table of names."""
     action_keys: tuple[str, ...] = ()
     """Names of the source's action parts in order (`--action-keys`); ("none",) for no true actions."""
+    turned: bool | None = None
+    """Whether pictures are to be turned by 180 degrees (`--turned`); None to decide by what the source says."""
     has_joint_actions: bool = False
     """Whether the policy's actions are joint positions and a gripper; prefer these where a source has several kinds."""
 

@@ -1,20 +1,19 @@
-"""LIBERO's and robomimic's demonstrations: HDF5 files with `data/demo_0/obs/...`, one file or a folder of them.
+"""Demonstrations of LIBERO, robomimic and RoboCasa: HDF5 files with `data/demo_0/obs/...`, one or a folder of them.
 
 LIBERO's files (its `scripts/create_dataset.py`) keep pictures upside down, as OpenGL renders them; policies were
 trained on pictures turned by 180 degrees (openpi's `examples/libero/main.py`), so these are marked as upside down.
-robomimic stores pictures upright. State and action of a row belong together as stored.
+The others store pictures upright. State and action of a row belong together as stored.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import h5py
 import numpy as np
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from capture.datasets import hdf5
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Source, SourceCamera, SourceOptions
+from capture.datasets.demonstration_kind import DemonstrationKind, find_kind, read_json_attribute
 from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
 from capture.datasets.images import Pixels8, check_size
@@ -34,15 +34,20 @@ ENDINGS: Final = (".hdf5", ".h5")
 RATE: Final = 20.0
 """Frames per second of LIBERO and of robomimic where a file does not state it."""
 
+_PROMPT_KEYS: Final = ("language_instruction", "lang", "language", "instruction")
+"""Names of an instruction in LIBERO's `problem_info`, RoboCasa's `ep_meta` and robomimic's `env_args`."""
+
+FILE_NAME: Final = "the name of the file"
+
 QUATERNION: Final = "robot0_eef_quat"
 AXIS_ANGLE: Final = "robot0_eef_axis_angle"
 """State part computed from the stored quaternion, since policies read axis angles."""
 
 
 class LiberoReader:
-    """Reader of LIBERO's and robomimic's demonstrations."""
+    """Reader of the demonstrations of LIBERO, robomimic and RoboCasa."""
 
-    name = "LIBERO, robomimic"
+    name = "LIBERO, robomimic, RoboCasa"
     looks_for = "data/demo_0 in HDF5 files"
 
     def detect(self, path: Path) -> bool:
@@ -55,22 +60,21 @@ class LiberoReader:
         listing: EpisodeList[_Demonstration] = EpisodeList()
         for file in files:
             try:
-                _add_demonstrations(file, listing, has_several_files=len(files) > 1)
+                _add_demonstrations(file, listing, options, has_several_files=len(files) > 1)
             except UserError as error:
                 listing.add_unusable(file.stem, str(error))
-        names = file_names([info.name for info in listing.usable])
-        listing.usable = [replace(info, name=name) for info, name in zip(listing.usable, names, strict=True)]
+        unique = file_names([info.name for info in listing.usable])
+        listing.usable = [replace(info, name=name) for info, name in zip(listing.usable, unique, strict=True)]
         first, mapping, episodes = listing.map_episodes(
             path, options, lambda info, mapping: LiberoEpisode(info, mapping, options.horizon)
         )
-        is_libero = first.is_upside_down is not None
-        decisions = (*mapping.decisions, _explain_turn(first.is_upside_down))
-        kind = ("LIBERO" if is_libero else "robomimic") + (
-            " demonstrations" if len(files) == 1 else " files of demonstrations"
-        )
+        kinds = list(dict.fromkeys(info.kind for info in listing.usable))
+        turn = (kinds[0].decision,) if len(kinds) == 1 else ()
+        names = dict.fromkeys(kind.name for kind in kinds)
+        kind = " and ".join(names) + (" demonstrations" if len(files) == 1 else " files of demonstrations")
         cameras = tuple(SourceCamera(name, *size) for name, size in first.cameras.items())
         parts = (first.state_parts, first.action_parts)
-        return Source(kind, path, cameras, decisions, episodes, listing.unusable, *parts)
+        return Source(kind, path, cameras, (*mapping.decisions, *turn), episodes, listing.unusable, *parts)
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,10 @@ class _Demonstration:
     """Counted through all files, unusable demonstrations included."""
     length: int
     prompt: str
+    prompt_origin: str
+    """What states the prompt, for the user."""
     rate: float
-    is_upside_down: bool | None
-    """Whether its pictures are stored upside down; None outside LIBERO."""
+    kind: DemonstrationKind
     cameras: Mapping[str, tuple[int, int]]
     """Camera -> (height, width)."""
     state_parts: Mapping[str, int]
@@ -97,26 +102,17 @@ class _Demonstration:
         return f"{self.group} of {self.file}"
 
 
-def _explain_turn(is_upside_down: bool | None) -> Decision:
-    subject = "turn of the pictures"
-    if is_upside_down:
-        return Decision(subject, "by 180 degrees", "LIBERO stores them upside down", is_certain=True)
-    if is_upside_down is False:
-        return Decision(subject, "none", "the file states OpenCV's orientation", is_certain=True)
-    return Decision(subject, "none", "robomimic stores them upright", is_certain=True)
-
-
 class LiberoEpisode(ArrayEpisode):
     """One demonstration; its file is open while frames are read."""
 
     def __init__(self, info: _Demonstration, mapping: KeyMapping, horizon: int) -> None:
         super().__init__(info.name, info.number, mapping, horizon)
         self._info = info
-        self.length, self.rate, self.is_upside_down = info.length, info.rate, bool(info.is_upside_down)
+        self.length, self.rate, self.is_upside_down = info.length, info.rate, info.kind.is_upside_down
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The instruction of its file."""
+        """Its own instruction or that of its file."""
         return (self._info.prompt,) if self._info.prompt else ()
 
     @property
@@ -130,6 +126,13 @@ class LiberoEpisode(ArrayEpisode):
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Policy camera -> (height, width)."""
         return {slot: self._info.cameras[camera] for slot, camera in self._mapping.cameras.items()}
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
+        """Return whether its pictures are turned, and where its prompt comes from."""
+        is_named = self._info.prompt_origin != FILE_NAME
+        reason = "" if is_named else "no attribute states it; --prompt gives another"
+        task = Decision("task", f"from {self._info.prompt_origin}", reason, is_certain=is_named)
+        return (self._info.kind.decision, *([task] if self._info.prompt else []))
 
     @contextmanager
     def _open(self) -> Iterator[EpisodeData]:
@@ -188,21 +191,28 @@ def _has_demonstrations(path: Path) -> bool:
         return False
 
 
-def _add_demonstrations(path: Path, listing: EpisodeList[_Demonstration], *, has_several_files: bool) -> None:
+def _add_demonstrations(
+    path: Path, listing: EpisodeList[_Demonstration], options: SourceOptions, *, has_several_files: bool
+) -> None:
     """Add each demonstration of a file. Raises UserError for a file without any."""
     with hdf5.opened(path) as file:
         data = hdf5.group(file, "data")
         if data is None:
             raise UserError(f"{path} has no group data with demonstrations")
         numbered = [(number, name) for name in data if (number := _parse_number(name)) is not None]
-        prompt, rate, is_upside_down = _read_prompt(path, data), _read_rate(data), _read_orientation(data)
+        file_prompt, rate = _read_file_prompt(path, data), _read_rate(data)
         for _, key in sorted(numbered):
             name = f"{path.stem}_{key}" if has_several_files else key
 
             def read_info(number: int, key: str = key, name: str = name) -> _Demonstration:
                 length, cameras, state, actions = _read_parts(path, data, key)
+                group = hdf5.group(data, key)
+                kind = find_kind(
+                    path, data, group, cameras, state, turned=options.turned, is_needed=bool(options.cameras)
+                )
+                prompt, origin = _read_own_prompt(group) or file_prompt
                 return _Demonstration(
-                    path, f"data/{key}", name, number, length, prompt, rate, is_upside_down, cameras, state, actions
+                    path, f"data/{key}", name, number, length, prompt, origin, rate, kind, cameras, state, actions
                 )
 
             listing.add(name, read_info)
@@ -249,36 +259,38 @@ def _parse_number(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _read_prompt(path: Path, data: h5py.Group) -> str:
-    """Return LIBERO's instruction or the environment's language; for LIBERO files without either, the file name."""
-    for attribute, keys in (("problem_info", ("language_instruction",)), ("env_args", ("lang", "language"))):
-        values = _read_json_attribute(data, attribute)
-        for key in keys:
-            value = values.get(key)
-            value = "".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
-            if isinstance(value, str) and value.strip(' "'):
-                return value.strip(' "')
+def _read_own_prompt(demonstration: h5py.Group | None) -> tuple[str, str] | None:
+    """Return the instruction of one demonstration, as RoboCasa and others store it, and the attribute that holds it."""
+    if demonstration is None:
+        return None
+    episode = read_json_attribute(demonstration, "ep_meta")
+    for key in _PROMPT_KEYS:
+        if text := _join_text(episode.get(key)):
+            return text, f"ep_meta of the demonstration ({key})"
+        if text := _join_text(hdf5.text(demonstration, key)):
+            return text, f"{key} of the demonstration"
+    return None
+
+
+def _read_file_prompt(path: Path, data: h5py.Group) -> tuple[str, str]:
+    """Return LIBERO's instruction or the environment's language, and what holds it; else LIBERO's file name."""
+    for attribute in ("problem_info", "env_args", "ep_meta"):
+        values = read_json_attribute(data, attribute)
+        for key in _PROMPT_KEYS:
+            if text := _join_text(values.get(key)):
+                return text, f"{attribute} of the file ({key})"
     if "bddl_file_name" not in data.attrs and not path.stem.endswith("_demo"):
-        return ""
-    return re.sub(r"^[A-Z_]+SCENE\d+_", "", path.stem.removesuffix("_demo")).replace("_", " ")
+        return "", ""
+    return re.sub(r"^[A-Z_]+SCENE\d+_", "", path.stem.removesuffix("_demo")).replace("_", " "), FILE_NAME
+
+
+def _join_text(value: object) -> str:
+    """Return a text, or a list of texts joined, without quotation marks around it; empty for anything else."""
+    value = "".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+    return value.strip(' "') if isinstance(value, str) else ""
 
 
 def _read_rate(data: h5py.Group) -> float:
-    arguments = _read_json_attribute(data, "env_args").get("env_kwargs")
+    arguments = read_json_attribute(data, "env_args").get("env_kwargs")
     rate = arguments.get("control_freq") if isinstance(arguments, dict) else None
     return float(rate) if isinstance(rate, int | float) and 0 < rate < 10_000 else RATE
-
-
-def _read_orientation(data: h5py.Group) -> bool | None:
-    """Return whether the pictures are stored upside down; None for files that LIBERO did not write."""
-    if "problem_info" not in data.attrs and "bddl_file_name" not in data.attrs:
-        return None
-    return hdf5.text(data, "macros_image_convention") != "opencv"
-
-
-def _read_json_attribute(data: h5py.Group, attribute: str) -> dict[str, Any]:
-    try:
-        values = json.loads(hdf5.text(data, attribute) or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}

@@ -215,12 +215,13 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
             raise UserError(
                 "some frames have a state and some have none, or of another length; a results file holds one length"
             )
-        for prompt in prompts:
+        for number, prompt in enumerate(prompts, 1):
+            which = f"{where}, prompt {number} of {len(prompts)}" if len(prompts) > 1 else where
             table = policy.tokenise(prompt, observation.state)
             if table.warning:
-                warnings_by_kind["cut"].append(f"{where}: {table.warning}")
+                warnings_by_kind["cut"].append(f"{which}: {table.warning}")
             if not prompt.strip():
-                warnings_by_kind["empty"].append(f"{where}: the prompt is empty, which the policy was not trained with")
+                warnings_by_kind["empty"].append(f"{which}: the prompt is empty, which the policy was not trained with")
             if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))

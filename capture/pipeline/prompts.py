@@ -1,7 +1,7 @@
 """Prompts that a frame is run with: the episode's own task, or others instead (counterfactuals).
 
-A prompts file (`--prompts FILE.yaml`) is either a list, which applies to every frame, or a mapping from a task of the
-source to a list, with `"*"` for tasks that are not named:
+A prompts file (`--prompts FILE.yaml`, or `.json`) is either a list, which applies to every frame, or a mapping from a
+task of the source to a list, with `"*"` for tasks that are not named:
 
     - "{task}"                          # the frame's own task
     - "{task} slowly"
@@ -15,6 +15,8 @@ source to a list, with `"*"` for tasks that are not named:
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,23 +60,37 @@ OWN_PROMPT: Final = Prompts()
 
 def read_prompts(path: Path) -> Prompts:
     """Read the prompts in a YAML or JSON file. Raises UserError for anything else."""
-    import yaml
-
     try:
         if path.stat().st_size > _LARGEST:
             raise UserError(f"{path} is too large for a file of prompts")
-        told: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"the file of prompts {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "problem", None) or getattr(error, "strerror", None) or error).split())
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path} cannot be read as YAML{where}: {reason}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    told = _parse(path, content)
     if isinstance(told, Mapping) and told:
         by_task = {_text(path, task).strip(): _list(path, prompts) for task, prompts in told.items()}
         return Prompts(by_task=by_task)
     return Prompts(always=_list(path, told))
+
+
+def _parse(path: Path, content: bytes) -> Any:
+    """Return what JSON or YAML text holds. JSON is tried first: YAML reads its surrogate pairs as two halves."""
+    import yaml
+
+    try:
+        return json.loads(content.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError) as error:
+        if path.suffix.lower() == ".json":
+            raise UserError(f"{path} cannot be read as JSON: {error}") from None
+    try:
+        return yaml.safe_load(content)
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "problem", None) or getattr(error, "strerror", None) or error).split())
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path} cannot be read as YAML{where}: {reason}") from None
 
 
 def _list(path: Path, told: object) -> tuple[str, ...]:
@@ -86,4 +102,8 @@ def _list(path: Path, told: object) -> tuple[str, ...]:
 def _text(path: Path, told: object) -> str:
     if not isinstance(told, str):
         raise UserError(f"{path} holds {told!r} where a text should be; put it in quotes")
-    return told
+    try:
+        # YAML keeps the two halves of an escaped character beyond U+FFFF apart; JSON and UTF-16 mean one character.
+        return told.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} holds {told!r}, with half of a surrogate pair; mend that character") from None

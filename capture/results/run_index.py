@@ -35,9 +35,7 @@ def prepare_folder(folder: Path) -> None:
     if os.path.lexists(folder):
         raise UserError(f"{folder} is a file; name a folder for the results with -o, such as -o runs/")
     try:
-        folder.mkdir()
-    except FileNotFoundError:
-        raise UserError(f"the folder {folder.parent} does not exist; create it first") from None
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be made ({os.strerror(error.errno or 0).lower()})") from None
 

@@ -230,21 +230,33 @@ def write_lerobot(
 
 
 def write_libero(
-    path: Path, lengths=(6, 9), *, convention: str | None = "opengl", libero: bool = True, **attributes
+    path: Path,
+    lengths=(6, 9),
+    *,
+    convention: str | None = "opengl",
+    libero: bool = True,
+    has_attributes: bool = True,
+    cameras=None,
+    **attributes,
 ) -> Path:
-    """Write a file as LIBERO's create_dataset.py or robomimic does: row t of demo d holds 100 d + t."""
+    """Write a file as LIBERO's create_dataset.py or robomimic does: row t of demo d holds 100 d + t.
+
+    Without attributes it is as OpenVLA's regenerate_libero_dataset.py leaves it. `cameras`: other names of the two.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
-        told = {"env_args": json.dumps({"env_name": "Libero", "env_kwargs": {"control_freq": 25}})}
+        environment = "Libero_Kitchen" if libero else "Lift"
+        told = {"env_args": json.dumps({"env_name": environment, "type": 1, "env_kwargs": {"control_freq": 25}})}
         if libero:
             told["problem_info"] = json.dumps({"language_instruction": '"put the bowl on the plate"'})
             told["bddl_file_name"] = "x.bddl"
         if convention:
             told["macros_image_convention"] = convention
-        for name, value in (told | attributes).items():
+        for name, value in (told | attributes).items() if has_attributes else ():
             data.attrs[name] = value
         names = ("agentview_rgb", "eye_in_hand_rgb") if libero else ("agentview_image", "robot0_eye_in_hand_image")
+        names = cameras or names
         for demo, count in enumerate(lengths):
             group = data.create_group(f"demo_{demo}")
             values = 100 * demo + np.arange(count)[:, None] + 0.1 * np.arange(16)

@@ -143,8 +143,8 @@ class Preprocessing:
     delta_dims: int = 0
     """Leading action dimensions that are predicted relative to the state, which is added back; 0 for none."""
     max_tokens: int = MAX_TOKENS
-    turned: bool = False
-    """Camera pictures are rotated by 180 degrees first (LIBERO's simulator, not its stored datasets)."""
+    turned: bool | None = None
+    """Whether camera pictures are rotated by 180 degrees first; None if this depends on how a source stores them."""
     time_grid: Literal["openpi", "lerobot"] = "openpi"
     state_dim: int | None = None
     """Required length of a state; None derives it from the statistics."""
@@ -152,13 +152,13 @@ class Preprocessing:
     def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
         """Return the model's picture of a camera picture (H, W, 3) uint8 RGB. Raises UserError for other arrays.
 
-        It is rotated by 180 degrees if this checkpoint requires it or `turned` is set.
+        It is rotated by 180 degrees if `turned` is set, unless `self.turned` states otherwise.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UserError(
                 f"a camera picture must be uint8 of shape (height, width, 3), not {image.dtype} of shape {image.shape}"
             )
-        turned = turned or self.turned
+        turned = turned if self.turned is None else self.turned
         box = letterbox(*image.shape[:2], turned=turned)
         upright = np.ascontiguousarray(image[::-1, ::-1]) if turned else image
         if self.resize == "pil":

@@ -153,6 +153,7 @@ BAD = {
     "layers that are no list": (["--prompt", "go", "--layers", "four"], "not a list of numbers"),
     "falling range": (["--prompt", "go", "--layers", "3-1"], "rises"),
     "short state": (["--prompt", "go", "--state", "1,2,3"], "3 numbers"),
+    "empty prompt": (["--prompt", ""], "--prompt is empty"),
     "state with words": (["--prompt", "go", "--state", "1,two,3,4"], "not a list of numbers"),
     "endless state": (["--prompt", "go", "--state", "1,nan,3,4"], "not finite"),
     "no such picture": (["--prompt", "go", "--wrist", "nothing.png"], "nothing.png"),
@@ -174,7 +175,7 @@ BAD = {
     "zero horizon": (["--prompt", "go", "--horizon", "0"], "whole number"),
     "negative seed": (["--prompt", "go", "--seed", "-1"], "--seed"),
     "unknown option": (["--prompt", "go", "--colour", "red"], "--colour"),
-    "missing folder": (["--prompt", "go", "-o", "{tmp}/no/such/folder/x.h5"], "no/such/folder"),
+    "file as folder": (["--prompt", "go", "-o", "{exterior}/folder/x.h5"], "exterior.png is a file, so that no folder"),
     "output is a folder": (["--prompt", "go", "-o", "{tmp}"], "folder"),
     "demo with pictures": (["--demo"], "demo"),
     "no such tokenizer": (["--prompt", "go", "--tokenizer", "nothing.model"], "nothing.model"),
@@ -219,7 +220,7 @@ def test_a_long_prompt_is_cut_with_a_warning(command, tmp_path, capsys):
 
 def test_a_dry_run_looks_at_the_output_too(command, tmp_path, capsys):
     (tmp_path / "mine.h5").write_bytes(b"years of work")
-    for output, words in (("mine.h5", "--overwrite"), ("no/x.h5", "create it first"), ("", "is a folder")):
+    for output, words in (("mine.h5", "--overwrite"), ("mine.h5/x.h5", "no folder"), ("", "is a folder")):
         assert main([*command, "--prompt", "go", "--dry-run", "-o", str(tmp_path / output)]) == 2
         assert words in capsys.readouterr().err
 
@@ -243,7 +244,7 @@ def test_help_names_every_option_and_fits_a_terminal(capsys):
 
 
 @pytest.mark.parametrize(
-    "option", [["--turned"], ["--cameras", "a,b"], ["--state-in-prompt", "no"], ["--lerobot-version", "0.4"]]
+    "option", [["--turned", "yes"], ["--cameras", "a,b"], ["--state-in-prompt", "no"], ["--lerobot-version", "0.4"]]
 )
 def test_the_demo_is_not_to_be_changed(option, capsys):
     assert main(["--demo", "--dry-run", *option]) == 2
@@ -254,9 +255,32 @@ def test_lists_of_numbers():
     assert numbers("4,10,15-17,4") == (4, 10, 15, 16, 17)
 
 
+def test_the_folder_of_the_results_is_made_and_warnings_name_the_prompt(command, tmp_path, capsys):
+    output = tmp_path / "runs/today/two.h5"
+    (tmp_path / "prompts.json").write_text(json.dumps(["go there", "", " "]))
+    options = ["--prompts", str(tmp_path / "prompts.json"), "--layers", "0", "--steps", "0", "-o", str(output)]
+    assert main([*command, *options]) == 0
+    assert output.is_file()
+    assert (
+        "warning: frame 0, prompt 2 of 3: the prompt is empty, which the policy was not trained with "
+        "(and so in 1 frame more)"
+    ) in capsys.readouterr().err
+
+
+def test_a_dry_run_makes_no_folder(command, tmp_path):
+    assert main([*command, "--prompt", "go", "--dry-run", "-o", str(tmp_path / "runs/x.h5")]) == 0
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_state_may_begin_with_a_minus():
     assert joined_values(["--state", "-0.1,2", "-o", "x"]) == ["--state=-0.1,2", "-o", "x"]
     assert joined_values(["--state"]) == ["--state"]
+
+
+def test_a_state_may_be_several_arguments():
+    assert joined_values(["--state", "-0.1", "2", "-3e-1", "-o", "x"]) == ["--state=-0.1 2 -3e-1", "-o", "x"]
+    assert joined_values(["--state", "[0.1,", "-2]", "--seed", "3"]) == ["--state=[0.1, -2]", "--seed", "3"]
+    assert joined_values(["--state=1", "2", "--frames", "-3:", "4"]) == ["--state=1 2", "--frames=-3:", "4"]
 
 
 def test_a_policy_that_reads_no_state_needs_none(command, tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from decisions import choices
+from decisions import choices, doubts
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
@@ -32,6 +32,9 @@ def test_read_returns_matching_frames_states_and_actions(tmp_path):
         "true actions": "actions (7)",
         "turn of the pictures": "by 180 degrees",
     }
+    assert (
+        source.decisions[-1].reason == "LIBERO stores pictures upside down, and the attribute problem_info is LIBERO's"
+    )
     assert (source.cameras[0].name, source.cameras[0].height, source.cameras[0].width) == ("agentview_rgb", 32, 80)
     assert [(one.name, one.number, one.length, one.rate) for one in source.episodes] == [
         ("demo_0", 0, 6, 25.0),
@@ -63,8 +66,81 @@ def test_robomimic_is_upright_and_its_quaternion_becomes_an_axis_angle(tmp_path)
 
 def test_libero_files_in_opencvs_orientation_are_upright(tmp_path):
     source = open_source(write_libero(tmp_path / "a_demo.hdf5", convention="opencv"), LIBERO)
-    assert source.decisions[-1].sentence == "turn of the pictures: none (the file states OpenCV's orientation)"
+    assert (
+        source.decisions[-1].sentence
+        == "turn of the pictures: none (macros_image_convention is opencv, so LIBERO stored them upright)"
+    )
     assert not next(iter(source.episodes[0].read([0]))).is_upside_down
+
+
+def test_libero_files_without_attributes_are_known_by_their_names(tmp_path):
+    path = write_libero(tmp_path / "KITCHEN_SCENE3_put_the_bowl_on_the_plate_demo.hdf5", has_attributes=False)
+    source = open_source(path, LIBERO)
+    assert source.kind == "LIBERO demonstrations"
+    assert doubts(source.decisions)["turn of the pictures"] == "by 180 degrees"
+    assert source.decisions[-1].reason.startswith("its pictures have LIBERO's names (agentview_rgb, eye_in_hand_rgb)")
+    assert source.decisions[-1].reason.endswith("; --turned no if that is wrong")
+    (one,) = source.episodes[0].read([1])
+    assert one.is_upside_down
+    assert one.prompt == "put the bowl on the plate"
+    assert doubts(source.episodes[0].frame_decisions([1]))["task"] == "from the name of the file"
+
+
+@pytest.mark.parametrize(
+    ("has_attributes", "libero", "cameras"),
+    [
+        (False, False, None),  # names that LIBERO's simulator and robomimic share
+        (False, True, ("front_rgb", "hand_rgb")),
+        (True, True, ("agentview_image", "robot0_eye_in_hand_image")),  # LIBERO's attributes, another writer's names
+    ],
+)
+def test_open_source_asks_whether_to_turn_what_nothing_decides(tmp_path, has_attributes, libero, cameras):
+    path = write_libero(tmp_path / "x.hdf5", libero=libero, has_attributes=has_attributes, cameras=cameras)
+    choice = {} if cameras is None else dict(zip(("exterior", "wrist"), cameras, strict=True))
+    options = replace(LIBERO, camera_overrides=choice)
+    with pytest.raises(
+        UserError, match=r"does not tell whether its pictures .* --turned yes .* or --turned no"
+    ) as caught:
+        open_source(path, options)
+    assert "\n" not in str(caught.value)
+    assert len(open_source(path, SourceOptions((), 1)).episodes) == 2  # what it holds can still be told
+    for turned in (True, False):
+        source = open_source(path, replace(options, turned=turned))
+        assert next(iter(source.episodes[0].read([0]))).is_upside_down is turned
+        assert source.decisions[-1].reason == f"by --turned {'yes' if turned else 'no'}"
+        assert source.decisions[-1].is_certain
+
+
+@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize("libero", [True, False])
+def test_the_users_choice_to_turn_takes_precedence(tmp_path, libero, turned):
+    path = write_libero(tmp_path / "x.hdf5", libero=libero, convention=None)
+    source = open_source(path, replace(LIBERO, turned=turned))
+    assert next(iter(source.episodes[0].read([0]))).is_upside_down is turned
+
+
+def test_a_folder_of_both_kinds_turns_only_liberos(tmp_path):
+    write_libero(tmp_path / "a_demo.hdf5", (2,))
+    write_libero(tmp_path / "b.hdf5", (2, 2), libero=False, convention=None)
+    options = replace(LIBERO, state_keys=("none",), state_dim=None, cameras=())
+    source = open_source(tmp_path, options)
+    assert source.kind == "LIBERO and robomimic files of demonstrations"
+    turns = [choices(one.frame_decisions([0]))["turn of the pictures"] for one in source.episodes]
+    assert turns == ["by 180 degrees", "none", "none"]
+
+
+def test_each_demonstration_of_robocasa_has_its_own_prompt(tmp_path):
+    path = write_libero(tmp_path / "demo_im128.hdf5", (2, 2, 2), libero=False, convention=None)
+    with h5py.File(path, "a") as file:
+        file["data/demo_0"].attrs["ep_meta"] = json.dumps({"layout_id": 3, "lang": "pick the apple"})
+        file["data/demo_1"].attrs["ep_meta"] = json.dumps({"layout_id": 1, "lang": "pick the mug"})
+        file["data/demo_2"].attrs["language_instruction"] = "open the drawer"
+    source = open_source(path, LIBERO)
+    assert source.kind == "RoboCasa and robomimic demonstrations"
+    assert [one.prompts for one in source.episodes] == [("pick the apple",), ("pick the mug",), ("open the drawer",)]
+    assert choices(source.episodes[0].frame_decisions([0]))["task"] == "from ep_meta of the demonstration (lang)"
+    (one,) = source.episodes[1].read([1])
+    assert (one.prompt, one.is_upside_down) == ("pick the mug", False)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-12, 0.3, np.pi, 5.0])

@@ -316,7 +316,7 @@ BAD = {
     "no folder named": (["--dataset", "{data}"], "-o FOLDER"),
     "no such episode": (["--dataset", "{data}", "--episodes", "2-4", "-o", "{tmp}/runs"], "there is no episode 4"),
     "a file for a folder": (["--dataset", "{data}", "-o", "{tmp}/file"], "is a file; name a folder"),
-    "no such folder": (["--dataset", "{data}", "-o", "{tmp}/no/runs"], "create it first"),
+    "folder in a file": (["--dataset", "{data}", "-o", "{tmp}/file/runs"], "cannot be made"),
     "no such data set": (["--dataset", "{tmp}/none", "-o", "{tmp}/runs"], "none"),
     "pictures as well": (["--dataset", "{data}", "--wrist", "x.png", "-o", "{tmp}/runs"], "leave --wrist out"),
     "a state as well": (["--dataset", "{data}", "--state", "1,2", "-o", "{tmp}/runs"], "leave --state out"),

@@ -61,6 +61,35 @@ def test_read_prompts_refuses_other_files(tmp_path: Path, text: str, sentence: s
         read_prompts(written(tmp_path, text))
 
 
+@pytest.mark.parametrize("name", ["prompts.json", "prompts.yaml"])
+@pytest.mark.parametrize(
+    "style", ['["pick up the \\ud83e\\udd86"]', '- "pick up the \\ud83e\\udd86"', "- pick up the 🦆"]
+)
+def test_read_prompts_joins_surrogate_pairs(tmp_path: Path, name: str, style: str) -> None:
+    path = tmp_path / ("prompts.yaml" if style.startswith("-") else name)
+    path.write_text(style, encoding="utf-8")
+    assert read_prompts(path).always == ("pick up the \U0001f986",)
+
+
+def test_read_prompts_accepts_the_byte_order_marks_of_windows(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text('["鸭子"]', encoding="utf-8-sig")
+    assert read_prompts(path).always == ("鸭子",)
+    path = tmp_path / "prompts.yaml"
+    path.write_text("- 鸭子\n", encoding="utf-16")
+    assert read_prompts(path).always == ("鸭子",)
+
+
+def test_read_prompts_refuses_half_of_a_surrogate_pair(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.json"
+    path.write_text(r'["duck \ud83e"]')
+    with pytest.raises(UserError, match="half of a surrogate pair"):
+        read_prompts(path)
+    path.write_text("[1")
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        read_prompts(path)
+
+
 def test_read_prompts_refuses_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_prompts(tmp_path / "none.yaml")
