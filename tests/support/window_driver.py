@@ -44,17 +44,25 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.002)
 
 
-def show(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), **view: object) -> MainWindow:
-    """Return a visible window with an open file; `view` changes fields of the view."""
+def show(
+    path: Path, folder: Path, size: tuple[int, int] = (1280, 800), *, plots: bool = True, **view: object
+) -> MainWindow:
+    """Return a visible window with an open file; `view` changes fields of the view.
+
+    `plots` waits until pyqtgraph is loaded and the plots are built; without it, panels paint all themselves.
+    """
     settings = Settings(folder / "settings.ini")
     settings.set_text("toured", "yes")
     window = MainWindow(settings)
     window.resize(*size)
     window.show_results(Results(path), False)
+    if not plots:
+        window.panels.removeEventFilter(window.plot_loader)
     window.show()
     if view:
         window.session.update(**view)
     spin()
+    until(lambda: not plots or window.plot_loader.is_done)
     settle(window)
     return window
 

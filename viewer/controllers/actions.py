@@ -54,6 +54,16 @@ class Panels(Protocol):
     def lock_range(self) -> None:
         """Lock the colour range that is shown."""
 
+    @property
+    def is_zoom_linked(self) -> bool:
+        """Whether all camera pictures are zoomed together."""
+
+    def link_zoom(self, linked: bool) -> None:
+        """Zoom all camera pictures together, or each for itself."""
+
+    def reset_zoom(self) -> None:
+        """Show every camera picture as a whole."""
+
     def render_picture(self) -> QImage:
         """Return the camera pictures, caption and token strips as an image at twice their size."""
 
@@ -182,6 +192,15 @@ class Actions(QObject):
         if self.session.other is not None:
             self.session.open_other(None)
         self.session.update(pinned=None, compare="off")
+
+    # Zoom of the camera pictures
+
+    def link_zoom(self) -> None:
+        """Zoom all camera pictures together, or each for itself again; the choice is kept."""
+        linked = not self.panels.is_zoom_linked
+        self.panels.link_zoom(linked)
+        self.settings.set_text("link_zoom", "yes" if linked else "no")
+        self.say("All pictures are zoomed together." if linked else "Each picture is zoomed for itself.")
 
     # Pictures and the command line of the view
 

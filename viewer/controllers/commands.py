@@ -219,6 +219,8 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("picture", "Camera’s picture or the model’s", COLOURS, ("V",), _switch("picture", "source", "model")),
     Command("smooth", "Nearest or bilinear", COLOURS, ("I",), _switch("smooth", False, True)),
     Command("grid", "Patch grid", COLOURS, ("G",), _switch("grid", True, False)),
+    Command("link_zoom", "Zoom all pictures together, or each alone", COLOURS, ("Z",), lambda a: a.link_zoom()),
+    Command("whole", "Show whole pictures", COLOURS, ("Shift+Z",), lambda a: a.panels.reset_zoom()),
     Command("fainter", "Fainter heat", COLOURS, ("-",), _opacity(-0.1)),
     Command("stronger", "Stronger heat", COLOURS, ("+", "=", "Shift++"), _opacity(0.1)),
     Command("colours", "Next colour map", COLOURS, ("C",), _cycle("colours")),

@@ -233,6 +233,9 @@ class Session(QObject):
                 merge = names == self._last[0] and now - self._last[1] < MERGE_SECONDS
                 if not merge:
                     self._push(told)
+                elif self._past and self._past[-1] == goal:  # a double click takes back its first click
+                    self._past.pop()
+                    names = frozenset()
                 self._future.clear()
             self._last = names, now
             self._told = goal

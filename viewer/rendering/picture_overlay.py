@@ -9,7 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QImage, QPainter, QPainterPath, QPen, QPolygonF, QTransform
 
 from viewer.model import geometry
-from viewer.rendering import theme
+from viewer.rendering import drawing, theme
 
 
 def model_rect(grid: geometry.PatchGrid) -> QRectF:
@@ -63,11 +63,32 @@ def paint_hatch(
     painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 
-def paint_region(painter: QPainter, place: QTransform, path: QPainterPath) -> None:
-    """Paint the outline of the region; `path` is in pixels of the model's picture."""
+def paint_region(painter: QPainter, place: QTransform, path: QPainterPath, ratio: float | None = None) -> None:
+    """Paint the outline of the region.
+
+    Args:
+        painter: Painter of the picture.
+        place: Transform from the model's picture to the painter.
+        path: The outline in pixels of the model's picture.
+        ratio: Screen pixels per unit, to put the outline on whole ones, as edges of patches are; None for print.
+    """
+    outline = place.map(path)
+    if ratio is not None and place.m12() == 0 and place.m21() == 0:
+        for number in range(outline.elementCount()):
+            corner = outline.elementAt(number)
+            outline.setElementPositionAt(number, whole(corner.x, ratio), whole(corner.y, ratio))
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.setPen(QPen(theme.colour("#101216", 0.8), 4))
-    painter.drawPath(place.map(path))
+    painter.drawPath(outline)
     painter.setPen(QPen(theme.colour(theme.ACCENT), 2, Qt.PenStyle.DashLine))
-    painter.drawPath(place.map(path))
+    painter.drawPath(outline)
+
+
+def paint_zoom(painter: QPainter, area: QRectF, factor: float) -> None:
+    """Write how far a picture is zoomed in into its top right corner."""
+    text = f"{factor:.1f} ×"
+    box = QRectF(0, 0, drawing.width_of(text, 12, bold=True) + 16, 22)
+    box.moveTopRight(area.topRight() + QPointF(-8, 8))
+    drawing.fill(painter, box, theme.colour("#15171C", 0.93), 5)
+    drawing.write(painter, box, text, "#FFFFFF", 12, bold=True, align="centre")

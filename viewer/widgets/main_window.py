@@ -70,6 +70,7 @@ class MainWindow(QWidget):
         self.body.addWidget(self.stack)
         self.body.setStretchFactor(0, 1)
         self.episodes: EpisodePanel | None = None
+        self._is_space_held = False
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -122,6 +123,7 @@ class MainWindow(QWidget):
         if not geometry.isEmpty():
             self.restoreGeometry(geometry)
         self.panels.restore(self.settings.bytes("across"))
+        self.panels.link_zoom(self.settings.text("link_zoom") == "yes")
         self.playback.set_speed(self.settings.text("speed", "1x"))
 
     # Files
@@ -330,6 +332,9 @@ class MainWindow(QWidget):
             if not event.isAutoRepeat():
                 self._set_held(name, down=True)
             return
+        if name == "Space" and (self._is_space_held or self.panels.camera_grid.hold_space()):
+            self._is_space_held = True
+            return
         command = commands.BY_KEY.get(name)
         if command is None and name.startswith("Shift+"):  # [ ] ? + need Shift on some keyboards
             command = commands.BY_KEY.get(event.text())
@@ -342,6 +347,10 @@ class MainWindow(QWidget):
         name = key_name(event)
         if name in {"H", "B"} and not event.isAutoRepeat():
             self._set_held(name, down=False)
+        elif event.key() == Qt.Key.Key_Space and self._is_space_held and not event.isAutoRepeat():
+            self._is_space_held = False
+            if not self.panels.camera_grid.release_space():  # held without a drag: the key means what it always does
+                self.perform_id("play")
 
     def _set_held(self, name: str, *, down: bool) -> None:
         if name == "H":
@@ -355,6 +364,8 @@ class MainWindow(QWidget):
         if event.type() == QEvent.Type.ActivationChange and not self.isActiveWindow():
             self.session.hide_heat(False)
             self.session.blink(False)
+            self.panels.camera_grid.release_space()
+            self._is_space_held = False
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -268,6 +268,19 @@ class PanelLayout(QWidget):
         """Lock the colour range that is shown."""
         self.heat.range.chosen.emit("locked")
 
+    @property
+    def is_zoom_linked(self) -> bool:
+        """Whether all pictures are zoomed together."""
+        return self.camera_grid.is_zoom_linked
+
+    def link_zoom(self, linked: bool) -> None:
+        """Zoom all pictures together, or each for itself."""
+        self.camera_grid.link_zoom(linked)
+
+    def reset_zoom(self) -> None:
+        """Show every picture as a whole."""
+        self.camera_grid.reset_zoom()
+
     def render_picture(self) -> QImage:
         """Return the pictures, sentence and strips as an image at twice the size."""
         from viewer.widgets.view_picture import render_view

@@ -44,10 +44,14 @@ class PlotLoader(QObject):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Start after the first paint event; the timer fires when the whole window is painted and flushed."""
         if event.type() == QEvent.Type.Paint:
-            watched.removeEventFilter(self)
-            self._pieces = self._load()
-            self._timer.start()
+            self.start()
         return False
+
+    def start(self) -> None:
+        """Begin to import pyqtgraph and to build the plots, whatever has been painted."""
+        self._layout.removeEventFilter(self)
+        self._pieces = self._load()
+        self._timer.start()
 
     def _load(self) -> Iterator[None]:
         from viewer.plots.loading import import_pyqtgraph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage, QPainter, QRegion
@@ -29,6 +29,9 @@ class PlotPanel(Panel):
 
     Subclasses override `build_plot` (inherited), `data_table`, `reset_plot`, `is_log` and `set_log`.
     """
+
+    log_text: ClassVar[str] = "Log axis"
+    """Text of the entry that calls `set_log`."""
 
     def picture_area(self) -> QRect:
         """Return the part of the panel that “Copy picture” copies."""
@@ -74,7 +77,7 @@ class PlotPanel(Panel):
         reset.triggered.connect(self.reset_plot)
         log = self.is_log()
         if log is not None:
-            action: QAction = menu.addAction("Log axis")
+            action: QAction = menu.addAction(self.log_text)
             action.setCheckable(True)
             action.setChecked(log)
             action.toggled.connect(self.set_log)

@@ -208,11 +208,11 @@ def test_wheel_zooms_round_the_pointer_and_patches_stay_true(app: QApplication, 
     )  # fmt: skip
     pane.wheelEvent(event)
     spin()
-    assert pane.zoom > 2
+    assert pane.zoom.factor > 2
     assert pane.cell_at(at) == (0, *CELL[0])
     assert lit(window, pane)[int(at.y() - pane.area().top()), int(at.x() - pane.area().left())]
     QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at.toPoint())
-    assert pane.zoom == 1
+    assert pane.zoom.is_whole
     close(window)
 
 

@@ -26,7 +26,9 @@ a cause, mask a region and watch the actions. See Jain and Wallace,
 <p>Layers, heads and denoise steps carry the file’s numbers, from 0. Words, actions and frames are counted from 1.
 Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
 Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
-Shift-drag paints patches, the wheel zooms.</p>
+Shift-drag paints patches, and the squares on a box’s outline resize it.
+The wheel zooms a picture about the pointer; the middle button, or the left one while Space is held, drags it, and a
+double click shows it whole again. A right click copies a picture or its numbers.</p>
 <h3>Scores of heads</h3>
 """
 

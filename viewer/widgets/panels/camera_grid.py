@@ -16,6 +16,7 @@ from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
+    from viewer.model.zoom import Zoom
 
 
 class CameraGrid(Panel):
@@ -30,6 +31,10 @@ class CameraGrid(Panel):
         self.panes: list[CameraPane] = []
         self.pinned: list[CameraPane] = []
         self._names: tuple[str, ...] = ()
+        self._has_plots = False
+        self._held: CameraPane | None = None
+        self.is_zoom_linked = False
+        """Whether all pictures show the same part of themselves."""
 
     def on_file_changed(self) -> None:
         results = self.session.results
@@ -41,6 +46,48 @@ class CameraGrid(Panel):
             self.panes = [CameraPane(self.session, number, parent=self) for number in range(len(names))]
             self.pinned = [CameraPane(self.session, number, pinned=True, parent=self) for number in range(len(names))]
             self._names = names
+            for pane in (*self.panes, *self.pinned):
+                pane.zoom_changed.connect(self._on_zoom_changed)
+                pane.is_zoom_linked = self.is_zoom_linked
+                if self._has_plots:
+                    pane.build_plot()
+
+    def build_plot(self) -> None:
+        self._has_plots = True  # the present panes are told by the window
+
+    # Zoom
+
+    def _on_zoom_changed(self, zoom: Zoom) -> None:
+        if self.is_zoom_linked:
+            for pane in (*self.panes, *self.pinned):
+                pane.show_zoom(zoom)
+
+    def link_zoom(self, linked: bool) -> None:
+        """Zoom all pictures together, beginning with what the first zoomed one shows, or each for itself."""
+        self.is_zoom_linked = linked
+        panes = (*self.panes, *self.pinned)
+        zoom = next((pane.zoom for pane in panes if pane.is_zoomed()), None)
+        for pane in panes:
+            pane.is_zoom_linked = linked
+            if linked and zoom is not None:
+                pane.show_zoom(zoom)
+
+    def reset_zoom(self) -> None:
+        """Show every picture as a whole."""
+        for pane in (*self.panes, *self.pinned):
+            pane.reset_plot()
+
+    def hold_space(self) -> bool:
+        """Let the left button drag the picture under the pointer; return False if none is there that is zoomed."""
+        self._held = next((pane for pane in (*self.panes, *self.pinned) if pane.underMouse()), None)
+        return self._held is not None and self._held.hold_space()
+
+    def release_space(self) -> bool:
+        """End what `hold_space` began; return whether the picture was dragged meanwhile."""
+        held, self._held = self._held, None
+        return held is not None and held.release_space()
+
+    # Layout
 
     def refresh(self) -> None:
         for pane in (*self.panes, *self.pinned):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,61 +11,62 @@ from PySide6.QtGui import (
     QColor,
     QHideEvent,
     QImage,
-    QKeyEvent,
-    QMouseEvent,
     QPainter,
     QPen,
     QPolygonF,
+    QResizeEvent,
+    QShowEvent,
     QTransform,
-    QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
-from viewer.rendering import drawing, picture_overlay, theme
+from viewer.rendering import drawing, picture_overlay, region_handles, theme
 from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.pane_title import paint_pane_title
 from viewer.rendering.patches import PatchLabel, patch_rect, region_path
-from viewer.widgets.panels.panel import Panel
+from viewer.widgets.panels.camera_input import CameraInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.controllers.session import Session
     from viewer.io.results import Results
-    from viewer.model.view_state import Cell, ViewState
+    from viewer.model.view_state import ViewState
+    from viewer.model.zoom import Zoom
+    from viewer.plots.camera_plot import CameraPlot
 
-MAX_ZOOM: Final = 12.0
-DRAG_PIXELS: Final = 5
-"""A press that moves further is a drag."""
+log = logging.getLogger("viewer")
 IDENTITY: Final = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 
 
-class CameraPane(Panel):
-    """Shows one camera of the current view, or of the pinned view if `pinned`."""
+class CameraPane(CameraInput):
+    """Shows one camera of the current view, or of the pinned view if `pinned`.
+
+    It paints all itself until `build_plot` hands the picture's area over to a plot, which paints the same pixels.
+    """
 
     watched_fields = frozenset(DATA_FIELDS) | {
         "colours", "opacity", "picture", "smooth", "grid", "region", "compare", "pinned",
     }  # fmt: skip
     TITLE = 24
+    log_text = "Logarithmic colours"
 
     def __init__(self, session: Session, camera: int, *, pinned: bool = False, parent: QWidget | None = None) -> None:
         name = session.results.cameras[camera] if session.results else ""
-        super().__init__(session, f"{name} camera{', pinned view' if pinned else ''}", parent)
-        self.camera, self.pinned = camera, pinned
-        self.setMouseTracking(True)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        name = f"{name} camera{', pinned view' if pinned else ''}"
+        super().__init__(session, camera, name, pinned=pinned, parent=parent)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.zoom, self.centre = 1.0, QPointF(0.5, 0.5)
         self.backdrop, self.heat = CameraImage(), HeatMap(camera)
         self._content: PaneContent | None = None
         self._from_model: tuple[geometry.Affine, QTransform] | None = None
-        self._press: QPointF | None = None
-        self._pan: tuple[QPointF, QPointF] | None = None
-        self._drag: tuple[Cell, ...] | None = None
+        self._plot: CameraPlot | None = None
+        self._can_plot = False
         self.label = PatchLabel()
-        session.pointed.connect(self.update)
+        session.pointed.connect(self._update_picture)
         session.bared.connect(self.reload_and_update)
 
     def sizeHint(self) -> QSize:
@@ -107,6 +109,7 @@ class CameraPane(Panel):
             self.session.report_failure(error)
             scene = pixels = None
         self._content = PaneContent(results, state, scene, pixels, size, to_model)
+        self._place_plot()
 
     def hideEvent(self, event: QHideEvent) -> None:
         self._content = None
@@ -142,57 +145,123 @@ class CameraPane(Panel):
     def picture_to_pane(self, area: QRectF | None = None) -> QTransform:
         """Return the map from pixels of the picture that is shown to the pane, zoom included."""
         height, width = self.size_in_pixels()
-        area, zoom = area or self.area(), self.zoom
-        scale_x, scale_y = area.width() / width * zoom, area.height() / height * zoom
-        left = area.left() + area.width() * (0.5 - self.centre.x() * zoom)
-        top = area.top() + area.height() * (0.5 - self.centre.y() * zoom)
-        return QTransform(scale_x, 0, 0, scale_y, left, top)
+        area = area or self.area()
+        left, top, across, down = self.zoom.part()
+        scale_x, scale_y = area.width() / width / across, area.height() / height / down
+        return QTransform(
+            scale_x, 0, 0, scale_y, area.left() - left * width * scale_x, area.top() - top * height * scale_y
+        )
 
     def model_to_pane(self, area: QRectF | None = None) -> QTransform:
-        """Return the map from pixels of the model's picture to the pane."""
+        """Return the map from pixels of the model's picture to the pane, zoom included."""
+        return self._model_to_picture() * self.picture_to_pane(area)
+
+    def _model_to_picture(self) -> QTransform:
         to_model = self.to_model()
         if self._from_model is None or self._from_model[0] is not to_model:
             self._from_model = to_model, picture_overlay.from_model(to_model)
-        return self._from_model[1] * self.picture_to_pane(area)
-
-    def cell_at(self, point: QPointF) -> Cell | None:
-        """Return the patch under a point of the pane; None outside the picture."""
-        if self.view is None or not self.area().contains(point):
-            return None
-        inverse, is_invertible = self.picture_to_pane().inverted()
-        if not is_invertible:
-            return None
-        source = inverse.map(point)
-        patch = geometry.find_patch(self.to_model(), source.x(), source.y(), self.view[0].grid)
-        return None if patch is None else (self.camera, *patch)
+        return self._from_model[1]
 
     def on_file_changed(self) -> None:
         self._content = None
         self.backdrop.drop()
         self.heat.drop()
 
+    # Painting
+
+    def build_plot(self) -> None:
+        self._can_plot = True
+        if self.isVisible():
+            self._build_plot()
+
+    @property
+    def has_plot(self) -> bool:
+        """Whether a plot paints the picture instead of the pane itself."""
+        return self._plot is not None
+
+    def _build_plot(self) -> None:
+        from viewer.plots.camera_plot import CameraPlot
+
+        self._plot = CameraPlot(self, self.paint_in_plot)
+        self._place_plot()
+        self._plot.show()
+
+    def _place_plot(self) -> None:
+        if self._plot is not None:
+            self._plot.show_part(self.area(), self.size_in_pixels(), self.zoom)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._can_plot and self._plot is None:
+            self._build_plot()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._place_plot()
+
+    def show_zoom(self, zoom: Zoom) -> None:
+        super().show_zoom(zoom)
+        self._place_plot()
+
+    def _update_picture(self) -> None:
+        if self._plot is not None:
+            self._plot.viewport().update()
+        else:
+            self.update()
+
     def paint(self, painter: QPainter, painted: QRect) -> None:
-        session, content = self.session, self._content
-        ground = drawing.ground(self)
+        content, ground = self._content, drawing.ground(self)
         if content is None:
             painter.fillRect(self.rect(), ground)
             return
-        area, ratio = self.area(), drawing.ratio_of(painter)
-        place, scene = self.model_to_pane(area), content.scene
-        picture = self._picture(content, area, ratio, place)
+        area = self.area()
         self._paint_background(painter, area, ground)
-        self._paint_title(painter, area, content.results, scene)
+        self._paint_title(painter, area, content.results, content.scene)
+        if self._plot is None:
+            self.paint_picture(painter, area, self.picture_to_pane(area))
+
+    def paint_in_plot(self, painter: QPainter, area: QRectF, picture_to_view: QTransform) -> None:
+        """Paint the picture as an item of the plot; an exception is logged and replaced by a sentence."""
+        try:
+            if drawing.ratio_of(painter) % 1:  # an area may end within a screen pixel
+                painter.fillRect(area.adjusted(0, 0, 1, 1), drawing.ground(self))
+            self.paint_picture(painter, area, picture_to_view)
+        except Exception as error:
+            if self.is_new_paint_error(error):
+                log.exception("%s cannot be drawn", self.accessibleName())
+            painter.setClipping(False)
+            painter.fillRect(area, drawing.ground(self))
+            sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
+            drawing.write(painter, QRectF(4, 4, area.width() - 8, 20), sentence, theme.active().secondary, 12)
+
+    def paint_picture(self, painter: QPainter, area: QRectF, picture_to_view: QTransform) -> None:
+        """Paint the picture with heat map, marks and label, in the pane or in the plot, with the same pixels.
+
+        Args:
+            painter: Painter without a transform, of the pane or of the plot's view.
+            area: Rectangle of the picture, in whole device-independent pixels.
+            picture_to_view: Transform from pixels of the picture that is shown to the painter, zoom included.
+        """
+        session, content = self.session, self._content
+        if content is None:
+            painter.fillRect(area, drawing.ground(self))
+            return
+        ratio, scene = drawing.ratio_of(painter), content.scene
+        place = self._model_to_picture() * picture_to_view
+        picture = self._picture(content, area, ratio, place, picture_to_view)
         if picture is None:
             painter.fillRect(area, theme.colour(theme.active().raised))
         else:
             painter.drawImage(area.topLeft(), picture)
         if scene is not None and not session.bare:
             self.heat.paint(painter, scene, session.shown, place, area, ratio)
-        self._paint_marks(painter, area, place, content)
+        painter.setClipRect(area)
+        self._paint_marks(painter, place, content)
         if picture is None:
             self._paint_failure_text(painter, area)
         self._round_corners(painter, area, ratio)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.is_zoomed():
+            picture_overlay.paint_zoom(painter, area, self.zoom.factor)
         pointer = session.pointer
         if scene is not None and pointer is not None and pointer[0] == self.camera and not self.pinned:
             self.label.paint(
@@ -200,6 +269,7 @@ class CameraPane(Panel):
             )
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
+        painter.setClipping(False)
 
     def _paint_background(self, painter: QPainter, area: QRectF, ground: QColor) -> None:
         """Fill what the picture does not cover."""
@@ -219,20 +289,21 @@ class CameraPane(Panel):
         mark = "pinned" if self.pinned or self.session.blinking else ""
         paint_pane_title(painter, line, results.cameras, self.camera, scene, shown, mark=mark, size=label)
 
-    def _picture(self, content: PaneContent, area: QRectF, ratio: float, place: QTransform) -> QImage | None:
+    def _picture(
+        self, content: PaneContent, area: QRectF, ratio: float, place: QTransform, picture_to_view: QTransform
+    ) -> QImage | None:
         shown = self.session.shown
         return self.backdrop.image(
             content.pixels,
             (id(content.results), content.view.frame, shown.picture),
             area,
             ratio,
-            zoomed=None if self.zoom == 1.0 else self.picture_to_pane(),
+            zoomed=picture_to_view if self.is_zoomed() else None,
             grid=(place, content.results.grid) if shown.grid and not self.session.bare else None,
         )
 
-    def _paint_marks(self, painter: QPainter, area: QRectF, place: QTransform, content: PaneContent) -> None:
+    def _paint_marks(self, painter: QPainter, place: QTransform, content: PaneContent) -> None:
         shown, scene = self.session.shown, content.scene
-        painter.setClipRect(area)
         if shown.picture == "model":
             picture_overlay.paint_hatch(
                 painter, place, content.camera_to_model, *content.camera_size, content.results.grid
@@ -240,7 +311,7 @@ class CameraPane(Panel):
         cells = self._drag if self._drag is not None else shown.region
         path = region_path(cells, self.camera, content.results.grid) if not self.session.bare else None
         if path is not None:
-            picture_overlay.paint_region(painter, place, path)
+            picture_overlay.paint_region(painter, place, path, drawing.ratio_of(painter))
         pointer = self.session.pointer
         if pointer is not None and scene is not None:
             own = pointer[0] == self.camera
@@ -248,7 +319,9 @@ class CameraPane(Panel):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.colour("#FFFFFF", 1.0 if own else 0.45), 2 if own else 1))
             painter.drawPolygon(place.map(QPolygonF(patch_rect(pointer, scene.grid))))
-        painter.setClipping(False)
+            box = self.region_box(place) if own and self._drag is None else None
+            if box is not None:
+                region_handles.paint_handles(painter, box, drawing.ratio_of(painter))
 
     def _paint_failure_text(self, painter: QPainter, area: QRectF) -> None:
         text = self.session.failure or "This file holds no picture of this camera."
@@ -268,118 +341,27 @@ class CameraPane(Panel):
         ):
             painter.drawImage(corner, image)
 
-    # Mouse and keyboard
+    # The context menu
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        point = event.position()
-        if self._pan is not None:
-            area = self.area()
-            moved = point - self._pan[0]
-            self._set_centre(
-                QPointF(
-                    self._pan[1].x() - moved.x() / area.width() / self.zoom,
-                    self._pan[1].y() - moved.y() / area.height() / self.zoom,
-                )
-            )
-            return
-        cell = self.cell_at(point)
-        self.session.point(cell)
-        if self._press is None or self.pinned:
-            return
-        if self._drag is not None or (point - self._press).manhattanLength() > DRAG_PIXELS:
-            painting = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-            if painting:
-                start = self._drag if self._drag is not None else self.session.state.region
-                self._drag = tuple(sorted({*start, *([cell] if cell else [])}))
-            else:
-                self._drag = self._box(self._press, point)
-            self.update()
+    def picture_area(self) -> QRect:
+        return self.area().toRect()
 
-    def _box(self, start: QPointF, stop: QPointF) -> tuple[Cell, ...]:
-        """Return the patches whose centre lies in a dragged box, or the patch under a box that is smaller than one."""
-        if self.view is None:
-            return ()
-        box, place, area = QRectF(start, stop).normalized(), self.model_to_pane(), self.area()
-        grid = self.view[0].grid
-        cells = [
-            (self.camera, row, col)
-            for row in range(grid.rows)
-            for col in range(grid.cols)
-            if box.contains(middle := place.map(patch_rect((0, row, col), grid).center())) and area.contains(middle)
+    def data_table(self) -> tuple[Sequence[str], list[Sequence[object]]] | None:
+        content = self._content
+        if content is None or content.scene is None:
+            return None
+        scene = content.scene
+        unit = "times_uniform" if content.view.unit == "uniform" else "weight"
+        values = scene.maps[self.camera].tolist()
+        rows: list[Sequence[object]] = [
+            (content.results.cameras[self.camera], row, col, value)
+            for row, line in enumerate(values)
+            for col, value in enumerate(line)
         ]
-        under = self.cell_at(box.center())
-        return tuple(cells) or ((under,) if under else ())
+        return ("camera", "row", "col", f"{unit}_difference" if scene.difference else unit), rows
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        if event.button() == Qt.MouseButton.MiddleButton and self.zoom > 1:
-            self._pan = event.position(), self.centre
-        elif event.button() == Qt.MouseButton.LeftButton and self.area().contains(event.position()):
-            self._press = event.position()
+    def is_log(self) -> bool:
+        return self.session.shown.scale == "log"
 
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        press, drag = self._press, self._drag
-        self._pan = self._press = self._drag = None
-        if press is None or self.pinned:
-            return
-        if drag is not None:
-            self.session.update(region=drag)
-        else:
-            self.toggle(
-                self.cell_at(event.position()), keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-            )
-        self.update()
-
-    def toggle(self, cell: Cell | None, *, keep: bool) -> None:
-        """Make one patch the region, or clear it; `keep` adds the patch to the region or removes it."""
-        region = self.session.state.region
-        if cell is None:
-            self.session.update(region=())
-        elif cell in region:
-            self.session.update(region=tuple(c for c in region if c != cell) if keep or len(region) == 1 else (cell,))
-        else:
-            self.session.update(region=tuple(sorted({*region, cell})) if keep else (cell,))
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        self.zoom = 1.0
-        self._set_centre(QPointF(0.5, 0.5))
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        area, point = self.area(), event.position()
-        turn = event.angleDelta().y()
-        if not area.contains(point) or not turn:
-            return
-        zoom = min(max(self.zoom * 1.2 ** (turn / 120), 1.0), MAX_ZOOM)
-        offset = QPointF(
-            (point.x() - area.center().x()) / area.width(), (point.y() - area.center().y()) / area.height()
-        )
-        fixed = self.centre + offset / self.zoom
-        self.zoom = zoom
-        self._set_centre(fixed - offset / zoom)
-        event.accept()
-
-    def _set_centre(self, centre: QPointF) -> None:
-        half = 0.5 / self.zoom
-        self.centre = QPointF(min(max(centre.x(), half), 1 - half), min(max(centre.y(), half), 1 - half))
-        self.update()
-
-    def leaveEvent(self, event: object) -> None:
-        self.session.point(None)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
-        key = Qt.Key(event.key())
-        at = self.session.pointer
-        view = self.view
-        if key in moves and not event.modifiers() and view is not None:
-            grid = view[0].grid
-            row, col = at[1:] if at is not None and at[0] == self.camera else (grid.rows // 2, grid.cols // 2)
-            down, right = moves[key]
-            if self.session.shown.picture == "source":
-                turn = view[0].to_model(view[1].frame, self.camera)
-                down, right = (round(v) for v in np.sign(np.round(turn[::-1, 1::-1] @ np.array([down, right]), 9)))
-            row, col = min(max(row + down, 0), grid.rows - 1), min(max(col + right, 0), grid.cols - 1)
-            self.session.point((self.camera, row, col))
-        elif key in {Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space} and at is not None:
-            self.toggle(at, keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
-        else:
-            super().keyPressEvent(event)
+    def set_log(self, log: bool) -> None:
+        self.session.update(scale="log" if log else "linear")
