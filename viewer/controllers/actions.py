@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import first_view
+from viewer.controllers.picture_writer import PictureWriter
 from viewer.model.view_state import Query, moved, position
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Panels(Protocol):
     def render_picture(self) -> QImage:
         """Return the camera pictures, caption and token strips as an image at twice their size."""
 
-    def encode_picture(self, suffix: str) -> bytes:
-        """Return that image encoded as PNG, or as JPEG for such a `suffix`, with the view in its metadata."""
+    def describe_view(self) -> str:
+        """Return the view as JSON, as it is put into a saved picture."""
 
 
 class Actions(QObject):
@@ -84,6 +85,8 @@ class Actions(QObject):
     def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: FileController) -> None:
         super().__init__(window)
         self.panels, self.playback, self.files = panels, playback, files
+        self.pictures = PictureWriter(self)
+        self.pictures.told.connect(self.say)
 
     @property
     def window(self) -> QWidget:
@@ -213,18 +216,14 @@ class Actions(QObject):
         """Ask for a file name and save a picture of the view."""
         from PySide6.QtWidgets import QFileDialog
 
-        path, _ = QFileDialog.getSaveFileName(self.window, "Save picture", f"{self._picture_name()}.png", "PNG (*.png)")
+        kinds = "PNG (*.png);;JPEG (*.jpg)"
+        path, _ = QFileDialog.getSaveFileName(self.window, "Save picture", f"{self._picture_name()}.png", kinds)
         if path:
             self.write_picture(Path(path))
 
     def write_picture(self, path: Path) -> None:
-        """Save a picture of the view to `path`; a failure is announced."""
-        try:
-            path.write_bytes(self.panels.encode_picture(path.suffix))
-        except OSError as error:
-            self.say(f"{path} cannot be written ({error.strerror or error}); choose another folder.")
-        else:
-            self.say(f"Saved {path.name}.")
+        """Save a picture of the view to `path`, in another process; success or failure is announced."""
+        self.pictures.write(path, self.panels.render_picture(), self.panels.describe_view())
 
     def _picture_name(self) -> str:
         path, state = self.session.path, self.session.state

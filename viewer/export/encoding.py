@@ -1,17 +1,24 @@
-"""Encode images as PNG or JPEG: with OpenCV where it is installed, which is several times faster, else with Qt."""
+"""Encode images as PNG or JPEG: with OpenCV where it is installed, which is several times faster, else with Qt.
+
+`python -m viewer.export.encoding` writes a picture that the window sends.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QBuffer, QIODevice
+from PySide6.QtGui import QImage
 
-if TYPE_CHECKING:
-    from PySide6.QtGui import QImage
+from viewer.export import atomic_write, metadata
 
 JPEG_QUALITY: Final = 92
 SUBSAMPLED_SCALE: Final = 1.5
@@ -76,3 +83,34 @@ def _encode_with_qt(image: QImage, suffix: str, quality: int) -> bytes:
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     plain.save(buffer, suffix, quality)  # type: ignore[call-overload]
     return bytes(buffer.data().data())
+
+
+def main() -> int:
+    """Encode the picture on standard input and write it with its view inside; print why if that fails.
+
+    The input is a line of JSON with the path, width and height, pixels per unit and the view, then the picture's
+    0xFFRRGGBB words.
+    """
+    header = json.loads(sys.stdin.buffer.readline())
+    words, width, height = sys.stdin.buffer.read(), header["width"], header["height"]
+    image = QImage(words, width, height, width * 4, QImage.Format.Format_RGB32)
+    image.setDevicePixelRatio(header["ratio"])
+    path = Path(header["path"])
+    if path.suffix.lower() in {".jpg", ".jpeg"}:
+        content = metadata.embed_in_jpg(encode_jpg(image), header["view"])
+    else:
+        content = metadata.embed_in_png(encode_png(image), header["view"])
+    unfinished = atomic_write.temporary_path(path)
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        sys.stderr.write(f"{path} cannot be written ({error.strerror or error}); choose another folder.\n")
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

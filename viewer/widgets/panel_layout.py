@@ -287,11 +287,11 @@ class PanelLayout(QWidget):
 
         return render_view(self)
 
-    def encode_picture(self, suffix: str) -> bytes:
-        """Return that image as the bytes of a PNG, or of a JPEG where `suffix` asks for one, with its view inside."""
-        from viewer.widgets.view_picture import encode_view
+    def describe_view(self) -> str:
+        """Return the view as JSON, as it is put into a saved picture."""
+        from viewer.widgets.view_picture import describe_view
 
-        return encode_view(self, suffix)
+        return describe_view(self)
 
     def _show_tab_folded(self, name: str, folded: bool) -> None:
         self.show_tab(name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QBuffer, QIODevice, QPoint, QRectF
-from PySide6.QtGui import QImage, QImageWriter, QPainter, QRegion
+from PySide6.QtCore import QPoint, QRectF
+from PySide6.QtGui import QImage, QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
 from viewer.export import metadata
@@ -37,17 +37,7 @@ def render_view(panels: PanelLayout) -> QImage:
     return image
 
 
-def encode_view(panels: PanelLayout, suffix: str) -> bytes:
-    """Return the image as a file with its view inside: JPEG for `.jpg` and `.jpeg`, PNG for any other suffix."""
-    jpeg = suffix.lower() in {".jpg", ".jpeg"}
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    QImageWriter(buffer, b"jpg" if jpeg else b"png").write(render_view(panels))
-    into = metadata.embed_in_jpg if jpeg else metadata.embed_in_png
-    return into(bytes(buffer.data().data()), _view(panels))
-
-
-def _view(panels: PanelLayout) -> str:
+def describe_view(panels: PanelLayout) -> str:
     """Return the view as JSON, with the relative path of the file that it is compared with."""
     session = panels.session
     if session.results is None or session.other is None:

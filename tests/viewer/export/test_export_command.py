@@ -238,6 +238,21 @@ def test_window_imports_no_encoder_or_renderer() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no X window system")
+def test_figures_need_no_library_of_the_x_window_system(small: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom viewer.export.__main__ import main\n"
+        "code = main(sys.argv[1:])\nmaps = Path('/proc/self/maps').read_text()\n"
+        "print(code, 'libqoffscreen' in maps, 'libqxcb' in maps, 'libxcb-cursor' in maps)\n"
+    )
+    bare = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "summary", str(small), "-o", str(tmp_path), "--processes", "1"], cwd=ROOT,
+        capture_output=True, text=True, check=False, env={**bare, "QT_QPA_PLATFORM": "xcb"},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["0 True False False"], done.stderr
+
+
 def test_importing_opencv_keeps_the_environment() -> None:
     code = (
         "import os\nbefore = dict(os.environ)\nfrom viewer.export.encoding import opencv\n"
