@@ -29,7 +29,11 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command-line options."""
     from capture import __version__  # costs nothing: the schema is imported from this package anyway
 
-    made = argparse.ArgumentParser("pi0-viewer", description="Look at the attention that pi0-capture recorded.")
+    made = argparse.ArgumentParser(
+        "pi0-viewer",
+        description="Look at the attention that pi0-capture recorded.",
+        epilog="Frames, actions, layers, heads and denoise steps carry their numbers in the file, from 0.",
+    )
     made.add_argument("file", nargs="*", type=Path, help=HELP)
     made.add_argument("--version", action="version", version=f"pi0-viewer {__version__}")
     made.add_argument("--demo", action="store_true", help="open the bundled demo")

@@ -22,6 +22,9 @@ examples:
   torchrun --nproc-per-node 8 -m capture --checkpoint pi05_droid/ --dataset ... -o runs/
   pi0-capture sources path/to/dataset
   pi0-capture info duck.h5
+
+Frames, actions, layers, heads and denoise steps are numbered from 0, here as in the results file, in pi0-viewer and in
+pi0-export.
 """
 
 
@@ -103,8 +106,8 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     episodes.add_argument(
         "--frames",
         metavar="FRAMES",
-        help="frames of each episode: a slice such as ::8 or 10:50:2, a list such as 0,3,9, or keyframes, every 8th, "
-        "as DROID's robots ask the policy (all)",
+        help="frames of each episode, from 0: a slice such as ::8 or 10:50:2, a list such as 0,3,9, or keyframes, "
+        "every 8th, as DROID's robots ask the policy (all)",
     )
     episodes.add_argument(
         "--state-keys", metavar="NAMES", type=_names, help="the source's parts of the state, in the policy's order"

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.results import schema
-from viewer.model.number_ranges import format_numbers
+from viewer.model.number_ranges import format_numbers, format_place, format_range
 
 if TYPE_CHECKING:
     from viewer.io.results import Results
     from viewer.model.view_state import Query, ViewState
 
 MOST_NAMED: Final = 4
+ROLE_NAMES: Final = {
+    "prompt": "", "state": "state value, ", "template": "template, ", "newline": "newline, ",
+    "bos": "beginning of text, ",
+}  # fmt: skip
+"""What a chip of each role is called before its token; words of the prompt need no name."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,9 @@ class Caption:
     """The sentence in three parts, the most important first."""
 
     subject: str
-    """The query: “duck” or action 7 of 15."""
+    """The query: “duck” or action 7 of 0–14."""
     place: str
-    """What the query is, and its pass: (word 5, prefix) looks at …"""
+    """What the query is, and its pass: (token 6, prefix) looks at …"""
     details: str
     """Layer, heads, measure and scale."""
 
@@ -55,12 +60,11 @@ def time_of(results: Results, frame: int, step: int) -> float | None:
 
 
 def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
-    """Return the query's name, and which word or action it is."""
+    """Return the query's name, and which text tokens of the file it is."""
     if query.kind == "action":
-        of = f"of {results.horizon}"
         if len(query.items) == 1:
-            return f"action {query.first + 1} {of}", ""
-        return f"actions {format_numbers([item + 1 for item in query.items])} {of}", "mean"
+            return f"action {format_place(query.first, range(results.horizon))}", ""
+        return f"actions {format_numbers(query.items)} of {format_range((0, results.horizon - 1))}", "mean"
     chips = results.chips(frame)
     picked = [chips[item] for item in query.items if item < len(chips)]
     if not picked:
@@ -70,23 +74,15 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
         names.append(f"{len(picked) - MOST_NAMED} more")
     if len(picked) > 1:
         return ", ".join(names), f"mean of {len(picked)} words"
-    chip, kind = picked[0], {"prompt": "word", "state": "state value", "template": "template word"}
-    where = (
-        f"{kind[chip.role]} {chip.ordinal}"
-        if chip.role in kind
-        else {"bos": "beginning of text"}.get(chip.role, chip.role)
-    )
-    if chip.role == "state" and chip.state_index >= 0:
-        where = f"state value {chip.state_index + 1}"
-    if len(chip.tokens) > 1:
-        where += f", mean of {len(chip.tokens)} pieces"
-    return names[0], where
+    chip = picked[0]
+    where = f"token {chip.tokens[0]}" if len(chip.tokens) == 1 else f"mean of tokens {format_numbers(chip.tokens)}"
+    return names[0], f"{ROLE_NAMES.get(chip.role, chip.role)}{where}"
 
 
 def heads_of(state: ViewState, heads: int) -> str:
     """Return which heads are shown and how they are reduced."""
     if len(state.heads) == 1:
-        return f"head {state.heads[0]}"
+        return f"head {format_place(state.heads[0], range(heads))}"
     how = "mean" if state.reduce == "mean" else "maximum"
     return f"{how} of heads {format_numbers(state.heads)}" if state.heads else f"{how} of {heads} heads"
 
@@ -101,7 +97,7 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
         time = time_of(results, state.frame, state.step)
         phase += f", t = {time:.1f}" if time is not None else ""
     place = f"({which}, {phase}) looks at …" if which else f"({phase}) looks at …"
-    details = [f"layer {results.layers[state.layer]}", heads_of(state, results.heads)]
+    details = [f"layer {format_place(results.layers[state.layer], results.layers)}", heads_of(state, results.heads)]
     details.append("raw weights" if state.measure == "weight" else "weight × value norm")
     if state.unit == "uniform":
         details.append("times uniform")

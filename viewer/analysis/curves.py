@@ -31,7 +31,7 @@ class Curves:
     values: Floats
     """(points, groups)"""
     labels: tuple[int, ...]
-    """What the points are called: numbers of layers or steps, or frames counted from 1."""
+    """What the points are called: numbers of layers, steps or frames."""
     at: tuple[int, ...]
     """Their places on the axis."""
 
@@ -83,4 +83,4 @@ def read_curves_over_frames(results: Results, view: ViewState, is_stale: Callabl
     if not values:
         return None
     names, masses = merge_bars(np.stack(values), results)
-    return Curves(names, masses, tuple(range(1, results.done + 1)), tuple(range(results.done)))
+    return Curves(names, masses, tuple(range(results.done)), tuple(range(results.done)))

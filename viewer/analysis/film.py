@@ -34,7 +34,7 @@ class Film:
     maps: Floats
     """(rows of thumbnails, columns of thumbnails, cameras, rows, cols)"""
     columns: tuple[int, ...]
-    """Labels of the columns: layer numbers, or frames counted from 1."""
+    """Labels of the columns: numbers of layers or frames."""
     rows: tuple[int, ...]
     """Labels of the rows: step or layer numbers where there are several, else empty."""
     high: float
@@ -74,7 +74,7 @@ def read_film_over_frames(
             column.append(_read_map(results, replace(view, frame=frame, query=query, layer=layer)))
         maps.append(np.stack(column))
     rows = results.layers if view.film == "layers-frames" else ()
-    return _make_film(results, np.stack(maps, 1), tuple(frame + 1 for frame in frames), rows)
+    return _make_film(results, np.stack(maps, 1), tuple(frames), rows)
 
 
 def select_frames(frames: Sequence[int], most: int = MAX_FRAMES) -> tuple[int, ...]:

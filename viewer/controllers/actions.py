@@ -227,7 +227,7 @@ class Actions(QObject):
 
     def _picture_name(self) -> str:
         path, state = self.session.path, self.session.state
-        return f"{path.stem if path else 'view'}-frame{state.frame + 1}-layer{state.layer}"
+        return f"{path.stem if path else 'view'}-frame{state.frame}-layer{state.layer}"
 
     def command_line(self) -> str:
         """Return the shell command that opens the current view, including the second file of a comparison."""

@@ -40,7 +40,7 @@ def _write_npz(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None
     with explain_read_errors(results):
         bars = np.stack([results.bars(frame) for frame in request.frames])
     arrays: dict[str, Column] = {
-        "frame": np.array([frame + 1 for frame in request.frames]),
+        "frame": np.array(request.frames),
         "layer": np.array([results.layers[layer] for layer in request.layers]),
         "head": np.array(request.heads),
         "camera": np.array(results.cameras),

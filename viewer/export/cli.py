@@ -38,9 +38,10 @@ RANGES = {
     "map": "one per camera",
     "set": "one for all figures",
 }
-EPILOG = """Layers, heads and denoise steps are numbered as in the file, from 0; frames and actions from 1, as in the
-window. Lists are written 4,10,15-17 or all or last. Each word or list after --words, --actions and --tokens is a query
-of its own; “yellow duck” in quotes is one query of two words."""
+EPILOG = """Frames, actions, layers, heads and denoise steps carry their numbers in the file, from 0, here as in the
+window and in every file written: --frames 0 is the first frame. Lists are written 4,10,15-17 or all or last. Each word
+or list after --words, --actions and --tokens is a query of its own; “yellow duck” in quotes is one query of two
+words."""
 
 
 class ExportParser(argparse.ArgumentParser):

@@ -135,7 +135,7 @@ def file_name(results: Results, request: ExportRequest, view: ViewState, phase: 
     layer = results.layers[view.layer]
     extra = ""
     if len(request.query_frames) > 1:
-        extra += f"_frame{view.frame + 1:0{len(str(results.done))}}"
+        extra += f"_frame{view.frame:0{len(str(results.done - 1))}}"
     if query:
         extra += f"_{selection.file_slug(query)}"
     if kind not in {"summary", "heads"} and "layer" in varied and len(request.layers) > 1:

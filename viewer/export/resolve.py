@@ -101,7 +101,7 @@ class _Resolver:
         """The named frames, else the view's; a figure over frames has those of its prompt, as the window plays them."""
         results, kind = self.results, self.arguments.kind
         if self.arguments.frames:
-            return parse_positions(self.arguments.frames, range(1, results.done + 1), "frame")
+            return parse_positions(self.arguments.frames, range(results.done), "frame")
         frame = 0 if self.start is None else self.start.frame
         if "frame" not in self.figure_axes:
             return (frame,)
@@ -258,9 +258,7 @@ class _Resolver:
     def _actions(self) -> tuple[NamedQuery, ...]:
         horizon, arguments = self.results.horizon, self.arguments
         if arguments.actions:
-            queries = [
-                Query("action", parse_positions(text, range(1, horizon + 1), "action")) for text in arguments.actions
-            ]
+            queries = [Query("action", parse_positions(text, range(horizon), "action")) for text in arguments.actions]
         elif self.start is not None and self.start.query.kind == "action":
             queries = [self.start.query]
         elif arguments.is_numbers and self.start is None:
@@ -270,8 +268,8 @@ class _Resolver:
         return tuple(NamedQuery(query, self._action_name(query)) for query in queries)
 
     def _action_name(self, query: Query) -> str:
-        """`action 1-3` in tables and arrays, and `action1-3` in file names."""
-        numbers = format_numbers([item + 1 for item in query.items], "-", "+")
+        """`action 0-2` in tables and arrays, and `action0-2` in file names."""
+        numbers = format_numbers(query.items, "-", "+")
         return f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
 
     # Comparison
@@ -288,7 +286,7 @@ class _Resolver:
         for part in self.arguments.against:
             field, _, value = part.partition("=")
             if field == "frame":
-                fields["frame"] = parse_positions(value, range(1, results.done + 1), "frame")[0]
+                fields["frame"] = parse_positions(value, range(results.done), "frame")[0]
             elif field == "layer":
                 fields["layer"] = parse_positions(value, results.layers, "layer")[0]
             elif field == "step" and "prefix" in self.phases():
@@ -300,7 +298,7 @@ class _Resolver:
             elif field == "head":
                 fields["heads"] = parse_positions(value, range(results.heads), "head")
             elif field == "action":
-                fields["actions"] = parse_positions(value, range(1, results.horizon + 1), "action")
+                fields["actions"] = parse_positions(value, range(results.horizon), "action")
             elif field == "word":
                 fields["word"] = value
             elif field == "reduce" and value in {"mean", "max"}:

@@ -93,7 +93,7 @@ def explain_read_errors(results: Results, frame: int | None = None) -> Iterator[
         raise
     except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120].strip("'")
-        where = f"Frame {frame + 1} of {results.path.name}" if frame is not None else results.path.name
+        where = f"Frame {frame} of {results.path.name}" if frame is not None else results.path.name
         advice = "name other frames" if frame is not None else "it is damaged: copy it again, or record it again"
         raise UserError(f"{where} cannot be read ({reason}); {advice}.") from error
 

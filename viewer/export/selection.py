@@ -116,7 +116,7 @@ def find_words(results: Results, frame: int, text: str) -> NamedQuery:
         ]
         if not same:
             known = ", ".join(dict.fromkeys(chip.label for chip in chips if chip.role == "prompt"))
-            raise UserError(f"There is no word “{word}” in frame {frame + 1}; its prompt has {known or 'no words'}.")
+            raise UserError(f"There is no word “{word}” in frame {frame}; its prompt has {known or 'no words'}.")
         items += [item for item in same if chips[item].role == "prompt"] or same
     return NamedQuery(Query("text", tuple(sorted(set(items)))), text)
 
@@ -130,7 +130,7 @@ def find_words_of_tokens(results: Results, frame: int, text: str) -> Query:
     tokens = parse_positions(text, range(results.tokens), "text token")
     items = {item for item, chip in enumerate(results.chips(frame)) if set(chip.tokens) & set(tokens)}
     if not items:
-        raise UserError(f"Text token {text} is padding in frame {frame + 1}; take one that belongs to a word.")
+        raise UserError(f"Text token {text} is padding in frame {frame}; take one that belongs to a word.")
     return Query("text", tuple(sorted(items)))
 
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     Write = Callable[[Path, "BlockReader", Iterator["Block"]], None]
 
 COLUMNS: Final = {
-    "frame": "Counted from 1.",
+    "frame": "By the file’s number, from 0.",
     "phase": "prefix: the query is words; suffix: it is actions, once per denoise step.",
-    "query": "The word or words, or the action or actions counted from 1.",
+    "query": "The word or words, or the action or actions by number, from 0.",
     "layer": "By the file’s number, from 0.",
     "step": "The denoise step, from 0; 0 for words, which have one pass.",
     "head": "From 0.",
@@ -190,7 +190,7 @@ def table_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     per_map = 1 if block.maps is None else math.prod(block.maps.shape[3:])
     lines = block.rows * per_map
     columns: dict[str, Column] = {
-        "frame": np.full(lines, block.frame + 1),
+        "frame": np.full(lines, block.frame),
         "phase": np.full(lines, block.phase, dtype=object),
         "query": np.full(lines, block.query, dtype=object),
         "layer": np.repeat(grid[0].ravel(), per_map),

@@ -1,4 +1,8 @@
-"""Lists of whole numbers as text: 1, 2, 3, 7 as `1–3, 7`, and back."""
+"""Lists of whole numbers as text: 1, 2, 3, 7 as `1–3, 7`, and back; places on an axis as `1 of 0–3`.
+
+Frames, actions, layers, heads, denoise steps, text tokens and state values carry their stored numbers, from 0, wherever
+they are shown, typed or stored.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Range = tuple[int, int]
 """First and last number, both included."""
@@ -31,6 +35,14 @@ def format_range(ends: Range, dash: str = "–") -> str:
 def format_numbers(numbers: Iterable[int], dash: str = "–", separator: str = ", ") -> str:
     """Return ascending numbers as text, neighbours as a range: `1–3, 7`."""
     return separator.join(format_range(ends, dash) for ends in find_ranges(numbers))
+
+
+def format_place(number: int, numbers: Sequence[int]) -> str:
+    """Return a number and the ascending numbers that there are: `1 of 0–3`, `3 of 0…9` if some of them are missing."""
+    if len(numbers) < 2:
+        return str(number)
+    dash = "–" if len(numbers) == numbers[-1] - numbers[0] + 1 else "…"
+    return f"{number} of {numbers[0]}{dash}{numbers[-1]}"
 
 
 def parse_range(text: str) -> Range | None:

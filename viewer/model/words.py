@@ -29,7 +29,7 @@ class Chip:
     state_index: int = -1
     """Which value of the state it spells, from 0; -1 for none."""
     ordinal: int = 0
-    """Its number among the chips of its role, from 1."""
+    """Its number among the chips of its role, from 0."""
 
 
 def chips(
@@ -69,11 +69,11 @@ def chips(
     counts = dict.fromkeys(ROLES, 0)
     for _, tokens in groups:
         role_name = ROLES[int(roles[tokens[0]])]
-        counts[role_name] += 1
         covered = _covered(tokens, pieces, spans, text)
         index = int(state_indices[tokens[0]])
         label = _label(role_name, covered, index, state)
         made.append(Chip(tuple(tokens), role_name, label, covered, index, counts[role_name]))
+        counts[role_name] += 1
     return tuple(made)
 
 
@@ -97,7 +97,7 @@ def _label(role: str, covered: str, index: int, state: npt.NDArray[np.floating] 
         value = covered
         if state is not None and index < len(state) and np.isfinite(state[index]):
             value = f"{float(state[index]):.2f}".replace("-", "−")
-        return f"s{index + 1} {value}"
+        return f"s{index} {value}"
     return covered.replace("\n", "↵") or "␣"
 
 

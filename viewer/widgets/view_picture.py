@@ -9,6 +9,7 @@ from PySide6.QtGui import QImage, QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
 from viewer.export import metadata
+from viewer.model.number_ranges import format_place
 from viewer.rendering import drawing, theme, ticks
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def footnote(panels: PanelLayout) -> str:
     if results is None or scene is None:
         return ""
     low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
-    parts = [results.path.name, results.checkpoint_name, f"frame {shown.frame + 1} of {results.done}"]
+    parts = [results.path.name, results.checkpoint_name, f"frame {format_place(shown.frame, range(results.done))}"]
     unit = " × uniform" if shown.unit == "uniform" else ""
     if shown.range == "map" and not scene.difference:
         parts.append(f"{shown.colours}, a range for each camera")

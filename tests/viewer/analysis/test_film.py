@@ -46,7 +46,7 @@ def test_film_of_layers_and_frames_holds_every_layer_of_each_frame(results: Resu
     state = ViewState(query=Query("action", (1,)), step=2, film="layers-frames")
     made = read_film_over_frames(results, state, (0, 2), never)
     assert made is not None
-    assert (made.maps.shape, made.rows, made.columns) == ((4, 2, 2, 16, 16), (0, 1, 2, 3), (1, 3))
+    assert (made.maps.shape, made.rows, made.columns) == ((4, 2, 2, 16, 16), (0, 1, 2, 3), (0, 2))
     one = scene.compose(results, ViewState(frame=2, query=Query("action", (1,)), step=2, layer=3))
     assert made.maps[3, 1] == pytest.approx(one.maps, rel=1e-5)
 

@@ -191,7 +191,7 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     scene = window.session.plain_scene()
     assert scene is not None
     np.testing.assert_allclose(values[0], [scene.share("exterior"), scene.share("wrist")], atol=5e-3)
-    assert line.describe_moment(4).startswith("two · frame 5 of 6 · 0.20 s · exterior ")
+    assert line.describe_moment(4).startswith("two · frame 4 of 0–5 · 0.20 s · exterior ")
     assert "now lift the bowl" in line.describe_moment(1)
     assert line.prompt_changes(line.along()) == [1, 2, 4, 5], "an episode's own beginning is no change of the prompt"
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
@@ -257,11 +257,11 @@ def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_i
     assert film.film() is first
     row, column = film.current(first) or (-1, -1)
     assert row == 1
-    assert abs(first.columns[column] - 31) <= 1, "the thumbnail nearest to the frame is ringed"
+    assert abs(first.columns[column] - 30) <= 1, "the thumbnail nearest to the frame is ringed"
     block, width, height = film.blocks(first)[1]
     spot = QPointF(block.left() + 2.5 * width, block.top() + 0.5 * height).toPoint()
     QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot)
-    assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2] - 1)
+    assert (window.session.state.layer, window.session.state.frame) == (0, first.columns[2])
     close(window)
 
 

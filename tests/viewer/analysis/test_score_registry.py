@@ -40,7 +40,7 @@ LARGEST = Score(
 
 @pytest.fixture
 def largest(monkeypatch: pytest.MonkeyPatch, small: Path) -> np.ndarray:
-    """The registry with one more score, and what it is for action 2 at step 1 of the small file: (layers, heads)."""
+    """The registry with one more score, and what it is for action 1 at step 1 of the small file: (layers, heads)."""
     monkeypatch.setitem(SCORES, LARGEST.name, LARGEST)
     with h5py.File(small, locking=False) as file:
         return file["action/to_image"][0, :, 1, 1].astype("f4").max((2, 3, 4))
@@ -52,7 +52,7 @@ def test_registered_score_is_shown_by_the_atlas(largest: np.ndarray, results: Re
 
 
 def test_registered_score_has_a_table_column(largest: np.ndarray, small: Path, tmp_path: Path) -> None:
-    assert main(["table", str(small), "--actions", "2", "--steps", "1", "-o", str(tmp_path)]) == 0
+    assert main(["table", str(small), "--actions", "1", "--steps", "1", "-o", str(tmp_path)]) == 0
     with (tmp_path / "small" / "table.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [float(row["largest weight"]) for row in rows] == pytest.approx(largest.ravel().tolist(), rel=1e-5)
@@ -61,7 +61,7 @@ def test_registered_score_has_a_table_column(largest: np.ndarray, small: Path, t
 def test_registered_score_is_a_choice_of_the_command_line(
     app: QApplication, largest: np.ndarray, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["atlas", str(small), "--actions", "2", "--steps", "1", "-o", str(tmp_path)]
+    words = ["atlas", str(small), "--actions", "1", "--steps", "1", "-o", str(tmp_path)]
     assert main([*words, "--score", "largest"]) == 0
     assert len(list((tmp_path / "small").rglob("*.*"))) == 1
     with pytest.raises(SystemExit):

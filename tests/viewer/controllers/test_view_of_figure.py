@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "pdf", "svg"])
 def test_figure_of_every_format_carries_its_view(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
-    words = ["--frame", "2", "--actions", "3", "--step", "1", "--layers", "3", "--colours", "magma", "--format", suffix]
+    words = ["--frame", "1", "--actions", "2", "--step", "1", "--layers", "3", "--colours", "magma", "--format", suffix]
     assert main(["summary", str(small), *words, "-o", str(tmp_path)]) == 0
     figure = tmp_path / "small" / f"suffix_L3_attn_vis_mean.{suffix}"
     view = from_json(program._view_text(str(figure)))

@@ -56,7 +56,7 @@ def test_readme_command_runs_without_a_screen(small: Path, tmp_path: Path) -> No
         (["summary", "nowhere.h5"], "There is no file nowhere.h5"),
         (["summary", __file__], "is not an HDF5 file"),
         (["summary", "FILE", "--layers", "99"], "There is no layer 99"),
-        (["summary", "FILE", "--words", "goose"], "There is no word “goose” in frame 1; its prompt has put"),
+        (["summary", "FILE", "--words", "goose"], "There is no word “goose” in frame 0; its prompt has put"),
         (["summary", "FILE", "--size", "1"], "--size 1 cannot be"),
         (["summary", "FILE", "--size", "8000", "--scale", "16"], "pixels is too large"),
         (["summary", "FILE", "--opacity", "2"], "--opacity 2 cannot be"),
@@ -68,7 +68,7 @@ def test_readme_command_runs_without_a_screen(small: Path, tmp_path: Path) -> No
         (["table", "FILE", "--region", "side:4,4"], "There is no camera side; the file has exterior, wrist."),
         (["table", "FILE", "--region", "wrist:4-16,4"], "is no box of patches; rows run from 0 to 15, columns to 15"),
         (["atlas", "FILE", "--region", "wrist:5-4,4"], "is no box of patches"),
-        (["atlas", "FILE", "--region", "wrist:0,4"], "The region lies in the letterbox’s bars in frame 1"),
+        (["atlas", "FILE", "--region", "wrist:0,4"], "The region lies in the letterbox’s bars in frame 0"),
         (["atlas", "FILE", "--region", "wrist:6,4", "--score", "entropy"], "“entropy” is not about a region; take"),
         (["atlas", "FILE", "--region", "wrist:6,4", "--thumbnails"], "Small maps are not about a region"),
         (["atlas", "FILE", "--score", "change", "--phase", "prefix"], "Words have one pass"),
@@ -175,7 +175,7 @@ def test_killed_export_leaves_no_incomplete_picture_and_no_process(large: Path, 
         assert time.monotonic() < end
         time.sleep(0.05)
     assert count_complete(tmp_path) == len(list(tmp_path.rglob("head_*.jpg"))) < 1152
-    folder = tmp_path / "large" / "L0_prefix_heads_frame1"
+    folder = tmp_path / "large" / "L0_prefix_heads_frame0"
     (folder / f".head_00.jpg.{process.pid}.partial").write_bytes(b"half")
     words = ("--frames", "all", "--layers", "0", "--phase", "prefix")
     code, _, stderr = run("heads", str(large), "-o", str(tmp_path), *words, "--overwrite")

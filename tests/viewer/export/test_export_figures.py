@@ -129,17 +129,17 @@ def test_figures_draw_nothing_over_the_page_edge(app: QApplication, small: Path,
 
 
 def test_caption_names_file_frame_prompt_query_layer_heads_and_scale(app: QApplication, small: Path) -> None:
-    figure, _ = create_figures(small, "summary --frame 2 --words duck --layers 3 --heads 1,2 --reduce max")[0]
+    figure, _ = create_figures(small, "summary --frame 1 --words duck --layers 3 --heads 1,2 --reduce max")[0]
     text = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
     for part in (
-        "“duck”", "(word 3, prefix)", "layer 3", "maximum of heads 1–2", "raw weights", "one scale for all cameras",
-        "small.h5", "planted", "frame 2 of 3", "“put the duck in the bowl”", "attention is not cause",
+        "“duck”", "(token 5, prefix)", "layer 3 of 0–3", "maximum of heads 1–2", "raw weights", "one scale for all cameras",
+        "small.h5", "planted", "frame 1 of 0–2", "“put the duck in the bowl”", "attention is not cause",
     ):  # fmt: skip
         assert part in text, part
-    acting, _ = create_figures(small, "curves --over frames --actions 2 --step 1")[0]
+    acting, _ = create_figures(small, "curves --over frames --actions 1 --step 1")[0]
     text = " ".join(run.text for one in acting.paragraphs for line in one.lines for _, run in line)
-    assert "action 2 of 5 (suffix, step 1" in text
-    assert "frames 1–3 of 3" in text
+    assert "action 1 of 0–4 (suffix, step 1" in text
+    assert "frames 0–2 of 0–2" in text
 
 
 def test_svg_has_text_elements_in_a_common_font_family(app: QApplication, small: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_svg_has_text_elements_in_a_common_font_family(app: QApplication, small:
     text = re.findall(r"<text[^>]*>([^<]*)</text>", source)
     assert "layer" in text
     assert "mean" in text
-    assert "actions 1–5 of 5" in text
+    assert "actions 0–4 of 0–4" in text
     assert "Sans Serif" not in source
     lengths = re.findall(r'<text textLength="([\d.]+)"', source)
     assert len(lengths) == len([text for text in text if text.strip()]), "no font makes words run into each other"
@@ -163,10 +163,10 @@ def test_pdf_text_can_be_extracted(app: QApplication, small: Path, tmp_path: Pat
     text = subprocess.run([reader, str(path), "-"], capture_output=True, text=True, check=True).stdout
     words = " ".join(text.split())
     assert (
-        "“duck” (word 3, prefix) looks at … layer 3 · mean of 3 heads · raw weights · one scale for all cameras"
+        "“duck” (token 5, prefix) looks at … layer 3 of 0–3 · mean of 3 heads · raw weights · one scale for all cameras"
         in words
     )
-    assert "frame 1 of 3, prompt “put the duck in the bowl”" in words
+    assert "frame 0 of 0–2, prompt “put the duck in the bowl”" in words
 
 
 def test_qt_encodes_the_same_pixels_as_opencv(
@@ -184,8 +184,8 @@ def test_qt_encodes_the_same_pixels_as_opencv(
 def test_curves_and_films_show_the_chosen_positions_only(app: QApplication, small: Path) -> None:
     curve, _ = create_figures(small, "curves --over layers --layers 1,3 --words duck")[0]
     assert curve.content.curves.labels == (1, 3)  # type: ignore[attr-defined]
-    film, _ = create_figures(small, "film --over frames --frames 2-3 --words duck")[0]
-    assert film.content.columns == ("2", "3")  # type: ignore[attr-defined]
+    film, _ = create_figures(small, "film --over frames --frames 1-2 --words duck")[0]
+    assert film.content.columns == ("1", "2")  # type: ignore[attr-defined]
     steps, _ = create_figures(small, "film --over steps --steps 0,2")[0]
     assert steps.content.rows == ("0", "2")  # type: ignore[attr-defined]
 

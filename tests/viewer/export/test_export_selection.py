@@ -85,7 +85,7 @@ def test_find_words_ignores_case(results: Results) -> None:
     assert [chips[item].label for item in both.query.items] == ["duck", "bowl"]
     the = selection.find_words(results, 0, "the")
     assert [chips[item].label for item in the.query.items] == ["the", "the"], "a word that comes twice is both"
-    with pytest.raises(UserError, match="There is no word “goose” in frame 1; its prompt has put, the, duck, in, bowl"):
+    with pytest.raises(UserError, match="There is no word “goose” in frame 0; its prompt has put, the, duck, in, bowl"):
         selection.find_words(results, 0, "goose")
 
 

@@ -82,23 +82,23 @@ def test_film_has_the_pixels_of_the_windows_film(
 
 
 def test_film_over_frames_keeps_to_one_prompt(app: QApplication, long: Path) -> None:
-    for frame, parity in (("1", 1), ("2", 0)):
-        view = json.dumps({"frame": int(frame) - 1, "query": {"kind": "text", "items": [4]}})
+    for frame, parity in (("0", 0), ("1", 1)):
+        view = json.dumps({"frame": int(frame), "query": {"kind": "text", "items": [4]}})
         one = content(film(long, "--view", view, "--over", "frames")[0])
         assert len(one.columns) == MAX_FRAMES
         assert {int(label) % 2 for label in one.columns} == {parity}
         many = content(film(long, "--view", view, "--over", "layers-frames")[0])
         assert (many.maps.shape[:2], many.rows) == ((3, MAX_FRAMES_OF_LAYERS), ("0", "1", "2"))
         assert {int(label) % 2 for label in many.columns} == {parity}
-    named = content(film(long, "--words", "duck", "--over", "frames", "--frames", "1-4")[0])
-    assert named.columns == ("1", "2", "3", "4"), "what is named is taken"
+    named = content(film(long, "--words", "duck", "--over", "frames", "--frames", "0-3")[0])
+    assert named.columns == ("0", "1", "2", "3"), "what is named is taken"
 
 
 def test_film_shows_the_chosen_layers(app: QApplication, long: Path) -> None:
-    given = ("--actions", "1", "--layers", "0,2", "--frames", "3,9")
+    given = ("--actions", "0", "--layers", "0,2", "--frames", "3,9")
     some = content(film(long, *given, "--over", "layers-frames")[0])
     assert (some.rows, some.columns) == (("0", "2"), ("3", "9"))
-    steps = content(film(long, "--actions", "1", "--layers", "0,2", "--over", "steps")[0])
+    steps = content(film(long, "--actions", "0", "--layers", "0,2", "--over", "steps")[0])
     assert (steps.rows, steps.columns) == (("0", "1"), ("0", "2"))
 
 
@@ -110,7 +110,7 @@ def test_film_axis_is_the_views_unless_an_option_names_one() -> None:
         (["--view", acting], "steps"),
         (["--view", acting, "--words", "duck"], "layers"),
         (["--view", reading], "layers"),
-        (["--view", reading, "--actions", "1"], "steps"),
+        (["--view", reading, "--actions", "0"], "steps"),
         (["--view", both], "layers-frames"),
         (["--view", both, "--over", "frames"], "frames"),
         ([], "layers"),
@@ -124,7 +124,7 @@ def test_film_caption_ignores_settings_that_films_do_not_use(app: QApplication, 
     view = ViewState(unit="uniform", left_out=("bos",), scale="log", layer=1, film="layers-frames").to_json()
     figure, _ = film(long, "--view", view, "--frames", "1,3")
     said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
-    for part in ("one scale for all maps", "raw weights", "frames 1, 3 of 60"):
+    for part in ("one scale for all maps", "raw weights", "frames 1, 3 of 0–59"):
         assert part in said
     for part in ("uniform", "renormalised", "log colours", "layer 1"):
         assert part not in said

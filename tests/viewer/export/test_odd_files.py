@@ -76,7 +76,7 @@ def test_unreadable_frame_is_a_user_error_and_others_are_painted(
     with open_export("summary", str(small), "--actions", "1", "--layers", "2") as export:
         file = export.plan.files[0]
         bad = replace(file, view=replace(file.view, frame=7))
-        with pytest.raises(UserError, match=r"Frame 8 of small\.h5 cannot be read"):
+        with pytest.raises(UserError, match=r"Frame 7 of small\.h5 cannot be read"):
             export.renderer.create_figure(bad)
         assert not export.renderer.create_figure(file).render(1.0).isNull()
 

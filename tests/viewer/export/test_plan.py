@@ -37,15 +37,15 @@ def test_file_names_are_those_of_the_practice_record(results: Results) -> None:
 
 
 def test_file_names_have_frames_only_where_there_are_several(results: Results) -> None:
-    assert names(plan_export(results, "summary --frame 3 --words duck --layers 0")) == [
+    assert names(plan_export(results, "summary --frame 2 --words duck --layers 0")) == [
         "results/small/prefix_L0_attn_vis_mean.jpg"
     ]
-    several = plan_export(results, "summary --frames 1,3 --steps 0,2 --actions 2 1-3 --layers 0")
+    several = plan_export(results, "summary --frames 0,2 --steps 0,2 --actions 1 0-2 --layers 0")
     assert names(several)[:4] == [
-        "results/small/suffix_L0_attn_vis_mean_frame1_action2_step0.jpg",
-        "results/small/suffix_L0_attn_vis_mean_frame1_action2_step2.jpg",
-        "results/small/suffix_L0_attn_vis_mean_frame1_action1-3_step0.jpg",
-        "results/small/suffix_L0_attn_vis_mean_frame1_action1-3_step2.jpg",
+        "results/small/suffix_L0_attn_vis_mean_frame0_action1_step0.jpg",
+        "results/small/suffix_L0_attn_vis_mean_frame0_action1_step2.jpg",
+        "results/small/suffix_L0_attn_vis_mean_frame0_action0-2_step0.jpg",
+        "results/small/suffix_L0_attn_vis_mean_frame0_action0-2_step2.jpg",
     ]
     assert len(set(names(several))) == len(several.files) == 8
 
@@ -76,7 +76,7 @@ def test_names_and_views_of_a_plan_are_unique(results: Results, words: str) -> N
 
 
 def test_options_are_in_the_planned_views(results: Results) -> None:
-    plan = plan_export(results, "summary --layers 2 --step 1 --actions 4 --reduce max --opacity 0.4 --picture model")
+    plan = plan_export(results, "summary --layers 2 --step 1 --actions 3 --reduce max --opacity 0.4 --picture model")
     view = plan.files[0].view
     assert (view.layer, view.step, view.query, view.reduce) == (2, 1, Query("action", (3,)), "max")
     assert (view.opacity, view.picture, view.compare) == (0.4, "model", "off")
@@ -105,7 +105,7 @@ def test_sweep_keeps_the_words_of_its_query(tmp_path: Path) -> None:
 
 
 def test_against_option_gives_the_pinned_view(results: Results) -> None:
-    view = plan_export(results, "difference --words duck --layers 3 --against layer=1 word=bowl frame=2").files[0].view
+    view = plan_export(results, "difference --words duck --layers 3 --against layer=1 word=bowl frame=1").files[0].view
     assert view.compare == "difference"
     assert view.pinned is not None
     assert (view.pinned.layer, view.pinned.frame, view.layer, view.frame) == (1, 1, 3, 0)
@@ -116,7 +116,7 @@ def test_against_option_gives_the_pinned_view(results: Results) -> None:
     ("words", "says"),
     [
         ("summary --layers 9", "There is no layer 9; the file has layers 0–3."),
-        ("summary --frames 4", "There is no frame 4; the file has frames 1–3."),
+        ("summary --frames 3", "There is no frame 3; the file has frames 0–2."),
         ("summary --range 3:1", "is empty"),
         ("summary --range wide", "cannot be read"),
         ("difference", "A difference needs two views"),

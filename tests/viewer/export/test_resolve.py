@@ -81,7 +81,7 @@ def test_request_is_the_same_after_pickling(small: Path, words: str) -> None:
 
 
 def test_request_holds_positions_and_queries_of_every_frame(results: Results) -> None:
-    request = plan_export(results, "table --frames 1,3 --layers 1-2 --steps last --words duck --heads 2").request
+    request = plan_export(results, "table --frames 0,2 --layers 1-2 --steps last --words duck --heads 2").request
     assert (request.frames, request.layers, request.steps, request.heads) == ((0, 2), (1, 2), (2,), (2,))
     assert [queries.phase for queries in request.queries] == ["prefix"]
     labels = [
@@ -92,7 +92,7 @@ def test_request_holds_positions_and_queries_of_every_frame(results: Results) ->
 
 
 def test_comparison_holds_positions(results: Results) -> None:
-    request = plan_export(results, "difference --against frame=3 layer=1 head=0-1 action=2 reduce=max").request
+    request = plan_export(results, "difference --against frame=2 layer=1 head=0-1 action=1 reduce=max").request
     assert request.comparison == Comparison(frame=2, layer=1, heads=(0, 1), actions=(1,), reduce="max")
 
 

@@ -87,10 +87,10 @@ def test_atlas_and_table_equal_scores_computed_by_definition(varied: Results, tm
         for place, score in enumerate(REGION_SCORES):
             view = ViewState(frame=frame, query=query, step=step, score=score, region=cells)
             assert score_heads(varied, view) == pytest.approx(expected[..., place], rel=2e-4, nan_ok=True), score
-        asked = ["--actions", ",".join(str(item + 1) for item in items), "--steps", str(step)]
+        asked = ["--actions", ",".join(str(item) for item in items), "--steps", str(step)]
         if kind == "text":
             asked = ["--tokens", ",".join(str(token) for token in tokens)]
-        asked += ["--frames", str(frame + 1), "--region", *map(str, selection.find_boxes(varied, cells))]
+        asked += ["--frames", str(frame), "--region", *map(str, selection.find_boxes(varied, cells))]
         assert main(["table", str(varied.path), *asked, "-o", str(tmp_path), "--overwrite"]) == 0
         with (tmp_path / "varied" / "table.csv").open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))

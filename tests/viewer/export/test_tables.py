@@ -49,7 +49,7 @@ def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: P
         image = file["action/to_image"][0]
     acting = [row for row in found if row["phase"] == "suffix"]
     assert len(acting) == 5 * 4 * 3 * 3  # actions, layers, steps, heads
-    row = next(r for r in acting if (r["query"], r["layer"], r["step"], r["head"]) == ("action 3", "2", "1", "0"))
+    row = next(r for r in acting if (r["query"], r["layer"], r["step"], r["head"]) == ("action 2", "2", "1", "0"))
     for place, group in enumerate(groups):
         assert float(row[f"mass {group}"]) == pytest.approx(float(mass[2, 2, 1, 0, place]), abs=2e-3)
     assert float(row["picture mass"]) == pytest.approx(float(mass[2, 2, 1, 0, :4:2].sum()), abs=2e-3)
@@ -62,9 +62,9 @@ def test_table_has_a_line_for_every_head_of_every_query(small: Path, tmp_path: P
 
 
 def test_view_and_options_choose_the_lines(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table --words duck bowl --frames 1,3 --layers 2 --heads 0,2"))
+    found = rows(exported(tmp_path, small, "table --words duck bowl --frames 0,2 --layers 2 --heads 0,2"))
     assert [(r["frame"], r["query"], r["layer"], r["head"]) for r in found] == [
-        (frame, word, "2", head) for frame in ("1", "3") for word in ("duck", "bowl") for head in ("0", "2")
+        (frame, word, "2", head) for frame in ("0", "2") for word in ("duck", "bowl") for head in ("0", "2")
     ]
     view = ViewState(region=((0, 6, 6), (1, 2, 3)))
     path = exported(tmp_path / "b", small, f"table --view {view.to_json()} --words duck --layers 2 --heads 0")
@@ -84,17 +84,17 @@ def test_query_has_one_name_from_options_and_views(results: Results, tmp_path: P
         queries("--layers 1 --words duck") == queries("--layers 1", ViewState(query=Query("text", (duck,)))) == {"duck"}
     )
     assert (
-        queries("--layers 1 --actions 3")
+        queries("--layers 1 --actions 2")
         == queries("--layers 1", ViewState(query=Query("action", (2,))))
-        == {"action 3"}
+        == {"action 2"}
     )
-    assert {"duck", "action 3"} <= everything
+    assert {"duck", "action 2"} <= everything
     assert queries("--layers 1", ViewState(query=Query("text", (duck, bowl)))) == {"duck bowl"}
-    assert queries("--layers 1 --actions 1-3,5") == {"action 1-3+5"}
+    assert queries("--layers 1 --actions 0-2,4") == {"action 0-2+4"}
 
 
 def test_region_option_adds_score_columns(small: Path, tmp_path: Path) -> None:
-    asked = "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
+    asked = "table --actions 2 --layers 2 --steps 1 --heads 0 --region wrist:2-3,4 exterior:6,6-7"
     [row] = rows(exported(tmp_path, small, asked))
     cells = ((0, 6, 6), (0, 6, 7), (1, 2, 4), (1, 3, 4))
     with h5py.File(small) as file:
@@ -104,12 +104,12 @@ def test_region_option_adds_score_columns(small: Path, tmp_path: Path) -> None:
     for column, compute in (("lift region", scores.lift), ("hit region", scores.hit), ("IoU90 region", scores.iou90)):
         assert float(row[column]) == pytest.approx(float(compute(maps, cells, bars)), rel=1e-4)
     assert row["region"] == "exterior:6,6-7 wrist:2-3,4"
-    bare = rows(exported(tmp_path / "b", small, "table --actions 3 --layers 2"))[0]
+    bare = rows(exported(tmp_path / "b", small, "table --actions 2 --layers 2"))[0]
     assert not {"region", *(one.column for one in scores.SCORES.values() if one.needs_region)} & set(bare)
 
 
 def test_region_in_the_bars_has_mass_but_nan_scores(small: Path, tmp_path: Path) -> None:
-    [row] = rows(exported(tmp_path, small, "table --actions 3 --layers 2 --steps 1 --heads 0 --region wrist:0,3"))
+    [row] = rows(exported(tmp_path, small, "table --actions 2 --layers 2 --steps 1 --heads 0 --region wrist:0,3"))
     with h5py.File(small) as file:
         weight = float(file["action/to_image"][0, 2, 2, 1, 0, 1, 0, 3])
     assert float(row["mass region"]) == pytest.approx(weight, rel=1e-4)
@@ -117,7 +117,7 @@ def test_region_in_the_bars_has_mass_but_nan_scores(small: Path, tmp_path: Path)
 
 
 def test_table_of_maps_marks_the_region(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1 "
+    found = rows(exported(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1 "
                           "--region wrist:2-3,4"))  # fmt: skip
     inside = {(row["camera"], row["row"], row["col"]) for row in found if row["in region"] == "True"}
     assert inside == {("wrist", "2", "4"), ("wrist", "3", "4")}
@@ -141,7 +141,7 @@ def test_every_column_is_described_in_the_help(small: Path, tmp_path: Path, caps
 def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
     """Not queries: an action has a row a denoise step, and would take longer than was told."""
     reports: list[tuple[int, int]] = []
-    plan = plan_export(results, "table --frames 1-2 --layers 1-2 --heads 0", "-o", str(tmp_path))
+    plan = plan_export(results, "table --frames 0-1 --layers 1-2 --heads 0", "-o", str(tmp_path))
     tables.write_table(plan, results, lambda done, total: reports.append((done, total)))
     lines = len(rows(tmp_path / "small" / "table.csv"))
     assert reports[-1] == (lines, lines)
@@ -151,7 +151,7 @@ def test_table_progress_counts_rows(results: Results, tmp_path: Path) -> None:
 
 
 def test_table_of_maps_has_a_line_for_every_patch(small: Path, tmp_path: Path) -> None:
-    found = rows(exported(tmp_path, small, "table --of maps --actions 2 --layers 1 --steps 2 --heads 1"))
+    found = rows(exported(tmp_path, small, "table --of maps --actions 1 --layers 1 --steps 2 --heads 1"))
     assert len(found) == 2 * 16 * 16
     with h5py.File(small) as file:
         image = file["action/to_image"][0, 1, 1, 2, 1]  # camera, row, col
@@ -192,7 +192,7 @@ def test_arrays_have_named_axes_and_the_weights_of_the_file(small: Path, tmp_pat
         pieces = [[piece.decode() for piece in row] for row in file["text/piece"]]
     expected = action[:, [1, 3]].transpose(0, 2, 1, 3, 4, 5, 6, 7)  # frame, action, layer, step, head, camera, row, col
     assert np.array_equal(found["suffix_maps"], expected)
-    assert found["suffix_query"][0].tolist() == [f"action {number}" for number in range(1, 6)]
+    assert found["suffix_query"][0].tolist() == [f"action {number}" for number in range(5)]
     for frame in range(3):
         place = found["prefix_query"][frame].tolist().index("duck")
         token = pieces[frame].index("▁duck")

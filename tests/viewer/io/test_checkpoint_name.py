@@ -30,12 +30,12 @@ def named(tmp_path: Path) -> Path:
 def test_checkpoint_name_is_in_captions_of_window_and_export(app: QApplication, named: Path, tmp_path: Path) -> None:
     results = Results(named)
     assert results.checkpoint_name == "pi05_libero"
-    assert describe_origin(results, ViewState()).startswith("named.h5 · pi05_libero · frame 1 of ")
+    assert describe_origin(results, ViewState()).startswith("named.h5 · pi05_libero · frame 0 of ")
     results.close()
     window = show(named, tmp_path)
     try:
         assert window.top.details().startswith("pi05_libero · ")
-        assert footnote(window.panels).startswith("named.h5 · pi05_libero · frame 1 of ")
+        assert footnote(window.panels).startswith("named.h5 · pi05_libero · frame 0 of ")
     finally:
         close(window)
 

@@ -79,5 +79,5 @@ def test_values_and_tool_tip_name_predicted_and_true_actions(app: QApplication, 
     box = chart.cells(values["predicted"].shape[1])[0][0]
     last = QPoint(round(box.right() - 4), round(box.center().y()))
     horizon = len(values["predicted"])
-    assert chart.explain(last) == f"a1, action {horizon}: 1, true 0"
+    assert chart.explain(last) == f"a0, action {horizon - 1}: 1, true 0"
     close(window)

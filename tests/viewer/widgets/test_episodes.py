@@ -195,7 +195,7 @@ def test_click_enter_and_the_filter_open_episodes(window: MainWindow) -> None:
 def test_keys_of_the_window_work_in_the_list(window: MainWindow) -> None:
     tree = panel(window).tree
     tree.setFocus()
-    QTest.keyClick(tree, Qt.Key.Key_M)
+    QTest.keyClick(tree, Qt.Key.Key_M, Qt.KeyboardModifier.ShiftModifier)
     QTest.keyClick(tree, Qt.Key.Key_End)
     assert window.session.state.reduce == "max"
     assert window.session.state.frame == 5

@@ -60,9 +60,9 @@ KEYS = [
     (Qt.Key.Key_Home, {"frame": 0}),
     (Qt.Key.Key_Up, {"layer": 3}),
     (Qt.Key.Key_Down, {"layer": 2}),
-    (Qt.Key.Key_2, {"heads": (1,)}),
-    (Qt.Key.Key_0, {"heads": ()}),
-    (Qt.Key.Key_M, {"reduce": "max"}),
+    (Qt.Key.Key_1, {"heads": (1,)}),
+    (Qt.Key.Key_0, {"heads": (0,)}),
+    (Qt.Key.Key_M, {"heads": (), "reduce": "mean"}),
     (Qt.Key.Key_A, {"query": Query("action", (0,))}),
     (Qt.Key.Key_BracketRight, {"step": 1}),
     (Qt.Key.Key_BracketLeft, {"step": 0}),
@@ -154,7 +154,7 @@ def test_steps_are_grey_for_words_and_say_why(window: MainWindow) -> None:
     window.session.update(query=Query("action", (1,)))
     spin(0.01)
     assert row.slider.isEnabled()
-    assert row.number.text() == "0 / 2"
+    assert row.number.text() == "0 of 0–2"
 
 
 @pytest.mark.parametrize(("axis", "name"), [("frame", "frame"), ("layer", "layer"), ("step", "denoise step")])
@@ -229,7 +229,7 @@ def test_chips_select_add_span_preview_and_walk(window: MainWindow) -> None:
     QTest.mouseClick(panel, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, middle("action", 3))
     assert session.state.query == Query("action", (1, 2, 3))
     spin()
-    assert "actions 2–4 of 5" in window.panels.sentence.accessibleDescription()
+    assert "actions 1–3 of 0–4" in window.panels.sentence.accessibleDescription()
     press(window, Qt.Key.Key_Escape)
     assert session.state.query == Query("action", (1,))
     QTest.mouseMove(panel, middle("text", 2))

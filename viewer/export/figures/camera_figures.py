@@ -273,7 +273,7 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
         step = f"step {results.steps[side.step]}" if side.query.kind == "action" and results.steps else ""
         sides.append((
             results.path.name if source.other is not None else "", words_of(results, side.frame, side.query)[0],
-            f"frame {side.frame + 1}", step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads),
+            f"frame {side.frame}", step, f"layer {results.layers[side.layer]}", heads_of(side, results.heads),
         ))  # fmt: skip
     different = [(a, b) for a, b in zip(*sides, strict=True) if a != b]
     if not different:

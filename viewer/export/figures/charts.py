@@ -144,7 +144,7 @@ def create_atlas(source: ExportSource, view: ViewState, request: ExportRequest) 
         raise UserError(f"Words have one pass and so no {score.title}; take --phase suffix or another --score.")
     if scores.find_unavailable_reason(view.score, view.query.kind, view.region, source.results.bars(view.frame)):
         raise UserError(
-            f"The region lies in the letterbox’s bars in frame {view.frame + 1}, which have no {view.score}; take "
+            f"The region lies in the letterbox’s bars in frame {view.frame}, which have no {view.score}; take "
             "another region, or the score “region”."
         )
     values = score_heads(source.results, view)
@@ -261,7 +261,7 @@ def create_curves(source: ExportSource, view: ViewState, request: ExportRequest)
         positions = request.frames
         values = np.stack([read_frame_masses(results, view, frame) for frame in positions])
         names, masses = merge_bars(values, results)
-        curves = Curves(names, masses, tuple(frame + 1 for frame in positions), positions)
+        curves = Curves(names, masses, positions, positions)
     else:
         positions = request.layers if over == "layers" else request.steps
         whole = read_curves(results, view)

@@ -17,7 +17,7 @@ from viewer.errors import UserError
 from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
 from viewer.export.figures.text_layout import Paragraph, TextRun, text_width, wrap_runs
-from viewer.model.number_ranges import format_numbers
+from viewer.model.number_ranges import format_numbers, format_place, format_range
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def describe_subtracted(source: ExportSource, view: ViewState) -> str:
 def describe_position(results: Results, view: ViewState) -> str:
     """Return frame, step, layer and heads of a view as text."""
     step = f", step {results.steps[view.step]}" if view.query.kind == "action" and results.steps else ""
-    return f"frame {view.frame + 1}{step}, layer {results.layers[view.layer]}, {heads_of(view, results.heads)}"
+    return f"frame {view.frame}{step}, layer {results.layers[view.layer]}, {heads_of(view, results.heads)}"
 
 
 def describe_origin(results: Results, view: ViewState, frames: str = "") -> str:
@@ -211,7 +211,8 @@ def describe_origin(results: Results, view: ViewState, frames: str = "") -> str:
     parts = [
         results.path.name,
         results.checkpoint_name,
-        (frames or f"frame {view.frame + 1} of {results.done}") + (f", prompt “{prompt}”" if prompt else ""),
+        (frames or f"frame {format_place(view.frame, range(results.done))}")
+        + (f", prompt “{prompt}”" if prompt else ""),
         "attention is not cause",
     ]
     return " · ".join(part for part in parts if part)
@@ -243,8 +244,8 @@ def describe_view(source: ExportSource, view: ViewState) -> Caption:
 
 
 def describe_frames(results: Results, frames: Sequence[int]) -> str:
-    """Return several frames as text, counted from 1."""
-    return f"frames {format_numbers([frame + 1 for frame in frames])} of {results.done}"
+    """Return several frames as text: `frames 0–3 of 0–13`."""
+    return f"frames {format_numbers(frames)} of {format_range((0, results.done - 1))}"
 
 
 def set_scale_text(caption: Caption, text: str) -> Caption:

@@ -213,7 +213,7 @@ class ExportForm(QWidget):
         if results is None or name == "heads":
             return ""
         if name == "frames":
-            return str(state.frame + 1)
+            return str(state.frame)
         if name == "layers":
             return str(results.layers[state.layer])
         return str(results.steps[state.step]) if results.steps else ""

@@ -23,7 +23,9 @@ cancel it, and weight gathers on sinks such as BOS, newline and the letterbox ba
 a cause, mask a region and watch the actions. See Jain and Wallace,
 <a href="https://arxiv.org/abs/1902.10186">Attention is not Explanation</a>.</p>
 <h3>Numbers</h3>
-<p>Layers, heads and denoise steps carry the file’s numbers, from 0. Words, actions and frames are counted from 1.
+<p>Frames, actions, layers, heads and denoise steps carry the file’s own numbers, from 0, everywhere: “layer 1 of 0–3”
+is the second of four. Digits choose the head of that number, <b>M</b> the mean of all. Words go by their text; their
+tokens carry the file’s numbers too.
 Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
 Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
 Shift-drag paints patches, and the squares on a box’s outline resize it.

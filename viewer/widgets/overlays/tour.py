@@ -25,7 +25,7 @@ HINTS: Final = (
     (
         "axes",
         "Scrub layers, heads, steps, frames",
-        "Arrow keys, [ ] and digits do the same; Ctrl P finds every command.",
+        "Arrow keys and [ ] do the same, digits choose a head, M the mean; Ctrl P finds every command.",
     ),
 )
 

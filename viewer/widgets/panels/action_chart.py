@@ -90,7 +90,7 @@ class ActionChart(Panel):
         count = min(predicted.shape[1], MAX_DIMENSIONS)
         upper, lower = self.cells(count)
         drawing.write(painter, QRectF(0, upper[0].top(), LABEL - 8, 18), "Chunk", t.secondary, 13)
-        drawing.write(painter, QRectF(0, lower[0].top(), LABEL - 8, 18), f"Path {self.action + 1}", t.secondary, 13)
+        drawing.write(painter, QRectF(0, lower[0].top(), LABEL - 8, 18), f"Path {self.action}", t.secondary, 13)
         has_truth = truth is not None and truth.shape == predicted.shape and bool(np.isfinite(truth).any())
         legend = "predicted" + (" and true (grey)" if has_truth else "; the source has no true actions")
         drawing.write(painter, QRectF(LABEL, 0, self.width() - LABEL, 12), legend, t.secondary, 11, align="right")
@@ -99,7 +99,7 @@ class ActionChart(Panel):
             if has_truth and truth is not None:
                 lines.insert(0, (truth[:, n], t.secondary))
             at = self.action if self.session.shown.query.kind == "action" else None
-            self._paint_plot(painter, box, f"a{n + 1}", lines, at)
+            self._paint_plot(painter, box, f"a{n}", lines, at)
             if path is not None and self.action < path.shape[1] and n < path.shape[2]:
                 self._paint_plot(
                     painter, lower[n], "", [(path[:, self.action, n], theme.GROUP_COLOURS["action"])], self._point()
@@ -202,10 +202,10 @@ class ActionChart(Panel):
         kind, n, place = found
         if kind == "path":
             path = values["path"]
-            return "" if path is None else f"a{n + 1}, point {place}: {path[place, self.action, n]:.4g}"
+            return "" if path is None else f"a{n}, point {place}: {path[place, self.action, n]:.4g}"
         predicted, truth = values["predicted"], values["truth"]
         assert predicted is not None
-        text = f"a{n + 1}, action {place + 1}: {predicted[place, n]:.4g}"
+        text = f"a{n}, action {place}: {predicted[place, n]:.4g}"
         if truth is not None and truth.shape == predicted.shape and np.isfinite(truth[place, n]):
             text += f", true {truth[place, n]:.4g}"
         return text

@@ -8,7 +8,7 @@ from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 
-from viewer.model.number_ranges import format_numbers
+from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.view_state import moved, position
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
@@ -17,11 +17,15 @@ from viewer.widgets.controls.slider import Slider
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.controllers.session import Session
     from viewer.model.view_state import ViewState
 
 AXES: Final = ("frame", "layer", "step", "head")
-KEYS: Final = {"frame": "← →", "layer": "↑ ↓", "step": "[ ]", "head": "1–8"}
+KEYS: Final = {"frame": "← →", "layer": "↑ ↓", "step": "[ ]", "head": "0–9"}
+NUMBER_WIDTH: Final = 96
+"""Pixels: room for `4999 of 0–4999`."""
 NO_STEPS: Final = "Words have one pass: no denoise steps"
 
 
@@ -38,7 +42,7 @@ class AxisRow(QWidget):
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.number = NumberField(f"{axis.capitalize()} number", boxed=False, pixels=13)
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.number.setFixedSize(92, 24)
+        self.number.setFixedSize(NUMBER_WIDTH, 24)
         self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.play = Button("▸", kind="quiet")
         self.play.setAccessibleName(f"Play {axis}")
@@ -75,8 +79,8 @@ class AxisRow(QWidget):
         self.slider.setValue(position(self.session.shown, self.axis, self.session.dims.heads))
 
     def _typed(self) -> None:
-        """Go to the typed number: frames count from 1, the others are the file's numbers."""
-        text = self.number.text().split("/")[0].strip().lower()
+        """Go to the typed number, one of the file's own."""
+        text = _without_span(self.number.text()).lower()
         results, dims = self.session.results, self.session.dims
         if results is None:
             return
@@ -84,13 +88,7 @@ class AxisRow(QWidget):
             self.session.update(**moved("head", dims.heads + (text != "mean"), dims.heads))
         elif text.isdecimal():
             value = int(text[:9])
-            labels = {
-                "frame": range(1, dims.frames + 1),
-                "layer": results.layers,
-                "step": results.steps,
-                "head": range(dims.heads),
-            }
-            places = list(labels[self.axis])
+            places = list(self._numbers())
             if value in places:
                 self.session.update(**moved(self.axis, places.index(value), dims.heads))
             elif places:
@@ -100,7 +98,7 @@ class AxisRow(QWidget):
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         if watched is self.number and event.type() == QEvent.Type.FocusIn:
-            self.number.setText(self.number.text().split("/")[0].strip())
+            self.number.setText(_without_span(self.number.text()))
         elif watched is self.number and event.type() == QEvent.Type.FocusOut:
             self.show_state(self.session.shown, leaving=True)
         return False
@@ -123,7 +121,7 @@ class AxisRow(QWidget):
             self.slider.blockSignals(True)
             self.slider.setRange(0, max(length - 1, 0))
             self.slider.blockSignals(False)
-        label = f"1–{min(dims.heads, 9)}" if self.axis == "head" and dims.heads else KEYS[self.axis]
+        label = f"0–{min(dims.heads, 10) - 1}" if self.axis == "head" and dims.heads else KEYS[self.axis]
         if label != self._key_label:
             self._key_label = label
             self.update()
@@ -133,19 +131,24 @@ class AxisRow(QWidget):
             if self.number.text() != text:
                 self.number.setText(text)
 
+    def _numbers(self) -> Sequence[int]:
+        """Return the numbers that the file has on this axis."""
+        results, dims = self.session.results, self.session.dims
+        assert results is not None
+        return {
+            "frame": range(dims.frames), "layer": results.layers, "step": results.steps, "head": range(dims.heads),
+        }[self.axis]  # fmt: skip
+
     def words(self, state: ViewState) -> str:
         """Return the text of the number field."""
         results, dims = self.session.results, self.session.dims
         if results is None or not dims.frames:
             return "–"
-        if self.axis == "frame":
-            return f"{state.frame + 1} / {dims.frames}"
-        if self.axis == "layer":
-            return f"{results.layers[state.layer]} / {results.layers[-1]}"
-        if self.axis == "step":
-            return "prefix" if state.query.kind == "text" else f"{results.steps[state.step]} / {results.steps[-1]}"
-        if len(state.heads) == 1:
-            return f"{state.heads[0]} / {dims.heads - 1}"
+        if self.axis == "step" and state.query.kind == "text":
+            return "prefix"
+        if self.axis != "head" or len(state.heads) == 1:
+            place, numbers = position(state, self.axis, dims.heads), self._numbers()
+            return format_place(numbers[place], numbers)
         how = "mean" if state.reduce == "mean" else "max"
         return f"{how} {format_numbers(state.heads)}" if state.heads else how
 
@@ -159,6 +162,11 @@ class AxisRow(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(key.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         drawing.write(painter, key, self._key_label, t.secondary, 11, align="centre")
+
+
+def _without_span(text: str) -> str:
+    """Return what stands before `of 0–3`."""
+    return text.partition(" of ")[0].strip()
 
 
 class AxisSliders(Panel):

@@ -339,7 +339,7 @@ class FilmPanel(Panel):
         if film is None:
             return
         if self._across() == "frame":
-            self.session.update(frame=film.columns[column] - 1, **({"layer": row} if film.rows else {}))
+            self.session.update(frame=film.columns[column], **({"layer": row} if film.rows else {}))
         elif self.has_rows:
             self.session.update(layer=column, step=row)
         else:

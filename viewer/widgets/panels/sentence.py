@@ -69,4 +69,4 @@ class Sentence(Panel):
 def describe_view(results: Results, state: ViewState) -> str:
     """Return frame, step, layer and heads of a pinned view as text."""
     step = f", step {results.steps[state.step]}" if state.query.kind == "action" and results.steps else ""
-    return f"frame {state.frame + 1}{step}, layer {results.layers[state.layer]}, {heads_of(state, results.heads)}"
+    return f"frame {state.frame}{step}, layer {results.layers[state.layer]}, {heads_of(state, results.heads)}"

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
 from viewer.controllers.playback import SPEEDS, speed_words
+from viewer.model.number_ranges import format_place
 from viewer.rendering import drawing, theme, ticks
 from viewer.rendering.ticks import find_ticks
 from viewer.widgets.controls.drop_down import DropDown
@@ -116,7 +117,7 @@ class Timeline(Panel):
         course, along, values, results = self.course, self.along(), self.values(), self.session.results
         frames = len(course.moment_of)
         many = frames > len(course.moments)
-        parts = [f"{'moment' if many else 'frame'} {moment + 1} of {len(course.moments)}"]
+        parts = [f"{'moment' if many else 'frame'} {format_place(moment, range(len(course.moments)))}"]
         if course.timed:
             parts.append(f"{course.seconds[moment]:.2f} s")
         name = course.names[course.episode_of(moment)]
@@ -192,13 +193,13 @@ class Timeline(Panel):
             drawing.write(painter, QRectF(left, feet.top(), width + 1, 14), label, t.secondary, 11)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return positions and labels of the axis: round seconds, or moments counted from 1 without times."""
+        """Return positions and labels of the axis: round seconds, or numbers of moments without times."""
         course, count = self.course, len(self.course.moments)
         if count < 2:
-            return [(0, "1")] if count else []
+            return [(0, "0")] if count else []
         most = max(int(self.plot().width() / MIN_TICK_PIXELS), 1) + 1
         if not course.timed:
-            return [(tick.value - 1, tick.text) for tick in find_ticks(1, count, most, whole=True)]
+            return [(tick.value, tick.text) for tick in find_ticks(0, count - 1, most, whole=True)]
         seconds = find_ticks(0, float(course.seconds[-1]), most, unit="s")
         places = np.interp([tick.value for tick in seconds], course.seconds, np.arange(count))
         return [(place, tick.text) for place, tick in zip(places.tolist(), seconds, strict=True)]

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.session import differing
 from viewer.errors import READ_ERRORS
+from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, levels
@@ -102,7 +103,7 @@ class TokenStrips(Panel):
         if actions:
             if chips:
                 bottom += SPACE + 2
-            bottom = self._flow("action", [(str(number + 1), "action") for number in range(actions)], bottom)
+            bottom = self._flow("action", [(str(number), "action") for number in range(actions)], bottom)
         self._chips.set_chips(self.places, results.cameras if results is not None else ())
         self.setMinimumHeight(round(bottom) + 2)
         self.updateGeometry()
@@ -253,10 +254,10 @@ class TokenStrips(Panel):
         number = ticks.format_share(float(row[place.item])) if values and place.item < len(row) else "–"
         subject = SUBJECTS[values.subject] if values else ""
         if place.kind == "action":
-            return f"Action {place.item + 1} of {len(row)}, {place.item} steps ahead: {number} {subject}"
+            return f"Action {format_place(place.item, range(len(row)))}: {number} {subject}"
         chip = chips[place.item]
-        pieces = f", {len(chip.tokens)} tokens" if len(chip.tokens) > 1 else ""
-        return f"“{chip.label}” ({chip.role}{pieces}; tokenised as “{chip.text}”): {number} {subject}"
+        tokens = f"{'tokens' if len(chip.tokens) > 1 else 'token'} {format_numbers(chip.tokens)}"
+        return f"“{chip.label}” ({chip.role}, {tokens}; tokenised as “{chip.text}”): {number} {subject}"
 
 
 class TokenScroll(QScrollArea):
