@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from viewer.io.results import Results
-    from viewer.model.attention import Floats
+    from viewer.model.attention import Floats, Rows
     from viewer.model.geometry import PatchGrid
     from viewer.model.view_state import ViewState
 
@@ -23,7 +23,7 @@ MAX_FRAMES: Final = 24
 """Frames of a film of one layer over frames."""
 MAX_FRAMES_OF_LAYERS: Final = 16
 """Frames of a film of all layers over frames: fewer, so that its thumbnails can still be read."""
-FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "film")
+FILM_FIELDS: Final = ("frame", "query", "heads", "reduce", "measure", "left_out", "film")
 """Fields of a view that every film depends on."""
 
 
@@ -37,26 +37,75 @@ class Film:
     """Labels of the columns: numbers of layers or frames."""
     rows: tuple[int, ...]
     """Labels of the rows: step or layer numbers where there are several, else empty."""
-    high: float
-    """Upper end of the one colour range of all thumbnails."""
     grid: PatchGrid
     """The patches of each map."""
+    uniform: Floats
+    """(rows of thumbnails, columns of thumbnails): weight of each key if the row were spread evenly over its keys."""
+    keys: Floats
+    """(rows of thumbnails, columns of thumbnails): keys that the query can see."""
 
 
 def read_film(results: Results, view: ViewState) -> Film:
     """Return the query's maps over layers at the shown step, or over layers and steps; mean of its tokens."""
     one_step = view.film == "layers" and view.query.kind == "action"
     steps = slice(view.step, view.step + 1) if one_step else slice(None)
-    total: Floats | None = None
     rows = scene.measured(results, view)
-    for row in rows:
-        block = row.image[:, steps][:, :, list(view.heads)] if view.heads else row.image[:, steps]
-        maps = attention.together(attention.widened(np.ascontiguousarray(block)), 2, view.reduce)
-        total = maps if total is None else total + maps
-    assert total is not None
-    maps = (total / np.float32(len(rows))).swapaxes(0, 1)  # (steps, layers, cameras, rows, cols)
+
+    def reduce_heads(row: Rows) -> Floats:
+        parts = [_part(row, name, steps, view.heads) for name in _names_of_parts(view)]
+        return np.concatenate([attention.together(part, 2, view.reduce) for part in parts], -1)
+
+    weights = sum((reduce_heads(row) for row in rows[1:]), reduce_heads(rows[0])) / np.float32(len(rows))
+    maps, uniform, keys = finish_maps(results, view, weights.swapaxes(0, 1), rows[0].action.shape[-1])
     labels = results.steps if view.film == "steps" and view.query.kind == "action" else ()
-    return _make_film(results, maps, results.layers, labels)
+    return Film(maps, results.layers, labels, results.grid, uniform, keys)  # of (steps, layers)
+
+
+def read_head_maps(results: Results, view: ViewState) -> tuple[Floats, Floats, Floats]:
+    """Return the maps of every layer and head at the shown step, the mean of the heads last; mean of the tokens.
+
+    They are (layers, heads + 1, cameras, rows, cols), with the uniform weight and the count of keys of each,
+    (layers, heads + 1).
+    """
+    rows = scene.measured(results, view)
+    step = min(view.step, rows[0].image.shape[1] - 1)
+
+    def join_parts(row: Rows) -> Floats:
+        parts = [_part(row, name, slice(step, step + 1), ()) for name in _names_of_parts(view)]
+        return np.concatenate(parts, -1)[:, 0]
+
+    weights = sum((join_parts(row) for row in rows[1:]), join_parts(rows[0])) / np.float32(len(rows))
+    weights = np.concatenate([weights, weights.mean(1, keepdims=True)], 1)
+    return finish_maps(results, view, weights, rows[0].action.shape[-1])
+
+
+def _names_of_parts(view: ViewState) -> tuple[str, ...]:
+    """Return which weights are needed: those on the patches, or the whole row where its sum is needed."""
+    return ("image", "text", "action") if view.left_out or view.measure == "contribution" else ("image",)
+
+
+def _part(row: Rows, name: str, steps: slice, heads: Sequence[int]) -> Floats:
+    """Return weights of a token, (layers, steps, heads, keys), at chosen steps and heads (empty: all)."""
+    block = getattr(row, name)[:, steps]
+    block = block[:, :, list(heads)] if heads else block
+    return attention.widened(np.ascontiguousarray(block)).reshape(*block.shape[:3], -1)
+
+
+def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int) -> tuple[Floats, Floats, Floats]:
+    """Return maps (..., cameras, rows, cols) without what is left out, their uniform weights and their counts of keys.
+
+    `weights` (..., keys): the patches alone, or all keys of the row, as `_names_of_parts` says; `actions`: how many of
+    the keys are actions.
+    """
+    shape, keys = weights.shape[:-1], scene.count_keys(results, view.frame, actions)
+    size = len(results.cameras) * results.grid.rows * results.grid.cols
+    total = np.ones(shape, np.float32) if view.measure == "weight" else weights.sum(-1)
+    removed = attention.left_out_groups(view.left_out, results.groups)
+    if removed.any():
+        matrix = scene.group_matrix(results, view.frame)[: weights.shape[-1]]
+        weights, _ = attention.drop_keys(weights, matrix[:, removed].sum(1) == 0)
+    maps = weights[..., :size].reshape(*shape, len(results.cameras), *results.grid.shape)
+    return maps, (total / np.float32(keys)).astype(np.float32), np.full(shape, keys, np.float32)
 
 
 def read_film_over_frames(
@@ -64,17 +113,21 @@ def read_film_over_frames(
 ) -> Film | None:
     """Return the query's maps in several frames, at the shown layer or at all; None once `is_stale` says so."""
     layers = range(len(results.layers)) if view.film == "layers-frames" else (view.layer,)
-    maps = []
+    maps, uniform, keys = [], [], []  # the last two frame by frame, layer by layer
     for frame in frames:
         query = scene.matched(view.query, results, view.frame, results, frame)
         column = []
         for layer in layers:
             if is_stale():
                 return None
-            column.append(_read_map(results, replace(view, frame=frame, query=query, layer=layer)))
+            one, weight, count = _read_map(results, replace(view, frame=frame, query=query, layer=layer))
+            column.append(one)
+            uniform.append(weight)
+            keys.append(count)
         maps.append(np.stack(column))
     rows = results.layers if view.film == "layers-frames" else ()
-    return _make_film(results, np.stack(maps, 1), tuple(frames), rows)
+    uniform_of, keys_of = (np.array(one, np.float32).reshape(len(frames), -1).T for one in (uniform, keys))
+    return Film(np.stack(maps, 1), tuple(frames), rows, results.grid, uniform_of, keys_of)
 
 
 def select_frames(frames: Sequence[int], most: int = MAX_FRAMES) -> tuple[int, ...]:
@@ -87,27 +140,25 @@ def select_frames(frames: Sequence[int], most: int = MAX_FRAMES) -> tuple[int, .
     return tuple(frames[int(place)] for place in np.rint(np.linspace(0, len(frames) - 1, most)))
 
 
-def _read_map(results: Results, view: ViewState) -> Floats:
-    """Return the weights on the patches of one view, (cameras, rows, cols), reading no more than that."""
+def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
+    """Return the weights on the patches of one view, (cameras, rows, cols), its uniform weight and count of keys.
+
+    No more is read than they need.
+    """
+    if len(_names_of_parts(view)) > 1:
+        whole = scene.compose(results, replace(view, unit="weight"))
+        return whole.maps, whole.uniform, whole.keys
+    keys = scene.count_keys(results, view.frame, results.horizon if view.query.kind == "action" else 0)
     total: Floats | None = None
     tokens = scene.tokens_of(results, view.frame, view.query)
-    norms = None if view.measure == "weight" else scene.norms_of(results, view.frame, view.query.kind)
     for token in tokens:
         block = results.column(view.frame, view.query.kind, view.layer, token)
         block = attention.widened(block[min(view.step, len(block) - 1)])
-        if norms is not None:
-            block = block * norms[0][view.layer]
         maps = attention.together(block[list(view.heads)] if view.heads else block, 0, view.reduce)
         total = maps if total is None else total + maps
     if total is None:
-        return np.zeros((len(results.cameras), *results.grid.shape), np.float32)
-    mean: Floats = total / np.float32(len(tokens))
-    return mean
-
-
-def _make_film(results: Results, maps: Floats, columns: tuple[int, ...], rows: tuple[int, ...]) -> Film:
-    high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1] if maps.size else 1.0
-    return Film(maps, columns, rows, high, results.grid)
+        total = np.zeros((len(results.cameras), *results.grid.shape), np.float32)
+    return total / np.float32(max(len(tokens), 1)), 1 / keys, keys
 
 
 def tile_thumbnails(

@@ -156,18 +156,31 @@ def without(row: Row, left_out: Sequence[str], groups: Sequence[str], matrix: Fl
 
     `bars` in `left_out` stands for the letterbox bars of every camera. A row without weight elsewhere becomes 0.
     """
-    removed = np.array([name in left_out or ("bars" in left_out and name.endswith(" bars")) for name in groups])
+    removed = left_out_groups(left_out, groups)
     if not removed.any():
         return row, 0.0
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
-    keep = (matrix[: len(flat), removed].sum(1) == 0).astype(np.float32)
-    kept = flat * keep
-    total = float(flat.sum())
-    share = 1 - float(kept.sum()) / total if total > 0 else 0.0
-    if kept.sum() > 0:
-        kept = kept * np.float32(total / kept.sum())
+    kept, share = drop_keys(flat, matrix[: len(flat), removed].sum(1) == 0)
     image, text = row.image.size, row.image.size + len(row.text)
-    return Row(kept[:image].reshape(row.image.shape), kept[image:text], kept[text:]), share
+    return Row(kept[:image].reshape(row.image.shape), kept[image:text], kept[text:]), float(share)
+
+
+def left_out_groups(left_out: Sequence[str], groups: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which groups of keys `left_out` names: (groups,) bool."""
+    return np.array([name in left_out or ("bars" in left_out and name.endswith(" bars")) for name in groups], bool)
+
+
+def drop_keys(weights: Floats, keep: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return rows without the keys that are not kept, scaled to their old sums, and the share that each row lost.
+
+    `weights` (..., keys), `keep` (keys,) bool; the shares are (...). A row without weight on kept keys becomes 0.
+    """
+    kept = weights * keep.astype(np.float32)
+    total, rest = weights.sum(-1), kept.sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kept = kept * np.where(rest > 0, total / rest, 1)[..., None].astype(np.float32)
+        share = np.where(total > 0, 1 - rest / total, 0)
+    return kept, share.astype(np.float32)
 
 
 def colour_range(
@@ -205,6 +218,12 @@ def _upper(values: Floats) -> float:
     if upper < largest * 0.02:
         upper = largest
     return upper if upper > 0 else 1.0
+
+
+def upper_ends(values: Floats) -> Floats:
+    """Return the upper end of the shared colour range of several sets of weights: (..., weights) -> (...)."""
+    flat = values.reshape(-1, values.shape[-1])
+    return np.array([_upper(one) for one in flat], np.float32).reshape(values.shape[:-1])
 
 
 def places(values: Floats, low: float, high: float, scale: str) -> Floats:

@@ -135,6 +135,7 @@ class PanelLayout(QWidget):
         self.line = Hairline()
         self.tabs = Tabs("Panel", TABS)
         self.tabs.chosen.connect(self._tab_clicked)
+        self.tabs.add_at_end(self.film.note)
         self.tabs.add_at_end(self.film.mode)
         self.stack = TabStack()
         for panel in (self.film, self.region_ranking, self.action_chart):
@@ -240,7 +241,8 @@ class PanelLayout(QWidget):
         self.tabs_folded = folded
         self.tabs.show_value("" if folded else self.current_tab)
         self.stack.setVisible(not folded)
-        self.film.mode.setVisible(not folded and self.current_tab == "film")
+        for widget in (self.film.note, self.film.mode):
+            widget.setVisible(not folded and self.current_tab == "film")
         self.left.invalidate()
 
     @property

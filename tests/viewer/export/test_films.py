@@ -15,7 +15,7 @@ from viewer.analysis.film import MAX_FRAMES, MAX_FRAMES_OF_LAYERS, tile_thumbnai
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
 from viewer.export.figures.films import TITLE_HEIGHT, ThumbnailGrid
-from viewer.model import geometry
+from viewer.model import attention, geometry
 from viewer.model.view_state import Query, ViewState, from_json
 from viewer.rendering import colormaps
 
@@ -65,7 +65,8 @@ def test_film_has_the_pixels_of_the_windows_film(
     figure, page = film(long, "--view", window.session.state.to_json())
     grid = content(figure)
     assert np.array_equal(grid.maps, shown.maps)
-    assert grid.scale.high == shown.high
+    high = attention.colour_range(shown.maps.reshape(1, -1), "shared", 0, 0)[0][1]
+    assert grid.scale.high == high
     assert grid.columns == tuple(map(str, shown.columns))
     assert grid.rows == (tuple(map(str, shown.rows)) or ("",))
     results = window.session.results
@@ -73,7 +74,7 @@ def test_film_has_the_pixels_of_the_windows_film(
     index = geometry.map_pixels_to_patches(
         results.to_model(7, 0), *results.picture_size(0), 36, grid.thumbnail_width - 2, results.grid
     )
-    expected = tile_thumbnails(colormaps.painted(shown.maps[:, :, 0], shown.high, "inferno"), index, 2, 0xFFFFFFFF)
+    expected = tile_thumbnails(colormaps.painted(shown.maps[:, :, 0], high, "inferno"), index, 2, 0xFFFFFFFF)
     left = round(20 + (figure.width - 40 - grid.width) / 2 + grid.width - shown.maps.shape[1] * grid.thumbnail_width)
     top = 20 + round(TITLE_HEIGHT)
     assert np.array_equal(page[top : top + expected.shape[0], left : left + expected.shape[1]], expected)
@@ -124,9 +125,9 @@ def test_film_caption_ignores_settings_that_films_do_not_use(app: QApplication, 
     view = ViewState(unit="uniform", left_out=("bos",), scale="log", layer=1, film="layers-frames").to_json()
     figure, _ = film(long, "--view", view, "--frames", "1,3")
     said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
-    for part in ("one scale for all maps", "raw weights", "frames 1, 3 of 0–59"):
+    for part in ("one scale for all maps", "raw weights", "without BOS, renormalised", "frames 1, 3 of 0–59"):
         assert part in said
-    for part in ("uniform", "renormalised", "log colours", "layer 1"):
+    for part in ("uniform", "log colours", "layer 1"):
         assert part not in said
     assert metadata.read_view_json(" {}") == " {}"
 

@@ -126,10 +126,8 @@ def create_film(source: ExportSource, view: ViewState, request: ExportRequest) -
     across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
                     "layers-frames": ("frame", "layer")}[over]  # fmt: skip
     content = ThumbnailGrid(results, view.frame, maps, columns, rows, scale, request.width, (across, down))
-    # Thumbnails show the whole row on a linear scale, whatever the view says of the large pictures.
-    caption = describe_view(
-        source, replace(view, unit="weight", left_out=(), scale="linear", range="shared", compare="off")
-    )
+    # Thumbnails are on a linear scale, whatever the view says of the large pictures.
+    caption = describe_view(source, replace(view, unit="weight", scale="linear", range="shared", compare="off"))
     details = [
         part
         for part in caption.details.split(" · ")

@@ -1,12 +1,41 @@
-"""Short text beside a control."""
+"""Short texts beside controls."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF
+from PySide6.QtCore import QRectF, QSize
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.rendering import drawing, theme
+
+
+class SecondaryText(QWidget):
+    """A right-aligned text that takes the width that is left, elided where it has no room."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.setAccessibleName(name)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        return QSize(round(drawing.width_of(self.text, 12)) + 18, 24)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, 24)
+
+    def show_text(self, text: str) -> None:
+        """Replace the text."""
+        if text != self.text:
+            self.text = text
+            self.setAccessibleDescription(text)
+            self.setToolTip(text)
+            self.updateGeometry()
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        box = QRectF(8, 0, self.width() - 16, self.height())
+        drawing.write(QPainter(self), box, self.text, theme.active().secondary, 12, align="right")
 
 
 class ControlLabel(QWidget):

@@ -9,12 +9,11 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer.analysis import scene
 from viewer.analysis.atlas import find_rank, rank_heads, score_heads
 from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_scores
 from viewer.errors import READ_ERRORS
-from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
+from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, render_head_thumbnails
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.panels.panel import Panel
@@ -30,13 +29,17 @@ GAP: Final = 2
 FOOT: Final = 16
 MAX_CELL_HEIGHT: Final = 44.0
 """Pixels; a taller cell shows no more."""
+THUMBNAIL_FIELDS: Final = ("step", "measure", "left_out", *COLOUR_FIELDS)
+"""Fields of a view that the thumbnails depend on, beside frame and query."""
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
 
 
 class Atlas(Panel):
     """Rows are layers, columns are heads, the last column is the mean of all heads; a click selects a head."""
 
-    watched_fields = frozenset({*FIELDS, "layer", "heads", "reduce", "step", "region", "colours"})
+    watched_fields = frozenset(
+        {*FIELDS, "layer", "heads", "reduce", "step", "region", "measure", "left_out", *COLOUR_FIELDS}
+    )
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Layers and heads", parent)
@@ -128,6 +131,7 @@ class Atlas(Panel):
         self.score.show_value(shown.score)
         self.score.disable(self.reasons())
         self.thumbs.setChecked(shown.thumbnails)
+        self.thumbs.setToolTip(f"The map of every head instead of its score, {describe_thumbnail_scale(shown)}")
         self._place()
         if not self.isVisible():
             return
@@ -137,12 +141,18 @@ class Atlas(Panel):
             self.update()
         scores, before = self._content, self._before
         self._before = scores
-        if scores is None or scores is not before or self._coloured != (shown.colours, shown.thumbnails, shown.step):
-            self._coloured = (shown.colours, shown.thumbnails, shown.step)
+        if scores is None or scores is not before or self._coloured != self._look():
+            self._coloured = self._look()
             self.update(0, self.HEADING - 3, self.width(), self.height())  # without the buttons in the heading
         else:
             for box in (*self._painted_rings, *self._rings(scores)):
                 self.update(box.toAlignedRect().adjusted(-1, -1, 1, 1))
+
+    def _look(self) -> tuple[object, ...]:
+        """Return the settings that the cells' colours depend on, beside the scores."""
+        shown = self.session.shown
+        names = THUMBNAIL_FIELDS if shown.thumbnails else ("colours",)
+        return (shown.thumbnails, *(getattr(shown, name) for name in names))
 
     def on_file_changed(self) -> None:
         results = self.session.results
@@ -214,7 +224,7 @@ class Atlas(Panel):
             self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails, self._title()), frame)
 
         # Two layers, as scores change more often than row and column labels, and rings more often than scores.
-        key = (id(scores), shown.colours, shown.thumbnails, shown.step if shown.thumbnails else 0, self._title())
+        key = (id(scores), *self._look(), self._title())
         self._still.draw(painter, self, key, still, drawing.ground(self), scores)
         self._painted_rings = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -287,25 +297,10 @@ class Atlas(Panel):
         return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better)
 
     def _load_thumbnails(self) -> None:
-        """Render one thumbnail for each head: its maps of all cameras side by side, on one colour range."""
         results, shown = self.session.results, self.session.shown
-        key = (id(results), shown.frame, shown.query, shown.step, shown.colours)
-        if results is None or (self._thumbnails is not None and self._thumbnails[0] == key):
-            return
-        rows = scene.rows_of(results, shown.frame, shown.query)
-        step = min(shown.step, rows[0].image.shape[1] - 1)
-        maps = np.mean([attention.widened(row.image[:, step]) for row in rows], axis=0, dtype=np.float32)
-        maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)
-        high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-        words = colormaps.painted(maps, high, shown.colours)
-        flat = words.reshape(*words.shape[:3], -1)
-        index = [
-            geometry.map_pixels_to_patches(
-                results.to_model(shown.frame, c), *results.picture_size(c), 9, 16, results.grid
-            )
-            for c in range(flat.shape[2])
-        ]
-        self._thumbnails = key, np.concatenate([flat[:, :, c][..., at] for c, at in enumerate(index)], -1)
+        key = (id(results), shown.frame, shown.query, *self._look())
+        if results is not None and (self._thumbnails is None or self._thumbnails[0] != key):
+            self._thumbnails = key, render_head_thumbnails(results, shown)
 
     def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
         if self._thumbnails is None:

@@ -20,8 +20,10 @@ from viewer.analysis.film import (
 )
 from viewer.errors import READ_ERRORS
 from viewer.model import geometry
-from viewer.rendering import colormaps, drawing, theme, ticks
+from viewer.rendering import drawing, theme, ticks
+from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, thumbnail_words
 from viewer.widgets.controls.drop_down import DropDown
+from viewer.widgets.controls.label import SecondaryText
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ MIN_BLOCK: Final = 168
 class FilmPanel(Panel):
     """Shows the film; a click on a thumbnail selects its layer, step or frame."""
 
-    watched_fields = frozenset({*FILM_FIELDS, "layer", "step", "colours"})
+    watched_fields = frozenset({*FILM_FIELDS, *COLOUR_FIELDS, "layer", "step"})
     HEADING = 4
 
     def __init__(
@@ -66,7 +68,8 @@ class FilmPanel(Panel):
         self._cameras: list[tuple[geometry.Affine, tuple[int, int]]] = []
         """Map to the model's picture, and height and width, of each camera's picture."""
         self._hint = 0
-        self._film_shown: tuple[Film | None, str] = (None, "")
+        self._film_shown: tuple[Film | None, tuple[object, ...]] = (None, ())
+        self.note = SecondaryText("Scale of the thumbnails")
         self._still = drawing.Layer()
         self._painted_rings: list[QRectF] = []
         self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
@@ -130,6 +133,7 @@ class FilmPanel(Panel):
         self.mode.show_value(shown.film)
         words = {"steps": "words have one pass"} if shown.query.kind == "text" else {}
         self.mode.disable(words)
+        self.note.show_text(describe_thumbnail_scale(shown))
         hint = self.sizeHint().height()
         if self._hint != hint:
             self._hint = hint
@@ -137,8 +141,8 @@ class FilmPanel(Panel):
         if not self.isVisible():
             return
         film, before = self._content, self._film_shown
-        self._film_shown = film, shown.colours
-        if film is None or before[0] is not film or before[1] != shown.colours or not film.maps.size:
+        self._film_shown = film, self._colours()
+        if film is None or before != self._film_shown or not film.maps.size:
             self.update()
             return
         for box in (*self._painted_rings, *self._rings(film)):  # only the ring moves
@@ -226,12 +230,16 @@ class FilmPanel(Panel):
             across = min(across, max(round(tall * dots / lines), 3))
         return across / ratio, tall / ratio
 
+    def _colours(self) -> tuple[object, ...]:
+        """Return the settings that the thumbnails' colours depend on."""
+        return tuple(getattr(self.session.shown, name) for name in COLOUR_FIELDS)
+
     def _images(self, film: Film) -> list[QImage]:
         """Return one image of all thumbnails for each camera."""
         shown, ratio = self.session.shown, self.devicePixelRatioF()
-        key = (id(film), shown.colours, shown.frame, ratio, self.width(), self.height(), theme.active())
+        key = (id(film), self._colours(), shown.frame, ratio, self.width(), self.height(), theme.active())
         if self._mosaics is None or self._mosaics[0] != key:
-            words, images = colormaps.painted(film.maps, film.high, shown.colours), []
+            words, images = thumbnail_words(film.maps, shown, film.uniform, film.keys), []
             gap, background = max(round(GAP * ratio), 1), drawing.ground(self).rgb()
             for camera, (_, width, height) in enumerate(self.blocks(film)):
                 size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)

@@ -1,0 +1,95 @@
+"""Colours of small maps: each looks as its pictures would with the same settings of the heat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from viewer.analysis.film import read_head_maps
+from viewer.model import attention, geometry
+from viewer.model.attention import UNIFORM_SPAN
+from viewer.rendering import colormaps
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from viewer.io.results import Results
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import ViewState
+
+COLOUR_FIELDS: Final = ("colours", "scale", "unit", "range", "low", "high")
+"""Fields of a view that the colours of thumbnails depend on."""
+
+
+def thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint8]:
+    """Return the place of each patch in the colour table, 0 to 255, as the heat map of that view has it.
+
+    Args:
+        maps: Weights, (..., cameras, rows, cols).
+        view: Scale, unit and range of the heat. A range that follows the weights is that of each thumbnail.
+        uniform: Weight of each key if the row were spread evenly over its keys, (...).
+        keys: Keys that the query can see, (...).
+    """
+    lead, cameras = maps.shape[:-3], maps.shape[-3]
+    tiles = maps.reshape(-1, cameras, maps.shape[-2] * maps.shape[-1])
+    placed = np.empty(tiles.shape, np.float32)
+    if view.scale == "rank":
+        for tile, out in zip(tiles, placed, strict=True):
+            out[:] = attention.places(tile, 0.0, 1.0, "rank")
+    else:
+        ends = _find_ends(tiles, view, uniform.reshape(-1), keys.reshape(-1))
+        for tile, out, lows, highs in zip(tiles, placed, *ends, strict=True):
+            for camera in range(cameras):
+                out[camera] = attention.places(tile[camera], float(lows[camera]), float(highs[camera]), view.scale)
+    return np.rint(placed * 255).astype(np.uint8).reshape(*lead, *maps.shape[-3:])
+
+
+def _find_ends(tiles: Floats, view: ViewState, uniform: Floats, keys: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of the colour range of each thumbnail and camera, as weights: two times (tiles, cameras)."""
+    shape = tiles.shape[:2]
+    if view.range == "locked" and view.high > view.low:  # given in the shown unit
+        unit = (keys if view.unit == "uniform" else np.ones_like(keys))[:, None]
+        return np.broadcast_to(view.low / unit, shape), np.broadcast_to(view.high / unit, shape)
+    if view.range == "map":
+        return np.zeros(shape, np.float32), attention.upper_ends(tiles)
+    high = attention.upper_ends(tiles.reshape(len(tiles), -1))
+    low = np.zeros_like(high)
+    if view.range == "uniform":
+        low, high = uniform, np.maximum(high, UNIFORM_SPAN * uniform)
+    return np.broadcast_to(low[:, None], shape), np.broadcast_to(high[:, None], shape)
+
+
+def thumbnail_words(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint32]:
+    """Return thumbnails as opaque 0xFFRRGGBB words, like `maps`; see `thumbnail_levels`."""
+    return colormaps.opaque(view.colours)[thumbnail_levels(maps, view, uniform, keys)]
+
+
+def render_head_thumbnails(results: Results, view: ViewState) -> npt.NDArray[np.uint32]:
+    """Return the map of every head at the shown step as 0xFFRRGGBB words, the mean of the heads last.
+
+    They are (layers, heads + 1, 9, 16 x cameras): the cameras' pictures side by side.
+    """
+    maps, uniform, keys = read_head_maps(results, view)
+    words = thumbnail_words(maps, view, uniform, keys)
+    flat = words.reshape(*words.shape[:3], -1)
+    parts = []
+    for camera in range(len(results.cameras)):
+        index = geometry.map_pixels_to_patches(
+            results.to_model(view.frame, camera), *results.picture_size(camera), 9, 16, results.grid
+        )
+        parts.append(flat[:, :, camera][..., index])
+    return np.concatenate(parts, -1)
+
+
+def describe_thumbnail_scale(view: ViewState) -> str:
+    """Return on which scale thumbnails are coloured."""
+    if view.scale == "rank":
+        return "each by rank of its own patches"
+    scale = {
+        "uniform": "each on its own scale, from 1 × uniform",
+        "shared": "each on its own scale",
+        "map": "each camera’s on its own scale",
+        "locked": "all on the locked scale",
+    }[view.range]
+    return f"{scale}, log" if view.scale == "log" else scale
