@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -114,6 +115,13 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     )
     episodes.add_argument(
         "--action-keys", metavar="NAMES", type=_names, help="the same for the true actions; none goes without them"
+    )
+    episodes.add_argument(
+        "--tolerance",
+        metavar="SECONDS",
+        type=_seconds,
+        help="largest distance of a video's picture from its row's time; left out, what is beyond lerobot's 0.0001 is "
+        "taken only where the order of the pictures agrees",
     )
 
     policy = parser.add_argument_group("the policy, where the checkpoint does not say")
@@ -236,6 +244,16 @@ def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
         found.update(range(start, stop + 1))
     return tuple(sorted(found))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds such as 0.001")
+    return seconds
 
 
 def _camera(text: str) -> tuple[str, str]:

@@ -102,6 +102,7 @@ def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Sourc
         state_keys=options.state_keys or (),
         action_keys=options.action_keys or (),
         turned=_is_turned(options),
+        tolerance=options.tolerance,
     )
     return open_source(path, requested)
 

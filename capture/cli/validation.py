@@ -49,7 +49,7 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
         for name in (
             *("exterior", "wrist", "camera", "state", "config", "horizon", "norm_stats", "asset", "tokenizer"),
             *("sizes", "cameras", "state_in_prompt", "turned", "lerobot_version"),
-            *("episode", "dataset", "frames", "state_keys", "action_keys"),
+            *("episode", "dataset", "frames", "state_keys", "action_keys", "tolerance"),
         ):
             if getattr(options, name):
                 raise UserError(
@@ -61,7 +61,7 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
             if getattr(options, name):
                 raise UserError(f"an episode brings its own pictures and states; leave --{name} out")
         return
-    for name in ("frames", "state_keys", "action_keys"):
+    for name in ("frames", "state_keys", "action_keys", "tolerance"):
         if getattr(options, name):
             raise UserError(f"--{name.replace('_', '-')} is about episodes; name one with --episode or --dataset")
     if not (options.prompt or options.prompts):

@@ -45,8 +45,8 @@ class ArrayEpisode(ABC):
         self._mapping, self._horizon = mapping, horizon
 
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
-        """Return the decisions that concern these frames of this episode alone; none by default."""
-        return ()
+        """Return the decisions that concern these frames of this episode alone: cameras that only it gets."""
+        return self._mapping.episode_decisions
 
     @abstractmethod
     def _open(self) -> AbstractContextManager[EpisodeData]:

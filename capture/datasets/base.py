@@ -33,6 +33,9 @@ class SourceOptions:
     """Names of the source's state parts in order (`--state-keys`); empty to choose by the table of names."""
     action_keys: tuple[str, ...] = ()
     """Names of the source's action parts in order (`--action-keys`); ("none",) for no true actions."""
+    tolerance: float | None = None
+    """Largest distance of a picture from its row's time in seconds (`--tolerance`); None for lerobot's, 1e-4, beyond
+    which only a picture that is also the row's by order is taken."""
     turned: bool | None = None
     """Whether pictures are to be turned by 180 degrees (`--turned`); None to decide by what the source says."""
     has_joint_actions: bool = False

@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from capture.datasets.images import Pixels8, picture_size, read_picture
-from capture.datasets.video import Video
+from capture.datasets.images import ORIENTATIONS, Pixels8, picture_outline, picture_size, read_picture
+from capture.datasets.video import Video, read_outline
 from capture.errors import UserError
+from capture.provenance import Decision
 
 Half = Literal["left", "right"]
 
@@ -24,8 +25,11 @@ class CameraFrames(Protocol):
     def size(self) -> tuple[int, int]:
         """Return height and width, from a header alone."""
 
+    def orientation(self) -> tuple[int, str]:
+        """Return EXIF's number of what puts the stored pictures upright, and what states it."""
+
     def length(self) -> int:
-        """Return the number of frames."""
+        """Return the number of frames, from a header alone where that states it."""
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Pixels8]:
         """Yield the pictures of `frames` (ascending), each decoded on demand."""
@@ -41,11 +45,17 @@ class VideoFile:
 
     def size(self) -> tuple[int, int]:
         """Return height and width of a picture, or of its half."""
-        with Video(self.path) as video:
-            return video.height, video.width // 2 if self.half else video.width
+        outline = read_outline(self.path)
+        return outline.height, outline.width // 2 if self.half else outline.width
+
+    def orientation(self) -> tuple[int, str]:
+        """Return EXIF's number of what puts the stored pictures upright, and what states it."""
+        return read_outline(self.path).orientation, f"the display matrix of {self.path.name}"
 
     def length(self) -> int:
-        """Return the number of frames, counted without decoding them."""
+        """Return the number of frames, by the header or counted without decoding them."""
+        if frames := read_outline(self.path).frames:
+            return frames
         with Video(self.path) as video:
             return len(video.seconds())
 
@@ -74,6 +84,11 @@ class PictureFolder:
         """Return height and width of the first picture."""
         first = self._list_files()[0]
         return picture_size(first, first)
+
+    def orientation(self) -> tuple[int, str]:
+        """Return EXIF's number of what puts the first picture upright, and what states it."""
+        first = self._list_files()[0]
+        return picture_outline(first, first)[2], f"EXIF in {first.name}"
 
     def length(self) -> int:
         """Return the number of picture files."""
@@ -104,23 +119,38 @@ class PictureFolder:
         return [numbered[number] for number in sorted(numbered)]
 
 
-def read_cameras(
-    episode: str, cameras: Mapping[str, CameraFrames], length: int | None, frames: Sequence[int]
-) -> Iterator[dict[str, Pixels8]]:
-    """Yield camera -> picture for each of `frames` (ascending).
+def count_common_frames(rows: Mapping[str, int], cameras: Mapping[str, CameraFrames]) -> tuple[int, Decision | None]:
+    """Return the number of leading frames that all data and all cameras have, and which of them have more.
 
-    `length` is the episode's number of frames by its other data; None where only the cameras state it, which must then
-    agree. Raises UserError where a camera has fewer.
+    `rows` maps other data, such as "the states", to their number of rows. Row i belongs to picture i.
     """
+    counts = {f"the {slot} camera": camera.length() for slot, camera in cameras.items()}
+    counts |= rows
+    least, most = min(counts.values()), max(counts.values())
+    if not least:
+        raise UserError(f"{next(name for name, count in counts.items() if not count)} has no frames")
+    if least == most:
+        return least, None
+    listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
+    numbers = f"{least} is" if most == least + 1 else f"{least} to {most - 1} are"
+    return least, Decision("frames", f"0 to {least - 1}; {numbers} left out", f"{listed} frames", is_certain=False)
+
+
+def describe_orientations(cameras: Mapping[str, CameraFrames]) -> list[Decision]:
+    """Return a decision for each camera whose pictures are not shown as they are stored."""
+    found = []
+    for slot, camera in cameras.items():
+        orientation, origin = camera.orientation()
+        if orientation != 1:
+            subject = f"orientation of the {slot} pictures"
+            found.append(Decision(subject, ORIENTATIONS[orientation], f"by {origin}", is_certain=True))
+    return found
+
+
+def read_cameras(cameras: Mapping[str, CameraFrames], frames: Sequence[int]) -> Iterator[dict[str, Pixels8]]:
+    """Yield camera -> picture for each of `frames` (ascending). Raises UserError where a camera has fewer."""
     if not cameras:
         yield from ({} for _ in frames)
         return
-    counts = {name: camera.length() for name, camera in cameras.items()}
-    if length is None and len(set(counts.values())) > 1:
-        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise UserError(f"the cameras of {episode} differ in length: {listed} frames")
-    for name, count in counts.items():
-        if length is not None and count < length:
-            raise UserError(f"the {name} camera of {episode} has {count} frames, but the episode has {length}")
     for pictures in zip(*(camera.pictures(frames) for camera in cameras.values()), strict=True):
         yield dict(zip(cameras, pictures, strict=True))

@@ -1,17 +1,18 @@
 """DROID's raw episodes: folders with `trajectory.h5` and `recordings/`, single or nested as in the release.
 
 The layout is DROID's own (droid-dataset/droid, `trajectory_utils` and `postprocessing/schema.py`): the serials of the
-three cameras and the length are in `metadata_*.json`, states and actions in `trajectory.h5`, and the pictures in one
-MP4 per camera or, with both eyes side by side, `<serial>-stereo.mp4`. Frame i of a video belongs to row i, as in
-DROID's own loader. Rows in which the operator held the robot still (`skip_action`) are kept, with the zero actions
-stored for them. Cameras are named as in DROID's published data set (`exterior_image_1_left`), since serials differ
-between labs.
+three cameras are in `metadata_*.json` and in `trajectory.h5`, which also holds states and actions, and the pictures
+are in one MP4 per camera or, with both eyes side by side, `<serial>-stereo.mp4`. Frame i of a video belongs to row i,
+as in DROID's own loader; where a video is shorter, the rows after its end are left out. Rows in which the operator
+held the robot still (`skip_action`) are kept, with the zero actions stored for them. Cameras are named as in DROID's
+published data set (`exterior_image_1_left`), since serials differ between labs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,12 +26,20 @@ import numpy.typing as npt
 from capture.datasets import hdf5
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Source, SourceCamera, SourceOptions
-from capture.datasets.camera_frames import CameraFrames, PictureFolder, VideoFile, read_cameras
+from capture.datasets.camera_frames import (
+    CameraFrames,
+    PictureFolder,
+    VideoFile,
+    count_common_frames,
+    describe_orientations,
+    read_cameras,
+)
 from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
 from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
 from capture.json_fields import JsonObject, read_json
+from capture.provenance import Decision
 
 TRAJECTORY: Final = "trajectory.h5"
 RATE: Final = 15.0
@@ -111,6 +120,8 @@ class _EpisodeFolder:
     cameras: Mapping[str, CameraFrames]
     aliases: Mapping[str, str]
     """Serial number, with or without `_left` and `_right` -> camera."""
+    decisions: tuple[Decision, ...] = ()
+    """Which of the episode's cameras have no pictures, and whose serials the metadata lack."""
 
     state_parts = STATE_PARTS
     action_parts = ACTION_PARTS
@@ -131,19 +142,45 @@ class DroidEpisode(ArrayEpisode):
 
     @cached_property
     def length(self) -> int:
+        """Number of frames that the trajectory and every mapped camera have."""
+        return self._common_frames[0]
+
+    @cached_property
+    def _rows(self) -> int:
         """Number of rows of the trajectory."""
-        length = self._info.metadata.integer("trajectory_length", most=1 << 30)
-        if length is not None:
-            return length
         with hdf5.opened(self._info.folder / TRAJECTORY) as file:
             return len(hdf5.numbers(file, "observation/robot_state/gripper_position"))
+
+    @cached_property
+    def _common_frames(self) -> tuple[int, Decision | None]:
+        return count_common_frames({TRAJECTORY: self._rows}, self._cameras())
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        """Return which rows are left out, what the metadata state otherwise, which cameras are missing or turned."""
+        found = [*super().frame_decisions(frames), *self._info.decisions]
+        if left_out := self._common_frames[1]:
+            found.append(left_out)
+        stated = self._info.metadata.values.get("trajectory_length")
+        if stated not in (None, self._rows):
+            choice, reason = f"{self._rows} by {TRAJECTORY}", f"the metadata state {stated}"
+            found.append(Decision("rows of the episode", choice, reason, is_certain=False))
+        if self.prompts:
+            found.append(Decision("task", f"from {self._prompt_origin}", "", is_certain=True))
+        return (*found, *describe_orientations(self._cameras()))
+
+    @property
+    def _prompt_origin(self) -> str:
+        """What states the first prompt."""
+        if any(self.prompts[0] == text for text in self._annotated_texts):
+            return "DROID's language annotations"
+        is_current = self.prompts[0] == self._info.metadata.text("current_task")
+        return "current_task, which the operator chose" if is_current else "the metadata"
 
     @cached_property
     def prompts(self) -> tuple[str, ...]:
         """Instructions from DROID's annotations and the metadata, else the task that the operator chose."""
         metadata = self._info.metadata
-        annotated = self._annotations.get(metadata.text("uuid") or "")
-        texts = list(annotated.values()) if isinstance(annotated, dict) else []
+        texts = list(self._annotated_texts)
         for key in ("language_instruction", "language_instruction_2", "language_instruction_3", "instruction"):
             value = metadata.values.get(key)
             texts += value if isinstance(value, list) else [value]
@@ -151,6 +188,11 @@ class DroidEpisode(ArrayEpisode):
         if not any(isinstance(text, str) and text.strip() for text in texts):
             texts = [metadata.text("current_task")]
         return tuple(dict.fromkeys(text for text in texts if isinstance(text, str) and text.strip()))
+
+    @property
+    def _annotated_texts(self) -> Sequence[Any]:
+        annotated = self._annotations.get(self._info.metadata.text("uuid") or "")
+        return list(annotated.values()) if isinstance(annotated, dict) else []
 
     @cached_property
     def success(self) -> bool | None:
@@ -177,14 +219,14 @@ class DroidEpisode(ArrayEpisode):
             values = {name: hdf5.numbers(file, name) for name in expected}
             times = self._read_times(file)
         for name, dims in expected.items():
-            if values[name].shape != (self.length, dims):
-                raise UserError(f"{name} in {path} is of shape {values[name].shape}, not {(self.length, dims)}")
+            if values[name].shape != (self._rows, dims):
+                raise UserError(f"{name} in {path} is of shape {values[name].shape}, not {(self._rows, dims)}")
         data = EpisodeData(
-            [self.prompts[0] if self.prompts else ""] * self.length,
+            [self.prompts[0] if self.prompts else ""] * self._rows,
             times,
             join_columns([values[name] for name in state]),
             join_columns([values[name] for name in actions]),
-            partial(read_cameras, self.name, self._cameras(), self.length),
+            partial(read_cameras, self._cameras()),
         )
         return nullcontext(data)
 
@@ -192,10 +234,10 @@ class DroidEpisode(ArrayEpisode):
         stamps = "observation/timestamp/control/step_start"
         if hdf5.dataset(file, stamps) is not None:
             milliseconds = hdf5.numbers(file, stamps)[:, 0]
-            if len(milliseconds) == self.length:
+            if len(milliseconds) == self._rows:
                 seconds: npt.NDArray[np.float64] = (milliseconds - milliseconds[0]) / 1e3
                 return seconds
-        return frame_times(self.length, RATE)
+        return frame_times(self._rows, RATE)
 
     def _cameras(self) -> dict[str, CameraFrames]:
         return {slot: self._info.cameras[camera] for slot, camera in self._mapping.cameras.items()}
@@ -217,11 +259,16 @@ def _read_folder(folder: Path, name: str, number: int) -> _EpisodeFolder:
     """Return the cameras and metadata of an episode folder. Raises UserError where it has no pictures."""
     files = sorted(folder.glob("metadata_*.json")) or sorted(folder.glob("metadata.json"))
     metadata = read_json(files[0]) if files else JsonObject({}, str(folder))
-    camera_of_serial = {metadata.text(key): camera for key, camera in _CAMERA_BY_SERIAL_KEY.items()}
+    camera_of_serial = {
+        str(serial): camera for key, camera in _CAMERA_BY_SERIAL_KEY.items() if (serial := metadata.values.get(key))
+    }
     recordings = folder / "recordings"
     videos = _list_names(recordings / "MP4")
-    if not any(camera_of_serial) and (videos or _list_names(recordings / "frames")):
-        camera_of_serial, metadata = _read_trajectory_metadata(folder, metadata)
+    recorded = {re.sub(r"(-stereo)?\.mp4$", "", name) for name in videos if name.endswith(".mp4")}
+    stated = camera_of_serial
+    if (not stated and _list_names(recordings / "frames")) or recorded - stated.keys():
+        used = {serial: camera for serial, camera in stated.items() if serial in recorded or not recorded}
+        camera_of_serial, metadata = _complete_from_trajectory(folder, metadata, used)
     cameras: dict[str, CameraFrames] = {}
     aliases: dict[str, str] = {}
     for serial, camera in camera_of_serial.items():
@@ -231,7 +278,7 @@ def _read_folder(folder: Path, name: str, number: int) -> _EpisodeFolder:
                 frames = VideoFile(recordings / "MP4" / f"{serial}.mp4")
             elif f"{serial}-stereo.mp4" in videos:
                 frames = VideoFile(recordings / "MP4" / f"{serial}-stereo.mp4", "left" if eye == "left" else "right")
-            if frames is not None and serial:
+            if frames is not None:
                 cameras[f"{camera}_{eye}"] = frames
                 aliases[f"{serial}_{eye}"] = f"{camera}_{eye}"
                 aliases.setdefault(serial, f"{camera}_{eye}")
@@ -248,23 +295,42 @@ def _read_folder(folder: Path, name: str, number: int) -> _EpisodeFolder:
             raise UserError(f"{recordings} has only SVO files; convert them with DROID's scripts/convert/svo_to_mp4.py")
         raise UserError(
             f"{recordings} has no pictures: MP4/<serial>.mp4 or frames/<camera>/00000.jpg of the episode's cameras "
-            f"({', '.join(serial for serial in camera_of_serial if serial) or 'no serials known'}) were looked for"
+            f"({', '.join(camera_of_serial) or 'no serials known'}) were looked for"
         )
-    return _EpisodeFolder(folder, number, name, metadata, dict(sorted(cameras.items())), aliases)
+    decisions = []
+    missing = [one for one in _CAMERA_BY_SERIAL_KEY.values() if not any(name.startswith(one) for name in cameras)]
+    if missing:
+        serials = {camera: serial for serial, camera in (stated | camera_of_serial).items()}
+        listed = ", ".join(f"{camera} ({serials.get(camera, 'no serial known')})" for camera in missing)
+        decisions.append(Decision("cameras without pictures", listed, f"not in {recordings}", is_certain=False))
+    added = {serial: camera for serial, camera in camera_of_serial.items() if serial not in stated}
+    if added and stated:
+        listed = ", ".join(f"{serial} is {camera}" for serial, camera in added.items())
+        reason = f"by the camera types in {TRAJECTORY}; the metadata do not name them"
+        decisions.append(Decision("serials", listed, reason, is_certain=False))
+    return _EpisodeFolder(folder, number, name, metadata, dict(sorted(cameras.items())), aliases, tuple(decisions))
 
 
-def _read_trajectory_metadata(folder: Path, metadata: JsonObject) -> tuple[dict[str | None, str], JsonObject]:
-    """Return the cameras by serial and the task, from `trajectory.h5`: the camera of type 0 is the wrist's."""
+def _complete_from_trajectory(
+    folder: Path, metadata: JsonObject, stated: Mapping[str, str]
+) -> tuple[dict[str, str], JsonObject]:
+    """Return the cameras by serial and the metadata, completed from `trajectory.h5`.
+
+    The camera of type 0 is the wrist's. A camera whose serial is stated keeps it.
+    """
     with hdf5.opened(folder / TRAJECTORY) as file:
         types = hdf5.group(file, "observation/camera_type")
-        exterior = ["exterior_image_1", "exterior_image_2"]
-        camera_of_serial: dict[str | None, str] = {}
+        unknown = [camera for camera in _CAMERA_BY_SERIAL_KEY.values() if camera not in stated.values()]
+        camera_of_serial = dict(stated)
         for serial in sorted(types) if types is not None else ():
+            if serial in stated:
+                continue
             kind = hdf5.numbers(file, f"observation/camera_type/{serial}")
-            if len(kind) and kind[0, 0] == 0:
-                camera_of_serial[serial] = "wrist_image"
-            elif exterior:
-                camera_of_serial[serial] = exterior.pop(0)
+            is_wrist = bool(len(kind)) and kind[0, 0] == 0
+            camera = next((one for one in unknown if (one == "wrist_image") == is_wrist), None)
+            if camera:
+                camera_of_serial[serial] = camera
+                unknown.remove(camera)
         task = hdf5.text(file, "current_task")
         success = file.attrs.get("success")
     values = dict(metadata.values)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from capture.datasets.base import Episode, SourceOptions, UnusableEpisode
-from capture.datasets.key_mapping import KeyMapping, map_keys
+from capture.datasets.key_mapping import NONE, KeyMapping, map_keys
 from capture.errors import UserError
+from capture.provenance import Decision
 
 
 class EpisodeInfo(Protocol):
@@ -90,11 +92,13 @@ class EpisodeList(Generic[Info]):
         )
         episodes: list[Episode] = []
         for info in self.usable:
-            missing = _missing_camera(mapping, info)
+            own, missing = mapping, _missing_camera(mapping, info)
+            if missing and (other := _map_other_cameras(mapping, info, options, aliases(info))):
+                own, missing = other, None
             if missing is None and not has_optional_parts:
                 missing = _missing_part(mapping, info, typical)
             if missing is None:
-                episodes.append(create(info, mapping))
+                episodes.append(create(info, own))
             else:
                 self.unusable[info.name] = UnusableEpisode(info.number, missing)
         return typical, mapping, episodes
@@ -117,6 +121,31 @@ def _missing_camera(mapping: KeyMapping, info: EpisodeInfo) -> str | None:
         if camera not in info.cameras:
             return f"there is no camera {camera} in {info.place}; it has {', '.join(info.cameras)}"
     return None
+
+
+def _map_other_cameras(
+    mapping: KeyMapping, info: EpisodeInfo, options: SourceOptions, aliases: Mapping[str, str]
+) -> KeyMapping | None:
+    """Return the mapping with other cameras of known names for those that an episode lacks; None if it has none."""
+    try:
+        own = map_keys(
+            info.place,
+            replace(options, state_keys=(NONE,), action_keys=(NONE,)),
+            list(info.cameras),
+            state={},
+            actions={},
+            aliases=aliases,
+        )
+    except UserError:
+        return None
+    if own.cameras.keys() != mapping.cameras.keys():
+        return None
+    decisions = tuple(
+        Decision(f"{slot} camera of {info.name}", camera, f"it has no {mapping.cameras[slot]}", is_certain=False)
+        for slot, camera in own.cameras.items()
+        if camera != mapping.cameras[slot]
+    )
+    return replace(mapping, cameras=own.cameras, episode_decisions=decisions)
 
 
 def _missing_part(mapping: KeyMapping, info: EpisodeInfo, typical: EpisodeInfo) -> str | None:

@@ -27,12 +27,12 @@ import numpy.typing as npt
 
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times
 from capture.datasets.base import Source, SourceCamera, SourceOptions
-from capture.datasets.camera_frames import VideoFile, read_cameras
+from capture.datasets.camera_frames import VideoFile, count_common_frames, describe_orientations, read_cameras
 from capture.datasets.episode_list import EpisodeList
 from capture.datasets.episode_names import file_names
-from capture.datasets.images import picture_size, read_picture
+from capture.datasets.images import ORIENTATIONS, picture_outline, picture_size, read_picture
 from capture.datasets.key_mapping import KeyMapping
-from capture.datasets.video import Video
+from capture.datasets.video import read_outline
 from capture.errors import UserError
 from capture.json_fields import JsonObject, is_safe_relative_path, read_json
 from capture.observation import Observation
@@ -187,9 +187,15 @@ class PicturesEpisode:
         """Yield the observations of `frames` with empty `pictures`. Raises UserError for bad data."""
         return (self._read_frame(frame) for frame in frames)
 
-    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
-        """Return the decisions that concern these frames of this episode alone: none."""
-        return ()
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        """Return which pictures are stored turned, by the first of these frames."""
+        found = list(self._mapping.episode_decisions)
+        for slot, file in self._find_pictures(frames[0]).items() if frames else ():
+            orientation = picture_outline(file, file)[2]
+            if orientation != 1:
+                subject = f"orientation of the {slot} pictures"
+                found.append(Decision(subject, ORIENTATIONS[orientation], f"by EXIF in {file.name}", is_certain=True))
+        return tuple(found)
 
     def _find_pictures(self, frame: int) -> dict[str, Path]:
         where = f"frame {frame} of {self._info.folder / NAME}"
@@ -274,20 +280,32 @@ class VideosEpisode(ArrayEpisode):
 
     @cached_property
     def length(self) -> int:
-        """Number of rows of states and actions, or of frames of the first video where there are none."""
+        """Number of frames that all videos have, and the states and actions where there are some."""
+        return self._common_frames[0]
+
+    @cached_property
+    def _common_frames(self) -> tuple[int, Decision | None]:
         rows = self._rows
-        if len(set(rows)) > 1:
+        if len(set(rows.values())) > 1:
             raise UserError(
-                f"{self._info.place}/{NAME} has {rows[0]} states but {rows[1]} actions; give one row a frame"
+                f"{self._info.place}/{NAME} has {rows['states']} states but {rows['actions']} actions; give one row a "
+                "frame"
             )
-        return rows[0] if rows else self._info.first_video.length()
+        stated = {f"the list of {what}": count for what, count in rows.items()}
+        return count_common_frames(stated, self._cameras() or self._info.videos)
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        """Return which frames are left out, and which videos are shown turned."""
+        found = list(super().frame_decisions(frames))
+        if left_out := self._common_frames[1]:
+            found.append(left_out)
+        return (*found, *describe_orientations(self._cameras()))
 
     @cached_property
     def rate(self) -> float | None:
         """Frames per second as stated, or of the first video."""
         if self._info.stated_rate is None:
-            with Video(self._info.first_video.path) as video:
-                return video.rate
+            return read_outline(self._info.first_video.path).rate
         return self._info.stated_rate
 
     @property
@@ -296,17 +314,20 @@ class VideosEpisode(ArrayEpisode):
         return {slot: self._info.size(camera) for slot, camera in self._mapping.cameras.items()}
 
     @property
-    def _rows(self) -> list[int]:
-        return [len(values) for values in (self._info.states, self._info.actions) if values is not None]
+    def _rows(self) -> dict[str, int]:
+        values = {"states": self._info.states, "actions": self._info.actions}
+        return {what: len(rows) for what, rows in values.items() if rows is not None}
+
+    def _cameras(self) -> dict[str, VideoFile]:
+        return {slot: self._info.videos[camera] for slot, camera in self._mapping.cameras.items()}
 
     def _open(self) -> AbstractContextManager[EpisodeData]:
-        cameras = {slot: self._info.videos[camera] for slot, camera in self._mapping.cameras.items()}
         data = EpisodeData(
             [self.prompts[0] if self.prompts else ""] * self.length,
             frame_times(self.length, self.rate),
             self._info.states if self._mapping.state else None,
             self._info.actions if self._mapping.actions else None,
-            partial(read_cameras, self.name, cameras, self.length if self._rows else None),
+            partial(read_cameras, self._cameras()),
         )
         return nullcontext(data)
 

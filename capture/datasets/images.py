@@ -26,6 +26,18 @@ MAX_PICTURE_PIXELS: Final = 50_000_000
 PICTURE_FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """Pillow's decoders that may be used; others start programs (EPS) or render pages (WMF)."""
 
+ORIENTATIONS: Final = {
+    1: "as stored",
+    2: "mirrored left to right",
+    3: "turned by 180 degrees",
+    4: "mirrored top to bottom",
+    5: "mirrored left to right and turned by 90 degrees anticlockwise",
+    6: "turned by 90 degrees clockwise",
+    7: "mirrored left to right and turned by 90 degrees clockwise",
+    8: "turned by 90 degrees anticlockwise",
+}
+"""EXIF's orientations: what puts a stored picture upright."""
+
 _DAMAGE: Final = (
     *(OSError, EOFError, SyntaxError, ValueError, KeyError, TypeError, IndexError, OverflowError),
     *(struct.error, tokenize.TokenError),
@@ -60,16 +72,35 @@ def decode_picture(content: bytes, where: str) -> Pixels8:
     return _call_checked(lambda: _read_image(io.BytesIO(content), where), where)
 
 
+def turn_upright(picture: Pixels8, orientation: int) -> Pixels8:
+    """Return a picture (height, width, 3) as it is meant to be shown, contiguous.
+
+    `orientation` is EXIF's number from 1 to 8, of which 5 to 8 swap height and width.
+    """
+    if orientation >= 5:
+        picture = picture.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    cols = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(picture[::rows, ::cols])
+
+
 def picture_size(file: Path | bytes, where: str | Path) -> tuple[int, int]:
     """Return height and width of a picture file or of its bytes, from the header. Raises as `read_picture`."""
+    return picture_outline(file, where)[:2]
+
+
+def picture_outline(file: Path | bytes, where: str | Path) -> tuple[int, int, int]:
+    """Return height and width as shown, and EXIF's orientation (1 to 8). Raises as `read_picture`."""
     if isinstance(file, Path):
         _check_is_file(file)
 
-    def read() -> tuple[int, int]:
+    def read() -> tuple[int, int, int]:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=PICTURE_FORMATS) as image:
             check_size(where, *image.size)  # reading a PNG's EXIF rotation decodes it
-            is_rotated = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if is_rotated else (image.height, image.width)
+            stated = image.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = stated if stated in ORIENTATIONS else 1
+            size = image.size if orientation >= 5 else image.size[::-1]
+            return *size, orientation
 
     return _call_checked(read, where)
 

@@ -59,6 +59,8 @@ class KeyMapping:
     """Action parts in order; empty for none."""
     decisions: tuple[Decision, ...]
     """One for each camera slot, one for the state and one for the true actions."""
+    episode_decisions: tuple[Decision, ...] = ()
+    """Where one episode lacks a camera of the others: which it gets instead."""
 
 
 def map_keys(

@@ -1,7 +1,8 @@
 """LeRobot data sets on disk, versions 2.0, 2.1 and 3.0, without lerobot: parquet and videos, or pictures in parquet.
 
-Pictures of a video are found by time, as lerobot finds them (`datasets/video_utils.py`): the episode's start in the
-video plus the row's timestamp, to less than half a frame.
+Pictures of a video are found by time, as lerobot finds them (`datasets/video_utils.py`): the one nearest to the
+episode's start in the video plus the row's timestamp. lerobot refuses distances beyond 1e-4 s; here these are accepted
+where time and order agree on the picture, since recordings exist whose rows carry the clock of the hardware.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ import numpy.typing as npt
 
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Episode, Source, SourceOptions, UnusableEpisode
-from capture.datasets.camera_frames import CameraFrames, read_cameras
-from capture.datasets.images import Pixels8, decode_picture, picture_size, read_picture
+from capture.datasets.camera_frames import CameraFrames, describe_orientations, read_cameras
+from capture.datasets.images import Pixels8, decode_picture, picture_outline, picture_size, read_picture
 from capture.datasets.key_mapping import KeyMapping, map_keys
 from capture.datasets.lerobot_metadata import INFO, EpisodeMetadata, Metadata, read_metadata
 from capture.datasets.parquet import Parquet
-from capture.datasets.video import Video
+from capture.datasets.video import Video, read_outline
 from capture.errors import UserError
 from capture.json_fields import is_safe_relative_path
+from capture.provenance import Decision
 
-TIME_TOLERANCE: Final = 0.49
-"""Largest distance of a video frame from its row's time, in frames."""
+TOLERANCE: Final = 1e-4
+"""Distance of a picture from its row's time in seconds up to which it needs no other reason; lerobot's default."""
 
 
 class LerobotReader:
@@ -57,7 +59,7 @@ class LerobotReader:
             if missing := _describe_missing_file(episode, mapping, files):
                 unusable[episode.name] = UnusableEpisode(episode.number, missing)
             else:
-                episodes.append(LerobotEpisode(metadata, episode, mapping, options.horizon))
+                episodes.append(LerobotEpisode(metadata, episode, mapping, options))
         if not episodes:
             reason = next((one.reason for one in unusable.values()), "its metadata list none")
             raise UserError(f"none of the {len(unusable)} episodes of {folder} can be used: {reason}")
@@ -76,9 +78,11 @@ class LerobotReader:
 class LerobotEpisode(ArrayEpisode):
     """One episode of a LeRobot data set; creating it reads no file."""
 
-    def __init__(self, source: Metadata, metadata: EpisodeMetadata, mapping: KeyMapping, horizon: int) -> None:
-        super().__init__(metadata.name, metadata.number, mapping, horizon)
-        self._source, self._metadata = source, metadata
+    def __init__(
+        self, source: Metadata, metadata: EpisodeMetadata, mapping: KeyMapping, options: SourceOptions
+    ) -> None:
+        super().__init__(metadata.name, metadata.number, mapping, options.horizon)
+        self._source, self._metadata, self._tolerance = source, metadata, options.tolerance
         self.length, self.rate = metadata.length, source.rate
 
     @property
@@ -101,6 +105,17 @@ class LerobotEpisode(ArrayEpisode):
         cameras = self._cameras(data, rows, self._read_times(data, rows))
         return {slot: camera.size() for slot, camera in cameras.items()}
 
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        """Return how far pictures are from their rows' times, and which are turned. Raises UserError if too far."""
+        data, rows = self._find_rows()
+        cameras = self._cameras(data, rows, self._read_times(data, rows))
+        found = list(super().frame_decisions(frames))
+        parts = {slot: camera for slot, camera in cameras.items() if isinstance(camera, _VideoPart)}
+        if parts and frames:
+            farthest, slot = max((part.find_distance(frames), slot) for slot, part in parts.items())
+            found.append(_describe_clock(farthest, slot, self._tolerance, has_clock="timestamp" in data.columns))
+        return (*found, *describe_orientations(cameras))
+
     def _open(self) -> AbstractContextManager[EpisodeData]:
         data, rows = self._find_rows()
         source, mapping, times = self._source, self._mapping, self._read_times(data, rows)
@@ -113,7 +128,7 @@ class LerobotEpisode(ArrayEpisode):
                 times,
                 join_columns(state),
                 join_columns(actions),
-                partial(read_cameras, self.name, cameras, self.length),
+                partial(read_cameras, cameras),
             )
         )
 
@@ -152,7 +167,8 @@ class LerobotEpisode(ArrayEpisode):
             if part is None:
                 cameras[slot] = _PictureColumn(self._source.folder, data, rows, self._source.features[camera])
             else:
-                cameras[slot] = _VideoPart(self._source.folder / part.path, part.start + times, self.rate)
+                path = self._source.folder / part.path
+                cameras[slot] = _VideoPart(self.name, path, part.start, times, self.rate, self._tolerance)
         return cameras
 
 
@@ -160,26 +176,89 @@ class LerobotEpisode(ArrayEpisode):
 class _VideoPart:
     """The pictures of one episode in a video that may hold several."""
 
+    episode: str
     path: Path
+    start: float
+    """Seconds into the video at which the episode begins."""
     times: npt.NDArray[np.float64]
-    """(frames,) seconds into the video."""
+    """(frames,) seconds of the rows since the episode's start."""
     rate: float
+    tolerance: float | None
 
     def size(self) -> tuple[int, int]:
-        with Video(self.path) as video:
-            return video.height, video.width
+        outline = read_outline(self.path)
+        return outline.height, outline.width
+
+    def orientation(self) -> tuple[int, str]:
+        return read_outline(self.path).orientation, f"the display matrix of {self.path.name}"
 
     def length(self) -> int:
-        with Video(self.path) as video:
-            if video.end is not None and self.times[-1] > video.end:
-                raise UserError(
-                    f"the video {self.path} ends at {video.end:.2f} s, the episode only at {self.times[-1]:.2f} s"
-                )
         return len(self.times)
+
+    def find_distance(self, frames: Sequence[int]) -> float:
+        """Return the largest distance of the pictures of `frames` from their rows' times in seconds, without decoding.
+
+        Raises UserError as `pictures`.
+        """
+        chosen = np.asarray(frames)
+        wanted = self.start + self.times[chosen]
+        outline = read_outline(self.path)
+        self._check_end(frames, self._find_end(outline.frames, outline.rate, outline.end))
+        nearest = np.round(wanted * self.rate) / self.rate
+        if not self._has_constant_rate(outline.rate) or (np.abs(nearest - wanted) > TOLERANCE).any():
+            with Video(self.path) as video:  # the times of all pictures, from the packets
+                shown = video.seconds()
+            after = np.clip(np.searchsorted(shown, wanted), 1, max(len(shown) - 1, 1))
+            before = shown[after - 1]
+            later = shown[np.minimum(after, len(shown) - 1)]
+            nearest = np.where(wanted - before <= later - wanted, before, later)
+        for frame, seconds in zip(frames, nearest, strict=True):
+            self._check_distance(frame, float(seconds))
+        return float(np.abs(nearest - wanted).max())
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Pixels8]:
         with Video(self.path) as video:
-            yield from video.pictures([float(self.times[frame]) for frame in frames], TIME_TOLERANCE / self.rate)
+            self._check_end(frames, self._find_end(video.stated_frames, video.rate, video.end))
+            found = video.nearest([self.start + float(self.times[frame]) for frame in frames])
+            for frame, (seconds, picture) in zip(frames, found, strict=True):
+                self._check_distance(frame, seconds)
+                yield picture
+
+    def _has_constant_rate(self, rate: float | None) -> bool:
+        return rate is not None and abs(rate / self.rate - 1) < 1e-3
+
+    def _find_end(self, count: int, rate: float | None, end: float | None) -> float | None:
+        """Return the seconds up to which a video has pictures, by its header's number of frames, rate and duration."""
+        if not count or not self._has_constant_rate(rate):
+            return end
+        last = (count - 1) / self.rate + max(0.5 / self.rate, self.tolerance or 0.0)
+        return last if end is None else min(last, end)
+
+    def _check_end(self, frames: Sequence[int], end: float | None) -> None:
+        last = self.start + float(self.times[frames[-1]]) if frames else 0.0
+        if end is not None and last > end + TOLERANCE:
+            there = int((self.start + self.times <= end + TOLERANCE).sum())
+            leave = f"; --frames :{there} leaves the others out" if there else ""
+            raise UserError(
+                f"the video {self.path} has pictures up to {end:.2f} s, but frame {frames[-1]} of {self.episode} is at "
+                f"{last:.2f} s{leave}"
+            )
+
+    def _check_distance(self, frame: int, seconds: float) -> None:
+        """Raise UserError where the picture at `seconds` into the video is not the one of a frame."""
+        wanted = self.start + float(self.times[frame])
+        distance = abs(seconds - wanted)
+        if distance <= (TOLERANCE if self.tolerance is None else self.tolerance):
+            return
+        is_own_by_order = abs(seconds - self.start - frame / self.rate) < 0.5 / self.rate
+        if self.tolerance is None and is_own_by_order and distance < 1 / self.rate:
+            return
+        why = "" if self.tolerance is not None else ", and is not its picture by order"
+        raise UserError(
+            f"the picture of {self.path} that is nearest to frame {frame} of {self.episode}, at {wanted:.4f} s, is "
+            f"{distance:.4f} s away{why}; --tolerance {np.ceil(distance * 1e3) / 1e3:g} takes the nearest up to that "
+            "distance, as lerobot's tolerance_s does"
+        )
 
 
 @dataclass(frozen=True)
@@ -195,6 +274,11 @@ class _PictureColumn:
         (first,) = self.data.each(self.column, self.rows[:1])
         content, where = self._locate(first, 0)
         return picture_size(content, where)
+
+    def orientation(self) -> tuple[int, str]:
+        (first,) = self.data.each(self.column, self.rows[:1])
+        content, where = self._locate(first, 0)
+        return picture_outline(content, where)[2], f"EXIF of the first picture in {self.data.path.name}"
 
     def length(self) -> int:
         return len(self.rows)
@@ -213,6 +297,21 @@ class _PictureColumn:
         if isinstance(path, str) and is_safe_relative_path(path):
             return self.folder / path, where
         raise UserError(f"{where} is not a picture")
+
+
+def _describe_clock(farthest: float, slot: str, tolerance: float | None, *, has_clock: bool) -> Decision:
+    """Return the decision on how rows are matched to pictures, with the largest distance in seconds."""
+    clock = "the column timestamp" if has_clock else "the frame number"
+    choice = f"the picture nearest to {clock}, at most {farthest:.2g} s away"
+    if tolerance is not None:
+        return Decision("clock", choice, f"by --tolerance {tolerance:g}", is_certain=True)
+    if farthest <= TOLERANCE:
+        return Decision("clock", choice, f"within lerobot's tolerance of {TOLERANCE:g} s", is_certain=True)
+    reason = (
+        f"{slot} is beyond lerobot's tolerance of {TOLERANCE:g} s, but the order of the pictures agrees; --tolerance "
+        f"{TOLERANCE:g} refuses that"
+    )
+    return Decision("clock", choice, reason, is_certain=False)
 
 
 class _FileNames:

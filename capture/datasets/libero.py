@@ -127,12 +127,12 @@ class LiberoEpisode(ArrayEpisode):
         """Policy camera -> (height, width)."""
         return {slot: self._info.cameras[camera] for slot, camera in self._mapping.cameras.items()}
 
-    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
         """Return whether its pictures are turned, and where its prompt comes from."""
         is_named = self._info.prompt_origin != FILE_NAME
         reason = "" if is_named else "no attribute states it; --prompt gives another"
         task = Decision("task", f"from {self._info.prompt_origin}", reason, is_certain=is_named)
-        return (self._info.kind.decision, *([task] if self._info.prompt else []))
+        return (*super().frame_decisions(frames), self._info.kind.decision, *([task] if self._info.prompt else []))
 
     @contextmanager
     def _open(self) -> Iterator[EpisodeData]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,6 +52,45 @@ def write_video(path: Path, pictures, *, rate: int = 15, codec: str = "libx264",
                 stream.pix_fmt = "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+DISPLAY_MATRICES = {
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+"""EXIF's orientation -> a, b, c, d of the display matrix that means the same (ISO 14496-12)."""
+
+
+def store_turned(shown: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the stored form of a picture that is shown as `shown` after Pillow has applied the orientation."""
+    methods = Image.Transpose
+    undo = {
+        2: methods.FLIP_LEFT_RIGHT,
+        3: methods.ROTATE_180,
+        4: methods.FLIP_TOP_BOTTOM,
+        5: methods.TRANSPOSE,
+        6: methods.ROTATE_90,
+        7: methods.TRANSVERSE,
+        8: methods.ROTATE_270,
+    }
+    return np.array(Image.fromarray(shown).transpose(undo[orientation])) if orientation in undo else shown
+
+
+def set_display_matrix(path: Path, a: float, b: float, c: float, d: float) -> Path:
+    """Write a display matrix into the track header of an MP4, as phones do."""
+    data = bytearray(path.read_bytes())
+    start = data.find(b"tkhd")
+    place = start + 4 + (52 if data[start + 4] else 40)
+    numbers = [round(a * 65536), round(b * 65536), 0, round(c * 65536), round(d * 65536), 0, 0, 0, 1 << 30]
+    data[place : place + 36] = struct.pack(">9i", *numbers)
+    path.write_bytes(data)
     return path
 
 
@@ -114,12 +154,14 @@ def write_lerobot(
     action=("action", 7),
     per_file: int = 2,
     given=None,
+    stamps=None,
     **options: str,
 ) -> Path:
     """Write a LeRobot data set in its published layout; `codec` None stores pictures in parquet.
 
     Frame t of episode e is picture 100 e + t (tints 0, 1), its state 100 e + t + 0.1 * dim, its action minus that; or
     what `given` says of each episode: "task", "state" and "action" (frames, dims), and "pictures", a list a camera.
+    `stamps(episode, frames)` gives the rows' times in seconds instead of a constant rate.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -163,7 +205,7 @@ def write_lerobot(
         columns = {
             state[0]: pa.array(list(states.astype(np.float32)), pa.list_(pa.float32(), state[1])),
             action[0]: pa.array(list(actions.astype(np.float32)), pa.list_(pa.float32())),
-            "timestamp": pa.array((np.arange(count) / rate).astype(np.float32)),
+            "timestamp": pa.array((stamps(episode, count) if stamps else np.arange(count) / rate).astype(np.float32)),
             "frame_index": pa.array(np.arange(count)),
             "episode_index": pa.array(np.full(count, episode)),
             "index": pa.array(sum(lengths[:episode]) + np.arange(count)),

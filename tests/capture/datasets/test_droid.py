@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
-from decisions import choices
+from decisions import choices, doubts
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 
@@ -148,10 +149,6 @@ def test_episode_with_only_svo_files_names_the_converter(tmp_path):
         open_source(folder, DROID)
 
 
-def shorter(folder):
-    write_video(folder / "recordings/MP4/13062452.mp4", [picture(number) for number in range(15)])
-
-
 def without(name):
     def change(folder):
         with h5py.File(folder / "trajectory.h5", "a") as file:
@@ -184,7 +181,6 @@ def elsewhere(folder):
         (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"#EXTM3U\n/etc/passwd"), "not a video"),
         (lambda folder: (folder / "recordings/MP4/13062452.mp4").write_bytes(b"version https://git-lfs"), "git lfs"),
         (lambda folder: cut(folder / "trajectory.h5"), r"trajectory\.h5 cannot be read as HDF5"),
-        (shorter, "wrist camera of episode has 15 frames, but the episode has 20"),
         (without("observation/robot_state/joint_positions"), r"joint_positions in .*trajectory\.h5 is missing"),
         (without("action"), r"action/joint_velocity in .*trajectory\.h5 is missing"),
         (wider, r"\(20, 6\), not \(20, 7\)"),
@@ -198,6 +194,69 @@ def test_read_reports_damage_in_one_sentence(tmp_path, damage, words):
     (episode,) = open_source(folder, DROID).episodes
     with pytest.raises(UserError, match=words):
         list(episode.read([0, 5]))
+
+
+def test_rows_after_the_end_of_a_video_are_left_out(tmp_path):
+    folder = write_droid(tmp_path / "episode", 20)
+    write_video(folder / "recordings/MP4/13062452.mp4", [picture(number, tint=2) for number in range(19)])
+    write_video(folder / "recordings/MP4/24259877.mp4", [picture(number) for number in range(5)])  # not mapped
+    (episode,) = open_source(folder, DROID).episodes
+    assert episode.length == 19
+    last = list(episode.read([0, 18]))[-1]
+    assert number_of(last.pictures["exterior"]) == number_of(last.pictures["wrist"]) == 18
+    assert len(last.true_actions) == 2  # the actions of the row without a picture are kept
+    assert doubts(episode.frame_decisions([0])) == {"frames": "0 to 18; 19 is left out"}
+
+
+@pytest.mark.parametrize("stated", [21, 19, 0, "many"])
+def test_length_comes_from_the_trajectory_where_the_metadata_disagree(tmp_path, stated):
+    folder = write_droid(tmp_path / "episode", 20, metadata={"trajectory_length": stated})
+    (episode,) = open_source(folder, DROID).episodes
+    assert episode.length == 20
+    assert len(list(episode.read([0, 19]))) == 2
+    assert doubts(episode.frame_decisions([0])) == {"rows of the episode": "20 by trajectory.h5"}
+
+
+@pytest.mark.parametrize("serial", [None, "99999999", ""])
+@pytest.mark.parametrize(
+    ("key", "camera"), [("wrist_cam_serial", "wrist_image"), ("ext1_cam_serial", "exterior_image_1")]
+)
+def test_a_missing_or_wrong_serial_is_read_from_the_trajectory(tmp_path, key, camera, serial):
+    folder = write_droid(tmp_path / "episode", 4, metadata={key: serial})
+    source = open_source(folder, DROID)
+    tints = {"exterior": 1, "wrist": 0}
+    (one,) = source.episodes[0].read([2])
+    assert {slot: tint_of(shown) for slot, shown in one.pictures.items()} == tints
+    found = doubts(source.episodes[0].frame_decisions([2]))
+    number = {"wrist_image": "13062452", "exterior_image_1": "20036094"}[camera]
+    assert found == {"serials": f"{number} is {camera}"}
+
+
+def test_serials_may_be_numbers(tmp_path):
+    folder = write_droid(tmp_path / "episode", 4, metadata={"wrist_cam_serial": 13062452})
+    assert len(open_source(folder, DROID).cameras) == 3
+
+
+def test_a_missing_camera_is_named_and_another_known_one_is_taken(tmp_path):
+    for name in ("a", "b", "c", "d", "e"):
+        write_droid(tmp_path / name, 3, uuid=name)
+    (tmp_path / "a/recordings/MP4/20036094.mp4").unlink()
+    (tmp_path / "b/recordings/MP4/24259877.mp4").unlink()
+    (tmp_path / "c/recordings/MP4/13062452.mp4").unlink()
+    source = open_source(tmp_path, replace(DROID, camera_overrides={}))
+    assert [one.name for one in source.episodes] == ["a", "b", "d", "e"]
+    assert "there is no camera wrist_image_left in" in source.unusable["c"].reason
+    shown = [next(iter(one.read([1]))).pictures["exterior"] for one in source.episodes]
+    assert [tint_of(one) for one in shown] == [2, 1, 1, 1]
+    assert doubts(source.episodes[0].frame_decisions([1])) == {
+        "exterior camera of a": "exterior_image_2_left",
+        "cameras without pictures": "exterior_image_1 (20036094)",
+    }
+    assert doubts(source.episodes[1].frame_decisions([1])) == {
+        "cameras without pictures": "exterior_image_2 (24259877)"
+    }
+    chosen = open_source(tmp_path, replace(DROID, camera_overrides={"exterior": "exterior_image_1_left"}))
+    assert [one.name for one in chosen.episodes] == ["b", "d", "e"]  # a choice is not replaced
 
 
 def test_read_reports_a_truncated_video(tmp_path):

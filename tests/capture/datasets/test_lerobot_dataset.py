@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -263,7 +264,7 @@ def short_video(folder, data, video):
         (lambda folder, data, video: cut(video), r"\.mp4 cannot be read, it may be cut off"),
         (lambda folder, data, video: video.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
         (lambda folder, data, video: video.write_bytes(b"\0" * 99), "is not a video"),
-        (short_video, r"the video .* ends at 0\.60 s, the episode only at 0\.90 s"),
+        (short_video, r"has pictures up to 0\.55 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
     ],
 )
 def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version, damage, words):
@@ -276,6 +277,66 @@ def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version,
         list(first.read(range(10)))
     assert "\n" not in str(caught.value)
     assert [number_of(one.pictures["wrist"]) for one in second.read([2, 9])] == [102, 109]
+
+
+def jitter(_episode, count):
+    """Rows up to 20 ms late at 10 frames a second, the first frame the most."""
+    return np.arange(count) / 10 + np.linspace(0.020, 0, count)
+
+
+def test_frame_gets_the_picture_nearest_to_its_time(tmp_path):
+    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=jitter), LIBERO).episodes
+    assert [number_of(one.pictures["wrist"]) for one in episode.read(range(12))] == list(range(12))
+    assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 4, 8])] == [0, 4, 8]
+    clock = next(one for one in episode.frame_decisions([0, 4, 8]) if one.subject == "clock")
+    assert clock.choice == "the picture nearest to the column timestamp, at most 0.02 s away"
+    assert not clock.is_certain
+    assert "beyond lerobot's tolerance of 0.0001 s" in clock.reason
+
+
+def test_regular_clock_is_certain(tmp_path):
+    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,)), LIBERO).episodes
+    clock = next(one for one in episode.frame_decisions([3, 11]) if one.subject == "clock")
+    assert clock.is_certain
+    assert clock.reason == "within lerobot's tolerance of 0.0001 s"
+
+
+def late(_episode, count):
+    """Rows 60 ms late at 10 frames a second, so that the next picture is nearer than the row's own."""
+    return np.arange(count) / 10 + 0.060
+
+
+def test_frame_whose_time_and_order_disagree_is_refused_unless_a_tolerance_is_given(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (12, 12), stamps=late)
+    episode = open_source(folder, LIBERO).episodes[0]
+    words = r"nearest to frame 4 of episode_000000, at 0\.4600 s, is 0\.0400 s away, and is not its picture by order; "
+    for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
+        with pytest.raises(UserError, match=words + r"--tolerance 0\.04 takes the nearest"):
+            ask([4, 8])
+    episode = open_source(folder, replace(LIBERO, tolerance=0.041)).episodes[0]
+    assert [number_of(one.pictures["wrist"]) for one in episode.read([4, 8])] == [5, 9]
+    clock = next(one for one in episode.frame_decisions([4, 8]) if one.subject == "clock")
+    assert (clock.reason, clock.is_certain) == ("by --tolerance 0.041", True)
+    assert "at most 0.04 s away" in clock.choice
+
+
+def test_a_tolerance_refuses_pictures_beyond_it(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (12,), stamps=jitter)
+    (episode,) = open_source(folder, replace(LIBERO, tolerance=0.01)).episodes
+    assert len(list(episode.read([8, 10]))) == 2
+    for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
+        with pytest.raises(UserError, match=r"nearest to frame 4 .* is 0\.0127 s away; --tolerance 0\.013"):
+            ask([4])
+
+
+def test_frames_with_a_picture_are_read_from_a_short_video(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (10,), version="2.1")
+    short_video(folder, None, next(folder.glob("videos/**/*image2/*.mp4")))
+    (episode,) = open_source(folder, LIBERO).episodes
+    assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 5])] == [0, 5]
+    for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
+        with pytest.raises(UserError, match=r"pictures up to 0\.55 s, but frame 9 .* at 0\.90 s; --frames :6 leaves"):
+            ask([0, 9])
 
 
 def test_read_reports_a_video_truncated_after_its_header(tmp_path):

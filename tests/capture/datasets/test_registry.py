@@ -164,12 +164,6 @@ def droid_without_wrist(path):
     (path / "a/recordings/MP4/13062452.mp4").unlink()
 
 
-def droid_without_exterior(path):
-    for name in ("a", "b"):
-        write_droid(path / name, 2, uuid=name)
-    (path / "a/recordings/MP4/20036094.mp4").unlink()
-
-
 def libero_without_state(path):
     write_libero(path / "x.hdf5", (2, 2, 2))
     with h5py.File(path / "x.hdf5", "a") as file:
@@ -194,7 +188,6 @@ def folder_without_pictures(path):
     ("write", "words"),
     [
         (droid_without_wrist, "there is no camera wrist_image_left"),
-        (droid_without_exterior, "there is no camera exterior_image_1_left"),
         (libero_without_state, "the state part gripper_states in data/demo_0 of .* is missing"),
         (npz_without_wrist, "there is no camera wrist in .*a.npz"),
         (folder_without_pictures, r"frame 0 of .*a/episode.json names no pictures; each frame has \"pictures\": {"),

@@ -123,4 +123,4 @@ def test_video_does_not_follow_playlists(tmp_path):
 def test_video_names_the_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'pi0-attention\[datasets\]'"):
-        VideoFile(video("h264")).length()
+        next(VideoFile(video("h264")).pictures([0]))
