@@ -21,21 +21,19 @@ PACKAGE_ROOT: Final = Path(__file__).resolve().parents[1]
 _TAKE_PATH: Final = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
 
 
-def start_python(code: str, *arguments: str, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
-    """Start a Python process that runs `code` with `sys.argv[1:]` set to `arguments`; it reads nothing from stdin.
+def start_python(
+    code: str,
+    *arguments: str,
+    pass_fds: Sequence[int] = (),
+    **streams: int,
+) -> subprocess.Popen[bytes]:
+    """Start a Python process that runs `code` with `sys.argv[1:]` set to `arguments`.
 
-    `pass_fds`: file descriptors that stay open in it.
+    `pass_fds`: file descriptors that stay open in it. `streams`: `stdin`, `stdout` and
+    `stderr` as of subprocess.Popen; it reads nothing from stdin otherwise.
     """
-    return subprocess.Popen(_command(code, arguments), pass_fds=pass_fds, stdin=subprocess.DEVNULL)  # noqa: S603
-
-
-def run_python(code: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    """Run `code` as `start_python` does, wait for its end and return what it printed.
-
-    Raises subprocess.TimeoutExpired after `timeout` seconds; the process is ended then.
-    """
-    command = _command(code, arguments)
-    return subprocess.run(command, capture_output=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+    streams = {"stdin": subprocess.DEVNULL, **streams}
+    return subprocess.Popen(_command(code, arguments), pass_fds=pass_fds, **streams)  # type: ignore[call-overload,no-any-return]  # noqa: S603
 
 
 def child_path() -> list[str]:

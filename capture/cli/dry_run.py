@@ -9,7 +9,7 @@ from capture.errors import UserError
 from capture.pipeline.dataset_run import DatasetRun
 from capture.pipeline.plan import Plan, make_plan
 from capture.pipeline.sharding import Shard
-from capture.results.resume import read_run_state
+from capture.results.resume import ask_run_state
 from capture.results.schema import PARTIAL_SUFFIX
 
 
@@ -33,11 +33,11 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
         size += made.frame_bytes * made.sizes.frames
         if named and not series.setup.options.overwrite:
             path = series.path(episode)
-            left = read_run_state(path) if path.is_file() else None
+            left = ask_run_state(path) if path.is_file() else None
             whole += left is not None
             partial = path.with_name(path.name + PARTIAL_SUFFIX)
             if left is None and partial.is_file():
-                left = read_run_state(partial)
+                left = ask_run_state(partial)
                 begun += left is not None and left.frames_done > 0
             done += min(left.frames_done, made.sizes.frames) if left else 0
     if first is None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
-
-import h5py
+from typing import Final
 
 from capture.checkpoints import Pi05Spec
 from capture.cli.units import time_text
 from capture.pipeline.plan import Setup
 from capture.results import schema
+from capture.results.resume import ask_run_state
 
 LOOKED_AT: Final = 20
 """Maximum number of results files from which frame times are read."""
@@ -59,19 +57,13 @@ def frame_seconds(folder: Path, run: Mapping[str, object]) -> list[float]:
     """Return the seconds per frame of finished results files in `folder` with the same settings."""
     found = []
     for path in sorted(folder.glob("*.h5"))[:LOOKED_AT]:
-        try:
-            with h5py.File(path, "r") as file:
-                before = json.loads(_text(file.attrs.get(schema.RUN_ATTRIBUTE, "{}")))
-                seconds = json.loads(_text(file.attrs["checks"])).get(schema.CHECK_SECONDS)
-        except (OSError, KeyError, ValueError, RuntimeError, TypeError):
+        state = ask_run_state(path)
+        if state is None:
             continue
+        before, seconds = state.run or {}, state.checks.get(schema.CHECK_SECONDS)
         if isinstance(seconds, float) and all(before.get(key) == run.get(key) for key in ALIKE):
             found.append(seconds)
     return found
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _is_full_size(setup: Setup) -> bool:

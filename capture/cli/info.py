@@ -12,9 +12,7 @@ import math
 import os
 import shlex
 import stat
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -22,23 +20,22 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from capture.child_process import run_python
+from capture import watched_process
 from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.results import schema
 from capture.results.partial_file import is_being_written
+from capture.results.read_access import open_for_reading
+from capture.watched_process import NoAnswerError, WatchedProcess
 
 WIDTH: Final = 100
 SHOWN_PROMPTS: Final = 4
-PATIENCE_SECONDS: Final = 10.0
 LARGEST_READ: Final = 64 << 20
 """Bytes that one read may ask for; frames beyond it are counted, not looked at."""
-MEMORY: Final = 1 << 30
-"""Bytes by which the second process may grow, so that a forged file cannot fill the machine."""
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
-_CHILD: Final = "import capture.cli.info; capture.cli.info.answer()"
+_CHILD: Final = "import capture.cli.info; capture.cli.info.serve()"
 
 
 def describe(path: Path) -> str:
@@ -48,36 +45,29 @@ def describe(path: Path) -> str:
     newer format.
     """
     _check_is_file(path)
+    reader = WatchedProcess(_CHILD)
     try:
-        child = run_python(_CHILD, os.fspath(path), timeout=PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{path} is damaged: reading it came to no end; copy it again, or capture it again") from None
-    try:
-        answered = json.loads(child.stdout)
-    except ValueError:
-        raise UserError(f"{path} is damaged: reading it failed; copy it again, or capture it again") from None
+        answered = reader.ask(os.fspath(path))
+    except NoAnswerError as error:
+        what = "came to no end" if error.is_overdue else "failed"
+        raise UserError(f"{path} is damaged: reading it {what}; copy it again, or capture it again") from None
+    finally:
+        reader.stop()
     if "refused" in answered:
         raise UserError(answered["refused"])
     return str(answered["page"])
 
 
-def answer() -> None:
-    """Print the page, or why there is none, of the file named last on the command line; for the second process."""
-    _limit_memory()
-    path = Path(sys.argv[-1])
-    try:
-        said = {"page": "\n".join(_page(path))}
-    except UserError as error:
-        said = {"refused": str(error)}
-    print(json.dumps(said))  # noqa: T201
+def serve() -> None:
+    """Answer each path with the page of that file, or why there is none; for the second process."""
 
+    def answer(path: str, _note_progress: Callable[[], None]) -> object:
+        try:
+            return {"page": "\n".join(_page(Path(path)))}
+        except UserError as error:
+            return {"refused": str(error)}
 
-def _limit_memory() -> None:
-    if sys.platform == "linux":
-        import resource
-
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    watched_process.serve(answer)
 
 
 def _check_is_file(path: Path) -> None:
@@ -118,17 +108,14 @@ def _page(path: Path) -> list[str]:
 
 def _opened(path: Path) -> h5py.File:
     try:
-        return h5py.File(path, "r")  # first, because the other way tries damaged places again and again
-    except OSError as error:
+        return open_for_reading(path)
+    except (OSError, RuntimeError, ValueError) as error:
         refused = str(error)
-    if "truncated file" in refused and path.suffix != schema.PARTIAL_SUFFIX:
+    if path.suffix == schema.PARTIAL_SUFFIX:
+        raise UserError(f"{path} holds no frame that can be read; if no run is writing it, delete it")
+    if "truncated file" in refused:
         raise UserError(f"{path} is cut short; copy it again")
-    try:
-        return h5py.File(path, "r", swmr=True)  # what is being written, or was when its run died
-    except OSError:
-        if path.suffix == schema.PARTIAL_SUFFIX:
-            raise UserError(f"{path} holds no frame that can be read; if no run is writing it, delete it") from None
-        raise OSError(refused) from None
+    raise OSError(refused)
 
 
 def _lines(path: Path, file: h5py.File) -> list[str]:

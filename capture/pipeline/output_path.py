@@ -6,14 +6,14 @@ from pathlib import Path
 
 from capture.errors import UserError
 from capture.pipeline.plan import FileOutline
-from capture.results.resume import describe_difference, read_run_state
+from capture.results.resume import ask_run_state, describe_difference
 
 
 def is_finished(path: Path, made: FileOutline) -> bool:
     """Return whether `path` is a complete file of the same run. Raises UserError for any other existing file."""
     if not path.is_file():
         return False
-    left = read_run_state(path)
+    left = ask_run_state(path)
     if left is None or left.run is None or not left.is_complete:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
     if changed := describe_difference(left.run, made.run):
@@ -30,7 +30,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if not existing.is_dir():
         raise UserError(f"{existing} is a file, so that no folder {path.parent} can be made; choose another with -o")
-    if path.is_file() and not overwrite and read_run_state(path) is None:
+    if path.is_file() and not overwrite and ask_run_state(path) is None:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
 
 

@@ -169,15 +169,16 @@ class Storage:
             file.seek(len(superblock.SIGNATURE))
             self.has_swmr = file.read(1) >= b"\3"  # only files of that version can be followed
         oldest = h5py.h5f.LIBVER_V110 if self.has_swmr else h5py.h5f.LIBVER_EARLIEST
-        self._set_file(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDWR, _file_access(oldest)))
+        # In SWMR mode from the first write on: started later, it would leave the file for a moment with the flag of a
+        # writer that no reader can follow, and a run that is killed then with a file that HDF5 does not open.
+        mode = h5py.h5f.ACC_RDWR | (h5py.h5f.ACC_SWMR_WRITE if self.has_swmr else 0)
+        self._set_file(h5py.h5f.open(os.fsencode(path), mode, _file_access(oldest)))
         self._datasets = {}
         for name, dataset in self._layout.items():
             stored = h5py.h5d.open(self.file.id, name.encode(), _dataset_access())
             if stored.shape != dataset.shape or stored.get_type() != _file_type(dataset, self._weights):
                 raise ValueError(f"{name} has another shape or number type")
             self._datasets[name] = stored
-        if self.has_swmr:
-            self.file.swmr_mode = True
 
     def _set_file(self, opened: h5py.h5f.FileID) -> None:
         self._file = h5py.File(opened)

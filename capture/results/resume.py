@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 import numpy as np
 
-from capture.results import schema
+from capture import watched_process
+from capture.results import schema, superblock
+from capture.results.read_access import open_for_reading
+from capture.watched_process import NoAnswerError, WatchedProcess
 
 NAMES: Final = {
     "config": "the policy's configuration",
@@ -50,20 +55,85 @@ class RunState:
     """The root attribute `run`; None where the file has none."""
     frames_done: int
     is_complete: bool
+    checks: Mapping[str, Any]
+    """The root attribute `checks`; empty where the file has none."""
+    row_sum_error: float = 0.0
+    """Largest |sum of a row - 1| of the finished frames; 0 of a complete file, which is not read for it."""
 
 
-def read_run_state(path: Path) -> RunState | None:
-    """Return the state of a results file's run; None where the file cannot be read."""
-    for swmr in (True, False):  # a killed run's file opens only with SWMR, the oldest layout only without
-        try:
-            with h5py.File(path, "r", swmr=swmr) as file:
-                stored = file.attrs.get(schema.RUN_ATTRIBUTE)
-                run = json.loads(stored) if isinstance(stored, str) else None
-                done = int(file[schema.FRAMES_DONE][()])
-                return RunState(run if isinstance(run, dict) else None, done, bool(file.attrs["complete"]))
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError):
-            continue
-    return None
+def ask_run_state(path: Path) -> RunState | None:
+    """Return `read_run_state(path)`, read by another process: on a damaged file HDF5 can crash or come to no end."""
+    try:
+        answer = _process.ask(os.fspath(path))
+    except NoAnswerError:
+        return None
+    return None if answer is None else RunState(**answer)
+
+
+def read_run_state(path: Path, note_progress: Callable[[], None] = lambda: None) -> RunState | None:
+    """Return the state of a results file's run; None where the file cannot be read, or not be continued.
+
+    Of an incomplete file this reads all metadata that continuing it uses.
+    """
+    try:
+        with open_for_reading(path) as file:
+            run, checks = _read_json(file, schema.RUN_ATTRIBUTE), _read_json(file, "checks") or {}
+            done, complete = int(file[schema.FRAMES_DONE][()]), bool(file.attrs["complete"])
+            if not 0 <= done <= file[schema.FRAMES_INDEX].shape[0]:
+                return None
+            if complete or not done:
+                return RunState(run, done, complete, checks)
+            _check_chunk_indices(file, note_progress)
+            return RunState(run, done, complete, checks, row_sum_error(file, done, note_progress))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError, MemoryError):
+        return None
+
+
+def _read_json(file: h5py.File, name: str) -> dict[str, Any] | None:
+    """Return a root attribute that holds a JSON object; None where it holds something else."""
+    stored = file.attrs.get(name)
+    value = json.loads(stored) if isinstance(stored, str | bytes) else None
+    return value if isinstance(value, dict) else None
+
+
+def _check_chunk_indices(file: h5py.File, note_progress: Callable[[], None]) -> None:
+    """Read every chunk index, so that HDF5 verifies its checksums. Raises RuntimeError where one is wrong."""
+
+    def check(_name: str, found: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(found, h5py.Dataset) and found.chunks:
+            found.id.get_num_chunks()
+            note_progress()
+
+    file.visititems(check)
+
+
+def may_hold_frames(path: Path) -> bool:
+    """Return whether a file that cannot be read may hold finished frames all the same.
+
+    It holds none if it is shorter than a superblock, has only zeros, or has the flag of a writer that readers cannot
+    follow: the run ended while it created the file. Raises OSError.
+    """
+    with path.open("rb") as file:
+        block = file.read(superblock.LENGTH)
+        if len(block) < superblock.LENGTH or superblock.read_flags(block) == superblock.WRITER:
+            return False
+        while block and not any(block):
+            block = file.read(1 << 20)
+        return bool(block)
+
+
+def serve() -> None:
+    """Answer `ask_run_state`; for the other process."""
+
+    def answer(path: str, note_progress: Callable[[], None]) -> object:
+        state = read_run_state(Path(path), note_progress)
+        return None if state is None else asdict(state)
+
+    watched_process.serve(answer)
+
+
+_process: Final = WatchedProcess("import capture.results.resume; capture.results.resume.serve()")
+atexit.register(_process.stop)
 
 
 def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str | None:
@@ -88,7 +158,7 @@ def _format_value(value: object) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
-def row_sum_error(file: h5py.File, done: int) -> float:
+def row_sum_error(file: h5py.File, done: int, note_progress: Callable[[], None] = lambda: None) -> float:
     """Return the largest |sum of a row - 1| of the first `done` frames, from their stored masses."""
     worst = 0.0
     for frame in range(done):
@@ -97,4 +167,5 @@ def row_sum_error(file: h5py.File, done: int) -> float:
             sums = file[name][frame].sum(-1)  # (L, rows, ..., N)
             rows = sums[:, known] if name == schema.TEXT_MASS else sums
             worst = float(np.maximum(worst, np.abs(rows - 1).max()))
+        note_progress()
     return worst

@@ -30,19 +30,16 @@ from capture.results.hdf5_storage import (
     Storage,
     Weights,
     describe_error,
-    max_frame_bytes,
     memory_type,
 )
 from capture.results.partial_file import PartialFile
-from capture.results.resume import describe_difference, read_run_state, row_sum_error
+from capture.results.resume import ask_run_state, describe_difference, may_hold_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
-UNREADABLE_BYTES: Final = 64 << 20
-"""A file without a finished frame is at most this larger than one frame; a larger one may hold data and is kept."""
 MAX_PENDING_FRAMES: Final = 2
 """Frames that may wait for the disk; `write` blocks beyond that."""
 
@@ -98,7 +95,7 @@ class ResultsWriter:
         self._partial = PartialFile(path, overwrite=overwrite, resume=run is not None)
         try:
             if run is not None and self._partial.is_resumed:
-                self._prepare_partial(run, weights)
+                self._prepare_partial(run)
         except BaseException:  # the existing file stays unchanged
             self._partial.close()
             raise
@@ -109,7 +106,6 @@ class ResultsWriter:
             self._partial.lock_again()
             if found:
                 self._done = self._submitted = self._storage.frames_done
-                self._earlier_row_sum = row_sum_error(self._storage.file, self._done)
             self._partial.reserve(self._storage.size + self._storage.max_frame_bytes)
         except BaseException as error:
             if found:
@@ -123,10 +119,10 @@ class ResultsWriter:
             raise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="results-writer") if background else None
 
-    def _prepare_partial(self, run: Mapping[str, object], weights: Weights) -> None:
+    def _prepare_partial(self, run: Mapping[str, object]) -> None:
         """Prepare the partial file of an interrupted run to be continued, or to be begun again if it holds no frame."""
-        state = read_run_state(self.partial_path)
-        if state is None and self._partial.size > max_frame_bytes(self._layout.values(), weights) + UNREADABLE_BYTES:
+        state = ask_run_state(self.partial_path)
+        if state is None and may_hold_frames(self.partial_path):
             raise UserError(
                 f"{self.partial_path}, from an interrupted run, is damaged and cannot be continued; "
                 "move it away, or use --overwrite to remove it"
@@ -139,6 +135,7 @@ class ResultsWriter:
                 f"{self.partial_path} was begun by another run, and is left as it is: {changed}; "
                 "choose another name, or use --overwrite to remove it"
             )
+        self._earlier_row_sum = state.row_sum_error
         self._partial.clear_writer_flag()
 
     @property

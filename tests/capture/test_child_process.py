@@ -35,6 +35,12 @@ def stray_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def printed(code: str, *arguments: str) -> str:
+    """Return what a child process prints."""
+    with child_process.start_python(code, *arguments, stdout=subprocess.PIPE) as process:
+        return process.communicate(timeout=60)[0].decode()
+
+
 @pytest.mark.parametrize("entry", ["", ".", "{folder}"])
 def test_children_do_not_get_the_current_folder(
     stray_folder: Path, monkeypatch: pytest.MonkeyPatch, entry: str
@@ -43,8 +49,7 @@ def test_children_do_not_get_the_current_folder(
     monkeypatch.setenv("PYTHONPATH", entry.format(folder=stray_folder))
     assert str(stray_folder) not in child_process.child_path()
     code = "import json, numbers, sys; print(json.dumps([sys.path, sys.argv[1:]]))"
-    found = child_process.run_python(code, "one", "two", timeout=60)
-    path, arguments = json.loads(found.stdout)
+    path, arguments = json.loads(printed(code, "one", "two"))
     assert path == child_process.child_path()
     assert arguments == ["one", "two"]
     assert not (stray_folder / "stray_ran").exists()
@@ -54,8 +59,10 @@ def test_children_find_the_package_in_a_checkout_that_is_the_current_folder(monk
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", ["", *[entry for entry in sys.path if Path(entry).resolve() != ROOT.resolve()]])
     assert str(child_process.PACKAGE_ROOT) in child_process.child_path()
-    found = child_process.run_python("import capture; print(capture.__file__)", timeout=60)
-    assert Path(found.stdout.decode().strip()) == child_process.PACKAGE_ROOT / "capture/__init__.py"
+    assert (
+        Path(printed("import capture; print(capture.__file__)").strip())
+        == child_process.PACKAGE_ROOT / "capture/__init__.py"
+    )
 
 
 @pytest.mark.skipif(not can_start_workers(), reason="worker processes need Linux")

@@ -1,7 +1,7 @@
 """Write a small results file repeatedly, with a disk failure one system call later each time.
 
 Run with `broken_disk.c` preloaded: `broken_disk.py FOLDER MODE [STRIDE]`, with a MODE of `disk_break`, or `r` to kill a
-run that resumes a killed one. Prints one JSON object per failure point. After each failure the same run is repeated
+run that resumes a killed one, or `s` to kill one that resumes a killed resume. Prints one JSON object per failure point. After each failure the same run is repeated
 without failures and must complete. Every attempt and every inspection of its file is a forked process, so that a crash
 or a hang of HDF5 is a result like any other.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import signal
 import sys
 import warnings
@@ -24,7 +25,9 @@ import synthetic
 
 from capture.errors import UserError
 from capture.results import schema
+from capture.results import writer as writer_module
 from capture.results.hdf5_storage import Storage
+from capture.results.resume import read_run_state
 from capture.results.writer import ResultsWriter
 
 SIZES = replace(synthetic.SMALL, frames=2, tokens=6, pictures=((9, 16), (9, 16)))
@@ -44,6 +47,7 @@ def write(path: Path, output: int) -> int:
         os.write(output, b".")
 
     Storage.store = store  # type: ignore[method-assign]
+    writer_module.ask_run_state = read_run_state  # this process may crash; a second one would cost half a second
     try:
         with ResultsWriter(path, SIZES, model=synthetic.MODEL, generator="test", run=RUN) as writer:
             for frame in FRAMES[writer.frames_done :]:
@@ -110,14 +114,14 @@ def run_forked(task: Any, leave: Any = sys.exit) -> tuple[int, bytes]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
-def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, first: int = 0) -> dict[str, Any]:
+def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, earlier: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return the result of one run that fails at call number `when`, the file that it left, and the resumed run.
 
-    `first` is, in mode `r`, the call at which the run before it was killed.
+    `earlier` are, in modes `r` and `s`, the calls at which the runs before it were killed, one after another.
     """
     path = folder / f"{mode}{when}.h5"
 
-    def run(output: int, mode: str = "k" if mode == "r" else mode, when: int = when) -> int:
+    def run(output: int, mode: str = "k" if mode in "rs" else mode, when: int = when) -> int:
         disk.disk_break(ord(mode), when)
         code = write(path, output)
         if mode == "c":
@@ -132,8 +136,8 @@ def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, first: int = 
         os.write(output, json.dumps(found).encode())
         return 0
 
-    if mode == "r":
-        run_forked(lambda output: run(output, "k", first))
+    for number in earlier:
+        run_forked(lambda output, number=number: run(output, "k", number))
     code, said = run_forked(run)
     if mode == "c":
         return {"said": said.decode()}
@@ -146,6 +150,7 @@ def attempt(disk: ctypes.CDLL, folder: Path, mode: str, when: int, first: int = 
     outcome = {"when": when, "code": code, "told": frames, "said": said[frames:].decode(), "looked": looked}
     outcome["resumed"] = {
         "code": again,
+        "written": len(words) - len(words.lstrip(b".")),
         "said": words.decode(),
         "looked": after,
         **(json.loads(whole) if whole else {}),
@@ -161,9 +166,17 @@ def main() -> None:
     calls = int(attempt(disk, folder, "c", 0)["said"].lstrip("."))
     for old in folder.iterdir():
         old.unlink()
-    first = calls * 3 // 4  # within the second of two frames
+    rng = random.Random(calls)
     for when in range(1, calls + 1, stride):
-        print(json.dumps(attempt(disk, folder, mode, when, first)))
+        earlier: tuple[int, ...] = ()
+        if mode in "rs":
+            earlier = (calls * 3 // 4,)  # within the second of two frames
+        if mode == "s":
+            earlier = (*earlier, rng.randint(1, calls // 3))
+        outcome = attempt(disk, folder, mode, when, earlier)
+        print(json.dumps(outcome | {"earlier": earlier}))
+        if outcome["code"] == 0 and mode in "rs":  # a resumed run makes fewer calls
+            break
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 `python -m viewer.analysis.probe FILE` reads what the first picture needs and prints one line of JSON; without FILE it
 does so for each path, a line of JSON, that it is given, so that a run's many files cost one start. For a path in a list
-it says instead what the file is about.
+it says instead what the file is about. An empty line is printed after each step: who waits ends the process when no
+step, and nothing else that counts as progress, has come for two seconds (`ProgressClock`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from capture.results.progress_clock import ProgressClock
 from viewer import child_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.io.results import Results
 
 MOST_FRAMES: Final = 40
 CPU_SECONDS: Final = 1.5
 """CPU time that reading may take: ten times what an undamaged full-size file needs. It ends an endless loop in HDF5
 independently of the machine's load."""
-SECONDS: Final = 60.0
-"""Time that a disk or network may take to answer; the window stays usable and offers to stop."""
+MEMORY_BYTES: Final = 1 << 30
+"""Bytes by which the process may grow, so that a forged file cannot fill the machine."""
 _CIRCLES: Final = getattr(signal, "SIGPROF", None)
 """How the system ends a process whose time is over; None where it cannot (Windows)."""
 
@@ -51,7 +58,9 @@ class Probe:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._answer: str | None = None
-        self._since = time.monotonic()
+        self._output = b""
+        self._stream: int | None = None
+        """Descriptor from which the other process's output is read; None once it is closed."""
         self._begin()
 
     def _begin(self) -> None:
@@ -62,15 +71,27 @@ class Probe:
             stderr=subprocess.DEVNULL,
             env=child_process.python_environment(),
         )
+        assert self._process.stdout is not None
+        self._watch(self._process.stdout.fileno(), self._process.pid, is_started=False)
 
-    def _ended(self) -> tuple[int, bytes] | None:
-        """Exit code and what it wrote; None while it runs."""
-        code = self._process.poll()
-        if code is None:
-            return None
-        out = self._process.stdout.read() if self._process.stdout and not self._process.stdout.closed else b""
-        self._close()
-        return code, out
+    def _watch(self, stream: int, pid: int, *, is_started: bool) -> None:
+        self._stream = stream
+        if sys.platform != "win32":
+            os.set_blocking(stream, False)
+        self._clock = ProgressClock(pid, is_started=is_started)
+
+    def _read(self) -> None:
+        """Take what the other process has written so far."""
+        if sys.platform == "win32" and self._exit_code() is None:  # reading would wait
+            return
+        with contextlib.suppress(BlockingIOError):
+            while self._stream is not None and (part := os.read(self._stream, 1 << 16)):
+                self._output += part
+                self._clock.note_progress()
+
+    def _exit_code(self) -> int | None:
+        """Return the exit code of the other process; None while it runs."""
+        return self._process.poll()
 
     def poll(self) -> str | None:
         """None while it looks; then the sentence that says what is wrong with the file, empty if nothing is."""
@@ -79,19 +100,21 @@ class Probe:
         return self._answer
 
     def _ask(self) -> str | None:
-        ended = self._ended()
-        if ended is None:
-            if time.monotonic() - self._since < (SECONDS if _CIRCLES is not None else 8.0):
+        code = self._exit_code()
+        self._read()  # after the exit code: what was written before the end is complete
+        if code is None:
+            if not self._clock.is_over:
                 return None
             self.stop()
             return too_long(self.path)
+        self._close()
         try:
-            return str(json.loads(ended[1])["error"])
+            return str(json.loads(self._output)["error"])
         except (ValueError, KeyError, TypeError):
-            return fatal(self.path, ended[0])
+            return fatal(self.path, code)
 
     def wait(self) -> str:
-        """The sentence, however long it takes (at most SECONDS)."""
+        """Return the sentence, however long it takes (at most `progress_clock.LONGEST_SECONDS`)."""
         while (answer := self.poll()) is None:
             time.sleep(0.005)
         return answer
@@ -103,6 +126,7 @@ class Probe:
         self._close()
 
     def _close(self) -> None:
+        self._stream = None
         if self._process.stdout is not None:
             self._process.stdout.close()
 
@@ -116,39 +140,39 @@ class ForkedProbe(Probe):
     def _begin(self) -> None:
         from viewer.io import results  # noqa: F401 - before the copy is made, so that they are loaded once
 
+        self._code: int | None = None
         reading, writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             code = 1
             try:
                 limit()
-                os.write(writing, json.dumps({"error": look(self.path)}).encode())
+                limit_memory()
+                answer = look(self.path, lambda: os.write(writing, b"\n"))
+                os.write(writing, json.dumps({"error": answer}).encode())
                 code = 0
             finally:
                 os._exit(code)
         os.close(writing)
-        self._reading: int | None = reading
+        self._watch(reading, self._pid, is_started=True)
 
-    def _ended(self) -> tuple[int, bytes] | None:
-        if self._reading is None:
-            return -1, b""
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid == 0:
-            return None
-        out = os.read(self._reading, 1 << 16)
-        self._close()
-        return os.waitstatus_to_exitcode(status), out
+    def _exit_code(self) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
 
     def stop(self) -> None:
-        if self._reading is not None:
+        """End the process."""
+        if self._code is None:
             os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._close()
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        self._close()
 
     def _close(self) -> None:
-        if self._reading is not None:
-            os.close(self._reading)
-            self._reading = None
+        if self._stream is not None:
+            os.close(self._stream)
+            self._stream = None
 
 
 def early(path: Path) -> Probe:
@@ -164,19 +188,44 @@ def limit() -> None:
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
 
 
-def look(path: Path) -> str:
-    """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown."""
-    from capture.results import schema
-    from viewer.analysis import scene
-    from viewer.analysis.frame_timeline import build_frame_timeline
-    from viewer.errors import READ_ERRORS, UserError
+def limit_memory() -> None:
+    """Let this process grow by at most MEMORY_BYTES, where the system can."""
+    if sys.platform == "linux":
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def look(path: Path, note_progress: Callable[[], object] = lambda: None) -> str:
+    """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown.
+
+    `note_progress` is called after each step.
+    """
+    from viewer.errors import UserError
     from viewer.io.results import Results
-    from viewer.model.view_state import Query, ViewState
 
     try:
         results = Results(path)
     except UserError as error:
         return str(error)
+    note_progress()
+    try:
+        _read_parts(results, note_progress)
+    except MemoryError:
+        return f"{path.name} is damaged: a part of it needs more than 1 GB. Copy it again, or record it again."
+    finally:
+        results.close()
+    return ""
+
+
+def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
+    from capture.results import schema
+    from viewer.analysis import scene
+    from viewer.analysis.frame_timeline import build_frame_timeline
+    from viewer.errors import READ_ERRORS
+    from viewer.model.view_state import Query, ViewState
+
     for frame in sorted({0, max(results.done - 1, 0)}) if results.done else ():
         for query in (Query("text"), Query("action")):
             try:
@@ -188,6 +237,8 @@ def look(path: Path) -> str:
                 results.flow(schema.ACTION_X, frame)
             except READ_ERRORS:
                 continue  # the window says so at the place that cannot be read; here it only matters that it returns
+            finally:
+                note_progress()
     # Damaged strings can send HDF5 round in circles, at any frame: read some of every part of the file.
     count = min(results.done, MOST_FRAMES)
     for place in range(count):
@@ -196,10 +247,9 @@ def look(path: Path) -> str:
             results.pieces(frame)
             for name in (schema.FRAMES_TEXT, schema.FRAMES_PROMPT, schema.FRAMES_EPISODE):
                 results.string(name, frame)
+        note_progress()
     with contextlib.suppress(*READ_ERRORS):
         build_frame_timeline(results)
-    results.close()
-    return ""
 
 
 def about(path: Path) -> dict[str, Any]:
@@ -225,17 +275,25 @@ def serve() -> None:
     """Answer each line of the input with one line, until it ends."""
     for line in sys.stdin:
         limit()  # anew for each file
+        _note_progress()
         asked = json.loads(line)
-        answer = about(Path(asked[0])) if isinstance(asked, list) else {"error": look(Path(asked))}
+        answer = about(Path(asked[0])) if isinstance(asked, list) else {"error": look(Path(asked), _note_progress)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def _note_progress() -> None:
+    sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
     from viewer.analysis import scene as _loaded  # noqa: F401 - imports do not count
 
+    limit_memory()
     if len(sys.argv) > 1:
         limit()
-        sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]))}))
+        _note_progress()
+        sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]), _note_progress)}))
     else:
         serve()

@@ -7,8 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from PySide6.QtCore import QObject, QProcess, Signal
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
+from capture.results.progress_clock import ProgressClock
 from viewer.analysis import probe
 from viewer.controllers.python_process import create_python_process
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 0.4
 """Seconds that an urgent check waits for a running check that is not urgent."""
+CHECK_MILLISECONDS: Final = 100
+"""Interval at which a running check is looked after."""
 
 
 class ProbeRequest:
@@ -50,6 +53,11 @@ class ProbeWorker(QObject):
         super().__init__(parent)
         self._waiting: deque[ProbeRequest] = deque()
         self._process: QProcess | None = None
+        self._is_started = False
+        self._clock: ProgressClock | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(CHECK_MILLISECONDS)
+        self._timer.timeout.connect(self.check)
 
     def look(self, path: Path, *, urgent: bool = False, about: bool = False) -> ProbeRequest:
         """Request a check; an urgent one runs next and cancels the queued ones.
@@ -78,6 +86,11 @@ class ProbeWorker(QObject):
             return
         if self._process is None:
             self._process = self._started()
+            self._is_started = False
+            self._clock = None
+        elif self._is_started:
+            self._clock = ProgressClock(self._process.processId(), is_started=True)
+        self._timer.start()
         look = self._waiting[0]
         look.since = time.monotonic()
         asked = [str(look.path)] if look.about else str(look.path)
@@ -95,6 +108,11 @@ class ProbeWorker(QObject):
     def _read(self) -> None:
         while self._process is not None and self._process.canReadLine():
             line = self._process.readLine().toStdString()
+            self._is_started = True
+            if self._clock is not None:
+                self._clock.note_progress()
+            if line == "\n":
+                continue
             if self._waiting and self._waiting[0].since:
                 try:
                     self._waiting[0].facts = json.loads(line)
@@ -106,6 +124,7 @@ class ProbeWorker(QObject):
     def _finish(self, answer: str) -> None:
         look = self._waiting.popleft()
         look.answer = answer
+        self._timer.stop()
         self._begin()
         self.answered.emit(look)
 
@@ -119,12 +138,17 @@ class ProbeWorker(QObject):
             self._died(-1)
 
     def check(self) -> None:
-        """End the running check if it takes too long, or if an urgent one has waited for PATIENCE seconds."""
-        if self._waiting and self._waiting[0].since:
-            first, waited = self._waiting[0], time.monotonic() - self._waiting[0].since
-            if waited > (probe.SECONDS if first.urgent or not self._waiting[-1].urgent else PATIENCE):
-                self._drop()
-                self._finish(probe.too_long(first.path))
+        """End the running check if it makes no progress, or if an urgent one has waited for PATIENCE seconds."""
+        if not self._waiting or not self._waiting[0].since:
+            return
+        first, waited = self._waiting[0], time.monotonic() - self._waiting[0].since
+        if self._process is not None and self._clock is None and self._process.processId():
+            self._clock = ProgressClock(self._process.processId(), is_started=self._is_started)
+        is_over = self._clock is not None and self._clock.is_over
+        is_delaying = not first.urgent and self._waiting[-1].urgent and waited > PATIENCE
+        if is_over or is_delaying:
+            self._drop()
+            self._finish(probe.too_long(first.path))
 
     def _drop(self) -> None:
         process, self._process = self._process, None
@@ -137,4 +161,5 @@ class ProbeWorker(QObject):
     def stop(self) -> None:
         """Cancel all checks and kill the process."""
         self._waiting.clear()
+        self._timer.stop()
         self._drop()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 
 from capture.results import schema
+from capture.results.read_access import open_for_reading
 from viewer.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,36 +84,29 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"{path.name} is empty; a capture that has just begun fills it, or it must be recorded again.")
     if head != b"\x89HDF\r\n\x1a\n":
         raise UserError(f"{path.name} is not an HDF5 file; open a results file (.h5) that pi0-capture wrote.")
-    # Without SWMR mode first: in that mode HDF5 reads damaged metadata again and again and seems to hang. A file that
-    # is still being written has a mark that makes opening without SWMR fail.
+    # Never in HDF5's SWMR mode, in which it sleeps for minutes where metadata are torn.
     try:
-        plain = h5py.File(path, "r", locking=False, rdcc_nbytes=0)
+        file = open_for_reading(path, rdcc_nbytes=0)
         try:
-            if not h5py.h5a.exists(plain.id, b"complete") or bool(plain.attrs["complete"]):
-                return plain
+            is_complete = not h5py.h5a.exists(file.id, b"complete") or bool(file.attrs["complete"])
         except (OSError, ValueError, RuntimeError, TypeError, KeyError):
-            return plain  # reading the header reports the damage
-        plain.close()
+            return file  # reading the header reports the damage
+        if is_complete:
+            return file
+        file.close()
+        return open_for_reading(path, is_followed=True, rdcc_nbytes=0)
     except (OSError, ValueError, RuntimeError) as error:
-        if "consistency flags" not in str(error):
-            raise _torn(path, error) from error
-    failure: Exception | None = None
-    for swmr in (True, False):
-        try:
-            return h5py.File(path, "r", swmr=swmr, locking=False, rdcc_nbytes=0)
-        except (OSError, ValueError, RuntimeError) as error:
-            failure = error
-    raise _torn(path, failure) from failure
+        raise _torn(path, error) from error
 
 
-def _torn(path: Path, error: Exception | None) -> UserError:
+def _torn(path: Path, error: Exception) -> UserError:
     return UserError(
         f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{short(error)}”). "
         "Copy it again, or record it again."
     )
 
 
-def short(error: BaseException | None) -> str:
+def short(error: BaseException) -> str:
     """Return the text of an error on one line of at most 160 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) < 160 else text[:157] + "…"

@@ -350,7 +350,7 @@ class Results(ResultsFile):
 
         Empty for a file that is being written: its frames are still in the system's memory.
         """
-        if self._file.swmr_mode:
+        if self.growing:
             return []
         parts: list[tuple[str, int, tuple[int, ...]]] = [
             ((schema.source_name if which == "source" else schema.model_picture_name)(camera), 4, (frame,))

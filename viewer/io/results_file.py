@@ -1,6 +1,6 @@
 """An open results file: its header, its growth while a capture writes it, and reads of parts. No Qt.
 
-Files are opened for reading only; in SWMR mode if a capture is still writing them, so that they can be followed.
+Files are opened for reading only, and anew when a capture that is still writing one has finished more frames.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
-from viewer.errors import UserError
+from viewer.errors import READ_ERRORS, UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded, read
 from viewer.model.geometry import PatchGrid
@@ -145,11 +145,11 @@ class ResultsFile:
         return stored if len(stored) == count else tuple(range(count))
 
     def _count_done(self) -> int:
-        dataset = self._guard.find(schema.FRAMES_DONE, 0, grow=self._file.swmr_mode)
+        dataset = self._guard.find(schema.FRAMES_DONE, 0, grow=self.growing)
         assert dataset is not None
         done = int(np.asarray(dataset[()]))
         for name, axes in ((schema.TEXT_TO_IMAGE, 7), (schema.ACTION_TO_IMAGE, 8)):
-            weights = self._guard.find(name, axes, grow=self._file.swmr_mode)
+            weights = self._guard.find(name, axes, grow=self.growing)
             if weights is not None:
                 done = min(done, weights.shape[0])
         return max(done, 0)
@@ -160,12 +160,16 @@ class ResultsFile:
         """Return whether frames or the whole capture were finished since the last call.
 
         If so, the file is opened anew: HDF5 caches the index of chunks, so that new frames read as zeros in the old
-        handle.
+        handle. False also where it cannot be read at this moment, as its writer may be amid rewriting a block.
         """
         before = self.done, self.complete
-        if not self._renamed() and self._count_done() == self.done:
+        with contextlib.suppress(*READ_ERRORS):  # the handle may be of no use from then on
+            if not self._renamed() and self._count_done() == self.done:
+                return False
+        try:
+            self._open_anew()
+        except UserError:
             return False
-        self._open_anew()
         return (self.done, self.complete) != before
 
     def _renamed(self) -> bool:
@@ -177,15 +181,29 @@ class ResultsFile:
         return True
 
     def _open_anew(self) -> None:
+        """Open the file again, and close the old handle. Raises UserError, and keeps the old one, where that fails."""
         with self._alone:
-            self._file.close()  # before opening: two handles of one file share HDF5's cache
-            self._renamed()
+            before = self.__dict__.copy()
+            try:
+                self._open_same()
+            except UserError:
+                self.__dict__.update(before)
+                raise
+            with contextlib.suppress(OSError, RuntimeError, ValueError):
+                before["_file"].close()
+
+    def _open_same(self) -> None:
+        self._renamed()
+        for _ in range(2):
+            if not self.is_at(self.path):  # nobody has looked at that file
+                raise UserError(f"{self.path.name} was replaced by another file; open that one anew.")
             try:
                 self._open()
             except UserError:
                 if not self._renamed():  # renamed between the two calls
                     raise
-                self._open()
+            else:
+                return
 
     def is_at(self, path: Path) -> bool:
         """Return whether this is the file at a path, whatever its name was when it was opened."""
@@ -257,7 +275,7 @@ class ResultsFile:
         try:
             return self._read_part(name, axes, index)
         except (OSError, RuntimeError):
-            if not self._file.swmr_mode:
+            if not self.growing:
                 raise
         # While a file is followed, HDF5's cached metadata can become inconsistent, and every read fails then.
         # Opened anew, the file can be read.

@@ -14,6 +14,7 @@ from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.cli.estimate import frame_seconds, time_sentence
 from capture.pipeline.plan import RunOptions, Setup
 from capture.policies.tokenizer import find_tokenizer
+from capture.results import schema
 
 
 @pytest.fixture
@@ -27,6 +28,9 @@ def results(path: Path, setup: Setup, seconds: object, **run: object) -> None:
     with h5py.File(path, "w") as file:
         file.attrs["run"] = json.dumps({**setup.run, **run})
         file.attrs["checks"] = json.dumps({"seconds_a_frame": seconds})
+        file.attrs["complete"] = True
+        file[schema.FRAMES_DONE] = 1
+        file[schema.FRAMES_INDEX] = [0]
 
 
 def test_estimate_uses_results_with_same_settings(setup: Setup, tmp_path: Path) -> None:

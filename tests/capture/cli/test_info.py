@@ -21,7 +21,7 @@ from paths import ROOT, SUPPORT
 from capture.cli import info
 from capture.cli.info import describe
 from capture.errors import UserError
-from capture.results import schema
+from capture.results import progress_clock, schema, superblock
 from capture.results.writer import ResultsWriter
 
 SIZES = synthetic.SMALL
@@ -294,10 +294,7 @@ def test_attributes_of_another_kind_are_refused(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_info_of_damaged_file_is_page_or_error(
-    whole: Path, killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    monkeypatch.setattr(info, "PATIENCE_SECONDS", 2.0)
+def test_info_of_damaged_file_is_page_or_error(whole: Path, killed: Path, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     source = dice.choice([whole, killed])
     data = bytearray(source.read_bytes())
@@ -314,12 +311,26 @@ def test_info_of_damaged_file_is_page_or_error(
 
 
 def test_a_file_that_keeps_or_kills_its_reader_gives_a_sentence(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(info, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(info, "_CHILD", "import time; time.sleep(600)")
+    serving = "from capture import watched_process; watched_process.serve(lambda path, note_progress: {})"
+    monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "__import__('time').sleep(600)"))
     assert "is damaged: reading it came to no end" in refusal(whole)
-    monkeypatch.setattr(info, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(progress_clock, "STALL_SECONDS", 60.0)
+    monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "sum(iter(int, 1))"))  # at work for ever
+    assert "is damaged: reading it came to no end" in refusal(whole)
     monkeypatch.setattr(info, "_CHILD", "import os; os.abort()")
     assert "is damaged: reading it failed" in refusal(whole)
+
+
+@pytest.mark.parametrize("flags", [0, superblock.WRITER, 5])
+def test_torn_file_of_a_killed_run_is_refused_without_a_wait(killed: Path, tmp_path: Path, flags: int) -> None:
+    """HDF5's SWMR mode sleeps for minutes on this file."""
+    content = bytearray(killed.read_bytes())
+    content[4096:40_000] = bytes(40_000 - 4096)
+    content[11] = flags
+    content[44:48] = superblock.checksum(bytes(content[:44])).to_bytes(4, "little")
+    (tmp_path / "torn.h5.partial").write_bytes(content)
+    assert "torn.h5.partial" in refusal(tmp_path / "torn.h5.partial")
 
 
 def test_describing_costs_no_torch() -> None:

@@ -12,7 +12,7 @@ import synthetic
 from written import FRAMES, SIZES, intact, interrupted, writer
 
 from capture.errors import UserError
-from capture.results import schema
+from capture.results import schema, superblock
 
 RUN = {"seed": 0, "layers": [0, 1], "weights": "a" * 64}
 
@@ -89,17 +89,57 @@ def test_partial_file_without_a_run_is_refused_and_unchanged(tmp_path: Path) -> 
     assert intact(tmp_path / "a.h5.partial") == 2
 
 
-def test_file_without_frames_is_begun_again_unless_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for content in (b"", b"\0" * 4096, b"\x89HDF\r\n\x1a\n torn"):
-        (tmp_path / "a.h5.partial").write_bytes(content)
-        with writer(tmp_path / "a.h5", run=RUN) as results:
-            assert results.frames_done == 0
-        assert not list(tmp_path.iterdir())
-    monkeypatch.setattr("capture.results.writer.UNREADABLE_BYTES", -1 << 60)
-    (tmp_path / "a.h5.partial").write_bytes(b"much work")
-    with pytest.raises(UserError, match="is damaged and cannot be continued"):
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"\x89HDF\r\n\x1a\n torn", "flag of creation"])
+def test_unreadable_file_that_can_hold_no_frame_is_begun_again(tmp_path: Path, content: bytes | str) -> None:
+    if isinstance(content, str):
+        with h5py.File(tmp_path / "other.h5", "w", libver=("v110", "v110")):
+            content = (tmp_path / "other.h5").read_bytes()
+            assert content[11] == superblock.WRITER
+    (tmp_path / "a.h5.partial").write_bytes(content)
+    with writer(tmp_path / "a.h5", run=RUN) as results:
+        assert results.frames_done == 0
+    assert not list(tmp_path.glob("a*"))
+
+
+@pytest.mark.parametrize("flags", [0, 5])
+@pytest.mark.parametrize(("start", "stop"), [(0, 4096), (4096, 40_000), (48, 4096), (40_000, 60_000)])
+def test_torn_partial_file_with_frames_is_refused_and_unchanged(
+    tmp_path: Path, flags: int, start: int, stop: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+    partial = tmp_path / "a.h5.partial"
+    torn = bytearray(partial.read_bytes())
+    torn[: superblock.LENGTH] = with_flags(torn, flags)
+    torn[start:stop] = bytes(stop - start)
+    partial.write_bytes(torn)
+    with pytest.raises(UserError, match="is damaged and cannot be continued; move it away"):
         writer(tmp_path / "a.h5", run=RUN)
-    assert (tmp_path / "a.h5.partial").read_bytes() == b"much work"
+    assert partial.read_bytes() == torn
+
+
+def test_file_left_with_the_flag_of_a_reopening_writer_is_resumed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(writer(tmp_path / "a.h5", run=RUN), 2)
+    partial = tmp_path / "a.h5.partial"
+    left = bytearray(partial.read_bytes())
+    left[: superblock.LENGTH] = with_flags(left, superblock.WRITER)
+    partial.write_bytes(left)
+    with pytest.raises(OSError, match="not already open for SWMR writing"):
+        h5py.File(partial, "r", swmr=True)
+    with writer(tmp_path / "a.h5", run=RUN) as results:
+        assert results.frames_done == 2
+        results.write(FRAMES[2])
+        results.finish({})
+    assert intact(tmp_path / "a.h5") == 3
+
+
+def with_flags(content: bytes | bytearray, flags: int) -> bytes:
+    """Return the file's superblock with other consistency flags."""
+    block = bytearray(content[: superblock.LENGTH])
+    block[11] = flags
+    block[-4:] = superblock.checksum(bytes(block[:-4])).to_bytes(4, "little")
+    return bytes(block)
 
 
 def test_file_without_swmr_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

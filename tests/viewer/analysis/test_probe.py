@@ -8,14 +8,22 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from paths import ROOT
 
+from capture.results import progress_clock, superblock
 from viewer.analysis import probe as probes
 from viewer.analysis.probe import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only there the first probe is a fork")
 
 WORKER = """
 import sys, json
@@ -115,7 +123,7 @@ def test_damaged_copies_open_in_part_or_get_a_sentence(tiny: Path, tmp_path: Pat
 
 
 def test_reading_that_goes_in_circles_is_ended(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def circles(path: Path) -> str:
+    def circles(path: Path, note_progress: object) -> str:
         while True:
             sum(range(1000))
 
@@ -148,5 +156,51 @@ def test_a_probe_that_dies_or_hangs_is_a_sentence(tiny: Path, monkeypatch: pytes
     monkeypatch.setattr("viewer.analysis.probe.sys.executable", shutil.which("false") or "/bin/false")
     assert "damaged so badly" in Probe(tiny).wait()
     monkeypatch.undo()
-    monkeypatch.setattr("viewer.analysis.probe.SECONDS", 0.0)
+    monkeypatch.setattr(progress_clock, "START_SECONDS", 0.0)
+    monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.0)
     assert "took too long" in Probe(tiny).wait()
+
+
+@linux
+def test_probe_that_sleeps_is_ended_by_the_clock(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "look", lambda path, note_progress: time.sleep(60))
+    monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.2)
+    probe = probes.ForkedProbe(tiny)
+    assert "took too long" in probe.wait()
+    assert probe.poll() == probe.wait()
+    with pytest.raises(ProcessLookupError):
+        os.kill(probe._pid, 0)
+
+
+@linux
+def test_slow_look_that_makes_progress_is_awaited(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(path: Path, note_progress: Callable[[], object]) -> str:
+        for _ in range(6):
+            time.sleep(0.2)
+            note_progress()
+        return "seen"
+
+    monkeypatch.setattr(probes, "look", look)
+    monkeypatch.setattr(progress_clock, "STALL_SECONDS", 1.0)
+    assert probes.ForkedProbe(tiny).wait() == "seen"
+    monkeypatch.setattr(progress_clock, "LONGEST_SECONDS", 0.5)
+    assert "took too long" in probes.ForkedProbe(tiny).wait()
+
+
+@linux
+def test_probe_of_a_file_that_needs_much_memory_says_so(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "_read_parts", lambda results, note_progress: bytes(2 << 30))
+    assert "needs more than 1 GB" in probes.ForkedProbe(tiny).wait()
+
+
+@pytest.mark.parametrize("flags", [0, superblock.WRITER, 5])
+def test_torn_file_of_a_killed_writer_is_looked_at_without_a_wait(tiny: Path, tmp_path: Path, flags: int) -> None:
+    """HDF5's SWMR mode sleeps for minutes on this file."""
+    content = bytearray(tiny.read_bytes())
+    content[4096:40_000] = bytes(40_000 - 4096)
+    content[11] = flags
+    content[44:48] = superblock.checksum(bytes(content[:44])).to_bytes(4, "little")
+    path = tmp_path / "torn.h5.partial"
+    path.write_bytes(content)
+    assert "torn.h5.partial" in Probe(path).wait()
+    assert probes.look(path), "in this process"

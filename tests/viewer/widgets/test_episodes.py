@@ -16,7 +16,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
 from window_driver import close, settle, spin, until
 
-from viewer.analysis import probe
+from capture.results import progress_clock
 from viewer.controllers import commands
 from viewer.controllers.probe_worker import ProbeWorker
 from viewer.controllers.settings import Settings
@@ -349,6 +349,7 @@ def test_a_lookout_survives_what_kills_or_stops_it(
         "import json, os, sys, time\n"
         "for line in sys.stdin:\n"
         "    path = json.loads(line)\n"
+        "    print(flush=True)\n"
         "    if path.endswith('dies'): os._exit(7)\n"
         "    if path.endswith('stuck'): time.sleep(60)\n"
         "    print(json.dumps({'error': path if path.endswith('bad') else ''}), flush=True)\n"
@@ -370,7 +371,7 @@ def test_a_lookout_survives_what_kills_or_stops_it(
     assert urgent.answer == ""
     assert "took too long" in str(slow.answer)
     assert time.monotonic() - start < 5
-    monkeypatch.setattr(probe, "SECONDS", 0.3)
+    monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.3)
     hopeless = lookout.look(stuck, urgent=True)
     until(lambda: hopeless.poll() is not None)
     assert "took too long" in str(hopeless.answer)

@@ -1,0 +1,96 @@
+"""Open a results file for reading, whatever state its writer left it in, without ever waiting inside HDF5.
+
+HDF5 opens a file that is being written, or whose writer was killed, in its SWMR mode only. In that mode it reads
+metadata whose checksum is wrong up to 100 times, and sleeps in between, from 1 ns twice as long each time: 137 s for
+one torn block, in C code that heeds no signal. Here such a file is opened as a closed one instead, through a file
+object that shows HDF5 its superblock without the flags. Torn metadata then is an error at once; a reader that follows
+a running writer, which may be amid rewriting a block, opens the file again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from capture.results import superblock
+
+
+def open_for_reading(path: Path, *, is_followed: bool = False, **options: Any) -> h5py.File:
+    """Open an HDF5 file for reading, also one that is being written or whose writer was killed.
+
+    `is_followed`: the file will be opened again when it has grown, so that this handle must share no cache with the
+    next one; HDF5 shares it otherwise. `options`: keyword arguments of h5py.File. Raises OSError, RuntimeError or
+    ValueError where HDF5 cannot open it.
+    """
+    for _ in range(2):  # a writer may open or close the file between the two calls
+        if is_followed or has_writer_flags(path):
+            return h5py.File(FlaglessFile(path), "r", **options)
+        try:
+            return h5py.File(path, "r", locking=False, **options)
+        except OSError as error:
+            failure = error
+            if not has_writer_flags(path):
+                break
+    raise failure
+
+
+def has_writer_flags(path: Path) -> bool:
+    """Return whether the superblock says that a writer has the file open, or died while it had. Raises OSError."""
+    with path.open("rb", buffering=0) as file:
+        return bool(superblock.read_flags(file.read(superblock.LENGTH)))
+
+
+class FlaglessFile(io.RawIOBase):
+    """A file as it is on the disk, but for the writer's flags in its superblock, and the end of the file there.
+
+    For h5py.File, which closes it when it is garbage collected. Raises OSError if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._place = 0
+        self._file = path.open("rb", buffering=0)
+        block = self._file.read(superblock.LENGTH)
+        self._head = superblock.without_flags(block, self._size()) if superblock.read_flags(block) else b""
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from the present place into `buffer`, up to the end of the file; return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        count = 0
+        self._file.seek(self._place)
+        while count < len(view) and (part := self._file.readinto(view[count:])):
+            count += part
+        if self._place < len(self._head):
+            head = self._head[self._place : self._place + count]
+            view[: len(head)] = head
+        self._place += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the place of the next read; return it."""
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size()}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        """Return the place of the next read."""
+        return self._place
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if hasattr(self, "_file"):
+            self._file.close()
+        super().close()
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
