@@ -128,15 +128,10 @@ class Interventions:
                 f"Edges of shape {tuple(edges.shape)} do not fit the {knockout.phase} phase, whose mask has the shape "
                 f"{tuple(mask.shape)}: (B, heads, queries, keys)."
             )
-        if mask.dtype == torch.bool:
-            masked = mask & ~edges  # (B, heads, Q, K)
-            before, after = mask.any(-1), masked.any(-1)  # (B, heads, Q)
-        else:
-            masked = mask.masked_fill(edges, float("-inf"))  # (B, heads, Q, K)
-            before, after = (mask > HIDDEN_BELOW).any(-1), (masked > HIDDEN_BELOW).any(-1)  # (B, heads, Q)
+        masked = mask & ~edges if mask.dtype == torch.bool else mask.masked_fill(edges, float("-inf"))
         if id(knockout) not in self._checked:  # once a `with`: it waits for the device
             self._checked.add(id(knockout))
-            if bool((before & ~after).any()):
+            if bool((_has_key(mask) & ~_has_key(masked)).any()):
                 raise ValueError(
                     f"The cut edges leave a query of the {knockout.phase} phase without any key: keep at least one."
                 )
@@ -167,3 +162,8 @@ class Interventions:
                 return (kept.flatten(-2), *others)
 
             self._hooks.append(projection.register_forward_pre_hook(silence))
+
+
+def _has_key(mask: Tensor) -> Tensor:
+    """Return which queries (B, heads, queries) have a key that the mask (B, heads, queries, keys) shows."""
+    return (mask if mask.dtype == torch.bool else mask > HIDDEN_BELOW).any(-1)

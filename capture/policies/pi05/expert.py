@@ -78,14 +78,18 @@ class ExpertAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the output (B, H, E) and the attention weights (B, N, H, K + H), both in x's dtype.
 
-        `x` (B, H, E), `prefix` keys and values (B, M, K, d) each, `table` from `rope_table`, additive
-        `attention_mask` (B, 1, H, K + H) float32. Its name is that in transformers, so that hooks can replace it.
+        `x` (B, H, E), `prefix` keys and values (B, M, K, d) each, or (1, M, K, d) where all rows share one prefix,
+        `table` from `rope_table`, additive `attention_mask` (B, 1, H, K + H) float32. Its name is that in transformers,
+        so that hooks can replace it.
         """
         batch, horizon, _ = x.shape
         split = (batch, horizon, -1, self.head_dim)
         query = rotate(self.q_proj(x).view(split).transpose(1, 2), table)  # (B, N, H, d)
         key = rotate(self.k_proj(x).view(split).transpose(1, 2), table)  # (B, M, H, d)
         value = self.v_proj(x).view(split).transpose(1, 2)  # (B, M, H, d)
+        if len(prefix[0]) == 1 < batch:
+            mixed, weights = self._attend_to_shared_prefix(query, key, value, prefix, attention_mask)
+            return self.o_proj(mixed), weights
         # Concatenated at each step: in a growing cache, step 2 would attend to the action tokens of step 1.
         key = torch.cat([prefix[0], key], dim=2)  # (B, M, K + H, d)
         value = torch.cat([prefix[1], value], dim=2)  # (B, M, K + H, d)
@@ -95,6 +99,38 @@ class ExpertAttention(nn.Module):
         weights = logits.softmax(dim=-1, dtype=torch.float32).to(x.dtype)  # (B, N, H, K + H)
         mixed = (weights @ value).transpose(1, 2).reshape(batch, horizon, -1)  # (B, H, N * d)
         return self.o_proj(mixed), weights
+
+    def _attend_to_shared_prefix(
+        self, query: Tensor, key: Tensor, value: Tensor, prefix: tuple[Tensor, Tensor], attention_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the heads' outputs (B, H, N * d) and the weights (B, N, H, K + H) where all rows share one prefix.
+
+        The same as with B copies of the prefix, which are not made: the rows' queries meet it in one product.
+        `query` (B, N, H, d), own `key` and `value` (B, M, H, d), `prefix` keys and values (1, M, K, d) each.
+        """
+        batch, _, horizon, width = query.shape
+        groups = self.heads // self.kv_heads
+        shape = (batch, self.kv_heads, groups * horizon)
+
+        def together(rows: Tensor) -> Tensor:
+            """Return (M, B * groups * H, x) of (B, M, groups * H, x)."""
+            return rows.transpose(0, 1).flatten(1, 2)
+
+        def apart(rows: Tensor) -> Tensor:
+            """Return (B, M, groups * H, x) of (M, B * groups * H, x)."""
+            return rows.unflatten(1, (batch, -1)).transpose(0, 1)
+
+        query = query.reshape(*shape, width) * self.head_dim**-0.5  # (B, M, groups * H, d)
+        to_prefix = apart(together(query) @ prefix[0][0].transpose(1, 2))  # (B, M, groups * H, K)
+        to_own = query @ key.transpose(2, 3)  # (B, M, groups * H, H)
+        logits = torch.cat([to_prefix, to_own], dim=-1).reshape(batch, self.heads, horizon, -1)  # (B, N, H, K + H)
+        logits = logits + attention_mask  # (B, N, H, K + H) float32
+        weights = logits.softmax(dim=-1, dtype=torch.float32).to(query.dtype)  # (B, N, H, K + H)
+        keys = prefix[0].shape[2]
+        rows = weights.reshape(*shape, -1)  # (B, M, groups * H, K + H)
+        mixed = apart(together(rows[..., :keys]) @ prefix[1][0]) + rows[..., keys:] @ value  # (B, M, groups * H, d)
+        mixed = mixed.reshape(batch, self.heads, horizon, width).transpose(1, 2)  # (B, H, N, d)
+        return mixed.reshape(batch, horizon, -1), weights
 
 
 class GatedMlp(nn.Module):

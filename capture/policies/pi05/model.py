@@ -212,6 +212,8 @@ class Pi05(nn.Module):
     ) -> Chunk:
         """Run the suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0.
 
+        A `prefix` of one row is shared by all rows of `noise`.
+
         `steps`: number of steps, the configuration's if None. `grid`: how the times are rounded, see `step_times`.
         `after_step` is called with the number of each finished step, from 0.
         """
@@ -230,7 +232,7 @@ class Pi05(nn.Module):
     def velocity(self, x: Tensor, time: Tensor, prefix: Prefix) -> Tensor:
         """Return the velocity v (B, H, A) float32 at `x` (B, H, A) float32 and `time` (B,) (openpi `denoise_step`)."""
         batch, horizon, _ = x.shape
-        valid = prefix.valid  # (B, K)
+        valid = prefix.valid.expand(batch, -1)  # (B, K)
         positions = valid.sum(dim=1)[:, None] + torch.arange(horizon, device=x.device)  # (B, H)
         seen = torch.cat([valid, valid.new_ones(batch, horizon)], dim=1)  # (B, K + H)
         mask = torch.zeros(seen.shape, device=x.device).masked_fill(~seen, MASKED)  # (B, K + H)

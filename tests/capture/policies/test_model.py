@@ -8,7 +8,7 @@ import itertools
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_policy import tiny_config, tiny_model
+from small_policy import small_model, tiny_config, tiny_model
 
 from capture.checkpoints.key_names import openpi_name
 from capture.policies.attention_hooks import AttentionRecorder
@@ -250,3 +250,17 @@ def test_call_results_can_be_modified_without_affecting_later_calls(tiny):
     second = called()
     for name, value in kept.items():
         torch.testing.assert_close(getattr(second, name), value, rtol=0, atol=1e-6)
+
+
+def test_prefix_of_one_row_is_shared_by_all_rows_of_noise(tiny):
+    """As with copies of the prefix, to rounding; with two key heads too, which the tiny policy has not."""
+    inputs = tiny.inputs
+    for model, tokens in ((tiny.model, inputs["tokens"]), (small_model(), inputs["tokens"])):
+        mask = inputs["token_mask"]
+        with torch.no_grad():
+            prefix = model.run_prefix(*model.embed_prefix([*tiny.pictures, None], tokens, mask))
+        noise = torch.randn(3, model.config.horizon, 32, generator=torch.Generator().manual_seed(1))
+        shared = model.denoise(noise, prefix).actions
+        alone = torch.cat([model.denoise(noise[row : row + 1], prefix).actions for row in range(3)])
+        torch.testing.assert_close(shared, alone, rtol=0, atol=5e-5)
+        assert (shared[0] - shared[1]).abs().max() > 0.1
