@@ -129,9 +129,15 @@ def _tokenizer_folder(folder: Path) -> Path | None:
 
 
 def _hash(config: Pi05Config, preprocessing: Preprocessing) -> str:
+    """Return the SHA-256 of sizes and preprocessing.
+
+    It must stay the same for the same settings, or files of earlier versions can neither be resumed nor measured: leave
+    a new field out where it has the value that earlier versions implied.
+    """
     known: dict[str, Any] = {"config": asdict(config)}
     for name, value in vars(preprocessing).items():
         known[name] = _plain(value) if isinstance(value, Normaliser) else value
+    known["turned"] = bool(preprocessing.turned)  # None, which leaves it to the source, was False
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

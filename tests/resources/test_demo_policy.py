@@ -279,6 +279,13 @@ def test_the_card_tells_the_run_that_made_the_weights():
     assert ends == [stage["steps"] for stage in run["train"]["stages"]]
 
 
+def test_config_hash_of_earlier_results_files_holds():
+    """The bundled file was written before options were added to the preprocessing; it must count as this policy's."""
+    checkpoint = open_checkpoint(DEMO)
+    with h5py.File(DEMO / "results.h5") as file:
+        assert json.loads(file.attrs["model"])["config_hash"] == checkpoint.config_hash
+
+
 def test_the_bundled_results_are_this_policys():
     """Two prompts on one table, small, whole, and what the shipped weights compute."""
     shipped = DEMO / "results.h5"
