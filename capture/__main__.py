@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
@@ -96,7 +97,9 @@ def _info(given: Sequence[str]) -> int:
 
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
     parser.add_argument("file", metavar="FILE", type=Path)
-    _say(describe(parser.parse_args(given).file))
+    parser.add_argument("-v", "--verbose", action="store_true", help="list every decision about the input")
+    options = parser.parse_args(given)
+    _say(describe(options.file, verbose=options.verbose))
     return 0
 
 
@@ -125,7 +128,7 @@ def _capture(given: Sequence[str]) -> int:
     prompts = read_prompts(options.prompts) if options.prompts else Prompts(tuple(options.prompt or ()))
     from capture.cli.progress import Console
 
-    with Console(_tell, quiet=not share.first) as console:
+    with Console(_tell, quiet=not share.first, verbose=options.verbose) as console:
         console.stage("loading PyTorch")
         from capture.cli.setup import asked_setup
 
@@ -157,7 +160,8 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         check_target(options.output, overwrite=options.overwrite)
     if options.episode is not None:
         console.stage(f"reading episode {options.episode}")
-    episode = asked_episode(options, setup, console.tell)
+    episode, source_decisions = asked_episode(options, setup)
+    setup = replace(setup, source_decisions=source_decisions)
     if options.dry_run:
         from capture.cli.estimate import time_sentence
         from capture.cli.report import describe
@@ -196,9 +200,10 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     source = asked_source(options, setup, options.dataset)
     episodes, broken = select_episodes(source, options.episodes)
     output = options.output or Path()
+    setup = replace(setup, source_decisions=source.decisions)
     series = DatasetRun(setup, source, output, episodes, broken)
-    if share.first:
-        console.tell("; ".join(one.sentence for one in source.decisions))
+    if not share.first:  # the first process prints what all share
+        console.skip(setup.decisions)
     if options.dry_run:
         from capture.cli.dry_run import forecast
 

@@ -49,6 +49,11 @@ class Decision:
     """Whether a file, an option or the definition of the format decides; False where another choice would run too."""
 
     @property
+    def label(self) -> str:
+        """Whether it was "decided", by a file, an option or a definition, or only "assumed"."""
+        return "decided" if self.is_certain else "assumed"
+
+    @property
     def sentence(self) -> str:
         """One line for the user, with control characters escaped, since names come from files."""
         reason = f" ({self.reason})" if self.reason else ""

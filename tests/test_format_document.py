@@ -46,7 +46,9 @@ def test_axes_are_those_of_the_schema() -> None:
 
 
 def test_the_root_attributes_are_described(tmp_path: Path) -> None:
-    with ResultsWriter(tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", run={}) as writer:
+    with ResultsWriter(
+        tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", run={}, provenance="[]"
+    ) as writer:
         table = DOCUMENT.partition("## Root attributes")[2].partition("`model` holds")[0]
         named = {
             name

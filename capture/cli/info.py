@@ -12,6 +12,7 @@ import math
 import os
 import shlex
 import stat
+import textwrap
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ from capture import watched_process
 from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
+from capture.provenance import from_json
 from capture.results import schema
 from capture.results.partial_file import is_being_written
 from capture.results.read_access import open_for_reading
@@ -31,6 +33,7 @@ from capture.watched_process import NoAnswerError, WatchedProcess
 
 WIDTH: Final = 100
 SHOWN_PROMPTS: Final = 4
+SHOWN_DECISIONS: Final = 5
 LARGEST_READ: Final = 64 << 20
 """Bytes that one read may ask for; frames beyond it are counted, not looked at."""
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
@@ -38,8 +41,10 @@ SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 _CHILD: Final = "import capture.cli.info; capture.cli.info.serve()"
 
 
-def describe(path: Path) -> str:
-    """What the file holds, at most 24 lines of 100 characters: model, cameras, frames, texts, phases, checks.
+def describe(path: Path, *, verbose: bool = False) -> str:
+    """What the file holds, in lines of 100 characters: model, cameras, decisions about the input, frames, checks.
+
+    There are at most 30 lines, unless `verbose` adds every decision with its whole reason.
 
     Raises UserError with one sentence for a file that is missing, empty, cut short, damaged, of another kind or of a
     newer format.
@@ -47,7 +52,7 @@ def describe(path: Path) -> str:
     _check_is_file(path)
     reader = WatchedProcess(_CHILD)
     try:
-        answered = reader.ask(os.fspath(path))
+        answered = reader.ask([os.fspath(path), verbose])
     except NoAnswerError as error:
         what = "came to no end" if error.is_overdue else "failed"
         raise UserError(f"{path} is damaged: reading it {what}; copy it again, or capture it again") from None
@@ -59,11 +64,12 @@ def describe(path: Path) -> str:
 
 
 def serve() -> None:
-    """Answer each path with the page of that file, or why there is none; for the second process."""
+    """Answer each path, and whether all decisions are to be listed, with the file's page; for the second process."""
 
-    def answer(path: str, _note_progress: Callable[[], None]) -> object:
+    def answer(request: tuple[str, bool], _note_progress: Callable[[], None]) -> object:
+        path, verbose = request
         try:
-            return {"page": "\n".join(_page(Path(path)))}
+            return {"page": "\n".join(_page(Path(path), verbose=verbose))}
         except UserError as error:
             return {"refused": str(error)}
 
@@ -97,10 +103,10 @@ def _check_is_file(path: Path) -> None:
     raise UserError(f"{path} is not a results file: it is not HDF5; name a file that pi0-capture wrote")
 
 
-def _page(path: Path) -> list[str]:
+def _page(path: Path, *, verbose: bool) -> list[str]:
     try:
         with _opened(path) as file:
-            return _lines(path, file)
+            return _lines(path, file, verbose=verbose)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
         words = str(error.args[0] if error.args else error).partition("\n")[0]
         raise UserError(f"{path} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
@@ -118,7 +124,7 @@ def _opened(path: Path) -> h5py.File:
     raise OSError(refused)
 
 
-def _lines(path: Path, file: h5py.File) -> list[str]:
+def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
     if _attribute(file, "format", "") != schema.FORMAT:
         raise UserError(f"{path} is an HDF5 file, but not a results file of pi0-capture")
     major, minor = (int(number) for number in np.ravel(_attribute(file, "format_version"))[:2])
@@ -146,6 +152,7 @@ def _lines(path: Path, file: h5py.File) -> list[str]:
     sizes = [_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
     pictures = [f"{camera} {width} x {height}" for camera, (height, width) in zip(cameras, sizes, strict=True)]
     lines.append(f"cameras   {', '.join(pictures) or 'none'}")
+    lines += _decision_lines(file, verbose=verbose)
     lines += _frame_lines(file, done, planned)
     lines += _row_lines(file, done)
     bfloat16 = not str(model.get("dtype", "")).endswith("32")
@@ -159,6 +166,28 @@ def _lines(path: Path, file: h5py.File) -> list[str]:
     if not complete:
         lines.append(f'{"":<9} h5py.File({path.name!r}, "r", swmr=True)')
     return [clean(line, WIDTH) for line in lines]
+
+
+def _decision_lines(file: h5py.File, *, verbose: bool) -> list[str]:
+    """Return how many decisions about the input were certain and which were not; `verbose`: every one."""
+    stored = _attribute(file, schema.PROVENANCE_ATTRIBUTE, "")
+    if not stored:
+        return ["input     decisions about it are not stored, as in files of format 1.0"]
+    try:
+        decisions = from_json(str(stored))
+    except ValueError:
+        return ["input     the stored decisions about it cannot be read"]
+    assumed = [one for one in decisions if not one.is_certain]
+    count = f"{len(decisions) - len(assumed)} decided, {len(assumed)} assumed"
+    if verbose:
+        shown = [f"{one.label} {one.sentence}" for one in decisions]
+        wrapped = [line for text in shown for line in textwrap.wrap(text, WIDTH - 10, subsequent_indent="  ")]
+        return [f"input     {count}:", *(f"{'':<9} {line}" for line in wrapped)]
+    lines = [f"input     {count}; -v gives each with its reason"]
+    lines += [f"{'':<9} assumed {one.sentence}" for one in assumed[:SHOWN_DECISIONS]]
+    if len(assumed) > SHOWN_DECISIONS:
+        lines.append(f"{'':<9} and {len(assumed) - SHOWN_DECISIONS} more assumed")
+    return lines
 
 
 def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:

@@ -210,6 +210,12 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     out.add_argument(
         "--dry-run", action="store_true", help="say what would be run and stored, and stop; touches no weights"
     )
+    out.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="also print what files and options decide about the input, not only what was assumed",
+    )
     return parser
 
 

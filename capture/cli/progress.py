@@ -8,9 +8,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
+
+from capture.provenance import Decision
 
 TICK_SECONDS: Final = 1.0
 """Time between two updates of the elapsed seconds on a terminal."""
@@ -28,11 +30,12 @@ class Console:
     are printed above them. Nothing heavy is imported before the first bar: a stage can be shown before torch is there.
 
     `say`: prints a line that stays. `quiet`: neither stages nor bars, for one of several processes that were started
-    together.
+    together. `verbose`: decisions that are certain are printed too.
     """
 
-    def __init__(self, say: Callable[[str], None], *, quiet: bool = False) -> None:
-        self._say, self._quiet = say, quiet
+    def __init__(self, say: Callable[[str], None], *, quiet: bool = False, verbose: bool = False) -> None:
+        self._say, self._quiet, self._verbose = say, quiet, verbose
+        self._reported: set[Decision] = set()
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.work = ""
         """What is captured, as a log file is to say it; the number of frames if left empty."""
@@ -115,6 +118,18 @@ class Console:
                 f"capturing {work}", self._expected, "capturing", unit=" frames", bar_format=layout
             )
         self._running.update(frames - self._running.n)
+
+    def decided(self, decision: Decision) -> None:
+        """Print a decision about the input once: one that is not certain, or any if `verbose`."""
+        if decision in self._reported:
+            return
+        self._reported.add(decision)
+        if self._verbose or not decision.is_certain:
+            self.tell(f"{decision.label} {decision.sentence}")
+
+    def skip(self, decisions: Iterable[Decision]) -> None:
+        """Print none of these decisions, since another process does."""
+        self._reported.update(decisions)
 
     def tell(self, sentence: str) -> None:
         """Print a line that stays, above the stage or the bar."""

@@ -42,7 +42,7 @@ def describe(plan: Plan, *, one_of_many: bool = False) -> str:
     if masked:
         lines.append(f"  masked    {', '.join(masked)} (no picture given)")
     lines.append(f"  tokenizer {policy.tokenizer_name}")
-    lines += [f"  note      {one.sentence}" for one in policy.decisions]
+    lines += [f"  {one.label:<9} {one.sentence}" for one in plan.decisions]
     seen: set[str] = set()
     first = plan.tables[: int(plan.ends[0])]  # the first moment's, one for each prompt
     for table in first:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import RunOptions, Setup
 from capture.policies.tokenizer import find_tokenizer
+from capture.provenance import Decision
 
 if TYPE_CHECKING:
     import argparse
@@ -48,9 +49,16 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
             lerobot_version=options.lerobot_version,
         ),
     )
+    grid = Decision("time grid", checkpoint.preprocessing.time_grid, "as the checkpoint's own code", is_certain=True)
     if options.time_grid:
         checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, time_grid=options.time_grid))
+        grid = replace(grid, choice=options.time_grid, reason="by --time-grid")
     tokenizer = find_tokenizer(options.tokenizer, checkpoint.tokenizer_folder)
+    found = "PaliGemma's, which Pi0.5 is trained with, from a cache on this machine"
+    if options.tokenizer or checkpoint.tokenizer_folder:
+        found = "by --tokenizer" if options.tokenizer else "the checkpoint's own"
+    spelling = Decision("tokenizer", tokenizer.name, found, is_certain=True)
+    checkpoint = replace(checkpoint, decisions=(*checkpoint.decisions, grid, spelling))
     dtype = options.dtype or ("float32" if checkpoint.kind == "demo" else "bfloat16")
     choices = RunOptions(
         device=_device(options.device, share),
@@ -76,10 +84,10 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
     return Setup(Pi05Spec(checkpoint, tokenizer), choices, weights)
 
 
-def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str], None]) -> Episode:
-    """What is to be shown to the policy, as one episode; `tell` is called with what a source's names were taken for."""
+def asked_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tuple[Decision, ...]]:
+    """Return what is to be shown to the policy, as one episode, and the decisions of its source."""
     if options.episode is None:
-        return InMemoryEpisode(_observations(options))
+        return _given_episode(options), ()
     source = asked_source(options, setup, options.episode)
     if len(source.episodes) != 1 or source.unusable:
         if not source.episodes and len(source.unusable) == 1:
@@ -88,8 +96,7 @@ def asked_episode(options: argparse.Namespace, setup: Setup, tell: Callable[[str
             f"{options.episode} holds {len(source.episodes) + len(source.unusable)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
-    tell("; ".join(one.sentence for one in source.decisions))
-    return source.episodes[0]
+    return source.episodes[0], source.decisions
 
 
 def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Source:
@@ -120,11 +127,14 @@ def _chosen_cameras(options: argparse.Namespace) -> dict[str, str]:
     return chosen
 
 
-def _observations(options: argparse.Namespace) -> list[Observation]:
+def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
+    """Return the demo's frames, or one frame of the pictures and the state on the command line."""
     if options.demo:
         from capture.datasets.folder import read_episodes
 
-        return read_episodes(_demo_folder() / "episodes")
+        observations = read_episodes(_demo_folder() / "episodes")
+        cameras = {f"{name} camera": name for name in observations[0].pictures}
+        return InMemoryEpisode(observations, decisions=_conclude(cameras, "the demo's own"))
 
     from capture.datasets.images import read_picture
 
@@ -137,7 +147,14 @@ def _observations(options: argparse.Namespace) -> list[Observation]:
             files[name] = file
     pictures = {name: read_picture(file) for name, file in files.items()}
     state = None if options.state is None else np.array(options.state, dtype=np.float64)
-    return [Observation(pictures, "", state)]
+    decisions = {f"{name} camera": str(file) for name, file in files.items()}
+    decisions["state"] = "none" if state is None else f"{state.size} number{'s' * (state.size != 1)}"
+    return InMemoryEpisode([Observation(pictures, "", state)], decisions=_conclude(decisions, "on the command line"))
+
+
+def _conclude(choices: Mapping[str, str], reason: str) -> tuple[Decision, ...]:
+    """Return certain decisions of these subjects and choices."""
+    return tuple(Decision(subject, choice, reason, is_certain=True) for subject, choice in choices.items())
 
 
 def _demo_folder() -> Path:

@@ -18,8 +18,10 @@ from capture.datasets.in_memory import InMemoryEpisode, check_pictures
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.frame_selection import ALL_FRAMES, FrameSelection
+from capture.pipeline.input_decisions import StateRange, decide_frames, decide_masked_slots, decide_prompts
 from capture.pipeline.prompts import OWN_PROMPT, Prompts
 from capture.policies.base import PolicySpec, Prepared, TokenTable
+from capture.provenance import Decision, merge_decisions
 from capture.results import schema
 
 GENERATOR: Final = f"pi0-capture {__version__}"
@@ -68,6 +70,8 @@ class Setup:
     options: RunOptions
     weights: str
     """Fingerprint of the checkpoint's weights."""
+    source_decisions: tuple[Decision, ...] = ()
+    """`decisions` of the source of the episodes; empty where these are in memory."""
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -118,7 +122,14 @@ class Setup:
             "config": policy.config_hash,
             "weights": self.weights,
             "tokenizer": policy.tokenizer_name,
+            "input": {one.subject: one.choice for one in self.source_decisions},
         }
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """Decisions that all files of the run share."""
+        prompts = decide_prompts(self.options.prompts)
+        return merge_decisions(self.policy.decisions, self.source_decisions, [prompts])
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,8 @@ class FileOutline:
     run: Mapping[str, object]
     """The file's attribute `run`."""
     warnings: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    """All decisions about the input of this file, each once."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,7 @@ class Plan(FileOutline):
     @property
     def outline(self) -> FileOutline:
         """The part that concerns the file alone."""
-        return FileOutline(self.sizes, self.run, self.warnings)
+        return FileOutline(self.sizes, self.run, self.warnings, self.decisions)
 
     @property
     def frame_bytes(self) -> int:
@@ -204,6 +217,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
     ends: list[int] = []
     tables: list[TokenTable] = []
     states: set[int] = set()
+    state_range = StateRange()
     tokens = text_bytes = piece_bytes = 1
     frames = hashlib.sha256()
     count = 0
@@ -225,6 +239,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
             if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))
+            state_range.add(table)
             text_bytes = max(text_bytes, *(len(t.encode()) for t in (prompt, observation.episode, table.text)))
             piece_bytes = max(piece_bytes, *(len(piece.encode()) for piece in table.pieces))
         frames.update(_serialise(observation, prompts))
@@ -261,8 +276,16 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         *([tokenizer_warning] if tokenizer_warning else []),
         *(_merge_warnings(repeated) for repeated in warnings_by_kind.values() if repeated),
     ]
+    own = episode.frame_decisions(moments)
+    decisions = merge_decisions(
+        setup.decisions,
+        own,
+        decide_masked_slots(axes.cameras, shapes, (*setup.decisions, *own)),
+        [decide_frames(options.frames, moments, episode.length)],
+        state_range.decide(),
+    )
     ends_array = np.array(ends, dtype=np.int64)
-    return Plan(sizes, run, tuple(warnings), setup, episode, moments, ends_array, tuple(tables))
+    return Plan(sizes, run, tuple(warnings), decisions, setup, episode, moments, ends_array, tuple(tables))
 
 
 def _merge_warnings(repeated: list[str]) -> str:

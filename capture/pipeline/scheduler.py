@@ -15,6 +15,7 @@ from capture.pipeline.reader import Moment, Reader, describe_unexpected_error
 from capture.pipeline.types import FileOutcome, Job, Progress, RunOutcome
 from capture.pipeline.worker_process import ProcessGoneError
 from capture.pipeline.writer_worker import FrameWriter
+from capture.provenance import to_json
 
 MOST_FILES: Final = 4
 _CORES_A_FILE: Final = 4
@@ -149,6 +150,8 @@ class Scheduler:
             if sentence not in self._warned:  # files of a data set often have the same warnings
                 self._warned.add(sentence)
                 self._progress.tell(f"warning: {sentence}")
+        for decision in outline.decisions:
+            self._progress.decided(decision)
         if not options.overwrite and is_finished(job.path, outline):
             self._note_finished(written)
             return None
@@ -159,6 +162,7 @@ class Scheduler:
             "compress": options.compress,
             "overwrite": options.overwrite,
             "run": outline.run,
+            "provenance": to_json(outline.decisions),
         }
         try:
             opened = workers.writer.open(job.path, outline.sizes, writer_options).result()

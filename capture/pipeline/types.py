@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from capture.datasets.base import Episode
+from capture.provenance import Decision
 
 
 class Progress(Protocol):
@@ -23,6 +24,9 @@ class Progress(Protocol):
 
     def tell(self, sentence: str) -> None:
         """Report a sentence for the user."""
+
+    def decided(self, decision: Decision) -> None:
+        """Report a decision about the input; the same one may be reported for many files."""
 
 
 @dataclass

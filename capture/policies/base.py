@@ -73,6 +73,10 @@ class TokenTable:
     """Tokens that were cut off on the right, because the policy takes no more."""
     state_dropped: bool = False
     """Whether tokens of the state are among those that were cut off."""
+    state_bins: npt.NDArray[np.int64] | None = None
+    """(values,) the bin that the text spells for each state value; None where the text holds no state."""
+    state_beyond: tuple[int, ...] = ()
+    """State values beyond the range of the policy's statistics, whose bin is the one at the edge."""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -37,11 +37,15 @@ NAMES: Final = {
     "selection": "--frames",
     "dataset": "the data set",
     "prompts": "the prompts",
+    "input": "what the model is shown",
     "count": "the number of frames",
     "frames": "--frames, or the episode's states, prompts or true actions",
     "pictures": "the pictures or their sizes",
 }
 """Key of the root attribute `run` -> name for the user, most fundamental first."""
+
+SINCE_1_1: Final = ("input",)
+"""Keys that runs of format 1.0 lack; they are compared only where both runs have them."""
 
 CHECKSUMS: Final = ("config", "weights", "prompts", "frames", "pictures")
 """Keys whose values are checksums, which mean nothing to the user."""
@@ -142,11 +146,15 @@ def describe_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any]
         return "it does not state its run"
     present = json.loads(json.dumps(dict(now)))  # as it is read back after storing
     changed = [key for key in (*present, *before) if present.get(key) != before.get(key)]
+    changed = [key for key in changed if key in before or key not in SINCE_1_1]
     if not changed:
         return None
     # A change of the policy shows in several places; the first one listed is the cause.
     key = min(changed, key=lambda one: list(NAMES).index(one) if one in NAMES else len(NAMES))
     name, old, new = NAMES.get(key, key), before.get(key), present.get(key)
+    if isinstance(old, dict) and isinstance(new, dict):
+        name = next(part for part in (*new, *old) if new.get(part) != old.get(part))
+        old, new = old.get(name), new.get(name)
     if key in CHECKSUMS or old is None or new is None:
         return f"{name} changed"
     return f"{name} was {_format_value(old)} and is now {_format_value(new)}"

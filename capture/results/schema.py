@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 FORMAT: Final = "pi0-attention"
-FORMAT_VERSION: Final = (1, 0)
+FORMAT_VERSION: Final = (1, 1)
 PARTIAL_SUFFIX: Final = ".partial"
 """A file that is still being written is called `<final name>.partial`."""
 
@@ -25,6 +25,9 @@ FAILED_SUFFIX: Final = ".failed"
 
 RUN_ATTRIBUTE: Final = "run"
 """Root attribute: what defines the run, as a JSON object, so that only the same run writes a file on."""
+
+PROVENANCE_ATTRIBUTE: Final = "provenance"
+"""Root attribute: decisions about the input with their reasons, as a JSON list of objects; since format 1.1."""
 
 INDEX_NAME: Final = "index.json"
 INDEX_FORMAT: Final = "pi0-attention-index"

@@ -57,6 +57,7 @@ class ResultsWriter:
         overwrite: Replace an existing file at the end, and remove the partial file of an interrupted run at once.
         run: The root attribute `run`, which defines the run. The partial file of an interrupted run with the same
             value is continued, and `frames_done` says from where. Without `run` a partial file is an error.
+        provenance: The root attribute `provenance`, as JSON; a continued file keeps the one that it has.
         background: Write frames in a thread; otherwise `write` itself writes them.
 
     Until `finish` the file is `partial_path`. Leaving the `with` block without `finish` keeps the finished frames
@@ -78,6 +79,7 @@ class ResultsWriter:
         compress: bool = False,
         overwrite: bool = False,
         run: Mapping[str, object] | None = None,
+        provenance: str | None = None,
         background: bool = True,
     ) -> None:
         if sizes.frames < 1:
@@ -101,7 +103,7 @@ class ResultsWriter:
             raise
         found = self._partial.is_resumed
         try:
-            attributes = None if found else _root_attributes(sizes, model, generator, run)
+            attributes = None if found else _root_attributes(sizes, model, generator, run, provenance)
             self._storage = Storage(self.partial_path, sizes, attributes, weights, compress=compress)
             self._partial.lock_again()
             if found:
@@ -336,9 +338,14 @@ def _encode_strings(array: Array, dataset: schema.Dataset, frame: int) -> Array:
 
 
 def _root_attributes(
-    sizes: schema.Sizes, model: Mapping[str, object], generator: str, run: Mapping[str, object] | None
+    sizes: schema.Sizes,
+    model: Mapping[str, object],
+    generator: str,
+    run: Mapping[str, object] | None,
+    provenance: str | None,
 ) -> dict[str, object]:
     return {
+        **({} if provenance is None else {schema.PROVENANCE_ATTRIBUTE: provenance}),
         **({} if run is None else {schema.RUN_ATTRIBUTE: json.dumps(dict(run), allow_nan=False)}),
         "format": schema.FORMAT,
         "format_version": np.array(schema.FORMAT_VERSION, dtype="<i8"),

@@ -15,6 +15,7 @@ from capture.observation import Observation
 from capture.pipeline.plan import FileOutline
 from capture.pipeline.reader import ReaderProcess
 from capture.policies.pi05.model import Pi05
+from capture.provenance import Decision
 
 TASK_PLACEHOLDER = "put the yellow rubber duck in the bowl beside the mug"
 STATE = np.array([0.1, -0.4, 0.05, -2.1, 0.02, 1.7, 0.2, 0.0])
@@ -36,6 +37,9 @@ class Invented:
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         return {"exterior": (self.height, self.width), "wrist": (self.height, self.width)}
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        return ()
 
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         for frame in frames:

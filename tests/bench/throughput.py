@@ -49,6 +49,7 @@ from capture.policies.pi05.config import parameter_dtype  # noqa: E402
 from capture.policies.pi05.model import Pi05  # noqa: E402
 from capture.policies.pi05.policy import Pi05Policy  # noqa: E402
 from capture.policies.tokenizer import read_tokenizer  # noqa: E402
+from capture.provenance import Decision  # noqa: E402
 from capture.results import schema  # noqa: E402
 from capture.results.writer import ResultsWriter  # noqa: E402
 
@@ -60,6 +61,8 @@ class Quiet:
     def tell(self, sentence: str) -> None:
         if "tokenizer" not in sentence:  # which is the tests' small one
             print(sentence, flush=True)
+
+    def decided(self, decision: Decision) -> None: ...
 
 
 def hollow(folder: Path, config: Any, heads: int) -> Path:

@@ -18,6 +18,7 @@ from capture.observation import Observation
 from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer
+from capture.provenance import Decision
 
 
 class ProgressLog:
@@ -25,6 +26,7 @@ class ProgressLog:
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
+        self.decisions: list[Decision] = []
         self.expected = 0
         self.steps: list[float] = []
 
@@ -39,6 +41,9 @@ class ProgressLog:
 
     def tell(self, sentence: str) -> None:
         self.sentences.append(sentence)
+
+    def decided(self, decision: Decision) -> None:
+        self.decisions.append(decision)
 
 
 LENGTHS = {"a": 5, "b": 2, "c": 4}
@@ -66,6 +71,9 @@ class SyntheticEpisode:
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         return {"exterior": (90, 160), "wrist": (96, 128)}
+
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        return ()
 
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         for frame in frames:

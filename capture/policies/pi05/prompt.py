@@ -84,7 +84,8 @@ def tokenise(
     if "\0" in prompt:
         raise UserError("the prompt holds a NUL character; type it anew")
 
-    parts = _parts(clean_prompt(prompt), None if state is None else state_bins(state).tolist())
+    bins = None if state is None else state_bins(state)
+    parts = _parts(clean_prompt(prompt), None if bins is None else bins.tolist())
     text = "".join(part.text for part in parts)
     if state is None:
         task = parts[0].text
@@ -106,7 +107,8 @@ def tokenise(
     fed = ("<bos>", *(piece.text for piece in pieces))[:max_tokens]
     dropped = len(rows) - len(table)
     state_dropped = dropped > 0 and bool(stop[-1] < text.rfind(_AFTER_STATE))  # a task contains no newline
-    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped)
+    beyond = () if state is None else tuple(np.flatnonzero(np.abs(state) > 1).tolist())
+    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped, bins, beyond)
 
 
 def _characters(parts: Sequence[_Part]) -> tuple[list[int], list[int], list[int]]:

@@ -21,6 +21,7 @@ from paths import ROOT, SUPPORT
 from capture.cli import info
 from capture.cli.info import describe
 from capture.errors import UserError
+from capture.provenance import Decision, to_json
 from capture.results import progress_clock, schema, superblock
 from capture.results.writer import ResultsWriter
 
@@ -79,6 +80,7 @@ def test_a_whole_file_is_described(whole: Path) -> None:
     assert lines[2:] == [
         "model     synthetic (demo), 2 layers x 2 heads, 2 denoise steps, bfloat16",
         "cameras   exterior 64 x 36, wrist 64 x 48",
+        "input     decisions about it are not stored, as in files of format 1.0",
         "frames    3, from episode 7, 0.00 to 0.13 s",
         'prompts   "put the duck in bowl 0" frame 0',
         '          "put the duck in bowl 1" frame 1',
@@ -343,3 +345,40 @@ def test_nothing_in_the_current_folder_is_run(copy: Path, monkeypatch: pytest.Mo
     (copy.parent / "json.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.chdir(copy.parent)
     assert describe(Path("duck.h5")).startswith("duck.h5: ")
+
+
+def test_decisions_about_the_input_are_counted_and_doubts_shown(tmp_path: Path) -> None:
+    decisions = [Decision("exterior camera", "image\x1b[31m", "by its name", is_certain=True)]
+    decisions += [Decision(f"thing {number}", "a", "b" * 200, is_certain=False) for number in range(7)]
+    with ResultsWriter(
+        tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", provenance=to_json(decisions)
+    ) as writer:
+        for number in range(SIZES.frames):
+            writer.write(synthetic.frame(SIZES, number))
+        writer.finish(GOOD)
+    lines = describe(tmp_path / "a.h5").splitlines()
+    start = lines.index("input     1 decided, 7 assumed; -v gives each with its reason")
+    assert lines[start + 1].startswith("          assumed thing 0: a (bbb")
+    assert lines[start + 6] == "          and 2 more assumed"
+    assert max(map(len, lines)) <= info.WIDTH
+    page = describe(tmp_path / "a.h5", verbose=True)
+    assert "          decided exterior camera: image\\x1b[31m (by its name)\n" in page
+    assert page.count("assumed thing") == 7
+    assert page.count("b" * 60) >= 14
+    assert max(map(len, page.splitlines())) <= info.WIDTH
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (None, "decisions about it are not stored, as in files of format 1.0"),
+        ("{}", "the stored decisions about it cannot be read"),
+        ("[" * 9000, "the stored decisions about it cannot be read"),
+        ("[]", "0 decided, 0 assumed; -v gives each with its reason"),
+    ],
+)
+def test_files_without_readable_decisions_are_described_all_the_same(copy: Path, stored: str | None, said: str) -> None:
+    if stored is not None:
+        with h5py.File(copy, "r+") as file:
+            file.attrs[schema.PROVENANCE_ATTRIBUTE] = stored
+    assert f"input     {said}" in describe(copy).splitlines()

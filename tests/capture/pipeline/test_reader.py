@@ -27,6 +27,7 @@ from capture.pipeline.runner import run_jobs
 from capture.pipeline.shared_memory import PictureBlock, PicturePool
 from capture.pipeline.types import Job
 from capture.pipeline.worker_process import ProcessGoneError, can_start_workers
+from capture.provenance import Decision
 
 pytestmark = [
     pytest.mark.skipif(not can_start_workers(), reason="a process of its own needs Linux"),
@@ -35,6 +36,9 @@ pytestmark = [
 
 
 class Crashing(SyntheticEpisode):
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        return ()
+
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         raise ZeroDivisionError("of the reader")
 

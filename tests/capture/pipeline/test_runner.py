@@ -26,6 +26,7 @@ from capture.pipeline.plan import Setup, make_plan
 from capture.pipeline.prompts import Prompts
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
+from capture.provenance import Decision
 from capture.results import schema
 
 
@@ -102,6 +103,9 @@ def test_failing_episode_keeps_its_frames_and_fails_alone(setup: Setup, tmp_path
 
 def test_unexpected_reader_error_is_a_failure(setup: Setup, tmp_path: Path) -> None:
     class Crashing(SyntheticEpisode):
+        def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+            return ()
+
         def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
             raise ZeroDivisionError("of the reader")
 

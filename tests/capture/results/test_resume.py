@@ -13,6 +13,7 @@ from written import FRAMES, SIZES, intact, interrupted, writer
 
 from capture.errors import UserError
 from capture.results import schema, superblock
+from capture.results.resume import describe_difference
 
 RUN = {"seed": 0, "layers": [0, 1], "weights": "a" * 64}
 
@@ -155,3 +156,27 @@ def test_file_without_swmr_is_resumed(tmp_path: Path, monkeypatch: pytest.Monkey
         results.write(FRAMES[2])
         results.finish({})
     assert intact(tmp_path / "a.h5") == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "sentence"),
+    [
+        ({"a": "x", "b": "y"}, {"a": "x", "b": "z"}, "b was y and is now z"),
+        ({"a": "x"}, {"a": "x", "b": "z"}, "b changed"),
+        ({"a": "x"}, {"a": "x"}, None),
+        (None, {"a": "x"}, None),  # a run of format 1.0 does not state its input
+    ],
+)
+def test_a_run_that_shows_the_model_something_else_is_named(before, now, sentence) -> None:
+    earlier = dict(RUN) if before is None else RUN | {"input": before}
+    assert describe_difference(earlier, RUN | {"input": now}) == sentence
+
+
+def test_resuming_keeps_the_first_runs_provenance(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(writer(tmp_path / "a.h5", run=RUN, provenance="[1]"), 2)
+    with writer(tmp_path / "a.h5", run=RUN, provenance="[2]") as results:
+        results.write(FRAMES[2])
+        results.finish({})
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.attrs[schema.PROVENANCE_ATTRIBUTE] == "[1]"
