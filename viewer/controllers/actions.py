@@ -76,7 +76,7 @@ class Actions(QObject):
     """Command implementations, which depend on the parts of a window but not on the class of the window."""
 
     sheet_asked = Signal(str)
-    """Request to show an overlay: `palette`, `help`, `export` or `tour`."""
+    """Request to show an overlay: `palette`, `help`, `info`, `export` or `tour`."""
     episodes_asked = Signal(str)
     """Request to show or hide the list of episodes; with `filter`, to show it and focus its filter field."""
     theme_asked = Signal(str)

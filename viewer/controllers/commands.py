@@ -167,6 +167,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("export", "Export…", FILE, ("Ctrl+E",), lambda a: a.sheet_asked.emit("export")),
     Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda a: a.copy_picture()),
     Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda a: a.copy_command()),
+    Command("info", "About this file", FILE, ("Ctrl+I",), lambda a: a.sheet_asked.emit("info"), with_file),
     Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),
     Command("close", "Close", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_any),
     Command("quit", "Quit", FILE, ("Ctrl+Q",), lambda a: a.window.close(), always),

@@ -17,6 +17,7 @@ from viewer.errors import READ_ERRORS, UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded, read
 from viewer.model.geometry import PatchGrid
+from viewer.model.provenance import Decision, parse_decisions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,8 @@ class ResultsFile:
         self.complete = bool(guard.attribute("complete"))
         self.model = guard.json("model")
         self.checks = guard.json("checks")
+        self.format = ".".join(map(str, version)) or "?"
+        self.decisions = self._read_decisions()
         self.cameras = hdf5_guard.names(guard.attribute("cameras"))
         if not self.cameras:
             raise guard.damaged("it names no camera")
@@ -85,6 +88,13 @@ class ResultsFile:
             raise guard.damaged("it does not say how many frames are finished")
         self._read_axes()
         self.done = self._count_done()
+
+    def _read_decisions(self) -> tuple[Decision, ...] | None:
+        """Return the decisions about the input; None where the file holds none that can be read."""
+        try:
+            return parse_decisions(self._guard.attribute(schema.PROVENANCE_ATTRIBUTE))
+        except UserError:  # too large; the attention can be shown without
+            return None
 
     def _read_axes(self) -> None:
         guard, cameras = self._guard, len(self.cameras)

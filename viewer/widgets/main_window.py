@@ -111,6 +111,7 @@ class MainWindow(QWidget):
         self.page.stop_asked.connect(self.stop_opening)
         self.page.file_asked.connect(self.files.open_text)
         self.top.commands.clicked.connect(self.overlays.show_palette)
+        self.top.assumed.clicked.connect(self.overlays.show_info)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.menu.clicked.connect(self._full_menu)

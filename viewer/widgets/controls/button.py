@@ -10,10 +10,11 @@ from viewer.rendering import drawing, theme
 
 
 class Button(QAbstractButton):
-    """A push button of one of five kinds.
+    """A push button of one of six kinds.
 
     `raised` has a background; `primary` is the main action of a sheet; `quiet` has a background only under the
-    pointer; `segment` is one of a row with a common background; `toggle` looks like a segment and stands alone.
+    pointer; `warning` is quiet, in the accent colour; `segment` is one of a row with a common background; `toggle`
+    looks like a segment and stands alone.
     """
 
     def __init__(self, text: str, *, kind: str = "raised", hint: str = "", parent: QWidget | None = None) -> None:
@@ -38,13 +39,15 @@ class Button(QAbstractButton):
         width = drawing.width_of(self.text(), pixels)
         if self.hint:
             width += drawing.width_of(self.hint, 12) + 6
-        padding = {"raised": 22, "primary": 28, "quiet": 8, "segment": 14, "toggle": 14}[self.kind]
-        return QSize(round(width) + padding, {"raised": 28, "primary": 28, "quiet": 22}.get(self.kind, 24))
+        padding = {"raised": 22, "primary": 28, "quiet": 8, "warning": 16, "segment": 14, "toggle": 14}[self.kind]
+        return QSize(
+            round(width) + padding, {"raised": 28, "primary": 28, "warning": 28, "quiet": 22}.get(self.kind, 24)
+        )
 
     @property
     def pixels(self) -> int:
         """Font size of the text in pixels."""
-        return 13 if self.kind in {"raised", "primary"} else 12
+        return 13 if self.kind in {"raised", "primary", "warning"} else 12
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -58,6 +61,8 @@ class Button(QAbstractButton):
         pixels = self.pixels
         colour = t.text if self.kind == "raised" or self.isChecked() or hot else t.secondary
         primary = self.kind == "primary" and self.isEnabled()
+        if self.kind == "warning":
+            colour = t.accent_text
         if primary:
             colour = "#15171C"
         if not self.isEnabled():

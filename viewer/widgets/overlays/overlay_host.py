@@ -31,10 +31,14 @@ class OverlayHost(QObject):
         acts.sheet_asked.connect(self.show)
 
     def show(self, name: str) -> None:
-        """Show a sheet by name: `palette`, `help`, `export` or `tour`."""
-        {"palette": self.show_palette, "help": self._show_help, "export": self._show_export, "tour": self.show_tour}[
-            name
-        ]()
+        """Show a sheet by name: `palette`, `help`, `info`, `export` or `tour`."""
+        {
+            "palette": self.show_palette,
+            "help": self._show_help,
+            "info": self.show_info,
+            "export": self._show_export,
+            "tour": self.show_tour,
+        }[name]()
 
     def show_palette(self) -> None:
         """Open the command palette."""
@@ -58,6 +62,14 @@ class OverlayHost(QObject):
         from viewer.widgets.overlays.help_sheet import HelpSheet
 
         self._open(HelpSheet(self._acts.window))
+
+    def show_info(self) -> None:
+        """Open the info sheet of the open file; nothing happens without one."""
+        from viewer.widgets.overlays.info_sheet import InfoSheet
+
+        results = self._acts.session.results
+        if results is not None:
+            self._open(InfoSheet(self._acts.window, results))
 
     def _open(self, overlay: Overlay) -> None:
         self.close()

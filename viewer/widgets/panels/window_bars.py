@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QRect, QRectF
 from PySide6.QtGui import QPainter
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
 
 
+TOOLTIP_LINES: Final = 6
+
+
 class TopBar(Panel):
     """Shows the file's name, checkpoint, episode and prompt, and the buttons of the most used commands."""
 
@@ -34,6 +38,8 @@ class TopBar(Panel):
         self.episodes = Button("Episodes", hint="E")
         self.episodes.setCheckable(True)
         self.episodes.hide()
+        self.assumed = Button("", kind="warning")
+        self.assumed.hide()
         self.compare = Button("Compare")
         self.picture = Button("Picture")
         self.commands = Button("Commands", hint="Ctrl P")
@@ -42,7 +48,7 @@ class TopBar(Panel):
         row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
         row.setSpacing(8)
         row.addStretch()
-        for button in (self.episodes, self.compare, self.picture, self.commands, self.menu):
+        for button in (self.assumed, self.episodes, self.compare, self.picture, self.commands, self.menu):
             row.addWidget(button)
 
     def show_episodes(self, *, open_run: bool, shown: bool) -> None:
@@ -66,12 +72,30 @@ class TopBar(Panel):
 
     def load(self) -> None:
         self._details = self.details()
+        self._show_assumptions()
+
+    def _show_assumptions(self) -> None:
+        """Show how many decisions about the input of the open file were assumed; hide the button if none were."""
+        results = self.session.results
+        assumed = [one for one in (results.decisions if results else None) or () if not one.is_certain]
+        self.assumed.setVisible(bool(assumed))
+        if not assumed:
+            return
+        count = f"{len(assumed)} assumption{'s' * (len(assumed) != 1)}"
+        self.assumed.relabel(f"⚠ {len(assumed)} assumed")
+        self.assumed.setAccessibleName(f"{count} about the input: show them")
+        lines = [f"{one.subject}: {one.choice}" for one in assumed[:TOOLTIP_LINES]]
+        lines += [f"and {len(assumed) - TOOLTIP_LINES} more"] if len(assumed) > TOOLTIP_LINES else []
+        shown = "<br>".join(escape(line if len(line) <= 100 else line[:99] + "…") for line in lines)
+        # Rich text with all of the file's text escaped: Qt would take plain text that looks like HTML for HTML.
+        told = f"{count} about the input. Click for the reasons.<br>{shown}"
+        self.assumed.setToolTip(f"<p style='white-space:pre'>{told}</p>")
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t = theme.active()
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
-        first = self.compare if self.episodes.isHidden() else self.episodes
+        first = next(one for one in (self.assumed, self.episodes, self.compare) if not one.isHidden())
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)

@@ -1,0 +1,62 @@
+"""Decisions about the input of the policy, read from a results file without trust. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+MAX_TEXT: Final = 400
+MAX_DECISIONS: Final = 200
+MAX_CHARACTERS: Final = 1 << 16
+"""Limits of what is read: characters of one text, entries, and characters of the whole list."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A choice about the input and what it was made by; FORMAT.md describes the attribute `provenance`."""
+
+    subject: str
+    choice: str
+    reason: str
+    is_certain: bool
+    """False where neither a file nor an option decided, so that the choice was assumed."""
+
+
+def parse_decisions(stored: object) -> tuple[Decision, ...] | None:
+    """Return the decisions in an attribute's JSON; None where it is absent or no list.
+
+    Entries that are malformed or beyond the limits are left out, and characters that are not printable are replaced by
+    a middle dot.
+    """
+    if not isinstance(stored, str) or len(stored) > MAX_CHARACTERS:
+        return None
+    try:
+        entries = json.loads(stored)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entries, list):
+        return None
+    found = (_parse_entry(entry) for entry in entries[:MAX_DECISIONS])
+    return tuple(one for one in found if one is not None)
+
+
+def _parse_entry(entry: object) -> Decision | None:
+    if not isinstance(entry, dict):
+        return None
+    subject, choice, reason = (entry.get(key) for key in ("subject", "choice", "reason"))
+    is_certain = entry.get("certain")
+    if not (isinstance(subject, str) and isinstance(choice, str) and isinstance(reason, str)):
+        return None
+    if not isinstance(is_certain, bool):
+        return None
+    return Decision(_clean(subject), _clean(choice), _clean(reason), is_certain)
+
+
+def _clean(text: str) -> str:
+    return "".join(character if character.isprintable() else "·" for character in text[:MAX_TEXT])
+
+
+def count_assumptions(decisions: tuple[Decision, ...] | None) -> int:
+    """Return how many decisions were assumed."""
+    return sum(not one.is_certain for one in decisions or ())
