@@ -1,0 +1,294 @@
+"""Measures the window in turn with another checkout: first picture, building of plots, changes, memory.
+
+    xvfb-run -s "-screen 0 2600x1500x24" python tests/bench/bench_plots.py FILE.h5 --before CHECKOUT [--rounds 6]
+
+`--before` is a work tree of an older commit, 605d2eb included, whose modules had other names. Each tree runs in a
+process of its own; both show their window, and a few changes are measured in one, then in the other, so that a busy
+machine slows down both. All times are processor time: of the window's thread for changes, of the process for starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+KINDS = ("word", "action", "layer", "head", "step", "frame")
+BARE = """
+import time
+from PySide6.QtWidgets import QApplication, QWidget
+app = QApplication([])
+class Window(QWidget):
+    def paintEvent(self, event):
+        print(time.process_time(), flush=True); app.quit()
+window = Window(); window.resize(1280, 800); window.show(); app.exec()
+"""
+STOCK = """
+import time
+import numpy as np, pyqtgraph as pg
+app = pg.mkQApp()
+class Window(pg.GraphicsLayoutWidget):
+    def paintEvent(self, event):
+        super().paintEvent(event)
+        print(time.process_time(), flush=True); app.quit()
+window = Window(); window.resize(1280, 800)
+rng = np.random.default_rng(0)
+window.addPlot().addItem(pg.ImageItem(rng.random((270, 480, 3)) * 255))
+window.addPlot().addItem(pg.ImageItem(rng.random((270, 480, 3)) * 255))
+window.nextRow()
+window.addPlot(colspan=2).plot(rng.random(300))
+window.show(); app.exec()
+"""
+FIRST = """
+import os, sys, time
+sys.argv = ["pi0-viewer", *sys.argv[1:]]
+from viewer import __main__ as program
+original = program.prepared
+def prepared(options):
+    window = original(options)
+    try:
+        from viewer.widgets.panels.camera_pane import CameraPane
+        from viewer.widgets.plot_loader import PlotLoader
+    except ImportError:  # before the plots
+        from viewer.panels.camera import CameraPane
+        PlotLoader = None
+    paint, first, pieces = CameraPane.paintEvent, [], []
+    def painted(self, event):
+        paint(self, event)
+        if self.camera == len(self.session.results.cameras) - 1 and not first:
+            first.append(time.process_time())
+            if PlotLoader is None or os.environ.get("ONLY_FIRST"):
+                print(first[0], 0, 0, flush=True); os._exit(0)
+    CameraPane.paintEvent = painted
+    if PlotLoader is not None:
+        run = PlotLoader._run_piece
+        def timed(self):
+            start = time.thread_time()
+            run(self)
+            pieces.append(time.thread_time() - start)
+            if self.is_done:
+                print(first[0], sum(pieces), max(pieces), flush=True); os._exit(0)
+        PlotLoader._run_piece = timed
+    return window
+program.prepared = prepared
+program.main(sys.argv[1:])
+"""
+
+
+def serve(path: Path, size: tuple[int, int], *, plots: bool) -> None:
+    """Show the window of the tree on `sys.path`; read requests on standard input and answer each with JSON."""
+    import psutil
+    from PySide6.QtCore import QEvent, QObject
+    from PySide6.QtWidgets import QApplication, QWidget
+
+    app = QApplication([])
+    try:
+        from viewer.controllers.settings import Settings
+        from viewer.io.results import Results
+        from viewer.model.view_state import Query
+        from viewer.rendering import theme
+        from viewer.startup import calm
+        from viewer.widgets.main_window import MainWindow as Window
+    except ImportError:  # commit 605d2eb
+        from viewer.results import Results
+        from viewer.settings import Settings
+        from viewer.start import calm
+        from viewer.state import Query
+        from viewer.window import Window
+
+        from viewer import theme
+    theme.apply("dark")
+    settings = Settings(Path(tempfile.mkdtemp()) / "settings.ini")
+    settings.set_text("toured", "yes")
+    window = Window(settings)
+    window.resize(*size)
+    window.show_results(Results(path), False)
+    if not plots:
+        window.panels.removeEventFilter(window.plot_loader)
+    window.show()
+
+    def settle(seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            app.processEvents()
+            time.sleep(0.004)
+
+    settle(2.5)
+    calm()
+    settle(0.5)
+    window.session.update(query=Query("action", (6,)), layer=3, smooth=False)  # as it was by default at 605d2eb
+    settle(0.5)
+
+    class Paints(QObject):
+        count = 0
+
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            self.count += event.type() == QEvent.Type.Paint
+            return False
+
+    paints = Paints()
+    grid = window.panels.camera_grid if hasattr(window, "panels") else window.room.cameras
+    pane: QWidget = grid.panes[0]
+    plot = getattr(pane, "_plot", None)
+    (pane if plot is None else plot.viewport()).installEventFilter(paints)
+    dims, number = window.session.dims, 0
+
+    def change(kind: str) -> dict[str, Any]:
+        return {
+            "word": {"query": Query("text", (number % dims.chips,))},
+            "action": {"query": Query("action", (number % dims.actions,))},
+            "layer": {"layer": number % dims.layers},
+            "head": {"heads": (number % dims.heads,)},
+            "step": {"step": number % dims.steps},
+            "frame": {"frame": number % dims.frames},
+        }[kind]
+
+    print(json.dumps({"plots": plot is not None}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked["kind"] == "memory":
+            print(json.dumps(psutil.Process().memory_info().rss / 1e6), flush=True)
+            continue
+        if asked["kind"] in {"step", "layer", "head"}:
+            window.session.update(query=Query("action", (6,)))
+        settle(0.15)
+        taken = []
+        for _ in range(asked["count"] + 1):
+            number += 1
+            settle(0.015)
+            before, start = paints.count, time.thread_time()
+            window.session.update(**change(asked["kind"]))
+            limit = time.perf_counter() + 2
+            while paints.count == before and time.perf_counter() < limit:
+                app.processEvents()
+            app.processEvents()
+            taken.append((time.thread_time() - start) * 1000)
+        print(json.dumps(taken[1:]), flush=True)  # the first one of a kind warms up
+    window.close()
+
+
+class Server:
+    """A process that shows the window of one tree."""
+
+    def __init__(self, tree: Path, path: Path, size: str, *, plots: bool) -> None:
+        how = "--serve" if plots else "--serve-plain"
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(path), "--size", size, how], text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tree)},
+        )  # fmt: skip
+
+    def read(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, kind: str, count: int = 0) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"kind": kind, "count": count}) + "\n")
+        return self.read()
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
+
+
+def measure_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) -> None:
+    trees = {**trees, "plain": trees["now"]}
+    servers = {name: Server(tree, path, size, plots=name != "plain") for name, tree in trees.items()}
+    ready = {name: server.read() for name, server in servers.items()}
+    print(f"\n{size}: milliseconds of the window's thread from a change to its pixels; plots: {ready}")
+    taken: dict[tuple[str, str], list[float]] = {}
+    for _ in range(rounds):
+        for kind in KINDS:
+            for name, server in servers.items():
+                taken.setdefault((kind, name), []).extend(server.ask(kind, 10))
+    memory = {name: server.ask("memory") for name, server in servers.items()}
+    for server in servers.values():
+        server.stop()
+    for kind in KINDS:
+        before, now, plain = (taken[kind, name] for name in ("before", "now", "plain"))
+        print(
+            f"{kind:8} before {statistics.median(before):5.2f}   now {statistics.median(now):5.2f} "
+            f"({statistics.median(now) / statistics.median(before):.2f} x; without plots "
+            f"{statistics.median(plain) / statistics.median(before):.2f} x)   99th percentile "
+            f"{percentile(before, 0.99):5.2f}, {percentile(now, 0.99):5.2f}"
+        )
+    print(
+        f"memory   before {memory['before']:.0f} MB, now {memory['now']:.0f} MB (+{memory['now'] - memory['before']:.0f})"
+    )
+
+
+def run_start(script: str, tree: Path, *arguments: str, **environment: str) -> list[float]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *arguments], capture_output=True, text=True, check=False,
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}, "PYTHONPATH": str(tree), **environment},
+    )  # fmt: skip
+    if not done.stdout.strip():
+        raise SystemExit(done.stderr)
+    return [float(word) * 1000 for word in done.stdout.split()]
+
+
+def measure_starts(trees: dict[str, Path], path: Path, rounds: int) -> None:
+    folder = tempfile.mkdtemp()
+    arguments = (str(path), "--settings", str(Path(folder) / "settings.ini"))
+    first: dict[str, list[float]] = {"bare": [], "stock": [], "before": [], "now": []}
+    whole, longest = [], []
+    for number in range(rounds + 1):
+        bare = run_start(BARE, ROOT)[0]
+        stock = run_start(STOCK, ROOT)[0]
+        old = run_start(FIRST, trees["before"], *arguments)[0]
+        new, built, piece = run_start(FIRST, trees["now"], *arguments)
+        if number:  # the first one writes bytecode
+            for name, value in zip(first, (bare, stock, old, new), strict=True):
+                first[name].append(value)
+            whole.append(built)
+            longest.append(piece)
+    median = {name: statistics.median(values) for name, values in first.items()}
+    print("\nfirst painted window, milliseconds of processor time from the start of Python")
+    print(
+        f"bare PySide6 {median['bare']:.0f}, stock pyqtgraph {median['stock']:.0f}, before {median['before']:.0f}, "
+        f"now {median['now']:.0f}: {median['now'] / median['before']:.2f} x before, "
+        f"{median['now'] / median['stock']:.2f} x stock"
+    )
+    print(
+        f"building the plots after it: {statistics.median(whole):.0f} in all, longest piece {statistics.median(longest):.0f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare the window with another checkout's.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--before", type=Path, help="work tree of the commit to compare with")
+    parser.add_argument("--size", default="", help="of the window; both sizes without it")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--no-start", action="store_true", help="leave out the first picture")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve-plain", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve or given.serve_plain:
+        width, height = (int(side) for side in given.size.split("x"))
+        serve(given.file, (width, height), plots=given.serve)
+        return
+    if given.before is None:
+        parser.error("--before names a work tree of the commit to compare with")
+    trees = {"before": given.before.absolute(), "now": ROOT}
+    if not given.no_start:
+        measure_starts(trees, given.file, given.rounds)
+    for size in [given.size] if given.size else ["1280x800", "2560x1440"]:
+        measure_changes(trees, given.file, size, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
