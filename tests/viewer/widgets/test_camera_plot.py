@@ -109,6 +109,40 @@ def test_take_over_shows_nothing_in_between(app: QApplication, small: Path, tmp_
     close(window)
 
 
+def test_every_change_of_the_picture_is_repainted(window: MainWindow, app: QApplication) -> None:
+    """The screen shows what a complete repaint would show: focus, pointer, a drag under way, zoom, theme, bare picture."""
+    pane = window.panels.camera_grid.panes[0]
+    none = Qt.KeyboardModifier.NoModifier
+    start, stop = (pane.model_to_pane().map(QPointF(x, y)).toPoint() for x, y in ((60, 80), (120, 130)))
+
+    def check(what: str) -> None:
+        spin()
+        shown = app.primaryScreen().grabWindow(window.winId()).toImage()
+        whole = window.grab().toImage()
+        assert shown.convertToFormat(whole.format()) == whole, what
+
+    pane.setFocus()
+    check("focus")
+    QTest.mousePress(pane, Qt.MouseButton.LeftButton, none, start)
+    QTest.mouseMove(pane, (start + stop) / 2)
+    QTest.mouseMove(pane, stop)
+    check("drag")
+    QTest.mouseRelease(pane, Qt.MouseButton.LeftButton, none, stop)
+    check("region")
+    pane.leaveEvent(QEvent(QEvent.Type.Leave))
+    check("pointer gone")
+    wheel(pane, QPointF(stop), 4)
+    check("zoom")
+    window.session.hide_heat(True)
+    check("bare")
+    window.session.hide_heat(False)
+    window.setFocus()
+    check("no focus")
+    window.set_theme("light")
+    check("theme")
+    window.set_theme("dark")
+
+
 def test_input_while_pyqtgraph_loads_is_not_lost(app: QApplication, small: Path, tmp_path: Path) -> None:
     window = show(small, tmp_path, plots=False)
     pane = window.panels.camera_grid.panes[0]
@@ -139,6 +173,32 @@ def test_mouse_keys_and_menu_reach_the_pane_through_the_plot(window: MainWindow,
     menu.close()
     QTest.keyClick(pane, Qt.Key.Key_Down)
     assert window.session.pointer is not None
+
+
+def test_events_of_the_screen_reach_the_pane_under_its_plot(window: MainWindow) -> None:
+    pane = window.panels.camera_grid.panes[0]
+    place = pane.model_to_pane().map(QPointF(100, 100)).toPoint()
+    point, screen = pane.mapTo(window, place), window.windowHandle()
+    QTest.mouseMove(screen, point - QPoint(3, 3))
+    QTest.mouseMove(screen, point)
+    spin()
+    assert window.session.pointer == pane.cell_at(QPointF(place))
+    assert pane.underMouse()
+    QTest.mouseClick(screen, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
+    spin()
+    assert window.session.state.region == (pane.cell_at(QPointF(place)),)
+    QTest.wheelEvent(screen, QPointF(point), QPoint(0, 600))
+    spin()
+    assert pane.zoom.factor > 2
+    QTest.keyPress(screen, Qt.Key.Key_Space)
+    QTest.mousePress(screen, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
+    before = pane.zoom
+    QTest.mouseMove(screen, point + QPoint(20, 10))
+    QTest.mouseRelease(screen, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point + QPoint(20, 10))
+    QTest.keyRelease(screen, Qt.Key.Key_Space)
+    spin()
+    assert pane.zoom != before
+    assert window.playback.axis == ""
 
 
 def test_menu_copies_the_weights_of_the_picture(window: MainWindow) -> None:

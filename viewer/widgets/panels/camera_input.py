@@ -72,6 +72,10 @@ class CameraInput(PlotPanel):
         """Return the map from pixels of the model's picture to the pane, zoom included."""
         raise NotImplementedError
 
+    def update_picture(self) -> None:
+        """Repaint the picture and what lies on it."""
+        raise NotImplementedError
+
     def cell_at(self, point: QPointF) -> Cell | None:
         """Return the patch under a point of the pane; None outside the picture."""
         if self.view is None or not self.area().contains(point):
@@ -88,7 +92,7 @@ class CameraInput(PlotPanel):
     def show_zoom(self, zoom: Zoom) -> None:
         """Show another part of the picture, without announcing it."""
         self.zoom = zoom
-        self.update()
+        self.update_picture()
 
     def _set_zoom(self, zoom: Zoom) -> None:
         if zoom != self.zoom:
@@ -153,7 +157,7 @@ class CameraInput(PlotPanel):
             self._show_cursor(point)
         elif not self.pinned and (self._drag is not None or (point - self._press).manhattanLength() > DRAG_PIXELS):
             self._drag_to(point, cell, paints=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
-            self.update()
+            self.update_picture()
 
     def _drag_to(self, point: QPointF, cell: Cell | None, *, paints: bool) -> None:
         assert self._press is not None
@@ -222,7 +226,7 @@ class CameraInput(PlotPanel):
             self.toggle(
                 self.cell_at(event.position()), keep=bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
             )
-        self.update()
+        self.update_picture()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Show the whole picture, and take back what the first of the two clicks did to the region."""

@@ -9,6 +9,7 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
+    QFocusEvent,
     QHideEvent,
     QImage,
     QPainter,
@@ -66,7 +67,7 @@ class CameraPane(CameraInput):
         self._plot: CameraPlot | None = None
         self._can_plot = False
         self.label = PatchLabel()
-        session.pointed.connect(self._update_picture)
+        session.pointed.connect(self.update_picture)
         session.bared.connect(self.reload_and_update)
 
     def sizeHint(self) -> QSize:
@@ -94,10 +95,13 @@ class CameraPane(CameraInput):
         return pair[1] if pair is not None else None
 
     def load(self) -> None:
+        self._content = self._read_content()
+        self._place_plot()
+
+    def _read_content(self) -> PaneContent | None:
         view = self.view
-        self._content = None
         if view is None or self.camera >= len(view[0].cameras):
-            return
+            return None
         results, state = view
         scene = pixels = None
         size, to_model = (results.grid.height, results.grid.width), IDENTITY
@@ -108,8 +112,7 @@ class CameraPane(CameraInput):
         except READ_ERRORS as error:
             self.session.report_failure(error)
             scene = pixels = None
-        self._content = PaneContent(results, state, scene, pixels, size, to_model)
-        self._place_plot()
+        return PaneContent(results, state, scene, pixels, size, to_model)
 
     def hideEvent(self, event: QHideEvent) -> None:
         self._content = None
@@ -202,11 +205,19 @@ class CameraPane(CameraInput):
         super().show_zoom(zoom)
         self._place_plot()
 
-    def _update_picture(self) -> None:
-        if self._plot is not None:
+    def update_picture(self) -> None:
+        if self._plot is not None:  # updating the pane would not repaint the opaque view on it
             self._plot.viewport().update()
         else:
             self.update()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        self.update_picture()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self.update_picture()
 
     def paint(self, painter: QPainter, painted: QRect) -> None:
         content, ground = self._content, drawing.ground(self)
