@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from capture.datasets.images import Pixels8
 from capture.datasets.key_mapping import KeyMapping
+from capture.errors import UserError
 from capture.observation import Observation
 from capture.provenance import Decision
 
@@ -27,7 +28,7 @@ class EpisodeData:
     state: npt.NDArray[np.float64] | None
     """(frames, state dims) in robot units; None where the source has none."""
     actions: npt.NDArray[np.float64] | None
-    """(frames, action dims) in robot units; None where the source has none."""
+    """(frames, action dims) in robot units; None where the source has none. Rows may hold NaN, as those of states."""
     read_pictures: Callable[[Sequence[int]], Iterator[Mapping[str, Pixels8]]]
     """Yields policy camera -> picture for each of the given frames (ascending)."""
 
@@ -43,10 +44,17 @@ class ArrayEpisode(ABC):
     def __init__(self, name: str, number: int, mapping: KeyMapping, horizon: int | None) -> None:
         self.name, self.number = name, number
         self._mapping, self._horizon = mapping, horizon
+        self._shortened: set[int] = set()
+        """Frames whose true actions end before a row that is not finite."""
 
-    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
-        """Return the decisions that concern these frames of this episode alone: cameras that only it gets."""
-        return self._mapping.episode_decisions
+    def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
+        """Return the decisions that concern these frames of this episode alone: its cameras, shortened actions."""
+        count = len(self._shortened.intersection(frames))
+        if not count:
+            return self._mapping.episode_decisions
+        choice = f"end early in {count} frame{'s' * (count != 1)}"
+        reason = "a later row of them holds numbers that are not finite"
+        return (*self._mapping.episode_decisions, Decision("true actions", choice, reason, is_certain=False))
 
     @abstractmethod
     def _open(self) -> AbstractContextManager[EpisodeData]:
@@ -65,17 +73,37 @@ class ArrayEpisode(ABC):
                 yield self._observe(data, frame, {})
 
     def _observe(self, data: EpisodeData, frame: int, pictures: Mapping[str, Pixels8]) -> Observation:
-        stop = None if self._horizon is None else frame + self._horizon
+        state = None if data.state is None else data.state[frame]
+        if state is not None:
+            self._check_finite(state, frame, f"a state ({', '.join(self._mapping.state)})")
+        self._check_finite(data.times[[0, frame]], frame, "a time")
         return Observation(
             pictures=pictures,
             prompt=data.prompts[frame],
-            state=None if data.state is None else data.state[frame],
-            true_actions=None if data.actions is None else data.actions[frame:stop].astype(np.float32),
+            state=state,
+            true_actions=None if data.actions is None else self._take_actions(data.actions, frame),
             index=frame,
             time=float(data.times[frame] - data.times[0]),
             episode=self.name,
             is_upside_down=self.is_upside_down,
         )
+
+    def _take_actions(self, actions: npt.NDArray[np.float64], frame: int) -> npt.NDArray[np.float32]:
+        """Return the actions from a frame on, up to the horizon, the episode's end or a row that is not finite."""
+        chunk = actions[frame : None if self._horizon is None else frame + self._horizon]
+        is_finite = np.isfinite(chunk).all(axis=1)
+        if not is_finite.all():
+            self._check_finite(chunk[0], frame, f"an action ({', '.join(self._mapping.actions)})")
+            chunk = chunk[: int(np.argmin(is_finite))]
+            self._shortened.add(frame)
+        return chunk.astype(np.float32)
+
+    def _check_finite(self, values: npt.NDArray[np.float64], frame: int, what: str) -> None:
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"frame {frame} of {self.name} has {what} with numbers that are not finite; leave it out of --frames, "
+                "or mend the data"
+            )
 
 
 def join_columns(columns: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:

@@ -34,8 +34,7 @@ from capture.datasets.camera_frames import (
     describe_orientations,
     read_cameras,
 )
-from capture.datasets.episode_list import EpisodeList
-from capture.datasets.episode_names import file_names
+from capture.datasets.episode_list import EpisodeList, file_names
 from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
 from capture.json_fields import JsonObject, read_json

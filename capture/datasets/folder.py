@@ -28,8 +28,7 @@ import numpy.typing as npt
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times
 from capture.datasets.base import Source, SourceCamera, SourceOptions
 from capture.datasets.camera_frames import VideoFile, count_common_frames, describe_orientations, read_cameras
-from capture.datasets.episode_list import EpisodeList
-from capture.datasets.episode_names import file_names
+from capture.datasets.episode_list import EpisodeList, file_names
 from capture.datasets.images import ORIENTATIONS, picture_outline, picture_size, read_picture
 from capture.datasets.key_mapping import KeyMapping
 from capture.datasets.video import read_outline
@@ -249,8 +248,8 @@ class VideosFile(EpisodeFile):
         if not self.videos:
             raise UserError(f"{where} names no videos")
         self.cameras = tuple(self.videos)
-        self.states = _read_numbers(content.values.get("states"), 2, where, "states")
-        self.actions = _read_numbers(content.values.get("actions"), 2, where, "actions")
+        self.states = _read_numbers(content.values.get("states"), 2, where, "states", may_be_infinite=True)
+        self.actions = _read_numbers(content.values.get("actions"), 2, where, "actions", may_be_infinite=True)
         self.state_parts = _part("state", 0 if self.states is None else self.states.shape[1])
         self.action_parts = _part("actions", 0 if self.actions is None else self.actions.shape[1])
         prompt = content.text("prompt")
@@ -353,22 +352,30 @@ def _size_or_zero(info: EpisodeFile, camera: str) -> tuple[int, int]:
 
 
 def _count(row: Any) -> int:
-    return len(row) if isinstance(row, list) else 0
+    """Return how many numbers a list holds, or the lists in it."""
+    return sum(max(1, _count(value)) for value in row) if isinstance(row, list) else 0
 
 
 def _part(name: str, dims: int) -> dict[str, int]:
     return {name: dims} if dims else {}
 
 
-def _read_numbers(values: Any, axes: int, where: str, what: str) -> npt.NDArray[np.float64] | None:
-    """Return nested lists as an array with so many axes; None for None. Raises UserError for anything else."""
+def _read_numbers(
+    values: Any, axes: int, where: str, what: str, *, may_be_infinite: bool = False
+) -> npt.NDArray[np.float64] | None:
+    """Return nested lists as an array; None for None. Raises UserError for anything else.
+
+    The array has so many axes: those after, such as that of two arms, are joined to the last one.
+    """
     if values is None:
         return None
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.array(np.nan)
-    if array.ndim != axes or not np.isfinite(array).all():
+    if array.ndim == axes + 1:
+        array = array.reshape(*array.shape[: axes - 1], -1)
+    if array.ndim != axes or not (may_be_infinite or np.isfinite(array).all()):
         of = "a state that is not one list" if axes == 1 else f"{what} that are not lists"
         raise UserError(f"{where} has {of} of finite numbers")
     return array

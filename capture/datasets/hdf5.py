@@ -71,20 +71,24 @@ def dataset(parent: h5py.Group, name: str) -> h5py.Dataset | None:
 def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
     """Return a column of numbers, (frames, dims) float64; a dataset of shape (frames,) has one dim.
 
-    Raises UserError where it is missing, too large, not of numbers or not finite.
+    Further axes, such as that of two arms, are joined to one. Values may be NaN. Raises UserError where it is missing,
+    too large or not of numbers.
     """
     column = dataset(parent, name)
     where = f"{name} in {parent.file.filename}"
     if column is None:
         raise UserError(f"{where} is missing")
-    if column.ndim not in (1, 2) or column.dtype.kind not in "fiub" or math.prod(column.shape) > MAX_NUMBERS:
+    if not 1 <= column.ndim <= 3 or column.dtype.kind not in "fiub" or math.prod(column.shape) > MAX_NUMBERS:
         raise UserError(
             f"{where} is {column.dtype} of shape {column.shape}, but should be rows of numbers, one per frame"
         )
     values = np.asarray(column[()], dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise UserError(f"{where} holds numbers that are not finite")
-    return values[:, None] if values.ndim == 1 else values
+    return values.reshape(len(values), count_dims(column))
+
+
+def count_dims(column: h5py.Dataset) -> int:
+    """Return the number of values of a row of a dataset, 1 where it has one axis."""
+    return math.prod(column.shape[1:])
 
 
 def text(parent: h5py.Group, name: str) -> str | None:

@@ -7,7 +7,7 @@ import struct
 import tokenize
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Final, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from capture.errors import UserError
+from capture.json_fields import is_safe_relative_path
 
 Pixels8 = npt.NDArray[np.uint8]
 
@@ -103,6 +104,20 @@ def picture_outline(file: Path | bytes, where: str | Path) -> tuple[int, int, in
             return *size, orientation
 
     return _call_checked(read, where)
+
+
+def find_moved_file(folder: Path, path: str) -> Path | None:
+    """Return the file in `folder` that an absolute path from the machine of a recording means; None without one.
+
+    It is the one with the longest common end, such as `images/front/episode_000000/frame_000000.png`. Paths outside
+    `folder` are not followed, since anybody may have written them.
+    """
+    parts = [part for part in PureWindowsPath(path).parts if part not in ("/", "\\", "..", ".")]
+    for start in range(len(parts)):
+        name = "/".join(parts[start:])
+        if is_safe_relative_path(name) and (folder / name).is_file():
+            return folder / name
+    return None
 
 
 def _check_is_file(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Map a source's cameras, state parts and action parts to the policy's, by tables of names or by the user's choice.
 
 The names are those of DROID (its raw files, openpi's and lerobot's conversions), of LIBERO (its HDF5 files, openpi's
-and lerobot's conversions), of robomimic and of openpi's ALOHA data sets. The user has to choose among other names.
+and lerobot's conversions), of robomimic and of ALOHA's files and data sets. The user has to choose among other names.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ STATES: Final = (
     ("ee_pos", "ee_ori", "gripper_states"),
     ("ee_states", "gripper_states"),
     ("robot0_eef_pos", "robot0_eef_axis_angle", "robot0_gripper_qpos"),
+    ("qpos",),
     ("state",),
 )
 """State parts in the policy's order; the first entry that is present and has the policy's length is taken."""

@@ -21,7 +21,14 @@ import numpy.typing as npt
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Episode, Source, SourceOptions, UnusableEpisode
 from capture.datasets.camera_frames import CameraFrames, describe_orientations, read_cameras
-from capture.datasets.images import Pixels8, decode_picture, picture_outline, picture_size, read_picture
+from capture.datasets.images import (
+    Pixels8,
+    decode_picture,
+    find_moved_file,
+    picture_outline,
+    picture_size,
+    read_picture,
+)
 from capture.datasets.key_mapping import KeyMapping, map_keys
 from capture.datasets.lerobot_metadata import INFO, EpisodeMetadata, Metadata, read_metadata
 from capture.datasets.parquet import Parquet
@@ -96,7 +103,7 @@ class LerobotEpisode(ArrayEpisode):
         if self._metadata.success is not None or self._source.success_column is None:
             return self._metadata.success
         data, rows = self._find_rows()
-        return bool(data.numbers(self._source.success_column, 1, rows).any())
+        return bool((data.numbers(self._source.success_column, 1, rows) > 0).any())
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
@@ -296,7 +303,9 @@ class _PictureColumn:
             return content, where
         if isinstance(path, str) and is_safe_relative_path(path):
             return self.folder / path, where
-        raise UserError(f"{where} is not a picture")
+        if isinstance(path, str) and (found := find_moved_file(self.folder, path)):
+            return found, where
+        raise UserError(f"{where} is not a picture" + (f" in {self.folder}: {path}" if isinstance(path, str) else ""))
 
 
 def _describe_clock(farthest: float, slot: str, tolerance: float | None, *, has_clock: bool) -> Decision:

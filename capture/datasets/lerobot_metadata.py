@@ -7,6 +7,7 @@ in a file and lists in parquet where each begins.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ _DEFAULT_VIDEO: Final = {
     2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
     3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
 }
-_FIELD: Final = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
+_FIELD: Final = re.compile(r"\{(\w+)(?::0?(\d{1,2})d?)?\}")
 
 _STATE_PREFIXES: Final = ("observation.state.", "observation.")
 _ACTION_PREFIXES: Final = ("action.", "actions.")
@@ -131,13 +132,13 @@ def read_metadata(folder: Path) -> Metadata:
                 picture_keys[name] = key
                 cameras[name] = SourceCamera(name, *_size(feature, shape))
                 videos |= {name} if dtype == "video" else set()
-        elif dtype in ("float32", "float64") and len(shape) == 1 and 1 <= shape[0] <= MAX_DIMS:
+        elif dtype in ("float32", "float64") and shape and 1 <= (dims := int(math.prod(shape))) <= MAX_DIMS:
             if key in ("action", "actions") or key.startswith(_ACTION_PREFIXES):
                 name = _shorten(key, _ACTION_PREFIXES, action_columns)
-                action_columns[name], actions[name] = key, int(shape[0])
+                action_columns[name], actions[name] = key, dims
             elif not key.startswith(_NOT_STATE_PREFIXES):
                 name = _shorten(key, _STATE_PREFIXES, state_columns)
-                state_columns[name], states[name] = key, int(shape[0])
+                state_columns[name], states[name] = key, dims
     read_episodes = _read_episodes_2 if major == 2 else _read_episodes_3
     episodes = tuple(
         sorted(read_episodes(folder, info, {name: picture_keys[name] for name in videos}), key=lambda one: one.number)
@@ -192,7 +193,9 @@ def _read_episodes_2(folder: Path, info: JsonObject, videos: Mapping[str, str]) 
     data, video = info.text("data_path") or _DEFAULT_DATA[2], info.text("video_path") or _DEFAULT_VIDEO[2]
     for line in _read_lines(folder / "meta/episodes.jsonl"):
         number = _require_integer(line, "episode_index", 0)
-        fields = {"episode_chunk": number // size, "episode_index": number}
+        # Version 3 calls the chunk chunk_index, and data sets of version 2 with that name in their patterns exist.
+        fields = {"episode_chunk": number // size, "chunk_index": number // size}
+        fields |= {"episode_index": number, "file_index": number}
         tasks = line.values.get("tasks")
         yield EpisodeMetadata(
             number,
@@ -235,14 +238,21 @@ def _read_episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) 
             films = {}
             for name, key in videos.items():
                 video_chunk, video_file, start = parts[name][row]
+                if not math.isfinite(start):
+                    raise UserError(f"{file} does not say where episode {number} begins in {name}; fetch it again")
                 fields = {"video_key": key, "chunk_index": video_chunk, "file_index": video_file}
+                fields |= {"episode_chunk": video_chunk, "episode_index": number}
                 films[name] = VideoPart(_fill_pattern(video, fields, info.where), start)
             texts = tasks[row] if isinstance(tasks[row], list) else [tasks[row]]
             yield EpisodeMetadata(
                 number,
                 length,
                 tuple(text for text in texts if isinstance(text, str)),
-                _fill_pattern(data, {"chunk_index": chunk, "file_index": index}, info.where),
+                _fill_pattern(
+                    data,
+                    {"chunk_index": chunk, "file_index": index, "episode_chunk": chunk, "episode_index": number},
+                    info.where,
+                ),
                 films,
                 _bool_or_none(marks[row]),
             )

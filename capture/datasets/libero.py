@@ -23,8 +23,7 @@ from capture.datasets import hdf5
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Source, SourceCamera, SourceOptions
 from capture.datasets.demonstration_kind import DemonstrationKind, find_kind, read_json_attribute
-from capture.datasets.episode_list import EpisodeList
-from capture.datasets.episode_names import file_names
+from capture.datasets.episode_list import EpisodeList, file_names
 from capture.datasets.images import Pixels8, check_size
 from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
@@ -36,6 +35,9 @@ RATE: Final = 20.0
 
 _PROMPT_KEYS: Final = ("language_instruction", "lang", "language", "instruction")
 """Names of an instruction in LIBERO's `problem_info`, RoboCasa's `ep_meta` and robomimic's `env_args`."""
+
+MAX_DIMS: Final = 4096
+"""Most numbers of a state part; more is a depth map or another picture."""
 
 FILE_NAME: Final = "the name of the file"
 
@@ -233,24 +235,20 @@ def _read_parts(
         if column.ndim == 4 and column.shape[3] == 3 and column.dtype == np.uint8:
             check_size(f"obs/{key} of {name} in {path}", column.shape[2], column.shape[1])
             cameras[key], lengths[key] = (int(column.shape[1]), int(column.shape[2])), len(column)
-        elif column.ndim in (1, 2) and column.dtype.kind == "f":
-            state[key], lengths[key] = _dims(column), len(column)
+        elif 1 <= column.ndim <= 3 and hdf5.count_dims(column) <= MAX_DIMS and column.dtype.kind == "f":
+            state[key], lengths[key] = hdf5.count_dims(column), len(column)
     if state.get(QUATERNION) == 4:
         state[AXIS_ANGLE] = 3
     for key in group:
         column = hdf5.dataset(group, key)
-        if key.startswith("action") and column is not None and column.ndim in (1, 2) and column.dtype.kind == "f":
-            actions[key], lengths[key] = _dims(column), len(column)
+        if key.startswith("action") and column is not None and 1 <= column.ndim <= 3 and column.dtype.kind == "f":
+            actions[key], lengths[key] = hdf5.count_dims(column), len(column)
     if not cameras:
         raise UserError(f"data/{name} in {path} has no pictures: uint8 of shape (frames, height, width, 3) below obs")
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         listed = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise UserError(f"the parts of data/{name} in {path} differ in length: {listed} frames")
     return next(iter(lengths.values())), cameras, state, actions
-
-
-def _dims(column: h5py.Dataset) -> int:
-    return int(column.shape[1]) if column.ndim == 2 else 1
 
 
 def _parse_number(name: str) -> int | None:

@@ -25,8 +25,7 @@ import numpy.typing as npt
 
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Source, SourceCamera, SourceOptions
-from capture.datasets.episode_list import EpisodeList
-from capture.datasets.episode_names import file_names
+from capture.datasets.episode_list import EpisodeList, file_names
 from capture.datasets.hdf5 import MAX_NUMBERS
 from capture.datasets.images import Pixels8, check_size
 from capture.datasets.key_mapping import KeyMapping
@@ -150,9 +149,9 @@ def _read_headers(path: Path, name: str, number: int) -> _NpzFile:
                 raise UserError(
                     f"{key} in {path} is {dtype} of shape {shape}, but pictures are uint8 (frames, height, width, 3)"
                 )
-            elif len(shape) in (1, 2) and dtype.kind in "fiu":
+            elif len(shape) in (1, 2, 3) and dtype.kind in "fiu":
                 parts = actions if key.startswith("action") else state
-                parts[key], lengths[key] = shape[1] if len(shape) == 2 else 1, shape[0]
+                parts[key], lengths[key] = math.prod(shape[1:]), shape[0]
         if not cameras:
             raise UserError(f"{path} has no pictures: an array (frames, height, width, 3) of uint8 for each camera")
         if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
@@ -182,11 +181,7 @@ def _read_headers(path: Path, name: str, number: int) -> _NpzFile:
 def _read_columns(archive: zipfile.ZipFile, path: Path, parts: Sequence[str]) -> npt.NDArray[np.float64] | None:
     """Return the arrays of `parts` side by side, (frames, dims); None if there are none."""
     columns = [_read_array(archive, path, part, 8 * MAX_NUMBERS).astype(np.float64) for part in parts]
-    columns = [column[:, None] if column.ndim == 1 else column for column in columns]
-    for part, column in zip(parts, columns, strict=True):
-        if not np.isfinite(column).all():
-            raise UserError(f"{part} in {path} holds numbers that are not finite")
-    return join_columns(columns)
+    return join_columns([column.reshape(len(column), math.prod(column.shape[1:])) for column in columns])
 
 
 def _stream_pictures(file: IO[bytes], frames: Sequence[int], where: str) -> Iterator[Pixels8]:

@@ -39,21 +39,31 @@ class Parquet:
             )
 
     def numbers(self, column: str, dims: int, rows: range | None = None) -> npt.NDArray[np.float64]:
-        """Return a column of numbers, or of lists of `dims` numbers, at `rows`: (rows, dims) float64, all finite."""
+        """Return a column of numbers, or of (nested) lists of `dims` numbers, at `rows`: (rows, dims) float64.
+
+        Values may be NaN; a row without a list is NaN throughout.
+        """
         where = f"the column {column} in {self.path}"
         if len(rows if rows is not None else range(self.rows)) * dims > 4 * MAX_NUMBERS:
             raise UserError(f"{where} is too large to be read: {dims} numbers a row")
         values = self.column(column, rows)
         pyarrow = _import_pyarrow()
         with self._guarded(), np.errstate(invalid="ignore"):
-            nested = pyarrow.types.is_list(values.type) or pyarrow.types.is_fixed_size_list(values.type)
-            if nested or pyarrow.types.is_large_list(values.type):
-                flat = values.flatten()
-                shaped = not values.null_count and len(flat) == len(values) * dims
-                lengths = values.value_lengths() if shaped else None
-                if lengths is None or (len(lengths) and not (np.asarray(lengths) == dims).all()):
+            is_missing = np.asarray(values.is_null())
+            if is_missing.any() and _is_nested(values.type):
+                values = values.drop_null()
+            if _is_nested(values.type):
+                flat, count = values, len(values)
+                while _is_nested(flat.type):
+                    lengths = np.asarray(flat.value_lengths())
+                    is_even = not flat.null_count and (not len(lengths) or (lengths == lengths[0]).all())
+                    flat = flat.flatten() if is_even else flat.slice(0, 0)
+                    if not is_even:
+                        break
+                if _is_nested(flat.type) or len(flat) != count * dims:
                     raise UserError(f"{where} does not have lists of {dims} numbers in every row")
             else:
+                is_missing[:] = False
                 flat = values
                 if dims != 1:
                     raise UserError(f"{where} has one value a row, but should have lists of {dims}")
@@ -64,9 +74,11 @@ class Parquet:
             ):
                 raise UserError(f"{where} holds {flat.type} with {flat.null_count} gaps, but should hold numbers")
             numbers = np.asarray(flat.to_numpy(zero_copy_only=False), dtype=np.float64).reshape(-1, dims)
-        if not np.isfinite(numbers).all():
-            raise UserError(f"{where} holds numbers that are not finite")
-        return numbers
+        if not is_missing.any():
+            return numbers
+        completed = np.full((len(is_missing), dims), np.nan)
+        completed[~is_missing] = numbers
+        return completed
 
     def integers(self, column: str) -> npt.NDArray[np.int64]:
         """Return a column of integers, (rows,) int64."""
@@ -145,6 +157,12 @@ class Parquet:
             raise UserError(
                 f"{self.path} cannot be read as parquet, it may be cut off or damaged ({reason[:120]})"
             ) from error
+
+
+def _is_nested(kind: Any) -> bool:
+    """Return whether a pyarrow type is one of lists."""
+    types = _import_pyarrow().types
+    return bool(types.is_list(kind) or types.is_fixed_size_list(kind) or types.is_large_list(kind))
 
 
 def _import_parquet() -> ModuleType:

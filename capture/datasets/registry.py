@@ -8,7 +8,7 @@ from typing import Final
 
 import h5py
 
-from capture.datasets import droid, folder, hdf5, lerobot, libero, npz
+from capture.datasets import aloha, droid, folder, hdf5, lerobot, libero, npz
 from capture.datasets.base import Reader, Source, SourceOptions
 from capture.errors import UserError
 from capture.results.schema import FORMAT
@@ -17,6 +17,7 @@ READERS: Final[list[Reader]] = [
     lerobot.LerobotReader(),
     folder.FolderReader(),
     libero.LiberoReader(),
+    aloha.AlohaReader(),
     npz.NpzReader(),
     droid.DroidReader(),  # last, because it searches folders below
 ]

@@ -321,6 +321,40 @@ def write_libero(
     return path
 
 
+def write_aloha(path: Path, frames: int = 6, *, form: str = "rgb", cameras=None, first: int = 0) -> Path:
+    """Write an episode as ALOHA's record_episodes.py does: row t holds t + 0.1 * joint, its action minus that.
+
+    `form` is "rgb", "padded" (JPEG files of one length, as Mobile ALOHA stores them) or "variable". The number of
+    picture t is `first` + t.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = cameras or ("cam_high", "cam_low", "cam_left_wrist", "cam_right_wrist")
+    with h5py.File(path, "w") as file:
+        file.attrs["sim"], file.attrs["compress"] = False, form != "rgb"
+        rows = np.arange(frames)[:, None] + 0.1 * np.arange(14)
+        file["action"], file["observations/qpos"] = np.float32(-rows), np.float32(rows)
+        file["observations/qvel"] = file["observations/effort"] = np.zeros((frames, 14), np.float32)
+        for tint, name in enumerate(names):
+            shown = [picture(first + number, tint=tint) for number in range(frames)]
+            place = f"observations/images/{name}"
+            if form == "rgb":
+                file[place] = np.stack(shown)
+                continue
+            encoded = []
+            for one in shown:
+                buffer = io.BytesIO()
+                Image.fromarray(one).save(buffer, "JPEG", quality=90)
+                encoded.append(np.frombuffer(buffer.getvalue(), np.uint8))
+            if form == "padded":
+                longest = max(map(len, encoded))
+                file[place] = np.stack([np.pad(one, (0, longest - len(one))) for one in encoded])
+            else:
+                column = file.create_dataset(place, (frames,), h5py.vlen_dtype(np.uint8))
+                for number, one in enumerate(encoded):
+                    column[number] = one
+    return path
+
+
 def write_videos(folder: Path, frames: int = 12, *, codec: str = "libx264", **told) -> Path:
     """Write a folder with two videos and an episode.json."""
     folder.mkdir(parents=True)

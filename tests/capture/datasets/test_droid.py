@@ -165,7 +165,7 @@ def wider(folder):
 
 def not_finite(folder):
     with h5py.File(folder / "trajectory.h5", "a") as file:
-        file["action/joint_velocity"][3, 3] = np.nan
+        file["action/joint_velocity"][5, 3] = np.nan
 
 
 def elsewhere(folder):

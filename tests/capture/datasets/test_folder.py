@@ -61,7 +61,7 @@ def test_read_episodes_sorts_by_name(episode):
         ({"pictures": {}}, "names no pictures"),
         ({"pictures": {"exterior": "../secret.png"}}, "outside its folder"),
         ({"pictures": {"exterior": "gone.png"}}, r"the picture .*gone\.png does not exist; check the path"),
-        ({"state": [[1, 2]]}, "a state that is not one list"),
+        ({"state": [[[1, 2]]]}, "a state that is not one list"),
         ({"state": ["one"]}, "finite numbers"),
         ({"actions": [[1, 2], [3]]}, "actions"),
         ({"index": -1}, "index"),

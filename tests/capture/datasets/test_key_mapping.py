@@ -6,7 +6,7 @@ import pytest
 from decisions import choices
 
 from capture.datasets.base import SourceOptions
-from capture.datasets.episode_names import file_names
+from capture.datasets.episode_list import file_names
 from capture.datasets.key_mapping import map_keys
 from capture.errors import UserError
 from capture.provenance import Decision

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from decisions import choices, doubts
+from PIL import Image
 
 pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
@@ -232,6 +233,11 @@ def null_state(folder, data, video):
     rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
 
 
+def uneven_state(folder, data, video):
+    column = pa.array([[1.0] * 7] + [[1.0] * 9] + [[1.0] * 8] * 8, pa.list_(pa.float32()))
+    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
+
+
 def text_state(folder, data, video):
     column = pa.array(["one"] * 10)
     rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
@@ -255,7 +261,8 @@ def short_video(folder, data, video):
     [
         (no_state, r"\.parquet has no column observation\.state; it has action"),
         (short_state, r"observation\.state in .* does not have lists of 8 numbers"),
-        (null_state, r"observation\.state in .* does not have lists of 8 numbers"),
+        (null_state, r"frame 0 of episode_000000 has a state \(state\) with numbers that are not finite"),
+        (uneven_state, r"observation\.state in .* does not have lists of 8 numbers"),
         (text_state, r"observation\.state in .* has one value a row, but should have lists of 8"),
         (fewer_rows, "has 8 rows of episode_000000, but the metadata state 10"),
         (shuffled, "frames of episode_000000 .* are not numbered from 0"),
@@ -366,6 +373,71 @@ def test_read_reports_damaged_pictures_in_parquet(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             list(episode.read([frame]))
+
+
+def test_absolute_picture_paths_are_found_in_the_data_set(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (3,), codec=None)
+    key = "observation.images.image"
+    names = [f"images/{key}/episode_000000/frame_{number:06d}.png" for number in range(3)]
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(number + 40)).save(folder / name)
+    stored = [
+        {"bytes": None, "path": f"/home/robot/.cache/huggingface/lerobot/me/set/{names[0]}"},
+        {"bytes": None, "path": "C:\\data\\set\\" + names[1].replace("/", "\\")},
+        {"bytes": None, "path": str(folder / names[2])},
+    ]
+    column = pa.array(stored, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+    rewrite(
+        folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
+    )
+    (episode,) = open_source(folder, LIBERO).episodes
+    assert [number_of(one.pictures["exterior"]) for one in episode.read(range(3))] == [40, 41, 42]
+
+
+@pytest.mark.parametrize("kind", ["list", "fixed"])
+def test_states_and_actions_of_two_arms_are_joined(tmp_path, kind):
+    folder = write_lerobot(tmp_path / "set", (4,), codec=None)
+    features = json.loads((folder / "meta/info.json").read_text())["features"]
+    inner = pa.list_(pa.float32(), 7) if kind == "fixed" else pa.list_(pa.float32())
+    outer = pa.list_(inner, 2) if kind == "fixed" else pa.list_(inner)
+    values = np.arange(56, dtype=np.float32).reshape(4, 2, 7)
+    for key in ("observation.state", "action"):
+        features[key]["shape"] = [2, 7]
+        column = pa.array(values.tolist(), outer)
+        rewrite(
+            folder / "data/chunk-000/file-000.parquet",
+            lambda table, key=key, column=column: table.drop_columns([key]).append_column(key, column),
+        )
+    change_info(folder, features=features)
+    source = open_source(folder, SourceOptions(("exterior", "wrist"), 2, 14, 14))
+    assert choices(source.decisions)["state"] == "state (14)"
+    (one,) = source.episodes[0].read([1])
+    assert one.state.tolist() == list(range(14, 28))
+    assert one.true_actions.tolist() == [list(range(14, 28)), list(range(28, 42))]
+
+
+def test_frames_without_the_missing_state_are_read(tmp_path):
+    folder = write_lerobot(tmp_path / "set", (10,), codec=None)
+    null_state(folder, folder / "data/chunk-000/file-000.parquet", None)
+    (episode,) = open_source(folder, LIBERO).episodes
+    assert [one.state.tolist() for one in episode.read([1, 9])] == [[1.0] * 8] * 2
+
+
+@pytest.mark.parametrize(
+    ("version", "pattern"),
+    [
+        ("2.1", "videos/chunk-{chunk_index:03d}/{video_key}/episode_{episode_index:06d}.mp4"),
+        ("2.0", "videos/chunk-00{chunk_index}/{video_key}/episode_{episode_index:06}.mp4"),
+        ("3.0", "videos/{video_key}/chunk-{episode_chunk:03d}/file-{file_index:03d}.mp4"),
+        ("3.0", "videos/{video_key}/chunk-00{chunk_index}/file-00{file_index}.mp4"),
+    ],
+)
+def test_video_paths_take_the_names_of_every_version(tmp_path, version, pattern):
+    folder = write_lerobot(tmp_path / "set", (3,), version=version)
+    change_info(folder, video_path=pattern)
+    (episode,) = open_source(folder, LIBERO).episodes
+    assert number_of(next(iter(episode.read([2]))).pictures["wrist"]) == 2
 
 
 def test_success_is_read_from_a_column(tmp_path):

@@ -222,9 +222,34 @@ def test_read_reports_values_that_are_not_finite(tmp_path):
     path = write_libero(tmp_path / "x.hdf5")
     change(path, "data/demo_0/obs/ee_pos", np.full((6, 3), np.nan))
     first, second = open_source(path, LIBERO).episodes
-    with pytest.raises(UserError, match="demo_0/obs/ee_pos in .* not finite"):
+    with pytest.raises(
+        UserError, match=r"frame 0 of demo_0 has a state \(ee_pos, .*\) with numbers that are not finite"
+    ):
         list(first.read([0]))
     assert len(list(second.read([0]))) == 1
+
+
+def test_frames_without_the_values_that_are_not_finite_are_read(tmp_path):
+    path = write_libero(tmp_path / "x.hdf5")
+    with h5py.File(path, "a") as file:
+        file["data/demo_1/obs/ee_pos"][4, 1] = np.nan
+        file["data/demo_1/actions"][6] = np.inf
+    episode = open_source(path, LIBERO).episodes[1]
+    assert [len(one.true_actions) for one in episode.read([0, 3, 7])] == [6, 3, 2]
+    assert doubts(episode.frame_decisions([0, 3, 7]))["true actions"] == "end early in 2 frames"
+    for frame, words in ((4, "a state"), (6, r"an action \(actions\)")):
+        with pytest.raises(UserError, match=f"frame {frame} of demo_1 has {words}.* not finite; leave it out"):
+            list(episode.read([frame]))
+
+
+def test_the_axes_of_two_arms_are_joined(tmp_path):
+    path = write_libero(tmp_path / "x.hdf5", (6,))
+    change(path, "data/demo_0/obs/arms", np.arange(84.0).reshape(6, 2, 7))
+    change(path, "data/demo_0/actions", np.arange(84.0).reshape(6, 2, 7))
+    source = open_source(path, replace(LIBERO, state_dim=14, robot_dim=14, state_keys=("arms",)))
+    (one,) = source.episodes[0].read([1])
+    assert one.state.tolist() == list(range(14, 28))
+    assert one.true_actions.shape == (5, 14)
 
 
 def test_open_source_refuses_values_stored_in_another_file(tmp_path):

@@ -75,7 +75,7 @@ def test_open_source_reports_unusable_arrays(tmp_path, changes, words):
 
 def test_read_reports_values_that_are_not_finite(tmp_path):
     np.savez(tmp_path / "a.npz", **(npz_arrays() | {"state": np.full((6, 8), np.inf)}))
-    with pytest.raises(UserError, match="state in .* not finite"):
+    with pytest.raises(UserError, match="frame 0 of a has a state .* not finite"):
         list(open_source(tmp_path / "a.npz", OPTIONS).episodes[0].read([0]))
 
 
