@@ -63,40 +63,47 @@ class ArrayEpisode(ABC):
     def read(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `frames` (ascending). Raises UserError for bad data."""
         with self._open() as data:
+            is_finite = _is_finite(data)
             for frame, pictures in zip(frames, data.read_pictures(frames), strict=True):
-                yield self._observe(data, frame, pictures)
+                yield self._observe(data, frame, pictures, is_finite=is_finite)
 
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `frames` with empty `pictures`. Raises UserError for bad data."""
         with self._open() as data:
+            is_finite = _is_finite(data)
             for frame in frames:
-                yield self._observe(data, frame, {})
+                yield self._observe(data, frame, {}, is_finite=is_finite)
 
-    def _observe(self, data: EpisodeData, frame: int, pictures: Mapping[str, Pixels8]) -> Observation:
-        state = None if data.state is None else data.state[frame]
-        if state is not None:
-            self._check_finite(state, frame, f"a state ({', '.join(self._mapping.state)})")
-        self._check_finite(data.times[[0, frame]], frame, "a time")
+    def _observe(
+        self, data: EpisodeData, frame: int, pictures: Mapping[str, Pixels8], *, is_finite: bool
+    ) -> Observation:
+        """Return one frame; `is_finite` where no number of the episode has to be looked at."""
+        stop = None if self._horizon is None else frame + self._horizon
+        actions = None if data.actions is None else data.actions[frame:stop]
+        if not is_finite:
+            if data.state is not None:
+                self._check_finite(data.state[frame], frame, f"a state ({', '.join(self._mapping.state)})")
+            self._check_finite(data.times[[0, frame]], frame, "a time")
+            actions = None if actions is None else self._shorten_actions(actions, frame)
         return Observation(
             pictures=pictures,
             prompt=data.prompts[frame],
-            state=state,
-            true_actions=None if data.actions is None else self._take_actions(data.actions, frame),
+            state=None if data.state is None else data.state[frame],
+            true_actions=None if actions is None else actions.astype(np.float32),
             index=frame,
             time=float(data.times[frame] - data.times[0]),
             episode=self.name,
             is_upside_down=self.is_upside_down,
         )
 
-    def _take_actions(self, actions: npt.NDArray[np.float64], frame: int) -> npt.NDArray[np.float32]:
-        """Return the actions from a frame on, up to the horizon, the episode's end or a row that is not finite."""
-        chunk = actions[frame : None if self._horizon is None else frame + self._horizon]
+    def _shorten_actions(self, chunk: npt.NDArray[np.float64], frame: int) -> npt.NDArray[np.float64]:
+        """Return the actions of a frame up to the first one that is not finite."""
         is_finite = np.isfinite(chunk).all(axis=1)
-        if not is_finite.all():
-            self._check_finite(chunk[0], frame, f"an action ({', '.join(self._mapping.actions)})")
-            chunk = chunk[: int(np.argmin(is_finite))]
-            self._shortened.add(frame)
-        return chunk.astype(np.float32)
+        if is_finite.all():
+            return chunk
+        self._check_finite(chunk[0], frame, f"an action ({', '.join(self._mapping.actions)})")
+        self._shortened.add(frame)
+        return chunk[: int(np.argmin(is_finite))]
 
     def _check_finite(self, values: npt.NDArray[np.float64], frame: int, what: str) -> None:
         if not np.isfinite(values).all():
@@ -104,6 +111,12 @@ class ArrayEpisode(ABC):
                 f"frame {frame} of {self.name} has {what} with numbers that are not finite; leave it out of --frames, "
                 "or mend the data"
             )
+
+
+def _is_finite(data: EpisodeData) -> bool:
+    return all(
+        bool(np.isfinite(values).all()) for values in (data.times, data.state, data.actions) if values is not None
+    )
 
 
 def join_columns(columns: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | None:
