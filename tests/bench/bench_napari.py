@@ -41,11 +41,11 @@ def main() -> int:
                 translate=(40, camera * 1300 + 40), contrast_limits=(0, 1), interpolation2d="nearest",
             )
         )  # fmt: skip
-    canvas = viewer.widgets.main_window._qt_viewer.canvas
+    canvas = viewer.window._qt_viewer.canvas
     native = canvas.native
-    viewer.widgets.main_window._qt_window.show()
-    side = viewer.widgets.main_window._qt_window.size() - native.size()
-    viewer.widgets.main_window._qt_window.resize(2 * width + 20 + side.width(), height + side.height())
+    viewer.window._qt_window.show()
+    side = viewer.window._qt_window.size() - native.size()
+    viewer.window._qt_window.resize(2 * width + 20 + side.width(), height + side.height())
     app = QApplication.instance()
     drawn = [0]
     canvas._scene_canvas.events.draw.connect(lambda event: drawn.__setitem__(0, drawn[0] + 1))

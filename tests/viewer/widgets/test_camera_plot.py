@@ -344,6 +344,23 @@ def test_zoom_is_written_on_the_picture(window: MainWindow) -> None:
 # Handles of a box
 
 
+def test_plain_pane_zooms_and_resizes_a_box_too(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path, plots=False, region=BOX)
+    pane = window.panels.camera_grid.panes[0]
+    assert not pane.has_plot
+    box = pane.region_box()
+    assert box is not None
+    wheel(pane, box.center(), 2)
+    middle, box = box.center(), pane.region_box()
+    assert box is not None
+    assert (box.center() - middle).manhattanLength() < 1, "the point under the pointer stays"
+    drag(pane, box.bottomRight().toPoint(), QPoint(round(box.width() / 3), 0))
+    assert window.session.state.region == tuple((0, row, col) for row in (5, 6, 7) for col in (4, 5, 6, 7))
+    QTest.mouseDClick(pane, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, middle.toPoint())
+    assert pane.zoom.is_whole
+    close(window)
+
+
 def test_handle_of_a_box_resizes_it_by_patches(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
     window.session.update(region=BOX)
