@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
     from capture.cli.progress import Console
-    from capture.pipeline.plan import Setup
+    from capture.pipeline.plan import Plan, Setup
     from capture.pipeline.sharding import Shard
     from capture.pipeline.types import RunOutcome
 
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _info(given[1:])
         if given[:1] == ["sources"]:
             return _sources(given[1:])
+        if given[:1] == ["preview"]:
+            return _capture(given[1:], is_preview=True)
         return _capture(given)
     except UserError as error:
         _tell(str(error))
@@ -113,11 +115,15 @@ def _sources(given: Sequence[str]) -> int:
     return 0
 
 
-def _capture(given: Sequence[str]) -> int:
+def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
+    """Capture, or only draw what the model would be shown (`is_preview`)."""
     from capture.cli.parser import build_parser, joined_values
 
     options = build_parser(NAME).parse_args(joined_values(given))
-    from capture.cli.validation import check_options
+    from capture.cli.validation import check_options, make_preview
+
+    if is_preview:
+        make_preview(options)
     from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
     from capture.pipeline.prompts import Prompts, read_prompts
     from capture.pipeline.sharding import resolve_shard
@@ -171,9 +177,7 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
             console.tell(f"warning: {sentence}")
         near = [] if options.output is None else [options.output.parent]
         text = "\n".join([describe(made), time_sentence(setup, made.sizes.frames, near)])
-        console.close()
-        _say(text)
-        return 0
+        return _say_dry_run(options, made, "" if options.only_preview else text, console)
 
     make_parent(options.output)
     outcome = run_jobs(setup, [Job(options.output, episode)], console)
@@ -187,6 +191,22 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         _doubt(setup, outcome)
         _say(summary(setup, outcome))
     _say(next_step(options.output))
+    return 0
+
+
+def _say_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, console: Console) -> int:
+    """Print the text of a dry run, and draw the preview where one is asked for."""
+    drawn = ""
+    if options.preview is not None and plan is not None:
+        from capture.cli.preview import describe_source, write_preview
+
+        if options.only_preview:
+            for decision in plan.decisions:
+                console.decided(decision)
+        console.stage("drawing the preview")
+        drawn = write_preview(plan, describe_source(options), options.preview, overwrite=options.overwrite)
+    console.close()
+    _say("\n".join(part for part in (text, drawn) if part))
     return 0
 
 
@@ -205,12 +225,10 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     if not share.first:  # the first process prints what all share
         console.skip(setup.decisions)
     if options.dry_run:
-        from capture.cli.dry_run import forecast
+        from capture.cli.dry_run import forecast, plan_first
 
-        text = forecast(series, share, named=options.output is not None)
-        console.close()
-        _say(text)
-        return 0
+        text = "" if options.only_preview else forecast(series, share, named=options.output is not None)
+        return _say_dry_run(options, plan_first(series) if options.preview else None, text, console)
 
     prepare_run_folder(series)
     mine = len(series.jobs(share))

@@ -13,6 +13,17 @@ from capture.results.resume import ask_run_state
 from capture.results.schema import PARTIAL_SUFFIX
 
 
+def plan_first(series: DatasetRun) -> Plan:
+    """Return the plan of the first episode that can be planned. Raises UserError where none can."""
+    reasons = [broken.reason for broken in series.broken.values()]
+    for episode in series.episodes:
+        try:
+            return make_plan(series.setup, episode)
+        except UserError as error:
+            reasons.append(str(error))
+    raise UserError(f"none of the episodes in {series.source.path} can be used: {reasons[0] if reasons else 'none'}")
+
+
 def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
     """Return count, bytes and time of the whole run as lines of text; `named`: whether -o names the folder.
 

@@ -21,6 +21,7 @@ examples:
   pi0-capture --checkpoint pi05_libero/ --dataset path/to/dataset --episodes 0-49 --frames keyframes -o runs/
   pi0-capture --checkpoint pi05_droid/ ... --dry-run
   torchrun --nproc-per-node 8 -m capture --checkpoint pi05_droid/ --dataset ... -o runs/
+  pi0-capture preview --checkpoint pi05_droid/ --episode path/to/episode -o preview.png
   pi0-capture sources path/to/dataset
   pi0-capture info duck.h5
 
@@ -43,6 +44,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         prog=name,
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
         f"       {name} --checkpoint FOLDER (--episode PATH -o FILE | --dataset PATH -o FOLDER) [options]\n"
+        f"       {name} preview --checkpoint FOLDER (--episode PATH | --dataset PATH | --exterior FILE …) -o PNG\n"
         f"       {name} sources PATH\n"
         f"       {name} info FILE",
         description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"
@@ -216,6 +218,13 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         action="store_true",
         help="also print what files and options decide about the input, not only what was assumed",
     )
+    out.add_argument(
+        "--preview",
+        metavar="PNG",
+        type=Path,
+        help="with --dry-run: also draw what the model would be shown, as pi0-capture preview does alone",
+    )
+    parser.set_defaults(only_preview=False)
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capture.cli.preview_target import check_preview_target
 from capture.errors import UserError
 from capture.pipeline.worker_process import can_start_workers
 
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
     import argparse
 
     from capture.pipeline.sharding import Shard
+
+
+def make_preview(options: argparse.Namespace) -> None:
+    """Turn the options of `pi0-capture preview` into those of a dry run whose preview goes to `-o`.
+
+    Raises UserError for a missing or unsuitable name of the PNG.
+    """
+    if options.preview is not None:
+        raise UserError("pi0-capture preview writes its PNG to -o; leave --preview out")
+    if options.output is None:
+        raise UserError("no picture was named; add -o PNG, such as -o preview.png")
+    options.preview, options.output = options.output, None
+    options.dry_run = options.only_preview = True
 
 
 def check_options(options: argparse.Namespace, share: Shard) -> None:
@@ -28,6 +42,13 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
         for file in files:
             if file is not None and file.exists() and options.output.samefile(file):
                 raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
+    if options.preview is not None:
+        if not options.dry_run:
+            raise UserError(
+                "--preview draws what would be captured and captures nothing; add --dry-run, or run pi0-capture "
+                f"preview … -o {options.preview}"
+            )
+        check_preview_target(options.preview, overwrite=options.overwrite)
     if options.workers and not can_start_workers():
         raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
     if options.prompt and not all(prompt.strip() for prompt in options.prompt):

@@ -38,6 +38,11 @@ STATES: Final = (
 )
 """State parts in the policy's order; the first entry that is present and has the policy's length is taken."""
 
+SAME: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("ee_pos", "ee_ori", "gripper_states"): ("ee_states", "gripper_states")
+}
+"""State parts -> other parts with the same numbers."""
+
 ACTIONS: Final = (("joint_velocity", "gripper_position"), ("actions",), ("action",))
 """Action parts, chosen likewise. DROID's policies act in joint velocities and gripper positions."""
 
@@ -134,7 +139,7 @@ def _explain_parts(
     if not parts:
         reason = f"the source has none with a known name; {option} names them" if available else "the source has none"
         return Decision(subject, listed, reason, is_certain=not available)
-    candidates = [one for one in table if _fits(one, available, length)]
+    candidates = [one for one in table if _fits(one, available, length) and (one == parts or one != SAME.get(parts))]
     if len(candidates) == 1:
         return Decision(subject, listed, "the only parts with known names and a fitting length", is_certain=True)
     others = " or ".join(_list_parts(one, available) for one in candidates if one != parts)

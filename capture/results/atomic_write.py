@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, *, keep_existing: bool = False) -> bool:
-    """Write `text` as UTF-8 to `path` in one step, on the disk before the file has its name.
+def write_atomically(path: Path, content: str | bytes, *, keep_existing: bool = False) -> bool:
+    """Write `content`, text as UTF-8, to `path` in one step, on the disk before the file has its name.
 
     With `keep_existing` a file that is already there stays, also where another process writes it at the same time.
     Returns whether the file was written. Raises OSError where the folder does not take a file.
@@ -16,8 +16,8 @@ def write_atomically(path: Path, text: str, *, keep_existing: bool = False) -> b
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_read_umask())  # mkstemp's 0600 would keep other users out

@@ -1,0 +1,194 @@
+"""`pi0-capture preview`: a contact sheet of every kind of source, with the policy's own pictures in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from episode_files import npz_arrays, write_droid, write_lerobot, write_libero
+from paths import ROOT
+from PIL import Image
+
+from capture.__main__ import main
+from capture.checkpoints.load import Checkpoint
+from capture.cli.preview import choose_moments
+from capture.cli.setup import asked_source
+from capture.datasets.images import read_picture
+from capture.observation import Observation
+from capture.policies.letterbox import resize_pil
+
+DEMO = ROOT / "resources" / "demo"
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Return a PNG as (height, width, 3) uint8."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"))
+
+
+def find(sheet: np.ndarray, picture: np.ndarray) -> list[tuple[int, int]]:
+    """Return every place (row, column) at which the sheet has exactly the picture's pixels."""
+    height, width = picture.shape[:2]
+    rows = [row.tobytes() for row in sheet]
+    middle = picture[height // 2].tobytes()
+    places = []
+    for y in range(len(rows) - height + 1):
+        start = rows[y + height // 2].find(middle)
+        while start >= 0:
+            x = start // 3
+            if start % 3 == 0 and np.array_equal(sheet[y : y + height, x : x + width], picture):
+                places.append((y, x))
+            start = rows[y + height // 2].find(middle, start + 1)
+    return places
+
+
+def preview(tmp_path: Path, *options: str) -> np.ndarray:
+    """Run the command with the demo policy and return the pixels of its sheet."""
+    target = tmp_path / "sheet.png"
+    target.unlink(missing_ok=True)
+    assert main(["preview", "--checkpoint", str(DEMO), *options, "-o", str(target)]) == 0
+    assert [path.name for path in tmp_path.glob(".sheet*")] == []
+    return pixels(target)
+
+
+def observations(options: list[str], frames: list[int]) -> list[Observation]:
+    """Return the observations that a capture with these options reads."""
+    import torch
+
+    from capture.checkpoints import Pi05Spec, open_checkpoint
+    from capture.cli.parser import build_parser
+    from capture.pipeline.plan import RunOptions, Setup
+    from capture.policies.tokenizer import find_tokenizer
+
+    checkpoint = open_checkpoint(DEMO)
+    spec = Pi05Spec(checkpoint, find_tokenizer(None, checkpoint.tokenizer_folder))
+    setup = Setup(spec, RunOptions(torch.device("cpu"), torch.float32), "")
+    asked = build_parser("x").parse_args(["--checkpoint", str(DEMO), *options])
+    return list(asked_source(asked, setup, asked.episode or asked.dataset).episodes[0].read(frames))
+
+
+def write_source(kind: str, folder: Path) -> list[str]:
+    """Write a source of a kind and return the options that show it."""
+    if kind == "DROID":
+        return ["--episode", str(write_droid(folder / "droid", 6))]
+    if kind == "LeRobot":
+        return ["--dataset", str(write_lerobot(folder / "set", (6, 4))), "--action-keys", "none"]
+    if kind == "LIBERO":
+        return ["--dataset", str(write_libero(folder / "LIBERO" / "put_the_bowl_demo.hdf5")), "--action-keys", "none"]
+    if kind == "robomimic":
+        path = write_libero(folder / "robomimic" / "lift.hdf5", libero=False, convention=None)
+        return ["--dataset", str(path), "--action-keys", "none", "--prompt", "lift the cube"]
+    if kind == "folder":
+        return ["--episode", str(DEMO / "episodes" / "bowl")]
+    np.savez(folder / "a.npz", **npz_arrays())
+    return ["--episode", str(folder / "a.npz"), "--action-keys", "none"]
+
+
+@pytest.mark.parametrize("kind", ["DROID", "LeRobot", "LIBERO", "robomimic", "folder", "npz"])
+def test_sheet_holds_the_policys_pictures_of_the_first_middle_and_last_frame(kind: str, tmp_path: Path) -> None:
+    options = write_source(kind, tmp_path)
+    sheet = preview(tmp_path, *options)
+    shown = observations(options, [0, 3, 5])
+    below = 0
+    for one in shown:
+        assert one.is_upside_down == (kind == "LIBERO")
+        across = 0
+        for camera in ("exterior", "wrist"):
+            picture = one.pictures[camera]
+            upright = picture[::-1, ::-1] if one.is_upside_down else picture
+            places = [place for place in find(sheet, resize_pil(np.ascontiguousarray(upright))) if place[0] >= below]
+            assert places, f"{camera} of frame {one.index}"
+            row, column = places[0]
+            assert column > across
+            across = column
+        below = row + 1
+
+
+def test_sheet_is_the_same_each_time_and_shows_a_swapped_camera(tmp_path: Path) -> None:
+    source = str(write_droid(tmp_path / "droid", 3))
+    first = preview(tmp_path, "--episode", source)
+    assert np.array_equal(first, preview(tmp_path, "--episode", source))
+    swapped = ["--camera", "exterior=wrist_image_left", "--camera", "wrist=exterior_image_1_left"]
+    second = preview(tmp_path, "--episode", source, *swapped)
+    (one,) = observations(["--episode", source], [2])
+    exterior, wrist = (resize_pil(one.pictures[camera]) for camera in ("exterior", "wrist"))
+    assert not np.array_equal(exterior, wrist)
+    assert find(first, exterior)[-1][1] < find(first, wrist)[-1][1]
+    assert find(second, exterior)[-1][1] > find(second, wrist)[-1][1]
+
+
+def test_sheet_shows_turned_pictures_turned(pictures: Path, tmp_path: Path) -> None:
+    given = ["--exterior", str(pictures / "exterior.png"), "--prompt", "go", "--state", "0,0,0,0,0,0,0,0"]
+    upright = resize_pil(read_picture(pictures / "exterior.png"))
+    turned = resize_pil(np.ascontiguousarray(read_picture(pictures / "exterior.png")[::-1, ::-1]))
+    plain = preview(tmp_path, *given)
+    assert len(find(plain, upright)) == 1
+    assert not find(plain, turned)
+    upside_down = preview(tmp_path, *given, "--turned", "yes")
+    assert len(find(upside_down, turned)) == 1
+    assert not find(upside_down, upright)
+
+
+def test_masked_slot_is_hatched_and_hostile_text_changes_no_width(pictures: Path, tmp_path: Path) -> None:
+    given = ["--exterior", str(pictures / "exterior.png"), "--state", "0,0,0,0,0,0,0,0"]
+    short = preview(tmp_path, *given, "--prompt", "go")
+    long = preview(tmp_path, *given, "--prompt", "<b>\u202e" + "x" * 3000 + " \u628a" * 40)
+    assert short.shape[1] == long.shape[1]
+    (row, column) = find(short, resize_pil(read_picture(pictures / "exterior.png")))[0]
+    size = 224
+    hatched = short[row : row + size, column + size + 16 : column + 2 * size + 16]
+    colours = {tuple(colour) for colour in hatched.reshape(-1, 3).tolist()}
+    assert {(0x23, 0x26, 0x2E), (0x2B, 0x2F, 0x38)} <= colours
+    assert (0, 0, 0) not in colours
+
+
+def test_preview_reads_no_weights_and_dry_run_draws_the_same(command, tmp_path, monkeypatch, capsys) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(Checkpoint, "load", refuse)
+    monkeypatch.setattr(Checkpoint, "fingerprint", refuse, raising=False)
+    assert main(["preview", *command, "--prompt", "go", "-o", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'a.png'}: what pi05_small would be shown in frame 0\n"
+    assert main([*command, "--prompt", "go", "--dry-run", "--preview", str(tmp_path / "b.png")]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("pi05_small (openpi checkpoint)\n")
+    assert page.endswith(f"{tmp_path / 'b.png'}: what pi05_small would be shown in frame 0\n")
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["preview", "--demo"], "no picture was named; add -o PNG, such as -o preview.png"),
+        (["preview", "--demo", "-o", "there.jpg"], "there.jpg is no name for a preview, which is a PNG; call it there.png"),
+        (["preview", "--demo", "-o", "none/a.png"], "the folder none does not exist; create it first"),
+        (["preview", "--demo", "-o", "there.png"], "there.png exists and is left as it is"),
+        (["preview", "--demo", "-o", "a.png", "--preview", "b.png"], "writes its PNG to -o; leave --preview out"),
+        (["--demo", "-o", "a.h5", "--preview", "b.png"], "--preview draws what would be captured and captures nothing"),
+        (["--demo", "--dry-run", "--preview", "there.png"], "there.png exists and is left as it is"),
+    ],
+)  # fmt: skip
+def test_unsuitable_names_are_refused_in_a_sentence(options, said, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.png").write_bytes(b"mine")
+    assert main(options) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert said in error[-1]
+    assert Path("there.png").read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.png"]
+
+
+def test_overwrite_replaces_an_existing_sheet(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"old")
+    assert main(["preview", "--demo", "--overwrite", "-o", str(tmp_path / "a.png")]) == 0
+    assert pixels(tmp_path / "a.png").shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "places"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (4, [0, 2, 3]), (301, [0, 150, 300])]
+)
+def test_first_middle_and_last_moment_are_chosen_once(count: int, places: list[int]) -> None:
+    assert choose_moments(count) == places
