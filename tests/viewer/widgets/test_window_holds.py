@@ -111,6 +111,8 @@ def test_an_error_in_a_slot_is_a_notice(
 
 
 def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: Path) -> None:
+    import pyqtgraph
+
     gone: list[weakref.ref[MainWindow]] = []
     for _ in range(50):
         window = show(small, tmp_path)
@@ -123,6 +125,8 @@ def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: 
     alive = [ref() for ref in gone if ref() is not None]
     assert not alive
     assert len([w for w in app.topLevelWidgets() if isinstance(w, MainWindow)]) == 0
+    plots = (pyqtgraph.GraphicsView, pyqtgraph.GraphicsScene, pyqtgraph.GraphicsObject, pyqtgraph.GraphicsWidget)
+    assert not [one for one in gc.get_objects() if isinstance(one, plots)]
 
 
 def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
