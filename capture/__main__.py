@@ -106,13 +106,17 @@ def _info(given: Sequence[str]) -> int:
 
 
 def _sources(given: Sequence[str]) -> int:
-    from capture.cli.parser import Parser
+    from capture.cli.parser import Parser, add_source_options, chosen_cameras, is_turned
     from capture.cli.sources import describe
 
     parser = Parser(prog=f"{NAME} sources", description="Say which episodes a path holds, and what a policy would get.")
-    parser.add_argument("path", metavar="PATH", type=Path)
-    _say(describe(parser.parse_args(given).path))
-    return 0
+    parser.add_argument("path", metavar="PATH", type=Path, help="an episode, a folder of episodes or a data set")
+    add_source_options(parser)
+    parser.add_argument("--all", action="store_true", help="read the last frame of every episode, not of the first 100")
+    options = parser.parse_args(given)
+    report = describe(options.path, chosen_cameras(options), turned=is_turned(options), read_all=options.all)
+    _say(report.text)
+    return 1 if report.is_broken else 0
 
 
 def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from capture import __version__
 from capture.cli.state_option import looks_like_numbers, parse_state
+from capture.errors import UserError
 from capture.number_ranges import parse_ranges
 
 EXAMPLES = """\
@@ -45,7 +46,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
         f"       {name} --checkpoint FOLDER (--episode PATH -o FILE | --dataset PATH -o FOLDER) [options]\n"
         f"       {name} preview --checkpoint FOLDER (--episode PATH | --dataset PATH | --exterior FILE …) -o PNG\n"
-        f"       {name} sources PATH\n"
+        f"       {name} sources PATH [--camera NAME=SOURCE] [--turned yes|no] [--all]\n"
         f"       {name} info FILE",
         description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"
         "prompt looks at in the pictures, what each action token looks at in each step, for every layer and head.",
@@ -142,11 +143,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     )
     policy.add_argument("--cameras", metavar="NAMES", type=_names, help="names of its camera slots, in order")
     policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
-    policy.add_argument(
-        "--turned",
-        choices=("yes", "no"),
-        help="whether to turn the pictures by 180 degrees first, as LIBERO's have to be (as the source says)",
-    )
+    _add_turned(policy)
     policy.add_argument(
         "--lerobot-version",
         choices=("0.4", "current"),
@@ -226,6 +223,42 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     )
     parser.set_defaults(only_preview=False)
     return parser
+
+
+def is_turned(options: argparse.Namespace) -> bool | None:
+    """Return the user's choice to turn pictures; None to decide by the source."""
+    return None if options.turned is None else options.turned == "yes"
+
+
+def chosen_cameras(options: argparse.Namespace) -> dict[str, str]:
+    """Return policy camera -> camera of the source as chosen. Raises UserError where one is chosen twice."""
+    chosen: dict[str, str] = {}
+    for name, camera in options.camera:
+        if name in chosen:
+            raise UserError(f"the {name} camera is given twice; name one of the source's cameras for it")
+        chosen[name] = camera
+    return chosen
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `sources` that decide what a run would read."""
+    parser.add_argument(
+        "--camera",
+        metavar="NAME=SOURCE",
+        action="append",
+        default=[],
+        type=_camera,
+        help="which of the source's cameras is the policy's NAME, such as exterior=ext2; may be repeated",
+    )
+    _add_turned(parser)
+
+
+def _add_turned(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--turned",
+        choices=("yes", "no"),
+        help="whether to turn the pictures by 180 degrees first, as LIBERO's have to be (as the source says)",
+    )
 
 
 def joined_values(arguments: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.checkpoints.fingerprint import fingerprint
+from capture.cli.parser import chosen_cameras, is_turned
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
@@ -45,7 +46,7 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
             sizes=options.sizes,
             cameras=options.cameras,
             state_in_prompt=None if options.state_in_prompt is None else options.state_in_prompt == "yes",
-            turned=_is_turned(options),
+            turned=is_turned(options),
             lerobot_version=options.lerobot_version,
         ),
     )
@@ -105,26 +106,13 @@ def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Sourc
 
     requested = replace(
         setup.policy.source_options,
-        camera_overrides=_chosen_cameras(options),
+        camera_overrides=chosen_cameras(options),
         state_keys=options.state_keys or (),
         action_keys=options.action_keys or (),
-        turned=_is_turned(options),
+        turned=is_turned(options),
         tolerance=options.tolerance,
     )
     return open_source(path, requested)
-
-
-def _is_turned(options: argparse.Namespace) -> bool | None:
-    return None if options.turned is None else options.turned == "yes"
-
-
-def _chosen_cameras(options: argparse.Namespace) -> dict[str, str]:
-    chosen: dict[str, str] = {}
-    for name, camera in options.camera:
-        if name in chosen:
-            raise UserError(f"the {name} camera is given twice; name one of the source's cameras for it")
-        chosen[name] = camera
-    return chosen
 
 
 def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,38 +19,65 @@ from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
 
 WIDTH: Final = 100
 SHOWN: Final = 12
-"""Episodes that are looked at closely: their last frame is read, and they get a line."""
+"""Episodes that get a line."""
+READ: Final = 100
+"""Episodes whose last frame is read from every camera; of the others only the headers are, unless all are asked for."""
 SHOWN_BROKEN: Final = 8
 SHOWN_PROMPTS: Final = 4
 ASKED: Final = 1000
 """Episodes up to which each is asked whether it ended well, for which some data sets have to open a file."""
 
 
-def describe(path: Path) -> str:
-    """What is found at `path`, what a policy would get of it, what is broken and why, and what to type next.
+@dataclass(frozen=True)
+class SourceReport:
+    """What a source holds, for the user."""
 
-    Raises UserError where no reader knows the path, or none of its episodes can be used.
+    text: str
+    is_broken: bool
+    """Whether an episode cannot be used, or the pictures of one of its cameras cannot be read."""
+
+
+def describe(
+    path: Path, camera_overrides: Mapping[str, str] | None = None, *, turned: bool | None = None, read_all: bool = False
+) -> SourceReport:
+    """Say what is found at `path`, what a policy would get of it, what is broken and why, and what to type next.
+
+    `camera_overrides` and `turned` are those of a run; `read_all` reads the last frame of every episode. Raises
+    UserError where no reader knows the path, or none of its episodes can be used.
     """
+    slots = tuple(dict.fromkeys((EXTERIOR, WRIST, *(camera_overrides or {}))))
+    options = SourceOptions(slots, 1, camera_overrides=camera_overrides or {}, turned=turned)
     try:
-        source = open_source(path, SourceOptions((EXTERIOR, WRIST), 1))
-        if any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
-            source = open_source(path, SourceOptions((EXTERIOR, WRIST, RIGHT_WRIST), 1))
+        source = open_source(path, options)
+        if RIGHT_WRIST not in slots and any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
+            source = open_source(path, replace(options, cameras=(*slots, RIGHT_WRIST)))
         mapped, is_mapped = [one.sentence for one in source.decisions], True
     except UserError as error:
         source = open_source(path, SourceOptions((), 1))  # what it holds can still be said
         mapped, is_mapped = [str(error)], False
-    looked = _look(source)
+    looked = _look(source, read_all=read_all)
+    used = {one.choice for one in source.decisions if one.subject.endswith(" camera")} if is_mapped else set()
+    damage = _look_at_other_cameras(path, source, used, looked, read_all=read_all)
+    if not is_mapped:  # any of the cameras may be needed
+        looked = replace(
+            looked,
+            good=tuple(row for row in looked.good if row.episode.name not in damage),
+            broken={**looked.broken, **damage},
+        )
+        damage = {}
     lines = [f"{source.kind}: {source.path}"]
-    lines += _labelled("episodes", _episodes(looked))
+    lines += _labelled("episodes", _episodes(looked, damage))
     lines += _labelled("cameras", [_camera(camera.name, camera.width, camera.height) for camera in source.cameras])
     lines += _labelled("state", _parts(source.state_parts))
     lines += _labelled("actions", _parts(source.action_parts))
     lines += _labelled("prompts", _prompts(looked))
     lines += _labelled("mapped", mapped)
-    lines += _labelled("broken", _broken(looked.broken))
+    lines += _labelled("noted", [f"{one}{_more(count)}" for one, count in looked.notes.items()][:SHOWN_BROKEN])
+    lines += _labelled("broken", _broken({**looked.broken, **damage}))
     lines += ["", *_table(looked), ""]
-    lines += _labelled("next", _next(source, path, looked.good, is_mapped=is_mapped, prompts=bool(looked.prompts)))
-    return "\n".join(lines)
+    chosen = options if is_mapped else None
+    lines += _labelled("next", _next(source, path, looked.good, chosen, prompts=bool(looked.prompts)))
+    return SourceReport("\n".join(lines), bool(looked.broken or damage))
 
 
 @dataclass(frozen=True)
@@ -72,31 +99,84 @@ class _Looked:
     broken: Mapping[str, str]
     prompts: tuple[str, ...]
     """All that differ, in order."""
+    notes: Mapping[str, int]
+    """What is left out or assumed in an episode -> number of episodes of which the same is true."""
     asked: bool
     """Whether each was asked how it ended; otherwise only those that are shown were."""
+    is_read: bool
+    """Whether the last frame of each was read; otherwise those of the first ones and the headers of the others."""
 
 
-def _look(source: Source) -> _Looked:
+def _look(source: Source, *, read_all: bool) -> _Looked:
     good: list[_Row] = []
     broken = {name: one.reason for name, one in source.unusable.items()}
     prompts: dict[str, None] = {}
+    notes: dict[str, list[str]] = {}
     asked = len(source.episodes) <= ASKED
     for number, episode in enumerate(source.episodes):
         shown = number < SHOWN
         try:
             row = _Row(episode, episode.length, episode.success if asked or shown else None, shown)
             tasks = episode.prompts
-            if shown:
-                list(episode.read([row.length - 1]))
+            for sentence in _check_episode(episode, is_read=read_all or number < READ):
+                notes.setdefault(sentence, []).append(episode.name)
         except UserError as error:
             broken[episode.name] = str(error)
         else:
             good.append(row)
             prompts.update(dict.fromkeys(tasks))
-    return _Looked(tuple(good), broken, tuple(prompts), asked)
+    is_read = read_all or len(source.episodes) <= READ
+    counted = {f"{names[0]}: {sentence}": len(names) for sentence, names in notes.items()}
+    return _Looked(tuple(good), broken, tuple(prompts), counted, asked, is_read)
 
 
-def _episodes(looked: _Looked) -> Iterator[str]:
+def _check_episode(episode: Episode, *, is_read: bool) -> Iterator[str]:
+    """Read the last frame of an episode, or only its headers. Yields what is left out of it or not certain.
+
+    Raises UserError where a picture or a number cannot be read.
+    """
+    if not is_read:
+        _ = episode.shapes
+        return
+    last = [episode.length - 1]
+    list(episode.read(last))
+    list(episode.read_without_pictures(last))
+    for decision in episode.frame_decisions(range(episode.length)):
+        if not decision.is_certain:
+            yield decision.sentence
+
+
+def _look_at_other_cameras(
+    path: Path, source: Source, used: Collection[str], looked: _Looked, *, read_all: bool
+) -> dict[str, str]:
+    """Return why the pictures of cameras outside `used` cannot be read, by episode, for episodes that are else good."""
+    damage: dict[str, str] = {}
+    names = {row.episode.name for row in looked.good}
+    for camera in source.cameras:
+        if camera.name in used:
+            continue
+        try:
+            one = open_source(path, SourceOptions((camera.name,), 1, turned=False))
+        except UserError as error:
+            damage.update(dict.fromkeys(names - damage.keys(), str(error)))
+            continue
+        for name, unusable in one.unusable.items():
+            if name in names and not unusable.reason.startswith("there is no camera"):  # not every episode has each
+                damage.setdefault(name, unusable.reason)
+        for number, episode in enumerate(one.episodes):
+            if episode.name not in names or episode.name in damage:
+                continue
+            try:
+                if read_all or number < READ:
+                    list(episode.read([episode.length - 1]))
+                else:
+                    _ = episode.shapes
+            except UserError as error:
+                damage[episode.name] = str(error)
+    return damage
+
+
+def _episodes(looked: _Looked, damage: Mapping[str, str]) -> Iterator[str]:
     lengths = [row.length for row in looked.good]
     rates = {row.episode.rate for row in looked.good[:SHOWN]} - {None}
     if lengths:
@@ -110,7 +190,19 @@ def _episodes(looked: _Looked) -> Iterator[str]:
     elif marks:
         of = "" if looked.asked else f" of the first {SHOWN}"
         yield f"{sum(marks)}{of} ended well, {len(marks) - sum(marks)} did not"
-    yield f"{len(looked.broken)} cannot be used" if looked.broken else "none is broken, as far as was looked"
+    if looked.broken:
+        yield f"{len(looked.broken)} cannot be used"
+    if damage:
+        yield f"{len(damage)} can only be used without a camera that cannot be read"
+    how = (
+        "the last frame of each was read"
+        if looked.is_read
+        else (f"the last frames of the first {READ} were read, the headers of the others; --all reads all")
+    )
+    if not (looked.broken or damage):
+        yield f"none is broken: {how}"
+    elif not looked.is_read:
+        yield how
 
 
 def _camera(name: str, width: int, height: int) -> str:
@@ -138,6 +230,10 @@ def _broken(broken: Mapping[str, str]) -> Iterator[str]:
         yield f"… and {len(broken) - SHOWN_BROKEN} more"
 
 
+def _more(count: int) -> str:
+    return f" (and so in {count - 1} more)" if count > 1 else ""
+
+
 def _table(looked: _Looked) -> Iterator[str]:
     """A line an episode, the first ones, in columns."""
     shown = [row for row in looked.good if row.looked]
@@ -159,8 +255,10 @@ def _table(looked: _Looked) -> Iterator[str]:
         yield f"… and {len(looked.good) - len(shown)} more"
 
 
-def _next(source: Source, path: Path, good: Sequence[_Row], *, is_mapped: bool, prompts: bool) -> Iterator[str]:
-    """Return a command that can be copied."""
+def _next(
+    source: Source, path: Path, good: Sequence[_Row], options: SourceOptions | None, *, prompts: bool
+) -> Iterator[str]:
+    """Yield a command that can be copied; `options` None where cameras have to be named."""
     if not good:
         yield "nothing can be captured from it as it is"
         return
@@ -170,7 +268,11 @@ def _next(source: Source, path: Path, good: Sequence[_Row], *, is_mapped: bool, 
     chosen = "" if one else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"
     prompt = "" if prompts else ' --prompt "…"'
-    cameras = "" if is_mapped else ' --camera "exterior=NAME" --camera "wrist=NAME"'
+    cameras = ' --camera "exterior=NAME" --camera "wrist=NAME"'
+    if options is not None:
+        chosen_cameras = (f"{slot}={name}" for slot, name in options.camera_overrides.items())
+        cameras = "".join(f" --camera {shlex.quote(one)}" for one in chosen_cameras)
+        cameras += "" if options.turned is None else f" --turned {'yes' if options.turned else 'no'}"
     yield f"pi0-capture --checkpoint FOLDER {which}{chosen}{cameras}{prompt} --frames keyframes -o {output} --dry-run"
 
 

@@ -12,11 +12,15 @@ import pytest
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
-from episode_files import cut, npz_arrays, write_droid, write_lerobot, write_libero, write_videos
+from episode_files import cut, npz_arrays, picture, write_droid, write_lerobot, write_libero, write_video, write_videos
 
 from capture.__main__ import main
-from capture.cli.sources import describe
+from capture.cli import sources
 from capture.errors import UserError
+
+
+def describe(path, *arguments, **options):
+    return sources.describe(path, *arguments, **options).text
 
 
 def section(page, label):
@@ -39,7 +43,7 @@ def test_one_episode_is_one_screen(tmp_path, capsys):
     assert section(page, "episodes") == [
         "1 of 20 frames, at 15 frames a second",
         "it ended well",
-        "none is broken, as far as was looked",
+        "none is broken: the last frame of each was read",
     ]
     assert section(page, "cameras")[0] == "exterior_image_1_left, 80 x 32"
     assert section(page, "prompts") == ['"Move the duck"']
@@ -137,3 +141,81 @@ def test_listing_needs_no_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, "sources", str(folder)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("DROID episode")
+
+
+FRONT = ("observation.images.front", "observation.images.top")
+
+
+def test_videos_of_unknown_cameras_are_looked_at(tmp_path, capsys):
+    folder = write_lerobot(tmp_path / "set", (3, 3), version="2.1", cameras=FRONT)
+    assert main(["sources", str(folder)]) == 0
+    cut(folder / "videos/chunk-000/observation.images.top/episode_000001.mp4")
+    capsys.readouterr()
+    assert main(["sources", str(folder)]) == 1
+    page = capsys.readouterr().out
+    assert section(page, "episodes")[-1] == "1 cannot be used"
+    (broken,) = section(page, "broken")
+    assert re.match(r"episode_000001: the video .*top/episode_000001\.mp4 cannot be read", broken)
+    assert "--episode" in section(page, "next")[0]
+
+
+def test_chosen_cameras_are_looked_at_and_named_in_the_next_command(tmp_path, capsys):
+    folder = write_lerobot(tmp_path / "set", (3, 3), version="2.1", cameras=FRONT)
+    assert main(["sources", str(folder), "--camera", "exterior=front", "--camera", "wrist=none"]) == 0
+    page = capsys.readouterr().out
+    assert section(page, "mapped")[0] == "exterior camera: front (by --camera)"
+    assert "--camera exterior=front --camera wrist=none " in section(page, "next")[0]
+    assert main(["sources", str(folder), "--camera", "exterior=side"]) == 0
+    assert "there is no camera 'side'" in section(capsys.readouterr().out, "mapped")[0]
+    assert main(["sources", str(folder), "--camera", "exterior=front", "--camera", "exterior=top"]) == 2
+    assert "camera is given twice" in capsys.readouterr().err
+
+
+def test_a_camera_that_a_run_does_not_need_is_looked_at_too(tmp_path):
+    cameras = ("observation.images.image", "observation.images.image2", "observation.images.side")
+    folder = write_lerobot(tmp_path / "set", (3, 3), version="2.1", cameras=cameras)
+    cut(folder / "videos/chunk-000/observation.images.side/episode_000000.mp4")
+    report = sources.describe(folder)
+    assert report.is_broken
+    assert section(report.text, "episodes")[-2:] == [
+        "2 of 3 frames each, 6 in all, at 10 frames a second",
+        "1 can only be used without a camera that cannot be read",
+    ]
+    (broken,) = section(report.text, "broken")
+    assert re.match(r"episode_000000: .*side/episode_000000\.mp4 ", broken)
+
+
+@pytest.mark.parametrize("read_all", [False, True])
+def test_episodes_beyond_the_first_ones_are_opened_and_all_are_read_on_request(tmp_path, monkeypatch, read_all):
+    monkeypatch.setattr(sources, "READ", 1)
+    folder = write_lerobot(tmp_path / "set", (30, 30, 30), version="2.1", movflags="faststart", g="1")
+    (folder / "videos/chunk-000/observation.images.image/episode_000001.mp4").write_bytes(b"")
+    cut(folder / "videos/chunk-000/observation.images.image/episode_000002.mp4", 0.9)
+    report = sources.describe(folder, read_all=read_all)
+    broken = section(report.text, "broken")
+    assert broken[0].startswith("episode_000001: ")
+    assert len(broken) == 1 + read_all
+    assert ("headers of the others; --all reads all" in report.text) is not read_all
+
+
+def test_what_is_left_out_is_noted(tmp_path, capsys):
+    folder = write_droid(tmp_path / "one", 20, metadata={"trajectory_length": 21})
+    write_video(folder / "recordings/MP4/13062452.mp4", [picture(number) for number in range(19)])
+    assert main(["sources", str(folder)]) == 0
+    page = capsys.readouterr().out
+    assert section(page, "episodes")[0] == "1 of 19 frames, at 15 frames a second"
+    assert section(page, "noted") == [
+        "one: frames: 0 to 18; 19 is left out (the exterior camera has 20, the wrist camera has 19, trajectory.h5 has "
+        "20 frames)",
+        "one: rows of the episode: 20 by trajectory.h5 (the metadata state 21)",
+    ]
+
+
+def test_pictures_that_may_be_upside_down_are_asked_for(tmp_path, capsys):
+    path = write_libero(tmp_path / "x.hdf5", libero=False, has_attributes=False)
+    assert main(["sources", str(path)]) == 0
+    assert "add --turned yes" in section(capsys.readouterr().out, "mapped")[0]
+    assert main(["sources", str(path), "--turned", "yes"]) == 0
+    page = capsys.readouterr().out
+    assert section(page, "mapped")[-1] == "turn of the pictures: by 180 degrees (by --turned yes)"
+    assert "--turned yes" in section(page, "next")[0]
