@@ -90,8 +90,12 @@ class PlotPanel(Panel):
             event.accept()
 
     def copy_picture(self) -> None:
-        """Copy the plot to the clipboard as a picture of twice its size."""
+        """Copy the plot to the clipboard as a picture of twice its size, without the ring of the focus."""
+        had_focus = self.hasFocus()
+        self.clearFocus()
         QGuiApplication.clipboard().setImage(render_part(self, self.picture_area()))
+        if had_focus:
+            self.setFocus()
         self.session.noticed.emit(f"{self.accessibleName()}: picture copied, at twice the size.")
 
     def copy_data(self) -> None:

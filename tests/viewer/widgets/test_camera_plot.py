@@ -215,6 +215,18 @@ def test_menu_copies_the_weights_of_the_picture(window: MainWindow) -> None:
     assert (image.width(), image.height()) == (2 * pane.area().width(), 2 * pane.area().height())
 
 
+def test_copied_picture_has_no_ring_of_the_focus(window: MainWindow) -> None:
+    pane = window.panels.camera_grid.panes[0]
+    pane.copy_picture()
+    plain = QGuiApplication.clipboard().image()
+    pane.setFocus()
+    focused = pane.grab(pane.area().toRect()).toImage()
+    pane.copy_picture()
+    assert QGuiApplication.clipboard().image() == plain
+    assert pane.hasFocus()
+    assert pane.grab(pane.area().toRect()).toImage() == focused
+
+
 def test_logarithmic_colours_are_an_entry_of_the_menu(window: MainWindow) -> None:
     pane = window.panels.camera_grid.panes[0]
     log = next(one for one in pane.build_context_menu().actions() if one.text() == "Logarithmic colours")
