@@ -38,7 +38,7 @@ class PlotPanel(Panel):
         return self.rect()
 
     def data_table(self) -> tuple[Sequence[str], Rows] | None:
-        """Return column names and rows of what is plotted, for “Copy data”; None if nothing is."""
+        """Return column names and rows of what is plotted, for “Copy data as CSV”; None if nothing is."""
         return None
 
     def is_zoomed(self) -> bool:
@@ -66,8 +66,7 @@ class PlotPanel(Panel):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setStyleSheet(theme.sheet())
         menu.addAction("Copy picture").triggered.connect(self.copy_picture)
-        copy = menu.addAction("Copy data")
-        copy.setToolTip("As comma-separated values")
+        copy = menu.addAction("Copy data as CSV")
         copy.triggered.connect(self.copy_data)
         copy.setEnabled(self.data_table() is not None)
         menu.addAction("Export…").triggered.connect(self._ask_export)

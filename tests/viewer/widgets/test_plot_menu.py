@@ -60,7 +60,7 @@ def test_menu_holds_the_five_entries_in_order(session: Session) -> None:
     panel = ramp(session)
     menu = panel.build_context_menu()
     actions = {action.text(): action for action in menu.actions() if action.text()}
-    assert list(actions) == ["Copy picture", "Copy data", "Export…", "Reset view", "Log axis"]
+    assert list(actions) == ["Copy picture", "Copy data as CSV", "Export…", "Reset view", "Log axis"]
     actions["Log axis"].trigger()
     assert panel.log
     actions["Reset view"].trigger()
@@ -94,7 +94,7 @@ def test_copied_data_is_csv(session: Session) -> None:
     assert QGuiApplication.clipboard().text() == "layer,weight\n0,0.25\n1,1e-07\n"
     assert said == ["Ramp: 2 rows copied, as comma-separated values."]
     panel.empty = True
-    copy = next(one for one in panel.build_context_menu().actions() if one.text() == "Copy data")
+    copy = next(one for one in panel.build_context_menu().actions() if one.text() == "Copy data as CSV")
     assert not copy.isEnabled()
 
 
