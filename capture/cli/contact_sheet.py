@@ -24,6 +24,8 @@ MAX_ACROSS: Final = 3
 """Pictures side by side."""
 MAX_ASSUMED: Final = 8
 MAX_VALUES: Final = 64
+CAPTION_LINES: Final = 5
+"""Lines below a picture: slot, source, size, and two about its turn."""
 LINE: Final = 17
 CHIP: Final = 20
 TRACK: Final = 96
@@ -55,8 +57,8 @@ class Slot:
     """Camera or file that feeds it, or why it is masked."""
     picture: npt.NDArray[np.uint8] | None
     """(height, width, 3) RGB as the policy sees it; None where the slot is masked."""
-    is_turned: bool = False
-    """Whether the picture is turned by 180 degrees for the policy."""
+    turn: str = ""
+    """How the stored picture is turned for the policy: "turned by 180 degrees"; empty if it is not."""
     size: tuple[int, int] = (0, 0)
     """Height and width of the camera's picture."""
     is_assumed: bool = False
@@ -157,7 +159,7 @@ class _Painter:
                 else:
                     self._image.paste(Image.fromarray(slot.picture), (x, y))
                 self._paint_caption(slot, x, y + height + 7)
-            y += height + 7 + 3 * LINE + GAP
+            y += height + 7 + CAPTION_LINES * LINE + GAP
         return y - GAP
 
     def _paint_mask(self, x: int, y: int) -> None:
@@ -178,9 +180,9 @@ class _Painter:
             self._paint_lines(wrap(slot.source, 12, width, 2), y + LINE, colour, 12, LINE, x=x)
             return
         self._pen.write(x, y + LINE, elide(slot.source, 12, width), colour, 12)
-        used = self._pen.write(x, y + 2 * LINE, f"{slot.size[1]} x {slot.size[0]}, ", SECONDARY, 12)
-        turn = "turned by 180 degrees" if slot.is_turned else "not turned"
-        self._pen.write(x + used, y + 2 * LINE, turn, ACCENT if slot.is_turned else SECONDARY, 12)
+        self._pen.write(x, y + 2 * LINE, f"{slot.size[1]} x {slot.size[0]} pixels", SECONDARY, 12)
+        turn = wrap(slot.turn or "not turned", 12, width, CAPTION_LINES - 3)
+        self._paint_lines(turn, y + 3 * LINE, ACCENT if slot.turn else SECONDARY, 12, LINE, x=x)
 
     def _paint_panel(self, frame: Frame, y: int) -> int:
         table = frame.tokens

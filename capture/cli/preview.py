@@ -87,7 +87,8 @@ def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
     by_subject = {one.subject: one for one in plan.decisions}
     slots = []
     for name in policy.sizes.cameras:
-        decision = by_subject.get(f"{name} camera")
+        own = by_subject.get(f"{name} camera of {observation.episode}")  # where the episode lacks the usual camera
+        decision = own or by_subject.get(f"{name} camera")
         is_assumed = decision is not None and not decision.is_certain
         if name not in shown:
             reason = decision.reason if decision else "no picture was given for it"
@@ -96,12 +97,15 @@ def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
         camera = observation.pictures[name].shape[:2]
         picture = shown[name]
         source = decision.choice if decision else name
+        orientation = by_subject.get(f"orientation of the {name} pictures")
+        turns = [orientation.choice] if orientation else []
+        turns += ["turned by 180 degrees"] if picture.letterbox.turned else []
         slots.append(
             Slot(
                 name,
                 source,
                 np.ascontiguousarray(picture.model_u8),
-                picture.letterbox.turned,
+                " and ".join(turns),
                 (camera[0], camera[1]),
                 is_assumed,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
         cameras = {f"{name} camera": name for name in observations[0].pictures}
         return InMemoryEpisode(observations, decisions=_conclude(cameras, "the demo's own"))
 
-    from capture.datasets.images import read_picture
+    from capture.datasets.images import ORIENTATIONS, picture_outline, read_picture
 
     files: dict[str, Path] = {}
     given = [("exterior", options.exterior), ("wrist", options.wrist)]
@@ -135,9 +136,20 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
             files[name] = file
     pictures = {name: read_picture(file) for name, file in files.items()}
     state = None if options.state is None else np.array(options.state, dtype=np.float64)
-    decisions = {f"{name} camera": str(file) for name, file in files.items()}
-    decisions["state"] = "none" if state is None else f"{state.size} number{'s' * (state.size != 1)}"
-    return InMemoryEpisode([Observation(pictures, "", state)], decisions=_conclude(decisions, "on the command line"))
+    choices = {f"{name} camera": str(file) for name, file in files.items()}
+    choices["state"] = "none" if state is None else f"{state.size} number{'s' * (state.size != 1)}"
+    turned = _is_turned(options)
+    how = "taken as upright, without --turned" if turned is None else "by --turned"
+    decisions = [
+        *_conclude(choices, "on the command line"),
+        *_conclude({"turn of the pictures": "by 180 degrees" if turned else "none"}, how),
+    ]
+    for name, file in files.items():
+        with contextlib.suppress(UserError):  # an array has no EXIF
+            if (orientation := picture_outline(file, file)[2]) != 1:
+                subject = f"orientation of the {name} pictures"
+                decisions += _conclude({subject: ORIENTATIONS[orientation]}, f"by EXIF in {file.name}")
+    return InMemoryEpisode([Observation(pictures, "", state)], decisions=tuple(decisions))
 
 
 def _conclude(choices: Mapping[str, str], reason: str) -> tuple[Decision, ...]:

@@ -64,7 +64,7 @@ def decide_masked_slots(
 def decide_frames(selection: FrameSelection, chosen: Sequence[int], length: int) -> Decision:
     """Return which frames of an episode of `length` frames are run."""
     reason = "all, without --frames" if selection == ALL_FRAMES else f"by --frames {selection.text}"
-    return Decision("frames", f"{len(chosen)} of {length}", reason, is_certain=True)
+    return Decision("chosen frames", f"{len(chosen)} of {length}", reason, is_certain=True)
 
 
 def decide_prompts(prompts: Prompts) -> Decision:

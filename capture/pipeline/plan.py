@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -266,8 +266,10 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         grid=axes.grid,
         model_picture=axes.picture,
     )
+    own = episode.frame_decisions(moments)
     run = {
         **setup.run,
+        "input": _list_input(setup, episode, own),
         "count": count,
         "frames": frames.hexdigest(),
         "pictures": _fingerprint_pictures(episode, shapes),
@@ -276,7 +278,6 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
         *([tokenizer_warning] if tokenizer_warning else []),
         *(_merge_warnings(repeated) for repeated in warnings_by_kind.values() if repeated),
     ]
-    own = episode.frame_decisions(moments)
     decisions = merge_decisions(
         setup.decisions,
         own,
@@ -286,6 +287,16 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
     )
     ends_array = np.array(ends, dtype=np.int64)
     return Plan(sizes, run, tuple(warnings), decisions, setup, episode, moments, ends_array, tuple(tables))
+
+
+def _list_input(setup: Setup, episode: Episode, own: Sequence[Decision]) -> dict[str, str]:
+    """Return subject and choice of what decides which pictures are shown, beside those that are fingerprinted.
+
+    An episode that lacks a camera of its source may show another one instead. Pictures in memory are fingerprinted, and
+    may come from files with other names.
+    """
+    cameras = () if isinstance(episode, InMemoryEpisode) else [one for one in own if " camera" in one.subject]
+    return {one.subject: one.choice for one in (*setup.source_decisions, *cameras)}
 
 
 def _merge_warnings(repeated: list[str]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from decisions import choices, doubts
 from episode_files import write_lerobot
 from moments import SyntheticEpisode, small_setup
+from PIL import Image
 
 from capture.__main__ import main
 from capture.pipeline.input_decisions import StateRange
@@ -77,11 +78,21 @@ def test_plan_merges_the_decisions_of_policy_source_episode_and_its_own(checkpoi
     found = choices(plan.decisions)
     assert found["exterior camera"] == "left"
     assert found["left out frames"] == "2"
-    assert found["frames"] == "6 of 6"
+    assert found["chosen frames"] == "6 of 6"
     assert found["prompt"] == "the episode's own"
     assert plan.decisions.count(CAMERA) == 1
     assert set(setup.policy.decisions) <= set(plan.decisions)
     assert plan.run["input"] == {"exterior camera": "left"}
+
+
+def test_run_names_the_camera_that_an_episode_shows_instead_of_a_missing_one(checkpoint: Path) -> None:
+    class Right(SyntheticEpisode):
+        def frame_decisions(self, frames):
+            other = Decision("exterior camera of episode_000003", "right", "it has no left", is_certain=False)
+            return (other, Decision("clock", "within 2 ms", "", is_certain=True))
+
+    plan = make_plan(replace(small_setup(checkpoint), source_decisions=(CAMERA,)), Right())
+    assert plan.run["input"] == {"exterior camera": "left", "exterior camera of episode_000003": "right"}
 
 
 def test_plan_doubts_a_slot_without_a_picture_once(checkpoint: Path) -> None:
@@ -131,7 +142,7 @@ def test_run_prints_doubts_once_and_stores_all(source_command: list[str], tmp_pa
     assert choices(decisions)["wrist camera"] == "wrist_image_left"
     assert choices(decisions)["true actions"] == "none"
     assert choices(decisions)["time grid"] == "openpi"
-    assert choices(decisions)["frames"] == "3 of 3"
+    assert choices(decisions)["chosen frames"] == "3 of 3"
     assert doubts(decisions)["exterior camera"] == "exterior_image_1_left"
 
     # The same command again finds the file finished; with the other camera it is another run.
@@ -145,7 +156,7 @@ def test_run_prints_doubts_once_and_stores_all(source_command: list[str], tmp_pa
 def test_verbose_prints_what_is_certain_too(source_command: list[str], tmp_path: Path, capsys) -> None:
     assert main([*source_command, "--frames", "0", "-v", "-o", str(tmp_path / "a.h5")]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert "pi0-capture: decided frames: 1 of 3 (by --frames 0)" in lines
+    assert "pi0-capture: decided chosen frames: 1 of 3 (by --frames 0)" in lines
     assert "pi0-capture: decided true actions: none (by --action-keys)" in lines
     assert len([line for line in lines if "assumed exterior camera" in line]) == 1
 
@@ -165,3 +176,20 @@ def test_given_pictures_are_decisions_of_the_command_line(command: list[str], pi
     assert found["prompt"].choice == "1 given"
     # Moving the picture is no other run: what is in it counts.
     assert json.loads(h5py.File(tmp_path / "a.h5").attrs["run"])["input"] == {}
+
+
+def test_turns_of_given_pictures_are_decisions(command: list[str], pictures: Path, tmp_path: Path, capsys) -> None:
+    with Image.open(pictures / "exterior.png") as image:
+        stated = image.getexif()
+        stated[0x0112] = 6  # orientation
+        image.save(tmp_path / "lying.jpg", exif=stated)
+    given = [str(tmp_path / "lying.jpg") if part.endswith("exterior.png") else part for part in command]
+    assert main([*given, "--prompt", "go", "--turned", "yes", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  decided   turn of the pictures: by 180 degrees (by --turned)" in lines
+    turned = "orientation of the exterior pictures: turned by 90 degrees clockwise (by EXIF in lying.jpg)"
+    assert f"  decided   {turned}" in lines
+    assert main([*command, "--prompt", "go", "--dry-run"]) == 0
+    page = capsys.readouterr().out
+    assert "  decided   turn of the pictures: none (taken as upright, without --turned)\n" in page
+    assert "orientation of" not in page
