@@ -118,7 +118,8 @@ class ExpertAttention(nn.Module):
 
         def apart(rows: Tensor) -> Tensor:
             """Return (B, M, groups * H, x) of (M, B * groups * H, x)."""
-            return rows.unflatten(1, (batch, -1)).transpose(0, 1)
+            by_observation: Tensor = rows.unflatten(1, (batch, -1))  # (M, B, groups * H, x)
+            return by_observation.transpose(0, 1)
 
         query = query.reshape(*shape, width) * self.head_dim**-0.5  # (B, M, groups * H, d)
         to_prefix = apart(together(query) @ prefix[0][0].transpose(1, 2))  # (B, M, groups * H, K)
