@@ -16,6 +16,8 @@ import numpy.typing as npt
 from capture.results import schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.io.results import Results
 
 PLAIN_RATE: Final = 12.0
@@ -70,6 +72,13 @@ class FrameTimeline:
         """Return the frame of the same moment with the next prompt, cyclically."""
         frames = self.moments[self.moment_of[frame]]
         return frames[(frames.index(frame) + by) % len(frames)]
+
+    def prompt_changes(self, along: Sequence[int]) -> list[int]:
+        """Return the moments at which the prompt changes within an episode, for one frame of each moment."""
+        if len(set(self.prompts)) < 2:
+            return []
+        prompts = [self.prompts[frame] for frame in along]
+        return [n for n in range(1, len(along)) if prompts[n] != prompts[n - 1] and n not in self.starts]
 
     def episode_of(self, moment: int) -> int:
         """Return the index of the episode that a moment belongs to."""

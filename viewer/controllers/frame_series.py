@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from viewer.analysis.curves import read_curves_over_frames
 from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.controllers.session import Session, differing
+from viewer.model.number_ranges import format_place
 
 if TYPE_CHECKING:
     from viewer.analysis.curves import Curves
@@ -37,6 +38,7 @@ class FrameSeries(QObject):
         self.session, self.worker = session, worker
         self.curves: Curves | None = None
         self.course: FrameTimeline = plain(0)
+        self._along: tuple[tuple[FrameTimeline, str, int], tuple[int, ...]] | None = None
         self._followed: Results | None = None
         self.rate: float | None = None
         """The data set's moments a second, if a run's index gives it."""
@@ -51,6 +53,33 @@ class FrameSeries(QObject):
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
         session.grew.connect(self._grew)
+
+    def along(self, frame: int) -> tuple[int, ...]:
+        """Return the frame of each moment that has the prompt of `frame`; empty if there is no such frame yet.
+
+        The same object as before if it has the same frames.
+        """
+        course = self.course
+        if frame >= len(course.moment_of):
+            return ()
+        place = course.moments[course.moment_of[frame]].index(frame)
+        key = (course, course.prompts[frame], place)
+        if self._along is None or self._along[0] != key:
+            before, found = self._along, course.along(frame)
+            self._along = key, before[1] if before is not None and before[1] == found else found
+        return self._along[1]
+
+    def name_moment(self, moment: int) -> str:
+        """Return what a moment is called: episode if there are several, number and time."""
+        course = self.course
+        word = "moment" if len(course.moment_of) > len(course.moments) else "frame"
+        parts = [f"{word} {format_place(moment, range(len(course.moments)))}"]
+        if course.timed:
+            parts.append(f"{course.seconds[moment]:.2f} s")
+        name = course.names[course.episode_of(moment)]
+        if len(course.starts) > 1 and name:
+            parts.insert(0, name)
+        return " · ".join(parts)
 
     def _reopened(self) -> None:
         self.worker.drop("over frames")

@@ -118,6 +118,7 @@ class PanelLayout(QWidget):
         self.mass = MassBar(session)
         self.atlas = Atlas(session)
         self.curves = CurvesPanel(session, self.frame_series)
+        self.curves.link_with(self.timeline)
         self.heat = HeatPanel(session)
         self.is_folded = False
         self.current_tab = "film"

@@ -17,7 +17,6 @@ from viewer.controllers.playback import Playback
 from viewer.controllers.prefetch import read_bytes
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
-from viewer.widgets.panels.timeline import thin_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,7 +192,9 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     np.testing.assert_allclose(values[0], [scene.share("exterior"), scene.share("wrist")], atol=5e-3)
     assert line.describe_moment(4).startswith("two · frame 4 of 0–5 · 0.20 s · exterior ")
     assert "now lift the bowl" in line.describe_moment(1)
-    assert line.prompt_changes(line.along()) == [1, 2, 4, 5], "an episode's own beginning is no change of the prompt"
+    assert line.course.prompt_changes(line.along()) == [1, 2, 4, 5], (
+        "an episode's own beginning is no change of the prompt"
+    )
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
     for number, (kind, moment, button, held) in enumerate(
         (
@@ -217,25 +218,16 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     assert window.session.state.frame == 1
     until(lambda: line.values() is not None)
     rest(window)
-    before = line.still()
+    line.grab()
+    before = line._still._pixmap.cacheKey()
     window.session.update(frame=2)
     window.session.flush()  # no longer: another prompt has the word elsewhere, and then the curves are read again
-    assert line.still() is before, "scrubbing repaints the cursor alone"
-    spot = QPointF(line.x_of(2), line.plot().center().y())
+    line.grab()
+    assert line._still._pixmap.cacheKey() == before, "scrubbing repaints the cursor alone"
+    spot = QPointF(line.x_of(2), line.content_box().center().y())
     image, ratio = line.grab().toImage(), line.devicePixelRatioF()
     assert image.pixelColor(round(spot.x() * ratio), round(spot.y() * ratio)).lightness() > 150
     close(window)
-
-
-def test_long_lines_keep_their_peaks() -> None:
-    values = np.zeros(10_000, np.float32)
-    values[[0, 4321, 9999]] = 0.1, 0.9, 0.2
-    values[77] = np.nan
-    places, line = thin_line(values, 300)
-    assert len(places) <= 602
-    assert {0, 4321, 9999} <= set(places.tolist())
-    assert line.max() == np.float32(0.9)
-    assert np.isfinite(line).all()
 
 
 def test_a_plain_course_has_a_moment_a_frame() -> None:

@@ -293,7 +293,7 @@ def test_atlas_film_and_curves_go_where_they_are_clicked(window: MainWindow) -> 
     spin()
     curves = panels.curves.curves()
     assert curves is not None
-    QTest.mouseClick(panels.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.curves.x_of(curves, 1)), 60))
+    QTest.mouseClick(panels.curves, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.curves.x_of(1)), 60))
     assert session.state.step == 1
     until(lambda: panels.frame_series.curves)
     QTest.mouseClick(panels.timeline, Qt.MouseButton.LeftButton, pos=QPoint(round(panels.timeline.x_of(2)), 50))

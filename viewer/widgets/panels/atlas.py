@@ -64,6 +64,7 @@ class Atlas(Panel):
         self._painted_rings: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
         self._was_unavailable = False
+        self._painted_title = ""
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -141,6 +142,9 @@ class Atlas(Panel):
             self.update()
         scores, before = self._content, self._before
         self._before = scores
+        if self._painted_title != self._title():
+            self._painted_title = self._title()
+            self.update(0, 0, self.thumbs.x(), self.HEADING)
         if scores is None or scores is not before or self._coloured != self._look():
             self._coloured = self._look()
             self.update(0, self.HEADING - 3, self.width(), self.height())  # without the buttons in the heading

@@ -115,19 +115,24 @@ class Panel(QWidget):
         """Paint the loaded content; `area` is the part that needs painting. Must not read from a file."""
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
+        with QPainter(self) as painter:
+            self.paint_guarded(painter, event.rect())
+
+    def paint_guarded(self, painter: QPainter, area: QRect) -> None:
+        """Call `paint`; after an exception, log it and paint a sentence instead. Restores the painter's state."""
+        painter.save()
         try:
-            self.paint(painter, event.rect())
+            self.paint(painter, area)
         except Exception as error:
             if self.is_new_paint_error(error):
                 log.exception("%s cannot be drawn", self.accessibleName())
-            painter.end()
-            painter.begin(self)
+            painter.resetTransform()
+            painter.setClipping(False)
             self.fill_background(painter, self.rect())
             sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
             drawing.write(painter, QRectF(4, 4, self.width() - 8, 20), sentence, theme.active().secondary, 12)
         finally:
-            painter.end()
+            painter.restore()
 
     def is_new_paint_error(self, error: Exception) -> bool:
         """Return whether an exception of `paint` differs from the last one, and tell the user of a new one."""

@@ -1,0 +1,144 @@
+"""A panel as one item of a pyqtgraph view, whose ViewBox says which part of the panel's content is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakMethod
+
+import pyqtgraph
+from PySide6.QtCore import QPointF, QRect, QRectF, Signal
+
+from viewer.plots.view import PlotView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PySide6.QtGui import QPainter
+    from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+
+    Paint = Callable[[QPainter, QRect], None]
+
+
+class PanelItem(pyqtgraph.GraphicsObject):  # type: ignore[misc]
+    """The one item of the view. It paints through a method of the panel, in pixels of the panel, and holds nothing."""
+
+    def __init__(self, paint: Paint) -> None:
+        super().__init__()
+        self._paint = WeakMethod(paint)
+        self._bounds = QRectF()
+
+    def resize(self, bounds: QRectF) -> None:
+        """Cover a rectangle of the view."""
+        if bounds != self._bounds:
+            self.prepareGeometryChange()
+            self._bounds = bounds
+
+    def boundingRect(self) -> QRectF:
+        """Return the rectangle of the whole view."""
+        return self._bounds
+
+    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
+        """Paint what of the panel needs it."""
+        paint = self._paint()
+        if paint is not None:
+            area = widget.rect() if widget is not None else self._bounds.toAlignedRect()
+            paint(painter, area)
+
+
+class PanelPlot(PlotView):
+    """View over a whole panel that can be zoomed and panned.
+
+    One unit of the scene is one device-independent pixel of the panel, so an item paints with the panel's own
+    coordinates, and the plot has the pixels that the panel had before. The ViewBox lies where the panel shows its
+    content. Its range is the visible part of the content, in the content's own units: frames, or pixels of the whole.
+
+    Args:
+        panel: The panel, which becomes the parent and handles the mouse.
+        paint: Its method that paints everything, called with a painter and the part that needs painting.
+    """
+
+    range_changed = Signal()
+    """Another part of the content is visible."""
+
+    def __init__(self, panel: QWidget, paint: Paint) -> None:
+        super().__init__(panel, receives_mouse=False)
+        self.setBackground(None)  # the item covers everything
+        self.setCentralItem(None)
+        self.item = PanelItem(paint)
+        self.box = pyqtgraph.ViewBox(enableMenu=False, defaultPadding=0, invertY=True)
+        self.box.disableAutoRange()
+        self.scene().addItem(self.box)
+        self.scene().addItem(self.item)
+        self._extent = QRectF()
+        self.box.sigRangeChanged.connect(self._emit_range_changed)
+
+    def _emit_range_changed(self) -> None:
+        self.range_changed.emit()
+
+    def set_extent(self, box: QRectF, extent: QRectF, least: tuple[float, float]) -> None:
+        """Set where the content is shown, and which there is; what was visible stays visible, or everything does.
+
+        Args:
+            box: Rectangle of the panel in which the content is shown, in pixels.
+            extent: Rectangle of the whole content in its own units.
+            least: Smallest width and height, in those units, to which the user can zoom.
+        """
+        if box != self.box.geometry() and box.isValid():
+            self.box.setGeometry(box)
+        if extent == self._extent or not extent.isValid():
+            return
+        was_whole = self._extent.isNull() or not self.is_zoomed()
+        self._extent = QRectF(extent)
+        self.box.blockSignals(True)
+        self.box.setLimits(
+            xMin=extent.left(), xMax=extent.right(), yMin=extent.top(), yMax=extent.bottom(),
+            minXRange=min(least[0], extent.width()), minYRange=min(least[1], extent.height()),
+        )  # fmt: skip
+        if was_whole:
+            self.box.setRange(extent, padding=0)
+        self.box.blockSignals(False)
+
+    @property
+    def visible(self) -> QRectF:
+        """The visible part of the content, in its own units."""
+        (left, right), (top, bottom) = self.box.viewRange()
+        return QRectF(left, top, right - left, bottom - top)
+
+    def is_zoomed(self) -> bool:
+        """Whether only a part of the content is visible."""
+        visible, whole = self.visible, self._extent
+        return visible.width() < whole.width() * (1 - 1e-9) or visible.height() < whole.height() * (1 - 1e-9)
+
+    def zoom(self, point: QPointF, factor: float) -> None:
+        """Scale what is visible by a factor, below 1 to see less, about a point of the panel, which stays in place."""
+        self.box.scaleBy((factor, factor), center=self.content_at(point))
+
+    def pan(self, by: QPointF) -> None:
+        """Move the content by a vector in pixels."""
+        visible, box = self.visible, self.box.geometry()
+        self.box.translateBy(
+            x=-by.x() * visible.width() / max(box.width(), 1), y=-by.y() * visible.height() / max(box.height(), 1)
+        )
+
+    def show_range(self, left: float, right: float) -> None:
+        """Show a part of the content along x."""
+        self.box.setXRange(left, right, padding=0)
+
+    def reset(self) -> None:
+        """Show everything."""
+        if self.is_zoomed():
+            self.box.setRange(self._extent, padding=0)
+
+    def content_at(self, point: QPointF) -> QPointF:
+        """Return the place in the content, in its own units, of a point of the panel."""
+        visible, box = self.visible, self.box.geometry()
+        return QPointF(
+            visible.left() + (point.x() - box.left()) * visible.width() / max(box.width(), 1),
+            visible.top() + (point.y() - box.top()) * visible.height() / max(box.height(), 1),
+        )
+
+    def cover_panel(self) -> None:
+        """Take the size of the panel."""
+        panel = self.parentWidget()
+        self.setGeometry(panel.rect())
+        self.item.resize(QRectF(panel.rect()))

@@ -1,0 +1,166 @@
+"""Axes of charts: the map from values to places, and the painting of ticks, in the window and in figures alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QRectF
+
+from viewer.rendering import drawing, theme
+from viewer.rendering.ticks import Tick, find_axis_top, find_label_step, find_log_ticks, fit_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PySide6.QtGui import QPainter
+
+FONT: Final = 11
+"""Font size of the labels in pixels."""
+LINE: Final = 14.0
+"""Height of a label in pixels."""
+MOST_TICKS: Final = 5
+LOG_DECADES: Final = 5
+"""A logarithmic axis shows at most so many powers of ten below its top."""
+
+
+class Write(Protocol):
+    """Function that draws one line of text in a box, as `drawing.write` does."""
+
+    def __call__(
+        self, painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, /, *, align: str = "left"
+    ) -> float: ...
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values along one side of a chart, from `low` at its start to `high` at its end."""
+
+    low: float
+    high: float
+    is_log: bool = False
+    factor: float = 1.0
+    """What values are multiplied by in their labels: 100 for a share in %."""
+    unit: str = ""
+    is_whole: bool = False
+    """Whether only whole numbers have a label."""
+
+    def place(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return where values lie: 0 at the start, 1 at the end, 0.5 on an axis of one value; NaN where they have none.
+
+        On a logarithmic axis values below its start, 0 included, lie at the start.
+        """
+        numbers = np.asarray(values, np.float64)
+        low, high = self.low, self.high
+        if self.is_log:
+            numbers = np.log10(np.maximum(numbers, low))
+            low, high = math.log10(low), math.log10(high)
+        if high == low:
+            return np.where(np.isfinite(numbers), 0.5, np.nan)
+        return (numbers - low) / (high - low)
+
+    def value_at(self, place: float) -> float:
+        """Return the value at a place from 0 to 1."""
+        if self.is_log:
+            return float(self.low * (self.high / self.low) ** place)
+        return self.low + place * (self.high - self.low)
+
+    def ticks(self, room: float, measure: Callable[[str], float], most: int = MOST_TICKS) -> tuple[Tick, ...]:
+        """Return the round numbers whose labels have room beside each other along `room` pixels."""
+        if not self.is_log:
+            low, high = sorted((self.low, self.high))
+            return fit_ticks(
+                low, high, room, measure, most=most, gap=4, factor=self.factor, unit=self.unit, whole=self.is_whole
+            )
+        suffix = f" {self.unit}" if self.unit else ""
+        for count in range(most, 0, -1):
+            found = find_log_ticks(self.low * self.factor, self.high * self.factor, count)
+            ticks = tuple(Tick(tick.value / self.factor, tick.text + suffix) for tick in found)
+            places = self.place([tick.value for tick in ticks]) * room
+            widest = max((measure(tick.text) for tick in ticks), default=0.0)
+            if len(ticks) < 2 or float(np.diff(places).min()) >= widest + 4:
+                break
+        return ticks
+
+
+def make_share_axis(values: npt.NDArray[np.floating], *, is_log: bool = False) -> Axis:
+    """Return the axis of attention masses in %: from 0, or a power of ten on a logarithmic one, to a round number."""
+    finite = values[np.isfinite(values)]
+    top = find_axis_top(float(finite.max(initial=0.0)) or 1e-6, ceiling=1.0)
+    if not is_log:
+        return Axis(0.0, top, factor=100.0, unit="%")
+    smallest = float(finite[finite > 0].min(initial=top))
+    bottom = 10.0 ** max(math.floor(math.log10(smallest)), math.floor(math.log10(top)) - LOG_DECADES)
+    return Axis(min(bottom, top / 10), top, is_log=True, factor=100.0, unit="%")
+
+
+def draw_value_axis(
+    painter: QPainter, box: QRectF, axis: Axis, width: float, *, write: Write = drawing.write, ink: str = ""
+) -> None:
+    """Draw the ticks of the vertical axis: lines across `box`, and labels in `width` px at its left."""
+    t = theme.active()
+    ticks = axis.ticks(box.height(), _measure_height)
+    if len(ticks) < 2:  # low: the ends of an axis of shares are round, too
+        every = axis.ticks(math.inf, _measure_height)
+        ticks = (every[0], every[-1]) if every and box.height() >= LINE else every[-1:]
+    for tick in ticks:
+        y = box.bottom() - float(axis.place(tick.value)) * box.height()
+        painter.fillRect(QRectF(box.left(), round(y) - 0.5, box.width(), 1), theme.colour(t.line))
+        label = QRectF(box.left() - width, y - LINE / 2, width - 6, LINE)
+        write(painter, label, tick.text, ink or t.secondary, FONT, align="right")
+
+
+def _measure_height(_text: str) -> float:
+    """Return what a label takes of a vertical axis in pixels."""
+    return LINE - 3
+
+
+def draw_place_axis(
+    painter: QPainter,
+    box: QRectF,
+    axis: Axis,
+    ticks: Sequence[Tick],
+    *,
+    write: Write = drawing.write,
+    width_of: Callable[[str], float] | None = None,
+    ink: str = "",
+) -> None:
+    """Draw the horizontal axis below `box`: its line, and a mark and a label at each tick that lies on the axis."""
+    t = theme.active()
+    measure = width_of or partial(drawing.width_of, pixels=FONT)
+    painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.faint))
+    taken = -math.inf
+    for tick in ticks:
+        place = float(axis.place(tick.value))
+        if not -1e-6 <= place <= 1 + 1e-6:
+            continue
+        x = box.left() + place * box.width()
+        painter.fillRect(QRectF(x - 0.5, box.bottom(), 1, 4), theme.colour(t.faint))
+        width = measure(tick.text)
+        left = min(max(x - width / 2, box.left()), box.right() - width)
+        if left >= taken:
+            write(painter, QRectF(left, box.bottom() + 3, width + 1, LINE), tick.text, ink or t.secondary, FONT)
+            taken = left + width + 6
+
+
+def label_places(
+    labels: Sequence[object], axis: Axis, room: float, measure: Callable[[str], float]
+) -> tuple[Tick, ...]:
+    """Return ticks with the labels of places 0, 1, 2 … of an axis: of every visible one, or every 2nd, 5th, 10th ….
+
+    Args:
+        labels: What the places are called.
+        axis: The visible part of the axis.
+        room: Its length in pixels.
+        measure: Returns the width of a text in pixels.
+    """
+    first, last = max(math.ceil(axis.low - 1e-6), 0), min(math.floor(axis.high + 1e-6), len(labels) - 1)
+    texts = {place: str(labels[place]) for place in range(first, last + 1)}
+    if not texts:
+        return ()
+    step = find_label_step(len(texts), max(measure(text) for text in {texts[first], texts[last]}), room)
+    return tuple(Tick(float(place), text) for place, text in texts.items() if place % step == 0)

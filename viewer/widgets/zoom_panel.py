@@ -1,0 +1,123 @@
+"""Panel whose content can be zoomed and panned once pyqtgraph is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QMouseEvent, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QWidget
+
+from viewer.widgets.plot_menu import PlotPanel
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.plots.panel_plot import PanelPlot
+
+ZOOM_PER_NOTCH: Final = 0.85
+"""Factor of what is visible for one notch of the wheel."""
+PAN_PER_NOTCH: Final = 60.0
+"""Pixels for one notch of a horizontal wheel, or of the wheel with Shift."""
+
+
+class ZoomPanel(PlotPanel):
+    """Panel that paints itself, and from `build_plot` on through a pyqtgraph view that covers it.
+
+    The wheel zooms about the pointer; the middle button, a horizontal wheel or the wheel with Shift pan; a double click
+    shows everything again. Controls of the panel lie above the view.
+    """
+
+    def __init__(self, session: Session, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(session, name, parent)
+        self.plot: PanelPlot | None = None
+        self._pan_point: QPointF | None = None
+
+    # What subclasses describe
+
+    def content_box(self) -> QRectF:
+        """Return the rectangle in which the content is shown, in pixels."""
+        raise NotImplementedError
+
+    def content_extent(self) -> QRectF:
+        """Return the rectangle of the whole content in its own units; empty if there is none."""
+        raise NotImplementedError
+
+    def least_visible(self) -> tuple[float, float]:
+        """Return the smallest width and height that the user can zoom to, in the content's units."""
+        raise NotImplementedError
+
+    # The view
+
+    def build_plot(self) -> None:
+        from viewer.plots.panel_plot import PanelPlot
+
+        self.plot = PanelPlot(self, self.paint_guarded)
+        self.plot.range_changed.connect(self.update)
+        self.plot.cover_panel()
+        self.plot.lower()  # below the controls
+        self.plot.show()
+        self.update_extent()
+
+    def update_extent(self) -> None:
+        """Tell the view what content there is and where; called after a change of the content or of the size."""
+        if self.plot is not None:
+            self.plot.set_extent(self.content_box(), self.content_extent(), self.least_visible())
+
+    def update(self, *area: Any) -> None:
+        """Repaint the panel or a part of it, as QWidget.update does.
+
+        Qt does not repaint opaque children with their parent, so the view that covers the panel is told, too.
+        """
+        super().update(*area)
+        if self.plot is not None:
+            self.plot.viewport().update(*area)
+
+    def visible_part(self) -> QRectF:
+        """Return the visible part of the content in its own units: everything, unless the user has zoomed."""
+        return self.content_extent() if self.plot is None or not self.plot.is_zoomed() else self.plot.visible
+
+    def is_zoomed(self) -> bool:
+        return self.plot is not None and self.plot.is_zoomed()
+
+    def reset_plot(self) -> None:
+        if self.plot is not None:
+            self.plot.reset()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        if self.plot is not None:
+            self.plot.cover_panel()
+        self.update_extent()
+
+    # Mouse
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.plot is None or not self.content_box().contains(event.position()):
+            super().wheelEvent(event)
+            return
+        across, along = event.angleDelta().x() / 120, event.angleDelta().y() / 120
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            across, along = across or along, 0.0
+        if abs(across) > abs(along):
+            self.plot.pan(QPointF(across * PAN_PER_NOTCH, 0))
+        else:
+            self.plot.zoom(event.position(), ZOOM_PER_NOTCH**along)
+        event.accept()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.MiddleButton and self.plot is not None:
+            self._pan_point = event.position()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._pan_point is not None and self.plot is not None:
+            self.plot.pan(event.position() - self._pan_point)
+            self._pan_point = event.position()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.MiddleButton:
+            self._pan_point = None
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.is_zoomed():
+            self.reset_plot()
+        else:
+            self.mousePressEvent(event)
