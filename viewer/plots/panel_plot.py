@@ -111,7 +111,13 @@ class PanelPlot(PlotView):
 
     def zoom(self, point: QPointF, factor: float) -> None:
         """Scale what is visible by a factor, below 1 to see less, about a point of the panel, which stays in place."""
-        self.box.scaleBy((factor, factor), center=self.content_at(point))
+        if factor > 1 and all(
+            visible * factor >= whole
+            for visible, whole in zip(self.visible.size().toTuple(), self._extent.size().toTuple(), strict=True)
+        ):
+            self.reset()  # exactly the whole, without rounding errors
+        else:
+            self.box.scaleBy((factor, factor), center=self.content_at(point))
 
     def pan(self, by: QPointF) -> None:
         """Move the content by a vector in pixels."""

@@ -8,14 +8,13 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QMouseEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
+from viewer.model.zoom import PER_NOTCH
 from viewer.widgets.plot_menu import PlotPanel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
     from viewer.plots.panel_plot import PanelPlot
 
-ZOOM_PER_NOTCH: Final = 0.85
-"""Factor of what is visible for one notch of the wheel."""
 PAN_PER_NOTCH: Final = 60.0
 """Pixels for one notch of a horizontal wheel, or of the wheel with Shift."""
 
@@ -100,7 +99,7 @@ class ZoomPanel(PlotPanel):
         if abs(across) > abs(along):
             self.plot.pan(QPointF(across * PAN_PER_NOTCH, 0))
         else:
-            self.plot.zoom(event.position(), ZOOM_PER_NOTCH**along)
+            self.plot.zoom(event.position(), PER_NOTCH**-along)
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:

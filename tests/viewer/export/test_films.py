@@ -58,7 +58,7 @@ def test_film_has_the_pixels_of_the_windows_film(
 ) -> None:
     window = show(long, tmp_path, film=kind, query=Query("action", (2,)), step=1, layer=1, frame=7, measure=measure)
     panel = window.panels.film
-    until(lambda: panel.film() is not None and (panel.frames() or "frames" not in kind))
+    until(lambda: panel.film() is not None and (panel.reader.frames() or "frames" not in kind))
     until(lambda: "frames" not in kind or (panel.film() is not None and len(panel.film().columns) > 12))  # type: ignore[union-attr]
     shown = panel.film()
     assert shown is not None

@@ -15,6 +15,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, rest, show, spin, until
 
 from viewer.model.view_state import Query
+from viewer.model.zoom import PER_NOTCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def test_wheel_zooms_about_the_pointer_and_a_double_click_shows_everything(windo
     spot = QPointF(line.x_of(10), line.content_box().center().y())
     turn_wheel(line, spot, 480, Qt.KeyboardModifier.NoModifier)
     low, high = range_of(line)
-    assert high - low == pytest.approx(39 * 0.85**4)
+    assert high - low == pytest.approx(39 * PER_NOTCH**-4)
     assert line.x_of(10) == pytest.approx(spot.x(), abs=0.5), "what is under the pointer stays there"
     assert line.is_zoomed()
     shown = [tick.value for tick in line.find_x_ticks(line.x_axis(), line.content_box().width())]

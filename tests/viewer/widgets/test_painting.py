@@ -16,6 +16,7 @@ from viewer.controllers.settings import Settings
 from viewer.io.cache import Cache
 from viewer.io.hdf5_guard import Guarded
 from viewer.model.view_state import Query
+from viewer.model.zoom import Zoom
 from viewer.widgets.main_window import MainWindow
 from viewer.widgets.panels.panel import Panel
 
@@ -142,7 +143,7 @@ def test_no_panel_reads_while_painting(
     spin(0.01)
     window.resize(size[0] + 90, size[1] + 60)
     settle(window)
-    pane.zoom = 3.0
+    pane.zoom = Zoom(3.0)
     pane.update()
     window.set_theme("light")
     spin(0.01)

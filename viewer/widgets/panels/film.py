@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
-from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+from PySide6.QtGui import QHideEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
-from viewer.analysis.film import (
-    FILM_FIELDS,
-    MAX_FRAMES,
-    MAX_FRAMES_OF_LAYERS,
-    read_film,
-    read_film_over_frames,
-    select_frames,
-    tile_thumbnails,
-)
-from viewer.errors import READ_ERRORS
+from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS
+from viewer.controllers.film_reader import FilmReader
 from viewer.model import geometry
-from viewer.rendering import drawing, theme, ticks
+from viewer.rendering import drawing, mosaic, theme, ticks
 from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, thumbnail_words
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import SecondaryText
-from viewer.widgets.panels.panel import Panel
+from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels
+from viewer.widgets.overlays.read_out import ReadOut
+from viewer.widgets.zoom_panel import ZoomPanel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
     from viewer.analysis.film import Film
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
@@ -38,16 +37,12 @@ MODES: Final = (
     ("frames", "frames"),
     ("layers-frames", "layers × frames"),
 )
-LABEL: Final = 64
-GAP: Final = 2
-BLOCK_GAP: Final = 12
-"""Pixels between two cameras' blocks of a film with several rows."""
-MIN_BLOCK: Final = 168
-"""Minimum width in pixels of a block, for the camera's name below it."""
+FOOT: Final = 18
+"""Pixels below the thumbnails for labels of columns, or the cameras' names."""
 
 
-class FilmPanel(Panel):
-    """Shows the film; a click on a thumbnail selects its layer, step or frame."""
+class FilmPanel(ZoomPanel):
+    """Shows the film; hovering a thumbnail names it, a click selects its layer, step or frame."""
 
     watched_fields = frozenset({*FILM_FIELDS, *COLOUR_FIELDS, "layer", "step"})
     HEADING = 4
@@ -56,14 +51,17 @@ class FilmPanel(Panel):
         self, session: Session, worker: Worker, frame_series: FrameSeries, parent: QWidget | None = None
     ) -> None:
         super().__init__(session, "Film", parent)
-        self.frame_series = frame_series
+        self.reader = FilmReader(session, worker, frame_series, self)
+        self.reader.ready.connect(self.reload_and_update)
         frame_series.followed.connect(self.reload_and_update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.worker = worker
+        self.setMouseTracking(True)
+        self.hovered: tuple[int, int] | None = None
+        """Row and column of the thumbnail under the pointer."""
+        self._read_out: ReadOut | None = None
         self.mode = DropDown("Film", MODES, parent=self)
         self.mode.chosen.connect(self._set_mode)
-        self._film: tuple[tuple[object, ...], Film] | None = None
         self._content: Film | None = None
         self._cameras: list[tuple[geometry.Affine, tuple[int, int]]] = []
         """Map to the model's picture, and height and width, of each camera's picture."""
@@ -73,7 +71,8 @@ class FilmPanel(Panel):
         self._still = drawing.Layer()
         self._painted_rings: list[QRectF] = []
         self._blocks: tuple[object, list[tuple[QRectF, float, float]]] | None = None
-        self._mosaics: tuple[object, list[QImage], Film] | None = None
+        self._words: tuple[tuple[object, ...], npt.NDArray[np.uint32]] | None = None
+        self._mosaics: tuple[object, list[tuple[QPointF, QImage]], Film] | None = None
 
     def _set_mode(self, value: str) -> None:
         self.session.update(film=value)
@@ -82,43 +81,7 @@ class FilmPanel(Panel):
 
     def film(self) -> Film | None:
         """Return the thumbnails; None while the worker computes them or if they cannot be read."""
-        results, shown = self.session.results, self.session.shown
-        if results is None or not results.done:
-            return None
-        step: tuple[object, ...] = () if shown.film == "steps" else (shown.step,)
-        extra: tuple[object, ...] = (shown.layer,) if shown.film == "frames" else ()
-        frames = self.frames()
-        fields = [name for name in FILM_FIELDS if name != "frame" or not frames]
-        key = (id(results), shown.film, results.done, *(getattr(shown, name) for name in fields), *step, *extra, frames)
-        if self._film is None or self._film[0] != key:
-            if frames:
-                self.worker.ask(
-                    "film", key, lambda stale: read_film_over_frames(results, shown, frames, stale), self._take(key)
-                )
-                # Keep the last film of this mode until the next is ready, so that the row does not flash.
-                before = self._film
-                return before[1] if before is not None and before[0][:2] == key[:2] else None
-            try:
-                self._film = key, read_film(results, shown)
-            except READ_ERRORS:
-                return None
-        return self._film[1]
-
-    def frames(self) -> tuple[int, ...]:
-        """Return the frames of a film over frames; empty in another mode."""
-        shown, course = self.session.shown, self.frame_series.course
-        if "frames" not in shown.film or shown.frame >= len(course.moment_of):
-            return ()
-        most = MAX_FRAMES if shown.film == "frames" else MAX_FRAMES_OF_LAYERS
-        return select_frames(course.along(shown.frame), most)
-
-    def _take(self, key: tuple[object, ...]) -> Any:
-        def take(answer: Film | None) -> None:
-            if answer is not None:
-                self._film = key, answer
-                self.reload_and_update()
-
-        return take
+        return self.reader.film()
 
     def load(self) -> None:
         self._content, self._cameras = None, []
@@ -127,6 +90,8 @@ class FilmPanel(Panel):
             cameras = range(len(results.cameras))
             self._cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in cameras]
         self._content = self.film()
+        self.update_extent()
+        self._show_read_out()
 
     def refresh(self) -> None:
         shown = self.session.shown
@@ -149,11 +114,13 @@ class FilmPanel(Panel):
             self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
     def on_file_changed(self) -> None:
-        self._film = self._content = None
+        self.hover(None)
+        self._content = None
+        self.reader.drop()
         self._still.drop()
-        self.worker.drop("film")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
         self.updateGeometry()
 
     @property
@@ -194,6 +161,22 @@ class FilmPanel(Panel):
 
     # Layout
 
+    def content_box(self) -> QRectF:
+        """Return the rectangle of the thumbnails."""
+        return QRectF(LABEL, self.HEADING, self.width() - LABEL, max(self.height() - self.HEADING - FOOT, 4))
+
+    def content_extent(self) -> QRectF:
+        return QRectF(0, 0, 1, 1)  # shares of the box, so that both axes have one scale
+
+    def least_visible(self) -> tuple[float, float]:
+        """Return the share of the box that one thumbnail takes, which then fills it."""
+        film, box = self._content, self.content_box()
+        if film is None or not film.maps.size:
+            return 1.0, 1.0
+        _, width, height = self._lay_out(film, QRectF(0, 0, 1, 1))[0]
+        share = min(max(width / max(box.width(), 1), height / box.height()), 1.0)
+        return share, share
+
     def blocks(self, film: Film) -> list[tuple[QRectF, float, float]]:
         """Return the block of each camera, with a thumbnail's width and height including its gap.
 
@@ -201,54 +184,47 @@ class FilmPanel(Panel):
         """
         ratio = self.devicePixelRatioF()
         shape = self._cameras[0][1] if self._cameras else ()
-        key = (film.maps.shape, self.has_rows, self.width(), self.height(), ratio, shape)
+        visible = self.visible_part()
+        key = (film.maps.shape, self.has_rows, self.width(), self.height(), ratio, shape, visible.getRect())
         if self._blocks is None or self._blocks[0] != key:
-            self._blocks = key, self._lay_out(film, ratio)
+            self._blocks = key, self._lay_out(film, visible)
         return self._blocks[1]
 
-    def _lay_out(self, film: Film, ratio: float) -> list[tuple[QRectF, float, float]]:
+    def _lay_out(self, film: Film, visible: QRectF) -> list[tuple[QRectF, float, float]]:
+        """Return the blocks so that the `visible` share of their room fills it."""
         rows, columns, cameras = film.maps.shape[:3]
-        room = QRectF(LABEL, self.HEADING, self.width() - LABEL, self.height() - self.HEADING - 18)
-        if self.has_rows:
-            each = (room.width() - BLOCK_GAP * (cameras - 1)) / max(cameras, 1)
-            used = max(self._cell(room.height(), each, rows, columns, ratio)[0] * columns, MIN_BLOCK)
-            apart = min(each, used) + BLOCK_GAP
-            boxes = [QRectF(round(room.left() + c * apart), room.top(), each, room.height()) for c in range(cameras)]
-        else:
-            each = room.height() / max(cameras, 1)
-            each = min(each, self._cell(each, room.width(), rows, columns, ratio)[1])
-            boxes = [QRectF(room.left(), room.top() + c * each, room.width(), each) for c in range(cameras)]
-        return [(box, *self._cell(box.height(), box.width(), rows, columns, ratio)) for box in boxes]
-
-    def _cell(self, height: float, width: float, rows: int, columns: int, ratio: float) -> tuple[float, float]:
-        """Return width and height of a thumbnail with its gap, in whole screen pixels and with the picture's aspect."""
-        tall = max(int(height * ratio / rows), 3)
-        across = max(int(width * ratio / columns), 3)
-        if self._cameras:  # keep the aspect of the picture
-            lines, dots = self._cameras[0][1]
-            tall = min(tall, max(round(across * lines / dots), 3))
-            across = min(across, max(round(tall * dots / lines), 3))
-        return across / ratio, tall / ratio
+        return mosaic.lay_out_blocks(
+            self.content_box(),
+            rows,
+            columns,
+            cameras,
+            self._cameras[0][1] if self._cameras else (1, 1),
+            self.devicePixelRatioF(),
+            side_by_side=self.has_rows,
+            visible=visible,
+        )
 
     def _colours(self) -> tuple[object, ...]:
         """Return the settings that the thumbnails' colours depend on."""
         return tuple(getattr(self.session.shown, name) for name in COLOUR_FIELDS)
 
-    def _images(self, film: Film) -> list[QImage]:
-        """Return one image of all thumbnails for each camera."""
-        shown, ratio = self.session.shown, self.devicePixelRatioF()
-        key = (id(film), self._colours(), shown.frame, ratio, self.width(), self.height(), theme.active())
+    def _words_of(self, film: Film) -> npt.NDArray[np.uint32]:
+        """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
+        key = (film, *self._colours())
+        if self._words is None or self._words[0] != key:
+            self._words = key, thumbnail_words(film.maps, self.session.shown, film.uniform, film.keys)
+        return self._words[1]
+
+    def _images(self, film: Film) -> list[tuple[QPointF, QImage]]:
+        """Return one image of all visible thumbnails for each camera, and where its upper left corner lies."""
+        shown, ratio, visible = self.session.shown, self.devicePixelRatioF(), self.visible_part().getRect()
+        key = (id(film), self._colours(), shown.frame, ratio, self.width(), self.height(), theme.active(), visible)
         if self._mosaics is None or self._mosaics[0] != key:
-            words, images = thumbnail_words(film.maps, shown, film.uniform, film.keys), []
-            gap, background = max(round(GAP * ratio), 1), drawing.ground(self).rgb()
-            for camera, (_, width, height) in enumerate(self.blocks(film)):
-                size = max(round(height * ratio) - gap, 1), max(round(width * ratio) - gap, 1)
-                index = geometry.map_pixels_to_patches(
-                    self._cameras[camera][0], *self._cameras[camera][1], *size, film.grid
-                )
-                made = tile_thumbnails(words[:, :, camera], index, gap, background)
-                images.append(drawing.word_image(made, blended=False))
-                images[-1].setDevicePixelRatio(ratio)
+            words = self._words_of(film)
+            background = drawing.ground(self).rgb()
+            images = mosaic.make_images(
+                self.blocks(film), words, self._cameras, film.grid, self.content_box(), ratio, GAP, background
+            )
             self._mosaics = key, images, film
         return self._mosaics[1]
 
@@ -258,63 +234,44 @@ class FilmPanel(Panel):
             self.fill_background(painter, area)
             return
 
-        def paint_labels(inner: QPainter) -> None:
-            for camera in range(film.maps.shape[2]):
-                self._paint_labels(inner, film, camera)
+        names = FilmNames(results.cameras, self._across(), has_rows=self.has_rows)
 
-        key = (film.columns, film.rows, self.session.shown.film, self.has_rows, results.cameras)
-        self._still.draw(painter, self, key, paint_labels, drawing.ground(self))
-        for (block, _, _), image in zip(self.blocks(film), self._images(film), strict=True):
-            painter.drawImage(block.topLeft(), image)
+        def still(inner: QPainter) -> None:
+            for camera in range(film.maps.shape[2]):
+                paint_labels(inner, self.content_box(), self.blocks(film), film, camera, names)
+
+        visible = self.visible_part().getRect()
+        key = (film.columns, film.rows, self.session.shown.film, self.has_rows, results.cameras, visible)
+        self._still.draw(painter, self, key, still, drawing.ground(self))
+        if self.is_zoomed():
+            painter.setClipRect(self.content_box())
+        for corner, image in self._images(film):
+            painter.drawImage(corner, image)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.hovered is not None:
+            for box in self._tiles(film, self.hovered):
+                drawing.ring(painter, box, theme.colour(t.secondary), 1.5, 3)
         self._painted_rings = self._rings(film)
         for box in self._painted_rings:
             if t.dark:
                 drawing.ring(painter, box, theme.colour("#FFFFFF"), 1.5, 3)
             else:  # wider, in a colour that differs from the white gaps and the dark thumbnails
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(t.accent), 3, 4)
+        painter.setClipping(False)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def _rings(self, film: Film) -> list[QRectF]:
         """Return the rectangles of the current view's thumbnails."""
         at = self.current(film)
-        if at is None:
-            return []
+        return [] if at is None else self._tiles(film, at)
+
+    def _tiles(self, film: Film, at: tuple[int, int]) -> list[QRectF]:
+        """Return the rectangle of the thumbnail at a row and column of each camera's block."""
         return [
             QRectF(block.left() + at[1] * width - 1, block.top() + at[0] * height - 1, width, height)
             for block, width, height in self.blocks(film)
         ]
-
-    def _paint_labels(self, painter: QPainter, film: Film, camera: int) -> None:
-        t, results, blocks = theme.active(), self.session.results, self.blocks(film)
-        assert results is not None
-        block, width, height = blocks[camera]
-        if self.has_rows:
-            name = QRectF(block.left(), block.top() + film.maps.shape[0] * height, block.width(), 17)
-            text = (
-                f"{caption.spoken(results.cameras[camera])}, {self._across()}s {film.columns[0]} to {film.columns[-1]}"
-            )
-            drawing.write(painter, name, text, t.secondary, 12)
-            if camera == 0:
-                skip = 1 if height > 11 else 2
-                down = "step" if self._across() == "layer" else "layer"
-                for row, label in enumerate(film.rows):
-                    if row % skip == 0:
-                        box = QRectF(0, block.top() + row * height, LABEL - 8, height - GAP)
-                        words = f"{down} {label}" if row == 0 else str(label)
-                        drawing.write(painter, box, words, t.secondary, 11, align="right")
-            return
-        box = QRectF(0, block.top(), LABEL - 8, height - GAP)
-        title = caption.heading_of(results.cameras[camera])
-        fits = drawing.width_of(title, 13) <= box.width()
-        drawing.write(painter, box, title, t.secondary, 13 if fits else 11)
-        if camera == len(blocks) - 1:
-            skip = 1 if width > 22 else 2
-            for column, label in enumerate(film.columns):
-                if column % skip == 0:
-                    box = QRectF(block.left() + column * width - 10, block.top() + height, width - GAP + 20, 16)
-                    drawing.write(painter, box, str(label), t.secondary, 11, align="centre")
 
     def current(self, film: Film) -> tuple[int, int] | None:
         """Return row and column of the current view."""
@@ -332,14 +289,65 @@ class FilmPanel(Panel):
 
     def cell_at(self, point: QPointF) -> tuple[int, int] | None:
         """Return row and column under a point."""
-        film = self.film()
-        if film is None:
+        film = self._content
+        if film is None or not self.content_box().contains(point):
             return None
         for block, width, height in self.blocks(film):
             row, column = int((point.y() - block.top()) // height), int((point.x() - block.left()) // width)
             if 0 <= row < film.maps.shape[0] and 0 <= column < film.maps.shape[1]:
                 return row, column
         return None
+
+    def hover(self, cell: tuple[int, int] | None) -> None:
+        """Name the thumbnail at a row and column; None for none."""
+        if cell != self.hovered:
+            self.hovered = cell
+            self.update()
+            self._show_read_out()
+
+    def name_tile(self, film: Film, row: int, column: int) -> str:
+        """Return what a thumbnail is called: its layer or frame, and its step or layer."""
+        kind = self._across().capitalize()
+        step = f", {'step' if kind == 'Layer' else 'layer'} {film.rows[row]}" if film.rows else ""
+        return f"{kind} {film.columns[column]}{step}"
+
+    def _show_read_out(self) -> None:
+        """Show the name of the hovered thumbnail and its mass on each camera, or hide them."""
+        film, results, cell = self._content, self.session.results, self.hovered
+        if (
+            film is None
+            or results is None
+            or cell is None
+            or cell[0] >= film.maps.shape[0]
+            or cell[1] >= film.maps.shape[1]
+        ):
+            if self._read_out is not None:
+                self._read_out.hide()
+            return
+        if self._read_out is None:
+            self._read_out = ReadOut(self.window())
+        shares = film.maps[cell].sum((1, 2)).tolist()
+        rows = [
+            (theme.group_colour(camera, results.cameras), caption.spoken(camera), ticks.format_share(share))
+            for camera, share in zip(results.cameras, shares, strict=True)
+        ]
+        tile = self._tiles(film, cell)[0]
+        place = QPointF(tile.center().x(), max(tile.top(), 0) - 4)
+        self._read_out.show_values(self.mapTo(self.window(), place.toPoint()), self.name_tile(film, *cell), rows)
+
+    def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
+        """Return a row for each thumbnail: its labels, and its mass on each camera."""
+        film, results = self._content, self.session.results
+        if film is None or results is None or not film.maps.size:
+            return None
+        down = ["step" if self._across() == "layer" else "layer"] if film.rows else []
+        masses = film.maps.sum((3, 4)).tolist()
+        table = [
+            [*film.rows[row : row + 1], label, *masses[row][column]]
+            for row in range(len(masses))
+            for column, label in enumerate(film.columns)
+        ]
+        return [*down, self._across(), *results.cameras], table
 
     def go(self, row: int, column: int) -> None:
         """Select the view of a thumbnail."""
@@ -354,18 +362,29 @@ class FilmPanel(Panel):
             self.session.update(layer=column)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        super().mousePressEvent(event)
         cell = self.cell_at(event.position())
         if cell is not None and event.button() == Qt.MouseButton.LeftButton:
             self.session.begin()
             self.go(*cell)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
         cell = self.cell_at(event.position())
+        self.hover(cell)
         if cell is not None and event.buttons() & Qt.MouseButton.LeftButton:
             self.go(*cell)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self.session.end()
+        super().mouseReleaseEvent(event)
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.session.end()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.hover(None)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self.hover(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
@@ -378,16 +397,3 @@ class FilmPanel(Panel):
         row, column = at[0] + down, at[1] + right
         if 0 <= row < film.maps.shape[0] and 0 <= column < film.maps.shape[1]:
             self.go(row, column)
-
-    def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            film, cell = self.film(), self.cell_at(QPointF(event.pos()))
-            text = ""
-            if film is not None and cell is not None:
-                kind = self._across().capitalize()
-                step = f", {'step' if kind == 'Layer' else 'layer'} {film.rows[cell[0]]}" if film.rows else ""
-                mass = ticks.format_share(float(film.maps[cell].sum()))
-                text = f"{kind} {film.columns[cell[1]]}{step}: {mass} of the weight on the cameras"
-            QToolTip.showText(event.globalPos(), text, self)
-            return True
-        return super().event(event)

@@ -1,0 +1,73 @@
+"""Tiles keep the pictures' aspect, fit into their room, and stay in whole screen pixels when enlarged."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PySide6.QtCore import QRectF
+
+from viewer.rendering.mosaic import MIN_BLOCK, lay_out_blocks, visible_range, visible_tiles
+
+WHOLE = QRectF(0, 0, 1, 1)
+
+
+@given(
+    st.floats(300, 3000), st.floats(60, 900), st.integers(1, 18), st.integers(1, 24), st.sampled_from([1.0, 1.5, 2.0]),
+    st.booleans(),
+)  # fmt: skip
+def test_tiles_have_the_aspect_and_fit(
+    width: float, height: float, rows: int, columns: int, ratio: float, side_by_side: bool
+) -> None:
+    room = QRectF(64, 4, width, height)
+    rows = rows if side_by_side else 1
+    blocks = lay_out_blocks(room, rows, columns, 2, (9, 16), ratio, side_by_side=side_by_side, visible=WHOLE)
+    assert len(blocks) == 2
+    for _, across, tall in blocks:
+        assert across * ratio == pytest.approx(round(across * ratio))
+        assert tall * ratio == pytest.approx(round(tall * ratio))
+        if tall * ratio > 4:
+            assert abs(tall * ratio - across * ratio * 9 / 16) <= 1
+    if side_by_side:
+        assert blocks[1][0].left() - blocks[0][0].left() >= min(MIN_BLOCK, (width - 12) / 2)
+
+
+def test_tiles_grow_with_the_room() -> None:
+    small, large = (
+        lay_out_blocks(QRectF(0, 0, 800, h), 10, 18, 2, (9, 16), 1.0, side_by_side=True, visible=WHOLE)[0]
+        for h in (90, 180)
+    )
+    assert (small[2], large[2]) == (9, 12)
+    assert (small[1], large[1]) == (16, 21)
+
+
+def test_enlarged_blocks_show_the_visible_part_in_the_room() -> None:
+    room, visible = QRectF(64, 4, 800, 200), QRectF(0.5, 0.25, 0.25, 0.25)
+    plain = lay_out_blocks(room, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=WHOLE)
+    large = lay_out_blocks(room, 4, 10, 2, (9, 16), 1.0, side_by_side=True, visible=visible)
+    for (box, width, _), (enlarged, wide, tall) in zip(plain, large, strict=True):
+        assert enlarged.left() == pytest.approx(64 + (box.left() - 64 - 400) * 4, abs=0.5)
+        assert enlarged.top() == pytest.approx(4 - 200, abs=0.5)
+        assert wide == 4 * width
+        assert tall == round(wide * 9 / 16)
+
+
+@pytest.mark.parametrize(
+    ("start", "low", "high", "every", "whole"),
+    [
+        (0, 0, 50, (0, 5), (0, 5)),
+        (-15, 0, 30, (1, 5), (2, 4)),
+        (5, 0, 100, (0, 8), (0, 8)),
+        (200, 0, 100, (0, 0), (0, 0)),
+    ],
+)
+def test_visible_range_of_tiles_of_ten_pixels(
+    start: float, low: float, high: float, every: tuple[int, int], whole: tuple[int, int]
+) -> None:
+    assert list(visible_range(start, 10, 8, low, high)) == list(range(*every))
+    assert list(visible_range(start, 10, 8, low, high, whole=True)) == list(range(*whole))
+
+
+def test_visible_tiles_are_those_that_meet_the_room() -> None:
+    rows, columns = visible_tiles(QRectF(-25, 4, 300, 60), 10, 20, (3, 30), QRectF(0, 4, 100, 30))
+    assert (rows, columns) == (range(2), range(2, 13))

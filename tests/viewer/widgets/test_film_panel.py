@@ -1,0 +1,136 @@
+"""The film is zoomed and panned as one mosaic; hovering names a thumbnail, a click goes there at any zoom."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QRectF, Qt
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtTest import QTest
+from window_driver import close, show, spin, until
+
+from viewer.analysis.film import tile_thumbnails
+from viewer.model import geometry
+from viewer.model.view_state import Query
+from viewer.rendering.thumbnail_colors import thumbnail_words
+from viewer.widgets.film_labels import GAP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+    from viewer.widgets.main_window import MainWindow
+    from viewer.widgets.panels.film import FilmPanel
+
+
+@pytest.fixture
+def window(app: QApplication, small: Path, tmp_path: Path) -> Iterator[MainWindow]:
+    made = show(small, tmp_path, film="steps", query=Query("action", (1,)))
+    until(lambda: made.plot_loader.is_done)
+    yield made
+    close(made)
+
+
+def tile(film: FilmPanel, camera: int, row: int, column: int) -> QRectF:
+    content = film.film()
+    assert content is not None
+    block, width, height = film.blocks(content)[camera]
+    return QRectF(block.left() + column * width, block.top() + row * height, width, height)
+
+
+def test_zoomed_film_keeps_what_is_under_the_pointer_and_clicks_go_there(window: MainWindow) -> None:
+    film = window.panels.film
+    assert film.plot is not None
+    spot = tile(film, 0, 1, 2).center()
+    assert film.cell_at(spot) == (1, 2)
+    before = tile(film, 0, 1, 2).width()
+    film.plot.zoom(spot, 0.4)
+    assert tile(film, 0, 1, 2).width() == pytest.approx(before / 0.4, abs=2)
+    assert film.cell_at(spot) == (1, 2)
+    spin(0.01)
+    QTest.mouseClick(film, Qt.MouseButton.LeftButton, pos=spot.toPoint())
+    assert (window.session.state.step, window.session.state.layer) == (1, 2)
+    film.plot.zoom(spot, 0.01)
+    largest, box = tile(film, 0, 1, 2), film.content_box()
+    assert largest.width() <= box.width()
+    assert largest.height() <= box.height() + 1, "one thumbnail fills the room at most"
+    film.reset_plot()
+    assert tile(film, 0, 1, 2).width() == before
+
+
+def test_zoomed_film_paints_the_colours_of_its_maps(window: MainWindow) -> None:
+    film = window.panels.film
+    assert film.plot is not None
+    film.plot.zoom(tile(film, 0, 1, 2).center(), 0.15)
+    spin(0.01)
+    content, place, results = film.film(), tile(film, 0, 1, 2), window.session.results
+    assert content is not None
+    assert results is not None
+    width, height = round(place.width()) - GAP, round(place.height()) - GAP
+    index = geometry.map_pixels_to_patches(
+        results.to_model(0, 0), *results.picture_size(0), height, width, content.grid
+    )
+    words = thumbnail_words(content.maps, window.session.shown, content.uniform, content.keys)
+    expected = tile_thumbnails(words[1:2, 2:3, 0], index, 0, 0)
+    image = film.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    shown = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.width())
+    box = film.content_box()
+    left, top = round(place.left()), round(place.top())
+    across = slice(max(left, round(box.left())) + 8, min(left + width, round(box.right())) - 8)
+    down = slice(max(top, round(box.top())) + 8, min(top + height, round(box.bottom())) - 8)
+    assert across.stop - across.start > 40
+    assert down.stop - down.start > 20
+    part = expected[down.start - top : down.stop - top, across.start - left : across.stop - left]
+    assert (shown[down, across] & 0xFFFFFF).tolist() == (part & 0xFFFFFF).tolist()
+
+
+def test_hovering_names_the_thumbnail_and_its_mass_on_each_camera(window: MainWindow) -> None:
+    film, content = window.panels.film, window.panels.film.film()
+    assert content is not None
+    QTest.mouseMove(film, tile(film, 1, 2, 3).center().toPoint())
+    spin(0.01)
+    assert film.hovered == (2, 3)
+    read_out = film._read_out
+    assert read_out is not None
+    assert read_out.isVisible()
+    assert read_out.title == f"Layer {content.columns[3]}, step {content.rows[2]}"
+    shares = [f"{100 * float(content.maps[2, 3, camera].sum()):.1f} %" for camera in (0, 1)]
+    assert [value for _, _, value in read_out.rows] == shares
+    film.leaveEvent(QEvent(QEvent.Type.Leave))
+    assert film.hovered is None
+    assert not read_out.isVisible()
+
+
+def test_copied_data_hold_a_row_for_each_thumbnail(window: MainWindow) -> None:
+    film, content = window.panels.film, window.panels.film.film()
+    assert content is not None
+    film.copy_data()
+    rows = list(csv.reader(io.StringIO(QGuiApplication.clipboard().text())))
+    assert rows[0] == ["step", "layer", "exterior", "wrist"]
+    assert len(rows) == 1 + content.maps.shape[0] * content.maps.shape[1]
+    assert rows[2][:2] == [str(content.rows[0]), str(content.columns[1])]
+    assert float(rows[2][2]) == pytest.approx(content.maps[0, 1, 0].sum(), rel=1e-5)
+
+
+def test_film_has_the_pixels_of_the_first_picture(
+    app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from viewer.widgets.plot_loader import PlotLoader
+
+    monkeypatch.setattr(PlotLoader, "_load", lambda self: iter(()))
+    window = show(small, tmp_path)
+    for kind in ("layers", "steps"):
+        window.session.update(film=kind, query=Query("action", (1,)))
+        spin(0.01)
+        before = window.panels.film.grab().toImage()
+        if window.panels.film.plot is None:
+            window.panels.film.build_plot()
+        spin(0.01)
+        assert window.panels.film.grab().toImage() == before
+    close(window)

@@ -1,0 +1,82 @@
+"""Reads the film of the shown view: at once over layers and steps, in the background over frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from viewer.analysis.film import (
+    FILM_FIELDS,
+    MAX_FRAMES,
+    MAX_FRAMES_OF_LAYERS,
+    read_film,
+    read_film_over_frames,
+    select_frames,
+)
+from viewer.errors import READ_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.analysis.film import Film
+    from viewer.controllers.frame_series import FrameSeries
+    from viewer.controllers.session import Session
+    from viewer.controllers.worker import Worker
+
+
+class FilmReader(QObject):
+    """Keeps the last film that was read."""
+
+    ready = Signal()
+    """A film over frames has been read."""
+
+    def __init__(self, session: Session, worker: Worker, frame_series: FrameSeries, parent: QObject) -> None:
+        super().__init__(parent)
+        self.session, self.worker, self.frame_series = session, worker, frame_series
+        self._film: tuple[tuple[object, ...], Film] | None = None
+
+    def film(self) -> Film | None:
+        """Return the thumbnails; None while the worker computes them or if they cannot be read."""
+        results, shown = self.session.results, self.session.shown
+        if results is None or not results.done:
+            return None
+        step: tuple[object, ...] = () if shown.film == "steps" else (shown.step,)
+        extra: tuple[object, ...] = (shown.layer,) if shown.film == "frames" else ()
+        frames = self.frames()
+        fields = [name for name in FILM_FIELDS if name != "frame" or not frames]
+        key = (id(results), shown.film, results.done, *(getattr(shown, name) for name in fields), *step, *extra, frames)
+        if self._film is None or self._film[0] != key:
+            if frames:
+                self.worker.ask(
+                    "film", key, lambda stale: read_film_over_frames(results, shown, frames, stale), self._take(key)
+                )
+                # Keep the last film of this mode until the next is ready, so that the row does not flash.
+                before = self._film
+                return before[1] if before is not None and before[0][:2] == key[:2] else None
+            try:
+                self._film = key, read_film(results, shown)
+            except READ_ERRORS:
+                return None
+        return self._film[1]
+
+    def frames(self) -> tuple[int, ...]:
+        """Return the frames of a film over frames; empty in another mode."""
+        shown, course = self.session.shown, self.frame_series.course
+        if "frames" not in shown.film or shown.frame >= len(course.moment_of):
+            return ()
+        most = MAX_FRAMES if shown.film == "frames" else MAX_FRAMES_OF_LAYERS
+        return select_frames(course.along(shown.frame), most)
+
+    def _take(self, key: tuple[object, ...]) -> Callable[[Film | None], None]:
+        def take(answer: Film | None) -> None:
+            if answer is not None:
+                self._film = key, answer
+                self.ready.emit()
+
+        return take
+
+    def drop(self) -> None:
+        """Forget the film, of a file that is closed."""
+        self._film = None
+        self.worker.drop("film")
