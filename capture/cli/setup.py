@@ -138,7 +138,7 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
     state = None if options.state is None else np.array(options.state, dtype=np.float64)
     choices = {f"{name} camera": str(file) for name, file in files.items()}
     choices["state"] = "none" if state is None else f"{state.size} number{'s' * (state.size != 1)}"
-    turned = _is_turned(options)
+    turned = is_turned(options)
     how = "taken as upright, without --turned" if turned is None else "by --turned"
     decisions = [
         *_conclude(choices, "on the command line"),
