@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(text: str) -> None:
     """Print on standard output and flush, so that a write error is reported here, not by Python at its exit."""
     try:
-        print(text, flush=True)
+        print(_printable(text), flush=True)
     except OSError as error:
         _silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # `pi0-capture info … | head` is no fault
@@ -81,9 +81,14 @@ def _say(text: str) -> None:
 def _tell(sentence: str) -> None:
     """Print one line on standard error; a reader that has gone away (`2>&1 | head`) must not end a run."""
     try:
-        print(f"{NAME}: {sentence}", file=sys.stderr, flush=True)
+        print(f"{NAME}: {_printable(sentence)}", file=sys.stderr, flush=True)
     except OSError:
         _silence(sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Return the text with a dot for each character that could steer a terminal; it may come from a file."""
+    return "".join(one if one.isprintable() or one in "\n\t" or "\ud800" <= one <= "\udfff" else "·" for one in text)
 
 
 def _silence(stream: TextIO) -> None:

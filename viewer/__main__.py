@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from viewer import startup
 from viewer.errors import UserError
+from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check(options)
             _add_second(options, text)
         except UserError as error:
-            print(error, file=sys.stderr)
+            print(clean_text(str(error)), file=sys.stderr)
             return 2
         import viewer.io.results  # noqa: F401 - numpy and h5py
     failure, run, probe = "", None, None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from viewer import startup
 from viewer.errors import UserError
 from viewer.export import cancellation
+from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 plan = prepare_export(source, arguments)
                 _write_plan(plan, source, as_json=as_json)
         except UserError as error:
-            print(f"pi0-export: {error}", file=sys.stderr)
+            print(f"pi0-export: {clean_text(str(error))}", file=sys.stderr)
             return 2
         except cancellation.Cancelled:
             clean_up()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from viewer.analysis.scores import SCORES, Score
 from viewer.errors import UserError
 from viewer.export import atomic_write, selection
 from viewer.export.scenes import explain_read_errors
+from viewer.model.plain_text import csv_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,9 +232,13 @@ def _score_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
 
 
 def csv_values(column: Column) -> list[Any]:
-    """Return a column as it is written to CSV: floats with seven digits, which tell float32 numbers apart."""
-    values: list[Any] = (np.char.mod("%.7g", column) if column.dtype.kind == "f" else column).tolist()
-    return values
+    """Return a column as it is written to CSV: floats with seven digits, which tell float32 numbers apart.
+
+    Texts that a spreadsheet would take for formulas begin with an apostrophe.
+    """
+    if column.dtype.kind == "f":
+        return cast("list[Any]", np.char.mod("%.7g", column).tolist())
+    return [csv_cell(value) for value in column.tolist()]
 
 
 def _write_csv(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None:
@@ -242,7 +247,7 @@ def _write_csv(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> None
         for number, block in enumerate(blocks):
             columns = table_columns(reader, block)
             if number == 0:
-                writer.writerow(columns)
+                writer.writerow(map(csv_cell, columns))
             writer.writerows(zip(*(csv_values(column) for column in columns.values()), strict=True))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.errors import UserError
+from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,9 +170,9 @@ def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, in
 
 
 def texts(values: npt.NDArray[np.generic]) -> tuple[str, ...]:
-    """Return the strings of an array; bytes that are no UTF-8 become replacement characters."""
+    """Return the strings of an array, see `clean_text`; bytes that are no UTF-8 become replacement characters."""
     return tuple(
-        value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        clean_text(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
         for value in values.ravel().tolist()
     )
 

@@ -17,6 +17,7 @@ from viewer.errors import READ_ERRORS, UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded, read
 from viewer.model.geometry import PatchGrid
+from viewer.model.plain_text import clean_text
 from viewer.model.provenance import Decision, parse_decisions
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class ResultsFile:
                 f"{schema.FORMAT_VERSION[0]}.x; install a newer pi0-attention."
             )
         self.uuid = str(guard.attribute("uuid") or "")
-        self.generator = str(guard.attribute("generator") or "")
-        self.created = str(guard.attribute("created") or "")
+        self.generator = clean_text(str(guard.attribute("generator") or ""))
+        self.created = clean_text(str(guard.attribute("created") or ""))
         self.complete = bool(guard.attribute("complete"))
         self.model = guard.json("model")
         self.checks = guard.json("checks")
@@ -259,7 +260,7 @@ class ResultsFile:
     def checkpoint_name(self) -> str:
         """The name of the checkpoint that was run; empty if the file does not say."""
         name = self.model.get("name") or self.model.get("checkpoint") or ""  # `checkpoint` in files of other programs
-        return name if isinstance(name, str) else ""
+        return clean_text(name, 200) if isinstance(name, str) else ""
 
     @property
     def growing(self) -> bool:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ORIGIN: Final = QPoint(0, 0)
+MAX_LINE: Final = 1000
+"""Characters of a line of text that are measured and drawn: more than a screen is wide."""
 WINDOW: Final = QPalette.ColorRole.Window
 DARK_INK: Final = "#15171C"
 LIGHT_INK: Final = "#F4F4F6"
@@ -142,6 +144,7 @@ def write(
     """
     if not text:
         return 0.0
+    text = text[:MAX_LINE]
     width, room = width_of(text, pixels, bold=bold), box.width()
     if width > room + 0.5:
         text = theme.metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(room, 0))

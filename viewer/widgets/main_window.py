@@ -25,6 +25,7 @@ from viewer.controllers.playback import Playback
 from viewer.controllers.session import Session
 from viewer.controllers.settings import Settings
 from viewer.controllers.worker import Worker
+from viewer.model.plain_text import clean_text
 from viewer.rendering import theme
 from viewer.widgets import menus
 from viewer.widgets.overlays.message_page import MessagePage
@@ -144,7 +145,7 @@ class MainWindow(QWidget):
         here = episodes.current if episodes is not None else None
         self.panels.frame_series.set_rate(episodes.run.episodes[here].rate if episodes and here is not None else None)
         run = f" – {episodes.run.name}" if episodes is not None else ""
-        self.setWindowTitle(f"{results.path.name}{run} – pi0-viewer")
+        self.setWindowTitle(clean_text(f"{results.path.name}{run} – pi0-viewer"))
         if results.done:
             self.stack.setCurrentWidget(self.panels)
             if episodes is not None:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from viewer.controllers import commands
+from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
@@ -50,5 +51,7 @@ def build_full_menu(actions: Actions) -> QMenu:
             paths = actions.settings.recent()
             recent.setEnabled(bool(paths))
             for path in paths:
-                recent.addAction(path.name.replace("&", "&&")).setData(f"{RECENT}{path}")
+                action = recent.addAction(clean_text(path.name).replace("&", "&&"))
+                action.setToolTip(plain_tooltip(str(path)))
+                action.setData(f"{RECENT}{path}")
     return menu

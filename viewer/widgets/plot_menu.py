@@ -10,6 +10,7 @@ from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage, QPainter, QRegion
 from PySide6.QtWidgets import QMenu, QWidget
 
+from viewer.model.plain_text import csv_cell
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
@@ -114,8 +115,8 @@ def csv_text(names: Sequence[str], rows: Rows) -> str:
     """Return a table as comma-separated values with a line of column names; floats as short as they are exact."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerow(map(csv_cell, names))
+    writer.writerows([csv_cell(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -363,3 +363,8 @@ def test_a_summary_that_cannot_be_written_is_told_in_one_sentence(results):
         )
     assert done.returncode == 2
     assert done.stderr == "pi0-capture: standard output cannot be written (no space left on device)\n"
+
+
+def test_messages_cannot_steer_the_terminal(tmp_path, capsys):
+    assert main(["info", f"{tmp_path}/no\x1b[2J\u202e.h5"]) == 2
+    assert "no·[2J·.h5 does not exist" in capsys.readouterr().err

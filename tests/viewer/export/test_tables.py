@@ -225,3 +225,20 @@ def test_parquet_without_pyarrow_is_a_user_error(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UserError, match="Parquet needs pyarrow: pip install pyarrow"):
         tables.check_installed("parquet")
     tables.check_installed("csv")
+
+
+def test_words_that_spreadsheets_take_for_formulas_are_quoted_in_csv(tmp_path: Path) -> None:
+    recipe = make_results.Recipe(frames=1, tasks=("=cmd() the duck",))
+    path = make_results.write(tmp_path / "a.h5", recipe)
+    assert main(["table", str(path), "-o", str(tmp_path), "--words", "=cmd()"]) == 0
+    [written] = tmp_path.rglob("*.csv")
+    with written.open(newline="") as stream:
+        cells = {cell for row in csv.reader(stream) for cell in row}
+    assert "'=cmd()" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "\t"))]
+
+
+def test_messages_of_export_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", f"{tmp_path}/no\x1b[2J\u202e.h5", "-o", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "no\ufffd[2J\ufffd.h5" in said

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QActionGroup
 from PySide6.QtWidgets import QMenu, QWidget
 
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import theme
 from viewer.widgets.controls.button import Button
 
@@ -40,7 +41,7 @@ class DropDown(Button):
     def set_tool_tips(self, tool_tips: dict[str, str]) -> None:
         """Set a tooltip for each option: in the menu, and on the button for the chosen one."""
         self._tool_tips = tool_tips
-        self.setToolTip(tool_tips.get(self._value, ""))
+        self.setToolTip(plain_tooltip(tool_tips.get(self._value, "")))
 
     def set_options(self, options: Sequence[tuple[str, str]]) -> None:
         """Replace the options; call `show_value` afterwards."""
@@ -53,7 +54,7 @@ class DropDown(Button):
             self.relabel(f"{self._prefix}{self._labels.get(value, value)} ▾")
             self.setAccessibleName(f"{self._name}: {self._labels.get(value, value)}")
             if self._tool_tips:
-                self.setToolTip(self._tool_tips.get(value, ""))
+                self.setToolTip(plain_tooltip(self._tool_tips.get(value, "")))
 
     def menu(self) -> QMenu:
         """Return a new menu of the options that deletes itself when it is closed."""
@@ -65,7 +66,7 @@ class DropDown(Button):
         for value, label in self._labels.items():
             action = menu.addAction(label)
             action.setData(value)
-            action.setToolTip(self._tool_tips.get(value, label))
+            action.setToolTip(plain_tooltip(self._tool_tips.get(value, label)))
             action.setCheckable(True)
             action.setChecked(value == self._value)
             if value in self._reasons:

@@ -6,6 +6,7 @@ from PySide6.QtCore import QRectF, QSize
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 
 
@@ -29,7 +30,7 @@ class SecondaryText(QWidget):
         if text != self.text:
             self.text = text
             self.setAccessibleDescription(text)
-            self.setToolTip(text)
+            self.setToolTip(plain_tooltip(text))
             self.updateGeometry()
             self.update()
 

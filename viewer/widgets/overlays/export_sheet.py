@@ -17,6 +17,7 @@ from viewer.controllers.file_opening import demo_path
 from viewer.controllers.python_process import create_python_process
 from viewer.export.request import KINDS
 from viewer.io.open_file import read_identity
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.overlays.export_form import TITLES, ExportForm
@@ -94,7 +95,7 @@ class ExportSheet(Overlay):
             button.setProperty("kind", kind)
             reason = self.reason(kind)
             button.setEnabled(not reason)
-            button.setToolTip(reason)
+            button.setToolTip(plain_tooltip(reason))
             button.setFixedSize(96, 26)
             button.clicked.connect(self._choose)
             self.kinds[kind] = button

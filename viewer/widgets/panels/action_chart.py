@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from capture.results import schema
 from viewer.errors import READ_ERRORS
+from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
@@ -190,7 +191,7 @@ class ActionChart(Panel):
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            QToolTip.showText(event.globalPos(), self.explain(event.pos()), self)
+            QToolTip.showText(event.globalPos(), plain_tooltip(self.explain(event.pos())), self)
             return True
         return super().event(event)
 

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from viewer.analysis.atlas import find_rank, rank_heads, score_heads
 from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_scores
 from viewer.errors import READ_ERRORS
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import colormaps, drawing, theme
 from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, render_head_thumbnails
 from viewer.widgets.controls.button import Button
@@ -372,7 +373,7 @@ class Atlas(Panel):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             cell = self.cell_at(QPointF(event.pos()))
-            QToolTip.showText(event.globalPos(), self.explain(*cell) if cell else "", self)
+            QToolTip.showText(event.globalPos(), plain_tooltip(self.explain(*cell)) if cell else "", self)
             return True
         return super().event(event)
 

@@ -9,6 +9,7 @@ from PySide6.QtGui import QPainter, QPolygonF
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from viewer.io.run_index import outcome
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
@@ -101,8 +102,10 @@ class EpisodeModel(QAbstractItemModel):
         if role == NUMBER:
             return number
         if number is None:
-            if role in {Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole}:
+            if role == Qt.ItemDataRole.DisplayRole:
                 return self.group(index).title
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return plain_tooltip(self.group(index).title)
             if role == Qt.ItemDataRole.AccessibleTextRole:
                 words = self.tally(self.group(index)).replace("✓", "succeeded").replace("✕", "failed")
                 return f"{self.group(index).title}, {words}"
@@ -110,7 +113,7 @@ class EpisodeModel(QAbstractItemModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.episodes.run.episodes[number].name
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(self.words(number))
+            return plain_tooltip("\n".join(self.words(number)))
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return ", ".join(self.words(number))
         return None

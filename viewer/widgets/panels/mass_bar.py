@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from viewer.analysis import caption
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.model.attention import SINKS
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.panels.panel import Panel
 
@@ -213,7 +214,7 @@ class MassBar(Panel):
                 if name
                 else ""
             )
-            QToolTip.showText(event.globalPos(), text, self)
+            QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True
         return super().event(event)
 

@@ -10,6 +10,7 @@ from PySide6.QtGui import QPainter
 from viewer.analysis.caption import Caption, caption, heads_of, words_of
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
@@ -49,7 +50,7 @@ class Sentence(Panel):
     def refresh(self) -> None:
         made = self._caption = self.words()
         self.setAccessibleDescription(str(made) if made else "")
-        self.setToolTip(str(made) if made else "")
+        self.setToolTip(plain_tooltip(str(made)) if made else "")
         self.update()
 
     def paint(self, painter: QPainter, area: QRect) -> None:

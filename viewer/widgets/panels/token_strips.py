@@ -13,6 +13,7 @@ from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.session import differing
 from viewer.errors import READ_ERRORS
 from viewer.model.number_ranges import format_numbers, format_place
+from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, levels
@@ -243,7 +244,7 @@ class TokenStrips(Panel):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             place = self.place_at(QPointF(event.pos()))
-            QToolTip.showText(event.globalPos(), self.explain(place) if place else "", self)
+            QToolTip.showText(event.globalPos(), plain_tooltip(self.explain(place)) if place else "", self)
             return True
         return super().event(event)
 

@@ -1,0 +1,140 @@
+"""Kill runs and their resumes at random moments: no finished frame may be lost, and the final file is always the same.
+
+    python tests/fuzz/random_kills.py --count 1000 --seed 1
+
+prints one line of JSON: kills, frames told finished, frames lost, final files that differ. The seed decides after which
+share of a run's time each kill comes; `test_broken_disk.py` kills at every system call instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "support"), str(Path(__file__).resolve().parents[2])]
+
+import h5py
+import numpy as np
+import synthetic
+
+from capture.results import schema
+from capture.results import writer as writer_module
+from capture.results.read_access import open_for_reading
+from capture.results.resume import read_run_state
+from capture.results.writer import ResultsWriter
+
+SIZES = replace(synthetic.SMALL, frames=6)
+FRAMES = [synthetic.frame(SIZES, number) for number in range(SIZES.frames)]
+RUN = {"seed": 0, "layers": [0, 1]}
+MOST_KILLS = 4
+"""Kills of one file, one after another, before its run may end."""
+
+
+def write(path: Path, output: int) -> None:
+    """Write or resume the file; one byte to `output` for each frame that is finished."""
+    with ResultsWriter(path, SIZES, model=synthetic.MODEL, generator="test", run=RUN) as writer:
+        told = writer.frames_done
+        os.write(output, b"." * told)
+        for number in range(told, SIZES.frames):
+            writer.write(FRAMES[number])
+            os.write(output, b"." * (writer.frames_done - told))
+            told = writer.frames_done
+        writer.finish({schema.CHECK_ROW_SUM: 0.001})
+
+
+def run_forked(path: Path, seconds: float | None) -> tuple[bool, int, float]:
+    """Write in another process, killed after `seconds`; whether it was, frames that it told of, and its time."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # this process has no threads when it forks
+        child = os.fork()
+    start = time.monotonic()
+    if child == 0:
+        code = 1
+        try:
+            os.close(reading)
+            write(path, writing)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+    told = 0
+    while part := os.read(reading, 4096):
+        told += len(part)
+    os.close(reading)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"the writer of {path} ended with {status}")
+    return status != 0, told, time.monotonic() - start
+
+
+def count_done(path: Path) -> int:
+    """Return the finished frames that a reader finds."""
+    try:
+        with open_for_reading(path) as file:
+            return int(file[schema.FRAMES_DONE][()])
+    except (OSError, KeyError):
+        return 0
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Return the bytes of every dataset."""
+    with h5py.File(path) as file:
+        return {dataset.name: np.asarray(file[dataset.name][()]).tobytes() for dataset in schema.datasets(SIZES)}
+
+
+def run(count: int, seed: int) -> dict[str, Any]:
+    """Kill `count` times; return what became of the files."""
+    writer_module.ask_run_state = read_run_state  # a process for each look would take most of the time
+    rng = random.Random(seed)
+    tally = {"seed": seed, "kills": 0, "files": 0, "told": 0, "lost": 0, "different": 0}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _, _, duration = run_forked(folder / "whole.h5", None)
+        whole = content(folder / "whole.h5")
+        while tally["kills"] < count:
+            path = folder / f"{tally['files']}.h5"
+            partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
+            finished = 0
+            for _ in range(rng.randint(1, MOST_KILLS)):
+                was_killed, told, _ = run_forked(path, rng.uniform(0, 1.1 * duration))
+                if path.exists():
+                    break
+                tally["kills"] += was_killed
+                tally["told"] += max(0, told - finished)
+                finished = max(finished, told)
+                done = count_done(partial) if partial.exists() else 0
+                tally["lost"] += max(0, finished - done)
+                finished = max(finished, done)
+            if not path.exists():
+                run_forked(path, None)
+            tally["different"] += content(path) != whole
+            tally["files"] += 1
+            path.unlink()
+    return tally
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    print(json.dumps(run(arguments.count, arguments.seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Text from files as plain text for tooltips, terminals and spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from PySide6.QtGui import Qt, QTextDocument
+
+from viewer.model.plain_text import MAX_TOOLTIP_CHARACTERS, clean_text, csv_cell, plain_tooltip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("put the duck in the bowl\n\tnow", "put the duck in the bowl\n\tnow"),
+        ("a\0b\x1b[31mc\x7f\x9b", "a\ufffdb\ufffd[31mc\ufffd\ufffd"),
+        ("a\u202eb\u2066c\u200f", "a\ufffdb\ufffdc\ufffd"),
+        ("\ud800", "\ufffd"),
+        ("ضع البطة 放鸭子 e\u0301 👍🏽", "ضع البطة 放鸭子 e\u0301 👍🏽"),
+    ],
+)
+def test_clean_text_replaces_controls_and_keeps_places(text: str, expected: str) -> None:
+    assert clean_text(text) == expected
+    assert len(clean_text(text)) == len(text)
+
+
+def test_clean_text_is_cut_to_a_length() -> None:
+    assert clean_text("x" * 11, 10) == "x" * 9 + "…"
+    assert len(plain_tooltip("y" * 1_000_000)) == MAX_TOOLTIP_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "text", ["<img src=/etc/passwd>", "a < b\n  and <b>c</b> &amp;", "&lt;b&gt;", "plain", "2 < 3"]
+)
+def test_tooltip_shows_every_character(text: str) -> None:
+    given = plain_tooltip(text)
+    shown = given
+    if Qt.mightBeRichText(given):
+        document = QTextDocument()
+        document.setHtml(given)
+        shown = document.toPlainText()
+        assert "<img" not in given
+    assert shown == text
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1"])
+def test_csv_cell_is_no_formula(text: str) -> None:
+    stream = io.StringIO()
+    csv.writer(stream).writerow([csv_cell(text)])
+    assert next(csv.reader(io.StringIO(stream.getvalue()))) == [f"'{text}"]
+
+
+def test_csv_cell_keeps_numbers_and_other_texts() -> None:
+    assert [csv_cell(value) for value in (-1.5, 3, "a=b", "", None, True)] == [-1.5, 3, "a=b", "", None, True]
