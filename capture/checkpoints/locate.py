@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from capture.checkpoints.safetensors_reader import INDEX, SINGLE
 from capture.errors import UserError
-
-_REPOSITORY = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+from capture.hugging_face import REPOSITORY, fetch_snapshot
 
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".msgpack")
 
@@ -56,7 +52,7 @@ def find_source(given: str | Path, *, offline: bool = False) -> Source:
         return _local(path)
     if scheme:
         raise UserError(_elsewhere(text, scheme[1]))
-    match = _REPOSITORY.fullmatch(text)
+    match = REPOSITORY.fullmatch(text)
     if match is None or isinstance(given, Path):
         raise UserError(
             f"there is no checkpoint at {text!r}; give a folder, or a Hugging Face repository as owner/name"
@@ -107,55 +103,8 @@ def _elsewhere(text: str, scheme: str) -> str:
 
 
 def _hugging_face(name: str, revision: str | None, *, offline: bool) -> Source:
-    try:
-        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
-    except ImportError as error:
-        raise UserError(
-            f"there is no folder {name!r}, and fetching it from Hugging Face needs the package huggingface_hub: "
-            "pip install 'pi0-attention[capture]'"
-        ) from error
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    folder = _snapshot(name, revision, _PYTORCH, offline=offline)
+    folder = fetch_snapshot(name, revision, _PYTORCH, offline=offline)
     if not (folder / SINGLE).exists() and not (folder / INDEX).exists():
-        folder = _snapshot(name, revision, _JAX, offline=offline)
+        folder = fetch_snapshot(name, revision, _JAX, offline=offline)
     shown = f"{name}@{revision}" if revision else name
     return Source(folder, shown, tuple(name.split("/")))
-
-
-def _snapshot(name: str, revision: str | None, patterns: Sequence[str], *, offline: bool) -> Path:
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    shown = f"{name}@{revision}" if revision else name
-    failures: tuple[type[Exception], ...] = (OSError, ValueError, *_errors_of(errors))
-    try:
-        found = huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=list(patterns), local_files_only=offline
-        )
-    except errors.GatedRepoError as error:
-        raise UserError(
-            f"the Hugging Face repository {name} is gated: accept its terms at https://huggingface.co/{name}, run "
-            "`hf auth login`, and try again"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"the Hugging Face repository {name} has no revision {revision!r}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(
-            f"there is neither a folder {name!r} here nor a Hugging Face repository of that name that you may read; "
-            "check the spelling, and run `hf auth login` if it is private"
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise UserError(
-            f"there is no folder {name!r} here, and {shown} is not in Hugging Face's cache and could not be fetched "
-            "(offline, or no network); fetch it where there is a network, or give a folder"
-        ) from error
-    except failures as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"could not fetch {shown} from Hugging Face: {reason}") from error
-    return Path(str(found))
-
-
-def _errors_of(module: ModuleType) -> tuple[type[Exception], ...]:
-    """Return every exception class in `module`: those of huggingface_hub and of its HTTP library, which has changed."""
-    return tuple(value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Exception))

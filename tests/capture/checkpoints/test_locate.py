@@ -123,9 +123,9 @@ def test_a_repository_that_is_not_cached_says_so_offline(cache):
 def test_only_needed_files_are_fetched_and_jax_only_without_safetensors(tmp_path, monkeypatch):
     asked = []
 
-    def download(name, *, revision, allow_patterns, local_files_only):
+    def download(name, *, repo_type, revision, allow_patterns, local_files_only):
         asked.append(allow_patterns)
-        assert (name, revision, local_files_only) == ("someone/pi05", None, False)
+        assert (name, repo_type, revision, local_files_only) == ("someone/pi05", "model", None, False)
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
