@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from viewer.analysis import scene
+from viewer.analysis.query_series import find_same_query
 from viewer.model import attention
 from viewer.model.view_state import Query
 
@@ -34,6 +35,8 @@ class Curves:
     """What the points are called: numbers of layers, steps or frames."""
     at: tuple[int, ...]
     """Their places on the axis."""
+    starts: tuple[int, ...] = (0,)
+    """Points at which the lines begin anew: at episodes and gaps."""
 
 
 def merge_bars(masses: Floats, results: Results) -> tuple[tuple[str, ...], Floats]:
@@ -60,8 +63,13 @@ def read_curves(results: Results, view: ViewState) -> Curves:
 
 
 def read_frame_masses(results: Results, view: ViewState, frame: int) -> Floats:
-    """Return masses of the query in another frame, (groups,), from the summaries, else from the weights."""
-    query = scene.matched(view.query, results, view.frame, results, frame)
+    """Return masses of the query in another frame, (groups,), from the summaries, else from the weights.
+
+    NaN where the prompt of that frame lacks the words.
+    """
+    query = find_same_query(view.query, results, view.frame, frame)
+    if query is None:
+        return np.full(len(results.groups), np.nan, np.float32)
     tokens = scene.tokens_of(results, frame, query)
     parts = []
     for token in tokens:
@@ -74,7 +82,10 @@ def read_frame_masses(results: Results, view: ViewState, frame: int) -> Floats:
 
 
 def read_curves_over_frames(results: Results, view: ViewState, is_stale: Callable[[], bool]) -> Curves | None:
-    """Return masses over all finished frames; None once `is_stale` says so, or where there is no frame."""
+    """Return masses over all finished frames, NaN in those whose prompt lacks the words.
+
+    None once `is_stale` says so, or where there is no frame.
+    """
     values = []
     for frame in range(results.done):
         if is_stale():

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis import scene
+from viewer.analysis.query_series import find_same_query
 from viewer.model import attention
 
 if TYPE_CHECKING:
@@ -111,16 +112,22 @@ def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int
 def read_film_over_frames(
     results: Results, view: ViewState, frames: Sequence[int], is_stale: Callable[[], bool]
 ) -> Film | None:
-    """Return the query's maps in several frames, at the shown layer or at all; None once `is_stale` says so."""
+    """Return the query's maps in several frames, at the shown layer or at all; None once `is_stale` says so.
+
+    NaN in frames whose prompt lacks the words: `query_series` tells which these are.
+    """
     layers = range(len(results.layers)) if view.film == "layers-frames" else (view.layer,)
     maps, uniform, keys = [], [], []  # the last two frame by frame, layer by layer
     for frame in frames:
-        query = scene.matched(view.query, results, view.frame, results, frame)
+        query = find_same_query(view.query, results, view.frame, frame)
         column = []
         for layer in layers:
             if is_stale():
                 return None
-            one, weight, count = _read_map(results, replace(view, frame=frame, query=query, layer=layer))
+            if query is None:
+                one, weight, count = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32), 1.0, 1.0
+            else:
+                one, weight, count = _read_map(results, replace(view, frame=frame, query=query, layer=layer))
             column.append(one)
             uniform.append(weight)
             keys.append(count)

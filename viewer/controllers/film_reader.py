@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viewer.analysis.film import Film
+    from viewer.analysis.query_series import QuerySeries
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
@@ -62,11 +63,20 @@ class FilmReader(QObject):
 
     def frames(self) -> tuple[int, ...]:
         """Return the frames of a film over frames; empty in another mode."""
-        shown, course = self.session.shown, self.frame_series.course
-        if "frames" not in shown.film or shown.frame >= len(course.moment_of):
-            return ()
+        shown, series = self.session.shown, self._find_series()
         most = MAX_FRAMES if shown.film == "frames" else MAX_FRAMES_OF_LAYERS
-        return select_frames(course.along(shown.frame), most)
+        return select_frames(series.frames, most) if series is not None else ()
+
+    def _find_series(self) -> QuerySeries | None:
+        """Return the frames whose prompts have the words; None in a mode without frames."""
+        shown = self.session.shown
+        return self.frame_series.find_series(shown) if "frames" in shown.film else None
+
+    def describe_left_out(self, after: str) -> str:
+        """Return how many frames a film over frames leaves out, and `after` behind that; empty for none."""
+        series = self._find_series()
+        text = series.describe_left_out() if series is not None else ""
+        return f"{text}{after}" if text else ""
 
     def _take(self, key: tuple[object, ...]) -> Callable[[Film | None], None]:
         def take(answer: Film | None) -> None:

@@ -8,11 +8,14 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis.curves import read_curves_over_frames
 from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
+from viewer.analysis.query_series import find_query_series
 from viewer.controllers.session import Session, differing
+from viewer.errors import READ_ERRORS
 from viewer.model.number_ranges import format_place
 
 if TYPE_CHECKING:
     from viewer.analysis.curves import Curves
+    from viewer.analysis.query_series import QuerySeries
     from viewer.controllers.worker import Worker
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
@@ -40,6 +43,7 @@ class FrameSeries(QObject):
         self.course: FrameTimeline = plain(0)
         self._along: tuple[tuple[FrameTimeline, str, int], tuple[int, ...]] | None = None
         self._followed: Results | None = None
+        self._series: tuple[object, QuerySeries] | None = None
         self.rate: float | None = None
         """The data set's moments a second, if a run's index gives it."""
         self._timer = QTimer(self)
@@ -80,6 +84,21 @@ class FrameSeries(QObject):
         if len(course.starts) > 1 and name:
             parts.insert(0, name)
         return " · ".join(parts)
+
+    def find_series(self, view: ViewState) -> QuerySeries | None:
+        """Return the moments' frames whose prompts have the words of a view; None if they cannot be read yet."""
+        results, course = self.session.results, self.course
+        if results is None or view.frame >= len(course.moment_of):
+            return None
+        key = (id(results), id(course), view.query, view.frame)
+        if self._series is None or self._series[0] != key:
+            try:
+                along = self.along(view.frame)
+                found = find_query_series(results, view.query, view.frame, along, course.prompts)
+            except READ_ERRORS:
+                return None
+            self._series = key, found
+        return self._series[1]
 
     def _reopened(self) -> None:
         self.worker.drop("over frames")

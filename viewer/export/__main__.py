@@ -147,8 +147,12 @@ def _write_plan(plan: ExportPlan, source: ExportSource, *, as_json: bool) -> Non
         progress.close()
     first, count = plan.files[0].path, len(plan.files)
     if as_json:
-        print(json.dumps({"written": count, "folder": str(first.parent), "first": str(first)}), flush=True)
-    elif count == 1:
+        written = {"written": count, "folder": str(first.parent), "first": str(first), "notes": plan.notes}
+        print(json.dumps(written), flush=True)
+        return
+    for note in plan.notes:
+        print(f"pi0-export: {note}", file=sys.stderr)
+    if count == 1:
         print(first)
     else:
         print(f"{count} files in {_common_folder(plan)}")

@@ -6,17 +6,27 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer.analysis import scene
+from viewer.analysis import film
+from viewer.analysis.frame_timeline import build_frame_timeline
+from viewer.analysis.query_series import (
+    QuerySeries,
+    describe_frames_left_out,
+    find_query_series,
+    find_same_query,
+    name_words,
+)
 from viewer.errors import UserError
 from viewer.export import scenes, selection
+from viewer.export.figures import file_names
 from viewer.export.resolve import resolve_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from viewer.analysis.frame_timeline import FrameTimeline
     from viewer.export.arguments import ExportArguments
-    from viewer.export.request import Comparison, ExportRequest, Phase
+    from viewer.export.request import Comparison, ExportRequest, NamedQuery
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
     from viewer.model.view_state import Query, ViewState
@@ -52,6 +62,8 @@ class PlannedFile:
     view: ViewState
     sweep: tuple[ViewState, ...] = ()
     """The pictures of a video."""
+    series: QuerySeries | None = None
+    """The frames of a figure that runs along them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,14 @@ class ExportPlan:
 
     request: ExportRequest
     files: tuple[PlannedFile, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about frames that are left out because their prompts lack a word."""
+        series = dict.fromkeys(file.series for file in self.files if file.series is not None and file.series.left_out)
+        total = len(self.request.frames)
+        own = (describe_frames_left_out(one.words, one.left_out, total) for one in series)
+        return (*self.request.notes, *own)
 
     @property
     def pictures(self) -> int:
@@ -93,30 +113,28 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
         return ExportPlan(request, (PlannedFile(request.folder / f"{request.kind}.{request.format}", request.view),))
     varied = FILE_AXES[_axes_key(request)]
     reductions = request.reductions if "reduce" in varied else request.reductions[:1]
+    timeline = build_frame_timeline(source.results) if "frame" in request.figure_axes else None
     files: list[PlannedFile] = []
     for queries in request.queries:
         steps = request.phase_steps(queries.phase)
         values = {"layer": request.layers, "step": steps, "head": request.heads}
         axes = [axis for axis in varied if axis != "reduce"]
-        for frame, named_queries in zip(request.query_frames, queries.by_frame, strict=True):
-            for named in named_queries:
-                for combination in itertools.product(*(values[axis] for axis in axes)):
-                    at = dict(zip(axes, combination, strict=True))
-                    for reduction in reductions:
-                        view = replace(
-                            request.view,
-                            frame=frame,
-                            query=named.query,
-                            layer=at.get("layer", request.view.layer),
-                            step=at.get("step", request.view.step if queries.phase == "suffix" else 0),
-                            heads=(at["head"],) if "head" in at else request.view.heads,
-                            reduce=reduction,
-                        )
-                        view = _set_comparison(source, request, view)
-                        name = file_name(
-                            source.results, request, view, queries.phase, named.name if len(named_queries) > 1 else ""
-                        )
-                        files.append(PlannedFile(request.folder / name, view, _sweep_views(source, request, view)))
+        for named in itertools.chain.from_iterable(queries.by_frame):
+            start, series = _find_series(source.results, request, named, timeline)
+            for combination in itertools.product(*(values[axis] for axis in axes)):
+                at = dict(zip(axes, combination, strict=True))
+                for reduction in reductions:
+                    view = replace(
+                        start,
+                        layer=at.get("layer", request.view.layer),
+                        step=at.get("step", request.view.step if queries.phase == "suffix" else 0),
+                        heads=(at["head"],) if "head" in at else request.view.heads,
+                        reduce=reduction,
+                    )
+                    view = _set_comparison(source, request, view)
+                    name = file_names.name_figure(source, request, view, queries.phase, named, series)
+                    sweep = _sweep_views(source, request, view, series)
+                    files.append(PlannedFile(request.folder / name, view, sweep, series))
             if len(files) > MOST_FILES:
                 raise UserError(f"That would be more than {MOST_FILES:,} files; name fewer frames, layers or heads.")
     return ExportPlan(request, tuple(files))
@@ -126,30 +144,20 @@ def _axes_key(request: ExportRequest) -> str:
     return f"{request.kind} {request.over}".strip()
 
 
-def file_name(results: Results, request: ExportRequest, view: ViewState, phase: Phase, query: str) -> str:
-    """Return the name of one file, with only those of its positions in which the files of an export differ.
-
-    `query` is the name of the query where a frame has several.
-    """
-    kind, varied = request.kind, FILE_AXES[_axes_key(request)]
-    layer = results.layers[view.layer]
-    extra = ""
-    if len(request.query_frames) > 1:
-        extra += f"_frame{view.frame:0{len(str(results.done - 1))}}"
-    if query:
-        extra += f"_{selection.file_slug(query)}"
-    if kind not in {"summary", "heads"} and "layer" in varied and len(request.layers) > 1:
-        extra += f"_L{layer}"
-    if phase == "suffix" and "step" in varied and len(request.steps) > 1:
-        extra += f"_step{results.steps[view.step]}"
-    if kind == "summary":
-        return f"{phase}_L{layer}_attn_vis_{view.reduce}{extra}.{request.format}"
-    if kind == "heads":
-        return f"L{layer}_{phase}_heads{extra}/head_{view.heads[0]:02}.{request.format}"
-    if "reduce" in varied and len(request.reductions) > 1:
-        extra += f"_{view.reduce}"
-    subject = ("maps" if view.thumbnails else view.score) if kind == "atlas" else request.over
-    return f"{phase}_{kind}{f'_{subject}' if subject else ''}{extra}.{request.format}"
+def _find_series(
+    results: Results, request: ExportRequest, named: NamedQuery, timeline: FrameTimeline | None
+) -> tuple[ViewState, QuerySeries | None]:
+    """Return the view of a query, and the frames of a figure that runs along them: those that have the query."""
+    if timeline is None:
+        return replace(request.view, frame=named.frame, query=named.query), None
+    series = find_query_series(results, named.query, named.frame, request.frames, timeline.prompts)
+    # A film leaves out some frames, and may leave out the view's.
+    frame = request.view.frame if request.view.frame in series.frames else series.frames[0]
+    query = find_same_query(named.query, results, named.frame, frame) or named.query
+    if request.kind == "film" and not request.has_named_frames:  # as in the window
+        most = film.MAX_FRAMES_OF_LAYERS if "layer" in request.figure_axes else film.MAX_FRAMES
+        series = replace(series, frames=film.select_frames(series.frames, most))
+    return replace(request.view, frame=frame, query=query), series
 
 
 def _set_comparison(source: ExportSource, request: ExportRequest, view: ViewState) -> ViewState:
@@ -175,26 +183,34 @@ def _subtracted_view(results: Results, view: ViewState, comparison: Comparison) 
 
 
 def _subtracted_query(results: Results, view: ViewState, comparison: Comparison, frame: int) -> Query:
-    """Return the query that is named, else the view's own as it is in the subtracted frame."""
+    """Return the query that is named, else the view's own as it is in the subtracted frame.
+
+    Raises:
+        UserError: The prompt of that frame lacks the words.
+    """
     if comparison.word:
         return selection.find_words(results, frame, comparison.word).query
     if comparison.actions:
         return replace(view.query, kind="action", items=comparison.actions)
     if comparison.frame is None:
         return view.query
-    return scene.matched(view.query, results, view.frame, results, frame)
+    query = find_same_query(view.query, results, view.frame, frame)
+    if query is None:
+        words = name_words(results, view.frame, view.query)
+        raise UserError(f"The prompt of frame {frame} lacks {words}; add word= and one of its words to --against.")
+    return query
 
 
-def _sweep_views(source: ExportSource, request: ExportRequest, view: ViewState) -> tuple[ViewState, ...]:
+def _sweep_views(
+    source: ExportSource, request: ExportRequest, view: ViewState, series: QuerySeries | None
+) -> tuple[ViewState, ...]:
     """Return the views of a video's pictures; empty for other kinds."""
     if request.kind != "video":
         return ()
-    if request.over == "frames":
+    if series is not None:
         results = source.results
-        return tuple(
-            replace(view, frame=frame, query=scene.matched(view.query, results, view.frame, results, frame))
-            for frame in request.frames
-        )
+        queries = ((frame, find_same_query(view.query, results, view.frame, frame)) for frame in series.frames)
+        return tuple(replace(view, frame=frame, query=query) for frame, query in queries if query is not None)
     if request.over == "layers":
         return tuple(replace(view, layer=layer) for layer in request.layers)
     return tuple(replace(view, step=step) for step in request.steps)

@@ -81,14 +81,14 @@ class FigureRenderer:
         if request.kind == "difference":
             return camera_figures.create_difference(source, self.cameras, self.other_cameras, view, request)
         if request.kind == "film":
-            return films.create_film(source, view, request)
+            return films.create_film(source, view, request, file.series)
         if request.kind == "curves":
-            return charts.create_curves(source, view, request)
+            return charts.create_curves(source, view, request, file.series)
         if request.kind == "atlas":
             create = films.create_thumbnail_atlas if view.thumbnails else charts.create_atlas
             return create(source, view, request)
         middle = file.sweep[len(file.sweep) // 2] if file.sweep else view
-        return camera_figures.create_camera_row(source, self.cameras, middle, request)
+        return camera_figures.create_camera_row(source, self.cameras, middle, request, series=file.series)
 
     def write(self, file: PlannedFile) -> None:
         """Paint one figure into its file.

@@ -51,6 +51,10 @@ class NamedQuery:
 
     query: Query
     name: str
+    frame: int = 0
+    """The frame whose words the query counts."""
+    is_default: bool = False
+    """Whether it is what a figure shows where no query is named: the whole prompt, or all actions."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class ExportRequest:
     over: str
     """The axis that a film, a curve or a video runs along; empty for other kinds."""
     frames: tuple[int, ...]
+    """The frames to choose from: those whose prompt lacks a named word are left out."""
     layers: tuple[int, ...]
     steps: tuple[int, ...]
     heads: tuple[int, ...]
@@ -103,6 +108,10 @@ class ExportRequest:
     comparison: Comparison | None
     shares_range: bool
     """Whether all figures of the export are on one colour range."""
+    has_named_frames: bool
+    """Whether frames were named."""
+    notes: tuple[str, ...]
+    """Sentences about frames that are left out."""
     table_of: TableUnit
     width: int
     """Of one picture, cell, thumbnail or plot in px."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from viewer.analysis import film, scene
 from viewer.analysis.frame_timeline import build_frame_timeline
+from viewer.analysis.query_series import describe_frames_left_out, find_same_query, name_words
 from viewer.analysis.scores import find_score
 from viewer.errors import UserError
 from viewer.export import selection
@@ -21,16 +22,21 @@ from viewer.export.request import (
     axes_within_figure,
 )
 from viewer.export.scenes import explain_read_errors
-from viewer.export.selection import parse_positions
+from viewer.export.selection import MissingWordError, parse_positions
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import SHARED_RANGES, Query, ViewState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viewer.export.arguments import ExportArguments
     from viewer.export.request import Phase
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
     from viewer.model.view_state import Kind
+
+    FindQuery = Callable[[int], NamedQuery]
+    """Finds a query in a frame; raises MissingWordError where the frame's prompt lacks a word of it."""
 
 QUERY_KINDS: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
 PHASES: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
@@ -68,6 +74,7 @@ class _Resolver:
         frames, layers, steps = self.frames(), self.layers(), self.steps()
         heads = self.heads()
         view = self.view(frames, layers, steps)
+        queries, notes = self.queries(view, frames)
         view = replace(view, heads=() if len(heads) == results.heads and arguments.kind != "heads" else heads)
         return ExportRequest(
             kind=arguments.kind,
@@ -83,10 +90,12 @@ class _Resolver:
             layers=layers,
             steps=steps,
             heads=heads or tuple(range(results.heads)),
-            queries=self.queries(view, (view.frame,) if "frame" in self.figure_axes else frames),
+            queries=queries,
             reductions=tuple(dict.fromkeys(arguments.reduce)) or (view.reduce,),
             comparison=self.comparison(),
             shares_range=arguments.range == "set",
+            has_named_frames=bool(arguments.frames),
+            notes=notes,
             table_of=arguments.table_of,
             width=arguments.size or SIZES.get(arguments.kind, 480),
             scale=arguments.scale or SCALES.get(arguments.kind, 2.0),
@@ -99,19 +108,13 @@ class _Resolver:
 
     def frames(self) -> tuple[int, ...]:
         """The named frames, else the view's; a figure over frames has those of its prompt, as the window plays them."""
-        results, kind = self.results, self.arguments.kind
+        results = self.results
         if self.arguments.frames:
             return parse_positions(self.arguments.frames, range(results.done), "frame")
         frame = 0 if self.start is None else self.start.frame
         if "frame" not in self.figure_axes:
             return (frame,)
-        if kind == "curves":
-            return tuple(range(results.done))
-        frames = build_frame_timeline(results).along(frame)
-        if kind != "film":
-            return frames
-        # As in the window, a film of thousands of frames shows some of them.
-        return film.select_frames(frames, film.MAX_FRAMES_OF_LAYERS if "layer" in self.figure_axes else film.MAX_FRAMES)
+        return build_frame_timeline(results).along(frame)
 
     def layers(self) -> tuple[int, ...]:
         results, arguments = self.results, self.arguments
@@ -188,17 +191,57 @@ class _Resolver:
 
     # Queries
 
-    def queries(self, view: ViewState, frames: tuple[int, ...]) -> tuple[PhaseQueries, ...]:
-        found = []
+    def queries(self, view: ViewState, frames: tuple[int, ...]) -> tuple[tuple[PhaseQueries, ...], tuple[str, ...]]:
+        """The queries of each phase in each frame, and sentences about frames that lack a word.
+
+        A figure over the frames has each query once, in the first frame that has it.
+        """
+        found, notes = [], []
         for phase in self.phases():
             if view.measure == "contribution" and self.arguments.kind in WEIGHTS:
                 self._require_norms(phase)
-            by_frame = []
-            for frame in frames:
+            by_frame: list[tuple[NamedQuery, ...]] = [()] * (1 if "frame" in self.figure_axes else len(frames))
+            wanted = self._wanted(phase)
+            for query in wanted:
+                named, error = self._find_in_frames(query, frames)
+                if error is not None and not any(one is not None for one in named):
+                    raise error if len(frames) == 1 else UserError(f"None of the {len(frames)} frames has it. {error}")
+                if "frame" in self.figure_axes:
+                    by_frame[0] += tuple(one for one in named if one is not None)[:1]
+                    continue
+                for place, one in enumerate(named):
+                    by_frame[place] += () if one is None else (one,)
+                left_out = [frame for frame, one in zip(frames, named, strict=True) if one is None]
+                if left_out:
+                    name = next(self._quote(one) for one in named if one is not None)
+                    notes.append(describe_frames_left_out(name, left_out, len(frames)))
+            for place in range(0 if wanted else len(by_frame)):
+                frame = view.frame if "frame" in self.figure_axes else frames[place]
                 with explain_read_errors(self.results, frame):
-                    by_frame.append(self.queries_of_frame(phase, frame))
+                    by_frame[place] = self.default_queries(frame)
             found.append(PhaseQueries(phase, tuple(by_frame)))
-        return tuple(found)
+        return tuple(found), tuple(notes)
+
+    def _quote(self, named: NamedQuery) -> str:
+        return name_words(self.results, named.frame, named.query)
+
+    def _find_in_frames(
+        self, find: FindQuery, frames: tuple[int, ...]
+    ) -> tuple[list[NamedQuery | None], UserError | None]:
+        """Look a query up in every frame; return None where a frame lacks it, and the first such frame's error."""
+        named: list[NamedQuery | None] = []
+        first: UserError | None = None
+        for frame in frames:
+            with explain_read_errors(self.results, frame):
+                try:
+                    named.append(find(frame))
+                except MissingWordError as error:
+                    first = first or error
+                    named.append(None)
+                    continue
+            if "frame" in self.figure_axes:
+                break
+        return named, first
 
     def phases(self) -> tuple[Phase, ...]:
         """Prefix, suffix or both: as named, as the named queries need, as in the view, or all that the file holds."""
@@ -234,43 +277,59 @@ class _Resolver:
                 f"{self.results.path.name} holds no value norms; take --measure weight, or capture it again with norms."
             )
 
-    def queries_of_frame(self, phase: Phase, frame: int) -> tuple[NamedQuery, ...]:
-        """The queries of one phase in one frame, words found by their text."""
+    def _wanted(self, phase: Phase) -> list[FindQuery]:
+        """What finds each named query in a frame; empty where none is named."""
+        results, arguments, start = self.results, self.arguments, self.start
         if phase == "suffix":
-            return self._actions()
-        results, arguments = self.results, self.arguments
+            return [partial(self._name_actions, query) for query in self._actions()]
         if arguments.asks_for_words:
-            words = [selection.find_words(results, frame, text) for text in arguments.words]
-            tokens = [
-                NamedQuery(selection.find_words_of_tokens(results, frame, text), f"token{text}")
-                for text in arguments.tokens
-            ]
-            return (*words, *tokens)
-        chips = results.chips(frame)
-        if self.start is not None and self.start.query.kind == "text":
-            query = scene.matched(self.start.query, results, self.start.frame, results, frame)
-            return (NamedQuery(query, " ".join(chips[item].label for item in query.items if item < len(chips))),)
-        if arguments.is_numbers and self.start is None:
-            return tuple(NamedQuery(Query("text", (item,)), chip.label) for item, chip in enumerate(chips))
-        prompt = tuple(item for item, chip in enumerate(chips) if chip.role == "prompt")
-        return (NamedQuery(Query("text", prompt or (0,)), "words"),)
+            words: list[FindQuery] = [partial(self._find_words, text) for text in arguments.words]
+            return [*words, *(partial(self._find_tokens, text) for text in arguments.tokens)]
+        if start is not None and start.query.kind == "text" and results.chips(start.frame):
+            return [self._find_query_of_view]
+        return []
 
-    def _actions(self) -> tuple[NamedQuery, ...]:
+    def _find_words(self, text: str, frame: int) -> NamedQuery:
+        return selection.find_words(self.results, frame, text)
+
+    def _find_tokens(self, text: str, frame: int) -> NamedQuery:
+        return NamedQuery(selection.find_words_of_tokens(self.results, frame, text), f"token{text}", frame)
+
+    def _find_query_of_view(self, frame: int) -> NamedQuery:
+        """The words of the view that was given, found by their text."""
+        results, start = self.results, self.start
+        assert start is not None
+        query = find_same_query(start.query, results, start.frame, frame)
+        if query is None:
+            words = name_words(results, start.frame, start.query)
+            raise MissingWordError(
+                f"The prompt of frame {frame} lacks {words} of the view; name other --frames or --words."
+            )
+        return NamedQuery(query, selection.name_query(results.chips(frame), query), frame)
+
+    def default_queries(self, frame: int) -> tuple[NamedQuery, ...]:
+        """The words of a frame where none are named: all of the prompt together, or each by itself in numbers."""
+        chips = self.results.chips(frame)
+        if self.arguments.is_numbers and self.start is None:
+            return tuple(NamedQuery(Query("text", (item,)), chip.label, frame) for item, chip in enumerate(chips))
+        prompt = tuple(item for item, chip in enumerate(chips) if chip.role == "prompt")
+        return (NamedQuery(Query("text", prompt or (0,)), "words", frame, is_default=True),)
+
+    def _actions(self) -> list[Query]:
         horizon, arguments = self.results.horizon, self.arguments
         if arguments.actions:
-            queries = [Query("action", parse_positions(text, range(horizon), "action")) for text in arguments.actions]
-        elif self.start is not None and self.start.query.kind == "action":
-            queries = [self.start.query]
-        elif arguments.is_numbers and self.start is None:
-            queries = [Query("action", (item,)) for item in range(horizon)]
-        else:
-            queries = [Query("action", tuple(range(horizon)))]
-        return tuple(NamedQuery(query, self._action_name(query)) for query in queries)
+            return [Query("action", parse_positions(text, range(horizon), "action")) for text in arguments.actions]
+        if self.start is not None and self.start.query.kind == "action":
+            return [self.start.query]
+        if arguments.is_numbers and self.start is None:
+            return [Query("action", (item,)) for item in range(horizon)]
+        return [Query("action", tuple(range(horizon)))]
 
-    def _action_name(self, query: Query) -> str:
-        """`action 0-2` in tables and arrays, and `action0-2` in file names."""
+    def _name_actions(self, query: Query, frame: int) -> NamedQuery:
+        """Named `action 0-2` in tables and arrays, and `action0-2` in file names."""
         numbers = format_numbers(query.items, "-", "+")
-        return f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
+        name = f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
+        return NamedQuery(query, name, frame, is_default=len(query.items) == self.results.horizon)
 
     # Comparison
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from viewer.errors import UserError
 from viewer.export.request import NamedQuery
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 
     from viewer.io.results import Results
     from viewer.model.view_state import Cell
+    from viewer.model.words import Chip
+
+
+MOST_CHARACTERS: Final = 60
+"""Of one part of a file's name."""
+
+
+class MissingWordError(UserError):
+    """The prompt of a frame lacks a word."""
 
 
 def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, ...]:
@@ -116,9 +126,20 @@ def find_words(results: Results, frame: int, text: str) -> NamedQuery:
         ]
         if not same:
             known = ", ".join(dict.fromkeys(chip.label for chip in chips if chip.role == "prompt"))
-            raise UserError(f"There is no word “{word}” in frame {frame}; its prompt has {known or 'no words'}.")
+            raise MissingWordError(f"There is no word “{word}” in frame {frame}; its prompt has {known or 'no words'}.")
         items += [item for item in same if chips[item].role == "prompt"] or same
-    return NamedQuery(Query("text", tuple(sorted(set(items)))), text)
+    return NamedQuery(Query("text", tuple(sorted(set(items)))), text, frame)
+
+
+def name_query(chips: Sequence[Chip], query: Query) -> str:
+    """Return the words of a query as its name, with its tokens where the text has the same words elsewhere too."""
+    picked = [item for item in query.items if item < len(chips)]
+    labels = {chips[item].label for item in picked}
+    name = " ".join(chips[item].label for item in picked)
+    if sum(chip.label in labels for chip in chips) == len(picked):
+        return name
+    tokens = sorted(token for item in picked for token in chips[item].tokens)
+    return f"{name} (token {format_numbers(tokens, '-', '+')})"
 
 
 def find_words_of_tokens(results: Results, frame: int, text: str) -> Query:
@@ -130,7 +151,7 @@ def find_words_of_tokens(results: Results, frame: int, text: str) -> Query:
     tokens = parse_positions(text, range(results.tokens), "text token")
     items = {item for item, chip in enumerate(results.chips(frame)) if set(chip.tokens) & set(tokens)}
     if not items:
-        raise UserError(f"Text token {text} is padding in frame {frame}; take one that belongs to a word.")
+        raise MissingWordError(f"Text token {text} is padding in frame {frame}; take one that belongs to a word.")
     return Query("text", tuple(sorted(items)))
 
 
@@ -157,4 +178,12 @@ def parse_groups(results: Results, texts: Sequence[str]) -> tuple[str, ...]:
 def file_slug(name: str) -> str:
     """Return a name that every file system takes."""
     cleaned = re.sub(r"[^\w.+-]+", "_", name, flags=re.UNICODE).strip("._") or "query"
-    return cleaned[:60]
+    return cleaned[:MOST_CHARACTERS]
+
+
+def name_slug(name: str) -> str:
+    """Return such a name that differs for different names: one that loses characters ends in a checksum of them."""
+    slug = file_slug(name)
+    if slug == name.replace(" ", "_"):
+        return slug
+    return f"{slug[: MOST_CHARACTERS - 7]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]}"

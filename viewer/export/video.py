@@ -75,7 +75,9 @@ def write_video(renderer: FigureRenderer, file: PlannedFile, report: Report, don
         size: tuple[int, ...] = ()
         for view, scene in zip(views, composed, strict=True):
             with scenes.explain_read_errors(source.results, view.frame):
-                figure = camera_figures.create_camera_row(source, renderer.cameras, view, request, scene)
+                figure = camera_figures.create_camera_row(
+                    source, renderer.cameras, view, request, scene, series=file.series
+                )
                 image = figure.render(request.scale, even=True)
             pixels = encoding.pixels(image).copy()
             size = size or pixels.shape

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def test_figure_of_every_format_carries_its_view(app: QApplication, small: Path, tmp_path: Path, suffix: str) -> None:
     words = ["--frame", "1", "--actions", "2", "--step", "1", "--layers", "3", "--colours", "magma", "--format", suffix]
     assert main(["summary", str(small), *words, "-o", str(tmp_path)]) == 0
-    figure = tmp_path / "small" / f"suffix_L3_attn_vis_mean.{suffix}"
+    figure = tmp_path / "small" / f"suffix_L3_attn_vis_mean_frame1_action2_step1.{suffix}"
     view = from_json(program._view_text(str(figure)))
     assert (view.frame, view.query, view.step, view.layer, view.colours) == (1, Query("action", (2,)), 1, 3, "magma")
     given = program.parser().parse_args([str(small), "--view", str(figure)])
@@ -36,7 +36,7 @@ def test_figure_of_every_format_carries_its_view(app: QApplication, small: Path,
 def test_atlas_figure_names_and_restores_its_region(app: QApplication, small: Path, tmp_path: Path) -> None:
     words = ["--words", "duck", "--region", "exterior:6-7,4-8", "wrist:5,5", "--score", "hit", "--format", "svg"]
     assert main(["atlas", str(small), *words, "-o", str(tmp_path)]) == 0
-    figure = tmp_path / "small" / "prefix_atlas_hit.svg"
+    (figure,) = (tmp_path / "small").glob("prefix_atlas_hit_duck_exterior-6-7_4-8*.svg")
     view = from_json(program._view_text(str(figure)))
     assert view.score == "hit"
     assert view.region == (*((0, row, col) for row in (6, 7) for col in range(4, 9)), (1, 5, 5))
@@ -64,7 +64,7 @@ def subtracted(folder: Path) -> tuple[Path, Path, Path]:
     two = make_results.write(folder / "b" / "two.h5", make_results.Recipe(seed=4))
     words = ["difference", str(one), "--other", str(two), "--words", "duck", "--layers", "2", "--format", "jpg"]
     assert main([*words, "-o", str(folder / "out")]) == 0
-    return one, two, folder / "out" / "one" / "prefix_difference.jpg"
+    return one, two, folder / "out" / "one" / "prefix_difference_L2_duck_minus_two.jpg"
 
 
 def test_difference_figure_opens_both_files(app: QApplication, tmp_path: Path) -> None:

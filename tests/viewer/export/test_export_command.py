@@ -203,7 +203,7 @@ def test_file_of_a_running_capture_can_be_exported(tmp_path: Path) -> None:
         "film", str(tmp_path / "new.h5"), "--over", "frames", "--words", "duck", "-o", str(tmp_path / "o")
     )
     assert (code, stderr) == (0, "")
-    assert out == f"{tmp_path}/o/new/prefix_film_frames.png\n"
+    assert out == f"{tmp_path}/o/new/prefix_film_frames_L2_duck.png\n"
     assert path.exists()
 
 

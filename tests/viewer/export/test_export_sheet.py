@@ -109,7 +109,7 @@ def test_export_writes_the_shown_view_and_opens_its_folder(
     assert sheet.running is not None
     assert sheet.cancel.text() == "Cancel"
     until(lambda: sheet.running is None, 30)
-    path = tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg"
+    path = tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean_action1_step1.jpg"
     assert sheet.result == "1 file written to small"
     view = from_json(metadata.read_view(str(path)))
     assert (view.layer, view.query, view.step) == (2, Query("action", (1,)), 1)
@@ -135,7 +135,7 @@ def test_copied_command_writes_the_same_files(sheet: ExportSheet, tmp_path: Path
     assert words[0] == "pi0-export"
     done = subprocess.run([sys.executable, "-m", "viewer.export", *words[1:]], cwd=ROOT, check=False)
     assert done.returncode == 0
-    assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean.jpg").is_file()
+    assert (tmp_path / "out" / "small" / "suffix_L2_attn_vis_mean_action1_step1.jpg").is_file()
 
 
 def test_form_puts_measure_unit_and_scale_into_the_command(sheet: ExportSheet) -> None:
@@ -186,7 +186,7 @@ def test_film_over_layers_and_frames_can_be_chosen(sheet: ExportSheet) -> None:
     spin(0.2)
     previewed(sheet)
     assert not sheet.preview.error
-    assert sheet.preview.reply["first"].endswith("film_layers-frames.png")
+    assert sheet.preview.reply["first"].endswith("suffix_film_layers-frames_action1_step1.png")
     sheet.kinds["curves"].click()
     assert "layers-frames" not in {action.data() for action in over.menu().actions()}
     assert sheet.form.values["over"] == "steps", "as the window's curves, of an action"
@@ -231,7 +231,7 @@ def test_difference_to_a_pinned_view_can_be_exported(app: QApplication, small: P
     sheet = opened(window)
     assert sheet.form.kind == "difference"
     assert not sheet.preview.error
-    assert sheet.preview.reply["first"].endswith("difference.png")
+    assert sheet.preview.reply["first"].endswith("prefix_difference_L0_duck_minus_L2.png")
     close(window)
 
 

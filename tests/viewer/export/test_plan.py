@@ -36,9 +36,9 @@ def test_file_names_are_those_of_the_practice_record(results: Results) -> None:
     ]
 
 
-def test_file_names_have_frames_only_where_there_are_several(results: Results) -> None:
+def test_file_names_have_what_differs_from_the_plain_figure(results: Results) -> None:
     assert names(plan_export(results, "summary --frame 2 --words duck --layers 0")) == [
-        "results/small/prefix_L0_attn_vis_mean.jpg"
+        "results/small/prefix_L0_attn_vis_mean_frame2_duck.jpg"
     ]
     several = plan_export(results, "summary --frames 0,2 --steps 0,2 --actions 1 0-2 --layers 0")
     assert names(several)[:4] == [
@@ -48,6 +48,44 @@ def test_file_names_have_frames_only_where_there_are_several(results: Results) -
         "results/small/suffix_L0_attn_vis_mean_frame0_action0-2_step2.jpg",
     ]
     assert len(set(names(several))) == len(several.files) == 8
+
+
+def test_different_figures_have_different_names_whatever_export_writes_them(results: Results) -> None:
+    duck = [chip.label for chip in results.chips(0)].index("duck")
+    the = [item for item, chip in enumerate(results.chips(0)) if chip.label == "the"]
+    views = [
+        ViewState(query=Query("text", (duck,)), layer=2),
+        ViewState(query=Query("text", (duck,)), layer=2, frame=1),
+        ViewState(query=Query("text", (duck,)), layer=2, heads=(1,)),
+        ViewState(query=Query("text", (duck,)), layer=2, heads=(0, 1)),
+        ViewState(query=Query("text", (duck,)), layer=2, reduce="max"),
+        ViewState(query=Query("text", (duck,)), layer=2, unit="uniform"),
+        ViewState(query=Query("text", (duck,)), layer=2, left_out=("bos",)),
+        ViewState(query=Query("text", (duck,)), layer=2, measure="contribution"),
+        ViewState(query=Query("text", (duck,)), layer=2, scale="log"),
+        ViewState(query=Query("text", (the[0],)), layer=2),
+        ViewState(query=Query("text", (the[1],)), layer=2),
+        ViewState(query=Query("text", tuple(the)), layer=2),
+        ViewState(query=Query("action", (1,)), layer=2),
+        ViewState(query=Query("action", (1,)), layer=2, step=1),
+        ViewState(query=Query("action", (1, 2)), layer=2),
+    ]
+    plans = [plan_export(results, "summary", "--view", view.to_json()) for view in views]
+    assert len({names(plan)[0] for plan in plans}) == len(views)
+    assert "head1" in names(plans[2])[0]
+    assert "mean" not in names(plans[2])[0]
+    subtracted = [
+        plan_export(results, f"difference --words duck --layers 2 --against {field}")
+        for field in ("layer=1", "layer=0", "frame=1", "word=bowl", "head=1", "reduce=max")
+    ]
+    assert len({names(plan)[0] for plan in subtracted}) == 6
+    regions = [
+        plan_export(results, f"atlas --phase prefix --region {box}")
+        for box in ("wrist:6,4", "wrist:6,5", "exterior:6,4")
+    ]
+    assert len({names(plan)[0] for plan in regions}) == 3
+    curves = [plan_export(results, f"curves --words duck{rest}") for rest in ("", " --heads 1", " --layers 1,2")]
+    assert len({names(plan)[0] for plan in curves}) == 3
 
 
 @pytest.mark.parametrize(
@@ -167,7 +205,7 @@ def test_options_without_effect_on_a_kind_are_refused(results: Results, words: s
 def test_atlas_with_a_region_has_a_score_of_the_region(results: Results) -> None:
     planned = plan_export(results, "atlas --phase prefix --region wrist:6,4-5").files[0]
     assert (planned.view.score, planned.view.region) == ("lift", ((1, 6, 4), (1, 6, 5)))
-    assert planned.path.name == "prefix_atlas_lift.png"
+    assert planned.path.name == "prefix_atlas_lift_wrist-6_4-5.png"
     chosen = plan_export(results, "atlas --phase prefix --score hit --region wrist:6,4").files[0]
     assert chosen.view.score == "hit"
     view = ViewState(score="iou", region=((0, 6, 6),), thumbnails=True)

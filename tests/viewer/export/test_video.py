@@ -92,8 +92,8 @@ def test_video_has_one_scale_unless_range_is_map(
     seen = []
     create_camera_row = camera_figures.create_camera_row
 
-    def spy(*given: object) -> object:
-        figure = create_camera_row(*given)  # type: ignore[arg-type]
+    def spy(*given: object, **named: object) -> object:
+        figure = create_camera_row(*given, **named)  # type: ignore[arg-type]
         seen.append([(scale.low, scale.high) for scale in figure.scales])
         return figure
 

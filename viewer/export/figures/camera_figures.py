@@ -13,6 +13,7 @@ from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
+from viewer.model.number_ranges import format_place
 from viewer.model.view_state import SHARED_RANGES
 from viewer.rendering import theme, ticks
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QPainter
 
+    from viewer.analysis.query_series import QuerySeries
     from viewer.analysis.scene import Scene
     from viewer.export.figures.camera_painter import CameraPainter
     from viewer.export.request import ExportRequest
@@ -128,11 +130,13 @@ def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState
 
 
 def create_camera_row(
-    source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest, scene: Scene | None = None
-) -> Figure:
+    source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest, scene: Scene | None = None,
+    series: QuerySeries | None = None,
+) -> Figure:  # fmt: skip
     """Return the cameras side by side, as the window shows them: a picture of a video.
 
-    `scene`: the view's, on the colour range of the whole video; None for the view's own range.
+    `scene`: the view's, on the colour range of the whole video; None for the view's own range. `series`: the frames of
+    the video, if it runs along them.
     """
     text = describe_view(source, view)
     if scene is None:
@@ -145,7 +149,12 @@ def create_camera_row(
         for number, name in enumerate(cameras)
     ]
     scales = color_bar.colour_scales(scene, view, cameras)
-    return build_figure(source, CameraGrid(columns, request.width), view, text, scales, caption=request.caption)
+    frames = ""
+    if series is not None and series.left_out:
+        place = format_place(view.frame, range(source.results.done))
+        frames = f"frame {place} ({series.describe_left_out()})"
+    content = CameraGrid(columns, request.width)
+    return build_figure(source, content, view, text, scales, caption=request.caption, frames=frames)
 
 
 def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,6 +15,8 @@ from viewer.analysis import scores
 from viewer.analysis.atlas import score_heads
 from viewer.analysis.caption import Caption, spoken
 from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
+from viewer.analysis.frame_timeline import build_frame_timeline
+from viewer.analysis.query_series import find_line_starts
 from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.figures import text_layout
@@ -20,9 +24,10 @@ from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_frames, describe_view, set_scale_text
 from viewer.model.number_ranges import format_range
 from viewer.rendering import colormaps, drawing, theme, ticks
-from viewer.rendering.ticks import find_axis_top, find_label_step, find_ticks
+from viewer.rendering.ticks import find_axis_top, find_label_step, find_ticks, fit_ticks
 
 if TYPE_CHECKING:
+    from viewer.analysis.query_series import QuerySeries
     from viewer.export.request import ExportRequest
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from viewer.model.view_state import Cell, ViewState
 
 LABEL_WIDTH: Final = 44.0
+TICKS: Final = 6
+"""Most ticks of the axis of a curve."""
 MOST_BOXES: Final = 2
 """A region of more boxes is described by its number of patches."""
 CELL_ASPECT: Final = 0.5
@@ -181,8 +188,9 @@ class CurveChart:
         box = QRectF(left + self.LEFT, top + self.TOP, self.width - self.LEFT - self.NAMES_WIDTH,
                      self.height - self.TOP - self.BOTTOM)  # fmt: skip
         values = np.nan_to_num(self.curves.values)
+        starts = [*self.curves.starts, len(values)]
         kept = [n for n in range(len(self.curves.names)) if values[:, n].max(initial=0) > 1e-3]
-        high = find_axis_top(float(values.max(initial=0.0)), ceiling=1.0)
+        high = find_axis_top(float(values.max(initial=0.0)), TICKS, ceiling=1.0)
         self._paint_axes(painter, box, high)
         ends = []
         for n in reversed(kept):
@@ -192,41 +200,51 @@ class CurveChart:
                       for at, value in enumerate(values[:, n])]  # fmt: skip
             painter.setPen(QPen(ink, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin))
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            if len(points) > 1:
-                painter.drawPolyline(QPolygonF(points))
+            for start, stop in pairwise(starts):
+                painter.drawPolyline(QPolygonF(points[start:stop]))
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(ink)
-            if len(points) <= 40:
-                for point in points:
+            alone = {start for start, stop in pairwise(starts) if stop - start == 1}
+            for number, point in enumerate(points):
+                if len(points) <= 40 or number in alone:
                     painter.drawEllipse(point, 2.5, 2.5)
             ends.append((points[-1].y(), n, ink))
         self._paint_names(painter, box, ends)
 
-    def _x(self, box: QRectF, at: int) -> float:
-        count = len(self.curves.labels)
-        return box.left() + (box.width() * at / (count - 1) if count > 1 else box.width() / 2)
+    def _x(self, box: QRectF, point: int) -> float:
+        """Return the x of a point: frames lie at their numbers, layers and steps at equal distances."""
+        places = self.curves.at if self.axis == "frames" else range(len(self.curves.at))
+        span = places[-1] - places[0]
+        return box.left() + (box.width() * (places[point] - places[0]) / span if span else box.width() / 2)
 
     def _paint_axes(self, painter: QPainter, box: QRectF, high: float) -> None:
         t = theme.active()
-        for tick in find_ticks(0, high, factor=100, unit="%"):
+        for tick in find_ticks(0, high, TICKS, factor=100, unit="%"):
             y = box.bottom() - box.height() * tick.value / high
             line = theme.colour(t.line if tick.value else t.faint)
             painter.fillRect(QRectF(box.left(), y - 0.5, box.width(), 1), line)
             place = QRectF(box.left() - 60, y - 8, 54, 16)
             text_layout.draw_line(painter, place, tick.text, t.text, 11, align="right")
-        labels = self.curves.labels
-        widest = max(text_layout.text_width(str(label), 11) for label in labels)
-        skip = find_label_step(len(labels), widest, box.width(), gap=10)
-        for at, label in enumerate(labels):
-            if at % skip == 0:
-                x = self._x(box, at)
-                painter.fillRect(QRectF(x - 0.5, box.bottom(), 1, 4), theme.colour(t.faint))
-                text_layout.draw_line(
-                    painter, QRectF(x - 40, box.bottom() + 5, 80, 14), str(label), t.text, 11, align="centre"
-                )
+        for x, text in self.find_labels(box):
+            painter.fillRect(QRectF(x - 0.5, box.bottom(), 1, 4), theme.colour(t.faint))
+            place = QRectF(x - 40, box.bottom() + 5, 80, 14)
+            text_layout.draw_line(painter, place, text, t.text, 11, align="centre")
         name = QRectF(box.left(), box.bottom() + 21, box.width(), 14)
         axis = "denoise step" if self.axis == "steps" else self.axis.removesuffix("s")
         text_layout.draw_line(painter, name, axis, t.secondary, 11, align="centre")
+
+    def find_labels(self, box: QRectF) -> list[tuple[float, str]]:
+        """Return x and text of the numbers below the axis: of round frames, or of every nth layer or step."""
+        labels = self.curves.labels
+        if self.axis == "frames" and len(labels) > 1:
+            span = labels[-1] - labels[0]
+            ticks = fit_ticks(
+                labels[0], labels[-1], box.width(), partial(text_layout.text_width, pixels=11), whole=True
+            )
+            return [(box.left() + box.width() * (tick.value - labels[0]) / span, tick.text) for tick in ticks]
+        widest = max(text_layout.text_width(str(label), 11) for label in labels)
+        skip = find_label_step(len(labels), widest, box.width(), gap=10)
+        return [(self._x(box, point), str(labels[point])) for point in range(0, len(labels), skip)]
 
     def _paint_names(self, painter: QPainter, box: QRectF, ends: list[tuple[float, int, QColor]]) -> None:
         t = theme.active()
@@ -254,21 +272,24 @@ def spread(ys: list[float], distance: float, top: float, bottom: float) -> list[
     return moved
 
 
-def create_curves(source: ExportSource, view: ViewState, request: ExportRequest) -> Figure:
-    """Return the attention mass of all groups of keys along an axis."""
+def create_curves(
+    source: ExportSource, view: ViewState, request: ExportRequest, series: QuerySeries | None = None
+) -> Figure:
+    """Return the attention mass of all groups of keys along an axis; over the frames of `series`."""
     results, over = source.results, request.over
-    if over == "frames":
-        positions = request.frames
+    if series is not None:
+        positions = tuple(sorted(series.frames))
         values = np.stack([read_frame_masses(results, view, frame) for frame in positions])
         names, masses = merge_bars(values, results)
-        curves = Curves(names, masses, positions, positions)
+        starts = find_line_starts(positions, build_frame_timeline(results))
+        curves = Curves(names, masses, positions, positions, starts)
     else:
         positions = request.layers if over == "layers" else request.steps
         whole = read_curves(results, view)
         labels = tuple(whole.labels[position] for position in positions)
         curves = Curves(whole.names, whole.values[list(positions)], labels, positions)
     content = CurveChart(curves, over, results.cameras, request.width)
-    frames = describe_frames(results, positions) if over == "frames" else ""
+    frames = describe_frames(results, series) if series is not None else ""
     text = _describe_curves(source, view, over)
     return build_figure(source, content, view, text, (), caption=request.caption, frames=frames)
 

@@ -69,7 +69,7 @@ def find_scale_ticks(scale: ColourScale, width: float) -> list[tuple[float, str]
     if scale.scale == "rank":
         return [(part, f"{100 * part:.0f} %") for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
     if scale.scale != "log":
-        linear = ticks.fit_ticks(low, high, width, _measure_text)
+        linear = ticks.fit_ticks(low, high, width, _measure_text, gap=16)
         return [((tick.value - low) / (high - low), tick.text) for tick in linear]
     top = math.log10(high) if high > 0 else 0.0
     bottom = max(math.log10(low) if low > 0 else -math.inf, top - 3)

@@ -17,12 +17,11 @@ from viewer.errors import UserError
 from viewer.export import encoding, metadata
 from viewer.export.figures import color_bar
 from viewer.export.figures.text_layout import Paragraph, TextRun, text_width, wrap_runs
-from viewer.model.number_ranges import format_numbers, format_place, format_range
+from viewer.model.number_ranges import find_ranges, format_numbers, format_place, format_range
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from viewer.analysis.query_series import QuerySeries
     from viewer.export.figures.color_bar import ColourScale
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
@@ -35,6 +34,8 @@ THEMES: Final = {"light": replace(theme.LIGHT, window="#FFFFFF"), "dark": theme.
 PX_AN_INCH: Final = 96
 DOTS_AN_INCH: Final = 1200
 MOST_PIXELS: Final = 1 << 28
+MOST_RANGES: Final = 6
+"""Ranges of frames that a caption names."""
 MOST_SIDE: Final = 32_000
 """Pixels; Qt paints no wider, and a JPEG can hold twice that."""
 
@@ -243,9 +244,15 @@ def describe_view(source: ExportSource, view: ViewState) -> Caption:
     return create_caption(source.results, view, difference=difference)
 
 
-def describe_frames(results: Results, frames: Sequence[int]) -> str:
-    """Return several frames as text: `frames 0–3 of 0–13`."""
-    return f"frames {format_numbers(frames)} of {format_range((0, results.done - 1))}"
+def describe_frames(results: Results, series: QuerySeries) -> str:
+    """Return the frames of a series as text: `frames 0–5 of 0–13; 8 left out, whose prompts lack “ball”`."""
+    frames = sorted(series.frames)
+    ranges = find_ranges(frames)
+    if len(ranges) > MOST_RANGES:
+        numbers = f"{len(frames)} frames from {frames[0]} to {frames[-1]}"
+    else:
+        numbers = f"frame{'s' * (len(frames) > 1)} {format_numbers(frames)}"
+    return f"{numbers} of {format_range((0, results.done - 1))}{series.describe_left_out(before='; ')}"
 
 
 def set_scale_text(caption: Caption, text: str) -> Caption:

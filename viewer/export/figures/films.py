@@ -21,6 +21,7 @@ from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
 
 if TYPE_CHECKING:
+    from viewer.analysis.query_series import QuerySeries
     from viewer.export.request import ExportRequest
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
@@ -113,10 +114,12 @@ class ThumbnailGrid:
         return drawing.word_image(tile_thumbnails(coloured, index, gap, ground), blended=False)
 
 
-def create_film(source: ExportSource, view: ViewState, request: ExportRequest) -> Figure:
-    """Return thumbnails of one query over one or two axes."""
+def create_film(
+    source: ExportSource, view: ViewState, request: ExportRequest, series: QuerySeries | None = None
+) -> Figure:
+    """Return thumbnails of one query over one or two axes; over the frames of `series`."""
     results, over = source.results, request.over
-    maps, rows, columns = _read_thumbnails(results, view, request)
+    maps, rows, columns = _read_thumbnails(results, view, request, series)
     if view.range == "locked" and view.unit == "weight" and view.high > view.low:
         high = view.high
     else:
@@ -136,18 +139,18 @@ def create_film(source: ExportSource, view: ViewState, request: ExportRequest) -
     caption = set_scale_text(replace(caption, details=" · ".join(details)), "one scale for all maps")
     if over == "steps":
         caption = replace(caption, place="(suffix, every denoise step) looks at …")
-    frames = describe_frames(results, request.frames) if "frame" in request.figure_axes else ""
+    frames = describe_frames(results, series) if series is not None else ""
     return build_figure(source, content, view, caption, (scale,), caption=request.caption, frames=frames)
 
 
 def _read_thumbnails(
-    results: Results, view: ViewState, request: ExportRequest
+    results: Results, view: ViewState, request: ExportRequest, series: QuerySeries | None
 ) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
     """Return the chosen maps (rows, columns, cameras, rows, cols), and the labels of rows and columns."""
     layers, steps = list(request.layers), list(request.steps)
     layer_labels = tuple(str(results.layers[layer]) for layer in layers)
-    if "frame" in request.figure_axes:
-        film = read_film_over_frames(results, view, request.frames, lambda: False)
+    if series is not None:
+        film = read_film_over_frames(results, view, series.frames, lambda: False)
         assert film is not None
         columns = tuple(str(frame) for frame in film.columns)
         if request.over == "frames":

@@ -98,7 +98,7 @@ class FilmPanel(ZoomPanel):
         self.mode.show_value(shown.film)
         words = {"steps": "words have one pass"} if shown.query.kind == "text" else {}
         self.mode.disable(words)
-        self.note.show_text(describe_thumbnail_scale(shown))
+        self.note.show_text(self.reader.describe_left_out(" · ") + describe_thumbnail_scale(shown))
         hint = self.sizeHint().height()
         if self._hint != hint:
             self._hint = hint

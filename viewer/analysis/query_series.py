@@ -1,0 +1,122 @@
+"""Series of one query over frames: the one rule of films, curves, videos, tables and the timeline. No Qt.
+
+A series holds the frames whose prompt has all words of the query. Words are matched by their text, never by their place
+in the prompt. The other frames are left out and counted, and a line over the frames breaks there and between episodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from viewer.model.number_ranges import format_numbers
+from viewer.model.view_state import Query
+from viewer.model.words import align
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from viewer.analysis.frame_timeline import FrameTimeline
+    from viewer.io.results import Results
+
+MOST_NAMED: Final = 3
+"""Words, or ranges of frames, that a sentence about left-out frames names."""
+
+
+@dataclass(frozen=True)
+class QuerySeries:
+    """The frames of a series, in the order in which they were asked for."""
+
+    frames: tuple[int, ...]
+    """Frames whose prompt has the words."""
+    left_out: tuple[int, ...] = ()
+    """Frames whose prompt lacks one of them."""
+    words: str = ""
+    """The words, each in quotation marks; empty for actions, which every frame has."""
+
+    def describe_left_out(self, before: str = "") -> str:
+        """Return how many frames are left out and why: `8 left out, whose prompts lack “ball”`; empty for none.
+
+        `before` stands before that.
+        """
+        if not self.left_out:
+            return ""
+        whose = "prompts lack" if len(self.left_out) > 1 else "prompt lacks"
+        return f"{before}{len(self.left_out)} left out, whose {whose} {self.words}"
+
+
+def find_same_query(query: Query, results: Results, frame: int, other_frame: int) -> Query | None:
+    """Return the same words in another frame of a file, found by their text; None if its prompt lacks one of them."""
+    if query.kind == "action" or frame == other_frame:
+        return query
+    here, there = results.chips(frame), results.chips(other_frame)
+    if here == there:
+        return query
+    found = {align(here[item], there) for item in query.items if item < len(here)}
+    if not found or None in found:
+        return None
+    return Query("text", tuple(sorted(place for place in found if place is not None)))
+
+
+def find_query_series(
+    results: Results, query: Query, frame: int, frames: Iterable[int], prompts: Sequence[str] = ()
+) -> QuerySeries:
+    """Return those of `frames` that have the query of a frame.
+
+    Args:
+        results: The open file.
+        query: The query.
+        frame: The frame whose words the query counts.
+        frames: The frames to choose from.
+        prompts: The prompt of every frame of the file, which spares reading the tokens of frames with the same one.
+    """
+    asked = tuple(frames)
+    if query.kind == "action":
+        return QuerySeries(asked)
+    known: dict[str, bool] = {}
+    kept, left_out = list[int](), list[int]()
+    for one in asked:
+        prompt = prompts[one] if one < len(prompts) else ""
+        has_words = known.get(prompt)
+        if has_words is None:
+            has_words = find_same_query(query, results, frame, one) is not None
+            if prompt:
+                known[prompt] = has_words
+        (kept if has_words else left_out).append(one)
+    return QuerySeries(tuple(kept), tuple(left_out), name_words(results, frame, query))
+
+
+def name_words(results: Results, frame: int, query: Query) -> str:
+    """Return the words of a query in quotation marks, the first few of many."""
+    chips = results.chips(frame)
+    labels = [f"“{chips[item].label}”" for item in query.items if item < len(chips)]
+    if len(labels) > MOST_NAMED:
+        labels = [*labels[:MOST_NAMED], f"{len(labels) - MOST_NAMED} more"]
+    return ", ".join(labels)
+
+
+def find_line_starts(frames: Sequence[int], timeline: FrameTimeline) -> tuple[int, ...]:
+    """Return the places in a series at which its line begins: the first, after episodes' ends and after gaps.
+
+    A gap is a distance, in moments, that is longer than the shortest of the series.
+    """
+    if not frames:
+        return ()
+    moments = [timeline.moment_of[frame] for frame in frames]
+    episodes = [timeline.episode_of(moment) for moment in moments]
+    steps = [after - before for before, after in pairwise(moments)]
+    least = min((step for step in steps if step > 0), default=1)
+    breaks = [
+        place for place, step in enumerate(steps, 1) if not 0 < step <= least or episodes[place] != episodes[place - 1]
+    ]
+    return (0, *breaks)
+
+
+def describe_frames_left_out(name: str, left_out: Sequence[int], total: int) -> str:
+    """Return a sentence about frames that an export leaves out for they lack a word: `name` in quotation marks."""
+    numbers = format_numbers(sorted(left_out))
+    if numbers.count(",") >= MOST_NAMED:
+        numbers = ", ".join(numbers.split(", ")[:MOST_NAMED]) + " …"
+    frames = f"frame{'s' * (len(left_out) > 1)} {numbers}"
+    return f"{name} is in the prompts of {total - len(left_out)} of {total} frames; left out: {frames}."
