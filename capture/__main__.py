@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _sources(given[1:])
         if given[:1] == ["preview"]:
             return _capture(given[1:], is_preview=True)
+        if given[:1] == ["effects"]:
+            from capture.cli.effects import run as measure_effects
+
+            return measure_effects(NAME, given[1:], _tell, _say)
         return _capture(given)
     except UserError as error:
         _tell(str(error))

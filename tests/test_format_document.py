@@ -12,10 +12,13 @@ import pytest
 import synthetic
 from paths import ROOT
 
+from capture.effects.effects_file import DESCRIPTIONS
 from capture.results import schema
 from capture.results.writer import ResultsWriter
 
-DOCUMENT = (ROOT / "FORMAT.md").read_text()
+WHOLE = (ROOT / "FORMAT.md").read_text()
+EFFECTS = WHOLE.partition("## The effects file\n")[2].partition("\n## ")[0]
+DOCUMENT = WHOLE.replace(EFFECTS, "")
 SIZES = replace(synthetic.SMALL, full=True)
 
 
@@ -32,6 +35,12 @@ def described() -> dict[str, str]:
 def test_every_dataset_is_described_and_no_other() -> None:
     names = {dataset.name.replace("/exterior/", "/<camera>/") for dataset in schema.datasets(SIZES)}
     assert described().keys() == {name for name in names if "/wrist/" not in name}
+
+
+def test_every_dataset_of_the_effects_file_is_described() -> None:
+    rows = [line.strip("|").split(" | ") for line in EFFECTS.splitlines() if line.startswith("| `")]
+    found = {name.strip(" `"): (axes.strip(), content.strip()) for name, axes, content in rows}
+    assert found == DESCRIPTIONS
 
 
 def test_axes_are_those_of_the_schema() -> None:

@@ -39,6 +39,8 @@ class Console:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.work = ""
         """What is captured, as a log file is to say it; the number of frames if left empty."""
+        self.activity = "capturing"
+        """What is done with the frames, before their number and on the bar."""
         self._expected = 0
         self._loading: Any = None
         self._running: Any = None
@@ -115,7 +117,7 @@ class Console:
             work = self.work or f"{self._expected} frame{'s' * (self._expected != 1)}"
             layout = "{l_bar}{bar}| {n:.1f}/{total_fmt}{unit} [{elapsed}<{remaining}]"
             self._running = self._bar(
-                f"capturing {work}", self._expected, "capturing", unit=" frames", bar_format=layout
+                f"{self.activity} {work}", self._expected, self.activity, unit=" frames", bar_format=layout
             )
         self._running.update(frames - self._running.n)
 

@@ -24,11 +24,12 @@ from capture.policies.base import Layout, Norms, PolicySizes, Prepared, Recorded
 from capture.policies.letterbox import Picture
 from capture.policies.pi05.config import Pi05Config
 from capture.policies.pi05.preprocessing import Preprocessing
+from capture.policies.process_settings import exact_float32
 from capture.policies.tokenizer import Tokenizer, check_vocabulary
 from capture.policies.value_norms import ValueNorms
 
 if TYPE_CHECKING:
-    from capture.policies.pi05.model import Chunk, Pi05
+    from capture.policies.pi05.model import Chunk, Pi05, Prefix
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,39 @@ class Pi05Policy:
             time=chunk.time,
             to_robot=self.to_robot,
         )
+
+    @property
+    def module(self) -> Pi05:
+        """The module tree that runs."""
+        return self.model
+
+    def layout(self, prepared: Prepared) -> Layout:
+        """Return where the blocks of the prefix lie in a call of this observation alone."""
+        rows, cols = self.sizes.grid
+        each, cameras, text = rows * cols, tuple(prepared.pictures), len(prepared.tokens)
+        patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
+        start = each * len(cameras)
+        return Layout(cameras, patches, (rows, cols), slice(start, start + text), torch.arange(start + text)[None])
+
+    @torch.no_grad()
+    def run_prefix(self, prepared: Sequence[Prepared], *, copies: int = 1) -> Prefix:
+        """Run the prefix phase on observations with the same cameras: B rows, or `copies` rows of a single one.
+
+        Copies share their pictures, which are encoded once.
+        """
+        inputs = self.inputs(prepared, [0] * len(prepared)).each(self.upload)
+        with exact_float32():
+            embeddings, valid = self.model.embed_prefix(
+                inputs.pictures, inputs.tokens, inputs.mask, None, inputs.moment
+            )  # (B, P, D), (B, P)
+            if copies > 1:
+                embeddings, valid = embeddings.expand(copies, -1, -1), valid.expand(copies, -1)  # (B, P, D), (B, P)
+            return self.model.run_prefix(embeddings, valid, drop_masked=False)
+
+    def denoise(self, prefix: Prefix, noise: Tensor) -> Tensor:
+        """Return the actions (B, H, A) float32 of `noise` (B, H, A); a prefix of one row is shared by all rows."""
+        with exact_float32():
+            return self.model.denoise(noise, prefix, grid=self.preprocessing.time_grid).actions
 
     def sample(self, inputs: Inputs, after_step: Callable[[int], None] | None = None) -> Chunk:
         """Run the model on `inputs`, which lie on its device."""

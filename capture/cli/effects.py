@@ -1,0 +1,316 @@
+"""`pi0-capture effects`: measure what changes in the actions of a results file when something is taken away."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture.cli.parser import Parser, build_parser, numbers
+from capture.errors import UserError
+
+if TYPE_CHECKING:
+    from capture.cli.progress import Console
+    from capture.effects.results_frames import ResultsFrames
+    from capture.effects.run import EffectsRequest
+
+EXAMPLES = """\
+examples:
+  pi0-capture effects demo.h5 --frames 6 --region exterior:7-8,8-11 --words duck
+  pi0-capture effects duck.h5 --checkpoint pi05_droid/ --frames 0,8 --map 2 --layers 0-8
+  pi0-capture effects duck.h5 --checkpoint pi05_droid/ --regions regions.json --mode occlude --fill inpaint
+  pi0-capture effects duck.h5 --checkpoint pi05_droid/ --silence actions
+
+The policy is set up as in a capture: --checkpoint, --norm-stats, --sizes, --dtype, --device and the others that
+pi0-capture -h lists under "about the policy" and "how to run it". A file of the demo policy needs none.
+Frames, layers, heads, rows and columns are counted from 0.
+"""
+
+
+def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+    """Run the command; return its exit code. Raises UserError for what the user can mend."""
+    own, others = _parser(name).parse_known_args(list(given))
+    if not (own.region or own.regions or own.words or own.map or own.silence):
+        raise UserError("nothing to take away was named; give --region, --regions, --words, --map or --silence")
+    _check(own)
+    from capture.cli.progress import Console
+    from capture.effects.results_frames import ResultsFrames
+
+    with ResultsFrames(own.file) as frames, Console(tell) as console:
+        options = _policy_options(name, others, frames)
+        request = _request(own, frames)
+        chosen = tuple(range(frames.count)) if own.frames is None else own.frames
+        beyond = [number for number in chosen if number >= frames.count]
+        if beyond or not chosen:
+            raise UserError(f"{own.file} has no frame {(beyond or [0])[0]}: it has {frames.count}, counted from 0")
+        output = own.output or own.file.with_name(f"{own.file.stem}.effects.h5")
+        _check_output(output, own)
+        return _measure(own, options, request, frames, chosen, output, console, say)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"{name} effects",
+        usage=f"{name} effects FILE [--checkpoint FOLDER] (--region … | --words … | --map N | --silence …) [options]",
+        description="Repeat calls of a results file with something taken away, and write how much the actions change:\n"
+        "for regions, words, heads, or every patch, as multiples of the sampler's noise, beside random controls.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a results file of pi0-capture")
+    what = parser.add_argument_group("what to take away")
+    what.add_argument(
+        "--region", metavar="CAMERA:ROWS,COLS", action="append", default=[],
+        help="a box of patches, such as exterior:7-8,8-11; may be repeated",
+    )  # fmt: skip
+    what.add_argument(
+        "--regions", metavar="FILE", type=Path, help='named regions, JSON: {"duck": ["exterior:7-8,8-11", …], …}'
+    )
+    what.add_argument("--words", metavar="WORD", nargs="+", default=[], help="words of the prompt")
+    what.add_argument(
+        "--map", metavar="N", type=_block, help="every block of N x N patches in turn: an effect map, and how far each "
+        "head's attention agrees with it",
+    )  # fmt: skip
+    what.add_argument(
+        "--silence", choices=("actions", "words"), help="every head of the action expert, or of the language model"
+    )
+    how = parser.add_argument_group("how to take it away")
+    how.add_argument(
+        "--mode", choices=("knockout", "occlude"), default="knockout",
+        help="cut attention edges to it, or cover it in the picture before the vision tower (knockout)",
+    )  # fmt: skip
+    how.add_argument(
+        "--from", dest="queries", choices=("actions", "words", "patches", "all"),
+        help="knockout: whose edges to it are cut (actions; those to patches alone leave the words to see them)",
+    )  # fmt: skip
+    how.add_argument("--layers", metavar="LIST", type=numbers, help="knockout: in these layers (all)")
+    how.add_argument("--heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
+    how.add_argument(
+        "--fill",
+        choices=("mean", "grey", "blur", "inpaint"),
+        help="occlude: what covers it (mean colour of the rest)",
+    )
+    how.add_argument("--controls", metavar="N", type=_controls, default=20, help="random regions to compare with (20)")
+    how.add_argument("--seeds", metavar="N", type=_seeds, default=8, help="other noises, for the noise floor (8)")
+    run = parser.add_argument_group("on what, and where to")
+    run.add_argument("--frames", metavar="LIST", type=numbers, help="frames of the file, from 0 (all)")
+    run.add_argument("--batch", metavar="N", type=_block, default=16, help="interventions to run at once (16)")
+    run.add_argument("-o", "--output", metavar="FILE", type=Path, help="the effects file (FILE.effects.h5 beside FILE)")
+    run.add_argument("--overwrite", action="store_true", help="begin anew and replace an effects file that there is")
+    run.add_argument("--dry-run", action="store_true", help="say what would be run, and stop")
+    return parser
+
+
+def _check(own: argparse.Namespace) -> None:
+    """Raise UserError for options that do nothing together."""
+    if own.mode == "occlude":
+        for option, value in (("from", own.queries), ("layers", own.layers), ("heads", own.heads)):
+            if value is not None:
+                raise UserError(f"--{option} is about attention edges; leave it out with --mode occlude")
+        if own.words:
+            raise UserError("a word cannot be covered in a picture; leave --mode occlude out for --words")
+    elif own.fill is not None:
+        raise UserError("--fill says what covers a picture; it needs --mode occlude")
+    if own.silence and not (own.region or own.regions or own.words or own.map):
+        for option, value in (("from", own.queries), ("layers", own.layers), ("heads", own.heads)):
+            if value is not None:
+                raise UserError(f"--silence silences every head, one at a time; leave --{option} out")
+
+
+def _policy_options(name: str, others: list[str], frames: ResultsFrames) -> argparse.Namespace:
+    """Return a capture's options for the policy, with the file's number type unless another was given."""
+    if "--checkpoint" not in others and not any(text.startswith("--checkpoint=") for text in others):
+        if frames.model.get("kind") != "demo":
+            raise UserError(
+                f"the file was made with {frames.model.get('name')!r}; name that checkpoint with --checkpoint"
+            )
+        others = ["--demo", *others]
+    options = build_parser(name).parse_args(others)
+    for option in (
+        *("exterior", "wrist", "camera", "prompt", "prompts", "state", "episode", "dataset", "episodes", "frames"),
+        *("layers", "steps", "full", "compress", "check", "share", "workers"),
+    ):
+        if getattr(options, option, None):
+            raise UserError(f"--{option} is an option of captures; effects are measured on the frames of the file")
+    options.dtype = options.dtype or frames.model.get("dtype")
+    options.dry_run = True  # no fingerprint of the weights: the repeated call is the check
+    return options
+
+
+def _request(own: argparse.Namespace, frames: ResultsFrames) -> EffectsRequest:
+    from capture.effects.engine import Intervention
+    from capture.effects.run import EffectsRequest
+    from capture.effects.targets import Target, parse_box, read_regions
+
+    regions = [Target(box, "region", parse_box(box, frames.cameras, frames.grid)) for box in own.region]
+    if own.regions:
+        regions += read_regions(own.regions, frames.cameras, frames.grid)
+    names = [region.name for region in regions]
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice is not None:
+        raise UserError(f"the region {twice!r} is given twice; name it once")
+    how = Intervention(
+        mode=own.mode, queries=own.queries or "actions", layers=own.layers, heads=own.heads, fill=own.fill or "mean",
+        head_phase="prefix" if own.silence == "words" else "suffix",
+    )  # fmt: skip
+    return EffectsRequest(
+        how=how, regions=tuple(regions), words=tuple(own.words), heads=own.silence is not None,
+        map_block=own.map, controls=own.controls, seeds=own.seeds, batch=own.batch,
+    )  # fmt: skip
+
+
+def _check_output(output: Path, own: argparse.Namespace) -> None:
+    if output.exists():
+        if output.samefile(own.file):
+            raise UserError(f"{output} is the results file; name another file with -o")
+        if not own.overwrite:
+            raise UserError(f"{output} exists; name another file with -o, or add --overwrite")
+    if not output.parent.is_dir():
+        raise UserError(f"the folder {output.parent} does not exist; make it first")
+    if not os.access(output.parent, os.W_OK):
+        raise UserError(f"the folder {output.parent} cannot be written")
+
+
+def _measure(
+    own: argparse.Namespace,
+    options: argparse.Namespace,
+    request: EffectsRequest,
+    frames: ResultsFrames,
+    chosen: Sequence[int],
+    output: Path,
+    console: Console,
+    say: Callable[[str], None],
+) -> int:
+    console.stage("loading PyTorch")
+    from capture.cli.setup import asked_setup
+    from capture.effects.effects_file import EffectsFile
+    from capture.effects.run import Progress, count_interventions, measure_frame
+    from capture.pipeline.frame_selection import ALL_FRAMES
+    from capture.pipeline.prompts import Prompts
+    from capture.pipeline.sharding import resolve_shard
+
+    console.stage("opening the checkpoint")
+    setup = asked_setup(options, resolve_shard({}, None), ALL_FRAMES, Prompts(()))
+    sizes = setup.policy.sizes
+    stored = frames.model.get("config_hash")
+    if stored is not None and stored != setup.policy.config_hash:
+        raise UserError(
+            f"{own.file} was made with another checkpoint, or with other options for the policy, than "
+            f"{setup.policy.name}; give those of the capture"
+        )
+    for option, numbers_, count in (("layers", own.layers, sizes.layers), ("heads", own.heads, sizes.heads)):
+        if numbers_ and max(numbers_) >= count:
+            raise UserError(f"the policy has no {option[:-1]} {max(numbers_)}: it has {count} {option}, counted from 0")
+    calls = sum(count_interventions(request, frames, number, sizes) for number in chosen)
+    if own.dry_run:
+        console.close()
+        say(f"{len(chosen)} frames, at most {calls} interventions; would write {output}")
+        return 0
+
+    file = EffectsFile(
+        output, _run_attribute(own, frames, setup, chosen),
+        {
+            "results": json.dumps({"name": own.file.name, "uuid": frames.uuid}), "model": json.dumps(frames.model),
+            "cameras": list(frames.cameras), "layers": list(frames.layers), "steps": list(frames.steps),
+        },
+        tuple(one.name for one in request.regions) + request.words,
+        ("region",) * len(request.regions) + ("word",) * len(request.words),
+    )  # fmt: skip
+    if own.overwrite:
+        file.partial.unlink(missing_ok=True)
+    file.resume()
+    todo = chosen[len(file.frames) :]
+    if len(todo) < len(chosen):
+        console.tell(f"resuming {file.partial} after {len(file.frames)} of {len(chosen)} frames")
+    console.stage("loading transformers")
+    policy: Any = setup.policy.load(setup.options.device, setup.options.dtype, console.loading)
+    console.activity = "measuring effects on"
+    console.expect(len(todo))
+    begun = time.monotonic()
+    per_frame = max(1, calls // len(chosen))
+    progress = Progress(lambda done: console.step(min(done / per_frame, len(todo))))
+    for number in todo:
+        file.frames.append(measure_frame(policy, frames, number, request, progress))
+        file.write(complete=False)
+    file.write(complete=True)
+    console.close()
+    say(_summary(file, request, frames, chosen))
+    say(f"{output}: {len(todo)} frames, {progress.done} interventions in {time.monotonic() - begun:.1f} s")
+    return 0
+
+
+def _run_attribute(own: argparse.Namespace, frames: ResultsFrames, setup: Any, chosen: Sequence[int]) -> dict[str, Any]:
+    """Return what defines the run, so that only the same command resumes it."""
+    return {
+        "results": frames.uuid, "frames": list(chosen), "region": own.region,
+        "regions": own.regions.read_text(encoding="utf-8") if own.regions else None, "words": own.words, "map": own.map,
+        "silence": own.silence, "mode": own.mode, "from": own.queries or "actions", "layers": own.layers,
+        "heads": own.heads, "fill": own.fill or "mean", "controls": own.controls, "seeds": own.seeds,
+        "config": setup.policy.config_hash, "dtype": str(setup.options.dtype).removeprefix("torch."),
+        "device": str(setup.options.device.type),
+    }  # fmt: skip
+
+
+def _summary(file: Any, request: EffectsRequest, frames: ResultsFrames, chosen: Sequence[int]) -> str:
+    """Return a table of what was measured: one line a frame and target, and the heads that agree most."""
+    import numpy as np
+
+    lines = []
+    targets = [*(one.name for one in request.regions), *request.words]
+    for number, frame in zip(chosen, file.frames, strict=True):
+        floor = float(frame["noise/floor"])
+        what = "root mean square over actions and dimensions, model units"
+        lines.append(f"frame {number}: two noises differ by {floor:.3g} ({what})")
+        for place, name in enumerate(targets):
+            count, smaller = int(frame["controls/count"][place]), int(frame["controls/smaller"][place])
+            line = f"  without {name}: {float(frame['targets/multiple'][place]):.2f} x the noise"
+            if count:
+                median = float(np.nanmedian(frame["controls/effect"][place])) / floor if floor else float("nan")
+                line += f"; random regions of the same shape: {median:.2f} x, {smaller} of {count} smaller"
+            lines.append(line)
+        if "heads/effect" in frame:
+            effect = frame["heads/effect"]
+            best = np.argsort(effect, axis=None)[::-1][:3]
+            named = (
+                f"layer {layer} head {head} {effect[layer, head] / floor:.2f} x"
+                for layer, head in zip(*np.unravel_index(best, effect.shape), strict=True)
+            )
+            lines.append(f"  silenced heads with the largest effect: {', '.join(named)}")
+        if "map/effect_of_chunk" in frame:
+            chunk = frame["map/effect_of_chunk"]
+            camera, row, col = np.unravel_index(np.nanargmax(chunk), chunk.shape)
+            lines.append(
+                f"  largest effect of the map: {frames.cameras[camera]} row {row} column {col}, "
+                f"{float(chunk[camera, row, col]) / floor:.2f} x the noise"
+            )
+            agreement = np.nanmean(frame["agreement/spearman_of_chunk"], axis=1)  # (layers, heads), mean over steps
+            best = np.argsort(np.nan_to_num(agreement, nan=-2), axis=None)[::-1][:3]
+            named = (
+                f"layer {frames.layers[layer]} head {head} {agreement[layer, head]:.2f}"
+                for layer, head in zip(*np.unravel_index(best, agreement.shape), strict=True)
+            )
+            lines.append(f"  heads whose attention agrees most (Spearman, mean of the steps): {', '.join(named)}")
+    return "\n".join(lines)
+
+
+def _block(text: str) -> int:
+    return _whole(text, 1, 1_024)
+
+
+def _controls(text: str) -> int:
+    return _whole(text, 0, 10_000)
+
+
+def _seeds(text: str) -> int:
+    return _whole(text, 2, 10_000)
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from {low} to {high}")
+    return int(text)

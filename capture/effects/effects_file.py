@@ -1,0 +1,162 @@
+"""The effects file: `duck.effects.h5` beside `duck.h5`, described in FORMAT.md and read with h5py alone.
+
+It is small and replaced as a whole after each frame, so that a killed run leaves a file that can be read and resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from capture import __version__
+from capture.errors import UserError
+
+FORMAT: Final = "pi0-attention-effects"
+FORMAT_VERSION: Final = (1, 0)
+
+DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
+    "frames/number": ("frame", "position of the frame in the results file, from 0"),
+    "frames/repeat_error": (
+        "frame",
+        "largest difference of the repeated call's actions to the stored ones, robot units",
+    ),
+    "baseline/actions": ("frame, action, model dim", "actions of the untouched call in model units"),
+    "baseline/robot_actions": ("frame, action, dim", "the same in robot units"),
+    "noise/actions": ("frame, seed, action, model dim", "actions of untouched calls with other noise, model units"),
+    "noise/floor": ("frame", "root mean square difference between two calls that differ in their noise alone"),
+    "noise/floor_of_action": ("frame, action", "the same for each action token"),
+    "targets/name": ("target", "region, word or head that was taken away"),
+    "targets/kind": ("target", "region, word or head"),
+    "targets/patches": ("frame, target, camera, row, col", "patches of a region; none for words and heads"),
+    "targets/tokens": ("frame, target, text", "text tokens of a word; none for regions and heads"),
+    "targets/change": ("frame, target, action, model dim", "change of the actions in model units"),
+    "targets/robot_change": ("frame, target, action, dim", "change of the actions in robot units"),
+    "targets/effect": (
+        "frame, target",
+        "root mean square of the change over actions and robot dimensions, model units",
+    ),
+    "targets/effect_of_action": ("frame, target, action", "the same for each action token"),
+    "targets/multiple": ("frame, target", "effect as a multiple of noise/floor"),
+    "controls/patches": (
+        "frame, target, control, camera, row, col",
+        "random regions of the same shape; none where absent",
+    ),
+    "controls/effect": ("frame, target, control", "their effects; NaN where the picture has no more places"),
+    "controls/smaller": ("frame, target", "number of controls with a smaller effect than the target"),
+    "controls/count": ("frame, target", "number of controls"),
+    "map/effect": (
+        "frame, action, camera, row, col",
+        "effect of each patch on each action token; NaN in letterbox bars",
+    ),
+    "map/effect_of_chunk": (
+        "frame, camera, row, col",
+        "effect of each patch on the whole chunk; NaN in letterbox bars",
+    ),
+    "heads/effect": ("frame, layer, head", "effect of silencing each head"),
+    "agreement/spearman": (
+        "frame, action, layer, step, head",
+        "rank correlation over picture patches of an action's attention weights with its effects",
+    ),
+    "agreement/spearman_of_chunk": (
+        "frame, layer, step, head",
+        "rank correlation of the mean attention of all actions with the effect on the whole chunk",
+    ),
+}
+"""Axes and meaning of every dataset; those that a run did not ask for are absent."""
+
+Frame = dict[str, npt.NDArray[Any]]
+"""Dataset name -> its value for one frame, without the frame axis."""
+
+
+@dataclass
+class EffectsFile:
+    """Results of one run, kept in memory and written as a whole."""
+
+    path: Path
+    run: Mapping[str, Any]
+    """What defines the run; only the same run resumes the file."""
+    attributes: Mapping[str, Any]
+    names: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    frames: list[Frame] = field(default_factory=list)
+    uuid: str = ""
+    created: str = ""
+
+    def __post_init__(self) -> None:
+        self.uuid = self.uuid or str(uuid.uuid4())
+        self.created = self.created or datetime.now(UTC).isoformat(timespec="seconds")
+
+    @property
+    def partial(self) -> Path:
+        """Where it lies until the run has completed."""
+        return self.path.with_name(self.path.name + ".partial")
+
+    def resume(self) -> None:
+        """Take over the frames of an interrupted run. Raises UserError where the file is of another run."""
+        if not self.partial.exists():
+            return
+        try:
+            with h5py.File(self.partial) as file:
+                if json.loads(file.attrs["run"]) != json.loads(json.dumps(self.run)):
+                    raise UserError(
+                        f"{self.partial} is of a run with other settings; repeat that command, name another file "
+                        "with -o, or begin anew with --overwrite"
+                    )
+                done = len(file["frames/number"])
+                self.uuid, self.created = str(file.attrs["uuid"]), str(file.attrs["created"])
+                per_frame = [
+                    name for name in DESCRIPTIONS if name in file and DESCRIPTIONS[name][0].startswith("frame")
+                ]
+                self.frames = [{name: file[name][index] for name in per_frame} for index in range(done)]
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{self.partial} cannot be resumed ({error}); begin anew with --overwrite") from None
+
+    def write(self, *, complete: bool) -> None:
+        """Replace the partial file, or with `complete` write the final one. Raises UserError where it cannot."""
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            with h5py.File(temporary, "w") as file:
+                self._fill(file, complete=complete)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(self.path if complete else self.partial)
+            if complete:
+                self.partial.unlink(missing_ok=True)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{self.path} cannot be written ({(error.strerror or str(error)).lower()})") from None
+
+    def _fill(self, file: h5py.File, *, complete: bool) -> None:
+        file.attrs.update(
+            {
+                "format": FORMAT, "format_version": np.array(FORMAT_VERSION), "uuid": self.uuid,
+                "created": self.created, "generator": f"pi0-capture {__version__}", "complete": complete,
+                "run": json.dumps(self.run), **self.attributes,
+            }
+        )  # fmt: skip
+        datasets: dict[str, npt.NDArray[Any]] = {
+            name: np.stack([frame[name] for frame in self.frames]) for name in (self.frames[0] if self.frames else {})
+        }
+        if self.names:
+            datasets["targets/name"] = np.array(self.names, object)
+            datasets["targets/kind"] = np.array(self.kinds, object)
+        for name, value in datasets.items():
+            text = value.dtype == object
+            large = value.nbytes > 1 << 16
+            dataset = file.create_dataset(
+                name, data=value, dtype=h5py.string_dtype() if text else None,
+                compression="gzip" if large and not text else None, shuffle=True if large and not text else None,
+            )  # fmt: skip
+            axes, description = DESCRIPTIONS[name]
+            dataset.attrs["axes"] = axes.split(", ")
+            dataset.attrs["description"] = description

@@ -1,0 +1,64 @@
+"""Numbers that say how much the actions changed, and how well attention agrees with that. numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def root_mean_square(change: npt.ArrayLike, axes: tuple[int, ...] = (-2, -1)) -> Array:
+    """Return the root mean square of a change of actions (..., H, dims) over actions and dimensions: (...)."""
+    mean: Array = np.mean(np.square(np.asarray(change, np.float64)), axis=axes)
+    return np.sqrt(mean)
+
+
+def noise_floor(samples: npt.ArrayLike) -> tuple[float, Array]:
+    """Return the root mean square difference between two calls that differ in their noise alone.
+
+    `samples`: actions (S, H, dims) of S >= 2 seeds. The first number is over the whole chunk, the second one (H,) for
+    each action token. Over all pairs of seeds the mean squared difference is twice the unbiased variance.
+    """
+    variance = 2 * np.var(np.asarray(samples, np.float64), axis=0, ddof=1)  # (H, dims)
+    return float(np.sqrt(variance.mean())), np.sqrt(variance.mean(axis=-1))
+
+
+def count_smaller(effect: float, controls: npt.ArrayLike) -> tuple[int, int]:
+    """Return how many control effects are smaller than `effect`, and how many there are; NaN stands for none."""
+    values = np.asarray(controls, np.float64)
+    values = values[np.isfinite(values)]
+    return int((values < effect).sum()), len(values)
+
+
+def rank(values: npt.ArrayLike) -> Array:
+    """Return ranks (..., n) along the last axis from 1, equal values sharing the mean of their ranks."""
+    values = np.asarray(values, np.float64)
+    order = np.argsort(values, axis=-1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=-1)
+    n = values.shape[-1]
+    starts = np.ones(values.shape, bool)
+    starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    index = np.arange(n)
+    first = np.maximum.accumulate(np.where(starts, index, 0), axis=-1)
+    ends = np.ones(values.shape, bool)
+    ends[..., :-1] = starts[..., 1:]
+    last = np.flip(np.minimum.accumulate(np.flip(np.where(ends, index, n), -1), axis=-1), -1)
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=-1)
+    return ranks
+
+
+def spearman(rows: npt.ArrayLike, effect: npt.ArrayLike) -> Array:
+    """Return Spearman's rank correlation of each row (..., n) with `effect` (n,): (...).
+
+    NaN where either is constant, or where fewer than three values are given.
+    """
+    ranks, other = rank(rows), rank(effect)
+    if other.shape[-1] < 3:
+        return np.full(ranks.shape[:-1], np.nan)
+    ranks = ranks - ranks.mean(-1, keepdims=True)
+    other = other - other.mean()
+    scale = np.sqrt(np.square(ranks).sum(-1) * np.square(other).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 0, (ranks @ other) / scale, np.nan)

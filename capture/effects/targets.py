@@ -1,0 +1,164 @@
+"""What is taken away from a policy: regions of a picture, words, heads; and random regions to compare with."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.errors import UserError
+from capture.number_ranges import parse_ranges
+
+Mask = npt.NDArray[np.bool_]
+Spans = npt.NDArray[np.int32]
+Kind = Literal["region", "word", "head"]
+
+_MOST_BYTES = 10_000_000
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One thing to take away. Of its three places, only the one of its kind is filled."""
+
+    name: str
+    kind: Kind
+    patches: Mask | None = None
+    """(cameras, rows, cols): the patches of a region."""
+    tokens: tuple[int, ...] = ()
+    """Numbers of the text tokens of a word."""
+    head: tuple[int, int] | None = None
+    """Layer and head, counted from 0."""
+
+
+def parse_box(text: str, cameras: Sequence[str], grid: tuple[int, int]) -> Mask:
+    """Return the patches (cameras, rows, cols) of `camera:rows,cols`, such as `exterior:4-7,8-11`.
+
+    Raises UserError for another form, an unknown camera or patches outside the grid.
+    """
+    camera, colon, box = text.rpartition(":")
+    ranges = parse_ranges(box)
+    if not colon or ranges is None or len(ranges) != 2:
+        raise UserError(f"the region {text!r} cannot be read; write camera:rows,columns, such as exterior:4-7,8-11")
+    if camera not in cameras:
+        raise UserError(f"the file has no camera {camera!r}; its cameras are {', '.join(cameras)}")
+    for (first, last), size, axis in zip(ranges, grid, ("rows", "columns"), strict=True):
+        if not first <= last < size:
+            raise UserError(f"the region {text!r} is no box of patches: {axis} run from 0 to {size - 1}")
+    mask = np.zeros((len(cameras), *grid), bool)
+    (top, bottom), (left, right) = ranges
+    mask[list(cameras).index(camera), top : bottom + 1, left : right + 1] = True
+    return mask
+
+
+def read_regions(path: Path, cameras: Sequence[str], grid: tuple[int, int]) -> list[Target]:
+    """Return the regions of a JSON file: `{"duck": ["exterior:7-8,8-11", "wrist:3,4"]}`.
+
+    Raises UserError for a file that cannot be read or is not of that form.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} is no file of regions: it is larger than {_MOST_BYTES // 1_000_000} MB")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    except ValueError:
+        raise UserError(f'{path} is not valid JSON; write {{"duck": ["exterior:7-8,8-11"]}}') from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f'{path} names no regions; write {{"duck": ["exterior:7-8,8-11"]}}')
+    regions = []
+    for name, boxes in content.items():
+        boxes = [boxes] if isinstance(boxes, str) else boxes
+        if not isinstance(boxes, list) or not boxes or not all(isinstance(box, str) for box in boxes):
+            raise UserError(f"the region {name!r} of {path} is no list of boxes such as exterior:7-8,8-11")
+        regions.append(Target(name, "region", np.any([parse_box(box, cameras, grid) for box in boxes], axis=0)))
+    return regions
+
+
+def find_word(word: str, text: str, start: Spans, stop: Spans, prompt: Mask) -> Target:
+    """Return the tokens of a word of the task, found in the text regardless of case.
+
+    `start`, `stop`: characters of each token in `text`; `prompt`: which tokens belong to the task, (tokens,).
+    Raises UserError where the task does not have the word.
+    """
+    wanted = word.strip().casefold()
+    spans = [match.span() for match in _WORD.finditer(text) if match.group().casefold() == wanted]
+    tokens = tuple(
+        token
+        for token in np.flatnonzero(prompt).tolist()
+        if any(start[token] < last and stop[token] > first for first, last in spans)
+    )
+    if not tokens:
+        raise UserError(f"the prompt has no word {word!r}; give one of its words")
+    return Target(word, "word", tokens=tokens)
+
+
+def blocks(pictured: Mask, size: int) -> list[tuple[tuple[int, int, int], Target]]:
+    """Return the squares of `size` x `size` patches that show some of a picture, with their place on a coarser grid.
+
+    `pictured`: (cameras, rows, cols), False for letterbox bars. A square at the edge of the grid may be smaller.
+    """
+    found = []
+    cameras, rows, cols = pictured.shape
+    for camera in range(cameras):
+        for top in range(0, rows, size):
+            for left in range(0, cols, size):
+                mask = np.zeros_like(pictured)
+                mask[camera, top : top + size, left : left + size] = True
+                if (mask & pictured).any():
+                    name = f"{camera}:{top}-{min(top + size, rows) - 1},{left}-{min(left + size, cols) - 1}"
+                    found.append(((camera, top // size, left // size), Target(name, "region", mask)))
+    return found
+
+
+def random_controls(region: Mask, pictured: Mask, count: int, seed: int) -> list[Mask]:
+    """Return up to `count` regions of the same shape elsewhere in the same picture, drawn without repetition.
+
+    A control is the region moved by whole patches within the patches that show the picture; it neither overlaps nor
+    touches the region. A region over several cameras is moved in each of them by a draw of its own. Fewer are returned
+    where the picture has no more places. `region`, `pictured`: (cameras, rows, cols).
+    """
+    generator = np.random.default_rng(seed)
+    places: list[list[Mask]] = []
+    for mask, shown in zip(region, pictured, strict=True):
+        if not mask.any():
+            continue
+        moved = _moved(mask, shown)
+        places.append([moved[index] for index in generator.permutation(len(moved))])
+    if not places:
+        return []
+    controls = []
+    cameras = [camera for camera in range(len(region)) if region[camera].any()]
+    for index in range(min(count, *(len(options) for options in places))):
+        control = np.zeros_like(region)
+        for camera, options in zip(cameras, places, strict=True):
+            control[camera] = options[index]
+        controls.append(control)
+    return controls
+
+
+def _moved(mask: Mask, shown: Mask) -> list[Mask]:
+    """Return all moves of `mask` (rows, cols) within `shown` that do not touch it, diagonals included."""
+    rows, cols = np.nonzero(mask)
+    top, left = int(rows.min()), int(cols.min())
+    height, width = int(rows.max()) - top + 1, int(cols.max()) - left + 1
+    padded = np.pad(mask, 1)
+    near = np.zeros_like(mask)
+    for down in range(3):
+        for right in range(3):
+            near |= padded[down : down + mask.shape[0], right : right + mask.shape[1]]
+    allowed = shown & ~near
+    found = []
+    for row in range(mask.shape[0] - height + 1):
+        for col in range(mask.shape[1] - width + 1):
+            if allowed[rows - top + row, cols - left + col].all():
+                moved = np.zeros_like(mask)
+                moved[rows - top + row, cols - left + col] = True
+                found.append(moved)
+    return found

@@ -1,0 +1,219 @@
+"""`pi0-capture effects` on the demo's results, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from paths import DEMO, ROOT
+
+from capture.__main__ import main
+from capture.effects.effects_file import DESCRIPTIONS, EffectsFile
+
+DUCK = "exterior:7-8,8-11"
+"""Where the duck lies in the exterior picture of frame 0, whose prompt is to pick it up."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads():
+    """One thread: the demo policy's calls are too small for two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    file = tmp_path_factory.mktemp("effects") / "demo.h5"
+    shutil.copy(DEMO / "results.h5", file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def occluded(demo):
+    """The effects file of the duck and the word, the duck covered or cut off."""
+    output = demo.with_name("occluded.h5")
+    command = ["effects", str(demo), "--region", DUCK, "--mode", "occlude", "--controls", "2", "--seeds", "2"]
+    assert main([*command, "--frames", "0,1", "--map", "16", "--silence", "actions", "-o", str(output)]) == 0
+    return output
+
+
+def refuse(capsys, *arguments):
+    """Return the sentence with which the command ends with code 2."""
+    assert main(["effects", *map(str, arguments)]) == 2
+    printed = capsys.readouterr().err.strip().splitlines()
+    return printed[-1]
+
+
+def test_covering_the_named_object_moves_the_actions_and_random_areas_do_not(occluded):
+    with h5py.File(occluded) as file:
+        multiple = file["targets/multiple"][0, 0]
+        controls = file["controls/effect"][0, 0] / file["noise/floor"][0]
+        assert multiple > 1  # of the sampler's noise
+        assert np.nanmax(controls) < multiple / 10
+        assert file["controls/smaller"][0, 0] == file["controls/count"][0, 0] == 2
+        assert file["targets/effect"][1, 0] < file["targets/effect"][0, 0] / 5  # the second frame asks for the mug
+
+
+def test_effects_file_describes_itself(occluded):
+    with h5py.File(occluded) as file:
+        assert file.attrs["format"] == "pi0-attention-effects"
+        assert file.attrs["format_version"].tolist() == [1, 0]
+        assert file.attrs["complete"]
+        assert json.loads(file.attrs["results"])["name"] == "demo.h5"
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert set(names) == set(DESCRIPTIONS)
+        sizes: dict[str, int] = {}
+        for name in names:
+            axes = list(file[name].attrs["axes"])
+            assert len(axes) == file[name].ndim, name
+            for axis, size in zip(axes, file[name].shape, strict=True):
+                assert sizes.setdefault(axis, size) == size, (name, axis)
+        assert sizes["frame"] == 2
+        assert file["frames/number"][:].tolist() == [0, 1]
+        assert [name.decode() for name in file["targets/name"]] == [DUCK]
+
+
+def test_example_of_the_format_document_runs(occluded, monkeypatch, capsys):
+    section = (ROOT / "FORMAT.md").read_text().partition("## The effects file\n")[2]
+    [code] = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    monkeypatch.chdir(occluded.parent)
+    names: dict[str, object] = {}
+    exec(compile(code.replace("demo.effects.h5", occluded.name), "FORMAT.md", "exec"), names)
+    names["effects"].close()
+    assert f"without {DUCK} the actions move" in capsys.readouterr().out
+
+
+def test_stored_effects_are_those_of_the_stored_actions(occluded):
+    with h5py.File(occluded) as file:
+        change = file["targets/change"][:][..., :8].astype(np.float64)
+        wanted = np.sqrt(np.square(change).mean(axis=(-2, -1)))
+        np.testing.assert_allclose(file["targets/effect"][:], wanted, rtol=1e-5)
+        np.testing.assert_allclose(
+            file["targets/multiple"][:], wanted / file["noise/floor"][:][:, None].astype(np.float64), rtol=1e-5
+        )
+        with h5py.File(DEMO / "results.h5") as results:
+            np.testing.assert_allclose(
+                file["baseline/robot_actions"][:], results["action/predicted"][:2], rtol=0, atol=1e-3
+            )
+
+
+def test_map_holds_its_blocks_and_no_letterbox_bars(occluded):
+    with h5py.File(occluded) as file:
+        chunk = file["map/effect_of_chunk"][0]  # (cameras, 16, 16), one block a camera
+        shown = np.isfinite(chunk)
+        assert shown[:, 4:12].all()
+        assert not shown[:, :3].any()
+        assert not shown[:, 13:].any()
+        assert all(len(set(chunk[camera][shown[camera]].tolist())) == 1 for camera in range(2))
+        assert np.nanmax(chunk) > 0
+
+
+def test_interrupted_run_resumes_to_the_same_file(demo, tmp_path, monkeypatch, capsys):
+    command = ["effects", str(demo), "--region", DUCK, "--controls", "2", "--seeds", "2", "-o"]
+    whole, output = tmp_path / "whole.h5", tmp_path / "again.h5"
+    assert main([*command, str(whole)]) == 0
+    write = EffectsFile.write
+
+    def stop(self, *, complete):
+        write(self, complete=complete)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EffectsFile, "write", stop)
+        assert main([*command, str(output)]) == 130
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.h5", "again.h5.partial"}
+    capsys.readouterr()
+    assert main([*command, str(output)]) == 0
+    assert "resuming" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"whole.h5", "again.h5"}
+    with h5py.File(output) as resumed, h5py.File(whole) as once:
+        assert sorted(resumed) == sorted(once) == ["baseline", "controls", "frames", "noise", "targets"]
+        assert len(resumed["frames/number"]) == 2
+        for name in DESCRIPTIONS:
+            if name in once:
+                np.testing.assert_array_equal(resumed[name][()], once[name][()], err_msg=name)
+
+
+def test_partial_file_of_other_settings_is_refused(demo, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "effects.h5"
+    EffectsFile(output, {"seeds": 99}, {}).write(complete=False)
+    sentence = refuse(capsys, demo, "--words", "duck", "--frames", "0", "--seeds", "2", "-o", output)
+    assert "is of a run with other settings" in sentence
+    assert "--overwrite" in sentence
+
+
+def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
+    output = tmp_path / "words.h5"
+    command = ["effects", str(demo), "--frames", "0", "--words", "duck", "--seeds", "3", "-o", str(output)]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    with h5py.File(output) as file:
+        assert file["targets/multiple"][0, 0] > 1
+        assert f"without duck: {file['targets/multiple'][0, 0]:.2f} x the noise" in printed
+        assert file["targets/tokens"][0, 0].sum() == 1
+        assert not file["targets/patches"][()].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "nothing to take away was named"),
+        (["--words", "zebra", "--frames", "0"], "frame 0: the prompt has no word 'zebra'"),
+        (["--region", "exterior:99,1"], "rows run from 0 to 15"),
+        (["--region", DUCK, "--region", DUCK], "is given twice"),
+        (["--map", "4", "--frames", "2"], "has no frame 2: it has 2, counted from 0"),
+        (["--map", "4", "--layers", "4"], "no layer 4: it has 4 layers"),
+        (["--map", "4", "--mode", "occlude", "--from", "all"], "--from is about attention edges"),
+        (["--words", "duck", "--mode", "occlude"], "a word cannot be covered"),
+        (["--map", "4", "--fill", "blur"], "it needs --mode occlude"),
+        (["--map", "4", "--prompt", "go"], "--prompt is an option of captures"),
+        (["--silence", "actions", "--layers", "1"], "leave --layers out"),
+        (["--map", "4", "--frames", "0", "--dtype", "bfloat16"], "gives other actions than the file holds"),
+    ],
+)
+def test_bad_input_gets_one_sentence(demo, tmp_path, capsys, arguments, sentence):
+    assert sentence in refuse(capsys, demo, *arguments, "-o", tmp_path / "effects.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_never_replaced_unasked(demo, tmp_path, capsys):
+    there = tmp_path / "effects.h5"
+    there.write_text("mine")
+    assert "exists" in refuse(capsys, demo, "--map", "8", "-o", there)
+    assert "is the results file" in refuse(capsys, demo, "--map", "8", "-o", demo, "--overwrite")
+    assert there.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5", None])
+def test_what_is_no_results_file_is_refused(tmp_path, capsys, content):
+    file = tmp_path / "results.h5"
+    if content is not None:
+        file.write_bytes(content)
+    assert str(file) in refuse(capsys, file, "--map", "8")
+
+
+def test_file_of_another_policy_is_refused(demo, tmp_path, capsys):
+    other = tmp_path / "other.h5"
+    shutil.copy(demo, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["model"] = json.dumps(json.loads(file.attrs["model"]) | {"config_hash": "0" * 64})
+    assert "another checkpoint" in refuse(capsys, other, "--map", "8")
+    with h5py.File(other, "r+") as file:
+        file.attrs["model"] = json.dumps(json.loads(file.attrs["model"]) | {"kind": "openpi", "name": "pi05_x"})
+    assert "made with 'pi05_x'; name that checkpoint" in refuse(capsys, other, "--map", "8")
+
+
+def test_dry_run_counts_and_writes_nothing(demo, tmp_path, capsys):
+    command = ["effects", str(demo), "--region", DUCK, "--map", "4", "--dry-run", "-o", str(tmp_path / "effects.h5")]
+    assert main(command) == 0
+    # 2 frames of 8 seeds, 1 region and 20 controls, and a map of 2 cameras x 12 or 16 blocks
+    assert "2 frames, at most" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

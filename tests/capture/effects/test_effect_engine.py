@@ -1,0 +1,161 @@
+"""The engine on policies whose answer is known, and on the demo policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from handmade_policy import KEYS, TEXT, HandmadePolicy
+from small_policy import observation
+
+from capture.effects.engine import EffectEngine, Intervention
+from capture.effects.measures import root_mean_square
+from capture.effects.occlusion import FILLS, cover
+from capture.effects.targets import Target, blocks
+
+NOISE = np.random.default_rng(5).standard_normal((6, 32), np.float32)
+ROUNDING = 5e-6
+"""Calls of other batch sizes add in another order."""
+PICTURED = np.ones((2, 4, 4), bool)
+PATCHES = [target for _, target in blocks(PICTURED, 1)]
+WORDS = [Target(f"word {token}", "word", tokens=(token,)) for token in range(TEXT)]
+HEADS = [Target(f"{layer}.{head}", "head", head=(layer, head)) for layer in range(3) for head in range(4)]
+
+
+def effects(policy, targets, how=None, batch=16):
+    engine = EffectEngine(policy, None, NOISE, batch=batch)
+    return root_mean_square(engine.take_away(targets, how or Intervention()) - engine.baseline())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads():
+    """One thread: the policies here are too small for two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("key", [0, 21, KEYS - 1])
+def test_only_the_planted_patch_or_word_has_an_effect(key):
+    found = effects(HandmadePolicy(key), [*PATCHES, *WORDS])
+    assert found[key] > 1e-2
+    assert np.delete(found, key).max() < ROUNDING
+
+
+def test_only_the_planted_head_has_an_effect():
+    found = effects(HandmadePolicy(9, layer=1, head=2), HEADS)
+    assert found[1 * 4 + 2] > 1e-2
+    assert np.delete(found, 6).max() < ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("how", "has_effect"),
+    [
+        (Intervention(layers=(1,)), True),
+        (Intervention(layers=(0, 2)), False),
+        (Intervention(heads=(2,)), True),
+        (Intervention(heads=(0, 1, 3)), False),
+        (Intervention(layers=(1,), heads=(2, 3)), True),
+    ],
+)
+def test_edges_are_cut_in_the_chosen_layers_and_heads_alone(how, has_effect):
+    [found] = effects(HandmadePolicy(9), [PATCHES[9]], how)
+    assert (found > 1e-2) == has_effect
+    assert has_effect or found < ROUNDING
+
+
+def test_batches_give_what_single_calls_give_and_progress_counts_targets():
+    policy = HandmadePolicy(9)
+    counts: list[int] = []
+    engine = EffectEngine(policy, None, NOISE, batch=5, after_call=counts.append)
+    together = engine.take_away(PATCHES[:12], Intervention())
+    assert counts == [5, 5, 2]
+    alone = EffectEngine(policy, None, NOISE, batch=1).take_away(PATCHES[:12], Intervention())
+    np.testing.assert_allclose(together, alone, rtol=0, atol=5e-5)
+
+
+def test_noise_changes_the_actions_and_the_same_noise_does_not():
+    engine = EffectEngine(HandmadePolicy(9), None, NOISE)
+    again, other = engine.resample(np.stack([NOISE, NOISE + 1]))
+    np.testing.assert_allclose(again, engine.baseline(), rtol=0, atol=2e-5)
+    assert root_mean_square(other - again) > 0.1
+
+
+# The small policy, whole: pictures, prompt and all.
+
+
+@pytest.fixture(scope="module")
+def small(policy):
+    prepared = policy.prepare(observation())
+    return policy, prepared, policy.noise(3)[0].numpy()
+
+
+def everything(policy, prepared):
+    rows, cols = policy.sizes.grid
+    return Target("pictures", "region", np.ones((len(prepared.pictures), rows, cols), bool))
+
+
+def test_baseline_is_the_unhooked_call(small):
+    policy, prepared, noise = small
+    engine = EffectEngine(policy, prepared, noise)
+    chunk = policy.plain([prepared], seeds=[3]).actions[0].numpy()
+    np.testing.assert_allclose(engine.baseline(), chunk, rtol=0, atol=1e-6)
+
+
+def test_pictures_covered_with_one_colour_are_as_good_as_any(small):
+    policy, prepared, noise = small
+    other = observation()
+    flipped = type(other)(
+        {name: np.ascontiguousarray(255 - picture) for name, picture in other.pictures.items()},
+        other.prompt, other.state,
+    )  # fmt: skip
+    how = Intervention(mode="occlude", fill="grey")
+    found = [
+        EffectEngine(policy, one, noise).take_away([everything(policy, one)], how)
+        for one in (prepared, policy.prepare(flipped))
+    ]
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
+
+
+def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(small):
+    """With the edges of text and actions cut, patches feed nothing: other pictures give the same actions."""
+    policy, prepared, noise = small
+    other = observation()
+    flipped = policy.prepare(
+        type(other)(
+            {name: np.ascontiguousarray(255 - picture) for name, picture in other.pictures.items()},
+            other.prompt, other.state,
+        )
+    )  # fmt: skip
+    found = []
+    for one in (prepared, flipped):
+        [actions] = EffectEngine(policy, one, noise).take_away([everything(policy, one)], Intervention(queries="words"))
+        [blind] = EffectEngine(policy, one, noise).take_away([everything(policy, one)], Intervention())
+        found.append((actions, blind))
+    (words, actions), (other_words, other_actions) = found
+    assert np.abs(words - other_words).max() > 1e-3  # the actions still see the patches
+    assert np.abs(actions - other_actions).max() > 1e-3  # and through the words when they do not
+
+
+def test_a_word_cannot_be_covered(small):
+    policy, prepared, noise = small
+    with pytest.raises(ValueError, match="cannot be covered"):
+        EffectEngine(policy, prepared, noise).take_away([WORDS[0]], Intervention(mode="occlude"))
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_covering_changes_the_masked_pixels_alone(fill):
+    picture = torch.rand(3, 28, 42, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mask = np.zeros((2, 3), bool)
+    mask[1, 2] = True
+    covered = cover(picture, mask, fill)
+    area = torch.zeros(28, 42, dtype=torch.bool)
+    area[14:, 28:] = True
+    assert torch.equal(covered[:, ~area], picture[:, ~area])
+    assert (covered[:, area] - picture[:, area]).abs().mean() > 0.1
+    assert covered.abs().max() <= 1 + 1e-6
+    if fill == "mean":
+        torch.testing.assert_close(covered[:, 20, 35], picture[:, ~area].mean(1))
+    if fill == "grey":
+        assert covered[:, area].abs().max() == 0

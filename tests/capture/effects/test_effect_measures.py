@@ -1,0 +1,70 @@
+"""Measures of effect against values worked out by hand."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture.effects.measures import count_smaller, noise_floor, rank, root_mean_square, spearman
+
+NUMBERS = st.lists(st.integers(-5, 5), min_size=3, max_size=12)
+
+
+def test_root_mean_square_over_chunk_and_over_dimensions():
+    change = np.array([[[3.0, 4.0], [0.0, 0.0]]])  # (1, 2 actions, 2 dimensions)
+    assert root_mean_square(change).tolist() == [2.5]
+    assert root_mean_square(change, (-1,)).tolist() == [[np.sqrt(12.5), 0.0]]
+
+
+def test_noise_floor_is_the_mean_difference_of_all_pairs_of_seeds():
+    samples = np.random.default_rng(0).normal(size=(6, 4, 3))
+    pairs = np.array([a - b for a, b in combinations(samples, 2)])
+    chunk, actions = noise_floor(samples)
+    assert chunk == pytest.approx(np.sqrt(np.square(pairs).mean()))
+    np.testing.assert_allclose(actions, np.sqrt(np.square(pairs).mean(axis=(0, 2))))
+
+
+def test_noise_floor_of_equal_calls_is_zero():
+    assert noise_floor(np.ones((3, 2, 2)))[0] == 0
+
+
+def test_controls_that_are_absent_are_not_counted():
+    assert count_smaller(2.0, [1.0, 2.0, 3.0, np.nan]) == (1, 3)
+    assert count_smaller(2.0, []) == (0, 0)
+
+
+def test_ranks_of_equal_values_are_shared():
+    assert rank([10, 30, 20, 20]).tolist() == [1, 4, 2.5, 2.5]
+    assert rank([[1, 1], [2, 1]]).tolist() == [[1.5, 1.5], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ([1, 2, 3, 4], 1.0),
+        ([4, 3, 2, 1], -1.0),
+        ([1, 2, 4, 3], 0.8),
+        ([1, 1, 2, 2], 0.8944271909999159),  # ranks 1.5 1.5 3.5 3.5 against 1 2 3 4
+        ([7, 7, 7, 7], np.nan),
+    ],
+)
+def test_spearman_against_known_values(row, wanted):
+    np.testing.assert_allclose(spearman(row, [10, 20, 30, 400]), wanted)
+
+
+def test_spearman_of_two_values_is_undefined():
+    assert np.isnan(spearman([1, 2], [1, 2]))
+
+
+@given(NUMBERS, st.integers(0, 1000))
+def test_spearman_depends_on_ranks_alone_and_is_symmetric(row, seed):
+    other = np.random.default_rng(seed).permutation(len(row))
+    found = spearman(row, other)
+    np.testing.assert_allclose(spearman(np.exp(row), other), found)
+    np.testing.assert_allclose(spearman(other, row), found)
+    np.testing.assert_allclose(spearman([row, row[::-1]], other)[0], found)
+    assert np.isnan(found) or -1 - 1e-9 <= found <= 1 + 1e-9
