@@ -219,7 +219,8 @@ def _say_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, cons
         console.stage("drawing the preview")
         drawn = write_preview(plan, describe_source(options), options.preview, overwrite=options.overwrite)
     console.close()
-    _say("\n".join(part for part in (text, drawn) if part))
+    if said := "\n".join(part for part in (text, drawn) if part):
+        _say(said)
     return 0
 
 
@@ -241,7 +242,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
         from capture.cli.dry_run import forecast, plan_first
 
         text = "" if options.only_preview else forecast(series, share, named=options.output is not None)
-        return _say_dry_run(options, plan_first(series) if options.preview else None, text, console)
+        return _say_dry_run(options, plan_first(series) if options.preview and share.first else None, text, console)
 
     prepare_run_folder(series)
     mine = len(series.jobs(share))

@@ -8,15 +8,19 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from capture.provenance import Decision
+from capture.provenance import Decision, escape_control_characters
 
 TICK_SECONDS: Final = 1.0
 """Time between two updates of the elapsed seconds on a terminal."""
 
+
+MAX_ALIKE: Final = 3
+"""Number of decisions about one subject that are printed."""
 
 ECHO: Final = "^C"
 """What a terminal itself writes behind the line when Ctrl-C is pressed."""
@@ -36,6 +40,8 @@ class Console:
     def __init__(self, say: Callable[[str], None], *, quiet: bool = False, verbose: bool = False) -> None:
         self._say, self._quiet, self._verbose = say, quiet, verbose
         self._reported: set[Decision] = set()
+        self._alike: Counter[str] = Counter()
+        """Subject -> number of decisions about it that were printed, or would have been."""
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.work = ""
         """What is captured, as a log file is to say it; the number of frames if left empty."""
@@ -122,12 +128,24 @@ class Console:
         self._running.update(frames - self._running.n)
 
     def decided(self, decision: Decision) -> None:
-        """Print a decision about the input once: one that is not certain, or any if `verbose`."""
-        if decision in self._reported:
+        """Print a decision about the input once: one that is not certain, or any if `verbose`.
+
+        The episodes of a data set may each decide the same question otherwise, in numbers of frames for example: of one
+        subject only the first few are printed, unless `verbose`.
+        """
+        if decision in self._reported or (decision.is_certain and not self._verbose):
             return
         self._reported.add(decision)
-        if self._verbose or not decision.is_certain:
+        subject, is_of_episode, _ = decision.subject.partition(" camera of ")  # "exterior camera of episode_000003"
+        subject += " camera" * bool(is_of_episode)
+        self._alike[subject] += 1
+        if self._verbose or self._alike[subject] <= MAX_ALIKE:
             self.tell(f"{decision.label} {decision.sentence}")
+        elif self._alike[subject] == MAX_ALIKE + 1:
+            name = escape_control_characters(subject)
+            self.tell(
+                f"assumed {name}: in other ways in more episodes (pi0-capture info FILE shows each; -v prints all)"
+            )
 
     def skip(self, decisions: Iterable[Decision]) -> None:
         """Print none of these decisions, since another process does."""

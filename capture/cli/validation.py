@@ -28,20 +28,28 @@ def make_preview(options: argparse.Namespace) -> None:
     options.dry_run = options.only_preview = True
 
 
+def _refuse_inputs_as_target(options: argparse.Namespace) -> None:
+    """Raise UserError where the results or the preview would replace what is read."""
+    files = [options.exterior, options.wrist, options.norm_stats, options.tokenizer, options.sizes]
+    files += [options.prompts, options.episode, options.dataset]
+    if not (options.episode or options.dataset):
+        files += [Path(file) for _, file in options.camera]
+    results = "results folder" if options.dataset else "results file"
+    for target, what, option in ((options.output, results, "-o"), (options.preview, "PNG", "-o or --preview")):
+        if target is None or not target.exists():
+            continue
+        for file in files:
+            if file is not None and file.exists() and target.samefile(file):
+                raise UserError(f"{target} is an input of this run; name another {what} with {option}")
+
+
 def check_options(options: argparse.Namespace, share: Shard) -> None:
     """Raise UserError for conflicting and for missing options."""
     what = "folder" if options.dataset else "file"
     if options.output is None and not options.dry_run:
         where = "-o FOLDER, such as -o runs/" if options.dataset else "-o FILE, such as -o duck.h5"
         raise UserError(f"no results {what} was named; add {where}, or --dry-run")
-    if options.output is not None and options.output.exists():
-        files = [options.exterior, options.wrist, options.norm_stats, options.tokenizer, options.sizes]
-        files += [options.prompts, options.episode, options.dataset]
-        if not (options.episode or options.dataset):
-            files += [Path(file) for _, file in options.camera]
-        for file in files:
-            if file is not None and file.exists() and options.output.samefile(file):
-                raise UserError(f"{options.output} is an input of this run; name another results {what} with -o")
+    _refuse_inputs_as_target(options)
     if options.preview is not None:
         if not options.dry_run:
             raise UserError(

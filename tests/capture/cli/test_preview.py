@@ -181,6 +181,15 @@ def test_unsuitable_names_are_refused_in_a_sentence(options, said, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.png"]
 
 
+def test_a_preview_never_replaces_an_input(pictures: Path, tmp_path: Path, capsys) -> None:
+    picture = tmp_path / "exterior.png"
+    picture.write_bytes((pictures / "exterior.png").read_bytes())
+    given = ["--exterior", str(picture), "--prompt", "go", "--state", "0,0,0,0,0,0,0,0", "--overwrite"]
+    assert main(["preview", "--checkpoint", str(DEMO), *given, "-o", str(picture)]) == 2
+    assert "is an input of this run; name another PNG" in capsys.readouterr().err
+    assert picture.read_bytes() == (pictures / "exterior.png").read_bytes()
+
+
 def test_overwrite_replaces_an_existing_sheet(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"old")
     assert main(["preview", "--demo", "--overwrite", "-o", str(tmp_path / "a.png")]) == 0

@@ -13,6 +13,7 @@ import pytest
 
 from capture.cli import progress
 from capture.cli.progress import Console
+from capture.provenance import Decision
 
 GIB = 1 << 30
 
@@ -153,3 +154,47 @@ def test_one_of_several_processes_says_only_what_is_told(stream: type[io.StringI
     with redirect_stderr(stream()) as out, Console(say, quiet=True) as made:
         work(made)
     assert out.getvalue() == "exterior is ext1\nwarning: the prompt is long\n"
+
+
+def decision(subject: str, choice: str, *, is_certain: bool = False) -> Decision:
+    return Decision(subject, choice, "by its name", is_certain)
+
+
+def test_decisions_that_are_not_certain_are_printed_once() -> None:
+    with redirect_stderr(io.StringIO()) as out, Console(say) as made:
+        for _ in range(2):
+            made.decided(decision("exterior camera", "left"))
+            made.decided(decision("wrist camera", "wrist", is_certain=True))
+    assert out.getvalue() == "assumed exterior camera: left (by its name)\n"
+
+
+def test_verbose_console_prints_certain_decisions_and_all_that_differ() -> None:
+    with redirect_stderr(io.StringIO()) as out, Console(say, verbose=True) as made:
+        made.decided(decision("wrist camera", "wrist", is_certain=True))
+        for number in range(6):
+            made.decided(decision("clock", f"within {number} ms"))
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "decided wrist camera: wrist (by its name)"
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize("of_episode", [False, True])
+def test_only_the_first_of_many_decisions_about_a_subject_are_printed(of_episode: bool) -> None:
+    with redirect_stderr(io.StringIO()) as out, Console(say) as made:
+        for number in range(50):
+            subject = f"exterior camera of episode_{number}" if of_episode else "exterior camera"
+            made.decided(decision(subject, f"camera {number}"))
+        made.decided(decision("clock", "control"))
+    lines = out.getvalue().splitlines()
+    assert [line.split(":")[1].split(" (")[0] for line in lines[:3]] == [" camera 0", " camera 1", " camera 2"]
+    assert lines[3].startswith("assumed exterior camera: in other ways in more episodes")
+    assert lines[4:] == ["assumed clock: control (by its name)"]
+
+
+def test_decisions_that_another_process_prints_are_skipped() -> None:
+    shared, own = decision("exterior camera", "left"), decision("clock", "control")
+    with redirect_stderr(io.StringIO()) as out, Console(say, quiet=True) as made:
+        made.skip([shared])
+        made.decided(shared)
+        made.decided(own)
+    assert out.getvalue() == "assumed clock: control (by its name)\n"
