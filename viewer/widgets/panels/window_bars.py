@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QRect, QRectF
@@ -14,6 +13,7 @@ from capture.results import schema
 from viewer.analysis import caption, scores
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme, ticks
 from viewer.rendering.patches import patch_words
 from viewer.widgets.controls.button import Button
@@ -86,10 +86,8 @@ class TopBar(Panel):
         self.assumed.setAccessibleName(f"{count} about the input: show them")
         lines = [f"{one.subject}: {one.choice}" for one in assumed[:TOOLTIP_LINES]]
         lines += [f"and {len(assumed) - TOOLTIP_LINES} more"] if len(assumed) > TOOLTIP_LINES else []
-        shown = "<br>".join(escape(line if len(line) <= 100 else line[:99] + "…") for line in lines)
-        # Rich text with all of the file's text escaped: Qt would take plain text that looks like HTML for HTML.
-        told = f"{count} about the input. Click for the reasons.<br>{shown}"
-        self.assumed.setToolTip(f"<p style='white-space:pre'>{told}</p>")
+        shown = "\n".join(line if len(line) <= 100 else line[:99] + "…" for line in lines)
+        self.assumed.setToolTip(plain_tooltip(f"{count} about the input. Click for the reasons.\n{shown}"))
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t = theme.active()
