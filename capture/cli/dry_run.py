@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from capture.cli.estimate import time_sentence
 from capture.cli.report import describe
 from capture.cli.units import size_text
@@ -9,8 +11,12 @@ from capture.errors import UserError
 from capture.pipeline.dataset_run import DatasetRun
 from capture.pipeline.plan import Plan, make_plan
 from capture.pipeline.sharding import Shard
+from capture.provenance import Decision
 from capture.results.resume import ask_run_state
 from capture.results.schema import PARTIAL_SUFFIX
+
+SHOWN_DECISIONS: Final = 20
+"""Assumptions about other episodes than the first that are listed."""
 
 
 def plan_first(series: DatasetRun) -> Plan:
@@ -30,6 +36,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
     Plans every episode: reads states and prompts, but no pictures or weights.
     """
     first: Plan | None = None
+    assumed: dict[Decision, None] = {}  # in order of first appearance
     frames = size = done = 0
     whole = begun = 0
     bad = {name: broken.reason for name, broken in series.broken.items()}
@@ -40,6 +47,7 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
             bad[episode.name] = str(error)
             continue
         first = first or made
+        assumed |= dict.fromkeys(one for one in made.decisions if not one.is_certain)
         frames += made.sizes.frames
         size += made.frame_bytes * made.sizes.frames
         if named and not series.setup.options.overwrite:
@@ -61,6 +69,10 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
             f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "
             f"{frames - done} frame{'s are' if frames - done != 1 else ' is'} left"
         )
+    if others := [one for one in assumed if one not in first.decisions]:
+        lines.append("assumed in other episodes:")
+        lines += [f"  {one.sentence}" for one in others[:SHOWN_DECISIONS]]
+        lines += [f"  and {len(others) - SHOWN_DECISIONS} more"] if len(others) > SHOWN_DECISIONS else []
     if bad:
         lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")
         lines += [f"  {name}: {why}" for name, why in bad.items()]
