@@ -102,7 +102,10 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     chosen = episodes.add_mutually_exclusive_group()
     chosen.add_argument("--episode", metavar="PATH", type=Path, help="one recorded episode; makes one results file")
     chosen.add_argument(
-        "--dataset", metavar="PATH", type=Path, help="a data set; makes a results file an episode in the folder -o"
+        "--dataset",
+        metavar="PATH",
+        type=Path,
+        help="a data set, or owner/name on Hugging Face; makes a results file an episode in the folder -o",
     )
     episodes.add_argument(
         "--episodes", metavar="LIST", type=_episodes, help="episodes of the data set, by number: 0-49,72 (all)"

@@ -90,7 +90,9 @@ def asked_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, t
     """Return what is to be shown to the policy, as one episode, and the decisions of its source."""
     if options.episode is None:
         return _given_episode(options), ()
-    source = asked_source(options, setup, options.episode)
+    # One that is fetched is looked at first, since a data set may be large.
+    is_here = options.episode.exists()
+    source = asked_source(options, setup, options.episode, has_files=is_here)
     if len(source.episodes) != 1 or source.unusable:
         if not source.episodes and len(source.unusable) == 1:
             raise UserError(next(iter(source.unusable.values())).reason)
@@ -98,12 +100,17 @@ def asked_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, t
             f"{options.episode} holds {len(source.episodes) + len(source.unusable)} episodes; "
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
+    if not is_here:
+        source = asked_source(options, setup, options.episode)
     return source.episodes[0], source.decisions
 
 
-def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Source:
-    """Return the episodes at `path`, mapped to the policy's inputs. Raises UserError if they do not fit it."""
-    from capture.datasets.registry import open_source
+def asked_source(options: argparse.Namespace, setup: Setup, path: Path, *, has_files: bool = True) -> Source:
+    """Return the episodes at `path`, mapped to the policy's inputs. Raises UserError if they do not fit it.
+
+    Without `has_files` only the metadata of a data set on Hugging Face are read.
+    """
+    from capture.cli.dataset_location import open_dataset
 
     requested = replace(
         setup.policy.source_options,
@@ -112,8 +119,9 @@ def asked_source(options: argparse.Namespace, setup: Setup, path: Path) -> Sourc
         action_keys=options.action_keys or (),
         turned=is_turned(options),
         tolerance=options.tolerance,
+        has_files=has_files,
     )
-    return open_source(path, requested)
+    return open_dataset(path, requested, options.episodes)
 
 
 def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from capture.cli.dataset_location import open_dataset
 from capture.cli.info import clean
 from capture.datasets.base import Episode, Source, SourceOptions
 from capture.datasets.key_mapping import CAMERAS
@@ -45,19 +46,20 @@ def describe(
     `camera_overrides` and `turned` are those of a run; `read_all` reads the last frame of every episode. Raises
     UserError where no reader knows the path, or none of its episodes can be used.
     """
+    is_here = path.exists()
     slots = tuple(dict.fromkeys((EXTERIOR, WRIST, *(camera_overrides or {}))))
-    options = SourceOptions(slots, 1, camera_overrides=camera_overrides or {}, turned=turned)
+    options = SourceOptions(slots, 1, camera_overrides=camera_overrides or {}, turned=turned, has_files=is_here)
     try:
-        source = open_source(path, options)
+        source = open_dataset(path, options)
         if RIGHT_WRIST not in slots and any(camera.name in CAMERAS[RIGHT_WRIST] for camera in source.cameras):
-            source = open_source(path, replace(options, cameras=(*slots, RIGHT_WRIST)))
+            source = open_dataset(path, replace(options, cameras=(*slots, RIGHT_WRIST)))
         mapped, is_mapped = [one.sentence for one in source.decisions], True
     except UserError as error:
-        source = open_source(path, SourceOptions((), 1))  # what it holds can still be said
+        source = open_dataset(path, SourceOptions((), 1, has_files=is_here))  # what it holds can still be said
         mapped, is_mapped = [str(error)], False
-    looked = _look(source, read_all=read_all)
+    looked = _look(source, read_all=read_all) if is_here else _list_episodes(source)
     used = {one.choice for one in source.decisions if one.subject.endswith(" camera")} if is_mapped else set()
-    damage = _look_at_other_cameras(path, source, used, looked, read_all=read_all)
+    damage = _look_at_other_cameras(path, source, used, looked, read_all=read_all) if is_here else {}
     if not is_mapped:  # any of the cameras may be needed
         looked = replace(
             looked,
@@ -103,6 +105,8 @@ class _Looked:
     """What is left out or assumed in an episode -> number of episodes of which the same is true."""
     asked: bool
     """Whether each was asked how it ended; otherwise only those that are shown were."""
+    is_fetched: bool
+    """Whether the files are on this machine; otherwise only the metadata are."""
     is_read: bool
     """Whether the last frame of each was read; otherwise those of the first ones and the headers of the others."""
 
@@ -127,7 +131,14 @@ def _look(source: Source, *, read_all: bool) -> _Looked:
             prompts.update(dict.fromkeys(tasks))
     is_read = read_all or len(source.episodes) <= READ
     counted = {f"{names[0]}: {sentence}": len(names) for sentence, names in notes.items()}
-    return _Looked(tuple(good), broken, tuple(prompts), counted, asked, is_read)
+    return _Looked(tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read)
+
+
+def _list_episodes(source: Source) -> _Looked:
+    """Return what the metadata of a data set state that is not fetched."""
+    rows = tuple(_Row(one, one.length, None, number < SHOWN) for number, one in enumerate(source.episodes))
+    prompts = dict.fromkeys(prompt for episode in source.episodes for prompt in episode.prompts)
+    return _Looked(rows, {}, tuple(prompts), {}, asked=False, is_read=False, is_fetched=False)
 
 
 def _check_episode(episode: Episode, *, is_read: bool) -> Iterator[str]:
@@ -190,6 +201,9 @@ def _episodes(looked: _Looked, damage: Mapping[str, str]) -> Iterator[str]:
     elif marks:
         of = "" if looked.asked else f" of the first {SHOWN}"
         yield f"{sum(marks)}{of} ended well, {len(marks) - sum(marks)} did not"
+    if not looked.is_fetched:
+        yield "only the metadata were fetched; a run fetches the files of its episodes"
+        return
     if looked.broken:
         yield f"{len(looked.broken)} cannot be used"
     if damage:

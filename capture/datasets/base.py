@@ -36,6 +36,8 @@ class SourceOptions:
     tolerance: float | None = None
     """Largest distance of a picture from its row's time in seconds (`--tolerance`); None for lerobot's, 1e-4, beyond
     which only a picture that is also the row's by order is taken."""
+    has_files: bool = True
+    """Whether the files of the episodes are on this machine; False to look at the metadata alone."""
     turned: bool | None = None
     """Whether pictures are to be turned by 180 degrees (`--turned`); None to decide by what the source says."""
     has_joint_actions: bool = False
@@ -126,6 +128,13 @@ class Source:
     """Name of each state part of the source -> its length."""
     action_parts: Mapping[str, int] = field(default_factory=dict)
     """Name of each action part of the source -> its length."""
+    name: str | None = None
+    """Name on Hugging Face; None for a data set that is known by its folder."""
+
+    @property
+    def title(self) -> str:
+        """Name for the index of a run."""
+        return self.name or self.path.resolve().name
 
 
 class Reader(Protocol):

@@ -56,16 +56,21 @@ class EpisodeList(Generic[Info]):
         self.usable: list[Info] = []
         self.unusable: dict[str, UnusableEpisode] = {}
 
-    def add(self, name: str, read_info: Callable[[int], Info]) -> None:
-        """Add the episode that `read_info(number)` returns, as unusable where it raises UserError."""
-        try:
-            self.usable.append(read_info(len(self.usable) + len(self.unusable)))
-        except UserError as error:
-            self.add_unusable(name, str(error))
+    def add(self, name: str, read_info: Callable[[int], Info], number: int | None = None) -> None:
+        """Add the episode that `read_info(number)` returns, as unusable where it raises UserError.
 
-    def add_unusable(self, name: str, reason: str) -> None:
+        Without a number of its own, it is counted.
+        """
+        number = len(self.usable) + len(self.unusable) if number is None else number
+        try:
+            self.usable.append(read_info(number))
+        except UserError as error:
+            self.add_unusable(name, str(error), number)
+
+    def add_unusable(self, name: str, reason: str, number: int | None = None) -> None:
         """Add an episode that cannot be used, or a file of episodes."""
-        self.unusable[name] = UnusableEpisode(len(self.usable) + len(self.unusable), reason)
+        number = len(self.usable) + len(self.unusable) if number is None else number
+        self.unusable[name] = UnusableEpisode(number, reason)
 
     def map_episodes(
         self,

@@ -63,7 +63,7 @@ class LerobotReader:
         episodes: list[Episode] = []
         unusable: dict[str, UnusableEpisode] = {}
         for episode in metadata.episodes:
-            if missing := _describe_missing_file(episode, mapping, files):
+            if options.has_files and (missing := _describe_missing_file(episode, mapping, files)):
                 unusable[episode.name] = UnusableEpisode(episode.number, missing)
             else:
                 episodes.append(LerobotEpisode(metadata, episode, mapping, options))
@@ -91,6 +91,11 @@ class LerobotEpisode(ArrayEpisode):
         super().__init__(metadata.name, metadata.number, mapping, options.horizon)
         self._source, self._metadata, self._tolerance = source, metadata, options.tolerance
         self.length, self.rate = metadata.length, source.rate
+
+    @property
+    def files(self) -> list[str]:
+        """Names of the files that it is read from, relative to the data set's folder."""
+        return list(_list_files(self._metadata, self._mapping).values())
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -369,12 +374,17 @@ def _map_keys(metadata: Metadata, options: SourceOptions) -> KeyMapping:
     )
 
 
-def _describe_missing_file(episode: EpisodeMetadata, mapping: KeyMapping, files: _FileNames) -> str | None:
+def _list_files(episode: EpisodeMetadata, mapping: KeyMapping) -> dict[str, str]:
+    """Return the files that an episode is read from, by their role."""
     needed = {"its data": episode.data}
     for slot, camera in mapping.cameras.items():
         if camera in episode.videos:
             needed[f"the video of {slot}"] = episode.videos[camera].path
-    for what, file in needed.items():
+    return needed
+
+
+def _describe_missing_file(episode: EpisodeMetadata, mapping: KeyMapping, files: _FileNames) -> str | None:
+    for what, file in _list_files(episode, mapping).items():
         if file not in files:
             return f"{what}, {files.root / file}, is missing"
     return None

@@ -87,7 +87,7 @@ class _Demonstration:
     group: str
     name: str
     number: int
-    """Counted through all files, unusable demonstrations included."""
+    """Its own in a single file; counted through several files, unusable demonstrations included."""
     length: int
     prompt: str
     prompt_origin: str
@@ -203,7 +203,7 @@ def _add_demonstrations(
             raise UserError(f"{path} has no group data with demonstrations")
         numbered = [(number, name) for name in data if (number := _parse_number(name)) is not None]
         file_prompt, rate = _read_file_prompt(path, data), _read_rate(data)
-        for _, key in sorted(numbered):
+        for own_number, key in sorted(numbered):
             name = f"{path.stem}_{key}" if has_several_files else key
 
             def read_info(number: int, key: str = key, name: str = name) -> _Demonstration:
@@ -217,7 +217,7 @@ def _add_demonstrations(
                     path, f"data/{key}", name, number, length, prompt, origin, rate, kind, cameras, state, actions
                 )
 
-            listing.add(name, read_info)
+            listing.add(name, read_info, None if has_several_files else own_number)
 
 
 def _read_parts(

@@ -39,7 +39,7 @@ class DatasetRun:
             **self.setup.run,
             "selection": options.frames.text,
             "prompts": _hash_prompts(options),
-            "dataset": self.source.path.resolve().name,
+            "dataset": self.source.title,
         }
         serialised: dict[str, Any] = json.loads(json.dumps(fields))
         return serialised
@@ -58,7 +58,7 @@ class DatasetRun:
         policy = self.setup.policy
         return {
             "generator": GENERATOR,
-            "source": {"kind": self.source.kind, "name": self.source.path.resolve().name},
+            "source": {"kind": self.source.kind, "name": self.source.title},
             "model": {"name": policy.name, "config_hash": policy.config_hash},
             "run": self.run,
         }
