@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PySide6.QtCore import QRectF
 
 from viewer.rendering import drawing, theme
-from viewer.rendering.ticks import Tick, find_axis_top, find_label_step, find_log_ticks, fit_ticks
+from viewer.rendering.ticks import Tick, find_axis_top, find_label_step, find_log_ticks, fit_ticks, round_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,6 +98,16 @@ def make_share_axis(values: npt.NDArray[np.floating], *, is_log: bool = False) -
     return Axis(min(bottom, top / 10), top, is_log=True, factor=100.0, unit="%")
 
 
+def make_value_axis(values: npt.NDArray[np.floating], most: int = 4) -> Axis:
+    """Return the axis of numbers of any sign, from one round number to another; -1 to 1 without finite values."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (-1.0, 1.0)
+    if high == low:
+        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    step = round_step((high - low) / (max(most, 2) - 1))
+    return Axis(math.floor(low / step + 1e-6) * step, math.ceil(high / step - 1e-6) * step)
+
+
 def draw_value_axis(
     painter: QPainter, box: QRectF, axis: Axis, width: float, *, write: Write = drawing.write, ink: str = ""
 ) -> None:
@@ -110,6 +120,8 @@ def draw_value_axis(
     for tick in ticks:
         y = box.bottom() - float(axis.place(tick.value)) * box.height()
         painter.fillRect(QRectF(box.left(), round(y) - 0.5, box.width(), 1), theme.colour(t.line))
+        if not width:
+            continue
         label = QRectF(box.left() - width, y - LINE / 2, width - 6, LINE)
         write(painter, label, tick.text, ink or t.secondary, FONT, align="right")
 

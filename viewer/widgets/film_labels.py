@@ -1,4 +1,4 @@
-"""Labels of a film: the cameras' names, and the numbers of the visible rows and columns of thumbnails."""
+"""Labels of a film in the window, and its numbers as a table."""
 
 from __future__ import annotations
 
@@ -72,3 +72,15 @@ def paint_labels(
             if column % skip == 0:
                 box = QRectF(block.left() + column * width - 10, top, width - GAP + 20, 16)
                 drawing.write(painter, box, str(film.columns[column]), t.secondary, 11, align="centre")
+
+
+def tabulate(film: Film, names: FilmNames) -> tuple[list[str], list[list[object]]]:
+    """Return column names, and for each thumbnail its labels and its mass on each camera."""
+    down = ["step" if names.across == "layer" else "layer"] if film.rows else []
+    masses = film.maps.sum((3, 4)).tolist()
+    rows = [
+        [*film.rows[row : row + 1], label, *masses[row][column]]
+        for row in range(len(masses))
+        for column, label in enumerate(film.columns)
+    ]
+    return [*down, names.across, *names.cameras], rows

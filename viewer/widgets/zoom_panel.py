@@ -87,10 +87,15 @@ class ZoomPanel(PlotPanel):
             self.plot.cover_panel()
         self.update_extent()
 
+    def to_content_box(self, point: QPointF) -> QPointF | None:
+        """Return a point of the panel as a point of the content's box; None outside."""
+        return point if self.content_box().contains(point) else None
+
     # Mouse
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.plot is None or not self.content_box().contains(event.position()):
+        place = self.to_content_box(event.position())
+        if self.plot is None or place is None:
             super().wheelEvent(event)
             return
         across, along = event.angleDelta().x() / 120, event.angleDelta().y() / 120
@@ -99,7 +104,7 @@ class ZoomPanel(PlotPanel):
         if abs(across) > abs(along):
             self.plot.pan(QPointF(across * PAN_PER_NOTCH, 0))
         else:
-            self.plot.zoom(event.position(), PER_NOTCH**-along)
+            self.plot.zoom(place, PER_NOTCH**-along)
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PySide6.QtCore import QPoint
-from PySide6.QtGui import QColor
-from window_driver import close, show, spin
+from PySide6.QtCore import QPointF
+from PySide6.QtGui import QColor, QGuiApplication
+from window_driver import close, show, spin, until
 
 from capture.results import schema
 from viewer.rendering import theme
@@ -58,15 +58,14 @@ def test_predicted_actions_are_orange_and_true_actions_grey(app: QApplication, o
     spin()
     chart, t = window.panels.action_chart, theme.active()
     box = chart.cells(3)[0][1]
-    inner = box.adjusted(4, 5, -4, -5)
-    ends = inner.right() - 6, inner.right(), inner.top(), inner.bottom()
+    ends = box.right() - 8, box.right() - 2, box.top(), box.bottom()
     predicted, truth = rows_near(chart, t.accent, *ends), rows_near(chart, t.secondary, *ends)
-    assert max(predicted) < inner.center().y(), "the predicted line ends at the top, where it rises to 1"
-    assert min(truth) > inner.center().y(), "the true line ends at the bottom, where it falls to 0"
+    assert max(predicted) < box.center().y(), "the predicted line ends at the top, where it rises to 1"
+    assert min(truth) > box.center().y(), "the true line ends at the bottom, where it falls to 0"
     close(window)
 
 
-def test_values_and_tool_tip_name_predicted_and_true_actions(app: QApplication, opposed: Path, tmp_path: Path) -> None:
+def test_values_and_read_out_name_predicted_and_true_actions(app: QApplication, opposed: Path, tmp_path: Path) -> None:
     window = show(opposed, tmp_path)
     window.panels.show_tab("action_chart")
     spin()
@@ -77,7 +76,36 @@ def test_values_and_tool_tip_name_predicted_and_true_actions(app: QApplication, 
     assert (values["predicted"][0, 0], values["predicted"][-1, 0]) == (0, 1)
     assert (values["truth"][0, 0], values["truth"][-1, 0]) == (1, 0)
     box = chart.cells(values["predicted"].shape[1])[0][0]
-    last = QPoint(round(box.right() - 4), round(box.center().y()))
+    last = QPointF(box.right() - 1, box.center().y())
     horizon = len(values["predicted"])
-    assert chart.explain(last) == f"a0, action {horizon - 1}: 1, true 0"
+    place = chart.place_at(last)
+    assert place == ("chunk", 0, horizon - 1)
+    title, rows = chart.read_place(place)
+    assert title == f"a0, action {horizon - 1}"
+    assert [row[1:] for row in rows] == [("predicted", "1"), ("true", "0")]
+    close(window)
+
+
+def test_chunk_zooms_in_all_dimensions_and_copies_its_data(app: QApplication, opposed: Path, tmp_path: Path) -> None:
+    window = show(opposed, tmp_path)
+    window.panels.show_tab("action_chart")
+    until(lambda: window.plot_loader.is_done)
+    spin()
+    chart = window.panels.action_chart
+    assert chart.plot is not None
+    box = chart.cells(3)[0][2]
+    spot = QPointF(box.left() + 1, box.center().y())
+    inside = chart.to_content_box(spot)
+    assert inside is not None
+    whole = chart.x_axis("chunk", chart.charts()["chunk"][2])
+    chart.plot.zoom(inside, 0.5)
+    spin(0.01)
+    axis = chart.x_axis("chunk", chart.charts()["chunk"][2])
+    assert axis.low == pytest.approx(0, abs=0.1)
+    assert axis.high - axis.low == pytest.approx(max((whole.high - whole.low) / 2, min(4, whole.high)))
+    assert chart.x_axis("path", chart.charts()["path"][0]).low == 0, "the path has an axis of its own"
+    chart.copy_data()
+    rows = QGuiApplication.clipboard().text().splitlines()
+    assert rows[0] == "action,dimension,predicted,true"
+    assert rows[1] == "0,0,0.0,1.0"
     close(window)

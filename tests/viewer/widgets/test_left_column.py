@@ -193,5 +193,5 @@ def test_right_column_leaves_spare_height_at_the_bottom(app: QApplication, tmp_p
         assert gap == panels.side_layout.spacing()
     scores = panels.atlas.scores()
     assert scores is not None
-    assert panels.atlas.edges(scores)[1][-1][1] >= panels.atlas.height() - 20, "cells fill the atlas"
+    assert panels.atlas.layout_of(scores).rows[-1][1] >= panels.atlas.height() - 20, "cells fill the atlas"
     close(window)

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
-from PySide6.QtWidgets import QToolTip, QWidget
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QHideEvent, QKeyEvent, QMouseEvent, QPainter
+from PySide6.QtWidgets import QWidget
 
 from capture.results import schema
 from viewer.errors import READ_ERRORS
-from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
-from viewer.widgets.panels.panel import Panel
+from viewer.rendering.axes import FONT, LINE, Axis, label_places, make_value_axis
+from viewer.rendering.line_chart import LineChart, draw_chart, draw_crosshair, place_x
+from viewer.rendering.lines import Line
+from viewer.rendering.ticks import Tick
+from viewer.widgets.overlays.read_out import ReadOut
+from viewer.widgets.zoom_panel import ZoomPanel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.controllers.session import Session
 
 Values = npt.NDArray[np.float64]
 LABEL: Final = 64
 MAX_DIMENSIONS: Final = 16
 """Number of dimensions that are drawn; robots have 7 to 14."""
+AXIS_WIDTH: Final = 54
+"""Room for the labels of a vertical axis in pixels."""
+MIN_WIDTH: Final = 114
+"""Width in pixels of the narrowest plot that has labels at its vertical axis."""
+FEWEST_ACTIONS: Final = 4.0
+"""Distances between actions that are visible at the highest zoom."""
 
 
-class ActionChart(Panel):
+class Place(NamedTuple):
+    """A point of one of the plots."""
+
+    kind: str
+    """`chunk` or `path`."""
+    dimension: int
+    point: int
+    """Number of the action, or of the point of the path."""
+
+
+class ActionChart(ZoomPanel):
     """Top: each dimension over the chunk. Bottom: the selected action's path from noise (t = 1) to action (t = 0)."""
 
     watched_fields = frozenset({"frame", "query", "step"})
@@ -34,12 +57,19 @@ class ActionChart(Panel):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Predicted actions", parent)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setMinimumHeight(130)
+        self.setMouseTracking(True)
+        self.setMinimumHeight(150)
+        self.hovered: Place | None = None
+        self._read_out: ReadOut | None = None
         self._read: tuple[object, dict[str, Values | None]] | None = None
         self._content: dict[str, Values | None] = {}
+        self._made: tuple[object, dict[str, list[LineChart]]] | None = None
+        self._still = drawing.Layer()
 
     def sizeHint(self) -> QSize:
-        return QSize(600, 170)
+        return QSize(600, 190)
+
+    # Content
 
     def values(self) -> dict[str, Values | None]:
         """Return `predicted` and `truth`, (H, A), and `path`, (steps + 1, H, 32), of the frame; None if absent."""
@@ -60,9 +90,12 @@ class ActionChart(Panel):
 
     def load(self) -> None:
         self._content = self.values()
+        self.update_extent()
+        self._show_read_out()
 
     def on_file_changed(self) -> None:
-        self._read, self._content = None, {}
+        self.hover(None)
+        self._read, self._content, self._made = None, {}, None
 
     @property
     def action(self) -> int:
@@ -70,115 +103,221 @@ class ActionChart(Panel):
         query = self.session.shown.query
         return query.first if query.kind == "action" else 0
 
+    def has_truth(self) -> bool:
+        """Return whether the source has true actions of this frame."""
+        predicted, truth = self._content.get("predicted"), self._content.get("truth")
+        known = predicted is not None and truth is not None and truth.shape == predicted.shape
+        return known and truth is not None and bool(np.isfinite(truth).any())
+
+    def charts(self) -> dict[str, list[LineChart]]:
+        """Return the chart of each dimension over the chunk, and over the path; empty lists if absent."""
+        key = (id(self._content), self.action, theme.active())
+        if self._made is None or self._made[0] != key:
+            self._made = key, {"chunk": self._make_chunk(), "path": self._make_path()}
+        return self._made[1]
+
+    def _make_chunk(self) -> list[LineChart]:
+        predicted, truth, t = self._content.get("predicted"), self._content.get("truth"), theme.active()
+        if predicted is None or not predicted.size:
+            return []
+        charts = []
+        for n in range(min(predicted.shape[1], MAX_DIMENSIONS)):
+            lines = [Line("predicted", t.accent, predicted[:, n])]
+            if self.has_truth() and truth is not None:
+                lines.append(Line("true", t.secondary, truth[:, n]))
+            charts.append(_make_chart(lines))
+        return charts
+
+    def _make_path(self) -> list[LineChart]:
+        path, count = self._content.get("path"), len(self._make_chunk())
+        if path is None or self.action >= path.shape[1]:
+            return []
+        colour = theme.GROUP_COLOURS["action"]
+        return [_make_chart([Line("path", colour, path[:, self.action, n])]) for n in range(min(count, path.shape[2]))]
+
+    # Layout
+
     def cells(self, count: int) -> tuple[list[QRectF], list[QRectF]]:
-        """Return the rectangles of the plots of both rows."""
+        """Return the rectangles of the lines of `count` dimensions, over the chunk and over the path."""
         width = (self.width() - LABEL) / max(count, 1)
-        half = (self.height() - 18) / 2
-        upper = [QRectF(LABEL + n * width, 14, width - 8, half - 12) for n in range(count)]
-        lower = [QRectF(LABEL + n * width, 18 + half, width - 8, half - 12) for n in range(count)]
+        left = self.axis_width(count)
+        height = max((self.height() - 2 * (LINE + 20)) / 2, 8)
+        rows = (LINE + 2, LINE + 2 + height + 22)
+        plot = max(width - left - 8, 4)
+        upper, lower = ([QRectF(LABEL + n * width + left, top, plot, height) for n in range(count)] for top in rows)
         return upper, lower
 
+    def axis_width(self, count: int) -> float:
+        """Return the room for the labels of each vertical axis; 0 where the plots are too narrow for labels."""
+        return AXIS_WIDTH if (self.width() - LABEL) / max(count, 1) >= MIN_WIDTH else 0.0
+
+    def _count(self) -> int:
+        return len(self.charts()["chunk"])
+
+    def content_box(self) -> QRectF:
+        """Return the rectangle of the first dimension over the chunk, which stands for those of all."""
+        return self.cells(max(self._count(), 1))[0][0]
+
+    def content_extent(self) -> QRectF:
+        charts = self.charts()["chunk"]
+        return QRectF(0, 0, max(len(charts[0].xs) - 1, 1) if charts else 1, 1)
+
+    def least_visible(self) -> tuple[float, float]:
+        return FEWEST_ACTIONS, 1.0
+
+    def to_content_box(self, point: QPointF) -> QPointF | None:
+        """Return the place in the first dimension's chunk of a point in any dimension's."""
+        for box in self.cells(self._count())[0]:
+            if box.contains(point):
+                return point - box.topLeft() + self.content_box().topLeft()
+        return None
+
+    def x_axis(self, kind: str, chart: LineChart) -> Axis:
+        """Return the horizontal axis of a plot: the visible actions, or all points of the path."""
+        visible = self.visible_part()
+        return Axis(visible.left(), visible.right()) if kind == "chunk" else Axis(0, max(len(chart.xs) - 1, 1))
+
+    # Painting
+
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t = theme.active()
-        self.fill_background(painter, area)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        predicted, truth, path = (self._content.get(name) for name in ("predicted", "truth", "path"))
-        if predicted is None or not predicted.size:
-            drawing.write(
-                painter, QRectF(0, 4, self.width(), 22), "This file holds no predicted actions.", t.secondary, 13
-            )
+        t, charts = theme.active(), self.charts()
+        if not charts["chunk"]:
+            self.fill_background(painter, area)
+            sentence = "This file holds no predicted actions."
+            drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
             return
-        count = min(predicted.shape[1], MAX_DIMENSIONS)
-        upper, lower = self.cells(count)
-        drawing.write(painter, QRectF(0, upper[0].top(), LABEL - 8, 18), "Chunk", t.secondary, 13)
-        drawing.write(painter, QRectF(0, lower[0].top(), LABEL - 8, 18), f"Path {self.action}", t.secondary, 13)
-        has_truth = truth is not None and truth.shape == predicted.shape and bool(np.isfinite(truth).any())
-        legend = "predicted" + (" and true (grey)" if has_truth else "; the source has no true actions")
-        drawing.write(painter, QRectF(LABEL, 0, self.width() - LABEL, 12), legend, t.secondary, 11, align="right")
-        for n, box in enumerate(upper):
-            lines = [(predicted[:, n], t.accent)]
-            if has_truth and truth is not None:
-                lines.insert(0, (truth[:, n], t.secondary))
-            at = self.action if self.session.shown.query.kind == "action" else None
-            self._paint_plot(painter, box, f"a{n}", lines, at)
-            if path is not None and self.action < path.shape[1] and n < path.shape[2]:
-                self._paint_plot(
-                    painter, lower[n], "", [(path[:, self.action, n], theme.GROUP_COLOURS["action"])], self._point()
-                )
-        foot = "t = 1, noise, to t = 0, action; model units" if path is not None else "This file holds no path."
-        drawing.write(
-            painter, QRectF(LABEL, self.height() - 14, self.width() - LABEL, 14), foot, t.secondary, 11, align="right"
-        )
+        visible = self.visible_part().getRect()
+        self._still.draw(painter, self, (id(charts), visible), self._paint_charts, drawing.ground(self), charts)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        acting = self.session.shown.query.kind == "action"
+        for kind, at in (("chunk", self.action if acting else None), ("path", self._point())):
+            for box, chart in self._plots(kind):
+                if at is not None:
+                    x = place_x(box, self.x_axis(kind, chart), at)
+                    if box.left() - 1 <= x <= box.right() + 1:
+                        painter.fillRect(QRectF(round(x) - 0.5, box.top(), 1, box.height()), theme.colour(t.text))
+        if self.hovered is not None:
+            kind, n, point = self.hovered
+            box, chart = self._plots(kind)[n]
+            draw_crosshair(painter, box, place_x(box, self.x_axis(kind, chart), point), chart, point)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def _plots(self, kind: str) -> list[tuple[QRectF, LineChart]]:
+        """Return rectangle and chart of each dimension."""
+        boxes = self.cells(self._count())[("chunk", "path").index(kind)]
+        return list(zip(boxes, self.charts()[kind], strict=False))
+
+    def _paint_charts(self, painter: QPainter) -> None:
+        """Paint everything but the cursors."""
+        t, (upper, lower) = theme.active(), self.cells(self._count())
+        true = ("true", t.secondary) if self.has_truth() else ("no true ones", t.secondary)
+        self._label_row(painter, upper[0].top(), "Chunk", [("robot units", t.secondary), ("predicted", t.accent), true])
+        path = ("model units", t.secondary) if self.charts()["path"] else ("not in the file", t.secondary)
+        self._label_row(painter, lower[0].top(), f"Path {self.action}", [path])
+        measure = partial(drawing.width_of, pixels=FONT)
+        for kind in ("chunk", "path"):
+            for n, (box, chart) in enumerate(self._plots(kind)):
+                painter.fillRect(box, theme.colour(t.panel))
+                axis = self.x_axis(kind, chart)
+                ticks: tuple[Tick, ...]
+                if kind == "path":
+                    ticks = (Tick(0.0, "t = 1"), Tick(axis.high, "0"))
+                else:
+                    ticks = label_places(range(len(chart.xs)), axis, box.width(), measure)
+                    name = QRectF(box.left(), 0, box.width(), LINE)
+                    drawing.write(painter, name, f"a{n}", t.secondary, FONT)
+                draw_chart(painter, box, chart, axis, ticks, self.axis_width(self._count()))
+
+    def _label_row(self, painter: QPainter, top: float, title: str, notes: list[tuple[str, str]]) -> None:
+        """Write a title and lines of text, with their colours, left of a row of plots."""
+        drawing.write(painter, QRectF(0, top - 2, LABEL - 2, 16), title, theme.active().secondary, 13)
+        for line, (text, colour) in enumerate(notes):
+            drawing.write(painter, QRectF(0, top + 14 + 13 * line, LABEL + 8, 13), text, colour, 10)
 
     def _point(self) -> int | None:
         """Return the point of the path at which the shown denoise step starts."""
         results, shown = self.session.results, self.session.shown
-        return (
-            results.steps[shown.step]
-            if results is not None and results.steps and shown.query.kind == "action"
-            else None
-        )
+        acting = results is not None and results.steps and shown.query.kind == "action"
+        return results.steps[shown.step] if acting and results is not None else None
 
-    def _paint_plot(
-        self, painter: QPainter, box: QRectF, name: str, lines: list[tuple[Values, str]], at: int | None
-    ) -> None:
-        t = theme.active()
-        drawing.fill(painter, box, theme.colour(t.panel), 4)
-        every = np.concatenate([line for line, _ in lines])
-        every = every[np.isfinite(every)]
-        low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
-        span = high - low if high > low else 1.0
-        inner = box.adjusted(4, 5, -4, -5)
-        for line, colour in lines:
-            count = max(len(line) - 1, 1)
-            points = [
-                QPointF(
-                    inner.left() + inner.width() * n / count, inner.bottom() - inner.height() * (float(v) - low) / span
-                )
-                for n, v in enumerate(line)
-                if np.isfinite(v)
-            ]
-            painter.setPen(QPen(theme.colour(colour), 1.5))
-            painter.drawPolyline(QPolygonF(points))
-        if at is not None:
-            x = inner.left() + inner.width() * at / max(len(lines[-1][0]) - 1, 1)
-            painter.fillRect(QRectF(x - 0.5, box.top() + 2, 1, box.height() - 4), theme.colour(t.text))
-        # The name is in the upper corner that the line does not reach.
-        first, last = ((float(lines[-1][0][end]) - low) / span for end in (0, -1))
-        corner = QRectF(box.left() + 4, box.top() + 1, box.width() - 8, 13)
-        drawing.write(painter, corner, name, t.secondary, 11, align="right" if last < first else "left")
+    # Mouse and keyboard
 
-    def place_at(self, point: QPointF) -> tuple[str, int, int] | None:
-        """Return the plot under a point, `chunk` or `path`, its dimension, and the action or point of the path."""
-        values = self.values()
-        predicted, path = values["predicted"], values["path"]
-        if predicted is None or not predicted.size:
-            return None
-        for kind, boxes in zip(("chunk", "path"), self.cells(min(predicted.shape[1], MAX_DIMENSIONS)), strict=True):
-            for n, box in enumerate(boxes):
-                length = len(predicted) if kind == "chunk" else 0 if path is None else len(path)
-                if box.contains(point) and length:
-                    part = (point.x() - box.left() - 4) / max(box.width() - 8, 1)
-                    return kind, n, round(min(max(part, 0.0), 1.0) * (length - 1))
+    def place_at(self, point: QPointF) -> Place | None:
+        """Return the plot under a point, and the nearest action or point of the path."""
+        for kind in ("chunk", "path"):
+            for n, (box, chart) in enumerate(self._plots(kind)):
+                if box.adjusted(-4, -4, 4, 4).contains(point):
+                    part = min(max((point.x() - box.left()) / max(box.width(), 1), 0.0), 1.0)
+                    near = round(self.x_axis(kind, chart).value_at(part))
+                    return Place(kind, n, min(max(near, 0), len(chart.xs) - 1))
         return None
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        found, results = self.place_at(event.position()), self.session.results
-        if found is None or results is None:
+    def hover(self, place: Place | None) -> None:
+        """Show the crosshair at a point of a plot; None hides it."""
+        if place != self.hovered:
+            self.hovered = place
+            self.update()
+            self._show_read_out()
+
+    def _show_read_out(self) -> None:
+        """Show the values at the crosshair, or hide them."""
+        if self.hovered is not None and self.hovered.dimension >= len(self._plots(self.hovered.kind)):
+            self.hovered = None
+        if self.hovered is None:
+            if self._read_out is not None:
+                self._read_out.hide()
             return
-        kind, _, place = found
-        if kind == "chunk" and place < results.horizon:
-            self.session.update(query=Query("action", (place,)))
-        elif kind == "path" and results.steps:
-            near = min(range(len(results.steps)), key=lambda n: abs(results.steps[n] - place))
-            query = (
-                self.session.state.query
-                if self.session.state.query.kind == "action"
-                else Query("action", (self.action,))
-            )
+        if self._read_out is None:
+            self._read_out = ReadOut(self.window())
+        kind, n, point = self.hovered
+        box, chart = self._plots(kind)[n]
+        x = place_x(box, self.x_axis(kind, chart), point)
+        foot = self.mapTo(self.window(), QPointF(x, box.top() - 4).toPoint())
+        self._read_out.show_values(foot, *self.read_place(self.hovered))
+
+    def read_place(self, place: Place) -> tuple[str, list[tuple[str, str, str]]]:
+        """Return the name of a point, and colour, name and value of each of its lines."""
+        kind, n, point = place
+        title = f"a{n}, {'action' if kind == 'chunk' else 'point'} {point}"
+        lines = self.charts()[kind][n].lines
+        return title, [(line.colour, line.name, f"{line.values[point]:.4g}".replace("-", "−")) for line in lines]
+
+    def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
+        """Return a row for each action and dimension: predicted, and true where the source has it."""
+        charts = self.charts()["chunk"]
+        if not charts:
+            return None
+        names = [line.name for line in charts[0].lines]
+        rows: list[list[object]] = [
+            [action, n, *(float(line.values[action]) for line in chart.lines)]
+            for action in range(len(charts[0].xs))
+            for n, chart in enumerate(charts)
+        ]
+        return ["action", "dimension", *names], rows
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        super().mousePressEvent(event)
+        place, results = self.place_at(event.position()), self.session.results
+        if place is None or results is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        if place.kind == "chunk" and place.point < results.horizon:
+            self.session.update(query=Query("action", (place.point,)))
+        elif place.kind == "path" and results.steps:
+            near = min(range(len(results.steps)), key=lambda n: abs(results.steps[n] - place.point))
+            acting = self.session.state.query.kind == "action"
+            query = self.session.state.query if acting else Query("action", (self.action,))
             self.session.update(query=query, step=near)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        self.hover(self.place_at(event.position()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self.hover(None)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self.hover(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
@@ -189,24 +328,7 @@ class ActionChart(Panel):
         place = min(max(self.action + moves[Qt.Key(event.key())], 0), results.horizon - 1)
         self.session.update(query=Query("action", (place,)))
 
-    def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            QToolTip.showText(event.globalPos(), plain_tooltip(self.explain(event.pos())), self)
-            return True
-        return super().event(event)
 
-    def explain(self, point: QPoint) -> str:
-        """Return the tooltip of a point: the value of the predicted action, or of the path, and the true action."""
-        found, values = self.place_at(QPointF(point)), self.values()
-        if found is None:
-            return ""
-        kind, n, place = found
-        if kind == "path":
-            path = values["path"]
-            return "" if path is None else f"a{n}, point {place}: {path[place, self.action, n]:.4g}"
-        predicted, truth = values["predicted"], values["truth"]
-        assert predicted is not None
-        text = f"a{n}, action {place}: {predicted[place, n]:.4g}"
-        if truth is not None and truth.shape == predicted.shape and np.isfinite(truth[place, n]):
-            text += f", true {truth[place, n]:.4g}"
-        return text
+def _make_chart(lines: list[Line]) -> LineChart:
+    every = np.concatenate([line.values for line in lines])
+    return LineChart(np.arange(len(lines[0].values), dtype=np.float64), tuple(lines), make_value_axis(every))

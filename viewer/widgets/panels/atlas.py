@@ -14,28 +14,32 @@ from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_s
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import colormaps, drawing, theme
+from viewer.rendering.score_table import TableLayout, draw_cells, draw_table_labels, lay_out_table
 from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, render_head_thumbnails
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
-from viewer.widgets.panels.panel import Panel
+from viewer.widgets.zoom_panel import ZoomPanel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from viewer.controllers.session import Session
     from viewer.model.attention import Floats
 
 LABEL: Final = 22
-GAP: Final = 2
 FOOT: Final = 16
 MAX_CELL_HEIGHT: Final = 44.0
 """Pixels; a taller cell shows no more."""
 THUMBNAIL_FIELDS: Final = ("step", "measure", "left_out", *COLOUR_FIELDS)
 """Fields of a view that the thumbnails depend on, beside frame and query."""
+LEAST_SHARE: Final = 0.2
+"""Smallest part of the table, along each side, that the user can zoom to."""
 FIELDS: Final = ("frame", "query", "score", "thumbnails")
 
 
-class Atlas(Panel):
+class Atlas(ZoomPanel):
     """Rows are layers, columns are heads, the last column is the mean of all heads; a click selects a head."""
 
     watched_fields = frozenset(
@@ -60,8 +64,7 @@ class Atlas(Panel):
         self._thumbnails: tuple[object, npt.NDArray[np.uint32]] | None = None
         self._before: Floats | None = None
         self._frame, self._still = drawing.Layer(), drawing.Layer()
-        self._dots = np.zeros(0, np.intp), np.zeros(0, np.intp)
-        self._edges: tuple[object, list[tuple[float, float]], list[tuple[float, float]]] | None = None
+        self._layout: tuple[object, TableLayout] | None = None
         self._painted_rings: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
         self._was_unavailable = False
@@ -127,6 +130,7 @@ class Atlas(Panel):
         self._content_reason, self._content = self.unavailable_reason, self.scores()
         if self.session.shown.thumbnails and self._content is not None:
             self._load_thumbnails()
+        self.update_extent()
 
     def refresh(self) -> None:
         shown = self.session.shown
@@ -170,6 +174,7 @@ class Atlas(Panel):
         self._still.drop()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
         self._place()
 
     def _place(self) -> None:
@@ -182,31 +187,30 @@ class Atlas(Panel):
 
     # Layout
 
-    def edges(self, scores: Floats) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """Return left and right of each column, top and bottom of each row, on whole screen pixels.
+    def content_box(self) -> QRectF:
+        """Return the rectangle of the cells."""
+        height: float = max(self.height() - self.HEADING - FOOT, 4)
+        if self._content is not None:
+            height = min(height, len(self._content) * MAX_CELL_HEIGHT)
+        return QRectF(LABEL, self.HEADING, max(self.width() - LABEL, 40), height)
 
-        The column of the mean is a little apart.
-        """
-        ratio, (rows, columns) = self.devicePixelRatioF(), scores.shape
-        key = (rows, columns, ratio, self.width(), self.height())
-        if self._edges is None or self._edges[0] != key:
-            width = (self.width() - LABEL - 4) / columns
-            height = min((self.height() - self.HEADING - FOOT) / rows, MAX_CELL_HEIGHT)
-            lefts = [LABEL + number * width + (4 if number == columns - 1 else 0) for number in range(columns)]
-            tops = [self.HEADING + number * height for number in range(rows)]
-            spans = (
-                [drawing.snap_span(x, width - GAP, ratio) for x in lefts],
-                [drawing.snap_span(y, height - GAP, ratio) for y in tops],
-            )
-            self._edges = key, *spans
-            self._dots = drawing.index_pixels(spans[0], ratio), drawing.index_pixels(spans[1], ratio)
-        return self._edges[1], self._edges[2]
+    def content_extent(self) -> QRectF:
+        return QRectF(0, 0, 1, 1)  # shares of the box
+
+    def least_visible(self) -> tuple[float, float]:
+        return LEAST_SHARE, LEAST_SHARE
+
+    def layout_of(self, scores: Floats) -> TableLayout:
+        """Return the places of the cells."""
+        ratio, box, visible = self.devicePixelRatioF(), self.content_box(), self.visible_part()
+        key = (scores.shape, ratio, box.getRect(), visible.getRect())
+        if self._layout is None or self._layout[0] != key:
+            self._layout = key, lay_out_table(box, (len(scores), scores.shape[1]), ratio, visible)
+        return self._layout[1]
 
     def cell(self, scores: Floats, layer: int, head: int) -> QRectF:
         """Return the rectangle of a cell."""
-        columns, rows = self.edges(scores)
-        (left, right), (top, bottom) = columns[head], rows[layer]
-        return QRectF(left, top, right - left, bottom - top)
+        return self.layout_of(scores).cell(layer, head)
 
     # Painting
 
@@ -222,20 +226,28 @@ class Atlas(Panel):
             self._paint_frame(inner, scores)
 
         def still(inner: QPainter) -> None:
+            inner.setClipRect(self.content_box())
             if shown.thumbnails:
                 self._paint_thumbnails(inner, scores)
             else:
-                self._paint_cells(inner, scores)
-            self._frame.draw(inner, self, (scores.shape, results.layers, shown.thumbnails, self._title()), frame)
+                words, score = self._words(scores), self._shown_score
+                draw_cells(inner, layout, words, scores.tolist(), score.format_cell, drawing.ground(self))
+            inner.setClipping(False)
+            key = (layout, results.layers, shown.thumbnails, self._title())
+            self._frame.draw(inner, self, key, frame)
 
         # Two layers, as scores change more often than row and column labels, and rings more often than scores.
-        key = (id(scores), *self._look(), self._title())
+        layout = self.layout_of(scores)
+        key = (id(scores), layout, *self._look(), self._title())
         self._still.draw(painter, self, key, still, drawing.ground(self), scores)
+        if self.is_zoomed():
+            painter.setClipRect(self.content_box().adjusted(-2, -2, 2, 2))
         self._painted_rings = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._painted_rings:
             light = t.accent if shown.thumbnails else t.text
             drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
+        painter.setClipping(False)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
@@ -255,40 +267,16 @@ class Atlas(Panel):
 
     def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
         """Paint what does not depend on the scores: labels of layers and heads, and the cells' round corners."""
-        t, results, (columns, rows) = theme.active(), self.session.results, self.edges(scores)
+        results, layout = self.session.results, self.layout_of(scores)
         assert results is not None
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        ground, height = drawing.ground(self), rows[0][1] - rows[0][0] + GAP
-        for layer, (top, bottom) in enumerate(rows):
-            if height >= 10 or layer % 2 == 0:
-                label = QRectF(0, top, LABEL - 6, bottom - top)
-                drawing.write(painter, label, str(results.layers[layer]), t.secondary, 11, align="right")
-            for head in range(len(columns)):
-                if not self.session.shown.thumbnails:
-                    drawing.round_off(painter, self.cell(scores, layer, head), ground, 2.5)
-        for head, (left, right) in enumerate(columns):
-            place = QRectF(left - 6, rows[-1][1] + 1, right - left + 12, 15)
-            text = "mean" if head == len(columns) - 1 else str(head)
-            drawing.write(painter, place, text, t.secondary, 11, align="centre")
-
-    def _paint_cells(self, painter: QPainter, scores: Floats) -> None:
-        """Paint all cells as one image, and their numbers where they fit."""
-        words, (columns, rows) = self._words(scores), self.edges(scores)
-        ratio, ground = self.devicePixelRatioF(), drawing.ground(self).rgb()
-        padded = np.full((scores.shape[0] + 1, scores.shape[1] + 1), ground, np.uint32)
-        padded[:-1, :-1] = words
-        image = drawing.word_image(padded[:, self._dots[0]][self._dots[1]], blended=False)
-        image.setDevicePixelRatio(ratio)
-        painter.drawImage(QPointF(columns[0][0], rows[0][0]), image)
-        if columns[0][1] - columns[0][0] < 25 or rows[0][1] - rows[0][0] < 11:
-            return
-        high, score = theme.line(10), self._shown_score
-        for (top, bottom), values, inks in zip(rows, scores.tolist(), words.tolist(), strict=True):
-            y = round((top + bottom - high) / 2 * ratio) / ratio
-            for (left, right), value, ink in zip(columns, values, inks, strict=True):
-                text = score.format_cell(value)
-                x = round((left + right - drawing.width_of(text, 10)) / 2 * ratio) / ratio - 1
-                painter.drawPixmap(QPointF(x, y), drawing.word(text, 10, False, drawing.readable_on(ink), ratio))
+        heads = scores.shape[1] - 1
+        if not self.session.shown.thumbnails:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            painter.setClipRect(self.content_box())
+            for layer, head in np.ndindex(scores.shape):
+                drawing.round_off(painter, layout.cell(layer, head), drawing.ground(self), 2.5)
+            painter.setClipping(False)
+        draw_table_labels(painter, layout, results.layers, [*map(str, range(heads)), "mean"], LABEL)
 
     def _rings(self, scores: Floats) -> list[QRectF]:
         """Return the rectangles around the cells of the shown heads."""
@@ -321,10 +309,20 @@ class Atlas(Panel):
         scores = self.scores()
         if scores is None or self._is_unavailable():
             return None
-        columns, rows = self.edges(scores)
-        layer = next((n for n, (top, bottom) in enumerate(rows) if top <= point.y() < bottom + GAP), None)
-        head = next((n for n, (left, right) in enumerate(columns) if left <= point.x() < right + GAP + 4), None)
-        return None if layer is None or head is None else (layer, head)
+        return self.layout_of(scores).cell_at(point)
+
+    def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
+        """Return the score of each layer and head, the mean of the heads last."""
+        scores, results = self._content, self.session.results
+        if scores is None or results is None or self._content_reason:
+            return None
+        heads = [*range(scores.shape[1] - 1), "mean"]
+        rows = [
+            [results.layers[layer], head, value]
+            for layer, values in enumerate(scores.tolist())
+            for head, value in zip(heads, values, strict=True)
+        ]
+        return ["layer", "head", self._shown_score.name], rows
 
     def go(self, layer: int, head: int, *, add: bool = False) -> None:
         """Select a head; `add` adds it to the selected heads or removes it."""
@@ -355,6 +353,7 @@ class Atlas(Panel):
         self.session.update(score=next(n for n in names[after:] + names[:after] if n not in gone))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
+        super().mousePressEvent(event)
         cell = self.cell_at(event.position())
         if cell is not None and event.button() == Qt.MouseButton.LeftButton:
             add = event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)

@@ -16,7 +16,7 @@ from viewer.rendering import drawing, mosaic, theme, ticks
 from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, thumbnail_words
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import SecondaryText
-from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels
+from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels, tabulate
 from viewer.widgets.overlays.read_out import ReadOut
 from viewer.widgets.zoom_panel import ZoomPanel
 
@@ -46,6 +46,7 @@ class FilmPanel(ZoomPanel):
 
     watched_fields = frozenset({*FILM_FIELDS, *COLOUR_FIELDS, "layer", "step"})
     HEADING = 4
+    log_text = "Log colours"
 
     def __init__(
         self, session: Session, worker: Worker, frame_series: FrameSeries, parent: QWidget | None = None
@@ -112,6 +113,12 @@ class FilmPanel(ZoomPanel):
             return
         for box in (*self._painted_rings, *self._rings(film)):  # only the ring moves
             self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
+
+    def is_log(self) -> bool:
+        return self.session.shown.scale == "log"
+
+    def set_log(self, log: bool) -> None:
+        self.session.update(scale="log" if log else "linear")
 
     def on_file_changed(self) -> None:
         self.hover(None)
@@ -340,14 +347,7 @@ class FilmPanel(ZoomPanel):
         film, results = self._content, self.session.results
         if film is None or results is None or not film.maps.size:
             return None
-        down = ["step" if self._across() == "layer" else "layer"] if film.rows else []
-        masses = film.maps.sum((3, 4)).tolist()
-        table = [
-            [*film.rows[row : row + 1], label, *masses[row][column]]
-            for row in range(len(masses))
-            for column, label in enumerate(film.columns)
-        ]
-        return [*down, self._across(), *results.cameras], table
+        return tabulate(film, FilmNames(results.cameras, self._across(), has_rows=self.has_rows))
 
     def go(self, row: int, column: int) -> None:
         """Select the view of a thumbnail."""
