@@ -65,7 +65,7 @@ def describe_source(options: argparse.Namespace) -> str:
     if options.demo:
         return "the demo's episodes"
     if options.dataset is not None:
-        return f"the first episode of {options.dataset}"
+        return f"an episode of {options.dataset}"
     return str(options.episode or "pictures of the command line")
 
 

@@ -17,6 +17,7 @@ from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.types import Job
 from capture.policies.tokenizer import find_tokenizer
+from capture.provenance import Decision
 
 EPISODES = ("duck", "mug")
 """Their first frames show the same table and ask for another thing."""
@@ -36,6 +37,9 @@ class _Silent:
 
     def tell(self, sentence: str) -> None:
         print(sentence, file=sys.stderr)
+
+    def decided(self, decision: Decision) -> None:
+        pass
 
 
 def write_results(demo: Path, output: Path) -> None:
