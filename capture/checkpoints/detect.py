@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from capture.checkpoints.lora import ADAPTER_CONFIG
 from capture.checkpoints.options import CheckpointOptions
 from capture.checkpoints.orbax import is_orbax
 from capture.checkpoints.safetensors_reader import INDEX, SINGLE
@@ -15,6 +17,13 @@ Kind = Literal["openpi", "lerobot", "jax", "demo"]
 
 PARAMS = "params"
 """Name of the weights folder in a JAX checkpoint."""
+
+_SHARDS: Final = ".distcp"
+"""Suffix of the files of torch.distributed.checkpoint."""
+_SEARCHED_DEPTH: Final = 5
+_SEARCHED_FOLDERS: Final = 2000
+_AVERAGED: Final = "_ema"
+"""End of the name of lerobot's folder of averaged weights."""
 
 
 def recognise(folder: Path) -> tuple[Kind, JsonObject]:
@@ -27,15 +36,29 @@ def recognise(folder: Path) -> tuple[Kind, JsonObject]:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror or error}") from error
-    config = read_json(folder / "config.json") if "config.json" in names else JsonObject({}, "")
-    if SINGLE in names or INDEX in names:
-        return _pytorch_kind(config), config
+    config = read_config(folder)
+    if SINGLE in names or INDEX in names or ADAPTER_CONFIG in names:
+        return pytorch_kind(config), config
     if is_orbax(folder / PARAMS) or is_orbax(folder):
         return "jax", config
     raise UserError(_not_known(folder, names))
 
 
-def _pytorch_kind(config: JsonObject) -> Kind:
+def read_config(folder: Path) -> JsonObject:
+    """Return a folder's config.json; empty if there is none. Raises UserError for a damaged one."""
+    file = folder / "config.json"
+    return read_json(file) if file.exists() else JsonObject({}, "")
+
+
+def is_adapter_folder(folder: Path, config: JsonObject) -> bool:
+    """Return whether a folder holds a LoRA adapter of PEFT's instead of whole weights."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return False
+    return bool(config.flag("use_peft")) or not any((folder / name).is_file() for name in (SINGLE, INDEX))
+
+
+def pytorch_kind(config: JsonObject) -> Kind:
+    """Return the kind of a checkpoint without JAX arrays. Raises UserError for other policies and models."""
     if config.values.get("kind") == "demo":
         return "demo"
     policy, library = config.values.get("type"), config.values.get("model_type")
@@ -56,20 +79,19 @@ def _pytorch_kind(config: JsonObject) -> Kind:
 def _not_known(folder: Path, names: list[str]) -> str:
     """Return one sentence that says why a folder is not a checkpoint."""
     needed = f"{SINGLE} or {PARAMS}/"
-    steps = sorted((name for name in names if name.isdigit() and is_orbax(folder / name / PARAMS)), key=int)
     pickled = [name for name in names if Path(name).suffix in (".bin", ".pt", ".pth", ".ckpt")]
     shards = [name for name in names if name.startswith("model-") and name.endswith(".safetensors")]
     if not names:
         return f"{folder} is empty; give the folder that holds {needed}"
-    if steps:
-        return f"{folder} holds {len(steps)} training steps; give one of them, such as {folder / steps[-1]}"
+    if sharded := _find_sharded(folder, names):
+        return sharded
+    if found := _find_checkpoints(folder):
+        return _suggest(folder, found)
     if (folder / "pretrained_model").is_dir():
         return f"{folder} is a training run's folder; give {folder / 'pretrained_model'}"
-    if "adapter_config.json" in names:
-        return (
-            f"{folder} holds only LoRA adapters (adapter_config.json); merge them into the policy's weights with the "
-            "code that trained them, then give the merged folder"
-        )
+    for near in (folder.parent, folder.parent / "pretrained_model"):
+        if any((near / name).is_file() for name in (SINGLE, INDEX, ADAPTER_CONFIG)) or is_orbax(near / PARAMS):
+            return f"{folder} is a part of a checkpoint without its weights; give {near}"
     if shards:
         return f"{folder} holds {len(shards)} shards of weights, but no {INDEX} to say what is where; fetch that too"
     if pickled:
@@ -83,6 +105,65 @@ def _not_known(folder: Path, names: list[str]) -> str:
         return f"{folder} has a config.json but no weights ({needed}); fetch the rest"
     shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     return f"{folder} is no checkpoint: it has neither {SINGLE} nor {PARAMS}/, but {shown}"
+
+
+def _find_sharded(folder: Path, names: list[str]) -> str | None:
+    """Return how to convert weights that a trainer saved in pieces, one per process; None where there are none."""
+    inner = (name for name in names if not name.startswith("optimizer"))
+    within = next((name for name in inner if any((folder / name).glob(f"*{_SHARDS}"))), None)
+    if "zero_to_fp32.py" in names:
+        return (
+            f"{folder} holds DeepSpeed's pieces of the weights; merge them with `python {folder / 'zero_to_fp32.py'} "
+            f"{folder} {folder / 'merged'} --safe_serialization`, then give the merged folder"
+        )
+    if within is None and not any(name.endswith(_SHARDS) for name in names):
+        return None
+    place = folder / within if within else folder
+    checkpoint = folder if within else folder.parent
+    what = f"{place} holds pieces of the weights as torch.distributed.checkpoint saves them (*{_SHARDS})"
+    if read_config(checkpoint).values.get("type") is not None:
+        return f"{what}; merge them with `lerobot-convert-dcp --checkpoint_dir={checkpoint}`, then give {checkpoint}"
+    return f"{what}; merge them with `accelerate merge-weights {place} MERGED`, then give that folder"
+
+
+def _find_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints below a folder, the ones to try first at the front."""
+    found: list[Path] = []
+    for count, (place, inner, files) in enumerate(os.walk(folder, followlinks=True)):
+        path = Path(place)
+        if count >= _SEARCHED_FOLDERS:
+            break
+        is_params = path.name == PARAMS and is_orbax(path)
+        if is_params or any(name in files for name in (SINGLE, INDEX, ADAPTER_CONFIG)) or _has_shards(files):
+            found.append(path.parent if is_params or path.name.startswith("pytorch_model_fsdp") else path)
+            inner.clear()
+        elif len(path.relative_to(folder).parts) >= _SEARCHED_DEPTH:
+            inner.clear()
+        else:
+            inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "training_state")
+    return sorted(dict.fromkeys(found), key=lambda path: _rank(path.relative_to(folder)))
+
+
+def _has_shards(files: list[str]) -> bool:
+    return any(name.endswith(_SHARDS) for name in files)
+
+
+def _rank(path: Path) -> tuple[object, ...]:
+    """Return a key that sorts trained weights before averaged ones, the last step first, then by name."""
+    steps = [int(part) for part in path.parts if part.isdigit()]
+    return path.name.endswith(_AVERAGED), "last" not in path.parts, [-step for step in steps], path.as_posix()
+
+
+def _suggest(folder: Path, found: list[Path]) -> str:
+    best = found[0]
+    trained = [path for path in found if not path.name.endswith(_AVERAGED) and "last" not in path.parts]
+    averaged = best.with_name(best.name + _AVERAGED)
+    other = f", or {averaged} for averaged weights" if averaged in found else ""
+    if len(trained) <= 1:
+        return f"{folder} is a training run's folder; give {best}{other}"
+    is_steps = all(path.parent == folder and path.name.isdigit() for path in trained)
+    what = "training steps" if is_steps else "checkpoints"
+    return f"{folder} holds {len(trained)} {what}; give one of them, such as {best}{other}"
 
 
 def refuse_options(kind: Kind, options: CheckpointOptions) -> None:

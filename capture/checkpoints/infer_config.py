@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from capture.errors import UserError
 from capture.json_fields import JsonObject
 from capture.policies.pi05.config import Pi05Config, StackConfig, VisionConfig
+from capture.provenance import Decision
 from capture.results.schema import GRID, MODEL_PIXELS, PATCH_PIXELS
 
 PALIGEMMA = "paligemma_with_expert.paligemma.model."
@@ -22,8 +23,10 @@ LANGUAGE = PALIGEMMA + "language_model."
 EXPERT = "paligemma_with_expert.gemma_expert.model."
 EMBEDDING = LANGUAGE + "embed_tokens.weight"
 
-SIGLIP_HEAD_DIM = 72
-"""Head width of SigLIP So400m, the only one that Pi0.5 was published with."""
+SIGLIP_WIDTH, SIGLIP_HEADS = 1152, 16
+"""SigLIP So400m, the only picture encoder that Pi0.5 was published with."""
+GEMMA_HEAD_DIM = 256
+"""Width of a head of Gemma in Pi0.5, whose query heads share one key and value head."""
 
 Shape = tuple[int, ...]
 
@@ -56,6 +59,10 @@ class Stated:
         return Stated(parts, " and ".join(filter(None, (self.where, other.where))))
 
 
+_SECTIONS = {"vision": "vision", "vlm": "vlm", "expert": "action_expert"}
+"""Our name of a part -> its object in a configuration."""
+
+
 def read_stated(config: JsonObject) -> Stated:
     """Return the sizes in a configuration's objects `vision`, `vlm` and `action_expert` (or `expert`), if present."""
     parts = {}
@@ -72,9 +79,9 @@ def infer_config(
 ) -> Pi05Config:
     """Return the sizes of the policy whose parameters have these `shapes`, keyed by openpi's names.
 
-    Unless `stated` says otherwise, Gemma's query heads share one key and value head, and SigLIP's heads have width 72.
-    Raises UserError if a required tensor is missing, shapes contradict one another or `stated`, or the number of
-    SigLIP's heads is unknown.
+    Unless `stated` says otherwise, Gemma's query heads share one key and value head, and SigLIP of Pi0.5's own width
+    has 16 heads. Raises UserError if a required tensor is missing, shapes contradict one another or `stated`, or the
+    number of heads is unknown: that of another SigLIP, or where keys are wider than one of Gemma's heads.
     """
     look = _Look(shapes, where)
     patch = look.shape(VISION + "embeddings.patch_embedding.weight", 4)
@@ -131,8 +138,16 @@ class _Look:
     def stack(self, prefix: str, part: str, stated: Stated) -> StackConfig:
         queries, width = self.shape(prefix + "layers.0.self_attn.q_proj.weight", 2)
         keys = self.shape(prefix + "layers.0.self_attn.k_proj.weight", 2)[0]
-        head_dim = stated.get(part, "head_dim")
-        kv_heads = stated.get(part, "kv_heads") or (keys // head_dim if head_dim and keys % head_dim == 0 else 1)
+        head_dim, heads = stated.get(part, "head_dim"), stated.get(part, "heads")
+        if head_dim is None and heads and queries % heads == 0:
+            head_dim = queries // heads
+        kv_heads = stated.get(part, "kv_heads") or (keys // head_dim if head_dim and keys % head_dim == 0 else None)
+        if kv_heads is None and keys > GEMMA_HEAD_DIM:
+            raise UserError(
+                f"nothing tells into how many heads the {keys} key rows under {prefix!r} in {self.where} are divided; "
+                f'state it in a sizes file as {{"{_SECTIONS[part]}": {{"num_kv_heads": N}}}} and give that with --sizes'
+            )
+        kv_heads = kv_heads or 1
         if keys % kv_heads or queries % (keys // kv_heads):
             raise UserError(
                 f"{queries} query rows and {keys} key rows under {prefix!r} in {self.where} cannot be divided into "
@@ -152,16 +167,35 @@ class _Look:
 def _vision_heads(width: int, stated: Stated, where: str) -> int:
     heads = stated.get("vision", "heads")
     if heads is None:
-        if width % SIGLIP_HEAD_DIM:
+        if width != SIGLIP_WIDTH:
             raise UserError(
-                f"nothing tells how many attention heads the picture encoder of {where} has (its width {width} is no "
-                f"multiple of {SIGLIP_HEAD_DIM}); state it in a sizes file as "
+                f"nothing tells how many attention heads the picture encoder of {where} has (its width {width} is not "
+                f"Pi0.5's {SIGLIP_WIDTH}); state it in a sizes file as "
                 '{"vision": {"num_attention_heads": N}} and give that with --sizes'
             )
-        return width // SIGLIP_HEAD_DIM
+        return SIGLIP_HEADS
     if width % heads:
         raise UserError(f"{stated.where} says {heads} vision heads, which do not divide the width {width} of {where}")
     return heads
+
+
+def describe_inferred(config: Pi05Config, stated: Stated) -> list[Decision]:
+    """Return the sizes that neither shapes nor a configuration determine, as decisions."""
+    decisions = []
+    if stated.get("vision", "heads") is None:
+        reason = f"Pi0.5's own, for the width {SIGLIP_WIDTH}"
+        decisions.append(Decision("heads of the picture encoder", str(config.vision.heads), reason, is_certain=True))
+    unstated = [
+        part
+        for part in ("vlm", "expert")
+        if not any(stated.get(part, size) for size in ("kv_heads", "head_dim", "heads"))
+    ]
+    if unstated:
+        is_own = config.vlm.head_dim == GEMMA_HEAD_DIM
+        choice = f"{config.vlm.heads} of width {config.vlm.head_dim} with {config.vlm.kv_heads} key and value head"
+        reason = "as in Pi0.5" if is_own else "one key and value head as in Pi0.5; --sizes states num_kv_heads"
+        decisions.append(Decision("heads of the language model and the expert", choice, reason, is_certain=is_own))
+    return decisions
 
 
 def _check_config(config: Pi05Config, stated: Stated, where: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION
@@ -116,3 +117,40 @@ def _policy() -> Iterator[Rule]:
 
 RULES: Final = tuple(_policy())
 """One rule per parameter, or one for the same parameter of all layers."""
+
+
+@dataclass(frozen=True)
+class LoraRule:
+    """Location of the adapter of one array, as openpi's `models/lora.py` adds it, and how it is applied."""
+
+    a: str
+    """Name of the array whose last axis is the rank; it has the weight's other axes."""
+    b: str
+    """Name of the array whose last but one axis is the rank."""
+    is_scaled: bool
+    """Whether the product is multiplied by alpha / rank; openpi's feed-forward layers leave the scale out."""
+    sums_heads: bool
+    """Whether the equation contracts the heads in both factors, so that all heads share the sum of their B."""
+
+    def update(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the unscaled change of one layer's weight from its float32 arrays (…, in, rank), (…, rank, out)."""
+        if self.sums_heads:
+            b = b.sum(0, keepdim=True)  # (1, rank, out)
+        return torch.matmul(a, b)  # (…, in, out)
+
+
+def _lora_rules() -> Iterator[tuple[str, LoraRule]]:
+    for ending in ("", "_1"):
+        layers = "PaliGemma.llm.layers."
+        for name in ("q_einsum", "kv_einsum", "attn_vec_einsum"):
+            array = f"{layers}attn.{name}{ending}."
+            # "BTNH,NHD->BTD" becomes "BTNH,NHL->BTL" and "BTL,NLD->BTD": N is summed twice.
+            rule = LoraRule(f"{array}lora_a", f"{array}lora_b", is_scaled=True, sums_heads=name == "attn_vec_einsum")
+            yield f"{array}w", rule
+        for name in ("gating_einsum", "linear"):
+            array = f"{layers}mlp{ending}.{name}"
+            yield array, LoraRule(f"{array}_lora_a", f"{array}_lora_b", is_scaled=False, sums_heads=False)
+
+
+LORA_RULES: Final = dict(_lora_rules())
+"""Array -> its adapter, for the arrays that openpi's LoRA variants adapt."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from capture.checkpoints.infer_config import EMBEDDING, EXPERT, LANGUAGE, PROJECTOR, VISION, some
+from capture.checkpoints.lora import Adapter, split_adapters
 from capture.errors import UserError
 
 Stored = TypeVar("Stored")
@@ -18,6 +19,10 @@ Stored = TypeVar("Stored")
 _LEROBOT_PREFIX = "model."
 _ACTION_ROOTS = ("action_in_proj.", "action_out_proj.", "time_mlp_", "params.action_in_proj.")
 _TIED_EMBEDDING = "paligemma_with_expert.paligemma.lm_head.weight"
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Name parts that torch.compile, DDP, FSDP and activation checkpointing insert, at any depth and in any order."""
+_ROOT = re.compile(r"(.*?)(?:(?<=\.)|^)(?:paligemma_with_expert|action_(?:in|out)_proj|time_mlp_(?:in|out))\.")
+"""What precedes the modules of a Pi0.5 in a name: "", `model.`, `base_model.model.model.` and others."""
 _OUTPUT_HEADS = (_TIED_EMBEDDING, "paligemma_with_expert.gemma_expert.lm_head.weight")
 
 _MODULES = (
@@ -50,40 +55,70 @@ class Renamed(Generic[Stored]):
     """Stored tensors under our names."""
 
     tensors: Mapping[str, Stored]
+    adapters: Mapping[str, Adapter[Stored]]
+    """LoRA adapters by the parameter that they change."""
     tied_by_lerobot: bool
     """Every name began with `model.`, and the text embedding was stored only as the output head tied to it."""
+    removed: tuple[str, ...]
+    """Parts of names that were removed because a wrapper of the model inserted them, such as `_orig_mod.`."""
 
 
 def to_our_names(stored: Mapping[str, Stored], where: str) -> Renamed[Stored]:
-    """Return PyTorch tensors of openpi or lerobot under our names.
+    """Return PyTorch tensors of openpi or lerobot under our names, with LoRA adapters apart.
 
-    A leading `model.` is removed. The text embedding is `embed_tokens` if present, since training may have separated it
-    from the output head, else that head; other output heads are dropped. Raises UserError if the names belong to
-    another model, or two tensors get the same name.
+    Prefixes such as `model.` and the parts that wrappers insert are removed. The text embedding is `embed_tokens` if
+    present, since training may have separated it from the output head, else that head; other output heads are dropped.
+    Raises UserError if the names belong to another model, or two tensors get the same name.
     """
-    if found := other_model(stored):
+    bare = remove_prefixes(stored, where)
+    plain, adapters = split_adapters(bare.tensors, where)
+    if found := other_model(plain):
         raise UserError(f"{where} holds {found}")
-    tensors: dict[str, Stored] = {}
-    for foreign, tensor in stored.items():
-        name = foreign.removeprefix(_LEROBOT_PREFIX)
-        name = name.replace(VISION + "vision_model.", VISION)
-        if name in tensors:
-            raise UserError(f"{where} holds {name!r} twice, with and without a prefix; it was put together wrongly")
-        tensors[name] = tensor
-    tied = EMBEDDING not in tensors and _TIED_EMBEDDING in tensors
+    tied = EMBEDDING not in plain and _TIED_EMBEDDING in plain
     if tied:
-        tensors[EMBEDDING] = tensors[_TIED_EMBEDDING]
+        plain[EMBEDDING] = plain[_TIED_EMBEDDING]
     for head in _OUTPUT_HEADS:
-        tensors.pop(head, None)
-    return Renamed(tensors, tied and all(name.startswith(_LEROBOT_PREFIX) for name in stored))
+        plain.pop(head, None)
+        adapters.pop(head, None)
+    return Renamed(plain, adapters, tied and bare.roots == (_LEROBOT_PREFIX,), bare.removed)
+
+
+@dataclass(frozen=True)
+class BareNames(Generic[Stored]):
+    """Stored tensors without what precedes or wraps the modules of a Pi0.5 in their names."""
+
+    tensors: Mapping[str, Stored]
+    roots: tuple[str, ...]
+    """What the names began with: "" or `model.`, or several of these."""
+    removed: tuple[str, ...]
+    """Unusual parts that were removed."""
+
+
+def remove_prefixes(stored: Mapping[str, Stored], where: str) -> BareNames[Stored]:
+    """Remove prefixes and the parts that wrappers insert. Raises UserError if two tensors get the same name."""
+    removed: dict[str, None] = {}
+    roots: dict[str, None] = {}
+    bare: dict[str, Stored] = {}
+    for foreign, tensor in stored.items():
+        name = _WRAPPERS.sub("", foreign)
+        removed.update(dict.fromkeys(_WRAPPERS.findall(foreign)))
+        root = match[1] if (match := _ROOT.match(name)) else ""
+        roots[root] = None
+        name = name.removeprefix(root).replace(VISION + "vision_model.", VISION)
+        if name in bare:
+            raise UserError(
+                f"{where} holds {name!r} twice, with different prefixes ({', '.join(repr(root) for root in roots)}); "
+                "give a file with one policy"
+            )
+        bare[name] = tensor
+    unusual = [root for root in roots if root not in ("", _LEROBOT_PREFIX)]
+    return BareNames(bare, tuple(roots), (*removed, *unusual))
 
 
 _PI0 = "a Pi0 policy, not a Pi0.5 one ({}); this program runs Pi0.5 only, such as openpi's pi05_droid"
-_LORA = "LoRA adapters ({}); merge them into the weights with the code that trained them, then give the merged folder"
 _MEMORY = "a memory (MEM) variant of Pi0.5 ({}); this program runs Pi0.5 without memory only"
 
 _OTHERS: tuple[tuple[str, str], ...] = (
-    (r"(^|[._])lora_", _LORA),
     (r"(^|\.)(proprio_history_proj|proprio_history)\.", _MEMORY),
     (r"(^|\.)(state_proj|action_time_mlp_in|action_time_mlp_out)\.", _PI0),
     # Pi0's expert has norms with a weight of their own; Pi0.5's are conditioned on time.
@@ -98,11 +133,11 @@ def other_model(names: Iterable[str]) -> str | None:
 
     Accepts PyTorch and JAX names.
     """
-    known = list(names)
+    known = [_WRAPPERS.sub("", name) for name in names]
     for pattern, what in _OTHERS:
         if match := next((name for name in known if re.search(pattern, name)), None):
             return what.format(f"it has {match!r}")
-    bare = [name.removeprefix(_LEROBOT_PREFIX) for name in known]
+    bare = [name.removeprefix(root[1]) if (root := _ROOT.match(name)) else name for name in known]
     if any("gemma_expert." in name or "_einsum_1." in name or name.startswith(_ACTION_ROOTS) for name in bare):
         return None
     if any("language_model." in name or name.startswith(("params.PaliGemma.", "params.llm.")) for name in known):

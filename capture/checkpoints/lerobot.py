@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,18 @@ from capture.checkpoints.norm_stats import (
     read_tensors,
 )
 from capture.checkpoints.options import MOST_STEPS, CheckpointOptions, check_cameras
-from capture.checkpoints.settings import Settings, assume
+from capture.checkpoints.settings import (
+    DELTA,
+    STATISTICS,
+    CameraNames,
+    Settings,
+    assume,
+    conclude,
+    count_robot_dims,
+    decide_denoise_steps,
+    decide_relative,
+    leave_unnormalised,
+)
 from capture.errors import UserError
 from capture.json_fields import JsonObject, is_safe_relative_path, read_json
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
@@ -30,6 +42,7 @@ POSTPROCESSOR: Final = "policy_postprocessor.json"
 
 _PICTURES: Final = "observation.images."
 _EMPTY: Final = "empty_camera_"
+_OPENPI_SLOTS: Final = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 _MODES: Final[dict[str, NormaliserMode]] = {
     "QUANTILES": "quantile",
@@ -69,30 +82,119 @@ def lerobot_settings(
     before, after = _steps(folder / PREPROCESSOR), _steps(folder / POSTPROCESSOR)
     for step in sorted({*before, *after} - _HANDLED):
         decisions.append(assume("processor steps", f"{step!r} is not applied", "this program does not know it"))
-    if any((steps.get("relative_actions_processor") or _NOTHING).flag("enabled") for steps in (before, after)):
-        raise _relative(folder)
-    state, action = _normalisers(folder, config, before, after, options)
+    names = _FeatureNames(
+        _find_feature(config, "input_features", "STATE", "observation.state"),
+        _find_feature(config, "output_features", "ACTION", "action"),
+    )
+    state, action = _normalisers(folder, config, before, after, options, names, decisions)
     old = _trained_with_04(folder, config, options, decisions, tied=tied)
     tokenizer = before.get("tokenizer_processor", _NOTHING)
-    robot_dim = _shape(config, "output_features", "action") or action.dims or action_dim
+    slots, cameras = _cameras(config, before, options, decisions)
+    # lerobot/pi05_base declares the model's own sizes, which policies fine-tuned from it keep whatever their robot has.
+    most_state, most_action = config.integer("max_state_dim") or 32, config.integer("max_action_dim") or action_dim
+    declared_state = _shape(config, "input_features", names.state)
+    declared_action = _shape(config, "output_features", names.action)
+    robot_dim = count_robot_dims(
+        action, None if declared_action == most_action else declared_action, action_dim, decisions
+    )
+    state_dim = None if state.dims or declared_state == most_state else declared_state
     preprocessing = Preprocessing(
         resize="torch_0.4" if old else "torch",
-        slots=options.cameras or _cameras(config, decisions),
-        state_in_prompt=True if options.state_in_prompt is None else options.state_in_prompt,
-        pad_state_to=(config.integer("max_state_dim") or 32) if old else None,
+        slots=slots,
+        state_in_prompt=_decide_state_in_prompt(before, options, decisions),
+        pad_state_to=most_state if old else None,
         state=state,
         action=action,
-        robot_dim=min(robot_dim, action_dim),
+        robot_dim=robot_dim or action_dim,
+        relative=_relative_actions(config, before, options, robot_dim, state.dims or state_dim, decisions),
         max_tokens=tokenizer.integer("max_length") or config.integer("tokenizer_max_length") or MAX_TOKENS,
         turned=options.turned,
         time_grid="lerobot",
-        state_dim=None if state.dims else _shape(config, "input_features", "observation.state"),
+        state_dim=state_dim,
+        max_state_dim=most_state,
+        is_robot_dim_known=robot_dim is not None,
     )
     horizon = options.horizon or config.integer("chunk_size", most=MOST_STEPS)
     if horizon is None:
         raise UserError(f"{config.where} has no 'chunk_size', the number of actions predicted at once; give --horizon")
-    steps = options.denoise_steps or config.integer("num_inference_steps", most=MOST_STEPS) or 10
-    return Settings(preprocessing, horizon, steps, tuple(decisions))
+    stated = config.integer("num_inference_steps", most=MOST_STEPS)
+    steps = decide_denoise_steps(options, stated, "num_inference_steps in config.json", decisions)
+    return Settings(preprocessing, horizon, steps, tuple(decisions), cameras)
+
+
+@dataclass(frozen=True)
+class _FeatureNames:
+    """Names of the state and the action in config.json and in the statistics."""
+
+    state: str
+    action: str
+
+
+def _find_feature(config: JsonObject, group: str, kind: str, usual: str) -> str:
+    """Return the name of the only feature of a kind, or `usual` if that is present or there are several."""
+    features = config.section(group) or _NOTHING
+    found = [name for name in features.values if (features.section(name) or _NOTHING).text("type") == kind]
+    return found[0] if usual not in features.values and len(found) == 1 else usual
+
+
+def _decide_state_in_prompt(
+    before: Mapping[str, JsonObject], options: CheckpointOptions, decisions: list[Decision]
+) -> bool:
+    subject = "state in the prompt"
+    if options.state_in_prompt is not None:
+        decisions.append(conclude(subject, "yes" if options.state_in_prompt else "no", "by --state-in-prompt"))
+        return options.state_in_prompt
+    stated = before.get("pi05_prepare_state_tokenizer_processor_step", _NOTHING).flag("include_state_in_prompt")
+    if stated is False:
+        raise UserError(
+            f"{PREPROCESSOR} sets include_state_in_prompt to false, so that the policy reads the state in another way "
+            "than Pi0.5; this program does not run it"
+        )
+    decisions.append(conclude(subject, "yes", "as in all of lerobot's Pi0.5 policies"))
+    return True
+
+
+def _relative_actions(
+    config: JsonObject,
+    before: Mapping[str, JsonObject],
+    options: CheckpointOptions,
+    robot_dim: int | None,
+    state_dim: int | None,
+    decisions: list[Decision],
+) -> tuple[bool, ...]:
+    """Return which actions are relative to the state, by the saved processor or else by config.json.
+
+    As in lerobot, joints are left out by the names of the action's dimensions, and none where these are unknown.
+    """
+    step = before.get("relative_actions_processor")
+    enabled = config.flag("use_relative_actions") if step is None else step.flag("enabled")
+    where = PREPROCESSOR if step is not None else "config.json"
+    if options.relative_actions is not None or not enabled:
+        reason = f"use_relative_actions is not set in {where}"
+        return decide_relative(options, (), reason, decisions, is_certain=True)
+    step = step or JsonObject(
+        {
+            "exclude_joints": config.values.get("relative_exclude_joints"),
+            "action_names": config.values.get("action_feature_names"),
+        },
+        config.where,
+    )
+    names = step.texts("action_names")
+    excluded = [joint.lower() for joint in step.texts("exclude_joints") or () if joint]
+    if robot_dim is None or options.normalisation == "none":
+        choice = "predicted relative to the state, and given so"
+        decisions.append(assume(DELTA, choice, f"{where} says so; without statistics nothing can be added to them"))
+        return ()
+    mask = [not any(joint in name.lower() for joint in excluded) for name in (names or ())[:robot_dim]]
+    mask += [True] * (robot_dim - len(mask))
+    needed = max((dim + 1 for dim, is_relative in enumerate(mask) if is_relative), default=0)
+    if state_dim is not None and state_dim < needed:
+        choice = "predicted relative to the state, and given so"
+        reason = f"{where} says so; the state's {state_dim} numbers are too few to be added to {needed} actions"
+        decisions.append(assume(DELTA, choice, reason))
+        return ()
+    reason = f"use_relative_actions in {where}" + ("" if names or not excluded else "; no names tell joints apart")
+    return decide_relative(options, tuple(mask), reason, decisions, is_certain=bool(names) or not excluded)
 
 
 _NOTHING: Final = JsonObject({}, "")
@@ -105,26 +207,12 @@ def _refuse_variants(config: JsonObject) -> None:
                 f"{config.where} sets {key!r}: a memory (MEM) variant of Pi0.5; this program runs Pi0.5 without "
                 "memory only"
             )
-    if config.flag("use_peft"):
-        raise UserError(
-            f"{config.where} sets 'use_peft': the weights are LoRA adapters; merge them into the policy with lerobot, "
-            "then give the merged folder"
-        )
-    if config.flag("use_relative_actions"):
-        raise _relative(Path(config.where).parent)
     size = config.numbers("image_resolution")
     if size is not None and size != (MODEL_PIXELS, MODEL_PIXELS):
         raise UserError(
             f"{config.where} asks for pictures of {' x '.join(f'{side:g}' for side in size)} pixels; this program runs "
             f"Pi0.5 at {MODEL_PIXELS} x {MODEL_PIXELS} only"
         )
-
-
-def _relative(folder: Path) -> UserError:
-    return UserError(
-        f"{folder} predicts actions relative to the state (use_relative_actions), which this program does not turn "
-        "into robot units; give a policy with absolute actions"
-    )
 
 
 def _steps(path: Path) -> dict[str, JsonObject]:
@@ -145,29 +233,49 @@ def _normalisers(
     before: Mapping[str, JsonObject],
     after: Mapping[str, JsonObject],
     options: CheckpointOptions,
+    names: _FeatureNames,
+    decisions: list[Decision],
 ) -> tuple[Normaliser, Normaliser]:
+    if options.normalisation == "none":
+        return leave_unnormalised(decisions)
     normaliser, unnormaliser = before.get("normalizer_processor"), after.get("unnormalizer_processor")
-    mapping = (normaliser or _NOTHING).section("norm_map") or config.section("normalization_mapping") or _NOTHING
+    saved = (normaliser or _NOTHING).section("norm_map")
+    mapping = saved or config.section("normalization_mapping") or _NOTHING
     output_mapping = (unnormaliser or _NOTHING).section("norm_map") or mapping
     if options.norm_stats is not None:
         _, file = given_statistics(options.norm_stats, None, None)
         found, where = read_statistics(file), str(file)
         state, action = found.get(STATE), found.get(ACTION)
+        decisions.append(conclude(STATISTICS, where, "by --norm-stats"))
     else:
         where = str(folder)
         inputs, outputs = _tensors(folder, normaliser), _tensors(folder, unnormaliser)
-        state, action = inputs.get("observation.state"), (outputs or inputs).get("action")
+        state, action = inputs.get(names.state), (outputs or inputs).get(names.action)
         chosen = (normaliser or _NOTHING).texts("normalize_observation_keys")
-        if chosen is not None and "observation.state" not in chosen:
+        if chosen is not None and names.state not in chosen:
             mapping = JsonObject({**mapping.values, "STATE": "IDENTITY"}, mapping.where)
         if any(name.startswith(_PICTURES) for name in inputs) and _mode(mapping, "VISUAL", "IDENTITY") != "identity":
             raise UserError(
                 f"{mapping.where} normalises pictures by statistics; this program runs policies that do not"
             )
-    return (
-        make_normaliser(_mode(mapping, "STATE"), state, "state", where),
-        make_normaliser(_mode(output_mapping, "ACTION"), action, "action", where),
-    )
+        files = [step.text("state_file") for step in (normaliser, unnormaliser) if step is not None]
+        if listed := " and ".join(dict.fromkeys(file for file in files if file)):
+            decisions.append(conclude(STATISTICS, listed, "the checkpoint's own"))
+    made = []
+    for what, of, statistic in (("state", mapping, state), ("action", output_mapping, action)):
+        mode = _mode(of, what.upper())
+        if options.normalisation is not None:
+            mode = "quantile" if options.normalisation == "quantile" else "mean_std"
+            decision = conclude(f"{what} normalisation", options.normalisation, "by --normalisation")
+        elif of.text(what.upper()) is None:
+            reason = "lerobot's default, since no file states it; --normalisation sets another"
+            decision = assume(f"{what} normalisation", "quantile", reason)
+        else:
+            reason = "normalization_mapping in config.json" if saved is None else "norm_map of the saved processors"
+            decision = conclude(f"{what} normalisation", mode.replace("_", "-"), reason)
+        made.append(make_normaliser(mode, statistic, what, where))
+        decisions.append(decision)
+    return made[0], made[1]
 
 
 def _mode(mapping: JsonObject, what: str, default: str = "QUANTILES") -> NormaliserMode:
@@ -218,25 +326,45 @@ def _trained_with_04(
     return tied
 
 
-def _cameras(config: JsonObject, decisions: list[Decision]) -> tuple[str, ...]:
-    """Return the camera names of the picture slots in config.json's order, without slots that are always masked."""
+def _cameras(
+    config: JsonObject, before: Mapping[str, JsonObject], options: CheckpointOptions, decisions: list[Decision]
+) -> tuple[tuple[str, ...], CameraNames]:
+    """Return the names of the picture slots in config.json's order, without slots that are always masked."""
+    inputs = config.section("input_features") or _NOTHING
+    features = {
+        feature: feature.removeprefix(_PICTURES).rpartition(".")[2].replace("/", "_")
+        for feature in inputs.values
+        if (inputs.section(feature) or _NOTHING).text("type") == "VISUAL"
+    }
+    shown = {feature: last for feature, last in features.items() if not last.startswith(_EMPTY)}
     slots: list[str] = []
-    features = config.section("input_features") or _NOTHING
-    for feature in features.values:
-        shape = (features.section(feature) or _NOTHING).text("type")
-        last = feature.removeprefix(_PICTURES).rpartition(".")[2].replace("/", "_")
-        if shape != "VISUAL" or last.startswith(_EMPTY):
-            continue
+    for feature, last in shown.items():
         usual = _usual_name(last)
         name = last if usual in slots else usual
-        if name != last:
-            decisions.append(assume(f"{name} slot", feature, "by the feature's name; --cameras names the slots"))
+        if name != last and options.cameras is None:
+            is_slot = last in _OPENPI_SLOTS
+            reason = "one of Pi0.5's slots" if is_slot else "by the feature's name; --cameras names the slots"
+            decisions.append(Decision(f"{name} slot", feature, reason, is_certain=is_slot))
         slots.append(name)
-    if not slots:
+    if options.cameras is not None:
+        decisions.append(conclude("camera slots", ", ".join(options.cameras), "by --cameras"))
+        slots = list(options.cameras)
+    elif not slots:
         slots = [EXTERIOR, WRIST, RIGHT_WRIST]
         decisions.append(assume("camera slots", ", ".join(slots), "config.json names none; --cameras names them"))
     check_cameras(tuple(slots), config.where)
-    return tuple(slots)
+    slot_of = dict(zip(shown, slots, strict=False))
+    rename = before.get("rename_observations_processor", _NOTHING).section("rename_map") or _NOTHING
+    renamed: dict[str, tuple[str, ...]] = {}
+    for key in rename.values:
+        target = rename.text(key) or ""
+        if target in slot_of:
+            renamed[slot_of[target]] = (*renamed.get(slot_of[target], ()), key)
+            decisions.append(conclude(f"{slot_of[target]} slot", f"fed from {key}", f"rename_map in {PREPROCESSOR}"))
+        elif target not in inputs.values:
+            reason = "no input of the policy is called so"
+            decisions.append(assume("rename_map", f"{key} to {target} is not applied", reason))
+    return tuple(slots), CameraNames({slot: feature for feature, slot in slot_of.items()}, renamed)
 
 
 def _usual_name(last: str) -> str:

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from capture.checkpoints.detect import PARAMS, Kind, recognise, refuse_options
-from capture.checkpoints.infer_config import check_shapes, check_stated, infer_config, parameter_shapes, read_stated
-from capture.checkpoints.key_names import to_our_names
+from capture.checkpoints.detect import (
+    PARAMS,
+    Kind,
+    is_adapter_folder,
+    pytorch_kind,
+    read_config,
+    recognise,
+    refuse_options,
+)
+from capture.checkpoints.fingerprint import fingerprint
+from capture.checkpoints.infer_config import (
+    check_shapes,
+    check_stated,
+    describe_inferred,
+    infer_config,
+    parameter_shapes,
+    read_stated,
+)
 from capture.checkpoints.lerobot import lerobot_settings
-from capture.checkpoints.locate import find_source
+from capture.checkpoints.locate import Source, find_source
+from capture.checkpoints.lora import LoraScale
 from capture.checkpoints.openpi import demo_settings, openpi_settings
 from capture.checkpoints.options import CheckpointOptions
 from capture.checkpoints.orbax import OrbaxWeights, is_orbax, open_orbax
-from capture.checkpoints.safetensors_reader import INDEX, SINGLE, read_folder
+from capture.checkpoints.pytorch import ADAPTERS, describe_merge, open_pytorch
+from capture.checkpoints.settings import CameraNames, Settings, assume, conclude
 from capture.checkpoints.weights import Progress, SafetensorsWeights, Weights, load_model, parameter_bytes
 from capture.json_fields import JsonObject, read_json
 from capture.policies.pi05.config import Pi05Config
@@ -28,6 +45,9 @@ from capture.provenance import Decision
 
 if TYPE_CHECKING:
     from capture.policies.pi05.model import Pi05
+
+_USUAL_ACTION_DIM = 32
+"""Width of Pi0.5's actions, before the weights tell it."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "paligemma_tokenizer.model")
 
@@ -50,6 +70,15 @@ class Checkpoint:
     decisions: tuple[Decision, ...]
     """Where each setting that changes the model's input or the meaning of its actions comes from."""
     weights: Weights = field(repr=False, compare=False)
+    weight_folders: tuple[Path, ...] = ()
+    """The folders that hold the weights: two for an adapter and its base policy."""
+    cameras: CameraNames = field(default_factory=CameraNames)
+    """The checkpoint's own names of its cameras."""
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 (hex) of samples of the weights. Raises OSError if a file cannot be read."""
+        each = [fingerprint(folder) for folder in self.weight_folders or (self.path,)]
+        return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
 
     def load(self, device: torch.device | str, dtype: torch.dtype, progress: Progress | None = None) -> Pi05:
         """Return the model on `device`, ready to run in `dtype` (float32 or bfloat16).
@@ -72,35 +101,37 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
     Raises UserError with one sentence for anything that is not a complete Pi0.5 checkpoint.
     """
     options = options or CheckpointOptions()
-    place = find_source(source, offline=options.offline)
+    sizes = _sizes(options)
+    place = find_source(source, offline=options.offline, check=lambda found: _check_settings(found, sizes, options))
     folder, name = place.folder, place.name
     kind, config = recognise(folder)
-    refuse_options(kind, options)
-    sizes = _sizes(options)
     weights: OrbaxWeights | SafetensorsWeights
-    tied = False
+    folders: tuple[Path, ...]
     if kind == "jax":
-        weights = open_orbax(folder / PARAMS if is_orbax(folder / PARAMS) else folder)
+        refuse_options(kind, options)
+        weights = open_orbax(folder / PARAMS if is_orbax(folder / PARAMS) else folder, LoraScale(options.lora_alpha))
         folder = weights.folder.parent if weights.folder.name == PARAMS else folder  # where assets/ lies
-        stated = weights.stated.over(read_stated(sizes))
+        stated, tied, folders = weights.stated.over(read_stated(sizes)), False, (folder,)
+        decisions = _describe_jax_adapters(weights, options)
     else:
-        where = str(folder / SINGLE if (folder / SINGLE).is_file() else folder / INDEX)
-        renamed = to_our_names(read_folder(folder), where)
-        weights, tied = SafetensorsWeights(renamed.tensors, where), renamed.tied_by_lerobot
+        opened = open_pytorch(folder, config, options)
+        weights, tied, decisions = opened.weights, opened.tied_by_lerobot, list(opened.decisions)
+        folders = tuple(dict.fromkeys((folder, opened.folder)))
+        if not config.values and opened.folder != folder:  # an adapter without a configuration of its own
+            kind, config = recognise(opened.folder)
+            folder = opened.folder
+        refuse_options(kind, options)
         stated = read_stated(sizes).over(read_stated(config))
     # Horizon and steps do not affect shapes and are read below; until then they are 1.
     model = infer_config(weights.shapes, stated, weights.where, horizon=1, denoise_steps=1)
     check_stated(model, read_stated(sizes), weights.where)
     check_shapes(weights.shapes, parameter_shapes(model), weights.where)
+    decisions += describe_inferred(model, stated)
 
     config = JsonObject({**config.values, **sizes.values}, config.where or sizes.where)
-    if kind == "lerobot":
-        settings = lerobot_settings(folder, config, options, tied=tied, action_dim=model.action_dim)
-    elif kind == "demo":
-        settings = demo_settings(folder, config, options, action_dim=model.action_dim)
+    settings = _read_settings(kind, folder, place.parts, config, options, tied=tied, action_dim=model.action_dim)
+    if kind == "demo":
         name = config.text("name") or kind
-    else:
-        settings = openpi_settings(folder, place.parts, config, options, action_dim=model.action_dim)
     model = replace(model, horizon=settings.horizon, denoise_steps=settings.denoise_steps)
     return Checkpoint(
         kind=kind,
@@ -109,10 +140,49 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
         config=model,
         preprocessing=settings.preprocessing,
         tokenizer_folder=_tokenizer_folder(folder),
-        config_hash=_hash(model, settings.preprocessing),
-        decisions=settings.decisions,
+        config_hash=_hash(model, settings.preprocessing, weights.scales),
+        decisions=(*settings.decisions, *decisions),
         weights=weights,
+        weight_folders=folders,
+        cameras=settings.cameras,
     )
+
+
+def _read_settings(
+    kind: Kind,
+    folder: Path,
+    parts: Sequence[str],
+    config: JsonObject,
+    options: CheckpointOptions,
+    *,
+    tied: bool,
+    action_dim: int,
+) -> Settings:
+    if kind == "lerobot":
+        return lerobot_settings(folder, config, options, tied=tied, action_dim=action_dim)
+    if kind == "demo":
+        return demo_settings(folder, config, options, action_dim=action_dim)
+    return openpi_settings(folder, parts, config, options, action_dim=action_dim)
+
+
+def _check_settings(source: Source, sizes: JsonObject, options: CheckpointOptions) -> None:
+    """Raise UserError for settings that cannot be read, before weights are downloaded."""
+    config = read_config(source.folder)
+    if is_adapter_folder(source.folder, config) and not config.values:
+        return  # its base policy has the settings
+    merged = JsonObject({**config.values, **sizes.values}, config.where or sizes.where)
+    kind = pytorch_kind(config)
+    _read_settings(kind, source.folder, source.parts, merged, options, tied=False, action_dim=_USUAL_ACTION_DIM)
+
+
+def _describe_jax_adapters(weights: OrbaxWeights, options: CheckpointOptions) -> list[Decision]:
+    if not weights.adapted:
+        return []
+    merged = describe_merge(len(weights.adapted), {kind for kind in weights.scales.values() if kind})
+    if options.lora_alpha is not None:
+        return [conclude(ADAPTERS, merged, "alpha by --lora-alpha")]
+    reason = "alpha is taken as the rank, as in openpi's LoRA variants; --lora-alpha sets another"
+    return [assume(ADAPTERS, merged, reason)]
 
 
 def _sizes(options: CheckpointOptions) -> JsonObject:
@@ -128,15 +198,22 @@ def _tokenizer_folder(folder: Path) -> Path | None:
     return folder if any((place / name).is_file() for place in places for name in _TOKENIZER_FILES) else None
 
 
-def _hash(config: Pi05Config, preprocessing: Preprocessing) -> str:
+def _hash(config: Pi05Config, preprocessing: Preprocessing, adapters: Mapping[str, tuple[int, float]]) -> str:
     """Return the SHA-256 of sizes and preprocessing.
 
     It must stay the same for the same settings, or files of earlier versions can neither be resumed nor measured: leave
     a new field out where it has the value that earlier versions implied.
     """
     known: dict[str, Any] = {"config": asdict(config)}
+    if adapters:
+        known["adapters"] = dict(adapters)
     for name, value in vars(preprocessing).items():
         known[name] = _plain(value) if isinstance(value, Normaliser) else value
+    del known["max_state_dim"]  # of states that were not checked
+    relative = known.pop("relative")
+    known["delta_dims"] = len(relative) if all(relative) else relative  # was a number
+    if known["is_robot_dim_known"]:
+        del known["is_robot_dim_known"]
     known["turned"] = bool(preprocessing.turned)  # None, which leaves it to the source, was False
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 

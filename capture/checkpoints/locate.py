@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from capture.checkpoints.lora import ADAPTER_WEIGHTS
 from capture.checkpoints.safetensors_reader import INDEX, SINGLE
 from capture.errors import UserError
 from capture.hugging_face import REPOSITORY, fetch_snapshot
@@ -21,7 +23,7 @@ _CONFIGURATION = (
     "assets/**/norm_stats.json",
     "policy_*.safetensors",
 )
-_PYTORCH = (*_CONFIGURATION, "model*.safetensors")
+_PYTORCH = (*_CONFIGURATION, "model*.safetensors", "adapter_model.safetensors")
 _JAX = (*_CONFIGURATION, "params/**")
 
 
@@ -35,11 +37,12 @@ class Source:
     """Parts of its path or repository name, the last one nearest; one may name an openpi configuration."""
 
 
-def find_source(given: str | Path, *, offline: bool = False) -> Source:
+def find_source(given: str | Path, *, offline: bool = False, check: Callable[[Source], None] | None = None) -> Source:
     """Return the folder for `given`: a path, or a Hugging Face repository `owner/name` or `owner/name@revision`.
 
     An existing path takes precedence. Of a repository, only the required files are downloaded into Hugging Face's
-    cache; with `offline`, or HF_HUB_OFFLINE=1, they must be there already. Raises UserError for anything else.
+    cache; with `offline`, or HF_HUB_OFFLINE=1, they must be there already. `check` is called before weights are
+    downloaded, with a source that has the configuration only, and may raise. Raises UserError for anything else.
     """
     text = str(given)
     scheme = re.match(r"([a-z][a-z0-9+]*):/", text)
@@ -57,7 +60,7 @@ def find_source(given: str | Path, *, offline: bool = False) -> Source:
         raise UserError(
             f"there is no checkpoint at {text!r}; give a folder, or a Hugging Face repository as owner/name"
         )
-    return _hugging_face(match["name"], match["revision"], offline=offline)
+    return _hugging_face(match["name"], match["revision"], offline=offline, check=check)
 
 
 def is_local(given: str) -> bool:
@@ -69,6 +72,8 @@ def is_local(given: str) -> bool:
 
 def _local(path: Path) -> Source:
     path = path.absolute()
+    if (cached := _cached_repository(path)) is not None:
+        return cached
     if path.is_dir():
         folder = path
     elif path.name in (SINGLE, INDEX):
@@ -90,6 +95,30 @@ def _local(path: Path) -> Source:
     return Source(folder, "/".join(names[max(first, 0) : last]) or str(folder), tuple(names[:last]))
 
 
+def _cached_repository(path: Path) -> Source | None:
+    """Return the source of a folder in Hugging Face's cache: of `models--owner--name` or one of its snapshots.
+
+    The snapshot of the revision `main` is taken, else the only one. None for any other folder. Raises UserError where
+    several snapshots could be meant.
+    """
+    repository = next((one for one in (path, path.parent, path.parent.parent) if one.name.startswith("models--")), None)
+    if repository is None or not path.is_dir() or not (repository / "snapshots").is_dir():
+        return None
+    name = repository.name.removeprefix("models--").replace("--", "/", 1)
+    if path.parent.name == "snapshots":
+        return Source(path, name, tuple(name.split("/")))
+    if path not in (repository, repository / "snapshots"):
+        return None
+    snapshots = sorted(one for one in (repository / "snapshots").iterdir() if one.is_dir())
+    main = repository / "refs" / "main"
+    current = repository / "snapshots" / (main.read_text().strip() if main.is_file() else "")
+    folder = current if current in snapshots else snapshots[0] if len(snapshots) == 1 else None
+    if folder is None:
+        count = f"{len(snapshots)} snapshots" if snapshots else "no snapshot"
+        raise UserError(f"{path} holds {count} of {name}; give one of its snapshots/*, or --checkpoint {name}")
+    return Source(folder, name, tuple(name.split("/")))
+
+
 def _elsewhere(text: str, scheme: str) -> str:
     if scheme == "gs":
         name = text.rstrip("/").rsplit("/", 1)[-1] or "CHECKPOINT"
@@ -102,9 +131,11 @@ def _elsewhere(text: str, scheme: str) -> str:
     return f"{text} lies elsewhere; fetch it to this machine, then give its folder with --checkpoint"
 
 
-def _hugging_face(name: str, revision: str | None, *, offline: bool) -> Source:
+def _hugging_face(name: str, revision: str | None, *, offline: bool, check: Callable[[Source], None] | None) -> Source:
+    shown, parts = f"{name}@{revision}" if revision else name, tuple(name.split("/"))
+    if check is not None:
+        check(Source(fetch_snapshot(name, revision, _CONFIGURATION, offline=offline), shown, parts))
     folder = fetch_snapshot(name, revision, _PYTORCH, offline=offline)
-    if not (folder / SINGLE).exists() and not (folder / INDEX).exists():
+    if not any((folder / weights).exists() for weights in (SINGLE, INDEX, ADAPTER_WEIGHTS)):
         folder = fetch_snapshot(name, revision, _JAX, offline=offline)
-    shown = f"{name}@{revision}" if revision else name
-    return Source(folder, shown, tuple(name.split("/")))
+    return Source(folder, shown, parts)

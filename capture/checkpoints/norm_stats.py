@@ -89,7 +89,8 @@ def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str
     if not statistic:
         raise UserError(
             f"{where} holds no statistics of the {what}, without which it cannot be normalised; give the file that "
-            f"belongs to it with --norm-stats {FILE}"
+            f"belongs to it with --norm-stats {FILE}, or look at its attention without robot units by "
+            "--normalisation none"
         )
     for name in (low_name, high_name):
         if name not in statistic:

@@ -26,11 +26,21 @@ from capture.checkpoints.openpi_configs import (
     find_config,
 )
 from capture.checkpoints.options import MOST_STEPS, CheckpointOptions, check_cameras
-from capture.checkpoints.settings import Settings, assume
+from capture.checkpoints.settings import (
+    DELTA,
+    STATISTICS,
+    Settings,
+    assume,
+    conclude,
+    count_robot_dims,
+    decide_denoise_steps,
+    decide_relative,
+    leave_unnormalised,
+)
 from capture.errors import UserError
 from capture.json_fields import JsonObject
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
-from capture.policies.pi05.preprocessing import Preprocessing
+from capture.policies.pi05.preprocessing import Normaliser, NormaliserMode, Preprocessing
 from capture.policies.pi05.prompt import MAX_TOKENS
 from capture.provenance import Decision
 
@@ -56,26 +66,22 @@ def openpi_settings(
     """
     decisions: list[Decision] = []
     known = find_config(options.config) if options.config else config_of_folder(parts)
-    if known is not None and not options.config:
-        decisions.append(assume(CONFIG, known.name, "by the name of its folder; --config names another"))
+    if known is not None:
+        reason = "by --config" if options.config else "by the name of its folder; --config names another"
+        decisions.append(Decision(CONFIG, known.name, reason, is_certain=bool(options.config)))
     asset_id, where, stats = _statistics(folder, known.asset_id if known else None, options, decisions)
     if known is None and asset_id is not None and (known := config_of_asset(asset_id)):
         decisions.append(assume(CONFIG, known.name, f"by its asset id {asset_id}; --config names another"))
     if known is None:
-        decisions.append(
-            assume(
-                CONFIG,
-                "unknown, so the state is put in the prompt and actions are taken as they are",
-                f"nothing names it; give --config if it was trained as one of {', '.join(CONFIGS)}",
-            )
-        )
+        reason = f"nothing names it; give --config if it was trained as one of {', '.join(CONFIGS)}"
+        decisions.append(assume(CONFIG, "unknown, so Pi0.5's defaults are taken", reason))
     settings = _settings(known or _UNKNOWN, config, stats, where, options, decisions, action_dim=action_dim)
     if known is not None and not options.config and settings.horizon != known.horizon:
         differs = assume(
             "horizon",
             str(settings.horizon),
-            f"{known.name} has {known.horizon}; give --config if it was fine-tuned as another one, whose actions may "
-            "be relative to the state",
+            f"{known.name} has {known.horizon}; give --config if it was fine-tuned as another one, or "
+            "--relative-actions if its actions are relative to the state",
         )
         settings = replace(settings, decisions=(*settings.decisions, differs))
     return settings
@@ -94,7 +100,7 @@ def demo_settings(folder: Path, config: JsonObject, options: CheckpointOptions, 
         robot_dim=robot_dim,
         state_dim=state_dim,
         state_in_prompt=state_in_prompt is not False,
-        delta_dims=config.integer("delta_dims", least=0) or 0,
+        relative=(True,) * (config.integer("delta_dims", least=0) or 0),
         cameras=cameras,
     )
     decisions: list[Decision] = []
@@ -121,22 +127,25 @@ def _settings(
             f"nothing tells how many actions {where} predicts at once: give --horizon, or --config with one of "
             f"{', '.join(CONFIGS)}"
         )
-    state_in_prompt = known.state_in_prompt if options.state_in_prompt is None else options.state_in_prompt
-    action = make_normaliser("openpi_quantile", stats.get(ACTION), "action", where)
-    state = None
-    if state_in_prompt or STATE in stats:
-        state = make_normaliser("openpi_quantile", stats.get(STATE), "state", where)
+    state_in_prompt = _decide_state_in_prompt(known, options, decisions)
+    state, action = _normalisers(known, stats, where, options, decisions, state_in_prompt=state_in_prompt)
     state_dim = known.state_dim
     if state_dim and state and state.dims is not None and state.dims < state_dim:
         reason = f"as many numbers as its statistics have, where {known.name} has {state_dim}"
         decisions.append(assume("length of the state", str(state.dims), reason))
         state_dim = state.dims
-    robot_dim, counted = known.robot_dim, action.dims or action_dim
+    robot_dim = known.robot_dim
     # The statistics override an inferred configuration, but not one that the user named.
-    if robot_dim is None or (counted < robot_dim and not options.config):
-        robot_dim = counted
-        reason = "as many as its statistics have; --config names the configuration that decides"
-        decisions.append(assume("action dimensions of the robot", str(robot_dim), reason))
+    if robot_dim is None or ((action.filled_dims or action_dim) < robot_dim and not options.config):
+        robot_dim = count_robot_dims(action, None, action_dim, decisions)
+    relative = known.relative if robot_dim is None else known.relative[:robot_dim]
+    reason = f"as in openpi's {known.name}" if known.name else "Pi0.5's default; --relative-actions 7,-1 sets others"
+    if options.normalisation == "none" and any(relative) and options.relative_actions is None:
+        choice = "predicted relative to the state, and given so"
+        decisions.append(assume(DELTA, choice, f"{reason}; without statistics nothing can be added to them"))
+        relative = ()
+    else:
+        relative = decide_relative(options, relative, reason, decisions, is_certain=bool(known.name))
     if known.note:
         decisions.append(assume("units of states and actions", known.units, known.note))
     preprocessing = Preprocessing(
@@ -146,39 +155,88 @@ def _settings(
         pad_state_to=None,
         state=state,
         action=action,
-        robot_dim=min(robot_dim, action_dim),
-        delta_dims=known.delta_dims,
+        robot_dim=min(robot_dim or action_dim, action_dim),
+        relative=relative,
         max_tokens=config.integer("max_token_len") or MAX_TOKENS,
         turned=options.turned,
         time_grid="openpi",
         state_dim=state_dim,
+        max_state_dim=action_dim if state_dim is None else None,
+        is_robot_dim_known=robot_dim is not None and options.normalisation != "none",
     )
     told = config.integer("denoise_steps", most=MOST_STEPS) or config.integer("num_steps", most=MOST_STEPS)
-    return Settings(preprocessing, horizon, options.denoise_steps or told or 10, tuple(decisions))
+    steps = decide_denoise_steps(options, told, "by config.json", decisions)
+    return Settings(preprocessing, horizon, steps, tuple(decisions))
+
+
+def _decide_state_in_prompt(known: OpenpiConfig, options: CheckpointOptions, decisions: list[Decision]) -> bool:
+    in_prompt = known.state_in_prompt if options.state_in_prompt is None else options.state_in_prompt
+    if options.state_in_prompt is not None:
+        reason, is_certain = "by --state-in-prompt", True
+    elif known.name:
+        reason, is_certain = f"as in openpi's {known.name}", True
+    else:
+        reason, is_certain = "Pi0.5's default; --state-in-prompt no for policies without discrete_state_input", False
+    decisions.append(Decision("state in the prompt", "yes" if in_prompt else "no", reason, is_certain))
+    return in_prompt
+
+
+def _normalisers(
+    known: OpenpiConfig,
+    stats: dict[str, Statistic],
+    where: str,
+    options: CheckpointOptions,
+    decisions: list[Decision],
+    *,
+    state_in_prompt: bool,
+) -> tuple[Normaliser | None, Normaliser]:
+    if options.normalisation == "none":
+        return leave_unnormalised(decisions)
+    mode: NormaliserMode = "openpi_mean_std" if options.normalisation == "mean-std" else "openpi_quantile"
+    choice = options.normalisation or "quantile"
+    if options.normalisation is not None:
+        decisions.append(conclude("state and action normalisation", choice, "by --normalisation"))
+    else:
+        named = f"as in openpi's {known.name}"
+        reason = named if known.name else "Pi0.5's default; --normalisation mean-std or none sets another"
+        decisions.append(Decision("state and action normalisation", choice, reason, is_certain=bool(known.name)))
+    action = make_normaliser(mode, stats.get(ACTION), "action", where)
+    state = None
+    if state_in_prompt or STATE in stats:
+        state = make_normaliser(mode, stats.get(STATE), "state", where)
+    return state, action
 
 
 def _statistics(
     folder: Path, usual: str | None, options: CheckpointOptions, decisions: list[Decision]
 ) -> tuple[str | None, str, dict[str, Statistic]]:
     """Return asset id, file and content of the statistics to use."""
+    if options.normalisation == "none":
+        return options.asset_id, str(folder), {}
     if options.norm_stats is not None:
         asset_id, file = given_statistics(options.norm_stats, options.asset_id, usual)
+        decisions.append(conclude(STATISTICS, str(file), "by --norm-stats"))
         return asset_id, str(file), read_statistics(file)
     # openpi's converter writes assets/ beside the folder or does not write it.
-    for place in (folder / "assets", folder.parent / "assets", folder.parent.parent / "assets"):
+    for place in (folder / "assets", folder, folder.parent / "assets", folder.parent.parent / "assets"):
         assets = find_assets(place)
         asset_id = choose_asset(assets, options.asset_id, usual, str(place)) if assets else None
         if asset_id is None:
             continue
         file = assets[asset_id]
-        if place.parent != folder:
-            reason = "it lies outside the checkpoint's folder; --norm-stats names another"
-            decisions.append(assume("statistics", str(file), reason))
+        reason = "the checkpoint's own" if place.name == "assets" else "the only ones, though not below assets/"
+        if place not in (folder / "assets", folder):
+            reason = "they lie outside the checkpoint's folder; --norm-stats names others"
+        is_own = place == folder / "assets"
+        if is_own and len(assets) > 1:
+            reason = f"{'by --asset' if options.asset_id else f'the asset of {usual}'}, of {len(assets)}"
+        decisions.append(Decision(STATISTICS, str(file), reason, is_certain=is_own))
         if usual is not None and asset_id not in (usual, options.asset_id):
             reason = f"the only asset there, where {usual} was expected; --norm-stats names another file"
             decisions.append(assume("asset of the statistics", asset_id, reason))
         return asset_id, str(file), read_statistics(file)
     raise UserError(
-        f"{folder / 'assets'} holds no <asset id>/{FILE}, without which states and actions cannot be normalised; give "
-        "the file that belongs to the checkpoint with --norm-stats"
+        f"{folder} holds no {FILE}, neither below assets/ nor elsewhere, without which states and actions cannot be "
+        "normalised; give the file that belongs to the checkpoint with --norm-stats, or look at its attention without "
+        "robot units by --normalisation none"
     )

@@ -28,8 +28,8 @@ class OpenpiConfig:
     """Action dimensions that go to the robot; None for as many as the statistics have."""
     state_dim: int | None
     state_in_prompt: bool = True
-    delta_dims: int = 0
-    """Leading action dimensions that are predicted relative to the state."""
+    relative: tuple[bool, ...] = ()
+    """Which leading action dimensions are predicted relative to the state; () for none."""
     cameras: tuple[str, ...] = (EXTERIOR, WRIST)
     """Cameras in slot order, without slots that are always masked."""
     units: str = "the robot's"
@@ -62,8 +62,8 @@ CONFIGS: Final = {
     for config in (
         OpenpiConfig("pi05_droid", 15, "droid", 8, 8),
         OpenpiConfig("pi05_droid_finetune", 16, "droid", 8, 8),
-        OpenpiConfig("pi05_full_droid_finetune", 16, "droid", 8, 8, delta_dims=7),
-        OpenpiConfig("pi05_droid_jointpos_polaris", 15, "droid", 8, 8, delta_dims=7),
+        OpenpiConfig("pi05_full_droid_finetune", 16, "droid", 8, 8, relative=(True,) * 7),
+        OpenpiConfig("pi05_droid_jointpos_polaris", 15, "droid", 8, 8, relative=(True,) * 7),
         OpenpiConfig("pi05_libero", 10, "physical-intelligence/libero", 7, 8, state_in_prompt=False),
         _aloha("pi05_aloha"),
         _aloha("pi05_aloha_pen_uncap"),

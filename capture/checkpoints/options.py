@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from capture.errors import UserError
 from capture.results.schema import mass_groups
 
 LerobotVersion = Literal["0.4", "current"]
+Normalisation = Literal["quantile", "mean-std", "none"]
+
+NORMALISATIONS: Final[tuple[Normalisation, ...]] = ("quantile", "mean-std", "none")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,14 @@ class CheckpointOptions:
     """The given pictures are upside down, as from LIBERO's simulator; its stored data sets are not."""
     state_in_prompt: bool | None = None
     """Whether the policy reads the state in its prompt (openpi: `discrete_state_input`)."""
+    normalisation: Normalisation | None = None
+    """How states and actions are normalised; `none` needs no statistics, and actions stay in the model's units."""
+    relative_actions: tuple[bool, ...] | None = None
+    """Which action dimensions are predicted relative to the state, the first ones at the front; () for none."""
+    lora_alpha: float | None = None
+    """Alpha of LoRA adapters, whose scale is alpha / rank."""
+    base: str | Path | None = None
+    """Policy that a LoRA adapter was trained on, instead of the one that the adapter names."""
     lerobot_version: LerobotVersion | None = None
     """Version of lerobot that trained the policy: 0.4 zero-padded states and padded pictures with -3."""
     offline: bool = False
@@ -45,6 +57,10 @@ class CheckpointOptions:
                 raise UserError(f"{flag} {value} is not possible; give a whole number from 1 to {MOST_STEPS}")
         if self.cameras is not None:
             check_cameras(self.cameras, "--cameras")
+        if self.normalisation is not None and self.normalisation not in NORMALISATIONS:
+            raise UserError(f"--normalisation {self.normalisation} is not known; give {', '.join(NORMALISATIONS)}")
+        if self.lora_alpha is not None and not 0 < self.lora_alpha < math.inf:
+            raise UserError(f"--lora-alpha {self.lora_alpha:g} is not possible; give a number above 0")
         if self.lerobot_version not in (None, "0.4", "current"):
             raise UserError(f"--lerobot-version {self.lerobot_version} is not known; give 0.4 or current")
 

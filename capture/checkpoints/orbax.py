@@ -7,7 +7,7 @@ along axis 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from capture.checkpoints.infer_config import Shape, Stated, some
-from capture.checkpoints.jax_keys import RULES, Layout, Rule
+from capture.checkpoints.jax_keys import LORA_RULES, RULES, Layout, Rule
 from capture.checkpoints.key_names import other_model
+from capture.checkpoints.lora import LoraScale
 from capture.checkpoints.safetensors_reader import BLOCK
 from capture.errors import UserError
 from capture.json_fields import JsonObject, parse_json, read_json
@@ -59,8 +60,8 @@ def is_orbax(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() or (folder / METADATA).is_file()
 
 
-def open_orbax(folder: Path) -> OrbaxWeights:
-    """Return the arrays of a `params/` folder; reads no weights.
+def open_orbax(folder: Path, lora: LoraScale | None = None) -> OrbaxWeights:
+    """Return the arrays of a `params/` folder; reads no weights. `lora`: the scale of adapters, if there are any.
 
     Raises UserError where tensorstore is missing, the folder is incomplete or damaged, or its arrays are not those of
     a Pi0.5.
@@ -90,7 +91,9 @@ def open_orbax(folder: Path) -> OrbaxWeights:
     if not arrays:
         raise UserError(f"{folder} holds no arrays, so it is no JAX checkpoint, or not a whole one; fetch it again")
     _check_names(arrays, str(folder))
-    return OrbaxWeights(folder, {name.removeprefix("params."): array for name, array in arrays.items()})
+    found = {name.removeprefix("params."): array for name, array in arrays.items()}
+    _check_adapters(found, str(folder))
+    return OrbaxWeights(folder, found, lora or LoraScale())
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,22 @@ class OrbaxWeights:
 
     folder: Path
     arrays: Mapping[str, StoredArray]
-    """Arrays by their JAX name below `params.`."""
+    """Arrays by their JAX name below `params.`, those of LoRA adapters included."""
+    lora: LoraScale
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """Names of the arrays into which a LoRA adapter is merged."""
+        return tuple(theirs for theirs, rule in LORA_RULES.items() if rule.a in self.arrays)
+
+    @property
+    def scales(self) -> Mapping[str, tuple[int, float]]:
+        """Rank and scale of every adapter, by array."""
+        return {theirs: (self.arrays[LORA_RULES[theirs].a].shape[-1], self._scale(theirs)) for theirs in self.adapted}
+
+    def _scale(self, theirs: str) -> float:
+        rule = LORA_RULES[theirs]
+        return self.lora.of(theirs, self.arrays[rule.a].shape[-1]) if rule.is_scaled else 1.0
 
     @property
     def where(self) -> str:
@@ -147,12 +165,36 @@ class OrbaxWeights:
         for theirs in sorted(by_array, key=lambda name: (-self.arrays[name].slab_bytes, name)):
             array, rules = self.arrays[theirs], by_array[theirs]
             store = self._open(array)
+            adapter = self._open_adapter(theirs)
             for layer in range(array.shape[0] if rules[0].stacked else 1):
                 for rule in rules:
                     name = rule.ours.format(layer)
                     index = ((layer,) if rule.stacked else ()) + (() if rule.part is None else (rule.part,))
-                    self._read(store, index, rule.layout, tensors[name])
+                    if adapter is None:
+                        self._read(store, index, rule.layout, tensors[name])
+                    else:
+                        merged = torch.empty(tensors[name].shape)
+                        self._read(store, index, rule.layout, merged)
+                        merged.add_(rule.layout.turn(adapter(index)))
+                        tensors[name].copy_(merged)
                     yield name
+
+    def _open_adapter(self, theirs: str) -> Callable[[tuple[int, ...]], Tensor] | None:
+        """Return a function from a layer's index to the change of its weight, float32; None without an adapter."""
+        rule = LORA_RULES.get(theirs)
+        if rule is None or rule.a not in self.arrays:
+            return None
+        stores = [self._open(self.arrays[name]) for name in (rule.a, rule.b)]
+        scale = self._scale(theirs)
+
+        def read_update(index: tuple[int, ...]) -> Tensor:
+            try:
+                a, b = (_to_torch(store[index].read().result()).float() for store in stores)
+            except _ERRORS as error:
+                raise _broken(self.folder, error) from error
+            return rule.update(a, b) * scale
+
+        return read_update
 
     def _read(self, store: Any, index: tuple[int, ...], layout: Layout, out: Tensor) -> None:
         """Read `store[index]` into our parameter, a few rows at a time, so that temporary memory stays small."""
@@ -261,12 +303,30 @@ def _check_names(arrays: Mapping[str, StoredArray], where: str) -> None:
     if found := other_model(arrays):
         raise UserError(f"{where} holds {found}")
     expected = {"params." + rule.theirs for rule in RULES}
+    adapters = {f"params.{name}" for rule in LORA_RULES.values() for name in (rule.a, rule.b)}
     if missing := sorted(expected - set(arrays)):
         raise UserError(
             f"{where} lacks {some(missing, len(expected))}; the download may have stopped early: fetch it again"
         )
-    if extra := sorted(set(arrays) - expected):
+    if extra := sorted(set(arrays) - expected - adapters):
         raise UserError(f"{where} has {some(extra)} that Pi0.5 does not have; it is another model or a variant of it")
+
+
+def _check_adapters(arrays: Mapping[str, StoredArray], where: str) -> None:
+    """Raise UserError unless every LoRA adapter is whole and fits its array."""
+    for theirs, rule in LORA_RULES.items():
+        a, b = arrays.get(rule.a), arrays.get(rule.b)
+        if a is None and b is None:
+            continue
+        if a is None or b is None:
+            raise UserError(f"the LoRA adapter of {theirs!r} in {where} lacks its A or its B; fetch it again")
+        *inner, rows, columns = (0, 0, *arrays[theirs].shape)
+        rank = a.shape[-1]
+        if (0, 0, *a.shape) != (*inner, rows, rank) or (0, 0, *b.shape) != (*inner, rank, columns):
+            raise UserError(
+                f"the LoRA adapter of {theirs!r} in {where} has shapes {list(a.shape)} and {list(b.shape)}, which do "
+                f"not fit the array's {list(arrays[theirs].shape)}; fetch it again"
+            )
 
 
 def _to_torch(values: Any) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 
 from capture.checkpoints.load import Checkpoint
 from capture.datasets.base import SourceOptions
+from capture.datasets.key_mapping import NONE
 from capture.observation import Observation
 from capture.policies.base import PolicySizes, TokenTable
 from capture.policies.letterbox import Letterbox, Picture, letterbox
@@ -71,12 +72,16 @@ class Pi05Spec:
         preprocessing, sizes = self.checkpoint.preprocessing, self.sizes
         lengths = preprocessing.state_lengths
         # Actions relative to the state are positions, and so are the demo's; others may be velocities.
-        positions = preprocessing.delta_dims > 0 or self.kind == "demo"
+        positions = preprocessing.relative_dims > 0 or self.kind == "demo"
         return SourceOptions(
             cameras=sizes.cameras,
             horizon=sizes.horizon,
             state_dim=lengths[0] if lengths else None,
-            robot_dim=sizes.robot_dim,
+            robot_dim=sizes.robot_dim if preprocessing.is_robot_dim_known else None,
+            renamed_cameras=self.checkpoint.cameras.renamed,
+            camera_features=self.checkpoint.cameras.features,
+            # True actions are in robot units, and say nothing beside actions that are not.
+            action_keys=() if preprocessing.is_robot_dim_known else (NONE,),
             has_joint_actions=sizes.robot_dim == _ARM_DIM and positions,
         )
 

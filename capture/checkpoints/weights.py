@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from capture.checkpoints.infer_config import Shape, check_shapes
 from capture.checkpoints.key_names import openpi_name, parameter_name
+from capture.checkpoints.lora import StoredAdapter
 from capture.checkpoints.safetensors_reader import FLOATS, StoredTensor, read_into
 from capture.errors import UserError
 from capture.policies.pi05.config import Pi05Config, parameter_dtype
@@ -46,14 +47,22 @@ class SafetensorsWeights:
 
     tensors: Mapping[str, StoredTensor]
     where: str
+    adapters: Mapping[str, StoredAdapter] = field(default_factory=dict)
+    """LoRA adapters by the parameter into which each is merged when it is read."""
 
     def __post_init__(self) -> None:
-        for name, stored in self.tensors.items():
+        parts = [(f"{one.adapter.module} (LoRA)", part) for one in self.adapters.values() for part in one.parts]
+        for name, stored in (*self.tensors.items(), *parts):
             if stored.dtype not in FLOATS:
                 raise UserError(
                     f"{name!r} in {stored.path} has number type {stored.dtype!r}, but weights must be one of "
                     f"{', '.join(FLOATS)}; give the checkpoint as it was before it was quantised"
                 )
+
+    @property
+    def scales(self) -> Mapping[str, tuple[int, float]]:
+        """Rank and scale of every adapter, by parameter."""
+        return {name: (one.rank, one.scale) for name, one in sorted(self.adapters.items())}
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
@@ -63,7 +72,10 @@ class SafetensorsWeights:
     def fill(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
         """Read every parameter into its tensor, in the order of the files' bytes; yield each name when it is read."""
         for name, stored in sorted(self.tensors.items(), key=lambda item: (item[1].path, item[1].start)):
-            read_into(stored, tensors[name])
+            if name in self.adapters:
+                self.adapters[name].merge(stored, tensors[name])
+            else:
+                read_into(stored, tensors[name])
             yield name
 
 

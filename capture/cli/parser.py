@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -139,6 +140,24 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     policy.add_argument(
         "--norm-stats", metavar="FILE", type=Path, help="normalisation statistics (norm_stats.json or its folder)"
     )
+    policy.add_argument(
+        "--normalisation",
+        choices=("quantile", "mean-std", "none"),
+        help="how states and actions were normalised (quantile in openpi; lerobot's files say); none needs no "
+        "statistics: attention can be looked at, but actions are not in robot units",
+    )
+    policy.add_argument(
+        "--relative-actions",
+        metavar="DIMS",
+        type=_relative_actions,
+        help="actions that are predicted relative to the state, as openpi's make_bool_mask counts them: 7,-1; or none",
+    )
+    policy.add_argument(
+        "--base", metavar="FOLDER", help="the policy that a LoRA adapter was trained on, instead of the one it names"
+    )
+    policy.add_argument(
+        "--lora-alpha", metavar="NUMBER", type=_alpha, help="alpha of LoRA adapters, whose scale is alpha / rank"
+    )
     policy.add_argument("--asset", metavar="ID", help="which of the checkpoint's assets, where it has several")
     policy.add_argument("--tokenizer", metavar="FILE", type=Path, help="paligemma_tokenizer.model or tokenizer.json")
     policy.add_argument(
@@ -272,7 +291,7 @@ def joined_values(arguments: Sequence[str]) -> list[str]:
     joined: list[str] = []
     is_state = False
     for argument in arguments:
-        if joined and joined[-1] in ("--state", "--frames"):
+        if joined and joined[-1] in ("--state", "--frames", "--relative-actions"):
             is_state = joined[-1] == "--state"
             joined[-1] += f"={argument}"
         elif is_state and looks_like_numbers(argument):
@@ -305,6 +324,26 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds such as 0.001")
     return seconds
+
+
+def _relative_actions(text: str) -> tuple[bool, ...]:
+    """`6,-1,6,-1` as a mask: six dimensions are relative, one is not, and so on; `none` as an empty one."""
+    if text == "none":
+        return ()
+    counts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"-?[0-9]{1,2}", part) for part in counts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither none nor a list of counts such as 7,-1")
+    return tuple(int(part) > 0 for part in counts for _ in range(abs(int(part))))
+
+
+def _alpha(text: str) -> float:
+    try:
+        alpha = float(text)
+    except ValueError:
+        alpha = math.nan
+    if not 0 < alpha < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return alpha
 
 
 def _camera(text: str) -> tuple[str, str]:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
-from capture.checkpoints.fingerprint import fingerprint
 from capture.cli.parser import chosen_cameras, is_turned
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
@@ -48,6 +47,10 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
             cameras=options.cameras,
             state_in_prompt=None if options.state_in_prompt is None else options.state_in_prompt == "yes",
             turned=is_turned(options),
+            normalisation=options.normalisation,
+            relative_actions=options.relative_actions,
+            lora_alpha=options.lora_alpha,
+            base=options.base,
             lerobot_version=options.lerobot_version,
         ),
     )
@@ -80,7 +83,7 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
         prompts=prompts,
     )
     try:
-        weights = "" if options.dry_run else fingerprint(checkpoint.path)  # a dry run touches no weights
+        weights = "" if options.dry_run else checkpoint.fingerprint()  # a dry run touches no weights
     except OSError as error:
         raise UserError(f"the weights in {checkpoint.path} cannot be read ({error.strerror or error})") from None
     return Setup(Pi05Spec(checkpoint, tokenizer), choices, weights)
@@ -116,7 +119,7 @@ def asked_source(options: argparse.Namespace, setup: Setup, path: Path, *, has_f
         setup.policy.source_options,
         camera_overrides=chosen_cameras(options),
         state_keys=options.state_keys or (),
-        action_keys=options.action_keys or (),
+        action_keys=options.action_keys or setup.policy.source_options.action_keys,
         turned=is_turned(options),
         tolerance=options.tolerance,
         has_files=has_files,

@@ -78,6 +78,7 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
         for name in (
             *("exterior", "wrist", "camera", "state", "config", "horizon", "norm_stats", "asset", "tokenizer"),
             *("sizes", "cameras", "state_in_prompt", "turned", "lerobot_version"),
+            *("normalisation", "relative_actions", "base", "lora_alpha"),
             *("episode", "dataset", "frames", "state_keys", "action_keys", "tolerance"),
         ):
             if getattr(options, name):

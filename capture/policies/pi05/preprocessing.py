@@ -39,6 +39,10 @@ _NEEDED: Final[dict[NormaliserMode, tuple[str, ...]]] = {
 }
 
 
+_PADDED: Final = {32: 31, 14: 8}
+"""Length to which states and actions are zero-padded (the model's, that of two arms) -> most robot dimensions in it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Normaliser:
     """Normalisation of states or actions to the model's range and back, in the arithmetic of the training code.
@@ -73,6 +77,19 @@ class Normaliser:
         """Number of dimensions of the statistics; None if any number is accepted (identity)."""
         needed = _NEEDED[self.mode]
         return len(self.stats[needed[0]]) if needed else None
+
+    @property
+    def filled_dims(self) -> int | None:
+        """Number of dimensions without padding: those at the end whose statistics are all 0, in a padded length.
+
+        A robot's own last number may be 0 throughout too, so that other lengths are taken as they are.
+        """
+        if self.dims is None:
+            return None
+        needed = [np.asarray(self.stats[name]) for name in _NEEDED[self.mode]]
+        last = np.flatnonzero(np.stack(needed).any(axis=0))
+        filled = int(last[-1]) + 1 if last.size else self.dims
+        return filled if filled <= _PADDED.get(self.dims, 0) else self.dims
 
     def _columns(self, count: int) -> tuple[Floats, ...]:
         dtype = np.float64 if self.mode.startswith("openpi") else np.float32
@@ -140,14 +157,18 @@ class Preprocessing:
     action: Normaliser | None
     robot_dim: int
     """Number of leading action dimensions that go to the robot."""
-    delta_dims: int = 0
-    """Leading action dimensions that are predicted relative to the state, which is added back; 0 for none."""
+    relative: tuple[bool, ...] = ()
+    """Which leading action dimensions are predicted relative to the state, which is added back; () for none."""
     max_tokens: int = MAX_TOKENS
     turned: bool | None = None
     """Whether camera pictures are rotated by 180 degrees first; None if this depends on how a source stores them."""
     time_grid: Literal["openpi", "lerobot"] = "openpi"
     state_dim: int | None = None
     """Required length of a state; None derives it from the statistics."""
+    max_state_dim: int | None = None
+    """Largest length of a state whose exact length nothing tells; None for no limit."""
+    is_robot_dim_known: bool = True
+    """False where nothing tells how many action dimensions the robot has, and `robot_dim` is the model's."""
 
     def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
         """Return the model's picture of a camera picture (H, W, 3) uint8 RGB. Raises UserError for other arrays.
@@ -185,7 +206,15 @@ class Preprocessing:
         # Padded after normalisation, so that the zeros are the middle of the range, bin 128.
         if self.pad_state_to is not None and normalised.size < self.pad_state_to:
             normalised = np.pad(normalised, (0, self.pad_state_to - normalised.size))
-        return tokenise(prompt, normalised, tokenizer, max_tokens=self.max_tokens)
+        size = len(self.robot_state(values))
+        return tokenise(prompt, normalised, tokenizer, max_tokens=self.max_tokens, state_size=size)
+
+    def robot_state(self, state: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the numbers of a state that are the robot's, without zeros that pad it to the statistics' length."""
+        lengths = self.state_lengths
+        if len(lengths) < 2 or state.size != lengths[-1] or state[lengths[0] :].any():
+            return state
+        return state[: lengths[0]]
 
     def check_state(self, state: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return the state in robot units as a float64 vector.
@@ -204,39 +233,44 @@ class Preprocessing:
         if lengths and values.size not in lengths:
             wanted = " or ".join(str(length) for length in lengths)
             raise UserError(f"the state has {values.size} numbers, but this policy was trained with {wanted}")
-        if values.size < self.delta_dims:
+        if self.max_state_dim is not None and values.size > self.max_state_dim:
+            raise UserError(f"the state has {values.size} numbers, but this policy takes at most {self.max_state_dim}")
+        if values.size < self.relative_dims:
             raise UserError(
-                f"the state has {values.size} numbers, but the first {self.delta_dims} are needed to turn relative "
+                f"the state has {values.size} numbers, but the first {self.relative_dims} are needed to turn relative "
                 "actions into positions"
             )
         return values
 
     @property
+    def relative_dims(self) -> int:
+        """Number of leading numbers of the state that relative actions are added to."""
+        return max((dim + 1 for dim, is_relative in enumerate(self.relative) if is_relative), default=0)
+
+    @property
     def state_lengths(self) -> tuple[int, ...]:
         """Accepted lengths of a state; empty if they are unknown.
 
-        Some openpi statistics are zero-padded to the model's 32 dimensions; the length without the padding is then
-        accepted too.
+        Some statistics are zero-padded, to the model's 32 dimensions or another robot's 14; the length without the
+        padding is then accepted too.
         """
         if self.state_dim is not None:
             return (self.state_dim,)
         if self.state is None or self.state.dims is None:
             return ()
-        stats = np.stack([np.asarray(self.state.stats[name]) for name in _NEEDED[self.state.mode]])
-        filled = np.flatnonzero(stats.any(axis=0))
-        return tuple(sorted({int(filled[-1]) + 1 if filled.size else 0, self.state.dims} - {0}))
+        return tuple(sorted({self.state.filled_dims or self.state.dims, self.state.dims}))
 
     def actions(self, model_actions: npt.NDArray[np.float32], state: npt.ArrayLike | None) -> npt.NDArray[np.float32]:
         """Return robot actions (H, robot_dim) float32 for the model's (H, 32) float32 and the state in robot units.
 
-        Raises UserError where the state is needed (`delta_dims`) and is missing or too short.
+        Raises UserError where the state is needed (`relative`) and is missing or too short.
         """
         chosen: Floats = model_actions[:, : self.robot_dim]
         if self.action is not None:
             chosen = self.action.unnormalise(chosen)
-        if self.delta_dims:
+        if count := self.relative_dims:
             if state is None:
                 raise UserError("this policy's actions are relative to the robot's state; give it with --state")
             chosen = chosen.copy()
-            chosen[:, : self.delta_dims] += self.check_state(state)[: self.delta_dims]
+            chosen[:, :count] += np.where(self.relative[:count], self.check_state(state)[:count], 0.0)
         return chosen.astype(np.float32)

@@ -52,11 +52,13 @@ class _Part:
     state_index: int = -1
 
 
-def _parts(task: str, bins: Sequence[int] | None) -> list[_Part]:
+def _parts(task: str, bins: Sequence[int] | None, size: int | None) -> list[_Part]:
     if bins is None:
         return [_Part("prompt", task), _Part("newline", "\n")]
     # The space before a value is a separate token, which counts as part of that value.
-    values = [_Part("state", f" {value}", k) for k, value in enumerate(bins)] or [_Part("template", " ")]
+    known = len(bins) if size is None else size
+    values = [_Part("state", f" {value}", k) for k, value in enumerate(bins[:known])] or [_Part("template", " ")]
+    values += [_Part("template", f" {value}") for value in bins[known:]]  # padding is no value of the robot's
     return [
         _Part("template", "Task: "),
         _Part("prompt", task),
@@ -69,13 +71,19 @@ def _parts(task: str, bins: Sequence[int] | None) -> list[_Part]:
 
 
 def tokenise(
-    prompt: str, state: npt.NDArray[np.floating] | None, tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS
+    prompt: str,
+    state: npt.NDArray[np.floating] | None,
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int = MAX_TOKENS,
+    state_size: int | None = None,
 ) -> TokenTable:
     r"""Return the tokens of a task and an already normalised state, or of the task alone if `state` is None.
 
     With a state the text is `Task: {task}, State: {bins};\nAction: `; without, it is the task and a separately encoded
     newline (openpi `tokenizer.py`, lerobot `processor_pi05.py`). A token takes the role, word and value of its
-    first non-blank character. Raises UserError for a prompt that is not valid UTF-8 or contains NUL.
+    first non-blank character. `state_size`: how many of the state's numbers are the robot's; the padding behind them
+    counts as template. None for all. Raises UserError for a prompt that is not valid UTF-8 or contains NUL.
     """
     try:
         prompt.encode()
@@ -85,7 +93,7 @@ def tokenise(
         raise UserError("the prompt holds a NUL character; type it anew")
 
     bins = None if state is None else state_bins(state)
-    parts = _parts(clean_prompt(prompt), None if bins is None else bins.tolist())
+    parts = _parts(clean_prompt(prompt), None if bins is None else bins.tolist(), state_size)
     text = "".join(part.text for part in parts)
     if state is None:
         task = parts[0].text
@@ -107,8 +115,10 @@ def tokenise(
     fed = ("<bos>", *(piece.text for piece in pieces))[:max_tokens]
     dropped = len(rows) - len(table)
     state_dropped = dropped > 0 and bool(stop[-1] < text.rfind(_AFTER_STATE))  # a task contains no newline
-    beyond = () if state is None else tuple(np.flatnonzero(np.abs(state) > 1).tolist())
-    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped, bins, beyond)
+    robot = slice(state_size)
+    beyond = () if state is None else tuple(np.flatnonzero(np.abs(state[robot]) > 1).tolist())
+    known = None if bins is None else bins[robot]
+    return TokenTable(text, ids, start, stop, role, word, value, fed, dropped, state_dropped, known, beyond)
 
 
 def _characters(parts: Sequence[_Part]) -> tuple[list[int], list[int], list[int]]:

@@ -59,8 +59,6 @@ EXPERT = "paligemma_with_expert.gemma_expert.model."
         ("model.action_time_mlp_in.weight", "a Pi0 policy"),
         (EXPERT + "norm.weight", "a Pi0 policy"),
         (EXPERT + "layers.0.input_layernorm.weight", "a Pi0 policy"),
-        ("base_model.model.action_in_proj.lora_A.weight", "LoRA adapters"),
-        (EXPERT + "layers.0.self_attn.q_proj.lora_B.default.weight", "LoRA adapters"),
         ("model.proprio_history_proj.weight", "MEM"),
         (EXPERT + "layers.0.mlp.up_proj.weight_scale", "quantised"),
     ],

@@ -175,8 +175,6 @@ def test_cameras_keep_the_slots_order(tmp_path, features, slots):
     [
         ({"use_visual_memory": True}, "sets 'use_visual_memory': a memory .MEM. variant"),
         ({"use_proprioceptive_memory": True}, "sets 'use_proprioceptive_memory': a memory .MEM. variant"),
-        ({"use_peft": True}, "LoRA adapters; merge them"),
-        ({"use_relative_actions": True}, "actions relative to the state .use_relative_actions."),
         ({"image_resolution": [448, 448]}, "pictures of 448 x 448 pixels"),
         ({"chunk_size": None}, "has no 'chunk_size'"),
         ({"chunk_size": "15"}, "'chunk_size' in .* is '15', but should be a whole number"),
@@ -191,12 +189,6 @@ def test_variants_and_mistakes_are_refused(tmp_path, change, said):
     with pytest.raises(UserError, match=said) as caught:
         open_checkpoint(str(write(tmp_path, configuration=config(**change))), options=OPTIONS)
     assert "\n" not in str(caught.value)
-
-
-def test_relative_actions_in_the_processors_are_refused_too(tmp_path):
-    step = {"registry_name": "relative_actions_processor", "config": {"enabled": True}}
-    with pytest.raises(UserError, match="relative to the state"):
-        open_checkpoint(str(write(tmp_path, extra_steps=[step])), options=OPTIONS)
 
 
 def test_a_step_of_somebody_elses_is_mentioned(tmp_path):

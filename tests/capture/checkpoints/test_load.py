@@ -149,11 +149,11 @@ CORPUS = {
     "no weights": (no_weights, "has a config.json but no weights"),
     "something else": (with_file("notes.txt"), "is no checkpoint: it has neither .* nor params/, but notes.txt"),
     "pickled": (with_file("pytorch_model.bin"), "only as a pickled file .pytorch_model.bin."),
-    "adapters": (with_file("adapter_config.json", "{}"), "only LoRA adapters"),
+    "adapters": (with_file("adapter_config.json", "{}"), "has no adapter_model.safetensors; save the adapter again"),
     "shards without index": (with_file("model-00001-of-00002.safetensors"), "but no model.safetensors.index.json"),
     "a run's folder": (
         with_file("20000/params/manifest.ocdbt"),
-        "holds 1 training steps; give one of them, such as .*20000",
+        "is a training run's folder; give .*20000$",
     ),
     "a lerobot run": (with_file("pretrained_model/config.json"), "give .*pretrained_model"),
     "half a download": (with_file("params/d/abc"), "has no manifest.ocdbt"),
@@ -193,7 +193,10 @@ CORPUS = {
         weights_changed(lambda w: w.update({"state_proj.weight": torch.zeros(1)})),
         "a Pi0 policy, not a Pi0.5 one",
     ),
-    "LoRA": (weights_changed(lambda w: w.update({"a.lora_A.weight": torch.zeros(1)})), "LoRA adapters"),
+    "LoRA": (
+        weights_changed(lambda w: w.update({"a.lora_A.weight": torch.zeros(1)})),
+        "the LoRA adapter of 'a' in .* lacks its A or its B",
+    ),
     "MEM": (weights_changed(lambda w: w.update({"proprio_history_proj.bias": torch.zeros(1)})), "MEM"),
     "PaliGemma": (
         weights_changed(lambda w: [w.pop(n) for n in list(w) if not n.startswith("paligemma_with_expert.paligemma")]),

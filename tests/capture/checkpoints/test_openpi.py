@@ -32,7 +32,7 @@ def test_a_converted_droid_folder(weights, tmp_path):
     made = checkpoint.preprocessing
     assert (made.resize, made.slots, made.time_grid) == ("pil", ("exterior", "wrist"), "openpi")
     assert (made.state_in_prompt, made.pad_state_to, made.max_tokens) == (True, None, 200)
-    assert (made.robot_dim, made.state_dim, made.delta_dims, made.turned) == (8, 8, 0, False)
+    assert (made.robot_dim, made.state_dim, made.relative, made.turned) == (8, 8, (), None)
     assert (made.state.mode, made.action.mode) == ("openpi_quantile", "openpi_quantile")
     assert made.action.stats["q01"].tolist() == [-2.0] * 8
     assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_droid"}
@@ -42,7 +42,7 @@ def test_libero_is_recognised_by_its_asset_and_keeps_the_state_out_of_the_prompt
     folder = write_openpi(tmp_path / "mine", weights, horizon=10, asset="physical-intelligence/libero")
     checkpoint = opened(folder)
     made = checkpoint.preprocessing
-    assert (made.state_in_prompt, made.robot_dim, made.turned) == (False, 7, False)
+    assert (made.state_in_prompt, made.robot_dim, made.turned) == (False, 7, None)
     assert doubts(checkpoint.decisions) == {"openpi configuration": "pi05_libero"}
     assert opened(folder, turned=True).preprocessing.turned
     assert opened(folder, state_in_prompt=True).preprocessing.state_in_prompt
@@ -51,7 +51,7 @@ def test_libero_is_recognised_by_its_asset_and_keeps_the_state_out_of_the_prompt
 def test_the_configuration_named_by_the_user_counts(weights, tmp_path):
     folder = write_openpi(tmp_path / "pi05_droid", weights, horizon=16)
     checkpoint = opened(folder, config="pi05_full_droid_finetune")
-    assert checkpoint.preprocessing.delta_dims == 7
+    assert checkpoint.preprocessing.relative == (True,) * 7
     assert doubts(checkpoint.decisions) == {}
 
 
@@ -86,9 +86,14 @@ def test_sizes_may_come_from_a_file(weights, tmp_path):
 def test_an_unknown_robot_takes_pi05s_defaults_and_says_so(weights, tmp_path):
     checkpoint = opened(write_openpi(tmp_path / "mine", weights, asset="my_robot"))
     made = checkpoint.preprocessing
-    assert (made.robot_dim, made.state_dim, made.delta_dims, made.state_in_prompt) == (8, None, 0, True)
+    assert (made.robot_dim, made.state_dim, made.relative, made.state_in_prompt) == (8, None, (), True)
     assert made.slots == ("exterior", "wrist", "right wrist")
-    assert doubts(checkpoint.decisions)["openpi configuration"].startswith("unknown, so the state is put in the prompt")
+    assert doubts(checkpoint.decisions) == {
+        "openpi configuration": "unknown, so Pi0.5's defaults are taken",
+        "state in the prompt": "yes",
+        "state and action normalisation": "quantile",
+        "delta actions": "none: actions are absolute",
+    }
     assert opened(tmp_path / "mine", cameras=("top",)).preprocessing.slots == ("top",)
 
 
@@ -149,7 +154,7 @@ def test_another_asset_than_the_configurations_is_mentioned(weights, tmp_path):
 
 def test_absent_statistics_name_the_option(weights, tmp_path):
     folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
-    with pytest.raises(UserError, match=r"holds no <asset id>/norm_stats.json.*--norm-stats"):
+    with pytest.raises(UserError, match=r"holds no norm_stats.json, neither below assets/ nor elsewhere.*--norm-stats"):
         opened(folder)
 
 

@@ -9,7 +9,7 @@ from capture.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("name", "horizon", "state_in_prompt", "robot_dim", "delta_dims"),
+    ("name", "horizon", "state_in_prompt", "robot_dim", "relative_dims"),
     [
         ("pi05_droid", 15, True, 8, 0),
         ("pi05_libero", 10, False, 7, 0),
@@ -20,11 +20,11 @@ from capture.errors import UserError
         ("pi05_droid_jointpos_polaris", 15, True, 8, 7),
     ],
 )
-def test_known_configurations(name, horizon, state_in_prompt, robot_dim, delta_dims):
+def test_known_configurations(name, horizon, state_in_prompt, robot_dim, relative_dims):
     config = find_config(name)
     assert config.name == name
     assert (config.horizon, config.state_in_prompt) == (horizon, state_in_prompt)
-    assert (config.robot_dim, config.delta_dims) == (robot_dim, delta_dims)
+    assert (config.robot_dim, config.relative) == (robot_dim, (True,) * relative_dims)
 
 
 def test_droid_and_libero_leave_the_masked_slot_out():

@@ -94,7 +94,8 @@ def test_an_array_that_is_missing_is_named(arrays, tmp_path):
     [
         ("state_proj.kernel", "a Pi0 policy, not a Pi0.5 one"),
         ("action_time_mlp_in.kernel", "a Pi0 policy, not a Pi0.5 one"),
-        ("PaliGemma.llm.layers.attn.q_einsum.lora_a", "LoRA adapters"),
+        ("PaliGemma.llm.layers.attn.q_einsum.lora_a", "LoRA adapter of '.*q_einsum.w' in .* lacks its A or its B"),
+        ("PaliGemma.llm.layers.attn.q_einsum.lora_c", "that Pi0.5 does not have"),
         ("PaliGemma.llm.layers.pre_attention_norm_1.scale", "a Pi0 policy"),
         ("something.kernel", "that Pi0.5 does not have"),
     ],

@@ -241,7 +241,7 @@ def test_bfloat16_weights_are_stored_bit_for_bit(call):
 
 
 def test_deltas_are_added_to_the_state():
-    policy = small_policy(delta_dims=2)
+    policy = small_policy(relative=(True, True))
     recorder = policy.recorder(layers=[0])
     with recorder:
         call = policy.run([policy.prepare(observation())], recorder, seeds=[5])
