@@ -237,6 +237,23 @@ def test_logarithmic_colours_are_an_entry_of_the_menu(window: MainWindow) -> Non
     assert next(one for one in again.actions() if one.text() == "Logarithmic colours").isChecked()
 
 
+def test_error_while_a_plot_is_painted_becomes_a_sentence(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch, no_silent_errors: list[BaseException]
+) -> None:
+    pane = window.panels.camera_grid.panes[0]
+    monkeypatch.setattr(pane.heat, "paint", lambda *given: 1 / 0)
+    before = pane.grab(pane.area().toRect()).toImage()
+    spin()
+    assert [type(error) for error in no_silent_errors] == [ZeroDivisionError] * len(no_silent_errors)
+    assert no_silent_errors
+    no_silent_errors.clear()
+    assert "exterior camera cannot be drawn" in window.notice.text
+    monkeypatch.undo()
+    pane.update_picture()
+    spin()
+    assert pane.grab(pane.area().toRect()).toImage() != before, "the picture is back"
+
+
 # Zoom
 
 

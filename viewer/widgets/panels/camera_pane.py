@@ -239,10 +239,7 @@ class CameraPane(CameraInput):
         except Exception as error:
             if self.is_new_paint_error(error):
                 log.exception("%s cannot be drawn", self.accessibleName())
-            painter.setClipping(False)
-            painter.fillRect(area, drawing.ground(self))
-            sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
-            drawing.write(painter, QRectF(4, 4, area.width() - 8, 20), sentence, theme.active().secondary, 12)
+            self.paint_failure(painter, area)
 
     def paint_picture(self, painter: QPainter, area: QRectF, picture_to_view: QTransform) -> None:
         """Paint the picture with heat map, marks and label, in the pane or in the plot, with the same pixels.

@@ -127,12 +127,16 @@ class Panel(QWidget):
             if self.is_new_paint_error(error):
                 log.exception("%s cannot be drawn", self.accessibleName())
             painter.resetTransform()
-            painter.setClipping(False)
-            self.fill_background(painter, self.rect())
-            sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
-            drawing.write(painter, QRectF(4, 4, self.width() - 8, 20), sentence, theme.active().secondary, 12)
+            self.paint_failure(painter, QRectF(self.rect()))
         finally:
             painter.restore()
+
+    def paint_failure(self, painter: QPainter, area: QRectF) -> None:
+        """Paint a sentence over an area that cannot be painted."""
+        painter.setClipping(False)
+        painter.fillRect(area, drawing.ground(self))
+        sentence = f"{self.accessibleName()} cannot be drawn; the log says why. Choose another view."
+        drawing.write(painter, QRectF(4, 4, area.width() - 8, 20), sentence, theme.active().secondary, 12)
 
     def is_new_paint_error(self, error: Exception) -> bool:
         """Return whether an exception of `paint` differs from the last one, and tell the user of a new one."""
