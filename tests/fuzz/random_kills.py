@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,8 @@ def run_forked(path: Path, seconds: float | None) -> tuple[bool, int, float]:
             os.close(reading)
             write(path, writing)
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     os.close(writing)

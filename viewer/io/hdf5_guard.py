@@ -64,7 +64,12 @@ class Guarded:
         UserError if it has another number of axes, or is a link or something else that a results file may not contain.
         """
         if name not in self._known:
-            opened = self._open(name)
+            try:
+                opened = self._open(name)
+            except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError) as error:
+                raise self.damaged(
+                    f"{name} cannot be read (HDF5 says “{' '.join(str(error).split())[:120]}”)"
+                ) from error
             self._known[name] = None if opened is None else (opened, opened.ndim)
         known = self._known[name]
         if known is None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
+from viewer.errors import READ_ERRORS
 from viewer.io import hdf5_guard
 from viewer.io.cache import Cache
 from viewer.io.hdf5_guard import read
@@ -238,10 +239,16 @@ class Results(ResultsFile):
         return self._kept(("map", frame, camera), make, lambda part: part.nbytes)
 
     def picture_size(self, camera: int) -> tuple[int, int]:
-        """Return height and width of the camera's pictures."""
+        """Return height and width of the camera's pictures; of the model's where there are none.
+
+        Never raises for a damaged file: the layout of a window needs it, and `picture` reports the damage.
+        """
 
         def make() -> tuple[int, int]:
-            dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
+            try:
+                dataset = self._guard.find(schema.source_name(self.cameras[camera]), 4)
+            except READ_ERRORS:
+                return self.grid.height, self.grid.width
             if dataset is None or min(dataset.shape[1:3]) < 1 or max(dataset.shape[1:3]) > MAX_SIDE:
                 return self.grid.height, self.grid.width
             return int(dataset.shape[1]), int(dataset.shape[2])

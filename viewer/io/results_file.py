@@ -285,7 +285,7 @@ class ResultsFile:
     def _part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
         try:
             return self._read_part(name, axes, index)
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, UserError):
             if not self.growing:
                 raise
         # While a file is followed, HDF5's cached metadata can become inconsistent, and every read fails then.
