@@ -9,7 +9,11 @@ To add one, make a `Decision` where it is decided and hand it over:
 * a reader of episodes in `Source.decisions` if it holds for all episodes (`map_keys` makes those about cameras, states
   and actions), else from `Episode.frame_decisions`, which is given the chosen frames;
 * a checkpoint in `Settings.decisions`, which become `Checkpoint.decisions` and `PolicySpec.decisions`;
-* the pipeline in `make_plan`, which merges them all.
+* the pipeline in `make_plan`, which merges them all (`pipeline/input_decisions.py`).
+
+Subject and choice of a source's decisions, and of cameras that an episode shows in place of missing ones, are part of
+what defines a run (`plan.Setup.run`): a run that decides otherwise does not continue a file. So `choice` holds no path
+and nothing that differs between two runs of one command.
 
 Only the standard library is imported, so that every layer of `capture` can use this module.
 """
@@ -33,9 +37,10 @@ MAX_BYTES: Final = 48 << 10
 class Decision:
     """One choice about the input and what it was made by.
 
-    Give the same question the same `subject` in all readers and checkpoints: "exterior camera", "turn of the pictures",
-    "state", "true actions", "state normalisation", "action normalisation", "statistics", "state in the prompt",
-    "delta actions", "time grid", "tokenizer", "processor steps", "frames", "clock".
+    Give the same question the same `subject` in all readers and checkpoints: "exterior camera" (of one episode:
+    "exterior camera of NAME"), "turn of the pictures", "orientation of the exterior pictures", "state", "true actions",
+    "clock", "frames", "state in the prompt", "time grid", "tokenizer", "processor steps". The preview finds cameras and
+    turns by these names, and the console prints only the first few decisions about one subject.
     """
 
     subject: str
