@@ -30,10 +30,10 @@ class StateRange:
     by_value: Counter[int] = field(default_factory=Counter)
     """Index of a state value -> number of frames in which it lies beyond."""
 
-    def add(self, table: TokenTable) -> None:
-        """Count the state values of one frame."""
+    def add(self, table: TokenTable, size: int) -> None:
+        """Count the state values of one frame, whose state has `size` numbers; bins beyond them are padding."""
         self.frames += 1
-        self.values += 0 if table.state_bins is None else len(table.state_bins)
+        self.values += 0 if table.state_bins is None else min(size, len(table.state_bins))
         self.by_value.update(table.state_beyond)
 
     def decide(self) -> tuple[Decision, ...]:

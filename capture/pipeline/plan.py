@@ -239,7 +239,7 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
             if len(tables) < KEPT_TABLES:
                 tables.append(table)
             tokens = max(tokens, len(table))
-            state_range.add(table)
+            state_range.add(table, 0 if observation.state is None else len(observation.state))
             text_bytes = max(text_bytes, *(len(t.encode()) for t in (prompt, observation.episode, table.text)))
             piece_bytes = max(piece_bytes, *(len(piece.encode()) for piece in table.pieces))
         frames.update(_serialise(observation, prompts))

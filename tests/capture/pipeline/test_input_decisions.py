@@ -34,7 +34,7 @@ def table(bins: list[int], beyond: tuple[int, ...]) -> TokenTable:
 def test_state_range_counts_values_beyond_the_statistics() -> None:
     counted = StateRange()
     for beyond in ((), (2,), (0, 2), ()):
-        counted.add(table([100, 100, -1, 100], beyond))
+        counted.add(table([100, 100, -1, 100], beyond), 4)
     (decision,) = counted.decide()
     assert decision.choice == "value 0 in 1, 2 in 2 of 4 frames"
     assert decision.is_certain  # 3 of 16 values
@@ -43,7 +43,7 @@ def test_state_range_counts_values_beyond_the_statistics() -> None:
 def test_state_range_doubts_statistics_that_most_values_lie_beyond() -> None:
     counted = StateRange()
     for _ in range(3):
-        counted.add(table([-1, 255, 100], (0, 1)))
+        counted.add(table([-1, 255, 100, *[128] * 29], (0, 1)), 3)  # padded to 32
     (decision,) = counted.decide()
     assert not decision.is_certain
     assert "67% of all values are: check the statistics and the state's units" in decision.reason
@@ -51,7 +51,7 @@ def test_state_range_doubts_statistics_that_most_values_lie_beyond() -> None:
 
 def test_state_range_without_values_beyond_decides_nothing() -> None:
     counted = StateRange()
-    counted.add(table([3, 4], ()))
+    counted.add(table([3, 4], ()), 2)
     assert counted.decide() == ()
 
 
