@@ -223,7 +223,17 @@ def _upper(values: Floats) -> float:
 def upper_ends(values: Floats) -> Floats:
     """Return the upper end of the shared colour range of several sets of weights: (..., weights) -> (...)."""
     flat = values.reshape(-1, values.shape[-1])
-    return np.array([_upper(one) for one in flat], np.float32).reshape(values.shape[:-1])
+    if not flat.size or not np.isfinite(flat).all():
+        return np.array([_upper(one) for one in flat], np.float32).reshape(values.shape[:-1])
+    # As `_upper`, of all sets at once: 360 thumbnails take 3 ms one by one.
+    place = 0.99 * (flat.shape[1] - 1)
+    below = int(place)
+    above = min(below + 1, flat.shape[1] - 1)
+    ascending = np.sort(flat, 1)  # of many short rows an eighth of the time of np.partition
+    lower, higher, largest = (ascending[:, n].astype(np.float64) for n in (below, above, -1))
+    upper = lower + (place - below) * (higher - lower)
+    upper = np.where(upper < largest * 0.02, largest, upper)
+    return np.where(upper > 0, upper, 1.0).astype(np.float32).reshape(values.shape[:-1])
 
 
 def places(values: Floats, low: float, high: float, scale: str) -> Floats:
@@ -242,6 +252,24 @@ def places(values: Floats, low: float, high: float, scale: str) -> Floats:
         else:
             result = (values - low) / span if span > 0 else np.zeros_like(values)
     placed: Floats = np.fmin(np.fmax(result, 0), 1).astype(np.float32, copy=False)  # NaN becomes 0
+    return placed
+
+
+def places_between(values: Floats, lows: Floats, highs: Floats, scale: str) -> Floats:
+    """Return `places` of several sets of weights (..., weights), each between ends of its own (...).
+
+    `scale` is linear or log.
+    """
+    low, high = (ends.astype(np.float64)[..., None] for ends in (lows, highs))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale == "log":
+            top = np.where(high > 0, np.log10(high), 0.0)
+            bottom = np.maximum(np.where(low > 0, np.log10(low), -np.inf), top - 3)
+            result = (np.log10(np.maximum(values, 1e-30)) - bottom) / np.maximum(top - bottom, 1e-9)
+        else:
+            result = values - low.astype(np.float32)
+            result /= np.where(high > low, high - low, np.inf).astype(np.float32)
+    placed: Floats = np.fmin(np.fmax(result, 0, out=result), 1, out=result).astype(np.float32, copy=False)  # no NaN
     return placed
 
 

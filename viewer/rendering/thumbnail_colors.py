@@ -33,16 +33,15 @@ def thumbnail_levels(maps: Floats, view: ViewState, uniform: Floats, keys: Float
     """
     lead, cameras = maps.shape[:-3], maps.shape[-3]
     tiles = maps.reshape(-1, cameras, maps.shape[-2] * maps.shape[-1])
-    placed = np.empty(tiles.shape, np.float32)
     if view.scale == "rank":
+        placed = np.empty(tiles.shape, np.float32)
         for tile, out in zip(tiles, placed, strict=True):
             out[:] = attention.places(tile, 0.0, 1.0, "rank")
     else:
         ends = _find_ends(tiles, view, uniform.reshape(-1), keys.reshape(-1))
-        for tile, out, lows, highs in zip(tiles, placed, *ends, strict=True):
-            for camera in range(cameras):
-                out[camera] = attention.places(tile[camera], float(lows[camera]), float(highs[camera]), view.scale)
-    return np.rint(placed * 255).astype(np.uint8).reshape(*lead, *maps.shape[-3:])
+        placed = attention.places_between(tiles, *ends, view.scale)
+    placed *= 255
+    return np.rint(placed, out=placed).astype(np.uint8).reshape(*lead, *maps.shape[-3:])
 
 
 def _find_ends(tiles: Floats, view: ViewState, uniform: Floats, keys: Floats) -> tuple[Floats, Floats]:
@@ -62,7 +61,7 @@ def _find_ends(tiles: Floats, view: ViewState, uniform: Floats, keys: Floats) ->
 
 def thumbnail_words(maps: Floats, view: ViewState, uniform: Floats, keys: Floats) -> npt.NDArray[np.uint32]:
     """Return thumbnails as opaque 0xFFRRGGBB words, like `maps`; see `thumbnail_levels`."""
-    return colormaps.opaque(view.colours)[thumbnail_levels(maps, view, uniform, keys)]
+    return np.take(colormaps.opaque(view.colours), thumbnail_levels(maps, view, uniform, keys), mode="clip")
 
 
 def render_head_thumbnails(results: Results, view: ViewState) -> npt.NDArray[np.uint32]:

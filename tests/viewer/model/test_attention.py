@@ -132,3 +132,31 @@ def test_rank_of_the_heaviest_is_one(results: Results) -> None:
     made = scene.compose(results, ViewState(query=Query("action", (1,))))
     camera, row, col = np.unravel_index(made.maps.argmax(), made.maps.shape)
     assert made.rank(int(camera), int(row), int(col)) == 1
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_places_between_equals_places_of_each_set(scale: str) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.pareto(1.5, (40, 256)).astype(np.float32) * np.float32(1e-3)
+    values[0] = 0
+    values[1, 5] = np.nan
+    lows = rng.choice([0.0, 1e-3], 40).astype(np.float32)
+    highs = (lows + rng.random(40).astype(np.float32) * np.float32(0.02)).astype(np.float32)
+    highs[2] = lows[2]
+    found = attention.places_between(values, lows, highs, scale)
+    for one, low, high, places in zip(values, lows, highs, found, strict=True):
+        np.testing.assert_array_equal(places, attention.places(one, float(low), float(high), scale))
+
+
+@pytest.mark.parametrize("count", [1, 2, 99, 256, 512])
+def test_upper_ends_equal_the_range_of_each_set(count: int) -> None:
+    rng = np.random.default_rng(count)
+    values = rng.pareto(1.5, (30, count)).astype(np.float32)
+    values[0] = 0
+    values[1] = 0
+    values[1, 0] = 3
+    ends = attention.upper_ends(values)
+    expected = [attention.colour_range(one[None], "shared", 0, 0)[0][1] for one in values]
+    np.testing.assert_array_equal(ends, np.array(expected, np.float32))
+    values[2, 0] = np.nan
+    assert np.isfinite(attention.upper_ends(values)).all()

@@ -1,0 +1,206 @@
+"""Measures film, atlas, curves and timeline in turn with another checkout: from new data to pixels.
+
+    xvfb-run -s "-screen 0 2600x1500x24" python tests/bench/bench_panels.py FILE.h5 --before CHECKOUT [--rounds 6]
+
+`--before` is a work tree of an older commit, 605d2eb included, whose modules had other names. Each tree runs in a
+process of its own; a few repaints are measured in one, then in the other. All times are processor time of the window's
+thread. The lines of the timeline and the curves over frames are invented: 5,000 frames of ten groups.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 5_000
+KINDS = ("film", "atlas", "curves", "curves over 5,000 frames", "timeline of 5,000 frames", "cursor of the timeline")
+
+
+def serve(path: Path, size: tuple[int, int]) -> None:
+    """Show the window of the tree on `sys.path`; read requests on standard input and answer each with JSON."""
+    import numpy as np
+    from PySide6.QtCore import QEvent, QObject
+    from PySide6.QtWidgets import QApplication, QWidget
+
+    app = QApplication([])
+    try:
+        from viewer.analysis.curves import Curves
+        from viewer.analysis.frame_timeline import plain
+        from viewer.controllers.settings import Settings
+        from viewer.io.results import Results
+        from viewer.model.view_state import Query
+        from viewer.rendering import theme
+        from viewer.startup import calm
+        from viewer.widgets.main_window import MainWindow as Window
+    except ImportError:  # commit 605d2eb
+        from viewer.course import plain
+        from viewer.overview import Curves
+        from viewer.results import Results
+        from viewer.settings import Settings
+        from viewer.start import calm
+        from viewer.state import Query
+        from viewer.window import Window
+
+        from viewer import theme
+    theme.apply("dark")
+    settings = Settings(Path(tempfile.mkdtemp()) / "settings.ini")
+    settings.set_text("toured", "yes")
+    window = Window(settings)
+    window.resize(*size)
+    window.show_results(Results(path), False)
+    window.show()
+
+    def settle(seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            app.processEvents()
+            time.sleep(0.004)
+
+    settle(2.5)
+    window.session.update(query=Query("action", (6,)), layer=3, film="steps", curve="layers")
+    settle(1.0)
+    calm()
+    panels = window.panels if hasattr(window, "panels") else window.room
+    series = panels.frame_series if hasattr(panels, "frame_series") else panels.over_frames
+    rng = np.random.default_rng(0)
+    groups = len(series.curves.names)
+    invented = [
+        np.clip(np.cumsum(rng.normal(size=(FRAMES, groups)), 0) * 0.002 + 0.3, 0, 1).astype(np.float32)
+        for _ in range(2)
+    ]
+
+    class Paints(QObject):
+        count = 0
+
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            self.count += event.type() == QEvent.Type.Paint
+            return False
+
+    def painted_widget(panel: QWidget) -> QWidget:
+        plot = getattr(panel, "plot", None)
+        return panel if plot is None or callable(plot) else plot.viewport()
+
+    def repaint(panel: Any, *kept: str) -> None:
+        for name in kept:
+            value = getattr(panel, name, None)
+            if hasattr(value, "drop"):
+                value.drop()
+            elif hasattr(panel, name):
+                setattr(panel, name, None)
+        panel.update()
+
+    def show_invented(number: int) -> None:
+        places = tuple(range(FRAMES))
+        series.curves = Curves(series.curves.names, invented[number % 2], places, places)
+        series.ready.emit()
+
+    def change(kind: str, number: int) -> None:
+        if kind == "film":
+            repaint(panels.film, "_words", "_mosaics")
+        elif kind == "atlas":
+            repaint(panels.atlas, "_still", "_frame")
+        elif kind == "curves":
+            repaint(panels.curves, "_still")
+        elif kind == "cursor of the timeline":
+            panels.timeline.update()
+        else:
+            show_invented(number)
+
+    widgets = {
+        "film": panels.film, "atlas": panels.atlas, "curves": panels.curves, KINDS[3]: panels.curves,
+        KINDS[4]: panels.timeline, KINDS[5]: panels.timeline,
+    }  # fmt: skip
+    print(json.dumps({name: [one.width(), one.height()] for name, one in widgets.items()}), flush=True)
+    number = 0
+    for line in sys.stdin:
+        asked = json.loads(line)
+        kind = asked["kind"]
+        over_frames = kind == KINDS[3]
+        if over_frames or kind in KINDS[4:]:
+            series.course = plain(FRAMES)
+            series.followed.emit()
+        window.session.update(curve="frames" if over_frames else "layers")
+        settle(0.3)
+        paints = Paints()
+        painted_widget(widgets[kind]).installEventFilter(paints)
+        taken = []
+        for _ in range(asked["count"] + 1):
+            number += 1
+            settle(0.015)
+            before, start = paints.count, time.thread_time()
+            change(kind, number)
+            limit = time.perf_counter() + 2
+            while paints.count == before and time.perf_counter() < limit:
+                app.processEvents()
+            taken.append((time.thread_time() - start) * 1000)
+        painted_widget(widgets[kind]).removeEventFilter(paints)
+        print(json.dumps(taken[1:]), flush=True)  # the first one of a kind warms up
+    window.close()
+
+
+class Server:
+    """A process that shows the window of one tree."""
+
+    def __init__(self, tree: Path, path: Path, size: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(path), "--size", size, "--serve"], text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tree)},
+        )  # fmt: skip
+
+    def read(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def ask(self, kind: str, count: int) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"kind": kind, "count": count}) + "\n")
+        return self.read()
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare the plots' paints with another checkout's.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--before", type=Path, help="work tree of the commit to compare with")
+    parser.add_argument("--size", default="", help="of the window; both sizes without it")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        width, height = (int(side) for side in given.size.split("x"))
+        serve(given.file, (width, height))
+        return
+    if given.before is None:
+        parser.error("--before names a work tree of the commit to compare with")
+    for size in [given.size] if given.size else ["1280x800", "2560x1440"]:
+        servers = {"before": Server(given.before.absolute(), given.file, size), "now": Server(ROOT, given.file, size)}
+        sizes = {name: server.read() for name, server in servers.items()}
+        taken: dict[tuple[str, str], list[float]] = {}
+        for _ in range(given.rounds):
+            for kind in KINDS:
+                for name, server in servers.items():
+                    taken.setdefault((kind, name), []).extend(server.ask(kind, 8))
+        for server in servers.values():
+            server.stop()
+        print(f"\n{size}: milliseconds of the window's thread from new data to pixels, medians")
+        for kind in KINDS:
+            before, now = (statistics.median(taken[kind, name]) for name in ("before", "now"))
+            shapes = " and ".join("x".join(map(str, sizes[name][kind])) for name in ("before", "now"))
+            print(f"{kind:28} before {before:6.2f}   now {now:6.2f}   {now / before:.2f} x   ({shapes} pixels)")
+
+
+if __name__ == "__main__":
+    main()
