@@ -143,9 +143,8 @@ def test_a_policy_of_joint_positions_is_compared_with_joint_positions(tmp_path: 
     folder = episode_files.write_droid(tmp_path / "droid", 4)
     options = ["--checkpoint", str(DEMO), "--episode", str(folder), "--device", "cpu", "--dry-run"]
     assert main(options) == 0
-    said = "true actions are joint_position (7), gripper_position (1), since the policy acts in joint positions"
-    assert said in capsys.readouterr().err
+    said = "true actions: joint_position (7), gripper_position (1) (the policy acts in joint positions)"
+    assert f"  decided   {said}\n" in capsys.readouterr().out
     assert main([*options, "--action-keys", "joint_velocity,gripper_position"]) == 0
-    assert (
-        capsys.readouterr().err.splitlines()[-1].endswith("true actions are joint_velocity (7), gripper_position (1)")
-    )
+    said = "true actions: joint_velocity (7), gripper_position (1) (by --action-keys)"
+    assert f"  decided   {said}\n" in capsys.readouterr().out
