@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal can encode all token pieces and paths
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # clusters send SIGTERM before SIGKILL: stop as on Ctrl-C
+        for number in _stop_signals():
             signal.signal(number, _stop)
         if given[:1] == ["info"]:
             return _info(given[1:])
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
             _Asked.too_late = True  # first: a signal may come between any two calls
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _stop_signals():
                 signal.signal(number, signal.SIG_IGN)
 
 
@@ -279,6 +279,16 @@ def _doubt(setup: Setup, outcome: RunOutcome) -> None:
             f"warning: rows of attention sum to 1 only within {worst:.2g}; the weights of this "
             "checkpoint may be damaged, or overflow in this number type"
         )
+
+
+def _stop_signals() -> list[int]:
+    """Return the signals that stop a run as Ctrl-C does; SIGHUP is left out where it is ignored, as under nohup.
+
+    Clusters send SIGTERM before SIGKILL, a terminal that is closed sends SIGHUP.
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    kept = [] if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else [hangup]
+    return [signal.SIGINT, signal.SIGTERM, *kept]
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

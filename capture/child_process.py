@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,13 @@ def start_python(
     """
     streams = {"stdin": subprocess.DEVNULL, **streams}
     return subprocess.Popen(_command(code, arguments), pass_fds=pass_fds, **streams)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+
+
+def ignore_stop_signals() -> None:
+    """Ignore, in a child, the signals that stop a command: all processes get them, and the first one acts."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def child_path() -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
-from capture.child_process import start_python
+from capture.child_process import ignore_stop_signals, start_python
 from capture.results.progress_clock import ProgressClock
 
 CPU_SECONDS: Final = 1.5
@@ -124,7 +124,7 @@ def serve(answer: Callable[[Any, Callable[[], None]], object]) -> None:
 
     `answer` calls `note_progress` after each step; see CPU_SECONDS.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
+    ignore_stop_signals()
     _limit_memory()
 
     def note_progress() -> None:

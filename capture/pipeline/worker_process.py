@@ -19,7 +19,7 @@ from capture.child_process import start_python
 from capture.errors import UserError
 
 _CHILD: Final = (
-    "import signal; [signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGINT, signal.SIGTERM)]; "
+    "from capture.child_process import ignore_stop_signals; ignore_stop_signals(); "
     "import importlib; importlib.import_module(sys.argv[1]).serve(sys.argv[2])"
 )
 """Ctrl-C reaches every process of a terminal; only the first process acts on it."""

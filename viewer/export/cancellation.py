@@ -1,4 +1,4 @@
-"""Ends an export on SIGINT or SIGTERM at the next point where that is safe.
+"""Ends an export on SIGINT, SIGTERM or SIGHUP at the next point where that is safe.
 
 Qt, which calls Python from C while it loads and paints, loses or aborts on exceptions raised there. So the handler only
 notes the signal, and `check` raises it where no such call is under way. A second signal ends the process at once.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Cancelled(BaseException):
@@ -41,12 +41,13 @@ def handle_signals(exit_now: Callable[[], object], *, restore: bool) -> Iterator
         if _State.interruptible:
             raise Cancelled
 
-    previous: list[Any] = [signal.signal(number, note) for number in SIGNALS]
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT]
+    previous: list[Any] = [signal.signal(number, note) for number in heeded]  # not SIGHUP under nohup
     try:
         yield
     finally:
         if restore:
-            for number, handler in zip(SIGNALS, previous, strict=True):
+            for number, handler in zip(heeded, previous, strict=True):
                 signal.signal(number, handler)
 
 

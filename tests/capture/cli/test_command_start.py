@@ -22,7 +22,7 @@ def test_the_command_itself_loads_next_to_nothing():
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_that_other_code_swallows_is_not_lost(tmp_path: Path, monkeypatch, capsys, kind: signal.Signals) -> None:
     def swallow(*_: object) -> None:  # as a destructor does that runs while torch and transformers load
         with contextlib.suppress(KeyboardInterrupt):
