@@ -29,8 +29,9 @@ tokens carry the file’s numbers too.
 Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
 Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
 Shift-drag paints patches, and the squares on a box’s outline resize it.
-The wheel zooms a picture about the pointer; the middle button, or the left one while Space is held, drags it, and a
-double click shows it whole again. A right click copies a picture or its numbers.</p>
+The wheel zooms a picture or a plot about the pointer; the middle button drags it (a picture also the left one while
+Space is held, a plot also Shift and the wheel), and a double click shows it whole again. The timeline and the masses
+over frames zoom together. A right click copies a picture, a plot or its numbers, and offers a logarithmic axis.</p>
 <h3>Scores of heads</h3>
 """
 

@@ -1,21 +1,18 @@
-"""Colour bar and the controls of the heat map: colour map, range, scale, unit, measure and opacity."""
+"""Controls of the heat map, with its colour bar: colour map, range, scale, unit, measure and opacity."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtCore import QRect
+from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from viewer.analysis.color_range import find_bar_range
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
-from viewer.model import attention
 from viewer.model.attention import UNIFORM_SPAN
-from viewer.rendering import colormaps, drawing, theme, ticks
-from viewer.rendering.range_text import describe_below, describe_range
+from viewer.rendering import ticks
+from viewer.widgets.color_range_bar import ColourBar
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import ControlLabel
@@ -25,7 +22,6 @@ from viewer.widgets.controls.slider import Slider
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
-    from viewer.analysis.scene import Scene
     from viewer.controllers.session import Session
     from viewer.model.view_state import ViewState
 
@@ -38,130 +34,6 @@ RANGE_TIPS: Final = {
     "locked": "The range that is shown now, kept for all views",
 }
 MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
-
-
-class ColourBar(Panel):
-    """Colour bar with two handles; dragging one locks the range."""
-
-    watched_fields = frozenset(DATA_FIELDS) | {"colours", "compare", "pinned"}
-
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(session, "Colour range", parent)
-        self.setFixedHeight(56)
-        self._drag = ""
-        self._right: float | None = None
-        """Right end of the bar while a handle is dragged: it must not move under the pointer."""
-        self._ramp: tuple[tuple[object, ...], QImage] | None = None
-        self._scene: Scene | None = None
-        self._texts: tuple[str, ...] = ()
-        session.bared.connect(self.reload_and_update)
-
-    def load(self) -> None:
-        self._scene = self.session.scene()
-        self._load_texts()
-
-    def ends(self) -> tuple[float, float, float, float]:
-        """Return the left and right end of the bar, and the range that the colours span."""
-        return self._ends_of(self.session.scene())
-
-    def _ends_of(self, scene: Scene | None) -> tuple[float, float, float, float]:
-        if scene is None:
-            return 0.0, 1.0, 0.0, 1.0
-        bar = find_bar_range(scene)
-        right = bar.right if self._right is None else max(self._right, bar.high)
-        return bar.left, right, bar.low, bar.high
-
-    def _load_texts(self) -> None:
-        """Load what lies beyond the colour range, as text, description and tooltip."""
-        scene, shown = self._scene, self.session.shown
-        found = (describe_range(scene, shown), describe_below(scene, shown)) if scene is not None else ()
-        self._texts = tuple(text for text in found if text)
-        self.setAccessibleDescription(" · ".join(self._texts))
-        self.setToolTip("\n".join((*self._texts, "Drag an end of the range to lock it")) if self._texts else "")
-
-    def paint(self, painter: QPainter, area: QRect) -> None:
-        t, scene, shown = theme.active(), self._scene, self.session.shown
-        self.fill_background(painter, area)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if scene is None:
-            return
-        left, right, low, high = self._ends_of(scene)
-        span = right - left or 1.0
-        name = colormaps.DIFFERENCE if scene.difference else shown.colours
-        scale = "linear" if scene.difference else shown.scale
-        # On a linear scale the bar depends only on the relative positions of the ends.
-        ends = (round((low - left) / span, 6), round((high - left) / span, 6))
-        key = (name, scale, *(ends if scale == "linear" else (left, right, low, high)), self.width())
-        if self._ramp is None or self._ramp[0] != key:
-            self._ramp = key, _ramp(name, scale, left, right, low, high)
-        painter.drawImage(QRectF(0, 3, self.width(), 12), self._ramp[1])
-        if shown.scale == "rank" and not scene.difference:
-            found = [(tick.value, tick.text) for tick in ticks.find_ticks(0, 1, factor=100, unit="%")]
-        else:
-            fitting = ticks.fit_ticks(left, right, self.width(), _measure_tick, most=7)
-            found = [((tick.value - left) / span, tick.text) for tick in fitting]
-        for part, text in found:
-            half = _measure_tick(text) / 2
-            x = min(max(part * self.width(), half), self.width() - half)
-            drawing.write(painter, QRectF(x - 40, 18, 80, 18), text, t.secondary, 12, align="centre")
-        if shown.scale != "rank" and not scene.difference and shown.range != "map":
-            for value in (low, high):
-                x = min(max((value - left) / span * self.width(), 2.0), self.width() - 2.0)
-                painter.fillRect(QRectF(x - 2.5, 0, 5, 18), theme.colour("#15171C"))
-                painter.fillRect(QRectF(x - 1.5, 0, 3, 18), theme.colour("#FFFFFF"))
-        line = QRectF(0, 37, self.width(), 18)
-        used = drawing.write(painter, line, self._texts[0], t.secondary, 12)
-        rest = self._texts[-1] if len(self._texts) > 1 else ""
-        if used + 16 + drawing.width_of(rest, 12) <= line.width():
-            drawing.write(painter, line, rest, t.secondary, 12, align="right")
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        scene, shown = self.session.scene(), self.session.shown
-        if scene is None or scene.difference or shown.scale == "rank" or event.button() != Qt.MouseButton.LeftButton:
-            return
-        left, right, low, high = self.ends()
-        x, span = event.position().x() / max(self.width(), 1) * (right - left) + left, right - left
-        near_high = abs(x - high) <= abs(x - low) or abs(high - low) < span * 0.02
-        self._drag = "high" if near_high else "low"
-        self._right = right
-        self.session.begin()
-        self._move(event.position())
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if self._drag:
-            self._move(event.position())
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        if self._drag:
-            self._drag, self._right = "", None
-            self.session.end()
-            self.update()
-
-    def _move(self, point: QPointF) -> None:
-        left, right, low, high = self.ends()
-        value = left + min(max(point.x() / max(self.width(), 1), 0.0), 1.0) * (right - left)
-        least = (right - left) / 500
-        if self._drag == "high":
-            self.session.update(range="locked", low=low, high=max(value, low + least))
-        else:
-            self.session.update(range="locked", low=min(value, high - least), high=high)
-
-    def sizeHint(self) -> QSize:
-        return QSize(240, 56)
-
-
-def _measure_tick(text: str) -> float:
-    return drawing.width_of(text, 12)
-
-
-def _ramp(name: str, scale: str, left: float, right: float, low: float, high: float) -> QImage:
-    """Return one row of the colours of values from `left` to `right`, where the colours span `low` to `high`."""
-    if scale == "rank":
-        at = np.linspace(0, 1, 512, dtype=np.float32)
-    else:
-        at = attention.places(np.linspace(left, right, 512, dtype=np.float32), low, high, scale)
-    words = colormaps.opaque(name)[np.rint(at * 255).astype(np.intp)][None]
-    return drawing.word_image(words, blended=False)
 
 
 class HeatPanel(Panel):
