@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from checkpoint_files import ODD, ODD_SIZES
+from decisions import choices, doubts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from capture.checkpoints.infer_config import (
     VISION,
     Stated,
     check_shapes,
+    describe_inferred,
     infer_config,
     parameter_shapes,
     read_stated,
@@ -93,6 +97,41 @@ def test_spellings_of_openpi_and_transformers_are_read():
 def test_a_head_width_tells_the_number_of_key_heads():
     stated = Stated({"vision": {"heads": 3}, "vlm": {"head_dim": 20}, "expert": {"head_dim": 20}}, "sizes")
     assert infer(parameter_shapes(ODD), stated) == ODD
+
+
+@pytest.mark.parametrize("width", [72, 144, 768])
+def test_heads_of_another_picture_encoder_are_asked_for(width):
+    config = replace(ODD, vision=VisionConfig(width=width, depth=1, heads=6, mlp=8))
+    sizes = read_stated(JsonObject({key: ODD_SIZES[key] for key in ("vlm", "action_expert")}, "sizes.json"))
+    with pytest.raises(UserError, match=f"its width {width} is not Pi0.5's 1152.*num_attention_heads.*--sizes"):
+        infer(parameter_shapes(config), sizes)
+    stated = Stated({"vision": {"heads": 6}}).over(sizes)
+    assert infer(parameter_shapes(config), stated).vision.heads == 6
+
+
+def test_heads_of_wide_keys_are_asked_for():
+    """Two heads of width 256 and one of width 512 have the same shapes."""
+    stack = StackConfig(width=64, depth=1, heads=4, kv_heads=2, head_dim=256, mlp=8)
+    shapes = parameter_shapes(replace(ODD, vlm=stack, expert=replace(stack, width=32)))
+    vision = {"vision": {"heads": 3}}
+    with pytest.raises(UserError, match='into how many heads the 512 key rows .*"vlm": .*num_kv_heads.*--sizes'):
+        infer(shapes, Stated(vision))
+    part = {"head_dim": 256}
+    assert infer(shapes, Stated({**vision, "vlm": part, "expert": {"heads": 4}}, "s")).vlm == stack
+
+
+def test_sizes_that_nothing_states_are_decisions():
+    own = describe_inferred(FULL, Stated())
+    assert choices(own) == {
+        "heads of the picture encoder": "16",
+        "heads of the language model and the expert": "8 of width 256 with 1 key and value head",
+    }
+    assert doubts(own) == {}
+    small = replace(FULL, vlm=replace(FULL.vlm, head_dim=32))
+    assert list(doubts(describe_inferred(small, Stated({"vision": {"heads": 4}})))) == [
+        "heads of the language model and the expert"
+    ]
+    assert describe_inferred(ODD, STATED) == []
 
 
 @pytest.mark.parametrize(

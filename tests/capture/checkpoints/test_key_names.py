@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from checkpoint_files import ODD, TIED, lerobot_names, openpi_names, random_weights
@@ -47,6 +49,44 @@ def test_a_name_with_and_without_prefix_is_refused(weights):
     foreign["model.time_mlp_in.bias"] = foreign["time_mlp_in.bias"]
     with pytest.raises(UserError, match="holds 'time_mlp_in.bias' twice"):
         to_our_names(foreign, "here")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "removed"),
+    [
+        ("_orig_mod.", ("_orig_mod.",)),
+        ("module.", ("module.",)),
+        ("_orig_mod.model.", ("_orig_mod.",)),
+        ("model._orig_mod.", ("_orig_mod.",)),
+        ("module._orig_mod.model.", ("module.", "_orig_mod.")),
+        ("_fsdp_wrapped_module.model.", ("_fsdp_wrapped_module.",)),
+        ("policy.", ("policy.",)),
+        ("ema_model.module.", ("module.", "ema_model.")),
+        ("base_model.model.model.", ("base_model.model.model.",)),
+    ],
+)
+def test_prefixes_of_wrappers_and_trainers_are_removed(weights, prefix, removed):
+    renamed = to_our_names({prefix + name: tensor for name, tensor in openpi_names(weights).items()}, "here")
+    assert renamed.tensors.keys() == weights.keys()
+    assert all(renamed.tensors[name] is weights[name] for name in weights)
+    assert renamed.removed == removed
+
+
+def test_wrappers_inside_the_model_are_removed(weights):
+    foreign = {
+        re.sub(r"(layers[.]\d+[.])", r"\1_checkpoint_wrapped_module._orig_mod.", name): tensor
+        for name, tensor in lerobot_names(weights, tied=True).items()
+    }
+    renamed = to_our_names(foreign, "here")
+    assert renamed.tensors.keys() == weights.keys()
+    assert renamed.tied_by_lerobot
+    assert renamed.removed == ("_checkpoint_wrapped_module.", "_orig_mod.")
+
+
+def test_two_policies_in_one_file_are_refused(weights):
+    both = {prefix + name: tensor for prefix in ("model.", "ema_model.") for name, tensor in weights.items()}
+    with pytest.raises(UserError, match=r"twice, with different prefixes \('model.', 'ema_model.'\)"):
+        to_our_names(both, "here")
 
 
 EXPERT = "paligemma_with_expert.gemma_expert.model."

@@ -186,3 +186,36 @@ def test_what_exists_here_is_local_and_anything_else_is_not(tmp_path, monkeypatc
     (tmp_path / "pi05_droid").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     assert is_local(given) is local
+
+
+@pytest.mark.parametrize("given", ["", "snapshots", "snapshots/" + "a" * 40])
+def test_a_folder_of_the_cache_is_the_repository(cache, given):
+    source = find_source(cache / given)
+    assert source.folder == cache / "snapshots" / ("a" * 40)
+    assert (source.name, source.parts) == ("someone/pi05_droid", ("someone", "pi05_droid"))
+
+
+def test_a_folder_of_the_cache_without_a_main_revision_asks_for_a_snapshot(cache):
+    (cache / "refs" / "main").unlink()
+    with pytest.raises(UserError, match="holds 2 snapshots of someone/pi05_droid; give one of its snapshots"):
+        find_source(cache)
+
+
+def test_settings_are_checked_before_weights_are_fetched(cache, monkeypatch):
+    fetched = []
+    real = huggingface_hub.snapshot_download
+
+    def download(*arguments, allow_patterns, **options):
+        fetched.append(any("model" in pattern and "safetensors" in pattern for pattern in allow_patterns))
+        return real(*arguments, allow_patterns=allow_patterns, **options)
+
+    def check(source):
+        assert source.folder.is_dir()
+        raise UserError("no statistics")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(UserError, match="no statistics"):
+        find_source("someone/pi05_droid", offline=True, check=check)
+    assert fetched == [False]
+    find_source("someone/pi05_droid", offline=True, check=lambda source: None)
+    assert fetched == [False, False, True]
