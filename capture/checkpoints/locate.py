@@ -27,6 +27,10 @@ _PYTORCH = (*_CONFIGURATION, "model*.safetensors", "adapter_model.safetensors")
 _JAX = (*_CONFIGURATION, "params/**")
 
 
+_GENERIC = ("pretrained_model", "pretrained_model_ema", "checkpoints", "last")
+"""Names of folders in every training run of lerobot."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A checkpoint folder on this machine and its name."""
@@ -86,11 +90,11 @@ def _local(path: Path) -> Source:
         )
     else:
         raise UserError(f"{path} is no checkpoint; give the folder that holds {SINGLE} or params/")
-    # Names such as params/ and 20000/ do not identify a checkpoint without the preceding parts.
+    # Names such as params/, pretrained_model/ and 20000/ do not identify a checkpoint without the preceding parts.
     names = [part for part in folder.parts if part != folder.anchor]
     last = len(names) - 1 if names and names[-1] == "params" else len(names)
     first = last - 1
-    while first > 0 and names[first].isdigit():
+    while first > 0 and (names[first].isdigit() or names[first] in _GENERIC):
         first -= 1
     return Source(folder, "/".join(names[max(first, 0) : last]) or str(folder), tuple(names[:last]))
 

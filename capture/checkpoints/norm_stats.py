@@ -27,6 +27,7 @@ _KEYS: Final = {STATE: ("state", "observation.state"), ACTION: ("actions", "acti
 _NAMES: Final = ("mean", "std", "min", "max", "q01", "q10", "q90", "q99")
 _BOUNDS: Final[dict[NormaliserMode, tuple[str, ...]]] = {
     "openpi_quantile": ("q01", "q99"),
+    "openpi_mean_std": ("mean", "std"),
     "quantile": ("q01", "q99"),
     "mean_std": ("mean", "std"),
     "min_max": ("min", "max"),
@@ -106,10 +107,11 @@ def make_normaliser(mode: NormaliserMode, statistic: Statistic | None, what: str
         )
     if not np.isfinite(low).all() or not np.isfinite(high).all():
         raise UserError(f"the statistics of the {what} in {where} hold numbers that are not finite; make them again")
-    wrong = high < (0.0 if mode == "mean_std" else low)
+    is_mean_std = mode.endswith("mean_std")
+    wrong = high < (0.0 if is_mean_std else low)
     if wrong.any():
         dim = int(np.flatnonzero(wrong)[0])
-        fault = "negative" if mode == "mean_std" else f"below {low_name!r} ({low[dim]:g})"
+        fault = "negative" if is_mean_std else f"below {low_name!r} ({low[dim]:g})"
         raise UserError(
             f"{high_name!r} of the {what} in {where} is {fault} in dimension {dim} ({high[dim]:g}); make the "
             "statistics again"

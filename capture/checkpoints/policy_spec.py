@@ -77,6 +77,7 @@ class Pi05Spec:
             cameras=sizes.cameras,
             horizon=sizes.horizon,
             state_dim=lengths[0] if lengths else None,
+            padded_state_dim=lengths[-1] if len(lengths) > 1 else None,
             robot_dim=sizes.robot_dim if preprocessing.is_robot_dim_known else None,
             renamed_cameras=self.checkpoint.cameras.renamed,
             camera_features=self.checkpoint.cameras.features,
@@ -98,6 +99,10 @@ class Pi05Spec:
         table = self.checkpoint.preprocessing.prompt(prompt, state, self.tokenizer)
         check_vocabulary(table.ids, self.checkpoint.config.vocabulary)
         return table
+
+    def robot_state(self, state: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+        """Return a state without zeros that pad it to the length of the statistics."""
+        return None if state is None else self.checkpoint.preprocessing.robot_state(state)
 
     def letterbox(self, height: int, width: int) -> Letterbox:
         """Return where a camera picture of this size lies in the model's. Raises UserError for unusable sizes."""

@@ -42,6 +42,8 @@ class SourceOptions:
     """Whether pictures are to be turned by 180 degrees (`--turned`); None to decide by what the source says."""
     has_joint_actions: bool = False
     """Whether the policy's actions are joint positions and a gripper; prefer these where a source has several kinds."""
+    padded_state_dim: int | None = None
+    """Length of a state padded with zeros behind its `state_dim` numbers, which is accepted too; None for none."""
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,16 @@ def map_keys(
     robot.
     """
     found = _map_cameras(source, options, cameras, aliases or {})
-    state_parts = _choose_parts(source, "state", STATES, options.state_keys, state, options.state_dim)
+    state_dim = options.state_dim
+    if options.padded_state_dim is not None and not _has_state(options.state_keys, state, state_dim):
+        is_padded = _has_state(options.state_keys, state, options.padded_state_dim)
+        state_dim = options.padded_state_dim if is_padded else state_dim
+    state_parts = _choose_parts(source, "state", STATES, options.state_keys, state, state_dim)
     table = (JOINT_ACTIONS, *ACTIONS) if options.has_joint_actions else ACTIONS
     action_parts = _choose_parts(source, "action", table, options.action_keys, actions, options.robot_dim)
     decisions = (
         *(_explain_camera(slot, options, cameras, found, aliases or {}) for slot in options.cameras),
-        _explain_parts("state", STATES, options.state_keys, state, options.state_dim, state_parts),
+        _explain_parts("state", STATES, options.state_keys, state, state_dim, state_parts),
         _explain_actions(options, table, actions, action_parts),
     )
     return KeyMapping(found, state_parts, action_parts, decisions)
@@ -267,6 +271,13 @@ def _fits(parts: tuple[str, ...], available: Mapping[str, int], length: int | No
     """Return whether the source has all of these parts, of `length` numbers together."""
     total = sum(available.get(part, 0) for part in parts)
     return all(part in available for part in parts) and length in (None, total)
+
+
+def _has_state(chosen: tuple[str, ...], available: Mapping[str, int], length: int | None) -> bool:
+    """Return whether some state of `length` numbers is among the source's parts, the chosen ones if there are any."""
+    if chosen:
+        return sum(available.get(part, 0) for part in chosen) == length
+    return any(_fits(parts, available, length) for parts in STATES)
 
 
 def _list_parts(parts: tuple[str, ...], lengths: Mapping[str, int]) -> str:

@@ -181,13 +181,17 @@ class Plan(FileOutline):
         for observation in self.episode.read(self.moments[first:]):
             check_pictures(observation, shapes)
             pictures = setup.policy.prepare_pictures(observation)
+            state = setup.policy.robot_state(observation.state)
             frames = []
             for prompt in setup.options.prompts.of(observation.prompt)[skipped:]:
                 is_known = number < len(self.tables)
                 tokens = self.tables[number] if is_known else setup.policy.tokenise(prompt, observation.state)
                 number += 1
                 frames.append(
-                    (Prepared(replace(observation, prompt=prompt), pictures, tokens), frame_seed(setup, observation))
+                    (
+                        Prepared(replace(observation, prompt=prompt, state=state), pictures, tokens),
+                        frame_seed(setup, observation),
+                    )
                 )
             skipped = 0
             yield frames
@@ -224,7 +228,8 @@ def make_plan(setup: Setup, episode: Episode) -> Plan:
     for observation in episode.read_without_pictures(moments):
         where = f"frame {observation.index}" + (f" of {observation.episode}" if observation.episode else "")
         prompts = options.prompts.of(observation.prompt)
-        states.add(0 if observation.state is None else len(observation.state))
+        state = policy.robot_state(observation.state)
+        states.add(0 if state is None else len(state))
         if len(states) > 1:
             raise UserError(
                 "some frames have a state and some have none, or of another length; a results file holds one length"

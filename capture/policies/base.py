@@ -278,6 +278,9 @@ class PolicySpec(Protocol):
     def tokenise(self, prompt: str, state: npt.NDArray[np.float64] | None) -> TokenTable:
         """Return the tokens of a task and a state in robot units. Raises UserError for what the policy cannot take."""
 
+    def robot_state(self, state: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+        """Return the numbers of a state that are the robot's and are stored: without zeros that only pad it."""
+
     def letterbox(self, height: int, width: int) -> Letterbox:
         """Return where a camera picture of this size lies in the model's. Raises UserError for unusable sizes."""
 

@@ -236,6 +236,9 @@ class ToySpec:
             pieces=("<s>", *words),
         )
 
+    def robot_state(self, state: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+        return state
+
     def letterbox(self, height: int, width: int) -> Letterbox:
         return letterbox(height, width, size=PIXELS, patch=PATCH)
 

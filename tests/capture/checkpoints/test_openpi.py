@@ -6,10 +6,14 @@ import json
 
 import pytest
 from checkpoint_files import ODD, ODD_SIZES, STATS, random_weights, write_openpi, write_stats
-from decisions import doubts
+from decisions import choices, doubts
+from small_tokenizers import TOKENIZER
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
 from capture.errors import UserError
+from capture.policies.tokenizer import read_tokenizer
+
+TOKENS = read_tokenizer(TOKENIZER)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,46 @@ def test_assets_beside_the_folder_are_found_and_mentioned(weights, tmp_path):
     assert found.preprocessing.state.dims == 8
 
 
+@pytest.mark.parametrize("place", ["norm_stats.json", "physical-intelligence/robotwin/norm_stats.json"])
+def test_statistics_outside_assets_are_found_and_mentioned(weights, tmp_path, place):
+    folder = write_openpi(tmp_path / "mine", weights, asset=None)
+    write_stats(folder / place)
+    found = opened(folder)
+    assert found.preprocessing.state.dims == 8
+    assert doubts(found.decisions)["statistics"] == str(folder / place)
+
+
+def test_a_policy_of_ones_own_is_described_by_options(weights, tmp_path):
+    folder = write_openpi(tmp_path / "mine", weights, asset="my_robot")
+    given = opened(
+        folder,
+        normalisation="mean-std",
+        state_in_prompt=False,
+        relative_actions=(True, True, False),
+        cameras=("top", "hand"),
+    )
+    made = given.preprocessing
+    assert (made.state.mode, made.action.mode) == ("openpi_mean_std", "openpi_mean_std")
+    assert (made.state_in_prompt, made.relative) == (False, (True, True, False))
+    assert made.action.unnormalise([2.0]).tolist() == pytest.approx([2.0 * (0.5 + 1e-6) + 0.1])
+    assert list(doubts(given.decisions)) == ["openpi configuration"]
+    assert choices(given.decisions)["state and action normalisation"] == "mean-std"
+    assert choices(given.decisions)["delta actions"].startswith("dimensions 0, 1 are predicted relative to the state")
+    assert given.config_hash != opened(folder).config_hash
+    assert opened(folder, config="pi05_full_droid_finetune", relative_actions=()).preprocessing.relative == ()
+
+
+def test_a_policy_without_statistics_can_be_looked_at(weights, tmp_path):
+    folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
+    found = opened(folder, normalisation="none")
+    made = found.preprocessing
+    assert (made.state.mode, made.action.mode, made.is_robot_dim_known) == ("identity", "identity", False)
+    assert made.prompt("go", [0.0, 2.0], TOKENS).text == "Task: go, State: 128 255;\nAction: "
+    assert doubts(found.decisions)["state and action normalisation"] == "none"
+    with pytest.raises(UserError, match="the state has 33 numbers, but this policy takes at most 32"):
+        made.check_state([0.0] * 33)
+
+
 def test_one_of_several_assets_is_chosen(weights, tmp_path):
     folder = write_openpi(tmp_path / "mine", weights, asset="droid")
     other = json.loads(json.dumps(STATS))
@@ -226,6 +270,8 @@ def test_a_demo_config_is_checked(weights, tmp_path, change, said):
         ({"cameras": ("a/b",)}, "a camera cannot be called 'a/b'"),
         ({"cameras": ("prompt",)}, "a camera cannot be called 'prompt'"),
         ({"lerobot_version": "0.3"}, "--lerobot-version 0.3 is not known"),
+        ({"normalisation": "minmax"}, "--normalisation minmax is not known; give quantile, mean-std, none"),
+        ({"lora_alpha": 0.0}, "--lora-alpha 0 is not possible; give a number above 0"),
     ],
 )
 def test_impossible_options_are_refused(given, said):

@@ -275,6 +275,7 @@ def test_a_dry_run_makes_no_folder(command, tmp_path):
 def test_a_state_may_begin_with_a_minus():
     assert joined_values(["--state", "-0.1,2", "-o", "x"]) == ["--state=-0.1,2", "-o", "x"]
     assert joined_values(["--state"]) == ["--state"]
+    assert joined_values(["--relative-actions", "-1,6"]) == ["--relative-actions=-1,6"]
 
 
 def test_a_state_may_be_several_arguments():

@@ -197,3 +197,13 @@ def test_map_keys_gives_no_second_slot_a_renamed_camera():
 def test_map_keys_prefers_the_checkpoints_own_name_of_a_camera():
     options = SourceOptions(("exterior",), 1, camera_features={"exterior": "observation.images.cam_high"})
     assert map_keys("here", options, ("image", "cam_high"), state={}, actions={}).cameras == {"exterior": "cam_high"}
+
+
+@pytest.mark.parametrize(
+    ("state", "parts"), [({"state": 7}, ("state",)), ({"state": 32}, ("state",)), ({"state": 7, "x": 25}, ("state",))]
+)
+def test_map_keys_takes_a_state_that_is_padded_as_the_statistics_are(state, parts):
+    options = SourceOptions((), 1, 7, padded_state_dim=32)
+    assert map_keys("here", options, (), state=state, actions={}).state == parts
+    with pytest.raises(UserError, match="the policy's state has 7 numbers, but here has state .8."):
+        map_keys("here", options, (), state={"state": 8}, actions={})

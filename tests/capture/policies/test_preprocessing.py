@@ -279,6 +279,31 @@ def test_relative_actions_get_the_state_back_but_the_gripper_does_not() -> None:
         made(state=None, relative=(True,) * 7).actions(model, [0.0] * 6)
 
 
+def test_only_masked_dimensions_get_the_state_back() -> None:
+    model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
+    mask = (False, True, False, True)
+    plain, absolute = made().actions(model, None), made(relative=mask).actions(model, np.arange(1.0, 9.0))
+    np.testing.assert_allclose(absolute - plain, [[0, 2, 0, 4, 0, 0, 0, 0]] * 5, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "filled"), [(32, 7), (14, 6)])
+def test_padding_of_a_state_is_no_value_of_it(length: int, filled: int) -> None:
+    bounds = {"q01": np.zeros(length), "q99": np.zeros(length)}
+    bounds["q99"][:filled] = 1.0
+    padded = made(state=Normaliser("openpi_quantile", bounds))
+    assert padded.state_lengths == (filled, length)
+    state = np.zeros(length)
+    state[:filled] = 0.5
+    assert padded.robot_state(state).tolist() == [0.5] * filled
+    table = padded.prompt("go", state, TOKENS)
+    assert len(table.text.partition("State: ")[2].partition(";")[0].split()) == length  # as it was trained
+    assert table.state_index.max() == filled - 1
+    assert table.state_bins.tolist() == [127] * filled
+    state[-1] = 3.0  # not padding after all
+    assert padded.robot_state(state).tolist() == state.tolist()
+    assert padded.robot_state(state[:filled]).tolist() == [0.5] * filled
+
+
 # Pictures
 
 
