@@ -33,7 +33,7 @@ class LinePanel(ZoomPanel):
     called, and where the cursor is.
     """
 
-    LABELS: ClassVar[float] = 40.0
+    LABELS: ClassVar[float] = 48.0
     """Room for the labels of the vertical axis, in pixels."""
     FOOT: ClassVar[float] = 18.0
     """Room for the labels of the horizontal axis, in pixels."""

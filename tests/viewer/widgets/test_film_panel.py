@@ -134,3 +134,16 @@ def test_film_has_the_pixels_of_the_first_picture(
         spin(0.01)
         assert window.panels.film.grab().toImage() == before
     close(window)
+
+
+def test_the_thumbnail_of_the_shown_frame_is_ringed(window: MainWindow) -> None:
+    film = window.panels.film
+    window.session.update(film="frames")
+    until(lambda: film.film() is not None and film._across() == "frame" and len(film.film().columns) == 3)  # type: ignore[union-attr]
+    for frame in (0, 2, 1):
+        window.session.update(frame=frame)
+        spin(0.01)
+        content = film.film()
+        assert content is not None
+        assert film.current(content) == (0, frame)
+        assert content.columns[frame] == frame

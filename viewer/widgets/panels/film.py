@@ -284,7 +284,7 @@ class FilmPanel(ZoomPanel):
         """Return row and column of the current view."""
         shown = self.session.shown
         if self._across() == "frame":
-            near = min(range(len(film.columns)), key=lambda place: abs(film.columns[place] - 1 - shown.frame))
+            near = min(range(len(film.columns)), key=lambda place: abs(film.columns[place] - shown.frame))
             return (shown.layer if film.rows else 0, near)
         return (shown.step if self.has_rows else 0, shown.layer)
 
