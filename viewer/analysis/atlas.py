@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def score_heads(results: Results, view: ViewState) -> Floats:
     """Return the chosen score of every layer and head, the mean of heads in the last column: (layers, heads + 1).
 
-    At the step of the view, or over all steps where the score is a number of them all. UserError for a score that
+    At the step of the view, or over all steps where the score is a number of them all. Every score is that of the map
+    which is shown: the mean of the query's tokens, in the last column that of the heads too. UserError for a score that
     there is not.
     """
     score = scores.find_score(view.score)
     last_step = max(len(results.steps) - 1, 0) if view.query.kind == "action" else 0
     query = QueryAttention(results, view.frame, view.query, view.region, steps=(min(view.step, last_step),))
     values = score.compute(query)[:, 0]  # (layers, heads)
-    of_maps = score.mean_of == "maps"
-    mean = score.compute(query.mean_of_heads())[:, 0] if of_maps else values.mean(1, keepdims=True)
+    mean = score.compute(query.mean_of_heads())[:, 0]
     return np.concatenate([values, mean], 1).astype(np.float32, copy=False)
 
 

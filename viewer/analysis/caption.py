@@ -11,10 +11,18 @@ from capture.results import schema
 from viewer.model.number_ranges import format_numbers, format_place, format_range
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from viewer.io.results import Results
     from viewer.model.view_state import Query, ViewState
 
 MOST_NAMED: Final = 4
+LOOKS: Final = "looks at the pictures:"
+LOOK: Final = "look at the pictures:"
+MOST_CHARACTERS: Final = 40
+"""Of a word in a caption."""
+MOST_CHARACTERS_OF_PROMPT: Final = 160
+"""Of a prompt in a caption."""
 ROLE_NAMES: Final = {
     "prompt": "", "state": "state value, ", "template": "template, ", "newline": "newline, ",
     "bos": "beginning of text, ",
@@ -29,7 +37,7 @@ class Caption:
     subject: str
     """The query: “duck” or action 7 of 0–14."""
     place: str
-    """What the query is, and its pass: (token 6, prefix) looks at …"""
+    """What the query is, and its pass: (token 6, prefix) looks at the pictures:"""
     details: str
     """Layer, heads, measure and scale."""
 
@@ -45,6 +53,23 @@ def spoken(camera: str) -> str:
 def heading_of(camera: str) -> str:
     """Return a camera's name as a heading."""
     return spoken(camera[:1].upper() + camera[1:])
+
+
+def elide(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Return a text of at most `most` characters; of a longer one its beginning and its end."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 3].rstrip()} … {text[-end:].lstrip()}"
+
+
+def describe_prompts(prompts: Iterable[str]) -> str:
+    """Return `prompt “…”`, or how many prompts there are and the first; a long one without its middle."""
+    texts = [text for text in dict.fromkeys(" ".join(prompt.split()) for prompt in prompts) if text]
+    if not texts:
+        return ""
+    first = f"“{elide(texts[0], MOST_CHARACTERS_OF_PROMPT)}”"
+    return f"prompt {first}" if len(texts) == 1 else f"{len(texts)} prompts, the first {first}"
 
 
 def time_of(results: Results, frame: int, step: int) -> float | None:
@@ -69,7 +94,7 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
     picked = [chips[item] for item in query.items if item < len(chips)]
     if not picked:
         return "no word", ""
-    names = [f"“{chip.label}”" for chip in picked[:MOST_NAMED]]
+    names = [f"“{elide(chip.label)}”" for chip in picked[:MOST_NAMED]]
     if len(picked) > MOST_NAMED:
         names.append(f"{len(picked) - MOST_NAMED} more")
     if len(picked) > 1:
@@ -96,7 +121,8 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
         phase = f"suffix, step {results.steps[state.step] if results.steps else 0}"
         time = time_of(results, state.frame, state.step)
         phase += f", t = {time:.1f}" if time is not None else ""
-    place = f"({which}, {phase}) looks at …" if which else f"({phase}) looks at …"
+    verb = LOOK if len(state.query.items) > 1 else LOOKS
+    place = f"({which}, {phase}) {verb}" if which else f"({phase}) {verb}"
     details = [f"layer {format_place(results.layers[state.layer], results.layers)}", heads_of(state, results.heads)]
     details.append("raw weights" if state.measure == "weight" else "weight × value norm")
     if state.unit == "uniform":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from viewer.analysis.caption import elide
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query
 from viewer.model.words import align
@@ -90,7 +91,7 @@ def find_query_series(
 def name_words(results: Results, frame: int, query: Query) -> str:
     """Return the words of a query in quotation marks, the first few of many."""
     chips = results.chips(frame)
-    labels = [f"“{chips[item].label}”" for item in query.items if item < len(chips)]
+    labels = [f"“{elide(chips[item].label)}”" for item in query.items if item < len(chips)]
     if len(labels) > MOST_NAMED:
         labels = [*labels[:MOST_NAMED], f"{len(labels) - MOST_NAMED} more"]
     return ", ".join(labels)

@@ -50,6 +50,9 @@ class Scene:
     grid: PatchGrid
     """The patches of `maps`."""
     difference: bool = False
+    peaks: tuple[float, ...] = ()
+    """Largest value on the picture of each camera, of the maximum of several heads: its own number, as it is no row of
+    attention and has no share of one; empty for one head or a mean."""
     uniform: float = 0.0
     """Weight of each key if the row were spread evenly over its keys, in the shown unit."""
     uniform_mass: Mapping[str, float] = field(default_factory=dict)
@@ -177,6 +180,9 @@ def compose(results: Results, state: ViewState) -> Scene:
     # The maxima of several heads do not sum to 1: there, too, the uniform weight is that of one row.
     uniform = (1.0 if state.measure == "weight" else total) / keys * float(factor)
     sizes = matrix[: row.image.size + len(row.text) + len(row.action)].sum(0) / np.float32(keys)
+    peaks: tuple[float, ...] = ()
+    if state.reduce == "max" and len(state.heads) != 1:
+        peaks = tuple(map(float, np.where(results.bars(state.frame), 0, maps).max((1, 2))))
     return Scene(
         maps,
         row.text * factor,
@@ -189,6 +195,7 @@ def compose(results: Results, state: ViewState) -> Scene:
         grid=results.grid,
         uniform=uniform,
         uniform_mass=attention.named(results.groups, sizes),
+        peaks=peaks,
     )
 
 

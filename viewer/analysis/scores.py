@@ -53,8 +53,6 @@ class Score:
     """Which end of the scale one looks for."""
     column: str = ""
     """Column of a table; empty where it is no number of one row of attention."""
-    mean_of: Literal["maps", "scores"] = "maps"
-    """Whether the score of the mean of heads is that of their mean map, or the mean of their scores."""
     compute: Callable[[QueryAttention], Floats]
     """The score at the chosen layers, steps and heads, (layers, steps, heads); NaN where it is not defined."""
 
@@ -261,7 +259,6 @@ SCORES: Final[dict[str, Score]] = {
             "the next, mean over the steps.",
             unit="%",
             needs=frozenset({"steps"}),
-            mean_of="scores",
             compute=change,
         ),
     )

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from viewer.analysis.caption import elide
 from viewer.errors import UserError
 from viewer.export.request import NamedQuery
 from viewer.model.attention import SINKS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from viewer.model.words import Chip
 
 
+MOST_WORDS: Final = 20
+"""Words of a prompt that a sentence names."""
 MOST_CHARACTERS: Final = 60
 """Of one part of a file's name."""
 
@@ -125,8 +128,11 @@ def find_words(results: Results, frame: int, text: str) -> NamedQuery:
             item for item, chip in enumerate(chips) if word.casefold() in {chip.text.casefold(), chip.label.casefold()}
         ]
         if not same:
-            known = ", ".join(dict.fromkeys(chip.label for chip in chips if chip.role == "prompt"))
-            raise MissingWordError(f"There is no word “{word}” in frame {frame}; its prompt has {known or 'no words'}.")
+            words = list(dict.fromkeys(elide(chip.label) for chip in chips if chip.role == "prompt"))
+            known = ", ".join(words[:MOST_WORDS]) + (" …" if len(words) > MOST_WORDS else "")
+            raise MissingWordError(
+                f"There is no word “{elide(word)}” in frame {frame}; its prompt has {known or 'no words'}."
+            )
         items += [item for item in same if chips[item].role == "prompt"] or same
     return NamedQuery(Query("text", tuple(sorted(set(items)))), text, frame)
 

@@ -30,6 +30,17 @@ def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
     return first, f"rank {rank} · {ticks.format_share(share)} of picture · {times:.1f} × uniform"
 
 
+def describe_weight(scene: Scene, camera: int, name: str) -> tuple[str, str]:
+    """Return the number beside a camera's picture, and of what it is.
+
+    The picture's share of the row's weight for one head or a mean of heads; the largest value on the picture for a
+    maximum of heads.
+    """
+    if scene.peaks:
+        return f"up to {ticks.format_number(scene.peaks[camera])}", "on a patch"
+    return ticks.format_share(scene.share(name)), "of this row’s weight"
+
+
 class PatchLabel:
     """Label with the values of the patch under the pointer."""
 

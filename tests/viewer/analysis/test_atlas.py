@@ -37,6 +37,15 @@ def test_scored_heads_equal_the_stored_summaries(small: Path, results: Results) 
     assert part[:, :-1] == pytest.approx(block[:, :, 0, 5, 5] + block[:, :, 1, 8, 8], rel=1e-4)
 
 
+@pytest.mark.parametrize("items", [(3,), (0, 2, 4)])
+def test_change_is_that_of_the_mean_map(small: Path, results: Results, items: tuple[int, ...]) -> None:
+    found = score_heads(results, ViewState(query=Query("action", items), step=1, score="change"))
+    with h5py.File(small, locking=False) as file:
+        block = file["action/to_image"][0].astype("f4")[:, list(items)].mean(1)  # layer, step, head, camera, row, col
+    flat = np.concatenate([block, block.mean(2, keepdims=True)], 2).reshape(*block.shape[:2], block.shape[2] + 1, -1)
+    assert found == pytest.approx(np.abs(np.diff(flat, axis=1)).sum(-1).mean(1) / 2, rel=1e-3)
+
+
 def test_ranked_heads_start_with_the_best() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [0.4, np.nan, 0.2]], np.float32)
     assert rank_heads(scores, lowest=False)[:2] == [(0, 1), (1, 0)]

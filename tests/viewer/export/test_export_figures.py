@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+import h5py
 import make_results
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PySide6.QtGui import QImage
 from viewer.export import encoding, metadata
 from viewer.export.encoding import pixels
 from viewer.model.view_state import from_json
+from viewer.rendering.ticks import format_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,6 +144,41 @@ def test_caption_names_file_frame_prompt_query_layer_heads_and_scale(app: QAppli
     assert "frames 0–2 of 0–2" in text
 
 
+def read_notes(figure: Figure) -> list[str]:
+    return [cell.note for column in figure.content.columns for cell in column if cell.note]  # type: ignore[attr-defined]
+
+
+def test_figure_of_a_maximum_prints_its_own_number(app: QApplication, small: Path) -> None:
+    maximum, _ = create_figures(small, "summary --words duck --layers 3 --reduce max")[0]
+    with h5py.File(small, locking=False) as file:
+        token = [piece.decode() for piece in file["text/piece"][0]].index("▁duck")
+        maps = file["text/to_image"][0, 3, token].astype("f4").max(0)  # camera, row, col
+    peaks = [maps[camera][~make_results.bars(72, 128)].max() for camera in range(2)]
+    assert read_notes(maximum) == [f"up to {format_number(float(peak))} on a patch" for peak in peaks]
+    one, _ = create_figures(small, "summary --words duck --layers 3 --reduce max --heads 1")[0]
+    assert all(note.endswith("of this row’s weight") for note in read_notes(one)), "one head is a row"
+
+
+def test_caption_of_a_long_prompt_is_bounded(app: QApplication, tmp_path: Path) -> None:
+    task = " ".join(["word" * 30, *(f"and{number}" for number in range(500))])
+    path = make_results.write(tmp_path / "long.h5", make_results.Recipe(frames=1, tasks=(task,), layers=1))
+    figure, _ = create_figures(path, "summary --phase prefix")[0]
+    said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
+    assert len(task) > 3000
+    assert len(said) < 600
+    assert "499”" in said, "the end of the prompt is kept"
+
+
+@pytest.mark.parametrize(
+    "words", ["summary", "film", "film --over steps", "curves --over steps", "atlas", "difference --against layer=0"]
+)
+def test_caption_is_a_whole_sentence(app: QApplication, small: Path, words: str) -> None:
+    figure, _ = create_figures(small, f"{words} --actions 1")[0]
+    said = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
+    assert "…" not in said
+    assert "looks at the pictures:" in said or "where its weight goes over" in said
+
+
 def test_svg_has_text_elements_in_a_common_font_family(app: QApplication, small: Path, tmp_path: Path) -> None:
     source = write_figures(tmp_path, small, "atlas --phase suffix --format svg")[0].read_text()
     text = re.findall(r"<text[^>]*>([^<]*)</text>", source)
@@ -163,7 +200,7 @@ def test_pdf_text_can_be_extracted(app: QApplication, small: Path, tmp_path: Pat
     text = subprocess.run([reader, str(path), "-"], capture_output=True, text=True, check=True).stdout
     words = " ".join(text.split())
     assert (
-        "“duck” (token 5, prefix) looks at … layer 3 of 0–3 · mean of 3 heads · raw weights · one scale for all cameras"
+        "“duck” (token 5, prefix) looks at the pictures: layer 3 of 0–3 · mean of 3 heads · raw weights · one scale for all cameras"
         in words
     )
     assert "frame 0 of 0–2, prompt “put the duck in the bowl”" in words

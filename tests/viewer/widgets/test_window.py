@@ -51,7 +51,7 @@ def test_a_burst_of_five_hundred_changes_is_one_paint(window: MainWindow) -> Non
 def test_the_first_view_is_a_word_of_the_prompt(window: MainWindow, results: Results) -> None:
     state = window.session.state
     assert results.chips(0)[state.query.first].role == "prompt"
-    assert "looks at …" in window.panels.sentence.accessibleDescription()
+    assert "looks at the pictures:" in window.panels.sentence.accessibleDescription()
 
 
 KEYS = [

@@ -13,9 +13,9 @@ from viewer.export import scenes
 from viewer.export.figures import color_bar, text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
-from viewer.model.number_ranges import format_place
 from viewer.model.view_state import SHARED_RANGES
 from viewer.rendering import theme, ticks
+from viewer.rendering.patches import describe_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class CameraCell:
         if self.note:
             rest = line.adjusted(width + 8, 0, 0, 0)
             has_room = text_layout.text_width(self.note, 12) <= rest.width()
-            note = self.note if has_room else self.note.partition(" of ")[0]
+            note = self.note if has_room else self.note.partition(" of ")[0].partition(" on ")[0]
             text_layout.draw_line(painter, rest, note, t.accent_text, 12)
         if self.values is not None and self.scale is not None:
             self.painter.paint_map(painter, box, self.camera, self.view, self.values, self.scale)
@@ -112,8 +112,9 @@ class CameraGrid:
                 y += self._row_height(row) + ROW_GAP
 
 
-def _format_share(scene: Scene, camera: str) -> str:
-    return f"{ticks.format_share(scene.share(camera))} of this row’s weight"
+def _note(scene: Scene, camera: int, name: str) -> str:
+    """Return the number beside a picture and of what it is."""
+    return " ".join(describe_weight(scene, camera, name))
 
 
 def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:
@@ -121,7 +122,7 @@ def create_summary(source: ExportSource, painter: CameraPainter, view: ViewState
     scene, cameras = source.compose_shown(view), source.results.cameras
     plain = [CameraCell(painter, number, view, title=heading_of(name)) for number, name in enumerate(cameras)]
     heated = [
-        CameraCell(painter, number, view, scene=scene, note=_format_share(scene, name))
+        CameraCell(painter, number, view, scene=scene, note=_note(scene, number, name))
         for number, name in enumerate(cameras)
     ]
     content = CameraGrid((plain, heated), request.width)
@@ -145,16 +146,12 @@ def create_camera_row(
         text = set_scale_text(text, "one scale for all pictures")
     cameras = source.results.cameras
     columns = [
-        (CameraCell(painter, number, view, scene=scene, title=heading_of(name), note=_format_share(scene, name)),)
+        (CameraCell(painter, number, view, scene=scene, title=heading_of(name), note=_note(scene, number, name)),)
         for number, name in enumerate(cameras)
     ]
     scales = color_bar.colour_scales(scene, view, cameras)
-    frames = ""
-    if series is not None and series.left_out:
-        place = format_place(view.frame, range(source.results.done))
-        frames = f"frame {place} ({series.describe_left_out()})"
-    content = CameraGrid(columns, request.width)
-    return build_figure(source, content, view, text, scales, caption=request.caption, frames=frames)
+    content, left_out = CameraGrid(columns, request.width), series.describe_left_out() if series is not None else ""
+    return build_figure(source, content, view, text, scales, caption=request.caption, left_out=left_out)
 
 
 def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewState, request: ExportRequest) -> Figure:
@@ -178,7 +175,7 @@ def create_head_figure(source: ExportSource, painter: CameraPainter, view: ViewS
                 values=scene.maps[number],
                 scale=ColourScale(view.colours, *scene.ranges[number], view.scale, scales[0].label),
                 title=heading_of(name),
-                note=_format_share(scene, name),
+                note=_note(scene, number, name),
             )
         ]
         for number, name in enumerate(results.cameras)
@@ -246,20 +243,18 @@ def create_difference(
     cameras = source.results.cameras
     columns = [
         [
+            CameraCell(painter, n, view_a, scene_a, title=heading_of(name), note=describe_weight(scene_a, n, name)[0])
+            for n, name in enumerate(cameras)
+        ],
+        [
             CameraCell(
-                painter, n, view_a, scene_a, title=heading_of(name), note=ticks.format_share(scene_a.share(name))
+                other_painter, n, view_b, scene_b, title=heading_of(name), note=describe_weight(scene_b, n, name)[0]
             )
             for n, name in enumerate(cameras)
         ],
         [
             CameraCell(
-                other_painter, n, view_b, scene_b, title=heading_of(name), note=ticks.format_share(scene_b.share(name))
-            )
-            for n, name in enumerate(cameras)
-        ],
-        [
-            CameraCell(
-                painter, n, view, difference, title=heading_of(name), note=_format_change(scene_a, scene_b, name)
+                painter, n, view, difference, title=heading_of(name), note=_format_change(scene_a, scene_b, n, name)
             )
             for n, name in enumerate(cameras)
         ],
@@ -291,6 +286,9 @@ def describe_difference(source: ExportSource, view: ViewState) -> tuple[str, str
     return text_a or "the same", text_b or "the same"
 
 
-def _format_change(scene_a: Scene, scene_b: Scene, camera: str) -> str:
-    change = scene_a.share(camera) - scene_b.share(camera)
+def _format_change(scene_a: Scene, scene_b: Scene, camera: int, name: str) -> str:
+    if scene_a.peaks and scene_b.peaks:
+        change = scene_a.peaks[camera] - scene_b.peaks[camera]
+        return f"{'+' if change > 0 else ''}{ticks.format_number(change)}"
+    change = scene_a.share(name) - scene_b.share(name)
     return f"{'+' if change > 0 else ''}{ticks.format_share(change)}"

@@ -13,7 +13,7 @@ from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from viewer.analysis import scores
 from viewer.analysis.atlas import score_heads
-from viewer.analysis.caption import Caption, spoken
+from viewer.analysis.caption import LOOK, LOOKS, Caption, spoken
 from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import find_line_starts
@@ -21,7 +21,7 @@ from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.figures import text_layout
 from viewer.export.figures.color_bar import ColourScale
-from viewer.export.figures.figure import Figure, build_figure, describe_frames, describe_view, set_scale_text
+from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model.number_ranges import format_range
 from viewer.rendering import colormaps, drawing, theme, ticks
 from viewer.rendering.ticks import find_axis_top, find_label_step, find_ticks, fit_ticks
@@ -289,9 +289,8 @@ def create_curves(
         labels = tuple(whole.labels[position] for position in positions)
         curves = Curves(whole.names, whole.values[list(positions)], labels, positions)
     content = CurveChart(curves, over, results.cameras, request.width)
-    frames = describe_frames(results, series) if series is not None else ""
     text = _describe_curves(source, view, over)
-    return build_figure(source, content, view, text, (), caption=request.caption, frames=frames)
+    return build_figure(source, content, view, text, (), caption=request.caption, series=series)
 
 
 def _describe_curves(source: ExportSource, view: ViewState, over: str) -> Caption:
@@ -301,6 +300,8 @@ def _describe_curves(source: ExportSource, view: ViewState, over: str) -> Captio
     details = [part for part in caption.details.split(" · ") if part not in left_out]
     if over == "layers":
         details = [part for part in details if not part.startswith("layer ")]
-    place = "(suffix, every denoise step)" if over == "steps" else caption.place.removesuffix(" looks at …")
+    place = caption.place.removesuffix(LOOKS).removesuffix(LOOK).rstrip()
+    if over == "steps":
+        place = "(suffix, every denoise step)"
     axis = "denoise steps" if over == "steps" else over
     return replace(caption, place=place, details=" · ".join([f"where its weight goes over {axis}", *details]))

@@ -11,7 +11,7 @@ from PySide6.QtCore import QBuffer, QIODevice, QMarginsF, QRectF, QSize, QSizeF
 from PySide6.QtGui import QImage, QPageSize, QPainter, QPdfWriter
 
 from capture.results import schema
-from viewer.analysis.caption import Caption, heads_of, words_of
+from viewer.analysis.caption import Caption, describe_prompts, elide, heads_of, words_of
 from viewer.analysis.caption import caption as create_caption
 from viewer.errors import UserError
 from viewer.export import encoding, metadata
@@ -34,6 +34,8 @@ THEMES: Final = {"light": replace(theme.LIGHT, window="#FFFFFF"), "dark": theme.
 PX_AN_INCH: Final = 96
 DOTS_AN_INCH: Final = 1200
 MOST_PIXELS: Final = 1 << 28
+MOST_CHARACTERS_OF_NAME: Final = 80
+"""Of the names of file and checkpoint in a caption."""
 MOST_RANGES: Final = 6
 """Ranges of frames that a caption names."""
 MOST_SIDE: Final = 32_000
@@ -206,14 +208,21 @@ def describe_position(results: Results, view: ViewState) -> str:
     return f"frame {view.frame}{step}, layer {results.layers[view.layer]}, {heads_of(view, results.heads)}"
 
 
-def describe_origin(results: Results, view: ViewState, frames: str = "") -> str:
-    """Return where a figure is from: file, checkpoint, frame (or `frames`) and prompt."""
-    prompt = " ".join(results.string(schema.FRAMES_PROMPT, view.frame).split())
+def describe_origin(results: Results, view: ViewState, series: QuerySeries | None = None, left_out: str = "") -> str:
+    """Return where a figure is from: file, checkpoint, frame or frames of a series, and prompt.
+
+    `left_out`: what a video leaves out, of which this is one picture.
+    """
+    if series is None:
+        where = f"frame {format_place(view.frame, range(results.done))}{f' ({left_out})' if left_out else ''}"
+        prompt = describe_prompts([results.string(schema.FRAMES_PROMPT, view.frame)])
+    else:
+        where, prompts = describe_frames(results, series), results.words_of(schema.FRAMES_PROMPT)
+        prompt = describe_prompts(prompts[frame] for frame in series.frames if frame < len(prompts))
     parts = [
-        results.path.name,
-        results.checkpoint_name,
-        (frames or f"frame {format_place(view.frame, range(results.done))}")
-        + (f", prompt “{prompt}”" if prompt else ""),
+        elide(results.path.name, MOST_CHARACTERS_OF_NAME),
+        elide(results.checkpoint_name, MOST_CHARACTERS_OF_NAME),
+        f"{where}, {prompt}" if prompt else where,
         "attention is not cause",
     ]
     return " · ".join(part for part in parts if part)
@@ -221,11 +230,11 @@ def describe_origin(results: Results, view: ViewState, frames: str = "") -> str:
 
 def build_figure(
     source: ExportSource, content: FigureContent, view: ViewState, text: Caption, scales: tuple[ColourScale, ...], *,
-    caption: bool, frames: str = "",
+    caption: bool, series: QuerySeries | None = None, left_out: str = "",
 ) -> Figure:  # fmt: skip
     """Return a figure, with caption and colour bars or without.
 
-    `frames` names the frames that it shows where they are several.
+    `series` holds the frames that it shows where they are several; `left_out` says what a video leaves out.
     """
     other = ""
     if source.other is not None and view.compare == "difference":
@@ -233,7 +242,7 @@ def build_figure(
     if not caption:
         return Figure(content, view, str(text), other=other)
     width = max(content.width, LEAST_WIDTH)
-    origin = TextRun(describe_origin(source.results, view, frames), theme.active().secondary, 11)
+    origin = TextRun(describe_origin(source.results, view, series, left_out), theme.active().secondary, 11)
     paragraphs = wrap_runs(caption_runs(text), width), wrap_runs((origin,), width)
     return Figure(content, view, str(text), paragraphs, scales, other)
 

@@ -10,13 +10,13 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QImage, QPainter
 
 from viewer.analysis import scene
-from viewer.analysis.caption import heading_of
+from viewer.analysis.caption import LOOK, LOOKS, heading_of
 from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnails
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
 from viewer.export.figures.charts import LABEL_WIDTH, describe_scores
 from viewer.export.figures.color_bar import ColourScale
-from viewer.export.figures.figure import Figure, build_figure, describe_frames, describe_view, set_scale_text
+from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
 
@@ -138,9 +138,8 @@ def create_film(
     ]
     caption = set_scale_text(replace(caption, details=" · ".join(details)), "one scale for all maps")
     if over == "steps":
-        caption = replace(caption, place="(suffix, every denoise step) looks at …")
-    frames = describe_frames(results, series) if series is not None else ""
-    return build_figure(source, content, view, caption, (scale,), caption=request.caption, frames=frames)
+        caption = replace(caption, place=f"(suffix, every denoise step) {LOOK if len(view.query.items) > 1 else LOOKS}")
+    return build_figure(source, content, view, caption, (scale,), caption=request.caption, series=series)
 
 
 def _read_thumbnails(
