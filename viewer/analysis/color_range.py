@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import numpy as np
 
@@ -29,8 +30,20 @@ class ColourBarRange:
     """Patches below the lower end of their map's range; 0 for a range from 0."""
 
 
+_last: list[tuple[ref[Scene], ColourBarRange]] = []
+
+
 def find_bar_range(scene: Scene) -> ColourBarRange:
-    """Return the numbers of a scene's colour bar; a bar from 0 to 1 for a scene without cameras."""
+    """Return the numbers of a scene's colour bar; a bar from 0 to 1 for a scene without cameras.
+
+    The last result is kept: bar, labels and fields of the window ask for it seven times after each change.
+    """
+    if not _last or _last[0][0]() is not scene:
+        _last[:] = [(ref(scene), _compute_bar_range(scene))]
+    return _last[0][1]
+
+
+def _compute_bar_range(scene: Scene) -> ColourBarRange:
     if not scene.ranges:
         return ColourBarRange(0.0, 1.0, 0.0, 1.0, 0.0, 0, 0)
     low, high = min(ends[0] for ends in scene.ranges), max(ends[1] for ends in scene.ranges)

@@ -11,7 +11,6 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import first_view
-from viewer.controllers.picture_writer import PictureWriter
 from viewer.model.view_state import Query, moved, position
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from viewer.controllers.file_controller import FileController
     from viewer.controllers.frame_series import FrameSeries
+    from viewer.controllers.picture_writer import PictureWriter
     from viewer.controllers.playback import Playback
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
@@ -85,8 +85,7 @@ class Actions(QObject):
     def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: FileController) -> None:
         super().__init__(window)
         self.panels, self.playback, self.files = panels, playback, files
-        self.pictures = PictureWriter(self)
-        self.pictures.told.connect(self.say)
+        self._pictures: PictureWriter | None = None
 
     @property
     def window(self) -> QWidget:
@@ -223,7 +222,22 @@ class Actions(QObject):
 
     def write_picture(self, path: Path) -> None:
         """Save a picture of the view to `path`, in another process; success or failure is announced."""
-        self.pictures.write(path, self.panels.render_picture(), self.panels.describe_view())
+        if self._pictures is None:
+            from viewer.controllers.picture_writer import PictureWriter  # not needed for the first picture
+
+            self._pictures = PictureWriter(self)
+            self._pictures.told.connect(self.say)
+        self._pictures.write(path, self.panels.render_picture(), self.panels.describe_view())
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a picture is still being written."""
+        return self._pictures is not None and self._pictures.is_busy
+
+    def finish_pictures(self) -> None:
+        """Wait until all pictures are written, before the window ends."""
+        if self._pictures is not None:
+            self._pictures.stop()
 
     def _picture_name(self) -> str:
         path, state = self.session.path, self.session.state

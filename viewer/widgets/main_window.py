@@ -378,7 +378,7 @@ class MainWindow(QWidget):
         self._save_episode_width()
         self.playback.stop()
         self.files.stop()
-        self.acts.pictures.stop()
+        self.acts.finish_pictures()
         self.settings.sync()
         super().closeEvent(event)
 

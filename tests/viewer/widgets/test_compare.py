@@ -119,7 +119,7 @@ def test_the_command_and_a_saved_picture_name_both_files_of_a_comparison(window:
     assert words[1:4] == [str(window.session.path), str(other), "--view"]
     assert from_json(words[4]).compare == "side"
     window.acts.write_picture(tmp_path / "both.png")
-    until(lambda: not window.acts.pictures.is_busy)
+    until(lambda: not window.acts.is_saving)
     way = second_file_of(read_view(str(tmp_path / "both.png")))
     assert find_second_file(window.session.path, way, "").samefile(other)  # type: ignore[union-attr,arg-type]
 

@@ -340,18 +340,18 @@ def test_pictures_are_twice_the_size_with_a_caption(window: MainWindow, tmp_path
     assert image.width() == 2 * (window.panels.camera_grid.width() + 40)
     window.acts.write_picture(tmp_path / "view.png")
     assert not (tmp_path / "view.png").exists(), "the window does not wait"
-    until(lambda: not window.acts.pictures.is_busy)
+    until(lambda: not window.acts.is_saving)
     assert window.notice.text == "Saved view.png."
     assert (tmp_path / "view.png").stat().st_size > 10_000
     for name, head in (("view.v2", b"\x89PNG"), ("view.JPG", b"\xff\xd8")):
         window.acts.write_picture(tmp_path / name)
-        until(lambda: not window.acts.pictures.is_busy)
+        until(lambda: not window.acts.is_saving)
         assert (tmp_path / name).read_bytes().startswith(head), "PNG, whatever the name ends in, if it is not JPEG's"
         assert not QImage(str(tmp_path / name)).isNull()
         assert from_json(read_view(str(tmp_path / name))) == window.session.state, "it opens again by --view"
     assert "small.h5" in footnote(window.panels)
     window.acts.write_picture(tmp_path / "nowhere" / "view.png")
-    until(lambda: not window.acts.pictures.is_busy)
+    until(lambda: not window.acts.is_saving)
     assert "cannot be written" in window.notice.text
 
 
