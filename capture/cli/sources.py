@@ -130,7 +130,8 @@ def _look(source: Source, *, read_all: bool) -> _Looked:
             good.append(row)
             prompts.update(dict.fromkeys(tasks))
     is_read = read_all or len(source.episodes) <= READ
-    counted = {f"{names[0]}: {sentence}": len(names) for sentence, names in notes.items()}
+    common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
+    counted = {f"{names[0]}: {one}": len(names) for one, names in notes.items() if one not in common}
     return _Looked(tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read)
 
 

@@ -224,9 +224,10 @@ class _VideoPart:
             before = shown[after - 1]
             later = shown[np.minimum(after, len(shown) - 1)]
             nearest = np.where(wanted - before <= later - wanted, before, later)
+        farthest = float(np.abs(nearest - wanted).max())
         for frame, seconds in zip(frames, nearest, strict=True):
-            self._check_distance(frame, float(seconds))
-        return float(np.abs(nearest - wanted).max())
+            self._check_distance(frame, float(seconds), farthest)
+        return farthest
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Pixels8]:
         with Video(self.path) as video:
@@ -243,7 +244,7 @@ class _VideoPart:
         """Return the seconds up to which a video has pictures, by its header's number of frames, rate and duration."""
         if not count or not self._has_constant_rate(rate):
             return end
-        last = (count - 1) / self.rate + max(0.5 / self.rate, self.tolerance or 0.0)
+        last = (count - 1) / self.rate + max(0.9 / self.rate, self.tolerance or 0.0)
         return last if end is None else min(last, end)
 
     def _check_end(self, frames: Sequence[int], end: float | None) -> None:
@@ -256,8 +257,11 @@ class _VideoPart:
                 f"{last:.2f} s{leave}"
             )
 
-    def _check_distance(self, frame: int, seconds: float) -> None:
-        """Raise UserError where the picture at `seconds` into the video is not the one of a frame."""
+    def _check_distance(self, frame: int, seconds: float, farthest: float = 0.0) -> None:
+        """Raise UserError where the picture at `seconds` into the video is not the one of a frame.
+
+        `farthest` is the largest distance of all frames that are asked for, in seconds, for the advice.
+        """
         wanted = self.start + float(self.times[frame])
         distance = abs(seconds - wanted)
         if distance <= (TOLERANCE if self.tolerance is None else self.tolerance):
@@ -266,10 +270,11 @@ class _VideoPart:
         if self.tolerance is None and is_own_by_order and distance < 1 / self.rate:
             return
         why = "" if self.tolerance is not None else ", and is not its picture by order"
+        advised = np.ceil(max(distance, farthest) * 1e3) / 1e3
         raise UserError(
             f"the picture of {self.path} that is nearest to frame {frame} of {self.episode}, at {wanted:.4f} s, is "
-            f"{distance:.4f} s away{why}; --tolerance {np.ceil(distance * 1e3) / 1e3:g} takes the nearest up to that "
-            "distance, as lerobot's tolerance_s does"
+            f"{distance:.4f} s away{why}; --tolerance {advised:g} takes the nearest up to that distance, as "
+            "lerobot's tolerance_s does"
         )
 
 

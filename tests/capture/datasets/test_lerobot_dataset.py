@@ -271,7 +271,7 @@ def short_video(folder, data, video):
         (lambda folder, data, video: cut(video), r"\.mp4 cannot be read, it may be cut off"),
         (lambda folder, data, video: video.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
         (lambda folder, data, video: video.write_bytes(b"\0" * 99), "is not a video"),
-        (short_video, r"has pictures up to 0\.55 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
+        (short_video, r"has pictures up to 0\.59 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
     ],
 )
 def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version, damage, words):
@@ -327,6 +327,31 @@ def test_frame_whose_time_and_order_disagree_is_refused_unless_a_tolerance_is_gi
     assert "at most 0.04 s away" in clock.choice
 
 
+def very_late_at_the_end(_episode, count):
+    """Rows 10 ms late at 10 frames a second, but the last one 60 ms."""
+    return np.arange(count) / 10 + np.where(np.arange(count) < count - 1, 0.010, 0.060)
+
+
+def test_the_advised_tolerance_holds_for_all_frames_that_are_asked_for(tmp_path):
+    def varied(_episode, count):
+        return np.arange(count) / 10 + np.where(np.arange(count) == 6, 0.045, 0.060)
+
+    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=varied), LIBERO).episodes
+    with pytest.raises(UserError, match=r"frame 4 .* is 0\.0400 s away, .*; --tolerance 0\.045 takes"):
+        episode.frame_decisions([4, 6])
+
+
+def test_a_last_row_that_is_late_is_no_missing_picture(tmp_path):
+    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=very_late_at_the_end), LIBERO).episodes
+    (one,) = episode.read([11])
+    assert number_of(one.pictures["wrist"]) == 11  # nearest in time and by order
+    clock = next(one for one in episode.frame_decisions([0, 11]) if one.subject == "clock")
+    assert (clock.choice, clock.is_certain) == (
+        "the picture nearest to the column timestamp, at most 0.06 s away",
+        False,
+    )
+
+
 def test_a_tolerance_refuses_pictures_beyond_it(tmp_path):
     folder = write_lerobot(tmp_path / "set", (12,), stamps=jitter)
     (episode,) = open_source(folder, replace(LIBERO, tolerance=0.01)).episodes
@@ -342,7 +367,7 @@ def test_frames_with_a_picture_are_read_from_a_short_video(tmp_path):
     (episode,) = open_source(folder, LIBERO).episodes
     assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 5])] == [0, 5]
     for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
-        with pytest.raises(UserError, match=r"pictures up to 0\.55 s, but frame 9 .* at 0\.90 s; --frames :6 leaves"):
+        with pytest.raises(UserError, match=r"pictures up to 0\.59 s, but frame 9 .* at 0\.90 s; --frames :6 leaves"):
             ask([0, 9])
 
 
