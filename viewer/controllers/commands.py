@@ -20,6 +20,8 @@ Run = Callable[["Actions"], object]
 """Executes a command."""
 Reason = Callable[["Actions"], str]
 """Returns why a command cannot run now; empty if it can."""
+IsOn = Callable[["Actions"], bool]
+"""Returns whether what a command switches is on."""
 
 
 def always(_: Actions) -> str:
@@ -98,6 +100,10 @@ class Command:
     reason: Reason = opened
     """Returns why the command cannot run now; empty if it can."""
     in_menu: bool = True
+    is_on: IsOn | None = None
+    """Whether what it switches is on, for a check mark in the menu; None for a command that switches nothing."""
+    group: str = ""
+    """Commands of one group exclude each other: their marks are those of radio buttons."""
 
 
 def _axis(axis: str, by: int) -> Run:
@@ -123,6 +129,19 @@ def _cycle(field: str) -> Run:
 
 def _switch(field: str, one: object, other: object) -> Run:
     return lambda acts: acts.session.update(**{field: other if getattr(acts.session.state, field) == one else one})
+
+
+def _is(field: str, *values: object) -> IsOn:
+    """Return whether a field of the view has one of some values."""
+    return lambda acts: getattr(acts.session.state, field) in values
+
+
+def _has_theme(name: str) -> IsOn:
+    return lambda acts: acts.settings.text("theme", "system") == name
+
+
+def _reduces(how: str) -> IsOn:
+    return lambda acts: not acts.session.state.heads and acts.session.state.reduce == how
 
 
 def _sinks(acts: Actions) -> None:
@@ -187,7 +206,8 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
     Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),
     Command("actions", "Predicted actions", LOOK, (), _tab("action_chart")),
-    Command("sinks", "Leave sinks out, or bring them back", LOOK, ("S",), _sinks),
+    Command("sinks", "Leave sinks out", LOOK, ("S",), _sinks,
+            is_on=lambda a: bool(a.session.state.left_out)),
     Command("escape", "Clear region, selection, focus", LOOK, ("Escape",), lambda a: a.escape(), always),
     Command("left", "Previous frame", AXES, ("Left",), lambda a: a.step_frame(-1)),
     Command("right", "Next frame", AXES, ("Right",), lambda a: a.step_frame(1)),
@@ -202,8 +222,10 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("step_back", "Previous denoise step", AXES, ("[",), _axis("step", -1), with_actions),
     Command("step_on", "Next denoise step", AXES, ("]",), _axis("step", 1), with_actions),
     *(Command(f"head{n}", f"Head {n}", AXES, (str(n),), _head(n), in_menu=False) for n in range(10)),
-    Command("mean", "Mean of heads", AXES, ("M",), lambda a: a.session.update(heads=(), reduce="mean")),
-    Command("max", "Maximum of heads", AXES, ("Shift+M",), lambda a: a.session.update(heads=(), reduce="max")),
+    Command("mean", "Mean of heads", AXES, ("M",), lambda a: a.session.update(heads=(), reduce="mean"),
+            is_on=_reduces("mean"), group="heads"),
+    Command("max", "Maximum of heads", AXES, ("Shift+M",), lambda a: a.session.update(heads=(), reduce="max"),
+            is_on=_reduces("max"), group="heads"),
     Command("play", "Play or pause", AXES, ("Space",), lambda a: a.playback.toggle()),
     Command("play_frame", "Play frames", AXES, (), lambda a: a.playback.toggle("frame")),
     Command("play_layer", "Play layers", AXES, (), lambda a: a.playback.toggle("layer")),
@@ -212,14 +234,18 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("slower", "Play frames slower", AXES, (",",), lambda a: a.playback.faster(-1)),
     Command("follow", "Follow new frames while recording", AXES, (), lambda a: a.files.toggle_follow(), recording),
     Command("pin", "Pin this view", COMPARE, ("P",), lambda a: a.pin()),
-    Command("side", "Side by side with the pin", COMPARE, ("Ctrl+B",), _switch("compare", "side", "off"), with_pin),
-    Command("difference", "Difference to the pin", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin),
+    Command("side", "Side by side with the pin", COMPARE, ("Ctrl+B",), _switch("compare", "side", "off"), with_pin,
+            is_on=_is("compare", "side")),
+    Command("difference", "Difference to the pin", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin,
+            is_on=_is("compare", "difference")),
     Command("go_pin", "Go to the pinned view", COMPARE, (), lambda a: a.go_pin(), with_pin),
     Command("second", "Compare with another file…", COMPARE, (), lambda a: a.files.ask_other()),
     Command("unpin", "End comparison", COMPARE, ("Shift+P",), lambda a: a.unpin(), with_pin),
-    Command("picture", "Camera’s picture or the model’s", COLOURS, ("V",), _switch("picture", "source", "model")),
-    Command("smooth", "Nearest or bilinear", COLOURS, ("I",), _switch("smooth", False, True)),
-    Command("grid", "Patch grid", COLOURS, ("G",), _switch("grid", True, False)),
+    Command("picture", "The model’s picture", COLOURS, ("V",), _switch("picture", "source", "model"),
+            is_on=_is("picture", "model")),
+    Command("smooth", "Smooth heat (bilinear)", COLOURS, ("I",), _switch("smooth", False, True),
+            is_on=_is("smooth", True)),
+    Command("grid", "Patch grid", COLOURS, ("G",), _switch("grid", True, False), is_on=_is("grid", True)),
     Command("link_zoom", "Zoom all pictures together, or each alone", COLOURS, ("Z",), lambda a: a.link_zoom()),
     Command("whole", "Show whole pictures", COLOURS, ("Shift+Z",), lambda a: a.panels.reset_zoom()),
     Command("fainter", "Fainter heat", COLOURS, ("-",), _opacity(-0.1)),
@@ -227,20 +253,28 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("colours", "Next colour map", COLOURS, ("C",), _cycle("colours")),
     Command("from_uniform", "Range from 1 × uniform, or from 0", COLOURS, (), _switch("range", "uniform", "shared")),
     Command("range", "One range for all cameras, or one a map", COLOURS, (), _switch("range", "uniform", "map")),
-    Command("lock", "Lock the range, or free it", COLOURS, ("K",), lambda a: a.lock_range()),
-    Command("log", "Logarithmic colours", COLOURS, ("L",), _switch("scale", "linear", "log")),
-    Command("rank", "Colours by rank", COLOURS, (), _switch("scale", "linear", "rank")),
-    Command("uniform", "Times uniform", COLOURS, ("U",), lambda a: a.panels.toggle_uniform()),
-    Command("norms", "Weight × value norm", COLOURS, (), lambda a: a.panels.toggle_contribution(), with_norms),
+    Command("lock", "Locked range", COLOURS, ("K",), lambda a: a.lock_range(), is_on=_is("range", "locked")),
+    Command("log", "Logarithmic colours", COLOURS, ("L",), _switch("scale", "linear", "log"),
+            is_on=_is("scale", "log")),
+    Command("rank", "Colours by rank", COLOURS, (), _switch("scale", "linear", "rank"), is_on=_is("scale", "rank")),
+    Command("uniform", "Times uniform", COLOURS, ("U",), lambda a: a.panels.toggle_uniform(),
+            is_on=_is("unit", "uniform")),
+    Command("norms", "Weight × value norm", COLOURS, (), lambda a: a.panels.toggle_contribution(), with_norms,
+            is_on=_is("measure", "contribution")),
     Command("palette", "Command palette", HELP, ("Ctrl+P",), lambda a: a.sheet_asked.emit("palette"), always),
     Command("help", "Keys and help", HELP, ("?", "F1", "Shift+?"), lambda a: a.sheet_asked.emit("help"), always),
     Command("tour", "Show the tour", HELP, (), lambda a: a.sheet_asked.emit("tour")),
-    Command("dark", "Dark theme", HELP, (), lambda a: a.theme_asked.emit("dark"), always),
-    Command("light", "Light theme", HELP, (), lambda a: a.theme_asked.emit("light"), always),
-    Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always),
+    Command("dark", "Dark theme", HELP, (), lambda a: a.theme_asked.emit("dark"), always,
+            is_on=_has_theme("dark"), group="theme"),
+    Command("light", "Light theme", HELP, (), lambda a: a.theme_asked.emit("light"), always,
+            is_on=_has_theme("light"), group="theme"),
+    Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always,
+            is_on=_has_theme("system"), group="theme"),
     Command("episodes", "List of episodes", HELP, ("E",), lambda a: a.episodes_asked.emit(""), with_run),
-    Command("deck", "Fold the panels under the words, or unfold them", HELP, ("Ctrl+J",), _fold),
-    Command("full", "Full screen", HELP, ("F11",), lambda a: a.toggle_full(), always),
+    Command("deck", "Fold the panels under the words", HELP, ("Ctrl+J",), _fold,
+            is_on=lambda a: a.panels.tabs_folded),
+    Command("full", "Full screen", HELP, ("F11",), lambda a: a.toggle_full(), always,
+            is_on=lambda a: a.window.isFullScreen()),
 )  # fmt: skip
 
 HELD: Final = (("H", "Hold to see the bare picture"), ("B", "Hold to blink to the pinned view"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeySequence
+from PySide6.QtGui import QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu
 
 from viewer.controllers import commands
@@ -26,6 +26,7 @@ def build_menu(actions: Actions, sections: tuple[str, ...], menu: QMenu | None =
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     menu.setStyleSheet(theme.sheet())
     menu.setToolTipsVisible(True)  # they say why a command is disabled
+    groups: dict[str, QActionGroup] = {}
     for command in commands.TABLE:
         if command.section in sections and command.in_menu:
             reason = command.reason(actions)
@@ -35,6 +36,13 @@ def build_menu(actions: Actions, sections: tuple[str, ...], menu: QMenu | None =
             action.setEnabled(not reason)
             action.setToolTip(reason)
             action.setData(command.id)
+            if command.is_on is not None:
+                action.setCheckable(True)
+                action.setChecked(command.is_on(actions))
+            if command.group:
+                group = groups.setdefault(command.group, QActionGroup(menu))
+                group.setExclusionPolicy(QActionGroup.ExclusionPolicy.ExclusiveOptional)
+                group.addAction(action)
     return menu
 
 

@@ -27,6 +27,25 @@ def test_what_cannot_be_done_says_why(window: MainWindow) -> None:
     menu.deleteLater()
 
 
+def test_menus_mark_what_is_on(window: MainWindow) -> None:
+    def marks() -> set[str]:
+        menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLOURS, commands.HELP))
+        found = {action.data() for action in menu.actions() if action.isCheckable() and action.isChecked()}
+        menu.deleteLater()
+        return found
+
+    window.session.update(grid=True, smooth=False, range="shared", unit="weight", left_out=())
+    assert {"grid", "mean"} <= marks()
+    assert not {"smooth", "picture", "uniform", "sinks", "max", "log", "lock"} & marks()
+    window.session.update(
+        grid=False, smooth=True, picture="model", unit="uniform", left_out=("bos",), reduce="max", scale="log"
+    )
+    assert {"smooth", "picture", "uniform", "sinks", "max", "log"} <= marks()
+    assert not {"grid", "mean"} & marks()
+    window.session.update(heads=(1,))
+    assert not {"mean", "max"} & marks()
+
+
 def test_recent_files_have_their_names(app: QApplication, tmp_path: Path) -> None:
     window = show(make_results.write(tmp_path / "duck & bowl.h5"), tmp_path)
     menu = menus.build_full_menu(window.acts)
