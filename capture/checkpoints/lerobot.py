@@ -112,7 +112,7 @@ def lerobot_settings(
         time_grid="lerobot",
         state_dim=state_dim,
         max_state_dim=most_state,
-        is_robot_dim_known=robot_dim is not None,
+        has_robot_units=robot_dim is not None and options.normalisation != "none",
     )
     horizon = options.horizon or config.integer("chunk_size", most=MOST_STEPS)
     if horizon is None:
@@ -193,8 +193,12 @@ def _relative_actions(
         reason = f"{where} says so; the state's {state_dim} numbers are too few to be added to {needed} actions"
         decisions.append(assume(DELTA, choice, reason))
         return ()
-    reason = f"use_relative_actions in {where}" + ("" if names or not excluded else "; no names tell joints apart")
-    return decide_relative(options, tuple(mask), reason, decisions, is_certain=bool(names) or not excluded)
+    reason = f"use_relative_actions in {where}"
+    if excluded and not names:
+        reason += ", where no names tell joints apart"
+    # Not certain, so that a run says it: the actions of the policy itself are other numbers than those stored.
+    reason += "; --relative-actions none leaves them as predicted"
+    return decide_relative(options, tuple(mask), reason, decisions, is_certain=False)
 
 
 _NOTHING: Final = JsonObject({}, "")

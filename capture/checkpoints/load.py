@@ -212,8 +212,8 @@ def _hash(config: Pi05Config, preprocessing: Preprocessing, adapters: Mapping[st
     del known["max_state_dim"]  # of states that were not checked
     relative = known.pop("relative")
     known["delta_dims"] = len(relative) if all(relative) else relative  # was a number
-    if known["is_robot_dim_known"]:
-        del known["is_robot_dim_known"]
+    if known["has_robot_units"]:
+        del known["has_robot_units"]
     known["turned"] = bool(preprocessing.turned)  # None, which leaves it to the source, was False
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 

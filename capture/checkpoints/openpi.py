@@ -162,7 +162,7 @@ def _settings(
         time_grid="openpi",
         state_dim=state_dim,
         max_state_dim=action_dim if state_dim is None else None,
-        is_robot_dim_known=robot_dim is not None and options.normalisation != "none",
+        has_robot_units=robot_dim is not None and options.normalisation != "none",
     )
     told = config.integer("denoise_steps", most=MOST_STEPS) or config.integer("num_steps", most=MOST_STEPS)
     steps = decide_denoise_steps(options, told, "by config.json", decisions)

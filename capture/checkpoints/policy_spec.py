@@ -78,11 +78,11 @@ class Pi05Spec:
             horizon=sizes.horizon,
             state_dim=lengths[0] if lengths else None,
             padded_state_dim=lengths[-1] if len(lengths) > 1 else None,
-            robot_dim=sizes.robot_dim if preprocessing.is_robot_dim_known else None,
+            robot_dim=sizes.robot_dim if preprocessing.has_robot_units else None,
             renamed_cameras=self.checkpoint.cameras.renamed,
             camera_features=self.checkpoint.cameras.features,
             # True actions are in robot units, and say nothing beside actions that are not.
-            action_keys=() if preprocessing.is_robot_dim_known else (NONE,),
+            action_keys=() if preprocessing.has_robot_units else (NONE,),
             has_joint_actions=sizes.robot_dim == _ARM_DIM and positions,
         )
 

@@ -91,7 +91,7 @@ def decide_relative(
     if options.relative_actions is not None:
         mask, reason, is_certain = options.relative_actions, "by --relative-actions", True
     dims = [str(dim) for dim, is_relative in enumerate(mask) if is_relative]
-    choice = "none: actions are absolute"
+    choice = "none: actions are absolute" if options.relative_actions is None else "none: the state is not added"
     if dims:
         choice = f"dimensions {', '.join(dims)} are predicted relative to the state, which is added to them"
     decisions.append(Decision(DELTA, choice, reason, is_certain))

@@ -154,6 +154,8 @@ def _explain_actions(
     options: SourceOptions, table: Sequence[tuple[str, ...]], available: Mapping[str, int], parts: tuple[str, ...]
 ) -> Decision:
     subject, listed = "true actions", _list_parts(parts, available)
+    if options.action_keys == (NONE,) and options.robot_dim is None:
+        return Decision(subject, "none", "the policy's actions are not in robot units", is_certain=True)
     if options.has_joint_actions and not options.action_keys:
         if parts == JOINT_ACTIONS:
             return Decision(subject, listed, "the policy acts in joint positions", is_certain=True)

@@ -167,8 +167,8 @@ class Preprocessing:
     """Required length of a state; None derives it from the statistics."""
     max_state_dim: int | None = None
     """Largest length of a state whose exact length nothing tells; None for no limit."""
-    is_robot_dim_known: bool = True
-    """False where nothing tells how many action dimensions the robot has, and `robot_dim` is the model's."""
+    has_robot_units: bool = True
+    """False where actions stay in the model's units, or nothing tells how many of their dimensions are the robot's."""
 
     def picture(self, image: Pixels8, *, turned: bool = False) -> Picture:
         """Return the model's picture of a camera picture (H, W, 3) uint8 RGB. Raises UserError for other arrays.

@@ -366,6 +366,7 @@ def test_relative_actions_are_added_to_the_state_as_lerobot_does(tmp_path, in_co
     made = checkpoint.preprocessing
     assert made.relative == mask
     assert ("relative to the state" in choices(checkpoint.decisions)["delta actions"]) == bool(mask)
+    assert ("delta actions" in doubts(checkpoint.decisions)) == bool(mask)  # so that a run says it
     model, state = torch.rand(10, 32).numpy(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     absolute = replace(made, relative=()).actions(model, None)
     added = torch.tensor(state[:7]) * torch.tensor(mask or (False,) * 7)
@@ -388,7 +389,7 @@ def test_without_statistics_attention_can_be_looked_at(tmp_path):
         open_checkpoint(folder, options=OPTIONS)
     checkpoint = open_checkpoint(folder, options=CheckpointOptions(sizes=ODD_SIZES, normalisation="none"))
     made = checkpoint.preprocessing
-    assert (made.state.mode, made.action.mode, made.is_robot_dim_known) == ("identity", "identity", False)
+    assert (made.state.mode, made.action.mode, made.has_robot_units) == ("identity", "identity", False)
     assert doubts(checkpoint.decisions)["state and action normalisation"] == "none"
     assert doubts(checkpoint.decisions)["action dimensions of the robot"] == "32, all of the model's"
     requested = Pi05Spec(checkpoint, None).source_options

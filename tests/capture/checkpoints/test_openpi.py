@@ -160,7 +160,7 @@ def test_a_policy_without_statistics_can_be_looked_at(weights, tmp_path):
     folder = write_openpi(tmp_path / "deep" / "down" / "mine", weights, asset=None)
     found = opened(folder, normalisation="none")
     made = found.preprocessing
-    assert (made.state.mode, made.action.mode, made.is_robot_dim_known) == ("identity", "identity", False)
+    assert (made.state.mode, made.action.mode, made.has_robot_units) == ("identity", "identity", False)
     assert made.prompt("go", [0.0, 2.0], TOKENS).text == "Task: go, State: 128 255;\nAction: "
     assert doubts(found.decisions)["state and action normalisation"] == "none"
     with pytest.raises(UserError, match="the state has 33 numbers, but this policy takes at most 32"):

@@ -133,6 +133,13 @@ def test_map_keys_prefers_joint_positions_for_policies_that_act_in_them(actions,
     assert reason in decision.reason
 
 
+def test_map_keys_leaves_true_actions_out_of_a_policy_without_robot_units():
+    options = SourceOptions((), 1, action_keys=("none",))
+    mapping = map_keys("here", options, (), state={}, actions={"action": 7})
+    assert mapping.actions == ()
+    assert mapping.decisions[-1].sentence == "true actions: none (the policy's actions are not in robot units)"
+
+
 def test_map_keys_refuses_a_source_without_cameras():
     with pytest.raises(UserError, match="here has no camera for the policy"):
         map_keys("here", SourceOptions(("exterior",), 1), (), state={}, actions={})
