@@ -115,6 +115,7 @@ class MainWindow(QWidget):
         self.top.assumed.clicked.connect(self.overlays.show_info)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
+        self.top.export.clicked.connect(self._open_export)
         self.top.menu.clicked.connect(self._full_menu)
         self.top.episodes.clicked.connect(self.show_episodes)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
@@ -236,6 +237,9 @@ class MainWindow(QWidget):
             self.setFocus()
 
     # Commands
+
+    def _open_export(self) -> None:
+        self.perform_id("export")
 
     def perform(self, command: Command) -> None:
         """Run a command, or show why it is not available."""

@@ -9,6 +9,7 @@ from window_driver import close, show
 
 from viewer.controllers import commands
 from viewer.widgets import menus
+from viewer.widgets.overlays.export_sheet import ExportSheet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,12 @@ def test_menus_mark_what_is_on(window: MainWindow) -> None:
     assert not {"grid", "mean"} & marks()
     window.session.update(heads=(1,))
     assert not {"mean", "max"} & marks()
+
+
+def test_header_opens_export(window: MainWindow) -> None:
+    window.top.export.click()
+    assert isinstance(window.overlays.overlay, ExportSheet)
+    window.overlays.overlay.close()
 
 
 def test_recent_files_have_their_names(app: QApplication, tmp_path: Path) -> None:

@@ -42,13 +42,14 @@ class TopBar(Panel):
         self.assumed.hide()
         self.compare = Button("Compare")
         self.picture = Button("Picture")
+        self.export = Button("Export…", hint="Ctrl E")
         self.commands = Button("Commands", hint="Ctrl P")
         self.menu = Button("Menu")
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
         row.setSpacing(8)
         row.addStretch()
-        for button in (self.assumed, self.episodes, self.compare, self.picture, self.commands, self.menu):
+        for button in (self.assumed, self.episodes, self.compare, self.picture, self.export, self.commands, self.menu):
             row.addWidget(button)
 
     def show_episodes(self, *, open_run: bool, shown: bool) -> None:
