@@ -392,6 +392,12 @@ def test_five_thousand_episodes_fold_and_are_walked_through(app: QApplication, m
     QTest.keyClicks(panel(window).field, "episode_0049")
     assert len(episodes(window).order) == 100
     assert tree.isExpanded(model.index(3, 0))
+    panel(window).field.selectAll()
+    QTest.keyClicks(panel(window).field, "task 2")
+    assert len(episodes(window).order) > 1000
+    hit = model.index_of(episodes(window).order[0])
+    assert tree.isExpanded(hit.parent()), "the prompt of the first episode that was found"
+    assert tree.visualRect(hit).height() > 0
     close(window)
 
 

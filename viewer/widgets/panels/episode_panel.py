@@ -132,8 +132,15 @@ class EpisodePanel(QWidget):
         self.update()
 
     def _unfold(self) -> None:
-        if not self.model.flat and len(self.episodes.order) <= MAX_UNFOLDED:
+        """Expand all prompts of a short list; of a long filtered one that of the first episode that was found."""
+        if self.model.flat or not self.episodes.order:
+            return
+        if len(self.episodes.order) <= MAX_UNFOLDED:
             self.tree.expandAll()
+        elif self.episodes.words:
+            first = self.model.index_of(self.episodes.order[0])
+            self.tree.setExpanded(first.parent(), True)
+            self.tree.scrollTo(first)
 
     def _marked(self, _: object) -> None:
         self.update()
