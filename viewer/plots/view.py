@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyqtgraph
-from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
 from PySide6.QtGui import QHelpEvent
 from PySide6.QtWidgets import QGraphicsScene, QGraphicsView
 
@@ -41,16 +41,17 @@ class PlotView(pyqtgraph.GraphicsView):  # type: ignore[misc]
             widget.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)  # the event goes on to the panel
             widget.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, not receives_mouse)
             widget.setAccessibleName("")  # a screen reader reads the panel
+        if receives_mouse:  # a filter, for overriding viewportEvent would slow down every event, paints included
+            self.viewport().installEventFilter(self)
 
     def restyle(self) -> None:
         """Take the panel's background colour again after a change of the theme."""
         self.setBackground(drawing.ground(self.parentWidget()))
 
-    def viewportEvent(self, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Send requests for tooltips on to the panel, in its coordinates."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             panel = self.parentWidget()
             place = self.viewport().mapTo(panel, event.pos())
             return QCoreApplication.sendEvent(panel, QHelpEvent(QEvent.Type.ToolTip, place, event.globalPos()))
-        handled: bool = super().viewportEvent(event)
-        return handled
+        return False
