@@ -37,9 +37,11 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
     if not (own.region or own.regions or own.words or own.map or own.silence):
         raise UserError("nothing to take away was named; give --region, --regions, --words, --map or --silence")
     _check(own)
+    from capture.cli.info import describe
     from capture.cli.progress import Console
     from capture.effects.results_frames import ResultsFrames
 
+    describe(own.file)  # in a process that is ended where HDF5 hangs or crashes on the file
     with ResultsFrames(own.file) as frames, Console(tell) as console:
         options = _policy_options(name, others, frames)
         request = _request(own, frames)
@@ -188,6 +190,7 @@ def _measure(
 ) -> int:
     console.stage("loading PyTorch")
     from capture.cli.setup import asked_setup
+    from capture.effects.description import frame_lines
     from capture.effects.effects_file import EffectsFile
     from capture.effects.run import Progress, count_interventions, measure_frame
     from capture.pipeline.frame_selection import ALL_FRAMES
@@ -239,8 +242,10 @@ def _measure(
         file.write(complete=False)
     file.write(complete=True)
     console.close()
-    say(_summary(file, request, frames, chosen))
-    say(f"{output}: {len(todo)} frames, {progress.done} interventions in {time.monotonic() - begun:.1f} s")
+    for place, frame in enumerate(file.frames):
+        say("\n".join(frame_lines(chosen[place], frame, file.names, frames.cameras, frames.layers)))
+    seconds = time.monotonic() - begun
+    say(f"{output}: {len(todo)} frame{'s' * (len(todo) != 1)}, {progress.done} interventions in {seconds:.1f} s")
     return 0
 
 
@@ -254,48 +259,6 @@ def _run_attribute(own: argparse.Namespace, frames: ResultsFrames, setup: Any, c
         "config": setup.policy.config_hash, "dtype": str(setup.options.dtype).removeprefix("torch."),
         "device": str(setup.options.device.type),
     }  # fmt: skip
-
-
-def _summary(file: Any, request: EffectsRequest, frames: ResultsFrames, chosen: Sequence[int]) -> str:
-    """Return a table of what was measured: one line a frame and target, and the heads that agree most."""
-    import numpy as np
-
-    lines = []
-    targets = [*(one.name for one in request.regions), *request.words]
-    for number, frame in zip(chosen, file.frames, strict=True):
-        floor = float(frame["noise/floor"])
-        what = "root mean square over actions and dimensions, model units"
-        lines.append(f"frame {number}: two noises differ by {floor:.3g} ({what})")
-        for place, name in enumerate(targets):
-            count, smaller = int(frame["controls/count"][place]), int(frame["controls/smaller"][place])
-            line = f"  without {name}: {float(frame['targets/multiple'][place]):.2f} x the noise"
-            if count:
-                median = float(np.nanmedian(frame["controls/effect"][place])) / floor if floor else float("nan")
-                line += f"; random regions of the same shape: {median:.2f} x, {smaller} of {count} smaller"
-            lines.append(line)
-        if "heads/effect" in frame:
-            effect = frame["heads/effect"]
-            best = np.argsort(effect, axis=None)[::-1][:3]
-            named = (
-                f"layer {layer} head {head} {effect[layer, head] / floor:.2f} x"
-                for layer, head in zip(*np.unravel_index(best, effect.shape), strict=True)
-            )
-            lines.append(f"  silenced heads with the largest effect: {', '.join(named)}")
-        if "map/effect_of_chunk" in frame:
-            chunk = frame["map/effect_of_chunk"]
-            camera, row, col = np.unravel_index(np.nanargmax(chunk), chunk.shape)
-            lines.append(
-                f"  largest effect of the map: {frames.cameras[camera]} row {row} column {col}, "
-                f"{float(chunk[camera, row, col]) / floor:.2f} x the noise"
-            )
-            agreement = np.nanmean(frame["agreement/spearman_of_chunk"], axis=1)  # (layers, heads), mean over steps
-            best = np.argsort(np.nan_to_num(agreement, nan=-2), axis=None)[::-1][:3]
-            named = (
-                f"layer {frames.layers[layer]} head {head} {agreement[layer, head]:.2f}"
-                for layer, head in zip(*np.unravel_index(best, agreement.shape), strict=True)
-            )
-            lines.append(f"  heads whose attention agrees most (Spearman, mean of the steps): {', '.join(named)}")
-    return "\n".join(lines)
 
 
 def _block(text: str) -> int:

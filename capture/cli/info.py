@@ -23,19 +23,19 @@ import numpy as np
 
 from capture import watched_process
 from capture.cli.units import size_text
+from capture.effects import effects_file
+from capture.effects.description import file_lines
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.provenance import from_json
 from capture.results import schema
 from capture.results.partial_file import is_being_written
-from capture.results.read_access import open_for_reading
+from capture.results.read_access import LARGEST_READ, find_dataset, open_for_reading
 from capture.watched_process import NoAnswerError, WatchedProcess
 
 WIDTH: Final = 100
 SHOWN_PROMPTS: Final = 4
 SHOWN_DECISIONS: Final = 5
-LARGEST_READ: Final = 64 << 20
-"""Bytes that one read may ask for; frames beyond it are counted, not looked at."""
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 _CHILD: Final = "import capture.cli.info; capture.cli.info.serve()"
@@ -125,6 +125,8 @@ def _opened(path: Path) -> h5py.File:
 
 
 def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
+    if _attribute(file, "format", "") == effects_file.FORMAT:
+        return [clean(line, WIDTH) for line in file_lines(path, file)]
     if _attribute(file, "format", "") != schema.FORMAT:
         raise UserError(f"{path} is an HDF5 file, but not a results file of pi0-capture")
     major, minor = (int(number) for number in np.ravel(_attribute(file, "format_version"))[:2])
@@ -133,8 +135,8 @@ def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
             f"{path} is of format {major}.{minor}, and this version reads up to {schema.FORMAT_VERSION[0]}; "
             "install a newer pi0-attention"
         )
-    planned = _dataset(file, schema.FRAMES_INDEX, 1).shape[0]
-    done = int(_dataset(file, schema.FRAMES_DONE, 0)[()])
+    planned = find_dataset(file, schema.FRAMES_INDEX, 1).shape[0]
+    done = int(find_dataset(file, schema.FRAMES_DONE, 0)[()])
     if not 0 <= done <= planned:
         raise UserError(f"{path} is damaged: it claims {done} finished frames of {planned}")
     complete = bool(_attribute(file, "complete"))
@@ -149,7 +151,7 @@ def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
         f"{model.get('dtype', '?')}",
     ]
     cameras = [str(camera) for camera in np.ravel(_attribute(file, "cameras"))]
-    sizes = [_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
+    sizes = [find_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
     pictures = [f"{camera} {width} x {height}" for camera, (height, width) in zip(cameras, sizes, strict=True)]
     lines.append(f"cameras   {', '.join(pictures) or 'none'}")
     lines += _decision_lines(file, verbose=verbose)
@@ -220,8 +222,8 @@ def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
 
 
 def _row_lines(file: h5py.File, done: int) -> list[str]:
-    text = _dataset(file, schema.TEXT_TO_IMAGE, 7)
-    action = _dataset(file, schema.ACTION_TO_IMAGE, 8)
+    text = find_dataset(file, schema.TEXT_TO_IMAGE, 7)
+    action = find_dataset(file, schema.ACTION_TO_IMAGE, 8)
     _, _, horizon, _, heads, *_ = action.shape
     layers = [int(layer) for layer in np.ravel(_attribute(file, "layers"))]
     steps = [int(step) for step in np.ravel(_attribute(file, "steps"))]
@@ -230,8 +232,8 @@ def _row_lines(file: h5py.File, done: int) -> list[str]:
     pad = enum.get("pad", -1) if enum else b"pad"
     counts = (roles != pad).sum(-1) if done else np.zeros(1, int)
     tokens = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-    state = _dataset(file, schema.FRAMES_STATE, 2).shape[1]
-    robot = _dataset(file, schema.ACTION_PREDICTED, 3).shape[2]
+    state = find_dataset(file, schema.FRAMES_STATE, 2).shape[1]
+    robot = find_dataset(file, schema.ACTION_PREDICTED, 3).shape[2]
     known = np.isfinite(_head(file, schema.ACTION_TRUTH, 3, done)).any(axis=(1, 2)).sum() if done else 0
     kind = text.id.get_type()
     stored = {2: "bfloat16", 4: "float32"}.get(kind.get_size(), str(text.dtype))
@@ -274,29 +276,9 @@ def _check_lines(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> l
 # Values of a file that may come from anywhere
 
 
-def _dataset(file: h5py.File, name: str, axes: int) -> h5py.Dataset:
-    """Return a dataset with this number of axes whose values lie in this file."""
-    place: Any = file
-    for part in name.split("/"):
-        if not isinstance(place, h5py.Group) or place.get(part, getlink=True) is None:
-            raise KeyError(f"{name} is missing")
-        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
-            raise UserError(
-                f"{name} in {file.filename} points to another place, which is not followed; keep to one file"
-            )
-        place = place[part]
-    if not isinstance(place, h5py.Dataset) or place.shape is None or len(place.shape) != axes:
-        raise ValueError(f"{name} is not a dataset of {axes} axes")
-    if place.is_virtual or place.external:
-        raise UserError(
-            f"{name} in {file.filename} keeps its values in another file, which is not read; keep to one file"
-        )
-    return place
-
-
 def _head(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, Any]:
     """The finished frames of a small dataset, or as many of them as may be read at once."""
-    dataset = _dataset(file, name, axes)
+    dataset = find_dataset(file, name, axes)
     row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
     chunk = dataset.dtype.itemsize * math.prod(dataset.chunks or (1,))
     if max(row, chunk) > LARGEST_READ:

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +16,7 @@ from capture.effects.targets import Mask
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.results import schema
+from capture.results.read_access import find_dataset, open_for_reading, read_row
 
 ACTION_LIMITS = {"float32": 1e-3, "bfloat16": 2e-2}
 """How far a repeated call's actions may lie from the stored ones, by the policy's number type: other devices round
@@ -47,7 +47,8 @@ class StoredFrame:
 class ResultsFrames:
     """The frames of a complete results file, or of an unfinished one that no capture is writing.
 
-    Raises UserError on entry for a file that cannot be read or is no results file.
+    Raises UserError on entry for a file that cannot be read or is no results file. HDF5 trusts what it reads: have
+    another process look at the file first, as `capture.cli.info.describe` does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,9 +56,9 @@ class ResultsFrames:
 
     def __enter__(self) -> Self:
         try:
-            self._file = h5py.File(self._path)
-        except OSError as error:
-            raise UserError(f"{self._path} cannot be read: {_reason(self._path, error)}") from None
+            self._file = open_for_reading(self._path)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"{self._path} cannot be read ({str(error).partition(chr(10))[0]})") from None
         try:
             attributes = self._file.attrs
             is_known = attributes["format"] == schema.FORMAT
@@ -67,9 +68,9 @@ class ResultsFrames:
             self.layers = tuple(int(layer) for layer in attributes["layers"])
             self.steps = tuple(int(step) for step in attributes["steps"])
             self.model: dict[str, Any] = json.loads(attributes["model"])
-            self.count = int(self._file[schema.FRAMES_DONE][()])
-            self.tokens = int(self._file[schema.TEXT_ID].shape[1])
-            self.grid: tuple[int, int] = self._file[schema.ACTION_TO_IMAGE].shape[-2:]
+            self.count = int(find_dataset(self._file, schema.FRAMES_DONE, 0)[()])
+            self.tokens = int(find_dataset(self._file, schema.TEXT_ID, 2).shape[1])
+            self.grid: tuple[int, int] = find_dataset(self._file, schema.ACTION_TO_IMAGE, 8).shape[-2:]
         except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
             self._file.close()
             raise UserError(f"{self._path} is no results file of pi0-capture ({error})") from None
@@ -97,11 +98,11 @@ class ResultsFrames:
         """
         shown = np.zeros((len(self.cameras), *self.grid), bool)
         for place, camera in enumerate(self.cameras):
-            to_model = self._file[schema.to_model_name(camera)][number]  # (2, 3)
-            height, width = self._file[schema.source_name(camera)].shape[1:3]
+            to_model = self._row(schema.to_model_name(camera), 3, number)  # (2, 3)
+            height, width = find_dataset(self._file, schema.source_name(camera), 4).shape[1:3]
             corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]]) @ to_model.T  # (4, 2)
             low, high = corners.min(0), corners.max(0)
-            size = self._file[schema.model_picture_name(camera)].shape[1:3]
+            size = find_dataset(self._file, schema.model_picture_name(camera), 4).shape[1:3]
             edges = [np.arange(n + 1) * (pixels / n) for n, pixels in zip(self.grid, size, strict=True)]
             rows = (edges[0][1:] > low[1] + 1e-3) & (edges[0][:-1] < high[1] - 1e-3)
             cols = (edges[1][1:] > low[0] + 1e-3) & (edges[1][:-1] < high[0] - 1e-3)
@@ -110,45 +111,40 @@ class ResultsFrames:
 
     def attention_of_action(self, number: int, action: int) -> npt.NDArray[np.float32]:
         """Return the weights of an action token on the patches: (layers, steps, heads, cameras, rows, cols) float32."""
-        return np.asarray(self._file[schema.ACTION_TO_IMAGE][number, :, action], np.float32)
+        rows = [self._row(schema.ACTION_TO_IMAGE, 8, number, layer, action) for layer in range(len(self.layers))]
+        return np.stack(rows).astype(np.float32)
+
+    def _row(self, name: str, axes: int, *index: int) -> Any:
+        return read_row(self._file, name, axes, *index)
 
     def _frame(self, number: int) -> StoredFrame:
-        file = self._file
-        pictures = {name: file[schema.source_name(name)][number] for name in self.cameras}
-        model = {name: file[schema.model_picture_name(name)][number] for name in self.cameras}
-        state = file[schema.FRAMES_STATE][number].astype(np.float64)
-        role = file[schema.TEXT_ROLE][number]
+        pictures = {name: self._row(schema.source_name(name), 4, number) for name in self.cameras}
+        model = {name: self._row(schema.model_picture_name(name), 4, number) for name in self.cameras}
+        state = self._row(schema.FRAMES_STATE, 2, number).astype(np.float64)
+        role = self._row(schema.TEXT_ROLE, 2, number)
         count = int((role != schema.ROLES.index("pad")).sum())
         first = self.cameras[0]
         observation = Observation(
             pictures,
-            _text(file[schema.FRAMES_PROMPT][number]),
+            _text(self._row(schema.FRAMES_PROMPT, 1, number)),
             state if len(state) else None,
-            index=int(file[schema.FRAMES_INDEX][number]),
-            time=float(file[schema.FRAMES_TIME][number]),
-            episode=_text(file[schema.FRAMES_EPISODE][number]),
-            is_upside_down=bool(file[schema.to_model_name(first)][number][0, 0] < 0),
+            index=int(self._row(schema.FRAMES_INDEX, 1, number)),
+            time=float(self._row(schema.FRAMES_TIME, 1, number)),
+            episode=_text(self._row(schema.FRAMES_EPISODE, 1, number)),
+            is_upside_down=bool(self._row(schema.to_model_name(first), 3, number)[0, 0] < 0),
         )
         return StoredFrame(
             observation=observation,
-            noise=file[schema.FRAMES_NOISE][number],
-            predicted=file[schema.ACTION_PREDICTED][number],
+            noise=self._row(schema.FRAMES_NOISE, 3, number),
+            predicted=self._row(schema.ACTION_PREDICTED, 3, number),
             model_pictures=model,
-            tokens=file[schema.TEXT_ID][number][:count],
+            tokens=self._row(schema.TEXT_ID, 2, number)[:count],
             prompt_tokens=role[:count] == schema.ROLES.index("prompt"),
-            text=_text(file[schema.FRAMES_TEXT][number]),
-            start=file[schema.TEXT_START][number][:count],
-            stop=file[schema.TEXT_STOP][number][:count],
+            text=_text(self._row(schema.FRAMES_TEXT, 1, number)),
+            start=self._row(schema.TEXT_START, 2, number)[:count],
+            stop=self._row(schema.TEXT_STOP, 2, number)[:count],
         )
 
 
 def _text(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _reason(path: Path, error: OSError) -> str:
-    if not path.exists():
-        return "there is no such file"
-    return (
-        "it is no complete HDF5 file, or a capture is still writing it" if error.errno is None else str(error.strerror)
-    )

@@ -10,13 +10,18 @@ a running writer, which may be amid rewriting a block, opens the file again.
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 
+from capture.errors import UserError
 from capture.results import superblock
+
+LARGEST_READ: Final = 64 << 20
+"""Bytes that one read may ask for."""
 
 
 def open_for_reading(path: Path, *, is_followed: bool = False, **options: Any) -> h5py.File:
@@ -36,6 +41,42 @@ def open_for_reading(path: Path, *, is_followed: bool = False, **options: Any) -
             if not has_writer_flags(path):
                 break
     raise failure
+
+
+def find_dataset(file: h5py.File, name: str, axes: int) -> h5py.Dataset:
+    """Return a dataset with this number of axes whose values lie in this file.
+
+    Raises KeyError or ValueError where there is none of that kind, UserError for one whose values lie elsewhere: links
+    out of a file are not followed.
+    """
+    place: Any = file
+    for part in name.split("/"):
+        if not isinstance(place, h5py.Group) or place.get(part, getlink=True) is None:
+            raise KeyError(f"{name} is missing")
+        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
+            raise UserError(
+                f"{name} in {file.filename} points to another place, which is not followed; keep to one file"
+            )
+        place = place[part]
+    if not isinstance(place, h5py.Dataset) or place.shape is None or len(place.shape) != axes:
+        raise ValueError(f"{name} is not a dataset of {axes} axes")
+    if place.is_virtual or place.external:
+        raise UserError(
+            f"{name} in {file.filename} keeps its values in another file, which is not read; keep to one file"
+        )
+    return place
+
+
+def read_row(file: h5py.File, name: str, axes: int, *index: int) -> Any:
+    """Return one entry of a dataset, `index` along its first axes, as `find_dataset` finds it.
+
+    Raises ValueError too where the entry or a chunk is larger than `LARGEST_READ`.
+    """
+    dataset = find_dataset(file, name, axes)
+    row = dataset.dtype.itemsize * math.prod(dataset.shape[len(index) :])
+    if max(row, dataset.dtype.itemsize * math.prod(dataset.chunks or (1,))) > LARGEST_READ:
+        raise ValueError(f"{name} is too large")
+    return dataset[index]
 
 
 def has_writer_flags(path: Path) -> bool:

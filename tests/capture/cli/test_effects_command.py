@@ -91,6 +91,20 @@ def test_example_of_the_format_document_runs(occluded, monkeypatch, capsys):
     assert f"without {DUCK} the actions move" in capsys.readouterr().out
 
 
+def test_info_describes_an_effects_file(occluded, capsys):
+    capsys.readouterr()
+    assert main(["info", str(occluded)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "occluded.h5: effects on 2 frames of demo.h5, complete"
+    assert "patches covered (mean)" in lines[2]
+    with h5py.File(occluded) as file:
+        assert f"  without {DUCK}: {file['targets/multiple'][0, 0]:.2f} x the noise; random regions: " in lines[4]
+        heads = file["heads/effect"][0]
+        layer, head = np.unravel_index(np.argmax(heads), heads.shape)
+    assert lines[5].startswith(f"  silenced heads with the largest effect: layer {layer} head {head} ")
+    assert all(len(line) <= 100 for line in lines)
+
+
 def test_stored_effects_are_those_of_the_stored_actions(occluded):
     with h5py.File(occluded) as file:
         change = file["targets/change"][:][..., :8].astype(np.float64)

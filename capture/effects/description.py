@@ -1,0 +1,90 @@
+"""Measured effects in words: a few lines a frame, for the end of a run and for `pi0-capture info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from capture.effects.effects_file import DESCRIPTIONS
+from capture.results.read_access import find_dataset, read_row
+
+SHOWN_FRAMES: Final = 4
+_FLOOR: Final = "root mean square over actions and dimensions, model units"
+_PER_FRAME: Final = (
+    *("noise/floor", "targets/multiple", "controls/effect", "controls/smaller", "controls/count"),
+    *("heads/effect", "map/effect_of_chunk", "agreement/spearman_of_chunk"),
+)
+
+
+def frame_lines(
+    number: int, frame: Mapping[str, Any], names: Sequence[str], cameras: Sequence[str], layers: Sequence[int]
+) -> list[str]:
+    """Return what was measured on one frame: the noise floor, each target beside its controls, heads, map, agreement.
+
+    `frame`: values of the effects file's datasets without the frame axis; absent ones are left out.
+    """
+    floor = float(frame["noise/floor"])
+    lines = [f"frame {number}: two noises differ by {floor:.3g} ({_FLOOR})"]
+    for place, name in enumerate(names):
+        line = f"  without {name}: {float(frame['targets/multiple'][place]):.2f} x the noise"
+        count, smaller = int(frame["controls/count"][place]), int(frame["controls/smaller"][place])
+        if count:
+            median = float(np.nanmedian(frame["controls/effect"][place])) / floor if floor else float("nan")
+            line += f"; random regions: {median:.2f} x, {smaller} of {count} smaller"
+        lines.append(line)
+    if "heads/effect" in frame:
+        effect = frame["heads/effect"]
+        heads = (f"layer {layer} head {head} {effect[layer, head] / floor:.2f} x" for layer, head in _largest(effect))
+        lines.append(f"  silenced heads with the largest effect: {', '.join(heads)}")
+    if "map/effect_of_chunk" in frame:
+        chunk = frame["map/effect_of_chunk"]
+        [(camera, row, col)] = _largest(chunk, 1)
+        lines.append(
+            f"  largest effect of the map: {cameras[camera]} row {row} column {col}, "
+            f"{float(chunk[camera, row, col]) / floor:.2f} x the noise"
+        )
+        agreement = np.mean(frame["agreement/spearman_of_chunk"], axis=1)  # (layers, heads), mean over steps
+        places = _largest(agreement)
+        heads = (f"layer {layers[layer]} head {head} {agreement[layer, head]:.2f}" for layer, head in places)
+        lines.append(f"  heads whose attention agrees most (Spearman, mean of the steps): {', '.join(heads)}")
+    return lines
+
+
+def file_lines(path: Path, file: h5py.File) -> list[str]:
+    """Return what an open effects file holds. Raises KeyError, ValueError or UserError for a damaged one."""
+    run, results = json.loads(file.attrs["run"]), json.loads(file.attrs["results"])
+    numbers = find_dataset(file, "frames/number", 1)
+    how = f"patches covered ({run['fill']})" if run["mode"] == "occlude" else f"attention edges of {run['from']} cut"
+    lines = [
+        f"{path.name}: effects on {len(numbers)} frame{'s' * (len(numbers) != 1)} of {results['name']}, "
+        f"{'complete' if file.attrs['complete'] else 'not complete'}",
+        f"written   {file.attrs['created']} by {file.attrs['generator']}",
+        f"without   {how}; {run['seeds']} noises, up to {run['controls']} random regions to compare with",
+    ]
+    names: list[str] = []
+    if "targets" in file and file.get("targets", getlink=True).__class__ is h5py.HardLink and "name" in file["targets"]:
+        names = [str(name) for name in find_dataset(file, "targets/name", 1).asstr()[:]]
+    cameras, layers = [str(name) for name in file.attrs["cameras"]], [int(layer) for layer in file.attrs["layers"]]
+    for place in range(min(len(numbers), SHOWN_FRAMES)):
+        frame = {}
+        for name in _PER_FRAME:
+            try:
+                frame[name] = read_row(file, name, len(DESCRIPTIONS[name][0].split(", ")), place)
+            except KeyError:
+                continue
+        lines += frame_lines(int(numbers[place]), frame, names, cameras, layers)
+    if len(numbers) > SHOWN_FRAMES:
+        lines.append(f"{len(numbers) - SHOWN_FRAMES} more frames")
+    return lines
+
+
+def _largest(values: npt.NDArray[Any], count: int = 3) -> list[tuple[int, ...]]:
+    """Return the places of the largest values, NaN last."""
+    order = np.argsort(np.nan_to_num(values, nan=-np.inf), axis=None)[::-1][:count]
+    return [tuple(int(axis) for axis in np.unravel_index(index, values.shape)) for index in order]
