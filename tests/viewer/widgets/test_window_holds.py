@@ -126,7 +126,8 @@ def test_closed_windows_leave_nothing(app: QApplication, small: Path, tmp_path: 
     assert not alive
     assert len([w for w in app.topLevelWidgets() if isinstance(w, MainWindow)]) == 0
     plots = (pyqtgraph.GraphicsView, pyqtgraph.GraphicsScene, pyqtgraph.GraphicsObject, pyqtgraph.GraphicsWidget)
-    assert not [one for one in gc.get_objects() if isinstance(one, plots)]
+    # By type: isinstance asks an object for its class, and torch's deprecated objects answer that with a warning.
+    assert not [one for one in gc.get_objects() if issubclass(type(one), plots)]
 
 
 def test_a_closed_window_dies_without_the_collector(app: QApplication, small: Path, tmp_path: Path) -> None:
