@@ -127,8 +127,8 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "--tolerance",
         metavar="SECONDS",
         type=_seconds,
-        help="largest distance of a video's picture from its row's time; left out, what is beyond lerobot's 0.0001 is "
-        "taken only where the order of the pictures agrees",
+        help="largest distance of a LeRobot video's picture from its row's time; left out, what is beyond lerobot's "
+        "0.0001 is taken only where the order of the pictures agrees",
     )
 
     policy = parser.add_argument_group("the policy, where the checkpoint does not say")

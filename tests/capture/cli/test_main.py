@@ -154,6 +154,8 @@ BAD = {
     "falling range": (["--prompt", "go", "--layers", "3-1"], "rises"),
     "short state": (["--prompt", "go", "--state", "1,2,3"], "3 numbers"),
     "empty prompt": (["--prompt", ""], "--prompt is empty"),
+    "tolerance that is no time": (["--prompt", "go", "--tolerance", "-1"], "not a number of seconds"),
+    "tolerance of pictures": (["--prompt", "go", "--tolerance", "0.1"], "--tolerance is about episodes"),
     "state with words": (["--prompt", "go", "--state", "1,two,3,4"], "not a list of numbers"),
     "endless state": (["--prompt", "go", "--state", "1,nan,3,4"], "not finite"),
     "no such picture": (["--prompt", "go", "--wrist", "nothing.png"], "nothing.png"),
