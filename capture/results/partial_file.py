@@ -193,6 +193,14 @@ class PartialFile:
         if os.fstat(self._descriptor).st_size > size:
             os.ftruncate(self._descriptor, size)
 
+    def check_exists(self) -> None:
+        """Raise UserError where the file has been removed, so that what is written to it would be lost."""
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise UserError(
+                f"{self.path} was removed while this run was writing it, and its frames are lost; "
+                "run the command again, with another name if something cleans up that folder"
+            )
+
     def publish(self) -> None:
         """Rename the file to its final name in one step, after its data are on the disk.
 
@@ -202,6 +210,7 @@ class PartialFile:
         taken = UserError(
             f"{self.final} appeared while this run was writing and is left as it is; the complete result is {self.path}"
         )
+        self.check_exists()
         try:
             os.fsync(self._descriptor)
             if self._overwrite:

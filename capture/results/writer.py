@@ -177,7 +177,7 @@ class ResultsWriter:
         try:
             self._store(ready)
             stored.set_result(None)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UserError) as error:
             stored.set_exception(error)
         self._wait_for_oldest()
 
@@ -242,6 +242,7 @@ class ResultsWriter:
             return
         self._stopped = True  # until all of the following has succeeded
         before = self._storage.size
+        self._partial.check_exists()
         self._partial.reserve(before + self._storage.max_frame_bytes, before)
         self._storage.store(self._done, ready)
         self._done += 1
@@ -252,6 +253,9 @@ class ResultsWriter:
         """Wait for the oldest pending frame. Raises UserError if it could not be written."""
         try:
             self._pending.popleft().result()
+        except UserError as error:
+            self._failure = error
+            raise
         except (OSError, RuntimeError) as error:
             kept = f"; finished frames ({self._done}) stay in {self.partial_path}" if self._done else ""
             self._failure = UserError(f"frame {self._done} could not be written: {describe_error(error)}{kept}")

@@ -190,6 +190,7 @@ class WindowDriver:
 
     def __call__(self, path: Path) -> str:
         """Open the file, look at every frame, layer, step and head, grab the window and copy its picture."""
+        from PySide6.QtCore import QCoreApplication, QEvent
         from window_driver import spin
 
         from viewer.errors import UserError
@@ -221,6 +222,7 @@ class WindowDriver:
         render_view(window.panels)
         spin(0.0)
         session.open(None)
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # only a running event loop sends them
         failed = [one for one in self.said if "cannot be drawn" in one]
         return f"uncaught {(self.errors + failed)[0]}" if self.errors or failed else "opened"
 

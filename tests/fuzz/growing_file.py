@@ -3,8 +3,7 @@
     python tests/fuzz/growing_file.py --count 10000 --seed 1
 
 prints one line of JSON: events, frames and captures that were followed, files that were replaced by damaged ones,
-uncaught errors and panels that could not be drawn, and the resident memory in MB after a fifth of the events and at
-their end.
+uncaught errors and panels that could not be drawn, and the resident memory in MB at ten moments.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
 from damaged_files import damage
+from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 from random_events import MODAL, one_event
 from window_driver import close, show, spin
@@ -87,7 +87,7 @@ def run(count: int, seed: int) -> dict[str, Any]:
     """Send `count` events to a window; return the tally."""
     app = QApplication.instance() or QApplication([])
     rng = np.random.default_rng(seed)
-    tally: dict[str, Any] = {"seed": seed, "events": 0, "frames": 0, "captures": 0, "damaged": 0}
+    tally: dict[str, Any] = {"seed": seed, "events": 0, "frames": 0, "captures": 0, "damaged": 0, "memory": []}
     errors: list[str] = []
     sys.excepthook = lambda kind, error, _trace: errors.append(f"{kind.__name__}: {error}")
     perform = MainWindow.perform
@@ -105,12 +105,13 @@ def run(count: int, seed: int) -> dict[str, Any]:
                 errors[-1] += f" (event {number}: {event})"
             if number % 20 == 0:
                 leave_overlays(window, app)
+                QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # only a running event loop does
                 window.grab()
             if rng.random() < 0.05:
                 capture = change_file(window, capture, rng, tally)
-            if number == count // 5:
-                tally["memory_before"] = round(resident_megabytes())
-        tally["events"], tally["memory"] = count, round(resident_megabytes())
+            if number % max(count // 10, 1) == 0:
+                tally["memory"].append(round(resident_megabytes()))
+        tally["events"] = count
         capture.stop()
         close(window)
     MainWindow.perform = perform  # type: ignore[method-assign]

@@ -87,11 +87,12 @@ def read_curves_over_frames(results: Results, view: ViewState, is_stale: Callabl
     None once `is_stale` says so, or where there is no frame.
     """
     values = []
-    for frame in range(results.done):
+    frames = tuple(range(results.done))  # once: a file that is followed may grow meanwhile
+    for frame in frames:
         if is_stale():
             return None
         values.append(read_frame_masses(results, view, frame))
     if not values:
         return None
     names, masses = merge_bars(np.stack(values), results)
-    return Curves(names, masses, tuple(range(results.done)), tuple(range(results.done)))
+    return Curves(names, masses, frames, frames)

@@ -332,7 +332,7 @@ class Results(ResultsFile):
             dataset = self._guard.find(name, 1)
             if dataset is None or frame >= dataset.shape[0]:
                 return ""
-            return hdf5_guard.texts(np.asarray(dataset[frame : frame + 1]))[0]
+            return hdf5_guard.texts(read(dataset, (slice(frame, frame + 1),)))[0]
 
         return self._kept((name, frame), make, len)
 
@@ -399,4 +399,4 @@ class Results(ResultsFile):
             dataset = self._guard.find(schema.FRAMES_TIME, 1)
             if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
                 return None
-            return float(dataset[frame])
+            return float(read(dataset, (frame,)))

@@ -361,3 +361,28 @@ def test_reader_follows_a_running_writer(tmp_path: Path) -> None:
             assert follower.wait(60) == 0, follower.stderr.read()
         results.finish({})
     assert intact(tmp_path / "a.h5") == 3
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_removed_file_is_reported_at_the_next_frame(tmp_path: Path, background: bool) -> None:
+    with (
+        pytest.raises(UserError, match="was removed while this run was writing it, and its frames are lost"),
+        writer(tmp_path / "a.h5", background=background) as results,
+    ):
+        results.write(FRAMES[0])
+        while results.frames_done < 1:
+            time.sleep(0.002)
+        results.partial_path.unlink()
+        results.write(FRAMES[1])
+        results.write(FRAMES[2])
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_that_is_removed_before_its_end_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was removed while"), writer(tmp_path / "a.h5") as results:
+        for frame in FRAMES:
+            results.write(frame)
+        results.seal({})
+        results.partial_path.unlink()
+        results.publish()
+    assert not list(tmp_path.iterdir())

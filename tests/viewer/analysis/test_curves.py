@@ -60,3 +60,18 @@ def test_curves_of_a_word_are_the_mean_of_its_pieces(small: Path, results: Resul
     made = read_curves(results, view)
     assert made.values[:, made.names.index("wrist")] == pytest.approx(mean[:, wrist], rel=1e-5)
     assert read_frame_masses(results, view, 0) == pytest.approx(mean[3], rel=1e-5)
+
+
+def test_curves_over_frames_have_the_frames_that_were_there_at_the_beginning(small: Path) -> None:
+    """A file that is followed grows while another thread reads it."""
+    results = Results(small)
+    results.done = 2
+
+    def grow() -> bool:
+        results.done = 3
+        return False
+
+    curves = read_curves_over_frames(results, ViewState(), grow)
+    assert curves is not None
+    assert (curves.at, len(curves.values)) == ((0, 1), 2)
+    results.close()
