@@ -49,7 +49,8 @@ def show(
 ) -> MainWindow:
     """Return a visible window with an open file; `view` changes fields of the view.
 
-    `plots` waits until pyqtgraph is loaded and the plots are built; without it, panels paint all themselves.
+    `plots` waits until pyqtgraph is loaded and the plots are built, unless the file has a page instead of panels;
+    without it, panels paint all themselves.
     """
     settings = Settings(folder / "settings.ini")
     settings.set_text("toured", "yes")
@@ -62,7 +63,7 @@ def show(
     if view:
         window.session.update(**view)
     spin()
-    until(lambda: not plots or window.plot_loader.is_done)
+    until(lambda: not plots or window.plot_loader.is_done or window.stack.currentWidget() is window.page)
     settle(window)
     return window
 

@@ -95,11 +95,11 @@ def test_read_index_refuses_a_newer_format(tmp_path: Path) -> None:
 
 
 def test_prepare_folder_creates_it_or_reports_why_not(tmp_path: Path) -> None:
-    prepare_folder(tmp_path / "runs")
-    assert (tmp_path / "runs").is_dir()
-    with pytest.raises(UserError, match="create it first"):
-        prepare_folder(tmp_path / "no" / "runs")
+    prepare_folder(tmp_path / "new" / "runs")
+    assert (tmp_path / "new" / "runs").is_dir()
     (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/runs cannot be made \(not a directory\)"):
+        prepare_folder(tmp_path / "file" / "runs")
     with pytest.raises(UserError, match="is a file"):
         prepare_folder(tmp_path / "file")
 
