@@ -90,7 +90,7 @@ def test_heads_of_a_layer_share_one_scale(app: QApplication, tmp_path: Path) -> 
         image[..., 1, :, :, :] *= 1e-4  # head 1 looks at its pictures hardly at all
 
     path = make_results.write(tmp_path / "weak.h5", make_results.Recipe(frames=1, plant=plant))
-    sheets = create_figures(path, "heads --layers 2 --words duck --no-caption")
+    sheets = create_figures(path, "heads --layers 2 --words duck --no-caption --range shared")
     tops = {figure.view.high for figure, _ in sheets}
     assert len(tops) == 1
     assert {figure.view.range for figure, _ in sheets} == {"locked"}
