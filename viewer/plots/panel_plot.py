@@ -7,13 +7,14 @@ from weakref import WeakMethod
 
 import pyqtgraph
 from PySide6.QtCore import QPointF, QRect, QRectF, Signal
+from PySide6.QtWidgets import QGraphicsView
 
 from viewer.plots.view import PlotView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from PySide6.QtGui import QPainter
+    from PySide6.QtGui import QPainter, QPaintEvent
     from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
     Paint = Callable[[QPainter, QRect], None]
@@ -67,13 +68,26 @@ class PanelPlot(PlotView):
         self.item = PanelItem(paint)
         self.box = pyqtgraph.ViewBox(enableMenu=False, defaultPadding=0, invertY=True)
         self.box.disableAutoRange()
+        self.box.setVisible(False)  # it holds the range; there is nothing of its own to paint
         self.scene().addItem(self.box)
         self.scene().addItem(self.item)
-        self._extent = QRectF()
+        self._extent, self._visible, self._is_zoomed = QRectF(), QRectF(), False
         self.box.sigRangeChanged.connect(self._emit_range_changed)
 
     def _emit_range_changed(self) -> None:
+        self._read_range()
         self.range_changed.emit()
+
+    def _read_range(self) -> None:
+        """Keep the range of the ViewBox, which is asked for many times in each paint."""
+        (left, right), (top, bottom) = self.box.viewRange()
+        self._visible, whole = QRectF(left, top, right - left, bottom - top), self._extent
+        narrower = self._visible.width() < whole.width() * (1 - 1e-9)
+        self._is_zoomed = narrower or self._visible.height() < whole.height() * (1 - 1e-9)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the item, without the preparation of pyqtgraph for items whose range follows their data."""
+        QGraphicsView.paintEvent(self, event)
 
     def set_extent(self, box: QRectF, extent: QRectF, least: tuple[float, float]) -> None:
         """Set where the content is shown, and which there is; what was visible stays visible, or everything does.
@@ -97,17 +111,16 @@ class PanelPlot(PlotView):
         if was_whole:
             self.box.setRange(extent, padding=0)
         self.box.blockSignals(False)
+        self._read_range()
 
     @property
     def visible(self) -> QRectF:
         """The visible part of the content, in its own units."""
-        (left, right), (top, bottom) = self.box.viewRange()
-        return QRectF(left, top, right - left, bottom - top)
+        return self._visible
 
     def is_zoomed(self) -> bool:
         """Whether only a part of the content is visible."""
-        visible, whole = self.visible, self._extent
-        return visible.width() < whole.width() * (1 - 1e-9) or visible.height() < whole.height() * (1 - 1e-9)
+        return self._is_zoomed
 
     def zoom(self, point: QPointF, factor: float) -> None:
         """Scale what is visible by a factor, below 1 to see less, about a point of the panel, which stays in place."""

@@ -63,12 +63,13 @@ class ZoomPanel(PlotPanel):
             self.plot.set_extent(self.content_box(), self.content_extent(), self.least_visible())
 
     def update(self, *area: Any) -> None:
-        """Repaint the panel or a part of it, as QWidget.update does.
+        """Repaint the panel or a part of it, as QWidget.update does, through the view once that covers the panel.
 
-        Qt does not repaint opaque children with their parent, so the view that covers the panel is told, too.
+        Qt does not repaint opaque children with their parent.
         """
-        super().update(*area)
-        if self.plot is not None:
+        if self.plot is None:
+            super().update(*area)
+        else:
             self.plot.viewport().update(*area)
 
     def visible_part(self) -> QRectF:
