@@ -64,7 +64,7 @@ class Checkpoint:
     config: Pi05Config
     preprocessing: Preprocessing
     tokenizer_folder: Path | None
-    """The checkpoint's folder if it or its `tokenizer/` contains a tokenizer; else None."""
+    """The checkpoint's folder if it or its `tokenizer/` contains a tokenizer, or else its base policy's; else None."""
     config_hash: str
     """SHA-256 of sizes, preprocessing and statistics: equal for equal settings, whatever the weights."""
     decisions: tuple[Decision, ...]
@@ -139,7 +139,7 @@ def open_checkpoint(source: str | Path, *, options: CheckpointOptions | None = N
         path=folder,
         config=model,
         preprocessing=settings.preprocessing,
-        tokenizer_folder=_tokenizer_folder(folder),
+        tokenizer_folder=next(filter(None, map(_tokenizer_folder, (folder, *folders))), None),
         config_hash=_hash(model, settings.preprocessing, weights.scales),
         decisions=(*settings.decisions, *decisions),
         weights=weights,

@@ -26,7 +26,13 @@ def test_find_source_returns_existing_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("run/20000", "run/20000"), ("run/20000/params", "run/20000"), ("pi05_droid/params", "pi05_droid")],
+    [
+        ("run/20000", "run/20000"),
+        ("run/20000/params", "run/20000"),
+        ("pi05_droid/params", "pi05_droid"),
+        ("10-00_pi05/checkpoints/005000/pretrained_model", "10-00_pi05/checkpoints/005000/pretrained_model"),
+        ("10-00_pi05/checkpoints/last/pretrained_model_ema", "10-00_pi05/checkpoints/last/pretrained_model_ema"),
+    ],
 )
 def test_source_name_adds_parent_to_generic_names(tmp_path, path, name):
     (tmp_path / path).mkdir(parents=True)

@@ -190,7 +190,9 @@ def test_an_adapter_folder_is_merged_into_the_policy_that_it_names(weights, tmp_
 def test_the_base_of_an_adapter_can_be_given(weights, tmp_path):
     write_adapter(tmp_path / "adapter", weights, "lerobot/pi05_base")
     base = write_openpi(tmp_path / "base", weights)
-    _, found = loaded(tmp_path / "adapter", base=base)
+    (base / "tokenizer.json").write_text("{}")
+    checkpoint, found = loaded(tmp_path / "adapter", base=base)
+    assert (checkpoint.path, checkpoint.tokenizer_folder) == (tmp_path / "adapter", base)
     assert not torch.equal(found[Q_PROJ + ".weight"], weights[Q_PROJ + ".weight"])
 
 
