@@ -54,7 +54,7 @@ class Carried:
         Words are found by text, layers and steps by number. If no word is found, the query is that of `first_view`.
         """
         frame = min(self.state.frame, max(results.done - 1, 0))
-        view = replace(self.state, frame=frame, pinned=None, compare="off", query=self._query(results, frame))
+        view = replace(self.state.bare(), frame=frame, query=self._query(results, frame))
         if view.layer < len(self.layers) and self.layers[view.layer] in results.layers:
             view = replace(view, layer=results.layers.index(self.layers[view.layer]))
         if view.step < len(self.steps) and self.steps[view.step] in results.steps:

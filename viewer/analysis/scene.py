@@ -236,7 +236,7 @@ def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
 def aligned(state: ViewState, results: Results, other: Results) -> ViewState:
     """Return the same view of another file: words are found by text, layers and steps by number."""
     dims = other.dims(min(state.frame, max(other.done - 1, 0)))
-    place = replace(state, frame=min(state.frame, max(other.done - 1, 0)), pinned=None, compare="off")
+    place = replace(state.bare(), frame=min(state.frame, max(other.done - 1, 0)))
     layer, step = results.layers[state.layer], results.steps[state.step] if results.steps else 0
     if layer in other.layers:
         place = replace(place, layer=other.layers.index(layer))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,8 +9,9 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
+from viewer.analysis.comparison import SIDE_FIELDS
 from viewer.analysis.initial_view import first_view
-from viewer.model.view_state import Query, moved, position
+from viewer.model.view_state import MAX_PINS, Pin, Query, moved, position
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
@@ -178,19 +178,25 @@ class Actions(QObject):
     # Comparison
 
     def pin(self) -> None:
-        """Pin the current view for comparison."""
-        self.session.update(pinned=replace(self.session.state, pinned=None, compare="off"))
+        """Keep the current view, and compare with it."""
+        state = self.session.state
+        view = state.bare()
+        kept = next((pin for pin in state.pins if pin.view == view), None)
+        if kept is None and len(state.pins) >= MAX_PINS:
+            self.say(f"{MAX_PINS} views are pinned already; remove one in the strip above the pictures.")
+            return
+        pins = state.pins if kept is not None else (*state.pins, Pin("", view))
+        self.session.update(pinned=view, pins=pins)
         self.say("Pinned. Go elsewhere, then hold B to blink, press D for the difference or Ctrl B for side by side.")
 
     def go_pin(self) -> None:
         """Return to the pinned view."""
         pin = self.session.state.pinned
         if pin is not None:
-            names = ("frame", "query", "layer", "step", "heads", "reduce")
-            self.session.update(**{name: getattr(pin, name) for name in names})
+            self.session.update(**{name: getattr(pin, name) for name in SIDE_FIELDS})
 
     def unpin(self) -> None:
-        """End the comparison: close the second file and unpin the view."""
+        """End the comparison: close the second file, and compare with no pinned view; the pins are kept."""
         if self.session.other is not None:
             self.session.open_other(None)
         self.session.update(pinned=None, compare="off")

@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from viewer.analysis.curves import read_curves_over_frames
 from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.analysis.query_series import find_query_series
-from viewer.controllers.session import Session, differing
+from viewer.controllers.session import Session
+from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
 from viewer.model.number_ranges import format_place
 

@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer
 
 from capture.results import schema
 from viewer.analysis import caption, scene
-from viewer.controllers.session import Session, differing
+from viewer.controllers.session import Session
+from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query, ViewState
 

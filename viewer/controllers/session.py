@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from viewer.analysis import comparison
 from viewer.analysis import scene as scenes
 from viewer.analysis.scene import DATA_FIELDS, Scene
+from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Cell, Dims, Query, ViewState
 
@@ -23,20 +25,6 @@ log = logging.getLogger("viewer")
 MERGE_SECONDS: Final = 0.7
 """Consecutive changes of the same fields within this time form one undo step (a held key, a drag)."""
 MAX_UNDO: Final = 500
-
-
-_FIELDS: Final = tuple(field.name for field in fields(ViewState))
-_compared: list[tuple[ViewState, ViewState, frozenset[str]]] = []
-
-
-def differing(before: ViewState, after: ViewState) -> frozenset[str]:
-    """Return the names of the fields in which two views differ."""
-    # Every panel compares the same two objects, so the last result is cached by identity, without hashing the views.
-    if _compared and _compared[0][0] is before and _compared[0][1] is after:
-        return _compared[0][2]
-    names = frozenset(name for name in _FIELDS if getattr(before, name) != getattr(after, name))
-    _compared[:] = [(before, after, names)]
-    return names
 
 
 class Session(QObject):
@@ -71,13 +59,17 @@ class Session(QObject):
         self._goal = ViewState()
         self._told = ViewState()
         self._shown = ViewState()
+        self._current = ViewState()
+        """The goal or the preview, also while the pinned view is shown."""
         self._preview: Query | None = None
         self._past: list[ViewState] = []
         self._future: list[ViewState] = []
         self._gesture: ViewState | None = None
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
         self._scenes: dict[tuple[object, ...], Scene] = {}
-        self._pair: tuple[Scene, Scene, tuple[Scene, Scene]] | None = None
+        self._pair: tuple[Scene, Scene, bool, tuple[Scene, Scene]] | None = None
+        self._blinked: ViewState | None = None
+        self._aligned: tuple[ViewState, Results, ViewState] | None = None
         self._latest: tuple[Results, ViewState, Scene] | None = None
         self.failure = ""
         self._timer = QTimer(self)
@@ -98,7 +90,8 @@ class Session(QObject):
         self._scenes.clear()
         self._latest = None
         self.failure = ""
-        self._goal = self._told = self._shown = self._fitted(state or ViewState())
+        self.blinking, self._blinked = False, None
+        self._goal = self._told = self._shown = self._current = self._fitted(state or ViewState())
         self.opened.emit()
         for gone in before:  # after `opened`, which makes the worker thread stop reading them
             if gone is not None:
@@ -139,6 +132,9 @@ class Session(QObject):
             return state
         dims = self._dims(min(max(state.frame, 0), max(self.results.done - 1, 0)))
         fitted = state.clamped(dims)
+        if state.pinned is not None:  # its words are those of its own frame
+            frame = min(max(state.pinned.frame, 0), max(self.results.done - 1, 0))
+            fitted = replace(fitted, pinned=state.pinned.bare().clamped(self._dims(frame)))
         if fitted.measure == "contribution" and not self._weighable(fitted):
             fitted = replace(fitted, measure="weight")
             self.noticed.emit(f"{self.results.path.name} has no value norms for this; raw weights are shown.")
@@ -162,6 +158,11 @@ class Session(QObject):
     def shown(self) -> ViewState:
         """The view that panels draw: the state as last announced, or with the query of a hovered token as a preview."""
         return self._shown
+
+    @property
+    def current(self) -> ViewState:
+        """The shown view, also while the pinned one is shown in its place."""
+        return self._current
 
     def update(self, **changes: Any) -> None:
         """Change fields of the view, given as keywords of ViewState; values are clamped to the file's axes."""
@@ -204,10 +205,17 @@ class Session(QObject):
             self.bare = hidden
             self.bared.emit()
 
-    def blink(self, pinned: bool) -> None:
-        """Show the pinned view instead of the current one while a key is held; no effect without a pinned view."""
-        if pinned != self.blinking and (not pinned or self.pin is not None):
-            self.blinking = pinned
+    def blink(self, pinned: bool, view: ViewState | None = None) -> None:
+        """Show a pinned view instead of the current one, while a key is held or the pointer rests on it.
+
+        `view`: the one to show; None for the one that is compared with. Without one there is no effect.
+        """
+        if pinned and view is None and self.pin is None:
+            return
+        view = view if pinned else None
+        if pinned != self.blinking or view != self._blinked:
+            self.blinking, self._blinked = pinned, view
+            self.flush()
             self.bared.emit()
 
     def begin(self) -> None:
@@ -240,7 +248,10 @@ class Session(QObject):
             self._last = names, now
             self._told = goal
         before = self._shown
-        after = goal if self._preview is None else self._fitted(replace(goal, query=self._preview))
+        self._current = goal if self._preview is None else self._fitted(replace(goal, query=self._preview))
+        after = self._current
+        if self.blinking and (pinned := self._pinned) is not None:
+            after = comparison.take_side(after, pinned)
         if before != after:
             self._shown = after
             self.changed.emit(before, after)
@@ -283,49 +294,69 @@ class Session(QObject):
         """The file and view to compare with: the aligned view of the second file, else the pinned view of this one."""
         if self.results is None:
             return None
-        if self.other is not None:
-            return self.other, scenes.aligned(self.shown, self.results, self.other)
-        if self.shown.pinned is not None:
-            return self.results, self.shown.pinned
-        return None
+        if self._pinned is not None:
+            return self.results, comparison.take_side(self._current, self._pinned)
+        if self.other is None:
+            return None
+        if self._aligned is None or self._aligned[0] is not self._current or self._aligned[1] is not self.other:
+            aligned = scenes.aligned(self._current, self.results, self.other)  # kept, for it reads from the files
+            self._aligned = self._current, self.other, aligned
+        return self.other, self._aligned[2]
+
+    @property
+    def _pinned(self) -> ViewState | None:
+        """The pinned view of the open file that is compared with; None if there is none, or if it is a second file."""
+        if self._blinked is not None:
+            return self._blinked
+        return self._current.pinned if self.other is None else None
+
+    @property
+    def name_of_pin(self) -> str:
+        """What is compared with, in a word: a second file's name, the name of a pin; empty if there is nothing."""
+        pinned = self._pinned
+        if pinned is None:
+            return self.other.path.name if self.other is not None else ""
+        return next((pin.name for pin in self._current.pins if pin.view == pinned), "") or "Pinned"
 
     @property
     def seen(self) -> tuple[Results, ViewState] | None:
-        """The file and view that the camera panes show: the pinned ones while `blinking`."""
+        """The file and view that the window shows: the pinned ones while `blinking`."""
         if self.results is None:
             return None
         return (self.pin if self.blinking else None) or (self.results, self.shown)
 
     def scene(self) -> Scene | None:
         """Return the scene that the camera panes show, which may be a difference; None if it cannot be read."""
-        if self.shown.compare == "side" and not self.blinking and (pair := self.side_by_side()) is not None:
-            return pair[0]
-        pin = self.pin if self.shown.compare == "difference" or self.blinking else None
-        if self.blinking and pin is not None:
-            return self.scene_of(*pin)
-        one = self.plain_scene()
-        if one is None or pin is None:
-            return one
-        two = self.scene_of(*pin)
-        return one if two is None else scenes.compare(one, two, self.shown)
+        pair = self.side_by_side()
+        if pair is None:
+            return self.plain_scene()
+        if self.blinking or self._current.compare != "difference":
+            return pair[1] if self.blinking else pair[0]
+        pin, one = self.pin, self.plain_scene()
+        # A difference is of one measure, the shown one.
+        two = self.scene_of(pin[0], replace(pin[1], measure=self._current.measure)) if pin is not None else None
+        return one if one is None or two is None else scenes.compare(one, two, self._current)
 
     def side_by_side(self) -> tuple[Scene, Scene] | None:
-        """Return the shown and the pinned scene; None without a pinned view or if one cannot be read.
+        """Return the current and the pinned scene; None without a pinned view or if one cannot be read.
 
-        Both have one colour range, unless the view gives each map its own.
+        Both have one colour range where they can have one, whichever of them is shown and however they are compared:
+        what is compared by eye must not be on two scales.
         """
-        pin, one = self.pin, self.plain_scene()
-        two = self.scene_of(*pin) if pin is not None else None
+        pin, current = self.pin, self._current
+        if pin is None or self.results is None:
+            return None
+        one, two = self.scene_of(self.results, current), self.scene_of(*pin)
         if one is None or two is None:
             return None
-        if self._pair is None or self._pair[0] is not one or self._pair[1] is not two:
-            both = scenes.on_one_range(one, two) if self.shown.range != "map" else (one, two)
-            self._pair = one, two, both
-        return self._pair[2]
+        joined = comparison.has_one_range(current, pin[1])
+        if self._pair is None or (self._pair[0], self._pair[1], self._pair[2]) != (one, two, joined):
+            self._pair = one, two, joined, comparison.put_on_one_range(one, two, current, pin[1])
+        return self._pair[3]
 
     def plain_scene(self) -> Scene | None:
-        """Return the scene of the shown view without any comparison; None if it cannot be read."""
-        return None if self.results is None else self.scene_of(self.results, self.shown)
+        """Return the scene that the window shows, on its own colour range; None if it cannot be read."""
+        return None if self.seen is None else self.scene_of(*self.seen)
 
     def scene_of(self, results: Results, state: ViewState) -> Scene | None:
         """Return the scene of any view, from a small cache; None if it cannot be read, with the reason in `failure`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from viewer.analysis import scene
+from viewer.analysis.comparison import take_side
 from viewer.analysis.scene import Scene
 from viewer.errors import READ_ERRORS, UserError
 from viewer.export import cancellation
@@ -60,7 +61,7 @@ class ExportSource:
         """Return the file and the view that a view is compared with; None where it has none."""
         if self.other is not None:
             return self.other, scene.aligned(view, self.results, self.other)
-        return None if view.pinned is None else (self.results, view.pinned)
+        return None if view.pinned is None else (self.results, take_side(view.bare(), view.pinned))
 
     def compose(self, view: ViewState) -> Scene:
         """Return the scene of a view, whatever it is compared with."""

@@ -23,6 +23,10 @@ Cell = tuple[int, int, int]
 """One image patch: camera, row, col."""
 
 MAX_JSON: Final = 100_000
+MAX_PINS: Final = 8
+"""Views that can be kept."""
+MAX_NAME: Final = 80
+"""Characters of a kept view's name."""
 SHARED_RANGES: Final = ("uniform", "shared")
 """Colour ranges that follow the weights of all cameras together."""
 
@@ -67,6 +71,15 @@ class Dims:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """A view that is kept, to be compared with."""
+
+    name: str
+    """The name that the user gave; empty for none."""
+    view: ViewState
+
+
+@dataclass(frozen=True, slots=True)
 class ViewState:
     """One view of a results file: small values only, no array, no file, no widget."""
 
@@ -101,6 +114,13 @@ class ViewState:
     curve: Curve = "steps"
     compare: Compare = "off"
     pinned: ViewState | None = None
+    """The view that is compared with."""
+    pins: tuple[Pin, ...] = ()
+    """Views that are kept, the oldest first; one of them may be `pinned`."""
+
+    def bare(self) -> ViewState:
+        """Return the view without the views that are kept with it or compared with it."""
+        return replace(self, pinned=None, pins=(), compare="off")
 
     def clamped(self, dims: Dims) -> ViewState:
         """Return the nearest view that fits a file of these sizes."""
@@ -115,7 +135,7 @@ class ViewState:
         region = tuple(sorted({cell for cell in self.region if dims.has_patch(cell)}))
         pinned = self.pinned
         if pinned is not None:
-            pinned = replace(pinned, pinned=None, compare="off").clamped(dims)
+            pinned = pinned.bare().clamped(dims)
         return replace(
             self,
             frame=_within(self.frame, dims.frames),
@@ -144,6 +164,8 @@ def _plain(state: ViewState) -> dict[str, Any]:
     }
     if state.pinned is not None:
         different["pinned"] = _plain(state.pinned)
+    if state.pins:
+        different["pins"] = [{"name": pin.name, "view": _plain(pin.view)} for pin in state.pins]
     if "query" in different:
         different["query"] = asdict(state.query)
     return different
@@ -214,8 +236,20 @@ def _field(name: str, value: object) -> object:
             raise ValueError("at least one item is needed")
         return Query(value["kind"], tuple(sorted(set(items))))
     if name == "pinned":
-        return None if value is None else _state({**_mapping(value), "pinned": None})
+        return None if value is None else _state({**_mapping(value), "pinned": None, "pins": []})
+    if name == "pins":
+        if not isinstance(value, list) or len(value) > MAX_PINS:
+            raise ValueError(f"a list of at most {MAX_PINS} named views is needed")
+        return tuple(_pin(item) for item in value)
     raise AssertionError(name)
+
+
+def _pin(value: object) -> Pin:
+    entry = _mapping(value)
+    name = entry.get("name")
+    if not isinstance(name, str):
+        raise ValueError("each needs a name, which may be empty")  # noqa: TRY004 - one kind of error for the caller
+    return Pin(name[:MAX_NAME], _state({**_mapping(entry.get("view")), "pinned": None, "pins": []}))
 
 
 def _mapping(value: object) -> dict[str, Any]:

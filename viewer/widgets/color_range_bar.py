@@ -47,10 +47,15 @@ class ColourBar(ZoomPanel):
         self._ramp: tuple[tuple[object, ...], QImage] | None = None
         self._scene: Scene | None = None
         self._texts: tuple[str, ...] = ()
+        self._both = 0.0
+        """Largest weight of both views that are compared: the bar stays while one takes the other's place."""
         session.bared.connect(self.reload_and_update)
 
     def load(self) -> None:
         self._scene = self.session.scene()
+        pair = self.session.side_by_side()
+        can_join = pair is not None and pair[0].ranges == pair[1].ranges
+        self._both = max(find_bar_range(one).right for one in pair) if pair is not None and can_join else 0.0
         self._load_texts()
         self.update_extent()
 
@@ -62,8 +67,9 @@ class ColourBar(ZoomPanel):
         if scene is None:
             return 0.0, 1.0, 0.0, 1.0
         bar = find_bar_range(scene)
-        right = bar.right if self._right is None else max(self._right, bar.high)
-        return bar.left, right, bar.low, bar.high
+        if self._right is not None:
+            return bar.left, max(self._right, bar.high), bar.low, bar.high
+        return bar.left, bar.right if scene.difference else max(bar.right, self._both), bar.low, bar.high
 
     def content_box(self) -> QRectF:
         """Return the rectangle of the ramp."""

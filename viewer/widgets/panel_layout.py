@@ -26,6 +26,7 @@ from viewer.widgets.panels.region_ranking import RegionRanking
 from viewer.widgets.panels.sentence import Sentence
 from viewer.widgets.panels.timeline import Timeline
 from viewer.widgets.panels.token_strips import SPACE, TokenScroll, TokenStrips
+from viewer.widgets.pin_strip import PinStrip
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
@@ -107,6 +108,7 @@ class PanelLayout(QWidget):
         self.frame_series = FrameSeries(session, worker, self)
         self.ahead = Prefetch(session, worker, self.frame_series, self)
         self.camera_grid = CameraGrid(session)
+        self.pin_strip = PinStrip(session)
         self.sentence = Sentence(session)
         self.strips = TokenStrips(session)
         self.chips = TokenScroll(self.strips)
@@ -147,8 +149,8 @@ class PanelLayout(QWidget):
         self.left.flexible = (self.camera_grid, self.chips, self.stack, self.timeline)
         self.left.rules = {self.line: self.timeline}
         for widget in (
-            self.camera_grid, self.sentence, self.chips, self.tabs, self.stack, self.line, self.timeline, Hairline(),
-            self.axes,
+            self.pin_strip, self.camera_grid, self.sentence, self.chips, self.tabs, self.stack, self.line,
+            self.timeline, Hairline(), self.axes,
         ):  # fmt: skip
             self.left.addWidget(widget)
         self.side = SideColumn()

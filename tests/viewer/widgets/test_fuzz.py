@@ -34,7 +34,7 @@ def consistent(window: MainWindow) -> None:
     for axis, row in panels.axes.rows.items():
         if row.slider.isEnabled():
             assert row.slider.value() == position(state, axis, session.dims.heads)
-    if not session.blinking and state.compare != "difference":
+    if session.pin is None:
         assert panels.sentence.accessibleDescription() == str(caption(results, state))
     assert panels.heat.opacity.value() == round(state.opacity * 100)
     assert panels.heat.range.buttons[state.range].isChecked()

@@ -69,6 +69,7 @@ class Atlas(ZoomPanel):
         self._coloured: tuple[object, ...] = ()
         self._was_unavailable = False
         self._painted_title = ""
+        self.session.bared.connect(self.reload_and_update)
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -81,7 +82,7 @@ class Atlas(ZoomPanel):
 
     def scores(self) -> Floats | None:
         """Return the chosen score, (layers, heads + 1) float32; None if it cannot be read."""
-        results, shown = self.session.results, self.session.shown
+        results, shown = self.seen
         if results is None or not results.done:
             return None
         score = self._shown_score
@@ -102,11 +103,11 @@ class Atlas(ZoomPanel):
 
     def reasons(self) -> dict[str, str]:
         """Return the scores that the shown query cannot have, and why."""
-        results = self.session.results
+        results, shown = self.seen
         if results is None or not results.done:
             return {}
         try:
-            return find_unavailable_scores(results, self.session.shown)
+            return find_unavailable_scores(results, shown)
         except READ_ERRORS:
             return {}
 
@@ -215,7 +216,7 @@ class Atlas(ZoomPanel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, results, scores, shown = theme.active(), self.session.results, self._content, self.session.shown
+        t, scores, (results, shown) = theme.active(), self._content, self.seen
         if scores is None or results is None or self._is_unavailable():
             self.fill_background(painter, area)
             self._paint_unavailable(painter)
@@ -267,7 +268,7 @@ class Atlas(ZoomPanel):
 
     def _paint_frame(self, painter: QPainter, scores: Floats) -> None:
         """Paint what does not depend on the scores: labels of layers and heads, and the cells' round corners."""
-        results, layout = self.session.results, self.layout_of(scores)
+        results, layout = self.seen[0], self.layout_of(scores)
         assert results is not None
         heads = scores.shape[1] - 1
         if not self.session.shown.thumbnails:
@@ -280,7 +281,7 @@ class Atlas(ZoomPanel):
 
     def _rings(self, scores: Floats) -> list[QRectF]:
         """Return the rectangles around the cells of the shown heads."""
-        shown = self.session.shown
+        shown = self.seen[1]
         heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
         return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
 
@@ -290,7 +291,7 @@ class Atlas(ZoomPanel):
         return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better)
 
     def _load_thumbnails(self) -> None:
-        results, shown = self.session.results, self.session.shown
+        results, shown = self.seen
         key = (id(results), shown.frame, shown.query, *self._look())
         if results is not None and (self._thumbnails is None or self._thumbnails[0] != key):
             self._thumbnails = key, render_head_thumbnails(results, shown)
@@ -378,7 +379,7 @@ class Atlas(ZoomPanel):
 
     def explain(self, layer: int, head: int) -> str:
         """Return the tooltip of a cell: score and rank."""
-        scores, results = self.scores(), self.session.results
+        scores, results = self.scores(), self.seen[0]
         if scores is None or results is None or layer >= len(scores) or head >= scores.shape[1]:
             return ""
         score, mean = self._shown_score, head == scores.shape[1] - 1

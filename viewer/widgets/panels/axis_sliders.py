@@ -125,7 +125,9 @@ class AxisRow(QWidget):
         if label != self._key_label:
             self._key_label = label
             self.update()
+        self.slider.blockSignals(True)  # the view that is shown is not always the one that is edited
         self.slider.setValue(position(state, self.axis, dims.heads))
+        self.slider.blockSignals(False)
         if leaving or not self.number.hasFocus():
             text = self.words(state)
             if self.number.text() != text:

@@ -294,7 +294,7 @@ class CameraPane(CameraInput):
         height, width = self.size_in_pixels()
         size = f"{width} × {height}"
         label = f"what the model saw · {size}" if shown.picture == "model" and area.width() > 380 else size
-        mark = "pinned" if self.pinned or self.session.blinking else ""
+        mark = self.session.name_of_pin if self.pinned or self.session.blinking else ""
         paint_pane_title(painter, line, results.cameras, self.camera, scene, shown, mark=mark, size=label)
 
     def _picture(

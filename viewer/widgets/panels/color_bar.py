@@ -8,6 +8,7 @@ from PySide6.QtCore import QRect
 from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
+from viewer.analysis.comparison import has_one_range
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model.attention import UNIFORM_SPAN
@@ -96,7 +97,8 @@ class HeatPanel(Panel):
         for widget in (self.strength_name, self.opacity, self.strength_value):
             strength.addWidget(widget)
         second.addLayout(strength)
-        self._difference = self._paints_difference = False
+        self._paints_difference = self._has_one_range = False
+        self._heading: tuple[object, ...] = ()
         self._connect()
 
     def _connect(self) -> None:
@@ -186,16 +188,21 @@ class HeatPanel(Panel):
             (self.uniform, state.unit == "uniform"), (self.norms, state.measure == "contribution"),
             (self.smooth, state.smooth), (self.model, state.picture == "model"),
         ):  # fmt: skip
+            button.blockSignals(True)
             button.setChecked(on)
+            button.blockSignals(False)
         self.opacity.setValue(round(state.opacity * 100))
         self.strength_value.show_text(f"{round(state.opacity * 100)} %")
         self._show_ends()
-        if self._difference != (state.compare == "difference"):
-            self._difference = state.compare == "difference"
+        heading = (state.compare == "difference", state.pinned)
+        if self._heading != heading:
+            self._heading = heading
             self.update()
 
     def load(self) -> None:
         self._paints_difference = self._difference_shown()
+        pin = self.session.pin
+        self._has_one_range = pin is not None and has_one_range(self.session.current, pin[1])
 
     def on_file_changed(self) -> None:
         results = self.session.results
@@ -216,7 +223,8 @@ class HeatPanel(Panel):
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         self.fill_background(painter, area)
-        self.paint_heading(painter, "Difference, 0 is white" if self._paints_difference else "Heat")
+        shared = "Heat, one scale for both views" if self._has_one_range else "Heat"
+        self.paint_heading(painter, "Difference, 0 is white" if self._paints_difference else shared)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         wide = self.width() > 600

@@ -45,6 +45,7 @@ class CurvesPanel(LinePanel):
         self.frame_series = frame_series
         frame_series.ready.connect(self.update_content)
         frame_series.followed.connect(self.update_content)
+        session.bared.connect(self.update_content)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(84)
         self.setMaximumHeight(240)
@@ -69,7 +70,7 @@ class CurvesPanel(LinePanel):
 
     def curves(self) -> Curves | None:
         """Return the curves; None if there are none yet."""
-        results, shown = self.session.results, self.session.shown
+        results, shown = self.seen
         if results is None or not results.done:
             return None
         if shown.curve == "frames":
@@ -114,7 +115,8 @@ class CurvesPanel(LinePanel):
         return LineChart(xs, lines, axis, course.starts, marks, name_episodes(course))
 
     def _make_line(self, name: str, values: npt.NDArray[np.float64]) -> Line:
-        cameras = self.session.results.cameras if self.session.results is not None else ()
+        results = self.seen[0]
+        cameras = results.cameras if results is not None else ()
         colour = theme.group_colour("exterior bars" if name == "bars" else name, cameras)
         return Line(caption.spoken(name) if name in cameras else {"bos": "BOS"}.get(name, name), colour, values)
 
@@ -125,7 +127,7 @@ class CurvesPanel(LinePanel):
         return () if curves is None else label_places(curves.labels, axis, room, partial(drawing.width_of, pixels=FONT))
 
     def position(self) -> int | None:
-        at, points = getattr(self.session.shown, self.axis()), self.points()
+        at, points = getattr(self.seen[1], self.axis()), self.points()
         if self.axis() == "frame":
             moments = self.frame_series.course.moment_of
             return moments[at] if at < len(moments) else None

@@ -36,17 +36,17 @@ class MassBar(Panel):
         self._at = 0
         self._still = drawing.Layer()
         self._scene: Scene | None = None
-        session.bared.connect(self.update)
+        self.session.bared.connect(self.reload_and_update)
 
     def shares(self) -> list[tuple[str, float]]:
         """Return the shown groups with their shares; the letterbox bars of all cameras are one group."""
-        scene, results = self._scene, self.session.results
+        scene, results = self._scene, self.seen[0]
         if scene is None or results is None:
             return []
         bars = sum(value for name, value in scene.mass.items() if name.endswith(" bars"))
         listed = [(camera, scene.mass[camera]) for camera in results.cameras]
         listed += [("bars", bars), *((n, scene.mass[n]) for n in ("bos", "prompt", "template", "state", "newline"))]
-        if self.session.shown.query.kind == "action":
+        if self.seen[1].query.kind == "action":
             listed.append(("action", scene.mass["action"]))
         return listed
 
@@ -108,7 +108,7 @@ class MassBar(Panel):
         return made
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, shown, results, scene = theme.active(), self.session.shown, self.session.results, self._scene
+        t, scene, (results, shown) = theme.active(), self._scene, self.seen
         if results is None or scene is None:
             self.fill_background(painter, area)
             self.paint_heading(painter, "Where this row’s weight goes")
@@ -152,7 +152,8 @@ class MassBar(Panel):
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
     def _colour(self, name: str) -> str:
-        cameras = self.session.results.cameras if self.session.results is not None else ()
+        results = self.seen[0]
+        cameras = results.cameras if results is not None else ()
         return theme.group_colour("exterior bars" if name == "bars" else name, cameras)
 
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:

@@ -9,11 +9,13 @@ from PySide6.QtCore import QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
-from viewer.controllers.session import Session, differing
+from viewer.controllers.session import Session
+from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme
 
 if TYPE_CHECKING:
+    from viewer.io.results import Results
     from viewer.model.view_state import ViewState
 
 log = logging.getLogger("viewer")
@@ -53,6 +55,11 @@ class Panel(QWidget):
         session.grew.connect(self.reload)
 
     # Content
+
+    @property
+    def seen(self) -> tuple[Results | None, ViewState]:
+        """File and view that the panel shows: the shown ones, or those of a second file while it is blinked to."""
+        return self.session.seen or (None, self.session.shown)
 
     def load(self) -> None:
         """Read what `paint` needs from the session and the file. Called on changes while visible, and when shown."""

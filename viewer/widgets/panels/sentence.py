@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QRect, QRectF
 from PySide6.QtGui import QPainter
 
-from viewer.analysis.caption import Caption, caption, heads_of, words_of
+from viewer.analysis.caption import Caption, caption
+from viewer.analysis.comparison import caption_of_side
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
@@ -18,56 +19,64 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
 
     from viewer.controllers.session import Session
-    from viewer.io.results import Results
-    from viewer.model.view_state import ViewState
+
+LABEL: Final = 56.0
+"""Width of the labels of both sides, in pixels."""
 
 
 class Sentence(Panel):
-    """Shows the query, pass, layer, heads and scale as one sentence."""
+    """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each."""
 
     watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+    LINE = 28
+    SECOND_LINE = 22
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "What is shown", parent)
-        self.setFixedHeight(28)
-        self._caption: Caption | None = None
+        self.setFixedHeight(self.LINE)
+        self._lines: list[tuple[str, Caption, bool]] = []
         session.bared.connect(self.refresh)
 
-    def words(self) -> Caption | None:
-        """Return the sentence; None while no file is open."""
-        pin, seen = self.session.pin, self.session.seen
-        if seen is None or not seen[0].done:
-            return None
-        results, state = seen
+    def lines(self) -> list[tuple[str, Caption, bool]]:
+        """Return label and sentence of each side, and whether it is the one that is seen; empty without a file."""
+        session, pin, seen = self.session, self.session.pin, self.session.seen
+        if session.results is None or seen is None or not seen[0].done:
+            return []
         try:
-            minus = ""
-            if state.compare == "difference" and pin is not None:
-                minus = f"{words_of(pin[0], pin[1].frame, pin[1].query)[0]}, {describe_view(*pin)}"
-            return caption(results, state, difference=minus)
+            if pin is None:
+                return [("", caption(*seen), True)]
+            label = "Minus" if session.current.compare == "difference" else "Pinned"
+            sides = ("Shown", session.results, session.current), (label, *pin)
+            made = [(name, caption_of_side(results, state)) for name, results, state in sides]
+            return [(*side, place == session.blinking) for place, side in enumerate(made)]
         except READ_ERRORS:
-            return None
+            return []
 
     def refresh(self) -> None:
-        made = self._caption = self.words()
-        self.setAccessibleDescription(str(made) if made else "")
-        self.setToolTip(plain_tooltip(str(made)) if made else "")
+        self._lines = self.lines()
+        spoken = [f"{label}: {made}" if label else str(made) for label, made, _ in self._lines]
+        if self.session.blinking:
+            spoken.reverse()
+        self.setAccessibleDescription("; ".join(spoken))
+        self.setToolTip(plain_tooltip("\n".join(spoken)))
+        height = self.LINE + self.SECOND_LINE * (len(self._lines) > 1)
+        if height != self.height():
+            self.setFixedHeight(height)
         self.update()
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        made, t = self._caption, theme.active()
+        t = theme.active()
         self.fill_background(painter, area)
-        if made is None:
-            return
-        x, box = 0.0, QRectF(0, 0, self.width(), self.height())
-        for text, colour, pixels, bold in (
-            (made.subject, t.accent_text, 14.5, True),
-            (made.place, t.text, 14.5, False),
-            (made.details, t.secondary, 13, False),
-        ):
-            x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
-
-
-def describe_view(results: Results, state: ViewState) -> str:
-    """Return frame, step, layer and heads of a pinned view as text."""
-    step = f", step {results.steps[state.step]}" if state.query.kind == "action" and results.steps else ""
-    return f"frame {state.frame}{step}, layer {results.layers[state.layer]}, {heads_of(state, results.heads)}"
+        size, top = (14.5, 0.0) if len(self._lines) == 1 else (13.0, 3.0)
+        for label, made, is_seen in self._lines:
+            x, box = 0.0, QRectF(0, top, self.width(), self.LINE if not label else self.SECOND_LINE)
+            if label:
+                drawing.write(painter, box, label, t.text if is_seen else t.secondary, 12, bold=is_seen)
+                x = LABEL
+            for text, colour, pixels, bold in (
+                (made.subject, t.accent_text if is_seen else t.secondary, size, True),
+                (made.place, t.text if is_seen else t.secondary, size, False),
+                (made.details, t.secondary, min(size, 13), False),
+            ):
+                x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
+            top += self.SECOND_LINE

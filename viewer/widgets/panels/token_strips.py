@@ -10,7 +10,7 @@ from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeE
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.token_values import Strips, strips
-from viewer.controllers.session import differing
+from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
 from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.plain_text import plain_tooltip

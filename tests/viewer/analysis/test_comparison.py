@@ -1,0 +1,65 @@
+"""What both sides of a comparison share and keep."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from viewer.analysis import comparison
+from viewer.analysis import scene as scenes
+from viewer.export.scenes import ExportSource
+from viewer.model.view_state import Pin, Query, ViewState, from_json
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+
+PINNED = ViewState(query=Query("text", (3,)), layer=1, heads=(2,), unit="uniform", range="map", colours="magma")
+SHOWN = ViewState(query=Query("action", (1,)), step=2, layer=3, pinned=PINNED, pins=(Pin("first", PINNED),))
+
+
+def test_pinned_view_takes_the_look_of_the_shown_one() -> None:
+    side = comparison.take_side(SHOWN, PINNED)
+    assert (side.query, side.layer, side.heads) == (PINNED.query, 1, (2,))
+    assert (side.unit, side.range, side.colours) == ("weight", "uniform", "inferno")
+
+
+def test_figure_of_a_difference_subtracts_in_the_unit_of_the_view(results: Results) -> None:
+    source = ExportSource(results)
+    one, two = source.compose_both(SHOWN)
+    plain = scenes.compose(results, replace(PINNED, unit="weight", range="uniform"))
+    assert np.array_equal(two.maps, plain.maps)
+    assert np.array_equal(source.compose_shown(replace(SHOWN, compare="difference")).maps, one.maps - plain.maps)
+
+
+def test_difference_reaches_as_far_as_the_range_of_both_views(results: Results) -> None:
+    one, two = (scenes.compose(results, replace(SHOWN, layer=layer)) for layer in (2, 3))
+    high = max(ends[1] for ends in (*one.ranges, *two.ranges))
+    assert scenes.compare(one, two, SHOWN).ranges == ((-high, high),) * 2
+    alike = scenes.compare(one, replace(one, maps=one.maps * np.float32(1.001)), SHOWN)
+    reach = float(np.abs(alike.maps).max()) / alike.ranges[0][1]
+    assert reach < 0.02, "two views that are all but the same are white"
+
+
+def test_measures_are_not_put_on_one_range(results: Results) -> None:
+    one = scenes.compose(results, SHOWN)
+    weighed = replace(SHOWN, measure="contribution")
+    two = scenes.compose(results, weighed)
+    assert comparison.put_on_one_range(one, two, SHOWN, weighed) == (one, two)
+    joined = comparison.put_on_one_range(one, scenes.compose(results, replace(SHOWN, layer=0)), SHOWN, SHOWN)
+    assert joined[0].ranges == joined[1].ranges
+
+
+def test_sentence_of_a_side_names_all_that_tells_it_from_the_other(results: Results) -> None:
+    said = str(comparison.caption_of_side(results, replace(SHOWN, frame=2, heads=(1,))))
+    for part in ("action 1", "step 2", "layer 3", "head 1", "raw weights", "frame 2", results.path.name, "“put the"):
+        assert part in said
+    assert "scale" not in said
+
+
+def test_kept_views_are_stored_with_the_view() -> None:
+    assert from_json(SHOWN.to_json()) == SHOWN
+    with pytest.raises(Exception, match="named views"):
+        from_json(f'{{"pins": [{",".join(["{}"] * 9)}]}}')

@@ -1,0 +1,64 @@
+"""Comparing the shown view with a pinned view or another file: what each side keeps, one colour range, texts. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from capture.results import schema
+from viewer.analysis import scene as scenes
+from viewer.analysis.caption import caption, heads_of, words_of
+
+if TYPE_CHECKING:
+    from viewer.analysis.caption import Caption
+    from viewer.analysis.scene import Scene
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
+
+SIDE_FIELDS: Final = ("frame", "query", "step", "layer", "heads", "reduce", "measure", "left_out")
+"""Fields that a pinned view keeps of its own; the others, such as colours and unit, are those of the shown view."""
+MAX_PROMPT: Final = 60
+"""Characters of a prompt in the sentence of a side."""
+
+
+def take_side(shown: ViewState, pinned: ViewState) -> ViewState:
+    """Return the pinned view with the look of the shown one: unit, scale, colours and range."""
+    return replace(shown, **{name: getattr(pinned, name) for name in SIDE_FIELDS})
+
+
+def has_one_range(shown: ViewState, pinned: ViewState) -> bool:
+    """Return whether both sides can have one colour range: not if each map has its own, nor for two measures."""
+    return shown.range != "map" and shown.measure == pinned.measure
+
+
+def put_on_one_range(one: Scene, two: Scene, shown: ViewState, pinned: ViewState) -> tuple[Scene, Scene]:
+    """Return the scenes of both sides, on one colour range where they can have one."""
+    return scenes.on_one_range(one, two) if has_one_range(shown, pinned) else (one, two)
+
+
+def caption_of_side(results: Results, state: ViewState) -> Caption:
+    """Return the caption of one side of a comparison, with all that tells it from the other.
+
+    Word or action, denoise step, layer, heads, measure, what is left out, frame, file and prompt; the scale is not
+    named, as both sides have one.
+    """
+    made = caption(results, state)
+    kept = [part for part in made.details.split(" · ") if "scale" not in part and "colours" not in part]
+    prompt = " ".join(results.string(schema.FRAMES_PROMPT, state.frame).split())
+    if len(prompt) > MAX_PROMPT:
+        prompt = f"{prompt[: MAX_PROMPT - 1].rstrip()}…"
+    kept += [f"frame {state.frame}", results.path.name, *([f"“{prompt}”"] if prompt else [])]
+    return replace(made, place=made.place.removesuffix(" looks at …"), details=" · ".join(kept))
+
+
+def name_view(results: Results, state: ViewState) -> str:
+    """Return a short name for a view that is pinned: “duck”, layer 3, head 2."""
+    return ", ".join(_name_parts(results, state))
+
+
+def _name_parts(results: Results, state: ViewState) -> list[str]:
+    parts = [words_of(results, state.frame, state.query)[0]]
+    if state.query.kind == "action" and results.steps:
+        parts.append(f"step {results.steps[min(state.step, len(results.steps) - 1)]}")
+    layer = results.layers[min(state.layer, len(results.layers) - 1)]
+    return [*parts, f"layer {layer}", heads_of(state, results.heads)]

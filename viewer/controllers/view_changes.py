@@ -1,0 +1,21 @@
+"""Which fields of a view have changed."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Final
+
+from viewer.model.view_state import ViewState
+
+_FIELDS: Final = tuple(field.name for field in fields(ViewState))
+_compared: list[tuple[ViewState, ViewState, frozenset[str]]] = []
+
+
+def differing(before: ViewState, after: ViewState) -> frozenset[str]:
+    """Return the names of the fields in which two views differ."""
+    # Every panel compares the same two objects, so the last result is cached by identity, without hashing the views.
+    if _compared and _compared[0][0] is before and _compared[0][1] is after:
+        return _compared[0][2]
+    names = frozenset(name for name in _FIELDS if getattr(before, name) != getattr(after, name))
+    _compared[:] = [(before, after, names)]
+    return names
