@@ -169,6 +169,8 @@ class Actions(QObject):
         state = self.session.state
         if self.playback.axis:
             self.playback.stop()
+        elif state.wall != "off":
+            self.session.update(wall="off")
         elif state.region:
             self.session.update(region=())
         elif len(state.query.items) > 1:

@@ -202,6 +202,8 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("ranked", "Next best head in the atlas", LOOK, ("N",), lambda a: a.panels.step_ranked(1)),
     Command("unranked", "Next worse-ranked head back", LOOK, ("Shift+N",), lambda a: a.panels.step_ranked(-1)),
     Command("score", "Next score of the atlas", LOOK, (), lambda a: a.panels.next_score()),
+    Command("wall", "All heads of the layer, or the best of all", LOOK, ("O",), _switch("wall", "off", "layer")),
+    Command("best", "Best heads of all by the score", LOOK, ("Shift+O",), _switch("wall", "off", "best")),
     Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
     Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),

@@ -61,7 +61,7 @@ class Session(QObject):
         self._shown = ViewState()
         self._current = ViewState()
         """The goal or the preview, also while the pinned view is shown."""
-        self._preview: Query | None = None
+        self._preview: dict[str, Any] = {}
         self._past: list[ViewState] = []
         self._future: list[ViewState] = []
         self._gesture: ViewState | None = None
@@ -84,7 +84,8 @@ class Session(QObject):
         before = [self.results if self.results is not results else None, self.other]
         self.results, self.other = results, None
         self._timer.stop()
-        self._preview = self._gesture = self.pointer = None
+        self._gesture = self.pointer = None
+        self._preview = {}
         self._past.clear()
         self._future.clear()
         self._scenes.clear()
@@ -189,8 +190,12 @@ class Session(QObject):
 
     def preview(self, query: Query | None) -> None:
         """Show a query without changing the state, while the pointer rests on it; None ends the preview."""
-        if query != self._preview:
-            self._preview = query
+        self.preview_view(**({} if query is None else {"query": query}))
+
+    def preview_view(self, **changes: Any) -> None:
+        """Show a view with other fields without changing the state; without any the preview ends."""
+        if changes != self._preview:
+            self._preview = changes
             self._timer.start()
 
     def point(self, cell: Cell | None) -> None:
@@ -248,7 +253,7 @@ class Session(QObject):
             self._last = names, now
             self._told = goal
         before = self._shown
-        self._current = goal if self._preview is None else self._fitted(replace(goal, query=self._preview))
+        self._current = goal if not self._preview else self._fitted(replace(goal, **self._preview))
         after = self._current
         if self.blinking and (pinned := self._pinned) is not None:
             after = comparison.take_side(after, pinned)

@@ -19,6 +19,7 @@ Picture = Literal["source", "model"]
 Film = Literal["layers", "steps", "frames", "layers-frames"]
 Curve = Literal["steps", "layers", "frames"]
 Compare = Literal["off", "side", "difference"]
+Wall = Literal["off", "layer", "best"]
 Cell = tuple[int, int, int]
 """One image patch: camera, row, col."""
 
@@ -112,6 +113,8 @@ class ViewState:
     score: str = "picture"
     """Name of a score of `viewer.analysis.scores`."""
     curve: Curve = "steps"
+    wall: Wall = "off"
+    """Whether all heads of the layer, or the best of all by the score, are shown instead of one view."""
     compare: Compare = "off"
     pinned: ViewState | None = None
     """The view that is compared with."""
@@ -120,7 +123,7 @@ class ViewState:
 
     def bare(self) -> ViewState:
         """Return the view without the views that are kept with it or compared with it."""
-        return replace(self, pinned=None, pins=(), compare="off")
+        return replace(self, pinned=None, pins=(), compare="off", wall="off")
 
     def clamped(self, dims: Dims) -> ViewState:
         """Return the nearest view that fits a file of these sizes."""
@@ -135,7 +138,8 @@ class ViewState:
         region = tuple(sorted({cell for cell in self.region if dims.has_patch(cell)}))
         pinned = self.pinned
         if pinned is not None:
-            pinned = pinned.bare().clamped(dims)
+            words = max(dims.chips, pinned.query.items[-1] + 1)  # those of its own frame, which may have more
+            pinned = pinned.bare().clamped(replace(dims, chips=words))
         return replace(
             self,
             frame=_within(self.frame, dims.frames),
@@ -182,6 +186,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "film": get_args(Film),
     "curve": get_args(Curve),
     "compare": get_args(Compare),
+    "wall": get_args(Wall),
 }
 CHOICES: Final = _CHOICES
 """Allowed values of the fields that hold one of several words."""

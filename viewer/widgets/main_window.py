@@ -94,6 +94,7 @@ class MainWindow(QWidget):
         self.playback.coming.connect(self.panels.ahead.come)
         self.panels.timeline.speed.chosen.connect(self.playback.set_speed)
         self.panels.axes.played.connect(self.playback.toggle)
+        self.panels.wall.save_asked.connect(self.acts.save_picture)
         for signal, slot in (
             (self.files.shown, self._shown),
             (self.files.grown, self._grown),

@@ -12,6 +12,7 @@ from viewer.controllers.frame_series import FrameSeries
 from viewer.controllers.prefetch import Prefetch
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.tabs import Tabs
+from viewer.widgets.heads_wall import HeadsWallPanel
 from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
 from viewer.widgets.panels.action_chart import ActionChart
 from viewer.widgets.panels.atlas import Atlas
@@ -122,6 +123,7 @@ class PanelLayout(QWidget):
         self.curves = CurvesPanel(session, self.frame_series)
         self.curves.link_with(self.timeline)
         self.heat = HeatPanel(session)
+        self.wall = HeadsWallPanel(session)
         self.is_folded = False
         self.current_tab = "film"
         self.tabs_folded = False
@@ -132,6 +134,7 @@ class PanelLayout(QWidget):
         self.show_tab("film")
         session.changed.connect(self._on_changed)
         session.opened.connect(self._update_side_by_side)
+        session.opened.connect(self._show_wall)
 
     def _build(self) -> None:
         m = theme.MARGIN
@@ -153,6 +156,10 @@ class PanelLayout(QWidget):
             self.timeline, Hairline(), self.axes,
         ):  # fmt: skip
             self.left.addWidget(widget)
+        self.wall_page = QWidget()
+        around = QVBoxLayout(self.wall_page)
+        around.setContentsMargins(m, 10, m, 6)
+        around.addWidget(self.wall)
         self.side = SideColumn()
         self.side_layout = QVBoxLayout(self.side)
         self.side_layout.setContentsMargins(m, 12, m, 12)
@@ -161,7 +168,10 @@ class PanelLayout(QWidget):
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.setHandleWidth(1)
-        self.splitter.addWidget(self.main)
+        self.front = QStackedWidget()
+        self.front.addWidget(self.main)
+        self.front.addWidget(self.wall_page)
+        self.splitter.addWidget(self.front)
         self.splitter.addWidget(self.side)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setStretchFactor(1, 0)
@@ -308,7 +318,12 @@ class PanelLayout(QWidget):
         else:
             self.show_tab(name)
 
+    def _show_wall(self) -> None:
+        """Show the wall of heads in place of the left column, or the left column."""
+        self.front.setCurrentWidget(self.main if self.session.state.wall == "off" else self.wall_page)
+
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
+        self._show_wall()
         self._update_side_by_side()
         if before.region != after.region and bool(before.region) != bool(after.region):
             if after.region and self.current_tab == "film":
@@ -329,7 +344,7 @@ class PanelLayout(QWidget):
         """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
         self.chips.restyle()
-        for panel in (self.film, self.atlas):
+        for panel in (self.film, self.atlas, self.wall):
             panel.reload()
 
     def splitters(self) -> QByteArray:

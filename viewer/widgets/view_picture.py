@@ -21,8 +21,10 @@ MARGIN = 20
 
 
 def render_view(panels: PanelLayout) -> QImage:
-    """Return camera panes, sentence and token strips as one image at twice the window's size."""
-    parts: list[QWidget] = [panels.camera_grid, panels.sentence, panels.strips]
+    """Return camera panes, sentence and token strips, or the wall of heads, as one image at twice the window's size."""
+    has_wall = panels.session.state.wall != "off"
+    parts: list[QWidget] = [panels.wall] if has_wall else [panels.camera_grid, panels.sentence, panels.strips]
+    flags = QWidget.RenderFlag(0) if has_wall else QWidget.RenderFlag.DrawChildren  # without the wall's buttons
     width = max(part.width() for part in parts) + 2 * MARGIN
     height = sum(part.height() for part in parts) + 2 * MARGIN + 12 + 22
     image = QImage(width * SCALE, height * SCALE, QImage.Format.Format_RGB32)
@@ -31,7 +33,7 @@ def render_view(panels: PanelLayout) -> QImage:
     with QPainter(image) as painter:
         y = MARGIN
         for part in parts:
-            part.render(painter, QPoint(MARGIN, y), QRegion(), QWidget.RenderFlag.DrawChildren)
+            part.render(painter, QPoint(MARGIN, y), QRegion(), flags)
             y += part.height() + 6
         foot = QRectF(MARGIN, y, width - 2 * MARGIN, 22)
         drawing.write(painter, foot, footnote(panels), theme.active().secondary, 12)
@@ -55,6 +57,9 @@ def footnote(panels: PanelLayout) -> str:
         return ""
     low, high = min(r[0] for r in scene.ranges), max(r[1] for r in scene.ranges)
     parts = [results.path.name, results.checkpoint_name, f"frame {format_place(shown.frame, range(results.done))}"]
+    if shown.wall != "off":
+        parts += [shown.colours, panels.wall.describe_scale()]
+        return " · ".join(part for part in (*parts, "attention is not cause") if part)
     unit = " × uniform" if shown.unit == "uniform" else ""
     if shown.range == "map" and not scene.difference:
         parts.append(f"{shown.colours}, a range for each camera")

@@ -1,0 +1,85 @@
+"""Paint the tiles of the wall of heads: each head's maps over the pictures of all cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize
+
+from viewer.model import geometry
+from viewer.rendering import camera_image, colormaps, drawing, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PySide6.QtGui import QPainter
+
+    from viewer.io.results import Pixels
+    from viewer.model.attention import Floats
+    from viewer.model.geometry import Affine, PatchGrid
+    from viewer.model.wall_layout import Tile
+
+
+@dataclass(frozen=True, eq=False)
+class TilePicture:
+    """One camera's picture, as it lies under every tile."""
+
+    pixels: Pixels | None
+    """(height, width, 3) uint8 RGB; None if the file has none."""
+    size: tuple[int, int]
+    """Height and width."""
+    to_model: Affine
+
+
+def paint_tiles(
+    painter: QPainter,
+    tiles: Sequence[Tile],
+    pictures: Sequence[TilePicture],
+    levels: Floats | None,
+    titles: Sequence[tuple[str, str]],
+    *,
+    grid: PatchGrid,
+    colours: str,
+    opacity: float,
+    offset: QPointF,
+) -> None:
+    """Paint tiles with their titles.
+
+    Args:
+        painter: Painter of a widget or an image.
+        tiles: Where they stand, relative to `offset`.
+        pictures: The cameras' pictures.
+        levels: Places in the colour table, 0 to 1: (tiles, cameras, rows, cols); None for pictures without heat.
+        titles: Bold text at the left and number at the right of each tile.
+        grid: The patches.
+        colours: Name of the colour map.
+        opacity: Opacity of the heat, 0 to 1.
+        offset: Upper left corner of the wall.
+    """
+    t, ratio = theme.active(), drawing.ratio_of(painter)
+    table = colormaps.heat(colours, round(opacity * 100))
+    for camera, picture in enumerate(pictures):
+        box = tiles[0].pictures[camera] if tiles else (0, 0, 1, 1)
+        size = QSize(max(round(box[2] * ratio), 1), max(round(box[3] * ratio), 1))
+        under = camera_image.scaled(picture.pixels, size) if picture.pixels is not None else None
+        if under is not None:
+            under.setDevicePixelRatio(ratio)
+        index = geometry.map_pixels_to_patches(picture.to_model, *picture.size, size.height(), size.width(), grid)
+        for place, tile in enumerate(tiles):
+            left, top, width, height = tile.pictures[camera]
+            corner = offset + QPointF(left, top)
+            if under is None:
+                painter.fillRect(QRectF(corner.x(), corner.y(), width, height), theme.colour(t.raised))
+            else:
+                painter.drawImage(corner, under)
+            if levels is not None:
+                at = np.rint(levels[place, camera].ravel() * 255).astype(np.intp)
+                heat = drawing.word_image(table[at][index], blended=True)
+                heat.setDevicePixelRatio(ratio)
+                painter.drawImage(corner, heat)
+    for tile, (name, number) in zip(tiles, titles, strict=True):
+        line = QRectF(offset.x() + tile.left, offset.y() + tile.top, tile.width, 17)
+        used = drawing.write(painter, line.adjusted(1, 0, 0, 0), name, t.text, 12, bold=True)
+        drawing.write(painter, line.adjusted(used + 8, 0, -1, 0), number, t.secondary, 12, align="right")
