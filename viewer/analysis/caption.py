@@ -133,7 +133,7 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     if difference:
         details.append(f"minus {difference}")
     else:
-        scope = {"uniform": "one scale for all cameras, from 1 × uniform", "shared": "one scale for all cameras",
+        scope = {"uniform": "one scale from 1 × uniform", "shared": "one scale for all cameras",
                  "map": "a scale for each camera", "locked": "locked scale"}  # fmt: skip
         details.append(scope[state.range])
         if state.scale != "linear":

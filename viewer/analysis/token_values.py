@@ -27,10 +27,15 @@ class Strips:
     """What the values are the weight on: `pictures`, `patch` or `region`."""
 
     @property
+    def low(self) -> float:
+        """Lower end of the colour range: the smallest value of both strips, and half the largest at most."""
+        values = np.concatenate([self.words, self.actions])
+        values = values[np.isfinite(values)]
+        return min(float(values.min(initial=np.inf)), self.top / 2)
+
+    @property
     def top(self) -> float:
-        """Upper end of the colour range: 1 for the share on the pictures, else the largest value."""
-        if self.subject == "pictures":
-            return 1.0
+        """Upper end of the colour range: the largest value of both strips."""
         return max(float(self.words.max(initial=0)), float(self.actions.max(initial=0)), 1e-12)
 
 

@@ -80,24 +80,41 @@ def heat(name: str, opacity: int) -> npt.NDArray[np.uint32]:
     return words.astype(np.uint32)
 
 
-def painted(values: npt.NDArray[np.float32], high: float, name: str) -> npt.NDArray[np.uint32]:
-    """Return values from 0 to `high` as opaque 0xFFRRGGBB words of a map: uint32 of the same shape.
+def painted(
+    values: npt.NDArray[np.float32], high: float, name: str, table: npt.NDArray[np.uint32] | None = None
+) -> npt.NDArray[np.uint32]:
+    """Return values from 0 to `high` as opaque 0xFFRRGGBB words of a map or a table: uint32 of the same shape.
 
     Values outside the range are clipped; NaN is treated as 0.
     """
     at = values * np.float32(255 / high if high > 0 else 0)
     np.fmin(np.fmax(at, 0, out=at), 255, out=at)  # NaN becomes 0
     at += np.float32(0.5)
-    return opaque(name)[at.astype(np.uint8)]
+    return (opaque(name) if table is None else table)[at.astype(np.uint8)]
 
 
-def score_words(scores: npt.NDArray[np.float32], name: str, *, lowest: bool) -> npt.NDArray[np.uint32]:
-    """Return scores as opaque 0xFFRRGGBB words of a map: uint32 of the same shape.
+@cache
+def heat_on(name: str, opacity: int, ground: int) -> npt.NDArray[np.uint32]:
+    """Return the colours of `heat` over one colour 0xRRGGBB, as opaque 0xFFRRGGBB words: (256,) uint32."""
+    words = heat(name, opacity)
+    rest = 1 - (words >> np.uint32(24)).astype(np.float64) / 255
+    made = np.full(words.shape, 0xFF000000, np.uint32)
+    for shift in (16, 8, 0):
+        over = (words >> np.uint32(shift)) & np.uint32(255)
+        mixed = np.minimum(np.rint(over + (ground >> shift & 255) * rest), 255)
+        made |= mixed.astype(np.uint32) << np.uint32(shift)
+    return made
+
+
+def score_words(
+    scores: npt.NDArray[np.float32], name: str, *, lowest: bool, table: npt.NDArray[np.uint32] | None = None
+) -> npt.NDArray[np.uint32]:
+    """Return scores as opaque 0xFFRRGGBB words of a map, or of a table (256,): uint32 of the same shape.
 
     The range is 0 to the largest finite score; with `lowest`, it is reversed and runs from the largest to the smallest.
     """
     finite = scores[np.isfinite(scores)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if lowest:
-        return painted(high - scores, high - low, name)
-    return painted(scores.copy(), high, name)
+        return painted(high - scores, high - low, name, table)
+    return painted(scores.copy(), high, name, table)

@@ -216,6 +216,18 @@ def readable_on(word: int) -> str:
     return DARK_INK if lightness(word) > 128 else LIGHT_INK
 
 
+def contrast(one: int, two: int) -> float:
+    """Return the contrast of two colours 0xRRGGBB, 1 to 21 (WCAG 2.1); text needs 4.5."""
+
+    def luminance(word: int) -> float:
+        parts = ((word >> shift & 255) / 255 for shift in (16, 8, 0))
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(two)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def lightness(word: int) -> float:
     """Return the perceived lightness of a colour 0xRRGGBB, 0 to 255 (luma of ITU-R BT.601)."""
     return 0.299 * (word >> 16 & 255) + 0.587 * (word >> 8 & 255) + 0.114 * (word & 255)

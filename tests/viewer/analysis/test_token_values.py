@@ -23,7 +23,9 @@ def test_token_values_are_the_weight_on_pointer_region_or_pictures(small: Path, 
     chips = results.chips(0)
     assert made.words == pytest.approx([text[list(chip.tokens)].mean() for chip in chips], rel=1e-5)
     pictures = strips(results, state, None)
-    assert (pictures.subject, pictures.top) == ("pictures", 1.0)
+    assert pictures.subject == "pictures"
+    assert pictures.top == max(pictures.words.max(), pictures.actions.max())
+    assert pictures.low == min(pictures.words.min(), pictures.actions.min(), pictures.top / 2)
     region = strips(results, ViewState(layer=1, heads=(1,), region=((1, 7, 9), (0, 3, 3))), None)
     with h5py.File(small, locking=False) as file:
         block = file["text/to_image"][0, 1, :, 1].astype("f4")

@@ -134,7 +134,7 @@ def test_caption_names_file_frame_prompt_query_layer_heads_and_scale(app: QAppli
     figure, _ = create_figures(small, "summary --frame 1 --words duck --layers 3 --heads 1,2 --reduce max")[0]
     text = " ".join(run.text for one in figure.paragraphs for line in one.lines for _, run in line)
     for part in (
-        "“duck”", "(token 5, prefix)", "layer 3 of 0–3", "maximum of heads 1–2", "raw weights", "one scale for all cameras",
+        "“duck”", "(token 5, prefix)", "layer 3 of 0–3", "maximum of heads 1–2", "raw weights", "one scale from 1 × uniform",
         "small.h5", "planted", "frame 1 of 0–2", "“put the duck in the bowl”", "attention is not cause",
     ):  # fmt: skip
         assert part in text, part
@@ -200,7 +200,7 @@ def test_pdf_text_can_be_extracted(app: QApplication, small: Path, tmp_path: Pat
     text = subprocess.run([reader, str(path), "-"], capture_output=True, text=True, check=True).stdout
     words = " ".join(text.split())
     assert (
-        "“duck” (token 5, prefix) looks at the pictures: layer 3 of 0–3 · mean of 3 heads · raw weights · one scale for all cameras"
+        "“duck” (token 5, prefix) looks at the pictures: layer 3 of 0–3 · mean of 3 heads · raw weights · one scale from 1 × uniform"
         in words
     )
     assert "frame 0 of 0–2, prompt “put the duck in the bowl”" in words

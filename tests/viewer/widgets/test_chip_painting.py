@@ -20,19 +20,27 @@ if TYPE_CHECKING:
 
 def test_levels_span_the_colours_and_nothing_is_not_a_number() -> None:
     values = np.array([0, 0.5, 1, 2, -1, np.nan], np.float32)
-    assert chip_painting.levels(values, 1.0) == [0, 108, 215, 215, 0, 0]
-    assert chip_painting.levels(values * 2, 2.0) == chip_painting.levels(values, 1.0)
+    assert chip_painting.levels(values, 0.0, 1.0) == [0, 108, 215, 215, 0, 0]
+    assert chip_painting.levels(values * 2 + 1, 1.0, 3.0) == chip_painting.levels(values, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("dark", [True, False])
 @pytest.mark.parametrize("name", ["inferno", "viridis", "magma", "turbo", "jet"])
-def test_loud_words_can_be_read_on_every_colour(app: QApplication, dark: bool, name: str) -> None:
-    ground = (theme.DARK if dark else theme.LIGHT).raised
-    own = drawing.readable_on(int(ground[1:], 16))
-    for word, ink in zip(chip_painting.colours(name, ground), chip_painting._inks(name, ground, True), strict=True):
-        text = own if ink == "own" else chip_painting.INKS[ink]
-        contrast = abs(drawing.lightness(word) - drawing.lightness(int(text[1:], 16)))
-        assert contrast > 90
+@pytest.mark.parametrize("role", ["prompt", "state", "template"])
+def test_labels_can_be_read_on_every_colour(
+    app: QApplication, monkeypatch: pytest.MonkeyPatch, dark: bool, name: str, role: str
+) -> None:
+    chosen = theme.DARK if dark else theme.LIGHT
+    monkeypatch.setattr(theme, "active", lambda: chosen)
+    own = chip_painting._own_ink(role, chosen.raised)
+    inks = chip_painting._inks(name, chosen.raised, own)
+    for word, ink in zip(chip_painting.colours(name, chosen.raised), inks, strict=True):
+        assert drawing.contrast(word, int(ink[1:], 16)) >= 4.5
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    assert drawing.contrast(0x000000, 0xFFFFFF) == pytest.approx(21)
+    assert drawing.contrast(0x777777, 0xFFFFFF) == pytest.approx(4.48, abs=0.01)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5, 2.0])

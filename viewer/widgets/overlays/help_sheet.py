@@ -26,7 +26,10 @@ a cause, mask a region and watch the actions. See Jain and Wallace,
 <p>Frames, actions, layers, heads and denoise steps carry the file’s own numbers, from 0, everywhere: “layer 1 of 0–3”
 is the second of four. Digits choose the head of that number, <b>M</b> the mean of all. Words go by their text; their
 tokens carry the file’s numbers too.
-Weights are raw, on one scale for all cameras from 0 to the 99th percentile, unless you choose otherwise.
+Weights are raw, on one scale for all cameras: from 1 × uniform, the weight of a row that is spread evenly, which is
+transparent, to the 99th percentile, and to 8 × uniform at least, unless you choose otherwise. A picture that holds
+little weight stays as it is; <b>From 0</b> stretches it.
+A thumbnail has the colours of the picture that it leads to; the wall of heads (<b>O</b>) has one scale for all.
 Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
 Shift-drag paints patches, and the squares on a box’s outline resize it.
 The wheel zooms a picture or a plot about the pointer; the middle button drags it (a picture also the left one while

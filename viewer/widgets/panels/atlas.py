@@ -32,6 +32,8 @@ LABEL: Final = 22
 FOOT: Final = 16
 MAX_CELL_HEIGHT: Final = 44.0
 """Pixels; a taller cell shows no more."""
+CELL_OPACITY: Final = 60
+"""Opacity of the colour of the best cell, in per cent: the pictures are louder."""
 THUMBNAIL_FIELDS: Final = ("step", "measure", "left_out", *COLOUR_FIELDS)
 """Fields of a view that the thumbnails depend on, beside frame and query."""
 LEAST_SHARE: Final = 0.2
@@ -246,8 +248,7 @@ class Atlas(ZoomPanel):
         self._painted_rings = self._rings(scores)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for box in self._painted_rings:
-            light = t.accent if shown.thumbnails else t.text
-            drawing.ring(painter, box, theme.colour("#FFFFFF" if t.dark else light), 1.5, 3)
+            drawing.ring(painter, box, theme.colour(t.accent), 2, 3)
         painter.setClipping(False)
         if self.hasFocus():
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
@@ -288,7 +289,8 @@ class Atlas(ZoomPanel):
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """Return the colour of each cell, 0xAARRGGBB."""
         shown = self.session.shown
-        return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better)
+        table = colormaps.heat_on(shown.colours, CELL_OPACITY, drawing.ground(self).rgb() & 0xFFFFFF)
+        return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better, table=table)
 
     def _load_thumbnails(self) -> None:
         results, shown = self.seen

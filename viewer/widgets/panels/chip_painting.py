@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QRect, QRectF, Qt
@@ -26,8 +26,11 @@ LEVELS: Final = 216
 CHIP: Final = 26
 CORNER: Final = 5.0
 LOUD: Final = ("prompt", "action")
-Ink = Literal["own", "light", "dark"]
-INKS: Final = {"light": drawing.LIGHT_INK, "dark": drawing.DARK_INK}
+OPACITY: Final = 0.36
+"""Opacity of the colour of a chip: the pictures are louder."""
+READABLE: Final = 4.5
+"""Least contrast of a text (WCAG 2.1)."""
+INKS: Final = (drawing.LIGHT_INK, drawing.DARK_INK, "#FFFFFF", "#000000")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,9 @@ class ChipBox:
     role: str
 
 
-def levels(values: Floats, top: float) -> list[int]:
-    """Return the colour level of each value, 0 to LEVELS - 1; `top` has the last one, NaN the first."""
-    at = values * np.float32((LEVELS - 1) / top)
+def levels(values: Floats, low: float, top: float) -> list[int]:
+    """Return the colour level of each value, 0 to LEVELS - 1; `low` and NaN have the first one, `top` the last."""
+    at = (values - np.float32(low)) * np.float32((LEVELS - 1) / max(top - low, 1e-12))
     np.fmin(np.fmax(at, 0, out=at), LEVELS - 1, out=at)  # NaN becomes 0
     at += np.float32(0.5)
     found: list[int] = at.astype(np.intp).tolist()
@@ -53,14 +56,8 @@ def levels(values: Floats, top: float) -> list[int]:
 @lru_cache(maxsize=16)
 def colours(name: str, ground: str) -> tuple[int, ...]:
     """Return the LEVELS chip colours, 0xRRGGBB: the colour map blended over a background."""
-    made: list[int] = []
-    tint = theme.colour(ground)
-    base = tint.red(), tint.green(), tint.blue()
-    for word in colormaps.heat(name, 100)[:LEVELS].tolist():
-        rest = 1 - (word >> 24 & 255) / 255
-        red, green, blue = (min(round((word >> s & 255) + base[n] * rest), 255) for n, s in enumerate((16, 8, 0)))
-        made.append(red << 16 | green << 8 | blue)
-    return tuple(made)
+    table = colormaps.heat_on(name, round(100 * OPACITY), int(ground[1:], 16))
+    return tuple((table[:LEVELS] & np.uint32(0xFFFFFF)).tolist())
 
 
 @lru_cache(maxsize=16)
@@ -68,17 +65,13 @@ def _fills(name: str, ground: str) -> list[QColor]:
     return [QColor(word >> 16 & 255, word >> 8 & 255, word & 255) for word in colours(name, ground)]
 
 
-@lru_cache(maxsize=16)
-def _inks(name: str, ground: str, loud: bool) -> list[Ink]:
-    """Return a readable text colour for each chip colour; `own` is that of the role, used while it is readable."""
-    dark = theme.colour(ground).lightness() < 128
-    made: list[Ink] = []
-    for word in colours(name, ground):
-        readable: Ink = "dark" if drawing.readable_on(word) == drawing.DARK_INK else "light"
-        is_like_background = (readable == "light") == dark
-        near = abs(drawing.lightness(word) - drawing.lightness(int(ground[1:], 16))) < 25
-        made.append("own" if is_like_background and (loud or near) else readable)
-    return made
+@lru_cache(maxsize=64)
+def _inks(name: str, ground: str, own: str) -> list[str]:
+    """Return a readable text colour for each chip colour: `own`, that of the role, while it is readable."""
+    return [
+        next((ink for ink in (own, *INKS) if drawing.contrast(int(ink[1:], 16), word) >= READABLE), INKS[-1])
+        for word in colours(name, ground)
+    ]
 
 
 def _own_ink(role: str, ground: str) -> str:
@@ -128,14 +121,14 @@ class ChipPainter:
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
         """Paint the chips that touch `area`, each in the colour of its level."""
         ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
-        fills, loud, quiet = _fills(name, ground), _inks(name, ground, True), _inks(name, ground, False)
+        fills = _fills(name, ground)
         fill, copy, every = painter.fillRect, painter.drawPixmap, area.contains(widget.rect())
         if ratio != self._ratio:
             self._snap(ratio)
-        inks = {role: {"own": _own_ink(role, ground), **INKS} for role in {place.role for place in self._places}}
+        inks = {role: _inks(name, ground, _own_ink(role, ground)) for role in {place.role for place in self._places}}
         for (box, about, place, edge), level in zip(self._chips, at, strict=True):
             if every or area.intersects(about):
                 fill(box, fills[level])
                 role = place.role
-                ink = inks[role][(loud if role in LOUD else quiet)[level]]
+                ink = inks[role][level]
                 copy(box.topLeft(), _tile(place.label, box.width(), ink, role == "prompt", edge, outside, ratio))

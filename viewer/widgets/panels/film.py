@@ -261,8 +261,8 @@ class FilmPanel(ZoomPanel):
         self._painted_rings = self._rings(film)
         for box in self._painted_rings:
             if t.dark:
-                drawing.ring(painter, box, theme.colour("#FFFFFF"), 1.5, 3)
-            else:  # wider, in a colour that differs from the white gaps and the dark thumbnails
+                drawing.ring(painter, box, theme.colour(t.accent), 2, 3)
+            else:  # wider, beside the white gaps
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(t.accent), 3, 4)
         painter.setClipping(False)
         if self.hasFocus():

@@ -16,7 +16,7 @@ from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme, ticks
-from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, levels
+from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, colours, levels
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
@@ -28,6 +28,13 @@ LABEL: Final = 64
 SPACE: Final = 5
 VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
 """Fields of the view that the chips' values depend on; the query is not one of them."""
+LEGENDS: Final = {
+    "pictures": "weight on the pictures",
+    "patch": "looks at the hovered patch",
+    "region": "looks at the region",
+}
+LEGEND_RAMP: Final = 48
+"""Width of the legend's colours in pixels."""
 SUBJECTS: Final = {
     "pictures": "of its weight on the pictures",
     "patch": "on the patch under the pointer",
@@ -50,6 +57,8 @@ class TokenStrips(Panel):
         self._anchor: Query | None = None
         self._chips = ChipPainter()
         self._at: list[int] = []
+        self.legend = ""
+        """What the chips' colour means; empty until there are values."""
         self._rings: list[QRect] = []
         session.pointed.connect(self._update_values)
 
@@ -143,9 +152,10 @@ class TokenStrips(Panel):
         values = self.values()
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
-            at = levels(np.concatenate([values.words, values.actions]), values.top)
-        if at != self._at:
-            self._at = at
+            at = levels(np.concatenate([values.words, values.actions]), values.low, values.top)
+        said = self._describe_colours(values) if values is not None else ""
+        if (at, said) != (self._at, self.legend):
+            self._at, self.legend = at, said
             self.update()
 
     def _selected_boxes(self) -> list[QRect]:
@@ -165,14 +175,33 @@ class TokenStrips(Panel):
             return
         self._chips.paint(painter, self, area, self._at, shown.colours)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint_legend(painter)
         previewed = shown.query != self.session.state.query
-        outline = theme.colour(t.secondary) if previewed else theme.colour("#FFF3DC" if t.dark else t.text)
+        outline = theme.colour(t.secondary if previewed else t.accent)
         self._rings = self._selected_boxes()
         for box in self._rings:
             ring = QRectF(box)
             drawing.ring(painter, ring, theme.colour(t.accent) if self.hasFocus() else outline, 2, CORNER)
             if self.hasFocus() or not t.dark:
                 drawing.ring(painter, ring.adjusted(2, 2, -2, -2), theme.colour(t.window), 1, CORNER - 1)
+
+    @staticmethod
+    def _describe_colours(values: Strips) -> str:
+        ends = [ticks.format_share(end) for end in (values.low, values.top)]
+        return f"colour: {LEGENDS[values.subject]}, {ends[0].removesuffix(' %')} to {ends[1]}"
+
+    def _paint_legend(self, painter: QPainter) -> None:
+        """Paint the legend at the right of the last line, where it has room."""
+        if not self.places:
+            return
+        t, last, width = theme.active(), self.places[-1].box, drawing.width_of(self.legend, 12)
+        room = QRectF(last.right() + 16, last.top(), self.width() - last.right() - 16, CHIP)
+        if width + LEGEND_RAMP + 8 > room.width():
+            return
+        drawing.write(painter, room, self.legend, t.secondary, 12, align="right")
+        words = np.array(colours(self.session.shown.colours, t.raised), np.uint32)[None]
+        ramp = drawing.word_image(words | np.uint32(0xFF000000), blended=False)
+        painter.drawImage(QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10), ramp)
 
     # Mouse and keyboard
 
