@@ -71,7 +71,7 @@ class Atlas(ZoomPanel):
         self._coloured: tuple[object, ...] = ()
         self._was_unavailable = False
         self._painted_title = ""
-        self.session.bared.connect(self.reload_and_update)
+        session.bared.connect(self.reload_and_update)
 
     def _set_score(self, value: str) -> None:
         self.session.update(score=value)
@@ -288,9 +288,9 @@ class Atlas(ZoomPanel):
 
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """Return the colour of each cell, 0xAARRGGBB."""
-        shown = self.session.shown
-        table = colormaps.heat_on(shown.colours, CELL_OPACITY, drawing.ground(self).rgb() & 0xFFFFFF)
-        return colormaps.score_words(scores, shown.colours, lowest=self._shown_score.is_low_better, table=table)
+        name, ground = self.session.shown.colours, drawing.ground(self).rgb() & 0xFFFFFF
+        table = colormaps.heat_on(name, CELL_OPACITY, ground)
+        return colormaps.score_words(scores, name, lowest=self._shown_score.is_low_better, table=table)
 
     def _load_thumbnails(self) -> None:
         results, shown = self.seen
@@ -299,9 +299,7 @@ class Atlas(ZoomPanel):
             self._thumbnails = key, render_head_thumbnails(results, shown)
 
     def _paint_thumbnails(self, painter: QPainter, scores: Floats) -> None:
-        if self._thumbnails is None:
-            return
-        for layer, line in enumerate(self._thumbnails[1]):
+        for layer, line in enumerate(self._thumbnails[1] if self._thumbnails is not None else ()):
             for head, one in enumerate(line):
                 painter.drawImage(self.cell(scores, layer, head), drawing.word_image(one, blended=False))
 
