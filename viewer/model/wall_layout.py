@@ -31,16 +31,17 @@ def arrange_tiles(
     """
     if not count or not shapes:
         return [], 0
-    best: tuple[float, int, bool] = (0.0, 1, True)
+    best: tuple[float, float, int, bool] = (0.0, 0.0, 1, True)  # area of a tile's pictures, side, columns, arrangement
     for columns in range(1, count + 1):
         lines = -(-count // columns)
         across = (width - gap * (columns - 1)) / columns
         down = (height - gap * (lines - 1)) / lines - title
         for beside in (True, False):
-            unit = _picture_height(across, down, shapes, beside=beside)
-            if unit > best[0]:
-                best = unit, columns, beside
-    unit, columns, beside = max(best[0], 1.0), best[1], best[2]
+            side = _common_side(across, down, shapes, beside=beside)
+            area = side * abs(side) * sum(shape if beside else 1 / shape for shape in shapes)
+            if area > best[0]:
+                best = area, side, columns, beside
+    unit, columns, beside = max(best[1], 1.0), best[2], best[3]
     sizes = [(max(int(unit * shape), 1), max(int(unit), 1)) for shape in shapes]
     if not beside:  # equally wide below each other
         sizes = [(max(int(unit), 1), max(int(unit / shape), 1)) for shape in shapes]
@@ -58,7 +59,7 @@ def arrange_tiles(
     return tiles, columns
 
 
-def _picture_height(across: float, down: float, shapes: Sequence[float], *, beside: bool) -> float:
+def _common_side(across: float, down: float, shapes: Sequence[float], *, beside: bool) -> float:
     """Return the common height of pictures beside each other, or the common width of those below each other."""
     inner = INNER_GAP * (len(shapes) - 1)
     if beside:

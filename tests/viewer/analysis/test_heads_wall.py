@@ -54,6 +54,14 @@ def test_tile_holds_the_map_of_its_head_on_the_one_range(results: Results, unit:
     assert (locked.low, locked.high) == (0.1, 0.3)
 
 
+def test_tiles_use_the_arrangement_with_the_largest_pictures() -> None:
+    """24 pairs of wide pictures: beside each other, or below each other in 8 columns, which leaves more room unused."""
+    tiles, columns = arrange_tiles(2200, 1300, 24, (16 / 9, 16 / 9), 10, 18)
+    used = sum(w * h for tile in tiles for _, _, w, h in tile.pictures)
+    assert columns == 4
+    assert used > 0.68 * 2200 * 1300
+
+
 @pytest.mark.parametrize(("width", "height", "count"), [(963, 650, 24), (2100, 1250, 8), (300, 900, 5), (963, 650, 1)])
 @pytest.mark.parametrize("shapes", [(16 / 9, 16 / 9), (4 / 3,), (16 / 9, 1.0, 4 / 3)])
 def test_tiles_fit_and_do_not_overlap(width: int, height: int, count: int, shapes: tuple[float, ...]) -> None:
