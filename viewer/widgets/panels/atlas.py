@@ -314,7 +314,7 @@ class Atlas(ZoomPanel):
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return the score of each layer and head, the mean of the heads last."""
-        scores, results = self._content, self.session.results
+        scores, results = self._content, self.seen[0]
         if scores is None or results is None or self._content_reason:
             return None
         heads = [*range(scores.shape[1] - 1), "mean"]
