@@ -352,8 +352,8 @@ class FilmPanel(ZoomPanel):
     def go(self, row: int, column: int) -> None:
         """Select the view of a thumbnail."""
         film = self.film()
-        if film is None:
-            return
+        if film is None or row >= film.maps.shape[0] or column >= film.maps.shape[1]:
+            return  # a film that was not painted yet
         if self._across() == "frame":
             self.session.update(frame=film.columns[column], **({"layer": row} if film.rows else {}))
         elif self.has_rows:
