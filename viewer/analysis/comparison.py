@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from capture.results import schema
 from viewer.analysis import scene as scenes
-from viewer.analysis.caption import caption, heads_of, words_of
+from viewer.analysis.caption import LOOKS, caption, heads_of, words_of
 
 if TYPE_CHECKING:
     from viewer.analysis.caption import Caption
@@ -48,7 +48,7 @@ def caption_of_side(results: Results, state: ViewState) -> Caption:
     if len(prompt) > MAX_PROMPT:
         prompt = f"{prompt[: MAX_PROMPT - 1].rstrip()}…"
     kept += [f"frame {state.frame}", results.path.name, *([f"“{prompt}”"] if prompt else [])]
-    return replace(made, place=made.place.removesuffix(" looks at …"), details=" · ".join(kept))
+    return replace(made, place=made.place.removesuffix(f" {LOOKS}"), details=" · ".join(kept))
 
 
 def name_view(results: Results, state: ViewState) -> str:

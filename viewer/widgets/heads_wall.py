@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
-from viewer.analysis.caption import caption
+from viewer.analysis.caption import LOOKS, caption
 from viewer.analysis.heads_wall import MOST_HEADS, HeadsWall, read_heads_wall
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.analysis.scores import SCORES, find_score, find_unavailable_scores
@@ -100,7 +100,7 @@ class HeadsWallPanel(Panel):
                 for camera in range(len(results.cameras))
             ]
             made = caption(results, state)
-            self._subject = f"{made.subject} {made.place.removesuffix(' looks at …')} · frame {state.frame}"
+            self._subject = f"{made.subject} {made.place.removesuffix(f' {LOOKS}')} · frame {state.frame}"
         except UserError as error:
             self._wall, self._reason = None, str(error)
             return
