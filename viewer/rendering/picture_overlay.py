@@ -63,17 +63,17 @@ def paint_hatch(
     painter.fillPath(place.map(path), QBrush(theme.colour("#FFFFFF", 0.16), Qt.BrushStyle.BDiagPattern))
 
 
-def paint_region(painter: QPainter, place: QTransform, path: QPainterPath, ratio: float | None = None) -> None:
+def paint_region(painter: QPainter, place: QTransform, path: QPainterPath, ratio: float) -> None:
     """Paint the outline of the region.
 
     Args:
         painter: Painter of the picture.
         place: Transform from the model's picture to the painter.
         path: The outline in pixels of the model's picture.
-        ratio: Screen pixels per unit, to put the outline on whole ones, as edges of patches are; None for print.
+        ratio: Screen pixels per unit, to put the outline on whole ones, as edges of patches are.
     """
     outline = place.map(path)
-    if ratio is not None and place.m12() == 0 and place.m21() == 0:
+    if place.m12() == 0 and place.m21() == 0:
         for number in range(outline.elementCount()):
             corner = outline.elementAt(number)
             outline.setElementPositionAt(number, whole(corner.x, ratio), whole(corner.y, ratio))

@@ -85,16 +85,18 @@ class CameraPainter:
         if scene is not None:
             self._heats[camera].paint(painter, scene, view, place, box, ratio)
         painter.setClipRect(box)
-        self._paint_marks(painter, place, camera, view, region=scene is not None)
+        self._paint_marks(painter, place, camera, view, ratio, region=scene is not None)
         painter.restore()
 
-    def _paint_marks(self, painter: QPainter, place: QTransform, camera: int, view: ViewState, *, region: bool) -> None:
+    def _paint_marks(
+        self, painter: QPainter, place: QTransform, camera: int, view: ViewState, ratio: float, *, region: bool
+    ) -> None:
         if view.picture == "model":
             to_model = self.results.to_model(view.frame, camera)
             picture_overlay.paint_hatch(painter, place, to_model, *self.results.picture_size(camera), self.results.grid)
         path = region_path(view.region, camera, self.results.grid) if region else None
         if path is not None:
-            picture_overlay.paint_region(painter, place, path)
+            picture_overlay.paint_region(painter, place, path, ratio)
 
     def _paint_placeholder(self, painter: QPainter, box: QRectF) -> None:
         painter.fillRect(box, theme.colour(theme.active().raised))
@@ -125,7 +127,7 @@ class CameraPainter:
         painter.fillRect(box, theme.colour(theme.active().raised))
         place = self.place_transform(box, camera, view)
         picture_overlay.paint_map(painter, place, image, self.results.grid)
-        self._paint_marks(painter, place, camera, view, region=True)
+        self._paint_marks(painter, place, camera, view, painter.device().devicePixelRatio(), region=True)
         painter.restore()
 
 
