@@ -95,6 +95,8 @@ def words_of(results: Results, frame: int, query: Query) -> tuple[str, str]:
     if not picked:
         return "no word", ""
     names = [f"“{elide(chip.label)}”" for chip in picked[:MOST_NAMED]]
+    if len(picked) > MOST_NAMED and picked == [chip for chip in chips if chip.role == "prompt"]:
+        return f"all {len(picked)} words of the prompt", "mean"
     if len(picked) > MOST_NAMED:
         names.append(f"{len(picked) - MOST_NAMED} more")
     if len(picked) > 1:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
 
-SIDE_FIELDS: Final = ("frame", "query", "step", "layer", "heads", "reduce", "measure", "left_out")
+SIDE_FIELDS: Final = ("frame", "query", "sought", "step", "layer", "heads", "reduce", "measure", "left_out")
 """Fields that a pinned view keeps of its own; the others, such as colours and unit, are those of the shown view."""
 MAX_PROMPT: Final = 60
 """Characters of a prompt in the sentence of a side."""

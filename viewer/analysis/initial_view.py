@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from viewer.analysis.carried_query import carry_query
 from viewer.analysis.scores import find_score
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query, ViewState, from_json
-from viewer.model.words import align
 
 if TYPE_CHECKING:
     from viewer.io.results import Results
@@ -51,21 +51,21 @@ class Carried:
     def onto(self, results: Results) -> ViewState:
         """Return the same view of another file.
 
-        Words are found by text, layers and steps by number. If no word is found, the query is that of `first_view`.
+        Words are found by text, as `carry_query` does, layers and steps by number. Actions that the file lacks give
+        the query of `first_view`.
         """
         frame = min(self.state.frame, max(results.done - 1, 0))
-        view = replace(self.state.bare(), frame=frame, query=self._query(results, frame))
+        view = self._with_query(replace(self.state.bare(), frame=frame), results)
         if view.layer < len(self.layers) and self.layers[view.layer] in results.layers:
             view = replace(view, layer=results.layers.index(self.layers[view.layer]))
         if view.step < len(self.steps) and self.steps[view.step] in results.steps:
             view = replace(view, step=results.steps.index(self.steps[view.step]))
         return view.clamped(results.dims(frame))
 
-    def _query(self, results: Results, frame: int) -> Query:
-        query = self.state.query
-        if query.kind == "action" and results.horizon:
-            return query
-        there = results.chips(frame) if results.done else ()
-        found = {align(self.chips[item], there) for item in query.items if item < len(self.chips)}
-        places = sorted(place for place in found if place is not None)
-        return Query("text", tuple(places)) if places else first_view(results, frame).query
+    def _with_query(self, view: ViewState, results: Results) -> ViewState:
+        if view.query.kind == "action" and results.horizon:
+            return view
+        chips = results.chips(view.frame) if results.done else ()
+        if view.query.kind == "action" or not chips:
+            return replace(view, query=first_view(results, view.frame).query, sought=())
+        return carry_query(view, self.chips, chips)

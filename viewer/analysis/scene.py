@@ -14,7 +14,6 @@ from viewer.model import attention
 from viewer.model.attention import Floats, Row, Rows
 from viewer.model.geometry import PatchGrid
 from viewer.model.view_state import Kind, Query, ViewState
-from viewer.model.words import align
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -231,30 +230,6 @@ def on_one_range(one: Scene, two: Scene) -> tuple[Scene, Scene]:
         return one, two
     widest = min(low for low, _ in ends), max(high for _, high in ends)
     return replace(one, ranges=(widest,) * len(one.ranges)), replace(two, ranges=(widest,) * len(two.ranges))
-
-
-def aligned(state: ViewState, results: Results, other: Results) -> ViewState:
-    """Return the same view of another file: words are found by text, layers and steps by number."""
-    dims = other.dims(min(state.frame, max(other.done - 1, 0)))
-    place = replace(state.bare(), frame=min(state.frame, max(other.done - 1, 0)))
-    layer, step = results.layers[state.layer], results.steps[state.step] if results.steps else 0
-    if layer in other.layers:
-        place = replace(place, layer=other.layers.index(layer))
-    if step in other.steps:
-        place = replace(place, step=other.steps.index(step))
-    query = matched(state.query, results, state.frame, other, place.frame)
-    return replace(place, query=query).clamped(dims)
-
-
-def matched(query: Query, results: Results, frame: int, other: Results, other_frame: int) -> Query:
-    """Return the same words in another frame or file, found by text; the same places where none is found."""
-    if query.kind == "action":
-        return query
-    here, there = results.chips(frame), other.chips(other_frame)
-    if here == there:
-        return query
-    found = {align(here[item], there) for item in query.items if item < len(here)} - {None}
-    return Query("text", tuple(sorted(place for place in found if place is not None)) or query.items)
 
 
 def picture_columns(results: Results, camera_mask: npt.NDArray[np.bool_] | None = None) -> list[int]:

@@ -231,8 +231,10 @@ class FileController(QObject):
             self.session.open_other(results if results.done else None)
             if self.session.state.compare != "difference" or self.session.state.pinned is not None:
                 self.session.update(compare="side")  # keep a difference that was requested before this file was open
+            self.session.flush()
             self.session.noticed.emit(
-                f"Compared with {results.path.name}: words are aligned by their text, layers and steps by number."
+                self.session.not_compared
+                or f"Compared with {results.path.name}: words are aligned by their text, layers and steps by number."
             )
             return
         self.remember_view()

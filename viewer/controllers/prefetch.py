@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, QTimer
 
 from capture.results import schema
 from viewer.analysis import caption, scene
+from viewer.analysis.carried_query import carry_query
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
@@ -115,9 +116,8 @@ def read_frames(
         if stale():
             return
         try:
-            query = scene.matched(shown.query, results, shown.frame, results, frame)
-            view = replace(shown, frame=frame, query=query)
-            note = (frame, query, shown.picture)
+            view = carry_query(replace(shown, frame=frame), results.chips(shown.frame), results.chips(frame))
+            note = (frame, view.query, shown.picture)
             if had is not None and note not in had and read_bytes(results, view, stale):
                 had.add(note)
         except READ_ERRORS:

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis import comparison
 from viewer.analysis import scene as scenes
+from viewer.analysis.carried_query import Counterpart, carry_to_frame, describe_not_aligned
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
@@ -69,7 +70,7 @@ class Session(QObject):
         self._scenes: dict[tuple[object, ...], Scene] = {}
         self._pair: tuple[Scene, Scene, bool, tuple[Scene, Scene]] | None = None
         self._blinked: ViewState | None = None
-        self._aligned: tuple[ViewState, Results, ViewState] | None = None
+        self._counterpart = Counterpart()
         self._latest: tuple[Results, ViewState, Scene] | None = None
         self.failure = ""
         self._timer = QTimer(self)
@@ -167,26 +168,17 @@ class Session(QObject):
 
     def update(self, **changes: Any) -> None:
         """Change fields of the view, given as keywords of ViewState; values are clamped to the file's axes."""
+        if "query" in changes:
+            changes.setdefault("sought", ())
         goal = replace(self._goal, **changes)
         if goal == self._goal:
             return
-        if goal.frame != self._goal.frame and "query" not in changes:
-            goal = self._carried(goal)
+        if goal.frame != self._goal.frame and "query" not in changes and self.results is not None:
+            goal = carry_to_frame(goal, self.results, self._goal.frame)
         goal = self._fitted(goal)
         if goal != self._goal:
             self._goal = goal
             self._timer.start()
-
-    def _carried(self, goal: ViewState) -> ViewState:
-        """Return the view with its text query mapped to the same words of another frame's prompt."""
-        results = self.results
-        if results is None or goal.query.kind != "text" or not 0 <= goal.frame < results.done:
-            return goal
-        try:
-            query = scenes.matched(goal.query, results, self._goal.frame, results, goal.frame)
-        except READ_ERRORS:
-            return goal
-        return replace(goal, query=query)
 
     def preview(self, query: Query | None) -> None:
         """Show a query without changing the state, while the pointer rests on it; None ends the preview."""
@@ -194,6 +186,8 @@ class Session(QObject):
 
     def preview_view(self, **changes: Any) -> None:
         """Show a view with other fields without changing the state; without any the preview ends."""
+        if "query" in changes:
+            changes.setdefault("sought", ())
         if changes != self._preview:
             self._preview = changes
             self._timer.start()
@@ -296,17 +290,18 @@ class Session(QObject):
 
     @property
     def pin(self) -> tuple[Results, ViewState] | None:
-        """The file and view to compare with: the aligned view of the second file, else the pinned view of this one."""
+        """The file and view to compare with: the same view of the second file, else the pinned view of this one.
+
+        None without either, and where the prompt of the second file lacks the words; see `not_compared`.
+        """
         if self.results is None:
             return None
         if self._pinned is not None:
             return self.results, comparison.take_side(self._current, self._pinned)
         if self.other is None:
             return None
-        if self._aligned is None or self._aligned[0] is not self._current or self._aligned[1] is not self.other:
-            aligned = scenes.aligned(self._current, self.results, self.other)  # kept, for it reads from the files
-            self._aligned = self._current, self.other, aligned
-        return self.other, self._aligned[2]
+        aligned = self._counterpart.find(self._current, self.results, self.other)
+        return None if aligned is None else (self.other, aligned)
 
     @property
     def _pinned(self) -> ViewState | None:
@@ -322,6 +317,13 @@ class Session(QObject):
         if pinned is None:
             return self.other.path.name if self.other is not None else ""
         return next((pin.name for pin in self._current.pins if pin.view == pinned), "") or "Pinned"
+
+    @property
+    def not_compared(self) -> str:
+        """Why the shown view cannot be compared with the second file; empty if it can, or without such a file."""
+        if self.results is None or self.other is None or self.pin is not None:
+            return ""
+        return describe_not_aligned(self._current, self.results, self.other)
 
     @property
     def seen(self) -> tuple[Results, ViewState] | None:

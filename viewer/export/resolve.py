@@ -65,7 +65,9 @@ class _Resolver:
         self.start = arguments.view
         if self.start is not None:
             frame = min(max(self.start.frame, 0), self.results.done - 1)
-            self.start = self.start.clamped(self.results.dims(frame))
+            self.start = replace(
+                self.start.clamped(self.results.dims(frame)), sought=()
+            )  # figures are of what is shown
         self.over = arguments.resolve_over()
         self.figure_axes = axes_within_figure(arguments.kind, self.over)
 

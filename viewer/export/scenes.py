@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from viewer.analysis import scene
+from viewer.analysis.carried_query import align_view, describe_not_aligned
 from viewer.analysis.comparison import take_side
 from viewer.analysis.scene import Scene
 from viewer.errors import READ_ERRORS, UserError
@@ -58,9 +59,17 @@ class ExportSource:
             self.other.close()
 
     def subtracted(self, view: ViewState) -> tuple[Results, ViewState] | None:
-        """Return the file and the view that a view is compared with; None where it has none."""
+        """Return the file and the view that a view is compared with; None where it has none.
+
+        Raises:
+            UserError: The prompt of the other file lacks the words.
+        """
         if self.other is not None:
-            return self.other, scene.aligned(view, self.results, self.other)
+            aligned = align_view(view, self.results, self.other)
+            if aligned is None:
+                reason = describe_not_aligned(view, self.results, self.other)
+                raise UserError(f"{reason}; name a word that both prompts have, or another frame.")
+            return self.other, aligned
         return None if view.pinned is None else (self.results, take_side(view.bare(), view.pinned))
 
     def compose(self, view: ViewState) -> Scene:

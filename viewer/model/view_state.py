@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from typing import Any, Final, Literal, get_args
 
 from viewer.errors import UserError
@@ -47,6 +47,18 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word, mark or state value of a prompt by what it says, so that it can be found in another prompt."""
+
+    role: str
+    text: str
+    ordinal: int = 0
+    """Its number among the chips of its role, from 0, which tells two equal words apart."""
+    state_index: int = -1
+    """Which value of the state it is, from 0; -1 for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dims:
     """Lengths of the axes that a view moves along."""
 
@@ -86,6 +98,8 @@ class ViewState:
 
     frame: int = 0
     query: Query = Query()
+    sought: tuple[Word, ...] = ()
+    """Chosen words of which the frame's prompt lacks some; the query then holds what is shown instead. Else empty."""
     step: int = 0
     layer: int = 0
     heads: tuple[int, ...] = ()
@@ -172,6 +186,8 @@ def _plain(state: ViewState) -> dict[str, Any]:
         different["pins"] = [{"name": pin.name, "view": _plain(pin.view)} for pin in state.pins]
     if "query" in different:
         different["query"] = asdict(state.query)
+    if "sought" in different:
+        different["sought"] = [list(astuple(word)) for word in state.sought]
     return different
 
 
@@ -196,6 +212,16 @@ def _integers(value: object, *, most: int) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > most or not all(type(item) is int for item in value):
         raise ValueError("a list of whole numbers is needed")
     return tuple(value)
+
+
+def _words(value: object) -> tuple[Word, ...]:
+    kinds = [str, str, int, int]
+    if not isinstance(value, list) or len(value) > 10_000:
+        raise ValueError("a list of [role, text, number, state value] is needed")
+    for item in value:
+        if not isinstance(item, list) or [type(part) for part in item] != kinds:
+            raise ValueError("a list of [role, text, number, state value] is needed")
+    return tuple(Word(*item) for item in value)
 
 
 def _field(name: str, value: object) -> object:
@@ -240,6 +266,8 @@ def _field(name: str, value: object) -> object:
         if not items:
             raise ValueError("at least one item is needed")
         return Query(value["kind"], tuple(sorted(set(items))))
+    if name == "sought":
+        return _words(value)
     if name == "pinned":
         return None if value is None else _state({**_mapping(value), "pinned": None, "pins": []})
     if name == "pins":

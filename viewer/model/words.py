@@ -13,6 +13,8 @@ from capture.results.schema import ROLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from viewer.model.view_state import Word
+
 PAD = ROLES.index("pad")
 
 
@@ -101,7 +103,7 @@ def _label(role: str, covered: str, index: int, state: npt.NDArray[np.floating] 
     return covered.replace("\n", "↵") or "␣"
 
 
-def align(chip: Chip, others: Sequence[Chip]) -> int | None:
+def align(chip: Chip | Word, others: Sequence[Chip]) -> int | None:
     """Return the place of the same chip among `others`, by its text or its state value; None if there is none."""
     same = [place for place, other in enumerate(others) if (other.role, other.text) == (chip.role, chip.text)]
     if chip.state_index >= 0:

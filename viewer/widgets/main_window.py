@@ -363,7 +363,7 @@ class MainWindow(QWidget):
         if name == "H":
             self.session.hide_heat(down)
         elif down and self.session.pin is None:
-            self.notice.say("Blink: pin a view first (P).")
+            self.notice.say(self.session.not_compared or "Blink: pin a view first (P).")
         else:
             self.session.blink(down)
 

@@ -11,6 +11,7 @@ from random_events import MODAL, one_event
 from window_driver import close, show, spin, until
 
 from viewer.analysis.caption import caption
+from viewer.analysis.carried_query import describe_missing
 from viewer.controllers import commands
 from viewer.model.view_state import position
 from viewer.widgets.main_window import MainWindow
@@ -35,7 +36,8 @@ def consistent(window: MainWindow) -> None:
         if row.slider.isEnabled():
             assert row.slider.value() == position(state, axis, session.dims.heads)
     if session.pin is None:
-        assert panels.sentence.accessibleDescription() == str(caption(results, state))
+        said = f"{describe_missing(results, state)} {caption(results, state)}".strip()
+        assert panels.sentence.accessibleDescription() == said
     assert panels.heat.opacity.value() == round(state.opacity * 100)
     assert panels.heat.range.buttons[state.range].isChecked()
     scene = session.plain_scene()

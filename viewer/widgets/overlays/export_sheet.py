@@ -130,7 +130,9 @@ class ExportSheet(Overlay):
 
     def reason(self, kind: str) -> str:
         """Return why a kind cannot be exported now; empty if it can."""
-        return "pin a view first (P)" if kind == "difference" and self.session.pin is None else ""
+        if kind != "difference" or self.session.pin is not None:
+            return ""
+        return self.session.not_compared or "pin a view first (P)"
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

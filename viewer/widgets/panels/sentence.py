@@ -8,6 +8,7 @@ from PySide6.QtCore import QRect, QRectF
 from PySide6.QtGui import QPainter
 
 from viewer.analysis.caption import Caption, caption
+from viewer.analysis.carried_query import describe_missing
 from viewer.analysis.comparison import caption_of_side
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
@@ -27,7 +28,7 @@ LABEL: Final = 56.0
 class Sentence(Panel):
     """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each."""
 
-    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned"}
+    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought"}
     LINE = 28
     SECOND_LINE = 22
 
@@ -35,6 +36,7 @@ class Sentence(Panel):
         super().__init__(session, "What is shown", parent)
         self.setFixedHeight(self.LINE)
         self._lines: list[tuple[str, Caption, bool]] = []
+        self._note = ""
         session.bared.connect(self.refresh)
 
     def lines(self) -> list[tuple[str, Caption, bool]]:
@@ -52,13 +54,25 @@ class Sentence(Panel):
         except READ_ERRORS:
             return []
 
+    def note(self) -> str:
+        """Return what stands before the sentence: a word that the prompt lacks, why nothing is compared; else empty."""
+        session, seen = self.session, self.session.seen
+        if seen is None or not seen[0].done:
+            return ""
+        try:
+            reason = session.not_compared if session.current.compare != "off" else ""
+            return " ".join(part for part in (f"{reason}." if reason else "", describe_missing(*seen)) if part)
+        except READ_ERRORS:
+            return ""
+
     def refresh(self) -> None:
-        self._lines = self.lines()
+        self._lines, self._note = self.lines(), self.note()
         spoken = [f"{label}: {made}" if label else str(made) for label, made, _ in self._lines]
         if self.session.blinking:
             spoken.reverse()
-        self.setAccessibleDescription("; ".join(spoken))
-        self.setToolTip(plain_tooltip("\n".join(spoken)))
+        before = f"{self._note} " if self._note else ""
+        self.setAccessibleDescription(before + "; ".join(spoken))
+        self.setToolTip(plain_tooltip(before + "\n".join(spoken)))
         height = self.LINE + self.SECOND_LINE * (len(self._lines) > 1)
         if height != self.height():
             self.setFixedHeight(height)
@@ -73,6 +87,8 @@ class Sentence(Panel):
             if label:
                 drawing.write(painter, box, label, t.text if is_seen else t.secondary, 12, bold=is_seen)
                 x = LABEL
+            if self._note and is_seen:
+                x += drawing.write(painter, box.adjusted(x, 0, 0, 0), self._note, t.text, size) + 7
             for text, colour, pixels, bold in (
                 (made.subject, t.accent_text if is_seen else t.secondary, size, True),
                 (made.place, t.text if is_seen else t.secondary, size, False),
