@@ -94,8 +94,7 @@ def test_hovering_names_the_thumbnail_and_its_mass_on_each_camera(window: MainWi
     film, content = window.panels.film, window.panels.film.film()
     assert content is not None
     QTest.mouseMove(film, tile(film, 1, 2, 3).center().toPoint())
-    spin(0.01)
-    assert film.hovered == (2, 3)
+    until(lambda: film.hovered == (2, 3))
     read_out = film._read_out
     assert read_out is not None
     assert read_out.isVisible()

@@ -140,7 +140,7 @@ def test_side_by_side_views_fold_the_tab_panels_and_unfold_them_again(app: QAppl
     assert panels.tabs.isVisible()
     assert not any(button.isChecked() for button in panels.tabs.buttons.values())
     boxes = [pane.area() for pane in (*panels.camera_grid.panes, *panels.camera_grid.pinned)]
-    assert min(box.width() for box in boxes) >= 0.8 * alone
+    assert min(box.width() for box in boxes) >= 0.7 * alone  # the strip of pins and a second sentence take 50 pixels
     assert len({(box.width(), box.height()) for box in boxes}) == 1
     panels.tabs.buttons["action_chart"].click()
     settle(window)
