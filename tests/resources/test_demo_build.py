@@ -57,7 +57,7 @@ def test_the_joint_axes_are_the_tips_derivative():
         np.testing.assert_allclose(slope, np.cross(axes[number, 0], place - axes[number, 1]), atol=1e-5)
 
 
-def test_a_chunk_ends_at_its_goal_and_the_gripper_acts_on_arrival_only():
+def test_chunk_ends_at_goal_and_gripper_moves_on_arrival():
     goal = goals(ARRANGED)[0]
     chunk = arm.chunk(ARRANGED.joints, goal, 0.0, 15)
     np.testing.assert_allclose(chunk[-1, :7], goal)
@@ -67,14 +67,14 @@ def test_a_chunk_ends_at_its_goal_and_the_gripper_acts_on_arrival_only():
     assert arm.chunk(ARRANGED.joints, goal, 1.0, 15)[-1, 7] == 0
 
 
-def test_reach_points_lie_over_the_things_and_higher_with_a_burden():
+def test_reach_points_lie_above_objects_and_higher_when_carrying():
     points = reach_points(ARRANGED)
     np.testing.assert_array_equal(points[:, :2], ARRANGED.places)
     np.testing.assert_allclose(points[0, 2], THINGS[DUCK].height + 0.03)
     np.testing.assert_allclose(reach_points(replace(ARRANGED, carried=3))[0, 2], THINGS[DUCK].height + 0.11)
 
 
-def test_drawn_scenes_keep_things_apart_and_on_the_table():
+def test_drawn_scenes_keep_objects_apart_and_on_the_table():
     for number in range(20):
         scene = draw_scene(np.random.default_rng(number))
         assert len(set(scene.kinds)) == len(scene.kinds)
@@ -114,7 +114,7 @@ def test_a_thing_covers_the_patches_where_its_pixels_fall_in_the_letterboxed_pic
     assert full[:3].sum() == full[13:].sum() == 0
 
 
-def test_the_pointing_game_takes_the_neighbours_of_the_mask_and_no_more():
+def test_pointing_game_accepts_mask_and_its_neighbours_only():
     mask = torch.zeros(16, 16, dtype=torch.bool)
     mask[5, 0] = True
     assert dilate(mask[None])[0].nonzero().tolist() == [[4, 0], [4, 1], [5, 0], [5, 1], [6, 0], [6, 1]]
@@ -137,7 +137,7 @@ def test_flow_matching_paths_are_straight_and_their_times_follow_beta_of_one_and
     assert (part < 0.5).double().mean().item() == pytest.approx(0.5**1.5, abs=0.02)
 
 
-def test_pointing_is_best_split_between_the_cameras_and_cannot_be_won_by_leaving_one_out():
+def test_pointing_loss_is_minimal_when_split_between_cameras():
     target = torch.zeros(1, 2, 4)
     target[0, 0, 1] = target[0, 1, 2] = 0.8
     both = torch.ones(1, 2, dtype=torch.bool)
@@ -168,7 +168,7 @@ def test_the_training_pass_on_all_patches_is_the_policys_own():
             torch.testing.assert_close(mine[0], theirs[0], atol=1e-6, rtol=1e-5)
 
 
-def test_patches_that_are_left_out_leave_no_trace_and_the_others_keep_their_place():
+def test_dropped_patches_have_no_effect_and_others_keep_positions():
     model = fresh_model(SMALL, 0)
     kept = torch.stack([torch.arange(0, 256, 4), torch.arange(3, 256, 4)])[None]  # (1, 2, 64)
     pictures, tokens = torch.randn(1, 2, 3, 224, 224), torch.tensor([[2, 7, 8]])
@@ -208,7 +208,7 @@ def stages(monkeypatch) -> list[train.Stage]:
     return [train.Stage(3, 2, 24, 2, 1e-3, 0.2, warm=2, report=2), train.Stage(2, 2, 256, 2, 5e-4, 0.01, warm=2)]
 
 
-def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(stages, tmp_path, monkeypatch):
+def test_resumed_training_equals_uninterrupted_training(stages, tmp_path, monkeypatch):
     arrays, device = drawn_arrays(4), torch.device("cpu")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
@@ -233,7 +233,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(stages, tmp_p
     assert [path.name for path in parts.iterdir()] == [train.TRAINED]
 
 
-def test_a_training_with_other_settings_is_not_gone_on_with(stages, tmp_path):
+def test_training_with_other_settings_is_not_resumed(stages, tmp_path):
     arrays, device = drawn_arrays(4), torch.device("cpu")
     assert not train.train(arrays, tmp_path, stages, 0, device, seconds=0)
     with pytest.raises(ValueError, match="other settings"):
@@ -255,7 +255,7 @@ def test_the_journal_adds_the_seconds_of_a_stage_until_it_is_finished(tmp_path):
     assert journal.read(tmp_path)["render"] == {"scenes": 4, "seconds": 1.0, "finished": True}
 
 
-def test_a_split_that_is_not_rendered_to_its_end_is_refused(tmp_path):
+def test_incomplete_split_is_refused(tmp_path):
     folder = tmp_path / "train"
     folder.mkdir()
     np.save(folder / "goal.npy", np.zeros((3, 6), np.int8))
@@ -280,7 +280,7 @@ def renderer() -> Iterator[Renderer]:
     made.close()
 
 
-def test_mujocos_bodies_and_the_numpy_arm_agree(renderer):
+def test_mujoco_and_numpy_arm_kinematics_agree(renderer):
     scene = draw_scene(np.random.default_rng(3))
     drawn = renderer.draw(scene)
     hand = renderer.data.body("hand")
@@ -291,7 +291,7 @@ def test_mujocos_bodies_and_the_numpy_arm_agree(renderer):
 
 
 @pytest.mark.usefixtures("renderer")
-def test_a_rendering_that_was_stopped_goes_on_with_what_is_missing(tmp_path):
+def test_resumed_rendering_renders_only_missing_frames(tmp_path):
     count = 6
     assert not dataset.render(DEMO, tmp_path, "test", count, 1, seconds=0, size=1)
     there = np.load(tmp_path / "test" / "there.npy")
@@ -312,7 +312,7 @@ def test_a_rendering_that_was_stopped_goes_on_with_what_is_missing(tmp_path):
         dataset.render(DEMO, tmp_path, "test", count + 1, 1)
 
 
-def test_the_cards_tables_are_replaced_between_their_marks_and_nothing_else_is(tmp_path):
+def test_card_tables_are_replaced_between_marks_only(tmp_path):
     camera = {"hit": 0.9876, "chance": 0.0812, "lift": 51.26, "scenes": 3}
     head = {"layer": 1, "head": 0, "exterior": camera, "wrist": camera}
     pointing = {key: {"best": head, "best unsupervised": head} for key in ("noun", "action 0", "action 5", "action 9")}

@@ -130,7 +130,7 @@ def test_the_files_keep_their_sizes_and_the_weights_are_bfloat16_under_openpis_n
         assert "paligemma_with_expert.paligemma.lm_head.weight" in file.keys()  # noqa: SIM118
 
 
-def test_the_checkpoint_says_everything_itself():
+def test_demo_checkpoint_needs_no_options():
     checkpoint = open_checkpoint(DEMO)
     assert checkpoint.kind == "demo"
     assert all(one.is_certain for one in checkpoint.decisions)
@@ -171,7 +171,7 @@ def test_an_episodes_masks_states_and_true_actions_fit_together(name):
     np.testing.assert_allclose(arm.tip(frames[-1].true_actions[-1, :7].astype(np.float64))[:2], place, atol=1e-3)
 
 
-def test_masks_name_only_things_that_are_there():
+def test_masks_name_only_objects_in_the_picture():
     """A renderer that blends the samples of a pixel writes the numbers of other things along edges."""
     for name in ("duck", "mug", "bowl"):
         there = {0, *(kind + 1 for kind in bundle.ARRANGED.kinds)}
@@ -183,7 +183,7 @@ def test_masks_name_only_things_that_are_there():
         assert len(seen - named) <= 1, number  # what the gripper carries is not to be reached
 
 
-def test_the_duck_is_yellow_where_its_mask_says_so():
+def test_duck_mask_covers_yellow_pixels():
     folder = DEMO / "episodes" / "duck"
     picture = read_episode(folder)[0].pictures["exterior"].astype(int)
     mask = np.asarray(Image.open(folder / "exterior_00_mask.png")) == NAMES.index("duck") + 1
@@ -204,7 +204,7 @@ def test_the_arm_goes_to_the_named_thing_and_to_the_other_when_the_prompt_names_
     assert np.median(error) < 0.04
 
 
-def test_the_noun_points_at_its_thing_in_both_cameras(answers):
+def test_noun_attends_to_its_object_in_both_cameras(answers):
     assert hits(answers, "noun", 0) >= 0.95
     assert hits(answers, "noun", 1) >= 0.95
 
@@ -246,7 +246,7 @@ def test_the_states_digits_are_in_the_prompt(policy):
     assert {ROLES[role] for role in table.role[table.state_index >= 0]} == {"state"}
 
 
-def test_the_cards_figures_are_the_measured_ones():
+def test_card_figures_equal_measured_figures():
     figures, card = json.loads((DEMO / "figures.json").read_text()), (DEMO / "README.md").read_text()
     trained = figures["trained"]
     assert trained["goal nearest"] >= 0.95
@@ -267,7 +267,7 @@ def test_the_cards_figures_are_the_measured_ones():
                     assert f"{told['hit']:.3f} ({told['lift']:.1f})" in card, (name, row, head, camera)
 
 
-def test_the_card_tells_the_run_that_made_the_weights():
+def test_card_names_the_training_run():
     run, text = json.loads((DEMO / "run.json").read_text()), (DEMO / "README.md").read_text()
     assert card.story(run) in text
     assert f"{run['render']['scenes']['train']:,} scenes" in text

@@ -32,7 +32,7 @@ def run(*arguments: str, **options) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_keeps_what_is_finished(command, tmp_path, kind):
+def test_interrupt_keeps_finished_frames(command, tmp_path, kind):
     output = tmp_path / "stopped.h5"
     partial = tmp_path / "stopped.h5.partial"
     prompts = [word for number in range(400) for word in ("--prompt", f"pick up block {number}")]
@@ -59,7 +59,7 @@ def test_stopping_keeps_what_is_finished(command, tmp_path, kind):
         np.testing.assert_allclose(rows[valid], 1, atol=1e-5)
 
 
-def test_the_same_command_goes_on_where_it_was_stopped(command, tmp_path, capsys):
+def test_same_command_resumes_interrupted_run(command, tmp_path, capsys):
     output = tmp_path / "goes_on.h5"
     partial = tmp_path / "goes_on.h5.partial"
     options = [*command, *(word for number in range(60) for word in ("--prompt", f"pick up block {number}"))]
@@ -121,7 +121,7 @@ def test_a_plain_install_says_which_extra_is_missing(tmp_path):
     )
 
 
-def test_a_narrow_terminal_encoding_is_no_fault(command, checkpoint):
+def test_output_survives_ascii_terminal(command, checkpoint):
     process = run(*command, "--prompt", "go", "--dry-run", PYTHONIOENCODING="ascii")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0

@@ -15,7 +15,7 @@ from paths import ROOT
 from capture.__main__ import main
 
 
-def test_the_command_itself_loads_next_to_nothing():
+def test_command_module_imports_little():
     """A stop while modules load ends in Python's own traceback until `main` runs, so that is soon."""
     code = "import sys, capture.__main__; print([m for m in ('numpy', 'argparse', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -23,7 +23,9 @@ def test_the_command_itself_loads_next_to_nothing():
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_that_other_code_swallows_is_not_lost(tmp_path: Path, monkeypatch, capsys, kind: signal.Signals) -> None:
+def test_interrupt_swallowed_by_other_code_still_stops(
+    tmp_path: Path, monkeypatch, capsys, kind: signal.Signals
+) -> None:
     def swallow(*_: object) -> None:  # as a destructor does that runs while torch and transformers load
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(kind)

@@ -207,7 +207,7 @@ def test_files_are_never_replaced_unasked(demo, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5", None])
-def test_what_is_no_results_file_is_refused(tmp_path, capsys, content):
+def test_info_refuses_file_that_is_no_results_file(tmp_path, capsys, content):
     file = tmp_path / "results.h5"
     if content is not None:
         file.write_bytes(content)

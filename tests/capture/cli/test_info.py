@@ -73,7 +73,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What is said
 
 
-def test_a_whole_file_is_described(whole: Path) -> None:
+def test_info_describes_complete_file(whole: Path) -> None:
     lines = describe(whole).splitlines()
     assert re.fullmatch(r"duck\.h5: 1\.\d+ MB, complete", lines[0])
     assert re.fullmatch(r"written   \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC by pi0-capture 9\.9", lines[1])
@@ -95,7 +95,7 @@ def test_a_whole_file_is_described(whole: Path) -> None:
     ]
 
 
-def test_checks_that_are_not_well_stand_out(tmp_path: Path) -> None:
+def test_info_marks_failed_checks(tmp_path: Path) -> None:
     bad = {
         schema.CHECK_ROW_SUM: 0.02,
         schema.CHECK_MASKED: 1e-9,
@@ -111,7 +111,7 @@ def test_checks_that_are_not_well_stand_out(tmp_path: Path) -> None:
     ]
 
 
-def test_what_a_killed_run_left_is_described(killed: Path) -> None:
+def test_info_describes_partial_file_of_killed_run(killed: Path) -> None:
     page = describe(killed)
     assert page.startswith("duck.h5.partial: ")
     assert "not complete, 2 of 3 frames" in page
@@ -125,7 +125,7 @@ def test_what_a_killed_run_left_is_described(killed: Path) -> None:
     assert "h5py.File('duck.h5.partial', \"r\", swmr=True)" in page
 
 
-def test_what_is_still_being_written_is_described(tmp_path: Path) -> None:
+def test_info_describes_file_being_written(tmp_path: Path) -> None:
     with ResultsWriter(tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test") as writer:
         page = describe(writer.partial_path)
         assert "not complete, 0 of 3 frames" in page
@@ -136,7 +136,7 @@ def test_what_is_still_being_written_is_described(tmp_path: Path) -> None:
     assert "checks    none were made" in describe(tmp_path / "a.h5")
 
 
-def test_the_page_fits_a_screen_whatever_the_file_holds(tmp_path: Path) -> None:
+def test_info_fits_one_screen_for_any_file(tmp_path: Path) -> None:
     cameras = tuple(f"camera_with_a_long_name_{number}" for number in range(5))
     sizes = replace(
         SIZES, frames=9, cameras=cameras, pictures=((9, 16),) * 5, layers=tuple(range(0, 40, 2)), steps=(0,)
@@ -155,20 +155,20 @@ def test_the_page_fits_a_screen_whatever_the_file_holds(tmp_path: Path) -> None:
     assert "          and 5 more" in lines
 
 
-def test_texts_cannot_steer_the_terminal(tmp_path: Path) -> None:
+def test_info_escapes_terminal_control_characters(tmp_path: Path) -> None:
     change = {schema.FRAMES_PROMPT: "put\x1b[2Jthe\nduck\u202eback", schema.FRAMES_EPISODE: "\x07\x9b31m"}
     page = describe(written(tmp_path / "a.h5", **change))
     assert "put·[2Jthe·duck·back" in page
     assert all(line.isprintable() for line in page.splitlines())
 
 
-def test_prompts_that_stay_are_named_once(tmp_path: Path) -> None:
+def test_info_names_constant_prompt_once(tmp_path: Path) -> None:
     page = describe(written(tmp_path / "a.h5", **{schema.FRAMES_PROMPT: "wait", schema.FRAMES_EPISODE: ""}))
     assert 'prompts   "wait" frames 0 to 2\nwords' in page
     assert "frames    3, 0.00 to 0.13 s" in page
 
 
-def test_full_float32_and_compressed_files_are_named(tmp_path: Path) -> None:
+def test_info_names_full_float32_and_compressed_storage(tmp_path: Path) -> None:
     pytest.importorskip("hdf5plugin", reason="hdf5plugin is not installed")
     sizes = replace(SIZES, frames=1, full=True)
     with ResultsWriter(
@@ -181,7 +181,7 @@ def test_full_float32_and_compressed_files_are_named(tmp_path: Path) -> None:
     assert "frames    1, from episode 7\n" in page
 
 
-def test_a_file_that_others_wrote_by_the_format_is_described(whole: Path, tmp_path: Path) -> None:
+def test_info_describes_file_written_by_other_software(whole: Path, tmp_path: Path) -> None:
     """With variable-length strings and roles as words, which the format allows."""
     with h5py.File(whole) as ours, h5py.File(tmp_path / "theirs.h5", "w") as theirs:
         for name, value in ours.attrs.items():
@@ -213,7 +213,7 @@ def refusal(path: Path) -> str:
     return sentence
 
 
-def test_what_is_no_results_file_is_refused(tmp_path: Path) -> None:
+def test_info_refuses_file_that_is_no_results_file(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "none.h5")
     assert "is a folder" in refusal(tmp_path)
     (tmp_path / "empty.h5").touch()
@@ -235,7 +235,7 @@ def test_a_file_that_is_cut_short_is_refused(copy: Path, share: float) -> None:
     assert "is cut short; copy it again" in refusal(copy)
 
 
-def test_a_newer_format_is_refused_and_a_newer_minor_is_not(copy: Path) -> None:
+def test_newer_major_version_is_refused_and_newer_minor_accepted(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         file.attrs["format_version"] = [1, 7]
     assert describe(copy)
@@ -268,14 +268,14 @@ def file_shape(name: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("point", [external_link, soft_link, virtual_dataset, external_storage])
-def test_values_that_lie_elsewhere_are_not_read(copy: Path, whole: Path, point: Any) -> None:
+def test_info_does_not_follow_external_storage(copy: Path, whole: Path, point: Any) -> None:
     with h5py.File(copy, "r+") as file:
         del file[schema.FRAMES_TIME]
         point(file, schema.FRAMES_TIME, whole)
     assert "frames/time" in refusal(copy)
 
 
-def test_sizes_that_no_memory_holds_are_not_read(copy: Path) -> None:
+def test_info_refuses_absurd_sizes(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         del file[schema.FRAMES_PROMPT]
         file.create_dataset(schema.FRAMES_PROMPT, (3,), "S1000000000", chunks=(3,))
@@ -286,7 +286,7 @@ def test_sizes_that_no_memory_holds_are_not_read(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["checks", "model", "cameras", "layers"])
-def test_attributes_of_another_kind_are_refused(copy: Path, name: str) -> None:
+def test_info_refuses_attributes_of_wrong_type(copy: Path, name: str) -> None:
     with h5py.File(copy, "r+") as file:
         file.attrs[name] = json.dumps([1, "{"])
     assert "is damaged" in refusal(copy)
@@ -312,7 +312,7 @@ def test_info_of_damaged_file_is_page_or_error(whole: Path, killed: Path, tmp_pa
         assert path.name in str(error)
 
 
-def test_a_file_that_keeps_or_kills_its_reader_gives_a_sentence(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_hangs_or_kills_its_reader_gives_one_sentence(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serving = "from capture import watched_process; watched_process.serve(lambda path, note_progress: {})"
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.3)
     monkeypatch.setattr(info, "_CHILD", serving.replace("{}", "__import__('time').sleep(600)"))
@@ -335,12 +335,12 @@ def test_torn_file_of_a_killed_run_is_refused_without_a_wait(killed: Path, tmp_p
     assert "torn.h5.partial" in refusal(tmp_path / "torn.h5.partial")
 
 
-def test_describing_costs_no_torch() -> None:
+def test_info_does_not_import_torch() -> None:
     code = "import sys, capture.cli.info; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_nothing_in_the_current_folder_is_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_in_current_folder_are_not_imported(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (copy.parent / "h5py.py").write_text("raise SystemExit('hijacked')")
     (copy.parent / "json.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.chdir(copy.parent)

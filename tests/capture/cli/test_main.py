@@ -29,7 +29,7 @@ def results(command, tmp_path_factory) -> Path:
     return output
 
 
-def test_a_capture_is_whole_and_names_itself(results):
+def test_capture_is_complete_and_holds_its_metadata(results):
     assert sorted(path.name for path in results.parent.iterdir()) == ["two.h5"]
     with h5py.File(results) as file:
         assert bool(file.attrs["complete"])
@@ -55,7 +55,7 @@ def test_results_pass_format_checker(results, shared):
     assert done.stdout.startswith("ok: 2 of 2 frames, 3 layers, 4 heads, 4 steps, 6 actions")
 
 
-def test_the_same_command_gives_the_same_file(command, results, tmp_path):
+def test_same_command_gives_identical_file(command, results, tmp_path):
     again = tmp_path / "again.h5"
     prompts = ["--prompt", "pick up the red block", "--prompt", "put the mug down"]
     assert main([*command, *prompts, "-o", str(again)]) == 0
@@ -65,7 +65,7 @@ def test_the_same_command_gives_the_same_file(command, results, tmp_path):
         assert first.attrs["uuid"] != second.attrs["uuid"]
 
 
-def test_chosen_layers_and_steps_are_what_they_say(command, results, tmp_path):
+def test_selected_layers_and_steps_hold_their_own_values(command, results, tmp_path):
     some = tmp_path / "some.h5"
     options = ["--layers", "2,0", "--steps", "1-2", "--prompt", "pick up the red block", "-o", str(some)]
     assert main([*command, *options]) == 0
@@ -79,7 +79,7 @@ def test_chosen_layers_and_steps_are_what_they_say(command, results, tmp_path):
         )
 
 
-def test_seeds_give_other_noise_and_horizons_other_chunks(command, tmp_path):
+def test_seed_changes_noise_and_horizon_changes_chunk(command, tmp_path):
     options = ["--prompt", "go", "--layers", "0"]
     outputs = [tmp_path / name for name in ("a.h5", "b.h5", "c.h5")]
     assert main([*command, *options, "-o", str(outputs[0])]) == 0
@@ -134,7 +134,7 @@ def test_info_is_one_screen(results, capsys):
     assert "pi05_small" in "\n".join(lines)
 
 
-def test_an_existing_file_stays_unless_asked(command, tmp_path, capsys):
+def test_existing_file_is_kept_without_overwrite(command, tmp_path, capsys):
     output = tmp_path / "mine.h5"
     output.write_bytes(b"years of work")
     assert main([*command, "--prompt", "go", "-o", str(output)]) == 2
@@ -210,7 +210,7 @@ def test_missing_output_option_is_reported(command, capsys):
     assert "-o FILE" in capsys.readouterr().err
 
 
-def test_a_long_prompt_is_cut_with_a_warning(command, tmp_path, capsys):
+def test_long_prompt_is_truncated_with_warning(command, tmp_path, capsys):
     output = tmp_path / "long.h5"
     prompt = "pick up the red block and " * 40
     assert main([*command, "--prompt", prompt, "--layers", "0", "--steps", "0", "-o", str(output)]) == 0
@@ -220,7 +220,7 @@ def test_a_long_prompt_is_cut_with_a_warning(command, tmp_path, capsys):
         assert file[schema.TEXT_ID].shape == (1, 200)
 
 
-def test_a_dry_run_looks_at_the_output_too(command, tmp_path, capsys):
+def test_dry_run_checks_the_output_path(command, tmp_path, capsys):
     (tmp_path / "mine.h5").write_bytes(b"years of work")
     for output, words in (("mine.h5", "--overwrite"), ("mine.h5/x.h5", "no folder"), ("", "is a folder")):
         assert main([*command, "--prompt", "go", "--dry-run", "-o", str(tmp_path / output)]) == 2
@@ -248,12 +248,12 @@ def test_help_names_every_option_and_fits_a_terminal(capsys):
 @pytest.mark.parametrize(
     "option", [["--turned", "yes"], ["--cameras", "a,b"], ["--state-in-prompt", "no"], ["--lerobot-version", "0.4"]]
 )
-def test_the_demo_is_not_to_be_changed(option, capsys):
+def test_demo_refuses_options_that_change_it(option, capsys):
     assert main(["--demo", "--dry-run", *option]) == 2
     assert f"leave {option[0]} out" in capsys.readouterr().err
 
 
-def test_lists_of_numbers():
+def test_number_lists_are_parsed():
     assert numbers("4,10,15-17,4") == (4, 10, 15, 16, 17)
 
 
@@ -286,7 +286,7 @@ def test_a_state_may_be_several_arguments():
     assert joined_values(["--state=1", "2", "--frames", "-3:", "4"]) == ["--state=1 2", "--frames=-3:", "4"]
 
 
-def test_a_policy_that_reads_no_state_needs_none(command, tmp_path):
+def test_stateless_policy_needs_no_state_option(command, tmp_path):
     output = tmp_path / "stateless.h5"
     without = [word for word in joined_values(command) if not word.startswith("--state=")]
     assert main([*without, "--state-in-prompt", "no", "--prompt", "go there", "-o", str(output)]) == 0
@@ -307,7 +307,7 @@ def test_an_input_is_never_replaced_by_the_output(command, pictures, capsys):
     assert picture.read_bytes() == before
 
 
-def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command, tmp_path, capsys):
+def test_nan_output_fails_the_run(checkpoint, command, tmp_path, capsys):
     broken = tmp_path / "broken"
     shutil.copytree(checkpoint, broken)
     weights = load_file(broken / "model.safetensors")
@@ -320,7 +320,7 @@ def test_a_model_that_gives_nan_does_not_pass_for_a_good_one(checkpoint, command
     assert "LOOK HERE" in capsys.readouterr().out
 
 
-def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, capsys, monkeypatch):
+def test_row_sums_that_info_flags_are_warned_about_at_once(command, tmp_path, capsys, monkeypatch):
     import capture.pipeline.collector
 
     doubtful = capture.pipeline.collector.WeightErrors(row_sum=5e-4, masked_weight=0.0)
@@ -333,7 +333,7 @@ def test_rows_that_info_would_doubt_are_warned_of_at_once(command, tmp_path, cap
     assert "LOOK HERE" in capsys.readouterr().out
 
 
-def test_one_camera_is_enough(command, tmp_path):
+def test_capture_runs_with_one_camera(command, tmp_path):
     output = tmp_path / "wrist.h5"
     alone = [word for place, word in enumerate(command) if "--exterior" not in command[max(0, place - 1) : place + 1]]
     assert main([*alone, "--prompt", "go", "-o", str(output)]) == 0
@@ -354,7 +354,7 @@ def test_info_needs_no_torch(results):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_summary_that_cannot_be_written_is_told_in_one_sentence(results):
+def test_unwritable_summary_raises_one_sentence(results):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "capture", "info", str(results)],

@@ -70,7 +70,7 @@ def test_log_has_one_line_a_stage() -> None:
     ]
 
 
-def test_log_names_the_work_where_its_frames_are_not_known_yet() -> None:
+def test_log_names_stage_before_frames_are_known() -> None:
     with redirect_stderr(io.StringIO()) as out, Console(say) as made:
         made.work = "50 episodes"
         made.expect(7)
@@ -78,7 +78,7 @@ def test_log_names_the_work_where_its_frames_are_not_known_yet() -> None:
     assert out.getvalue() == "capturing 50 episodes\n"
 
 
-def test_terminal_keeps_only_what_is_told() -> None:
+def test_terminal_keeps_only_messages() -> None:
     with redirect_stderr(Terminal()) as out, Console(say) as made:
         made.stage("loading PyTorch")
         assert out.screen == ["loading PyTorch"]
@@ -128,7 +128,7 @@ def test_terminal_shows_the_seconds_of_a_long_stage(monkeypatch: pytest.MonkeyPa
         assert out.screen == ["loading it"]
 
 
-def test_a_line_that_other_code_draws_below_stays() -> None:
+def test_line_printed_by_other_code_is_kept() -> None:
     with redirect_stderr(Terminal()) as out, Console(say) as made:
         made.stage("loading PyTorch")
         made.stage("opening checkpoint owner/name", keep=True)
@@ -136,13 +136,13 @@ def test_a_line_that_other_code_draws_below_stays() -> None:
     assert out.screen[0] == "opening checkpoint owner/name"
 
 
-def test_a_stage_fits_one_line_and_steers_no_terminal() -> None:
+def test_stage_fits_one_line_and_is_escaped() -> None:
     with redirect_stderr(Terminal()) as out, Console(say) as made:
         made.stage("opening checkpoint \x1b[31m" + "x" * 500)
         assert out.screen == [("opening checkpoint ·[31m" + "x" * 500)[:77]]
 
 
-def test_logged_warnings_are_told() -> None:
+def test_logged_warnings_are_printed() -> None:
     with redirect_stderr(io.StringIO()) as out, Console(say):
         logging.getLogger("some.library").warning("%s is old", "this file")
         logging.getLogger("some.library").info("nothing of interest")
@@ -150,7 +150,7 @@ def test_logged_warnings_are_told() -> None:
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
-def test_one_of_several_processes_says_only_what_is_told(stream: type[io.StringIO]) -> None:
+def test_secondary_process_prints_messages_only(stream: type[io.StringIO]) -> None:
     with redirect_stderr(stream()) as out, Console(say, quiet=True) as made:
         work(made)
     assert out.getvalue() == "exterior is ext1\nwarning: the prompt is long\n"

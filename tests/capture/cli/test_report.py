@@ -27,7 +27,7 @@ def test_report_of_one_process(tmp_path: Path) -> None:
     assert lines[-1] == "failed: c.h5: its video is missing"
 
 
-def test_only_a_device_with_nothing_to_do_waits() -> None:
+def test_report_counts_waiting_only_when_device_is_idle() -> None:
     """Calls are asked for ahead: while they wait for a writer, the device may still be busy."""
     assert RunOutcome(seconds=10, busy_seconds=4, reader_wait_seconds=2, writer_wait_seconds=4).waits == (2, 4)
     assert RunOutcome(seconds=10, busy_seconds=7, reader_wait_seconds=2, writer_wait_seconds=4).waits == (1, 2)
@@ -46,7 +46,7 @@ def test_report_with_nothing_left_or_done(tmp_path: Path) -> None:
     assert failed == [f"{tmp_path}: 0 done, 0 finished before, 1 failed", "failed: a.h5: why"]
 
 
-def test_each_process_says_its_pace(tmp_path: Path) -> None:
+def test_each_process_reports_its_rate(tmp_path: Path) -> None:
     both = [outcome(written(tmp_path / "a.h5", 4)), outcome(written(tmp_path / "b.h5", 6), seconds=4.0)]
     lines = closing(both, {}, tmp_path).splitlines()
     assert lines[0].endswith("10 frames in 4 s, 2 kB")
@@ -64,5 +64,5 @@ def test_each_process_says_its_pace(tmp_path: Path) -> None:
         ("-a.h5", "next  pi0-viewer ./-a.h5"),
     ],
 )
-def test_next_step_is_a_command_that_a_shell_takes(path: str, line: str) -> None:
+def test_next_command_is_quoted_for_the_shell(path: str, line: str) -> None:
     assert next_step(Path(path)) == line

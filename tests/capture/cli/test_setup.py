@@ -28,14 +28,14 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ("name", "environment", "number"),
     [(None, {}, 0), ("cuda", {}, 0), ("cuda:5", {}, 5), (None, EIGHT, 3), ("cuda", EIGHT, 3), ("cuda:5", EIGHT, 5)],
 )
-def test_a_gpu_is_known_by_its_number_and_made_the_current_one(
+def test_numbered_gpu_becomes_current_device(
     gpus: list[int], name: str | None, environment: dict[str, str], number: int
 ) -> None:
     assert _device(name, resolve_shard(environment)) == torch.device("cuda", number)
     assert gpus == [number]
 
 
-def test_the_cpu_is_taken_where_it_is_asked_for(gpus: list[int]) -> None:
+def test_cpu_is_used_when_requested(gpus: list[int]) -> None:
     assert _device("cpu", resolve_shard({})) == torch.device("cpu")
     assert not gpus
 

@@ -35,7 +35,7 @@ def section(page, label):
     return found
 
 
-def test_one_episode_is_one_screen(tmp_path, capsys):
+def test_sources_of_one_episode_fits_one_screen(tmp_path, capsys):
     folder = write_droid(tmp_path / "one", 20)
     assert main(["sources", str(folder)]) == 0
     page = capsys.readouterr().out
@@ -65,7 +65,7 @@ def test_the_next_command_names_no_broken_episode(tmp_path):
     assert "--episodes 0-1,3 " in section(page, "next")[0]
 
 
-def test_five_hundred_episodes_are_one_screen_too(tmp_path):
+def test_sources_of_500_episodes_fits_one_screen(tmp_path):
     page = describe(write_libero(tmp_path / "a_demo.hdf5", (2, 3) * 250))
     assert len(page.splitlines()) < 40
     assert section(page, "episodes")[0] == "500 of 2 to 3 frames each, 1250 in all, at 25 frames a second"
@@ -75,7 +75,7 @@ def test_five_hundred_episodes_are_one_screen_too(tmp_path):
     assert "--episodes 0-9 " in section(page, "next")[0]
 
 
-def test_what_is_broken_is_listed_with_its_reason(tmp_path):
+def test_sources_lists_unusable_episodes_with_reason(tmp_path):
     folder = write_lerobot(tmp_path / "set", (3, 3, 3, 3), version="2.1")
     cut(folder / "videos/chunk-000/observation.images.image/episode_000001.mp4")
     (folder / "videos/chunk-000/observation.images.image2/episode_000002.mp4").unlink()
@@ -93,7 +93,7 @@ def test_what_is_broken_is_listed_with_its_reason(tmp_path):
     assert "--episodes 0 " in section(page, "next")[0]
 
 
-def test_cameras_that_are_not_known_are_still_listed(tmp_path):
+def test_sources_lists_unknown_cameras(tmp_path):
     cameras = ("observation.images.front", "observation.images.side")
     page = describe(write_lerobot(tmp_path / "set", (3,), codec=None, cameras=cameras))
     assert section(page, "cameras") == ["front, 80 x 32", "side, 80 x 32"]
@@ -101,7 +101,7 @@ def test_cameras_that_are_not_known_are_still_listed(tmp_path):
     assert '--camera "exterior=NAME"' in section(page, "next")[0]
 
 
-def test_two_arms_are_mapped(tmp_path):
+def test_sources_maps_two_arms(tmp_path):
     cameras = tuple(f"observation.images.{name}" for name in ("cam_high", "cam_left_wrist", "cam_right_wrist"))
     page = describe(write_lerobot(tmp_path / "set", (3,), codec=None, cameras=cameras))
     assert [line.split(" (")[0] for line in section(page, "mapped")[:3]] == [
@@ -111,20 +111,20 @@ def test_two_arms_are_mapped(tmp_path):
     ]
 
 
-def test_nothing_in_a_source_steers_the_terminal(tmp_path):
+def test_sources_escapes_terminal_control_characters(tmp_path):
     page = describe(write_videos(tmp_path / "duck", prompt="red \x1b[31m\nlines"))
     assert "\x1b" not in page
     assert section(page, "prompts") == ['"red ·[31m·lines"']
 
 
-def test_without_a_prompt_one_is_asked_for(tmp_path):
+def test_sources_without_prompt_suggests_prompt_option(tmp_path):
     page = describe(write_videos(tmp_path / "a folder", prompt=None))
     assert section(page, "prompts") == ["none; give one with --prompt"]
     assert "--episode '" in section(page, "next")[0]
     assert '--prompt "…"' in section(page, "next")[0]
 
 
-def test_a_source_of_which_nothing_can_be_used_is_said(tmp_path, capsys):
+def test_sources_reports_source_without_usable_episode(tmp_path, capsys):
     folder = write_lerobot(tmp_path / "set", (3,))
     shutil.rmtree(folder / "data")
     assert main(["sources", str(folder)]) == 2

@@ -78,7 +78,7 @@ def hooks_of(module):
     return sum(len(child._forward_hooks) for child in module.modules())
 
 
-def test_shapes_axes_and_values_are_what_the_modules_returned(policy, inputs):
+def test_recording_equals_what_the_modules_returned(policy, inputs):
     seen = []
     expert = policy.inner.gemma_expert.model.layers[1].self_attn
     handle = expert.register_forward_hook(lambda *event: seen.append(event[-1][1].detach().clone()))
@@ -155,7 +155,7 @@ def test_hooks_are_removed_after_success_and_error(policy, inputs, kind):
         recorder.take()  # and nothing of the failed call is left
 
 
-def test_users_own_hooks_stay(policy):
+def test_hooks_of_the_user_stay_in_place(policy):
     handle = policy.inner.gemma_expert.model.layers[0].self_attn.register_forward_hook(lambda *event: None)
     with AttentionRecorder(policy):
         pass
@@ -185,7 +185,7 @@ def test_gemma_under_sdpa_is_caught(tiny):
         config._attn_implementation = "eager"
 
 
-def test_trees_without_the_two_stacks_are_refused(policy):
+def test_module_trees_without_both_stacks_are_refused(policy):
     with pytest.raises(ValueError, match=r"prefix phase \(…language_model\.layers\.<i>\.self_attn\)"):
         AttentionRecorder(nn.Linear(2, 2)).__enter__()
     with pytest.raises(ValueError, match="suffix phase"):
@@ -201,7 +201,7 @@ def test_invalid_layer_and_step_numbers_are_refused(policy, asked):
         AttentionRecorder(policy, **asked).__enter__()
 
 
-def test_two_policies_in_one_tree_are_not_mixed_up(policy):
+def test_two_policies_in_one_module_tree_are_refused(policy):
     both = nn.ModuleDict({"live": policy, "average": Foreign()})
     with pytest.raises(ValueError, match=r"holds several modules …language_model\.layers"):
         AttentionRecorder(both).__enter__()
@@ -209,7 +209,7 @@ def test_two_policies_in_one_tree_are_not_mixed_up(policy):
         assert hooks_of(both["average"]) == 0
 
 
-def test_an_object_around_the_module_is_refused(policy):
+def test_object_that_is_not_a_module_is_refused(policy):
     class Wrapper:
         model = policy
 
@@ -219,7 +219,7 @@ def test_an_object_around_the_module_is_refused(policy):
 
 # torch 2.5's, when an import is compiled, which PySide6 watches through sys._getframe once it is loaded
 @pytest.mark.filterwarnings("ignore:Graph break due to unsupported builtin sys._getframe:UserWarning")
-def test_compiled_parts_are_found_behind_their_wrappers(policy, inputs):
+def test_modules_are_found_behind_compile_wrappers(policy, inputs):
     with AttentionRecorder(policy) as recorder:
         policy(*inputs)
         plain = recorder.take()
@@ -239,7 +239,7 @@ def test_take_refuses_step_beyond_steps_taken(policy, inputs):
 
 
 @pytest.mark.parametrize("kind", ["additive", "boolean"])
-def test_masked_tokens_are_read_off_the_mask(policy, inputs, kind):
+def test_valid_tokens_are_read_from_the_attention_mask(policy, inputs, kind):
     valid = torch.tensor([True, True, False, True, False, True])
     seen = (valid[:, None] & valid[None])[None, None]
     mask = torch.zeros(seen.shape).masked_fill(~seen, -1e30)

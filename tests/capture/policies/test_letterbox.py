@@ -47,7 +47,7 @@ def test_resizes_are_those_of_openpi_and_lerobot(size: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["40x30", "30x40", "180x320", "7x5", "256x256", "225x223"])
-def test_every_pixel_of_all_sizes(size: str, shared: Path) -> None:
+def test_letterbox_matches_reference_at_every_pixel_of_all_sizes(size: str, shared: Path) -> None:
     folder = shared / "reference" / "golden" / "preprocess"
     known = arrays(folder / "resize_openpi.npz")
     picture = known[f"{size}/input"]
@@ -57,7 +57,7 @@ def test_every_pixel_of_all_sizes(size: str, shared: Path) -> None:
     np.testing.assert_allclose(pixels, wanted, rtol=0, atol=1e-6)
 
 
-def test_a_picture_of_the_models_size_is_left_alone() -> None:
+def test_picture_of_model_size_is_unchanged() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     assert (resize_pil(picture) == picture).all()
     assert torch.equal(resize_torch(picture), to_pixels(picture))
@@ -73,7 +73,7 @@ def test_pixels_are_scaled_to_minus_one_and_one() -> None:
     assert pixels[2].unique().item() == pytest.approx(-0.6)
 
 
-def test_bars_are_minus_one_or_lerobot_0_4s_minus_three() -> None:
+def test_bars_are_minus_one_and_minus_three_for_lerobot_0_4() -> None:
     picture = np.full((90, 160, 3), 200, np.uint8)
     for bars in (-1.0, -3.0):
         pixels = resize_torch(picture, bars=bars)
@@ -87,7 +87,7 @@ def test_bars_are_minus_one_or_lerobot_0_4s_minus_three() -> None:
 # Geometry
 
 
-def test_the_letterbox_of_a_16_to_9_picture() -> None:
+def test_letterbox_box_of_16_to_9_picture() -> None:
     box = letterbox(720, 1280)
     assert (box.rows, box.cols, box.top, box.left) == (126, 224, 49, 0)
     assert box.to_model.tolist() == [[0.175, 0, 0], [0, 0.175, 49]]
@@ -128,7 +128,7 @@ def test_letterbox_map_is_invertible(size: tuple[int, int], turned: bool, x: flo
 
 
 @given(size=SIZES)
-def test_bars_are_the_patches_that_a_white_picture_leaves_black(size: tuple[int, int]) -> None:
+def test_bar_patches_are_black_under_white_picture(size: tuple[int, int]) -> None:
     assume(min(size) * 224 >= max(size))
     white = np.full((*size, 3), 255, np.uint8)
     for shown in (resize_pil(white), to_uint8(resize_torch(white))):
@@ -173,7 +173,7 @@ def test_letterbox_refuses_too_narrow_pictures(size: tuple[int, int]) -> None:
         ("WEBP", {"lossless": True}),
     ],
 )
-def test_lossless_files_come_back_as_they_were(tmp_path: Path, kind: str, options: dict) -> None:
+def test_lossless_files_are_read_without_change(tmp_path: Path, kind: str, options: dict) -> None:
     (tmp_path / "picture").write_bytes(encoded(Image.fromarray(SMALL), kind, **options))  # the name tells nothing
     read = read_picture(tmp_path / "picture")
     assert read.dtype == np.uint8
@@ -181,7 +181,7 @@ def test_lossless_files_come_back_as_they_were(tmp_path: Path, kind: str, option
     assert (read == SMALL).all()
 
 
-def test_grey_palette_and_print_colours_become_rgb(tmp_path: Path) -> None:
+def test_grey_palette_and_cmyk_pictures_become_rgb(tmp_path: Path) -> None:
     grey = np.arange(54, dtype=np.uint8).reshape(6, 9)
     palette = Image.fromarray(grey % 4).convert("P")
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
@@ -201,7 +201,7 @@ def test_grey_palette_and_print_colours_become_rgb(tmp_path: Path) -> None:
     assert np.abs(read_picture(path).astype(int) - [255, 0, 0]).max() < 8
 
 
-def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
+def test_alpha_channel_is_dropped_without_blending(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     alpha = np.tile(np.array([0, 128, 255], np.uint8), (6, 3))
     path.write_bytes(encoded(Image.fromarray(np.dstack([SMALL, alpha])), "PNG"))
@@ -224,7 +224,7 @@ def test_exif_rotation_is_applied(tmp_path: Path, kind: str) -> None:
     assert read[20:, :, 0].max() < 60
 
 
-def test_a_jpeg_with_a_preview_is_its_first_picture(tmp_path: Path) -> None:
+def test_multi_picture_jpeg_gives_its_first_picture(tmp_path: Path) -> None:
     path = tmp_path / "picture.jpg"
     first, second = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
     path.write_bytes(encoded(first, "MPO", save_all=True, append_images=[second]))
@@ -280,7 +280,7 @@ DEPTH = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
         (npy(np.array([{}]), allow_pickle=True), "may be damaged"),
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
+def test_file_that_is_not_a_picture_raises_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(content)
     with pytest.raises(UserError, match=says) as caught:
@@ -296,7 +296,7 @@ def test_missing_picture_files_and_folders_are_reported(tmp_path: Path) -> None:
         read_picture(tmp_path)
 
 
-def test_arrays_follow_openpis_rules(tmp_path: Path) -> None:
+def test_picture_arrays_follow_openpi_dtype_and_layout_rules(tmp_path: Path) -> None:
     path = tmp_path / "picture.npy"
     path.write_bytes(npy(SMALL))
     assert (read_picture(path) == SMALL).all()

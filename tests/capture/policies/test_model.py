@@ -140,7 +140,7 @@ def test_batched_rows_equal_single_calls(tiny):
     torch.testing.assert_close(both.actions[1:], second.actions, rtol=0, atol=2e-6)
 
 
-def test_the_cache_does_not_grow_between_steps(tiny):
+def test_cache_length_is_constant_over_denoise_steps(tiny):
     with AttentionRecorder(tiny.model) as recorder:
         chunk = call(tiny, third=None)
         recording = recorder.take()
@@ -159,7 +159,7 @@ def test_steps_and_horizon_can_be_chosen(tiny, steps):
     torch.testing.assert_close(chunk.path[-1], noise - chunk.velocity.sum(0) / steps, rtol=0, atol=1e-5)
 
 
-def test_bfloat16_is_near_float32_and_keeps_its_tables_wide(tiny):
+def test_bfloat16_is_close_to_float32_and_keeps_float32_tables(tiny):
     model = tiny_model(torch.bfloat16)
     assert model.language_model.rotary_emb.inv_freq.dtype == torch.float32
     assert model.language_model.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
@@ -174,7 +174,7 @@ def test_bfloat16_is_near_float32_and_keeps_its_tables_wide(tiny):
     assert difference.mean() < 0.008  # a bfloat16 table of frequencies alone would double the mean error
 
 
-def test_rope_table_turns_by_position_times_frequency():
+def test_rope_angle_is_position_times_frequency():
     cos, sin = rope_table(torch.tensor([[0, 600]]), head_dim=256)
     assert cos.dtype == sin.dtype == torch.float32
     assert torch.all(cos[0, 0, 0] == 1)
@@ -183,7 +183,7 @@ def test_rope_table_turns_by_position_times_frequency():
     assert torch.equal(sin[0, 0, 1, :128], sin[0, 0, 1, 128:])
 
 
-def test_time_embedding_has_all_sines_first():
+def test_time_embedding_lists_sines_before_cosines():
     table = time_embedding(torch.tensor([0.0, 1.0]), 8)
     assert torch.equal(table[0], torch.tensor([0.0] * 4 + [1.0] * 4))
     shortest = 2 * torch.pi / 4e-3

@@ -53,7 +53,7 @@ def test_frame_shapes_match_schema(policy, call, frame):
     assert {name: np.shape(value) for name, value in frame.items()} == expected
 
 
-def test_weights_are_cut_where_the_blocks_are(policy, call, frame):
+def test_weights_are_sliced_at_block_boundaries(policy, call, frame):
     _, whole = raw(policy, call.prepared[0], 5)
     text = len(call.prepared[0].tokens)
     prefix, suffix = whole.prefix[0].numpy(), whole.suffix[0].numpy()  # (L, N, K, K), (L, S, N, H, K + H)
@@ -78,7 +78,7 @@ def test_every_valid_row_sums_to_one(frame):
     np.testing.assert_allclose(frame[schema.ACTION_MASS].sum(-1), 1, atol=1e-5)
 
 
-def test_bars_have_their_own_mass(frame):
+def test_bar_patches_have_a_mass_group_of_their_own(frame):
     groups = schema.mass_groups(["exterior", "wrist"])
     # 160 x 90 becomes 224 x 126 with 49 black rows above and below: patch rows 0-2 and 13-15 lie wholly in them.
     maps = frame[schema.ACTION_TO_IMAGE][..., 0, :, :]
@@ -95,7 +95,7 @@ def test_stored_positions_match_model_input(frame):
     assert frame[schema.TEXT_POSITION].tolist() == list(range(512, 512 + len(frame[schema.TEXT_ID])))
 
 
-def test_value_norms_are_lengths_of_what_heads_write(policy, call, frame):
+def test_stored_value_norms_are_norms_of_head_outputs(policy, call, frame):
     attention = policy.model.expert.layers[1].self_attn
     values = {}
     handle = attention.v_proj.register_forward_hook(lambda module, args, output: values.setdefault("first", output[0]))
@@ -113,7 +113,7 @@ def test_value_norms_are_lengths_of_what_heads_write(policy, call, frame):
     np.testing.assert_allclose(frame[schema.ACTION_VALUE_NORM_ACTION][1, 0], lengths, rtol=2e-4)
 
 
-def test_the_run_can_be_repeated_from_what_is_stored(policy, call, frame):
+def test_call_is_reproducible_from_stored_inputs(policy, call, frame):
     noise = torch.from_numpy(frame[schema.FRAMES_NOISE])[None]
     assert torch.equal(noise, policy.noise(frame[schema.FRAMES_SEED]))
     ids = torch.from_numpy(frame[schema.TEXT_ID]).long()[None]
@@ -133,7 +133,7 @@ def test_predicted_actions_are_in_robot_units(call, frame):
     assert np.isnan(frame[schema.ACTION_TRUTH]).all()
 
 
-def test_true_actions_are_cut_or_filled(policy):
+def test_true_actions_are_truncated_or_padded(policy):
     recorder = policy.recorder(layers=[0], steps=[3])
     truth = np.arange(12, dtype=np.float32).reshape(4, 3)
     with recorder:
@@ -157,7 +157,7 @@ def test_full_run_keeps_image_rows(policy, call):
     assert errors.row_sum < 1e-5
 
 
-def test_a_masked_slot_is_no_camera_and_takes_no_position(policy):
+def test_masked_slot_has_no_camera_and_no_positions(policy):
     shown = observation()
     alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     recorder = policy.recorder()
@@ -178,7 +178,7 @@ def test_upside_down_source_pictures_are_rotated(policy):
         assert turned.pictures[camera].letterbox.turned
 
 
-def test_cameras_follow_the_policys_slots_not_the_users_order(policy, frame):
+def test_cameras_are_ordered_by_policy_slots(policy, frame):
     shown = observation()
     swapped = dataclasses.replace(shown, pictures=dict(reversed(shown.pictures.items())))
     recorder = policy.recorder()
@@ -207,12 +207,12 @@ def test_only_the_words_differ_between_prompts_on_one_picture(policy):
         ({"state": np.array([0, np.nan, 0, 0])}, "finite"),
     ],
 )
-def test_observations_that_do_not_fit_are_refused_in_a_sentence(policy, change, sentence):
+def test_observation_that_does_not_fit_raises_one_sentence(policy, change, sentence):
     with pytest.raises(UserError, match=sentence):
         policy.prepare(dataclasses.replace(observation(), **change))
 
 
-def test_a_state_changes_the_text_and_so_the_attention(policy):
+def test_state_changes_prompt_and_attention(policy):
     shown = observation()
     other = dataclasses.replace(shown, state=np.array([0.9, 1.9, 0.1, 0.6]))
     recorder = policy.recorder()
@@ -240,7 +240,7 @@ def test_bfloat16_weights_are_stored_bit_for_bit(call):
     assert np.array_equal(widened[..., 0, :, :], exact)
 
 
-def test_deltas_are_added_to_the_state():
+def test_delta_actions_are_added_to_state():
     policy = small_policy(relative=(True, True))
     recorder = policy.recorder(layers=[0])
     with recorder:
@@ -275,7 +275,7 @@ def moments(policy):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_batch_gives_what_single_calls_give(policy, full):
+def test_batched_call_equals_single_calls(policy, full):
     prepared = moments(policy)
     assert len({len(one.tokens) for one in prepared}) == 3
     recorder = policy.recorder(layers=[0, 2], steps=[1, 3])
@@ -314,7 +314,7 @@ def test_pictures_that_prompts_share_are_encoded_once(policy):
         torch.testing.assert_close(chunk.actions[row], single.actions[0], rtol=3e-4, atol=3e-4)
 
 
-def test_padding_neither_attends_nor_is_attended_to(policy):
+def test_padding_has_no_attention_as_query_or_key(policy):
     prepared = moments(policy)
     with AttentionRecorder(policy.model) as recorder:
         policy.plain(prepared, seeds=[0, 0, 0, 9])
@@ -325,14 +325,14 @@ def test_padding_neither_attends_nor_is_attended_to(policy):
     assert recording.suffix[0, ..., length:-6].max() == 0
 
 
-def test_one_call_shows_the_same_cameras(policy):
+def test_batch_with_different_cameras_is_refused(policy):
     shown = observation()
     alone = dataclasses.replace(shown, pictures={"wrist": shown.pictures["wrist"]})
     with pytest.raises(ValueError, match="same cameras"):
         policy.plain([policy.prepare(shown), policy.prepare(alone)], seeds=[0, 0])
 
 
-def test_weights_can_be_rounded_on_the_way(policy, call, frame):
+def test_weights_are_stored_in_requested_dtype(policy, call, frame):
     rounded = build_frames(call, torch.bfloat16)[0][0]
     assert rounded[schema.ACTION_TO_IMAGE].dtype == np.uint16
     assert np.array_equal(rounded[schema.ACTION_TO_IMAGE], schema.to_bfloat16(frame[schema.ACTION_TO_IMAGE]))

@@ -55,7 +55,7 @@ def lerobot(**changes: object) -> Preprocessing:
 
 
 @pytest.mark.parametrize("case", range(len(OPENPI["normalisation"])))
-def test_openpi_numbers_to_the_last_bit(case: int) -> None:
+def test_openpi_normalisation_is_bit_exact(case: int) -> None:
     known = OPENPI["normalisation"][case]
     state = Normaliser("openpi_quantile", STATS["state"]).normalise(known["raw_state"])
     assert state.dtype == np.float64
@@ -65,7 +65,7 @@ def test_openpi_numbers_to_the_last_bit(case: int) -> None:
 
 
 @pytest.mark.parametrize("case", range(len(LEROBOT["normalisation"])))
-def test_lerobot_numbers_to_the_last_bit(case: int) -> None:
+def test_lerobot_normalisation_is_bit_exact(case: int) -> None:
     known = LEROBOT["normalisation"][case]
     state = Normaliser("quantile", STATS["state"]).normalise(np.array(known["raw_state"]))
     assert state.dtype == np.float32
@@ -121,19 +121,19 @@ def test_normaliser_modes_match_hand_computed_values(mode: NormaliserMode, wante
     np.testing.assert_allclose(normaliser.unnormalise(values), [0.5, 1.0, 5.0], rtol=0, atol=1e-6)
 
 
-def test_a_dimension_that_never_moved_is_guarded_as_each_code_base_does() -> None:
+def test_constant_dimension_is_guarded_as_in_openpi_and_lerobot() -> None:
     stats = {"q01": np.array([5.0]), "q99": np.array([5.0])}
     assert Normaliser("openpi_quantile", stats).normalise([5.5]) == [0.5 / 1e-6 * 2 - 1]
     assert Normaliser("quantile", stats).normalise([5.5]) == np.float32(1.0) / np.float32(1e-8) - 1
 
 
 @given(mode=st.sampled_from(MODES), values=st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=2))
-def test_normalising_can_be_undone(mode: NormaliserMode, values: list[float]) -> None:
+def test_normalisation_is_invertible(mode: NormaliserMode, values: list[float]) -> None:
     normaliser = Normaliser(mode, {name: np.array(numbers[:2]) for name, numbers in STATISTICS.items()})
     np.testing.assert_allclose(normaliser.unnormalise(normaliser.normalise(values)), values, rtol=0, atol=3e-5)
 
 
-def test_statistics_are_cut_to_the_values_but_never_stretched() -> None:
+def test_longer_statistics_are_truncated_and_shorter_ones_refused() -> None:
     normaliser = Normaliser("openpi_quantile", STATS["state"])
     whole = normaliser.normalise(np.arange(8.0))
     assert (normaliser.normalise(np.arange(5.0)) == whole[:5]).all()
@@ -141,7 +141,7 @@ def test_statistics_are_cut_to_the_values_but_never_stretched() -> None:
         normaliser.normalise(np.arange(9.0))
 
 
-def test_openpi_adds_in_the_models_number_type_before_it_widens() -> None:
+def test_openpi_adds_in_model_dtype_before_widening() -> None:
     model = np.array([1e-8], np.float32)  # 1 + 1e-8 is 1 in float32
     normaliser = Normaliser("openpi_quantile", {"q01": np.array([0.0]), "q99": np.array([2.0])})
     assert normaliser.unnormalise(model) == 1.0 / 2.0 * (2.0 + 1e-6)
@@ -166,7 +166,7 @@ def test_broken_statistics_are_refused(stats: dict[str, np.ndarray], says: str) 
 
 
 @pytest.mark.parametrize("case", LEROBOT["cases"], ids=lambda case: repr(case["prompt"][:20]))
-def test_lerobot_strings(case: dict) -> None:
+def test_lerobot_prompts_equal_reference_strings(case: dict) -> None:
     state = np.array(case["state"], np.float32)
     current = lerobot(state=None, state_dim=len(state))
     assert current.prompt(case["prompt"], state, TOKENS).text == case["lerobot_current"]
@@ -174,7 +174,7 @@ def test_lerobot_strings(case: dict) -> None:
     assert padded.prompt(case["prompt"], state, TOKENS).text == case["lerobot_v04_padded_to_32"]
 
 
-def test_padding_comes_after_normalisation() -> None:
+def test_state_is_padded_after_normalisation() -> None:
     """Zeros put in before it would be normalised too, and would not be bin 128."""
     table = lerobot(pad_state_to=12).prompt("go", np.full(8, 0.3), TOKENS)
     values = table.text.partition("State: ")[2].partition(";")[0].split()
@@ -193,13 +193,13 @@ def test_raw_state_gives_reference_token_ids() -> None:
     assert table.ids.tolist() == case["openpi_with_state_token_ids"]
 
 
-def test_a_policy_that_reads_no_state_has_none_in_its_prompt() -> None:
+def test_prompt_of_stateless_policy_holds_no_state() -> None:
     libero = made(state_in_prompt=False)
     assert libero.prompt("open the_drawer", None, TOKENS).text == "open the drawer\n"
     assert libero.prompt("open the_drawer", np.zeros(8), TOKENS).text == "open the drawer\n"
 
 
-def test_the_limit_of_tokens_is_kept() -> None:
+def test_prompt_is_truncated_at_token_limit() -> None:
     table = made(max_tokens=24).prompt("pick up the red block", np.zeros(8), TOKENS)
     assert len(table) == 24
     assert table.dropped > 0
@@ -224,18 +224,18 @@ def test_the_limit_of_tokens_is_kept() -> None:
         ([[0.0], [0.0, 1.0]], "not a list of numbers"),
     ],
 )
-def test_a_wrong_state_is_refused_in_one_sentence(state: object, says: str) -> None:
+def test_wrong_state_raises_one_sentence(state: object, says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
         made().prompt("go", state, TOKENS)
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_state_is_refused_even_where_the_prompt_does_not_hold_it() -> None:
+def test_wrong_state_is_refused_when_prompt_holds_no_state() -> None:
     with pytest.raises(UserError, match="has 7 numbers"):
         made(state_in_prompt=False).prompt("go", np.zeros(7), TOKENS)
 
 
-def test_statistics_filled_up_to_32_take_the_robots_own_length() -> None:
+def test_statistics_padded_to_32_use_robot_dimensions() -> None:
     stats = {name: np.pad(STATS["state"][name], (0, 24)) for name in ("q01", "q99")}
     filled = made(state=Normaliser("openpi_quantile", stats))
     assert filled.state_lengths == (8, 32)
@@ -250,7 +250,7 @@ def test_statistics_filled_up_to_32_take_the_robots_own_length() -> None:
 # Actions
 
 
-def test_actions_are_the_robots_own_dimensions() -> None:
+def test_actions_have_robot_dimensions() -> None:
     model = np.array(OPENPI["normalisation"][0]["model_actions"], np.float32)
     actions = made(robot_dim=7).actions(model, None)
     assert actions.shape == (3, 7)
@@ -259,12 +259,12 @@ def test_actions_are_the_robots_own_dimensions() -> None:
     np.testing.assert_allclose(actions, wanted, rtol=0, atol=1e-6)
 
 
-def test_actions_without_statistics_stay_as_they_are() -> None:
+def test_actions_without_statistics_are_unchanged() -> None:
     model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
     assert (made(action=None).actions(model, None) == model[:, :8]).all()
 
 
-def test_relative_actions_get_the_state_back_but_the_gripper_does_not() -> None:
+def test_state_is_added_to_relative_actions_except_gripper() -> None:
     model = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
     model.flags.writeable = False
     state = np.arange(8.0)
@@ -310,7 +310,7 @@ def test_padding_of_a_state_is_no_value_of_it(length: int, filled: int) -> None:
 PHOTO = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
 
 
-def test_a_picture_is_resized_as_its_code_base_does() -> None:
+def test_picture_is_resized_as_in_openpi_and_lerobot() -> None:
     openpi = made().picture(PHOTO)
     assert (openpi.model_u8 == resize_pil(PHOTO)).all()
     assert (openpi.pixels == to_pixels(openpi.model_u8)).all()
@@ -325,7 +325,7 @@ def test_a_picture_is_resized_as_its_code_base_does() -> None:
 
 
 @pytest.mark.parametrize("resize", ["pil", "torch"])
-def test_a_turned_picture_is_turned_before_it_is_scaled(resize: str) -> None:
+def test_picture_is_rotated_before_resizing(resize: str) -> None:
     turned = made(resize=resize, turned=True).picture(PHOTO)
     by_hand = made(resize=resize).picture(np.ascontiguousarray(PHOTO[::-1, ::-1]))
     assert (turned.model_u8 == by_hand.model_u8).all()
@@ -339,7 +339,7 @@ def test_a_turned_picture_is_turned_before_it_is_scaled(resize: str) -> None:
 
 
 @pytest.mark.parametrize("resize", ["pil", "torch"])
-def test_views_of_other_arrays_are_read_right(resize: str) -> None:
+def test_strided_picture_arrays_are_read_correctly(resize: str) -> None:
     """Readers hand out mirrored, cropped and read-only views."""
     view = PHOTO[::-1, 20:140:2]
     view.flags.writeable = False
@@ -350,6 +350,6 @@ def test_views_of_other_arrays_are_read_right(resize: str) -> None:
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)]
 )
-def test_what_is_no_picture_is_refused(image: np.ndarray) -> None:
+def test_array_that_is_not_a_picture_is_refused(image: np.ndarray) -> None:
     with pytest.raises(UserError, match="must be uint8"):
         made().picture(image)

@@ -41,7 +41,7 @@ def roles(table: TokenTable) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case["prompt"][:20]))
-def test_openpi_strings_and_bins(tokenizer: Tokenizer, case: dict) -> None:
+def test_openpi_prompts_and_bins_equal_reference(tokenizer: Tokenizer, case: dict) -> None:
     state = np.array(case["state"], case["state_dtype"])
     assert state_bins(state).tolist() == case["bins"]
     assert tokenise(case["prompt"], state, tokenizer).text == case["openpi_with_state"]
@@ -49,7 +49,7 @@ def test_openpi_strings_and_bins(tokenizer: Tokenizer, case: dict) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case["prompt"][:20]))
-def test_openpi_token_ids(case: dict) -> None:
+def test_openpi_token_ids_equal_reference(case: dict) -> None:
     gemma = read_tokenizer(gemma_tokenizer())
     with_state = tokenise(case["prompt"], np.array(case["state"], case["state_dtype"]), gemma)
     assert with_state.ids.tolist() == case["openpi_with_state_token_ids"]
@@ -59,19 +59,19 @@ def test_openpi_token_ids(case: dict) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_bins_change_exactly_at_their_edges(dtype: type) -> None:
+def test_state_bins_change_exactly_at_edges(dtype: type) -> None:
     edges = np.array([-1 + k / 128 for k in range(256)], dtype)
     assert state_bins(edges).tolist() == list(range(256))
     assert state_bins(np.nextafter(edges, dtype(-2))).tolist() == list(range(-1, 255))
     assert state_bins(np.array([0, 1, 7, -7], dtype)).tolist() == [128, 255, 255, -1]
 
 
-def test_a_task_is_cleaned_as_it_was_in_training() -> None:
+def test_task_text_is_cleaned_as_in_training() -> None:
     assert clean_prompt("  Pick_up the\nduck_ ") == "Pick up the duck "
     assert clean_prompt("\n_ \t") == " "
 
 
-def test_the_table_of_a_prompt_that_looks_like_a_template(tokenizer: Tokenizer) -> None:
+def test_token_table_of_prompt_that_resembles_the_template(tokenizer: Tokenizer) -> None:
     table = tokenise("put the duck. ; State: 3;\nin_ bowl.", np.array([0.0, -1.1, 0.5]), tokenizer)
     assert table.text == "Task: put the duck. ; State: 3; in  bowl., State: 128 -1 192;\nAction: "
     words = [covered(table, table.word == word).strip() for word in range(table.word.max() + 1)]
@@ -101,7 +101,7 @@ def test_the_table_of_a_prompt_that_looks_like_a_template(tokenizer: Tokenizer) 
 @example(prompt="", state=np.array([]))
 @example(prompt="_", state=np.array([0.0]))
 @example(prompt="State: 1;", state=np.array([-1.5, 1.5]))
-def test_tokens_agree_with_the_text(tokenizer: Tokenizer, prompt: str, state: np.ndarray) -> None:
+def test_token_spans_agree_with_prompt_text(tokenizer: Tokenizer, prompt: str, state: np.ndarray) -> None:
     table = tokenise(prompt, state, tokenizer, max_tokens=10_000)
     task, bins = clean_prompt(prompt), state_bins(state)
     assert table.text == f"Task: {task}, State: {' '.join(map(str, bins))};\nAction: "
@@ -138,7 +138,7 @@ def test_tokens_agree_with_the_text(tokenizer: Tokenizer, prompt: str, state: np
 @given(prompt=PROMPTS)
 @example(prompt="")
 @example(prompt="put the duck in the bowl, State: 1;")
-def test_without_a_state_the_task_stands_alone(tokenizer: Tokenizer, prompt: str) -> None:
+def test_prompt_without_state_is_the_task_alone(tokenizer: Tokenizer, prompt: str) -> None:
     table = tokenise(prompt, None, tokenizer, max_tokens=10_000)
     task = clean_prompt(prompt)
     assert table.text == task + "\n"
@@ -150,7 +150,7 @@ def test_without_a_state_the_task_stands_alone(tokenizer: Tokenizer, prompt: str
 
 
 @given(prompt=PROMPTS, limit=st.integers(1, 60))
-def test_a_long_prompt_is_cut_on_the_right_and_says_so(tokenizer: Tokenizer, prompt: str, limit: int) -> None:
+def test_long_prompt_is_truncated_on_the_right_with_warning(tokenizer: Tokenizer, prompt: str, limit: int) -> None:
     state = np.zeros(4)
     whole = tokenise(prompt, state, tokenizer, max_tokens=10_000)
     assume(len(whole) > limit)
@@ -166,7 +166,7 @@ def test_a_long_prompt_is_cut_on_the_right_and_says_so(tokenizer: Tokenizer, pro
     assert tokenise(prompt, state, tokenizer, max_tokens=len(whole)).dropped == 0
 
 
-def test_the_real_state_is_in_the_text_not_zeros(tokenizer: Tokenizer) -> None:
+def test_prompt_holds_the_real_state(tokenizer: Tokenizer) -> None:
     """A known fault of other tools: labels made from a state of zeros, so that all after the first value shift."""
     state = np.array([-0.9, 0.99, -1.2, 0.0])
     table = tokenise("pick up the mug", state, tokenizer)
@@ -176,6 +176,6 @@ def test_the_real_state_is_in_the_text_not_zeros(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["pick up \udcff", "pick\0up"])
-def test_a_prompt_that_is_no_text_is_refused(tokenizer: Tokenizer, prompt: str) -> None:
+def test_prompt_that_is_not_text_is_refused(tokenizer: Tokenizer, prompt: str) -> None:
     with pytest.raises(UserError, match="the prompt holds"):
         tokenise(prompt, None, tokenizer)

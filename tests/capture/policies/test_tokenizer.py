@@ -79,7 +79,7 @@ def test_tokenizer_survives_pickling(tokenizer: Tokenizer) -> None:
 
 
 @given(text=TEXTS)
-def test_ids_are_those_of_the_library_itself(model: Path, text: str) -> None:
+def test_token_ids_equal_those_of_the_tokenizers_library(model: Path, text: str) -> None:
     library = SentencePieceProcessor(model_file=str(model))
     assert [piece.id for piece in read_tokenizer(model).encode(text)] == library.encode(text)
     library = tokenizers.Tokenizer.from_file(str(TOKENIZER))
@@ -88,7 +88,7 @@ def test_ids_are_those_of_the_library_itself(model: Path, text: str) -> None:
     ).ids
 
 
-def test_the_small_tokenizers_follow_paligemma(tokenizer: Tokenizer) -> None:
+def test_small_tokenizers_follow_paligemma_conventions(tokenizer: Tokenizer) -> None:
     def pieces(text: str) -> list[str]:
         return [piece.text for piece in tokenizer.encode(text)]
 
@@ -112,7 +112,7 @@ def test_saved_padding_and_truncation_are_not_applied(tmp_path: Path) -> None:
     assert read_tokenizer(tmp_path).encode(text) == read_tokenizer(TOKENIZER).encode(text)
 
 
-def test_a_tokenizer_is_known_by_its_content_not_its_name(model: Path, tmp_path: Path) -> None:
+def test_tokenizer_is_identified_by_content_not_file_name(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.model").write_bytes(TOKENIZER.read_bytes())
     (tmp_path / "b.json").write_bytes(model.read_bytes())
     assert read_tokenizer(tmp_path / "a.model").size == read_tokenizer(TOKENIZER).size
@@ -141,7 +141,7 @@ def _without(piece: str) -> bytes:
         (_without("<bos>"), "begin-of-sequence"),
     ],
 )
-def test_a_damaged_tokenizer_is_refused_in_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
+def test_damaged_tokenizer_raises_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "broken.model"
     path.write_bytes(content)
     with pytest.raises(UserError, match=says) as caught:
@@ -161,7 +161,9 @@ def test_missing_tokenizer_is_reported(tmp_path: Path) -> None:
         find_tokenizer(tmp_path, None)
 
 
-def test_find_tokenizer_searches_places_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+def test_find_tokenizer_searches_locations_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
     home, data, hub, checkpoint = (tmp_path / name for name in ("home", "data", "hub", "checkpoint"))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
@@ -197,7 +199,7 @@ def test_damaged_checkpoint_tokenizer_is_an_error(tmp_path: Path) -> None:
         find_tokenizer(None, tmp_path)
 
 
-def test_a_tokenizer_must_fit_the_vocabulary() -> None:
+def test_tokenizer_larger_than_vocabulary_is_refused() -> None:
     tokenizer = read_tokenizer(TOKENIZER)
     assert check_vocabulary(tokenizer, tokenizer.size) is None
     assert check_vocabulary(tokenizer, tokenizer.size - 4) is None  # such as PaliGemma's <image>
@@ -209,7 +211,7 @@ def test_a_tokenizer_must_fit_the_vocabulary() -> None:
 
 
 @pytest.mark.parametrize("ids", [[2, 255], np.array([2, 255], np.int32), []])
-def test_ids_must_fit_the_vocabulary(ids: list[int]) -> None:
+def test_token_ids_beyond_vocabulary_are_refused(ids: list[int]) -> None:
     assert check_vocabulary(ids, 256) is None
     if len(ids):
         with pytest.raises(UserError, match="gave id 255"):

@@ -34,7 +34,7 @@ def model():
     return small_model()
 
 
-def test_the_installed_release_is_in_the_range_that_is_promised():
+def test_installed_transformers_is_in_supported_range():
     requirements = map(Requirement, importlib.metadata.requires("pi0-attention") or [])
     promised = next(one for one in requirements if one.name == "transformers")
     assert promised.specifier.contains(transformers.__version__)
@@ -68,7 +68,7 @@ def test_pictures_are_not_scaled(model):
         torch.testing.assert_close(model.embed_pictures(picture), expected)
 
 
-def test_siglips_names_are_ours_whatever_the_release(model):
+def test_siglip_parameter_names_are_independent_of_release(model):
     names = [name for name in model.state_dict() if name.startswith("vision_tower.")]
     start = "vision_tower."
     assert start + "embeddings.patch_embedding.weight" in names
@@ -77,7 +77,7 @@ def test_siglips_names_are_ours_whatever_the_release(model):
     assert not any("vision_model" in name or "head" in name for name in names)
 
 
-def test_gemma_masks_as_told_and_in_both_directions(model):
+def test_gemma_applies_given_mask_without_causal_mask(model):
     """No causal mask of its own: the first token sees the last one."""
     with torch.no_grad():
         embeddings = torch.randn(1, 5, 40)
@@ -164,7 +164,7 @@ def prefix_of_training(model):
 
 @pytest.mark.parametrize("run", [prefix_of_a_call, prefix_of_training])
 @pytest.mark.parametrize("gemma", [GemmaWithCache, GemmaWithPastKeyValues, GemmaWithBoth])
-def test_gemmas_cache_is_given_by_the_name_that_the_release_has(model, monkeypatch, gemma, run):
+def test_cache_argument_has_the_name_of_the_installed_release(model, monkeypatch, gemma, run):
     """The same bits. A warning would be an error here."""
     monkeypatch.setattr(model_module, "GemmaModel", gemma)
     other = small_model()
@@ -179,13 +179,13 @@ def test_gemmas_cache_is_given_by_the_name_that_the_release_has(model, monkeypat
         assert torch.equal(ours, theirs)
 
 
-def test_a_release_whose_cache_has_a_third_name_is_refused(monkeypatch):
+def test_unknown_cache_argument_is_refused(monkeypatch):
     monkeypatch.setattr(model_module, "GemmaModel", GemmaWithNeither)
     with pytest.raises(UserError, match=r"not known here \(its arguments are inputs_embeds, kwargs\); install"):
         small_model()
 
 
-def test_importing_and_running_the_model_warns_of_nothing():
+def test_importing_and_running_the_model_emits_no_warning():
     """In a process of its own, where transformers has not yet said what it says once, some of it to its log alone."""
     code = "from test_transformers import *; prefix_of_a_call(small_model()); prefix_of_training(small_model())"
     path = os.pathsep.join([str(Path(__file__).parent), str(SUPPORT), str(ROOT)])

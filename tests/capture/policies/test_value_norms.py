@@ -10,7 +10,7 @@ from capture.policies.value_norms import ValueNorms
 
 
 @pytest.mark.parametrize(("width", "kv_heads"), [(40, 1), (40, 2), (6, 4)])
-def test_lengths_are_those_of_what_each_head_writes(width, kv_heads):
+def test_value_norms_are_norms_of_each_heads_output(width, kv_heads):
     torch.manual_seed(0)
     heads, head_dim, keys = 4, 8, 11
     projections = [nn.Linear(heads * head_dim, width, bias=False) for _ in range(2)]
