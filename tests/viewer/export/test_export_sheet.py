@@ -147,6 +147,19 @@ def test_form_puts_measure_unit_and_scale_into_the_command(sheet: ExportSheet) -
     assert cli.parse_arguments(sheet.form.arguments()).measure is None
 
 
+def test_form_offers_the_colour_map_and_names_the_scales(sheet: ExportSheet) -> None:
+    choice = sheet.form._segments["colours"]
+    assert isinstance(choice, DropDown)
+    assert [action.text() for action in choice.menu().actions()] == ["inferno", "viridis", "magma", "turbo", "jet"]
+    choice.chosen.emit("viridis")
+    assert cli.parse_arguments(sheet.form.arguments()).colours == "viridis"
+    labels = {name: row.label for name, row in sheet.form.rows.items() if not row.isHidden()}
+    assert (labels["colours"], labels["colour_scale"], labels["range"]) == ("Colours", "Scale", "Range")
+    assert len(set(labels.values())) == len(labels)
+    sheet.kinds["curves"].click()
+    assert "--colours" not in sheet.form.arguments()
+
+
 def test_unavailable_scores_are_disabled(app: QApplication, small: Path, tmp_path: Path) -> None:
     def cells(**view: object) -> tuple[str, dict[str, bool], str]:
         window = show(small, tmp_path, query=Query("text", (4,)), **view)

@@ -8,6 +8,7 @@ import make_results
 from window_driver import close, show
 
 from viewer.controllers import commands
+from viewer.model.view_state import Query
 from viewer.widgets import menus
 from viewer.widgets.overlays.export_sheet import ExportSheet
 
@@ -45,6 +46,35 @@ def test_menus_mark_what_is_on(window: MainWindow) -> None:
     assert not {"grid", "mean"} & marks()
     window.session.update(heads=(1,))
     assert not {"mean", "max"} & marks()
+
+
+def test_menus_show_the_chosen_one_of_a_range_scale_and_wall(window: MainWindow) -> None:
+    def marks() -> set[str]:
+        menu = menus.build_menu(window.acts, (commands.LOOK, commands.AXES, commands.COLOURS))
+        found = {action.data() for action in menu.actions() if action.isChecked()}
+        menu.deleteLater()
+        return found
+
+    for command, others in (
+        ("from_zero", {"from_uniform", "range", "lock"}), ("range", {"from_zero"}), ("from_uniform", {"range"}),
+        ("log", {"linear", "rank"}), ("linear", {"log", "rank"}), ("wall", {"best"}), ("best", {"wall"}),
+    ):  # fmt: skip
+        if command in {"wall", "best"}:
+            window.session.update(wall="off")
+        window.perform_id(command)
+        assert command in marks()
+        assert not others & marks()
+    window.session.update(wall="off", query=Query("action", (0,)))
+    window.perform_id("link_zoom")
+    assert {"swap", "link_zoom"} <= marks()
+    window.perform_id("swap")
+    window.perform_id("link_zoom")
+    assert not {"swap", "link_zoom", "play"} & marks()
+
+
+def test_no_command_offers_a_choice_of_two_states() -> None:
+    titles = [command.title for command in commands.TABLE if command.is_on is not None]
+    assert not [title for title in titles if " or " in title]
 
 
 def test_header_opens_export(window: MainWindow) -> None:

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 from viewer.analysis import scores
 from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
+from viewer.model.view_state import CHOICES
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
@@ -39,6 +40,7 @@ KINDS_OF_ROWS: Final = {
     "lines": frozenset({"table"}),
     "measure": frozenset({"summary", "heads", "film", "difference", "video"}),
     "unit": frozenset({"summary", "heads", "difference", "video"}),
+    "colours": FIGURES - {"curves"},
     "colour_scale": frozenset({"summary", "heads", "difference", "video"}),
     "range": frozenset({"summary", "heads", "difference"}),
     "rate": frozenset({"video"}),
@@ -50,7 +52,8 @@ KINDS_OF_ROWS: Final = {
 """Kinds that have each row of the form; rows that are not listed belong to all kinds."""
 OPTION: Final = {
     "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
-    "lines": "--of", "measure": "--measure", "unit": "--unit", "colour_scale": "--colour-scale", "range": "--range",
+    "lines": "--of", "measure": "--measure", "unit": "--unit", "colours": "--colours",
+    "colour_scale": "--colour-scale", "range": "--range",
     "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
 }  # fmt: skip
 
@@ -98,7 +101,8 @@ class ExportForm(QWidget):
         self.unavailable_scores = self._find_unavailable_scores()
         self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": self._cells(),
                                        "lines": "rows", "range": session.state.range, "measure": session.state.measure,
-                                       "unit": session.state.unit, "colour_scale": session.state.scale,
+                                       "unit": session.state.unit,
+                                       "colours": session.state.colours, "colour_scale": session.state.scale,
                                        "theme": "light", "caption": "shown", "existing": "keep"}  # fmt: skip
         self.fields: dict[str, QLineEdit] = {}
         self.rows: dict[str, FormRow] = {}
@@ -144,15 +148,16 @@ class ExportForm(QWidget):
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
-        self._words("colour_scale", "Colours", (("linear", "Linear"), ("log", "Log"), ("rank", "By rank")))
+        self._choice("colours", "Colours", [(name, name) for name in CHOICES["colours"]])
+        self._words("colour_scale", "Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
         ranges = (
-            ("uniform", "shared, from 1 × uniform"), ("shared", "shared, from 0"), ("map", "one a camera"),
-            ("set", "shared by all files"), ("locked", "as locked in the window"),
+            ("uniform", "From 1 ×"), ("shared", "From 0"), ("map", "Per map"),
+            ("set", "One for all files"), ("locked", "Locked, as in the window"),
         )  # fmt: skip
         self._choice("range", "Range", ranges)
         self._field("rate", "Rate", "4", "pictures a second")
         self._field("size", "Width", "", "px of one picture")
-        self._field("scale", "Scale", "", "pixels a px")
+        self._field("scale", "Resolution", "", "pixels a px")
         self._words("theme", "Page", (("light", "Light"), ("dark", "Dark")))
         self._words("caption", "Caption", (("shown", "With colour bar"), ("none", "None")))
         place = QWidget()

@@ -39,6 +39,32 @@ over frames zoom together. A right click copies a picture, a plot or its numbers
 """
 
 
+GLOSSARY = (
+    ("Query", "A word of the prompt, or an action, whose attention is shown."),
+    ("Weight", "How much of its attention a query gives to one patch, word or action; from 0 to 1."),
+    ("Row", "All weights of one query in one layer and head, or their mean over heads. They add up to 1."),
+    ("Mass", "The weights of a group added up, such as all patches of a camera, as a percentage of the row."),
+    ("Uniform", "The weight that everything would have if a row were spread evenly. 3 × is three times that."),
+    ("Patch", "A square of the model’s picture, which is one token; the grid shows their edges."),
+    ("Range", "The weights between which the colours run. Weights above it have the last colour."),
+    ("Locked", "The range stays as it is for other frames, words and heads, so that equal colours are equal weights."),
+    ("Scale", "How weights become colours: linear, by their logarithm, or by rank alone."),
+    ("Score", "One number for each head, by which heads are compared in the atlas and on the wall of heads."),
+    ("× value norm", "The weight times the length of the value that is read: what a patch can contribute."),
+    (
+        "Letterbox bars",
+        "Padding of a picture to the model’s shape. The model sees it; it shows nothing of the scene.",
+    ),
+    ("Sinks", "BOS, newline and bars: tokens that take much weight whatever the picture shows."),
+    ("Prefix, suffix", "The part of the model’s input with pictures and words, and that with the actions."),
+    ("Denoise step", "One pass over the actions; the first begins with noise. Words have one pass."),
+    ("Pinned", "A view that is kept to compare others with it."),
+    ("Region", "Patches that are marked with a box; heads and words are ranked by their weight on it."),
+    ("Run, episode", "A folder of results files, and one recorded task in it."),
+)
+"""Terms and what they mean, in the order in which a reader meets them."""
+
+
 class HelpSheet(Overlay):
     """Shows the help as HTML; keys and scores come from their tables."""
 
@@ -54,7 +80,7 @@ class HelpSheet(Overlay):
             f"h3 {{ color: {t.text}; }} p, td {{ color: {t.text}; }} a {{ color: {t.accent_text}; }}"
             f".key {{ color: {t.accent_text}; }} .quiet {{ color: {t.secondary}; }}"
         )
-        text.setHtml(ATTENTION + scores_html() + "<h3>Keys</h3>" + keys_html())
+        text.setHtml(ATTENTION + scores_html() + "<h3>Terms</h3>" + glossary_html() + "<h3>Keys</h3>" + keys_html())
         self.column.addWidget(text)
         self.text = text
         text.setFocus()
@@ -64,6 +90,13 @@ def scores_html() -> str:
     """Return the scores of heads and their descriptions as an HTML table."""
     rows = [f'<tr><td width="170">{escape(one.title)}</td><td>{escape(one.description)}</td></tr>'
             for one in SCORES.values()]  # fmt: skip
+    return f"<table cellpadding=2>{''.join(rows)}</table>"
+
+
+def glossary_html() -> str:
+    """Return the terms and their meanings as an HTML table."""
+    rows = [f'<tr><td width="170"><b>{escape(term)}</b></td><td>{escape(meaning)}</td></tr>'
+            for term, meaning in GLOSSARY]  # fmt: skip
     return f"<table cellpadding=2>{''.join(rows)}</table>"
 
 
