@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -312,7 +313,8 @@ class FileController(QObject):
             self.session.follow()
         except READ_ERRORS as error:
             self._follow.stop()
-            self.session.noticed.emit(f"New frames cannot be read any more ({' '.join(str(error).split())[:120]}).")
+            logging.getLogger("viewer").warning("New frames of %s cannot be read", path, exc_info=error)
+            self.session.noticed.emit("New frames cannot be read any more: the file may be damaged; open it again.")
             return
         if not results.growing:
             self._follow.stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis.probe import Probe
-from viewer.errors import UserError
+from viewer.errors import UserError, split_library_words
 from viewer.io.open_file import find
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
@@ -125,7 +125,7 @@ class Opening(QObject):
         for timer in self._timers():
             timer.stop()
         if answer:
-            self.failed.emit(answer, f"File: {probe.path}")
+            self._report(answer, probe.path)
             return
         if self._needless(probe.path, self._second):
             return
@@ -135,9 +135,15 @@ class Opening(QObject):
             import traceback
 
             cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
-            self.failed.emit(str(error), f"File: {probe.path}\n{cause}".strip())
+            self._report(str(error), probe.path, cause)
             return
         self.opened.emit(results, self._second)
+
+    def _report(self, message: str, path: Path, cause: str = "") -> None:
+        """Announce a failure in a plain sentence; what HDF5 says about it is among the details."""
+        sentence, words = split_library_words(message)
+        details = f"File: {path}\n" + (f"HDF5 says: {words}\n" if words else "") + cause
+        self.failed.emit(sentence, details.strip())
 
 
 def demo_path() -> Path | None:

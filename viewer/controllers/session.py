@@ -386,8 +386,8 @@ class Session(QObject):
         return self._scenes[key]
 
     def report_failure(self, error: Exception) -> None:
-        """Store in `failure` and announce why a frame cannot be read; a repeated reason is announced once."""
-        sentence = f"This frame cannot be read ({' '.join(str(error).split())[:160]}); the others may be."
+        """Store in `failure` and announce that a frame cannot be read, once; the log has the reason in HDF5's words."""
+        sentence = "This frame cannot be read: its part of the file is damaged. The other frames may be whole."
         if sentence != self.failure:
             log.warning("%s", sentence, exc_info=error)
             self.failure = sentence

@@ -1,0 +1,46 @@
+"""Messages about damaged files: a plain sentence; what HDF5 says is among the details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from window_driver import spin, until
+
+from viewer.controllers.file_opening import Opening
+from viewer.controllers.session import Session
+from viewer.errors import split_library_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
+
+
+def test_split_library_words_takes_the_quotation_out() -> None:
+    said = "a.h5 is torn (HDF5 says “wrong (version “3”)”). Copy it again."
+    assert split_library_words(said) == ("a.h5 is torn. Copy it again.", "wrong (version “3”)")
+    assert split_library_words("a.h5 is damaged: HDF5 says “bad”. Copy it.") == ("a.h5 is damaged. Copy it.", "bad")
+    assert split_library_words("There is no file.") == ("There is no file.", "")
+
+
+def test_damaged_file_is_reported_plainly_with_details(app: QApplication, tiny: Path, tmp_path: Path) -> None:
+    content = bytearray(tiny.read_bytes())
+    content[48:1048] = bytes(1000)
+    path = tmp_path / "torn.h5"
+    path.write_bytes(content)
+    told: list[tuple[str, str]] = []
+    opening = Opening(lambda *_: False)
+    opening.failed.connect(lambda *message: told.append(message))
+    opening.start(path)
+    until(lambda: told, 30)
+    assert "HDF5" not in told[0][0]
+    assert "HDF5 says: " in told[0][1]
+
+
+def test_unreadable_frame_is_reported_without_the_words_of_hdf5(session: Session) -> None:
+    said: list[str] = []
+    session.noticed.connect(said.append)
+    session.report_failure(OSError("Can't synchronously read data (filter returned failure)"))
+    session.report_failure(OSError("inflate() failed"))
+    spin()
+    assert said == ["This frame cannot be read: its part of the file is damaged. The other frames may be whole."]
