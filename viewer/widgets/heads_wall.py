@@ -13,7 +13,7 @@ from viewer.analysis.caption import LOOKS, caption
 from viewer.analysis.heads_wall import MOST_HEADS, HeadsWall, read_heads_wall
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.analysis.scores import SCORES, find_score, find_unavailable_scores
-from viewer.errors import READ_ERRORS, UserError
+from viewer.errors import READ_ERRORS, UserError, split_library_words
 from viewer.model.wall_layout import Tile, arrange_tiles
 from viewer.rendering import colormaps, drawing, theme, ticks
 from viewer.rendering.head_tiles import TilePicture, paint_tiles
@@ -102,7 +102,7 @@ class HeadsWallPanel(Panel):
             made = caption(results, state)
             self._subject = f"{made.subject} {made.place.removesuffix(f' {LOOKS}')} · frame {state.frame}"
         except UserError as error:
-            self._wall, self._reason = None, str(error)
+            self._wall, self._reason = None, split_library_words(str(error))[0]
             return
         self._key = key
 
