@@ -19,3 +19,10 @@ def split_library_words(sentence: str) -> tuple[str, str]:
         if mark and end:
             return start + after, words
     return sentence, ""
+
+
+def describe_unreadable_frame(error: Exception) -> str:
+    """Return that a frame cannot be read, with the reason that this package gives, and without HDF5's words."""
+    if isinstance(error, UserError):
+        return f"This frame cannot be read ({split_library_words(' '.join(str(error).split()))[0].rstrip('.')[:160]})."
+    return "This frame cannot be read: its part of the file is damaged. The other frames may be whole."

@@ -14,7 +14,7 @@ from viewer.analysis import scene as scenes
 from viewer.analysis.carried_query import Counterpart, carry_to_frame, describe_not_aligned
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.controllers.view_changes import differing
-from viewer.errors import READ_ERRORS
+from viewer.errors import READ_ERRORS, describe_unreadable_frame
 from viewer.model.view_state import Cell, Dims, Query, ViewState
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ class Session(QObject):
 
     def report_failure(self, error: Exception) -> None:
         """Store in `failure` and announce that a frame cannot be read, once; the log has the reason in HDF5's words."""
-        sentence = "This frame cannot be read: its part of the file is damaged. The other frames may be whole."
+        sentence = describe_unreadable_frame(error)
         if sentence != self.failure:
             log.warning("%s", sentence, exc_info=error)
             self.failure = sentence

@@ -8,7 +8,7 @@ from window_driver import spin, until
 
 from viewer.controllers.file_opening import Opening
 from viewer.controllers.session import Session
-from viewer.errors import split_library_words
+from viewer.errors import UserError, split_library_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,3 +44,7 @@ def test_unreadable_frame_is_reported_without_the_words_of_hdf5(session: Session
     session.report_failure(OSError("inflate() failed"))
     spin()
     assert said == ["This frame cannot be read: its part of the file is damaged. The other frames may be whole."]
+    session.report_failure(
+        UserError("A part of x cannot be read: the file is damaged (HDF5 says “bad”). Copy it again.")
+    )
+    assert said[1] == "This frame cannot be read (A part of x cannot be read: the file is damaged. Copy it again)."
