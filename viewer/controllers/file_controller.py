@@ -264,6 +264,7 @@ class FileController(QObject):
         if self.run is not None and self.opening.path is not None:
             self.run.episodes.failed(self.opening.path, sentence)
         if self.session.results is not None:
+            logging.getLogger("viewer").warning("%s %s", sentence, details)  # a notice has no details
             self.session.noticed.emit(sentence)
         else:
             self.failed.emit(sentence, details)
