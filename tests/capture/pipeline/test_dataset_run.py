@@ -283,7 +283,7 @@ def test_dry_run_prints_counts_and_the_source_of_its_estimate(
     folder = tmp_path / "runs"
     with monkeypatch.context() as patched:
         patched.setattr(Checkpoint, "load", lambda *given: pytest.fail("weights were read"))
-        patched.setattr("capture.cli.setup.fingerprint", lambda folder: pytest.fail("weights were read"))
+        patched.setattr("capture.checkpoints.load.fingerprint", lambda folder: pytest.fail("weights were read"))
         assert main([*command, "--frames", "::4", "-o", str(folder), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "LeRobot data set v3.0: 4 episodes, 13 frames, " in told
