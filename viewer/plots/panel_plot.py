@@ -72,6 +72,9 @@ class PanelPlot(PlotView):
         self.scene().addItem(self.box)
         self.scene().addItem(self.item)
         self._extent, self._visible, self._is_zoomed = QRectF(), QRectF(), False
+        self._least = 1.0, 1.0
+        self._is_box_current = True
+        """Whether the ViewBox has been told the extent: it takes 0.3 ms, and is left until the user zooms."""
         self.box.sigRangeChanged.connect(self._emit_range_changed)
 
     def _emit_range_changed(self) -> None:
@@ -99,16 +102,26 @@ class PanelPlot(PlotView):
         """
         if box != self.box.geometry() and box.isValid():
             self.box.setGeometry(box)
+        self._least = least
         if extent == self._extent or not extent.isValid():
             return
-        was_whole = self._extent.isNull() or not self.is_zoomed()
-        self._extent = QRectF(extent)
+        self._extent, self._is_box_current = QRectF(extent), False
+        if self._is_zoomed:
+            self._update_box()
+        else:
+            self._visible = QRectF(extent)
+
+    def _update_box(self) -> None:
+        """Tell the ViewBox the extent and, unless a part of it is visible, to show everything."""
+        if self._is_box_current:
+            return
+        extent, least, self._is_box_current = self._extent, self._least, True
         self.box.blockSignals(True)
         self.box.setLimits(
             xMin=extent.left(), xMax=extent.right(), yMin=extent.top(), yMax=extent.bottom(),
             minXRange=min(least[0], extent.width()), minYRange=min(least[1], extent.height()),
         )  # fmt: skip
-        if was_whole:
+        if not self._is_zoomed:
             self.box.setRange(extent, padding=0)
         self.box.blockSignals(False)
         self._read_range()
@@ -130,10 +143,12 @@ class PanelPlot(PlotView):
         ):
             self.reset()  # exactly the whole, without rounding errors
         else:
+            self._update_box()
             self.box.scaleBy((factor, factor), center=self.content_at(point))
 
     def pan(self, by: QPointF) -> None:
         """Move the content by a vector in pixels."""
+        self._update_box()
         visible, box = self.visible, self.box.geometry()
         self.box.translateBy(
             x=-by.x() * visible.width() / max(box.width(), 1), y=-by.y() * visible.height() / max(box.height(), 1)
@@ -141,6 +156,7 @@ class PanelPlot(PlotView):
 
     def show_range(self, left: float, right: float) -> None:
         """Show a part of the content along x."""
+        self._update_box()
         self.box.setXRange(left, right, padding=0)
 
     def reset(self) -> None:
