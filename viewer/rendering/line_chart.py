@@ -63,7 +63,7 @@ class LineChart:
 
 def place_x(box: QRectF, x_axis: Axis, place: float) -> float:
     """Return the x of a place on the horizontal axis, in pixels."""
-    return box.left() + float(x_axis.place(place)) * box.width()
+    return box.left() + x_axis.place_of(place) * box.width()
 
 
 def draw_chart(
@@ -82,7 +82,7 @@ def draw_chart(
     draw_value_axis(painter, box, chart.y_axis, label_width)
     draw_place_axis(painter, box, x_axis, ticks)
     for mark in chart.marks:
-        _draw_mark(painter, box, float(x_axis.place(mark.place)), mark.share, mark.colour)
+        _draw_mark(painter, box, x_axis.place_of(mark.place), mark.share, mark.colour)
     for span in chart.spans:
         start, stop = x_axis.place([span.start, span.stop]).tolist()
         _draw_mark(painter, box, start, 1.0, theme.active().faint)

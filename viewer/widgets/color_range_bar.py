@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from viewer.analysis.scene import Scene
     from viewer.controllers.session import Session
+    from viewer.rendering.ticks import Tick
 
 GRIP: Final = 6.0
 """Pixels from an end of the range within which a drag moves that end and not the whole range."""
@@ -117,7 +119,10 @@ class ColourBar(ZoomPanel):
         """Load what lies beyond the colour range, as text, description and tooltip."""
         scene, shown = self._scene, self.session.shown
         found = (describe_range(scene, shown), describe_below(scene, shown)) if scene is not None else ()
-        self._texts = tuple(text for text in found if text)
+        texts = tuple(text for text in found if text)
+        if texts == self._texts:
+            return
+        self._texts = texts
         self.setAccessibleDescription(" · ".join(self._texts))
         self.setToolTip("\n".join((*self._texts, "Drag an end of the range to lock it")) if self._texts else "")
 
@@ -139,7 +144,7 @@ class ColourBar(ZoomPanel):
             self._ramp = key, drawing.word_image(words[None], blended=False)
         painter.drawImage(box, self._ramp[1])
         axis = Axis(0.0, 1.0, factor=100.0, unit="%") if scale == "rank" else Axis(left, right)
-        draw_place_axis(painter, box, axis, axis.ticks(box.width(), _measure_tick, most=7))
+        draw_place_axis(painter, box, axis, _find_ticks(axis, box.width()))
         if self._can_drag() and shown.range != "map":
             for value in (low, high):
                 x = (value - left) / span * self.width()
@@ -214,6 +219,12 @@ class ColourBar(ZoomPanel):
 
     def sizeHint(self) -> QSize:
         return QSize(240, 56)
+
+
+@lru_cache(maxsize=256)
+def _find_ticks(axis: Axis, width: float) -> tuple[Tick, ...]:
+    """Return the ticks of a bar of a width in pixels."""
+    return axis.ticks(width, _measure_tick, most=7)
 
 
 def _measure_tick(text: str) -> float:
