@@ -105,6 +105,12 @@ def width_of(text: str, pixels: float = 13, *, bold: bool = False) -> float:
     return theme.metrics(pixels, bold=bold).horizontalAdvance(text)
 
 
+@lru_cache(maxsize=512)
+def _elide(text: str, room: float, pixels: float, bold: bool) -> str:
+    """Return a text that ends with … where it is wider than `room` pixels."""
+    return theme.metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(room, 0))
+
+
 @lru_cache(maxsize=1024)
 def word(text: str, pixels: float, bold: bool, colour: str, ratio: float) -> QPixmap:
     """Return a cached pixmap of a text, with a margin of one pixel at its left; copying it is faster than drawing text.
@@ -147,7 +153,7 @@ def write(
     text = text[:MAX_LINE]
     width, room = width_of(text, pixels, bold=bold), box.width()
     if width > room + 0.5:
-        text = theme.metrics(pixels, bold=bold).elidedText(text, Qt.TextElideMode.ElideRight, max(room, 0))
+        text = _elide(text, room, pixels, bold)
         if not text:
             return 0.0
         width = width_of(text, pixels, bold=bold)

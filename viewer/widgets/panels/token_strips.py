@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.token_values import Strips, strips
@@ -199,9 +200,8 @@ class TokenStrips(Panel):
         if width + LEGEND_RAMP + 8 > room.width():
             return
         drawing.write(painter, room, self.legend, t.secondary, 12, align="right")
-        words = np.array(colours(self.session.shown.colours, t.raised), np.uint32)[None]
-        ramp = drawing.word_image(words | np.uint32(0xFF000000), blended=False)
-        painter.drawImage(QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10), ramp)
+        ramp = QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10)
+        painter.drawImage(ramp, _make_ramp(self.session.shown.colours, t.raised))
 
     # Mouse and keyboard
 
@@ -288,6 +288,13 @@ class TokenStrips(Panel):
         chip = chips[place.item]
         tokens = f"{'tokens' if len(chip.tokens) > 1 else 'token'} {format_numbers(chip.tokens)}"
         return f"“{chip.label}” ({chip.role}, {tokens}; tokenised as “{chip.text}”): {number} {subject}"
+
+
+@lru_cache(maxsize=4)
+def _make_ramp(name: str, ground: str) -> QImage:
+    """Return the colours of chips on the colour `ground`, from the lowest to the highest, as an image of one line."""
+    words = np.array(colours(name, ground), np.uint32)[None]
+    return drawing.word_image(words | np.uint32(0xFF000000), blended=False)
 
 
 class TokenScroll(QScrollArea):
