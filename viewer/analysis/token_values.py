@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,14 +27,14 @@ class Strips:
     subject: str
     """What the values are the weight on: `pictures`, `patch` or `region`."""
 
-    @property
+    @cached_property
     def low(self) -> float:
         """Lower end of the colour range: the smallest value of both strips, and half the largest at most."""
         values = np.concatenate([self.words, self.actions])
         values = values[np.isfinite(values)]
         return min(float(values.min(initial=np.inf)), self.top / 2)
 
-    @property
+    @cached_property
     def top(self) -> float:
         """Upper end of the colour range: the largest value of both strips."""
         return max(float(self.words.max(initial=0)), float(self.actions.max(initial=0)), 1e-12)

@@ -38,6 +38,8 @@ class AxisRow(QWidget):
         super().__init__()
         self.session, self.axis = session, axis
         self._key_label = KEYS[axis]
+        self._usable: tuple[bool, str] | None = None
+        """Whether the axis can be changed, and why not, as the controls tell it."""
         self.slider = Slider(axis.capitalize())
         self.slider.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.number = NumberField(f"{axis.capitalize()} number", boxed=False, pixels=13)
@@ -111,12 +113,12 @@ class AxisRow(QWidget):
         reason = NO_STEPS if self.axis == "step" and state.query.kind == "text" else ""
         if not reason and length == 1:
             reason = f"This file has one {'denoise step' if self.axis == 'step' else self.axis}"
-        for widget in (self.slider, self.number, self.play):
-            widget.setEnabled(usable)
-            tip = reason or (f"Play (Space plays {self.axis})" if widget is self.play else "")
-            if widget.toolTip() != tip:
-                widget.setToolTip(tip)
-        self.setToolTip(reason)
+        if self._usable != (usable, reason):
+            self._usable = usable, reason
+            for widget in (self.slider, self.number, self.play):
+                widget.setEnabled(usable)
+                widget.setToolTip(reason or (f"Play (Space plays {self.axis})" if widget is self.play else ""))
+            self.setToolTip(reason)
         if self.slider.maximum() != max(length - 1, 0):
             self.slider.blockSignals(True)
             self.slider.setRange(0, max(length - 1, 0))
