@@ -40,6 +40,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
     from capture.cli.info import describe
     from capture.cli.progress import Console
     from capture.effects.results_frames import ResultsFrames
+    from capture.effects.run import check_words
 
     describe(own.file)  # in a process that is ended where HDF5 hangs or crashes on the file
     with ResultsFrames(own.file) as frames, Console(tell) as console:
@@ -51,6 +52,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
             raise UserError(f"{own.file} has no frame {(beyond or [0])[0]}: it has {frames.count}, counted from 0")
         output = own.output or own.file.with_name(f"{own.file.stem}.effects.h5")
         _check_output(output, own)
+        check_words(own.words, frames, chosen)
         return _measure(own, options, request, frames, chosen, output, console, say)
 
 
@@ -97,8 +99,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
         choices=("mean", "grey", "blur", "inpaint"),
         help="occlude: what covers it (mean colour of the rest)",
     )
-    how.add_argument("--controls", metavar="N", type=_controls, default=20, help="random regions to compare with (20)")
-    how.add_argument("--seeds", metavar="N", type=_seeds, default=8, help="other noises, for the noise floor (8)")
+    how.add_argument("--controls", metavar="N", type=_controls, help="random regions to compare with a region (20)")
+    how.add_argument("--seeds", metavar="N", type=_seeds, default=16, help="other noises, for the noise floor (16)")
     run = parser.add_argument_group("on what, and where to")
     run.add_argument("--frames", metavar="LIST", type=numbers, help="frames of the file, from 0 (all)")
     run.add_argument("--batch", metavar="N", type=_block, default=16, help="interventions to run at once (16)")
@@ -118,6 +120,9 @@ def _check(own: argparse.Namespace) -> None:
             raise UserError("a word cannot be covered in a picture; leave --mode occlude out for --words")
     elif own.fill is not None:
         raise UserError("--fill says what covers a picture; it needs --mode occlude")
+    if own.controls is not None and not (own.region or own.regions):
+        raise UserError("--controls are random regions to compare a region with; it needs --region or --regions")
+    own.controls = 20 if own.controls is None else own.controls
     if own.silence and not (own.region or own.regions or own.words or own.map):
         for option, value in (("from", own.queries), ("layers", own.layers), ("heads", own.heads)):
             if value is not None:
@@ -132,7 +137,7 @@ def _policy_options(name: str, others: list[str], frames: ResultsFrames) -> argp
                 f"the file was made with {frames.model.get('name')!r}; name that checkpoint with --checkpoint"
             )
         others = ["--demo", *others]
-    options = build_parser(name).parse_args(others)
+    options = build_parser(f"{name} effects").parse_args(others)
     for option in (
         *("exterior", "wrist", "camera", "prompt", "prompts", "state", "episode", "dataset", "episodes", "frames"),
         *("layers", "steps", "full", "compress", "check", "share", "workers"),
@@ -167,6 +172,8 @@ def _request(own: argparse.Namespace, frames: ResultsFrames) -> EffectsRequest:
 
 
 def _check_output(output: Path, own: argparse.Namespace) -> None:
+    if own.dry_run:
+        return
     if output.exists():
         if output.samefile(own.file):
             raise UserError(f"{output} is the results file; name another file with -o")
@@ -245,7 +252,10 @@ def _measure(
     for place, frame in enumerate(file.frames):
         say("\n".join(frame_lines(chosen[place], frame, file.names, frames.cameras, frames.layers)))
     seconds = time.monotonic() - begun
-    say(f"{output}: {len(todo)} frame{'s' * (len(todo) != 1)}, {progress.done} interventions in {seconds:.1f} s")
+    frames_text = f"{len(todo)} frame{'s' * (len(todo) != 1)}"
+    if len(todo) < len(chosen):
+        frames_text = f"{frames_text} more, {len(chosen)} in all"
+    say(f"{output}: {frames_text}, {progress.done} interventions in {seconds:.1f} s")
     return 0
 
 
@@ -270,7 +280,7 @@ def _controls(text: str) -> int:
 
 
 def _seeds(text: str) -> int:
-    return _whole(text, 2, 10_000)
+    return _whole(text, 3, 10_000)
 
 
 def _whole(text: str, low: int, high: int) -> int:

@@ -17,7 +17,7 @@ from capture.results.read_access import find_dataset, read_row
 SHOWN_FRAMES: Final = 4
 _FLOOR: Final = "root mean square over actions and dimensions, model units"
 _PER_FRAME: Final = (
-    *("noise/floor", "targets/multiple", "controls/effect", "controls/smaller", "controls/count"),
+    *("noise/floor", "noise/floor_error", "targets/multiple", "controls/effect", "controls/smaller", "controls/count"),
     *("heads/effect", "map/effect_of_chunk", "agreement/spearman_of_chunk"),
 )
 
@@ -30,29 +30,36 @@ def frame_lines(
     `frame`: values of the effects file's datasets without the frame axis; absent ones are left out.
     """
     floor = float(frame["noise/floor"])
-    lines = [f"frame {number}: two noises differ by {floor:.3g} ({_FLOOR})"]
+    error = float(frame["noise/floor_error"])
+    lines = [f"frame {number}: two noises differ by {floor:.3g} ± {error:.1g} ({_FLOOR})"]
     for place, name in enumerate(names):
-        line = f"  without {name}: {float(frame['targets/multiple'][place]):.2f} x the noise"
+        line = f"  without {name}: {_multiple(float(frame['targets/multiple'][place]))} x the noise"
         count, smaller = int(frame["controls/count"][place]), int(frame["controls/smaller"][place])
         if count:
             median = float(np.nanmedian(frame["controls/effect"][place])) / floor if floor else float("nan")
-            line += f"; random regions: {median:.2f} x, {smaller} of {count} smaller"
+            line += f"; random regions: {_multiple(median)} x, {smaller} of {count} smaller"
         lines.append(line)
     if "heads/effect" in frame:
         effect = frame["heads/effect"]
-        heads = (f"layer {layer} head {head} {effect[layer, head] / floor:.2f} x" for layer, head in _largest(effect))
+        heads = (
+            f"layer {layer} head {head} {_multiple(effect[layer, head] / floor)} x" for layer, head in _largest(effect)
+        )
         lines.append(f"  silenced heads with the largest effect: {', '.join(heads)}")
     if "map/effect_of_chunk" in frame:
         chunk = frame["map/effect_of_chunk"]
-        [(camera, row, col)] = _largest(chunk, 1)
+        [(camera, *_)] = _largest(chunk, 1)
+        rows, cols = np.nonzero(chunk[camera] == np.nanmax(chunk))  # of the whole block
         lines.append(
-            f"  largest effect of the map: {cameras[camera]} row {row} column {col}, "
-            f"{float(chunk[camera, row, col]) / floor:.2f} x the noise"
+            f"  largest effect of the map: {cameras[camera]} {_span('row', rows)} {_span('column', cols)}, "
+            f"{_multiple(float(np.nanmax(chunk)) / floor)} x the noise"
         )
         agreement = np.mean(frame["agreement/spearman_of_chunk"], axis=1)  # (layers, heads), mean over steps
-        places = _largest(agreement)
-        heads = (f"layer {layers[layer]} head {head} {agreement[layer, head]:.2f}" for layer, head in places)
-        lines.append(f"  heads whose attention agrees most (Spearman, mean of the steps): {', '.join(heads)}")
+        if np.isnan(agreement).all():
+            lines.append("  too few blocks to rank heads by how far their attention agrees")
+        else:
+            places = _largest(agreement)
+            heads = (f"layer {layers[layer]} head {head} {agreement[layer, head]:.2f}" for layer, head in places)
+            lines.append(f"  heads whose attention agrees most (Spearman, mean of the steps): {', '.join(heads)}")
     return lines
 
 
@@ -88,3 +95,12 @@ def _largest(values: npt.NDArray[Any], count: int = 3) -> list[tuple[int, ...]]:
     """Return the places of the largest values, NaN last."""
     order = np.argsort(np.nan_to_num(values, nan=-np.inf), axis=None)[::-1][:count]
     return [tuple(int(axis) for axis in np.unravel_index(index, values.shape)) for index in order]
+
+
+def _multiple(value: float) -> str:
+    return f"{value:.2f}" if not abs(value) < 0.1 else f"{value:.2g}"
+
+
+def _span(axis: str, numbers: npt.NDArray[np.intp]) -> str:
+    first, last = int(numbers.min()), int(numbers.max())
+    return f"{axis} {first}" if first == last else f"{axis}s {first}-{last}"

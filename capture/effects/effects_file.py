@@ -34,6 +34,7 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
     "baseline/robot_actions": ("frame, action, dim", "the same in robot units"),
     "noise/actions": ("frame, seed, action, model dim", "actions of untouched calls with other noise, model units"),
     "noise/floor": ("frame", "root mean square difference between two calls that differ in their noise alone"),
+    "noise/floor_error": ("frame", "standard error of noise/floor, by a jackknife over the seeds"),
     "noise/floor_of_action": ("frame, action", "the same for each action token"),
     "targets/name": ("target", "region, word or head that was taken away"),
     "targets/kind": ("target", "region, word or head"),
@@ -65,7 +66,7 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
     "heads/effect": ("frame, layer, head", "effect of silencing each head"),
     "agreement/spearman": (
         "frame, action, layer, step, head",
-        "rank correlation over picture patches of an action's attention weights with its effects",
+        "rank correlation over blocks of an action's mean attention weight with its effects; NaN for fewer than 8",
     ),
     "agreement/spearman_of_chunk": (
         "frame, layer, step, head",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+
+FEWEST_RANKED: Final = 8
+"""Values below which a rank correlation says nothing: 0.7 is then within chance."""
 
 
 def root_mean_square(change: npt.ArrayLike, axes: tuple[int, ...] = (-2, -1)) -> Array:
@@ -14,14 +19,19 @@ def root_mean_square(change: npt.ArrayLike, axes: tuple[int, ...] = (-2, -1)) ->
     return np.sqrt(mean)
 
 
-def noise_floor(samples: npt.ArrayLike) -> tuple[float, Array]:
+def noise_floor(samples: npt.ArrayLike) -> tuple[float, float, Array]:
     """Return the root mean square difference between two calls that differ in their noise alone.
 
-    `samples`: actions (S, H, dims) of S >= 2 seeds. The first number is over the whole chunk, the second one (H,) for
-    each action token. Over all pairs of seeds the mean squared difference is twice the unbiased variance.
+    `samples`: actions (S, H, dims) of S >= 3 seeds. The first number is over the whole chunk, the second one its
+    standard error (jackknife over the seeds), the last one (H,) for each action token. Over all pairs of seeds the mean
+    squared difference is twice the unbiased variance.
     """
-    variance = 2 * np.var(np.asarray(samples, np.float64), axis=0, ddof=1)  # (H, dims)
-    return float(np.sqrt(variance.mean())), np.sqrt(variance.mean(axis=-1))
+    values = np.asarray(samples, np.float64)
+    variance = 2 * np.var(values, axis=0, ddof=1)  # (H, dims)
+    floor, count = float(np.sqrt(variance.mean())), len(values)
+    without = [np.sqrt(2 * np.var(np.delete(values, seed, axis=0), axis=0, ddof=1).mean()) for seed in range(count)]
+    error = float(np.sqrt((count - 1) * np.var(without)))
+    return floor, error, np.sqrt(variance.mean(axis=-1))
 
 
 def count_smaller(effect: float, controls: npt.ArrayLike) -> tuple[int, int]:
@@ -52,10 +62,10 @@ def rank(values: npt.ArrayLike) -> Array:
 def spearman(rows: npt.ArrayLike, effect: npt.ArrayLike) -> Array:
     """Return Spearman's rank correlation of each row (..., n) with `effect` (n,): (...).
 
-    NaN where either is constant, or where fewer than three values are given.
+    NaN where either is constant, or where fewer than `FEWEST_RANKED` values are given.
     """
     ranks, other = rank(rows), rank(effect)
-    if other.shape[-1] < 3:
+    if other.shape[-1] < FEWEST_RANKED:
         return np.full(ranks.shape[:-1], np.nan)
     ranks = ranks - ranks.mean(-1, keepdims=True)
     other = other - other.mean()

@@ -91,6 +91,18 @@ class ResultsFrames:
         except (KeyError, ValueError, TypeError, OSError) as error:
             raise UserError(f"frame {number} of {self._path} cannot be read ({error})") from None
 
+    def prompt(self, number: int) -> str:
+        """Return the task of a frame."""
+        return _text(self._row(schema.FRAMES_PROMPT, 1, number))
+
+    def text(self, number: int) -> tuple[str, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Return the tokenised text of a frame and of its tokens first character, stop, and whether of the task."""
+        role = self._row(schema.TEXT_ROLE, 2, number)
+        count = int((role != schema.ROLES.index("pad")).sum())
+        start, stop = (self._row(name, 2, number)[:count] for name in (schema.TEXT_START, schema.TEXT_STOP))
+        text = _text(self._row(schema.FRAMES_TEXT, 1, number))
+        return text, start, stop, role[:count] == schema.ROLES.index("prompt")
+
     def pictured(self, number: int) -> Mask:
         """Return which patches (cameras, rows, cols) show some of a picture, not a letterbox bar alone.
 
@@ -121,8 +133,7 @@ class ResultsFrames:
         pictures = {name: self._row(schema.source_name(name), 4, number) for name in self.cameras}
         model = {name: self._row(schema.model_picture_name(name), 4, number) for name in self.cameras}
         state = self._row(schema.FRAMES_STATE, 2, number).astype(np.float64)
-        role = self._row(schema.TEXT_ROLE, 2, number)
-        count = int((role != schema.ROLES.index("pad")).sum())
+        text, start, stop, prompt_tokens = self.text(number)
         first = self.cameras[0]
         observation = Observation(
             pictures,
@@ -138,11 +149,11 @@ class ResultsFrames:
             noise=self._row(schema.FRAMES_NOISE, 3, number),
             predicted=self._row(schema.ACTION_PREDICTED, 3, number),
             model_pictures=model,
-            tokens=self._row(schema.TEXT_ID, 2, number)[:count],
-            prompt_tokens=role[:count] == schema.ROLES.index("prompt"),
-            text=_text(self._row(schema.FRAMES_TEXT, 1, number)),
-            start=self._row(schema.TEXT_START, 2, number)[:count],
-            stop=self._row(schema.TEXT_STOP, 2, number)[:count],
+            tokens=self._row(schema.TEXT_ID, 2, number)[: len(start)],
+            prompt_tokens=prompt_tokens,
+            text=text,
+            start=start,
+            stop=stop,
         )
 
 

@@ -15,6 +15,7 @@ from capture.effects.measures import count_smaller, noise_floor, root_mean_squar
 from capture.effects.results_frames import ACTION_LIMITS, ResultsFrames, StoredFrame
 from capture.effects.targets import Target, blocks, find_word, random_controls
 from capture.errors import UserError
+from capture.number_ranges import format_numbers
 from capture.policies.base import Prepared
 
 
@@ -30,7 +31,7 @@ class EffectsRequest:
     map_block: int | None = None
     """Side of the blocks of patches of an effect map; None for no map."""
     controls: int = 20
-    seeds: int = 8
+    seeds: int = 16
     batch: int = 16
 
 
@@ -57,6 +58,25 @@ class Progress:
         """Count finished interventions."""
         self.done += count
         self.tell(self.done)
+
+
+def check_words(words: Sequence[str], frames: ResultsFrames, chosen: Sequence[int]) -> None:
+    """Raise UserError where a word is not in the prompts of all chosen frames; it names the frames that have it."""
+    for word in words:
+        have = []
+        for number in chosen:
+            try:
+                find_word(word, *frames.text(number))
+            except UserError:
+                continue
+            have.append(number)
+        if not have:
+            raise UserError(f"no prompt of the chosen frames has {word!r}; the first is {frames.prompt(chosen[0])!r}")
+        if len(have) < len(chosen):
+            raise UserError(
+                f"{word!r} is in the prompts of {len(have)} of {len(chosen)} frames; choose them with --frames "
+                f"{format_numbers(have, ',')}"
+            )
 
 
 def count_interventions(request: EffectsRequest, frames: ResultsFrames, number: int, sizes: Any) -> int:
@@ -91,21 +111,23 @@ def measure_frame(
         )
     dims = policy.sizes.robot_dim  # effects are measured on the dimensions that move the robot
     samples = engine.resample(_noises(request.seeds, stored.noise.shape, number))  # (S, H, A)
-    floor, floor_of_action = noise_floor(samples[..., :dims])
+    floor, floor_error, floor_of_action = noise_floor(samples[..., :dims])
     found: Frame = {
         "frames/number": np.array(number, np.int64), "frames/repeat_error": np.array(error, np.float32),
         "baseline/actions": baseline, "baseline/robot_actions": robot,
         "noise/actions": samples, "noise/floor": np.array(floor, np.float32),
+        "noise/floor_error": np.array(floor_error, np.float32),
         "noise/floor_of_action": floor_of_action.astype(np.float32),
     }  # fmt: skip
-    words = []
-    for word in request.words:
-        try:
-            words.append(find_word(word, stored.text, stored.start, stored.stop, stored.prompt_tokens))
-        except UserError as error:
-            raise UserError(f"frame {number}: {error}; choose frames with --frames") from None
+    words = [find_word(word, stored.text, stored.start, stored.stop, stored.prompt_tokens) for word in request.words]
     targets = [*request.regions, *words]
     pictured = frames.pictured(number)
+    for region in request.regions:
+        if request.how.mode == "occlude" and region.patches is not None and not (region.patches & pictured).any():
+            raise UserError(
+                f"the region {region.name!r} shows no picture in frame {number}, only letterbox bars: there is nothing "
+                "to cover"
+            )
     if targets:
         found |= _measure_targets(
             policy, engine, targets, request, baseline, state, floor, pictured, number, frames.tokens
@@ -212,14 +234,16 @@ def _measure_map(
     by_action = np.full((horizon, *pictured.shape), np.nan, np.float32)
     by_chunk = np.full(pictured.shape, np.nan, np.float32)
     for (_, target), action, chunk in zip(places, of_action, of_chunk, strict=True):
-        shown = target.patches & pictured  # type: ignore[operator]
-        by_action[:, shown] = action[:, None]
-        by_chunk[shown] = chunk
+        block = target.patches & pictured  # type: ignore[operator]
+        by_action[:, block] = action[:, None]
+        by_chunk[block] = chunk
     weights = np.stack([frames.attention_of_action(number, action) for action in range(horizon)])  # (H, L, S, N, ...)
-    rows = weights[..., pictured]  # (H, layers, steps, heads, patches)
-    agreement = np.stack([spearman(rows[action], by_action[action][pictured]) for action in range(horizon)])
+    shown = np.stack([(target.patches & pictured)[pictured] for _, target in places])  # type: ignore[operator]
+    means = shown / shown.sum(axis=1, keepdims=True)  # (n, patches)
+    rows = weights[..., pictured] @ means.T  # (H, layers, steps, heads, n): mean weight of each block
+    agreement = np.stack([spearman(rows[action], of_action[:, action]) for action in range(horizon)])
     return {
         "map/effect": by_action, "map/effect_of_chunk": by_chunk,
         "agreement/spearman": agreement.astype(np.float32),
-        "agreement/spearman_of_chunk": spearman(rows.mean(0), by_chunk[pictured]).astype(np.float32),
+        "agreement/spearman_of_chunk": spearman(rows.mean(0), of_chunk).astype(np.float32),
     }  # fmt: skip

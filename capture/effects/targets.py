@@ -82,13 +82,16 @@ def read_regions(path: Path, cameras: Sequence[str], grid: tuple[int, int]) -> l
 
 
 def find_word(word: str, text: str, start: Spans, stop: Spans, prompt: Mask) -> Target:
-    """Return the tokens of a word of the task, found in the text regardless of case.
+    """Return the tokens of a word, or of several words in a row, of the task, found regardless of case.
 
     `start`, `stop`: characters of each token in `text`; `prompt`: which tokens belong to the task, (tokens,).
     Raises UserError where the task does not have the word.
     """
-    wanted = word.strip().casefold()
-    spans = [match.span() for match in _WORD.finditer(text) if match.group().casefold() == wanted]
+    wanted = [one.casefold() for one in _WORD.findall(word)]
+    matches = list(_WORD.finditer(text))
+    found = [match.group().casefold() for match in matches]
+    places = [place for place in range(len(found)) if wanted and found[place : place + len(wanted)] == wanted]
+    spans = [(matches[place].start(), matches[place + len(wanted) - 1].end()) for place in places]
     tokens = tuple(
         token
         for token in np.flatnonzero(prompt).tolist()

@@ -39,7 +39,7 @@ def demo(tmp_path_factory):
 def occluded(demo):
     """The effects file of the duck and the word, the duck covered or cut off."""
     output = demo.with_name("occluded.h5")
-    command = ["effects", str(demo), "--region", DUCK, "--mode", "occlude", "--controls", "2", "--seeds", "2"]
+    command = ["effects", str(demo), "--region", DUCK, "--mode", "occlude", "--controls", "2", "--seeds", "3"]
     assert main([*command, "--frames", "0,1", "--map", "16", "--silence", "actions", "-o", str(output)]) == 0
     return output
 
@@ -131,7 +131,7 @@ def test_map_holds_its_blocks_and_no_letterbox_bars(occluded):
 
 
 def test_interrupted_run_resumes_to_the_same_file(demo, tmp_path, monkeypatch, capsys):
-    command = ["effects", str(demo), "--region", DUCK, "--controls", "2", "--seeds", "2", "-o"]
+    command = ["effects", str(demo), "--region", DUCK, "--controls", "2", "--seeds", "3", "-o"]
     whole, output = tmp_path / "whole.h5", tmp_path / "again.h5"
     assert main([*command, str(whole)]) == 0
     write = EffectsFile.write
@@ -159,7 +159,7 @@ def test_interrupted_run_resumes_to_the_same_file(demo, tmp_path, monkeypatch, c
 def test_partial_file_of_other_settings_is_refused(demo, tmp_path, monkeypatch, capsys):
     output = tmp_path / "effects.h5"
     EffectsFile(output, {"seeds": 99}, {}).write(complete=False)
-    sentence = refuse(capsys, demo, "--words", "duck", "--frames", "0", "--seeds", "2", "-o", output)
+    sentence = refuse(capsys, demo, "--words", "duck", "--frames", "0", "--seeds", "3", "-o", output)
     assert "is of a run with other settings" in sentence
     assert "--overwrite" in sentence
 
@@ -180,7 +180,10 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
     ("arguments", "sentence"),
     [
         ([], "nothing to take away was named"),
-        (["--words", "zebra", "--frames", "0"], "frame 0: the prompt has no word 'zebra'"),
+        (["--words", "zebra"], "no prompt of the chosen frames has 'zebra'; the first is 'pick up the duck'"),
+        (["--words", "duck"], "'duck' is in the prompts of 1 of 2 frames; choose them with --frames 0"),
+        (["--map", "8", "--controls", "3"], "--controls are random regions to compare a region with"),
+        (["--region", "exterior:0-1,3", "--mode", "occlude"], "shows no picture in frame 0, only letterbox bars"),
         (["--region", "exterior:99,1"], "rows run from 0 to 15"),
         (["--region", DUCK, "--region", DUCK], "is given twice"),
         (["--map", "4", "--frames", "2"], "has no frame 2: it has 2, counted from 0"),

@@ -61,6 +61,9 @@ def test_word_is_found_by_whole_word_and_all_its_pieces():
     start, stop = (np.array(column, np.int32) for column in zip(*spans, strict=True))
     prompt = np.array([False, True, True, True, True, True, False])
     assert find_word("DUCK", text, start, stop, prompt).tokens == (3, 4)
+    assert find_word("The duck", text, start, stop, prompt).tokens == (3, 4)
+    with pytest.raises(UserError, match="no word 'duck the'"):
+        find_word("duck the", text, start, stop, prompt)
     with pytest.raises(UserError, match="no word 'bowl'"):
         find_word("bowl", text, start, stop, prompt)
 
