@@ -340,7 +340,8 @@ class _Resolver:
         if not self.arguments.against:
             if self.arguments.kind == "difference" and self.other is None and not (self.start and self.start.pinned):
                 raise UserError(
-                    "A difference needs two views; name the other with --against layer=4, or give --other FILE."
+                    "A difference needs two views; name the other with"
+                    f" --against {self._suggest_comparison()[0]}, or give --other FILE."
                 )
             return None
         results, fields = self.results, dict[str, Any]()
@@ -365,9 +366,27 @@ class _Resolver:
             elif field == "reduce" and value in {"mean", "max"}:
                 fields["reduce"] = value
             else:
-                raise UserError(f"--against {part} cannot be read; write frame=2, word=bowl, action=3, step=0, layer=4,"
-                                " head=1 or reduce=max.")  # fmt: skip
+                raise UserError(
+                    f"--against {part} cannot be read; write frame=, word=, action=, step=, layer=, head= or reduce=, "
+                    f"such as {' or '.join(self._suggest_comparison()[:2])}."
+                )
         return Comparison(**fields)
+
+    def _suggest_comparison(self) -> list[str]:
+        """Return values for --against that the file has and the view does not show, the best first; never empty."""
+        results = self.results
+        shown = {
+            "layer": {results.layers[layer] for layer in self.layers()},
+            "head": set(self.heads()) if len(self.heads()) == 1 else set(),
+            "frame": set(self.frames()),
+        }
+        known = {"layer": results.layers, "head": range(results.heads), "frame": range(results.done)}
+        found = [
+            f"{field}={other}"
+            for field, values in known.items()
+            if len(values) > 1 and (other := next((one for one in values if one not in shown[field]), None)) is not None
+        ]
+        return [*found, "reduce=max"]
 
 
 def _folder_name(results: Results) -> str:
