@@ -207,16 +207,15 @@ def count_keys(results: Results, frame: int, actions: int) -> int:
 def compare(one: Scene, two: Scene, state: ViewState) -> Scene:
     """Return the difference of two scenes, on a colour range centred on 0 and shared by all cameras.
 
-    The range reaches as far as that of the two scenes side by side, so that equal colours mean equal weight in both
-    and a small difference is faint. Where the view gives each map its own range, it is that of the difference.
+    The range reaches as far as the largest difference, unless it is locked; as far as the ranges of both scenes where
+    there is no difference.
     """
     maps = one.maps - two.maps if one.maps.shape == two.maps.shape else one.maps * np.float32(np.nan)
     if state.range == "locked" and state.high > 0:
         reach = state.high
-    elif state.range == "map" or not one.ranges:
-        reach = attention.colour_range(np.nan_to_num(np.abs(maps)), "shared", 0, 0)[0][1] if maps.size else 1.0
     else:
-        reach = max(high for _, high in (*one.ranges, *two.ranges))
+        largest = float(np.abs(np.nan_to_num(maps)).max(initial=0))
+        reach = largest or max((high for _, high in (*one.ranges, *two.ranges)), default=1.0)
     text = one.text - two.text if one.text.shape == two.text.shape else one.text
     action = one.action - two.action if one.action.shape == two.action.shape else one.action
     ranges = ((-reach, reach),) * len(maps)

@@ -34,13 +34,18 @@ def test_figure_of_a_difference_subtracts_in_the_unit_of_the_view(results: Resul
     assert np.array_equal(source.compose_shown(replace(SHOWN, compare="difference")).maps, one.maps - plain.maps)
 
 
-def test_difference_reaches_as_far_as_the_range_of_both_views(results: Results) -> None:
-    one, two = (scenes.compose(results, replace(SHOWN, layer=layer)) for layer in (2, 3))
-    high = max(ends[1] for ends in (*one.ranges, *two.ranges))
-    assert scenes.compare(one, two, SHOWN).ranges == ((-high, high),) * 2
-    alike = scenes.compare(one, replace(one, maps=one.maps * np.float32(1.001)), SHOWN)
-    reach = float(np.abs(alike.maps).max()) / alike.ranges[0][1]
-    assert reach < 0.02, "two views that are all but the same are white"
+@pytest.mark.parametrize("mode", ["uniform", "shared", "map"])
+def test_difference_reaches_as_far_as_its_largest_value(results: Results, mode: str) -> None:
+    view = replace(SHOWN, range=mode)
+    one, two = (scenes.compose(results, replace(view, layer=layer)) for layer in (2, 3))
+    largest = float(np.abs(one.maps - two.maps).max())
+    assert scenes.compare(one, two, view).ranges == ((-largest, largest),) * 2
+    alike = scenes.compare(one, replace(one, maps=one.maps * np.float32(1.001)), view)
+    assert alike.ranges[0][1] == float(np.abs(alike.maps).max()) < 0.01 * one.ranges[0][1]
+    same = scenes.compare(one, one, view)
+    assert same.ranges[0][1] == max(high for _, high in one.ranges)
+    locked = scenes.compare(one, two, replace(view, range="locked", low=0.0, high=0.25))
+    assert locked.ranges == ((-0.25, 0.25),) * 2
 
 
 def test_measures_are_not_put_on_one_range(results: Results) -> None:

@@ -71,3 +71,16 @@ def test_tick_texts_equal_their_values_over_magnitudes(high: float) -> None:
     for part, text in find_scale_ticks(ColourScale("inferno", 0.0, high), 360):
         assert float(text.replace("−", "-")) == pytest.approx(part * high, rel=1e-6, abs=1e-12)
         assert "e−0" not in text
+
+
+def test_colour_bar_says_the_largest_value_and_not_the_end_of_the_scale() -> None:
+    weights = np.array([[0.0021, 0.001], [0.0005, 0.0]], np.float32)
+    scale = color_bar.measure_scale(ColourScale("inferno", 0.0017, 0.014), weights)
+    assert color_bar.describe_largest(scale) == "largest 0.0021"
+    scale = color_bar.measure_scale(ColourScale("inferno", 0.0, 0.0007), weights, weights * np.float32(2))
+    assert color_bar.describe_largest(scale) == "5 patches above, up to 0.0042"
+    signed = np.array([0.0001, -0.00024], np.float32)
+    scale = color_bar.measure_scale(ColourScale("inferno", -0.014, 0.014, is_difference=True), signed)
+    assert color_bar.describe_largest(scale) == "largest ±0.00024"
+    scale = color_bar.measure_scale(ColourScale("inferno", -0.0002, 0.0002, is_difference=True), signed)
+    assert color_bar.describe_largest(scale) == "1 patch beyond, up to ±0.00024"

@@ -262,7 +262,7 @@ def create_difference(
     headings = [f"{letter} · {text}" for letter, text in zip("AB", describe_difference(source, view), strict=True)]
     content = CameraGrid(columns, request.width, (*headings, "A − B"))
     scales = (
-        *color_bar.colour_scales(scene_a, view_a, cameras),
+        *color_bar.colour_scales(scene_a, view_a, cameras, (scene_b,)),
         *color_bar.colour_scales(difference, view, cameras),
     )
     return build_figure(source, content, view, describe_view(source, view), scales, caption=request.caption)

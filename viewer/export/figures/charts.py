@@ -107,9 +107,10 @@ def score_scale(values: Floats, view: ViewState) -> ColourScale:
     score = scores.find_score(view.score)
     if score.is_low_better:
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        return ColourScale(view.colours, low, max(high, low + 1e-6), label=score.axis_label, reversed=True)
+        end = max(high, low + 1e-6)
+        return ColourScale(view.colours, low, end, label=score.axis_label, reversed=True, largest=high)
     high = float(finite.max(initial=0)) * score.factor
-    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=score.axis_label)
+    return ColourScale(view.colours, 0.0, high if high > 0 else 1.0, label=score.axis_label, largest=high)
 
 
 def describe_scores(source: ExportSource, view: ViewState) -> Caption:

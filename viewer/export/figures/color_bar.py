@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +14,8 @@ from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme, ticks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PySide6.QtGui import QPainter
 
     from viewer.analysis.scene import Scene
@@ -37,30 +39,51 @@ class ColourScale:
     label: str = "weight"
     reversed: bool = False
     """Whether low numbers have the bright colours, as for entropy."""
-    is_exceeded: bool = False
-    """Whether some numbers lie beyond the ends and have the colours of the ends."""
+    largest: float = 0.0
+    """Largest of the painted numbers, in absolute terms for a difference."""
+    beyond: int = 0
+    """Patches beyond the ends, which have the colours of the ends."""
+    is_difference: bool = False
 
 
-def colour_scales(scene: Scene, view: ViewState, cameras: tuple[str, ...]) -> tuple[ColourScale, ...]:
-    """Return the colour scales of a scene: one for all cameras, or one for each."""
+def colour_scales(
+    scene: Scene, view: ViewState, cameras: tuple[str, ...], others: Sequence[Scene] = ()
+) -> tuple[ColourScale, ...]:
+    """Return the colour scales of a scene: one for all cameras, or one for each.
+
+    `others`: further scenes of the figure with the same colour range.
+    """
     unit = "weight" if view.measure == "weight" else "weight × value norm"
     if view.unit == "uniform":
         unit = f"{unit}, times uniform"
     if scene.difference:
-        low, high = scene.ranges[0] if scene.ranges else (-1.0, 1.0)
-        is_exceeded = _is_exceeded(np.abs(scene.maps), high)
-        return (ColourScale(colormaps.DIFFERENCE, low, high, label=f"difference of {unit}", is_exceeded=is_exceeded),)
+        ends = scene.ranges[0] if scene.ranges else (-1.0, 1.0)
+        return (measure_scale(ColourScale(colormaps.DIFFERENCE, *ends, label=f"difference of {unit}",
+                                          is_difference=True), scene.maps),)  # fmt: skip
     if len(set(scene.ranges)) == 1:
-        low, high = scene.ranges[0]
-        return (ColourScale(view.colours, low, high, view.scale, unit, is_exceeded=_is_exceeded(scene.maps, high)),)
+        scale = ColourScale(view.colours, *scene.ranges[0], view.scale, unit)
+        return (measure_scale(scale, scene.maps, *(other.maps for other in others)),)
     return tuple(
-        ColourScale(view.colours, low, high, view.scale, f"{camera}, {unit}", is_exceeded=_is_exceeded(maps, high))
-        for camera, (low, high), maps in zip(cameras, scene.ranges, scene.maps, strict=True)
+        measure_scale(ColourScale(view.colours, *ends, view.scale, f"{camera}, {unit}"), maps)
+        for camera, ends, maps in zip(cameras, scene.ranges, scene.maps, strict=True)
     )
 
 
-def _is_exceeded(values: attention.Floats, high: float) -> bool:
-    return float(values.max(initial=0)) > high * 1.001
+def measure_scale(scale: ColourScale, *values: attention.Floats) -> ColourScale:
+    """Return a scale with the largest of the painted values and how many lie beyond its ends."""
+    sizes = [np.abs(one) if scale.is_difference else one for one in values]
+    largest = max(float(one.max(initial=0)) for one in sizes)
+    beyond = sum(int((one > np.float32(scale.high) * np.float32(1 + 1e-6)).sum()) for one in sizes)
+    return replace(scale, largest=largest, beyond=beyond)
+
+
+def describe_largest(scale: ColourScale) -> str:
+    """Return the largest value in the words of the window's colour bar: `6 patches above, up to 0.090`."""
+    largest = f"{'±' if scale.is_difference else ''}{ticks.format_number(scale.largest)}"
+    if not scale.beyond or scale.scale == "rank":
+        return f"largest {largest}"
+    patches = f"{scale.beyond} patch{'' if scale.beyond == 1 else 'es'}"
+    return f"{patches} {'beyond' if scale.is_difference else 'above'}, up to {largest}"
 
 
 def find_scale_ticks(scale: ColourScale, width: float) -> list[tuple[float, str]]:
@@ -87,10 +110,10 @@ def draw(painter: QPainter, left: float, top: float, width: float, scale: Colour
     t = theme.active()
     label = QRectF(left, top, width, 16)
     text_layout.draw_line(painter, label, scale.label, t.secondary, 11)
-    if scale.scale != "rank":
-        high = ticks.format_number(scale.high)
-        end = f"{high} and more" if scale.is_exceeded else f"up to {high}"
-        text_layout.draw_line(painter, label, end, t.secondary, 11, align="right")
+    end = describe_largest(scale)
+    if text_layout.text_width(scale.label, 11) + 12 + text_layout.text_width(end, 11) > width:
+        end = describe_largest(replace(scale, beyond=0))
+    text_layout.draw_line(painter, label, end, t.secondary, 11, align="right")
     positions = np.linspace(0, 1, ENTRIES, dtype=np.float32)
     if scale.reversed:
         positions = positions[::-1]

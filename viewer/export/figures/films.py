@@ -15,7 +15,7 @@ from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnai
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
 from viewer.export.figures.charts import LABEL_WIDTH, describe_scores
-from viewer.export.figures.color_bar import ColourScale
+from viewer.export.figures.color_bar import ColourScale, measure_scale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
@@ -125,7 +125,7 @@ def create_film(
     else:
         high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
     label = "weight" if view.measure == "weight" else "weight × value norm"
-    scale = ColourScale(view.colours, 0.0, high, label=label, is_exceeded=float(maps.max(initial=0)) > high * 1.001)
+    scale = measure_scale(ColourScale(view.colours, 0.0, high, label=label), maps)
     across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
                     "layers-frames": ("frame", "layer")}[over]  # fmt: skip
     content = ThumbnailGrid(results, view.frame, maps, columns, rows, scale, request.width, (across, down))
@@ -171,7 +171,7 @@ def create_thumbnail_atlas(source: ExportSource, view: ViewState, request: Expor
     )
     maps = np.concatenate([maps, maps.mean(1, keepdims=True)], 1)  # (layers, heads + 1, cameras, rows, cols)
     high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-    scale = ColourScale(view.colours, 0.0, high, is_exceeded=float(maps.max(initial=0)) > high * 1.001)
+    scale = measure_scale(ColourScale(view.colours, 0.0, high), maps)
     names = (*(str(head) for head in range(results.heads)), "mean")
     layers = tuple(str(layer) for layer in results.layers)
     content = ThumbnailGrid(results, view.frame, maps, names, layers, scale, request.width, ("head", "layer"))
