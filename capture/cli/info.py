@@ -36,6 +36,8 @@ from capture.watched_process import NoAnswerError, WatchedProcess
 WIDTH: Final = 100
 SHOWN_PROMPTS: Final = 4
 SHOWN_DECISIONS: Final = 5
+LOCK_PATIENCE_SECONDS: Final = 0.5
+"""Time for which a locked file is asked again: a run that was just killed holds its lock for a moment."""
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 _CHILD: Final = "import capture.cli.info; capture.cli.info.serve()"
@@ -86,7 +88,7 @@ def _check_is_file(path: Path) -> None:
             raise UserError(f"{path} is not a file on a disk; name a results file")
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            if size == 0:
+            if size == 0 and path.suffix != schema.PARTIAL_SUFFIX:
                 raise UserError(f"{path} is empty; capture it again")
             at = 0
             while at < size:
@@ -95,12 +97,29 @@ def _check_is_file(path: Path) -> None:
                     return
                 at = max(512, 2 * at)  # where HDF5 itself looks for it
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        raise _missing_error(path) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({os.strerror(error.errno or 0).lower()})") from None
     if path.suffix == schema.PARTIAL_SUFFIX:
-        raise UserError(f"{path} holds no frame: its run ended before the first one; delete it")
+        raise _no_frame_error(path)
     raise UserError(f"{path} is not a results file: it is not HDF5; name a file that pi0-capture wrote")
+
+
+def _missing_error(path: Path) -> UserError:
+    """Return the error for a file that does not exist, which names the partial file where its run has one."""
+    partial = path.with_name(path.name + schema.PARTIAL_SUFFIX) if path.name else path
+    if not partial.is_file():
+        return UserError(f"{path} does not exist")
+    if is_being_written(partial, patience=LOCK_PATIENCE_SECONDS):
+        return UserError(f"{path} does not exist yet: a run is still writing it; look at {partial}")
+    return UserError(f"{path} does not exist: its run ended early; look at {partial}, which the same command resumes")
+
+
+def _no_frame_error(path: Path) -> UserError:
+    """Return the error for a partial file that HDF5 cannot open."""
+    if is_being_written(path, patience=LOCK_PATIENCE_SECONDS):
+        return UserError(f"{path} holds no frame yet: a run has begun to write it; look again when it has one")
+    return UserError(f"{path} holds no frame that can be read, and no run is writing it; delete it and capture again")
 
 
 def _page(path: Path, *, verbose: bool) -> list[str]:
@@ -118,7 +137,7 @@ def _opened(path: Path) -> h5py.File:
     except (OSError, RuntimeError, ValueError) as error:
         refused = str(error)
     if path.suffix == schema.PARTIAL_SUFFIX:
-        raise UserError(f"{path} holds no frame that can be read; if no run is writing it, delete it")
+        raise _no_frame_error(path)
     if "truncated file" in refused:
         raise UserError(f"{path} is cut short; copy it again")
     raise OSError(refused)
@@ -160,8 +179,10 @@ def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
     bfloat16 = not str(model.get("dtype", "")).endswith("32")
     lines += _check_lines(_json(file, "checks"), bfloat16=bfloat16, complete=complete)
     name = shlex.quote(path.name)
-    if not complete and is_being_written(path):
+    if not complete and is_being_written(path, patience=LOCK_PATIENCE_SECONDS):
         lines.append("open      a run is still writing it; it can be opened already, and shows new frames:")
+    elif not complete and path.suffix == schema.PARTIAL_SUFFIX:
+        lines.append("open      its run ended early, and the same command resumes it; it can be opened all the same:")
     elif not complete:
         lines.append("open      its run ended early; the finished frames can be opened all the same:")
     lines.append(f"{'' if not complete else 'open':<9} pi0-viewer {name}")

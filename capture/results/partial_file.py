@@ -254,8 +254,21 @@ class PartialFile:
             self._descriptor = -1
 
 
-def is_being_written(path: Path) -> bool:
-    """Return whether a process is writing the file, by its lock; False where the file cannot be opened."""
+def is_being_written(path: Path, *, patience: float = 0.0) -> bool:
+    """Return whether a process is writing the file, by its lock; False where the file cannot be opened.
+
+    A process that was just killed holds its lock until its memory is freed: `patience` is the time in seconds for
+    which a locked file is asked again.
+    """
+    deadline = time.monotonic() + patience
+    while is_locked := _is_locked(path):
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.02)
+    return is_locked
+
+
+def _is_locked(path: Path) -> bool:
     if sys.platform == "win32" or not path.is_file():
         return False
     try:

@@ -23,6 +23,7 @@ from capture.cli.info import describe
 from capture.errors import UserError
 from capture.provenance import Decision, to_json
 from capture.results import progress_clock, schema, superblock
+from capture.results.partial_file import PartialFile
 from capture.results.writer import ResultsWriter
 
 SIZES = synthetic.SMALL
@@ -120,7 +121,7 @@ def test_info_describes_partial_file_of_killed_run(killed: Path) -> None:
     assert "bowl 2" not in page
     assert "true actions in 1 of 2 frames" in page
     assert "checks    they are stored when a run ends well" in page
-    assert "its run ended early; the finished frames can be opened all the same:" in page
+    assert "its run ended early, and the same command resumes it; it can be opened all the same:" in page
     assert "pi0-viewer duck.h5.partial" in page
     assert "h5py.File('duck.h5.partial', \"r\", swmr=True)" in page
 
@@ -134,6 +135,21 @@ def test_info_describes_file_being_written(tmp_path: Path) -> None:
             writer.write(synthetic.frame(SIZES, number))
         writer.finish({})
     assert "checks    none were made" in describe(tmp_path / "a.h5")
+
+
+def test_info_of_a_missing_file_names_its_partial_file(killed: Path) -> None:
+    sentence = refusal(killed.with_name("duck.h5"))
+    assert sentence.endswith(f"its run ended early; look at {killed}, which the same command resumes")
+
+
+def test_info_of_a_file_that_a_run_has_begun_names_what_can_be_looked_at(tmp_path: Path) -> None:
+    file = PartialFile(tmp_path / "a.h5")
+    try:
+        assert "a run has begun to write it" in refusal(file.path)
+        assert refusal(tmp_path / "a.h5").endswith(f"a run is still writing it; look at {file.path}")
+    finally:
+        file.close()
+    assert "no run is writing it" in refusal(file.path)
 
 
 def test_info_fits_one_screen_for_any_file(tmp_path: Path) -> None:

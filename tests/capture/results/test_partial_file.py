@@ -136,6 +136,15 @@ def test_file_of_a_running_writer_is_never_removed(tmp_path: Path, overwrite: bo
     PartialFile(path, overwrite=True).close()
 
 
+def test_lock_of_a_run_that_is_being_killed_is_asked_again(tmp_path: Path) -> None:
+    file = PartialFile(tmp_path / "a.h5")
+    assert is_being_written(file.path, patience=0.05)
+    end = threading.Timer(0.1, file.close)
+    end.start()
+    assert not is_being_written(file.path, patience=30)
+    end.join()
+
+
 def test_lock_distinguishes_readers_from_writers(tmp_path: Path) -> None:
     file = PartialFile(tmp_path / "a.h5")
     with file.path.open("rb") as reader:
