@@ -102,6 +102,7 @@ def demo_settings(folder: Path, config: JsonObject, options: CheckpointOptions, 
         state_in_prompt=state_in_prompt is not False,
         relative=(True,) * (config.integer("delta_dims", least=0) or 0),
         cameras=cameras,
+        origin="by its config.json",
     )
     decisions: list[Decision] = []
     _, where, stats = _statistics(folder, known.asset_id, options, decisions)
@@ -139,7 +140,7 @@ def _settings(
     if robot_dim is None or ((action.filled_dims or action_dim) < robot_dim and not options.config):
         robot_dim = count_robot_dims(action, None, action_dim, decisions)
     relative = known.relative if robot_dim is None else known.relative[:robot_dim]
-    reason = f"as in openpi's {known.name}" if known.name else "Pi0.5's default; --relative-actions 7,-1 sets others"
+    reason = known.reason if known.name else "Pi0.5's default; --relative-actions 7,-1 sets others"
     if options.normalisation == "none" and any(relative) and options.relative_actions is None:
         choice = "predicted relative to the state, and given so"
         decisions.append(assume(DELTA, choice, f"{reason}; without statistics nothing can be added to them"))
@@ -174,7 +175,7 @@ def _decide_state_in_prompt(known: OpenpiConfig, options: CheckpointOptions, dec
     if options.state_in_prompt is not None:
         reason, is_certain = "by --state-in-prompt", True
     elif known.name:
-        reason, is_certain = f"as in openpi's {known.name}", True
+        reason, is_certain = known.reason, True
     else:
         reason, is_certain = "Pi0.5's default; --state-in-prompt no for policies without discrete_state_input", False
     decisions.append(Decision("state in the prompt", "yes" if in_prompt else "no", reason, is_certain))
@@ -197,8 +198,7 @@ def _normalisers(
     if options.normalisation is not None:
         decisions.append(conclude("state and action normalisation", choice, "by --normalisation"))
     else:
-        named = f"as in openpi's {known.name}"
-        reason = named if known.name else "Pi0.5's default; --normalisation mean-std or none sets another"
+        reason = known.reason if known.name else "Pi0.5's default; --normalisation mean-std or none sets another"
         decisions.append(Decision("state and action normalisation", choice, reason, is_certain=bool(known.name)))
     action = make_normaliser(mode, stats.get(ACTION), "action", where)
     state = None

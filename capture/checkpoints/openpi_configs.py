@@ -36,6 +36,13 @@ class OpenpiConfig:
     """Units in which states are taken and actions are given."""
     note: str | None = None
     """Robot-specific conversions that are not done here, for the user."""
+    origin: str = ""
+    """What states these values; empty for the training configuration of this name in openpi's code."""
+
+    @property
+    def reason(self) -> str:
+        """What decided a value that is taken from here, such as "as in openpi's pi05_droid"."""
+        return self.origin or f"as in openpi's {self.name}"
 
 
 _ALOHA_NOTE = (

@@ -246,6 +246,9 @@ def test_the_demo_says_everything_in_its_config(weights, tmp_path):
     assert checkpoint.preprocessing.slots == ("exterior", "wrist")
     assert checkpoint.tokenizer_folder == tmp_path
     assert doubts(checkpoint.decisions) == {}
+    reasons = {one.subject: one.reason for one in checkpoint.decisions}
+    assert reasons["state in the prompt"] == "by its config.json"
+    assert not [reason for reason in reasons.values() if "openpi" in reason]
 
 
 @pytest.mark.parametrize(
