@@ -17,6 +17,7 @@ from capture.datasets.registry import open_source
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.observation import EXTERIOR, RIGHT_WRIST, WRIST
+from capture.pipeline.prompts import is_task
 
 WIDTH: Final = 100
 SHOWN: Final = 12
@@ -78,7 +79,7 @@ def describe(
     lines += _labelled("broken", _broken({**looked.broken, **damage}))
     lines += ["", *_table(looked), ""]
     chosen = options if is_mapped else None
-    lines += _labelled("next", _next(source, path, looked.good, chosen, prompts=bool(looked.prompts)))
+    lines += _labelled("next", _next(source, path, looked.good, chosen))
     return SourceReport("\n".join(lines), bool(looked.broken or damage))
 
 
@@ -91,6 +92,10 @@ class _Row:
     success: bool | None
     looked: bool
     """Whether its last frame was read."""
+    prompts: tuple[str, ...]
+    """Those that name a task."""
+    has_prompts: bool
+    """Whether a run can take its prompts from it; a run refuses the blank ones."""
 
 
 @dataclass(frozen=True)
@@ -120,25 +125,30 @@ def _look(source: Source, *, read_all: bool) -> _Looked:
     for number, episode in enumerate(source.episodes):
         shown = number < SHOWN
         try:
-            row = _Row(episode, episode.length, episode.success if asked or shown else None, shown)
-            tasks = episode.prompts
+            row = _summarise(episode, success=episode.success if asked or shown else None, looked=shown)
             for sentence in _check_episode(episode, is_read=read_all or number < READ):
                 notes.setdefault(sentence, []).append(episode.name)
         except UserError as error:
             broken[episode.name] = str(error)
         else:
             good.append(row)
-            prompts.update(dict.fromkeys(tasks))
+            prompts.update(dict.fromkeys(row.prompts))
     is_read = read_all or len(source.episodes) <= READ
     common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
     counted = {f"{names[0]}: {one}": len(names) for one, names in notes.items() if one not in common}
     return _Looked(tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read)
 
 
+def _summarise(episode: Episode, *, success: bool | None, looked: bool) -> _Row:
+    stored = episode.prompts
+    prompts = tuple(prompt for prompt in stored if is_task(prompt))
+    return _Row(episode, episode.length, success, looked, prompts, has_prompts=0 < len(prompts) == len(stored))
+
+
 def _list_episodes(source: Source) -> _Looked:
     """Return what the metadata of a data set state that is not fetched."""
-    rows = tuple(_Row(one, one.length, None, number < SHOWN) for number, one in enumerate(source.episodes))
-    prompts = dict.fromkeys(prompt for episode in source.episodes for prompt in episode.prompts)
+    rows = tuple(_summarise(one, success=None, looked=number < SHOWN) for number, one in enumerate(source.episodes))
+    prompts = dict.fromkeys(prompt for row in rows for prompt in row.prompts)
     return _Looked(rows, {}, tuple(prompts), {}, asked=False, is_read=False, is_fetched=False)
 
 
@@ -236,6 +246,11 @@ def _prompts(looked: _Looked) -> Iterator[str]:
         yield f"… and {len(looked.prompts) - SHOWN_PROMPTS} more"
     if not looked.prompts:
         yield "none; give one with --prompt"
+        return
+    lacking = [clean(row.episode.name, 48) for row in looked.good if not row.has_prompts]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        yield f"none, or not in every frame: {lacking[0]}{more}; give one with --prompt"
 
 
 def _broken(broken: Mapping[str, str]) -> Iterator[str]:
@@ -261,7 +276,7 @@ def _table(looked: _Looked) -> Iterator[str]:
     for row, name in zip(shown, names, strict=True):
         seconds = f"{row.length / row.episode.rate:.1f}" if row.episode.rate else "?"
         ended = {True: "well", False: "not well", None: "?"}[row.success]
-        prompts = row.episode.prompts
+        prompts = row.prompts
         more = f" (+{len(prompts) - 1})" if len(prompts) > 1 else ""
         start = f"{row.episode.number:>{digits}}  {name:<{wide}}  {row.length:>6}  {seconds:>7}  {ended:<8}  "
         prompt = clean(prompts[0], max(16, WIDTH - len(start) - len(more))) if prompts else "none"
@@ -270,19 +285,18 @@ def _table(looked: _Looked) -> Iterator[str]:
         yield f"… and {len(looked.good) - len(shown)} more"
 
 
-def _next(
-    source: Source, path: Path, good: Sequence[_Row], options: SourceOptions | None, *, prompts: bool
-) -> Iterator[str]:
+def _next(source: Source, path: Path, good: Sequence[_Row], options: SourceOptions | None) -> Iterator[str]:
     """Yield a command that can be copied; `options` None where cameras have to be named."""
     if not good:
         yield "nothing can be captured from it as it is"
         return
     one = len(source.episodes) == 1
     which = f"--episode {shlex.quote(str(path))}" if one else f"--dataset {shlex.quote(str(path))}"
-    numbers = format_numbers([row.episode.number for row in good[:10]], ",")
+    with_prompts = [row for row in good if row.has_prompts]
+    numbers = format_numbers([row.episode.number for row in (with_prompts or good)[:10]], ",")
     chosen = "" if one else f" --episodes {numbers}"
     output = f"{source.episodes[0].name}.h5" if one else "runs/"
-    prompt = "" if prompts else ' --prompt "…"'
+    prompt = "" if with_prompts else ' --prompt "…"'
     cameras = ' --camera "exterior=NAME" --camera "wrist=NAME"'
     if options is not None:
         chosen_cameras = (f"{slot}={name}" for slot, name in options.camera_overrides.items())

@@ -37,7 +37,7 @@ class Prompts:
     by_task: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, task: str) -> tuple[str, ...]:
-        """Return the prompts of a frame whose own task is `task` (empty if it has none), without duplicates.
+        """Return the prompts of a frame whose own task is `task` (blank if it has none), without duplicates.
 
         Raises UserError if there are none.
         """
@@ -49,9 +49,14 @@ class Prompts:
                     f'the file of prompts has none for the task {task!r}; add it, or "{OTHER_TASKS}" for all others'
                 )
             chosen = found
-        if not task and any(TASK_PLACEHOLDER in prompt for prompt in chosen):
+        if not is_task(task) and any(TASK_PLACEHOLDER in prompt for prompt in chosen):
             raise UserError('the source names no task; give one with --prompt "put the duck in the bowl"')
         return tuple(dict.fromkeys(prompt.replace(TASK_PLACEHOLDER, task) for prompt in chosen))
+
+
+def is_task(text: str) -> bool:
+    """Return whether a source's text names a task; an empty or blank one does not."""
+    return bool(text.strip())
 
 
 OWN_PROMPT: Final = Prompts()

@@ -124,6 +124,23 @@ def test_sources_without_prompt_suggests_prompt_option(tmp_path):
     assert '--prompt "…"' in section(page, "next")[0]
 
 
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_blank_prompt_is_none(tmp_path, blank):
+    for name, prompt in (("a", blank), ("b", "lift the duck")):
+        np.savez(tmp_path / f"{name}.npz", **(npz_arrays(1) | {"prompt": np.array(prompt)}))
+    page = describe(tmp_path)
+    assert section(page, "prompts") == [
+        '"lift the duck"',
+        "none, or not in every frame: a; give one with --prompt",
+    ]
+    assert "--episodes 1 " in section(page, "next")[0]
+    assert "--prompt" not in section(page, "next")[0]
+    assert re.search(r"^ +0  a +1 .*none$", page, re.M)
+    page = describe(tmp_path / "a.npz")
+    assert section(page, "prompts") == ["none; give one with --prompt"]
+    assert '--prompt "…"' in section(page, "next")[0]
+
+
 def test_sources_reports_source_without_usable_episode(tmp_path, capsys):
     folder = write_lerobot(tmp_path / "set", (3,))
     shutil.rmtree(folder / "data")

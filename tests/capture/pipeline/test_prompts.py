@@ -18,8 +18,9 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_default_prompt_is_the_own_task() -> None:
     assert OWN_PROMPT.of("put it down") == ("put it down",)
-    with pytest.raises(UserError, match="names no task"):
-        OWN_PROMPT.of("")
+    for blank in ("", " \n"):
+        with pytest.raises(UserError, match="names no task"):
+            OWN_PROMPT.of(blank)
 
 
 def test_prompt_list_applies_to_every_frame(tmp_path: Path) -> None:
