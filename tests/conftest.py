@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers and what they start share the cores: threads of each would fight
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if hasattr(signal, "SIGHUP"):  # tests of signals hold under nohup too, which leaves SIGHUP ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("untimed", deadline=None)  # a machine that is busy fails no test
 settings.load_profile("untimed")
