@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -9,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
-from viewer.errors import UserError
+from viewer.errors import READ_ERRORS, UserError
 from viewer.model import attention
-from viewer.model.attention import Floats, Row, Rows
+from viewer.model.attention import Floats, Rows
 from viewer.model.geometry import PatchGrid
 from viewer.model.view_state import Kind, Query, ViewState
 
@@ -118,14 +119,22 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
 
 
 def mass_row(results: Results, state: ViewState) -> Floats:
-    """Return the group masses of the shown row, (groups,): mean of its heads, as a maximum does not sum to 1."""
+    """Return the group masses of the shown row, (groups,): mean of its heads, as a maximum does not sum to 1.
+
+    They are the stored ones, which timeline, curves and tables show, where the file has them: the sum of weights that
+    were rounded to bfloat16 differs from them by a tenth of a percent.
+    """
+    stored = None
+    with contextlib.suppress(*READ_ERRORS):  # damaged masses are no reason not to show the weights
+        if results.mass(state.frame, state.query.kind) is not None:
+            stored = masses(results, state.frame, state.query)
+    if stored is not None:
+        heads = stored[state.layer, min(state.step, stored.shape[1] - 1)]
+        return attention.together(heads[list(state.heads)] if state.heads else heads, 0, "mean")
     rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
-    return _by_group(results, state.frame, attention.pick(rows, 0, state.step, state.heads, "mean"))
-
-
-def _by_group(results: Results, frame: int, row: Row) -> Floats:
+    row = attention.pick(rows, 0, state.step, state.heads, "mean")
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
-    mass: Floats = flat @ group_matrix(results, frame)[: len(flat)]
+    mass: Floats = flat @ group_matrix(results, state.frame)[: len(flat)]
     return mass
 
 
@@ -166,10 +175,7 @@ def compose(results: Results, state: ViewState) -> Scene:
     """Return the scene of a view. UserError if its measure needs value norms that the file lacks."""
     rows = measured(results, state, slice(state.layer, state.layer + 1))
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
-    if state.measure == "weight" and state.reduce == "mean":
-        shares = _by_group(results, state.frame, row)
-    else:
-        shares = mass_row(results, state)
+    shares = mass_row(results, state)
     total = float(row.image.sum() + row.text.sum() + row.action.sum())
     matrix = group_matrix(results, state.frame)
     row, removed = attention.without(row, state.left_out, results.groups, matrix)

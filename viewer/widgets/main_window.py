@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QKeyCombination, QPoint, Qt, QTimer
+from PySide6.QtCore import QEvent, QKeyCombination, QPoint, QSize, Qt, QTimer
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -122,7 +122,8 @@ class MainWindow(QWidget):
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
     def _restore(self) -> None:
-        self.resize(1440, 900)
+        # On a small screen as large as fits, with 32 px for the title bar.
+        self.resize(QSize(1440, 900).boundedTo(self.screen().availableSize() - QSize(0, 32)))
         geometry = self.settings.bytes("geometry")
         if not geometry.isEmpty():
             self.restoreGeometry(geometry)

@@ -31,6 +31,39 @@ def test_curves_of_all_groups_sum_to_one(results: Results) -> None:
     assert over.values[2, 0] == pytest.approx(one.mass["exterior"], abs=4e-3)
 
 
+@pytest.mark.parametrize("heads", [(), (2,), (0, 1)])
+@pytest.mark.parametrize("reduce", ["mean", "max"])
+@pytest.mark.parametrize("measure", ["weight", "contribution"])
+def test_masses_of_a_scene_are_the_stored_ones_as_in_the_curves(
+    tmp_path: Path, heads: tuple[int, ...], reduce: str, measure: str
+) -> None:
+    path = make_results.write(tmp_path / "a.h5", make_results.Recipe())
+    with h5py.File(path, "r+", locking=False) as file:  # as sums of rounded weights differ from the masses
+        for name in ("text/mass", "action/mass"):
+            file[name][...] = file[name][...] * 1.002
+    results = Results(path)
+    for query in (Query("text", (4,)), Query("action", (1, 2))):
+        view = ViewState(frame=1, query=query, layer=1, step=2, heads=heads, reduce=reduce, measure=measure)  # type: ignore[arg-type]
+        shown = scene.compose(results, view)
+        over = read_frame_masses(results, view, 1)
+        assert list(shown.mass) == list(results.groups)
+        assert list(shown.mass.values()) == pytest.approx(over.tolist(), rel=1e-6)
+    results.close()
+
+
+def test_masses_of_a_scene_without_readable_summaries_are_the_sums_of_its_weights(tmp_path: Path) -> None:
+    view = ViewState(query=Query("action", (1,)), layer=1)
+    path = make_results.write(tmp_path / "a.h5", make_results.Recipe())
+    found = []
+    for damage in (lambda file: None, lambda file: file.__delitem__("action/mass")):
+        with h5py.File(path, "r+", locking=False) as file:
+            damage(file)
+        results = Results(path)
+        found.append(scene.compose(results, view).mass)
+        results.close()
+    assert list(found[1].values()) == pytest.approx(list(found[0].values()), abs=2e-3)
+
+
 def test_curves_over_frames_are_computed_without_summaries(tmp_path: Path) -> None:
     results = Results(make_results.write(tmp_path / "a.h5", make_results.Recipe(summaries=False)))
     over = read_curves_over_frames(results, ViewState(query=Query("action", (1,)), step=1), never)

@@ -13,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 from window_driver import close, press, show, spin, until
 
+from viewer.controllers.settings import Settings
 from viewer.export.metadata import read_view
 from viewer.io.results import Results
 from viewer.model.view_state import Query, from_json
@@ -46,6 +47,15 @@ def test_a_burst_of_five_hundred_changes_is_one_paint(window: MainWindow) -> Non
     window.session.update(layer=3, heads=(0,))
     spin()
     assert [one.count for one in paints] == [1, 1]
+
+
+def test_first_size_fits_on_the_screen(app: QApplication, tmp_path: Path) -> None:
+    window = MainWindow(Settings(tmp_path / "settings.ini"))
+    room = window.screen().availableSize()
+    assert room.height() < 900, "the screen of this platform is too small for the usual size"
+    assert window.height() == max(room.height() - 32, window.minimumHeight())
+    assert window.width() == max(min(room.width(), 1440), window.minimumWidth())
+    close(window)
 
 
 def test_the_first_view_is_a_word_of_the_prompt(window: MainWindow, results: Results) -> None:
