@@ -242,7 +242,8 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
         from capture.cli.dry_run import forecast, plan_first
 
         text = "" if options.only_preview else forecast(series, share, named=options.output is not None)
-        return _say_dry_run(options, plan_first(series) if options.preview and share.first else None, text, console)
+        shown = plan_first(series, console.tell) if options.preview and share.first else None
+        return _say_dry_run(options, shown, text, console)
 
     prepare_run_folder(series)
     mine = len(series.jobs(share))

@@ -69,10 +69,12 @@ class Slot:
 class Frame:
     """One frame: its pictures, its tokens and its state."""
 
-    title: str
-    """Such as "Frame 12"."""
+    episode: str
+    """Name of its episode; empty for pictures of the command line."""
+    number: int
+    """Number of the frame in its episode."""
     details: str
-    """Time, episode and place in the episode."""
+    """Time and place among the frames of the results file."""
     prompt: str
     other_prompts: int
     """Number of further prompts that the same frame is run with."""
@@ -80,6 +82,11 @@ class Frame:
     tokens: TokenTable
     state: npt.NDArray[np.float64] | None
     """(values,) in robot units."""
+
+    @property
+    def title(self) -> str:
+        """Such as "mug, frame 3 of the episode"."""
+        return f"{self.episode}, frame {self.number} of the episode" if self.episode else f"Frame {self.number}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,8 @@ class _Painter:
         return y + GAP
 
     def _paint_frame(self, frame: Frame, y: int) -> int:
-        used = self._pen.write(MARGIN, y, frame.title, TEXT, 17)
+        title = elide(frame.title, 17, (self._image.width - 2 * MARGIN) * 2 // 3)
+        used = self._pen.write(MARGIN, y, title, TEXT, 17)
         room = self._image.width - 2 * MARGIN - used - 12
         self._pen.write(MARGIN + used + 12, y + 3, elide(frame.details, 13, room), SECONDARY, 13)
         y += 26

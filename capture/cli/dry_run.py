@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from capture.cli.estimate import time_sentence
+from capture.cli.preview import check_shown_pictures
 from capture.cli.report import describe
 from capture.cli.units import size_text
 from capture.errors import UserError
@@ -19,14 +21,26 @@ SHOWN_DECISIONS: Final = 20
 """Assumptions about other episodes than the first that are listed."""
 
 
-def plan_first(series: DatasetRun) -> Plan:
-    """Return the plan of the first episode that can be planned. Raises UserError where none can."""
-    reasons = [broken.reason for broken in series.broken.values()]
+def plan_first(series: DatasetRun, tell: Callable[[str], None]) -> Plan:
+    """Return the plan of the first episode whose shown pictures can be read. Raises UserError where none can.
+
+    `tell` gets a sentence about the episodes before it that are passed over.
+    """
+    passed = {name: (broken.number, broken.reason) for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
-            return make_plan(series.setup, episode)
+            plan = make_plan(series.setup, episode)
+            check_shown_pictures(plan)
         except UserError as error:
-            reasons.append(str(error))
+            passed[episode.name] = (episode.number, str(error))
+            continue
+        before = sorted((number, name, reason) for name, (number, reason) in passed.items() if number < episode.number)
+        if before:
+            _, name, reason = before[0]
+            more = f" (and {len(before) - 1} more)" if len(before) > 1 else ""
+            tell(f"warning: episode {name} cannot be shown{more}, and {episode.name} is shown instead: {reason}")
+        return plan
+    reasons = [reason for _, reason in passed.values()]
     raise UserError(f"none of the episodes in {series.source.path} can be used: {reasons[0] if reasons else 'none'}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +37,32 @@ def write_preview(plan: Plan, source: str, path: Path, *, overwrite: bool) -> st
             raise refuse_existing(path)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({(error.strerror or str(error)).lower()})") from error
-    shown = ", ".join(frame.title.removeprefix("Frame ") for frame in sheet.frames)
-    return f"{path}: what {plan.setup.policy.name} would be shown in frame{'s' * (len(sheet.frames) > 1)} {shown}"
+    return f"{path}: what {plan.setup.policy.name} would be shown in {_name_frames(sheet.frames)}"
+
+
+def check_shown_pictures(plan: Plan) -> None:
+    """Read the frames that a contact sheet of the plan shows. Raises UserError for what cannot be read."""
+    for _ in _read_shown(plan):
+        pass
+
+
+def _read_shown(plan: Plan) -> Iterator[Observation]:
+    """Yield the first, middle and last observation of a plan. Raises UserError for what cannot be read."""
+    shapes = dict(zip(plan.sizes.cameras, plan.sizes.pictures, strict=True))
+    for observation in plan.episode.read([plan.moments[number] for number in choose_moments(len(plan.moments))]):
+        check_pictures(observation, shapes)
+        yield observation
+
+
+def _name_frames(frames: Sequence[Frame]) -> str:
+    """Return the frames by number and episode: "frame 0 of episode bowl, frames 1 and 3 of episode mug"."""
+    parts = []
+    for episode, group in groupby(frames, key=lambda frame: frame.episode):
+        numbers = [str(frame.number) for frame in group]
+        listed = " and ".join([", ".join(numbers[:-1]), numbers[-1]] if len(numbers) > 1 else numbers)
+        of = f" of {'' if episode.startswith('episode') else 'episode '}{episode}" if episode else ""
+        parts.append(f"frame{'s' * (len(numbers) > 1)} {listed}{of}")
+    return ", ".join(parts)
 
 
 def collect_sheet(plan: Plan, source: str) -> Sheet:
@@ -44,11 +70,8 @@ def collect_sheet(plan: Plan, source: str) -> Sheet:
     policy, sizes = plan.setup.policy, plan.sizes
     height, width = policy.sizes.picture
     numbers = choose_moments(len(plan.moments))
-    shapes = dict(zip(sizes.cameras, sizes.pictures, strict=True))
     frames = []
-    observations = plan.episode.read([plan.moments[number] for number in numbers])
-    for number, observation in zip(numbers, observations, strict=True):
-        check_pictures(observation, shapes)
+    for number, observation in zip(numbers, _read_shown(plan), strict=True):
         frames.append(_collect_frame(plan, observation, _describe_place(number, len(plan.moments))))
     count = f"{sizes.frames} frame{'s' * (sizes.frames != 1)}"
     return Sheet(
@@ -77,7 +100,9 @@ def choose_moments(count: int) -> list[int]:
 def _describe_place(number: int, count: int) -> str:
     if count == 1:
         return "the only one"
-    return {0: "the first", count - 1: "the last"}.get(number, "in the middle")
+    return {0: "the first of the results file", count - 1: "the last of the results file"}.get(
+        number, "in the middle of the results file"
+    )
 
 
 def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
@@ -110,10 +135,10 @@ def _collect_frame(plan: Plan, observation: Observation, place: str) -> Frame:
                 is_assumed,
             )
         )
-    details = [f"{observation.time:.2f} s", observation.episode, place]
     return Frame(
-        title=f"Frame {observation.index}",
-        details=" · ".join(part for part in details if part),
+        episode=observation.episode,
+        number=observation.index,
+        details=f"{observation.time:.2f} s · {place}",
         prompt=prompts[0],
         other_prompts=len(prompts) - 1,
         slots=tuple(slots),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from capture.__main__ import main
 from capture.checkpoints.load import Checkpoint
+from capture.cli import preview as preview_module
 from capture.cli.preview import choose_moments
 from capture.cli.setup import asked_source
 from capture.datasets.images import read_picture
@@ -157,6 +159,39 @@ def test_preview_reads_no_weights_and_dry_run_draws_the_same(command, tmp_path, 
     assert page.startswith("pi05_small (openpi checkpoint)\n")
     assert page.endswith(f"{tmp_path / 'b.png'}: what pi05_small would be shown in frame 0\n")
     assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+
+
+def test_frames_of_several_episodes_are_named_with_their_episode(tmp_path: Path, monkeypatch, capsys) -> None:
+    sheets = []
+    draw = preview_module.draw_sheet
+    monkeypatch.setattr(preview_module, "draw_sheet", lambda sheet: sheets.append(sheet) or draw(sheet))
+    assert main(["preview", "--demo", "-o", str(tmp_path / "a.png")]) == 0
+    said = "frame 0 of episode bowl, frame 1 of episode duck, frame 3 of episode mug"
+    assert capsys.readouterr().out == f"{tmp_path / 'a.png'}: what demo would be shown in {said}\n"
+    titles = [frame.title for frame in sheets[0].frames]
+    assert titles == [f"{name}, frame {n} of the episode" for name, n in (("bowl", 0), ("duck", 1), ("mug", 3))]
+    assert [frame.details.partition(" · ")[2] for frame in sheets[0].frames] == [
+        "the first of the results file",
+        "in the middle of the results file",
+        "the last of the results file",
+    ]
+
+
+@pytest.mark.parametrize("damaged", ["missing", "undecodable"])
+def test_preview_of_a_data_set_passes_over_an_unreadable_episode(damaged: str, tmp_path: Path, capsys) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(DEMO / "episodes" / "bowl", tmp_path / "set" / name)
+    picture = tmp_path / "set" / "first" / "exterior_00.jpg"
+    assert picture.is_file()
+    if damaged == "missing":
+        picture.unlink()
+    else:  # the header, and with it the size, can be read
+        picture.write_bytes(picture.read_bytes()[:700])
+    options = ["--dataset", str(tmp_path / "set"), "-o", str(tmp_path / "a.png")]
+    assert main(["preview", "--checkpoint", str(DEMO), *options]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.endswith("would be shown in frames 0, 3 and 5 of episode second\n")
+    assert "warning: episode first cannot be shown, and second is shown instead: " in captured.err
 
 
 @pytest.mark.parametrize(
