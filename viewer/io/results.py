@@ -49,8 +49,6 @@ class Results(ResultsFile):
             self._dims = key, Dims(self.done, *lengths, len(self.cameras), *self.grid.shape)
         return self._dims[1]
 
-    # Caches
-
     def remember(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return the cached value of `key`, computed by `make` if it is absent; CACHE_BYTES are kept in all."""
         return self._cache.get(key, make, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import shiboken6
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
@@ -59,7 +60,8 @@ class PlotLoader(QObject):
         yield from import_pyqtgraph()
         for panel in self._layout.findChildren(Panel):
             yield
-            panel.build_plot()
+            if shiboken6.isValid(panel):  # another file meanwhile replaces the panes of cameras
+                panel.build_plot()
 
     def _run_piece(self) -> None:
         assert self._pieces is not None

@@ -6,13 +6,20 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import make_results
 import pytest
+import shiboken6
+from PySide6.QtCore import QCoreApplication, QEvent
+from window_driver import close, show, until
 
 from viewer.errors import UserError
+from viewer.io.results import Results
 from viewer.plots.loading import REQUIREMENT, import_pyqtgraph, unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
 
 FIRST_PICTURE = """
 import sys, tempfile
@@ -90,3 +97,24 @@ def test_any_error_of_the_import_becomes_the_sentence(monkeypatch: pytest.Monkey
     with pytest.raises(UserError) as error:
         list(import_pyqtgraph())
     assert str(error.value) == unavailable("AttributeError: no QtWidgets")
+
+
+def test_panes_that_another_file_replaces_while_plots_are_built_do_no_harm(
+    app: QApplication, small: Path, tmp_path: Path
+) -> None:
+    other = make_results.write(tmp_path / "other.h5", make_results.Recipe(cameras=("left", "right", "top")))
+    window = show(small, tmp_path, plots=False)
+    loader, grid = window.plot_loader, window.panels.camera_grid
+    loader.start()
+    loader._timer.stop()  # the test runs the pieces
+    while not grid._has_plots:
+        loader._run_piece()
+    before = list(grid.panes)
+    window.show_results(Results(other), False)
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not any(shiboken6.isValid(pane) for pane in before)
+    loader._timer.start()
+    until(lambda: loader.is_done)
+    assert len(grid.panes) == 3
+    assert all(pane.has_plot for pane in grid.panes)
+    close(window)
