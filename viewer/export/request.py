@@ -63,7 +63,7 @@ class PhaseQueries:
 
     phase: Phase
     by_frame: tuple[tuple[NamedQuery, ...], ...]
-    """The queries in each of `ExportRequest.query_frames`."""
+    """The queries in each chosen frame; in one frame alone where a figure runs along the frames."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,6 @@ class ExportRequest:
     def figure_axes(self) -> frozenset[str]:
         """The axes that one figure runs along: frame, layer, step."""
         return axes_within_figure(self.kind, self.over)
-
-    @property
-    def query_frames(self) -> tuple[int, ...]:
-        """The frames that have files, tables or arrays of their own; one where a figure runs along the frames."""
-        return (self.view.frame,) if "frame" in self.figure_axes else self.frames
 
     def positions(self, axis: Axis) -> tuple[int, ...]:
         """Return the chosen positions on an axis."""

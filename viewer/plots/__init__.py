@@ -6,8 +6,7 @@ module of this package inside that method, never at the top of its own module.
 
 How to write a plot:
 
-* A plot is a `view.PlotView` whose parent is the panel. The view never has the focus; keys, tooltips and the context
-  menu are the panel's, and so is the mouse, unless the plot is made with `receives_mouse=True`.
+* A plot is a `view.PlotView` whose parent is the panel. Keys, mouse, tooltips and the context menu are the panel's.
 * Items hold no state of the application: they draw what the panel read from the snapshot, and report what the user does
   through a callback or signal, which the panel turns into `session.update`.
 * One item a plot (an image of all tiles, one item for all lines), not one a tile or line: 360 images cost 51 ms.

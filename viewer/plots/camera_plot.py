@@ -70,8 +70,7 @@ class CameraPlot(PlotView):
     """
 
     def __init__(self, pane: QWidget, paint: Paint) -> None:
-        super().__init__(pane, receives_mouse=False)
-        self.setBackground(None)  # the item covers everything
+        super().__init__(pane)
         self.box = pyqtgraph.ViewBox(enableMouse=False, enableMenu=False, invertY=True, defaultPadding=0)
         self.box.disableAutoRange()
         self.box.setFlag(self.box.GraphicsItemFlag.ItemClipsChildrenToShape, False)  # the view clips already

@@ -62,8 +62,7 @@ class PanelPlot(PlotView):
     """Another part of the content is visible."""
 
     def __init__(self, panel: QWidget, paint: Paint) -> None:
-        super().__init__(panel, receives_mouse=False)
-        self.setBackground(None)  # the item covers everything
+        super().__init__(panel)
         self.setCentralItem(None)
         self.item = PanelItem(paint)
         self.box = pyqtgraph.ViewBox(enableMenu=False, defaultPadding=0, invertY=True)
