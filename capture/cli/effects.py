@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture.cli.parser import Parser, build_parser, numbers
+from capture.cli.parser import DEVICE_HELP, DTYPES, Parser, add_policy_options, numbers, whole_number
 from capture.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,15 +25,13 @@ examples:
   pi0-capture effects duck.h5 --checkpoint pi05_droid/ --regions regions.json --mode occlude --fill inpaint
   pi0-capture effects duck.h5 --checkpoint pi05_droid/ --silence actions
 
-The policy is set up as in a capture: --checkpoint, --norm-stats, --sizes, --dtype, --device and the others that
-pi0-capture -h lists under "about the policy" and "how to run it". A file of the demo policy needs none.
-Frames, layers, heads, rows and columns are counted from 0.
+Give the options for the policy that the capture had. Frames, layers, heads, rows and columns are counted from 0.
 """
 
 
 def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
     """Run the command; return its exit code. Raises UserError for what the user can mend."""
-    own, others = _parser(name).parse_known_args(list(given))
+    own = _parser(name).parse_args(list(given))
     if not (own.region or own.regions or own.words or own.map or own.silence):
         raise UserError("nothing to take away was named; give --region, --regions, --words, --map or --silence")
     _check(own)
@@ -44,7 +42,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
 
     describe(own.file)  # in a process that is ended where HDF5 hangs or crashes on the file
     with ResultsFrames(own.file) as frames, Console(tell) as console:
-        options = _policy_options(name, others, frames)
+        _choose_policy(own, frames)
         request = _request(own, frames)
         chosen = tuple(range(frames.count)) if own.frames is None else own.frames
         beyond = [number for number in chosen if number >= frames.count]
@@ -53,7 +51,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
         output = own.output or own.file.with_name(f"{own.file.stem}.effects.h5")
         _check_output(output, own)
         check_words(own.words, frames, chosen)
-        return _measure(own, options, request, frames, chosen, output, console, say)
+        return _measure(own, request, frames, chosen, output, console, say)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -67,6 +65,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a results file of pi0-capture")
+    parser.add_argument("--checkpoint", metavar="FOLDER", help="its policy; a file of the demo policy needs none")
     what = parser.add_argument_group("what to take away")
     what.add_argument(
         "--region", metavar="CAMERA:ROWS,COLS", action="append", default=[],
@@ -90,7 +89,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )  # fmt: skip
     how.add_argument(
         "--from", dest="queries", choices=("actions", "words", "patches", "all"),
-        help="knockout: whose edges to it are cut (actions; those to patches alone leave the words to see them)",
+        help="knockout: whose edges to it are cut (actions, to which the words then still pass on what they see)",
     )  # fmt: skip
     how.add_argument("--layers", metavar="LIST", type=numbers, help="knockout: in these layers (all)")
     how.add_argument("--heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
@@ -101,7 +100,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
     )
     how.add_argument("--controls", metavar="N", type=_controls, help="random regions to compare with a region (20)")
     how.add_argument("--seeds", metavar="N", type=_seeds, default=16, help="other noises, for the noise floor (16)")
+    add_policy_options(parser)
     run = parser.add_argument_group("on what, and where to")
+    run.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    run.add_argument("--dtype", choices=DTYPES, help="number type of the policy (the file's)")
     run.add_argument("--frames", metavar="LIST", type=numbers, help="frames of the file, from 0 (all)")
     run.add_argument("--batch", metavar="N", type=_block, default=16, help="interventions to run at once (16)")
     run.add_argument("-o", "--output", metavar="FILE", type=Path, help="the effects file (FILE.effects.h5 beside FILE)")
@@ -129,24 +131,14 @@ def _check(own: argparse.Namespace) -> None:
                 raise UserError(f"--silence silences every head, one at a time; leave --{option} out")
 
 
-def _policy_options(name: str, others: list[str], frames: ResultsFrames) -> argparse.Namespace:
-    """Return a capture's options for the policy, with the file's number type unless another was given."""
-    if "--checkpoint" not in others and not any(text.startswith("--checkpoint=") for text in others):
-        if frames.model.get("kind") != "demo":
-            raise UserError(
-                f"the file was made with {frames.model.get('name')!r}; name that checkpoint with --checkpoint"
-            )
-        others = ["--demo", *others]
-    options = build_parser(f"{name} effects").parse_args(others)
-    for option in (
-        *("exterior", "wrist", "camera", "prompt", "prompts", "state", "episode", "dataset", "episodes", "frames"),
-        *("layers", "steps", "full", "compress", "check", "share", "workers"),
-    ):
-        if getattr(options, option, None):
-            raise UserError(f"--{option} is an option of captures; effects are measured on the frames of the file")
-    options.dtype = options.dtype or frames.model.get("dtype")
-    options.dry_run = True  # no fingerprint of the weights: the repeated call is the check
-    return options
+def _choose_policy(own: argparse.Namespace, frames: ResultsFrames) -> None:
+    """Take the bundled policy for a file of the demo, and the file's number type, unless others were given."""
+    own.demo = own.checkpoint is None
+    if own.demo and frames.model.get("kind") != "demo":
+        raise UserError(f"the file was made with {frames.model.get('name')!r}; name that checkpoint with --checkpoint")
+    own.dtype = own.dtype or frames.model.get("dtype")
+    if own.dtype not in DTYPES:
+        raise UserError(f"{own.file} does not say in which number type its policy ran; give --dtype")
 
 
 def _request(own: argparse.Namespace, frames: ResultsFrames) -> EffectsRequest:
@@ -187,7 +179,6 @@ def _check_output(output: Path, own: argparse.Namespace) -> None:
 
 def _measure(
     own: argparse.Namespace,
-    options: argparse.Namespace,
     request: EffectsRequest,
     frames: ResultsFrames,
     chosen: Sequence[int],
@@ -196,22 +187,22 @@ def _measure(
     say: Callable[[str], None],
 ) -> int:
     console.stage("loading PyTorch")
-    from capture.cli.setup import asked_setup
+    import torch
+
+    from capture.cli.setup import choose_device, open_policy
     from capture.effects.description import frame_lines
     from capture.effects.effects_file import EffectsFile
     from capture.effects.run import Progress, count_interventions, measure_frame
-    from capture.pipeline.frame_selection import ALL_FRAMES
-    from capture.pipeline.prompts import Prompts
-    from capture.pipeline.sharding import resolve_shard
 
     console.stage("opening the checkpoint")
-    setup = asked_setup(options, resolve_shard({}, None), ALL_FRAMES, Prompts(()))
-    sizes = setup.policy.sizes
+    spec = open_policy(own)
+    device = choose_device(own.device)
+    sizes = spec.sizes
     stored = frames.model.get("config_hash")
-    if stored is not None and stored != setup.policy.config_hash:
+    if stored is not None and stored != spec.config_hash:
         raise UserError(
-            f"{own.file} was made with another checkpoint, or with other options for the policy, than "
-            f"{setup.policy.name}; give those of the capture"
+            f"{own.file} was made with another checkpoint, or with other options for the policy, than {spec.name}; "
+            "give those of the capture"
         )
     for option, numbers_, count in (("layers", own.layers, sizes.layers), ("heads", own.heads, sizes.heads)):
         if numbers_ and max(numbers_) >= count:
@@ -223,7 +214,7 @@ def _measure(
         return 0
 
     file = EffectsFile(
-        output, _run_attribute(own, frames, setup, chosen),
+        output, _run_attribute(own, frames, spec.config_hash, device.type, chosen),
         {
             "results": json.dumps({"name": own.file.name, "uuid": frames.uuid}), "model": json.dumps(frames.model),
             "cameras": list(frames.cameras), "layers": list(frames.layers), "steps": list(frames.steps),
@@ -238,7 +229,7 @@ def _measure(
     if len(todo) < len(chosen):
         console.tell(f"resuming {file.partial} after {len(file.frames)} of {len(chosen)} frames")
     console.stage("loading transformers")
-    policy: Any = setup.policy.load(setup.options.device, setup.options.dtype, console.loading)
+    policy: Any = spec.load(device, getattr(torch, own.dtype), console.loading)
     console.activity = "measuring effects on"
     console.expect(len(todo))
     begun = time.monotonic()
@@ -259,31 +250,27 @@ def _measure(
     return 0
 
 
-def _run_attribute(own: argparse.Namespace, frames: ResultsFrames, setup: Any, chosen: Sequence[int]) -> dict[str, Any]:
+def _run_attribute(
+    own: argparse.Namespace, frames: ResultsFrames, config: str, device: str, chosen: Sequence[int]
+) -> dict[str, Any]:
     """Return what defines the run, so that only the same command resumes it."""
     return {
         "results": frames.uuid, "frames": list(chosen), "region": own.region,
         "regions": own.regions.read_text(encoding="utf-8") if own.regions else None, "words": own.words, "map": own.map,
         "silence": own.silence, "mode": own.mode, "from": own.queries or "actions", "layers": own.layers,
         "heads": own.heads, "fill": own.fill or "mean", "controls": own.controls, "seeds": own.seeds,
-        "config": setup.policy.config_hash, "dtype": str(setup.options.dtype).removeprefix("torch."),
-        "device": str(setup.options.device.type),
+        "config": config, "dtype": own.dtype,
+        "device": device,
     }  # fmt: skip
 
 
 def _block(text: str) -> int:
-    return _whole(text, 1, 1_024)
+    return whole_number(text, 1, 1_024)
 
 
 def _controls(text: str) -> int:
-    return _whole(text, 0, 10_000)
+    return whole_number(text, 0, 10_000)
 
 
 def _seeds(text: str) -> int:
-    return _whole(text, 3, 10_000)
-
-
-def _whole(text: str, low: int, high: int) -> int:
-    if not text.isdecimal() or len(text) > 9 or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number from {low} to {high}")
-    return int(text)
+    return whole_number(text, 3, 10_000)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from capture import __version__
 from capture.cli.state_option import looks_like_numbers, parse_state
@@ -30,6 +30,10 @@ examples:
 Frames, actions, layers, heads and denoise steps are numbered from 0, here as in the results file, in pi0-viewer and in
 pi0-export.
 """
+
+
+DTYPES: Final = ("float32", "bfloat16")
+DEVICE_HELP: Final = "cpu, cuda, cuda:1 …; cuda where there is one"
 
 
 class Parser(argparse.ArgumentParser):
@@ -131,57 +135,11 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "0.0001 is taken only where the order of the pictures agrees",
     )
 
-    policy = parser.add_argument_group("the policy, where the checkpoint does not say")
-    policy.add_argument(
-        "--config", metavar="NAME", help="openpi's name for the policy, such as pi05_droid or pi05_libero"
-    )
-    policy.add_argument("--horizon", metavar="N", type=_positive, help="actions in a chunk")
-    policy.add_argument("--denoise-steps", metavar="N", type=_positive, help="denoise steps to take (10)")
-    policy.add_argument(
-        "--norm-stats", metavar="FILE", type=Path, help="normalisation statistics (norm_stats.json or its folder)"
-    )
-    policy.add_argument(
-        "--normalisation",
-        choices=("quantile", "mean-std", "none"),
-        help="how states and actions were normalised (quantile in openpi; lerobot's files say); none needs no "
-        "statistics: attention can be looked at, but actions are not in robot units",
-    )
-    policy.add_argument(
-        "--relative-actions",
-        metavar="DIMS",
-        type=_relative_actions,
-        help="actions that are predicted relative to the state, as openpi's make_bool_mask counts them: 7,-1; or none",
-    )
-    policy.add_argument(
-        "--base", metavar="FOLDER", help="the policy that a LoRA adapter was trained on, instead of the one it names"
-    )
-    policy.add_argument(
-        "--lora-alpha", metavar="NUMBER", type=_alpha, help="alpha of LoRA adapters, whose scale is alpha / rank"
-    )
-    policy.add_argument("--asset", metavar="ID", help="which of the checkpoint's assets, where it has several")
-    policy.add_argument("--tokenizer", metavar="FILE", type=Path, help="paligemma_tokenizer.model or tokenizer.json")
-    policy.add_argument(
-        "--sizes", metavar="FILE", type=Path, help="JSON with sizes that weights do not tell, such as SigLIP's heads"
-    )
-    policy.add_argument("--cameras", metavar="NAMES", type=_names, help="names of its camera slots, in order")
-    policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
-    _add_turned(policy)
-    policy.add_argument(
-        "--lerobot-version",
-        choices=("0.4", "current"),
-        help="whose preprocessing a lerobot checkpoint was trained with",
-    )
-    policy.add_argument(
-        "--time-grid",
-        choices=("openpi", "lerobot"),
-        help="how denoise times are rounded; the checkpoint's own code's if left out",
-    )
+    add_policy_options(parser)
 
     run = parser.add_argument_group("how to run it")
-    run.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 …; cuda where there is one")
-    run.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), help="number type of the policy (bfloat16; the demo float32)"
-    )
+    run.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    run.add_argument("--dtype", choices=DTYPES, help="number type of the policy (bfloat16; the demo float32)")
     run.add_argument("--batch", metavar="N", type=_batch, default=1, help="frames to run at once (1)")
     run.add_argument(
         "--workers",
@@ -247,6 +205,55 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a checkpoint does not: sizes, statistics, preprocessing."""
+    policy = parser.add_argument_group("the policy, where the checkpoint does not say")
+    policy.add_argument(
+        "--config", metavar="NAME", help="openpi's name for the policy, such as pi05_droid or pi05_libero"
+    )
+    policy.add_argument("--horizon", metavar="N", type=_positive, help="actions in a chunk")
+    policy.add_argument("--denoise-steps", metavar="N", type=_positive, help="denoise steps to take (10)")
+    policy.add_argument(
+        "--norm-stats", metavar="FILE", type=Path, help="normalisation statistics (norm_stats.json or its folder)"
+    )
+    policy.add_argument(
+        "--normalisation",
+        choices=("quantile", "mean-std", "none"),
+        help="how states and actions were normalised (quantile in openpi; lerobot's files say); none needs no "
+        "statistics: attention can be looked at, but actions are not in robot units",
+    )
+    policy.add_argument(
+        "--relative-actions",
+        metavar="DIMS",
+        type=_relative_actions,
+        help="actions that are predicted relative to the state, as openpi's make_bool_mask counts them: 7,-1; or none",
+    )
+    policy.add_argument(
+        "--base", metavar="FOLDER", help="the policy that a LoRA adapter was trained on, instead of the one it names"
+    )
+    policy.add_argument(
+        "--lora-alpha", metavar="NUMBER", type=_alpha, help="alpha of LoRA adapters, whose scale is alpha / rank"
+    )
+    policy.add_argument("--asset", metavar="ID", help="which of the checkpoint's assets, where it has several")
+    policy.add_argument("--tokenizer", metavar="FILE", type=Path, help="paligemma_tokenizer.model or tokenizer.json")
+    policy.add_argument(
+        "--sizes", metavar="FILE", type=Path, help="JSON with sizes that weights do not tell, such as SigLIP's heads"
+    )
+    policy.add_argument("--cameras", metavar="NAMES", type=_names, help="names of its camera slots, in order")
+    policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
+    _add_turned(policy)
+    policy.add_argument(
+        "--lerobot-version",
+        choices=("0.4", "current"),
+        help="whose preprocessing a lerobot checkpoint was trained with",
+    )
+    policy.add_argument(
+        "--time-grid",
+        choices=("openpi", "lerobot"),
+        help="how denoise times are rounded; the checkpoint's own code's if left out",
+    )
+
+
 def is_turned(options: argparse.Namespace) -> bool | None:
     """Return the user's choice to turn pictures; None to decide by the source."""
     return None if options.turned is None else options.turned == "yes"
@@ -309,7 +316,7 @@ def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
     found: set[int] = set()
     for first, last in ranges:
-        start, stop = _whole(str(first), 0, most), _whole(str(last), 0, most)
+        start, stop = whole_number(str(first), 0, most), whole_number(str(last), 0, most)
         if stop < start:
             raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
         found.update(range(start, stop + 1))
@@ -362,22 +369,23 @@ def _episodes(text: str) -> tuple[int, ...]:
 
 
 def _batch(text: str) -> int:
-    return _whole(text, 1, 1_024)
+    return whole_number(text, 1, 1_024)
 
 
 def _workers(text: str) -> int:
-    return _whole(text, 0, 64)
+    return whole_number(text, 0, 64)
 
 
 def _positive(text: str) -> int:
-    return _whole(text, 1, 10_000)
+    return whole_number(text, 1, 10_000)
 
 
 def _seed(text: str) -> int:
-    return _whole(text, 0, 2**62 - 1)
+    return whole_number(text, 0, 2**62 - 1)
 
 
-def _whole(text: str, low: int, high: int) -> int:
+def whole_number(text: str, low: int, high: int) -> int:
+    """Return the number of a text. Raises ArgumentTypeError for what is no whole number from `low` to `high`."""
     # Python refuses to read numbers of thousands of digits, so their length is looked at first.
     if not text.isdecimal() or len(text) > 100 or not low <= int(text) <= high:
         shown = text if len(text) <= 30 else text[:30] + "…"

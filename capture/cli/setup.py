@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from capture.pipeline.sharding import Shard
 
 
-def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection, prompts: Prompts) -> Setup:
-    """The policy and what is asked of it. Reads no weights but for their fingerprint, and not even so in a dry run.
+def open_policy(options: argparse.Namespace) -> Pi05Spec:
+    """Return the policy of `--demo` or `--checkpoint` and the options of `add_policy_options`. Reads no weights.
 
-    Raises UserError for an unsuitable checkpoint, tokenizer or device.
+    Raises UserError for an unsuitable checkpoint or tokenizer.
     """
     source: str | Path = _demo_folder() if options.demo else options.checkpoint
     checkpoint = open_checkpoint(
@@ -64,9 +64,18 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
         found = "by --tokenizer" if options.tokenizer else "the checkpoint's own"
     spelling = Decision("tokenizer", tokenizer.name, found, is_certain=True)
     checkpoint = replace(checkpoint, decisions=(*checkpoint.decisions, grid, spelling))
-    dtype = options.dtype or ("float32" if checkpoint.kind == "demo" else "bfloat16")
+    return Pi05Spec(checkpoint, tokenizer)
+
+
+def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection, prompts: Prompts) -> Setup:
+    """The policy and what is asked of it. Reads no weights but for their fingerprint, and not even so in a dry run.
+
+    Raises UserError for an unsuitable checkpoint, tokenizer or device.
+    """
+    policy = open_policy(options)
+    dtype = options.dtype or ("float32" if policy.kind == "demo" else "bfloat16")
     choices = RunOptions(
-        device=_device(options.device, share),
+        device=choose_device(options.device, share.local),
         dtype=getattr(torch, dtype),
         seed=options.seed,
         layers=options.layers,
@@ -83,10 +92,10 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
         prompts=prompts,
     )
     try:
-        weights = "" if options.dry_run else checkpoint.fingerprint()  # a dry run touches no weights
+        weights = "" if options.dry_run else policy.checkpoint.fingerprint()  # a dry run touches no weights
     except OSError as error:
-        raise UserError(f"the weights in {checkpoint.path} cannot be read ({error.strerror or error})") from None
-    return Setup(Pi05Spec(checkpoint, tokenizer), choices, weights)
+        raise UserError(f"the weights in {policy.checkpoint.path} cannot be read ({error.strerror or error})") from None
+    return Setup(policy, choices, weights)
 
 
 def asked_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tuple[Decision, ...]]:
@@ -174,18 +183,22 @@ def _demo_folder() -> Path:
     return Path(str(files("resources"))) / "demo"
 
 
-def _device(name: str | None, share: Shard) -> Any:
+def choose_device(name: str | None, local: int | None = None) -> Any:
+    """Return the device of `--device`, or a GPU where there is one; `local` is this process's number on its machine.
+
+    Raises UserError for a device that cannot be used.
+    """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device: Any = torch.device(name)
-        if device.type == "cuda" and device.index is None and share.local is not None:
-            if share.local >= torch.cuda.device_count():
+        if device.type == "cuda" and device.index is None and local is not None:
+            if local >= torch.cuda.device_count():
                 raise UserError(
-                    f"process {share.local} of this machine has no GPU of its own: there are "
+                    f"process {local} of this machine has no GPU of its own: there are "
                     f"{torch.cuda.device_count()}; start no more processes than that, or say --device cpu"
                 )
-            device = torch.device("cuda", share.local)
+            device = torch.device("cuda", local)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"the device {name!r} cannot be used here; use cpu, or cuda where there is a GPU") from error

@@ -5,8 +5,8 @@ It is small and replaced as a whole after each frame, so that a killed run leave
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from capture import __version__
 from capture.errors import UserError
+from capture.results.atomic_write import write_atomically
 
 FORMAT: Final = "pi0-attention-effects"
 FORMAT_VERSION: Final = (1, 0)
@@ -124,17 +125,14 @@ class EffectsFile:
 
     def write(self, *, complete: bool) -> None:
         """Replace the partial file, or with `complete` write the final one. Raises UserError where it cannot."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
+            self._fill(file, complete=complete)
         try:
-            with h5py.File(temporary, "w") as file:
-                self._fill(file, complete=complete)
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(self.path if complete else self.partial)
+            write_atomically(self.path if complete else self.partial, content.getvalue())
             if complete:
                 self.partial.unlink(missing_ok=True)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise UserError(f"{self.path} cannot be written ({(error.strerror or str(error)).lower()})") from None
 
     def _fill(self, file: h5py.File, *, complete: bool) -> None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from capture.effects.occlusion import Fill, cover
-from capture.effects.targets import Mask, Target
+from capture.effects.occlusion import cover
+from capture.effects.targets import Fill, Mask, Target
 from capture.policies.base import Layout, PolicySizes, Prepared
 from capture.policies.interventions import HeadSilencing, Interventions, Knockout
 
@@ -39,8 +39,8 @@ class InterveningPolicy(Protocol):
     def run_prefix(self, prepared: Sequence[Prepared], *, copies: int = 1) -> Any:
         """Run the prefix phase on observations with the same cameras, or `copies` times on one of them."""
 
-    def layout(self, prepared: Prepared) -> Layout:
-        """Return where the blocks of the prefix lie in a call of this observation alone."""
+    def layout(self, prepared: Prepared, prefix: Any) -> Layout:
+        """Return where the blocks of a prefix of this observation alone lie."""
 
     def denoise(self, prefix: Any, noise: Tensor) -> Tensor:
         """Return the actions (B, H, A) float32 of `noise` (B, H, A); a prefix of one row is shared by all."""
@@ -82,7 +82,7 @@ class EffectEngine:
         self._batch = batch
         self._after_call = after_call
         self._prefix = policy.run_prefix([prepared])
-        self.layout = policy.layout(prepared)
+        self.layout = policy.layout(prepared, self._prefix)
 
     def baseline(self) -> Actions:
         """Return the actions (H, A) of the untouched call."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from capture.effects.targets import Mask
-
-Fill = Literal["mean", "grey", "blur", "inpaint"]
-FILLS: Final[tuple[str, ...]] = get_args(Fill)
+from capture.effects.targets import Fill, Mask
 
 
 def cover(pixels: Tensor, mask: Mask, fill: Fill) -> Tensor:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from capture.number_ranges import parse_ranges
 Mask = npt.NDArray[np.bool_]
 Spans = npt.NDArray[np.int32]
 Kind = Literal["region", "word", "head"]
+Fill = Literal["mean", "grey", "blur", "inpaint"]
+FILLS: Final[tuple[str, ...]] = get_args(Fill)
+"""What can cover a region in a picture."""
 
 _MOST_BYTES = 10_000_000
 _WORD = re.compile(r"\w+")

@@ -65,7 +65,7 @@ class HandmadePolicy:
     def run_prefix(self, prepared: Sequence[Prepared], *, copies: int = 1) -> Prefix:
         return self._prefix
 
-    def layout(self, prepared: Prepared) -> Layout:
+    def layout(self, prepared: Prepared, prefix: Prefix) -> Layout:
         return Layout(CAMERAS, (slice(0, 16), slice(16, 32)), GRID, slice(32, KEYS), self._prefix.positions)
 
     def denoise(self, prefix: Prefix, noise: Tensor) -> Tensor:

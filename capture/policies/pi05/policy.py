@@ -164,7 +164,7 @@ class Pi05Policy:
         return RecordedCall(
             prepared=tuple(prepared),
             seeds=tuple(seeds),
-            layout=_layout(prepared[0], text, chunk, self.sizes.grid),
+            layout=_layout(prepared[0], text, chunk.prefix, self.sizes.grid),
             recording=recording,
             norms=self._measure(recording),
             path=chunk.path,
@@ -177,13 +177,9 @@ class Pi05Policy:
         """The module tree that runs."""
         return self.model
 
-    def layout(self, prepared: Prepared) -> Layout:
-        """Return where the blocks of the prefix lie in a call of this observation alone."""
-        rows, cols = self.sizes.grid
-        each, cameras, text = rows * cols, tuple(prepared.pictures), len(prepared.tokens)
-        patches = tuple(slice(each * place, each * (place + 1)) for place in range(len(cameras)))
-        start = each * len(cameras)
-        return Layout(cameras, patches, (rows, cols), slice(start, start + text), torch.arange(start + text)[None])
+    def layout(self, prepared: Prepared, prefix: Prefix) -> Layout:
+        """Return where the blocks of a prefix of this observation alone lie."""
+        return _layout(prepared, len(prepared.tokens), prefix, self.sizes.grid)
 
     @torch.no_grad()
     def run_prefix(self, prepared: Sequence[Prepared], *, copies: int = 1) -> Prefix:
@@ -284,9 +280,8 @@ def prepare_pictures(observation: Observation, preprocessing: Preprocessing) -> 
     }
 
 
-def _layout(prepared: Prepared, text: int, chunk: Chunk, grid: tuple[int, int]) -> Layout:
+def _layout(prepared: Prepared, text: int, prefix: Prefix, grid: tuple[int, int]) -> Layout:
     """Return the blocks of the kept prefix: the patches of each camera in the order of the slots, then the text."""
-    prefix = chunk.prefix
     keys = prefix.embeddings.shape[1]
     cameras = tuple(prepared.pictures)
     rows, cols = grid

@@ -191,7 +191,6 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
         (["--map", "4", "--mode", "occlude", "--from", "all"], "--from is about attention edges"),
         (["--words", "duck", "--mode", "occlude"], "a word cannot be covered"),
         (["--map", "4", "--fill", "blur"], "it needs --mode occlude"),
-        (["--map", "4", "--prompt", "go"], "--prompt is an option of captures"),
         (["--silence", "actions", "--layers", "1"], "leave --layers out"),
         (["--map", "4", "--frames", "0", "--dtype", "bfloat16"], "gives other actions than the file holds"),
     ],
@@ -199,6 +198,13 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
 def test_bad_input_gets_one_sentence(demo, tmp_path, capsys, arguments, sentence):
     assert sentence in refuse(capsys, demo, *arguments, "-o", tmp_path / "effects.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_captures_are_refused(demo, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["effects", str(demo), "--map", "4", "--seed", "1"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --seed 1; see pi0-capture effects -h" in capsys.readouterr().err
 
 
 def test_files_are_never_replaced_unasked(demo, tmp_path, capsys):

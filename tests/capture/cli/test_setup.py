@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capture.cli.setup import _device
+from capture.cli.setup import choose_device
 from capture.errors import UserError
 from capture.pipeline.sharding import resolve_shard
 
@@ -31,16 +31,16 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_numbered_gpu_becomes_current_device(
     gpus: list[int], name: str | None, environment: dict[str, str], number: int
 ) -> None:
-    assert _device(name, resolve_shard(environment)) == torch.device("cuda", number)
+    assert choose_device(name, resolve_shard(environment).local) == torch.device("cuda", number)
     assert gpus == [number]
 
 
 def test_cpu_is_used_when_requested(gpus: list[int]) -> None:
-    assert _device("cpu", resolve_shard({})) == torch.device("cpu")
+    assert choose_device("cpu", resolve_shard({}).local) == torch.device("cpu")
     assert not gpus
 
 
 def test_more_processes_than_gpus_are_refused(gpus: list[int]) -> None:
     share = resolve_shard(EIGHT | {"LOCAL_RANK": "8"})
     with pytest.raises(UserError, match=r"process 8 of this machine has no GPU of its own: there are 8"):
-        _device(None, share)
+        choose_device(None, share.local)

@@ -10,8 +10,8 @@ from small_policy import observation
 
 from capture.effects.engine import EffectEngine, Intervention
 from capture.effects.measures import root_mean_square
-from capture.effects.occlusion import FILLS, cover
-from capture.effects.targets import Target, blocks
+from capture.effects.occlusion import cover
+from capture.effects.targets import FILLS, Target, blocks
 
 NOISE = np.random.default_rng(5).standard_normal((6, 32), np.float32)
 ROUNDING = 5e-6
