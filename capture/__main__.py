@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from capture.errors import UserError
+from capture.terminal_text import replace_control_characters
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(text: str) -> None:
     """Print on standard output and flush, so that a write error is reported here, not by Python at its exit."""
     try:
-        print(_printable(text), flush=True)
+        print(replace_control_characters(text, keep="\n\t"), flush=True)
     except OSError as error:
         _silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # `pi0-capture info … | head` is no fault
@@ -85,14 +86,10 @@ def _say(text: str) -> None:
 def _tell(sentence: str) -> None:
     """Print one line on standard error; a reader that has gone away (`2>&1 | head`) must not end a run."""
     try:
-        print(f"{NAME}: {_printable(sentence)}", file=sys.stderr, flush=True)
+        line = replace_control_characters(f"{NAME}: {sentence}", keep="\n\t")
+        print(line, file=sys.stderr, flush=True)
     except OSError:
         _silence(sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """Return the text with a dot for each character that could steer a terminal; it may come from a file."""
-    return "".join(one if one.isprintable() or one in "\n\t" or "\ud800" <= one <= "\udfff" else "·" for one in text)
 
 
 def _silence(stream: TextIO) -> None:

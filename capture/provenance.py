@@ -25,6 +25,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from capture.terminal_text import escape_control_characters
+
 MAX_TEXT: Final = 400
 """Characters of a subject, choice or reason that are stored and read; longer text is cut."""
 MAX_DECISIONS: Final = 200
@@ -63,13 +65,6 @@ class Decision:
         """One line for the user, with control characters escaped, since names come from files."""
         reason = f" ({self.reason})" if self.reason else ""
         return escape_control_characters(f"{self.subject}: {self.choice}{reason}")
-
-
-def escape_control_characters(text: str) -> str:
-    """Return `text` with everything that is not printable, line breaks and directional marks included, as an escape."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
 
 
 def merge_decisions(*groups: Iterable[Decision]) -> tuple[Decision, ...]:

@@ -31,6 +31,7 @@ from capture.provenance import from_json
 from capture.results import schema
 from capture.results.partial_file import is_being_written
 from capture.results.read_access import LARGEST_READ, find_dataset, open_for_reading
+from capture.terminal_text import replace_control_characters
 from capture.watched_process import NoAnswerError, WatchedProcess
 
 WIDTH: Final = 100
@@ -338,7 +339,7 @@ def _json(file: h5py.File, name: str) -> dict[str, Any]:
 
 def clean(text: str, width: int) -> str:
     """Return `text` without terminal control characters, cut to `width`."""
-    shown = "".join(character if character.isprintable() else "·" for character in text[: width + 1])
+    shown = replace_control_characters(text[: width + 1])
     return shown if len(text) <= width else shown[: width - 1] + "…"
 
 

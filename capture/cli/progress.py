@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from capture.provenance import Decision, escape_control_characters
+from capture.provenance import Decision
+from capture.terminal_text import escape_control_characters, replace_control_characters
 
 TICK_SECONDS: Final = 1.0
 """Time between two updates of the elapsed seconds on a terminal."""
@@ -89,7 +90,7 @@ class Console:
         if self._quiet:
             return
         self._end_stage()
-        text = "".join(character if character.isprintable() else "·" for character in text)
+        text = replace_control_characters(text)
         if keep or not self._terminal:
             self._say(text)
             return

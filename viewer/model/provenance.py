@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from viewer.model.plain_text import clean_text
+
 MAX_TEXT: Final = 400
 MAX_DECISIONS: Final = 200
 MAX_CHARACTERS: Final = 1 << 16
@@ -26,8 +28,8 @@ class Decision:
 def parse_decisions(stored: object) -> tuple[Decision, ...] | None:
     """Return the decisions in an attribute's JSON; None where it is absent or no list.
 
-    Entries that are malformed or beyond the limits are left out, and characters that are not printable are replaced by
-    a middle dot.
+    Entries that are malformed or beyond the limits are left out, each text is one line, and its control characters are
+    replaced.
     """
     if not isinstance(stored, str) or len(stored) > MAX_CHARACTERS:
         return None
@@ -50,11 +52,8 @@ def _parse_entry(entry: object) -> Decision | None:
         return None
     if not isinstance(is_certain, bool):
         return None
-    return Decision(_clean(subject), _clean(choice), _clean(reason), is_certain)
-
-
-def _clean(text: str) -> str:
-    return "".join(character if character.isprintable() else "·" for character in text[:MAX_TEXT])
+    subject, choice, reason = (clean_text(" ".join(text.split()), MAX_TEXT) for text in (subject, choice, reason))
+    return Decision(subject, choice, reason, is_certain)
 
 
 def count_assumptions(decisions: tuple[Decision, ...] | None) -> int:

@@ -23,7 +23,7 @@ def test_parse_reads_what_capture_writes() -> None:
 
 def test_parse_replaces_what_cannot_be_printed() -> None:
     (found,) = parse_decisions(json.dumps([ENTRY | {"choice": "a\nb\x1b\u202e"}])) or ()
-    assert found.choice == "a·b··"
+    assert found.choice == "a b\ufffd\ufffd"
 
 
 @pytest.mark.parametrize("stored", [None, 3, b"[]", "{}", "null", "[", "[" * 30_000, " " * 100_000])

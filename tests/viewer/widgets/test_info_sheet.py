@@ -58,14 +58,14 @@ def test_mark_counts_assumptions_and_a_key_opens_the_sheet(opened: Opened) -> No
     assert mark.text() == "⚠ 1 assumed"
     assert mark.accessibleName() == "1 assumption about the input: show them"
     assert "<img" not in mark.toolTip()
-    assert "exterior camera: &lt;img src=&#x27;x&#x27;&gt;·&lt;b&gt;left" in mark.toolTip()
+    assert "exterior camera: &lt;img src=&#x27;x&#x27;&gt; &lt;b&gt;left" in mark.toolTip()
     assert mark.focusPolicy() & Qt.FocusPolicy.TabFocus
     mark.setFocus(Qt.FocusReason.TabFocusReason)
     QTest.keyClick(mark, Qt.Key.Key_Space)
     spin()
     text = page(window)
     assert "1 of 2 decisions was assumed" in text
-    assert "<img src='x'>·<b>left</b>" in text  # as text, not as HTML
+    assert "<img src='x'> <b>left</b>" in text  # as text, not as HTML
     assert text.index("exterior camera") < text.index("clock")  # what was assumed comes first
     assert "the <i>first</i> of two" in text
 
