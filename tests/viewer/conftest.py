@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)  # fonts abort without it, whichever test a worker happens to begin with
 def app() -> QApplication:
     made = QApplication.instance() or QApplication([])
     assert isinstance(made, QApplication)
