@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from PySide6.QtWidgets import QApplication
 
-from viewer.controllers.file_opening import demo_path
+from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.settings import Settings
 from viewer.io.results import Results
 from viewer.model.view_state import Query

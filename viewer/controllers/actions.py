@@ -16,7 +16,7 @@ from viewer.model.view_state import MAX_PINS, Pin, Query, moved, position
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
-    from viewer.controllers.file_controller import FileController
+    from viewer.controllers.files.file_controller import FileController
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.picture_writer import PictureWriter
     from viewer.controllers.playback import Playback

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWi
 from viewer.analysis.initial_view import first_view
 from viewer.controllers import commands
 from viewer.controllers.actions import Actions
-from viewer.controllers.file_controller import FileController
+from viewer.controllers.files.file_controller import FileController
 from viewer.controllers.playback import Playback
 from viewer.controllers.session import Session
 from viewer.controllers.settings import Settings

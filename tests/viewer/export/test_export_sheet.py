@@ -19,7 +19,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, show, spin, until
 
 from viewer.analysis import scores
-from viewer.controllers.file_opening import demo_path
+from viewer.controllers.files.file_opening import demo_path
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
 from viewer.export.request import FORMATS, KINDS

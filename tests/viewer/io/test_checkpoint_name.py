@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from window_driver import close, show
 
-from viewer.controllers.file_opening import demo_path
+from viewer.controllers.files.file_opening import demo_path
 from viewer.export.figures.figure import describe_origin
 from viewer.io.results import Results
 from viewer.model.view_state import ViewState

@@ -18,7 +18,7 @@ from window_driver import close, settle, spin, until
 
 from capture.results import progress_clock
 from viewer.controllers import commands
-from viewer.controllers.probe_worker import ProbeWorker
+from viewer.controllers.files.probe_worker import ProbeWorker
 from viewer.controllers.settings import Settings
 from viewer.io import run_index
 from viewer.model.view_state import Query
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.controllers.episodes import Episodes
+    from viewer.controllers.episodes.episodes import Episodes
 
 
 def opened(path: Path, folder: Path, size: tuple[int, int] = (1280, 800)) -> MainWindow:

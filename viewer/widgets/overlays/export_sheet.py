@@ -13,7 +13,7 @@ from PySide6.QtCore import QProcess, QRectF, QStandardPaths, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from viewer.controllers.file_opening import demo_path
+from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.python_process import create_python_process
 from viewer.export.request import KINDS
 from viewer.io.open_file import read_identity

@@ -15,7 +15,7 @@ from viewer.rendering import drawing, theme
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from viewer.controllers.episodes import Episodes
+    from viewer.controllers.episodes.episodes import Episodes
     from viewer.io.run_index import Group
 
 ROW: Final = 42

@@ -13,7 +13,7 @@ from viewer.widgets.controls.button import Button
 from viewer.widgets.panels.episode_model import NUMBER, EpisodeDelegate, EpisodeModel, outcomes
 
 if TYPE_CHECKING:
-    from viewer.controllers.episodes import Episodes
+    from viewer.controllers.episodes.episodes import Episodes
 
 WIDTH: Final = 248
 MAX_UNFOLDED: Final = 300

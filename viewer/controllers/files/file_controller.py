@@ -11,8 +11,8 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import Carried, first_view
-from viewer.controllers.file_opening import Opening, demo_path, demo_view
-from viewer.controllers.file_watcher import FileWatcher
+from viewer.controllers.files.file_opening import Opening, demo_path, demo_view
+from viewer.controllers.files.file_watcher import FileWatcher
 from viewer.errors import READ_ERRORS, UserError
 from viewer.io.open_file import is_run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viewer.analysis.probe import Probe
-    from viewer.controllers.run import OpenRun
+    from viewer.controllers.episodes.run import OpenRun
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
     from viewer.controllers.worker import Worker
@@ -126,7 +126,7 @@ class FileController(QObject):
 
         `early` is a check of that episode's file which is already running.
         """
-        from viewer.controllers.run import OpenRun
+        from viewer.controllers.episodes.run import OpenRun
 
         self.opening.stop()
         self._leave_run()

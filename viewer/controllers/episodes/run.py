@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from viewer.controllers.episode_prefetch import EpisodePrefetch
-from viewer.controllers.episode_summaries import EpisodeSummaries
-from viewer.controllers.episodes import Episodes
-from viewer.controllers.probe_worker import ProbeWorker
+from viewer.controllers.episodes.episode_prefetch import EpisodePrefetch
+from viewer.controllers.episodes.episode_summaries import EpisodeSummaries
+from viewer.controllers.episodes.episodes import Episodes
+from viewer.controllers.files.probe_worker import ProbeWorker
 from viewer.errors import UserError
 from viewer.io.run_index import path_of
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt
 from window_driver import close, spin, until
 
 from viewer.analysis import probe
-from viewer.controllers.episode_summaries import EpisodeSummaries
+from viewer.controllers.episodes.episode_summaries import EpisodeSummaries
 from viewer.controllers.settings import Settings
 from viewer.io import run_index
 from viewer.widgets.main_window import MainWindow
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.controllers.episodes import Episodes
+    from viewer.controllers.episodes.episodes import Episodes
 
 
 @pytest.fixture

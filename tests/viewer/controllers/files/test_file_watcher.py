@@ -13,7 +13,7 @@ import pytest
 from PySide6.QtCore import Qt
 from window_driver import close, press, show, spin, until
 
-from viewer.controllers.file_watcher import FileWatcher
+from viewer.controllers.files.file_watcher import FileWatcher
 from viewer.io.results import Results
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ REWRITTEN = "a.h5 was written to after it was opened, so what is shown may be wr
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.controllers.file_watcher.MILLISECONDS", 20)
+    monkeypatch.setattr("viewer.controllers.files.file_watcher.MILLISECONDS", 20)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from window_driver import close, show, spin, until
 
 from viewer.analysis.initial_view import first_view
 from viewer.analysis.probe import Probe
-from viewer.controllers.file_opening import demo_path
+from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.settings import Settings
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
@@ -68,7 +68,7 @@ def test_failure_is_a_page_or_a_notice_and_a_dropped_file_opens(app: QApplicatio
 def test_slow_opening_shows_a_page_with_a_stop_button(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("viewer.controllers.file_opening.VERY_SLOW_MILLISECONDS", 200)
+    monkeypatch.setattr("viewer.controllers.files.file_opening.VERY_SLOW_MILLISECONDS", 200)
     window = MainWindow(Settings(tmp_path / "s.ini"))
     window.show()
     monkeypatch.setattr(Probe, "poll", lambda self: None)
@@ -84,7 +84,7 @@ def test_slow_opening_shows_a_page_with_a_stop_button(
 
 
 def test_missing_demo_shows_an_error_page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.controllers.file_controller.demo_path", lambda: None)
+    monkeypatch.setattr("viewer.controllers.files.file_controller.demo_path", lambda: None)
     window.perform_id("close")
     window.perform_id("demo")
     assert "demo is not part" in window.page.text.text()

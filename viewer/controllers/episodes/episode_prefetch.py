@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from viewer.analysis.initial_view import Carried
-    from viewer.controllers.probe_worker import ProbeRequest, ProbeWorker
+    from viewer.controllers.files.probe_worker import ProbeRequest, ProbeWorker
     from viewer.controllers.worker import Worker
     from viewer.io.open_file import Stamp
 

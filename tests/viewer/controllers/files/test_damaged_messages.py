@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from window_driver import spin, until
 
-from viewer.controllers.file_opening import Opening
+from viewer.controllers.files.file_opening import Opening
 from viewer.controllers.session import Session
 from viewer.errors import UserError, split_library_words
 

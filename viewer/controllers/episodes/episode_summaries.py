@@ -13,8 +13,8 @@ from viewer.io import run_index
 from viewer.io.run_index import OPENABLE
 
 if TYPE_CHECKING:
-    from viewer.controllers.episodes import Episodes
-    from viewer.controllers.probe_worker import ProbeRequest, ProbeWorker
+    from viewer.controllers.episodes.episodes import Episodes
+    from viewer.controllers.files.probe_worker import ProbeRequest, ProbeWorker
     from viewer.io.run_index import Episode
 
 REST_MILLISECONDS: Final = 400

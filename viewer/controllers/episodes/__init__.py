@@ -1,0 +1,1 @@
+"""The episodes of a run: the list, their summaries, and reading ahead."""

@@ -1,0 +1,1 @@
+"""Opening, probing, watching and replacing a results file."""
