@@ -63,7 +63,7 @@ CHECKS = (
     check("document", "pytest -q tests/test_format_document.py", "h5py matplotlib"),
     check(
         "viewer",
-        "pytest -q tests/viewer/widgets/test_window.py tests/viewer/controllers/test_file_opening.py "
+        "pytest -q tests/viewer/widgets/test_window.py tests/viewer/controllers/files/test_file_opening.py "
         "tests/viewer/model/test_view_state.py",
         "pyside6-essentials h5py numpy hypothesis",
     ),
