@@ -12,8 +12,8 @@ import pytest
 import synthetic
 from paths import ROOT
 
-from capture.effects.effects_file import DESCRIPTIONS
 from capture.results import schema
+from capture.results.effects_schema import DESCRIPTIONS
 from capture.results.writer import ResultsWriter
 
 WHOLE = (ROOT / "FORMAT.md").read_text()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.cli.parser import DEVICE_HELP, DTYPES, Parser, add_policy_options, numbers, whole_number
 from capture.errors import UserError
+from capture.results.effects_schema import SUFFIX
 
 if TYPE_CHECKING:
     from capture.cli.progress import Console
@@ -48,7 +49,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
         beyond = [number for number in chosen if number >= frames.count]
         if beyond or not chosen:
             raise UserError(f"{own.file} has no frame {(beyond or [0])[0]}: it has {frames.count}, counted from 0")
-        output = own.output or own.file.with_name(f"{own.file.stem}.effects.h5")
+        output = own.output or own.file.with_name(f"{own.file.stem}{SUFFIX}")
         _check_output(output, own)
         check_words(own.words, frames, chosen)
         return _measure(own, request, frames, chosen, output, console, say)

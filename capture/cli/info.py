@@ -23,12 +23,11 @@ import numpy as np
 
 from capture import watched_process
 from capture.cli.units import size_text
-from capture.effects import effects_file
 from capture.effects.description import file_lines
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.provenance import from_json
-from capture.results import schema
+from capture.results import effects_schema, schema
 from capture.results.partial_file import is_being_written
 from capture.results.read_access import LARGEST_READ, find_dataset, open_for_reading
 from capture.terminal_text import replace_control_characters
@@ -145,7 +144,7 @@ def _opened(path: Path) -> h5py.File:
 
 
 def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
-    if _attribute(file, "format", "") == effects_file.FORMAT:
+    if _attribute(file, "format", "") == effects_schema.FORMAT:
         return [clean(line, WIDTH) for line in file_lines(path, file)]
     if _attribute(file, "format", "") != schema.FORMAT:
         raise UserError(f"{path} is an HDF5 file, but not a results file of pi0-capture")

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from capture.effects.effects_file import DESCRIPTIONS
+from capture.results.effects_schema import DESCRIPTIONS
 from capture.results.read_access import find_dataset, read_row
 
 SHOWN_FRAMES: Final = 4

@@ -13,7 +13,8 @@ import torch
 from paths import DEMO, ROOT
 
 from capture.__main__ import main
-from capture.effects.effects_file import DESCRIPTIONS, EffectsFile
+from capture.effects.effects_file import EffectsFile
+from capture.results.effects_schema import DESCRIPTIONS
 
 DUCK = "exterior:7-8,8-11"
 """Where the duck lies in the exterior picture of frame 0, whose prompt is to pick it up."""

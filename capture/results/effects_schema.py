@@ -1,0 +1,65 @@
+"""Names, axes and meaning of the datasets of an effects file. Needs the standard library alone.
+
+FORMAT.md describes the file; `capture.effects` writes it, and `pi0-viewer` and `pi0-export` read it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUFFIX: Final = ".effects.h5"
+"""Ending of the name that an effects file has beside its results file."""
+
+FORMAT: Final = "pi0-attention-effects"
+FORMAT_VERSION: Final = (1, 0)
+
+DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
+    "frames/number": ("frame", "position of the frame in the results file, from 0"),
+    "frames/repeat_error": (
+        "frame",
+        "largest difference of the repeated call's actions to the stored ones, robot units",
+    ),
+    "baseline/actions": ("frame, action, model dim", "actions of the untouched call in model units"),
+    "baseline/robot_actions": ("frame, action, dim", "the same in robot units"),
+    "noise/actions": ("frame, seed, action, model dim", "actions of untouched calls with other noise, model units"),
+    "noise/floor": ("frame", "root mean square difference between two calls that differ in their noise alone"),
+    "noise/floor_error": ("frame", "standard error of noise/floor, by a jackknife over the seeds"),
+    "noise/floor_of_action": ("frame, action", "the same for each action token"),
+    "targets/name": ("target", "region, word or head that was taken away"),
+    "targets/kind": ("target", "region, word or head"),
+    "targets/patches": ("frame, target, camera, row, col", "patches of a region; none for words and heads"),
+    "targets/tokens": ("frame, target, text", "text tokens of a word; none for regions and heads"),
+    "targets/change": ("frame, target, action, model dim", "change of the actions in model units"),
+    "targets/robot_change": ("frame, target, action, dim", "change of the actions in robot units"),
+    "targets/effect": (
+        "frame, target",
+        "root mean square of the change over actions and robot dimensions, model units",
+    ),
+    "targets/effect_of_action": ("frame, target, action", "the same for each action token"),
+    "targets/multiple": ("frame, target", "effect as a multiple of noise/floor"),
+    "controls/patches": (
+        "frame, target, control, camera, row, col",
+        "random regions of the same shape; none where absent",
+    ),
+    "controls/effect": ("frame, target, control", "their effects; NaN where the picture has no more places"),
+    "controls/smaller": ("frame, target", "number of controls with a smaller effect than the target"),
+    "controls/count": ("frame, target", "number of controls"),
+    "map/effect": (
+        "frame, action, camera, row, col",
+        "effect of each patch on each action token; NaN in letterbox bars",
+    ),
+    "map/effect_of_chunk": (
+        "frame, camera, row, col",
+        "effect of each patch on the whole chunk; NaN in letterbox bars",
+    ),
+    "heads/effect": ("frame, layer, head", "effect of silencing each head"),
+    "agreement/spearman": (
+        "frame, action, layer, step, head",
+        "rank correlation over blocks of an action's mean attention weight with its effects; NaN for fewer than 8",
+    ),
+    "agreement/spearman_of_chunk": (
+        "frame, layer, step, head",
+        "rank correlation of the mean attention of all actions with the effect on the whole chunk",
+    ),
+}
+"""Axes and meaning of every dataset; those that a run did not ask for are absent."""
