@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from capture.child_process import ignore_stop_signals, start_python
-from capture.results.progress_clock import ProgressClock
+from capture.results.progress_clock import LONGEST_SECONDS, ProgressClock
 
 CPU_SECONDS: Final = 1.5
 """Processor time of one step. The system ends the process then, also if nobody is left who watches the clock."""
@@ -36,11 +36,11 @@ class NoAnswerError(Exception):
 class WatchedProcess:
     """A Python process that answers requests one at a time; started by the first one, and anew after one that failed.
 
-    `code` must call `serve`. Thread-safe.
+    `code` must call `serve`. `longest_seconds`: longest time of one answer, with progress. Thread-safe.
     """
 
-    def __init__(self, code: str) -> None:
-        self._code = code
+    def __init__(self, code: str, *, longest_seconds: float = LONGEST_SECONDS) -> None:
+        self._code, self._longest_seconds = code, longest_seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -66,7 +66,7 @@ class WatchedProcess:
             process.stdin.flush()
         except OSError as error:
             raise NoAnswerError(is_overdue=False) from error
-        clock = ProgressClock(process.pid, is_started=is_started)
+        clock = ProgressClock(process.pid, is_started=is_started, longest_seconds=self._longest_seconds)
         while True:
             try:
                 line = self._lines.get(timeout=0.02)

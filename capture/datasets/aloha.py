@@ -22,6 +22,7 @@ from capture.datasets import hdf5
 from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_times, join_columns
 from capture.datasets.base import Source, SourceCamera, SourceOptions
 from capture.datasets.episode_list import EpisodeList, file_names
+from capture.datasets.hdf5_check import check_values
 from capture.datasets.images import ORIENTATIONS, Pixels8, check_size, decode_picture, picture_outline
 from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
@@ -122,6 +123,8 @@ class AlohaEpisode(ArrayEpisode):
 
     def _read_pictures(self, file: h5py.File, frames: Sequence[int]) -> Iterator[dict[str, Pixels8]]:
         datasets = {slot: _find_images(file, camera) for slot, camera in self._mapping.cameras.items()}
+        for values in datasets.values():
+            check_values(values, frames)
         for frame in frames:
             yield {
                 slot: _read_picture(
@@ -196,6 +199,7 @@ def _read_outline(values: h5py.Dataset, where: str) -> tuple[int, int, int]:
     if values.ndim == 4:
         check_size(where, values.shape[2], values.shape[1])
         return int(values.shape[1]), int(values.shape[2]), 1
+    check_values(values, [0])
     return picture_outline(_to_bytes(values[0]), where)
 
 

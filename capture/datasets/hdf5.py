@@ -1,4 +1,7 @@
-"""Checked reading of HDF5 files from other programs: no external data, and sizes checked before values are read."""
+"""Checked reading of HDF5 files from other programs.
+
+No external data, sizes are checked before values are read, and a second process reads everything first (`hdf5_check`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from capture.datasets.hdf5_check import check_parts, check_values, describe_error
 from capture.errors import UserError
 from capture.json_fields import LFS_POINTER
 
@@ -25,14 +29,14 @@ MAX_CHUNK_BYTES: Final = 1 << 28
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """Open a file for reading. Raises UserError where it, or what the block reads from it, is damaged."""
+    check_parts(path)
     try:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
         if is_lfs_pointer(path):
             raise UserError(f"{path} is only a Git LFS pointer; run `git lfs pull` to fetch the file itself") from error
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as HDF5, it may be cut off or damaged ({reason[:120]})") from error
+        raise UserError(f"{path} {describe_error(error)}") from error
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -82,6 +86,7 @@ def numbers(parent: h5py.Group, name: str) -> npt.NDArray[np.float64]:
         raise UserError(
             f"{where} is {column.dtype} of shape {column.shape}, but should be rows of numbers, one per frame"
         )
+    check_values(column)
     values = np.asarray(column[()], dtype=np.float64)
     return values.reshape(len(values), count_dims(column))
 

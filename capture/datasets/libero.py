@@ -24,6 +24,7 @@ from capture.datasets.array_episode import ArrayEpisode, EpisodeData, frame_time
 from capture.datasets.base import Source, SourceCamera, SourceOptions
 from capture.datasets.demonstration_kind import DemonstrationKind, find_kind, read_json_attribute
 from capture.datasets.episode_list import EpisodeList, file_names
+from capture.datasets.hdf5_check import check_values
 from capture.datasets.images import Pixels8, check_size
 from capture.datasets.key_mapping import KeyMapping
 from capture.errors import UserError
@@ -155,6 +156,9 @@ class LiberoEpisode(ArrayEpisode):
             slot: hdf5.dataset(file, f"{self._info.group}/obs/{camera}")
             for slot, camera in self._mapping.cameras.items()
         }
+        for values in datasets.values():
+            if values is not None:
+                check_values(values, frames)
         for frame in frames:
             yield {slot: np.asarray(values[frame]) for slot, values in datasets.items() if values is not None}
 

@@ -23,11 +23,11 @@ LONGEST_SECONDS: Final = 60.0
 class ProgressClock:
     """Clock of one request to the process `pid`; it is read by asking `is_over` repeatedly.
 
-    `is_started`: whether the process has finished its imports.
+    `is_started`: whether the process has finished its imports. `longest_seconds`: longest time in all.
     """
 
-    def __init__(self, pid: int, *, is_started: bool) -> None:
-        self._pid = pid
+    def __init__(self, pid: int, *, is_started: bool, longest_seconds: float = LONGEST_SECONDS) -> None:
+        self._pid, self._longest = pid, longest_seconds
         self._begin = self._last = time.monotonic()
         self._stall = STALL_SECONDS if is_started else max(START_SECONDS, STALL_SECONDS)
         self._bytes_read = _bytes_read(pid)
@@ -41,7 +41,7 @@ class ProgressClock:
     def is_over(self) -> bool:
         """Whether the process is to be ended."""
         now = time.monotonic()
-        if now - self._begin > LONGEST_SECONDS:
+        if now - self._begin > self._longest:
             return True
         if now - self._last <= self._stall:
             return False

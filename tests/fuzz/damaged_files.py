@@ -4,8 +4,8 @@
 
 prints one line of JSON a target: files, how many opened, got a sentence, or were ended by the probe's own limits, and
 what must not be: hangs (a step above CPU_LIMIT or CLOCK_LIMIT), crashes and uncaught errors of the target; `slowest` in
-processor seconds of a step, and `memory` in MB. Files that did something of that kind are kept. As in the program, info, export and the window get the same files; the last
-two open only what the probe has passed. The seed decides every damage.
+processor seconds of a step, and `memory` in MB. Files that did something of that kind are kept. As in the program,
+export and the window open only what the probe has passed. The seed decides every damage.
 """
 
 from __future__ import annotations
@@ -13,33 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import queue
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 TESTS: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "support"), str(TESTS.parent)]
 
 import make_results
 import numpy as np
+from damage import damage
+from target_process import TargetProcess
 
 from capture.results import superblock
 
-CPU_LIMIT: Final = 2.0
-"""Processor seconds of one step of a target, which an intact file needs a tenth of."""
-CLOCK_LIMIT: Final = 60.0
-"""Seconds of the clock for one step: far more on a busy machine, so that only a process that sleeps reaches it."""
-START_SECONDS: Final = 60.0
-"""Time for a target to start."""
 TARGETS: Final = ("probe", "info", "export", "window")
-METADATA: Final = (b"OHDR", b"OCHK", b"FADB", b"FAHD", b"FRHP", b"FHDB", b"BTHD", b"BTLF", b"TREE", b"SNOD", b"HEAP")
-"""Signatures of HDF5's metadata."""
 
 
 # Files
@@ -60,42 +50,6 @@ def with_flags(content: bytes, flags: int) -> bytes:
     block[11] = flags
     block[-4:] = superblock.checksum(bytes(block[:-4])).to_bytes(4, "little")
     return bytes(block) + content[superblock.LENGTH :]
-
-
-def damage(source: bytes, rng: np.random.Generator) -> bytes:
-    """Return the file with one random damage."""
-    data = bytearray(source)
-    at = int(rng.integers(len(data)))
-    kind = int(rng.integers(9))
-    if kind == 0:  # single bytes anywhere
-        for place in rng.integers(len(data), size=int(rng.integers(1, 40))):
-            data[place] ^= int(rng.integers(1, 256))
-    elif kind == 1:  # single bytes of the first metadata
-        for place in rng.integers(min(4096, len(data)), size=int(rng.integers(1, 10))):
-            data[place] ^= int(rng.integers(1, 256))
-    elif kind in (2, 3):  # single bytes in a block of metadata, at times with its checksum made right
-        places = [
-            place for place in range(len(data) - 8) if data[place] in b"OFBTSH" and data[place : place + 4] in METADATA
-        ]
-        place = places[int(rng.integers(len(places)))] + int(rng.integers(4, 200))
-        data[min(place, len(data) - 1)] ^= 1 << int(rng.integers(8))
-    elif kind == 4:  # pages that did not reach the disk
-        page = at // 4096 * 4096
-        data[page : page + 4096 * int(rng.integers(1, 10))] = b""
-        data[page:page] = bytes(len(source) - len(data))
-    elif kind == 5:  # a torn copy
-        del data[max(at, 1) :]
-    elif kind == 6:  # two places exchanged
-        other = int(rng.integers(len(data)))
-        data[at : at + 64], data[other : other + 64] = data[other : other + 64], data[at : at + 64]
-    elif kind == 7:  # a part twice
-        data[at:at] = data[max(0, at - 200) : at]
-    else:  # superblock with another end, root or flags, and a right checksum
-        block = bytearray(data[: superblock.LENGTH])
-        block[int(rng.integers(11, 44))] ^= 1 << int(rng.integers(8))
-        block[-4:] = superblock.checksum(bytes(block[:-4])).to_bytes(4, "little")
-        data[: superblock.LENGTH] = block
-    return bytes(data)
 
 
 # Targets: each is this program in another process, which answers a path with a word
@@ -230,87 +184,11 @@ class WindowDriver:
 # The driver
 
 
-class Child:
-    """One target in another process."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        if target == "probe":
-            command = [sys.executable, "-P", "-m", "viewer.analysis.probe"]
-        else:
-            command = [sys.executable, str(Path(__file__).resolve()), "--serve", target]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=TESTS.parent,
-            env=os.environ | {"PYTHONPATH": str(TESTS.parent), "OMP_NUM_THREADS": "1"},
-        )
-        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        assert self.process.stdout is not None
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
-        self.is_started = target != "probe" and self.lines.get(timeout=START_SECONDS) == b"ready\n"
-
-    def _read(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self.lines.put(line)
-        self.lines.put(b"")
-
-    def open(self, path: Path) -> tuple[str, float]:
-        """Return the answer, `hang` or `crash`, and the processor seconds of its slowest step."""
-        from capture.results.progress_clock import ProgressClock
-
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(str(path)).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            return f"crash {self.process.wait()} after the last file", 0.0
-        clock = ProgressClock(self.process.pid, is_started=self.is_started)
-        begin, cpu, slowest = time.monotonic(), self.cpu_seconds(), 0.0
-        while True:
-            try:
-                line = self.lines.get(timeout=0.02)
-            except queue.Empty:
-                if self.target == "probe" and clock.is_over:  # as the program does
-                    return "ended", slowest
-                used = self.cpu_seconds() - cpu
-                patience = 1 if self.is_started else START_SECONDS
-                if time.monotonic() - begin > CLOCK_LIMIT * patience or used > CPU_LIMIT * patience:
-                    return "hang", max(used, slowest)
-                continue
-            clock.note_progress()
-            used, cpu, begin = self.cpu_seconds() - cpu, self.cpu_seconds(), time.monotonic()
-            slowest = max(slowest, used if self.is_started else 0.0)
-            self.is_started = True
-            if line == b"\n":
-                continue
-            if not line:
-                return "ended" if self.target == "probe" else f"crash {self.process.wait()}", slowest
-            answer = json.loads(line)
-            return ("refused" if answer["error"] else "opened") if isinstance(answer, dict) else answer, slowest
-
-    def cpu_seconds(self) -> float:
-        """Return the processor time of the process and of its children that have ended."""
-        try:
-            times = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
-        except OSError:
-            return 0.0
-        return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-
-    def megabytes(self) -> float:
-        """Return the most memory that the process has had; 0 where the system does not tell."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-            return int(status.split("VmHWM:")[1].split()[0]) / 1024
-        except (OSError, IndexError):
-            return 0.0
-
-    def stop(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
+def start_target(target: str) -> TargetProcess:
+    """Start the process of a target."""
+    if target == "probe":
+        return TargetProcess([sys.executable, "-P", "-m", "viewer.analysis.probe"], is_watched=True)
+    return TargetProcess([sys.executable, str(Path(__file__).resolve()), "--serve", target])
 
 
 def run(
@@ -322,7 +200,7 @@ def run(
     tallies: dict[str, dict[str, Any]] = {
         target: dict.fromkeys(names, 0) | {"slowest": 0.0, "memory": 0.0} for target in targets
     }
-    children = {target: Child(target) for target in targets}
+    children = {target: start_target(target) for target in targets}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = write_sources(folder)
@@ -349,7 +227,7 @@ def run(
                     print(f"{target}: {answer[:300]} ({path.name}, {taken:.1f} s)", file=sys.stderr, flush=True)
                 if what in ("hang", "crash", "ended"):
                     children[target].stop()
-                    children[target] = Child(target)
+                    children[target] = start_target(target)
             path.unlink()
     for child in children.values():
         child.stop()

@@ -22,7 +22,7 @@ sys.path[:0] = [str(TESTS / "support"), str(TESTS.parent), str(Path(__file__).re
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
-from damaged_files import damage
+from damage import damage
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 from random_events import MODAL, one_event

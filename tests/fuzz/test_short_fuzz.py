@@ -38,6 +38,14 @@ def test_damaged_files_hang_and_crash_nothing(tmp_path: Path) -> None:
     assert tallies[0]["refused"] > 0, tallies[0]
 
 
+def test_damaged_data_sets_hang_and_crash_nothing() -> None:
+    pytest.importorskip("av", reason="the files are written with the extra [datasets]")
+    [tally] = run_script("damaged_data_sets.py", "--count", "20", "--seed", "5")
+    assert (tally["hangs"], tally["crashes"], tally["uncaught"]) == (0, 0, 0), tally
+    assert tally["opened"] > 0, tally
+    assert tally["refused"] > 0, tally
+
+
 def test_growing_and_replaced_file_raises_nothing_in_the_window() -> None:
     [tally] = run_script("growing_file.py", "--count", "40", "--seed", "5")
     assert (tally["events"], tally["errors"]) == (40, 0), tally
