@@ -8,7 +8,7 @@ import tokenize
 import warnings
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -165,17 +165,26 @@ def _read_image(file: Path | io.BytesIO, path: str | Path) -> Pixels8:
 
 
 def _read_array(path: Path) -> Pixels8:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return picture_from_array(np.load(path, mmap_mode="r", allow_pickle=False), str(path))
+
+
+def picture_from_array(array: npt.NDArray[np.generic], where: str) -> Pixels8:
+    """Return a picture as (height, width, 3) uint8 RGB, a copy; `where` names it in error messages.
+
+    `array` holds uint8, or floats in 0 to 1 (times 255, cut, as openpi does), height x width x 3 or 3 x height x width.
+    Raises UserError for other shapes, types and values, and for a picture larger than 50 million pixels.
+    """
     shape = array.shape
     if len(shape) == 3 and shape[0] == 3:  # openpi's rule, which takes precedence over the last axis
         array = np.moveaxis(array, 0, -1)
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise UserError(f"{path} holds an array of shape {shape}; (height, width, 3) is needed")
-    check_size(path, array.shape[1], array.shape[0])
+        raise UserError(f"{where} holds an array of shape {shape}; (height, width, 3) is needed")
+    check_size(where, array.shape[1], array.shape[0])
     if array.dtype == np.uint8:
-        return np.array(array)
+        return np.array(array, order="C")
     if array.dtype.kind != "f":
-        raise UserError(f"{path} holds {array.dtype} values; uint8, or floats from 0 to 1, are needed")
-    if not (np.isfinite(array).all() and array.min() >= 0.0 and array.max() <= 1.0):
-        raise UserError(f"{path} holds floats outside 0 to 1; divide by 255 or store uint8")
-    return np.array(255 * array).astype(np.uint8)
+        raise UserError(f"{where} holds {array.dtype} values; uint8, or floats from 0 to 1, are needed")
+    floats = cast("npt.NDArray[np.floating]", array)
+    if not (np.isfinite(floats).all() and floats.min() >= 0.0 and floats.max() <= 1.0):
+        raise UserError(f"{where} holds floats outside 0 to 1; divide by 255 or store uint8")
+    return np.array(255 * floats).astype(np.uint8, order="C")
