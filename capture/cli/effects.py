@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capture.cli.parser import DEVICE_HELP, DTYPES, Parser, add_policy_options, numbers, whole_number
+from capture.cli.option_values import numbers, whole_number
+from capture.cli.parser import DEVICE_HELP, DTYPES, Parser, add_policy_options
 from capture.errors import UserError
 from capture.results.effects_schema import SUFFIX
 

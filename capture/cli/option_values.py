@@ -1,4 +1,7 @@
-"""Values of `--state`: numbers with commas, blanks or brackets, or a .npy or .json file that holds them."""
+"""Values of the options of pi0-capture, from their text; argparse reports what these functions refuse.
+
+A state is numbers with commas, blanks or brackets, or a .npy or .json file that holds them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from capture.number_ranges import parse_ranges
 
 _ENDINGS: Final = (".npy", ".json")
 _NUMBERS: Final = re.compile(r"[\s\[\](),]*[-+]?[.\d][-+.\d\seE\[\](),]*|[\s\[\](),]+")
@@ -77,3 +82,96 @@ def _flatten(values: object) -> Iterator[float]:
             yield float(value)
         else:
             raise TypeError
+
+
+def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
+    """`4,10,15-17` as (4, 10, 15, 16, 17), in rising order and each once."""
+    ranges = parse_ranges(text)
+    if ranges is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
+    found: set[int] = set()
+    for first, last in ranges:
+        start, stop = whole_number(str(first), 0, most), whole_number(str(last), 0, most)
+        if stop < start:
+            raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
+        found.update(range(start, stop + 1))
+    return tuple(sorted(found))
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above 0 and below an hour."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds such as 0.001")
+    return number
+
+
+def relative_actions(text: str) -> tuple[bool, ...]:
+    """`6,-1,6,-1` as a mask: six dimensions are relative, one is not, and so on; `none` as an empty one."""
+    if text == "none":
+        return ()
+    counts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"-?[0-9]{1,2}", part) for part in counts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither none nor a list of counts such as 7,-1")
+    return tuple(int(part) > 0 for part in counts for _ in range(abs(int(part))))
+
+
+def alpha(text: str) -> float:
+    """Return a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def camera(text: str) -> tuple[str, str]:
+    """Return name and source of `exterior=ext2`."""
+    name, equals, file = text.partition("=")
+    if not (name and equals and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as exterior=ext.png")
+    return name, file
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return names that commas separate."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def episodes(text: str) -> tuple[int, ...]:
+    """Return episode numbers in rising order."""
+    return numbers(text, 999_999)
+
+
+def batch(text: str) -> int:
+    """Return the number of frames to run at once."""
+    return whole_number(text, 1, 1_024)
+
+
+def workers(text: str) -> int:
+    """Return the number of pairs of reader and writer processes."""
+    return whole_number(text, 0, 64)
+
+
+def positive(text: str) -> int:
+    """Return a size of the policy."""
+    return whole_number(text, 1, 10_000)
+
+
+def seed(text: str) -> int:
+    """Return the seed of the noise."""
+    return whole_number(text, 0, 2**62 - 1)
+
+
+def whole_number(text: str, low: int, high: int) -> int:
+    """Return the number of a text. Raises ArgumentTypeError for what is no whole number from `low` to `high`."""
+    # Python refuses to read numbers of thousands of digits, so their length is looked at first.
+    if not text.isdecimal() or len(text) > 100 or not low <= int(text) <= high:
+        shown = text if len(text) <= 30 else text[:30] + "…"
+        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number from {low} to {high}")
+    return int(text)

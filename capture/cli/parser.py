@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
 from capture import __version__
-from capture.cli.state_option import looks_like_numbers, parse_state
+from capture.cli import option_values
 from capture.errors import UserError
-from capture.number_ranges import parse_ranges
 
 EXAMPLES = """\
 examples:
@@ -79,7 +76,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         metavar="NAME=FILE",
         action="append",
         default=[],
-        type=_camera,
+        type=option_values.camera,
         help="picture of any other camera of the policy; with --episode or --dataset, which of the source's cameras "
         "is the policy's NAME, such as exterior=ext2; may be repeated",
     )
@@ -99,7 +96,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     shown.add_argument(
         "--state",
         metavar="NUMBERS",
-        type=parse_state,
+        type=option_values.parse_state,
         help="the robot's state in its own units, comma-separated, or a .npy or .json file with it",
     )
 
@@ -113,7 +110,10 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         help="a data set, or owner/name on Hugging Face; makes a results file an episode in the folder -o",
     )
     episodes.add_argument(
-        "--episodes", metavar="LIST", type=_episodes, help="episodes of the data set, by number: 0-49,72 (all)"
+        "--episodes",
+        metavar="LIST",
+        type=option_values.episodes,
+        help="episodes of the data set, by number: 0-49,72 (all)",
     )
     episodes.add_argument(
         "--frames",
@@ -122,15 +122,21 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "every 8th, as DROID's robots ask the policy (all)",
     )
     episodes.add_argument(
-        "--state-keys", metavar="NAMES", type=_names, help="the source's parts of the state, in the policy's order"
+        "--state-keys",
+        metavar="NAMES",
+        type=option_values.names,
+        help="the source's parts of the state, in the policy's order",
     )
     episodes.add_argument(
-        "--action-keys", metavar="NAMES", type=_names, help="the same for the true actions; none goes without them"
+        "--action-keys",
+        metavar="NAMES",
+        type=option_values.names,
+        help="the same for the true actions; none goes without them",
     )
     episodes.add_argument(
         "--tolerance",
         metavar="SECONDS",
-        type=_seconds,
+        type=option_values.seconds,
         help="largest distance of a LeRobot video's picture from its row's time; left out, what is beyond lerobot's "
         "0.0001 is taken only where the order of the pictures agrees",
     )
@@ -140,11 +146,11 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     run = parser.add_argument_group("how to run it")
     run.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
     run.add_argument("--dtype", choices=DTYPES, help="number type of the policy (bfloat16; the demo float32)")
-    run.add_argument("--batch", metavar="N", type=_batch, default=1, help="frames to run at once (1)")
+    run.add_argument("--batch", metavar="N", type=option_values.batch, default=1, help="frames to run at once (1)")
     run.add_argument(
         "--workers",
         metavar="N",
-        type=_workers,
+        type=option_values.workers,
         help="files that are run at the same time, each read and written by two processes of its own; 0: one file, by "
         "this process (what fits the batch and the cores where there is a GPU, else 0)",
     )
@@ -158,7 +164,9 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         metavar="I/N",
         help="run only the I-th of N parts of the episodes; torchrun, srun and SLURM arrays say so themselves",
     )
-    run.add_argument("--seed", metavar="N", type=_seed, default=0, help="seed of the noise (0); a frame adds its index")
+    run.add_argument(
+        "--seed", metavar="N", type=option_values.seed, default=0, help="seed of the noise (0); a frame adds its index"
+    )
     run.add_argument(
         "--check",
         action="store_true",
@@ -166,16 +174,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "store the largest action difference and the time ratio",
     )
 
-    kept = parser.add_argument_group("what to keep")
-    kept.add_argument("--layers", metavar="LIST", type=numbers, help="layers, from 0: 4,10,15-17 (all)")
-    kept.add_argument("--steps", metavar="LIST", type=numbers, help="denoise steps, from 0: 0,5,9 (all)")
-    kept.add_argument("--full", action="store_true", help="also the rows of image patches (84 MB a frame more)")
-    kept.add_argument(
-        "--store", choices=("bfloat16", "float32"), default="bfloat16", help="number type of stored weights (bfloat16)"
-    )
-    kept.add_argument(
-        "--compress", action="store_true", help="bitshuffle-lz4; needs the extra [compress] to write and to read"
-    )
+    add_store_options(parser)
 
     out = parser.add_argument_group("where to")
     out.add_argument(
@@ -205,14 +204,28 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what of a recorded call is stored."""
+    kept = parser.add_argument_group("what to keep")
+    kept.add_argument("--layers", metavar="LIST", type=option_values.numbers, help="layers, from 0: 4,10,15-17 (all)")
+    kept.add_argument("--steps", metavar="LIST", type=option_values.numbers, help="denoise steps, from 0: 0,5,9 (all)")
+    kept.add_argument("--full", action="store_true", help="also the rows of image patches (84 MB a frame more)")
+    kept.add_argument(
+        "--store", choices=("bfloat16", "float32"), default="bfloat16", help="number type of stored weights (bfloat16)"
+    )
+    kept.add_argument(
+        "--compress", action="store_true", help="bitshuffle-lz4; needs the extra [compress] to write and to read"
+    )
+
+
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what a checkpoint does not: sizes, statistics, preprocessing."""
     policy = parser.add_argument_group("the policy, where the checkpoint does not say")
     policy.add_argument(
         "--config", metavar="NAME", help="openpi's name for the policy, such as pi05_droid or pi05_libero"
     )
-    policy.add_argument("--horizon", metavar="N", type=_positive, help="actions in a chunk")
-    policy.add_argument("--denoise-steps", metavar="N", type=_positive, help="denoise steps to take (10)")
+    policy.add_argument("--horizon", metavar="N", type=option_values.positive, help="actions in a chunk")
+    policy.add_argument("--denoise-steps", metavar="N", type=option_values.positive, help="denoise steps to take (10)")
     policy.add_argument(
         "--norm-stats", metavar="FILE", type=Path, help="normalisation statistics (norm_stats.json or its folder)"
     )
@@ -225,21 +238,26 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     policy.add_argument(
         "--relative-actions",
         metavar="DIMS",
-        type=_relative_actions,
+        type=option_values.relative_actions,
         help="actions that are predicted relative to the state, as openpi's make_bool_mask counts them: 7,-1; or none",
     )
     policy.add_argument(
         "--base", metavar="FOLDER", help="the policy that a LoRA adapter was trained on, instead of the one it names"
     )
     policy.add_argument(
-        "--lora-alpha", metavar="NUMBER", type=_alpha, help="alpha of LoRA adapters, whose scale is alpha / rank"
+        "--lora-alpha",
+        metavar="NUMBER",
+        type=option_values.alpha,
+        help="alpha of LoRA adapters, whose scale is alpha / rank",
     )
     policy.add_argument("--asset", metavar="ID", help="which of the checkpoint's assets, where it has several")
     policy.add_argument("--tokenizer", metavar="FILE", type=Path, help="paligemma_tokenizer.model or tokenizer.json")
     policy.add_argument(
         "--sizes", metavar="FILE", type=Path, help="JSON with sizes that weights do not tell, such as SigLIP's heads"
     )
-    policy.add_argument("--cameras", metavar="NAMES", type=_names, help="names of its camera slots, in order")
+    policy.add_argument(
+        "--cameras", metavar="NAMES", type=option_values.names, help="names of its camera slots, in order"
+    )
     policy.add_argument("--state-in-prompt", choices=("yes", "no"), help="whether it reads the state in its prompt")
     _add_turned(policy)
     policy.add_argument(
@@ -271,15 +289,20 @@ def chosen_cameras(options: argparse.Namespace) -> dict[str, str]:
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `sources` that decide what a run would read."""
+    add_camera_option(parser)
+    _add_turned(parser)
+
+
+def add_camera_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names the source's camera for a slot of the policy."""
     parser.add_argument(
         "--camera",
         metavar="NAME=SOURCE",
         action="append",
         default=[],
-        type=_camera,
+        type=option_values.camera,
         help="which of the source's cameras is the policy's NAME, such as exterior=ext2; may be repeated",
     )
-    _add_turned(parser)
 
 
 def _add_turned(parser: argparse._ActionsContainer) -> None:
@@ -301,93 +324,9 @@ def joined_values(arguments: Sequence[str]) -> list[str]:
         if joined and joined[-1] in ("--state", "--frames", "--relative-actions"):
             is_state = joined[-1] == "--state"
             joined[-1] += f"={argument}"
-        elif is_state and looks_like_numbers(argument):
+        elif is_state and option_values.looks_like_numbers(argument):
             joined[-1] += f" {argument}"
         else:
             is_state = argument.startswith("--state=")
             joined.append(argument)
     return joined
-
-
-def numbers(text: str, most: int = 9_999) -> tuple[int, ...]:
-    """`4,10,15-17` as (4, 10, 15, 16, 17), in rising order and each once."""
-    ranges = parse_ranges(text)
-    if ranges is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 4,10,15-17")
-    found: set[int] = set()
-    for first, last in ranges:
-        start, stop = whole_number(str(first), 0, most), whole_number(str(last), 0, most)
-        if stop < start:
-            raise argparse.ArgumentTypeError(f"'{first}-{last}' is not a range of numbers that rises")
-        found.update(range(start, stop + 1))
-    return tuple(sorted(found))
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds such as 0.001")
-    return seconds
-
-
-def _relative_actions(text: str) -> tuple[bool, ...]:
-    """`6,-1,6,-1` as a mask: six dimensions are relative, one is not, and so on; `none` as an empty one."""
-    if text == "none":
-        return ()
-    counts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"-?[0-9]{1,2}", part) for part in counts):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither none nor a list of counts such as 7,-1")
-    return tuple(int(part) > 0 for part in counts for _ in range(abs(int(part))))
-
-
-def _alpha(text: str) -> float:
-    try:
-        alpha = float(text)
-    except ValueError:
-        alpha = math.nan
-    if not 0 < alpha < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return alpha
-
-
-def _camera(text: str) -> tuple[str, str]:
-    name, equals, file = text.partition("=")
-    if not (name and equals and file):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as exterior=ext.png")
-    return name, file
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
-
-
-def _episodes(text: str) -> tuple[int, ...]:
-    return numbers(text, 999_999)
-
-
-def _batch(text: str) -> int:
-    return whole_number(text, 1, 1_024)
-
-
-def _workers(text: str) -> int:
-    return whole_number(text, 0, 64)
-
-
-def _positive(text: str) -> int:
-    return whole_number(text, 1, 10_000)
-
-
-def _seed(text: str) -> int:
-    return whole_number(text, 0, 2**62 - 1)
-
-
-def whole_number(text: str, low: int, high: int) -> int:
-    """Return the number of a text. Raises ArgumentTypeError for what is no whole number from `low` to `high`."""
-    # Python refuses to read numbers of thousands of digits, so their length is looked at first.
-    if not text.isdecimal() or len(text) > 100 or not low <= int(text) <= high:
-        shown = text if len(text) <= 30 else text[:30] + "…"
-        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number from {low} to {high}")
-    return int(text)

@@ -16,7 +16,8 @@ from paths import ROOT
 from safetensors.torch import load_file, save_file
 
 from capture.__main__ import main
-from capture.cli.parser import joined_values, numbers
+from capture.cli.option_values import numbers
+from capture.cli.parser import joined_values
 from capture.results import schema
 
 

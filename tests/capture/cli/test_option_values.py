@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from capture.cli.state_option import parse_state
+from capture.cli.option_values import parse_state
 
 
 @pytest.mark.parametrize(
