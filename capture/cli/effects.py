@@ -17,15 +17,15 @@ from capture.results.effects_schema import SUFFIX
 
 if TYPE_CHECKING:
     from capture.cli.progress import Console
+    from capture.effects.frame_calls import EffectsRequest
     from capture.effects.results_frames import ResultsFrames
-    from capture.effects.run import EffectsRequest
 
 EXAMPLES = """\
 examples:
   pi0-capture effects demo.h5 --frames 6 --region exterior:7-8,8-11 --words duck
   pi0-capture effects duck.h5 --checkpoint pi05_droid/ --frames 0,8 --map 2 --layers 0-8
   pi0-capture effects duck.h5 --checkpoint pi05_droid/ --regions regions.json --mode occlude --fill inpaint
-  pi0-capture effects duck.h5 --checkpoint pi05_droid/ --silence actions
+  pi0-capture effects duck.h5 --checkpoint pi05_droid/ --map 2 --curves --heads actions words
 
 Give the options for the policy that the capture had. Frames, layers, heads, rows and columns are counted from 0.
 """
@@ -34,8 +34,8 @@ Give the options for the policy that the capture had. Frames, layers, heads, row
 def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
     """Run the command; return its exit code. Raises UserError for what the user can mend."""
     own = _parser(name).parse_args(list(given))
-    if not (own.region or own.regions or own.words or own.map or own.silence):
-        raise UserError("nothing to take away was named; give --region, --regions, --words, --map or --silence")
+    if not (own.region or own.regions or own.words or own.map or own.heads):
+        raise UserError("nothing to take away was named; give --region, --regions, --words, --map or --heads")
     _check(own)
     from capture.cli.info import describe
     from capture.cli.progress import Console
@@ -59,7 +59,7 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
 def _parser(name: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=f"{name} effects",
-        usage=f"{name} effects FILE [--checkpoint FOLDER] (--region … | --words … | --map N | --silence …) [options]",
+        usage=f"{name} effects FILE [--checkpoint FOLDER] (--region … | --words … | --map N | --heads …) [options]",
         description="Repeat calls of a results file with something taken away, and write how much the actions change:\n"
         "for regions, words, heads, or every patch, as multiples of the sampler's noise, beside random controls.",
         epilog=EXAMPLES,
@@ -82,8 +82,13 @@ def _parser(name: str) -> argparse.ArgumentParser:
         "head's attention agrees with it",
     )  # fmt: skip
     what.add_argument(
-        "--silence", choices=("actions", "words"), help="every head of the action expert, or of the language model"
-    )
+        "--curves", metavar="N", nargs="?", type=_curves, const=8, help="with --map: deletion and insertion of blocks "
+        "in the order of each head's attention, in N steps (8), against random orders",
+    )  # fmt: skip
+    what.add_argument(
+        "--heads", choices=("actions", "words"), nargs="+", default=[],
+        help="every head as a whole, one at a time: of the action expert, of the language model, or of both",
+    )  # fmt: skip
     how = parser.add_argument_group("how to take it away")
     how.add_argument(
         "--mode", choices=("knockout", "occlude"), default="knockout",
@@ -94,13 +99,16 @@ def _parser(name: str) -> argparse.ArgumentParser:
         help="knockout: whose edges to it are cut (actions, to which the words then still pass on what they see)",
     )  # fmt: skip
     how.add_argument("--layers", metavar="LIST", type=numbers, help="knockout: in these layers (all)")
-    how.add_argument("--heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
+    how.add_argument("--in-heads", metavar="LIST", type=numbers, help="knockout: in these heads (all)")
     how.add_argument(
         "--fill",
         choices=("mean", "grey", "blur", "inpaint"),
         help="occlude: what covers it (mean colour of the rest)",
     )
-    how.add_argument("--controls", metavar="N", type=_controls, help="random regions to compare with a region (20)")
+    how.add_argument(
+        "--controls", metavar="N", type=_controls, help="random regions to compare with a region, and random "
+        "orders to compare curves with (20)",
+    )  # fmt: skip
     how.add_argument("--seeds", metavar="N", type=_seeds, default=16, help="other noises, for the noise floor (16)")
     add_policy_options(parser)
     run = parser.add_argument_group("on what, and where to")
@@ -117,20 +125,25 @@ def _parser(name: str) -> argparse.ArgumentParser:
 def _check(own: argparse.Namespace) -> None:
     """Raise UserError for options that do nothing together."""
     if own.mode == "occlude":
-        for option, value in (("from", own.queries), ("layers", own.layers), ("heads", own.heads)):
+        for option, value in (("from", own.queries), ("layers", own.layers), ("in-heads", own.in_heads)):
             if value is not None:
                 raise UserError(f"--{option} is about attention edges; leave it out with --mode occlude")
         if own.words:
             raise UserError("a word cannot be covered in a picture; leave --mode occlude out for --words")
     elif own.fill is not None:
         raise UserError("--fill says what covers a picture; it needs --mode occlude")
-    if own.controls is not None and not (own.region or own.regions):
-        raise UserError("--controls are random regions to compare a region with; it needs --region or --regions")
+    if own.curves is not None and own.map is None:
+        raise UserError("--curves takes away the blocks of a map; it needs --map")
+    if own.controls is not None and not (own.region or own.regions or own.curves):
+        raise UserError(
+            "--controls are random regions, or random orders, to compare with; it needs --region, --regions or --curves"
+        )
     own.controls = 20 if own.controls is None else own.controls
-    if own.silence and not (own.region or own.regions or own.words or own.map):
-        for option, value in (("from", own.queries), ("layers", own.layers), ("heads", own.heads)):
+    own.heads = sorted(set(own.heads))
+    if own.heads and not (own.region or own.regions or own.words or own.map):
+        for option, value in (("from", own.queries), ("layers", own.layers), ("in-heads", own.in_heads)):
             if value is not None:
-                raise UserError(f"--silence silences every head, one at a time; leave --{option} out")
+                raise UserError(f"--heads silences every head, one at a time; leave --{option} out")
 
 
 def _choose_policy(own: argparse.Namespace, frames: ResultsFrames) -> None:
@@ -145,7 +158,7 @@ def _choose_policy(own: argparse.Namespace, frames: ResultsFrames) -> None:
 
 def _request(own: argparse.Namespace, frames: ResultsFrames) -> EffectsRequest:
     from capture.effects.engine import Intervention
-    from capture.effects.run import EffectsRequest
+    from capture.effects.frame_calls import EffectsRequest
     from capture.effects.targets import Target, parse_box, read_regions
 
     regions = [Target(box, "region", parse_box(box, frames.cameras, frames.grid)) for box in own.region]
@@ -156,12 +169,11 @@ def _request(own: argparse.Namespace, frames: ResultsFrames) -> EffectsRequest:
     if twice is not None:
         raise UserError(f"the region {twice!r} is given twice; name it once")
     how = Intervention(
-        mode=own.mode, queries=own.queries or "actions", layers=own.layers, heads=own.heads, fill=own.fill or "mean",
-        head_phase="prefix" if own.silence == "words" else "suffix",
+        mode=own.mode, queries=own.queries or "actions", layers=own.layers, heads=own.in_heads, fill=own.fill or "mean",
     )  # fmt: skip
     return EffectsRequest(
-        how=how, regions=tuple(regions), words=tuple(own.words), heads=own.silence is not None,
-        map_block=own.map, controls=own.controls, seeds=own.seeds, batch=own.batch,
+        how=how, regions=tuple(regions), words=tuple(own.words), heads=tuple(own.heads),
+        map_block=own.map, curves=own.curves, controls=own.controls, seeds=own.seeds, batch=own.batch,
     )  # fmt: skip
 
 
@@ -194,7 +206,8 @@ def _measure(
     from capture.cli.setup import choose_device, open_policy
     from capture.effects.description import frame_lines
     from capture.effects.effects_file import EffectsFile
-    from capture.effects.run import Progress, count_interventions, measure_frame
+    from capture.effects.frame_calls import Progress
+    from capture.effects.run import count_interventions, measure_frame
 
     console.stage("opening the checkpoint")
     spec = open_policy(own)
@@ -206,9 +219,9 @@ def _measure(
             f"{own.file} was made with another checkpoint, or with other options for the policy, than {spec.name}; "
             "give those of the capture"
         )
-    for option, numbers_, count in (("layers", own.layers, sizes.layers), ("heads", own.heads, sizes.heads)):
+    for axis, numbers_, count in (("layer", own.layers, sizes.layers), ("head", own.in_heads, sizes.heads)):
         if numbers_ and max(numbers_) >= count:
-            raise UserError(f"the policy has no {option[:-1]} {max(numbers_)}: it has {count} {option}, counted from 0")
+            raise UserError(f"the policy has no {axis} {max(numbers_)}: it has {count} {axis}s, counted from 0")
     calls = sum(count_interventions(request, frames, number, sizes) for number in chosen)
     if own.dry_run:
         console.close()
@@ -259,10 +272,9 @@ def _run_attribute(
     return {
         "results": frames.uuid, "frames": list(chosen), "region": own.region,
         "regions": own.regions.read_text(encoding="utf-8") if own.regions else None, "words": own.words, "map": own.map,
-        "silence": own.silence, "mode": own.mode, "from": own.queries or "actions", "layers": own.layers,
-        "heads": own.heads, "fill": own.fill or "mean", "controls": own.controls, "seeds": own.seeds,
-        "config": config, "dtype": own.dtype,
-        "device": device,
+        "curves": own.curves, "heads": own.heads, "mode": own.mode, "from": own.queries or "actions",
+        "layers": own.layers, "in_heads": own.in_heads, "fill": own.fill or "mean",
+        "controls": own.controls, "seeds": own.seeds, "config": config, "dtype": own.dtype, "device": device,
     }  # fmt: skip
 
 
@@ -276,3 +288,7 @@ def _controls(text: str) -> int:
 
 def _seeds(text: str) -> int:
     return whole_number(text, 3, 10_000)
+
+
+def _curves(text: str) -> int:
+    return whole_number(text, 2, 1_000)

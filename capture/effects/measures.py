@@ -72,3 +72,10 @@ def spearman(rows: npt.ArrayLike, effect: npt.ArrayLike) -> Array:
     scale = np.sqrt(np.square(ranks).sum(-1) * np.square(other).sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(scale > 0, (ranks @ other) / scale, np.nan)
+
+
+def area_under(curves: npt.ArrayLike, at: npt.ArrayLike) -> Array:
+    """Return the area under curves (..., n) at the places `at` (n,), by the trapezoidal rule: (...)."""
+    values, places = np.asarray(curves, np.float64), np.asarray(at, np.float64)
+    area: Array = ((values[..., 1:] + values[..., :-1]) / 2) @ np.diff(places)
+    return area

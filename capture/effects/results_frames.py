@@ -42,6 +42,8 @@ class StoredFrame:
     start: npt.NDArray[np.int32]
     stop: npt.NDArray[np.int32]
     """(n,) each: characters of the tokens in `text`."""
+    word: npt.NDArray[np.int32]
+    """(n,) number of the word that each token belongs to, -1 for none."""
 
 
 class ResultsFrames:
@@ -103,6 +105,11 @@ class ResultsFrames:
         text = _text(self._row(schema.FRAMES_TEXT, 1, number))
         return text, start, stop, role[:count] == schema.ROLES.index("prompt")
 
+    def words(self, number: int) -> npt.NDArray[np.int32]:
+        """Return the number of the word that each token belongs to, padding included; -1 for none: (tokens,)."""
+        found: npt.NDArray[np.int32] = self._row(schema.TEXT_WORD, 2, number)
+        return found
+
     def pictured(self, number: int) -> Mask:
         """Return which patches (cameras, rows, cols) show some of a picture, not a letterbox bar alone.
 
@@ -154,6 +161,7 @@ class ResultsFrames:
             text=text,
             start=start,
             stop=stop,
+            word=self._row(schema.TEXT_WORD, 2, number)[: len(start)],
         )
 
 

@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from capture.effects.agreement import block_weights, rank_correlations, removal_curves
+from capture.effects.effect_map import map_datasets, measure_blocks, measure_words
 from capture.effects.effects_file import Frame
-from capture.effects.engine import EffectEngine, InterveningPolicy, Intervention
-from capture.effects.measures import count_smaller, noise_floor, root_mean_square, spearman
+from capture.effects.engine import EffectEngine
+from capture.effects.frame_calls import EffectsRequest, FrameCalls, PreparingPolicy, Progress
+from capture.effects.measures import count_smaller, noise_floor, root_mean_square
 from capture.effects.results_frames import ACTION_LIMITS, ResultsFrames, StoredFrame
-from capture.effects.targets import Target, blocks, find_word, random_controls
+from capture.effects.targets import Target, blocks, find_word, random_controls, words_of
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
-from capture.policies.base import Prepared
+from capture.policies.base import PolicySizes, Prepared
 
-
-@dataclass(frozen=True)
-class EffectsRequest:
-    """What to measure on each frame."""
-
-    how: Intervention
-    regions: tuple[Target, ...] = ()
-    words: tuple[str, ...] = ()
-    heads: bool = False
-    """Whether to silence every head, one at a time."""
-    map_block: int | None = None
-    """Side of the blocks of patches of an effect map; None for no map."""
-    controls: int = 20
-    seeds: int = 16
-    batch: int = 16
-
-
-class PreparingPolicy(InterveningPolicy, Protocol):
-    """A policy that also prepares observations and returns robot actions."""
-
-    def prepare(self, observation: Any) -> Prepared:
-        """Make an observation ready for the model."""
-
-    def to_robot(
-        self, actions: npt.NDArray[np.float32], state: npt.NDArray[np.float64] | None
-    ) -> npt.NDArray[np.float32]:
-        """Return robot actions (H, robot dims) of a result (H, A)."""
-
-
-@dataclass
-class Progress:
-    """Number of interventions that were run, and a function that is told."""
-
-    tell: Callable[[int], None] = lambda _: None
-    done: int = field(default=0)
-
-    def add(self, count: int) -> None:
-        """Count finished interventions."""
-        self.done += count
-        self.tell(self.done)
+HEAD_PHASES: Final[dict[str, Literal["prefix", "suffix"]]] = {"actions": "suffix", "words": "prefix"}
+"""Stack whose heads are silenced -> the phase in which it runs."""
 
 
 def check_words(words: Sequence[str], frames: ResultsFrames, chosen: Sequence[int]) -> None:
@@ -79,13 +44,17 @@ def check_words(words: Sequence[str], frames: ResultsFrames, chosen: Sequence[in
             )
 
 
-def count_interventions(request: EffectsRequest, frames: ResultsFrames, number: int, sizes: Any) -> int:
+def count_interventions(request: EffectsRequest, frames: ResultsFrames, number: int, sizes: PolicySizes) -> int:
     """Return how many calls a frame takes at most, without those of the untouched policy."""
     count = request.seeds + len(request.words) + len(request.regions) * (1 + request.controls)
-    if request.heads:
-        count += sizes.layers * sizes.heads
+    count += len(request.heads) * sizes.layers * sizes.heads
     if request.map_block:
         count += len(blocks(frames.pictured(number), request.map_block))
+        if request.how.mode == "knockout":
+            count += len(words_of(frames.words(number)))
+        if request.curves:  # two sets a point, but all blocks and none are the same for every order
+            orders = len(frames.layers) * len(frames.steps) * sizes.heads + request.controls + 1
+            count += orders * (request.curves - 1) * 2 + 1
     return count
 
 
@@ -128,22 +97,20 @@ def measure_frame(
                 f"the region {region.name!r} shows no picture in frame {number}, only letterbox bars: there is nothing "
                 "to cover"
             )
+    calls = FrameCalls(policy, engine, frames, stored, number, request, baseline, floor, pictured)
     if targets:
-        found |= _measure_targets(
-            policy, engine, targets, request, baseline, state, floor, pictured, number, frames.tokens
-        )
-    if request.heads:
-        sizes = policy.sizes
-        heads = [
-            Target(f"layer {layer}, head {head}", "head", head=(layer, head))
-            for layer in range(sizes.layers)
-            for head in range(sizes.heads)
-        ]
-        changed = engine.take_away(heads, request.how)[..., :dims] - baseline[:, :dims]
-        effects = root_mean_square(changed).reshape(sizes.layers, sizes.heads)
-        found["heads/effect"] = effects.astype(np.float32)
+        found |= _measure_targets(calls, targets)
+    for stack in request.heads:
+        found |= _silence_heads(calls, stack)
     if request.map_block:
-        found |= _measure_map(engine, frames, number, request, baseline, dims, pictured)
+        effects = measure_blocks(calls)
+        found |= map_datasets(effects)
+        if request.how.mode == "knockout":  # words cannot be covered in a picture
+            found |= measure_words(calls)
+        rows = block_weights(calls, effects)
+        found |= rank_correlations(rows, effects)
+        if request.curves:
+            found |= removal_curves(calls, effects, rows)
     return found
 
 
@@ -169,26 +136,16 @@ def _noises(seeds: int, shape: tuple[int, ...], number: int) -> npt.NDArray[np.f
     return np.random.default_rng([20_250, number]).standard_normal((seeds, *shape), np.float32)
 
 
-def _measure_targets(
-    policy: PreparingPolicy,
-    engine: EffectEngine,
-    targets: Sequence[Target],
-    request: EffectsRequest,
-    baseline: npt.NDArray[np.float32],
-    state: npt.NDArray[np.float64] | None,
-    floor: float,
-    pictured: npt.NDArray[np.bool_],
-    number: int,
-    text_tokens: int,
-) -> Frame:
-    """Return the datasets of `targets/` and `controls/`; `text_tokens` is the length of the file's axis of text."""
-    dims = policy.sizes.robot_dim
+def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
+    """Return the datasets of `targets/` and `controls/`."""
+    policy, engine, request, baseline = calls.policy, calls.engine, calls.request, calls.baseline
+    state, pictured, dims, floor = calls.stored.observation.state, calls.pictured, calls.dims, calls.floor
     without = engine.take_away(targets, request.how)  # (T, H, A)
     change = without - baseline  # (T, H, A)
     robot = np.stack([policy.to_robot(row, state) for row in without]) - policy.to_robot(baseline, state)
     effects = root_mean_square(change[..., :dims])  # (T,)
     patches = np.zeros((len(targets), *pictured.shape), bool)
-    tokens = np.zeros((len(targets), text_tokens), bool)
+    tokens = np.zeros((len(targets), calls.frames.tokens), bool)
     control_patches = np.zeros((len(targets), request.controls, *pictured.shape), bool)
     control_effects = np.full((len(targets), request.controls), np.nan, np.float32)
     for place, target in enumerate(targets):
@@ -196,12 +153,11 @@ def _measure_targets(
         if target.patches is None:
             continue
         patches[place] = target.patches
-        controls = random_controls(target.patches, pictured, request.controls, seed=number * 1_000 + place)
+        controls = random_controls(target.patches, pictured, request.controls, seed=calls.number * 1_000 + place)
         if controls:
             random = [Target(f"control of {target.name}", "region", mask) for mask in controls]
-            changed = engine.take_away(random, request.how)[..., :dims] - baseline[:, :dims]
             control_patches[place, : len(controls)] = controls
-            control_effects[place, : len(controls)] = root_mean_square(changed)
+            control_effects[place, : len(controls)] = root_mean_square(calls.changes(random))
     smaller = [count_smaller(effect, row) for effect, row in zip(effects, control_effects, strict=True)]
     return {
         "targets/patches": patches, "targets/tokens": tokens,
@@ -215,35 +171,17 @@ def _measure_targets(
     }  # fmt: skip
 
 
-def _measure_map(
-    engine: EffectEngine,
-    frames: ResultsFrames,
-    number: int,
-    request: EffectsRequest,
-    baseline: npt.NDArray[np.float32],
-    dims: int,
-    pictured: npt.NDArray[np.bool_],
-) -> Frame:
-    """Return the datasets of `map/` and `agreement/`."""
-    assert request.map_block
-    places = blocks(pictured, request.map_block)
-    changed = engine.take_away([target for _, target in places], request.how)[..., :dims] - baseline[:, :dims]
-    of_action = root_mean_square(changed, (-1,))  # (n, H)
-    of_chunk = root_mean_square(changed)  # (n,)
-    horizon = len(baseline)
-    by_action = np.full((horizon, *pictured.shape), np.nan, np.float32)
-    by_chunk = np.full(pictured.shape, np.nan, np.float32)
-    for (_, target), action, chunk in zip(places, of_action, of_chunk, strict=True):
-        block = target.patches & pictured  # type: ignore[operator]
-        by_action[:, block] = action[:, None]
-        by_chunk[block] = chunk
-    weights = np.stack([frames.attention_of_action(number, action) for action in range(horizon)])  # (H, L, S, N, ...)
-    shown = np.stack([(target.patches & pictured)[pictured] for _, target in places])  # type: ignore[operator]
-    means = shown / shown.sum(axis=1, keepdims=True)  # (n, patches)
-    rows = weights[..., pictured] @ means.T  # (H, layers, steps, heads, n): mean weight of each block
-    agreement = np.stack([spearman(rows[action], of_action[:, action]) for action in range(horizon)])
+def _silence_heads(calls: FrameCalls, stack: str) -> Frame:
+    """Silence every head of a stack, one at a time; return the datasets of `heads/`."""
+    sizes = calls.policy.sizes
+    heads = [
+        Target(f"layer {layer}, head {head}", "head", head=(layer, head))
+        for layer in range(sizes.layers)
+        for head in range(sizes.heads)
+    ]
+    changed = calls.changes(heads, replace(calls.request.how, head_phase=HEAD_PHASES[stack]))  # (n, H, dims)
+    shape, name = (sizes.layers, sizes.heads), "text_effect" if stack == "words" else "effect"
     return {
-        "map/effect": by_action, "map/effect_of_chunk": by_chunk,
-        "agreement/spearman": agreement.astype(np.float32),
-        "agreement/spearman_of_chunk": spearman(rows.mean(0), of_chunk).astype(np.float32),
-    }  # fmt: skip
+        f"heads/{name}": root_mean_square(changed).reshape(shape).astype(np.float32),
+        f"heads/{name}_of_action": root_mean_square(changed, (-1,)).reshape(*shape, -1).astype(np.float32),
+    }

@@ -105,6 +105,14 @@ def find_word(word: str, text: str, start: Spans, stop: Spans, prompt: Mask) -> 
     return Target(word, "word", tokens=tokens)
 
 
+def words_of(word: Spans) -> list[Target]:
+    """Return every word of a text, in reading order; `word`: number of each token's word, -1 for none, (tokens,)."""
+    found = []
+    for number in np.unique(word[word >= 0]).tolist():
+        found.append(Target(f"word {number}", "word", tokens=tuple(np.flatnonzero(word == number).tolist())))
+    return found
+
+
 def blocks(pictured: Mask, size: int) -> list[tuple[tuple[int, int, int], Target]]:
     """Return the squares of `size` x `size` patches that show some of a picture, with their place on a coarser grid.
 

@@ -52,7 +52,19 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
         "frame, camera, row, col",
         "effect of each patch on the whole chunk; NaN in letterbox bars",
     ),
-    "heads/effect": ("frame, layer, head", "effect of silencing each head"),
+    "map/effect_of_dim": (
+        "frame, dim, camera, row, col",
+        "root mean square over actions of the change in each robot dimension, model units; NaN in letterbox bars",
+    ),
+    "map/text_effect": (
+        "frame, action, text",
+        "effect of each word on each action token, the same for all its tokens; NaN for tokens of no word",
+    ),
+    "map/text_effect_of_chunk": ("frame, text", "effect of each word on the whole chunk"),
+    "heads/effect": ("frame, layer, head", "effect of silencing each head of the action expert"),
+    "heads/effect_of_action": ("frame, layer, head, action", "the same for each action token"),
+    "heads/text_effect": ("frame, layer, head", "effect of silencing each head of the language model"),
+    "heads/text_effect_of_action": ("frame, layer, head, action", "the same for each action token"),
     "agreement/spearman": (
         "frame, action, layer, step, head",
         "rank correlation over blocks of an action's mean attention weight with its effects; NaN for fewer than 8",
@@ -61,5 +73,26 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
         "frame, layer, step, head",
         "rank correlation of the mean attention of all actions with the effect on the whole chunk",
     ),
+    "agreement/deletion": (
+        "frame, layer, step, head",
+        "deletion: area between the head's curve and the mean of random orders, as a share of the effect of taking "
+        "away all blocks; above 0 where the head's order finds what matters sooner",
+    ),
+    "agreement/insertion": ("frame, layer, step, head", "insertion: the same, with the sign turned"),
+    "agreement/deletion_smaller": (
+        "frame, layer, step, head",
+        "number of random orders (of those in curves/random_deletion) with a smaller area",
+    ),
+    "agreement/insertion_smaller": ("frame, layer, step, head", "the same for insertion"),
+    "curves/fraction": ("frame, fraction", "share of the blocks that are taken away (deletion) or shown (insertion)"),
+    "curves/deletion": (
+        "frame, layer, step, head, fraction",
+        "effect without the blocks of most weight, the mean over actions, in that head",
+    ),
+    "curves/insertion": ("frame, layer, step, head, fraction", "effect with no blocks but those"),
+    "curves/random_deletion": ("frame, order, fraction", "deletion in random orders"),
+    "curves/random_insertion": ("frame, order, fraction", "insertion in random orders"),
+    "curves/effect_deletion": ("frame, fraction", "deletion in the order of map/effect_of_chunk: the best to expect"),
+    "curves/effect_insertion": ("frame, fraction", "insertion in that order"),
 }
 """Axes and meaning of every dataset; those that a run did not ask for are absent."""

@@ -41,7 +41,16 @@ def occluded(demo):
     """The effects file of the duck and the word, the duck covered or cut off."""
     output = demo.with_name("occluded.h5")
     command = ["effects", str(demo), "--region", DUCK, "--mode", "occlude", "--controls", "2", "--seeds", "3"]
-    assert main([*command, "--frames", "0,1", "--map", "16", "--silence", "actions", "-o", str(output)]) == 0
+    assert main([*command, "--frames", "0,1", "--map", "16", "--heads", "actions", "-o", str(output)]) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def mapped(demo):
+    """The effects file of one frame with a map of knockouts, curves and the heads of both stacks."""
+    output = demo.with_name("mapped.h5")
+    command = ["effects", str(demo), "--frames", "0", "--map", "8", "--curves", "2", "--controls", "3", "--seeds", "3"]
+    assert main([*command, "--heads", "words", "-o", str(output)]) == 0
     return output
 
 
@@ -62,24 +71,37 @@ def test_covering_the_named_object_moves_the_actions_and_random_areas_do_not(occ
         assert file["targets/effect"][1, 0] < file["targets/effect"][0, 0] / 5  # the second frame asks for the mug
 
 
-def test_effects_file_describes_itself(occluded):
-    with h5py.File(occluded) as file:
+def dataset_names(file):
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def test_format_document_lists_every_dataset_as_the_file_describes_it():
+    section = (ROOT / "FORMAT.md").read_text().partition("## The effects file\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|$", section, re.MULTILINE)
+    assert {name: (axes, what) for name, axes, what in rows} == DESCRIPTIONS
+
+
+def test_every_described_dataset_is_written(occluded, mapped):
+    with h5py.File(occluded) as one, h5py.File(mapped) as other:
+        assert set(dataset_names(one)) | set(dataset_names(other)) == set(DESCRIPTIONS)
+
+
+@pytest.mark.parametrize("name", ["occluded", "mapped"])
+def test_effects_file_describes_itself(request, name):
+    with h5py.File(request.getfixturevalue(name)) as file:
         assert file.attrs["format"] == "pi0-attention-effects"
         assert file.attrs["format_version"].tolist() == [1, 0]
         assert file.attrs["complete"]
         assert json.loads(file.attrs["results"])["name"] == "demo.h5"
-        names: list[str] = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert set(names) == set(DESCRIPTIONS)
         sizes: dict[str, int] = {}
-        for name in names:
+        for name in dataset_names(file):
             axes = list(file[name].attrs["axes"])
             assert len(axes) == file[name].ndim, name
             for axis, size in zip(axes, file[name].shape, strict=True):
                 assert sizes.setdefault(axis, size) == size, (name, axis)
-        assert sizes["frame"] == 2
-        assert file["frames/number"][:].tolist() == [0, 1]
-        assert [name.decode() for name in file["targets/name"]] == [DUCK]
+        assert file["frames/number"][:].tolist() == list(range(sizes["frame"]))
 
 
 def test_example_of_the_format_document_runs(occluded, monkeypatch, capsys):
@@ -129,6 +151,28 @@ def test_map_holds_its_blocks_and_no_letterbox_bars(occluded):
         assert not shown[:, 13:].any()
         assert all(len(set(chunk[camera][shown[camera]].tolist())) == 1 for camera in range(2))
         assert np.nanmax(chunk) > 0
+
+
+def test_map_has_each_word_and_curves_begin_and_end_alike(mapped):
+    with h5py.File(mapped) as file, h5py.File(DEMO / "results.h5") as results:
+        words = results["text/word"][0]
+        by_token = file["map/text_effect_of_chunk"][0]
+        assert np.isfinite(by_token).tolist() == (words >= 0).tolist()
+        for word in np.unique(words[words >= 0]):
+            assert len(set(by_token[words == word].tolist())) == 1
+        floor = file["noise/floor"][0]
+        duck = next(token for token, piece in enumerate(results["text/piece"].asstr()[0]) if "duck" in piece)
+        assert by_token[duck] > floor
+        for name in ("deletion", "insertion"):
+            curves = file[f"curves/{name}"][0]  # (layers, steps, heads, fractions)
+            first, last = (0, -1) if name == "deletion" else (-1, 0)
+            assert not curves[..., first].any()
+            assert len(set(curves[..., last].ravel().tolist())) == 1
+            assert (file[f"agreement/{name}_smaller"][0] <= 3).all()
+            assert np.isfinite(file[f"agreement/{name}"][0]).all()
+        np.testing.assert_allclose(
+            file["heads/text_effect"][0], np.sqrt(np.square(file["heads/text_effect_of_action"][0]).mean(-1)), rtol=1e-5
+        )
 
 
 def test_interrupted_run_resumes_to_the_same_file(demo, tmp_path, monkeypatch, capsys):
@@ -183,7 +227,7 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
         ([], "nothing to take away was named"),
         (["--words", "zebra"], "no prompt of the chosen frames has 'zebra'; the first is 'pick up the duck'"),
         (["--words", "duck"], "'duck' is in the prompts of 1 of 2 frames; choose them with --frames 0"),
-        (["--map", "8", "--controls", "3"], "--controls are random regions to compare a region with"),
+        (["--map", "8", "--controls", "3"], "it needs --region, --regions or --curves"),
         (["--region", "exterior:0-1,3", "--mode", "occlude"], "shows no picture in frame 0, only letterbox bars"),
         (["--region", "exterior:99,1"], "rows run from 0 to 15"),
         (["--region", DUCK, "--region", DUCK], "is given twice"),
@@ -192,7 +236,7 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
         (["--map", "4", "--mode", "occlude", "--from", "all"], "--from is about attention edges"),
         (["--words", "duck", "--mode", "occlude"], "a word cannot be covered"),
         (["--map", "4", "--fill", "blur"], "it needs --mode occlude"),
-        (["--silence", "actions", "--layers", "1"], "leave --layers out"),
+        (["--heads", "actions", "--layers", "1"], "leave --layers out"),
         (["--map", "4", "--frames", "0", "--dtype", "bfloat16"], "gives other actions than the file holds"),
     ],
 )
