@@ -20,6 +20,7 @@ WHOLE = (ROOT / "FORMAT.md").read_text()
 EFFECTS = WHOLE.partition("## The effects file\n")[2].partition("\n## ")[0]
 DOCUMENT = WHOLE.replace(EFFECTS, "")
 SIZES = replace(synthetic.SMALL, full=True)
+ROLLOUT = replace(SIZES, frames=0, is_rollout=True)
 
 
 def described() -> dict[str, str]:
@@ -33,7 +34,7 @@ def described() -> dict[str, str]:
 
 
 def test_every_dataset_is_described_and_no_other() -> None:
-    names = {dataset.name.replace("/exterior/", "/<camera>/") for dataset in schema.datasets(SIZES)}
+    names = {dataset.name.replace("/exterior/", "/<camera>/") for dataset in schema.datasets(ROLLOUT)}
     assert described().keys() == {name for name in names if "/wrist/" not in name}
 
 
@@ -45,7 +46,7 @@ def test_every_dataset_of_the_effects_file_is_described() -> None:
 
 def test_axes_are_those_of_the_schema() -> None:
     rows = described()
-    for dataset in schema.datasets(SIZES):
+    for dataset in schema.datasets(ROLLOUT):
         written = rows[dataset.name.replace("/exterior/", "/<camera>/").replace("/wrist/", "/<camera>/")].strip("()")
         words = [word.strip() for word in written.split(",") if word.strip()]
         assert len(words) == len(dataset.axes), dataset.name
@@ -56,7 +57,7 @@ def test_axes_are_those_of_the_schema() -> None:
 
 def test_the_root_attributes_are_described(tmp_path: Path) -> None:
     with ResultsWriter(
-        tmp_path / "a.h5", SIZES, model=synthetic.MODEL, generator="test", run={}, provenance="[]"
+        tmp_path / "a.h5", ROLLOUT, model=synthetic.MODEL, generator="test", run={}, provenance="[]"
     ) as writer:
         table = DOCUMENT.partition("## Root attributes")[2].partition("`model` holds")[0]
         named = {

@@ -26,7 +26,7 @@ Weights = Literal["bfloat16", "float32"]
 Array = npt.NDArray[Any]
 
 CHECKS_BYTES: Final = 2048
-"""Size of the root attribute `checks`, which is rewritten in place when the run ends."""
+"""Size of the root attributes `checks` and `rollout`, which are rewritten in place when the run ends."""
 METADATA_BYTES: Final = 1 << 20
 """Upper limit of HDF5's metadata of one frame, in bytes."""
 ROOT_ATTRIBUTES: Final = 64
@@ -39,9 +39,10 @@ _log = logging.getLogger(__name__)
 
 
 class Storage:
-    """An open HDF5 file with datasets for all frames of `sizes`. Not thread-safe.
+    """An open HDF5 file with datasets for all frames of `sizes`; those of a rollout grow with each frame.
 
-    `path` is created or emptied. `attributes` are the root attributes; `complete` (false) and `checks` ({}) are added.
+    Not thread-safe. `path` is created or emptied. `attributes` are the root attributes; `complete` (false) and `checks`
+    ({}) are added, and `rollout` ({}) to the file of a rollout.
     With `attributes` None an existing file is continued: it must have the same sizes, and its writer must have closed
     it or have its flag cleared (superblock.py). `has_swmr` says whether readers can follow the file while it grows
     (HDF5's SWMR mode); a file system may not support that. Every method raises OSError or RuntimeError where HDF5
@@ -111,6 +112,10 @@ class Storage:
 
     def store(self, frame: int, values: Mapping[str, Array]) -> None:
         """Write frame number `frame`; count it as done after its data are flushed."""
+        if self._sizes.is_rollout:
+            for name, dataset in self._layout.items():
+                if dataset.shape:
+                    self._datasets[name].set_extent((frame + 1, *dataset.shape[1:]))
         for name, value in values.items():
             self._store(self._layout[name], frame, value)
         self.file.flush()
@@ -119,11 +124,16 @@ class Storage:
 
     def complete(self, checks: bytes) -> None:
         """Set the root attributes `checks` (JSON of at most CHECKS_BYTES) and `complete`."""
-        assert len(checks) <= CHECKS_BYTES
-        for name, value in (("checks", np.array(checks, dtype=f"S{CHECKS_BYTES}")), ("complete", np.array(1, "i1"))):
-            attribute = h5py.h5a.open(self.file.id, name.encode())
-            attribute.write(value, attribute.get_type())
+        self.set_text("checks", checks)
+        attribute = h5py.h5a.open(self.file.id, b"complete")
+        attribute.write(np.array(1, "i1"), attribute.get_type())
         self.file.flush()
+
+    def set_text(self, name: str, text: bytes) -> None:
+        """Replace the root attribute `checks` or `rollout` by JSON of at most CHECKS_BYTES; flush it not yet."""
+        assert len(text) <= CHECKS_BYTES
+        attribute = h5py.h5a.open(self.file.id, name.encode())
+        attribute.write(np.array(text, dtype=f"S{CHECKS_BYTES}"), attribute.get_type())
 
     def close(self) -> int | None:
         """Flush and close, or abandon on failure. Returns the file size in bytes, None if it was closed before."""
@@ -191,8 +201,9 @@ class Storage:
         self._set_file(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, _file_access(oldest)))
         for name, value in attributes.items():
             self.file.attrs[name] = value
-        checks = h5py.string_dtype(length=CHECKS_BYTES)  # fixed length, so that it can be replaced in place
-        self.file.attrs.create("checks", np.array(b"{}", dtype=checks), dtype=checks)
+        replaced = h5py.string_dtype(length=CHECKS_BYTES)  # fixed length, so that it can be replaced in place
+        for name in ("checks", *([schema.ROLLOUT_ATTRIBUTE] if self._sizes.is_rollout else [])):
+            self.file.attrs.create(name, np.array(b"{}", dtype=replaced), dtype=replaced)
         self.file.attrs["complete"] = np.False_
         self._datasets = {name: self._create_dataset(dataset) for name, dataset in self._layout.items()}
         self._datasets[schema.FRAMES_DONE].write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(0, dtype="<i8"))
@@ -206,7 +217,7 @@ class Storage:
             creation.set_alloc_time(
                 h5py.h5d.ALLOC_TIME_EARLY
             )  # SWMR readers cannot refresh a dataset without allocated space
-        elif 0 not in dataset.shape:
+        elif self._sizes.is_rollout or 0 not in dataset.shape:
             creation.set_chunk(dataset.chunks)
             large = math.prod(dataset.chunks) * number.itemsize >= MIN_COMPRESSED_BYTES
             if self._filter and large and dataset.kind in ("weight", "u1", "f4"):
@@ -217,7 +228,7 @@ class Storage:
         link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
         link.set_create_intermediate_group(True)
         link.set_char_encoding(h5py.h5t.CSET_UTF8)
-        space = h5py.h5s.create_simple(dataset.shape) if dataset.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+        space = self._create_space(dataset)
         stored_as = _file_type(dataset, self._weights)
         stored = h5py.h5d.create(
             self.file.id, dataset.name.encode(), stored_as, space, creation, link, _dataset_access()
@@ -228,6 +239,14 @@ class Storage:
         if "group" in dataset.axes:
             attributes[schema.GROUPS_ATTRIBUTE] = list(self._groups)
         return stored
+
+    def _create_space(self, dataset: schema.Dataset) -> h5py.h5s.SpaceID:
+        if not dataset.shape:
+            return h5py.h5s.create(h5py.h5s.SCALAR)
+        if not self._sizes.is_rollout:
+            return h5py.h5s.create_simple(dataset.shape)
+        rest = dataset.shape[1:]  # a chunk must fit, also where an axis has no entries
+        return h5py.h5s.create_simple((0, *rest), (h5py.h5s.UNLIMITED, *(max(1, size) for size in rest)))
 
     def _store(self, dataset: schema.Dataset, frame: int, value: Array) -> None:
         number = memory_type(dataset, self._weights)
@@ -250,7 +269,8 @@ def max_frame_bytes(datasets: Iterable[schema.Dataset], weights: Weights) -> int
     """Return the upper limit of the bytes by which one frame enlarges a file of these datasets."""
     layout = tuple(datasets)
     frame = sum(dataset.frame_bytes(2 if weights == "bfloat16" else 4) for dataset in layout)
-    # The first frame allocates the chunk indices of all frames: 16 bytes a chunk are enough for every index type.
+    # The first frame allocates the chunk indices of all frames: 16 bytes a chunk are enough for every index type. Those
+    # of a rollout, which has no frames yet, grow by less than METADATA_BYTES a frame.
     chunks = sum(math.prod(map(math.ceil, np.divide(d.shape, d.chunks))) for d in layout if d.chunks)
     return int(frame + frame // 50 + 16 * chunks + METADATA_BYTES)  # an incompressible chunk grows by less than 1 %
 

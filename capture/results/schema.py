@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 FORMAT: Final = "pi0-attention"
-FORMAT_VERSION: Final = (1, 1)
+FORMAT_VERSION: Final = (1, 2)
 PARTIAL_SUFFIX: Final = ".partial"
 """A file that is still being written is called `<final name>.partial`."""
 
@@ -28,6 +28,9 @@ RUN_ATTRIBUTE: Final = "run"
 
 PROVENANCE_ATTRIBUTE: Final = "provenance"
 """Root attribute: decisions about the input with their reasons, as a JSON list of objects; since format 1.1."""
+
+ROLLOUT_ATTRIBUTE: Final = "rollout"
+"""Root attribute of a recorded rollout: how its calls were recorded and how it ended, as a JSON object; since 1.2."""
 
 INDEX_NAME: Final = "index.json"
 INDEX_FORMAT: Final = "pi0-attention-index"
@@ -51,6 +54,10 @@ FRAMES_TEXT: Final = "frames/text"
 FRAMES_STATE: Final = "frames/state"
 FRAMES_SEED: Final = "frames/seed"
 FRAMES_NOISE: Final = "frames/noise"
+FRAMES_CLOCK: Final = "frames/clock"
+FRAMES_CALL_SECONDS: Final = "frames/call_seconds"
+FRAMES_DROPPED: Final = "frames/dropped"
+"""The last three are in files of rollouts only (`Sizes.is_rollout`)."""
 
 TEXT_ID: Final = "text/id"
 TEXT_PIECE: Final = "text/piece"
@@ -125,11 +132,16 @@ def mass_groups(cameras: Sequence[str]) -> tuple[str, ...]:
     return (*pictures, "bos", "prompt", "template", "state", "newline", "action")
 
 
+ROLLOUT_ROWS: Final = 64
+"""Frames in a chunk of `frames/*` of a rollout, whose number of frames is not known when the file is made."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Lengths of the axes of one results file."""
 
     frames: int
+    """Number of frames that the file will have; 0 for a rollout, whose file grows by a frame at a time."""
     cameras: tuple[str, ...]
     layers: tuple[int, ...]
     """Numbers of the recorded layers, counted from 0, in axis order."""
@@ -158,6 +170,8 @@ class Sizes:
     """Rows and columns of image tokens of a camera."""
     model_picture: tuple[int, int] = (MODEL_PIXELS, MODEL_PIXELS)
     """Height and width of a picture as the model sees it; a patch is one `grid` cell of it."""
+    is_rollout: bool = False
+    """Whether the frames are calls of a policy that acts: how many is not known in advance, and each has a time."""
 
 
 @dataclass(frozen=True)
@@ -236,10 +250,13 @@ def datasets(sizes: Sizes) -> Iterator[Dataset]:
         (FRAMES_TEXT, "str"),
         (FRAMES_SEED, "i8"),
     )
+    if sizes.is_rollout:
+        per_frame += ((FRAMES_CLOCK, "f8"), (FRAMES_CALL_SECONDS, "f8"), (FRAMES_DROPPED, "i8"))
     for name, kind in per_frame:
         room = sizes.text_bytes if kind == "str" else 0
         rows = 65_536 // (room or 64)  # a finished frame rewrites no more than 64 KiB of text
-        yield Dataset(name, ("frame",), (frames,), kind, (max(1, min(frames, rows)),), room)
+        chunk = max(1, min(ROLLOUT_ROWS if sizes.is_rollout else frames, rows))
+        yield Dataset(name, ("frame",), (frames,), kind, (chunk,), room)
     yield make(FRAMES_STATE, "frame, state", "f4")
     yield make(FRAMES_NOISE, "frame, action, model dim", "f4")
 

@@ -49,14 +49,15 @@ class ResultsWriter:
 
     Args:
         path: The final name.
-        sizes: Lengths of all axes, with the planned number of frames.
+        sizes: Lengths of all axes, with the planned number of frames; a rollout takes any number of frames.
         model: The root attribute `model`; FORMAT.md lists its keys.
         generator: Program and version.
         weights: Number type of the attention weights; bfloat16 stores a bfloat16 run exactly.
         compress: Compress large datasets with bitshuffle-lz4; readers then need hdf5plugin.
         overwrite: Replace an existing file at the end, and remove the partial file of an interrupted run at once.
         run: The root attribute `run`, which defines the run. The partial file of an interrupted run with the same
-            value is continued, and `frames_done` says from where. Without `run` a partial file is an error.
+            value is continued, and `frames_done` says from where. Without `run`, and for a rollout, which nobody can
+            repeat, a partial file is an error.
         provenance: The root attribute `provenance`, as JSON; a continued file keeps the one that it has.
         background: Write frames in a thread; otherwise `write` itself writes them.
 
@@ -82,7 +83,7 @@ class ResultsWriter:
         provenance: str | None = None,
         background: bool = True,
     ) -> None:
-        if sizes.frames < 1:
+        if sizes.frames < 1 and not sizes.is_rollout:
             raise ValueError("a results file needs at least one frame")
         _check_cameras(sizes.cameras)
         self._sizes = sizes
@@ -94,7 +95,7 @@ class ResultsWriter:
         self._failure: UserError | None = None
         self._pending: deque[Future[None]] = deque()
         self._earlier_row_sum = 0.0
-        self._partial = PartialFile(path, overwrite=overwrite, resume=run is not None)
+        self._partial = PartialFile(path, overwrite=overwrite, resume=run is not None and not sizes.is_rollout)
         try:
             if run is not None and self._partial.is_resumed:
                 self._prepare_partial(run)
@@ -166,7 +167,7 @@ class ResultsWriter:
             self._wait_for_oldest()
         if self._failure is not None:
             raise self._failure
-        if self._submitted == self._sizes.frames:
+        if self._submitted == self._sizes.frames and not self._sizes.is_rollout:
             raise ValueError(f"the results file was made for {self._submitted} frames")
         self._submitted += 1
         if self._thread is not None:
@@ -193,14 +194,12 @@ class ResultsWriter:
 
     def seal(self, checks: Mapping[str, object]) -> None:
         """Do the first half of `finish`: store the checks, mark the file complete and close it."""
-        text = json.dumps(_replace_non_finite(dict(checks)), allow_nan=False).encode()
-        if len(text) > CHECKS_BYTES:
-            raise ValueError(f"checks take {len(text)} bytes; {CHECKS_BYTES} are free")
+        text = _encode_object("checks", checks)
         while self._pending:
             self._wait_for_oldest()
         if self._failure is not None:
             raise self._failure
-        if self._done != self._sizes.frames:
+        if self._done != self._sizes.frames and not (self._sizes.is_rollout and self._done == self._submitted > 0):
             raise ValueError(f"{self._done} of {self._sizes.frames} frames were written; the file is not complete")
         try:
             self._storage.complete(text)
@@ -213,6 +212,17 @@ class ResultsWriter:
         """Do the second half of `finish`: wait for the disk and rename the file. Returns its final name."""
         self._partial.publish()
         return self._partial.final
+
+    def describe_rollout(self, rollout: Mapping[str, object]) -> None:
+        """Replace the root attribute `rollout`; for a writer without a background thread, which alone may use the file.
+
+        Raises ValueError where its JSON is too long, UserError where it cannot be written.
+        """
+        try:
+            name = schema.ROLLOUT_ATTRIBUTE
+            self._storage.set_text(name, _encode_object(f"values of {name}", rollout))
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{self.partial_path} cannot be written: {describe_error(error)}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -369,6 +379,14 @@ def _check_cameras(cameras: tuple[str, ...]) -> None:
             raise UserError(f"{camera!r} cannot be the name of a camera; use letters, digits, _ and -")
     if len(set(cameras)) != len(cameras):
         raise UserError(f"two cameras have the same name among {', '.join(cameras)}; give each its own")
+
+
+def _encode_object(what: str, value: Mapping[str, object]) -> bytes:
+    """Return JSON for an attribute of CHECKS_BYTES. Raises ValueError for more."""
+    text = json.dumps(_replace_non_finite(dict(value)), allow_nan=False).encode()
+    if len(text) > CHECKS_BYTES:
+        raise ValueError(f"{what} take {len(text)} bytes; {CHECKS_BYTES} are free")
+    return text
 
 
 def _replace_non_finite(value: Any) -> Any:

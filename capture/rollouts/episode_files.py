@@ -1,0 +1,149 @@
+"""The results files of a run of rollouts and its index, for the thread that writes them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from capture.errors import UserError
+from capture.results import run_index, schema
+from capture.results.resume import describe_difference
+from capture.rollouts.episode_file import EpisodeFile, add_room, find_sizes, format_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from capture.rollouts.run_description import RolloutRun
+    from capture.rollouts.stream import CallSlot, Episode
+    from capture.rollouts.transfer import Transfer
+
+NUMBERS: Final = 1_000_000
+"""Number of episodes that a folder can have."""
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass
+class _Open:
+    """A file that is being written."""
+
+    file: EpisodeFile
+    entry: run_index.Entry
+    first: CallSlot
+
+
+class EpisodeFiles:
+    """Writes each episode's recordings to its results file, and keeps the index. Not thread-safe.
+
+    Raises UserError where the folder cannot be used, or holds another run.
+    """
+
+    def __init__(self, folder: Path, run: RolloutRun) -> None:
+        self._folder, self._run = folder, run
+        self._files: dict[Episode, _Open] = {}
+        run_index.prepare_folder(folder)
+        self._number = self._check_folder()
+
+    def _check_folder(self) -> int:
+        """Return the number of the next episode. Raises UserError where the folder holds another run."""
+        index = run_index.read_index(self._folder)
+        names = os.listdir(self._folder)  # noqa: PTH208 - names are all that is needed
+        has_results = any(name.endswith((".h5", ".h5" + schema.PARTIAL_SUFFIX)) for name in names)
+        changed = describe_difference(index.get("run"), self._run.index_head["run"]) if index is not None else None
+        if has_results and changed:
+            raise UserError(
+                f"{self._folder} holds another run, and is left as it is: {changed}; choose another folder for these "
+                "rollouts"
+            )
+        taken = [name.split(".")[0].removeprefix("episode_") for name in names if name.startswith("episode_")]
+        return max((int(number) + 1 for number in taken if number.isdecimal()), default=0)
+
+    def write(self, slot: CallSlot, transfer: Transfer, dropped: int) -> bool:
+        """Write a recording as the next frame of its episode's file, and return whether this began a file.
+
+        `dropped`: recordings of the episode that had been dropped before. A recording that does not fit into the file,
+        such as one with pictures of another size, begins another file. Raises UserError where it cannot be stored.
+        """
+        episode = slot.episode
+        frame, errors = transfer.build_frame()
+        sizes = find_sizes(frame, transfer)
+        opened = self._files.get(episode)
+        if opened is not None and (why := opened.file.find_difference(sizes)):
+            self.finish(episode, f"{why}; the episode goes on in the next file")
+            opened = None
+        is_new = opened is None
+        if opened is None:
+            opened = self._open(slot, add_room(sizes, transfer.request.prepared[0].tokens))
+        frame |= {
+            schema.FRAMES_INDEX: slot.index,
+            schema.FRAMES_TIME: slot.start - episode.start,
+            schema.FRAMES_EPISODE: opened.file.name,
+            schema.FRAMES_CLOCK: slot.clock,
+            schema.FRAMES_CALL_SECONDS: slot.seconds,
+            schema.FRAMES_DROPPED: dropped,
+        }
+        opened.file.write(frame, errors)
+        return is_new
+
+    def finish(self, episode: Episode, ended: str) -> Path | None:
+        """Complete the file of an episode and return it; None where it has none. `ended`: why. Raises UserError."""
+        opened = self._files.get(episode)
+        if opened is None:
+            return None
+        path = opened.file.finish(self._describe(opened, ended))
+        del self._files[episode]
+        self._write_index({**opened.entry, "frames": opened.file.frames, "success": episode.success})
+        return path
+
+    def abandon(self, episode: Episode, reason: str) -> None:
+        """Close the file of an episode under its partial name, and note why. Failures to do so are logged."""
+        opened = self._files.pop(episode, None)
+        if opened is None:
+            return
+        try:
+            kept = opened.file.leave()
+            run_index.write_failure(opened.file.path, reason)
+            self._write_index({**opened.entry, "frames": kept, "failed": reason})
+        except (UserError, OSError) as error:
+            _log.warning("%s", error)
+
+    def _open(self, slot: CallSlot, sizes: schema.Sizes) -> _Open:
+        while True:
+            path = self._folder / f"episode_{self._number:06d}.h5"
+            try:
+                file = EpisodeFile(path, self._run, sizes)
+                break
+            except UserError:
+                if not (_is_taken(path) and self._number < NUMBERS):
+                    raise
+                self._number += 1  # another process records into the folder too
+        entry: run_index.Entry = {"file": path.name, "name": file.name, "number": self._number}
+        entry |= {"prompts": [slot.episode.prompt], "frames": None, "rate": None, "success": None}
+        self._number += 1
+        opened = self._files[slot.episode] = _Open(file, entry, slot)
+        file.describe(self._describe(opened, ""))
+        self._write_index(entry)
+        return opened
+
+    def _describe(self, opened: _Open, ended: str) -> dict[str, object]:
+        """Return the file's attribute `rollout`; without `ended`, what is not known yet is left out."""
+        episode = opened.first.episode
+        begun = {
+            "stream": episode.stream,
+            "every": self._run.every,
+            "started": format_time(opened.first.clock),
+            "first_call": opened.first.index,
+        }
+        known = {"ended": ended, "calls": episode.calls, "dropped": episode.dropped, "success": episode.success}
+        return {**begun, **known} if ended else begun
+
+    def _write_index(self, entry: run_index.Entry) -> None:
+        try:
+            run_index.write_index(self._folder, self._run.index_head, [entry])
+        except OSError as error:
+            raise UserError(f"the index in {self._folder} cannot be written ({error.strerror or error})") from None
+
+
+def _is_taken(path: Path) -> bool:
+    return os.path.lexists(path) or os.path.lexists(path.with_name(path.name + schema.PARTIAL_SUFFIX))
