@@ -34,8 +34,10 @@ Give the options for the policy that the capture had. Frames, layers, heads, row
 def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
     """Run the command; return its exit code. Raises UserError for what the user can mend."""
     own = _parser(name).parse_args(list(given))
-    if not (own.region or own.regions or own.words or own.map or own.heads):
-        raise UserError("nothing to take away was named; give --region, --regions, --words, --map or --heads")
+    if not (own.region or own.regions or own.words or own.map or own.heads or own.gradient):
+        raise UserError(
+            "nothing to take away was named; give --region, --regions, --words, --map, --heads or --gradient"
+        )
     _check(own)
     from capture.cli.info import describe
     from capture.cli.progress import Console
@@ -88,6 +90,10 @@ def _parser(name: str) -> argparse.ArgumentParser:
     what.add_argument(
         "--heads", choices=("actions", "words"), nargs="+", default=[],
         help="every head as a whole, one at a time: of the action expert, of the language model, or of both",
+    )  # fmt: skip
+    what.add_argument(
+        "--gradient", metavar="LIST", type=numbers, default=(), help="attention weighted by the gradient of these "
+        "action dimensions, such as 0,2 (takes nothing away; with --map its agreement with the effects)",
     )  # fmt: skip
     how = parser.add_argument_group("how to take it away")
     how.add_argument(
@@ -173,7 +179,8 @@ def _request(own: argparse.Namespace, frames: ResultsFrames) -> EffectsRequest:
     )  # fmt: skip
     return EffectsRequest(
         how=how, regions=tuple(regions), words=tuple(own.words), heads=tuple(own.heads),
-        map_block=own.map, curves=own.curves, controls=own.controls, seeds=own.seeds, batch=own.batch,
+        map_block=own.map, curves=own.curves, gradient=own.gradient,
+        controls=own.controls, seeds=own.seeds, batch=own.batch,
     )  # fmt: skip
 
 
@@ -219,7 +226,10 @@ def _measure(
             f"{own.file} was made with another checkpoint, or with other options for the policy, than {spec.name}; "
             "give those of the capture"
         )
-    for axis, numbers_, count in (("layer", own.layers, sizes.layers), ("head", own.in_heads, sizes.heads)):
+    for axis, numbers_, count in (
+        ("layer", own.layers, sizes.layers), ("head", own.in_heads, sizes.heads),
+        ("action dimension", own.gradient, sizes.robot_dim),
+    ):  # fmt: skip
         if numbers_ and max(numbers_) >= count:
             raise UserError(f"the policy has no {axis} {max(numbers_)}: it has {count} {axis}s, counted from 0")
     calls = sum(count_interventions(request, frames, number, sizes) for number in chosen)
@@ -272,8 +282,8 @@ def _run_attribute(
     return {
         "results": frames.uuid, "frames": list(chosen), "region": own.region,
         "regions": own.regions.read_text(encoding="utf-8") if own.regions else None, "words": own.words, "map": own.map,
-        "curves": own.curves, "heads": own.heads, "mode": own.mode, "from": own.queries or "actions",
-        "layers": own.layers, "in_heads": own.in_heads, "fill": own.fill or "mean",
+        "curves": own.curves, "gradient": own.gradient, "heads": own.heads, "mode": own.mode,
+        "from": own.queries or "actions", "layers": own.layers, "in_heads": own.in_heads, "fill": own.fill or "mean",
         "controls": own.controls, "seeds": own.seeds, "config": config, "dtype": own.dtype, "device": device,
     }  # fmt: skip
 

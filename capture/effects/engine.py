@@ -45,6 +45,9 @@ class InterveningPolicy(Protocol):
     def denoise(self, prefix: Any, noise: Tensor) -> Tensor:
         """Return the actions (B, H, A) float32 of `noise` (B, H, A); a prefix of one row is shared by all."""
 
+    def differentiate(self, prepared: Prepared, noise: Tensor) -> Tensor:
+        """Return the actions (1, H, A) of one call with autograd's graph."""
+
 
 @dataclass(frozen=True)
 class Intervention:
@@ -88,6 +91,10 @@ class EffectEngine:
         """Return the actions (H, A) of the untouched call."""
         [actions] = self._actions(self._policy.denoise(self._prefix, self._noise))
         return cast(Actions, actions)
+
+    def differentiate(self) -> Tensor:
+        """Return the actions (1, H, A) of the untouched call with autograd's graph, on the policy's device."""
+        return self._policy.differentiate(self._prepared, self._noise)
 
     def resample(self, noises: npt.NDArray[np.float32]) -> Actions:
         """Return the actions (S, H, A) of untouched calls with other noise (S, H, A)."""

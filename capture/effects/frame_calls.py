@@ -28,6 +28,8 @@ class EffectsRequest:
     """Side of the blocks of patches of an effect map; None for no map."""
     curves: int | None = None
     """Points of the deletion and insertion curves, without the first; None for no curves."""
+    gradient: tuple[int, ...] = ()
+    """Robot dimensions whose gradient weights the attention."""
     controls: int = 20
     seeds: int = 16
     batch: int = 16

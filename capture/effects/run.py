@@ -14,6 +14,7 @@ from capture.effects.effect_map import map_datasets, measure_blocks, measure_wor
 from capture.effects.effects_file import Frame
 from capture.effects.engine import EffectEngine
 from capture.effects.frame_calls import EffectsRequest, FrameCalls, PreparingPolicy, Progress
+from capture.effects.gradient_maps import gradient_datasets
 from capture.effects.measures import count_smaller, noise_floor, root_mean_square
 from capture.effects.results_frames import ACTION_LIMITS, ResultsFrames, StoredFrame
 from capture.effects.targets import Target, blocks, find_word, random_controls, words_of
@@ -47,7 +48,7 @@ def check_words(words: Sequence[str], frames: ResultsFrames, chosen: Sequence[in
 def count_interventions(request: EffectsRequest, frames: ResultsFrames, number: int, sizes: PolicySizes) -> int:
     """Return how many calls a frame takes at most, without those of the untouched policy."""
     count = request.seeds + len(request.words) + len(request.regions) * (1 + request.controls)
-    count += len(request.heads) * sizes.layers * sizes.heads
+    count += len(request.gradient) + len(request.heads) * sizes.layers * sizes.heads
     if request.map_block:
         count += len(blocks(frames.pictured(number), request.map_block))
         if request.how.mode == "knockout":
@@ -102,6 +103,7 @@ def measure_frame(
         found |= _measure_targets(calls, targets)
     for stack in request.heads:
         found |= _silence_heads(calls, stack)
+    effects = None
     if request.map_block:
         effects = measure_blocks(calls)
         found |= map_datasets(effects)
@@ -111,6 +113,9 @@ def measure_frame(
         found |= rank_correlations(rows, effects)
         if request.curves:
             found |= removal_curves(calls, effects, rows)
+    if request.gradient:
+        found |= gradient_datasets(calls, request.gradient, effects)
+        progress.add(len(request.gradient))
     return found
 
 

@@ -84,6 +84,12 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
         "number of random orders (of those in curves/random_deletion) with a smaller area",
     ),
     "agreement/insertion_smaller": ("frame, layer, step, head", "the same for insertion"),
+    "agreement/gradient": (
+        "frame, gradient",
+        "rank correlation over blocks of gradient/raising + gradient/lowering, summed over the actions, with "
+        "map/effect_of_dim of that dimension",
+    ),
+    "agreement/relevance": ("frame, gradient", "the same of gradient/relevance"),
     "curves/fraction": ("frame, fraction", "share of the blocks that are taken away (deletion) or shown (insertion)"),
     "curves/deletion": (
         "frame, layer, step, head, fraction",
@@ -94,5 +100,19 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
     "curves/random_insertion": ("frame, order, fraction", "insertion in random orders"),
     "curves/effect_deletion": ("frame, fraction", "deletion in the order of map/effect_of_chunk: the best to expect"),
     "curves/effect_insertion": ("frame, fraction", "insertion in that order"),
+    "gradient/dim": ("frame, gradient", "robot dimension whose sum over the actions was differentiated"),
+    "gradient/raising": (
+        "frame, gradient, action, camera, row, col",
+        "attention weight x gradient, its positive part, summed over steps, layers and heads of the action expert; "
+        "NaN in letterbox bars",
+    ),
+    "gradient/lowering": ("frame, gradient, action, camera, row, col", "the same of the negative part, its magnitude"),
+    "gradient/relevance": (
+        "frame, gradient, action, camera, row, col",
+        "relevance of Chefer et al. 2021: positive parts, mean of the heads, with what words and patches pass on",
+    ),
+    "gradient/text_raising": ("frame, gradient, action, text", "as gradient/raising, for text tokens"),
+    "gradient/text_lowering": ("frame, gradient, action, text", "as gradient/lowering, for text tokens"),
+    "gradient/text_relevance": ("frame, gradient, action, text", "as gradient/relevance, for text tokens"),
 }
 """Axes and meaning of every dataset; those that a run did not ask for are absent."""

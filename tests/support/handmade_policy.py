@@ -71,3 +71,6 @@ class HandmadePolicy:
     def denoise(self, prefix: Prefix, noise: Tensor) -> Tensor:
         self.calls += 1
         return self.module.denoise(noise, prefix).actions
+
+    def differentiate(self, prepared: Prepared, noise: Tensor) -> Tensor:
+        return self.module.denoise(noise, self._prefix, differentiable=True).actions

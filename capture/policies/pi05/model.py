@@ -200,7 +200,6 @@ class Pi05(nn.Module):
             kept=kept,
         )
 
-    @torch.no_grad()
     def denoise(
         self,
         noise: Tensor,
@@ -209,25 +208,27 @@ class Pi05(nn.Module):
         steps: int | None = None,
         grid: TimeGrid = "openpi",
         after_step: Callable[[int], None] | None = None,
+        differentiable: bool = False,
     ) -> Chunk:
         """Run the suffix phase: Euler steps from `noise` (B, H, A) float32 at t = 1 to the actions at t = 0.
 
         A `prefix` of one row is shared by all rows of `noise`.
 
         `steps`: number of steps, the configuration's if None. `grid`: how the times are rounded, see `step_times`.
-        `after_step` is called with the number of each finished step, from 0.
+        `after_step` is called with the number of each finished step, from 0. `differentiable` keeps autograd's graph.
         """
         steps = steps or self.config.denoise_steps
         times = times_on(noise.device, steps, grid)  # (steps,)
         x, path, velocities = noise, [noise], []
-        for step, time in enumerate(times):
-            v = self.velocity(x, time.expand(len(x)), prefix)  # (B, H, A)
-            x = x + torch.tensor(-1.0 / steps, dtype=torch.float32) * v  # (B, H, A)
-            velocities.append(v)
-            path.append(x)
-            if after_step:
-                after_step(step)
-        return Chunk(x, torch.stack(path), torch.stack(velocities), times.clone(), prefix)
+        with torch.set_grad_enabled(differentiable):
+            for step, time in enumerate(times):
+                v = self.velocity(x, time.expand(len(x)), prefix)  # (B, H, A)
+                x = x + torch.tensor(-1.0 / steps, dtype=torch.float32) * v  # (B, H, A)
+                velocities.append(v)
+                path.append(x)
+                if after_step:
+                    after_step(step)
+            return Chunk(x, torch.stack(path), torch.stack(velocities), times.clone(), prefix)
 
     def velocity(self, x: Tensor, time: Tensor, prefix: Prefix) -> Tensor:
         """Return the velocity v (B, H, A) float32 at `x` (B, H, A) float32 and `time` (B,) (openpi `denoise_step`)."""

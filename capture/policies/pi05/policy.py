@@ -201,6 +201,18 @@ class Pi05Policy:
         with exact_float32():
             return self.model.denoise(noise, prefix, grid=self.preprocessing.time_grid).actions
 
+    def differentiate(self, prepared: Prepared, noise: Tensor) -> Tensor:
+        """Return the actions (1, H, A) of one call with autograd's graph from the prefix's embeddings on."""
+        inputs = self.inputs([prepared], [0]).each(self.upload)
+        with exact_float32():
+            with torch.no_grad():
+                embeddings, valid = self.model.embed_prefix(inputs.pictures, inputs.tokens, inputs.mask)
+            with torch.enable_grad():
+                leaf = embeddings.detach().requires_grad_()  # (1, P, D): weights of a loaded policy need no gradient
+                prefix = self.model.run_prefix(leaf, valid, drop_masked=False)
+            grid = self.preprocessing.time_grid
+            return self.model.denoise(noise, prefix, grid=grid, differentiable=True).actions
+
     def sample(self, inputs: Inputs, after_step: Callable[[int], None] | None = None) -> Chunk:
         """Run the model on `inputs`, which lie on its device."""
         return self.model.sample_actions(

@@ -50,7 +50,7 @@ def mapped(demo):
     """The effects file of one frame with a map of knockouts, curves and the heads of both stacks."""
     output = demo.with_name("mapped.h5")
     command = ["effects", str(demo), "--frames", "0", "--map", "8", "--curves", "2", "--controls", "3", "--seeds", "3"]
-    assert main([*command, "--heads", "words", "-o", str(output)]) == 0
+    assert main([*command, "--heads", "words", "--gradient", "0,7", "-o", str(output)]) == 0
     return output
 
 
@@ -153,6 +153,21 @@ def test_map_holds_its_blocks_and_no_letterbox_bars(occluded):
         assert np.nanmax(chunk) > 0
 
 
+def test_gradient_maps_cover_pictures_and_text_and_agree_in_form(mapped):
+    with h5py.File(mapped) as file:
+        assert file["gradient/dim"][0].tolist() == [0, 7]
+        for name in ("raising", "lowering", "relevance"):
+            patches, text = file[f"gradient/{name}"][0], file[f"gradient/text_{name}"][0]
+            shown = np.isfinite(file["map/effect_of_chunk"][0])
+            assert (np.isfinite(patches) == shown).all()
+            assert np.nanmin(patches) >= 0
+            assert np.nanmin(text) >= 0
+            assert np.nanmax(patches) > 0
+        duck = file["gradient/relevance"][0].mean(axis=(0, 1))[0]
+        assert np.unravel_index(np.nanargmax(duck), duck.shape)[0] in (7, 8)
+        assert np.isfinite(file["agreement/relevance"][0]).all()
+
+
 def test_map_has_each_word_and_curves_begin_and_end_alike(mapped):
     with h5py.File(mapped) as file, h5py.File(DEMO / "results.h5") as results:
         words = results["text/word"][0]
@@ -224,7 +239,7 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "nothing to take away was named"),
+        ([], "nothing to measure was named"),
         (["--words", "zebra"], "no prompt of the chosen frames has 'zebra'; the first is 'pick up the duck'"),
         (["--words", "duck"], "'duck' is in the prompts of 1 of 2 frames; choose them with --frames 0"),
         (["--map", "8", "--controls", "3"], "it needs --region, --regions or --curves"),
