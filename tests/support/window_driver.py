@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from viewer.controllers.settings import Settings
 from viewer.io.results import Results
@@ -90,3 +90,13 @@ def close(window: MainWindow) -> None:
     window.close()
     window.deleteLater()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def close_overlays(window: MainWindow) -> None:
+    """Close menus and overlays, which would take all further events, and stop playback."""
+    for other in QApplication.topLevelWidgets():
+        if other is not window and other.isVisible():
+            other.close()
+    if window.overlays.overlay is not None:
+        window.overlays.overlay.close()
+    window.playback.stop()

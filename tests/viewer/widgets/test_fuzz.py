@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from random_events import MODAL, one_event
-from window_driver import close, show, spin, until
+from window_driver import close, close_overlays, show, spin, until
 
 from viewer.analysis.caption import caption
 from viewer.analysis.carried_query import describe_missing
@@ -47,7 +47,6 @@ def consistent(window: MainWindow) -> None:
 
 
 def drive(
-    app: QApplication,
     window: MainWindow,
     seed: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -70,12 +69,7 @@ def drive(
             done.append(one_event(window, rng))
         spin(0.0)
         if number % 20 == 0:
-            for menu in app.topLevelWidgets():
-                if menu is not window and menu.isVisible():
-                    menu.close()
-            if window.overlays.overlay is not None:
-                window.overlays.overlay.close()
-            window.playback.stop()
+            close_overlays(window)
             window.session.preview(None)
             window.session.hide_heat(False)
             window.session.blink(False)
@@ -90,7 +84,7 @@ def test_random_commands_and_events(
     app: QApplication, small: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = show(small, tmp_path)
-    drive(app, window, seed, monkeypatch)
+    drive(window, seed, monkeypatch)
     close(window)
 
 
@@ -113,7 +107,7 @@ def test_random_commands_and_events_on_a_run(
             run.episodes.go(int(rng.integers(12)))
         return name or "go"
 
-    drive(app, window, seed, monkeypatch, leaf)
+    drive(window, seed, monkeypatch, leaf)
     current = run.episodes.current
     assert current is not None
     assert window.session.path is not None

@@ -49,13 +49,17 @@ class Overlay(QWidget):
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         """Move the focus with Tab among the widgets of the sheet only."""
-        start = QApplication.focusWidget()
-        here = start = start if start is not None and self.isAncestorOf(start) else self
-        while (there := here.nextInFocusChain() if forward else here.previousInFocusChain()) not in {None, start}:
-            here = there
-            takes = here.focusPolicy().value & Qt.FocusPolicy.TabFocus.value
-            if takes and self.isAncestorOf(here) and here.isEnabled() and here.isVisible():
-                here.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
+        focused = QApplication.focusWidget()
+        start = focused if focused is not None and self.isAncestorOf(focused) else self
+        others, here = [], start.nextInFocusChain()
+        while here is not None and here is not start:
+            others.append(here)
+            here = here.nextInFocusChain()
+        # previousInFocusChain keeps the Python objects of all widgets that it returns alive for ever.
+        for other in others if forward else reversed(others):
+            takes = other.focusPolicy().value & Qt.FocusPolicy.TabFocus.value
+            if takes and self.isAncestorOf(other) and other.isEnabled() and other.isVisible():
+                other.setFocus(Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason)
                 break
         return True
 

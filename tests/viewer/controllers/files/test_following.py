@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from paths import ROOT, SUPPORT
+from growing_results import GrowingResults
 from PySide6.QtTest import QSignalSpy
 from window_driver import close, show, until
 
@@ -22,57 +20,14 @@ if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
 
 FRAMES = 6
-CAPTURE = """
-import dataclasses, sys, time
-from pathlib import Path
-sys.path[:0] = sys.argv[2:]
-import synthetic
-from capture.results.writer import ResultsWriter
-sizes = dataclasses.replace(synthetic.SMALL, frames=int(sys.stdin.readline()))
-with ResultsWriter(Path(sys.argv[1]), sizes, model=synthetic.MODEL, generator="test") as writer:
-    for number in range(sizes.frames):
-        sys.stdin.readline()
-        writer.write(synthetic.frame(sizes, number))
-        while writer.frames_done <= number:
-            time.sleep(0.002)
-        print(number, flush=True)
-    sys.stdin.readline()
-    writer.finish({})
-print("finished", flush=True)
-"""
-
-
-class Capture:
-    """The results writer in another process, which writes one frame on each request."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        command = [sys.executable, "-c", CAPTURE, str(path), str(SUPPORT), str(ROOT)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._say(str(FRAMES))
-
-    def _say(self, words: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{words}\n")
-        self._process.stdin.flush()
-
-    def go_on(self) -> str:
-        """Write the next frame, or finish after the last one; return the line that the process prints."""
-        self._say("")
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
 
 
 @pytest.fixture
-def capture(tmp_path: Path) -> Iterator[Capture]:
-    made = Capture(tmp_path / "a.h5")
-    assert made.go_on() == "0"
-    yield made
-    made.stop()
+def capture(tmp_path: Path) -> Iterator[GrowingResults]:
+    growing = GrowingResults(tmp_path / "a.h5", FRAMES)
+    assert growing.write_next() == "0"
+    yield growing
+    growing.stop()
 
 
 def content(results: Results, frame: int) -> tuple[object, ...]:
@@ -91,17 +46,17 @@ def content(results: Results, frame: int) -> tuple[object, ...]:
     )
 
 
-def test_followed_frames_equal_those_of_the_finished_file(capture: Capture) -> None:
+def test_followed_frames_equal_those_of_the_finished_file(capture: GrowingResults) -> None:
     results = Results(capture.path)
     seen = [content(results, 0)]
     for frame in range(1, FRAMES):
-        assert capture.go_on() == str(frame)
+        assert capture.write_next() == str(frame)
         assert results.grow()
         assert (results.done, results.fate) == (frame + 1, "")
         seen.append(content(results, frame))
         assert not results.grow()
     assert results.growing
-    assert capture.go_on() == "finished"
+    assert capture.write_next() == "finished"
     assert results.fate == ""
     assert results.grow(), "it is complete now"
     assert results.fate == ""
@@ -112,15 +67,15 @@ def test_followed_frames_equal_those_of_the_finished_file(capture: Capture) -> N
     whole.close()
 
 
-def test_session_follows_the_file_to_its_final_name(app: QApplication, capture: Capture) -> None:
+def test_session_follows_the_file_to_its_final_name(app: QApplication, capture: GrowingResults) -> None:
     session = Session()
     session.open(Results(capture.path))
     session.update(layer=1)
     session.flush()
     grew = QSignalSpy(session.grew)
     for _ in range(1, FRAMES):
-        capture.go_on()
-    assert capture.go_on() == "finished"
+        capture.write_next()
+    assert capture.write_next() == "finished"
     session.follow()
     assert (grew.count(), session.dims.frames, session.shown.layer, session.can_undo) == (1, FRAMES, 1, True)
     assert session.path == capture.path
@@ -132,20 +87,20 @@ def test_session_follows_the_file_to_its_final_name(app: QApplication, capture: 
     session.open(None)
 
 
-def test_reopening_a_growing_file_keeps_its_handle(app: QApplication, capture: Capture, tmp_path: Path) -> None:
+def test_reopening_a_growing_file_keeps_its_handle(app: QApplication, capture: GrowingResults, tmp_path: Path) -> None:
     window = show(Path(f"{capture.path}.partial"), tmp_path)
     results = window.session.results
     assert results is not None
     window.session.update(layer=1)
-    capture.go_on()
+    capture.write_next()
     window.open(capture.path)
     until(lambda: "is open already" in window.notice.text)
     assert window.session.results is results
     assert (results.done, window.session.state.layer) == (2, 1)
     assert content(results, 1)[0]
     for _ in range(2, FRAMES):
-        capture.go_on()
-    assert capture.go_on() == "finished"
+        capture.write_next()
+    assert capture.write_next() == "finished"
     window.files.look_for_more()
     assert window.windowTitle().startswith("a.h5 ")
     assert not results.growing
@@ -155,7 +110,9 @@ def test_reopening_a_growing_file_keeps_its_handle(app: QApplication, capture: C
     close(window)
 
 
-def test_file_is_not_compared_with_itself(app: QApplication, capture: Capture, small: Path, tmp_path: Path) -> None:
+def test_file_is_not_compared_with_itself(
+    app: QApplication, capture: GrowingResults, small: Path, tmp_path: Path
+) -> None:
     window = show(Path(f"{capture.path}.partial"), tmp_path)
     window.files.opening.start(capture.path, second=True)
     until(lambda: "is the open file itself" in window.notice.text)
@@ -167,7 +124,7 @@ def test_file_is_not_compared_with_itself(app: QApplication, capture: Capture, s
     window.open(capture.path)  # the second file becomes the first: its old handle is closed before
     until(lambda: window.session.path == Path(f"{capture.path}.partial"))
     assert window.session.other is None
-    capture.go_on()
+    capture.write_next()
     window.files.look_for_more()
     assert window.session.results is not None
     assert content(window.session.results, 1)[0]
