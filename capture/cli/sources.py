@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,7 @@ class SourceReport:
 
     text: str
     is_broken: bool
-    """Whether an episode cannot be used, or the pictures of one of its cameras cannot be read."""
+    """Whether an episode cannot be used or lacks files, or the pictures of one of its cameras cannot be read."""
 
 
 def describe(
@@ -76,11 +76,11 @@ def describe(
     lines += _labelled("prompts", _prompts(looked))
     lines += _labelled("mapped", mapped)
     lines += _labelled("noted", [f"{one}{_more(count)}" for one, count in looked.notes.items()][:SHOWN_BROKEN])
-    lines += _labelled("broken", _broken({**looked.broken, **damage}))
+    lines += _labelled("broken", _broken({**looked.broken, **looked.incomplete, **damage}))
     lines += ["", *_table(looked), ""]
     chosen = options if is_mapped else None
     lines += _labelled("next", _next(source, path, looked.good, chosen))
-    return SourceReport("\n".join(lines), bool(looked.broken or damage))
+    return SourceReport("\n".join(lines), bool(looked.broken or looked.incomplete or damage))
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class _Looked:
     """Whether the files are on this machine; otherwise only the metadata are."""
     is_read: bool
     """Whether the last frame of each was read; otherwise those of the first ones and the headers of the others."""
+    incomplete: Mapping[str, str] = field(default_factory=dict)
+    """Episodes that lack files of some frames -> which."""
 
 
 def _look(source: Source, *, read_all: bool) -> _Looked:
@@ -121,6 +123,7 @@ def _look(source: Source, *, read_all: bool) -> _Looked:
     broken = {name: one.reason for name, one in source.unusable.items()}
     prompts: dict[str, None] = {}
     notes: dict[str, list[str]] = {}
+    incomplete: dict[str, str] = {}
     asked = len(source.episodes) <= ASKED
     for number, episode in enumerate(source.episodes):
         shown = number < SHOWN
@@ -133,10 +136,16 @@ def _look(source: Source, *, read_all: bool) -> _Looked:
         else:
             good.append(row)
             prompts.update(dict.fromkeys(row.prompts))
+            try:
+                episode.check_files()
+            except UserError as error:
+                incomplete[episode.name] = str(error)
     is_read = read_all or len(source.episodes) <= READ
     common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
     counted = {f"{names[0]}: {one}": len(names) for one, names in notes.items() if one not in common}
-    return _Looked(tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read)
+    return _Looked(
+        tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read, incomplete=incomplete
+    )
 
 
 def _summarise(episode: Episode, *, success: bool | None, looked: bool) -> _Row:
@@ -219,13 +228,15 @@ def _episodes(looked: _Looked, damage: Mapping[str, str]) -> Iterator[str]:
         yield f"{len(looked.broken)} cannot be used"
     if damage:
         yield f"{len(damage)} can only be used without a camera that cannot be read"
+    if looked.incomplete:
+        yield f"{len(looked.incomplete)} can only be used without frames whose files are missing (--frames)"
     how = (
         "the last frame of each was read"
         if looked.is_read
         else (f"the last frames of the first {READ} were read, the headers of the others; --all reads all")
     )
-    if not (looked.broken or damage):
-        yield f"none is broken: {how}"
+    if not (looked.broken or looked.incomplete or damage):
+        yield f"no fault was found: {how}"
     elif not looked.is_read:
         yield how
 

@@ -47,6 +47,9 @@ class ArrayEpisode(ABC):
         self._shortened: set[int] = set()
         """Frames whose true actions end before a row that is not finite."""
 
+    def check_files(self) -> None:  # noqa: B027 - subclasses need not override it
+        """Do nothing: few files hold all frames, and opening them finds one that is missing."""
+
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
         """Return the decisions that concern these frames of this episode alone: its cameras, shortened actions."""
         count = len(self._shortened.intersection(frames))

@@ -93,6 +93,9 @@ class Episode(Protocol):
         that are left out, the largest distance of a picture from its row's time. Decodes no picture.
         """
 
+    def check_files(self) -> None:
+        """Raise UserError where a file of any frame is missing. Opens none; does nothing where few files hold all."""
+
     def read_without_pictures(self, frames: Sequence[int]) -> Iterator[Observation]:
         """Yield the observations of `read` with empty `pictures`, decoding none. Raises UserError for bad data."""
 

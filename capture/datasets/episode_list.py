@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +47,7 @@ class EpisodeInfo(Protocol):
 Info = TypeVar("Info", bound=EpisodeInfo)
 
 MAX_LENGTH = 120
-"""Limit of a name in characters, which leaves room for endings in a file name of 255 bytes."""
+"""Limit of a name in bytes of UTF-8, which leaves room for endings in a file name of 255 bytes."""
 
 
 class EpisodeList(Generic[Info]):
@@ -114,17 +115,22 @@ class EpisodeList(Generic[Info]):
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """Return the names reduced to letters, digits and `+-_.`, with a number where two would be the same."""
+    """Return the names reduced to letters and digits of any script and `+-_.`, with a number where two are the same."""
     taken: set[str] = set()
     result = []
     for name in names:
-        plain = re.sub(r"[^\w+.-]+", "_", name, flags=re.ASCII).strip("._")[:MAX_LENGTH] or "episode"
+        plain = _cut(re.sub(r"[^\w+.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")) or "episode"
         unique, number = plain, 2
-        while unique.lower() in taken:  # some file systems ignore case
+        while unique.casefold() in taken:  # some file systems ignore case
             unique, number = f"{plain}_{number}", number + 1
-        taken.add(unique.lower())
+        taken.add(unique.casefold())
         result.append(unique)
     return result
+
+
+def _cut(name: str) -> str:
+    """Return the beginning of a name, of at most `MAX_LENGTH` bytes; what cannot be encoded is left out."""
+    return name.encode(errors="ignore")[:MAX_LENGTH].decode(errors="ignore")
 
 
 def find_typical(infos: Sequence[Info]) -> Info:

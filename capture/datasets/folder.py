@@ -186,6 +186,19 @@ class PicturesEpisode:
         """Yield the observations of `frames` with empty `pictures`. Raises UserError for bad data."""
         return (self._read_frame(frame) for frame in frames)
 
+    def check_files(self) -> None:
+        """Raise UserError where a picture of a frame is missing; no picture is opened."""
+        missing = [
+            (frame, file)
+            for frame in range(self.length)
+            for file in self._find_pictures(frame).values()
+            if not file.is_file()
+        ]
+        if missing:
+            frame, file = missing[0]
+            more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise UserError(f"the picture {file} of frame {frame} does not exist{more}")
+
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:
         """Return which pictures are stored turned, by the first of these frames."""
         found = list(self._mapping.episode_decisions)

@@ -45,6 +45,9 @@ class InMemoryEpisode:
         """Yield the observations of `frames` with empty `pictures`."""
         return (replace(self.observations[frame], pictures={}) for frame in frames)
 
+    def check_files(self) -> None:
+        """Do nothing: all is in memory."""
+
     def frame_decisions(self, frames: Sequence[int]) -> tuple[Decision, ...]:  # noqa: ARG002 - of the protocol
         """Return the decisions about the observations."""
         return self.decisions

@@ -97,3 +97,17 @@ def test_a_stop_after_the_last_line_prints_no_traceback(tmp_path: Path, kind: si
     assert capturing == "pi0-capture: capturing 14 frames", err
     assert process.returncode == (130 if err.endswith("stopped\n") else 0), err
     assert (tmp_path / "a.h5").exists()
+
+
+def test_missing_state_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from capture.__main__ import main; code = main(sys.argv[1:]); "
+        "print('torch' in sys.modules); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "--checkpoint", str(ROOT / "resources" / "demo"), "--exterior", "e.png"]
+    done = subprocess.run(
+        [*command, "--prompt", "go", "-o", str(tmp_path / "a.h5")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert done.stderr.startswith("pi0-capture: no state was given, and this policy reads the robot's state")
+    assert len(done.stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("av", reason="the files of episodes are written with the extra [datasets]")
 
@@ -43,7 +45,7 @@ def test_sources_of_one_episode_fits_one_screen(tmp_path, capsys):
     assert section(page, "episodes") == [
         "1 of 20 frames, at 15 frames a second",
         "it ended well",
-        "none is broken: the last frame of each was read",
+        "no fault was found: the last frame of each was read",
     ]
     assert section(page, "cameras")[0] == "exterior_image_1_left, 80 x 32"
     assert section(page, "prompts") == ['"Move the duck"']
@@ -54,6 +56,22 @@ def test_sources_of_one_episode_fits_one_screen(tmp_path, capsys):
     assert "joint_velocity (7)" in section(page, "actions")[0]
     assert section(page, "next")[0].startswith("pi0-capture --checkpoint FOLDER --episode ")
     assert re.search(r"^ +0  one +20 +1\.3  well +Move the duck$", page, re.M)
+
+
+def test_sources_names_a_missing_picture_of_a_frame_that_is_not_read(tmp_path):
+    frames = [{"pictures": {"exterior": f"e{i}.png", "wrist": f"w{i}.png"}, "state": [0.0]} for i in range(4)]
+    (tmp_path / "episode.json").write_text(json.dumps({"prompt": "go", "rate": 5, "frames": frames}))
+    for number in range(4):
+        for name in "ew":
+            Image.fromarray(picture(number)).save(tmp_path / f"{name}{number}.png")
+    assert section(describe(tmp_path), "episodes")[-1] == "no fault was found: the last frame of each was read"
+    (tmp_path / "w1.png").unlink()
+    (tmp_path / "e2.png").unlink()
+    page = describe(tmp_path)
+    [line] = section(page, "broken")
+    assert line.endswith(f"the picture {tmp_path / 'w1.png'} of frame 1 does not exist, and 1 more")
+    assert section(page, "episodes")[-1] == "1 can only be used without frames whose files are missing (--frames)"
+    assert sources.describe(tmp_path).is_broken
 
 
 def test_the_next_command_names_no_broken_episode(tmp_path):

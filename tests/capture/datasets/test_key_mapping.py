@@ -147,8 +147,21 @@ def test_map_keys_refuses_a_source_without_cameras():
 
 def test_names_become_fit_for_files_and_differ():
     assert file_names(["a/b", "a b", "A_B", "", "..", "ü" * 3, "x" * 300]) == [
-        *("a_b", "a_b_2", "A_B_3", "episode", "episode_2", "episode_3", "x" * 120),
+        *("a_b", "a_b_2", "A_B_3", "episode", "episode_2", "üüü", "x" * 120),
     ]
+
+
+def test_names_keep_letters_of_any_script_within_their_bytes():
+    assert file_names(["b ü", "b u\u0308", "Straße", "STRASSE", "任务/一"]) == [
+        "b_ü",
+        "b_ü_2",
+        "Straße",
+        "STRASSE_2",
+        "任务_一",
+    ]
+    [name] = file_names(["任" * 100])
+    assert name == "任" * 40
+    assert file_names(["a\u202eb\ud800"]) == ["a_b"]
 
 
 RENAMED = {

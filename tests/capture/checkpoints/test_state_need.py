@@ -1,0 +1,51 @@
+"""Whether a policy reads the state, told by names and config.json alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from capture.checkpoints.state_need import surely_needs_state
+
+
+def make_folder(folder: Path, config: object | None = None) -> Path:
+    """Return a folder with a config.json, as converted and lerobot checkpoints have."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({} if config is None else config))
+    return folder
+
+
+def test_pi05_policies_need_the_state(tmp_path: Path) -> None:
+    assert surely_needs_state(make_folder(tmp_path / "mine"), None, None)
+    assert surely_needs_state(make_folder(tmp_path / "pi05_droid_pytorch"), None, None)
+    (tmp_path / "jax" / "params").mkdir(parents=True)
+    assert surely_needs_state(tmp_path / "jax", None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "options"),
+    [
+        ("pi05_libero", {}, (None, None)),
+        ("mine", {"state_in_prompt": False}, (None, None)),
+        ("mine", {}, ("pi05_libero", None)),
+        ("mine", {}, (None, "physical-intelligence/libero")),
+        ("mine", {}, ("not_known", None)),
+    ],
+)
+def test_a_policy_that_may_do_without_is_not_refused(tmp_path: Path, name, config, options) -> None:
+    assert not surely_needs_state(make_folder(tmp_path / name, config), *options)
+
+
+@pytest.mark.parametrize("place", ["assets", "../assets", "../../assets"])
+def test_libero_statistics_beside_the_checkpoint_leave_it_open(tmp_path: Path, place: str) -> None:
+    folder = make_folder(tmp_path / "run" / "mine")
+    (folder / place / "physical-intelligence" / "libero").mkdir(parents=True)
+    assert not surely_needs_state(folder, None, None)
+
+
+def test_what_is_no_checkpoint_is_not_refused_for_its_state(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{damaged")
+    assert not surely_needs_state(tmp_path, None, None)
+    assert not surely_needs_state(tmp_path / "absent", None, None)
