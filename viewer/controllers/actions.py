@@ -37,6 +37,16 @@ class Panels(Protocol):
     def fold_tabs(self, folded: bool) -> None:
         """Fold or unfold the tabs below the token strips."""
 
+    @property
+    def pictures_only(self) -> bool:
+        """Whether all but the pictures and their sentence is hidden."""
+
+    def show_pictures_only(self, only: bool) -> None:
+        """Hide all but the pictures and their sentence, or show everything again."""
+
+    def reset_sizes(self) -> None:
+        """Forget the heights and widths that the user chose."""
+
     def show_tab(self, name: str) -> None:
         """Show one of the tabs below the token strips, unfolding them if necessary."""
 
@@ -171,6 +181,8 @@ class Actions(QObject):
             self.playback.stop()
         elif state.wall != "off":
             self.session.update(wall="off")
+        elif self.panels.pictures_only:
+            self.panels.show_pictures_only(False)
         elif state.region:
             self.session.update(region=())
         elif len(state.query.items) > 1:

@@ -287,6 +287,10 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("episodes", "List of episodes", HELP, ("E",), lambda a: a.episodes_asked.emit(""), with_run),
     Command("deck", "Fold the panels under the words", HELP, ("Ctrl+J",), _fold,
             is_on=lambda a: a.panels.tabs_folded),
+    Command("pictures_only", "Pictures only", HELP, ("X",),
+            lambda a: a.panels.show_pictures_only(not a.panels.pictures_only),
+            is_on=lambda a: a.panels.pictures_only),
+    Command("heights", "Heights and widths that fit the window", HELP, (), lambda a: a.panels.reset_sizes()),
     Command("full", "Full screen", HELP, ("F11",), lambda a: a.toggle_full(), always,
             is_on=lambda a: a.window.isFullScreen()),
 )  # fmt: skip

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from PySide6.QtCore import QRect, QSize
 from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
+from viewer.widgets.controls.split_handle import HEIGHT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -14,10 +16,14 @@ SCROLL_FRACTION: Final = 0.85
 """Chips scroll before pictures get lower than this fraction of their height at the column's whole width."""
 COLLAPSE_FRACTION: Final = 0.8
 """Below this fraction the timeline shrinks to its heading, and then one more line of chips is scrolled."""
-MIN_CHIP_LINES: Final = 3
-"""Lines of chips that are visible while the pictures are higher than COLLAPSE_FRACTION."""
-MIN_CHIP_LINES_LOW: Final = 2
-"""Lines of chips that are visible below it."""
+MIN_CHIP_LINES: Final = 2
+"""Lines of the prompt that are visible while the pictures are higher than COLLAPSE_FRACTION."""
+MIN_CHIP_LINES_LOW: Final = 1
+"""Lines of the prompt that are visible below it."""
+MOST_OF_PICTURES: Final = 0.7
+"""Part of the height beyond which pictures shrink for chips and panels as if they were lower: one wide picture."""
+MIN_PICTURES: Final = 120
+"""Least height in pixels that the user can give the pictures."""
 MAX_TIMELINE: Final = 180
 """Pixels; a taller timeline shows no more, so the gaps between panels grow first."""
 MAX_EXTRA_GAP: Final = 16
@@ -38,6 +44,17 @@ class PreferredHeights(NamedTuple):
     """Minimum and maximum of the tab panel; zeros while it is folded."""
     timeline: tuple[int, int, int]
     """Its heading alone, its minimum, and its preferred height; zeros while it is not in the column."""
+    actions: int = 0
+    """Of `chips`, the lines of actions, which are never scrolled."""
+
+
+class ChosenHeights(NamedTuple):
+    """What the user chose by dragging handles; None for what the layout decides."""
+
+    pictures: float | None = None
+    """Pictures, as a fraction of the height that is divided."""
+    prompt_lines: int | None = None
+    """Lines of the prompt that are visible."""
 
 
 class AllottedHeights(NamedTuple):
@@ -51,29 +68,55 @@ class AllottedHeights(NamedTuple):
     """Height that is left for wider gaps."""
 
 
-def divide_height(height: int, wanted: PreferredHeights, gaps: int = 0) -> AllottedHeights:
+def divide_height(
+    height: int, wanted: PreferredHeights, gaps: int = 0, chosen: ChosenHeights | None = None
+) -> AllottedHeights:
     """Divide a height in pixels: first to the pictures, the rest to the tab panel, the timeline and `gaps` gaps."""
+    chosen = chosen or ChosenHeights()
     heading, timeline, preferred = wanted.timeline
     tab, most = wanted.tab
-    low, fewest = COLLAPSE_FRACTION * wanted.pictures, min(wanted.chips, MIN_CHIP_LINES * wanted.line)
+    full = min(wanted.pictures, round(MOST_OF_PICTURES * height)) if most else wanted.pictures
+    low = COLLAPSE_FRACTION * full
+    fewest = min(wanted.chips, wanted.actions + MIN_CHIP_LINES * wanted.line)
+    least = min(wanted.chips, wanted.actions + MIN_CHIP_LINES_LOW * wanted.line)
+    if chosen.prompt_lines is not None:
+        fewest = least = min(wanted.chips, wanted.actions + max(chosen.prompt_lines, 1) * wanted.line)
+    elif height - tab - timeline - fewest < low:
+        fewest = least
     if height - tab - timeline - fewest < low:
         timeline = heading
     if not most and height - timeline - fewest < low:
         timeline = preferred = 0  # folded together with the tab panel
-    if height - tab - timeline - fewest < low:
-        fewest = min(wanted.chips, MIN_CHIP_LINES_LOW * wanted.line)
-    spare = height - tab - timeline - round(SCROLL_FRACTION * wanted.pictures)
-    chips = wanted.chips if spare >= wanted.chips else max(spare // wanted.line * wanted.line, fewest)
-    pictures = wanted.pictures_within(max(height - tab - timeline - chips, 0))
-    chips = min(wanted.chips, max(chips, (height - tab - timeline - pictures) // wanted.line * wanted.line))
+    if chosen.pictures is not None:
+        timeline = 0 if not preferred else heading
+        most_pictures = max(height - tab - timeline - least, min(MIN_PICTURES, height))
+        pictures = wanted.pictures_within(min(max(round(chosen.pictures * height), MIN_PICTURES), most_pictures))
+        spare = height - tab - timeline - pictures
+    else:
+        spare = height - tab - timeline - round(SCROLL_FRACTION * full)
+    if chosen.prompt_lines is not None:
+        chips = fewest
+    else:
+        chips = wanted.chips if spare >= wanted.chips else max(_whole(spare, wanted), fewest)
+    if chosen.pictures is None:
+        pictures = wanted.pictures_within(max(height - tab - timeline - chips, 0))
+    if chosen.prompt_lines is None:
+        chips = min(wanted.chips, max(chips, _whole(height - tab - timeline - pictures, wanted)))
     rest = max(height - pictures - chips, 0)
     if not preferred:
         return AllottedHeights(pictures, chips, rest if most else 0, 0, 0 if most else rest)
     tab = min(max(tab, rest - preferred), max(most, tab), rest)
     timeline = rest - tab
+    if most and heading <= timeline < wanted.timeline[1]:  # a chart that is cut off says less than none
+        tab, timeline = rest - heading, heading
     extra = max(timeline - MAX_TIMELINE, 0)
     extra = min(extra, gaps * MAX_EXTRA_GAP) if most else extra
     return AllottedHeights(pictures, chips, tab, timeline - extra, extra)
+
+
+def _whole(height: int, wanted: PreferredHeights) -> int:
+    """Return the largest height within `height` that cuts no line of chips."""
+    return height // wanted.line * wanted.line
 
 
 class LeftColumnLayout(QLayout):
@@ -86,6 +129,11 @@ class LeftColumnLayout(QLayout):
         self._gap = spacing
         self.flexible: tuple[QWidget, ...] = ()
         """Pictures, chips, tab panels and timeline."""
+        self.chosen = ChosenHeights()
+        self.divided = 0
+        """Height in pixels that was divided between the flexible widgets."""
+        self.handles: Mapping[QWidget, QWidget] = {}
+        """Handles, each with the widget whose lower edge it moves."""
         self.rules: Mapping[QWidget, QWidget] = {}
         """Hairlines, each with the widget below it: a hairline has no height when that widget has none."""
 
@@ -120,8 +168,8 @@ class LeftColumnLayout(QLayout):
         fixed = {w: max(w.minimumHeight(), w.sizeHint().height()) for w in widgets if w not in self.flexible}
         fixed = {w: min(height, w.maximumHeight()) for w, height in fixed.items()}
         gaps = len(widgets) - 1
-        height = inner.height() - sum(fixed.values()) - self._gap * gaps
-        allotted = divide_height(height, self._preferred(inner.width()), gaps)
+        self.divided = height = inner.height() - sum(fixed.values()) - self._gap * gaps
+        allotted = divide_height(height, self._preferred(inner.width()), gaps, self.chosen)
         heights = fixed | dict(zip(self.flexible, allotted, strict=False))
         for rule, under in self.rules.items():
             heights[rule] = min(fixed.get(rule, 0), heights[under])
@@ -131,3 +179,8 @@ class LeftColumnLayout(QLayout):
             top += heights[widget] + (self._gap + extra if heights[widget] else 0)
             if widget is self.flexible[1]:
                 top += max(allotted.extra - extra * gaps, 0)  # more than wider gaps use, in place of the tabs
+        for handle, upper in self.handles.items():
+            handle.setVisible(upper in widgets)
+            under = upper.geometry().bottom() + 1 + self._gap // 2
+            handle.setGeometry(inner.left(), under - HEIGHT // 2, inner.width(), HEIGHT)
+            handle.raise_()

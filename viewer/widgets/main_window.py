@@ -127,7 +127,7 @@ class MainWindow(QWidget):
         geometry = self.settings.bytes("geometry")
         if not geometry.isEmpty():
             self.restoreGeometry(geometry)
-        self.panels.restore(self.settings.bytes("across"))
+        self.panels.restore(self.settings.bytes("across"), self.settings.text("heights"))
         self.panels.link_zoom(self.settings.text("link_zoom") == "yes")
         self.playback.set_speed(self.settings.text("speed", "1x"))
 
@@ -379,8 +379,9 @@ class MainWindow(QWidget):
     def closeEvent(self, event: QCloseEvent) -> None:
         self.overlays.close()
         self.settings.set_bytes("geometry", self.saveGeometry())
-        if not self.panels.is_folded:
+        if self.panels.has_chosen_width and not self.panels.is_folded:
             self.settings.set_bytes("across", self.panels.splitters())
+        self.settings.set_text("heights", self.panels.handles.to_text())
         self._save_episode_width()
         self.playback.stop()
         self.files.stop()

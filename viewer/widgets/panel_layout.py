@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QByteArray, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer.controllers.frame_series import FrameSeries
 from viewer.controllers.prefetch import Prefetch
-from viewer.rendering import drawing, theme
+from viewer.rendering import theme
+from viewer.widgets.column_handles import ColumnHandles
+from viewer.widgets.column_parts import Hairline, SideColumn, TabStack
 from viewer.widgets.controls.tabs import Tabs
 from viewer.widgets.heads_wall import HeadsWallPanel
 from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
@@ -18,15 +20,16 @@ from viewer.widgets.panels.action_chart import ActionChart
 from viewer.widgets.panels.atlas import Atlas
 from viewer.widgets.panels.axis_sliders import AxisSliders
 from viewer.widgets.panels.camera_grid import CameraGrid
-from viewer.widgets.panels.chip_painting import CHIP
+from viewer.widgets.panels.chip_lines import LINE
 from viewer.widgets.panels.color_bar import HeatPanel
 from viewer.widgets.panels.curves import CurvesPanel
 from viewer.widgets.panels.film import FilmPanel
 from viewer.widgets.panels.mass_bar import MassBar
+from viewer.widgets.panels.prompt_row import PromptRow
 from viewer.widgets.panels.region_ranking import RegionRanking
 from viewer.widgets.panels.sentence import Sentence
 from viewer.widgets.panels.timeline import Timeline
-from viewer.widgets.panels.token_strips import SPACE, TokenScroll, TokenStrips
+from viewer.widgets.panels.token_strips import TokenStrips
 from viewer.widgets.pin_strip import PinStrip
 
 if TYPE_CHECKING:
@@ -38,60 +41,20 @@ if TYPE_CHECKING:
 
 FOLD_WIDTH = 1028
 """Below this width the right column becomes tabs: in a window of 1024, but not in one of 1280 with an episode list."""
+MIN_SIDE, MAX_SIDE = 300, 460
+"""Pixels of the right column, in a window of usual size."""
+MOST_OF_SIDE = 0.38
+"""Largest part of the width that the right column takes by itself, where one picture leaves width unused."""
+LEAST_LEFT = 980
+"""Pixels that it leaves to the left column then."""
+PICTURES_SHARE = 0.56
+"""Part of the left column's height that pictures usually have."""
 SIDE_BY_SIDE_HEIGHT = 1100
 """In a lower column, two views side by side take the space of the tab panels."""
 TABS = (
     ("film", "Film"), ("region_ranking", "Who looks here?"), ("action_chart", "Actions"), ("time", "Timeline"),
     ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
 )  # fmt: skip
-
-
-class Hairline(QWidget):
-    """Line of one pixel between two regions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFixedHeight(1)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        QPainter(self).fillRect(self.rect(), theme.colour(theme.active().line))
-
-
-class SideColumn(QWidget):
-    """Background of the right column."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.restyle()
-
-    def restyle(self) -> None:
-        """Set the theme's colour as the palette of the column and of the widgets in it."""
-        palette = self.palette()
-        palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
-        self.setPalette(palette)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), theme.colour(theme.active().side))
-        painter.fillRect(0, 0, 1, self.height(), theme.colour(theme.active().line))
-
-
-class TabStack(QStackedWidget):
-    """Panels of which one is shown at a time."""
-
-    def heights(self) -> tuple[int, int]:
-        """Return minimum and preferred height in pixels: those of the first panel, or more if the current one needs it.
-
-        The pictures then keep their size, where they can, when the user changes tabs.
-        """
-        first, front = self.widget(0), self.currentWidget()
-        if first is None or front is None:
-            return 0, 0
-        least = max(first.minimumSizeHint().height(), front.minimumSizeHint().height(), front.minimumHeight())
-        return least, max(least, first.sizeHint().height())
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(300, 40)
 
 
 class PanelLayout(QWidget):
@@ -111,8 +74,8 @@ class PanelLayout(QWidget):
         self.camera_grid = CameraGrid(session)
         self.pin_strip = PinStrip(session)
         self.sentence = Sentence(session)
+        self.prompts = PromptRow(session, self.frame_series)
         self.strips = TokenStrips(session)
-        self.chips = TokenScroll(self.strips)
         self.film = FilmPanel(session, worker, self.frame_series)
         self.region_ranking = RegionRanking(session, worker)
         self.action_chart = ActionChart(session)
@@ -127,6 +90,7 @@ class PanelLayout(QWidget):
         self.is_folded = False
         self.current_tab = "film"
         self.tabs_folded = False
+        self.pictures_only = False
         self._is_side_by_side = False
         self._is_splitter_set = False
         self._build()
@@ -135,6 +99,7 @@ class PanelLayout(QWidget):
         session.changed.connect(self._on_changed)
         session.opened.connect(self._update_side_by_side)
         session.opened.connect(self._show_wall)
+        session.opened.connect(self._place_splitter)
 
     def _build(self) -> None:
         m = theme.MARGIN
@@ -149,13 +114,15 @@ class PanelLayout(QWidget):
         self.main = QWidget()
         self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
         self.left.setContentsMargins(m, 10, m, 4)
-        self.left.flexible = (self.camera_grid, self.chips, self.stack, self.timeline)
+        self.left.flexible = (self.camera_grid, self.strips, self.stack, self.timeline)
         self.left.rules = {self.line: self.timeline}
+        self.last_line = Hairline()
         for widget in (
-            self.pin_strip, self.camera_grid, self.sentence, self.chips, self.tabs, self.stack, self.line,
-            self.timeline, Hairline(), self.axes,
+            self.pin_strip, self.camera_grid, self.sentence, self.prompts, self.strips, self.tabs, self.stack,
+            self.line, self.timeline, self.last_line, self.axes,
         ):  # fmt: skip
             self.left.addWidget(widget)
+        self.handles = ColumnHandles(self.left, self.camera_grid, self.strips, self.main)
         self.wall_page = QWidget()
         around = QVBoxLayout(self.wall_page)
         around.setContentsMargins(m, 10, m, 6)
@@ -186,30 +153,49 @@ class PanelLayout(QWidget):
 
     def _preferred_heights(self, width: int) -> PreferredHeights:
         """Return the preferred heights of the panels of the left column at a width."""
+
+        def within(most: int) -> int:
+            return self.camera_grid.height_within(width, most)
+
+        pictures, lines = self.camera_grid.height_at(width), self.strips.lines
+        if self.pictures_only:
+            return PreferredHeights(pictures, within, 0, LINE, (0, 0), (0, 0, 0))
+        wanted = lines.height() if self.left.chosen.prompt_lines is not None else lines.preferred_height()
         return PreferredHeights(
-            self.camera_grid.height_at(width),
-            lambda most: self.camera_grid.height_within(width, most),
-            self.chips.preferred_height(),
-            CHIP + SPACE,
+            pictures,
+            within,
+            wanted,
+            LINE,
             (0, 0) if self.tabs_folded else self.stack.heights(),
             (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.MIN_HEIGHT, 92),
+            lines.count["action"] * LINE,
         )
 
     def _fill_side(self) -> None:
         for place, (panel, stretch) in enumerate(((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0))):
             self.side_layout.insertWidget(place, panel, stretch)
             panel.show()
-        self.side.setMinimumWidth(300)
-        self.side.setMaximumWidth(460)
+        self.side.setMinimumWidth(MIN_SIDE)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         narrow = self.width() < FOLD_WIDTH
         if narrow != self.is_folded:
             self._fold(narrow)
-        if not narrow and not self._is_splitter_set:
-            side = min(max(round(self.width() * 0.21), 300), 400)
-            self.splitter.setSizes([self.width() - side, side])
+        self._place_splitter()
         super().resizeEvent(event)
+
+    def _place_splitter(self) -> None:
+        """Give the right column its width: what the user chose, or its share and what the pictures cannot use."""
+        width = self.width()
+        self.side.setMaximumWidth(max(MAX_SIDE, round(width * MOST_OF_SIDE)))
+        if self.is_folded or self._is_splitter_set:
+            return
+        side = min(max(round(width * 0.21), MIN_SIDE), 400)
+        if len(self.camera_grid.panes) == 1:  # it is as high as it can be and leaves width unused
+            used = self.camera_grid.width_within(width - side, round(self.main.height() * PICTURES_SHARE))
+            most = min(round(width * MOST_OF_SIDE), width - LEAST_LEFT)
+            side = max(side, min(width - used - 2 * theme.MARGIN - 1, most))
+        self.splitter.setSizes([width - side, side])
 
     def _fold(self, narrow: bool) -> None:
         self.is_folded = narrow
@@ -221,10 +207,7 @@ class PanelLayout(QWidget):
             for panel in moving:
                 self.stack.removeWidget(panel)
             self.left.insert(self.left.indexOf(self.line) + 1, self.timeline)
-            self.timeline.show()
             self._fill_side()
-        self.side.setVisible(not narrow)
-        self.line.setVisible(not narrow)
         self.tabs.show_only(set(self.tab_panels()))
         self._show_tab_folded(self.current_tab if self.current_tab in self.tab_panels() else "film", self.tabs_folded)
         self.folded.emit(narrow)
@@ -253,9 +236,27 @@ class PanelLayout(QWidget):
         """Hide the tab panels, which leaves their space to the pictures, or show them again."""
         self.tabs_folded = folded
         self.tabs.show_value("" if folded else self.current_tab)
-        self.stack.setVisible(not folded)
+        self._update_visibility()
+
+    def show_pictures_only(self, only: bool) -> None:
+        """Hide all but the pictures, the pins and the sentence, or show everything again."""
+        self.pictures_only = only
+        self._update_visibility()
+
+    def _update_visibility(self) -> None:
+        """Show and hide the parts of both columns."""
+        rest, wide = not self.pictures_only, not self.is_folded
+        parts: tuple[QWidget, ...] = (self.strips, self.tabs, self.last_line, self.axes)
+        for part in parts:
+            part.setVisible(rest)
+        self.prompts.set_allowed(rest)
+        self.stack.setVisible(rest and not self.tabs_folded)
+        self.line.setVisible(rest and wide)
+        if wide:
+            self.timeline.setVisible(rest)
+        self.side.setVisible(rest and wide)
         for widget in (self.film.note, self.film.mode):
-            widget.setVisible(not folded and self.current_tab == "film")
+            widget.setVisible(not self.tabs_folded and self.current_tab == "film")
         self.left.invalidate()
 
     @property
@@ -343,15 +344,27 @@ class PanelLayout(QWidget):
     def restyle(self) -> None:
         """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
-        self.chips.restyle()
+        self.strips.restyle()
         for panel in (self.film, self.atlas, self.wall):
             panel.reload()
+
+    def reset_sizes(self) -> None:
+        """Forget what the user chose by dragging handles."""
+        self.handles.reset()
+        self._is_splitter_set = False
+        self._place_splitter()
+
+    @property
+    def has_chosen_width(self) -> bool:
+        """Whether the user chose the width of the right column."""
+        return self._is_splitter_set
 
     def splitters(self) -> QByteArray:
         """Return the state of the splitter."""
         return self.splitter.saveState()
 
-    def restore(self, across: QByteArray) -> None:
-        """Restore the state of the splitter."""
+    def restore(self, across: QByteArray, heights: str) -> None:
+        """Restore the state of the splitter, and the heights of the left column."""
+        self.handles.restore(heights)
         if not across.isEmpty() and self.splitter.restoreState(across):
             self._is_splitter_set = True

@@ -22,6 +22,11 @@ MARGIN = 20
 
 def render_view(panels: PanelLayout) -> QImage:
     """Return camera panes, sentence and token strips, or the wall of heads, as one image at twice the window's size."""
+    with panels.strips.unscrolled():
+        return _render_parts(panels)
+
+
+def _render_parts(panels: PanelLayout) -> QImage:
     has_wall = panels.session.state.wall != "off"
     parts: list[QWidget] = [panels.wall] if has_wall else [panels.camera_grid, panels.sentence, panels.strips]
     flags = QWidget.RenderFlag(0) if has_wall else QWidget.RenderFlag.DrawChildren  # without the wall's buttons

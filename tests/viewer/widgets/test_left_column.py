@@ -9,7 +9,9 @@ import make_results
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from window_driver import close, settle, show, spin
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtTest import QTest
+from window_driver import close, press, settle, show, spin
 
 from viewer.model.view_state import Query
 from viewer.widgets.left_column import (
@@ -18,7 +20,10 @@ from viewer.widgets.left_column import (
     MAX_TIMELINE,
     MIN_CHIP_LINES,
     MIN_CHIP_LINES_LOW,
+    MIN_PICTURES,
+    MOST_OF_PICTURES,
     SCROLL_FRACTION,
+    ChosenHeights,
     PreferredHeights,
     divide_height,
 )
@@ -26,7 +31,7 @@ from viewer.widgets.left_column import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from PySide6.QtWidgets import QApplication
+    from PySide6.QtWidgets import QApplication, QWidget
 
 LINE = 31
 TIMELINE = (26, 66, 92)
@@ -51,21 +56,25 @@ def test_divide_height_adds_up_and_keeps_every_minimum(
     heights = divide_height(height, wanted(pictures, lines, (tab, tab + more), timeline), GAPS)
     assert sum(heights) == height
     assert heights.pictures <= pictures
-    assert heights.chips >= min(lines, MIN_CHIP_LINES_LOW) * LINE
+    assert heights.chips >= min(lines, 1 + MIN_CHIP_LINES_LOW) * LINE
     assert heights.chips % LINE == 0
     assert heights.tab >= min(tab, height - heights.pictures - heights.chips)
     assert not folded or not heights.tab
     assert not heights.extra or folded or heights.timeline >= MAX_TIMELINE
-    if heights.chips > MIN_CHIP_LINES * LINE:
-        assert heights.pictures >= round(SCROLL_FRACTION * pictures)
-    elif heights.chips > MIN_CHIP_LINES_LOW * LINE:
-        assert heights.pictures >= COLLAPSE_FRACTION * pictures - 1
+    full = pictures if folded else min(pictures, round(MOST_OF_PICTURES * height))
+    if heights.chips > (1 + MIN_CHIP_LINES) * LINE:
+        assert heights.pictures >= round(SCROLL_FRACTION * full)
+    elif heights.chips > (1 + MIN_CHIP_LINES_LOW) * LINE:
+        assert heights.pictures >= COLLAPSE_FRACTION * full - 1
+    assert not narrow or not heights.timeline
+    assert narrow or folded or not TIMELINE[0] < heights.timeline < TIMELINE[1], "no chart is cut off"
 
 
 def wanted(
     pictures: int, lines: int, tab: tuple[int, int], timeline: tuple[int, int, int] = TIMELINE
 ) -> PreferredHeights:
-    return PreferredHeights(pictures, lambda most: min(most, pictures), lines * LINE, LINE, tab, timeline)
+    """One of the lines is that of the actions."""
+    return PreferredHeights(pictures, lambda most: min(most, pictures), lines * LINE, LINE, tab, timeline, LINE)
 
 
 def test_divide_height_gives_what_pictures_leave_to_tab_panel_then_timeline_then_gaps() -> None:
@@ -105,6 +114,33 @@ def test_chips_scroll_before_pictures_shrink_and_the_timeline_collapses_before_p
     assert low == (550 - 2 * LINE - 120 - 26, 2 * LINE, 120, 26, 0)
 
 
+@given(
+    height=st.integers(300, 1600),
+    pictures=st.integers(150, 900),
+    lines=st.integers(2, 9),
+    tab=st.integers(40, 170),
+    share=st.none() | st.floats(0.01, 1),
+    prompt=st.none() | st.integers(1, 9),
+)
+def test_divide_height_follows_what_the_user_chose_within_the_minimums(
+    height: int, pictures: int, lines: int, tab: int, share: float | None, prompt: int | None
+) -> None:
+    heights = divide_height(height, wanted(pictures, lines, (tab, tab + 40)), GAPS, ChosenHeights(share, prompt))
+    assert sum(heights) == height
+    assert heights.chips >= 2 * LINE, "actions and one line of the prompt stay in sight"
+    if prompt is not None:
+        assert heights.chips == min(prompt + 1, lines) * LINE
+    if share is not None:
+        assert heights.pictures <= pictures
+        most = height - tab - TIMELINE[0] - 2 * LINE if prompt is None else height - tab - TIMELINE[0] - heights.chips
+        assert heights.pictures == min(pictures, min(max(round(share * height), MIN_PICTURES), max(most, MIN_PICTURES)))
+
+
+def test_chosen_pictures_give_their_rest_to_chips_and_tab_panel() -> None:
+    chosen = divide_height(700, wanted(400, 3, (60, 100)), GAPS, ChosenHeights(0.3))
+    assert chosen[:3] == (210, 3 * LINE, 100)
+
+
 @pytest.mark.parametrize("size", [(1024, 700), (1280, 800), (1440, 900)])
 @pytest.mark.parametrize("film", ["layers", "steps", "layers-frames"])
 def test_pictures_stay_large_with_a_long_prompt_and_a_deep_film(
@@ -121,10 +157,8 @@ def test_pictures_stay_large_with_a_long_prompt_and_a_deep_film(
         assert pane.area().width() >= 0.4 * window.panels.camera_grid.width()
         assert pane.area().left() == 0
     chosen = next(p for p in window.panels.strips.places if (p.kind, p.item) == ("action", 3))
-    view = window.panels.chips
-    top = window.panels.strips.mapTo(view, chosen.box.topLeft()).y()
-    assert top >= 0
-    assert top + chosen.box.height() <= view.height()
+    assert chosen.box.top() >= 0
+    assert chosen.box.bottom() <= window.panels.strips.height()
     close(window)
 
 
@@ -194,4 +228,114 @@ def test_right_column_leaves_spare_height_at_the_bottom(app: QApplication, tmp_p
     scores = panels.atlas.scores()
     assert scores is not None
     assert panels.atlas.layout_of(scores).rows[-1][1] >= panels.atlas.height() - 20, "cells fill the atlas"
+    close(window)
+
+
+def long_file(tmp_path: Path) -> Path:
+    recipe = make_results.Recipe(layers=2, heads=2, steps=2, horizon=50, size=(90, 160), tasks=(LONG,), frames=1)
+    return make_results.write(tmp_path / "long.h5", recipe)
+
+
+def test_actions_stay_in_sight_while_a_long_prompt_scrolls(app: QApplication, tmp_path: Path) -> None:
+    window = show(long_file(tmp_path), tmp_path, (1024, 700))
+    strips, session = window.panels.strips, window.session
+
+    def in_sight(kind: str) -> list[int]:
+        room = strips.rect()
+        return [
+            p.item for p in strips.places if p.kind == kind and not p.box.isEmpty() and room.contains(p.box.toRect())
+        ]
+
+    assert in_sight("action") == list(range(50))
+    assert strips.scroll_bar.isVisible()
+    assert 0 in in_sight("text")
+    last = session.dims.chips - 1
+    session.update(query=Query("text", (last,)))
+    spin()
+    assert last in in_sight("text"), "the selected word is scrolled into sight"
+    assert 0 not in in_sight("text")
+    assert in_sight("action") == list(range(50))
+    session.preview(Query("text", (0,)))
+    spin()
+    assert last in in_sight("text"), "a preview scrolls nothing"
+    session.preview(None)
+    QTest.keyClick(strips, Qt.Key.Key_Up)
+    assert session.state.query.first < last
+    picture = window.panels.render_picture()
+    scrolled = strips.height()
+    assert picture.height() >= 2 * (strips.lines.height() + window.panels.camera_grid.height())
+    assert strips.height() == scrolled, "the picture has all lines, the window as many as before"
+    close(window)
+
+
+def drag(handle: QWidget, by: int) -> None:
+    middle = handle.rect().center()
+    QTest.mousePress(handle, Qt.MouseButton.LeftButton, pos=middle)
+    QTest.mouseMove(handle, middle + QPoint(0, by))
+    QTest.mouseRelease(handle, Qt.MouseButton.LeftButton, pos=middle + QPoint(0, by))
+
+
+def test_handles_set_heights_that_the_next_window_has_again(app: QApplication, tmp_path: Path) -> None:
+    path = long_file(tmp_path)
+    window = show(path, tmp_path, (1280, 800))
+    panels = window.panels
+    before = panels.camera_grid.height()
+    drag(panels.handles.under_pictures, -60)
+    settle(window)
+    assert abs(panels.camera_grid.height() - (before - 60)) <= 1
+    lines = panels.strips.lines.visible(panels.strips.height())
+    assert lines > 1
+    drag(panels.handles.under_chips, -LINE)
+    settle(window)
+    assert panels.strips.lines.visible(panels.strips.height()) == lines - 1
+    QTest.keyClick(panels.handles.under_pictures, Qt.Key.Key_Up)
+    settle(window)
+    chosen = panels.camera_grid.height()
+    assert chosen < before - 60
+    close(window)
+    window = show(path, tmp_path, (1280, 800))
+    assert abs(window.panels.camera_grid.height() - chosen) <= 1
+    QTest.mouseDClick(window.panels.handles.under_pictures, Qt.MouseButton.LeftButton)
+    window.perform_id("heights")
+    settle(window)
+    assert window.panels.camera_grid.height() == before
+    close(window)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "2 3", "0.4 x", "- 0", "nan -"])
+def test_damaged_heights_in_the_settings_choose_nothing(app: QApplication, tmp_path: Path, text: str) -> None:
+    window = show(long_file(tmp_path), tmp_path, plots=False)
+    window.panels.handles.restore(text)
+    assert window.panels.left.chosen == ChosenHeights()
+    close(window)
+
+
+def test_pictures_only_hides_the_rest_until_escape(app: QApplication, tmp_path: Path) -> None:
+    window = show(long_file(tmp_path), tmp_path, (1280, 800))
+    panels = window.panels
+    before = panels.camera_grid.panes[0].area().width()
+    press(window, Qt.Key.Key_X)
+    settle(window)
+    hidden = (panels.strips, panels.tabs, panels.stack, panels.timeline, panels.axes, panels.side)
+    assert not any(panel.isVisible() for panel in hidden)
+    assert panels.sentence.isVisible()
+    assert panels.camera_grid.panes[0].area().width() > 1.2 * before
+    panels.show_tab("film")
+    window.resize(1000, 700)
+    settle(window)
+    assert not any(panel.isVisible() for panel in hidden), "a narrow window and its tabs do not end it"
+    window.resize(1280, 800)
+    press(window, Qt.Key.Key_Escape)
+    settle(window)
+    assert all(panel.isVisible() for panel in hidden)
+    assert panels.camera_grid.panes[0].area().width() == before
+    close(window)
+
+
+def test_one_camera_leaves_little_width_unused(app: QApplication, tmp_path: Path) -> None:
+    recipe = make_results.Recipe(cameras=("exterior",), layers=18, size=(90, 160))
+    window = show(make_results.write(tmp_path / "one.h5", recipe), tmp_path, (1920, 1080))
+    grid = window.panels.camera_grid
+    assert grid.panes[0].area().width() >= 0.85 * grid.width()
+    assert window.panels.side.width() > 500
     close(window)

@@ -118,6 +118,10 @@ class CameraGrid(Panel):
         """Return how much of a height in pixels the pictures use in the arrangement in which they are largest."""
         return bottom(self._boxes(width, most)) or min(340, most)
 
+    def width_within(self, width: int, height: int) -> int:
+        """Return how much of a width in pixels the pictures use in an area; all of it without a file."""
+        return max((box.left + box.width for box in self._boxes(width, height)), default=width)
+
     def _boxes(self, width: int, height: int) -> list[Box]:
         return arranged(width, height, self._shapes(), theme.GAP, CameraPane.TITLE, pairs=self.beside)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
-from PySide6.QtWidgets import QScrollArea, QSizePolicy, QToolTip, QWidget
+from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QScrollBar, QSizePolicy, QToolTip, QWidget
 
 from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.view_changes import differing
@@ -17,16 +18,18 @@ from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import Kind, Query
 from viewer.rendering import drawing, theme, ticks
+from viewer.widgets.panels.chip_lines import LINE, SPACE, ChipLines
 from viewer.widgets.panels.chip_painting import CHIP, CORNER, ChipBox, ChipPainter, colours, levels
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from viewer.controllers.session import Session
     from viewer.model.view_state import ViewState
     from viewer.model.words import Chip
 
 LABEL: Final = 64
-SPACE: Final = 5
 VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
 """Fields of the view that the chips' values depend on; the query is not one of them."""
 LEGENDS: Final = {
@@ -34,6 +37,10 @@ LEGENDS: Final = {
     "patch": "looks at the hovered patch",
     "region": "looks at the region",
 }
+SCROLL_WIDTH: Final = 12
+"""Pixels at the right that the scroll bar takes where there is one."""
+NOTCH: Final = 120
+"""Degrees, in eighths, of a notch of the wheel: one line."""
 LEGEND_RAMP: Final = 48
 """Width of the legend's colours in pixels."""
 SUBJECTS: Final = {
@@ -44,7 +51,10 @@ SUBJECTS: Final = {
 
 
 class TokenStrips(Panel):
-    """Shows one chip for each word and action; a click selects it as the query, hovering previews it."""
+    """Shows one chip for each word and action; a click selects it as the query, hovering previews it.
+
+    Where the panel is lower than all lines, the lines of the prompt are scrolled; the actions below them stay in sight.
+    """
 
     watched_fields = VALUE_FIELDS | {"query", "colours"}
 
@@ -52,10 +62,18 @@ class TokenStrips(Panel):
         super().__init__(session, "Words and actions", parent)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.places: list[ChipBox] = []
+        self.lines = ChipLines()
+        self.scroll_bar = QScrollBar(Qt.Orientation.Vertical, self)
+        self.scroll_bar.setAccessibleName("Lines of the prompt")
+        self.scroll_bar.valueChanged.connect(self.scroll_to)
+        self.scroll_bar.hide()
+        self.restyle()
+        self._wheel = 0
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._laid: tuple[object, ...] = ()
         self._hovered: ChipBox | None = None
         self._anchor: Query | None = None
+        self._selected = Query()
         self._chips = ChipPainter()
         self._at: list[int] = []
         self.legend = ""
@@ -84,6 +102,9 @@ class TokenStrips(Panel):
         if names & VALUE_FIELDS:
             self._update_values()
         if "query" in names:
+            if self._selected != self.session.state.query:  # a preview scrolls nothing
+                self._selected = self.session.state.query
+                self.scroll_to_selection()
             self._update_selection()
 
     def _update_selection(self) -> None:
@@ -99,42 +120,87 @@ class TokenStrips(Panel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
+        self._place()
         self._update_values()
+        if event.size() != event.oldSize():
+            self.scroll_to_selection()
+
+    @property
+    def places(self) -> list[ChipBox]:
+        """All chips; the boxes of those that are scrolled out of sight are empty."""
+        return self.lines.places
 
     def _lay_out(self) -> None:
+        """Divide the chips into lines."""
         results, chips = self.session.results, self.chips()
         actions = results.horizon if results is not None and results.done else 0
         key = (self.width(), chips, actions)
         if key == self._laid:
             return
         self._laid = key
-        self.places = []
         self._at = []
-        bottom = self._flow("text", [(chip.label, chip.role) for chip in chips], 0.0)
-        if actions:
-            if chips:
-                bottom += SPACE + 2
-            bottom = self._flow("action", [(str(number), "action") for number in range(actions)], bottom)
-        self._chips.set_chips(self.places, results.cameras if results is not None else ())
-        self.setMinimumHeight(round(bottom) + 2)
+        self.lines.flow([(chip.label, chip.role) for chip in chips], actions, LABEL, self.width() - SCROLL_WIDTH)
+        self._place()
         self.updateGeometry()
+
+    # Scrolling
+
+    def _place(self) -> None:
+        """Move the chips to the lines in which they are shown."""
+        lines = self.lines
+        lines.place(self.height())
+        results = self.session.results
+        self._chips.set_chips(lines.shown(), results.cameras if results is not None else ())
+        visible, count = lines.visible(self.height()), lines.count["text"]
+        self.scroll_bar.setVisible(count > visible)
+        if count > visible:
+            self.scroll_bar.setGeometry(self.width() - SCROLL_WIDTH + 1, 0, SCROLL_WIDTH - 1, visible * LINE - SPACE)
+            self.scroll_bar.blockSignals(True)
+            self.scroll_bar.setRange(0, count - visible)
+            self.scroll_bar.setPageStep(visible)
+            self.scroll_bar.setValue(lines.first)
+            self.scroll_bar.blockSignals(False)
         self.update()
 
-    def _flow(self, kind: Kind, chips: list[tuple[str, str]], top: float) -> float:
-        """Place chips line by line from `top`; return the bottom of the last line."""
-        left, room = float(LABEL), float(self.width())
-        x, least = left, 30.0 if kind == "action" else 0.0
-        for item, (label, role) in enumerate(chips):
-            label = label if len(label) < 40 else label[:38] + "…"
-            width = max(round(drawing.width_of(label, 13, bold=role == "prompt")) + 16, least)
-            if x + width > room and x > left:
-                x, top = left, top + CHIP + SPACE
-            self.places.append(ChipBox(kind, item, QRectF(x, top, width, CHIP), label, role))
-            x += width + (SPACE if kind == "text" else 3)
-        return top + CHIP if chips else top
+    def scroll_to(self, line: int) -> None:
+        """Scroll so that a line of the prompt is the first in sight."""
+        before, self.lines.first = self.lines.first, line
+        if before != line:
+            self._place()
+
+    def scroll_to_selection(self) -> None:
+        """Scroll as little as possible so that the last selected word is in sight."""
+        query, visible = self.session.state.query, self.lines.visible(self.height())
+        line = self.lines.line_of_word(query.items[-1]) if query.kind == "text" else None
+        if line is not None:
+            self.scroll_to(min(max(self.lines.first, line - visible + 1), line))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if not self.scroll_bar.isVisible():
+            super().wheelEvent(event)
+            return
+        self._wheel += event.angleDelta().y()
+        turns = int(self._wheel / NOTCH)
+        self._wheel -= turns * NOTCH
+        self.scroll_to(self.lines.first - turns)
+        event.accept()
+
+    @contextmanager
+    def unscrolled(self) -> Iterator[None]:
+        """Make the panel as high as all its lines, for a picture of it."""
+        before = self.size()
+        self.resize(before.width(), self.lines.height())
+        try:
+            yield
+        finally:
+            self.resize(before)
+
+    def restyle(self) -> None:
+        """Apply the theme's colours to the scroll bar."""
+        self.scroll_bar.setStyleSheet(theme.sheet())
 
     def sizeHint(self) -> QSize:
-        return QSize(600, self.minimumHeight())
+        return QSize(600, self.lines.preferred_height())
 
     # Painting
 
@@ -162,19 +228,23 @@ class TokenStrips(Panel):
     def _selected_boxes(self) -> list[QRect]:
         """Return the boxes of the selected chips."""
         query = self.session.shown.query
-        return [p.box.toRect() for p in self.places if p.kind == query.kind and p.item in query.items]
+        return [
+            p.box.toRect()
+            for p in self.places
+            if p.kind == query.kind and p.item in query.items and not p.box.isEmpty()
+        ]
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t, shown, results = theme.active(), self.session.shown, self.session.results
         self.fill_background(painter, area)
         if area.left() < LABEL:
             for name, kind in (("Prompt", "text"), ("Actions", "action")):
-                first = next((place for place in self.places if place.kind == kind), None)
+                first = next((place for place in self.lines.shown() if place.kind == kind), None)
                 if first is not None:
                     drawing.write(painter, QRectF(0, first.box.top(), LABEL - 8, CHIP), name, t.secondary, 13)
         if results is None or len(self._at) != len(self.places):
             return
-        self._chips.paint(painter, self, area, self._at, shown.colours)
+        self._chips.paint(painter, self, area, [self._at[number] for number in self.lines.in_sight], shown.colours)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_legend(painter)
         previewed = shown.query != self.session.state.query
@@ -193,9 +263,9 @@ class TokenStrips(Panel):
 
     def _paint_legend(self, painter: QPainter) -> None:
         """Paint the legend at the right of the last line, where it has room."""
-        if not self.places:
+        if not self.lines.in_sight:
             return
-        t, last, width = theme.active(), self.places[-1].box, drawing.width_of(self.legend, 12)
+        t, last, width = theme.active(), self.lines.shown()[-1].box, drawing.width_of(self.legend, 12)
         room = QRectF(last.right() + 16, last.top(), self.width() - last.right() - 16, CHIP)
         if width + LEGEND_RAMP + 8 > room.width():
             return
@@ -207,7 +277,7 @@ class TokenStrips(Panel):
 
     def place_at(self, point: QPointF) -> ChipBox | None:
         """Return the chip under a point; None if there is none."""
-        return next((place for place in self.places if place.box.adjusted(-2, -2, 2, 2).contains(point)), None)
+        return next((place for place in self.lines.shown() if place.box.adjusted(-2, -2, 2, 2).contains(point)), None)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         place = self.place_at(event.position())
@@ -252,23 +322,10 @@ class TokenStrips(Panel):
         if event.key() in {Qt.Key.Key_Left, Qt.Key.Key_Right}:
             there = here + (1 if event.key() == Qt.Key.Key_Right else -1)
         else:
-            there = self._chip_in_next_line(here, down=event.key() == Qt.Key.Key_Down)
+            there = self.lines.neighbour(here, down=event.key() == Qt.Key.Key_Down)
         if 0 <= there < len(self.places):
             place = self.places[there]
             self.select(place.kind, place.item, span=span and place.kind == query.kind)
-
-    def _chip_in_next_line(self, here: int, *, down: bool) -> int:
-        box = self.places[here].box
-        lines = sorted(
-            {p.box.top() for p in self.places if (p.box.top() > box.top() if down else p.box.top() < box.top())}
-        )
-        if not lines:
-            return here
-        top = lines[0] if down else lines[-1]
-        near = [
-            (abs(p.box.center().x() - box.center().x()), n) for n, p in enumerate(self.places) if p.box.top() == top
-        ]
-        return min(near)[1]
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
@@ -295,45 +352,3 @@ def _make_ramp(name: str, ground: str) -> QImage:
     """Return the colours of chips on the colour `ground`, from the lowest to the highest, as an image of one line."""
     words = np.array(colours(name, ground), np.uint32)[None]
     return drawing.word_image(words | np.uint32(0xFF000000), blended=False)
-
-
-class TokenScroll(QScrollArea):
-    """Scroll area of the strips, so that a long prompt leaves space for the pictures."""
-
-    def __init__(self, strips_panel: TokenStrips) -> None:
-        super().__init__()
-        self.strips = strips_panel
-        self.setWidget(strips_panel)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.restyle()
-        strips_panel.session.changed.connect(self._on_changed)
-
-    def restyle(self) -> None:
-        """Apply the theme's colours."""
-        self.setStyleSheet(theme.sheet())
-
-    def preferred_height(self) -> int:
-        """Return the preferred height in pixels: what the chips need, at most five lines (60 words at 1280 pixels)."""
-        return max(min(self.strips.minimumHeight(), 5 * (CHIP + SPACE)), CHIP)
-
-    def _on_changed(self, before: ViewState, after: ViewState) -> None:
-        if before.query != after.query:
-            self.scroll_to_selection()
-
-    def scroll_to_selection(self) -> None:
-        """Scroll to the selected chip."""
-        if self.strips.minimumHeight() <= self.height():
-            return
-        query = self.strips.session.state.query
-        place = next((p for p in self.strips.places if (p.kind, p.item) == (query.kind, query.items[-1])), None)
-        if place is not None:
-            point = place.box.center().toPoint()
-            self.ensureVisible(point.x(), point.y(), 0, round(CHIP / 2) + 1)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self.scroll_to_selection()

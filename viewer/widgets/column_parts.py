@@ -1,0 +1,57 @@
+"""Parts that the columns of the window are made of: hairline, background of the right column, stack of tab panels."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from viewer.rendering import drawing, theme
+
+
+class Hairline(QWidget):
+    """Line of one pixel between two regions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(1)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        QPainter(self).fillRect(self.rect(), theme.colour(theme.active().line))
+
+
+class SideColumn(QWidget):
+    """Background of the right column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.restyle()
+
+    def restyle(self) -> None:
+        """Set the theme's colour as the palette of the column and of the widgets in it."""
+        palette = self.palette()
+        palette.setColor(drawing.WINDOW, theme.colour(theme.active().side))
+        self.setPalette(palette)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), theme.colour(theme.active().side))
+        painter.fillRect(0, 0, 1, self.height(), theme.colour(theme.active().line))
+
+
+class TabStack(QStackedWidget):
+    """Panels of which one is shown at a time."""
+
+    def heights(self) -> tuple[int, int]:
+        """Return minimum and preferred height in pixels: those of the first panel, or more if the current one needs it.
+
+        The pictures then keep their size, where they can, when the user changes tabs.
+        """
+        first, front = self.widget(0), self.currentWidget()
+        if first is None or front is None:
+            return 0, 0
+        least = max(first.minimumSizeHint().height(), front.minimumSizeHint().height(), front.minimumHeight())
+        return least, max(least, first.sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(300, 40)
