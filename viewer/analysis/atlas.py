@@ -10,6 +10,8 @@ from viewer.analysis import scores
 from viewer.analysis.query_attention import QueryAttention
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import ViewState
@@ -46,3 +48,28 @@ def find_rank(values: Floats, layer: int, head: int, *, lowest: bool) -> tuple[i
     plain, own = values[:, :-1], values[layer, head]
     better = plain < own if lowest else plain > own
     return int(better.sum()) + 1, int((plain == own).sum()) - 1
+
+
+class RankWalk:
+    """Goes along a ranking of heads, from the best one on."""
+
+    def __init__(self) -> None:
+        self._reached: tuple[object, tuple[int, int]] | None = None
+
+    def step(
+        self, ranking: object, order: Sequence[tuple[int, int]], here: tuple[int, int] | None, by: int
+    ) -> tuple[int, int]:
+        """Return the (layer, head) `by` ranks further, or the best one where the walk begins.
+
+        Args:
+            ranking: What the order is of; another ranking begins another walk.
+            order: (layer, head) pairs, the best first; not empty.
+            here: The one that is shown; None for none or several.
+            by: Number of ranks; a negative one begins no walk, but goes back from `here`.
+        """
+        follows = here is not None and here in order and (by < 0 or here == order[0])
+        follows = follows or (here is not None and self._reached == (ranking, here))
+        place = order.index(here) + by if follows and here is not None else 0
+        there = order[min(max(place, 0), len(order) - 1)]
+        self._reached = ranking, there
+        return there

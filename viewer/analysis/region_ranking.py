@@ -12,7 +12,7 @@ from viewer.model import attention
 from viewer.model.view_state import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from viewer.io.results import Results
     from viewer.model.attention import Floats
@@ -31,6 +31,23 @@ class RankedHead:
     head: int
     mass: float
     """Weight on the region."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeadGroup:
+    """The rows of one head, heaviest first."""
+
+    layer: int
+    head: int
+    rows: tuple[RankedHead, ...]
+
+
+def group_by_head(rows: Sequence[RankedHead]) -> list[HeadGroup]:
+    """Return rows, heaviest first, by their heads; the head with the heaviest row first."""
+    found: dict[tuple[int, int], list[RankedHead]] = {}
+    for row in rows:
+        found.setdefault((row.layer, row.head), []).append(row)
+    return [HeadGroup(layer, head, tuple(members)) for (layer, head), members in found.items()]
 
 
 def rank_by_region(

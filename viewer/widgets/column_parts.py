@@ -51,7 +51,7 @@ class TabStack(QStackedWidget):
         if first is None or front is None:
             return 0, 0
         least = max(first.minimumSizeHint().height(), front.minimumSizeHint().height(), front.minimumHeight())
-        return least, max(least, first.sizeHint().height())
+        return least, max(least, first.sizeHint().height(), front.sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         return QSize(300, 40)

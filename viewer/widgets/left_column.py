@@ -181,6 +181,6 @@ class LeftColumnLayout(QLayout):
                 top += max(allotted.extra - extra * gaps, 0)  # more than wider gaps use, in place of the tabs
         for handle, upper in self.handles.items():
             handle.setVisible(upper in widgets)
-            under = upper.geometry().bottom() + 1 + self._gap // 2
-            handle.setGeometry(inner.left(), under - HEIGHT // 2, inner.width(), HEIGHT)
+            edge = upper.geometry().bottom() + 1 + self._gap // 2
+            handle.setGeometry(inner.left(), edge - HEIGHT // 2, inner.width(), HEIGHT)
             handle.raise_()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QKeyCombination, QPoint, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QKeyCombination, QPoint, QSize, Qt
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -153,8 +153,6 @@ class MainWindow(QWidget):
             self.stack.setCurrentWidget(self.panels)
             if episodes is not None:
                 self.playback.go_on()
-            if self.isVisible() and not self.settings.text("toured"):
-                QTimer.singleShot(600, self.overlays.show_tour)
         else:
             self.page.show_waiting(results.path)
             self.stack.setCurrentWidget(self.page)

@@ -344,7 +344,8 @@ class PanelLayout(QWidget):
     def restyle(self) -> None:
         """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
-        self.strips.restyle()
+        for scrolled in (self.strips, self.region_ranking):
+            scrolled.restyle()
         for panel in (self.film, self.atlas, self.wall):
             panel.reload()
 

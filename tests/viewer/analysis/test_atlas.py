@@ -7,7 +7,7 @@ import make_results
 import numpy as np
 import pytest
 
-from viewer.analysis.atlas import find_rank, rank_heads, score_heads
+from viewer.analysis.atlas import RankWalk, find_rank, rank_heads, score_heads
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 
@@ -87,3 +87,17 @@ def test_stored_and_computed_entropies_agree(tmp_path: Path) -> None:
         results.close()
     assert values[0] == pytest.approx(values[2], rel=1e-4)
     assert values[1] == pytest.approx(values[3], rel=1e-4)
+
+
+def test_a_walk_along_a_ranking_begins_with_the_best_head() -> None:
+    order = [(1, 0), (0, 2), (2, 1), (0, 0)]
+    walk = RankWalk()
+    assert walk.step("word", order, (2, 1), 1) == (1, 0), "the shown head is third, but the best one comes first"
+    assert walk.step("word", order, (1, 0), 1) == (0, 2)
+    assert walk.step("word", order, (0, 2), 1) == (2, 1)
+    assert walk.step("word", order, (2, 1), -1) == (0, 2)
+    assert walk.step("other word", order, (0, 2), 1) == (1, 0), "another ranking begins anew"
+    assert walk.step("other word", order, None, 1) == (1, 0)
+    assert RankWalk().step("word", order, (1, 0), 1) == (0, 2), "the best one is shown already"
+    assert RankWalk().step("word", order, (2, 1), -1) == (0, 2)
+    assert RankWalk().step("word", order, (0, 0), -9) == (1, 0)

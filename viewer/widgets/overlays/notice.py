@@ -1,7 +1,8 @@
-"""Short message at the bottom of the window that disappears after a while."""
+"""Short message in place of the status bar that disappears after a while."""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from PySide6.QtCore import QRect, QRectF, Qt, QTimer
@@ -13,8 +14,9 @@ from viewer.rendering import theme
 MILLISECONDS: Final = 6000
 MILLISECONDS_PER_LETTER: Final = 60
 """A long message stays this long for each letter."""
-MARGINS: Final = 24, 10, 12, 10
-MAX_WIDTH: Final = 900
+MARGINS: Final = 28, 4, 16, 4
+LEAST_HEIGHT: Final = 26
+"""That of the status bar in pixels: a message of one line covers nothing else."""
 _WRAPPED: Final = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -40,27 +42,23 @@ class Notice(QWidget):
         self._timer.start(max(MILLISECONDS, MILLISECONDS_PER_LETTER * len(text)))
 
     def place(self) -> None:
-        """Centre the notice at the bottom of the window, as high as the message needs."""
+        """Place the notice over the status bar, upwards as high as the message needs."""
         window = self.window()  # not an attribute, which would keep a closed window alive
         left, top, right, bottom = MARGINS
-        most = QRectF(0, 0, min(window.width() - 40, MAX_WIDTH) - left - right, window.height())
+        most = QRectF(0, 0, window.width() - left - right, window.height())
         needed = theme.metrics(13).boundingRect(most, int(_WRAPPED), self.text)
-        width, height = round(needed.width()) + left + right + 4, max(round(needed.height()) + top + bottom, 40)
-        self.setGeometry(QRect((window.width() - width) // 2, window.height() - 42 - height, width, height))
+        height = max(math.ceil(needed.height()) + top + bottom, LEAST_HEIGHT)
+        self.setGeometry(QRect(0, window.height() - height, window.width(), height))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.hide()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        box = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
-        painter.setPen(theme.colour(t.faint))
-        painter.setBrush(theme.colour(t.raised))
-        painter.drawRoundedRect(box, 10, 10)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.fillRect(QRectF(12, 12, 3, self.height() - 24), theme.colour(t.accent))
+        painter.fillRect(self.rect(), theme.colour(t.raised))
+        painter.fillRect(QRectF(0, 0, self.width(), 1), theme.colour(t.faint))
         left, top, right, bottom = MARGINS
+        painter.fillRect(QRectF(theme.MARGIN, 7, 3, self.height() - 14), theme.colour(t.accent))
         painter.setFont(theme.font(13))
         painter.setPen(theme.colour(t.text))
         painter.drawText(QRectF(self.rect()).adjusted(left, top, -right, -bottom), int(_WRAPPED), self.text)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
 from viewer.controllers import commands
+
+TOUR_DELAY_MILLISECONDS: Final = 600
+"""Time after which the tour comes, so that the first picture is seen before it."""
 
 if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
@@ -29,6 +32,18 @@ class OverlayHost(QObject):
         """The open sheet; None if there is none."""
         self.tour: Tour | None = None
         acts.sheet_asked.connect(self.show)
+        panels.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Show and watched is self._panels and not self._acts.settings.text("toured"):
+            QTimer.singleShot(TOUR_DELAY_MILLISECONDS, self._offer_tour)
+        return False
+
+    def _offer_tour(self) -> None:
+        """Start the tour for a user who has not seen it, unless a file's panels or the window have gone meanwhile."""
+        results = self._acts.session.results
+        if results is not None and self._panels.isVisible() and not self._acts.settings.text("toured"):
+            self.show_tour()
 
     def show(self, name: str) -> None:
         """Show a sheet by name: `palette`, `help`, `info`, `export` or `tour`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from PySide6.QtCore import QPoint, QRectF, Signal
+from PySide6.QtCore import QPoint, QRect, QRectF, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 
@@ -30,6 +30,10 @@ HINTS: Final = (
 )
 
 
+LEAST_TOP: Final = 50
+"""Pixels that the box keeps free at the top of the window, for its bar."""
+
+
 class Tour(QWidget):
     """Box over the window with one hint after another."""
 
@@ -49,17 +53,14 @@ class Tour(QWidget):
         self.raise_()
 
     def place(self) -> None:
-        """Place the box above or below the panel of the current hint, inside the window."""
+        """Place the box above the panel of the current hint, or below it, so that it covers nothing of it."""
         window, panel = self.window(), self.panels[HINTS[self.index][0]]
-        top_left = panel.mapTo(window, QPoint(0, 0))
-        x = top_left.x() + min(60, panel.width() // 4)
-        y = top_left.y() - self.height() - 8
-        if y < 50:
-            y = top_left.y() + min(panel.height() // 2, 120)
-        self.move(
-            min(max(x, 8), max(window.width() - self.width() - 8, 8)),
-            min(max(y, 8), max(window.height() - self.height() - 8, 8)),
-        )
+        wanted = QRect(panel.mapTo(window, QPoint(0, 0)), panel.size())
+        x = min(max(wanted.x() + min(60, wanted.width() // 4), 8), max(window.width() - self.width() - 8, 8))
+        above, below = wanted.top() - self.height() - 8, wanted.bottom() + 9
+        if above < LEAST_TOP and below + self.height() <= window.height() - 8:
+            above = below
+        self.move(x, min(max(above, 8), max(window.height() - self.height() - 8, 8)))
         self.next.relabel("Done" if self.index == len(HINTS) - 1 else "Next")
         self.next.setGeometry(self.width() - 12 - 70, self.height() - 40, 70, 28)
         self.skip.setGeometry(self.width() - 12 - 70 - 60, self.height() - 37, 52, 22)

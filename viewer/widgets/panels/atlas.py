@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from viewer.analysis.atlas import find_rank, rank_heads, score_heads
+from viewer.analysis.atlas import RankWalk, find_rank, rank_heads, score_heads
 from viewer.analysis.scores import SCORES, Score, find_score, find_unavailable_scores
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
@@ -70,6 +70,7 @@ class Atlas(ZoomPanel):
         self._painted_rings: list[QRectF] = []
         self._coloured: tuple[object, ...] = ()
         self._was_unavailable = False
+        self._walk = RankWalk()
         self._painted_title = ""
         session.bared.connect(self.reload_and_update)
 
@@ -337,15 +338,15 @@ class Atlas(ZoomPanel):
             self.session.update(layer=layer, heads=(head,), reduce="mean")
 
     def step_ranked(self, by: int) -> None:
-        """Select the head `by` ranks further."""
+        """Select the best head, and from there the one that is `by` ranks further."""
         order, shown = self.ranked(), self.session.state
         if not order:
             reason = self.unavailable_reason or "no head has weight to tell"
             self.session.noticed.emit(f"Heads cannot be ranked by {self._shown_score.title}: {reason}.")
             return
         here = (shown.layer, shown.heads[0]) if len(shown.heads) == 1 else None
-        place = order.index(here) + by if here in order else 0
-        self.go(*order[min(max(place, 0), len(order) - 1)])
+        ranking = (id(self.session.results), shown.frame, shown.query, shown.score, shown.region, shown.step)
+        self.go(*self._walk.step(ranking, order, here, by))
 
     def next_score(self) -> None:
         """Select the next available score."""

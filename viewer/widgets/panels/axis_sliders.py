@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QSizePolicy, QWidget
 from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.view_state import moved, position
 from viewer.rendering import drawing, theme
-from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.number_field import NumberField
+from viewer.widgets.controls.play_button import PlayButton
 from viewer.widgets.controls.slider import Slider
 from viewer.widgets.panels.panel import Panel
 
@@ -46,9 +46,7 @@ class AxisRow(QWidget):
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.number.setFixedSize(NUMBER_WIDTH, 24)
         self.number.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-        self.play = Button("▸", kind="quiet")
-        self.play.setAccessibleName(f"Play {axis}")
-        self.play.setFixedWidth(24)
+        self.play = PlayButton(axis)
         row = QHBoxLayout(self)
         row.setContentsMargins(57, 0, 46, 0)  # aligned with chips and thumbnails
         row.setSpacing(6)
@@ -197,8 +195,7 @@ class AxisSliders(Panel):
     def show_playing(self, axis: str) -> None:
         """Show which axis is playing; an empty string means none."""
         for name, row in self.rows.items():
-            row.play.relabel("❚❚" if name == axis else "▸")
-            row.play.setAccessibleName(f"{'Pause' if name == axis else 'Play'} {name}")
+            row.play.show_playing(name == axis)
 
     def refresh(self) -> None:
         for row in self.rows.values():
