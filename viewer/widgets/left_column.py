@@ -80,7 +80,9 @@ def divide_height(
     fewest = min(wanted.chips, wanted.actions + MIN_CHIP_LINES * wanted.line)
     least = min(wanted.chips, wanted.actions + MIN_CHIP_LINES_LOW * wanted.line)
     if chosen.prompt_lines is not None:
-        fewest = least = min(wanted.chips, wanted.actions + max(chosen.prompt_lines, 1) * wanted.line)
+        room = _whole(height - tab - heading - MIN_PICTURES, wanted)
+        lines = wanted.actions + max(chosen.prompt_lines, 1) * wanted.line
+        fewest = least = min(wanted.chips, max(min(lines, room), least))
     elif height - tab - timeline - fewest < low:
         fewest = least
     if height - tab - timeline - fewest < low:

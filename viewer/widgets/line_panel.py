@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
     from viewer.rendering.ticks import Tick
 
+LEAST_CHART: Final = 12
+"""Pixels; a lower chart is not drawn."""
 FEWEST_POINTS: Final = 4.0
 """Distances between points that are visible at the highest zoom."""
 
@@ -198,12 +200,17 @@ class LinePanel(ZoomPanel):
 
     # Painting
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the panel is high enough for a chart under its heading."""
+        return self.height() >= self.HEADING + self.FOOT + LEAST_CHART
+
     def paint(self, painter: QPainter, area: QRect) -> None:
         chart, axis, box = self._chart, self.x_axis(), self.content_box()
 
         def still(inner: QPainter) -> None:
             self.paint_heading(inner, *self.titles())
-            if chart is not None and len(chart.xs):
+            if chart is not None and len(chart.xs) and self.has_room:
                 draw_chart(inner, box, chart, axis, self.find_x_ticks(axis, box.width()), self.LABELS)
 
         key = (id(chart), axis, self.titles())
@@ -216,7 +223,7 @@ class LinePanel(ZoomPanel):
     def paint_over(self, painter: QPainter, box: QRectF) -> None:
         """Paint the cursor, and the crosshair with its read-out."""
         chart = self._chart
-        if chart is None or not len(chart.xs):
+        if chart is None or not len(chart.xs) or not self.has_room:
             return
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         here = self.position()

@@ -129,7 +129,8 @@ def test_divide_height_follows_what_the_user_chose_within_the_minimums(
     assert sum(heights) == height
     assert heights.chips >= 2 * LINE, "actions and one line of the prompt stay in sight"
     if prompt is not None:
-        assert heights.chips == min(prompt + 1, lines) * LINE
+        room = max((height - tab - TIMELINE[0] - MIN_PICTURES) // LINE, 2)
+        assert heights.chips == min(prompt + 1, lines, room) * LINE
     if share is not None:
         assert heights.pictures <= pictures
         most = height - tab - TIMELINE[0] - 2 * LINE if prompt is None else height - tab - TIMELINE[0] - heights.chips
