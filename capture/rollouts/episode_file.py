@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.pipeline.frame_builder import WeightErrors
-from capture.provenance import to_json
+from capture.provenance import merge_decisions, to_json
 from capture.results import schema
 from capture.results.writer import ResultsWriter
 
 if TYPE_CHECKING:
     from capture.policies.base import TokenTable
+    from capture.provenance import Decision
     from capture.rollouts.run_description import RolloutRun
     from capture.rollouts.transfer import Transfer
 
@@ -74,7 +75,7 @@ class EpisodeFile:
     Raises UserError where the file cannot be made.
     """
 
-    def __init__(self, path: Path, run: RolloutRun, sizes: schema.Sizes) -> None:
+    def __init__(self, path: Path, run: RolloutRun, sizes: schema.Sizes, decisions: tuple[Decision, ...] = ()) -> None:
         self.path = path
         self._sizes = sizes
         self._errors = WeightErrors(0.0, 0.0)
@@ -86,7 +87,7 @@ class EpisodeFile:
             weights=run.store,
             compress=run.compress,
             run=run.settings,
-            provenance=to_json(run.decisions),
+            provenance=to_json(merge_decisions(run.decisions, decisions)),
             background=False,
         )
 

@@ -112,7 +112,7 @@ class EpisodeFiles:
         while True:
             path = self._folder / f"episode_{self._number:06d}.h5"
             try:
-                file = EpisodeFile(path, self._run, sizes)
+                file = EpisodeFile(path, self._run, sizes, slot.episode.decisions)
                 break
             except UserError:
                 if not (_is_taken(path) and self._number < NUMBERS):

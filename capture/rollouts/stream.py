@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from capture.policies.base import RecordedCall
+    from capture.provenance import Decision
     from capture.rollouts.writer import RolloutWriter
 
 PROMPT_CHANGED: Final = "the prompt changed"
@@ -24,6 +25,8 @@ class Episode:
     """When its first call began, seconds since 1970."""
     start: float
     """The same in seconds of `time.perf_counter`."""
+    decisions: tuple[Decision, ...] = ()
+    """About the observations of its stream."""
     calls: int = 0
     dropped: int = 0
     """Recordings that were to be made and were not, since the disk was late or they could not be stored."""
@@ -77,6 +80,9 @@ class EpisodeStream:
 
     def __init__(self, writer: RolloutWriter, name: str) -> None:
         self.name = name
+        self.decisions: tuple[Decision, ...] = ()
+        """About the observations of this client or environment, such as which camera feeds which slot: they join the
+        provenance of the episodes that begin from now on."""
         self._writer = writer
         self._lock = threading.Lock()
         self._episode: Episode | None = None
@@ -97,7 +103,7 @@ class EpisodeStream:
             if self._episode is not None and self._episode.prompt != prompt:
                 self._end(None, PROMPT_CHANGED)
             if self._episode is None:
-                self._episode = Episode(self.name, prompt, clock, now)
+                self._episode = Episode(self.name, prompt, clock, now, self.decisions)
             self._writer.count_call()
             episode = self._episode
             index = episode.calls
