@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from capture.cli.effects import run as measure_effects
 
             return measure_effects(NAME, given[1:], _tell, _say)
+        if given[:1] == ["serve"]:
+            from capture.cli.serve import run as serve_clients
+
+            return serve_clients(NAME, given[1:], _tell, _say)
         return _capture(given)
     except UserError as error:
         _tell(str(error))
@@ -64,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").split(".")[0]
         if package in ("", "capture", "viewer", "resources"):
             raise
-        _tell(f"the package {package} is missing; run pip install 'pi0-attention[capture]'")
+        extra = "capture,serve" if package in ("websockets", "msgpack") else "capture"
+        _tell(f"the package {package} is missing; run pip install 'pi0-attention[{extra}]'")
         return 2
     finally:
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop

@@ -48,6 +48,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
         f"       {name} --checkpoint FOLDER (--episode PATH -o FILE | --dataset PATH -o FOLDER) [options]\n"
         f"       {name} preview --checkpoint FOLDER (--episode PATH | --dataset PATH | --exterior FILE …) -o PNG\n"
+        f"       {name} serve --checkpoint FOLDER -o FOLDER [options] (see {name} serve -h)\n"
         f"       {name} sources PATH [--camera NAME=SOURCE] [--turned yes|no] [--all]\n"
         f"       {name} info FILE",
         description="Run a Pi0.5 policy offline and write its attention to one HDF5 file: what each word of the\n"

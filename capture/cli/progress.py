@@ -53,7 +53,8 @@ class Console:
         self._running: Any = None
         self._lock = threading.RLock()
         self._stage = ""
-        self._since = 0.0
+        self._since: float | None = None
+        """When the stage began; None for a status, which has no elapsed seconds."""
         self._width = 0
         """Characters of the stage's line that are on the terminal."""
         self._clock: threading.Thread | None = None
@@ -100,6 +101,18 @@ class Console:
         if self._clock is None:
             self._clock = threading.Thread(target=self._tick, name="console", daemon=True)
             self._clock.start()
+
+    def clear_stage(self) -> None:
+        """Take the stage off the terminal; nothing has begun yet in its place."""
+        self._end_stage()
+
+    def status(self, text: str) -> None:
+        """Show a line that is replaced by the next one; on a terminal alone."""
+        if self._quiet or not self._terminal:
+            return
+        with self._lock:
+            self._stage, self._since = replace_control_characters(text), None
+            self._draw()
 
     def loading(self, done: int, total: int) -> None:
         """Show the bytes of weights that were read so far."""
@@ -184,7 +197,7 @@ class Console:
                     self._draw()
 
     def _draw(self) -> None:
-        seconds = int(time.monotonic() - self._since)
+        seconds = 0 if self._since is None else int(time.monotonic() - self._since)
         text = f"{self._stage} ({seconds} s)" if seconds else self._stage
         text = text[: _columns()]
         self._write("\r" + text.ljust(self._width))

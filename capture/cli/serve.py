@@ -1,0 +1,248 @@
+"""`pi0-capture serve`: answer openpi's clients with the actions of a policy, and record its calls."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from capture.cli.option_values import names, seconds, seed, whole_number
+from capture.cli.parser import (
+    DEVICE_HELP,
+    DTYPES,
+    Parser,
+    add_camera_option,
+    add_policy_options,
+    add_store_options,
+    chosen_cameras,
+)
+from capture.errors import UserError
+
+if TYPE_CHECKING:
+    from capture.cli.progress import Console
+    from capture.pipeline.plan import Setup
+    from capture.policies.base import Policy
+    from capture.rollouts.writer import RolloutWriter
+    from capture.serve.service import PolicyService, ServeOptions
+
+EXAMPLES: Final = """\
+examples:
+  pi0-capture serve --checkpoint pi05_droid/ -o runs/                     # record every call, on 127.0.0.1 port 8000
+  pi0-capture serve --checkpoint pi05_libero/ -o runs/ --every 4 --episode-timeout 2
+  pi0-capture serve --checkpoint pi05_droid/ -o runs/ --host 0.0.0.0 --api-key "$KEY"
+  pi0-capture serve --demo -o runs/                                       # the small bundled policy
+
+Clients of openpi connect as they are: WebsocketClientPolicy(host, port). pi0-viewer runs/ follows while it records.
+An episode ends when the client disconnects, changes its prompt or is silent; a client may also say so itself:
+  policy.infer({"pi0-capture": {"end": True, "success": True}})
+and with an observation {"pi0-capture": {"record": True, "new_episode": True, "seed": 7}, ...}, each key optional.
+"""
+KEY_VARIABLE: Final = "PI0_CAPTURE_API_KEY"
+"""Environment variable of the API key, which a command line would show to every user of the machine."""
+STATUS_SECONDS: Final = 1.0
+LOG_SECONDS: Final = 60.0
+"""Time between two lines about the server in a log file."""
+
+
+def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+    """Run the server until it is stopped; return the exit code. Raises UserError for what the user can mend."""
+    options = _parser(name).parse_args(list(given))
+    key = options.api_key if options.api_key is not None else os.environ.get(KEY_VARIABLE)
+    _check(options, key)
+    from capture.cli.progress import Console
+
+    with Console(tell, verbose=options.verbose) as console:
+        setup, policy = _load(options, console)
+        from capture.serve.service import PolicyService
+
+        with contextlib.ExitStack() as stack:
+            writer = None if options.no_recording else _open_writer(options, setup, console)
+            if writer is not None:
+                stack.callback(writer.close, "the server ended")
+            console.stage("running the policy once")
+            service = PolicyService(setup, policy, writer, _serve_options(options, setup, key), console)
+            asyncio.run(_serve(service, console))
+        console.close()
+        say(_describe(service, options))
+    return 0
+
+
+async def _serve(service: PolicyService, console: Console) -> None:
+    """Serve until a signal asks for the end, and show what goes on. Raises UserError where it cannot listen."""
+    loop = asyncio.get_running_loop()
+    has_asked = False
+
+    def stop() -> None:
+        nonlocal has_asked
+        if has_asked:  # the files take too long for the user
+            raise KeyboardInterrupt
+        has_asked = True
+        service.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, stop)
+    progress = asyncio.create_task(_show_progress(service, console))
+    try:
+        await service.serve(lambda address: _say_ready(service, console, address))
+    finally:
+        progress.cancel()
+        console.stage("finishing the results files")
+
+
+def _say_ready(service: PolicyService, console: Console, address: str) -> None:
+    where = "nothing is recorded" if service.folder is None else f"recording to {service.folder}"
+    console.clear_stage()
+    console.tell(f"serving {service.name} on {address}, {where}; Ctrl-C ends it")
+
+
+async def _show_progress(service: PolicyService, console: Console) -> None:
+    is_terminal = sys.stderr.isatty()
+    before = service.progress
+    while True:
+        await asyncio.sleep(STATUS_SECONDS if is_terminal else LOG_SECONDS)
+        line = service.progress
+        if is_terminal:
+            console.status(line)
+        elif line != before:
+            console.tell(line)
+        before = line
+
+
+def _describe(service: PolicyService, options: argparse.Namespace) -> str:
+    """Return what was done, for the end of the command."""
+    lines = [f"answered {service.calls} calls"]
+    if service.recorded is not None:
+        lines[0] += f"; {service.recorded.sentence}"
+        lines += service.recorded.failures
+        if service.recorded.files:
+            lines.append(f"look at them with: pi0-viewer {options.output}")
+    return "\n".join(lines)
+
+
+def _parser(name: str) -> Parser:
+    parser = Parser(
+        prog=f"{name} serve",
+        usage=f"{name} serve (--demo | --checkpoint FOLDER) -o FOLDER [options]",
+        description="Serve a Pi0.5 policy to openpi's clients (robots, simulators), which stay as they are, and write\n"
+        "the attention of its calls to a results file an episode. Actions are answered before anything is written.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    source = parser.add_argument_group("what to serve").add_mutually_exclusive_group(required=True)
+    source.add_argument("--demo", action="store_true", help="the small bundled policy; no GPU, no download")
+    source.add_argument("--checkpoint", metavar="FOLDER", help="a Pi0.5 checkpoint, as for a capture")
+    where = parser.add_argument_group("to whom")
+    where.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    where.add_argument("--port", metavar="N", type=_port, default=8000, help="port; 0 takes a free one (8000)")
+    where.add_argument(
+        "--api-key", metavar="KEY", help=f"key that clients have to send; or set {KEY_VARIABLE}, which ps does not show"
+    )
+    where.add_argument("--allow-anyone", action="store_true", help="let in everybody who reaches --host, without a key")
+    what = parser.add_argument_group("what to record")
+    recorded = what.add_mutually_exclusive_group()
+    recorded.add_argument("--every", metavar="N", type=_every, default=1, help="every N-th call of an episode (1)")
+    recorded.add_argument(
+        "--on-request", action="store_true", help='only calls whose observation has {"pi0-capture": {"record": true}}'
+    )
+    recorded.add_argument("--no-recording", action="store_true", help="only answer")
+    what.add_argument(
+        "--episode-timeout", metavar="SECONDS", type=seconds, default=10.0,
+        help="silence of a client that ends its episode (10); openpi's clients do not tell when they reset",
+    )  # fmt: skip
+    add_store_options(parser)
+    how = parser.add_argument_group("how to read observations and run the policy")
+    add_camera_option(how)
+    how.add_argument("--state-keys", metavar="NAMES", type=names, help="the client's parts of the state, in order")
+    how.add_argument("--prompt", metavar="TEXT", help="the task of observations that bring none")
+    how.add_argument("--device", metavar="NAME", help=DEVICE_HELP)
+    how.add_argument("--dtype", choices=DTYPES, help="number type of the policy (bfloat16; the demo float32)")
+    how.add_argument(
+        "--seed", metavar="N", type=seed, default=0,
+        help="seed of the noise (0): call i of the k-th episode has N + 1,000,000 k + i, counted from 0",
+    )  # fmt: skip
+    add_policy_options(parser)
+    out = parser.add_argument_group("where to")
+    out.add_argument(
+        "-o", "--output", metavar="FOLDER", type=Path, help="folder of the results; takes further episodes"
+    )
+    out.add_argument("-v", "--verbose", action="store_true", help="also print what decides about the input for certain")
+    parser.set_defaults(check=False, overwrite=False, batch=1, workers=0, no_graphs=True, dry_run=False)
+    return parser
+
+
+def _check(options: argparse.Namespace, key: str | None) -> None:
+    """Raise UserError for options that do not go together."""
+    from capture.serve.access import check_address
+
+    if options.output is None and not options.no_recording:
+        raise UserError("no folder was named for the recordings; add -o FOLDER, such as -o runs/, or --no-recording")
+    if options.output is not None and options.no_recording:
+        raise UserError("--no-recording writes nothing; leave -o out")
+    if key is not None and not (key.strip() and key.isascii() and key.isprintable()):
+        raise UserError(f"the API key is empty or no plain text; check --api-key and {KEY_VARIABLE}")
+    if key is not None and options.allow_anyone:
+        raise UserError("--allow-anyone and an API key contradict each other; leave one out")
+    if options.prompt is not None and not options.prompt.strip():
+        raise UserError("--prompt is empty, perhaps from a shell variable that is not set; give the task")
+    check_address(options.host, has_key=key is not None, is_open=options.allow_anyone)
+    import msgpack  # noqa: F401 - that it is missing is said now
+    import websockets.asyncio.server  # noqa: F401 - likewise
+
+
+def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]:
+    """Return the policy, loaded, and what is stored of its calls. Raises UserError."""
+    console.stage("loading PyTorch")
+    from capture.cli.setup import asked_setup
+    from capture.pipeline.frame_selection import ALL_FRAMES
+    from capture.pipeline.prompts import Prompts
+    from capture.pipeline.sharding import Shard
+
+    console.stage("opening the checkpoint")
+    setup = asked_setup(options, Shard(), ALL_FRAMES, Prompts(()))
+    if warning := setup.policy.check_tokenizer():
+        console.tell(f"warning: {warning}")
+    for decision in setup.policy.decisions:
+        console.decided(decision)
+    console.stage("loading transformers")
+    policy = setup.policy.load(setup.options.device, setup.options.dtype, console.loading)
+    return setup, policy
+
+
+def _open_writer(options: argparse.Namespace, setup: Setup, console: Console) -> RolloutWriter:
+    from capture.rollouts.run_description import RolloutRun
+    from capture.rollouts.writer import RolloutWriter
+
+    run = RolloutRun.from_setup(setup, title=setup.policy.name, every=options.every)
+    return RolloutWriter(options.output, run, tell=console.tell)
+
+
+def _serve_options(options: argparse.Namespace, setup: Setup, key: str | None) -> ServeOptions:
+    from dataclasses import replace
+
+    from capture.serve.service import ServeOptions
+
+    chosen = replace(
+        setup.policy.source_options,
+        camera_overrides=chosen_cameras(options),
+        state_keys=options.state_keys or (),
+    )
+    return ServeOptions(
+        chosen, options.host, options.port, key, options.prompt, options.seed, options.episode_timeout,
+        on_request=options.on_request,
+    )  # fmt: skip
+
+
+def _port(text: str) -> int:
+    return whole_number(text, 0, 65_535)
+
+
+def _every(text: str) -> int:
+    return whole_number(text, 1, 1_000_000)

@@ -1,0 +1,1 @@
+"""A policy server for openpi's clients that records its calls."""

@@ -1,0 +1,19 @@
+"""The small policy, loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from moments import small_setup
+
+from capture.pipeline.plan import Setup
+
+
+@pytest.fixture(scope="session")
+def served(checkpoint: Path) -> tuple[Setup, Any]:
+    """Setup and loaded policy; one thread, since calls are small and machines are shared."""
+    setup = small_setup(checkpoint)
+    return setup, setup.policy.load(torch.device("cpu"), torch.float32)
