@@ -117,7 +117,7 @@ async def _show_progress(service: PolicyService, console: Console) -> None:
 
 def _describe(service: PolicyService, options: argparse.Namespace) -> str:
     """Return what was done, for the end of the command."""
-    lines = [f"answered {service.calls} calls"]
+    lines = [f"answered {service.calls} call{'s' * (service.calls != 1)}"]
     if service.recorded is not None:
         lines[0] += f"; {service.recorded.sentence}"
         lines += service.recorded.failures
@@ -180,7 +180,7 @@ def _parser(name: str) -> Parser:
 
 def _check(options: argparse.Namespace, key: str | None) -> None:
     """Raise UserError for options that do not go together."""
-    from capture.serve.access import check_address
+    from capture.serve.access import check_address, check_port
 
     if options.output is None and not options.no_recording:
         raise UserError("no folder was named for the recordings; add -o FOLDER, such as -o runs/, or --no-recording")
@@ -193,6 +193,7 @@ def _check(options: argparse.Namespace, key: str | None) -> None:
     if options.prompt is not None and not options.prompt.strip():
         raise UserError("--prompt is empty, perhaps from a shell variable that is not set; give the task")
     check_address(options.host, has_key=key is not None, is_open=options.allow_anyone)
+    check_port(options.host, options.port)
     import msgpack  # noqa: F401 - that it is missing is said now
     import websockets.asyncio.server  # noqa: F401 - likewise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -23,6 +24,24 @@ def check_address(host: str, *, has_key: bool, is_open: bool) -> None:
         f"whoever reaches {host} could move the robot and fill the disk; give --api-key KEY, which clients then have "
         "to send, or say --allow-anyone, or leave --host out and use an ssh tunnel"
     )
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise UserError for a port that cannot be listened on, before a policy is loaded in vain."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(address)
+            one.listen()
+    except OSError as error:
+        raise explain_port(host, port, error) from None
+
+
+def explain_port(host: str, port: int, error: OSError) -> UserError:
+    """Return the sentence for a port that cannot be listened on."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return UserError(f"cannot listen on {host} port {port} ({reason}); choose another --port")
 
 
 def is_loopback(host: str) -> bool:

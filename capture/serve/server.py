@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from capture.errors import UserError
-from capture.serve.access import HEADER, find_refusal
+from capture.serve.access import HEADER, explain_port, find_refusal
 from capture.serve.wire_format import MAX_MESSAGE_BYTES, pack
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import Request as HttpRequest
-    from websockets.asyncio.server import Response, Server, ServerConnection
+    from websockets.asyncio.server import Server, ServerConnection
+    from websockets.http11 import Request as HttpRequest
+    from websockets.http11 import Response
 
     from capture.serve.client_session import CallRecord, ClientSession
 
@@ -119,9 +120,7 @@ class PolicyServer:
                 close_timeout=2,
             )  # fmt: skip
         except OSError as error:
-            raise UserError(
-                f"cannot listen on {host} port {port} ({error.strerror or error}); choose another --port"
-            ) from None
+            raise explain_port(host, port, error) from None
         try:
             await self._run(server, started)
         finally:

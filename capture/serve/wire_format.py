@@ -122,14 +122,19 @@ def _read_dtype(stated: object) -> np.dtype[Any]:
 
 def _read_array(found: Mapping[Any, Any]) -> np.ndarray[Any, Any]:
     dtype, data, shape = _read_dtype(found.get(b"dtype")), found.get(b"data"), found.get(b"shape")
-    is_shape = isinstance(shape, list) and len(shape) <= MAX_AXES and all(type(size) is int for size in shape)
-    if not is_shape or not isinstance(data, bytes) or not all(0 <= size <= MAX_MESSAGE_BYTES for size in shape):
-        raise UserError("an array of the message has no usable shape or data")
+    if not isinstance(shape, list) or len(shape) > MAX_AXES or not all(_is_size(size) for size in shape):
+        raise UserError("an array of the message has no usable shape")
+    if not isinstance(data, bytes):
+        raise UserError("an array of the message has no usable data")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise UserError(f"an array of the message has {len(data)} bytes, which its shape {shape} and type do not make")
     if dtype.kind == "U" and dtype.itemsize > MAX_TEXT_BYTES:
         raise UserError(f"the message holds text of more than {MAX_TEXT_BYTES} bytes")
     return np.frombuffer(data, dtype).reshape(shape) if data else np.empty(shape, dtype)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_MESSAGE_BYTES
 
 
 def _read_number(found: Mapping[Any, Any]) -> Any:
