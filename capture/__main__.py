@@ -76,6 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _Asked.too_late = True  # first: a signal may come between any two calls
             for number in _stop_signals():
                 signal.signal(number, signal.SIG_IGN)
+            if _Asked.yet:
+                _forget_interrupt()
+
+
+def _forget_interrupt() -> None:
+    """Let this process exit with the code that `main` returns.
+
+    Where C runs Python code, as numpy and torch do while they load, CPython notes a KeyboardInterrupt that leaves it as
+    unhandled, and ends `python -m` by SIGINT in place of its exit code. Running other code from C clears the note.
+    """
+    import ctypes
+
+    ctypes.pythonapi.PyRun_SimpleString(b"")
 
 
 def _say(text: str) -> None:

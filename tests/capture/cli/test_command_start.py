@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -111,3 +112,23 @@ def test_missing_state_is_refused_before_torch_is_imported(tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (2, "False\n")
     assert done.stderr.startswith("pi0-capture: no state was given, and this policy reads the robot's state")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stop_in_code_that_c_runs_ends_with_130_too(tmp_path: Path) -> None:
+    """CPython takes it for unhandled, and would end `python -m` by SIGINT."""
+    code = (
+        "import ctypes, sys\n"
+        "import capture.cli.validation\n"
+        "from capture.__main__ import main\n"
+        "run = ctypes.pythonapi.PyRun_String\n"
+        "run.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.py_object, ctypes.py_object]\n"
+        "run.restype = ctypes.py_object\n"
+        "stop = b'import signal; signal.raise_signal(signal.SIGINT)'\n"
+        "capture.cli.validation.check_options = lambda *_: run(stop, 257, {}, {})\n"
+        "sys.exit(main())"
+    )
+    (tmp_path / "stopped.py").write_text(code)
+    command = [sys.executable, "-m", "stopped", "--demo", "-o", str(tmp_path / "a.h5")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stderr) == (130, "pi0-capture: stopped\n")
