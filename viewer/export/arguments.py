@@ -42,7 +42,9 @@ class ExportArguments:
     over: str = ""
     score: str | None = None
     region: tuple[str, ...] = ()
-    """Boxes of patches: `exterior:4-7,8-11`."""
+    """Boxes of patches, `exterior:4-7,8-11`, or names of regions, `duck`."""
+    regions: Path | None = None
+    """The file in which named regions are looked up; None for the one beside the results file."""
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     """Fields of the view that is subtracted: `layer=4`."""

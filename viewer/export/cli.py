@@ -134,9 +134,12 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
                            help="a thumbnail in each cell instead of a number")  # fmt: skip
     if kind in {"atlas", "table"}:
-        group.add_argument("--region", nargs="+", default=(), metavar="CAMERA:ROWS,COLS",
-                           help="boxes of patches that are scored, such as exterior:4-7,8-11: rows 4 to 7 of 0 "
-                           "to 15 from the top, columns 8 to 11 from the left")  # fmt: skip
+        group.add_argument("--region", nargs="+", default=(), metavar="BOX|NAME",
+                           help="what is scored: boxes of patches, such as exterior:4-7,8-11 (rows, then columns, from "
+                           "0 at the top left), or regions that pi0-regions made, such as duck, wherever they are in "
+                           "each frame")  # fmt: skip
+        group.add_argument("--regions", type=Path, metavar="FILE", default=None,
+                           help="where named regions are looked up (default: RESULTS.regions.h5)")  # fmt: skip
     if kind in {"difference", "video", "summary"}:
         group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
                            help="subtract the same view with another frame=, word=, action=, step=, layer=, "

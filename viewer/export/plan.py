@@ -121,6 +121,8 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
         axes = [axis for axis in varied if axis != "reduce"]
         for named in itertools.chain.from_iterable(queries.by_frame):
             start, series = _find_series(source.results, request, named, timeline)
+            if request.region is not None:
+                start = replace(start, region=request.region_at(start.frame))
             for combination in itertools.product(*(values[axis] for axis in axes)):
                 at = dict(zip(axes, combination, strict=True))
                 for reduction in reductions:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from viewer.model.view_state import Query, Reduction, ViewState
+from viewer.model.view_state import Cell, Query, Reduction, ViewState
+from viewer.regions.in_frames import RegionInFrames
 
 Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
@@ -112,6 +113,8 @@ class ExportRequest:
     """Whether frames were named."""
     notes: tuple[str, ...]
     """Sentences about frames that are left out."""
+    region: RegionInFrames | None
+    """Named regions, which lie elsewhere in each frame; None for the view's patches in all frames."""
     table_of: TableUnit
     width: int
     """Of one picture, cell, thumbnail or plot in px."""
@@ -132,6 +135,10 @@ class ExportRequest:
     def figure_axes(self) -> frozenset[str]:
         """The axes that one figure runs along: frame, layer, step."""
         return axes_within_figure(self.kind, self.over)
+
+    def region_at(self, frame: int) -> tuple[Cell, ...]:
+        """Return the patches that are scored in a frame."""
+        return self.view.region if self.region is None else self.region.cells[frame]
 
     def positions(self, axis: Axis) -> tuple[int, ...]:
         """Return the chosen positions on an axis."""

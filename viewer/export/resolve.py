@@ -25,6 +25,7 @@ from viewer.export.scenes import explain_read_errors
 from viewer.export.selection import MissingWordError, parse_positions
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import SHARED_RANGES, Query, ViewState
+from viewer.regions.in_frames import find_named_region, is_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,9 +74,12 @@ class _Resolver:
 
     def request(self) -> ExportRequest:
         results, arguments = self.results, self.arguments
-        frames, layers, steps = self.frames(), self.layers(), self.steps()
-        heads = self.heads()
+        frames, layers, steps, heads = self.frames(), self.layers(), self.steps(), self.heads()
+        region = find_named_region(arguments.region, arguments.regions, arguments.file, results, frames)
+        left_out, frames = ((), frames) if region is None else (region.describe_left_out(frames), tuple(region.cells))
         view = self.view(frames, layers, steps)
+        if region is not None:
+            view = replace(view, region=region.cells[view.frame])
         queries, notes = self.queries(view, frames)
         view = replace(view, heads=() if len(heads) == results.heads and arguments.kind != "heads" else heads)
         return ExportRequest(
@@ -97,7 +101,8 @@ class _Resolver:
             comparison=self.comparison(),
             shares_range=arguments.range == "set",
             has_named_frames=bool(arguments.frames),
-            notes=notes,
+            notes=(*left_out, *notes),
+            region=region,
             table_of=arguments.table_of,
             width=arguments.size or SIZES.get(arguments.kind, 480),
             scale=arguments.scale or SCALES.get(arguments.kind, 2.0),
@@ -154,7 +159,8 @@ class _Resolver:
         if arguments.left_out:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:
-            view = replace(view, region=selection.parse_region(self.results, arguments.region))
+            if all(map(is_box, arguments.region)):
+                view = replace(view, region=selection.parse_region(self.results, arguments.region))
             if arguments.kind == "atlas":  # its scores are about the region
                 view = replace(
                     view, thumbnails=False, score=view.score if find_score(view.score).needs_region else "lift"

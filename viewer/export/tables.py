@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from viewer.export.request import ExportRequest, NamedQuery, Phase
     from viewer.io.results import Results
     from viewer.model.attention import Floats
-    from viewer.model.view_state import Cell
 
     Column = npt.NDArray[Any]
     Write = Callable[[Path, "BlockReader", Iterator["Block"]], None]
@@ -41,8 +40,9 @@ COLUMNS: Final = {
     "step": "The denoise step, from 0; 0 for words, which have one pass.",
     "head": "From 0.",
     "mass …": "Weight on a group of keys, such as a camera’s picture or its letterbox’s bars; all of them make 1.",
-    "region": "The patches that --region or the view named: camera:rows,columns. Where all of them lie in the "
-    "letterbox’s bars there is no lift, hit or IoU90: nan.",
+    "region name": "Of the region that --region names, which pi0-regions made; no column where boxes are given.",
+    "region": "The patches that --region or the view named, as they are in this frame: camera:rows,columns. "
+    "Where all of them lie in the letterbox’s bars there is no lift, hit or IoU90: nan.",
     "camera": "Of the patch, where --of maps writes a line a patch.",
     "row": "Of the patch, from 0 at the top.",
     "col": "Of the patch, from 0 at the left.",
@@ -58,9 +58,9 @@ def describe_columns() -> dict[str, str]:
     return COLUMNS | {score.column: score.description for score in SCORES.values() if score.column}
 
 
-def find_column_scores(region: tuple[Cell, ...]) -> list[Score]:
+def find_column_scores(*, has_region: bool) -> list[Score]:
     """Return the scores that a table has a column of: those of a region only where there is one, and last."""
-    found = [score for score in SCORES.values() if score.column and (region or not score.needs_region)]
+    found = [score for score in SCORES.values() if score.column and (has_region or not score.needs_region)]
     return sorted(found, key=lambda score: score.needs_region)
 
 
@@ -107,13 +107,12 @@ class BlockReader:
 
     def __init__(self, results: Results, request: ExportRequest) -> None:
         self.results, self.request = results, request
-        self.region = request.view.region
-        self.boxes = " ".join(map(str, selection.find_boxes(results, self.region)))
+        self.has_region = bool(request.view.region) or request.region is not None
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
         if request.kind == "arrays":
             self.scores = [SCORES["entropy"]]
         else:
-            self.scores = [] if self.has_maps else find_column_scores(self.region)
+            self.scores = [] if self.has_maps else find_column_scores(has_region=self.has_region)
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks: phases outermost, then frames, then queries.
@@ -131,7 +130,7 @@ class BlockReader:
     def _read_block(self, phase: Phase, frame: int, number: int, named: NamedQuery) -> Block:
         layers, steps, heads = self.request.layers, self.request.phase_steps(phase), self.request.heads
         attention = QueryAttention(
-            self.results, frame, named.query, self.region, layers=layers, steps=steps, heads=heads
+            self.results, frame, named.query, self.request.region_at(frame), layers=layers, steps=steps, heads=heads
         )
         return Block(
             frame,
@@ -212,9 +211,10 @@ def _map_columns(reader: BlockReader, block: Block, maps: Floats) -> dict[str, C
         "col": np.tile(col, block.rows),
         "bar": np.tile(results.bars(block.frame).ravel(), block.rows),
     }
-    if reader.region:
+    if reader.has_region:
         inside = np.zeros(shape, np.bool_)
-        inside[tuple(np.array(reader.region).T)] = True
+        for cell in reader.request.region_at(block.frame):
+            inside[cell] = True
         columns["in region"] = np.tile(inside.ravel(), block.rows)
     return columns | {"weight": maps.ravel()}
 
@@ -226,9 +226,17 @@ def _score_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     }
     for score in reader.scores:
         if score.needs_region and "region" not in columns:
-            columns["region"] = np.full(block.rows, reader.boxes, dtype=object)
+            columns |= _region_columns(reader, block)
         columns[score.column] = block.scores[score.column].ravel()
     return columns
+
+
+def _region_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
+    """Return the region that is scored: its name, if it has one, and its patches in this frame."""
+    named = reader.request.region
+    boxes = " ".join(map(str, selection.find_boxes(reader.results, reader.request.region_at(block.frame))))
+    columns: dict[str, Column] = {} if named is None else {"region name": np.full(block.rows, named.name, dtype=object)}
+    return columns | {"region": np.full(block.rows, boxes, dtype=object)}
 
 
 def csv_values(column: Column) -> list[Any]:

@@ -1,0 +1,259 @@
+"""What pi0-regions does: each function changes or describes the regions of one open results file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.results import schema
+from viewer.errors import UserError
+from viewer.export import selection
+from viewer.export.masks import mask_export, mask_import
+from viewer.export.masks.cli import parse_names
+from viewer.export.masks.tracking import track_both_ways
+from viewer.model.number_ranges import format_numbers, parse_range
+from viewer.model.plain_text import clean_text
+from viewer.regions.coverage import draw_patches
+from viewer.regions.region import CameraMasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from viewer.export.masks.cli import DrawnBox, RegionsArguments
+    from viewer.io.results import Results
+    from viewer.regions.region import Region, RegionSet
+
+    Report = Callable[[int, int], None]
+    """Called with how many frames are done, and of how many."""
+
+
+def find_masks(region: Region, results: Results, camera: str) -> CameraMasks:
+    """Return the masks of a region in a camera's pictures, empty ones if there are none yet."""
+    if camera not in region.cameras:
+        region.cameras[camera] = CameraMasks(*results.picture_size(results.cameras.index(camera)))
+    return region.cameras[camera]
+
+
+def draw(regions: RegionSet, results: Results, drawn: DrawnBox) -> str:
+    """Store a drawn box of patches in the mask of its frame; return its camera.
+
+    Raises:
+        UserError: The box, the frame or the name cannot be.
+    """
+    if not 0 <= drawn.frame < results.done:
+        raise UserError(f"There is no frame {drawn.frame}; the file has frames 0 to {results.done - 1}.")
+    cells = selection.parse_region(results, (drawn.box,))
+    camera = cells[0][0]
+    masks = find_masks(regions.add(drawn.name), results, results.cameras[camera])
+    inside = _cells_to_array(cells, results)
+    mask = draw_patches(inside, results.to_model(drawn.frame, camera), masks.height, masks.width, results.grid)
+    if not mask.any():
+        raise UserError(f"{drawn.box} lies in the letterbox’s bars, where there is no picture to follow.")
+    masks.set(drawn.frame, mask, "drawn")
+    return results.cameras[camera]
+
+
+def _cells_to_array(cells: tuple[tuple[int, int, int], ...], results: Results) -> npt.NDArray[np.bool_]:
+    inside = np.zeros(results.grid.shape, np.bool_)
+    for _, row, col in cells:
+        inside[row, col] = True
+    return inside
+
+
+def track(regions: RegionSet, results: Results, arguments: RegionsArguments, report: Report) -> Iterator[str]:
+    """Track what was drawn, and what is named, in every camera that shows it; yield a sentence about each.
+
+    Masks that were tracked before are replaced. What was drawn or imported never is.
+
+    Raises:
+        UserError: A name or a frame is unknown, or a picture is missing.
+    """
+    todo: dict[tuple[str, str], None] = {}
+    for drawn in arguments.drawn:
+        todo[drawn.name, draw(regions, results, drawn)] = None
+    for name in arguments.track:
+        for camera in _find_region(regions, name).cameras:
+            todo[name, camera] = None
+    first, last = parse_frames(arguments.frames, results)
+    done = 0
+    for name, camera in todo:
+        masks = regions.regions[name].cameras[camera]
+        for found in _track_camera(results, camera, masks, first, last):
+            done += found
+            report(done, len(todo) * (last - first + 1))
+        yield f"{name} in {camera}: {describe_masks(masks, results.done)}"
+
+
+def _track_camera(results: Results, camera: str, masks: CameraMasks, first: int, last: int) -> Iterator[int]:
+    """Track one region in one camera; yield 1 for each frame that was looked at."""
+    given = masks.given()
+    if not given:
+        raise UserError(f"No mask in {camera} to start from; draw a box: NAME={camera}:7-8,8-11@0.")
+    number = results.cameras.index(camera)
+
+    def read_picture(frame: int) -> npt.NDArray[np.uint8]:
+        picture = results.picture(frame, number, "source")
+        if picture is None:
+            raise UserError(f"The file holds no pictures of {camera}, which tracking needs; import masks instead.")
+        return picture
+
+    masks.remove([f for f in masks.frames() if first <= f <= last and masks.origins[f] == "tracked"])
+    masks.stops = {frame: reason for frame, reason in masks.stops.items() if not first <= frame <= last}
+    for begin, end in find_episodes(results):
+        inside = {frame: mask for frame, mask in given.items() if begin <= frame <= end}
+        if not inside:
+            continue
+        for found in track_both_ways(read_picture, inside, max(first, begin), min(last, end)):
+            if found.mask is None:
+                masks.stops[found.frame] = found.reason
+            else:
+                masks.set(found.frame, found.mask, "tracked")
+            yield 1
+
+
+def find_episodes(results: Results) -> list[tuple[int, int]]:
+    """Return the first and last frame of each episode of the file, beyond which no region is followed."""
+    names = [results.string(schema.FRAMES_EPISODE, frame) for frame in range(results.done)]
+    starts = [frame for frame in range(results.done) if frame == 0 or names[frame] != names[frame - 1]]
+    return [(start, end - 1) for start, end in zip(starts, [*starts[1:], results.done], strict=True)]
+
+
+def import_masks(regions: RegionSet, results: Results, arguments: RegionsArguments, report: Report) -> Iterator[str]:
+    """Read the masks of another program; yield a sentence about each region, and about what was left out.
+
+    Raises:
+        UserError: The masks cannot be read, or fit no camera or frame of the file.
+    """
+    path, dataset = mask_import.split_source(arguments.source)
+    names = parse_names(arguments.names)
+    if names is None and path.is_dir():
+        names = _read_label_names(path)
+    source = mask_import.MaskSource(path, dataset, results.cameras, names)
+    if arguments.camera and arguments.camera not in results.cameras:
+        raise UserError(f"There is no camera {arguments.camera}; the file has {', '.join(results.cameras)}.")
+    only = results.cameras[0] if len(results.cameras) == 1 else ""
+    changed: dict[tuple[str, str], int] = {}
+    beyond = 0
+    for count, found in enumerate(mask_import.read_masks(source)):
+        camera = found.camera or arguments.camera or only
+        if not camera:
+            raise UserError(
+                f"{path.name} does not say which camera its masks belong to; add --camera, one of "
+                f"{', '.join(results.cameras)}."
+            )
+        frame = found.frame - arguments.first_frame
+        if not 0 <= frame < results.done:
+            beyond += 1
+            continue
+        masks = find_masks(regions.add(found.name), results, camera)
+        masks.set(frame, _fit(found.mask, masks, path.name), "imported")
+        changed[found.name, camera] = changed.get((found.name, camera), 0) + 1
+        report(count + 1, count + 2)
+    if not changed:
+        raise UserError(
+            f"No mask of {path.name} belongs to a frame of {results.path.name} (0 to {results.done - 1}); "
+            "--first-frame says which number its first picture has, --names which labels are meant."
+        )
+    for name, camera in changed:
+        yield f"{name} in {camera}: {describe_masks(regions.regions[name].cameras[camera], results.done)}"
+    if beyond:
+        yield f"{beyond} masks of frames that the results file does not have were left out."
+
+
+def _read_label_names(folder: Path) -> dict[int, str] | None:
+    """Return the names in `labels.json` beside label pictures; None without one."""
+    path = folder / "labels.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {int(label): str(name) for label, name in content.items()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise UserError(f'{path} cannot be read; write {{"1": "duck", "2": "mug"}}.') from None
+
+
+def _fit(mask: npt.NDArray[np.bool_], masks: CameraMasks, source: str) -> npt.NDArray[np.bool_]:
+    """Return a mask at the size of the camera's pictures, which must have the same shape to a hundredth."""
+    height, width = mask.shape
+    if (height, width) == (masks.height, masks.width):
+        return mask
+    if abs(height * masks.width - width * masks.height) > 0.01 * width * masks.height:
+        raise UserError(
+            f"The masks of {source} have {height} × {width} pixels, the file’s pictures {masks.height} × "
+            f"{masks.width}: not the same shape, so that where they lie is not known."
+        )
+    rows = ((np.arange(masks.height) + 0.5) * height / masks.height).astype(int)
+    cols = ((np.arange(masks.width) + 0.5) * width / masks.width).astype(int)
+    fitted: npt.NDArray[np.bool_] = mask[rows[:, None], cols[None, :]]
+    return fitted
+
+
+def remove(regions: RegionSet, results: Results, texts: tuple[str, ...]) -> Iterator[str]:
+    """Forget regions, or their masks in a camera, or in some of its frames; yield a sentence about each."""
+    for text in texts:
+        name, _, place = text.partition("=")
+        region = _find_region(regions, name)
+        if not place:
+            del regions.regions[name]
+            yield f"{clean_text(name)} is forgotten."
+            continue
+        camera, at, frames = place.partition("@")
+        if camera not in region.cameras:
+            raise UserError(
+                f"{name} has no masks in {camera}; it has some in {', '.join(region.cameras) or 'no camera'}."
+            )
+        masks = region.cameras[camera]
+        if at:
+            first, last = parse_frames(frames, results)
+            masks.remove(range(first, last + 1))
+        else:
+            del region.cameras[camera]
+        yield f"{name} in {camera}: {describe_masks(masks, results.done) if at else 'forgotten'}"
+
+
+def describe(regions: RegionSet, results: Results) -> Iterator[str]:
+    """Yield a line about each region and camera."""
+    for region in regions:
+        for camera, masks in region.cameras.items():
+            yield f"{region.name} in {camera}: {describe_masks(masks, results.done)}"
+
+
+def describe_masks(masks: CameraMasks, frames: int) -> str:
+    """Return in which frames a region is known, from where, and where tracking stopped."""
+    parts = []
+    for origin in ("drawn", "imported", "tracked"):
+        found = [frame for frame in masks.frames() if masks.origins[frame] == origin]
+        if found:
+            parts.append(f"{origin} in {format_numbers(found)}")
+    known = f"known in {len(masks)} of {frames} frames" + (f" ({'; '.join(parts)})" if parts else "")
+    stops = [f"stopped at frame {frame}: {reason}" for frame, reason in sorted(masks.stops.items())]
+    return "; ".join([known, *stops]) + "."
+
+
+def export(regions: RegionSet, arguments: RegionsArguments) -> Iterator[str]:
+    """Write the masks for other programs; yield sentences about what could not be kept."""
+    if not any(len(masks) for region in regions for masks in region.cameras.values()):
+        raise UserError(f"{arguments.file.name} has no regions yet; track or import some first.")
+    assert arguments.output is not None
+    yield from mask_export.write_masks(regions, arguments.output, arguments.form, overwrite=arguments.overwrite)
+
+
+def parse_frames(text: str, results: Results) -> tuple[int, int]:
+    """Return the first and last frame of `20-39`, all of them for an empty text; UserError if they cannot be."""
+    if not text:
+        return 0, results.done - 1
+    ends = parse_range(text)
+    if ends is None or not ends[0] <= ends[1] < results.done:
+        raise UserError(f"“{text[:40]}” are no frames of the file; it has 0 to {results.done - 1}: write 20-39.")
+    return ends
+
+
+def _find_region(regions: RegionSet, name: str) -> Region:
+    if name not in regions.regions:
+        known = ", ".join(regions.regions) or "none yet"
+        raise UserError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")
+    return regions.regions[name]

@@ -1,0 +1,109 @@
+"""Where named regions lie in each frame, as patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viewer.errors import UserError
+from viewer.model.number_ranges import format_numbers
+from viewer.model.plain_text import clean_text
+from viewer.regions.coverage import choose_patches, measure_coverage
+from viewer.regions.regions_file import default_path, read_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from viewer.io.results import Results
+    from viewer.model.view_state import Cell
+    from viewer.regions.region import Region, RegionSet
+
+
+@dataclass(frozen=True)
+class RegionInFrames:
+    """One or several named regions together, in the frames in which all of them are known."""
+
+    name: str
+    cells: Mapping[int, tuple[Cell, ...]]
+    """Patches (camera, row, col) in order, by frame; none where no camera shows it."""
+
+    def describe_left_out(self, frames: Sequence[int]) -> tuple[str, ...]:
+        """Return a sentence about those of `frames` in which the region is not known, if there are any."""
+        unknown = [frame for frame in frames if frame not in self.cells]
+        if not unknown:
+            return ()
+        return (f"Frames in which the region {self.name} is not known are left out: {format_numbers(unknown)}.",)
+
+
+def find_cells(region: Region, results: Results, frame: int) -> tuple[Cell, ...] | None:
+    """Return the patches of a region in a frame, of every camera in which it is known; None where it is in none."""
+    found: list[Cell] = []
+    is_known = False
+    for camera, name in enumerate(results.cameras):
+        masks = region.cameras.get(name)
+        if masks is None or frame not in masks:
+            continue
+        is_known = True
+        coverage = measure_coverage(masks.mask(frame), results.to_model(frame, camera), results.grid)
+        rows, cols = np.nonzero(choose_patches(coverage))
+        found += [(camera, row, col) for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
+    return tuple(found) if is_known else None
+
+
+def place_in_frames(
+    regions: RegionSet, names: Sequence[str], results: Results, frames: Sequence[int]
+) -> RegionInFrames:
+    """Return where the named regions lie together in those of `frames` in which all of them are known.
+
+    Raises:
+        UserError: There is no region of a name, or it is known in none of the frames.
+    """
+    for name in names:
+        if name not in regions.regions:
+            known = ", ".join(regions.regions) or "none"
+            raise UserError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")
+    cells: dict[int, tuple[Cell, ...]] = {}
+    for frame in frames:
+        found = [find_cells(regions.regions[name], results, frame) for name in names]
+        if all(one is not None for one in found):
+            cells[frame] = tuple(sorted({cell for one in found if one for cell in one}))
+    if not cells:
+        raise UserError(
+            f"The region {' '.join(names)} is known in none of these frames; `pi0-regions list` says in which it is."
+        )
+    return RegionInFrames(" ".join(names), cells)
+
+
+def is_box(text: str) -> bool:
+    """Return whether `exterior:4-7,8-11` is meant, not the name of a region, which has no colon."""
+    return ":" in text
+
+
+def find_named_region(
+    texts: Sequence[str], path: Path | None, results_path: Path, results: Results, frames: Sequence[int]
+) -> RegionInFrames | None:
+    """Return where regions that `texts` name lie in each frame; None where they are boxes of patches, or empty.
+
+    `path` is the file of regions; None for the one beside `results_path`.
+
+    Raises:
+        UserError: Names and boxes are mixed, there is no file of regions or no region of a name in it, or it is known
+            in none of the frames.
+    """
+    boxes = [text for text in texts if is_box(text)]
+    if len(boxes) == len(texts):
+        if path is not None:
+            raise UserError("--regions is the file of named regions; add --region and a name in it.")
+        return None
+    if boxes:
+        raise UserError(f"--region takes either names or boxes; {boxes[0]} is a box.")
+    path = path or default_path(results_path)
+    if not path.exists():
+        raise UserError(
+            f"--region {texts[0]} is no box such as exterior:4-7,8-11, and there is no file of named regions "
+            f"({path}); `pi0-regions track` makes one."
+        )
+    return place_in_frames(read_regions(path, results), texts, results, frames)

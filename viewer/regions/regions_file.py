@@ -1,0 +1,194 @@
+"""The file of regions beside a results file: `duck.regions.h5` beside `duck.h5`. FORMAT.md describes it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import h5py
+import numpy as np
+
+from viewer.errors import UserError
+from viewer.io import hdf5_guard, open_file
+from viewer.io.hdf5_guard import Guarded
+from viewer.model.plain_text import clean_text
+from viewer.regions.coverage import measure_coverage
+from viewer.regions.region import COLORS, ORIGINS, CameraMasks, Region, RegionSet, check_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viewer.io.results import Results
+
+FORMAT: Final = "pi0-regions"
+VERSION: Final = (1, 0)
+SUFFIX: Final = ".regions.h5"
+MAX_REGIONS: Final = 1000
+MAX_PIXELS: Final = 64_000_000
+"""Of one mask."""
+_UNKNOWN: Final = 0
+"""The number of frames in which a region is not known; the origins follow, from 1."""
+
+
+def default_path(results: Path) -> Path:
+    """Return where the regions of a results file are kept."""
+    return results.with_name(results.name.removesuffix(".h5") + SUFFIX)
+
+
+def previous_path(path: Path) -> Path:
+    """Return where the regions before the last change are kept: `duck.regions.previous.h5`."""
+    return path.with_name(path.name.removesuffix(".h5") + ".previous.h5")
+
+
+def replace_regions(path: Path, regions: RegionSet, results: Results) -> None:
+    """Write regions to `path` atomically, keeping what was there under `previous_path` for `restore_previous`.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write_regions(unfinished, regions, results)
+        if path.exists():
+            shutil.copy2(path, previous_path(path))
+        unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error}); say where with --regions.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def restore_previous(path: Path) -> None:
+    """Exchange the regions with those before the last change; UserError where there are none."""
+    previous = previous_path(path)
+    if not previous.exists():
+        raise UserError(f"Nothing to undo: there is no {previous.name} beside the results file.")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if path.exists():
+            path.replace(aside)
+        previous.replace(path)
+        if aside.exists():
+            aside.replace(previous)
+    except OSError as error:
+        raise UserError(f"{path} cannot be exchanged with {previous.name} ({error.strerror or error}).") from error
+
+
+def write_regions(path: Path, regions: RegionSet, results: Results) -> None:
+    """Write regions to a new file at `path`, with their coverage of the patches of `results`."""
+    frames = results.done
+    with h5py.File(path, "w", libver=("v110", "v110"), track_order=True) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = np.array(VERSION, np.int64)
+        file.attrs["results"] = results.path.name.removesuffix(".partial")
+        file.attrs["uuid"] = results.uuid
+        file.attrs["frames"] = frames
+        file.attrs["grid"] = np.array(results.grid.shape, np.int64)
+        for region in regions:
+            group = file.create_group(region.name, track_order=True)
+            group.attrs["color"] = region.color
+            for camera, masks in region.cameras.items():
+                if len(masks) or masks.stops:
+                    _write_camera(group.create_group(camera), masks, results, results.cameras.index(camera), frames)
+
+
+def _write_camera(group: h5py.Group, masks: CameraMasks, results: Results, camera: int, frames: int) -> None:
+    one, grid = (masks.height, masks.width), results.grid
+    stored = group.create_dataset("mask", (frames, *one), np.uint8, chunks=(1, *one), compression=4, shuffle=False)
+    coverage = np.zeros((frames, *grid.shape), np.float32)
+    origin = np.full(frames, _UNKNOWN, np.uint8)
+    for frame in masks.frames():
+        mask = masks.mask(frame)
+        stored[frame] = mask
+        coverage[frame] = measure_coverage(mask, results.to_model(frame, camera), grid)
+        origin[frame] = 1 + ORIGINS.index(masks.origins[frame])
+    coverage[origin == _UNKNOWN] = np.nan
+    group.create_dataset("coverage", data=coverage, chunks=(1, *grid.shape), compression=4)
+    described = group.create_dataset("origin", data=origin)
+    described.attrs["meaning"] = ["not known", *ORIGINS]
+    group.create_dataset("stops", data=np.array(sorted(masks.stops), np.int64))
+    reasons = [masks.stops[frame] for frame in sorted(masks.stops)]
+    group.create_dataset("stop_reasons", data=reasons, dtype=h5py.string_dtype(), shape=(len(reasons),))
+
+
+def read_regions(path: Path, results: Results) -> RegionSet:
+    """Return the regions of a file that belongs to `results`.
+
+    Raises:
+        UserError: The file cannot be read, is damaged, or belongs to another results file.
+    """
+    with open_file.open_hdf5(path) as file:
+        guard = Guarded(file, path)
+        try:
+            return _read_set(file, guard, results)
+        except UserError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            raise UserError(
+                f"{path.name} is damaged (HDF5 says “{open_file.short(error)}”). Copy it again, or make it again."
+            ) from error
+
+
+def _read_set(file: h5py.File, guard: Guarded, results: Results) -> RegionSet:
+    name = guard.path.name
+    if guard.attribute("format") != FORMAT:
+        raise UserError(f"{name} is an HDF5 file, but holds no regions; give one that pi0-regions wrote.")
+    version = hdf5_guard.numbers(guard.attribute("format_version"))
+    if not version or version[0] > VERSION[0]:
+        raise UserError(f"{name} has a newer format than this program reads; install a newer pi0-attention.")
+    uuid = str(guard.attribute("uuid") or "")
+    if uuid != results.uuid:
+        raise UserError(
+            f"{name} belongs to another results file ({clean_text(str(guard.attribute('results') or '?'))[:120]}); "
+            "regions are tied to the frames in which they were drawn. Export its masks and import them here."
+        )
+    found = RegionSet(uuid)
+    for key in _group_names(file, name):
+        check_name(key)
+        group = file[key]
+        if not isinstance(group, h5py.Group):
+            raise UserError(f"{name} is damaged: {clean_text(key)} is no region. Copy it again, or make it again.")
+        color = group.attrs.get("color")
+        is_color = isinstance(color, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", color)
+        region = Region(key, cast("str", color) if is_color else COLORS[len(found.regions) % len(COLORS)])
+        for camera in _group_names(group, name):
+            if camera in results.cameras:
+                region.cameras[camera] = _read_camera(guard, f"{key}/{camera}", results, camera)
+        found.regions[key] = region
+    return found
+
+
+def _group_names(group: Any, file_name: str) -> list[str]:
+    if len(group) > MAX_REGIONS:
+        raise UserError(f"{file_name} holds more than {MAX_REGIONS} regions; it was not made by pi0-regions.")
+    names = list(group)
+    for name in names:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise UserError(f"{file_name} is damaged: {clean_text(name)} is a link to somewhere else, not followed.")
+    return names
+
+
+def _read_camera(guard: Guarded, name: str, results: Results, camera: str) -> CameraMasks:
+    size = results.picture_size(results.cameras.index(camera))
+    stored, origin = guard.find(f"{name}/mask", 3), guard.find(f"{name}/origin", 1)
+    if stored is None or origin is None or stored.shape != (*origin.shape, *size) or size[0] * size[1] > MAX_PIXELS:
+        raise UserError(
+            f"{guard.path.name} does not fit {results.path.name}: its masks of {clean_text(name)} are not "
+            f"{size[0]} × {size[1]} pixels a frame. Import the masks again."
+        )
+    masks = CameraMasks(*size)
+    numbers = hdf5_guard.read(origin, ()) if origin.shape[0] else np.zeros(0, np.uint8)
+    for frame in np.flatnonzero(numbers)[: results.done].tolist():
+        if frame < results.done and int(numbers[frame]) <= len(ORIGINS):
+            mask = hdf5_guard.read(stored, (frame,)) != 0
+            masks.set(frame, mask, ORIGINS[int(numbers[frame]) - 1])
+    stops, reasons = guard.find(f"{name}/stops", 1), guard.find(f"{name}/stop_reasons", 1)
+    if stops is not None and reasons is not None and stops.shape == reasons.shape and stops.shape[0]:
+        for frame, reason in zip(hdf5_guard.read(stops, ()).tolist(), hdf5_guard.texts(reasons[...]), strict=True):
+            if 0 <= frame < results.done and frame not in masks:
+                masks.stops[frame] = reason[:200]
+    return masks
