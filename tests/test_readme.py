@@ -44,7 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(line: str, folder: Path) -> str:
     """Run one command of the README in `folder`; return what it printed."""
     program, _, arguments = line.partition(" ")
-    modules = {"pi0-capture": "-m capture", "pi0-export": "-m viewer.export", "pi0-viewer": '-c "$WINDOW"'}
+    modules = {
+        "pi0-capture": "-m capture",
+        "pi0-export": "-m viewer.export",
+        "pi0-regions": "-m viewer.export.masks",
+        "pi0-viewer": '-c "$WINDOW"',
+    }
     shell = f"{sys.executable} {modules[program]} {arguments}".replace("--episodes 0-49", "--episodes 0-2")
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "WINDOW": WINDOW,
@@ -57,7 +62,7 @@ def run(line: str, folder: Path) -> str:
 def test_readme_has_all_its_blocks() -> None:
     assert sum(block.startswith(INSTALL) for block in SHELL) == 2
     assert len(command_lines()) >= 15
-    assert {line.split()[0] for line in command_lines()} == {"pi0-capture", "pi0-viewer", "pi0-export"}
+    assert {line.split()[0] for line in command_lines()} == {"pi0-capture", "pi0-viewer", "pi0-export", "pi0-regions"}
 
 
 def test_commands_of_the_readme_run(folder: Path) -> None:
