@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QHideEvent, QKeyEvent, QMouseEvent, QPainter
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
+from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import Axis
 from viewer.rendering.line_chart import LineChart, draw_chart, draw_crosshair, draw_cursor, place_x
 from viewer.rendering.ticks import format_share
-from viewer.widgets.overlays.read_out import ReadOut
-from viewer.widgets.zoom_panel import ZoomPanel
+from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +27,7 @@ FEWEST_POINTS: Final = 4.0
 """Distances between points that are visible at the highest zoom."""
 
 
-class LinePanel(ZoomPanel):
+class LinePanel(HoverPanel):
     """Line chart whose cursor is the current position; a click or drag moves it, hovering reads all lines.
 
     Points lie at 0, 1, 2 … of the horizontal axis. Subclasses say what the chart is (`make_chart`), what its places are
@@ -42,14 +41,9 @@ class LinePanel(ZoomPanel):
 
     def __init__(self, session: Session, name: str, parent: QWidget | None = None) -> None:
         super().__init__(session, name, parent)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setMouseTracking(True)
-        self.hovered: int | None = None
-        """The point under the pointer."""
         self._is_log = False
         self._chart: LineChart | None = None
         self._still = drawing.Layer()
-        self._read_out: ReadOut | None = None
         self._linked: list[LinePanel] = []
         self._followed: int | None = None
 
@@ -88,10 +82,9 @@ class LinePanel(ZoomPanel):
     def load(self) -> None:
         self._chart = self.make_chart()
         self.update_extent()
-        if self.hovered is not None:
-            if self.hovered >= self.point_count():
-                self.hovered = None
-            self._show_read_out()
+        if self.hovered is not None and self.hovered >= self.point_count():
+            self.hovered = None
+        self.update_read_out()
 
     def point_count(self) -> int:
         """Return the number of points of the axis."""
@@ -176,7 +169,7 @@ class LinePanel(ZoomPanel):
         other._linked.append(self)
 
     def _share_range(self) -> None:
-        self._show_read_out()
+        self.update_read_out()
         for other in self._linked:
             self.pass_range_to(other)
 
@@ -237,17 +230,10 @@ class LinePanel(ZoomPanel):
         lines = self._chart.lines if self._chart is not None else ()
         return [(line.colour, line.name, format_share(float(line.values[point]))) for line in lines]
 
-    def _show_read_out(self) -> None:
-        """Show the values of all lines above the chart, or hide them."""
-        rows = self.read_out_rows(self.hovered) if self.hovered is not None else []
-        if not rows or self.hovered is None:
-            if self._read_out is not None:
-                self._read_out.hide()
-            return
-        if self._read_out is None:
-            self._read_out = ReadOut(self.window())
-        place = QPointF(self.x_of(self.hovered), self.content_box().top() - 6)
-        self._read_out.show_values(self.mapTo(self.window(), place.toPoint()), self.name_point(self.hovered), rows)
+    def read_item(self, item: int) -> ReadOutContent | None:
+        rows = self.read_out_rows(item)
+        foot = QPointF(self.x_of(item), self.content_box().top() - 6)
+        return ReadOutContent(foot, self.name_point(item), rows) if rows else None
 
     # Mouse and keyboard
 
@@ -255,41 +241,14 @@ class LinePanel(ZoomPanel):
         """Return whether a point lies in the chart and not in the heading."""
         return point.y() >= self.HEADING - 4
 
-    def hover(self, point: int | None) -> None:
-        """Show the crosshair at a point; None hides it."""
-        if point != self.hovered:
-            self.hovered = point
-            self.update()
-            self._show_read_out()
+    def item_at(self, point: QPointF) -> int | None:
+        """Return the point of the axis below or above a point of the chart."""
+        return self.point_at(point.x()) if self.is_in_chart(point) else None
 
-    def go(self, x: float) -> None:
-        """Move the cursor to an x in pixels."""
-        point = self.point_at(x)
-        if point is not None:
-            self.go_to(point)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        super().mousePressEvent(event)
-        if event.button() == Qt.MouseButton.LeftButton and self.is_in_chart(event.position()):
-            self.session.begin()
-            self.go(event.position().x())
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        super().mouseMoveEvent(event)
-        self.hover(self.point_at(event.position().x()) if self.is_in_chart(event.position()) else None)
-        if event.buttons() & Qt.MouseButton.LeftButton:
-            self.go(event.position().x())
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        super().mouseReleaseEvent(event)
-        if event.button() == Qt.MouseButton.LeftButton:
-            self.session.end()
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self.hover(None)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        self.hover(None)
+    def select_at(self, point: QPointF) -> None:
+        nearest = self.point_at(point.x())
+        if nearest is not None:
+            self.go_to(nearest)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHideEvent, QKeyEvent, QMouseEvent, QPainter
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
 from capture.results import schema
@@ -19,8 +19,7 @@ from viewer.rendering.axes import FONT, LINE, Axis, label_places, make_value_axi
 from viewer.rendering.line_chart import LineChart, draw_chart, draw_crosshair, place_x
 from viewer.rendering.lines import Line
 from viewer.rendering.ticks import Tick
-from viewer.widgets.overlays.read_out import ReadOut
-from viewer.widgets.zoom_panel import ZoomPanel
+from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,18 +48,14 @@ class Place(NamedTuple):
     """Number of the action, or of the point of the path."""
 
 
-class ActionChart(ZoomPanel):
+class ActionChart(HoverPanel):
     """Top: each dimension over the chunk. Bottom: the selected action's path from noise (t = 1) to action (t = 0)."""
 
     watched_fields = frozenset({"frame", "query", "step"})
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Predicted actions", parent)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setMouseTracking(True)
         self.setMinimumHeight(150)
-        self.hovered: Place | None = None
-        self._read_out: ReadOut | None = None
         self._read: tuple[object, dict[str, Values | None]] | None = None
         self._content: dict[str, Values | None] = {}
         self._made: tuple[object, dict[str, list[LineChart]]] | None = None
@@ -91,7 +86,9 @@ class ActionChart(ZoomPanel):
     def load(self) -> None:
         self._content = self.values()
         self.update_extent()
-        self._show_read_out()
+        if self.hovered is not None and self.hovered.dimension >= len(self._plots(self.hovered.kind)):
+            self.hovered = None
+        self.update_read_out()
 
     def on_file_changed(self) -> None:
         self.hover(None)
@@ -253,28 +250,13 @@ class ActionChart(ZoomPanel):
                     return Place(kind, n, min(max(near, 0), len(chart.xs) - 1))
         return None
 
-    def hover(self, place: Place | None) -> None:
-        """Show the crosshair at a point of a plot; None hides it."""
-        if place != self.hovered:
-            self.hovered = place
-            self.update()
-            self._show_read_out()
+    def item_at(self, point: QPointF) -> Place | None:
+        return self.place_at(point)
 
-    def _show_read_out(self) -> None:
-        """Show the values at the crosshair, or hide them."""
-        if self.hovered is not None and self.hovered.dimension >= len(self._plots(self.hovered.kind)):
-            self.hovered = None
-        if self.hovered is None:
-            if self._read_out is not None:
-                self._read_out.hide()
-            return
-        if self._read_out is None:
-            self._read_out = ReadOut(self.window())
-        kind, n, point = self.hovered
-        box, chart = self._plots(kind)[n]
-        x = place_x(box, self.x_axis(kind, chart), point)
-        foot = self.mapTo(self.window(), QPointF(x, box.top() - 4).toPoint())
-        self._read_out.show_values(foot, *self.read_place(self.hovered))
+    def read_item(self, item: Place) -> ReadOutContent:
+        box, chart = self._plots(item.kind)[item.dimension]
+        x = place_x(box, self.x_axis(item.kind, chart), item.point)
+        return ReadOutContent(QPointF(x, box.top() - 4), *self.read_place(item))
 
     def read_place(self, place: Place) -> tuple[str, list[tuple[str, str, str]]]:
         """Return the name of a point, and colour, name and value of each of its lines."""
@@ -296,10 +278,10 @@ class ActionChart(ZoomPanel):
         ]
         return ["action", "dimension", *names], rows
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        super().mousePressEvent(event)
-        place, results = self.place_at(event.position()), self.session.results
-        if place is None or results is None or event.button() != Qt.MouseButton.LeftButton:
+    def select_at(self, point: QPointF) -> None:
+        """Select the action under a point, or the denoise step nearest to a point of the path."""
+        place, results = self.place_at(point), self.session.results
+        if place is None or results is None:
             return
         if place.kind == "chunk" and place.point < results.horizon:
             self.session.update(query=Query("action", (place.point,)))
@@ -308,16 +290,6 @@ class ActionChart(ZoomPanel):
             acting = self.session.state.query.kind == "action"
             query = self.session.state.query if acting else Query("action", (self.action,))
             self.session.update(query=query, step=near)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        super().mouseMoveEvent(event)
-        self.hover(self.place_at(event.position()))
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self.hover(None)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        self.hover(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}

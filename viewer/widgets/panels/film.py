@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QHideEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
@@ -17,8 +17,7 @@ from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import SecondaryText
 from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels, tabulate
-from viewer.widgets.overlays.read_out import ReadOut
-from viewer.widgets.zoom_panel import ZoomPanel
+from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +40,7 @@ FOOT: Final = 18
 """Pixels below the thumbnails for labels of columns, or the cameras' names."""
 
 
-class FilmPanel(ZoomPanel):
+class FilmPanel(HoverPanel):
     """Shows the film; hovering a thumbnail names it, a click selects its layer, step or frame."""
 
     watched_fields = frozenset({*FILM_FIELDS, *COLOUR_FIELDS, "layer", "step"})
@@ -56,11 +55,6 @@ class FilmPanel(ZoomPanel):
         self.reader.ready.connect(self.reload_and_update)
         frame_series.followed.connect(self.reload_and_update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setMouseTracking(True)
-        self.hovered: tuple[int, int] | None = None
-        """Row and column of the thumbnail under the pointer."""
-        self._read_out: ReadOut | None = None
         self.mode = DropDown("Film", MODES, parent=self)
         self.mode.chosen.connect(self._set_mode)
         self._content: Film | None = None
@@ -92,7 +86,7 @@ class FilmPanel(ZoomPanel):
             self._cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in cameras]
         self._content = self.film()
         self.update_extent()
-        self._show_read_out()
+        self.update_read_out()
 
     def refresh(self) -> None:
         shown = self.session.shown
@@ -305,42 +299,24 @@ class FilmPanel(ZoomPanel):
                 return row, column
         return None
 
-    def hover(self, cell: tuple[int, int] | None) -> None:
-        """Name the thumbnail at a row and column; None for none."""
-        if cell != self.hovered:
-            self.hovered = cell
-            self.update()
-            self._show_read_out()
-
     def name_tile(self, film: Film, row: int, column: int) -> str:
         """Return what a thumbnail is called: its layer or frame, and its step or layer."""
         kind = self._across().capitalize()
         step = f", {'step' if kind == 'Layer' else 'layer'} {film.rows[row]}" if film.rows else ""
         return f"{kind} {film.columns[column]}{step}"
 
-    def _show_read_out(self) -> None:
-        """Show the name of the hovered thumbnail and its mass on each camera, or hide them."""
-        film, results, cell = self._content, self.session.results, self.hovered
-        if (
-            film is None
-            or results is None
-            or cell is None
-            or cell[0] >= film.maps.shape[0]
-            or cell[1] >= film.maps.shape[1]
-        ):
-            if self._read_out is not None:
-                self._read_out.hide()
-            return
-        if self._read_out is None:
-            self._read_out = ReadOut(self.window())
-        shares = film.maps[cell].sum((1, 2)).tolist()
+    def read_item(self, item: tuple[int, int]) -> ReadOutContent | None:
+        """Return the name of a thumbnail and its mass on each camera."""
+        film, results = self._content, self.session.results
+        if film is None or results is None or item[0] >= film.maps.shape[0] or item[1] >= film.maps.shape[1]:
+            return None
+        shares = film.maps[item].sum((1, 2)).tolist()
         rows = [
             (theme.group_colour(camera, results.cameras), caption.spoken(camera), ticks.format_share(share))
             for camera, share in zip(results.cameras, shares, strict=True)
         ]
-        tile = self._tiles(film, cell)[0]
-        place = QPointF(tile.center().x(), max(tile.top(), 0) - 4)
-        self._read_out.show_values(self.mapTo(self.window(), place.toPoint()), self.name_tile(film, *cell), rows)
+        tile = self._tiles(film, item)[0]
+        return ReadOutContent(QPointF(tile.center().x(), max(tile.top(), 0) - 4), self.name_tile(film, *item), rows)
 
     def data_table(self) -> tuple[Sequence[str], list[list[object]]] | None:
         """Return a row for each thumbnail: its labels, and its mass on each camera."""
@@ -361,30 +337,14 @@ class FilmPanel(ZoomPanel):
         else:
             self.session.update(layer=column)
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        super().mousePressEvent(event)
-        cell = self.cell_at(event.position())
-        if cell is not None and event.button() == Qt.MouseButton.LeftButton:
-            self.session.begin()
+    def item_at(self, point: QPointF) -> tuple[int, int] | None:
+        """Return row and column of the thumbnail under a point."""
+        return self.cell_at(point)
+
+    def select_at(self, point: QPointF) -> None:
+        cell = self.cell_at(point)
+        if cell is not None:
             self.go(*cell)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        super().mouseMoveEvent(event)
-        cell = self.cell_at(event.position())
-        self.hover(cell)
-        if cell is not None and event.buttons() & Qt.MouseButton.LeftButton:
-            self.go(*cell)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        super().mouseReleaseEvent(event)
-        if event.button() == Qt.MouseButton.LeftButton:
-            self.session.end()
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self.hover(None)
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        self.hover(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         moves = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
