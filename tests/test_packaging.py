@@ -121,11 +121,13 @@ def test_wheel_says_what_it_is(wheel: Path) -> None:
         scripts = file.read(f"{about}/entry_points.txt").decode()
         licence = file.read(f"{about}/licenses/LICENSE")
     assert (told["Name"], told["Version"], told["License-Expression"]) == ("pi0-attention", VERSION, "Apache-2.0")
-    assert {"capture", "viewer", "export", "datasets", "jax", "compress", "dev"} == set(told.get_all("Provides-Extra"))
+    extras = {"capture", "viewer", "export", "datasets", "jax", "compress", "remote", "serve", "dev"}
+    assert extras == set(told.get_all("Provides-Extra"))
     assert scripts.split() == [
         "[console_scripts]",
         *("pi0-capture", "=", "capture.__main__:main"),
         *("pi0-export", "=", "viewer.export.__main__:main"),
+        *("pi0-regions", "=", "viewer.export.masks.__main__:main"),
         *("pi0-viewer", "=", "viewer.__main__:main"),
     ]
     assert licence == (ROOT / "LICENSE").read_bytes()

@@ -1,4 +1,4 @@
-"""One version for the three commands, known where nothing is installed too."""
+"""One version for all commands, known where nothing is installed too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ import capture
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("capture", "pi0-capture"), ("viewer", "pi0-viewer"), ("viewer.export", "pi0-export")]
+    ("module", "name"),
+    [
+        ("capture", "pi0-capture"),
+        ("viewer", "pi0-viewer"),
+        ("viewer.export", "pi0-export"),
+        ("viewer.export.masks", "pi0-regions"),
+    ],
 )
 def test_every_command_says_it_without_metadata(module: str, name: str) -> None:
     script = f"""

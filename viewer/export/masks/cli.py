@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
+from capture import __version__
 from viewer.errors import UserError
 from viewer.export.masks.mask_export import FORMATS, MaskFormat
 
@@ -78,6 +79,7 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"pi0-regions {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="track|import|export|list|remove|undo", required=True)
 
     def add(verb: Verb, purpose: str) -> argparse.ArgumentParser:
