@@ -33,6 +33,8 @@ ROLLOUT_ATTRIBUTE: Final = "rollout"
 """Root attribute of a recorded rollout: how its calls were recorded and how it ended, as a JSON object; since 1.2."""
 
 INDEX_NAME: Final = "index.json"
+ROLLOUTS: Final = "rollouts"
+"""`source.kind` in the index of a run whose episodes are recorded while a policy acts."""
 INDEX_FORMAT: Final = "pi0-attention-index"
 INDEX_VERSION: Final = (1, 0)
 """A run over several episodes: one results file an episode, and this small file beside them that names them."""

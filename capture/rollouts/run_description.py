@@ -10,13 +10,11 @@ import torch
 
 from capture.pipeline.plan import GENERATOR
 from capture.provenance import Decision, merge_decisions
+from capture.results import schema
 
 if TYPE_CHECKING:
     from capture.pipeline.plan import Setup
     from capture.results.hdf5_storage import Weights
-
-SOURCE_KIND = "rollouts"
-"""`source.kind` in the index of a run of rollouts."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class RolloutRun:
         """The index's fields about the whole run."""
         return {
             "generator": self.generator,
-            "source": {"kind": SOURCE_KIND, "name": self.title},
+            "source": {"kind": schema.ROLLOUTS, "name": self.title},
             "model": {key: self.model.get(key) for key in ("name", "config_hash")},
-            "run": {**self.settings, "dataset": SOURCE_KIND},
+            "run": {**self.settings, "dataset": schema.ROLLOUTS},
         }

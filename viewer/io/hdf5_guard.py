@@ -78,7 +78,7 @@ class Guarded:
         if found != axes:
             raise self.damaged(f"{name} has {found} axes, {axes} are needed")
         if grow:
-            dataset.id.refresh()
+            dataset.refresh()  # of h5py, which keeps the shape otherwise
         return dataset
 
     def damaged(self, what: str) -> UserError:

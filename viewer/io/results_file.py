@@ -263,6 +263,12 @@ class ResultsFile:
         return clean_text(name, 200) if isinstance(name, str) else ""
 
     @property
+    def is_rollout(self) -> bool:
+        """Whether the frames are calls of a policy that acts, with the time of each."""
+        with self._alone:
+            return self._guard.find(schema.FRAMES_CLOCK, 1) is not None
+
+    @property
     def growing(self) -> bool:
         """Whether a capture may still add frames."""
         return not self.complete

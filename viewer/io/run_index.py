@@ -72,6 +72,8 @@ class Run:
     uuid: str = ""
     source: str = ""
     """The data set's name."""
+    is_rollouts: bool = False
+    """Whether its episodes are recorded while a policy acts, so that nobody knows how many will come."""
 
     @property
     def name(self) -> str:
@@ -127,7 +129,9 @@ def _from_index(path: Path) -> Run:
             raise _damaged(path, f"episode {number}: {error}") from None
     source = value.get("source")
     name = source.get("name") if isinstance(source, dict) else None
-    return Run(path.parent, path, tuple(episodes), _words(value.get("uuid"), 100), _words(name, MAX_NAME))
+    is_rollouts = isinstance(source, dict) and source.get("kind") == schema.ROLLOUTS
+    uuid, title = _words(value.get("uuid"), 100), _words(name, MAX_NAME)
+    return Run(path.parent, path, tuple(episodes), uuid, title, is_rollouts)
 
 
 def _damaged(path: Path, what: str) -> UserError:

@@ -114,6 +114,8 @@ class MainWindow(QWidget):
         self.page.file_asked.connect(self.files.open_text)
         self.top.commands.clicked.connect(self.overlays.show_palette)
         self.top.assumed.clicked.connect(self.overlays.show_info)
+        self.top.live.clicked.connect(self.files.go_live)
+        self.files.live.told.connect(self.top.show_live)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.export.clicked.connect(self._open_export)

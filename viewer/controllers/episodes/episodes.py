@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 POLL_MILLISECONDS: Final = 2000
 """Interval of the checks of the folder."""
+LIVE_MILLISECONDS: Final = 250
+"""The same of a run of rollouts, whose next episode is to be shown as soon as it begins."""
+LIVE_SECONDS: Final = 60.0
+"""Age of the last change from which an unfinished file is that of a recording that was killed."""
 MOST_SEEN: Final = 100
 """Number of visible rows remembered in `seen`."""
 
@@ -63,7 +69,7 @@ class Episodes(QObject):
         self._stamp = run_index.changes(run)
         self._looks = 0
         self._timer = QTimer(self)
-        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.setInterval(LIVE_MILLISECONDS if run.is_rollouts else POLL_MILLISECONDS)
         self._timer.timeout.connect(self.look)
         self._arrange()
         self._watch()
@@ -80,8 +86,20 @@ class Episodes(QObject):
 
     @property
     def complete(self) -> bool:
-        """Whether all episodes are finished; never for a folder without an index."""
-        return all(one.state in {"done", "failed"} for one in self.statuses) and self.run.index is not None
+        """Whether all episodes are finished; never for a folder without an index, nor for a run of rollouts."""
+        is_listed = self.run.index is not None and not self.run.is_rollouts
+        return is_listed and all(one.state in {"done", "failed"} for one in self.statuses)
+
+    def newest_growing(self) -> int | None:
+        """Return the last episode of a run of rollouts that is being recorded now; None if there is none."""
+        if not self.run.is_rollouts:
+            return None
+        for number in reversed(range(len(self.statuses))):
+            if self.statuses[number].state == "writing":
+                with contextlib.suppress(UserError, OSError):
+                    age = time.time() - run_index.path_of(self.run, self.run.episodes[number]).stat().st_mtime
+                    return number if age < LIVE_SECONDS else None
+        return None
 
     def _watch(self) -> None:
         if self.complete:

@@ -65,7 +65,8 @@ class OpenRun(QObject):
         `early` is a check of an episode's file that is already running; it is used if it is of the right episode.
         """
         episodes = self.episodes
-        number = episodes.place(file)
+        number = episodes.newest_growing()
+        number = episodes.place(file) if number is None else number
         number = episodes.first() if number is None else number
         if early is not None and number is not None and episodes.place_of(early.path) == number:
             episodes.cursor = number

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QWidget
 from viewer.analysis.initial_view import Carried, first_view
 from viewer.controllers.files.file_opening import Opening, demo_path, demo_view
 from viewer.controllers.files.file_watcher import FileWatcher
+from viewer.controllers.files.live_view import LIVE_MILLISECONDS, LiveView
 from viewer.errors import READ_ERRORS, UserError
 from viewer.io.open_file import is_run
 
@@ -57,7 +58,7 @@ class FileController(QObject):
         super().__init__(window)
         self.session, self.worker, self.settings = session, worker, settings
         self.opening = Opening(self._needless, self)
-        self.following = False
+        self.live = LiveView(session, self)
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
         self._carried: Carried | None = None
@@ -136,6 +137,8 @@ class FileController(QObject):
         opened.looking.connect(self.opening.take)
         opened.ready.connect(self._show_ready)
         opened.nothing_yet.connect(self._show_none)
+        opened.episodes.listed.connect(self._show_next_episode)
+        opened.episodes.marked.connect(self._show_next_episode)
         self.settings.remember_file(run.folder)
         self.run_changed.emit()
         self._wanted, self._carried = view, None
@@ -239,8 +242,9 @@ class FileController(QObject):
             )
             return
         self.remember_view()
+        wanted = self._wanted
         view = (
-            self._wanted
+            wanted
             or self._carried_onto(results)
             or self.settings.view(results.uuid)
             or demo_view(results.path)
@@ -250,9 +254,11 @@ class FileController(QObject):
         self.session.open(results, view)
         self._settle(results)
         if results.growing:
-            self._follow.start()
+            self._follow.start(LIVE_MILLISECONDS if self.live.is_live else FOLLOW_MILLISECONDS)
         else:
             self._follow.stop()
+        if view is not wanted:
+            self.live.start()
         self.shown.emit()
         if self._second is not None:
             other, self._second = self._second, None
@@ -305,6 +311,7 @@ class FileController(QObject):
         if results is None or self.opening.busy:
             return
         path = results.path
+        self.live.tell()
         try:
             final = results.finished_path
             if final is not None and not results.is_at(final):
@@ -328,16 +335,27 @@ class FileController(QObject):
         if results is None:
             return
         self.grown.emit()
-        if self.following:
-            self.session.update(frame=results.done - 1)
+        self.live.grow(has_next=self.run is not None)
 
     def toggle_follow(self) -> None:
         """Switch between showing each new frame as it arrives and staying at the current frame."""
-        self.following = not self.following
+        self.live.following = not self.live.following
         self.session.noticed.emit(
-            "Following new frames." if self.following else "Staying at this frame; new ones are added to the slider."
+            "Following new frames."
+            if self.live.following
+            else "Staying at this frame; new ones are added to the slider."
         )
         self._grew()
+
+    def go_live(self) -> None:
+        """Show the newest frame of a policy that is acting, and each further one."""
+        self.live.start()
+
+    def _show_next_episode(self) -> None:
+        """Open the episode that has begun since the followed one ended."""
+        number = None if self.run is None else self.run.episodes.newest_growing()
+        if self.run is not None and number is not None and self.live.is_waiting:
+            self.run.episodes.go(number)
 
     def close(self) -> None:
         """Close all files and the run."""

@@ -40,6 +40,8 @@ class TopBar(Panel):
         self.episodes.hide()
         self.assumed = Button("", kind="warning")
         self.assumed.hide()
+        self.live = Button("", kind="warning")
+        self.live.hide()
         self.compare = Button("Compare")
         self.picture = Button("Picture")
         self.export = Button("Export…", hint="Ctrl E")
@@ -49,13 +51,30 @@ class TopBar(Panel):
         row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
         row.setSpacing(8)
         row.addStretch()
-        for button in (self.assumed, self.episodes, self.compare, self.picture, self.export, self.commands, self.menu):
+        for button in (
+            self.live,
+            self.assumed,
+            self.episodes,
+            self.compare,
+            self.picture,
+            self.export,
+            self.commands,
+            self.menu,
+        ):
             row.addWidget(button)
 
     def show_episodes(self, *, open_run: bool, shown: bool) -> None:
         """Show the button of the episode list if a run is open; `shown` checks it."""
         self.episodes.setVisible(open_run)
         self.episodes.setChecked(shown)
+        self.update()
+
+    def show_live(self, text: str, sentence: str) -> None:
+        """Show that the policy is acting; an empty text shows nothing."""
+        self.live.setVisible(bool(text))
+        self.live.relabel(f"● {text}")
+        self.live.setAccessibleName(text)
+        self.live.setToolTip(plain_tooltip(sentence))
         self.update()
 
     def details(self) -> str:
@@ -94,7 +113,7 @@ class TopBar(Panel):
         t = theme.active()
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
-        first = next(one for one in (self.assumed, self.episodes, self.compare) if not one.isHidden())
+        first = next(one for one in (self.live, self.assumed, self.episodes, self.compare) if not one.isHidden())
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
