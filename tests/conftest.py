@@ -106,12 +106,22 @@ def command(checkpoint, pictures) -> list[str]:
     ]
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As in the processes that a test starts or kills: another number of threads sums in another order."""
+def _run_on_one_thread() -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the processes that a test starts or kills: another number of threads sums in another order."""
+    yield from _run_on_one_thread()
+
+
+@pytest.fixture(scope="module")
+def one_thread_per_module() -> Iterator[None]:
+    """For many calls of policies that are too small for two threads."""
+    yield from _run_on_one_thread()

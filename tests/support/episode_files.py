@@ -271,6 +271,13 @@ def write_lerobot(
     return folder
 
 
+def rewrite_parquet(path: Path, change) -> None:
+    """Replace a parquet file by `change(table)`."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(change(pq.read_table(path)), path)
+
+
 def write_libero(
     path: Path,
     lengths=(6, 9),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, QEvent, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -33,6 +34,16 @@ def press(window: MainWindow, key: Qt.Key, held: Qt.KeyboardModifier = Qt.Keyboa
     """Send a key to the window."""
     QTest.keyClick(window, key, held)
     spin(0.01)
+
+
+def turn_wheel(widget: QWidget, point: QPointF, notches: float) -> None:
+    """Turn the wheel over a point of a widget, away from the user where `notches` is positive."""
+    none = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    turned = QPoint(0, round(120 * notches))
+    widget.wheelEvent(
+        QWheelEvent(point, widget.mapToGlobal(point), QPoint(), turned, *none, Qt.ScrollPhase.NoScrollPhase, False)
+    )
+    spin(0.02)
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -3,75 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
-from checkpoint_files import ODD, ODD_SIZES, lerobot_names, random_weights, write_stats
+from checkpoint_files import ODD_SIZES, write_stats
 from decisions import choices, doubts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lerobot_policy_files import IMAGE, NUMBERS, STATS_FILE, lerobot_config, write_lerobot_policy
 from safetensors.torch import save_file
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
 from capture.errors import UserError
 
-IMAGE = {"type": "VISUAL", "shape": [3, 224, 224]}
-STATS_FILE = "policy_preprocessor_step_2_normalizer_processor.safetensors"
-
-
-def config(**changes):
-    made = {
-        "type": "pi05",
-        "chunk_size": 10,
-        "num_inference_steps": 7,
-        "tokenizer_max_length": 180,
-        "use_relative_actions": False,
-        "max_state_dim": 32,
-        "input_features": {
-            "observation.images.image": IMAGE,
-            "observation.state": {"type": "STATE", "shape": [8]},
-            "observation.images.image2": IMAGE,
-            "observation.images.empty_camera_0": IMAGE,
-        },
-        "output_features": {"action": {"type": "ACTION", "shape": [7]}},
-        "normalization_mapping": {"VISUAL": "IDENTITY", "STATE": "QUANTILES", "ACTION": "QUANTILES"},
-        **changes,
-    }
-    return {key: value for key, value in made.items() if value != "absent"}
-
-
-def write(folder, *, configuration=None, modes=None, tied=False, statistics=True, extra_steps=()):
-    """A folder as lerobot's `save_pretrained` leaves it."""
-    folder.mkdir(exist_ok=True)
-    save_file(lerobot_names(random_weights(ODD), tied=tied), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config() if configuration is None else configuration))
-    norm_map = {"VISUAL": "IDENTITY", "STATE": "QUANTILES", "ACTION": "QUANTILES", **(modes or {})}
-    state_file = {"state_file": STATS_FILE} if statistics else {}
-    before = [
-        {"registry_name": "to_batch_processor", "config": {}},
-        {"registry_name": "normalizer_processor", "config": {"norm_map": norm_map}, **state_file},
-        {"registry_name": "tokenizer_processor", "config": {"max_length": 200}},
-        *extra_steps,
-    ]
-    after_file = {"state_file": "after.safetensors"} if statistics else {}
-    after = [{"registry_name": "unnormalizer_processor", "config": {"norm_map": norm_map}, **after_file}]
-    (folder / "policy_preprocessor.json").write_text(json.dumps({"name": "policy_preprocessor", "steps": before}))
-    (folder / "policy_postprocessor.json").write_text(json.dumps({"name": "policy_postprocessor", "steps": after}))
-    if statistics:
-        state = {f"observation.state.{name}": torch.full((8,), value) for name, value in NUMBERS.items()}
-        action = {f"action.{name}": torch.full((7,), value) for name, value in NUMBERS.items()}
-        save_file({**state, **action}, folder / STATS_FILE)
-        save_file({name: tensor * 2 for name, tensor in action.items()}, folder / "after.safetensors")
-    return folder
-
-
-NUMBERS = {"mean": 0.5, "std": 2.0, "min": -3.0, "max": 3.0, "q01": -1.0, "q10": -0.5, "q90": 0.5, "q99": 1.0}
 OPTIONS = CheckpointOptions(sizes=ODD_SIZES)
 
 
 def test_what_current_lerobot_saves(tmp_path):
-    checkpoint = open_checkpoint(str(write(tmp_path / "pi05_libero_ft")), options=OPTIONS)
+    checkpoint = open_checkpoint(str(write_lerobot_policy(tmp_path / "pi05_libero_ft")), options=OPTIONS)
     assert checkpoint.kind == "lerobot"
     assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (10, 7)
     made = checkpoint.preprocessing
@@ -87,7 +36,7 @@ def test_options_come_before_the_files(tmp_path):
     options = CheckpointOptions(
         sizes=ODD_SIZES, horizon=4, denoise_steps=3, cameras=("left", "right"), turned=True, state_in_prompt=False
     )
-    checkpoint = open_checkpoint(str(write(tmp_path)), options=options)
+    checkpoint = open_checkpoint(str(write_lerobot_policy(tmp_path)), options=options)
     assert (checkpoint.config.horizon, checkpoint.config.denoise_steps) == (4, 3)
     assert checkpoint.preprocessing.slots == ("left", "right")
     assert checkpoint.preprocessing.turned
@@ -104,20 +53,20 @@ def test_options_come_before_the_files(tmp_path):
     ],
 )
 def test_every_mode_takes_its_own_statistics(tmp_path, mode, ours, names):
-    made = open_checkpoint(str(write(tmp_path, modes={"STATE": mode})), options=OPTIONS).preprocessing
+    made = open_checkpoint(str(write_lerobot_policy(tmp_path, modes={"STATE": mode})), options=OPTIONS).preprocessing
     assert made.state.mode == ours
     assert [made.state.stats[name][0] for name in names] == [NUMBERS[name] for name in names]
     assert made.action.mode == "quantile"
 
 
 def test_identity_needs_no_statistics(tmp_path):
-    folder = write(tmp_path, modes={"STATE": "IDENTITY", "ACTION": "IDENTITY"}, statistics=False)
+    folder = write_lerobot_policy(tmp_path, modes={"STATE": "IDENTITY", "ACTION": "IDENTITY"}, statistics=False)
     made = open_checkpoint(str(folder), options=OPTIONS).preprocessing
     assert (made.state.mode, made.action.mode, made.state_dim) == ("identity", "identity", 8)
 
 
 def test_a_base_model_without_statistics_asks_for_them_and_takes_them(tmp_path):
-    folder = write(tmp_path / "base", statistics=False)
+    folder = write_lerobot_policy(tmp_path / "base", statistics=False)
     with pytest.raises(UserError, match="no statistics of the state, .*--norm-stats"):
         open_checkpoint(str(folder), options=OPTIONS)
     file = write_stats(tmp_path / "norm_stats.json")
@@ -127,16 +76,16 @@ def test_a_base_model_without_statistics_asks_for_them_and_takes_them(tmp_path):
 
 
 def test_lerobot_04_is_recognised_by_its_embedding(tmp_path):
-    old = config(use_relative_actions="absent")
-    made = open_checkpoint(str(write(tmp_path, configuration=old, tied=True)), options=OPTIONS)
+    old = lerobot_config(use_relative_actions="absent")
+    made = open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=old, tied=True)), options=OPTIONS)
     assert (made.preprocessing.resize, made.preprocessing.pad_state_to) == ("torch_0.4", 32)
     assert doubts(made.decisions)["lerobot version"].startswith("0.4")
 
 
 @pytest.mark.parametrize("why", ["untied", "newer field", "train_config", "option"])
 def test_later_versions_are_not_taken_for_04(tmp_path, why):
-    newer = config(use_relative_actions=False if why == "newer field" else "absent")
-    folder = write(tmp_path, configuration=newer, tied=why != "untied")
+    newer = lerobot_config(use_relative_actions=False if why == "newer field" else "absent")
+    folder = write_lerobot_policy(tmp_path, configuration=newer, tied=why != "untied")
     if why == "train_config":
         (folder / "train_config.json").write_text('{"cudnn_deterministic": false}')
     options = CheckpointOptions(sizes=ODD_SIZES, lerobot_version="current" if why == "option" else None)
@@ -146,7 +95,7 @@ def test_later_versions_are_not_taken_for_04(tmp_path, why):
 
 def test_04_can_be_asked_for(tmp_path):
     options = CheckpointOptions(sizes=ODD_SIZES, lerobot_version="0.4")
-    made = open_checkpoint(str(write(tmp_path)), options=options).preprocessing
+    made = open_checkpoint(str(write_lerobot_policy(tmp_path)), options=options).preprocessing
     assert (made.resize, made.pad_state_to) == ("torch_0.4", 32)
 
 
@@ -167,8 +116,11 @@ def test_04_can_be_asked_for(tmp_path):
     ],
 )
 def test_cameras_keep_the_slots_order(tmp_path, features, slots):
-    made = config(input_features={f"observation.{name}": IMAGE for name in features})
-    assert open_checkpoint(str(write(tmp_path, configuration=made)), options=OPTIONS).preprocessing.slots == slots
+    made = lerobot_config(input_features={f"observation.{name}": IMAGE for name in features})
+    assert (
+        open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=made)), options=OPTIONS).preprocessing.slots
+        == slots
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,12 +140,12 @@ def test_cameras_keep_the_slots_order(tmp_path, features, slots):
 )
 def test_variants_and_mistakes_are_refused(tmp_path, change, said):
     with pytest.raises(UserError, match=said) as caught:
-        open_checkpoint(str(write(tmp_path, configuration=config(**change))), options=OPTIONS)
+        open_checkpoint(str(write_lerobot_policy(tmp_path, configuration=lerobot_config(**change))), options=OPTIONS)
     assert "\n" not in str(caught.value)
 
 
 def test_a_step_of_somebody_elses_is_mentioned(tmp_path):
-    folder = write(tmp_path, extra_steps=[{"class": "my.own.CropProcessorStep", "config": {}}])
+    folder = write_lerobot_policy(tmp_path, extra_steps=[{"class": "my.own.CropProcessorStep", "config": {}}])
     checkpoint = open_checkpoint(str(folder), options=OPTIONS)
     assert doubts(checkpoint.decisions)["processor steps"] == "'CropProcessorStep' is not applied"
 
@@ -207,7 +159,7 @@ def test_a_step_of_somebody_elses_is_mentioned(tmp_path):
     ],
 )
 def test_a_statistics_file_must_lie_in_the_folder(tmp_path, state_file, said):
-    folder = write(tmp_path)
+    folder = write_lerobot_policy(tmp_path)
     steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": state_file}]
     (folder / "policy_preprocessor.json").write_text(json.dumps({"steps": steps}))
     with pytest.raises(UserError, match=said):
@@ -215,7 +167,7 @@ def test_a_statistics_file_must_lie_in_the_folder(tmp_path, state_file, said):
 
 
 def test_pictures_normalised_by_statistics_are_refused(tmp_path):
-    folder = write(tmp_path, modes={"VISUAL": "MEAN_STD"})
+    folder = write_lerobot_policy(tmp_path, modes={"VISUAL": "MEAN_STD"})
     assert open_checkpoint(str(folder), options=OPTIONS)  # as in lerobot, no statistics, no effect
     save_file({"observation.images.image.mean": torch.zeros(3), "action.q01": torch.zeros(7)}, folder / STATS_FILE)
     with pytest.raises(UserError, match="normalises pictures by statistics"):
@@ -224,7 +176,9 @@ def test_pictures_normalised_by_statistics_are_refused(tmp_path):
 
 def test_an_openpi_option_is_refused(tmp_path):
     with pytest.raises(UserError, match="--config pi05_droid says nothing about a checkpoint of kind lerobot"):
-        open_checkpoint(str(write(tmp_path)), options=CheckpointOptions(sizes=ODD_SIZES, config="pi05_droid"))
+        open_checkpoint(
+            str(write_lerobot_policy(tmp_path)), options=CheckpointOptions(sizes=ODD_SIZES, config="pi05_droid")
+        )
 
 
 VALUES = (
@@ -234,7 +188,7 @@ VALUES = (
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("whole"))
+    return write_lerobot_policy(tmp_path_factory.mktemp("whole"))
 
 
 @given(data=st.data())
@@ -273,7 +227,7 @@ def test_the_rename_map_says_which_camera_feeds_which_slot(tmp_path):
             }
         },
     }
-    checkpoint = open_checkpoint(write(tmp_path, extra_steps=[step]), options=OPTIONS)
+    checkpoint = open_checkpoint(write_lerobot_policy(tmp_path, extra_steps=[step]), options=OPTIONS)
     assert checkpoint.cameras.renamed == {
         "exterior": ("observation.images.far",),
         "wrist": ("observation.images.near",),
@@ -288,103 +242,9 @@ def test_the_rename_map_says_which_camera_feeds_which_slot(tmp_path):
     assert requested.camera_features == checkpoint.cameras.features
 
 
-def write_shapes(folder, *, state, action, statistics_state, statistics_action, **changes):
-    """A folder that declares these lengths and has statistics of those."""
-    features = {**config()["input_features"], "observation.state": {"type": "STATE", "shape": [state]}}
-    outputs = {"action": {"type": "ACTION", "shape": [action]}}
-    made = config(input_features=features, output_features=outputs, max_action_dim=32, **changes)
-    write(folder, configuration=made)
-    stats = {f"observation.state.{name}": statistics_state * value for name, value in NUMBERS.items()}
-    stats |= {f"action.{name}": statistics_action * value for name, value in NUMBERS.items()}
-    save_file(stats, folder / STATS_FILE)
-    save_file(stats, folder / "after.safetensors")
-    return open_checkpoint(folder, options=OPTIONS)
-
-
-@pytest.mark.parametrize(
-    ("declared", "length", "filled", "robot", "states", "is_certain"),
-    [
-        (32, 7, 7, 7, (7,), True),  # lerobot/pi05_base declares 32, and policies tuned from it keep that
-        (32, 32, 7, 7, (7, 32), False),  # zeros behind the robot's numbers
-        (14, 14, 7, 7, (7, 14), False),
-        (14, 14, 13, 14, (14,), True),  # the last joint of two arms that never moved
-        (8, 7, 7, 7, (7,), False),
-        (32, 32, 32, 32, (32,), True),
-    ],
-)
-def test_the_statistics_decide_over_a_declared_shape(tmp_path, declared, length, filled, robot, states, is_certain):
-    numbers = torch.cat([torch.ones(filled), torch.zeros(length - filled)])
-    checkpoint = write_shapes(
-        tmp_path, state=declared, action=declared, statistics_state=numbers, statistics_action=numbers
-    )
-    assert checkpoint.preprocessing.robot_dim == robot
-    assert checkpoint.preprocessing.state_lengths == states
-    assert ("action dimensions of the robot" in doubts(checkpoint.decisions)) != is_certain
-    requested = Pi05Spec(checkpoint, None).source_options
-    assert (requested.state_dim, requested.robot_dim) == (states[0], robot)
-    assert requested.padded_state_dim == (states[1] if len(states) > 1 else None)
-
-
-@pytest.mark.parametrize("name", ["actions", "action_joints"])
-def test_an_action_of_another_name_is_taken(tmp_path, name):
-    made = config(output_features={name: {"type": "ACTION", "shape": [7]}})
-    folder = write(tmp_path, configuration=made)
-    save_file(
-        {f"{name}.{key}": torch.full((7,), value) for key, value in NUMBERS.items()}, folder / "after.safetensors"
-    )
-    checkpoint = open_checkpoint(folder, options=OPTIONS)
-    assert checkpoint.preprocessing.robot_dim == 7
-    assert checkpoint.preprocessing.action.stats["q99"].tolist() == [1.0] * 7
-
-
-NAMES = ["shoulder", "elbow", "wrist", "left_gripper.pos", "a", "b", "GRIPPER"]
-
-
-@pytest.mark.parametrize(
-    ("in_config", "step", "mask"),
-    [
-        ({"use_relative_actions": True}, None, (True,) * 7),
-        (
-            {"use_relative_actions": True, "relative_exclude_joints": ["gripper"], "action_feature_names": NAMES},
-            None,
-            (True, True, True, False, True, True, False),
-        ),
-        # As in lerobot: joints that no name tells apart are relative too.
-        ({"use_relative_actions": True, "relative_exclude_joints": ["gripper"]}, None, (True,) * 7),
-        (
-            {},
-            {"enabled": True, "exclude_joints": ["wrist"], "action_names": NAMES[:3]},
-            (True, True, False, *(True,) * 4),
-        ),
-        ({"use_relative_actions": True}, {"enabled": False}, ()),
-        ({}, None, ()),
-    ],
-)
-def test_relative_actions_are_added_to_the_state_as_lerobot_does(tmp_path, in_config, step, mask):
-    steps = [] if step is None else [{"registry_name": "relative_actions_processor", "config": step}]
-    checkpoint = open_checkpoint(write(tmp_path, configuration=config(**in_config), extra_steps=steps), options=OPTIONS)
-    made = checkpoint.preprocessing
-    assert made.relative == mask
-    assert ("relative to the state" in choices(checkpoint.decisions)["delta actions"]) == bool(mask)
-    assert ("delta actions" in doubts(checkpoint.decisions)) == bool(mask)  # so that a run says it
-    model, state = torch.rand(10, 32).numpy(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    absolute = replace(made, relative=()).actions(model, None)
-    added = torch.tensor(state[:7]) * torch.tensor(mask or (False,) * 7)
-    torch.testing.assert_close(torch.tensor(made.actions(model, state)), torch.tensor(absolute) + added)
-
-
-def test_relative_actions_of_more_dimensions_than_the_state_stay_relative(tmp_path):
-    ones = torch.ones(6)
-    checkpoint = write_shapes(
-        tmp_path, state=6, action=7, statistics_state=ones, statistics_action=torch.ones(7), use_relative_actions=True
-    )
-    assert checkpoint.preprocessing.relative == ()
-    assert doubts(checkpoint.decisions)["delta actions"] == "predicted relative to the state, and given so"
-
-
 def test_without_statistics_attention_can_be_looked_at(tmp_path):
     shapes = {"action": {"type": "ACTION", "shape": [32]}}
-    folder = write(tmp_path, statistics=False, configuration=config(output_features=shapes))
+    folder = write_lerobot_policy(tmp_path, statistics=False, configuration=lerobot_config(output_features=shapes))
     with pytest.raises(UserError, match="no statistics of the state.*--norm-stats .*--normalisation none"):
         open_checkpoint(folder, options=OPTIONS)
     checkpoint = open_checkpoint(folder, options=CheckpointOptions(sizes=ODD_SIZES, normalisation="none"))
@@ -398,12 +258,14 @@ def test_without_statistics_attention_can_be_looked_at(tmp_path):
 
 def test_the_kind_of_normalisation_can_be_given(tmp_path):
     options = CheckpointOptions(sizes=ODD_SIZES, normalisation="mean-std")
-    checkpoint = open_checkpoint(write(tmp_path), options=options)
+    checkpoint = open_checkpoint(write_lerobot_policy(tmp_path), options=options)
     assert (checkpoint.preprocessing.state.mode, checkpoint.preprocessing.action.mode) == ("mean_std", "mean_std")
     assert choices(checkpoint.decisions)["action normalisation"] == "mean-std"
     assert choices(open_checkpoint(tmp_path, options=OPTIONS).decisions)["state normalisation"] == "quantile"
 
 
 def test_whole_weights_of_a_policy_that_was_trained_with_peft_open_and_say_so(tmp_path):
-    checkpoint = open_checkpoint(write(tmp_path, configuration=config(use_peft=True)), options=OPTIONS)
+    checkpoint = open_checkpoint(
+        write_lerobot_policy(tmp_path, configuration=lerobot_config(use_peft=True)), options=OPTIONS
+    )
     assert doubts(checkpoint.decisions)["LoRA adapters"] == "none"

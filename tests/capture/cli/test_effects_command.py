@@ -9,7 +9,6 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-import torch
 from paths import DEMO, ROOT
 
 from capture.__main__ import main
@@ -20,13 +19,7 @@ DUCK = "exterior:7-8,8-11"
 """Where the duck lies in the exterior picture of frame 0, whose prompt is to pick it up."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads():
-    """One thread: the demo policy's calls are too small for two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread_per_module")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +13,7 @@ pytest.importorskip("av", reason="videos need the extra [datasets]")
 pytest.importorskip("pyarrow", reason="parquet needs the extra [datasets]")
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from episode_files import cut, number_of, picture, tint_of, write_lerobot, write_video
+from episode_files import number_of, picture, rewrite_parquet, tint_of, write_lerobot
 
 from capture.datasets.base import SourceOptions
 from capture.datasets.registry import open_source
@@ -120,7 +118,7 @@ def test_lerobots_droid_columns_map_to_velocities_and_success(tmp_path):
         dtype = "bool" if values.dtype == bool else "float32"
         features[key] = {"dtype": dtype, "shape": list(values.shape[1:]) or [1]}
         column = pa.array(list(values) if values.ndim == 2 else values)
-        rewrite(
+        rewrite_parquet(
             folder / "data/chunk-000/file-000.parquet",
             lambda table, key=key, column=column: table.append_column(key, column),
         )
@@ -201,205 +199,6 @@ def test_open_source_refuses_a_data_set_of_another_robot(tmp_path, options, word
         open_source(write_lerobot(tmp_path / "set", (3,), codec=None), options)
 
 
-def rewrite(path, change):
-    table = pq.read_table(path)
-    pq.write_table(change(table), path)
-
-
-@pytest.mark.parametrize("version", ["2.1", "3.0"])
-def test_missing_video_makes_only_its_episodes_unusable(tmp_path, version):
-    folder = write_lerobot(tmp_path / "set", (3, 3, 3), version=version)
-    file = sorted(folder.glob("videos/**/*.mp4"))[0 if version == "3.0" else 1]
-    file.unlink()
-    source = open_source(folder, LIBERO)
-    missing = {"episode_000000", "episode_000001"} if version == "3.0" else {"episode_000001"}
-    assert set(source.unusable) == missing
-    reasons = [one.reason for one in source.unusable.values()]
-    assert all(str(file) in reason and reason.startswith("the video of exterior") for reason in reasons)
-    assert {one.name for one in source.episodes} == {f"episode_{n:06d}" for n in range(3)} - missing
-
-
-def no_state(folder, data, video):
-    rewrite(data, lambda table: table.drop_columns(["observation.state"]))
-
-
-def short_state(folder, data, video):
-    column = pa.array([[1.0] * 6] * 10, pa.list_(pa.float32()))
-    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
-
-
-def null_state(folder, data, video):
-    column = pa.array([None] + [[1.0] * 8] * 9, pa.list_(pa.float32()))
-    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
-
-
-def uneven_state(folder, data, video):
-    column = pa.array([[1.0] * 7] + [[1.0] * 9] + [[1.0] * 8] * 8, pa.list_(pa.float32()))
-    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
-
-
-def text_state(folder, data, video):
-    column = pa.array(["one"] * 10)
-    rewrite(data, lambda table: table.drop_columns(["observation.state"]).append_column("observation.state", column))
-
-
-def fewer_rows(folder, data, video):
-    rewrite(data, lambda table: table.slice(0, 8))
-
-
-def shuffled(folder, data, video):
-    rewrite(data, lambda table: table.take([1, 0, 2, 3, 4, 5, 6, 7, 8, 9]))
-
-
-def short_video(folder, data, video):
-    write_video(video, [picture(number) for number in range(6)], rate=10)
-
-
-@pytest.mark.parametrize("version", ["2.1", "3.0"])
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (no_state, r"\.parquet has no column observation\.state; it has action"),
-        (short_state, r"observation\.state in .* does not have lists of 8 numbers"),
-        (null_state, r"frame 0 of episode_000000 has a state \(state\) with numbers that are not finite"),
-        (uneven_state, r"observation\.state in .* does not have lists of 8 numbers"),
-        (text_state, r"observation\.state in .* has one value a row, but should have lists of 8"),
-        (fewer_rows, "has 8 rows of episode_000000, but the metadata state 10"),
-        (shuffled, "frames of episode_000000 .* are not numbered from 0"),
-        (lambda folder, data, video: cut(data), r"\.parquet cannot be read as parquet"),
-        (lambda folder, data, video: data.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
-        (lambda folder, data, video: cut(video), r"\.mp4 cannot be read, it may be cut off"),
-        (lambda folder, data, video: video.write_bytes(b"version https://git-lfs.github"), "Git LFS pointer"),
-        (lambda folder, data, video: video.write_bytes(b"\0" * 99), "is not a video"),
-        (short_video, r"has pictures up to 0\.59 s, but frame 9 of episode_000000 is at 0\.90 s; --frames :6"),
-    ],
-)
-def test_read_reports_damage_and_other_episodes_stay_readable(tmp_path, version, damage, words):
-    folder = write_lerobot(tmp_path / "set", (10, 10), version=version, per_file=1)
-    data = sorted(folder.glob("data/*/*.parquet"))[0]
-    video = next(file for file in sorted(folder.glob("videos/**/*.mp4")) if "image2" in str(file))
-    damage(folder, data, video)
-    first, second = open_source(folder, LIBERO).episodes
-    with pytest.raises(UserError, match=words) as caught:
-        list(first.read(range(10)))
-    assert "\n" not in str(caught.value)
-    assert [number_of(one.pictures["wrist"]) for one in second.read([2, 9])] == [102, 109]
-
-
-def jitter(_episode, count):
-    """Rows up to 20 ms late at 10 frames a second, the first frame the most."""
-    return np.arange(count) / 10 + np.linspace(0.020, 0, count)
-
-
-def test_frame_gets_the_picture_nearest_to_its_time(tmp_path):
-    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=jitter), LIBERO).episodes
-    assert [number_of(one.pictures["wrist"]) for one in episode.read(range(12))] == list(range(12))
-    assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 4, 8])] == [0, 4, 8]
-    clock = next(one for one in episode.frame_decisions([0, 4, 8]) if one.subject == "clock")
-    assert clock.choice == "the picture nearest to the column timestamp, at most 0.02 s away"
-    assert not clock.is_certain
-    assert "beyond lerobot's tolerance of 0.0001 s" in clock.reason
-
-
-def test_regular_clock_is_certain(tmp_path):
-    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,)), LIBERO).episodes
-    clock = next(one for one in episode.frame_decisions([3, 11]) if one.subject == "clock")
-    assert clock.is_certain
-    assert clock.reason == "within lerobot's tolerance of 0.0001 s"
-
-
-def late(_episode, count):
-    """Rows 60 ms late at 10 frames a second, so that the next picture is nearer than the row's own."""
-    return np.arange(count) / 10 + 0.060
-
-
-def test_frame_whose_time_and_order_disagree_is_refused_unless_a_tolerance_is_given(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (12, 12), stamps=late)
-    episode = open_source(folder, LIBERO).episodes[0]
-    words = r"nearest to frame 4 of episode_000000, at 0\.4600 s, is 0\.0400 s away, and is not its picture by order; "
-    for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
-        with pytest.raises(UserError, match=words + r"--tolerance 0\.04 takes the nearest"):
-            ask([4, 8])
-    episode = open_source(folder, replace(LIBERO, tolerance=0.041)).episodes[0]
-    assert [number_of(one.pictures["wrist"]) for one in episode.read([4, 8])] == [5, 9]
-    clock = next(one for one in episode.frame_decisions([4, 8]) if one.subject == "clock")
-    assert (clock.reason, clock.is_certain) == ("by --tolerance 0.041", True)
-    assert "at most 0.04 s away" in clock.choice
-
-
-def very_late_at_the_end(_episode, count):
-    """Rows 10 ms late at 10 frames a second, but the last one 60 ms."""
-    return np.arange(count) / 10 + np.where(np.arange(count) < count - 1, 0.010, 0.060)
-
-
-def test_the_advised_tolerance_holds_for_all_frames_that_are_asked_for(tmp_path):
-    def varied(_episode, count):
-        return np.arange(count) / 10 + np.where(np.arange(count) == 6, 0.045, 0.060)
-
-    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=varied), LIBERO).episodes
-    with pytest.raises(UserError, match=r"frame 4 .* is 0\.0400 s away, .*; --tolerance 0\.045 takes"):
-        episode.frame_decisions([4, 6])
-
-
-def test_a_last_row_that_is_late_is_no_missing_picture(tmp_path):
-    (episode,) = open_source(write_lerobot(tmp_path / "set", (12,), stamps=very_late_at_the_end), LIBERO).episodes
-    (one,) = episode.read([11])
-    assert number_of(one.pictures["wrist"]) == 11  # nearest in time and by order
-    clock = next(one for one in episode.frame_decisions([0, 11]) if one.subject == "clock")
-    assert (clock.choice, clock.is_certain) == (
-        "the picture nearest to the column timestamp, at most 0.06 s away",
-        False,
-    )
-
-
-def test_a_tolerance_refuses_pictures_beyond_it(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (12,), stamps=jitter)
-    (episode,) = open_source(folder, replace(LIBERO, tolerance=0.01)).episodes
-    assert len(list(episode.read([8, 10]))) == 2
-    for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
-        with pytest.raises(UserError, match=r"nearest to frame 4 .* is 0\.0127 s away; --tolerance 0\.013"):
-            ask([4])
-
-
-def test_frames_with_a_picture_are_read_from_a_short_video(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (10,), version="2.1")
-    short_video(folder, None, next(folder.glob("videos/**/*image2/*.mp4")))
-    (episode,) = open_source(folder, LIBERO).episodes
-    assert [number_of(one.pictures["wrist"]) for one in episode.read([0, 5])] == [0, 5]
-    for ask in (episode.frame_decisions, lambda frames: list(episode.read(frames))):
-        with pytest.raises(UserError, match=r"pictures up to 0\.59 s, but frame 9 .* at 0\.90 s; --frames :6 leaves"):
-            ask([0, 9])
-
-
-def test_read_reports_a_video_truncated_after_its_header(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (40,), movflags="faststart", g="4")
-    video = next(folder.glob("videos/*image2/*/*.mp4"))
-    cut(video, 0.6)
-    (episode,) = open_source(folder, LIBERO).episodes
-    with pytest.raises(UserError, match="cut off or damaged"):
-        list(episode.read(range(40)))
-
-
-def test_read_reports_damaged_pictures_in_parquet(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (4,), codec=None)
-    stored = [
-        {"bytes": b"\x89PNG", "path": "x"},
-        {"bytes": None, "path": "/etc/passwd"},
-        {"bytes": None, "path": "a.png"},
-    ]
-    column = pa.array([*stored, None], pa.struct({"bytes": pa.binary(), "path": pa.string()}))
-    key = "observation.images.image"
-    rewrite(
-        folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
-    )
-    (episode,) = open_source(folder, LIBERO).episodes
-    for frame, words in enumerate(
-        (r"image of frame 0 in .*parquet is not a picture", "not a picture", "not exist", "not a")
-    ):
-        with pytest.raises(UserError, match=words):
-            list(episode.read([frame]))
-
-
 def test_absolute_picture_paths_are_found_in_the_data_set(tmp_path):
     folder = write_lerobot(tmp_path / "set", (3,), codec=None)
     key = "observation.images.image"
@@ -413,7 +212,7 @@ def test_absolute_picture_paths_are_found_in_the_data_set(tmp_path):
         {"bytes": None, "path": str(folder / names[2])},
     ]
     column = pa.array(stored, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
-    rewrite(
+    rewrite_parquet(
         folder / "data/chunk-000/file-000.parquet", lambda table: table.drop_columns([key]).append_column(key, column)
     )
     (episode,) = open_source(folder, LIBERO).episodes
@@ -430,7 +229,7 @@ def test_states_and_actions_of_two_arms_are_joined(tmp_path, kind):
     for key in ("observation.state", "action"):
         features[key]["shape"] = [2, 7]
         column = pa.array(values.tolist(), outer)
-        rewrite(
+        rewrite_parquet(
             folder / "data/chunk-000/file-000.parquet",
             lambda table, key=key, column=column: table.drop_columns([key]).append_column(key, column),
         )
@@ -440,13 +239,6 @@ def test_states_and_actions_of_two_arms_are_joined(tmp_path, kind):
     (one,) = source.episodes[0].read([1])
     assert one.state.tolist() == list(range(14, 28))
     assert one.true_actions.tolist() == [list(range(14, 28)), list(range(28, 42))]
-
-
-def test_frames_without_the_missing_state_are_read(tmp_path):
-    folder = write_lerobot(tmp_path / "set", (10,), codec=None)
-    null_state(folder, folder / "data/chunk-000/file-000.parquet", None)
-    (episode,) = open_source(folder, LIBERO).episodes
-    assert [one.state.tolist() for one in episode.read([1, 9])] == [[1.0] * 8] * 2
 
 
 @pytest.mark.parametrize(
@@ -470,7 +262,9 @@ def test_success_is_read_from_a_column(tmp_path):
     info = json.loads((folder / "meta/info.json").read_text())
     change_info(folder, features=info["features"] | {"next.success": {"dtype": "bool", "shape": [1]}})
     marks = pa.array([False] * 5 + [True])
-    rewrite(folder / "data/chunk-000/file-000.parquet", lambda table: table.append_column("next.success", marks))
+    rewrite_parquet(
+        folder / "data/chunk-000/file-000.parquet", lambda table: table.append_column("next.success", marks)
+    )
     assert [one.success for one in open_source(folder, LIBERO).episodes] == [False, True]
 
 
@@ -480,19 +274,3 @@ def test_depth_maps_are_not_cameras(tmp_path):
     features["observation.images.image2"]["info"] = {"video.is_depth_map": True}
     change_info(folder, features=features)
     assert [one.name for one in open_source(folder, SourceOptions((), 1)).cameras] == ["image"]
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"episode_index": 0}', '{"episode_index": -1, "length": 3}', "[1]"])
-def test_open_source_reports_damaged_episode_lists(tmp_path, text):
-    folder = write_lerobot(tmp_path / "set", (3,), version="2.1", codec=None)
-    (folder / "meta/episodes.jsonl").write_text(text)
-    with pytest.raises(UserError, match=r"episodes\.jsonl|metadata list none"):
-        open_source(folder, LIBERO)
-
-
-def test_open_source_reports_missing_episode_lists(tmp_path):
-    for version, path in (("2.1", "episodes.jsonl"), ("3.0", "episodes/chunk-000/file-000.parquet")):
-        folder = write_lerobot(tmp_path / version, (3,), version=version, codec=None)
-        (folder / "meta" / path).unlink()
-        with pytest.raises(UserError, match="episodes"):
-            open_source(folder, LIBERO)

@@ -27,13 +27,7 @@ def effects(policy, targets, how=None, batch=16):
     return root_mean_square(engine.take_away(targets, how or Intervention()) - engine.baseline())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads():
-    """One thread: the policies here are too small for two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread_per_module")
 
 
 @pytest.mark.parametrize("key", [0, 21, KEYS - 1])

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
 
-import make_results
 import make_run
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from window_driver import close, settle, spin, until
+from run_window import episode_panel, file_name, list_rows, open_episodes, show_run
+from window_driver import close, spin, until
 
 from capture.results import progress_clock
 from viewer.controllers import commands
 from viewer.controllers.files.probe_worker import ProbeWorker
-from viewer.controllers.settings import Settings
 from viewer.io import run_index
 from viewer.model.view_state import Query
 from viewer.widgets.main_window import MainWindow
 from viewer.widgets.panels.episode_model import NUMBER
-from viewer.widgets.panels.episode_panel import EpisodePanel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,59 +28,16 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
-    from viewer.controllers.episodes.episodes import Episodes
-
-
-def opened(path: Path, folder: Path, size: tuple[int, int] = (1280, 800)) -> MainWindow:
-    settings = Settings(folder / "settings.ini")
-    settings.set_text("toured", "yes")
-    window = MainWindow(settings)
-    window.resize(*size)
-    window.show()
-    window.open(path)
-    until(lambda: window.session.results is not None)
-    settle(window)
-    return window
-
 
 @pytest.fixture
 def window(app: QApplication, mixed: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = opened(mixed, tmp_path)
+    made = show_run(mixed, tmp_path)
     yield made
     close(made)
 
 
-def panel(window: MainWindow) -> EpisodePanel:
-    assert window.episodes is not None
-    return window.episodes
-
-
-def episodes(window: MainWindow) -> Episodes:
-    return panel(window).episodes
-
-
-def listed(window: MainWindow) -> list[str]:
-    """The rows as a screen reader says them, prompts flush, episodes after a dash."""
-    model, tree = panel(window).model, panel(window).tree
-    rows = []
-    for place in range(model.rowCount()):
-        top = model.index(place, 0)
-        rows.append(str(top.data(Qt.ItemDataRole.AccessibleTextRole)))
-        rows += [
-            f"- {model.index(row, 0, top).data(Qt.ItemDataRole.AccessibleTextRole)}"
-            for row in range(model.rowCount(top))
-            if tree.isExpanded(top)
-        ]
-    return rows
-
-
-def name(window: MainWindow) -> str:
-    assert window.session.path is not None
-    return window.session.path.name
-
-
 def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: MainWindow) -> None:
-    rows = listed(window)
+    rows = list_rows(window)
     task = make_run.TASKS
     assert rows[:5] == [
         f"{task[0]}, 4 episodes · 2 succeeded 1 failed",
@@ -96,9 +49,9 @@ def test_a_run_lists_its_episodes_by_prompt_with_outcome_and_state(window: MainW
     ]
     assert rows[9] == (f"- episode_000010, {task[1]}, 6 frames, success, the video of the wrist camera is missing.")
     assert rows[-1].endswith("still to come")
-    assert panel(window).summary() == "9 of 12 done · 6 ✓ 3 ✕"
+    assert episode_panel(window).summary() == "9 of 12 done · 6 ✓ 3 ✕"
     assert window.windowTitle() == "episode_000000.h5 – libero – pi0-viewer"
-    assert window.settings.recent() == [run_index.read_run(episodes(window).run.folder).folder]
+    assert window.settings.recent() == [run_index.read_run(open_episodes(window).run.folder).folder]
 
 
 def test_page_down_goes_on_and_keeps_the_view_by_words(window: MainWindow) -> None:
@@ -109,79 +62,79 @@ def test_page_down_goes_on_and_keeps_the_view_by_words(window: MainWindow) -> No
     spin()
     for expected in ("episode_000003.h5", "episode_000006.h5", "episode_000009.h5.partial", "episode_000001.h5"):
         QTest.keyClick(window, Qt.Key.Key_PageDown)
-        until(lambda expected=expected: name(window) == expected)
+        until(lambda expected=expected: file_name(window) == expected)
         state = window.session.state
         assert (state.layer, state.heads, state.frame, state.colours) == (3, (1,), 2, "magma")
         chip = window.session.results.chips(state.frame)[state.query.first]  # type: ignore[union-attr]
         assert chip.text == "bowl"
     QTest.keyClick(window, Qt.Key.Key_PageUp)
-    until(lambda: name(window) == "episode_000009.h5.partial")
+    until(lambda: file_name(window) == "episode_000009.h5.partial")
 
 
 def test_what_plays_goes_on_playing_in_the_next_episode(window: MainWindow) -> None:
     window.perform_id("play_frame")
     assert window.playback.axis == "frame"
     QTest.keyClick(window, Qt.Key.Key_PageDown)
-    until(lambda: name(window) == "episode_000003.h5")
+    until(lambda: file_name(window) == "episode_000003.h5")
     assert window.playback.axis == "frame"
     before = window.session.state.frame
     until(lambda: window.session.state.frame != before)
     window.perform_id("play")
     assert window.playback.axis == ""
     QTest.keyClick(window, Qt.Key.Key_PageDown)
-    until(lambda: name(window) == "episode_000006.h5")
+    until(lambda: file_name(window) == "episode_000006.h5")
     assert window.playback.axis == "", "what was stopped stays stopped"
 
 
 def test_a_damaged_episode_says_so_and_the_open_one_stays(window: MainWindow) -> None:
-    episodes(window).go(1)
-    until(lambda: name(window) == "episode_000001.h5")
+    open_episodes(window).go(1)
+    until(lambda: file_name(window) == "episode_000001.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)
-    until(lambda: 4 in episodes(window).damaged)
-    assert name(window) == "episode_000001.h5"
+    until(lambda: 4 in open_episodes(window).damaged)
+    assert file_name(window) == "episode_000001.h5"
     assert "torn or damaged" in window.notice.text
-    assert any("episode_000004" in row and "torn or damaged" in row for row in listed(window))
+    assert any("episode_000004" in row and "torn or damaged" in row for row in list_rows(window))
     QTest.keyClick(window, Qt.Key.Key_PageDown)
-    until(lambda: name(window) == "episode_000007.h5")
+    until(lambda: file_name(window) == "episode_000007.h5")
     QTest.keyClick(window, Qt.Key.Key_PageUp)
-    until(lambda: name(window) == "episode_000001.h5")
+    until(lambda: file_name(window) == "episode_000001.h5")
 
 
 def test_the_ends_are_said_and_nothing_wraps(window: MainWindow) -> None:
     QTest.keyClick(window, Qt.Key.Key_PageUp)
     assert "This is the first episode" in window.notice.text
-    episodes(window).go(8)
-    until(lambda: name(window) == "episode_000008.h5")
+    open_episodes(window).go(8)
+    until(lambda: file_name(window) == "episode_000008.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)
     assert "This is the last episode that can be opened." in window.notice.text
-    episodes(window).go(11)
+    open_episodes(window).go(11)
     assert "episode_000011 is not there yet; it opens as soon as" in window.notice.text
-    episodes(window).go(10)
+    open_episodes(window).go(10)
     assert "gave it up: the video of the wrist camera is missing." in window.notice.text
-    assert name(window) == "episode_000008.h5"
+    assert file_name(window) == "episode_000008.h5"
 
 
 def test_click_enter_and_the_filter_open_episodes(window: MainWindow) -> None:
-    tree, model, field = panel(window).tree, panel(window).model, panel(window).field
+    tree, model, field = episode_panel(window).tree, episode_panel(window).model, episode_panel(window).field
     index = model.index_of(6)
     QTest.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=tree.visualRect(index).center())
-    until(lambda: name(window) == "episode_000006.h5")
+    until(lambda: file_name(window) == "episode_000006.h5")
     QTest.keyClick(window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
     QTest.keyClicks(field, "stove fail")
-    assert listed(window) == [
+    assert list_rows(window) == [
         f"{make_run.TASKS[2]}, 1 episode · 0 succeeded 1 failed",
         f"- episode_000005, {make_run.TASKS[2]}, 6 frames, failure",
     ]
-    assert panel(window).summary() == "1 of 12 listed · 0 ✓ 1 ✕"
+    assert episode_panel(window).summary() == "1 of 12 listed · 0 ✓ 1 ✕"
     QTest.keyClick(field, Qt.Key.Key_Return)
-    until(lambda: name(window) == "episode_000005.h5")
+    until(lambda: file_name(window) == "episode_000005.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)
     assert "last episode that matches the filter" in window.notice.text
     field.selectAll()
     QTest.keyClicks(field, "nowhere")
-    assert listed(window) == []
+    assert list_rows(window) == []
     QTest.keyClick(field, Qt.Key.Key_Escape)
-    assert len(episodes(window).order) == 12
+    assert len(open_episodes(window).order) == 12
     QTest.keyClick(field, Qt.Key.Key_Down)
     tree.setCurrentIndex(model.index_of(2))
     tree.setFocus()
@@ -189,17 +142,17 @@ def test_click_enter_and_the_filter_open_episodes(window: MainWindow) -> None:
     assert tree.currentIndex().data(NUMBER) == 5
     QTest.keyClick(tree, Qt.Key.Key_Up)
     QTest.keyClick(tree, Qt.Key.Key_Return)
-    until(lambda: name(window) == "episode_000002.h5")
+    until(lambda: file_name(window) == "episode_000002.h5")
 
 
 def test_keys_of_the_window_work_in_the_list(window: MainWindow) -> None:
-    tree = panel(window).tree
+    tree = episode_panel(window).tree
     tree.setFocus()
     QTest.keyClick(tree, Qt.Key.Key_M, Qt.KeyboardModifier.ShiftModifier)
     QTest.keyClick(tree, Qt.Key.Key_End)
     assert window.session.state.reduce == "max"
     assert window.session.state.frame == 5
-    top = panel(window).model.index(0, 0)
+    top = episode_panel(window).model.index(0, 0)
     tree.setCurrentIndex(top)
     QTest.keyClick(tree, Qt.Key.Key_Return)
     assert not tree.isExpanded(top)
@@ -210,24 +163,24 @@ def test_keys_of_the_window_work_in_the_list(window: MainWindow) -> None:
 
 
 def test_the_list_hides_by_key_and_stays_hidden(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
-    assert panel(window).isVisible()
+    assert episode_panel(window).isVisible()
     assert window.top.episodes.isVisible()
     QTest.keyClick(window, Qt.Key.Key_E)
-    assert not panel(window).isVisible()
+    assert not episode_panel(window).isVisible()
     QTest.keyClick(window, Qt.Key.Key_PageDown)
-    until(lambda: name(window) == "episode_000003.h5")
+    until(lambda: file_name(window) == "episode_000003.h5")
     window.settings.sync()
-    again = opened(mixed / "index.json", tmp_path)
-    assert not panel(again).isVisible()
-    assert name(again) == "episode_000003.h5", "the episode that was open last"
+    again = show_run(mixed / "index.json", tmp_path)
+    assert not episode_panel(again).isVisible()
+    assert file_name(again) == "episode_000003.h5", "the episode that was open last"
     QTest.keyClick(again, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
-    assert panel(again).isVisible()
+    assert episode_panel(again).isVisible()
     close(again)
 
 
 def test_a_single_file_has_no_list_and_ends_a_run(window: MainWindow, small: Path) -> None:
     window.open(small)
-    until(lambda: name(window) == "small.h5")
+    until(lambda: file_name(window) == "small.h5")
     assert window.episodes is None
     assert not window.top.episodes.isVisible()
     QTest.keyClick(window, Qt.Key.Key_PageDown)
@@ -239,104 +192,6 @@ def test_closing_a_run_takes_its_list_away(window: MainWindow) -> None:
     assert window.episodes is None
     assert window.session.results is None
     assert window.page.isVisible()
-
-
-def test_a_dropped_folder_and_a_bad_index(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
-    make_run.write(tmp_path / "two", 2)
-
-    def drop(path: Path) -> None:
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(str(path))])
-        none = Qt.KeyboardModifier.NoModifier
-        window.dropEvent(QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, none))
-
-    drop(tmp_path / "two")
-    until(lambda: window.session.path == tmp_path / "two" / "episode_000000.h5")
-    assert len(episodes(window).order) == 2
-    (tmp_path / "bad").mkdir()
-    make_run.write_index(tmp_path / "bad", [{"file": "../x.h5"}])
-    drop(tmp_path / "bad")
-    assert "leads out of the folder" in window.notice.text
-    assert window.session.path == tmp_path / "two" / "episode_000000.h5"
-    (tmp_path / "none").mkdir()
-    drop(tmp_path / "none")
-    assert "holds neither an index.json nor results files" in window.notice.text
-
-
-def test_a_folder_of_one_file_is_that_file(app: QApplication, small: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "one"
-    folder.mkdir()
-    shutil.copy(small, folder / "only.h5")
-    window = opened(folder, tmp_path)
-    assert window.episodes is None
-    assert name(window) == "only.h5"
-    close(window)
-
-
-def test_what_appears_in_the_folder_appears_in_the_list(app: QApplication, mixed: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    make_run.write_index(run, [make_run.entry(number) for number in range(3)])
-    window = MainWindow(Settings(tmp_path / "settings.ini"))
-    window.settings.set_text("toured", "yes")
-    window.show()
-    window.open(run)
-    assert window.page.title.text() == "Nothing to look at yet"
-    assert "has not finished its first frame" in window.page.text.text()
-    shutil.copy(mixed / "episode_000009.h5.partial", run / "episode_000000.h5.partial")
-    episodes(window).look()
-    until(lambda: window.session.results is not None)
-    assert name(window) == "episode_000000.h5.partial"
-    assert episodes(window).status(0).state == "writing"
-    (run / "episode_000000.h5.partial").unlink()
-    for number in range(3):
-        shutil.copy(mixed / f"episode_{number:06d}.h5", run)
-    window.files.look_for_more()
-    until(lambda: name(window) == "episode_000000.h5")
-    episodes(window).look()
-    until(lambda: episodes(window).complete)
-    assert not episodes(window)._timer.isActive(), "nothing more is to come: nobody looks any more"
-    close(window)
-
-
-def test_an_index_written_anew_is_read_anew(app: QApplication, tmp_path: Path) -> None:
-    run = make_run.write(tmp_path / "run", 2, names=3)
-    window = opened(run, tmp_path)
-    make_run.write_index(run, [make_run.entry(number, failed="no" if number == 3 else None) for number in range(5)])
-    episodes(window).look()
-    until(lambda: len(episodes(window).order) == 5)
-    assert episodes(window).current == 0
-    assert episodes(window).status(3) == ("failed", "no")
-    (run / "index.json").write_text("{")
-    episodes(window).look()
-    spin(0.2)
-    assert len(episodes(window).order) == 5, "half an index is not believed"
-    close(window)
-
-
-def test_the_next_episode_is_ready_before_it_is_asked_for(window: MainWindow) -> None:
-    run = window.files.run
-    assert run is not None
-    until(lambda: len(run.ahead.ready) == 1)  # the first episode has none before it
-    path = next(iter(run.ahead.ready))
-    assert path.name == "episode_000003.h5"
-    QTest.keyClick(window, Qt.Key.Key_PageDown)
-    assert name(window) == "episode_000003.h5", "at once, without a turn of the event loop"
-    until(lambda: {one.name for one in run.ahead.ready} == {"episode_000000.h5", "episode_000006.h5"})
-
-
-def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tmp_path: Path) -> None:
-    folder = make_run.write(tmp_path / "run", 4)
-    window = opened(folder, tmp_path)
-    run = window.files.run
-    assert run is not None
-    until(lambda: run.ahead.ready)
-    make_results.write(tmp_path / "new.h5", make_results.Recipe(frames=2, seed=77))
-    shutil.move(tmp_path / "new.h5", folder / "episode_000001.h5")
-    QTest.keyClick(window, Qt.Key.Key_PageDown)
-    until(lambda: name(window) == "episode_000001.h5")
-    assert window.session.dims.frames == 2
-    close(window)
 
 
 def test_a_lookout_survives_what_kills_or_stops_it(
@@ -384,18 +239,18 @@ def test_five_thousand_episodes_fold_and_are_walked_through(app: QApplication, m
     shutil.copy(mixed / "episode_000000.h5", run)
     shutil.copy(mixed / "episode_000001.h5", run)
     make_run.write_index(run, [make_run.entry(n, prompts=[f"task {n % 50}"]) for n in range(5000)])
-    window = opened(run, tmp_path)
-    tree, model = panel(window).tree, panel(window).model
+    window = show_run(run, tmp_path)
+    tree, model = episode_panel(window).tree, episode_panel(window).model
     assert model.rowCount() == 50
     assert [tree.isExpanded(model.index(row, 0)) for row in (0, 1)] == [True, False], "only the open one’s prompt"
-    panel(window).field.setFocus()
-    QTest.keyClicks(panel(window).field, "episode_0049")
-    assert len(episodes(window).order) == 100
+    episode_panel(window).field.setFocus()
+    QTest.keyClicks(episode_panel(window).field, "episode_0049")
+    assert len(open_episodes(window).order) == 100
     assert tree.isExpanded(model.index(3, 0))
-    panel(window).field.selectAll()
-    QTest.keyClicks(panel(window).field, "task 2")
-    assert len(episodes(window).order) > 1000
-    hit = model.index_of(episodes(window).order[0])
+    episode_panel(window).field.selectAll()
+    QTest.keyClicks(episode_panel(window).field, "task 2")
+    assert len(open_episodes(window).order) > 1000
+    hit = model.index_of(open_episodes(window).order[0])
     assert tree.isExpanded(hit.parent()), "the prompt of the first episode that was found"
     assert tree.visualRect(hit).height() > 0
     close(window)
@@ -405,32 +260,23 @@ def test_five_thousand_episodes_fold_and_are_walked_through(app: QApplication, m
 def test_nothing_is_cut_off_beside_the_list(
     app: QApplication, mixed: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    window = opened(mixed, tmp_path, size)
-    for widget in (*window.panels.tabs.buttons.values(), window.panels.film.mode, window.top.menu, panel(window).field):
+    window = show_run(mixed, tmp_path, size)
+    for widget in (
+        *window.panels.tabs.buttons.values(),
+        window.panels.film.mode,
+        window.top.menu,
+        episode_panel(window).field,
+    ):
         if widget.isVisible():
             corner = widget.mapTo(window, QPoint(widget.width(), widget.height()))
             assert corner.x() <= size[0], widget.accessibleName()
             assert corner.y() <= size[1], widget.accessibleName()
-            assert widget.width() >= widget.sizeHint().width() or widget is panel(window).field, widget.accessibleName()
-    assert panel(window).width() >= 190
+            assert widget.width() >= widget.sizeHint().width() or widget is episode_panel(window).field, (
+                widget.accessibleName()
+            )
+    assert episode_panel(window).width() >= 190
     assert window.panels.camera_grid.panes[0].area().height() > 60
     window.set_theme("light")
     spin()
     window.set_theme("dark")
     close(window)
-
-
-def test_the_command_line_takes_a_folder(mixed: Path, tmp_path: Path) -> None:
-    from viewer import __main__ as program
-
-    options = program.parser().parse_args([str(mixed)])
-    program._check(options)
-    run = program._run(options)
-    assert run is not None
-    look = program._first_probe(options, run)
-    assert look is not None
-    assert look.path == mixed / "episode_000000.h5"
-    assert look.wait() == ""
-    with pytest.raises(Exception, match="is opened by itself; leave the others out"):
-        program._check(program.parser().parse_args([str(mixed), "a.h5"]))
-    assert json.loads((mixed / "index.json").read_text())["format"] == "pi0-attention-index"
