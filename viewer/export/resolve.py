@@ -23,6 +23,7 @@ from viewer.export.request import (
 )
 from viewer.export.scenes import explain_read_errors
 from viewer.export.selection import MissingWordError, parse_positions
+from viewer.export.subtracted_view import parse_comparison, suggest_comparison
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import SHARED_RANGES, Query, ViewState
 from viewer.regions.in_frames import find_named_region, is_box
@@ -98,7 +99,7 @@ class _Resolver:
             heads=heads or tuple(range(results.heads)),
             queries=queries,
             reductions=tuple(dict.fromkeys(arguments.reduce)) or (view.reduce,),
-            comparison=self.comparison(),
+            comparison=self.comparison(layers, frames),
             shares_range=arguments.range == "set",
             has_named_frames=bool(arguments.frames),
             notes=(*left_out, *notes),
@@ -196,6 +197,23 @@ class _Resolver:
         if not -inf < low < high < inf:
             raise UserError(f"--range {text} is empty; the lower end comes first, as in 0:0.03.")
         return {"range": "locked", "low": low, "high": high}
+
+    def comparison(self, layers: tuple[int, ...], frames: tuple[int, ...]) -> Comparison | None:
+        """What differs in the subtracted view."""
+        if not self.arguments.against:
+            has_pin = self.start is not None and self.start.pinned is not None
+            if self.arguments.kind == "difference" and self.other is None and not has_pin:
+                raise UserError(
+                    "A difference needs two views; name the other with --against "
+                    f"{self._suggest_comparison(layers, frames)[0]}, or give --other FILE."
+                )
+            return None
+        return parse_comparison(
+            self.results, self.arguments.against, self.phases(), self._suggest_comparison(layers, frames)
+        )
+
+    def _suggest_comparison(self, layers: tuple[int, ...], frames: tuple[int, ...]) -> list[str]:
+        return suggest_comparison(self.results, layers, self.heads(), frames)
 
     # Queries
 
@@ -338,61 +356,6 @@ class _Resolver:
         numbers = format_numbers(query.items, "-", "+")
         name = f"action {numbers}" if self.arguments.is_numbers else f"action{numbers}"
         return NamedQuery(query, name, frame, is_default=len(query.items) == self.results.horizon)
-
-    # Comparison
-
-    def comparison(self) -> Comparison | None:
-        """What differs in the subtracted view, read from texts such as `layer=4`."""
-        if not self.arguments.against:
-            if self.arguments.kind == "difference" and self.other is None and not (self.start and self.start.pinned):
-                raise UserError(
-                    "A difference needs two views; name the other with"
-                    f" --against {self._suggest_comparison()[0]}, or give --other FILE."
-                )
-            return None
-        results, fields = self.results, dict[str, Any]()
-        for part in self.arguments.against:
-            field, _, value = part.partition("=")
-            if field == "frame":
-                fields["frame"] = parse_positions(value, range(results.done), "frame")[0]
-            elif field == "layer":
-                fields["layer"] = parse_positions(value, results.layers, "layer")[0]
-            elif field == "step" and "prefix" in self.phases():
-                raise UserError(
-                    "Words have one pass and no denoise steps to compare; name --actions, or --phase suffix."
-                )
-            elif field == "step":
-                fields["step"] = parse_positions(value, results.steps, "denoise step")[0]
-            elif field == "head":
-                fields["heads"] = parse_positions(value, range(results.heads), "head")
-            elif field == "action":
-                fields["actions"] = parse_positions(value, range(results.horizon), "action")
-            elif field == "word":
-                fields["word"] = value
-            elif field == "reduce" and value in {"mean", "max"}:
-                fields["reduce"] = value
-            else:
-                raise UserError(
-                    f"--against {part} cannot be read; write frame=, word=, action=, step=, layer=, head= or reduce=, "
-                    f"such as {' or '.join(self._suggest_comparison()[:2])}."
-                )
-        return Comparison(**fields)
-
-    def _suggest_comparison(self) -> list[str]:
-        """Return values for --against that the file has and the view does not show, the best first; never empty."""
-        results = self.results
-        shown = {
-            "layer": {results.layers[layer] for layer in self.layers()},
-            "head": set(self.heads()) if len(self.heads()) == 1 else set(),
-            "frame": set(self.frames()),
-        }
-        known = {"layer": results.layers, "head": range(results.heads), "frame": range(results.done)}
-        found = [
-            f"{field}={other}"
-            for field, values in known.items()
-            if len(values) > 1 and (other := next((one for one in values if one not in shown[field]), None)) is not None
-        ]
-        return [*found, "reduce=max"]
 
 
 def _folder_name(results: Results) -> str:
