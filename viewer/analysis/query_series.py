@@ -35,16 +35,34 @@ class QuerySeries:
     """Frames whose prompt lacks one of them."""
     words: str = ""
     """The words, each in quotation marks; empty for actions, which every frame has."""
+    unpaired: tuple[int, ...] = ()
+    """Frames that have the words, but no counterpart in the file that is subtracted."""
+    other: str = ""
+    """Name of that file."""
 
     def describe_left_out(self, before: str = "") -> str:
         """Return how many frames are left out and why: `8 left out, whose prompts lack “ball”`; empty for none.
 
         `before` stands before that.
         """
-        if not self.left_out:
+        parts = []
+        if self.left_out:
+            whose = "prompts lack" if len(self.left_out) > 1 else "prompt lacks"
+            parts.append(f"{len(self.left_out)} left out, whose {whose} {self.words}")
+        if self.unpaired:
+            parts.append(f"{len(self.unpaired)} left out, which {self.other} lacks{self._with_words()}")
+        return f"{before}{'; '.join(parts)}" if parts else ""
+
+    def _with_words(self) -> str:
+        return f" or whose prompt there lacks {self.words}" if self.words else ""
+
+    def describe_unpaired(self, total: int) -> str:
+        """Return a sentence about the frames without a counterpart, of so many; empty if there are none."""
+        if not self.unpaired:
             return ""
-        whose = "prompts lack" if len(self.left_out) > 1 else "prompt lacks"
-        return f"{before}{len(self.left_out)} left out, whose {whose} {self.words}"
+        frames = f"frame{'s' * (len(self.unpaired) > 1)} {_list_frames(self.unpaired)}"
+        what = f"whose prompt has {self.words}" if self.words else "of that number"
+        return f"{self.other} has no frame {what} for {len(self.unpaired)} of {total} frames; left out: {frames}."
 
 
 def find_same_query(query: Query, results: Results, frame: int, other_frame: int) -> Query | None:
@@ -116,8 +134,13 @@ def find_line_starts(frames: Sequence[int], timeline: FrameTimeline) -> tuple[in
 
 def describe_frames_left_out(name: str, left_out: Sequence[int], total: int) -> str:
     """Return a sentence about frames that an export leaves out for they lack a word: `name` in quotation marks."""
-    numbers = format_numbers(sorted(left_out))
+    frames = f"frame{'s' * (len(left_out) > 1)} {_list_frames(left_out)}"
+    return f"{name} is in the prompts of {total - len(left_out)} of {total} frames; left out: {frames}."
+
+
+def _list_frames(frames: Sequence[int]) -> str:
+    """Return numbers of frames as ranges, the first few of many."""
+    numbers = format_numbers(sorted(frames))
     if numbers.count(",") >= MOST_NAMED:
         numbers = ", ".join(numbers.split(", ")[:MOST_NAMED]) + " …"
-    frames = f"frame{'s' * (len(left_out) > 1)} {numbers}"
-    return f"{name} is in the prompts of {total - len(left_out)} of {total} frames; left out: {frames}."
+    return numbers

@@ -72,14 +72,17 @@ class ExportPlan:
 
     request: ExportRequest
     files: tuple[PlannedFile, ...]
+    unpaired: tuple[str, ...] = ()
+    """Sentences about frames without a counterpart in the file that is subtracted."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about frames that are left out because their prompts lack a word."""
+        """Sentences about frames that are left out because a prompt lacks a word, or the subtracted file the frame."""
         series = dict.fromkeys(file.series for file in self.files if file.series is not None and file.series.left_out)
         total = len(self.request.frames)
         own = (describe_frames_left_out(one.words, one.left_out, total) for one in series)
-        return (*self.request.notes, *own)
+        paired = {file.series: file.series.describe_unpaired(total) for file in self.files if file.series is not None}
+        return (*self.request.notes, *own, *self.unpaired, *(sentence for sentence in paired.values() if sentence))
 
     @property
     def pictures(self) -> int:
@@ -115,12 +118,19 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
     reductions = request.reductions if "reduce" in varied else request.reductions[:1]
     timeline = build_frame_timeline(source.results) if "frame" in request.figure_axes else None
     files: list[PlannedFile] = []
+    unpaired: dict[str, list[int]] = {}
     for queries in request.queries:
         steps = request.phase_steps(queries.phase)
         values = {"layer": request.layers, "step": steps, "head": request.heads}
         axes = [axis for axis in varied if axis != "reduce"]
         for named in itertools.chain.from_iterable(queries.by_frame):
             start, series = _find_series(source.results, request, named, timeline)
+            if series is not None:
+                series = _leave_out_unpaired(source, start, series)
+                start = _start_in_series(source.results, start, series)
+            elif source.is_unpaired(start) and len(request.frames) > 1:
+                unpaired.setdefault(name_words(source.results, start.frame, start.query), []).append(start.frame)
+                continue
             if request.region is not None:
                 start = replace(start, region=request.region_at(start.frame))
             for combination in itertools.product(*(values[axis] for axis in axes)):
@@ -139,7 +149,41 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
                     files.append(PlannedFile(request.folder / name, view, sweep, series))
             if len(files) > MOST_FILES:
                 raise UserError(f"That would be more than {MOST_FILES:,} files; name fewer frames, layers or heads.")
-    return ExportPlan(request, tuple(files))
+    other = source.other.path.name if source.other is not None else ""
+    if unpaired and not files:
+        words = next(iter(unpaired))
+        with_words = f" with {words}" if words else ""
+        raise UserError(f"{other} has none of these frames{with_words}; name words or frames that both files have.")
+    gone = [QuerySeries((), (), words, tuple(frames), other) for words, frames in unpaired.items()]
+    return ExportPlan(request, tuple(files), tuple(one.describe_unpaired(len(request.frames)) for one in gone))
+
+
+def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeries) -> QuerySeries:
+    """Return a series without the frames that have no counterpart in the file that is subtracted.
+
+    Raises:
+        UserError: No frame has one.
+    """
+    if source.other is None:
+        return series
+    unpaired = []
+    for frame in series.frames:
+        query = find_same_query(view.query, source.results, view.frame, frame)
+        if query is None or source.is_unpaired(replace(view, frame=frame, query=query)):
+            unpaired.append(frame)
+    kept = tuple(frame for frame in series.frames if frame not in set(unpaired))
+    if not kept:
+        words = f" with {series.words}" if series.words else ""
+        raise UserError(f"{source.other.path.name} has none of these frames{words}; name words or frames of both.")
+    return replace(series, frames=kept, unpaired=tuple(unpaired), other=source.other.path.name)
+
+
+def _start_in_series(results: Results, view: ViewState, series: QuerySeries) -> ViewState:
+    """Return a view at a frame of a series, which may have left out the view's own."""
+    if view.frame in series.frames:
+        return view
+    query = find_same_query(view.query, results, view.frame, series.frames[0]) or view.query
+    return replace(view, frame=series.frames[0], query=query)
 
 
 def _axes_key(request: ExportRequest) -> str:

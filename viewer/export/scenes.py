@@ -58,6 +58,12 @@ class ExportSource:
         if self.other is not None:
             self.other.close()
 
+    def is_unpaired(self, view: ViewState) -> bool:
+        """Return whether a view has no counterpart in the other file: no such frame, or a prompt without the words."""
+        if self.other is None:
+            return False
+        return view.frame >= self.other.done or align_view(view, self.results, self.other) is None
+
     def subtracted(self, view: ViewState) -> tuple[Results, ViewState] | None:
         """Return the file and the view that a view is compared with; None where it has none.
 

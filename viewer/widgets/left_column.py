@@ -131,6 +131,8 @@ class LeftColumnLayout(QLayout):
         self._gap = spacing
         self.flexible: tuple[QWidget, ...] = ()
         """Pictures, chips, tab panels and timeline."""
+        self.is_centred = False
+        """Whether spare height stands above and below all widgets, and not in the gaps."""
         self.chosen = ChosenHeights()
         self.divided = 0
         """Height in pixels that was divided between the flexible widgets."""
@@ -176,6 +178,8 @@ class LeftColumnLayout(QLayout):
         for rule, under in self.rules.items():
             heights[rule] = min(fixed.get(rule, 0), heights[under])
         top, extra = inner.top(), min(allotted.extra // max(gaps, 1), MAX_EXTRA_GAP)
+        if self.is_centred:
+            top, extra = top + allotted.extra // 2, 0
         for widget in widgets:
             widget.setGeometry(inner.left(), top, inner.width(), heights[widget])
             top += heights[widget] + (self._gap + extra if heights[widget] else 0)

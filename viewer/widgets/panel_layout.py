@@ -240,7 +240,7 @@ class PanelLayout(QWidget):
 
     def show_pictures_only(self, only: bool) -> None:
         """Hide all but the pictures, the pins and the sentence, or show everything again."""
-        self.pictures_only = only
+        self.pictures_only = self.left.is_centred = only
         self._update_visibility()
 
     def _update_visibility(self) -> None:

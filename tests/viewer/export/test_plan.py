@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import make_results
 import pytest
-from export_driver import plan_export
+from export_driver import open_export, plan_export
 
 from viewer.errors import UserError
 from viewer.export.plan import check_targets
@@ -215,3 +215,51 @@ def test_atlas_with_a_region_has_a_score_of_the_region(results: Results) -> None
     assert (other.score, other.region, other.thumbnails) == ("iou", ((1, 6, 4),), False)
     plain = plan_export(results, "atlas --phase prefix").files[0].view
     assert (plain.score, plain.region) == ("picture", ())
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A file of six frames, and one of four whose second and fourth prompts have other words."""
+    tasks = ("put the duck in the bowl", "open the drawer")
+    one = make_results.write(tmp_path / "one.h5", make_results.Recipe(frames=6, layers=2, heads=2, steps=2))
+    two = make_results.write(
+        tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=tasks, layers=2, heads=2, steps=2)
+    )
+    return one, two
+
+
+def test_a_video_of_a_difference_leaves_out_frames_without_a_counterpart(pair: tuple[Path, Path]) -> None:
+    one, two = pair
+    with open_export("video", str(one), "--over", "frames", "--words", "duck", "--other", str(two)) as export:
+        [file] = export.plan.files
+        assert [view.frame for view in file.sweep] == [0, 2]
+        assert file.series is not None
+        assert file.series.unpaired == (1, 3, 4, 5)
+        assert export.plan.notes == (
+            "two.h5 has no frame whose prompt has “duck” for 4 of 6 frames; left out: frames 1, 3–5.",
+        )
+        assert file.series.describe_left_out() == "4 left out, which two.h5 lacks or whose prompt there lacks “duck”"
+    with open_export("video", str(one), "--over", "frames", "--actions", "1", "--other", str(two)) as export:
+        assert [view.frame for view in export.plan.files[0].sweep] == [0, 1, 2, 3]
+        assert export.plan.notes == ("two.h5 has no frame of that number for 2 of 6 frames; left out: frames 4–5.",)
+
+
+def test_a_video_starts_at_the_first_frame_that_has_a_counterpart(pair: tuple[Path, Path]) -> None:
+    one, two = pair
+    words = ["video", str(one), "--over", "frames", "--words", "duck", "--frames", "1-3", "--other", str(two)]
+    with open_export(*words) as export:
+        assert [view.frame for view in export.plan.files[0].sweep] == [2]
+        assert export.plan.files[0].view.frame == 2
+
+
+def test_differences_of_several_frames_leave_out_those_without_a_counterpart(pair: tuple[Path, Path]) -> None:
+    one, two = pair
+    words = ["difference", str(one), "--words", "duck", "--other", str(two), "--layers", "0"]
+    with open_export(*words, "--frames", "0-3") as export:
+        assert [file.view.frame for file in export.plan.files] == [0, 2]
+        assert "left out: frames 1, 3." in export.plan.notes[0]
+    with (
+        pytest.raises(UserError, match="two.h5 has none of these frames with “duck”"),
+        open_export(*words, "--frames", "3-5"),
+    ):
+        pass

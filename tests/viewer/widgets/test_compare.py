@@ -92,6 +92,12 @@ def test_a_second_file_is_aligned_by_words_and_by_layer_number(app: QApplication
     assert pin[0].chips(0)[pin[1].query.first].text == "duck"
     assert pin[0].layers[pin[1].layer] == 3
     assert window.panels.camera_grid.pinned[0].isVisible()
+    assert window.top.comparison() == "compared with two.h5"
+    bowl = next(n for n, chip in enumerate(chips) if chip.text == "bowl")
+    window.session.update(query=Query("text", (bowl,)))
+    spin()
+    assert window.session.not_compared
+    assert window.top.comparison() == "not compared with two.h5", "as the sentence says"
     close(window)
 
 

@@ -29,12 +29,12 @@ TOOLTIP_LINES: Final = 6
 class TopBar(Panel):
     """Shows the file's name, checkpoint, episode and prompt, and the buttons of the most used commands."""
 
-    watched_fields = frozenset({"frame", "compare", "pinned"})
+    watched_fields = frozenset({"frame", "compare", "pinned", "query"})
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "File", parent)
         self.setFixedHeight(44)
-        self._details = ""
+        self._details = self._comparison = ""
         self.episodes = Button("Episodes", hint="E")
         self.episodes.setCheckable(True)
         self.episodes.hide()
@@ -91,7 +91,7 @@ class TopBar(Panel):
         return " · ".join(" ".join(part.split()) for part in parts if part)
 
     def load(self) -> None:
-        self._details = self.details()
+        self._details, self._comparison = self.details(), self.comparison()
         self._show_assumptions()
 
     def _show_assumptions(self) -> None:
@@ -117,11 +117,16 @@ class TopBar(Panel):
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
         used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
-        note = self._details
-        if self.session.other is not None:
-            note = f"compared with {self.session.other.path.name} · {note}"
+        note = " · ".join(part for part in (self._comparison, self._details) if part)
         if used + 40 < box.width():
             drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 13)
+
+    def comparison(self) -> str:
+        """Return which file the open one is compared with, or that it is not just now; empty without one."""
+        other = self.session.other
+        if other is None:
+            return ""
+        return f"{'not ' if self.session.not_compared else ''}compared with {other.path.name}"
 
 
 class StatusBar(Panel):
