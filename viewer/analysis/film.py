@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from viewer.analysis import scene
 from viewer.analysis.query_series import find_same_query
+from viewer.errors import READ_ERRORS
 from viewer.model import attention
 
 if TYPE_CHECKING:
@@ -135,6 +137,33 @@ def read_film_over_frames(
     rows = results.layers if view.film == "layers-frames" else ()
     uniform_of, keys_of = (np.array(one, np.float32).reshape(len(frames), -1).T for one in (uniform, keys))
     return Film(np.stack(maps, 1), tuple(frames), rows, results.grid, uniform_of, keys_of)
+
+
+def view_of_thumbnail(results: Results, view: ViewState, film: Film, row: int, column: int) -> ViewState | None:
+    """Return the view that a thumbnail shows; None where the prompt of its frame lacks the words."""
+    if view.film not in ("frames", "layers-frames"):
+        return replace(view, layer=column, step=row if film.rows else view.step)
+    frame = film.columns[column]
+    query = find_same_query(view.query, results, view.frame, frame)
+    if query is None:
+        return None
+    return replace(view, frame=frame, query=query, layer=row if film.rows else view.layer)
+
+
+def read_shares(results: Results, view: ViewState, film: Film, row: int, column: int) -> list[float]:
+    """Return the share of a thumbnail's row on each camera, as a pane's title tells it.
+
+    NaN for a missing word, and where the row cannot be read. The sum of the thumbnail's weights differs from the share:
+    they may be rounded to bfloat16, and some lie on the letterbox bars.
+    """
+    try:
+        there = view_of_thumbnail(results, view, film, row, column)
+        if there is not None:
+            mass = scene.mass_row(results, there)
+            return [float(mass[results.groups.index(camera)]) for camera in results.cameras]
+    except READ_ERRORS:
+        pass  # reported when the view is shown
+    return [math.nan] * len(results.cameras)
 
 
 def select_frames(frames: Sequence[int], most: int = MAX_FRAMES) -> tuple[int, ...]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Final
 from PySide6.QtCore import QRectF
 
 from viewer.analysis import caption
+from viewer.analysis.film import read_shares
 from viewer.rendering import drawing, mosaic, theme
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QPainter
 
     from viewer.analysis.film import Film
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
 
 LABEL: Final = 64
 """Room left of the thumbnails in pixels."""
@@ -74,13 +77,12 @@ def paint_labels(
                 drawing.write(painter, box, str(film.columns[column]), t.secondary, 11, align="centre")
 
 
-def tabulate(film: Film, names: FilmNames) -> tuple[list[str], list[list[object]]]:
-    """Return column names, and for each thumbnail its labels and its mass on each camera."""
+def tabulate(results: Results, view: ViewState, film: Film, names: FilmNames) -> tuple[list[str], list[list[object]]]:
+    """Return column names, and for each thumbnail its labels and its share on each camera."""
     down = ["step" if names.across == "layer" else "layer"] if film.rows else []
-    masses = film.maps.sum((3, 4)).tolist()
-    rows = [
-        [*film.rows[row : row + 1], label, *masses[row][column]]
-        for row in range(len(masses))
+    rows: list[list[object]] = [
+        [*film.rows[row : row + 1], label, *read_shares(results, view, film, row, column)]
+        for row in range(len(film.maps))
         for column, label in enumerate(film.columns)
     ]
     return [*down, names.across, *names.cameras], rows

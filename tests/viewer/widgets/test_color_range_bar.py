@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import make_results
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from window_driver import close, show, spin, until
 
-from viewer.rendering import colormaps
+from viewer.rendering import colormaps, drawing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,4 +100,12 @@ def test_bar_has_the_pixels_of_the_first_picture(
             bar.build_plot()
             spin(0.01)
         assert bar.grab().toImage() == before
+    close(window)
+
+
+def test_ends_of_a_difference_fit_into_their_fields(app: QApplication, tmp_path: Path) -> None:
+    window = show(make_results.write(tmp_path / "a.h5"), tmp_path)
+    heat = window.panels.heat
+    for text in ("−0.01446", "−0.001446", "−1.446e−05", "0.0001446"):
+        assert drawing.width_of(text, heat.low.pixels) <= heat.low.width() - 16, text
     close(window)

@@ -13,10 +13,12 @@ from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from window_driver import close, show, spin, until
 
+from viewer.analysis import scene
 from viewer.analysis.film import tile_thumbnails
 from viewer.model import geometry
 from viewer.model.view_state import Query
 from viewer.rendering.thumbnail_colors import thumbnail_words
+from viewer.rendering.ticks import format_share
 from viewer.widgets.film_labels import GAP
 
 if TYPE_CHECKING:
@@ -99,8 +101,14 @@ def test_hovering_names_the_thumbnail_and_its_mass_on_each_camera(window: MainWi
     assert read_out is not None
     assert read_out.isVisible()
     assert read_out.title == f"Layer {content.columns[3]}, step {content.rows[2]}"
-    shares = [f"{100 * float(content.maps[2, 3, camera].sum()):.1f} %" for camera in (0, 1)]
-    assert [value for _, _, value in read_out.rows] == shares
+    shown = [value for _, _, value in read_out.rows]
+    film.go(2, 3)
+    spin()
+    seen = window.session.scene()
+    assert seen is not None
+    shares = [seen.share(camera) for camera in ("exterior", "wrist")]
+    assert shown == [format_share(share) for share in shares], "what the panes say once it is clicked"
+    assert shares != [float(content.maps[2, 3, camera].sum()) for camera in (0, 1)], "not the sum of rounded weights"
     film.leaveEvent(QEvent(QEvent.Type.Leave))
     assert film.hovered is None
     assert not read_out.isVisible()
@@ -114,7 +122,10 @@ def test_copied_data_hold_a_row_for_each_thumbnail(window: MainWindow) -> None:
     assert rows[0] == ["step", "layer", "exterior", "wrist"]
     assert len(rows) == 1 + content.maps.shape[0] * content.maps.shape[1]
     assert rows[2][:2] == [str(content.rows[0]), str(content.columns[1])]
-    assert float(rows[2][2]) == pytest.approx(content.maps[0, 1, 0].sum(), rel=1e-5)
+    results, shown = window.session.results, window.session.shown
+    assert results is not None
+    stored = scene.masses(results, shown.frame, shown.query)[1, 0].mean(0)
+    assert float(rows[2][2]) == pytest.approx(stored[results.groups.index("exterior")], rel=1e-5)
 
 
 def test_film_has_the_pixels_of_the_first_picture(

@@ -34,6 +34,8 @@ RANGE_TIPS: Final = {
     "map": "From 0 to the 99th percentile of each camera",
     "locked": "The range that is shown now, kept for all views",
 }
+FIELD_WIDTH: Final = 96
+"""Pixels of a number's field: room for `−0.0001446`."""
 MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
 
 
@@ -59,7 +61,7 @@ class HeatPanel(Panel):
         self.low, self.high = NumberField("Lower end of the range"), NumberField("Upper end of the range")
         for field in (self.low, self.high):
             field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
-            field.setFixedSize(74, 24)
+            field.setFixedSize(FIELD_WIDTH, 24)
             field.editingFinished.connect(self._typed)
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)

@@ -9,7 +9,7 @@ from PySide6.QtGui import QImage, QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
-from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS
+from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS, read_shares
 from viewer.controllers.film_reader import FilmReader
 from viewer.model import geometry
 from viewer.rendering import drawing, mosaic, theme, ticks
@@ -310,7 +310,7 @@ class FilmPanel(HoverPanel):
         film, results = self._content, self.session.results
         if film is None or results is None or item[0] >= film.maps.shape[0] or item[1] >= film.maps.shape[1]:
             return None
-        shares = film.maps[item].sum((1, 2)).tolist()
+        shares = read_shares(results, self.session.shown, film, *item)
         rows = [
             (theme.group_colour(camera, results.cameras), caption.spoken(camera), ticks.format_share(share))
             for camera, share in zip(results.cameras, shares, strict=True)
@@ -323,7 +323,9 @@ class FilmPanel(HoverPanel):
         film, results = self._content, self.session.results
         if film is None or results is None or not film.maps.size:
             return None
-        return tabulate(film, FilmNames(results.cameras, self._across(), has_rows=self.has_rows))
+        return tabulate(
+            results, self.session.shown, film, FilmNames(results.cameras, self._across(), has_rows=self.has_rows)
+        )
 
     def go(self, row: int, column: int) -> None:
         """Select the view of a thumbnail."""
@@ -332,10 +334,8 @@ class FilmPanel(HoverPanel):
             return  # a film that was not painted yet
         if self._across() == "frame":
             self.session.update(frame=film.columns[column], **({"layer": row} if film.rows else {}))
-        elif self.has_rows:
-            self.session.update(layer=column, step=row)
         else:
-            self.session.update(layer=column)
+            self.session.update(layer=column, **({"step": row} if self.has_rows else {}))
 
     def item_at(self, point: QPointF) -> tuple[int, int] | None:
         """Return row and column of the thumbnail under a point."""
