@@ -1,10 +1,35 @@
-"""The error type for mistakes that a user can correct, and the errors of reading a damaged file."""
+"""The error type for mistakes that a user can correct, and the errors of reading a file."""
 
-from typing import Final
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class UserError(Exception):
     """An error that the user can correct; its message is a full sentence: what, where, what to do."""
+
+
+class ConnectionLostError(UserError):
+    """A file cannot be reached at the moment, and may be again."""
+
+
+class NotLoadedError(Exception):
+    """A part of a slow file is not in memory, and this thread must not wait for it.
+
+    None of READ_ERRORS: nothing is wrong with the file.
+    """
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        super().__init__("not loaded yet")
+        self.read = read
+        """Reads the part into memory; for another thread."""
+
+
+class GivenUpError(Exception):
+    """A read was given up, as its result is no longer wanted."""
 
 
 READ_ERRORS: Final = (OSError, UserError, ValueError, IndexError, KeyError, RuntimeError)

@@ -85,6 +85,15 @@ def has_writer_flags(path: Path) -> bool:
         return bool(superblock.read_flags(file.read(superblock.LENGTH)))
 
 
+def hide_writer_flags(start: bytes, size: int) -> bytes:
+    """Return what to show HDF5 in place of the first bytes of a file with a writer; empty for a file without flags.
+
+    `start`: at least the first 48 bytes; `size`: bytes of the file.
+    """
+    block = start[: superblock.LENGTH]
+    return superblock.without_flags(block, size) if superblock.read_flags(block) else b""
+
+
 class FlaglessFile(io.RawIOBase):
     """A file as it is on the disk, but for the writer's flags in its superblock, and the end of the file there.
 
@@ -94,8 +103,7 @@ class FlaglessFile(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._place = 0
         self._file = path.open("rb", buffering=0)
-        block = self._file.read(superblock.LENGTH)
-        self._head = superblock.without_flags(block, self._size()) if superblock.read_flags(block) else b""
+        self._head = hide_writer_flags(self._file.read(superblock.LENGTH), self._size())
 
     def readinto(self, buffer: Any) -> int:
         """Read from the present place into `buffer`, up to the end of the file; return the number of bytes."""

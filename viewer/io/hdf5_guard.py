@@ -19,6 +19,8 @@ from viewer.model.plain_text import clean_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from viewer.io.file_access import FileAccess
+
 MAX_READ: Final = 1 << 30
 """Bytes that one read may take; a full-size row of all layers has 1.6 MB."""
 MAX_CHUNK: Final = 1 << 28
@@ -33,9 +35,10 @@ Index = tuple[int | slice, ...]
 class Guarded:
     """Datasets and attributes of one open HDF5 file, each dataset checked before its first use."""
 
-    def __init__(self, file: h5py.File, path: Path) -> None:
+    def __init__(self, file: h5py.File, path: Path, access: FileAccess) -> None:
         self.file = file
         self.path = path
+        self.access = access
         self._known: dict[str, tuple[h5py.Dataset, int] | None] = {}
 
     def attribute(self, name: str) -> Any:
@@ -65,7 +68,7 @@ class Guarded:
         """
         if name not in self._known:
             try:
-                opened = self._open(name)
+                opened = self.access.run(lambda: self._open(name), lambda: self.find(name, axes))
             except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, OverflowError) as error:
                 raise self.damaged(
                     f"{name} cannot be read (HDF5 says “{' '.join(str(error).split())[:120]}”)"
@@ -175,6 +178,23 @@ def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, in
         range(index[axis] // chunk * chunk, index[axis] + 1, chunk) if axis < len(index) else range(0, size, chunk)
         for axis, (size, chunk) in enumerate(zip(dataset.shape, dataset.chunks, strict=True))
     ]
+    if math.prod(len(step) for step in steps) > MAX_CHUNKS:
+        return []
+    found = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))
+    return [(one.byte_offset, one.size) for one in found if one.byte_offset is not None]
+
+
+def extents_of_part(dataset: h5py.Dataset, index: Index) -> list[tuple[int, int]]:
+    """Return offset and size in bytes of the written chunks that hold a part of a dataset; empty if not in chunks."""
+    if not dataset.chunks:
+        return []
+    full = (*index, *(slice(None),) * (dataset.ndim - len(index)))
+    steps = []
+    for part, size, chunk in zip(full, dataset.shape, dataset.chunks, strict=True):
+        start, stop = (part, part + 1) if isinstance(part, int) else part.indices(size)[:2]
+        if not 0 <= start <= stop <= size:
+            return []
+        steps.append(range(start // chunk * chunk, stop, chunk))
     if math.prod(len(step) for step in steps) > MAX_CHUNKS:
         return []
     found = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))

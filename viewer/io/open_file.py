@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h5py
 
 from capture.results import schema
-from capture.results.read_access import open_for_reading
+from capture.results.read_access import hide_writer_flags, open_for_reading
 from viewer.errors import UserError
+from viewer.io.block_file import BlockFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from viewer.io.block_file import ByteSource
+
+
+FIRST_BLOCKS: Final = 4
+"""Blocks of a slow file that are fetched first: most of its header."""
 
 
 def find(path: Path) -> Path:
@@ -95,6 +103,34 @@ def open_hdf5(path: Path) -> h5py.File:
             return file
         file.close()
         return open_for_reading(path, is_followed=True, rdcc_nbytes=0)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _torn(path, error) from error
+
+
+def find_source(path: Path) -> Callable[[], ByteSource] | None:
+    """Return what opens the bytes of a file whose reads may be slow, and waits; None for a file of this machine."""
+    return getattr(path, "open_source", None)
+
+
+def open_blocks(source: ByteSource) -> BlockFile:
+    """Return the blocks of a slow file; waits for its first bytes. Raises OSError, or UserError."""
+    start = source.read_ranges([(0, min(source.size, FIRST_BLOCKS * source.block_bytes))])[0]
+    blocks = BlockFile(source, hide_writer_flags(start, source.size))
+    blocks.keep(0, start)
+    return blocks
+
+
+def open_hdf5_blocks(path: Path, blocks: BlockFile) -> h5py.File:
+    """Open a slow file for reading; UserError if that is not possible, MissingBytesError where bytes are missing."""
+    start = bytearray(8)
+    blocks.seek(0)
+    blocks.readinto(start)
+    if blocks.source.size == 0:
+        raise UserError(f"{path.name} is empty; a capture that has just begun fills it, or it must be recorded again.")
+    if start != b"\x89HDF\r\n\x1a\n":
+        raise UserError(f"{path.name} is not an HDF5 file; open a results file (.h5) that pi0-capture wrote.")
+    try:
+        return h5py.File(blocks, "r", rdcc_nbytes=0)
     except (OSError, ValueError, RuntimeError) as error:
         raise _torn(path, error) from error
 

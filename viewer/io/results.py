@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from capture.results import schema
 from viewer.errors import READ_ERRORS
-from viewer.io import hdf5_guard
+from viewer.io import hdf5_guard, view_bytes
 from viewer.io.cache import Cache
 from viewer.io.hdf5_guard import read
 from viewer.io.results_file import MAX_SIDE, ResultsFile
@@ -23,23 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from pathlib import Path
 
+    from viewer.io.block_file import ByteSource
+
 T = TypeVar("T")
 Pixels = npt.NDArray[np.uint8]
 CACHE_BYTES: Final = 64 << 20
-_NAMES: Final[dict[str, tuple[str, str]]] = {
-    "text": (schema.TEXT_TO_IMAGE, schema.TEXT_TO_TEXT),
-    "action": (schema.ACTION_TO_IMAGE, schema.ACTION_TO_TEXT),
-}
 
 
 class Results(ResultsFile):
     """Contents of a results file; each is read when it is first used."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file and check its header; UserError if it cannot be shown."""
-        super().__init__(path)
+    def __init__(self, path: Path, source: ByteSource | None = None) -> None:
+        """Open the file and check its header; UserError if it cannot be shown. `source`: the bytes of a slow file."""
         self._dims: tuple[tuple[int, int], Dims] | None = None
         self._cache = Cache(CACHE_BYTES)
+        super().__init__(path, source)
 
     def dims(self, frame: int) -> Dims:
         """Return the lengths of the axes; the number of chips is that of one frame."""
@@ -55,12 +53,7 @@ class Results(ResultsFile):
 
     def _kept(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return the cached value of `key`, read by `make` with the file held open if it is absent."""
-
-        def read_alone() -> T:
-            with self._alone:
-                return make()
-
-        return self._cache.get(key, read_alone, size)
+        return self.access.read_kept(self._cache, key, make, size)
 
     # Attention
 
@@ -69,7 +62,7 @@ class Results(ResultsFile):
         return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
     def _rows(self, frame: int, kind: Kind, token: int) -> Rows:
-        to_image, to_text = _NAMES[kind]
+        to_image, to_text = view_bytes.NAMES[kind]
         at = (frame, slice(None), token)
         image = self._part(to_image, 8 if kind == "action" else 7, at)
         if image is None:
@@ -87,7 +80,7 @@ class Results(ResultsFile):
 
     def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
         """Return weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
-        name, axes = _NAMES[kind][0], 8 if kind == "action" else 7
+        name, axes = view_bytes.NAMES[kind][0], 8 if kind == "action" else 7
         part = self._part(name, axes, (frame, layer, token))
         if part is None:
             raise IndexError(f"{name}: no frame {frame}")
@@ -99,7 +92,7 @@ class Results(ResultsFile):
         def make() -> npt.NDArray[np.generic]:
             index: hdf5_guard.Index = (frame, layer, slice(None))
             part = self._part(
-                _NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
+                view_bytes.NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
             )
             return np.zeros((0, self.heads, len(self.cameras), *self.grid.shape), np.float32) if part is None else part
 
@@ -155,12 +148,9 @@ class Results(ResultsFile):
     def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
         """Return the stored masses of one row, (heads, groups), reading no more, for curves over many frames."""
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
-        with self._alone:
-            order = self._group_order(kind)
-            if order is None:
-                return None
-            index = (frame, layer, token, step) if kind == "action" else (frame, layer, token)
-            return reorder_masses(self._part(name, axes, index), order)
+        order = self.access.run(lambda: self._group_order(kind))
+        index = (frame, layer, token, step) if kind == "action" else (frame, layer, token)
+        return None if order is None else reorder_masses(self._part(name, axes, index), order)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -336,19 +326,23 @@ class Results(ResultsFile):
 
     def words_of(self, name: str) -> tuple[str, ...]:
         """Return the strings of all finished frames; empty if absent."""
-        with self._alone:
-            dataset = self._guard.find(name, 1)
-            if dataset is None or not self.done or dataset.shape[0] < self.done:
-                return ()
-            return hdf5_guard.texts(np.asarray(read(dataset, (slice(0, self.done),))))
+        found = self._read_finished(name)
+        return () if found is None else hdf5_guard.texts(found)
 
     def column_of(self, name: str) -> npt.NDArray[np.generic] | None:
         """Return the numbers of all finished frames, (done,); None if absent."""
-        with self._alone:
+        return self._read_finished(name, "fiu")
+
+    def _read_finished(self, name: str, kinds: str = "") -> npt.NDArray[np.generic] | None:
+        """Return a dataset of one axis at all finished frames; None if absent, or of another kind than `kinds`."""
+
+        def read_it() -> npt.NDArray[np.generic] | None:
             dataset = self._guard.find(name, 1)
-            if dataset is None or not self.done or dataset.shape[0] < self.done or dataset.dtype.kind not in "fiu":
+            if dataset is None or not self.done or dataset.shape[0] < self.done:
                 return None
-            return read(dataset, (slice(0, self.done),))
+            return read(dataset, (slice(0, self.done),)) if not kinds or dataset.dtype.kind in kinds else None
+
+        return self.access.run(read_it)
 
     def extents(self, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> list[tuple[int, int]]:
         """Return where in the file the first picture's data of a frame lies: (offset, size) in bytes.
@@ -357,19 +351,8 @@ class Results(ResultsFile):
         """
         if self.growing:
             return []
-        parts: list[tuple[str, int, tuple[int, ...]]] = [
-            ((schema.source_name if which == "source" else schema.model_picture_name)(camera), 4, (frame,))
-            for camera in self.cameras
-        ]
-        parts += [(schema.TEXT_MASS, 5, (frame,)), (schema.ACTION_MASS, 6, (frame,))]
-        lead = self._guard.find(_NAMES[kind][0], 8 if kind == "action" else 7)
-        single = lead is not None and lead.chunks is not None and lead.chunks[1] == 1  # one chunk for each layer
-        for token in tokens:
-            for layer in range(len(self.layers) if single else 1):
-                parts.append((_NAMES[kind][0], 8 if kind == "action" else 7, (frame, layer, token)))
-                parts.append((_NAMES[kind][1], 6 if kind == "action" else 5, (frame, layer, token)))
         found = []
-        for name, axes, index in parts:
+        for name, axes, index in view_bytes.list_parts(self, frame, kind, tokens, which):
             dataset = self._guard.find(name, axes)
             found += hdf5_guard.extents(dataset, index) if dataset is not None else []
         return found
@@ -393,8 +376,5 @@ class Results(ResultsFile):
 
     def time(self, frame: int) -> float | None:
         """Return the time of a frame in its episode in seconds; None if absent."""
-        with self._alone:
-            dataset = self._guard.find(schema.FRAMES_TIME, 1)
-            if dataset is None or frame >= dataset.shape[0] or dataset.dtype.kind != "f":
-                return None
-            return float(read(dataset, (frame,)))
+        found = self._part(schema.FRAMES_TIME, 1, (frame,))
+        return None if found is None or found.dtype.kind != "f" else float(found)

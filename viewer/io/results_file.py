@@ -6,15 +6,15 @@ Files are opened for reading only, and anew when a capture that is still writing
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
-from viewer.errors import READ_ERRORS, UserError
+from viewer.errors import READ_ERRORS, GivenUpError, UserError
 from viewer.io import hdf5_guard, open_file
+from viewer.io.file_access import FileAccess
 from viewer.io.hdf5_guard import Guarded, read
 from viewer.model.geometry import PatchGrid
 from viewer.model.plain_text import clean_text
@@ -22,6 +22,9 @@ from viewer.model.provenance import Decision, parse_decisions
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from viewer.io.block_file import ByteSource
+    from viewer.io.view_bytes import Part
 
 MAX_AXIS: Final = 4096
 MAX_SIDE: Final = 16384
@@ -33,21 +36,30 @@ Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
 class ResultsFile:
     """An open results file, with the names and lengths of its axes."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file and check its header; UserError if it cannot be shown."""
-        self.path = open_file.find(path)
-        self._alone = threading.RLock()
-        """Held while something is read, so that the file is not closed meanwhile."""
+    def __init__(self, path: Path, source: ByteSource | None = None) -> None:
+        """Open the file and check its header; UserError if it cannot be shown.
+
+        `source` gives the bytes of a slow file, of which `path` is the name; the thread that opens it waits.
+        """
+        self.path = path if source is not None else open_file.find(path)
+        self.access = FileAccess()
+        """How parts are read."""
+        self._source = source
         self._open()
 
     def _open(self) -> None:
-        self._file = open_file.open_hdf5(self.path)
-        self._stamp = open_file.read_stamp(self.path)
+        if self._source is None:
+            self._file = open_file.open_hdf5(self.path)
+            self._stamp = open_file.read_stamp(self.path)
+        else:
+            self.access.blocks = blocks = open_file.open_blocks(self._source)
+            self._file = self.access.run(lambda: open_file.open_hdf5_blocks(self.path, blocks))
+            self._stamp = None
         try:
-            self._guard = Guarded(self._file, self.path)
-            self._read_header()
-            self._least = self._least_bytes()
-        except UserError:
+            self._guard = Guarded(self._file, self.path, self.access)
+            self.access.run(self._read_header)
+            self._least = self._least_bytes() if self._source is None else 0
+        except (UserError, GivenUpError):
             self._file.close()
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
@@ -193,17 +205,22 @@ class ResultsFile:
 
     def _open_anew(self) -> None:
         """Open the file again, and close the old handle. Raises UserError, and keeps the old one, where that fails."""
-        with self._alone:
-            before = self.__dict__.copy()
+        with self.access.lock:
+            before, blocks = self.__dict__.copy(), self.access.blocks
             try:
                 self._open_same()
-            except UserError:
+            except (UserError, GivenUpError):
                 self.__dict__.update(before)
+                self.access.blocks = blocks
                 raise
             with contextlib.suppress(OSError, RuntimeError, ValueError):
                 before["_file"].close()
 
     def _open_same(self) -> None:
+        if self._source is not None:
+            self._source = self._source.reopen()
+            self._open()
+            return
         self._renamed()
         for _ in range(2):
             if not self.is_at(self.path):  # nobody has looked at that file
@@ -226,6 +243,8 @@ class ResultsFile:
 
         HDF5 does not report it: what was cut off reads as zeros.
         """
+        if self._source is not None:  # its bytes are checked as they are read
+            return ""
         before, now = self._stamp, open_file.read_stamp(self.path)
         # A partial file leaves its path when it gets its final name.
         if now is None and not self._is_partial and open_file.is_missing(self.path):
@@ -283,16 +302,40 @@ class ResultsFile:
 
     def close(self) -> None:
         """Close the file."""
+        self.access.close()
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             self._file.close()
 
     # Parts
 
+    def has_layer_chunks(self, name: str, axes: int) -> bool:
+        """Return whether the chunks of a dataset hold one layer each; False if it is absent."""
+
+        def look() -> bool:
+            dataset = self._guard.find(name, axes)
+            return dataset is not None and dataset.chunks is not None and dataset.chunks[1] == 1
+
+        return self.access.run(look)
+
+    def fetch_parts(self, parts: list[Part]) -> None:
+        """Fetch the bytes of parts of a slow file into memory, in few requests; waits."""
+
+        def look_up() -> None:
+            found = []
+            for name, axes, index in parts:
+                with contextlib.suppress(*READ_ERRORS):  # what was not in memory is fetched for all parts at once
+                    dataset = self._guard.find(name, axes)
+                    found += hdf5_guard.extents(dataset, index) if dataset is not None else []
+            self.access.need(found)
+
+        if self.access.is_slow:
+            self.access.run(look_up)
+
     def _part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
         try:
             return self._read_part(name, axes, index)
         except (OSError, RuntimeError, UserError):
-            if not self.growing:
+            if not self.growing or self.access.is_slow:
                 raise
         # While a file is followed, HDF5's cached metadata can become inconsistent, and every read fails then.
         # Opened anew, the file can be read.
@@ -300,8 +343,12 @@ class ResultsFile:
         return self._read_part(name, axes, index)
 
     def _read_part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
-        with self._alone:
+        def read_it() -> npt.NDArray[np.generic] | None:
             dataset = self._guard.find(name, axes)
             if dataset is None or not dataset.shape or (isinstance(index[0], int) and index[0] >= dataset.shape[0]):
                 return None
+            if self.access.is_slow:  # all chunks in one request, instead of one after another
+                self.access.need(hdf5_guard.extents_of_part(dataset, index))
             return read(dataset, index)
+
+        return self.access.run(read_it)
