@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viewer import startup
-from viewer.errors import UserError
+from viewer.errors import NotLoadedError, UserError
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
@@ -260,6 +260,8 @@ def catch_errors(window: MainWindow) -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             os._exit(130)
+        if issubclass(kind, NotLoadedError):  # nothing is wrong: it is shown once it is read
+            return
         log.error("An error in the window", exc_info=(kind, error, trace))
         sentence = (
             str(error)

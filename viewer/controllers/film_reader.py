@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
+
+
+def read_shown_film(results: Results, view: ViewState) -> None:
+    """Read what the film of a view needs, unless it is one over frames, which the worker reads."""
+    if "frames" not in view.film:
+        read_film(results, view)
 
 
 class FilmReader(QObject):

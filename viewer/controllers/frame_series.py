@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -11,7 +12,7 @@ from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, 
 from viewer.analysis.query_series import find_query_series
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
-from viewer.errors import READ_ERRORS
+from viewer.errors import READ_ERRORS, NotLoadedError
 from viewer.model.number_ranges import format_place
 
 if TYPE_CHECKING:
@@ -98,8 +99,21 @@ class FrameSeries(QObject):
                 found = find_query_series(results, view.query, view.frame, along, course.prompts)
             except READ_ERRORS:
                 return None
+            except NotLoadedError:
+                self._read_series(results, view, key)
+                return None
             self._series = key, found
         return self._series[1]
+
+    def _read_series(self, results: Results, view: ViewState, key: tuple[object, ...]) -> None:
+        """Read the prompts of a slow file in another thread, and announce the series."""
+        find = partial(find_query_series, results, view.query, view.frame, self.along(view.frame), self.course.prompts)
+
+        def take() -> None:
+            self._series = key, find()
+            self.followed.emit()
+
+        self.session.reader.attempt_part(self, take, find, part="series", key=key, order=6)
 
     def _reopened(self) -> None:
         self.worker.drop("over frames")

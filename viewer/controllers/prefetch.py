@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer
 from capture.results import schema
 from viewer.analysis import caption, scene
 from viewer.analysis.carried_query import carry_query
+from viewer.controllers.reading.view_plan import read_view
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
@@ -118,7 +119,8 @@ def read_frames(
         try:
             view = carry_query(replace(shown, frame=frame), results.chips(shown.frame), results.chips(frame))
             note = (frame, view.query, shown.picture)
-            if had is not None and note not in had and read_bytes(results, view, stale):
+            is_slow = results.access.is_slow  # its bytes lie in no page cache
+            if had is not None and not is_slow and note not in had and read_bytes(results, view, stale):
                 had.add(note)
         except READ_ERRORS:
             return  # reported when the frame is shown
@@ -144,6 +146,8 @@ def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> 
 
 def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
     """Read a view's tokens, weights and pictures into the file's cache; read errors are ignored."""
+    if results.access.is_slow and not stale():
+        read_view(results, view)  # in few requests
     for part in (_words, _rows, _summaries, _pictures):
         if stale():
             return

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import time
+import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis import comparison
-from viewer.analysis import scene as scenes
-from viewer.analysis.carried_query import Counterpart, carry_to_frame, describe_not_aligned
-from viewer.analysis.scene import DATA_FIELDS, Scene
-from viewer.controllers.view_changes import differing
-from viewer.errors import READ_ERRORS, describe_unreadable_frame
+from viewer.analysis.carried_query import carry_to_frame
+from viewer.controllers.history import History
+from viewer.controllers.reading import view_plan
+from viewer.controllers.reading.loading_note import LoadingNote
+from viewer.controllers.reading.reader import Reader
+from viewer.controllers.shown_scenes import ShownScenes
+from viewer.errors import READ_ERRORS, NotLoadedError
 from viewer.model.view_state import Cell, Dims, Query, ViewState
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from viewer.io.results import Results
 
-log = logging.getLogger("viewer")
-MERGE_SECONDS: Final = 0.7
-"""Consecutive changes of the same fields within this time form one undo step (a held key, a drag)."""
-MAX_UNDO: Final = 500
 
-
-class Session(QObject):
+class Session(ShownScenes):
     """The open files and the view of them, with signals for every change.
 
     `update` is the only way to change the view. Changes are collected until control returns to the event loop and are
@@ -45,34 +41,28 @@ class Session(QObject):
     """The patch under the pointer has changed; None if there is none."""
     bared = Signal()
     """The heat map was hidden or shown again, or the pinned view is shown in place of the current one or no longer."""
-    noticed = Signal(str)
-    """A message for the user: one sentence."""
+    asked = Signal()
+    """A view was asked for whose parts are being read; `asked_view` is it. Or that view is shown now."""
     command_asked = Signal(str)
     """A panel's context menu asks for a command of the window, by its id."""
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, reader: Reader | None = None) -> None:
         super().__init__(parent)
-        self.results: Results | None = None
-        self.other: Results | None = None
+        self.reader = reader or Reader(self)
+        """Reads the parts of slow files."""
+        self.loading = LoadingNote(self)
+        """What is being read, in words."""
         self.pointer: Cell | None = None
         self.bare = False
-        self.blinking = False
         self._goal = ViewState()
         self._told = ViewState()
-        self._shown = ViewState()
-        self._current = ViewState()
-        """The goal or the preview, also while the pinned view is shown."""
+        self._prompt_frame: int | None = None
+        """Frame whose prompt the goal's query counts, while the words of the goal's own frame are being read."""
+        self._asked: ViewState | None = None
+        """The view whose parts are being read; None if the shown view is the one that was asked for."""
         self._preview: dict[str, Any] = {}
-        self._past: list[ViewState] = []
-        self._future: list[ViewState] = []
+        self.history = History()
         self._gesture: ViewState | None = None
-        self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
-        self._scenes: dict[tuple[object, ...], Scene] = {}
-        self._pair: tuple[Scene, Scene, bool, tuple[Scene, Scene]] | None = None
-        self._blinked: ViewState | None = None
-        self._counterpart = Counterpart()
-        self._latest: tuple[Results, ViewState, Scene] | None = None
-        self.failure = ""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -85,12 +75,12 @@ class Session(QObject):
         before = [self.results if self.results is not results else None, self.other]
         self.results, self.other = results, None
         self._timer.stop()
+        self.reader.drop()
+        self._asked = self._prompt_frame = None
         self._gesture = self.pointer = None
         self._preview = {}
-        self._past.clear()
-        self._future.clear()
-        self._scenes.clear()
-        self._latest = None
+        self.history.clear()
+        self.drop_scenes()
         self.failure = ""
         self.blinking, self._blinked = False, None
         self._goal = self._told = self._shown = self._current = self._fitted(state or ViewState())
@@ -104,15 +94,18 @@ class Session(QObject):
         if self.other is not None:
             self.other.close()
         self.other = results
-        self._scenes.clear()
-        self._latest = None
+        self.drop_scenes()
         self.opened.emit()
 
     def follow(self) -> None:
         """Check the file for new frames; emit `grew` if there are any."""
         if self.results is not None and self.results.grow():
-            self._goal = self._fitted(self._goal)
-            self.grew.emit()
+            self.take_growth()
+
+    def take_growth(self) -> None:
+        """Fit the view to the file, which has new frames, and emit `grew`."""
+        self._goal = self._fitted(self._goal)
+        self.grew.emit()
 
     @property
     def dims(self) -> Dims:
@@ -122,12 +115,14 @@ class Session(QObject):
     def _dims(self, frame: int) -> Dims:
         if self.results is None:
             return Dims(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        r, words = self.results, 0
         try:
-            return self.results.dims(frame)
+            return r.dims(frame)
+        except NotLoadedError:
+            words = r.tokens  # no word is clamped before the prompt is known
         except READ_ERRORS as error:
             self.report_failure(error)
-            r = self.results
-            return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, 0, len(r.cameras), *r.grid.shape)
+        return Dims(r.done, len(r.layers), r.heads, len(r.steps), r.horizon, words, len(r.cameras), *r.grid.shape)
 
     def _fitted(self, state: ViewState) -> ViewState:
         if self.results is None:
@@ -146,7 +141,7 @@ class Session(QObject):
         """Return whether the file has value norms for a view; True on a read error, which is reported on drawing."""
         try:
             return self.results is None or self.results.value_norms(state.frame, state.query.kind) is not None
-        except READ_ERRORS:
+        except (*READ_ERRORS, NotLoadedError):
             return True
 
     # The view
@@ -157,14 +152,21 @@ class Session(QObject):
         return self._goal
 
     @property
-    def shown(self) -> ViewState:
-        """The view that panels draw: the state as last announced, or with the query of a hovered token as a preview."""
-        return self._shown
+    def asked_view(self) -> ViewState:
+        """The view that controls show: the shown one, or the one whose parts are still being read.
+
+        Its query counts the words of the prompt that is shown, as long as that of its own frame is not known.
+        """
+        asked = self._asked
+        if asked is None:
+            return self._shown
+        is_counted_here = asked.query.kind == "action" or self._shown.frame in {asked.frame, self._prompt_frame}
+        return asked if is_counted_here else replace(asked, query=self._shown.query)
 
     @property
-    def current(self) -> ViewState:
-        """The shown view, also while the pinned one is shown in its place."""
-        return self._current
+    def is_waiting(self) -> bool:
+        """Whether the view that was asked for is still being read."""
+        return self._asked is not None
 
     def update(self, **changes: Any) -> None:
         """Change fields of the view, given as keywords of ViewState; values are clamped to the file's axes."""
@@ -173,12 +175,23 @@ class Session(QObject):
         goal = replace(self._goal, **changes)
         if goal == self._goal:
             return
-        if goal.frame != self._goal.frame and "query" not in changes and self.results is not None:
-            goal = carry_to_frame(goal, self.results, self._goal.frame)
+        if "query" in changes:  # on a slow file, of the words that are shown
+            self._prompt_frame = self._shown.frame if self._asked is not None and "frame" not in changes else None
+        elif goal.frame != self._goal.frame and self._prompt_frame is None:
+            self._prompt_frame = self._goal.frame
+        with contextlib.suppress(NotLoadedError):
+            goal = self._carry_words(goal)
         goal = self._fitted(goal)
         if goal != self._goal:
             self._goal = goal
             self._timer.start()
+
+    def _carry_words(self, goal: ViewState) -> ViewState:
+        """Return a view with its words as its own frame has them. NotLoadedError until that frame's prompt is known."""
+        if self._prompt_frame is not None and self.results is not None:
+            goal = carry_to_frame(goal, self.results, self._prompt_frame)
+            self._prompt_frame = None
+        return goal
 
     def preview(self, query: Query | None) -> None:
         """Show a query without changing the state, while the pointer rests on it; None ends the preview."""
@@ -209,8 +222,22 @@ class Session(QObject):
 
         `view`: the one to show; None for the one that is compared with. Without one there is no effect.
         """
+        self.reader.drop("blink")
         if pinned and view is None and self.pin is None:
             return
+        if pinned and self.is_slow:
+            self.reader.attempt("blink", lambda: self._blink_read(view), None, "view")
+        else:
+            self._blink(pinned, view)
+
+    def _blink_read(self, view: ViewState | None) -> None:
+        """Show a pinned view of a slow file. NotLoadedError where it is not in memory."""
+        pin = (self.results, comparison.take_side(self._current, view)) if view is not None else self.pin
+        if pin is not None and pin[0] is not None:
+            view_plan.touch_view(pin[0], pin[1])
+        self._blink(True, view)
+
+    def _blink(self, pinned: bool, view: ViewState | None) -> None:
         view = view if pinned else None
         if pinned != self.blinking or view != self._blinked:
             self.blinking, self._blinked = pinned, view
@@ -227,173 +254,95 @@ class Session(QObject):
         self.flush()
         start, self._gesture = self._gesture, None
         if start is not None and start != self._goal:
-            self._push(start)
-        self._last = (frozenset(), 0.0)
+            self.history.push(start)
+            if self.is_slow:  # its end may still be read, and is then no step of its own
+                self._told = self._goal
+        self.history.end_step()
 
     def flush(self) -> None:
-        """Announce the collected changes now instead of from the event loop."""
+        """Announce the collected changes now instead of from the event loop; of a slow file, once they are read."""
         self._timer.stop()
+        if not self.is_slow:
+            self._announce()
+            return
+        wanted = self._wanted()
+        if self._asked == wanted[0] and self.reader.is_reading("view"):
+            return
+        if not self.reader.attempt("view", self._announce_read, self._make_plan(*wanted), "view"):
+            self._asked = wanted[0]
+            self.asked.emit()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether reads of an open file may have to wait."""
+        return any(results is not None and results.access.is_slow for results in (self.results, self.other))
+
+    def _wanted(self) -> tuple[ViewState, ViewState]:
+        """Return the view that was asked for, and that or the pinned one in its place."""
+        current = self._goal if not self._preview else self._fitted(replace(self._goal, **self._preview))
+        pinned = self._pinned_in(current) if self.blinking else None
+        return current, current if pinned is None else comparison.take_side(current, pinned)
+
+    def _announce_read(self) -> None:
+        """Announce the collected changes. NotLoadedError, and nothing changes, where a part is not in memory."""
+        assert self.results is not None
+        is_told = self._told == self._goal
+        self._goal = self._fitted(self._carry_words(self._goal))
+        self._told = self._goal if is_told else self._told
+        before = self._current, self._shown
+        self._current, self._shown = self._wanted()
+        try:
+            view_plan.touch(self)
+        finally:
+            self._current, self._shown = before
+        self._asked = None
+        self._announce()
+        self.asked.emit()
+
+    def _make_plan(self, current: ViewState, shown: ViewState) -> Callable[[], None]:
+        """Return what reads the parts that the wanted views need; for another thread."""
+        results, prompt_frame = self.results, self._prompt_frame
+        views = [shown] if shown is current else [shown, current]
+
+        def read() -> None:
+            for view in views:
+                if results is not None:
+                    view_plan.read_view(results, view, prompt_frame)
+
+        return read
+
+    def _announce(self) -> None:
         told, goal = self._told, self._goal
         if told != goal:
-            names, now = differing(told, goal), time.monotonic()
-            if self._gesture is None:
-                merge = names == self._last[0] and now - self._last[1] < MERGE_SECONDS
-                if not merge:
-                    self._push(told)
-                elif self._past and self._past[-1] == goal:  # a double click takes back its first click
-                    self._past.pop()
-                    names = frozenset()
-                self._future.clear()
-            self._last = names, now
+            self.history.record(told, goal, in_gesture=self._gesture is not None)
             self._told = goal
         before = self._shown
-        self._current = goal if not self._preview else self._fitted(replace(goal, **self._preview))
-        after = self._current
-        if self.blinking and (pinned := self._pinned) is not None:
-            after = comparison.take_side(after, pinned)
+        self._current, after = self._wanted()
         if before != after:
             self._shown = after
             self.changed.emit(before, after)
 
-    def _push(self, state: ViewState) -> None:
-        self._past.append(state)
-        del self._past[:-MAX_UNDO]
-
     @property
     def can_undo(self) -> bool:
         """Whether there is a view to undo to."""
-        return bool(self._past)
+        return bool(self.history.past)
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a view to redo."""
-        return bool(self._future)
+        return bool(self.history.future)
 
     def undo(self) -> None:
         """Return to the previous view in the history."""
-        self.flush()
-        self._travel(self._past, self._future)
+        self._travel(back=True)
 
     def redo(self) -> None:
         """Return to the view that was last undone."""
+        self._travel(back=False)
+
+    def _travel(self, *, back: bool) -> None:
         self.flush()
-        self._travel(self._future, self._past)
-
-    def _travel(self, source: list[ViewState], target: list[ViewState]) -> None:
-        if source:
-            target.append(self._goal)
-            self._goal = self._told = self._fitted(source.pop())
-            self._last = (frozenset(), 0.0)
+        view = self.history.travel(self._goal, back=back)
+        if view is not None:
+            self._goal = self._told = self._fitted(view)
             self.flush()
-
-    # Scenes: the numbers that panels draw
-
-    @property
-    def pin(self) -> tuple[Results, ViewState] | None:
-        """The file and view to compare with: the same view of the second file, else the pinned view of this one.
-
-        None without either, and where the prompt of the second file lacks the words; see `not_compared`.
-        """
-        if self.results is None:
-            return None
-        if self._pinned is not None:
-            return self.results, comparison.take_side(self._current, self._pinned)
-        if self.other is None:
-            return None
-        aligned = self._counterpart.find(self._current, self.results, self.other)
-        return None if aligned is None else (self.other, aligned)
-
-    @property
-    def _pinned(self) -> ViewState | None:
-        """The pinned view of the open file that is compared with; None if there is none, or if it is a second file."""
-        if self._blinked is not None:
-            return self._blinked
-        return self._current.pinned if self.other is None else None
-
-    @property
-    def name_of_pin(self) -> str:
-        """What is compared with, in a word: a second file's name, the name of a pin; empty if there is nothing."""
-        pinned = self._pinned
-        if pinned is None:
-            return self.other.path.name if self.other is not None else ""
-        return next((pin.name for pin in self._current.pins if pin.view == pinned), "") or "Pinned"
-
-    @property
-    def not_compared(self) -> str:
-        """Why the shown view cannot be compared with the second file; empty if it can, or without such a file."""
-        if self.results is None or self.other is None or self.pin is not None:
-            return ""
-        return describe_not_aligned(self._current, self.results, self.other)
-
-    @property
-    def seen(self) -> tuple[Results, ViewState] | None:
-        """The file and view that the window shows: the pinned ones while `blinking`."""
-        if self.results is None:
-            return None
-        return (self.pin if self.blinking else None) or (self.results, self.shown)
-
-    def scene(self) -> Scene | None:
-        """Return the scene that the camera panes show, which may be a difference; None if it cannot be read."""
-        pair = self.side_by_side()
-        if pair is None:
-            return self.plain_scene()
-        if self.blinking or self._current.compare != "difference":
-            return pair[1] if self.blinking else pair[0]
-        pin, one = self.pin, self.plain_scene()
-        # A difference is of one measure, the shown one.
-        two = self.scene_of(pin[0], replace(pin[1], measure=self._current.measure)) if pin is not None else None
-        return one if one is None or two is None else scenes.compare(one, two, self._current)
-
-    def side_by_side(self) -> tuple[Scene, Scene] | None:
-        """Return the current and the pinned scene; None without a pinned view or if one cannot be read.
-
-        Both have one colour range where they can have one, whichever of them is shown and however they are compared:
-        what is compared by eye must not be on two scales.
-        """
-        pin, current = self.pin, self._current
-        if pin is None or self.results is None:
-            return None
-        one, two = self.scene_of(self.results, current), self.scene_of(*pin)
-        if one is None or two is None:
-            return None
-        joined = comparison.has_one_range(current, pin[1])
-        if self._pair is None or (self._pair[0], self._pair[1], self._pair[2]) != (one, two, joined):
-            self._pair = one, two, joined, comparison.put_on_one_range(one, two, current, pin[1])
-        return self._pair[3]
-
-    def plain_scene(self) -> Scene | None:
-        """Return the scene that the window shows, on its own colour range; None if it cannot be read."""
-        return None if self.seen is None else self.scene_of(*self.seen)
-
-    def scene_of(self, results: Results, state: ViewState) -> Scene | None:
-        """Return the scene of any view, from a small cache; None if it cannot be read, with the reason in `failure`."""
-        if self._latest is not None and self._latest[0] is results and self._latest[1] is state:
-            return self._latest[2]
-        key = (id(results), *(getattr(state, name) for name in DATA_FIELDS))
-        if key not in self._scenes:
-            if results.done == 0:
-                return None
-            try:
-                made = scenes.compose(results, state)
-            except READ_ERRORS as error:
-                self.report_failure(error)
-                return None
-            self.failure = ""
-            while len(self._scenes) > 8:
-                del self._scenes[next(iter(self._scenes))]
-            self._scenes[key] = made
-        self._latest = results, state, self._scenes[key]
-        return self._scenes[key]
-
-    def report_failure(self, error: Exception) -> None:
-        """Store in `failure` and announce that a frame cannot be read, once; the log has the reason in HDF5's words."""
-        sentence = describe_unreadable_frame(error)
-        if sentence != self.failure:
-            log.warning("%s", sentence, exc_info=error)
-            self.failure = sentence
-            self.noticed.emit(sentence)
-
-    @property
-    def path(self) -> Path | None:
-        """The path of the open file; None if no file is open."""
-        return None if self.results is None else self.results.path

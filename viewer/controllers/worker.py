@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from viewer.errors import GivenUpError
+from viewer.io.file_access import set_reading
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from concurrent.futures import ThreadPoolExecutor
+
+    from viewer.controllers.reading.thread import BackgroundThread
 
 log = logging.getLogger("viewer")
 
@@ -25,7 +30,7 @@ class Worker(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: BackgroundThread | None = None
         self._asked: dict[str, tuple[Hashable, Callable[[Any], None]]] = {}
         self._answered.connect(self._deliver)
         self._closed = False
@@ -42,15 +47,22 @@ class Worker(QObject):
             return
         self._asked[purpose] = key, then
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # imported late: it delays the first picture
+            from viewer.controllers.reading.thread import BackgroundThread  # imported late: it delays the first picture
 
-            self._pool = ThreadPoolExecutor(1, "viewer")
+            self._pool = BackgroundThread("viewer background")
         self._pool.submit(self._run, purpose, key, compute)
 
     def drop(self, purpose: str = "") -> None:
         """Cancel the request of one purpose, or all requests."""
         for name in [purpose] if purpose else list(self._asked):
             self._asked.pop(name, None)
+
+    def renew(self) -> None:
+        """Cancel all requests, and go on with another thread: this one may wait for a slow file."""
+        self.drop()
+        if self._pool is not None:
+            self._pool.close(wait=False)
+            self._pool = None
 
     def _stale(self, purpose: str, key: Hashable) -> bool:
         asked = self._asked.get(purpose)
@@ -63,23 +75,27 @@ class Worker(QObject):
         def stale() -> bool:
             return self._stale(purpose, key)
 
+        set_reading(stale)
         try:
             answer = compute(stale)
+        except GivenUpError:
+            return
         except Exception as error:
             if not self._stale(purpose, key):
                 log.warning("%s could not be computed", purpose, exc_info=error)
             answer = None
         if not self._closed:
-            self._answered.emit(purpose, key, answer)
+            with contextlib.suppress(RuntimeError):  # the window is gone
+                self._answered.emit(purpose, key, answer)
 
     def _deliver(self, purpose: str, key: object, answer: object) -> None:
         asked = self._asked.get(purpose)
         if asked is not None and asked[0] == key:
             asked[1](answer)
 
-    def close(self) -> None:
-        """Stop the thread; waits for the computation in progress."""
+    def close(self, *, wait: bool = True) -> None:
+        """Stop the thread; `wait` for the computation in progress."""
         self._closed = True
         self._asked.clear()
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.close(wait=wait)

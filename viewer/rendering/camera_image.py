@@ -37,6 +37,8 @@ class PaneContent:
     """Height and width of the camera's own picture."""
     camera_to_model: Affine
     """From pixels of the camera's own picture to the model's."""
+    is_stand_in: bool = False
+    """Whether `pixels` is the model's picture in place of the camera's own, which is still being read."""
 
 
 class CameraImage:
@@ -58,6 +60,7 @@ class CameraImage:
         ratio: float,
         *,
         zoomed: QTransform | None = None,
+        smooth: bool = False,
         grid: tuple[QTransform, PatchGrid] | None = None,
     ) -> QImage | None:
         """Return the picture scaled to `area`; None if `pixels` is None.
@@ -68,6 +71,7 @@ class CameraImage:
             area: Rectangle of the pane that the picture fills, in device-independent pixels.
             ratio: Screen pixels per device-independent pixel.
             zoomed: Transform from the picture's pixels to the pane, if only a part of the picture is visible.
+            smooth: Whether pixels of a transformed picture are interpolated, however large they are.
             grid: Transform from the model's picture to the pane, and the patch grid, if the grid is shown. It is
                 cached as part of the picture, because its translucent lines (34 for 16 x 16 patches) take as long
                 to draw as the heat map.
@@ -79,7 +83,7 @@ class CameraImage:
             self._kept.move_to_end(key)
             return self._kept[key]
         size = pixels_of(area, ratio)
-        made = scaled(pixels, size) if zoomed is None else _magnified(pixels, area, ratio, zoomed)
+        made = scaled(pixels, size) if zoomed is None else _magnified(pixels, area, ratio, zoomed, smooth=smooth)
         made.setDevicePixelRatio(ratio)
         if grid is not None:
             with QPainter(made) as painter:
@@ -120,14 +124,14 @@ def _numbers(place: QTransform | None) -> tuple[float, ...]:
     return () if place is None else (place.m11(), place.m12(), place.m21(), place.m22(), place.dx(), place.dy())
 
 
-def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform) -> QImage:
+def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform, *, smooth: bool = False) -> QImage:
     made = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
     with QPainter(made) as painter:
         painter.setTransform(
             place * QTransform.fromTranslate(-area.left(), -area.top()) * QTransform.fromScale(ratio, ratio)
         )
         # No interpolation from 3 screen pixels a picture pixel on, so that single pixels can be seen.
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, abs(painter.transform().m11()) < 3)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth or abs(painter.transform().m11()) < 3)
         painter.drawImage(QPointF(0, 0), drawing.picture_image(pixels))
     return made
 

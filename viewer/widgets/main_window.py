@@ -28,6 +28,7 @@ from viewer.controllers.worker import Worker
 from viewer.model.plain_text import clean_text
 from viewer.rendering import theme
 from viewer.widgets import menus
+from viewer.widgets.lost_connection import LostConnection
 from viewer.widgets.overlays.message_page import MessagePage
 from viewer.widgets.overlays.notice import Notice
 from viewer.widgets.overlays.overlay_host import OverlayHost
@@ -77,6 +78,7 @@ class MainWindow(QWidget):
         column.setSpacing(0)
         for widget in (self.top, self.body, self.status):
             column.addWidget(widget, 1 if widget is self.body else 0)
+        self.lost = LostConnection(self.files, self.page, self.stack, self.panels)
         self.notice = Notice(self)
         self.acts = Actions(self, self.panels, self.playback, self.files)
         self.overlays = OverlayHost(self.acts, self.panels)

@@ -72,6 +72,9 @@ class ZoomPanel(PlotPanel):
         else:
             self.plot.viewport().update(*area)
 
+    def show_asked(self) -> None:
+        self.update()
+
     def visible_part(self) -> QRectF:
         """Return the visible part of the content in its own units: everything, unless the user has zoomed."""
         return self.content_extent() if self.plot is None or not self.plot.is_zoomed() else self.plot.visible

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtTest import QSignalSpy
 from window_driver import spin
 
-from viewer.controllers import session as sessions
+from viewer.controllers import history
 from viewer.controllers.session import Session
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
@@ -56,7 +56,7 @@ def test_update_without_net_change_emits_nothing(session: Session) -> None:
 
 
 def test_undo_and_redo_visit_every_view(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MERGE_SECONDS", 0.0)
+    monkeypatch.setattr(history, "MERGE_SECONDS", 0.0)
     for layer in (1, 2, 3):
         session.update(layer=layer)
         session.flush()

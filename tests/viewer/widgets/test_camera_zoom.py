@@ -80,7 +80,7 @@ def test_double_click_shows_the_whole_picture_and_does_nothing_else(
     spin()
     point = pane.area().center()
     turn_wheel(pane, point, 4)
-    steps = len(window.session._past)
+    steps = len(window.session.history.past)
     none = Qt.KeyboardModifier.NoModifier
     QTest.mouseClick(pane, Qt.MouseButton.LeftButton, none, point.toPoint())
     spin(0)
@@ -89,7 +89,7 @@ def test_double_click_shows_the_whole_picture_and_does_nothing_else(
     spin(0)
     assert pane.zoom.is_whole
     assert window.session.state.region == region
-    assert len(window.session._past) == steps, "no step of undo is left"
+    assert len(window.session.history.past) == steps, "no step of undo is left"
 
 
 def test_linked_pictures_show_the_same_part_and_the_choice_is_kept(

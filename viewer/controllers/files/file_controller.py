@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import Carried, first_view
+from viewer.controllers.files import file_dialogs
 from viewer.controllers.files.file_opening import Opening, demo_path, demo_view
 from viewer.controllers.files.file_watcher import FileWatcher
+from viewer.controllers.files.first_picture import FirstPicture
 from viewer.controllers.files.live_view import LIVE_MILLISECONDS, LiveView
-from viewer.errors import READ_ERRORS, UserError
+from viewer.errors import READ_ERRORS, NotLoadedError, UserError
 from viewer.io.open_file import is_run
 
 if TYPE_CHECKING:
@@ -31,9 +34,6 @@ if TYPE_CHECKING:
 
 FOLLOW_MILLISECONDS: Final = 1000
 """Interval of the checks for new frames."""
-FILTER: Final = "Results and runs (*.h5 *.hdf5 *.partial index.json);;All files (*)"
-FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
-"""File filters of the dialogs for the first and for the second file."""
 
 
 class FileController(QObject):
@@ -56,13 +56,14 @@ class FileController(QObject):
 
     def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
         super().__init__(window)
-        self.session, self.worker, self.settings = session, worker, settings
-        self.opening = Opening(self._needless, self)
+        self.session, self.worker, self.settings, self._window = session, worker, settings, window
+        self.opening = Opening(self._needless, session.reader, self)
         self.live = LiveView(session, self)
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
         self._carried: Carried | None = None
         self._second: Path | None = None
+        self.first = FirstPicture(session)
         self._follow = QTimer(self)
         self._follow.setInterval(FOLLOW_MILLISECONDS)
         self._follow.timeout.connect(self.look_for_more)
@@ -70,13 +71,7 @@ class FileController(QObject):
         self.opening.failed.connect(self.show_failure)
         self.opening.slow.connect(self.slow)
         session.grew.connect(self._grew)
-        self.watch = FileWatcher(session, self)
-
-    @property
-    def _window(self) -> QWidget:
-        window = self.parent()
-        assert isinstance(window, QWidget)
-        return window
+        self.watch = FileWatcher(session, worker, self)
 
     # Opening
 
@@ -153,7 +148,7 @@ class FileController(QObject):
     def _carry(self, results: Results) -> Carried | None:
         try:
             return Carried.of(results, self.session.state)
-        except READ_ERRORS:
+        except (*READ_ERRORS, NotLoadedError):
             return None
 
     def _carried_onto(self, results: Results) -> ViewState | None:
@@ -201,36 +196,38 @@ class FileController(QObject):
 
     def ask_file(self) -> None:
         """Show the dialog for opening a file."""
-        from PySide6.QtWidgets import QFileDialog  # imported late: slow to load and not needed at the start
-
-        recent = self.settings.recent()
-        folder = str(recent[0].parent) if recent else ""
-        path, _ = QFileDialog.getOpenFileName(self._window, "Open results", folder, FILTER)
+        path = file_dialogs.ask_file(self._window, self.settings.recent())
         if path:
             self.open(Path(path))
 
     def ask_folder(self) -> None:
         """Show the dialog for opening the folder of a run."""
-        from PySide6.QtWidgets import QFileDialog
-
-        recent = self.settings.recent()
-        dialog = QFileDialog(self._window, "Open run folder", str(recent[0].parent) if recent else "")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.open_text)
-        dialog.open()
+        file_dialogs.ask_folder(self._window, self.settings.recent(), self.open_text)
 
     def ask_other(self) -> None:
         """Show the dialog for choosing a second file to compare with."""
-        from PySide6.QtWidgets import QFileDialog
-
-        folder = str(self.session.path.parent) if self.session.path else ""
-        path, _ = QFileDialog.getOpenFileName(self._window, "Compare with", folder, FILTER_OTHER)
+        path = file_dialogs.ask_other(self._window, self.session.path)
         if path:
             self.opening.start(Path(path), second=True)
 
     def show_results(self, results: Results, second: bool) -> None:
-        """Show a file that was checked and opened, as the first or the second of a comparison."""
+        """Show a file that was checked and opened, as the first or the second of a comparison.
+
+        A slow file is shown once its first picture has been read.
+        """
+        self.first.show(results, second, self._find_view, partial(self._show, results, second))
+
+    def _find_view(self, results: Results) -> ViewState:
+        """Return the view that a file is opened with."""
+        return (
+            self._wanted
+            or self._carried_onto(results)
+            or self.settings.view(results.uuid)
+            or demo_view(results.path)
+            or first_view(results)
+        )
+
+    def _show(self, results: Results, second: bool) -> None:
         if second:
             self.session.open_other(results if results.done else None)
             if self.session.state.compare != "difference" or self.session.state.pinned is not None:
@@ -242,15 +239,10 @@ class FileController(QObject):
             )
             return
         self.remember_view()
-        wanted = self._wanted
-        view = (
-            wanted
-            or self._carried_onto(results)
-            or self.settings.view(results.uuid)
-            or demo_view(results.path)
-            or first_view(results)
-        )
+        wanted, view = self._wanted, self._find_view(results)
         self._wanted = self._carried = None
+        if self.session.is_slow:
+            self.worker.renew()
         self.session.open(results, view)
         self._settle(results)
         if results.growing:
@@ -312,6 +304,10 @@ class FileController(QObject):
             return
         path = results.path
         self.live.tell()
+        if results.access.is_slow:
+            take = partial(self._take_growth, results)
+            self.worker.ask("grow", (results, results.done), lambda _: results.grow(), take)
+            return
         try:
             final = results.finished_path
             if final is not None and not results.is_at(final):
@@ -329,6 +325,16 @@ class FileController(QObject):
         if results.path != path:
             self._settle(results)
             self.shown.emit()
+
+    def _take_growth(self, results: Results, has_grown: bool | None) -> None:
+        """Show the new frames of a slow file that the worker has found."""
+        self.worker.drop("grow")
+        if results is self.session.results and has_grown:
+            self.session.take_growth()
+            if not results.growing:
+                self._follow.stop()
+                self._settle(results)
+                self.shown.emit()
 
     def _grew(self) -> None:
         results = self.session.results
@@ -362,8 +368,11 @@ class FileController(QObject):
         self.remember_view()
         self._follow.stop()
         self.opening.stop()
+        self.first.drop()
         self._leave_run()
         self.worker.drop()
+        if self.session.is_slow:
+            self.worker.renew()
         self.session.open(None)
         self.closed.emit()
 
@@ -377,6 +386,8 @@ class FileController(QObject):
         self.remember_view()
         self._follow.stop()
         self.opening.stop()
+        self.first.drop()
         self._leave_run()
-        self.worker.close()
+        self.worker.close(wait=not self.session.is_slow)
         self.session.open(None)
+        self.session.reader.close()

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis.probe import Probe
-from viewer.errors import UserError, split_library_words
-from viewer.io.open_file import find
+from viewer.controllers.reading.reader import Reader
+from viewer.errors import ConnectionLostError, NotLoadedError, UserError, split_library_words
+from viewer.io.open_file import find, find_source
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from viewer.io.block_file import ByteSource
 
 SLOW_MILLISECONDS: Final = 150
 VERY_SLOW_MILLISECONDS: Final = 2000
@@ -48,13 +51,17 @@ class Opening(QObject):
     slow = Signal(str, bool)
     """Opening this path takes long; True once it takes longer than an intact file on a local disk would."""
 
-    def __init__(self, needless: Callable[[Path, bool], bool], parent: QObject | None = None) -> None:
+    def __init__(
+        self, needless: Callable[[Path, bool], bool], reader: Reader | None = None, parent: QObject | None = None
+    ) -> None:
         """Create an idle opener.
 
         `needless(path, second)` is called just before an intact file is opened; True means that it is not opened.
+        `reader` opens slow files.
         """
         super().__init__(parent)
         self._needless = needless
+        self._reader = reader or Reader(self)
         self._probe: Looking | None = None
         self._second = False
         self.path: Path | None = None
@@ -73,8 +80,8 @@ class Opening(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether a file is being checked."""
-        return self._probe is not None
+        """Whether a file is being checked, or a slow one opened."""
+        return self._probe is not None or self._reader.is_reading("open")
 
     def start(self, path: Path, *, second: bool = False) -> None:
         """Check and open a file; a check that is still running is cancelled."""
@@ -97,6 +104,7 @@ class Opening(QObject):
         if self._probe is not None:
             self._probe.stop()
             self._probe = None
+        self._reader.drop("open")
 
     def wait(self) -> None:
         """Block for at most half a second until the file is open, so that the first paint can show its pictures."""
@@ -107,12 +115,12 @@ class Opening(QObject):
             self._look()
 
     def _say_slow(self) -> None:
-        if self._probe is not None:
-            self.slow.emit(str(self._probe.path), False)
+        if self.busy:
+            self.slow.emit(str(self.path), False)
 
     def _say_very_slow(self) -> None:
-        if self._probe is not None:
-            self.slow.emit(str(self._probe.path), True)
+        if self.busy:
+            self.slow.emit(str(self.path), True)
 
     def _look(self) -> None:
         probe = self._probe
@@ -122,22 +130,62 @@ class Opening(QObject):
         if answer is None:
             return
         self._probe = None
-        for timer in self._timers():
-            timer.stop()
+        self._timer.stop()
+        source = None if answer else find_source(probe.path)
+        if source is None:
+            self._stop_timers()
         if answer:
             self._report(answer, probe.path)
-            return
-        if self._needless(probe.path, self._second):
-            return
+        elif not self._needless(probe.path, self._second):
+            if source is None:
+                self._open(lambda: Results(probe.path))
+            else:
+                self._open_slow(probe.path, source)
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers():
+            timer.stop()
+
+    def _open(self, open_results: Callable[[], Results]) -> None:
+        assert self.path is not None
         try:
-            results = Results(probe.path)
+            results = open_results()
         except UserError as error:
             import traceback
 
             cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else ""
-            self._report(str(error), probe.path, cause)
+            self._report(str(error), self.path, cause)
             return
         self.opened.emit(results, self._second)
+
+    def _open_slow(self, path: Path, open_source: Callable[[], ByteSource]) -> None:
+        """Open a slow file in another thread."""
+        found: list[Results | UserError] = []
+
+        def read() -> None:
+            try:
+                found.append(Results(path, open_source()))
+            except ConnectionLostError:
+                raise
+            except UserError as error:
+                found.append(error)
+            except OSError as error:
+                found.append(UserError(f"{path.name} cannot be read ({error}); check its address."))
+
+        def take() -> Results:
+            if not found:
+                raise NotLoadedError(read)
+            if isinstance(found[0], UserError):
+                raise found[0]
+            return found[0]
+
+        def act() -> None:
+            if not found:
+                raise NotLoadedError(read)
+            self._stop_timers()
+            self._open(take)
+
+        self._reader.attempt("open", act, lane="view")
 
     def _report(self, message: str, path: Path, cause: str = "") -> None:
         """Announce a failure in a plain sentence; what HDF5 says about it is among the details."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viewer.controllers.session import Session
+    from viewer.controllers.worker import Worker
     from viewer.io.results import Results
+    from viewer.io.results_file import Fate
 
 MILLISECONDS: Final = 2000
 """Interval of the checks."""
@@ -26,9 +32,9 @@ class FileWatcher(QObject):
     A file that is gone may reappear, for example on a network drive, and is checked further.
     """
 
-    def __init__(self, session: Session, parent: QObject) -> None:
+    def __init__(self, session: Session, worker: Worker, parent: QObject) -> None:
         super().__init__(parent)
-        self._session = session
+        self._session, self._worker = session, worker
         self._told: dict[Results, str] = {}
         self._timer = QTimer(self)
         self._timer.setInterval(MILLISECONDS)
@@ -49,7 +55,17 @@ class FileWatcher(QObject):
     def look(self) -> None:
         """Check the open files now."""
         for results in self._open_files():
-            fate = results.fate
-            if fate and self._told.get(results, "gone") == "gone" and self._told.get(results) != fate:
-                self._told[results] = fate
-                self._session.noticed.emit(SENTENCES[fate].format(results.path.name))
+            if results.access.is_slow:
+                key = (results, time.monotonic())
+                self._worker.ask("fate", key, partial(_read_fate, results), partial(self._tell, results))
+            else:
+                self._tell(results, results.fate)
+
+    def _tell(self, results: Results, fate: str | None) -> None:
+        if fate and self._told.get(results, "gone") == "gone" and self._told.get(results) != fate:
+            self._told[results] = fate
+            self._session.noticed.emit(SENTENCES[fate].format(results.path.name))
+
+
+def _read_fate(results: Results, _: Callable[[], bool]) -> Fate:
+    return results.fate

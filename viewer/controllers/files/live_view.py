@@ -9,7 +9,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from capture.results import schema
-from viewer.errors import READ_ERRORS
+from viewer.errors import READ_ERRORS, NotLoadedError
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
@@ -112,7 +112,7 @@ class LiveView(QObject):
         try:
             clock = None if results is None else results.column_of(schema.FRAMES_CLOCK)
             index = None if results is None else results.column_of(schema.FRAMES_INDEX)
-        except READ_ERRORS:
+        except (*READ_ERRORS, NotLoadedError):  # of a slow file, not worth a read of their own
             return
         if clock is None or index is None or len(clock) < 2:
             return

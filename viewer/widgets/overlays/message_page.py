@@ -44,6 +44,8 @@ class MessagePage(QWidget):
     demo_asked = Signal()
     file_asked = Signal(str)
     stop_asked = Signal()
+    retry_asked = Signal()
+    close_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,6 +62,9 @@ class MessagePage(QWidget):
             Button("Stop opening"),
             Button("Details ▾", kind="quiet"),
         )
+        self.retry, self.close_file = Button("Try again now"), Button("Close the file")
+        self.retry.clicked.connect(self.retry_asked)
+        self.close_file.clicked.connect(self.close_asked)
         self.stop.clicked.connect(self.stop_asked)
         self.open.clicked.connect(self.open_asked)
         self.demo.clicked.connect(self.demo_asked)
@@ -70,7 +75,7 @@ class MessagePage(QWidget):
         column.setSpacing(12)
         row = QHBoxLayout()
         row.setSpacing(8)
-        for button in (self.open, self.demo, self.stop):
+        for button in (self.open, self.demo, self.stop, self.retry, self.close_file):
             row.addWidget(button)
         row.addStretch()
         fold = QHBoxLayout()
@@ -133,7 +138,8 @@ class MessagePage(QWidget):
             self._buttons.append(button)
         for button in (self.open, self.demo):
             button.show()
-        self.stop.hide()
+        for button in (self.stop, self.retry, self.close_file):
+            button.hide()
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
 
@@ -159,6 +165,16 @@ class MessagePage(QWidget):
             self.open.hide()
         self.demo.hide()
         self.stop.setVisible(very_slow)
+
+    def show_lost(self, sentence: str, seconds: int) -> None:
+        """Show that an open file cannot be reached, why, and in how many seconds it is tried again; 0 for now."""
+        when = f"Trying again in {seconds} s." if seconds else "Trying again …"
+        self._show("Connection lost", f"{sentence}\n\n{when} What was shown comes back with the connection.")
+        for button in (self.open, self.demo):
+            button.hide()
+        for button in (self.retry, self.close_file):
+            button.show()
+        self.retry.setEnabled(seconds > 0)
 
     def show_waiting(self, path: Path) -> None:
         """Show that a capture has not finished its first frame."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viewer.controllers.session import Session
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
 
 Values = npt.NDArray[np.float64]
 LABEL: Final = 64
@@ -48,10 +50,18 @@ class Place(NamedTuple):
     """Number of the action, or of the point of the path."""
 
 
+def read_flows(results: Results, view: ViewState) -> None:
+    """Read the actions of a frame into the file's cache."""
+    for name in (schema.ACTION_PREDICTED, schema.ACTION_TRUTH, schema.ACTION_X):
+        results.flow(name, view.frame)
+
+
 class ActionChart(HoverPanel):
     """Top: each dimension over the chunk. Bottom: the selected action's path from noise (t = 1) to action (t = 0)."""
 
     watched_fields = frozenset({"frame", "query", "step"})
+    READ_ORDER = 4
+    read_parts = staticmethod(read_flows)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Predicted actions", parent)
@@ -68,7 +78,7 @@ class ActionChart(HoverPanel):
 
     def values(self) -> dict[str, Values | None]:
         """Return `predicted` and `truth`, (H, A), and `path`, (steps + 1, H, 32), of the frame; None if absent."""
-        results, frame = self.session.results, self.session.shown.frame
+        results, frame = self.session.results, self.shown.frame
         names = {"predicted": schema.ACTION_PREDICTED, "truth": schema.ACTION_TRUTH, "path": schema.ACTION_X}
         if results is None or frame >= results.done:
             return dict.fromkeys(names)
@@ -97,7 +107,7 @@ class ActionChart(HoverPanel):
     @property
     def action(self) -> int:
         """The action whose path is drawn."""
-        query = self.session.shown.query
+        query = self.shown.query
         return query.first if query.kind == "action" else 0
 
     def has_truth(self) -> bool:
@@ -186,7 +196,7 @@ class ActionChart(HoverPanel):
         visible = self.visible_part().getRect()
         self._still.draw(painter, self, (id(charts), visible), self._paint_charts, drawing.ground(self), charts)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        acting = self.session.shown.query.kind == "action"
+        acting = self.shown.query.kind == "action"
         for kind, at in (("chunk", self.action if acting else None), ("path", self._point())):
             for box, chart in self._plots(kind):
                 if at is not None:
@@ -234,7 +244,7 @@ class ActionChart(HoverPanel):
 
     def _point(self) -> int | None:
         """Return the point of the path at which the shown denoise step starts."""
-        results, shown = self.session.results, self.session.shown
+        results, shown = self.session.results, self.shown
         acting = results is not None and results.steps and shown.query.kind == "action"
         return results.steps[shown.step] if acting and results is not None else None
 

@@ -47,6 +47,7 @@ class Atlas(ZoomPanel):
     watched_fields = frozenset(
         {*FIELDS, "layer", "heads", "reduce", "step", "region", "measure", "left_out", *COLOUR_FIELDS}
     )
+    READ_ORDER, read_parts = 2, staticmethod(score_heads)
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Layers and heads", parent)
@@ -117,11 +118,11 @@ class Atlas(ZoomPanel):
     @property
     def unavailable_reason(self) -> str:
         """Why the shown query cannot have the chosen score; empty if it can."""
-        return self.reasons().get(self.session.shown.score, "")
+        return self.reasons().get(self.shown.score, "")
 
     @property
     def _shown_score(self) -> Score:
-        return find_score(self.session.shown.score)
+        return find_score(self.shown.score)
 
     def ranked(self) -> list[tuple[int, int]]:
         """Return (layer, head) pairs, the best score first; empty if the score is not available."""
@@ -132,12 +133,12 @@ class Atlas(ZoomPanel):
 
     def load(self) -> None:
         self._content_reason, self._content = self.unavailable_reason, self.scores()
-        if self.session.shown.thumbnails and self._content is not None:
+        if self.shown.thumbnails and self._content is not None:
             self._load_thumbnails()
         self.update_extent()
 
     def refresh(self) -> None:
-        shown = self.session.shown
+        shown = self.shown
         self.score.show_value(shown.score)
         self.score.disable(self.reasons())
         self.thumbs.setChecked(shown.thumbnails)
@@ -163,7 +164,7 @@ class Atlas(ZoomPanel):
 
     def _look(self) -> tuple[object, ...]:
         """Return the settings that the cells' colours depend on, beside the scores."""
-        shown = self.session.shown
+        shown = self.shown
         names = THUMBNAIL_FIELDS if shown.thumbnails else ("colours",)
         return (shown.thumbnails, *(getattr(shown, name) for name in names))
 
@@ -186,8 +187,7 @@ class Atlas(ZoomPanel):
 
     def _title(self) -> str:
         """Return the title that fits before the buttons."""
-        title = "Layers × heads"
-        return title if drawing.width_of(title, 12, bold=True) + 6 < self.thumbs.x() else "Heads"
+        return "Layers × heads" if drawing.width_of("Layers × heads", 12, bold=True) + 6 < self.thumbs.x() else "Heads"
 
     # Layout
 
@@ -256,7 +256,7 @@ class Atlas(ZoomPanel):
 
     def _is_unavailable(self) -> bool:
         """Whether a sentence replaces the cells because the score is not available."""
-        return not self.session.shown.thumbnails and bool(self._content_reason)
+        return not self.shown.thumbnails and bool(self._content_reason)
 
     def _paint_unavailable(self, painter: QPainter) -> None:
         """Paint why the score is not available and what to do."""
@@ -273,7 +273,7 @@ class Atlas(ZoomPanel):
         results, layout = self.seen[0], self.layout_of(scores)
         assert results is not None
         heads = scores.shape[1] - 1
-        if not self.session.shown.thumbnails:
+        if not self.shown.thumbnails:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setClipRect(self.content_box())
             for layer, head in np.ndindex(scores.shape):
@@ -283,13 +283,13 @@ class Atlas(ZoomPanel):
 
     def _rings(self, scores: Floats) -> list[QRectF]:
         """Return the rectangles around the cells of the shown heads."""
-        shown = self.seen[1]
-        heads = shown.heads if shown.heads else (scores.shape[1] - 1,)
-        return [self.cell(scores, shown.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
+        marked = self.marked
+        heads = marked.heads if marked.heads else (scores.shape[1] - 1,)
+        return [self.cell(scores, marked.layer, head).adjusted(-1, -1, 1, 1) for head in heads]
 
     def _words(self, scores: Floats) -> npt.NDArray[np.uint32]:
         """Return the colour of each cell, 0xAARRGGBB."""
-        name, ground = self.session.shown.colours, drawing.ground(self).rgb() & 0xFFFFFF
+        name, ground = self.shown.colours, drawing.ground(self).rgb() & 0xFFFFFF
         table = colormaps.heat_on(name, CELL_OPACITY, ground)
         return colormaps.score_words(scores, name, lowest=self._shown_score.is_low_better, table=table)
 
@@ -395,6 +395,6 @@ class Atlas(ZoomPanel):
         return f"{text_of_cell}, rank {rank}{alike}"
 
     def describe(self) -> None:
-        shown, dims = self.session.shown, self.session.dims
+        shown, dims = self.shown, self.session.dims
         texts = [self.explain(shown.layer, head) for head in shown.heads or (dims.heads,)]
         self.setAccessibleDescription("; ".join(texts))

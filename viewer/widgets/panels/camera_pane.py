@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,20 +24,21 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis.scene import DATA_FIELDS, Scene
-from viewer.errors import READ_ERRORS
+from viewer.errors import READ_ERRORS, NotLoadedError
 from viewer.model import geometry
 from viewer.rendering import drawing, picture_overlay, region_handles, theme
 from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
+from viewer.rendering.loading_mark import paint_loading_mark
 from viewer.rendering.pane_title import paint_pane_title
 from viewer.rendering.patches import PatchLabel, patch_rect, region_path
 from viewer.widgets.panels.camera_input import CameraInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from viewer.controllers.session import Session
-    from viewer.io.results import Results
+    from viewer.io.results import Pixels, Results
     from viewer.model.view_state import ViewState
     from viewer.model.zoom import Zoom
     from viewer.plots.camera_plot import CameraPlot
@@ -69,6 +72,7 @@ class CameraPane(CameraInput):
         self.label = PatchLabel()
         session.pointed.connect(self.update_picture)
         session.bared.connect(self.reload_and_update)
+        session.loading.changed.connect(self.update_picture)
 
     def sizeHint(self) -> QSize:
         return QSize(520, 320)
@@ -108,11 +112,29 @@ class CameraPane(CameraInput):
         try:
             size, to_model = results.picture_size(self.camera), results.to_model(state.frame, self.camera)
             scene = self.scene
-            pixels = results.picture(state.frame, self.camera, self.session.shown.picture)
+            pixels, is_stand_in = self._read_picture(results, state.frame)
         except READ_ERRORS as error:
             self.session.report_failure(error)
-            scene = pixels = None
-        return PaneContent(results, state, scene, pixels, size, to_model)
+            scene, pixels, is_stand_in = None, None, False
+        return PaneContent(results, state, scene, pixels, size, to_model, is_stand_in)
+
+    def _read_picture(self, results: Results, frame: int) -> tuple[Pixels | None, bool]:
+        """Return the picture, or the model's in its place while the camera's own is being read, and whether it is."""
+        which = self.session.shown.picture
+        try:
+            return results.picture(frame, self.camera, which), False
+        except NotLoadedError:
+            read = partial(results.picture, frame, self.camera, which)
+            take, key = partial(self._take_picture, read, frame), (id(results), frame, which)
+            self.session.reader.attempt_part(self, take, read, part="picture", key=key, order=0)
+            return results.picture(frame, self.camera, "model"), True
+
+    def _take_picture(self, read: Callable[[], Pixels | None], frame: int) -> None:
+        """Show the camera's own picture in place of the model's. NotLoadedError until it has been read."""
+        pixels, content = read(), self._content
+        if content is not None and content.is_stand_in and content.view.frame == frame:
+            self._content = replace(content, pixels=pixels, is_stand_in=False)
+            self.update_picture()
 
     def hideEvent(self, event: QHideEvent) -> None:
         self._content = None
@@ -278,6 +300,7 @@ class CameraPane(CameraInput):
         if self.hasFocus():
             drawing.ring(painter, area, theme.colour(theme.ACCENT))
         painter.setClipping(False)
+        paint_loading_mark(painter, area, session.loading.text)
 
     def _paint_background(self, painter: QPainter, area: QRectF, ground: QColor) -> None:
         """Fill what the picture does not cover."""
@@ -300,13 +323,14 @@ class CameraPane(CameraInput):
     def _picture(
         self, content: PaneContent, area: QRectF, ratio: float, place: QTransform, picture_to_view: QTransform
     ) -> QImage | None:
-        shown = self.session.shown
+        shown, zoomed = self.session.shown, picture_to_view if self.is_zoomed() else None
         return self.backdrop.image(
             content.pixels,
-            (id(content.results), content.view.frame, shown.picture),
+            (id(content.results), content.view.frame, "stand-in" if content.is_stand_in else shown.picture),
             area,
             ratio,
-            zoomed=picture_to_view if self.is_zoomed() else None,
+            zoomed=place if content.is_stand_in else zoomed,
+            smooth=content.is_stand_in,
             grid=(place, content.results.grid) if shown.grid and not self.session.bare else None,
         )
 

@@ -63,7 +63,7 @@ class CurvesPanel(LinePanel):
 
     def axis(self) -> str:
         """Return the field of the view along the horizontal axis."""
-        shown = self.session.shown
+        shown = self.shown
         if shown.curve == "frames":
             return "frame"
         return "step" if shown.curve == "steps" and shown.query.kind == "action" else "layer"
@@ -89,7 +89,7 @@ class CurvesPanel(LinePanel):
         curves = self.curves()
         if curves is None:
             return ()
-        return self.frame_series.along(self.session.shown.frame) if self.axis() == "frame" else curves.at
+        return self.frame_series.along(self.shown.frame) if self.axis() == "frame" else curves.at
 
     def make_chart(self) -> LineChart | None:
         curves, points, course = self.curves(), self.points(), self.frame_series.course
@@ -160,7 +160,7 @@ class CurvesPanel(LinePanel):
         return "" if curves is None else f"{self.axis().capitalize()} {curves.labels[point]}"
 
     def refresh(self) -> None:
-        shown = self.session.shown
+        shown = self.shown
         self.choice.show_value("layers" if self.axis() == "layer" else shown.curve)
         self.choice.disable({"steps": "words have one pass"} if shown.query.kind == "text" else {})
         self.place_right(self.choice)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
 from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS, read_shares
-from viewer.controllers.film_reader import FilmReader
+from viewer.controllers.film_reader import FilmReader, read_shown_film
 from viewer.model import geometry
 from viewer.rendering import drawing, mosaic, theme, ticks
 from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, thumbnail_words
@@ -44,6 +44,8 @@ class FilmPanel(HoverPanel):
     """Shows the film; hovering a thumbnail names it, a click selects its layer, step or frame."""
 
     watched_fields = frozenset({*FILM_FIELDS, *COLOUR_FIELDS, "layer", "step"})
+    READ_ORDER = 3
+    read_parts = staticmethod(read_shown_film)
     HEADING = 4
     log_text = "Log colours"
 
@@ -76,20 +78,19 @@ class FilmPanel(HoverPanel):
 
     def film(self) -> Film | None:
         """Return the thumbnails; None while the worker computes them or if they cannot be read."""
-        return self.reader.film()
+        return self._content if self.is_waiting else self.reader.film()
 
     def load(self) -> None:
-        self._content, self._cameras = None, []
-        results, frame = self.session.results, self.session.shown.frame
+        results, frame, cameras = self.session.results, self.shown.frame, []
         if results is not None and results.done:
-            cameras = range(len(results.cameras))
-            self._cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in cameras]
-        self._content = self.film()
+            every = range(len(results.cameras))
+            cameras = [(results.to_model(frame, camera), results.picture_size(camera)) for camera in every]
+        self._content, self._cameras = self.film(), cameras
         self.update_extent()
         self.update_read_out()
 
     def refresh(self) -> None:
-        shown = self.session.shown
+        shown = self.shown
         self.mode.show_value(shown.film)
         words = {"steps": "words have one pass"} if shown.query.kind == "text" else {}
         self.mode.disable(words)
@@ -109,7 +110,7 @@ class FilmPanel(HoverPanel):
             self.update(box.toAlignedRect().adjusted(-2, -2, 2, 2))
 
     def is_log(self) -> bool:
-        return self.session.shown.scale == "log"
+        return self.shown.scale == "log"
 
     def set_log(self, log: bool) -> None:
         self.session.update(scale="log" if log else "linear")
@@ -127,7 +128,7 @@ class FilmPanel(HoverPanel):
     @property
     def has_rows(self) -> bool:
         """Whether there is a row of thumbnails for each denoise step or layer."""
-        shown = self.session.shown
+        shown = self.shown
         return shown.film == "layers-frames" or (shown.film == "steps" and shown.query.kind == "action")
 
     def _row_count(self) -> int:
@@ -135,7 +136,7 @@ class FilmPanel(HoverPanel):
         results = self.session.results
         if results is None:
             return 0
-        return len(results.layers if self.session.shown.film == "layers-frames" else results.steps)
+        return len(results.layers if self.shown.film == "layers-frames" else results.steps)
 
     def sizeHint(self) -> QSize:
         results = self.session.results
@@ -144,7 +145,7 @@ class FilmPanel(HoverPanel):
             return QSize(600, 120)
         tall, across = results.picture_size(0)
         columns = {"frames": MAX_FRAMES, "layers-frames": MAX_FRAMES_OF_LAYERS}.get(
-            self.session.shown.film, len(results.layers)
+            self.shown.film, len(results.layers)
         )
         room = max(self.width(), 600) - LABEL
         if self.has_rows:
@@ -207,18 +208,18 @@ class FilmPanel(HoverPanel):
 
     def _colours(self) -> tuple[object, ...]:
         """Return the settings that the thumbnails' colours depend on."""
-        return tuple(getattr(self.session.shown, name) for name in COLOUR_FIELDS)
+        return tuple(getattr(self.shown, name) for name in COLOUR_FIELDS)
 
     def _words_of(self, film: Film) -> npt.NDArray[np.uint32]:
         """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
         key = (film, *self._colours())
         if self._words is None or self._words[0] != key:
-            self._words = key, thumbnail_words(film.maps, self.session.shown, film.uniform, film.keys)
+            self._words = key, thumbnail_words(film.maps, self.shown, film.uniform, film.keys)
         return self._words[1]
 
     def _images(self, film: Film) -> list[tuple[QPointF, QImage]]:
         """Return one image of all visible thumbnails for each camera, and where its upper left corner lies."""
-        shown, ratio, visible = self.session.shown, self.devicePixelRatioF(), self.visible_part().getRect()
+        shown, ratio, visible = self.shown, self.devicePixelRatioF(), self.visible_part().getRect()
         key = (id(film), self._colours(), shown.frame, ratio, self.width(), self.height(), theme.active(), visible)
         if self._mosaics is None or self._mosaics[0] != key:
             words = self._words_of(film)
@@ -242,7 +243,7 @@ class FilmPanel(HoverPanel):
                 paint_labels(inner, self.content_box(), self.blocks(film), film, camera, names)
 
         visible = self.visible_part().getRect()
-        key = (film.columns, film.rows, self.session.shown.film, self.has_rows, results.cameras, visible)
+        key = (film.columns, film.rows, self.shown.film, self.has_rows, results.cameras, visible)
         self._still.draw(painter, self, key, still, drawing.ground(self))
         if self.is_zoomed():
             painter.setClipRect(self.content_box())
@@ -276,7 +277,7 @@ class FilmPanel(HoverPanel):
 
     def current(self, film: Film) -> tuple[int, int] | None:
         """Return row and column of the current view."""
-        shown = self.session.shown
+        shown = self.marked
         if self._across() == "frame":
             near = min(range(len(film.columns)), key=lambda place: abs(film.columns[place] - shown.frame))
             return (shown.layer if film.rows else 0, near)
@@ -284,7 +285,7 @@ class FilmPanel(HoverPanel):
 
     def _across(self) -> str:
         """Return what the columns are, `frame` or `layer`."""
-        return "frame" if "frames" in self.session.shown.film else "layer"
+        return "frame" if "frames" in self.shown.film else "layer"
 
     # Mouse and keyboard
 

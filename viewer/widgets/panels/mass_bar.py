@@ -158,7 +158,7 @@ class MassBar(Panel):
 
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
         """Paint a group's colour and name."""
-        t, gone = theme.active(), name in self.session.shown.left_out
+        t, gone = theme.active(), name in self.shown.left_out
         mark, colour = QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(self._colour(name))
         if gone:
             drawing.ring(painter, mark, colour, 1.5, 2)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from PySide6.QtCore import QRect, QRectF, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
+from viewer.controllers.reading.loading_note import MARK_MILLISECONDS, describe_awaited
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
-from viewer.errors import READ_ERRORS
+from viewer.errors import READ_ERRORS, NotLoadedError
 from viewer.rendering import drawing, theme
+from viewer.rendering.loading_mark import paint_loading_mark
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
 
@@ -33,6 +39,8 @@ class Panel(QWidget):
     """Fields of the view whose change calls `load` and `refresh`."""
     OPAQUE: ClassVar[bool] = True
     """Whether `paint` covers the whole panel: Qt then paints nothing underneath."""
+    READ_ORDER: ClassVar[int] = 5
+    """Place among the panels in the order in which their parts of a slow file are read: what is looked at first."""
     HEADING = 26
     """Height of the heading in pixels."""
 
@@ -49,25 +57,56 @@ class Panel(QWidget):
         self._description_timer = QTimer(self)
         self._description_timer.setSingleShot(True)
         self._description_timer.setInterval(DESCRIPTION_DELAY_MILLISECONDS)
-        self._description_timer.timeout.connect(self.describe)
+        self._description_timer.timeout.connect(self._describe_if_read)
+        self._held_view: ViewState | None = None
+        self._loading_timer = QTimer(self)
+        self._loading_timer.setSingleShot(True)
+        self._loading_timer.setInterval(MARK_MILLISECONDS)
+        self._loading_timer.timeout.connect(self._show_loading)
         session.changed.connect(self._on_changed)
+        session.asked.connect(self.show_asked)
         session.opened.connect(self.reload)
         session.grew.connect(self.reload)
 
     # Content
 
     @property
+    def shown(self) -> ViewState:
+        """The view that the panel shows: the session's, or an earlier one while parts of that are being read."""
+        return self.session.shown if self._held_view is None else self._held_view
+
+    @property
+    def marked(self) -> ViewState:
+        """The view whose place the panel marks: the one that was asked for, also while its parts are being read."""
+        return self.session.asked_view if not self.session.blinking else self.seen[1]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the panel still shows an earlier view, as parts of the session's are being read."""
+        return self._held_view is not None
+
+    @property
     def seen(self) -> tuple[Results | None, ViewState]:
         """File and view that the panel shows: the shown ones, or those of a second file while it is blinked to."""
+        if self._held_view is not None:
+            return self.session.results, self._held_view
         return self.session.seen or (None, self.session.shown)
 
     def load(self) -> None:
         """Read what `paint` needs from the session and the file. Called on changes while visible, and when shown."""
 
+    @staticmethod
+    def read_parts(results: Results, view: ViewState) -> object:  # noqa: ARG004 - for those that derive from it
+        """Read what `load` needs of a view, in another thread. By default one part is read after another."""
+        return None
+
+    def show_asked(self) -> None:
+        """Move the marks of the selection to the view that was asked for, whose parts are being read."""
+
     def reload_and_update(self) -> None:
         """Load the content again and repaint the whole panel."""
-        self._load_if_visible()
-        self.update()
+        if self._read_now(self._load_if_visible):
+            self.update()
 
     def refresh(self) -> None:
         """Update controls and repaint after a change of a watched field."""
@@ -79,15 +118,61 @@ class Panel(QWidget):
     def reload(self) -> None:
         """Load everything again, after a change of the file or of the theme."""
         self._paint_error = ""
-        self.on_file_changed()
-        self._load_if_visible()
-        self.refresh()
+        self._held_view = None
+
+        def load() -> None:
+            self.on_file_changed()
+            self._load_if_visible()
+            self.refresh()
+
+        self._read_now(load)
         self.update()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         if differing(before, after) & self.watched_fields:
-            self._load_if_visible()
-            self.refresh()
+            self._read_now(self._load_and_refresh, before)
+
+    def _load_and_refresh(self) -> None:
+        self._load_if_visible()
+        self.refresh()
+
+    def _read_now(self, act: Callable[[], None], before: ViewState | None = None) -> bool:
+        """Call what reads from the file; of a slow one again, once that is read. Return whether it is done.
+
+        Meanwhile the panel goes on to show the view `before` with a mark.
+        """
+        session = self.session
+        if not session.is_slow:
+            act()
+            return True
+        held = self._held_view or before or session.shown
+
+        def attempt() -> None:
+            was_waiting, self._held_view = self._held_view is not None, None
+            try:
+                act()
+            except NotLoadedError:
+                self._held_view = held
+                raise
+            if was_waiting:
+                self._on_read()
+
+        seen = session.seen
+        plan = partial(self.read_parts, *seen) if seen is not None and seen[0].done else None
+        is_done = session.reader.attempt_part(self, attempt, plan, order=self.READ_ORDER)
+        if not is_done:
+            self._loading_timer.start()
+        return is_done
+
+    def _show_loading(self) -> None:
+        """Paint the mark of a panel that has been waiting for a moment."""
+        if self.is_waiting:
+            self.update()
+
+    def _on_read(self) -> None:
+        """Paint what was read while the panel showed an earlier view."""
+        self.refresh()
+        self.update()
 
     def _load_if_visible(self) -> None:
         if self.isVisible():
@@ -100,12 +185,16 @@ class Panel(QWidget):
             self.session.report_failure(error)
 
     def showEvent(self, event: QShowEvent) -> None:
-        self._load()
+        self._read_now(self._load)
         super().showEvent(event)
 
     def schedule_description(self) -> None:
         """Call `describe` once the view has not changed for a moment, so that it does not slow down a slider."""
         self._description_timer.start()
+
+    def _describe_if_read(self) -> None:
+        with contextlib.suppress(NotLoadedError):  # described once it is read
+            self.describe()
 
     def describe(self) -> None:
         """Set the accessible description."""
@@ -137,6 +226,10 @@ class Panel(QWidget):
             self.paint_failure(painter, QRectF(self.rect()))
         finally:
             painter.restore()
+        if self.is_waiting and not self._loading_timer.isActive():
+            results = self.session.results
+            text = describe_awaited(results, self.shown, self.session.shown) if results is not None else ""
+            paint_loading_mark(painter, QRectF(self.rect()), text)
 
     def paint_failure(self, painter: QPainter, area: QRectF) -> None:
         """Paint a sentence over an area that cannot be painted."""

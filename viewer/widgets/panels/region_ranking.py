@@ -88,7 +88,7 @@ class RegionRanking(Panel):
         self.scroll_bar.setStyleSheet(theme.sheet())
 
     def refresh(self) -> None:
-        results, shown = self.session.results, self.session.shown
+        results, shown = self.session.results, self.shown
         key = (id(results), shown.frame, shown.region)
         if results is None or not results.done or not shown.region:
             self._show_rows([])
@@ -169,7 +169,7 @@ class RegionRanking(Panel):
         results = self.session.results
         assert results is not None
         try:
-            return caption.words_of(results, self.session.shown.frame, query)[0]
+            return caption.words_of(results, self.shown.frame, query)[0]
         except READ_ERRORS:
             return "?"
 
@@ -184,7 +184,7 @@ class RegionRanking(Panel):
     # Painting
 
     def paint(self, painter: QPainter, area: QRect) -> None:
-        t, results, shown = theme.active(), self.session.results, self.session.shown
+        t, results, shown = theme.active(), self.session.results, self.shown
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.grouped.setVisible(bool(self.lines))

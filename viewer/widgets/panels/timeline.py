@@ -64,7 +64,7 @@ class Timeline(LinePanel):
 
     def along(self) -> tuple[int, ...]:
         """Return the frame of each moment that has the prompt of the shown frame."""
-        return self.frame_series.along(self.session.shown.frame)
+        return self.frame_series.along(self.shown.frame)
 
     def values(self) -> npt.NDArray[np.float32] | None:
         """Return the query's mass on each camera at each moment, (moments, cameras); None while it is being read."""
@@ -81,6 +81,9 @@ class Timeline(LinePanel):
     def on_file_changed(self) -> None:
         super().on_file_changed()
         self._made = None
+
+    def show_asked(self) -> None:
+        self.refresh()
 
     def make_chart(self) -> LineChart | None:
         results = self.session.results
@@ -108,7 +111,7 @@ class Timeline(LinePanel):
         return find_frame_ticks(self.course, axis, room)
 
     def position(self) -> int | None:
-        shown = self.session.shown.frame
+        shown = self.marked.frame
         return self.course.moment_of[shown] if shown < len(self.course.moment_of) else None
 
     def is_over_frames(self) -> bool:

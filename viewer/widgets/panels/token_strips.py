@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -57,6 +57,8 @@ class TokenStrips(Panel):
     """
 
     watched_fields = VALUE_FIELDS | {"query", "colours"}
+    READ_ORDER = 1
+    read_parts = staticmethod(partial(strips, pointer=None))
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Words and actions", parent)
@@ -79,7 +81,7 @@ class TokenStrips(Panel):
         self.legend = ""
         """What the chips' colour means; empty until there are values."""
         self._rings: list[QRect] = []
-        session.pointed.connect(self._update_values)
+        session.pointed.connect(self._on_pointed)
 
     # Layout
 
@@ -99,8 +101,8 @@ class TokenStrips(Panel):
             self._lay_out()
         if "colours" in names:
             self.update()
-        if names & VALUE_FIELDS:
-            self._update_values()
+        if names & VALUE_FIELDS and not self._read_now(self._update_values) and "frame" in names:
+            self._clear_values()  # those of the last frame are not of these words
         if "query" in names:
             if self._selected != self.session.state.query:  # a preview scrolls nothing
                 self._selected = self.session.state.query
@@ -112,16 +114,19 @@ class TokenStrips(Panel):
         for box in (*self._rings, *self._selected_boxes()):
             self.update(box)
 
+    def show_asked(self) -> None:
+        self._update_selection()
+
     def refresh(self) -> None:
         self._lay_out()
-        self._update_values()
         self._update_selection()
         self.update()
+        self._update_values()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         self._lay_out()
         self._place()
-        self._update_values()
+        self._read_now(self._update_values)
         if event.size() != event.oldSize():
             self.scroll_to_selection()
 
@@ -214,6 +219,14 @@ class TokenStrips(Panel):
         except READ_ERRORS:
             return None
 
+    def _on_pointed(self) -> None:
+        self._read_now(self._update_values)
+
+    def _clear_values(self) -> None:
+        """Show the chips without values, which are still being read."""
+        self._at, self.legend = [0] * len(self.places), ""
+        self.update()
+
     def _update_values(self) -> None:
         """Read the values, and repaint if a chip's colour changes."""
         values = self.values()
@@ -227,7 +240,7 @@ class TokenStrips(Panel):
 
     def _selected_boxes(self) -> list[QRect]:
         """Return the boxes of the selected chips."""
-        query = self.session.shown.query
+        query = self.session.asked_view.query
         return [
             p.box.toRect()
             for p in self.places
@@ -247,7 +260,7 @@ class TokenStrips(Panel):
         self._chips.paint(painter, self, area, [self._at[number] for number in self.lines.in_sight], shown.colours)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_legend(painter)
-        previewed = shown.query != self.session.state.query
+        previewed = self.session.asked_view.query != self.session.state.query
         outline = theme.colour(t.secondary if previewed else t.accent)
         self._rings = self._selected_boxes()
         for box in self._rings:

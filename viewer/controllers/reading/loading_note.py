@@ -1,0 +1,74 @@
+"""Says which view is being read, once that takes longer than a moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from viewer.analysis import caption
+from viewer.controllers.view_changes import differing
+from viewer.errors import READ_ERRORS, NotLoadedError
+
+if TYPE_CHECKING:
+    from viewer.controllers.session import Session
+    from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
+
+MARK_MILLISECONDS: Final = 150
+"""Time after which something that is being read is marked; a mark that flashes would disturb more than the wait."""
+
+
+class LoadingNote(QObject):
+    """The text of the mark on the pictures while another view is read: `loading layer 12…`; else empty."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.session = session
+        self.text = ""
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(MARK_MILLISECONDS)
+        self._timer.timeout.connect(self._show)
+        session.asked.connect(self._on_asked)
+        session.opened.connect(self._on_asked)
+
+    def _on_asked(self) -> None:
+        if not self.session.is_waiting:
+            self._timer.stop()
+            self._set("")
+        elif self.text:
+            self._show()
+        elif not self._timer.isActive():
+            self._timer.start()
+
+    def _show(self) -> None:
+        session = self.session
+        if session.results is not None and session.is_waiting:
+            self._set(describe_awaited(session.results, session.shown, session.asked_view))
+
+    def _set(self, text: str) -> None:
+        if text != self.text:
+            self.text = text
+            self.changed.emit()
+
+
+def describe_awaited(results: Results, shown: ViewState, asked: ViewState) -> str:
+    """Return `loading layer 12…`: what tells the view that is being read from the shown one."""
+    names = differing(shown, asked)
+    if "frame" in names:
+        return f"loading frame {asked.frame}…"
+    if "query" in names:
+        try:
+            return f"loading {caption.words_of(results, asked.frame, asked.query)[0].partition(' of ')[0]}…"
+        except (*READ_ERRORS, NotLoadedError):
+            return "loading…"
+    if "layer" in names and asked.layer < len(results.layers):
+        return f"loading layer {results.layers[asked.layer]}…"
+    if "step" in names and asked.step < len(results.steps):
+        return f"loading step {results.steps[asked.step]}…"
+    if "heads" in names and len(asked.heads) == 1:
+        return f"loading head {asked.heads[0]}…"
+    return "loading…"
