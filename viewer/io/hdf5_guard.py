@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.errors import UserError
+from viewer.io.file_access import FileAccess
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from viewer.io.file_access import FileAccess
 
 MAX_READ: Final = 1 << 30
 """Bytes that one read may take; a full-size row of all layers has 1.6 MB."""
@@ -35,10 +34,11 @@ Index = tuple[int | slice, ...]
 class Guarded:
     """Datasets and attributes of one open HDF5 file, each dataset checked before its first use."""
 
-    def __init__(self, file: h5py.File, path: Path, access: FileAccess) -> None:
+    def __init__(self, file: h5py.File, path: Path, access: FileAccess | None = None) -> None:
+        """`access`: how the file is read; None for one of this machine, which is read at once."""
         self.file = file
         self.path = path
-        self.access = access
+        self.access = access or FileAccess()
         self._known: dict[str, tuple[h5py.Dataset, int] | None] = {}
 
     def attribute(self, name: str) -> Any:
