@@ -31,14 +31,17 @@ class BackgroundThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, call = job
-            if self._is_closed or not future.set_running_or_notify_cancel():
-                future.cancel()
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - kept for whoever asks for the result
-                future.set_exception(error)
+            self._do(*job)
+            del job  # while the thread waits it must keep no widget alive, and not be the one to delete it
+
+    def _do(self, future: Future[Any], call: Callable[[], Any]) -> None:
+        if self._is_closed or not future.set_running_or_notify_cancel():
+            future.cancel()
+            return
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - kept for whoever asks for the result
+            future.set_exception(error)
 
     def close(self, *, wait: bool) -> None:
         """Run nothing more; `wait` for the call in progress."""
