@@ -100,7 +100,15 @@ class ResultsFile:
         if done is None:
             raise guard.damaged("it does not say how many frames are finished")
         self._read_axes()
+        self.is_rollout = self._has_clock()
+        """Whether the frames are calls of a policy that acts, with the time of each."""
         self.done = self._count_done()
+
+    def _has_clock(self) -> bool:
+        try:
+            return self._guard.find(schema.FRAMES_CLOCK, 1) is not None
+        except UserError:  # the attention can be shown without
+            return False
 
     def _read_decisions(self) -> tuple[Decision, ...] | None:
         """Return the decisions about the input; None where the file holds none that can be read."""
@@ -280,12 +288,6 @@ class ResultsFile:
         """The name of the checkpoint that was run; empty if the file does not say."""
         name = self.model.get("name") or self.model.get("checkpoint") or ""  # `checkpoint` in files of other programs
         return clean_text(name, 200) if isinstance(name, str) else ""
-
-    @property
-    def is_rollout(self) -> bool:
-        """Whether the frames are calls of a policy that acts, with the time of each."""
-        with self._alone:
-            return self._guard.find(schema.FRAMES_CLOCK, 1) is not None
 
     @property
     def growing(self) -> bool:

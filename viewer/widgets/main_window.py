@@ -78,8 +78,7 @@ class MainWindow(QWidget):
         column.setSpacing(0)
         for widget in (self.top, self.body, self.status):
             column.addWidget(widget, 1 if widget is self.body else 0)
-        self.lost = LostConnection(self.files, self.page, self.stack, self.panels)
-        self.notice = Notice(self)
+        self.lost, self.notice = LostConnection(self.files, self.page, self.stack, self.panels), Notice(self)
         self.acts = Actions(self, self.panels, self.playback, self.files)
         self.overlays = OverlayHost(self.acts, self.panels)
         self._connect()
