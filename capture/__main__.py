@@ -120,12 +120,13 @@ def _silence(stream: TextIO) -> None:
 def _info(given: Sequence[str]) -> int:
     from capture.cli.info import describe
     from capture.cli.parser import Parser
+    from capture.remote.address import parse_location
 
     parser = Parser(prog=f"{NAME} info", description="Say what a results file holds, and whether its checks are well.")
-    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("file", metavar="FILE", help="its path, or its address: ssh://, https://, s3://, hf://")
     parser.add_argument("-v", "--verbose", action="store_true", help="list every decision about the input")
     options = parser.parse_args(given)
-    _say(describe(options.file, verbose=options.verbose))
+    _say(describe(parse_location(options.file), verbose=options.verbose))
     return 0
 
 

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING
 
 from viewer import startup
 from viewer.errors import NotLoadedError, UserError
+from viewer.file_argument import file_location
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from capture.remote.address import Location
     from viewer.analysis.probe import Probe
     from viewer.io.run_index import Run
     from viewer.widgets.main_window import MainWindow
 
-HELP = "results file (.h5), a second one is compared with the first; or the folder of a run, or its index.json"
+HELP = (
+    "results file (.h5), a second one is compared with the first; or the folder of a run, or its index.json; "
+    "also on another machine: ssh://user@host/path, https://…, s3://…, hf://datasets/…"
+)
 log = logging.getLogger("viewer")
 
 
@@ -35,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         description="Look at the attention that pi0-capture recorded.",
         epilog="Frames, actions, layers, heads and denoise steps carry their numbers in the file, from 0.",
     )
-    made.add_argument("file", nargs="*", type=Path, help=HELP)
+    made.add_argument("file", nargs="*", type=file_location, help=HELP)
     made.add_argument("--version", action="version", version=f"pi0-viewer {__version__}")
     made.add_argument("--demo", action="store_true", help="open the bundled demo")
     made.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
@@ -102,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.files.opening.wait()
     elif options.demo:
         window.files.open_demo()
+    elif options.file:  # a run on another machine
+        window.open(options.file[0], view)
     window.show()
     return app.exec()
 
@@ -165,8 +172,8 @@ def _run(options: argparse.Namespace) -> Run | None:
     """Return the run to open; None for a single file, also the only one in a folder, which is put into `options`."""
     from viewer.io.open_file import is_run
 
-    if not options.file or not is_run(options.file[0]):
-        return None
+    if not options.file or not is_run(options.file[0]) or not isinstance(options.file[0], Path):
+        return None  # a run on another machine is read when the window is shown
     from viewer.io import run_index
 
     run = run_index.read_run(options.file[0])
@@ -181,6 +188,8 @@ def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
     if run is not None:
         return _first_of_run(run)
     path = options.file[0] if options.file else None
+    if _is_remote_run(path):
+        return None
     if path is None and options.demo:
         path = _demo()
     if path is None:
@@ -189,6 +198,12 @@ def _first_probe(options: argparse.Namespace, run: Run | None) -> Probe | None:
     from viewer.io.open_file import find
 
     return early(find(path))
+
+
+def _is_remote_run(path: Location | None) -> bool:
+    from viewer.io.open_file import is_run
+
+    return path is not None and not isinstance(path, Path) and is_run(path)
 
 
 def _first_of_run(run: Run) -> Probe | None:

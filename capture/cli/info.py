@@ -27,6 +27,8 @@ from capture.effects.description import file_lines
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
 from capture.provenance import from_json
+from capture.remote.address import Location, RemotePath, parse_location
+from capture.remote.errors import RemoteError
 from capture.results import effects_schema, schema
 from capture.results.partial_file import is_being_written
 from capture.results.read_access import LARGEST_READ, find_dataset, open_for_reading
@@ -43,7 +45,7 @@ SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 _CHILD: Final = "import capture.cli.info; capture.cli.info.serve()"
 
 
-def describe(path: Path, *, verbose: bool = False) -> str:
+def describe(path: Location, *, verbose: bool = False) -> str:
     """What the file holds, in lines of 100 characters: model, cameras, decisions about the input, frames, checks.
 
     There are at most 30 lines, unless `verbose` adds every decision with its whole reason.
@@ -51,10 +53,11 @@ def describe(path: Path, *, verbose: bool = False) -> str:
     Raises UserError with one sentence for a file that is missing, empty, cut short, damaged, of another kind or of a
     newer format.
     """
-    _check_is_file(path)
+    if isinstance(path, Path):
+        _check_is_file(path)
     reader = WatchedProcess(_CHILD)
     try:
-        answered = reader.ask([os.fspath(path), verbose])
+        answered = reader.ask([str(path), verbose])
     except NoAnswerError as error:
         what = "came to no end" if error.is_overdue else "failed"
         raise UserError(f"{path} is damaged: reading it {what}; copy it again, or capture it again") from None
@@ -68,10 +71,16 @@ def describe(path: Path, *, verbose: bool = False) -> str:
 def serve() -> None:
     """Answer each path, and whether all decisions are to be listed, with the file's page; for the second process."""
 
-    def answer(request: tuple[str, bool], _note_progress: Callable[[], None]) -> object:
+    def answer(request: tuple[str, bool], note_progress: Callable[[], None]) -> object:
         path, verbose = request
         try:
-            return {"page": "\n".join(_page(Path(path), verbose=verbose))}
+            place = parse_location(path)
+            if isinstance(place, Path):
+                return {"page": "\n".join(_page(place, verbose=verbose))}
+            from capture.remote.event_loop import set_note_waiting
+
+            set_note_waiting(note_progress)
+            return {"page": "\n".join(_remote_page(place, note_progress, verbose=verbose))}
         except UserError as error:
             return {"refused": str(error)}
 
@@ -131,6 +140,37 @@ def _page(path: Path, *, verbose: bool) -> list[str]:
         raise UserError(f"{path} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
 
 
+def _remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose: bool) -> list[str]:
+    """Return the page of a file on another machine; `note_progress` once there is a connection."""
+    from capture.remote.remote_file import RemoteFile
+
+    try:
+        try:
+            stream = RemoteFile(path)
+        except FileNotFoundError:
+            path = path.with_name(path.name + schema.PARTIAL_SUFFIX)
+            stream = RemoteFile(path)
+        note_progress()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path.shown.removesuffix(schema.PARTIAL_SUFFIX)} does not exist; check the address") from None
+    except PermissionError:
+        raise UserError(f"{path.shown} may not be read by this user; check its permissions") from None
+    except RemoteError as error:
+        raise UserError(str(error)) from None
+    try:
+        if stream.read(len(SIGNATURE)) != SIGNATURE:
+            raise UserError(f"{path.shown} is not a results file: it is not HDF5; name a file that pi0-capture wrote")
+        with h5py.File(stream, "r") as file:
+            return _lines(path, file, verbose=verbose)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
+        if stream.failure is not None:
+            raise UserError(str(stream.failure)) from None
+        words = str(error.args[0] if error.args else error).partition("\n")[0]
+        raise UserError(f"{path.shown} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
+    finally:
+        stream.close()
+
+
 def _opened(path: Path) -> h5py.File:
     try:
         return open_for_reading(path)
@@ -143,7 +183,7 @@ def _opened(path: Path) -> h5py.File:
     raise OSError(refused)
 
 
-def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
+def _lines(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
     if _attribute(file, "format", "") == effects_schema.FORMAT:
         return [clean(line, WIDTH) for line in file_lines(path, file)]
     if _attribute(file, "format", "") != schema.FORMAT:
@@ -178,6 +218,11 @@ def _lines(path: Path, file: h5py.File, *, verbose: bool) -> list[str]:
     lines += _row_lines(file, done)
     bfloat16 = not str(model.get("dtype", "")).endswith("32")
     lines += _check_lines(_json(file, "checks"), bfloat16=bfloat16, complete=complete)
+    if isinstance(path, RemotePath):
+        if not complete:
+            lines.append("open      the finished frames can be opened; new ones are shown as they come:")
+        lines.append(f"{'' if not complete else 'open':<9} pi0-viewer {shlex.quote(path.shown)}")
+        return [clean(line, WIDTH) for line in lines]
     name = shlex.quote(path.name)
     if not complete and is_being_written(path, patience=LOCK_PATIENCE_SECONDS):
         lines.append("open      a run is still writing it; it can be opened already, and shows new frames:")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from capture.remote.address import Location
 from capture.results.effects_schema import DESCRIPTIONS
 from capture.results.read_access import find_dataset, read_row
 
@@ -63,7 +63,7 @@ def frame_lines(
     return lines
 
 
-def file_lines(path: Path, file: h5py.File) -> list[str]:
+def file_lines(path: Location, file: h5py.File) -> list[str]:
     """Return what an open effects file holds. Raises KeyError, ValueError or UserError for a damaged one."""
     run, results = json.loads(file.attrs["run"]), json.loads(file.attrs["results"])
     numbers = find_dataset(file, "frames/number", 1)

@@ -91,6 +91,18 @@ class RemotePath:
     def __truediv__(self, name: str) -> RemotePath:
         return replace(self, path=str(PurePosixPath(self.path) / name.lstrip("/")), query="")
 
+    def relative_to(self, folder: RemotePath) -> str:
+        """Return the path inside a folder, POSIX. Raises ValueError for one that lies elsewhere or has parts `..`."""
+        inner = PurePosixPath(self.path).relative_to(folder.path)
+        if (self.scheme, self.authority) != (folder.scheme, folder.authority) or ".." in inner.parts:
+            raise ValueError(f"{self.shown} does not lie in {folder.shown}")
+        return str(inner)
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether the server lists the files of a folder; those of https do not."""
+        return self.scheme not in ("https", "http")
+
     def absolute(self) -> RemotePath:
         """Return the address itself."""
         return self

@@ -147,6 +147,7 @@ class HTTPServer:
             with contextlib.suppress(FileNotFoundError, RemoteError):
                 await self.fetch(path / schema.INDEX_NAME, 0, 1)
                 return RemoteStat(FOLDER_MODE, 0)
+            raise FileNotFoundError(2, f"No {schema.INDEX_NAME} there", path.shown)
         return (await self.fetch(path, 0, 1)).found
 
     async def list_folder(self, path: RemotePath) -> dict[str, RemoteStat]:

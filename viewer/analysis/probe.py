@@ -19,12 +19,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from capture.remote.address import RemotePath, parse_location
 from capture.results.progress_clock import ProgressClock
 from viewer import child_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from capture.remote.address import Location
     from viewer.io.results import Results
 
 MOST_FRAMES: Final = 40
@@ -37,15 +39,17 @@ _CIRCLES: Final = getattr(signal, "SIGPROF", None)
 """How the system ends a process whose time is over; None where it cannot (Windows)."""
 
 
-def too_long(path: Path) -> str:
+def too_long(path: Location) -> str:
     """Return the sentence for a file that could not be read in time."""
+    if isinstance(path, RemotePath):
+        return f"{path.name} is torn, or {path.authority} answers too slowly; try again, or copy the file."
     return (
         f"{path.name} is torn or on a disk that does not answer: reading it took too long. "
         "Copy it to this machine, or copy it again."
     )
 
 
-def fatal(path: Path, code: int) -> str:
+def fatal(path: Location, code: int) -> str:
     """Return the sentence for a file on which HDF5 crashes or loops endlessly; `code` is the process's exit code."""
     if _CIRCLES is not None and abs(code) == _CIRCLES:
         return f"{path.name} is torn: reading it goes round in circles. Copy it again, or record it again."
@@ -55,7 +59,7 @@ def fatal(path: Path, code: int) -> str:
 class Probe:
     """A running test read of one file in another process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self._answer: str | None = None
         self._output = b""
@@ -148,7 +152,7 @@ class ForkedProbe(Probe):
             try:
                 limit()
                 limit_memory()
-                answer = look(self.path, lambda: os.write(writing, b"\n"))
+                answer = look(self.path, lambda: os.write(writing, b"\n"), limit)
                 os.write(writing, json.dumps({"error": answer}).encode())
                 code = 0
             finally:
@@ -175,7 +179,7 @@ class ForkedProbe(Probe):
             self._stream = None
 
 
-def early(path: Path) -> Probe:
+def early(path: Location) -> Probe:
     """Return the fastest kind of probe at the program's start."""
     alone = sys.platform == "linux" and threading.active_count() == 1 and "PySide6.QtCore" not in sys.modules
     return ForkedProbe(path) if alone else Probe(path)
@@ -197,26 +201,61 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def look(path: Path, note_progress: Callable[[], object] = lambda: None) -> str:
+def look(
+    path: Location, note_progress: Callable[[], object] = lambda: None, limit_again: Callable[[], object] = lambda: None
+) -> str:
     """Read what the first picture of a file needs, at its first and last frame; the sentence if it cannot be shown.
 
-    `note_progress` is called after each step.
+    Of a file on another machine the first frame alone is read, without what comes after the first heat map.
+    `note_progress` is called after each step, and repeatedly while a server is waited for; `limit_again` once there is
+    a connection, which takes processor time that says nothing about the file.
     """
     from viewer.errors import UserError
-    from viewer.io.results import Results
 
     try:
-        results = Results(path)
+        results = _open(path, note_progress, limit_again)
     except UserError as error:
         return str(error)
     note_progress()
     try:
-        _read_parts(results, note_progress)
+        if isinstance(path, RemotePath):
+            _read_first_picture(results, note_progress)
+        else:
+            _read_parts(results, note_progress)
     except MemoryError:
         return f"{path.name} is damaged: a part of it needs more than 1 GB. Copy it again, or record it again."
     finally:
         results.close()
     return ""
+
+
+def _open(path: Location, note_progress: Callable[[], object], limit_again: Callable[[], object]) -> Results:
+    from viewer.io.results import Results
+
+    if not isinstance(path, RemotePath):
+        return Results(path)
+    from viewer.io.remote_bytes import RemoteBytes, set_note_waiting
+
+    set_note_waiting(note_progress)
+    source = RemoteBytes(path)
+    limit_again()
+    return Results(source.path, source)
+
+
+def _read_first_picture(results: Results, note_progress: Callable[[], object]) -> None:
+    """Read what shows the first frame's heat maps; an error is shown at its place in the window."""
+    from viewer.analysis import scene
+    from viewer.analysis.initial_view import first_view
+    from viewer.errors import READ_ERRORS
+
+    if results.done:
+        with contextlib.suppress(*READ_ERRORS):
+            scene.compose(results, first_view(results))
+        note_progress()
+        for camera in range(len(results.cameras)):
+            with contextlib.suppress(*READ_ERRORS):
+                results.picture(0, camera, "model")
+        note_progress()
 
 
 def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
@@ -252,7 +291,7 @@ def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
         build_frame_timeline(results)
 
 
-def about(path: Path) -> dict[str, Any]:
+def about(path: Location) -> dict[str, Any]:
     """The prompts of a file, each once, and its number of frames; the sentence if it cannot be read."""
     from capture.results import schema
     from viewer.errors import READ_ERRORS, UserError
@@ -277,7 +316,10 @@ def serve() -> None:
         limit()  # anew for each file
         _note_progress()
         asked = json.loads(line)
-        answer = about(Path(asked[0])) if isinstance(asked, list) else {"error": look(Path(asked), _note_progress)}
+        if isinstance(asked, list):
+            answer = about(parse_location(asked[0]))
+        else:
+            answer = {"error": look(parse_location(asked), _note_progress, limit)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
@@ -294,6 +336,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         limit()
         _note_progress()
-        sys.stdout.write(json.dumps({"error": look(Path(sys.argv[1]), _note_progress)}))
+        sys.stdout.write(json.dumps({"error": look(parse_location(sys.argv[1]), _note_progress, limit)}))
     else:
         serve()

@@ -124,18 +124,38 @@ def mass_row(results: Results, state: ViewState) -> Floats:
     They are the stored ones, which timeline, curves and tables show, where the file has them: the sum of weights that
     were rounded to bfloat16 differs from them by a tenth of a percent.
     """
-    stored = None
+    heads = None
     with contextlib.suppress(*READ_ERRORS):  # damaged masses are no reason not to show the weights
-        if results.mass(state.frame, state.query.kind) is not None:
-            stored = masses(results, state.frame, state.query)
-    if stored is not None:
-        heads = stored[state.layer, min(state.step, stored.shape[1] - 1)]
+        heads = _stored_masses(results, state)
+    if heads is not None:
         return attention.together(heads[list(state.heads)] if state.heads else heads, 0, "mean")
-    rows = [row.at(slice(state.layer, state.layer + 1)) for row in rows_of(results, state.frame, state.query)]
-    row = attention.pick(rows, 0, state.step, state.heads, "mean")
+    row = attention.pick(layer_rows(results, state), 0, state.step, state.heads, "mean")
     flat = np.concatenate([row.image.ravel(), row.text, row.action])
     mass: Floats = flat @ group_matrix(results, state.frame)[: len(flat)]
     return mass
+
+
+def _stored_masses(results: Results, state: ViewState) -> Floats | None:
+    """Return the stored masses of the shown row, (heads, groups), mean of its tokens; None where the file has none."""
+    frame, kind = state.frame, state.query.kind
+    if not results.access.is_slow:
+        if results.mass(frame, kind) is None:
+            return None
+        stored = masses(results, frame, state.query)
+        row: Floats = stored[state.layer, min(state.step, stored.shape[1] - 1)]
+        return row
+    step = min(state.step, max(len(results.steps) - 1, 0))
+    found = [results.mass_at(frame, kind, token, state.layer, step) for token in tokens_of(results, frame, state.query)]
+    rows = [row for row in found if row is not None]
+    return attention.together(np.stack(rows), 0, "mean") if rows and len(rows) == len(found) else None
+
+
+def layer_rows(results: Results, state: ViewState) -> list[Rows]:
+    """Return the weights of each of the shown query's tokens at the shown layer, at all steps and heads."""
+    tokens = tokens_of(results, state.frame, state.query)
+    if not tokens:
+        raise IndexError("this frame has no such word")
+    return [results.layer_rows(state.frame, state.query.kind, token, state.layer) for token in tokens]
 
 
 def norms_of(results: Results, frame: int, kind: Kind) -> tuple[Floats, Floats, Floats]:
@@ -162,18 +182,25 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Ro
     return weighed
 
 
-def measured(results: Results, state: ViewState, layers: slice = slice(None)) -> list[Rows]:
-    """Return the query's rows in the chosen measure, at some of the layers."""
-    rows = [row.at(layers) for row in rows_of(results, state.frame, state.query)]
+def measured(results: Results, state: ViewState) -> list[Rows]:
+    """Return the query's rows in the chosen measure, at all layers."""
+    rows = rows_of(results, state.frame, state.query)
+    return rows if state.measure == "weight" else weigh(rows, norms_of(results, state.frame, state.query.kind))
+
+
+def measured_layer(results: Results, state: ViewState) -> list[Rows]:
+    """Return the query's rows in the chosen measure, at the shown layer."""
+    rows = layer_rows(results, state)
     if state.measure == "weight":
         return rows
     image, text, action = norms_of(results, state.frame, state.query.kind)
-    return weigh(rows, (image[layers], text[layers], action[layers]))
+    layer = slice(state.layer, state.layer + 1)
+    return weigh(rows, (image[layer], text[layer], action[layer]))
 
 
 def compose(results: Results, state: ViewState) -> Scene:
     """Return the scene of a view. UserError if its measure needs value norms that the file lacks."""
-    rows = measured(results, state, slice(state.layer, state.layer + 1))
+    rows = measured_layer(results, state)
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
     shares = mass_row(results, state)
     total = float(row.image.sum() + row.text.sum() + row.action.sum())

@@ -180,6 +180,7 @@ FILE, LOOK, AXES, COMPARE, COLOURS, HELP = (
 TABLE: Final[tuple[Command, ...]] = (
     Command("open", "Open…", FILE, ("Ctrl+O",), lambda a: a.files.ask_file(), always),
     Command("folder", "Open run folder…", FILE, ("Ctrl+Shift+O",), lambda a: a.files.ask_folder(), always),
+    Command("address", "Open address…", FILE, ("Ctrl+L",), lambda a: a.files.ask_address(), always),
     Command("again", "Open again", FILE, ("F5",), lambda a: a.files.open_again(), with_file),
     Command("demo", "Open the demo", FILE, (), lambda a: a.files.open_demo(), always),
     Command("save", "Save picture…", FILE, ("Ctrl+S",), lambda a: a.save_picture()),

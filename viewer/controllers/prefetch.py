@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer
@@ -134,6 +135,8 @@ def read_bytes(results: Results, view: ViewState, stale: Callable[[], bool]) -> 
     Reads the file directly instead of through HDF5, because the window needs HDF5's global lock at the same time.
     """
     total = 0
+    if not isinstance(results.path, Path):
+        return 0  # blocks of a file on another machine are kept by its reader
     with results.path.open("rb", buffering=0) as file:
         tokens = scene.tokens_of(results, view.frame, view.query)
         for offset, size in results.extents(view.frame, view.query.kind, tokens, view.picture):

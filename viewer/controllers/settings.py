@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QByteArray, QSettings
 
 from viewer.analysis.initial_view import parse_view
 from viewer.errors import UserError
+from viewer.file_argument import locate
 from viewer.model.view_state import ViewState
+
+if TYPE_CHECKING:
+    from capture.remote.address import Location
 
 MOST_RECENT: Final = 8
 """Number of recent files kept."""
@@ -46,13 +50,20 @@ class Settings:
         """Store bytes."""
         self._store.setValue(name, value)
 
-    def recent(self) -> list[Path]:
-        """Return the recently opened files that still exist, the most recent first."""
-        found = [Path(line) for line in self.text("recent").split("\n") if line]
-        return [path for path in found if path.exists()]
+    def recent(self) -> list[Location]:
+        """Return the recently opened files that still exist, and addresses, the most recent first."""
+        found = []
+        for line in self.text("recent").split("\n"):
+            with contextlib.suppress(UserError):
+                path = locate(line)
+                if line and (not isinstance(path, Path) or path.exists()):  # no server is asked for a list
+                    found.append(path)
+        return found
 
-    def remember_file(self, path: Path) -> None:
-        """Add a file to the top of the recent files."""
+    def remember_file(self, path: Location) -> None:
+        """Add a file to the top of the recent files, unless its address may hold a signature."""
+        if not isinstance(path, Path) and path.is_secret:
+            return
         path = path.absolute()
         kept = [path, *(other for other in self.recent() if other != path)][:MOST_RECENT]
         self.set_text("recent", "\n".join(str(one) for one in kept))

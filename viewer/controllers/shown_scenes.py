@@ -16,8 +16,7 @@ from viewer.errors import READ_ERRORS, describe_unreadable_frame
 from viewer.model.view_state import ViewState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from capture.remote.address import Location
     from viewer.io.results import Results
 
 log = logging.getLogger("viewer")
@@ -168,6 +167,6 @@ class ShownScenes(QObject):
             self.noticed.emit(sentence)
 
     @property
-    def path(self) -> Path | None:
+    def path(self) -> Location | None:
         """The path of the open file; None if no file is open."""
         return None if self.results is None else self.results.path

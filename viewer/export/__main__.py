@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from capture.remote.address import Location
     from viewer.analysis.probe import Probe
     from viewer.export.arguments import ExportArguments
     from viewer.export.plan import ExportPlan
@@ -99,14 +100,14 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
         yield source
 
 
-def _start_probe(path: Path) -> Probe:
+def _start_probe(path: Location) -> Probe:
     from viewer.analysis.probe import early
     from viewer.io.open_file import find
 
     return early(find(path))
 
 
-def _wait_for_probe(probe: Probe) -> Path:
+def _wait_for_probe(probe: Probe) -> Location:
     """Return the path of a file that can be read; raise UserError where it cannot."""
     reason = probe.wait()
     if reason:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from viewer.export.request import NUMBERS, OVER, Kind, Phase, TableUnit
 from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit, ViewState
+
+if TYPE_CHECKING:
+    from capture.remote.address import Location
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class ExportArguments:
     """
 
     kind: Kind
-    file: Path
+    file: Location
     format: str
     folder: Path = Path("results")
     view: ViewState | None = None
@@ -48,7 +52,7 @@ class ExportArguments:
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     """Fields of the view that is subtracted: `layer=4`."""
-    other: Path | None = None
+    other: Location | None = None
     table_of: TableUnit = "rows"
     unit: Unit | None = None
     measure: Measure | None = None

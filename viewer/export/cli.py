@@ -14,6 +14,7 @@ from viewer.errors import UserError
 from viewer.export import metadata
 from viewer.export.arguments import ExportArguments
 from viewer.export.request import FORMATS, KINDS, NUMBERS, OVER, SIZES, Phase, TableUnit
+from viewer.file_argument import file_location
 from viewer.model.view_state import SHARED_RANGES, ColourMap, Measure, Picture, Reduction, Scale, Unit
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def create_parser() -> argparse.ArgumentParser:
         # No abbreviations: a summary would take --over, which it lacks, for --overwrite.
         sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG,
                                allow_abbrev=False)  # fmt: skip
-        sub.add_argument("file", type=Path, help="results file (.h5) that pi0-capture wrote")
+        sub.add_argument("file", type=file_location, help="results file (.h5) that pi0-capture wrote, or its address")
         sub.add_argument("-o", dest="folder", type=Path, default=Path("results"), metavar="FOLDER",
                          help="where to write; a folder named after the file is made in it (results)")  # fmt: skip
         sub.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -144,7 +145,7 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
                            help="subtract the same view with another frame=, word=, action=, step=, layer=, "
                            "head= or reduce=")  # fmt: skip
-        group.add_argument("--other", type=Path, metavar="FILE", help="subtract the same view of another file")
+        group.add_argument("--other", type=file_location, metavar="FILE", help="subtract the same view of another file")
 
 
 def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:

@@ -13,9 +13,12 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from viewer.errors import UserError
+
+if TYPE_CHECKING:
+    from capture.remote.address import Location
 
 MARK: Final = "pi0-attention view"
 OTHER: Final = "other"
@@ -36,8 +39,10 @@ def add_second_file(view: str, other: str) -> str:
     return json.dumps({**json.loads(view), OTHER: other}, separators=(",", ":")) if other else view
 
 
-def relative_path(other: Path, file: Path) -> str:
+def relative_path(other: Location, file: Location) -> str:
     """Return the path of the second file relative to the first one's folder; its name alone where there is none."""
+    if not isinstance(other, Path) or not isinstance(file, Path):
+        return other.name
     try:
         return Path(os.path.relpath(other.resolve(), file.resolve().parent)).as_posix()
     except (OSError, ValueError):
@@ -54,12 +59,14 @@ def second_file_of(view: str) -> str:
     return found if isinstance(found, str) and "\0" not in found else ""
 
 
-def find_second_file(file: Path, relative: str, advice: str) -> Path:
+def find_second_file(file: Location, relative: str, advice: str) -> Location:
     """Return the file that a view of `file` subtracts, from its relative path or in the same folder.
 
     Raises:
         UserError: It is in neither place; the message ends with `advice`.
     """
+    if not isinstance(file, Path):  # the same folder alone, and no server is asked before the file is opened
+        return file.with_name(Path(relative).name or file.name)
     for path in (file.parent / relative, file.parent / Path(relative).name):
         if path.is_file():
             return path

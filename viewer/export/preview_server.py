@@ -30,8 +30,7 @@ from viewer.model.view_state import ViewState
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from capture.remote.address import Location
     from viewer.export.arguments import ExportArguments
 
 MOST_ROWS: Final = 16
@@ -79,7 +78,7 @@ class PreviewServer:
     """Answers requests of the export sheet, and keeps the files of the last one open."""
 
     def __init__(self) -> None:
-        self._paths: tuple[Path, Path | None] | None = None
+        self._paths: tuple[Location, Location | None] | None = None
         self._source: ExportSource | None = None
         self._renderer: FigureRenderer | None = None
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from viewer.model.view_state import Cell, Query, Reduction, ViewState
 from viewer.regions.in_frames import RegionInFrames
+
+if TYPE_CHECKING:
+    from capture.remote.address import Location
 
 Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
@@ -86,8 +89,8 @@ class ExportRequest:
     """One export: positions on the file's axes (from 0), views and settings, none of them text to be read."""
 
     kind: Kind
-    file: Path
-    other: Path | None
+    file: Location
+    other: Location | None
     """The file that is subtracted."""
     folder: Path
     """Where files are written: a folder named after the results file."""

@@ -20,8 +20,8 @@ from viewer.model.view_state import SHARED_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
+    from capture.remote.address import Location
     from viewer.model.view_state import ViewState
 
 
@@ -33,7 +33,7 @@ class ExportSource:
     other: Results | None = None
 
     @classmethod
-    def open(cls, file: Path, other: Path | None = None) -> Self:
+    def open(cls, file: Location, other: Location | None = None) -> Self:
         """Open the files.
 
         Raises:

@@ -18,7 +18,7 @@ from viewer.io.file_access import FileAccess
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from capture.remote.address import Location
 
 MAX_READ: Final = 1 << 30
 """Bytes that one read may take; a full-size row of all layers has 1.6 MB."""
@@ -34,7 +34,7 @@ Index = tuple[int | slice, ...]
 class Guarded:
     """Datasets and attributes of one open HDF5 file, each dataset checked before its first use."""
 
-    def __init__(self, file: h5py.File, path: Path, access: FileAccess | None = None) -> None:
+    def __init__(self, file: h5py.File, path: Location, access: FileAccess | None = None) -> None:
         """`access`: how the file is read; None for one of this machine, which is read at once."""
         self.file = file
         self.path = path
@@ -185,20 +185,42 @@ def extents(dataset: h5py.Dataset, index: tuple[int, ...]) -> list[tuple[int, in
 
 
 def extents_of_part(dataset: h5py.Dataset, index: Index) -> list[tuple[int, int]]:
-    """Return offset and size in bytes of the written chunks that hold a part of a dataset; empty if not in chunks."""
+    """Return offset and size in bytes of what HDF5 reads for a part of a dataset; empty if it is not in chunks.
+
+    That is the whole of each chunk that is filtered, else the span of the part in it.
+    """
     if not dataset.chunks:
         return []
     full = (*index, *(slice(None),) * (dataset.ndim - len(index)))
-    steps = []
-    for part, size, chunk in zip(full, dataset.shape, dataset.chunks, strict=True):
-        start, stop = (part, part + 1) if isinstance(part, int) else part.indices(size)[:2]
-        if not 0 <= start <= stop <= size:
-            return []
-        steps.append(range(start // chunk * chunk, stop, chunk))
+    bounds = [
+        (part, part + 1) if isinstance(part, int) else part.indices(size)[:2]
+        for part, size in zip(full, dataset.shape, strict=True)
+    ]
+    if any(not 0 <= start <= stop <= size for (start, stop), size in zip(bounds, dataset.shape, strict=True)):
+        return []
+    steps = [
+        range(start // chunk * chunk, stop, chunk) for (start, stop), chunk in zip(bounds, dataset.chunks, strict=True)
+    ]
     if math.prod(len(step) for step in steps) > MAX_CHUNKS:
         return []
-    found = (dataset.id.get_chunk_info_by_coord(corner) for corner in itertools.product(*steps))
-    return [(one.byte_offset, one.size) for one in found if one.byte_offset is not None]
+    is_filtered = dataset.id.get_create_plist().get_nfilters() > 0
+    found = []
+    for corner in itertools.product(*steps):
+        chunk = dataset.id.get_chunk_info_by_coord(corner)
+        if chunk.byte_offset is None:
+            continue
+        first, last = (0, chunk.size) if is_filtered else _span_in_chunk(dataset, corner, bounds)
+        found.append((chunk.byte_offset + first, min(last, chunk.size) - first))
+    return found
+
+
+def _span_in_chunk(dataset: h5py.Dataset, corner: tuple[int, ...], bounds: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the first and the end of the bytes in a chunk between which its share of a part lies."""
+    first = last = 0
+    for at, (start, stop), chunk in zip(corner, bounds, dataset.chunks, strict=True):
+        first = first * chunk + max(start - at, 0)
+        last = last * chunk + min(stop - at, chunk) - 1
+    return first * dataset.dtype.itemsize, (last + 1) * dataset.dtype.itemsize
 
 
 def texts(values: npt.NDArray[np.generic]) -> tuple[str, ...]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h5py
 
+from capture.remote.address import RemotePath
 from capture.results import schema
 from capture.results.read_access import hide_writer_flags, open_for_reading
 from viewer.errors import UserError
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from capture.remote.address import Location
+    from capture.remote.connections import RemoteStat
     from viewer.io.block_file import ByteSource
 
 
@@ -22,9 +28,16 @@ FIRST_BLOCKS: Final = 4
 """Blocks of a slow file that are fetched first: most of its header."""
 
 
-def find(path: Path) -> Path:
-    """Return the path itself, or its partial name if a capture is still writing the file."""
-    if not path.name:
+ENDINGS: Final = (".h5", ".hdf5")
+"""Ends of the names of results files."""
+
+
+def find(path: Location) -> Location:
+    """Return the path itself, or its partial name if a capture is still writing the file.
+
+    An address is returned as it is: its server is asked when the file is opened.
+    """
+    if isinstance(path, RemotePath) or not path.name:
         return path
     partial = path.with_name(path.name + schema.PARTIAL_SUFFIX)
     try:
@@ -33,8 +46,13 @@ def find(path: Path) -> Path:
         raise UserError(f"There can be no file “{path.name[:60]}” ({error.strerror}); check the path.") from None
 
 
-def is_run(path: Path) -> bool:
-    """Return whether a path is opened as a run over several episodes: a folder or an index."""
+def is_run(path: Location) -> bool:
+    """Return whether a path is opened as a run over several episodes: a folder or an index.
+
+    Of an address the name decides, without asking the server.
+    """
+    if isinstance(path, RemotePath):
+        return not path.name.endswith((*ENDINGS, schema.PARTIAL_SUFFIX)) and not path.query
     return path.suffix == ".json" or path.is_dir()
 
 
@@ -49,16 +67,29 @@ class Stamp(NamedTuple):
     """Modification time in nanoseconds."""
 
 
-def read_stamp(path: Path) -> Stamp | None:
-    """Return the stamp of the file at a path; None if there is none."""
+def stamp_of(found: RemoteStat, path: RemotePath) -> Stamp:
+    """Return the stamp of a remote file; its address is its identity."""
+    version = hash(found.tag) if found.tag else found.modified_ns
+    return Stamp(identity_of(path), found.size, version)
+
+
+def identity_of(path: RemotePath) -> tuple[int, int]:
+    """Return the identity of a remote file, which is that of its address."""
+    return -1, hash(path)
+
+
+def read_stamp(path: Location) -> Stamp | None:
+    """Return the stamp of the file at a path; None if there is none. For an address, waits for its server."""
     try:
+        if isinstance(path, RemotePath):
+            return stamp_of(path.remote_stat(), path)
         found = path.stat()
     except OSError:
         return None
     return Stamp((found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
 
 
-def is_missing(path: Path) -> bool:
+def is_missing(path: Location) -> bool:
     """Return whether there is certainly no such file; False where the system cannot tell."""
     try:
         path.stat()
@@ -69,8 +100,13 @@ def is_missing(path: Path) -> bool:
     return False
 
 
-def read_identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode, which all names of one file share; None if there is no file."""
+def read_identity(path: Location) -> tuple[int, int] | None:
+    """Return device and inode, which all names of one file share; None if there is no file.
+
+    Of an address, which is asked for without asking its server, every file has an identity.
+    """
+    if isinstance(path, RemotePath):
+        return identity_of(path)
     found = read_stamp(path)
     return None if found is None else found.identity
 
@@ -107,9 +143,24 @@ def open_hdf5(path: Path) -> h5py.File:
         raise _torn(path, error) from error
 
 
-def find_source(path: Path) -> Callable[[], ByteSource] | None:
+def find_source(path: Location) -> Callable[[], ByteSource] | None:
     """Return what opens the bytes of a file whose reads may be slow, and waits; None for a file of this machine."""
-    return getattr(path, "open_source", None)
+    if not isinstance(path, RemotePath):
+        return None
+    from viewer.io.remote_bytes import RemoteBytes  # imported late: no file of this machine needs it
+
+    return partial(RemoteBytes, path)
+
+
+def connect_ahead(path: Location) -> None:
+    """Let another thread connect to the server of an address that is about to be opened."""
+    if isinstance(path, RemotePath):
+        threading.Thread(target=_connect, args=(path,), daemon=True).start()
+
+
+def _connect(path: RemotePath) -> None:
+    with contextlib.suppress(OSError):
+        path.remote_stat()
 
 
 def open_blocks(source: ByteSource) -> BlockFile:
@@ -120,7 +171,7 @@ def open_blocks(source: ByteSource) -> BlockFile:
     return blocks
 
 
-def open_hdf5_blocks(path: Path, blocks: BlockFile) -> h5py.File:
+def open_hdf5_blocks(path: Location, blocks: BlockFile) -> h5py.File:
     """Open a slow file for reading; UserError if that is not possible, MissingBytesError where bytes are missing."""
     start = bytearray(8)
     blocks.seek(0)
@@ -135,7 +186,7 @@ def open_hdf5_blocks(path: Path, blocks: BlockFile) -> h5py.File:
         raise _torn(path, error) from error
 
 
-def _torn(path: Path, error: Exception) -> UserError:
+def _torn(path: Location, error: Exception) -> UserError:
     return UserError(
         f"{path.name} cannot be opened: it is torn or damaged (HDF5 says “{short(error)}”). "
         "Copy it again, or record it again."

@@ -21,8 +21,8 @@ from viewer.model.words import Chip, chips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from pathlib import Path
 
+    from capture.remote.address import Location
     from viewer.io.block_file import ByteSource
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ CACHE_BYTES: Final = 64 << 20
 class Results(ResultsFile):
     """Contents of a results file; each is read when it is first used."""
 
-    def __init__(self, path: Path, source: ByteSource | None = None) -> None:
+    def __init__(self, path: Location, source: ByteSource | None = None) -> None:
         """Open the file and check its header; UserError if it cannot be shown. `source`: the bytes of a slow file."""
         self._dims: tuple[tuple[int, int], Dims] | None = None
         self._cache = Cache(CACHE_BYTES)
@@ -61,9 +61,19 @@ class Results(ResultsFile):
         """Return the weights of one query token at all layers, steps and heads."""
         return self._kept((kind, frame, token), lambda: self._rows(frame, kind, token), lambda rows: rows.nbytes)
 
-    def _rows(self, frame: int, kind: Kind, token: int) -> Rows:
+    def layer_rows(self, frame: int, kind: Kind, token: int, layer: int) -> Rows:
+        """Return the weights of one query token at one layer, at all steps and heads, no more if it is slow."""
+        if not self.access.is_slow or kind == "text":  # a word's row is one chunk for all layers
+            return self.rows(frame, kind, token).at(slice(layer, layer + 1))
+        key = ("row", frame, token, layer)
+        return self._kept(
+            key, lambda: self._rows(frame, kind, token, slice(layer, layer + 1)), lambda rows: rows.nbytes
+        )
+
+    def _rows(self, frame: int, kind: Kind, token: int, layers: slice = slice(None)) -> Rows:
         to_image, to_text = view_bytes.NAMES[kind]
-        at = (frame, slice(None), token)
+        at = (frame, layers, token)
+        self.fetch_parts(view_bytes.list_row_parts(kind, at))
         image = self._part(to_image, 8 if kind == "action" else 7, at)
         if image is None:
             raise IndexError(f"{to_image}: no frame {frame}")
@@ -148,9 +158,15 @@ class Results(ResultsFile):
     def mass_at(self, frame: int, kind: Kind, token: int, layer: int, step: int) -> Floats | None:
         """Return the stored masses of one row, (heads, groups), reading no more, for curves over many frames."""
         name, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
-        order = self.access.run(lambda: self._group_order(kind))
         index = (frame, layer, token, step) if kind == "action" else (frame, layer, token)
-        return None if order is None else reorder_masses(self._part(name, axes, index), order)
+
+        def make() -> Floats | None:
+            order = self._group_order(kind)
+            return None if order is None else reorder_masses(self._part(name, axes, index), order)
+
+        if not self.access.is_slow:
+            return self.access.run(make)
+        return self._kept(("mass", kind, index), make, lambda part: 0 if part is None else part.nbytes)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -354,7 +370,7 @@ class Results(ResultsFile):
         found = []
         for name, axes, index in view_bytes.list_parts(self, frame, kind, tokens, which):
             dataset = self._guard.find(name, axes)
-            found += hdf5_guard.extents(dataset, index) if dataset is not None else []
+            found += hdf5_guard.extents_of_part(dataset, index) if dataset is not None else []
         return found
 
     # Actions

@@ -6,13 +6,15 @@ Files are opened for reading only, and anew when a capture that is still writing
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from capture.remote.address import RemotePath
 from capture.results import schema
-from viewer.errors import READ_ERRORS, GivenUpError, UserError
+from viewer.errors import READ_ERRORS, ConnectionLostError, GivenUpError, UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.file_access import FileAccess
 from viewer.io.hdf5_guard import Guarded, read
@@ -21,9 +23,9 @@ from viewer.model.plain_text import clean_text
 from viewer.model.provenance import Decision, parse_decisions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from capture.remote.address import Location
     from viewer.io.block_file import ByteSource
+    from viewer.io.remote_bytes import RemoteBytes
     from viewer.io.view_bytes import Part
 
 MAX_AXIS: Final = 4096
@@ -36,12 +38,15 @@ Fate = Literal["", "cut short", "gone", "replaced", "rewritten"]
 class ResultsFile:
     """An open results file, with the names and lengths of its axes."""
 
-    def __init__(self, path: Path, source: ByteSource | None = None) -> None:
+    def __init__(self, path: Location, source: ByteSource | None = None) -> None:
         """Open the file and check its header; UserError if it cannot be shown.
 
-        `source` gives the bytes of a slow file, of which `path` is the name; the thread that opens it waits.
+        `source` gives the bytes of a slow file, of which `path` is the name, as those of an address are; the thread
+        that opens it waits.
         """
-        self.path = path if source is not None else open_file.find(path)
+        open_source = open_file.find_source(path) if source is None else None
+        source = source if open_source is None else open_source()
+        self.path: Location = open_file.find(path) if source is None else getattr(source, "path", path)
         self.access = FileAccess()
         """How parts are read."""
         self._source = source
@@ -49,12 +54,13 @@ class ResultsFile:
 
     def _open(self) -> None:
         if self._source is None:
+            assert isinstance(self.path, Path)
             self._file = open_file.open_hdf5(self.path)
             self._stamp = open_file.read_stamp(self.path)
         else:
             self.access.blocks = blocks = open_file.open_blocks(self._source)
             self._file = self.access.run(lambda: open_file.open_hdf5_blocks(self.path, blocks))
-            self._stamp = None
+            self._stamp = self._stamp_of_source()
         try:
             self._guard = Guarded(self._file, self.path, self.access)
             self.access.run(self._read_header)
@@ -67,6 +73,15 @@ class ResultsFile:
             raise UserError(
                 f"{self.path.name} is damaged: HDF5 says “{open_file.short(error)}”. Copy it again, or record it again."
             ) from error
+
+    def _stamp_of_source(self) -> open_file.Stamp | None:
+        """Return the stamp of an opened remote file; None of other slow files."""
+        return None if self.remote is None else open_file.stamp_of(self.remote.found, self.remote.path)
+
+    @property
+    def remote(self) -> RemoteBytes | None:
+        """The bytes of a file on another machine; None of a file of this machine."""
+        return self._source if isinstance(self.path, RemotePath) else None  # type: ignore[return-value]
 
     def _read_header(self) -> None:
         guard = self._guard
@@ -194,11 +209,26 @@ class ResultsFile:
         handle. False also where it cannot be read at this moment, as its writer may be amid rewriting a block.
         """
         before = self.done, self.complete
+        if self.remote is not None:
+            return self._grow_remote(self.remote)
         with contextlib.suppress(*READ_ERRORS):  # the handle may be of no use from then on
             if not self._renamed() and self._count_done() == self.done:
                 return False
         try:
             self._open_anew()
+        except UserError:
+            return False
+        return (self.done, self.complete) != before
+
+    def _grow_remote(self, remote: RemoteBytes) -> bool:
+        before = self.done, self.complete
+        now = remote.look()
+        if now is None or open_file.stamp_of(now, remote.path) == self._stamp:
+            return False  # renamed, or as it was
+        try:
+            self._open_anew()
+        except ConnectionLostError:
+            raise
         except UserError:
             return False
         return (self.done, self.complete) != before
@@ -218,16 +248,22 @@ class ResultsFile:
             try:
                 self._open_same()
             except (UserError, GivenUpError):
+                if self._source is not before["_source"] and self._source is not None:
+                    self._source.close()
                 self.__dict__.update(before)
                 self.access.blocks = blocks
                 raise
+            if self._source is not before["_source"]:
+                before["_source"].close()
             with contextlib.suppress(OSError, RuntimeError, ValueError):
                 before["_file"].close()
 
     def _open_same(self) -> None:
         if self._source is not None:
-            self._source = self._source.reopen()
+            uuid, self._source = self.uuid, self._source.reopen()
             self._open()
+            if self.uuid != uuid:
+                raise UserError(f"{self.path.name} was replaced by another file; open that one anew.")
             return
         self._renamed()
         for _ in range(2):
@@ -241,7 +277,7 @@ class ResultsFile:
             else:
                 return
 
-    def is_at(self, path: Path) -> bool:
+    def is_at(self, path: Location) -> bool:
         """Return whether this is the file at a path, whatever its name was when it was opened."""
         return self._stamp is not None and open_file.read_identity(path) == self._stamp.identity
 
@@ -251,8 +287,8 @@ class ResultsFile:
 
         HDF5 does not report it: what was cut off reads as zeros.
         """
-        if self._source is not None:  # its bytes are checked as they are read
-            return ""
+        if self.remote is not None:
+            return "" if self._is_partial else self.remote.fate
         before, now = self._stamp, open_file.read_stamp(self.path)
         # A partial file leaves its path when it gets its final name.
         if now is None and not self._is_partial and open_file.is_missing(self.path):
@@ -295,16 +331,23 @@ class ResultsFile:
         return not self.complete
 
     @property
-    def finished_path(self) -> Path | None:
+    def finished_path(self) -> Location | None:
         """The final path, if the file was opened under its partial name and has been finished since; else None."""
         if not self._is_partial:
             return None
+        remote = self.remote
+        if remote is not None:
+            is_gone = remote.seen() is None  # it has its final name, or was deleted
+            return remote.path.with_name(remote.path.name.removesuffix(schema.PARTIAL_SUFFIX)) if is_gone else None
+        assert isinstance(self.path, Path)
         final = self.path.with_name(self.path.name.removesuffix(schema.PARTIAL_SUFFIX))
         return final if final.exists() and not self.path.exists() else None
 
     def close(self) -> None:
         """Close the file."""
         self.access.close()
+        if self._source is not None:
+            self._source.close()
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             self._file.close()
 
@@ -327,7 +370,7 @@ class ResultsFile:
             for name, axes, index in parts:
                 with contextlib.suppress(*READ_ERRORS):  # what was not in memory is fetched for all parts at once
                     dataset = self._guard.find(name, axes)
-                    found += hdf5_guard.extents(dataset, index) if dataset is not None else []
+                    found += hdf5_guard.extents_of_part(dataset, index) if dataset is not None else []
             self.access.need(found)
 
         if self.access.is_slow:

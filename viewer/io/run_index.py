@@ -15,20 +15,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from capture.remote.address import RemotePath
 from capture.results import schema
 from viewer.errors import UserError
-from viewer.io.open_file import Stamp, read_stamp
+from viewer.io.open_file import ENDINGS, Stamp, read_stamp
+from viewer.io.run_folder import MAX_NAME, is_inside, list_links, list_names, natural_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from capture.remote.address import Location
+
 MAX_BYTES: Final = 64 << 20
 MAX_EPISODES: Final = 200_000
 MAX_PROMPTS: Final = 1000
-MAX_NAME: Final = 300
 MAX_SENTENCE: Final = 4000
 UNNAMEABLE: Final = re.compile(r"[\x00-\x1f\ud800-\udfff]")
-ENDINGS: Final = (".h5", ".hdf5")
 RunStamp = tuple[Stamp | None, ...]
 OPENABLE: Final = ("done", "writing")
 """States in which an episode can be opened."""
@@ -65,8 +67,8 @@ class Status(NamedTuple):
 class Run:
     """Episodes in order, and the folder with their files."""
 
-    folder: Path
-    index: Path | None
+    folder: Location
+    index: Location | None
     """The index file; None for a plain folder."""
     episodes: tuple[Episode, ...]
     uuid: str = ""
@@ -74,25 +76,59 @@ class Run:
     """The data set's name."""
     is_rollouts: bool = False
     """Whether its episodes are recorded while a policy acts, so that nobody knows how many will come."""
+    statuses: tuple[Status, ...] | None = None
+    stamp: RunStamp | None = None
+    """Of a run on another machine, what `statuses` and `changes` returned when it was read; else None."""
 
     @property
     def name(self) -> str:
         """The name of the folder."""
         return self.folder.absolute().name or str(self.folder)
 
+    def place_of(self, path: Location) -> str | None:
+        """Return a file's path inside the folder, POSIX; None for a file that lies elsewhere."""
+        try:
+            if isinstance(path, RemotePath) and isinstance(self.folder, RemotePath):
+                inner = path.relative_to(self.folder)
+            elif isinstance(path, Path) and isinstance(self.folder, Path):
+                inner = path.relative_to(self.folder).as_posix()
+            else:
+                return None
+        except ValueError:
+            return None
+        return inner
 
-def read_run(path: Path) -> Run:
-    """Read the run in a folder or of an index file; UserError if it is none."""
+
+def read_run(path: Location) -> Run:
+    """Read the run in a folder or of an index file; UserError if it is none. For an address, waits for its server."""
+    if isinstance(path, RemotePath):
+        from viewer.io.remote_bytes import plain_errors
+
+        with plain_errors(path):
+            run = _read_remote(path)
+            stamp = changes(run)
+            return replace(run, statuses=statuses(run), stamp=stamp)
     if path.is_dir():
         index = path / schema.INDEX_NAME
         return _from_index(index) if index.exists() or index.is_symlink() else _from_folder(path)
     return _from_index(path)
 
 
+def _read_remote(path: RemotePath) -> Run:
+    if not path.name.endswith(".json"):
+        if not path.remote_stat(is_fresh=True).is_folder:
+            raise UserError(
+                f"There is no run in {path.shown}; open a folder, its {schema.INDEX_NAME}, or a file that ends in .h5."
+            )
+        index = path / schema.INDEX_NAME
+        return _from_index(index) if index.exists() else _from_folder(path)
+    return _from_index(path)
+
+
 # The index
 
 
-def _from_index(path: Path) -> Run:
+def _from_index(path: Location) -> Run:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -101,6 +137,8 @@ def _from_index(path: Path) -> Run:
             raise UserError(f"{path} has more than {MAX_BYTES >> 20} MB, which no index of a run has; open another.")
         text = path.read_bytes()
     except OSError as error:
+        if isinstance(path, RemotePath):
+            raise
         raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from error
     try:
         value = json.loads(text)
@@ -134,7 +172,7 @@ def _from_index(path: Path) -> Run:
     return Run(path.parent, path, tuple(episodes), uuid, title, is_rollouts)
 
 
-def _damaged(path: Path, what: str) -> UserError:
+def _damaged(path: Location, what: str) -> UserError:
     return UserError(
         f"{path} is damaged: {what}; run pi0-capture again to write it anew, or open a results file beside it."
     )
@@ -210,21 +248,22 @@ def _file(value: object) -> str:
 # A folder without an index
 
 
-def _from_folder(folder: Path) -> Run:
+def _from_folder(folder: Location) -> Run:
     names: set[str] = set()
     try:
-        with os.scandir(folder) as found:
-            for entry in found:
-                name = entry.name.removesuffix(schema.PARTIAL_SUFFIX)
-                if name.endswith(ENDINGS) and not name.startswith(".") and len(names) < MAX_EPISODES:
-                    names.add(name)
+        for entry in list_names(folder):
+            name = entry.removesuffix(schema.PARTIAL_SUFFIX)
+            if name.endswith(ENDINGS) and not name.startswith(".") and len(names) < MAX_EPISODES:
+                names.add(name)
     except OSError as error:
+        if isinstance(folder, RemotePath):
+            raise
         raise UserError(f"{folder} cannot be read ({error.strerror or error}); check its permissions.") from error
     if not names:
         raise UserError(
             f"{folder} holds neither an {schema.INDEX_NAME} nor results files; open the folder that pi0-capture wrote."
         )
-    return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=_natural)))
+    return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=natural_key)))
 
 
 def told(episode: Episode, prompts: object, frames: object) -> Episode:
@@ -235,21 +274,24 @@ def told(episode: Episode, prompts: object, frames: object) -> Episode:
     return replace(episode, prompts=tuple(one for one in words if one), frames=max(frames, 0))
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a sort key that puts episode_9 before episode_10."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part), part) if part.isdecimal() and len(part) < 20 else (0, 0, part) for part in parts]
-
-
 # Files in the folder
 
 
-def path_of(run: Run, episode: Episode) -> Path:
-    """Return the file of an episode, finished or partial; UserError if it is absent or outside the folder."""
+def path_of(run: Run, episode: Episode) -> Location:
+    """Return the file of an episode, finished or partial; UserError if it is absent or outside the folder.
+
+    Of a run on another machine it is the address of the finished file, without asking the server: links were looked at
+    when the run was read, and opening finds the partial file.
+    """
+    if isinstance(run.folder, RemotePath):
+        status = run.statuses[run.episodes.index(episode)] if run.statuses and episode in run.episodes else None
+        if status is not None and status.state == "failed" and status.sentence != episode.failed:
+            raise UserError(status.sentence)
+        return run.folder / episode.file
     path = run.folder / episode.file
     for one in (path, path.with_name(path.name + schema.PARTIAL_SUFFIX)):
         if os.path.lexists(one):
-            if not _inside(one, run.folder):
+            if not is_inside(one, run.folder):
                 raise UserError(f"{one} is a link that leads out of the folder of the run, which is not followed.")
             if one.is_file():
                 return one
@@ -257,45 +299,37 @@ def path_of(run: Run, episode: Episode) -> Path:
     raise UserError(f"{episode.name} is not there yet; {why}" + ("" if why.endswith(".") else "."))
 
 
-def _inside(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
 def statuses(run: Run) -> tuple[Status, ...]:
     """Return the state of each episode. Each folder is listed once, so that thousands of episodes take milliseconds."""
+    if run.statuses is not None:
+        return run.statuses
     folders: dict[str, dict[str, bool]] = {}
     found = []
+    if isinstance(run.folder, RemotePath) and not run.folder.has_lists:  # what the index says is all there is to know
+        return tuple(Status("failed", one.failed) if one.failed else Status("done") for one in run.episodes)
     for episode in run.episodes:
         parent, _, name = episode.file.rpartition("/")
         if parent not in folders:
-            folders[parent] = _listed(run.folder, parent)
+            folders[parent] = list_links(run.folder, parent)
         found.append(_status(run.folder, episode, parent, name, folders[parent]))
     return tuple(found)
 
 
-def _status(folder: Path, episode: Episode, parent: str, name: str, names: dict[str, bool]) -> Status:
+def _status(folder: Location, episode: Episode, parent: str, name: str, names: dict[str, bool]) -> Status:
     states: tuple[tuple[str, State], ...] = ((name, "done"), (name + schema.PARTIAL_SUFFIX, "writing"))
     for one, state in states:
         if one in names:
-            if names[one] and not _inside(folder / parent / one, folder):
+            if names[one] and not is_inside(folder / parent / one, folder):
                 return Status("failed", f"{one} is a link that leads out of the folder, which is not followed.")
             return Status("failed", episode.failed) if episode.failed and state == "writing" else Status(state)
     return Status("failed", episode.failed) if episode.failed else Status("to come")
 
 
-def _listed(folder: Path, inner: str) -> dict[str, bool]:
-    """Return the names in a folder of the run, and whether each is a link; empty if it leads outside."""
-    if inner and not _inside(folder / inner, folder):
-        return {}
-    try:
-        with os.scandir(folder / inner) as entries:
-            return {entry.name: entry.is_symlink() for entry in entries}
-    except OSError:
-        return {}
-
-
 def changes(run: Run) -> RunStamp:
-    """Return stamps that change when files of the run appear, vanish or are renamed, or the index is rewritten."""
+    """Return stamps that change when files of the run appear, vanish or get another name, or its index; may wait."""
+    if isinstance(run.folder, RemotePath):
+        asked = [*([run.folder] if run.folder.has_lists else []), *([run.index] if run.index else [])]
+        return tuple(read_stamp(path) for path in asked)
     inner = {episode.file.rpartition("/")[0] for episode in run.episodes}
     paths = [run.folder, *(run.folder / one for one in sorted(inner - {""}))]
     return tuple(read_stamp(path) for path in (*paths, *([run.index] if run.index else [])))

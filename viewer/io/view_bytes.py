@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 from capture.results import schema
 
 if TYPE_CHECKING:
+    from viewer.io.hdf5_guard import Index
     from viewer.io.results import Results
     from viewer.model.view_state import Kind
 
-Part = tuple[str, int, tuple[int, ...]]
+Part = tuple[str, int, tuple[int | slice, ...]]
 """Name, number of axes and index of a part of a dataset."""
 NAMES: Final[dict[str, tuple[str, str]]] = {
     "text": (schema.TEXT_TO_IMAGE, schema.TEXT_TO_TEXT),
@@ -47,7 +48,23 @@ def fetch_words(results: Results, frame: int) -> None:
     results.fetch_parts([(name, axes, (frame,)) for name, axes in names])
 
 
-def fetch_view(results: Results, frame: int, kind: Kind, tokens: tuple[int, ...], which: str) -> None:
-    """Fetch the bytes that a view of some tokens needs into memory, in few requests; of slow files only."""
-    if results.access.is_slow:
-        results.fetch_parts(list_parts(results, frame, kind, tokens, which))
+def list_row_parts(kind: Kind, index: Index) -> list[Part]:
+    """Return the parts that hold a query's weights; `index`: its frame, layers and token."""
+    to_image, to_text = NAMES[kind]
+    if kind == "text":
+        return [(to_image, 7, index), (to_text, 5, index)]
+    return [(to_image, 8, index), (to_text, 6, index), (schema.ACTION_TO_ACTION, 6, index)]
+
+
+def fetch_view(
+    results: Results, frame: int, kind: Kind, tokens: tuple[int, ...], which: str, layer: int = 0, step: int = 0
+) -> None:
+    """Fetch the bytes that one layer and step of a view of some tokens need, in few requests; of slow files only."""
+    stored = schema.source_name if which == "source" else schema.model_picture_name
+    parts: list[Part] = [(stored(camera), 4, (frame,)) for camera in results.cameras]
+    mass, axes = (schema.ACTION_MASS, 6) if kind == "action" else (schema.TEXT_MASS, 5)
+    layers = slice(layer, layer + 1) if kind == "action" else slice(None)  # a word's row is one chunk for all layers
+    for token in tokens:
+        parts += list_row_parts(kind, (frame, layers, token))
+        parts.append((mass, axes, (frame, layer, token, step) if kind == "action" else (frame, layer, token)))
+    results.fetch_parts(parts)

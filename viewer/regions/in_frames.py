@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,8 @@ from viewer.regions.regions_file import default_path, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from capture.remote.address import Location
     from viewer.io.results import Results
     from viewer.model.view_state import Cell
     from viewer.regions.region import Region, RegionSet
@@ -83,7 +84,7 @@ def is_box(text: str) -> bool:
 
 
 def find_named_region(
-    texts: Sequence[str], path: Path | None, results_path: Path, results: Results, frames: Sequence[int]
+    texts: Sequence[str], path: Path | None, results_path: Location, results: Results, frames: Sequence[int]
 ) -> RegionInFrames | None:
     """Return where regions that `texts` name lie in each frame; None where they are boxes of patches, or empty.
 
@@ -100,7 +101,12 @@ def find_named_region(
         return None
     if boxes:
         raise UserError(f"--region takes either names or boxes; {boxes[0]} is a box.")
-    path = path or default_path(results_path)
+    if path is None:
+        if not isinstance(results_path, Path):
+            raise UserError(
+                f"--region {texts[0]} is no box, and {results_path.name} lies elsewhere; add --regions FILE."
+            )
+        path = default_path(results_path)
     if not path.exists():
         raise UserError(
             f"--region {texts[0]} is no box such as exterior:4-7,8-11, and there is no file of named regions "

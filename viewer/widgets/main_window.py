@@ -39,6 +39,7 @@ from viewer.widgets.plot_loader import PlotLoader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from capture.remote.address import Location
     from viewer.controllers.commands import Command
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
@@ -136,7 +137,7 @@ class MainWindow(QWidget):
 
     # Files
 
-    def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
+    def open(self, path: Location, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
         """Check a file in another process and open it; `view` replaces the remembered view."""
         self.files.open(path, view, opening)
 
@@ -180,7 +181,7 @@ class MainWindow(QWidget):
 
     def stop_opening(self) -> None:
         """Stop opening a file that takes too long."""
-        self.files.opening.stop()
+        self.files.stop_opening()
         self.page.show_empty(self.settings.recent())
 
     def _closed(self) -> None:
@@ -215,9 +216,8 @@ class MainWindow(QWidget):
             self.body.setStretchFactor(1, 1)
             self.body.setSizes([width, max(self.width() - width, 1)])
             panel.setVisible(self.settings.text("episodes") != "hidden")
-        self.top.show_episodes(
-            open_run=run is not None, shown=self.episodes is not None and not self.episodes.isHidden()
-        )
+        is_shown = self.episodes is not None and not self.episodes.isHidden()
+        self.top.show_episodes(open_run=run is not None, shown=is_shown)
 
     def _save_episode_width(self) -> None:
         if self.episodes is not None and self.episodes.isVisible():
@@ -271,7 +271,7 @@ class MainWindow(QWidget):
     def _on_menu_triggered(self, action: object) -> None:
         data = str(action.data() or "")  # type: ignore[attr-defined]
         if data.startswith(menus.RECENT):
-            self.open(Path(data.removeprefix(menus.RECENT)))
+            self.files.open_text(data.removeprefix(menus.RECENT))
         elif data:
             self.perform_id(data)
 

@@ -123,7 +123,7 @@ def test_damaged_copies_open_in_part_or_get_a_sentence(tiny: Path, tmp_path: Pat
 
 
 def test_reading_that_goes_in_circles_is_ended(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def circles(path: Path, note_progress: object) -> str:
+    def circles(*_: object) -> str:
         while True:
             sum(range(1000))
 
@@ -163,7 +163,7 @@ def test_a_probe_that_dies_or_hangs_is_a_sentence(tiny: Path, monkeypatch: pytes
 
 @linux
 def test_probe_that_sleeps_is_ended_by_the_clock(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "look", lambda path, note_progress: time.sleep(60))
+    monkeypatch.setattr(probes, "look", lambda *_: time.sleep(60))
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.2)
     probe = probes.ForkedProbe(tiny)
     assert "took too long" in probe.wait()
@@ -174,7 +174,7 @@ def test_probe_that_sleeps_is_ended_by_the_clock(tiny: Path, monkeypatch: pytest
 
 @linux
 def test_slow_look_that_makes_progress_is_awaited(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look(path: Path, note_progress: Callable[[], object]) -> str:
+    def look(path: Path, note_progress: Callable[[], object], _: object) -> str:
         for _ in range(6):
             time.sleep(0.2)
             note_progress()

@@ -14,8 +14,7 @@ from viewer.io.open_file import read_stamp
 from viewer.io.results import Results
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from capture.remote.address import Location
     from viewer.analysis.initial_view import Carried
     from viewer.controllers.files.probe_worker import ProbeRequest, ProbeWorker
     from viewer.controllers.worker import Worker
@@ -31,8 +30,8 @@ class EpisodePrefetch(QObject):
     def __init__(self, lookout: ProbeWorker, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.lookout, self.worker = lookout, worker
-        self.ready: dict[Path, tuple[Results, Stamp | None]] = {}
-        self._wanted: list[Path] = []
+        self.ready: dict[Location, tuple[Results, Stamp | None]] = {}
+        self._wanted: list[Location] = []
         self._carried: Carried | None = None
         self._look: ProbeRequest | None = None
         self._timer = QTimer(self)
@@ -41,7 +40,7 @@ class EpisodePrefetch(QObject):
         self._timer.timeout.connect(self._next)
         lookout.answered.connect(self._looked)
 
-    def want(self, paths: list[Path], carried: Carried) -> None:
+    def want(self, paths: list[Location], carried: Carried) -> None:
         """Set the files to prefetch, in this order, for this view; unfinished files are skipped, as they change."""
         self._wanted = [path for path in paths if not path.name.endswith(schema.PARTIAL_SUFFIX)]
         self._carried = carried
@@ -74,7 +73,7 @@ class EpisodePrefetch(QObject):
         else:
             answer[0].close()
 
-    def take(self, path: Path) -> Results | None:
+    def take(self, path: Location) -> Results | None:
         """Return the open file of a path and hand it over; None if it is not prefetched or has changed since."""
         results, stamp = self.ready.pop(path, (None, None))
         if results is not None and stamp != read_stamp(path):
@@ -92,7 +91,7 @@ class EpisodePrefetch(QObject):
         self.ready = {}
 
 
-def opened(path: Path, carried: Carried) -> tuple[Results, Stamp | None] | None:
+def opened(path: Location, carried: Carried) -> tuple[Results, Stamp | None] | None:
     """Open a file and read what its first picture needs into its cache; return None if it cannot be opened.
 
     Runs in the background thread, which is safe because nothing else uses the file yet.

@@ -16,8 +16,7 @@ from viewer.io import run_index
 from viewer.io.run_index import OPENABLE, Episode, Group, Run, RunStamp, Status
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from capture.remote.address import Location
     from viewer.controllers.worker import Worker
 
 POLL_MILLISECONDS: Final = 2000
@@ -66,7 +65,7 @@ class Episodes(QObject):
         self.statuses: tuple[Status, ...] = run_index.statuses(run)
         self.groups: tuple[Group, ...] = ()
         self.order: tuple[int, ...] = ()
-        self._stamp = run_index.changes(run)
+        self._stamp = run_index.changes(run) if run.stamp is None else run.stamp
         self._looks = 0
         self._timer = QTimer(self)
         self._timer.setInterval(LIVE_MILLISECONDS if run.is_rollouts else POLL_MILLISECONDS)
@@ -162,12 +161,12 @@ class Episodes(QObject):
             return run
         return replace(run, episodes=tuple(self._told.get(episode.file, episode) for episode in run.episodes))
 
-    def place_of(self, path: Path) -> int | None:
+    def place_of(self, path: Location) -> int | None:
         """Return the index of the episode of a finished or partial file; None if it does not belong to the run."""
-        try:
-            file = path.relative_to(self.run.folder).as_posix().removesuffix(schema.PARTIAL_SUFFIX)
-        except ValueError:
+        inner = self.run.place_of(path)
+        if inner is None:
             return None
+        file = inner.removesuffix(schema.PARTIAL_SUFFIX)
         return next((number for number, episode in enumerate(self.run.episodes) if episode.file == file), None)
 
     # Navigation
@@ -218,7 +217,7 @@ class Episodes(QObject):
         among = " that matches the filter" if self.words else " that can be opened" if not self.complete else ""
         self.noticed.emit(f"This is the {which} episode{among}.")
 
-    def opened(self, path: Path) -> bool:
+    def opened(self, path: Location) -> bool:
         """Make the episode of an opened file the current one; return False if it does not belong to the run."""
         number = self.place_of(path)
         if number is not None:
@@ -229,7 +228,7 @@ class Episodes(QObject):
                 self.moved.emit()
         return number is not None
 
-    def failed(self, path: Path, sentence: str) -> None:
+    def failed(self, path: Location, sentence: str) -> None:
         """Mark the episode of a file as failed, with the error message `sentence`."""
         number = self.place_of(path)
         if number is not None:

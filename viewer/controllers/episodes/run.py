@@ -15,8 +15,7 @@ from viewer.errors import UserError
 from viewer.io.run_index import path_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from capture.remote.address import Location
     from viewer.analysis.initial_view import Carried
     from viewer.analysis.probe import Probe
     from viewer.controllers.worker import Worker
@@ -89,7 +88,7 @@ class OpenRun(QObject):
         if self.episodes.cursor is None and number is not None:
             self.episodes.go(number)
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Location) -> None:
         episodes = self.episodes
         self.asked.emit()
         if episodes.current is not None and episodes.cursor is not None:
@@ -100,7 +99,7 @@ class OpenRun(QObject):
         else:
             self.looking.emit(self.lookout.look(path, urgent=True))
 
-    def opened(self, path: Path, carried: Carried | None) -> bool:
+    def opened(self, path: Location, carried: Carried | None) -> bool:
         """Mark the episode of a file that was opened and prefetch its neighbours for the view.
 
         Returns False if the file does not belong to the run.
@@ -111,7 +110,7 @@ class OpenRun(QObject):
             self.ahead.want(self._beside(), carried)
         return True
 
-    def _beside(self) -> list[Path]:
+    def _beside(self) -> list[Location]:
         """Return the files of the next and the previous episode, the one in the last direction of travel first."""
         paths = []
         for by in (self._direction, -self._direction):

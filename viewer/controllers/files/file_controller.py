@@ -17,12 +17,15 @@ from viewer.controllers.files.file_opening import Opening, demo_path, demo_view
 from viewer.controllers.files.file_watcher import FileWatcher
 from viewer.controllers.files.first_picture import FirstPicture
 from viewer.controllers.files.live_view import LIVE_MILLISECONDS, LiveView
+from viewer.controllers.files.run_opening import RunOpening
 from viewer.errors import READ_ERRORS, NotLoadedError, UserError
+from viewer.file_argument import is_address, locate
 from viewer.io.open_file import is_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from capture.remote.address import Location
     from viewer.analysis.probe import Probe
     from viewer.controllers.episodes.run import OpenRun
     from viewer.controllers.session import Session
@@ -62,20 +65,25 @@ class FileController(QObject):
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
         self._carried: Carried | None = None
-        self._second: Path | None = None
         self.first = FirstPicture(session)
+        self._second: Location | None = None
         self._follow = QTimer(self)
         self._follow.setInterval(FOLLOW_MILLISECONDS)
         self._follow.timeout.connect(self.look_for_more)
         self.opening.opened.connect(self.show_results)
         self.opening.failed.connect(self.show_failure)
         self.opening.slow.connect(self.slow)
+        self.run_opening = RunOpening(worker, self)
+        self.run_opening.is_read.connect(lambda run: self.show_run(run, self._wanted))
+        self.run_opening.is_file.connect(self.opening.start)
+        self.run_opening.failed.connect(self.show_failure)
+        self.run_opening.slow.connect(self.slow)
         session.grew.connect(self._grew)
         self.watch = FileWatcher(session, worker, self)
 
     # Opening
 
-    def open(self, path: Path, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
+    def open(self, path: Location, view: ViewState | None = None, opening: Callable[[], None] | None = None) -> None:
         """Open a results file or a run; a file is first checked in another process.
 
         `view` replaces the remembered view. `opening` replaces the usual start, where a check already runs.
@@ -84,9 +92,14 @@ class FileController(QObject):
         if opening is not None:
             opening()
         elif is_run(path):
-            self.open_run(path)
+            self.run_opening.open(path)
         else:
             self.opening.start(path)
+
+    def stop_opening(self) -> None:
+        """Give up the file or run that is being opened."""
+        self.opening.stop()
+        self.worker.drop("run")
 
     def open_again(self) -> None:
         """Reopen the file, and the one that it is compared with, from disk; the view is kept."""
@@ -95,27 +108,16 @@ class FileController(QObject):
             self.open(results.path, self.session.state)
             self.compare_with(other.path if other is not None else None)
 
-    def compare_with(self, path: Path | None) -> None:
+    def compare_with(self, path: Location | None) -> None:
         """Set the second file, which is opened after the one that is now being opened; None for no second file."""
         self._second = path
 
     def open_text(self, path: str) -> None:
         """Open the file or run at a path given as a string."""
-        self.open(Path(path))
-
-    def open_run(self, path: Path) -> None:
-        """Open a run by its folder or index; of a folder with one results file and no index, open that file."""
-        from viewer.io import run_index  # imported late: not needed for a single file
-
         try:
-            run = run_index.read_run(path)
-            if run.index is None and len(run.episodes) == 1:
-                self.opening.start(run_index.path_of(run, run.episodes[0]))
-                return
+            self.open(locate(path.strip()) if is_address(path.strip()) else Path(path))
         except UserError as error:
             self.show_failure(str(error), "")
-            return
-        self.show_run(run, self._wanted)
 
     def show_run(self, run: Run, view: ViewState | None = None, early: Probe | None = None) -> None:
         """Show a run and open the episode that was open last, else the first.
@@ -204,6 +206,10 @@ class FileController(QObject):
         """Show the dialog for opening the folder of a run."""
         file_dialogs.ask_folder(self._window, self.settings.recent(), self.open_text)
 
+    def ask_address(self) -> None:
+        """Show the dialog for opening a file or run on another machine."""
+        file_dialogs.ask_address(self._window, self.open_text)
+
     def ask_other(self) -> None:
         """Show the dialog for choosing a second file to compare with."""
         path = file_dialogs.ask_other(self._window, self.session.path)
@@ -267,7 +273,7 @@ class FileController(QObject):
         else:
             self.failed.emit(sentence, details)
 
-    def _needless(self, path: Path, second: bool) -> bool:
+    def _needless(self, path: Location, second: bool) -> bool:
         """Return whether a file is already open and must not be opened again; close it first where it must be reread.
 
         HDF5 shares its cached metadata between two handles of one file: that corrupts the reading of a file that is

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import Qt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from PySide6.QtWidgets import QWidget
+
+    from capture.remote.address import Location
 
 FILTER: Final = "Results and runs (*.h5 *.hdf5 *.partial index.json);;All files (*)"
 FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
 """File filters of the dialogs for the first and for the second file."""
 
 
-def ask_file(window: QWidget, recent: Sequence[Path]) -> str:
+def ask_file(window: QWidget, recent: Sequence[Location]) -> str:
     """Show the dialog for opening a file, at first in the folder of the most recent one; return the path or empty."""
     from PySide6.QtWidgets import QFileDialog  # imported late: slow to load and not needed at the start
 
     return QFileDialog.getOpenFileName(window, "Open results", _folder_of(recent), FILTER)[0]
 
 
-def ask_folder(window: QWidget, recent: Sequence[Path], chosen: Callable[[str], None]) -> None:
+def ask_folder(window: QWidget, recent: Sequence[Location], chosen: Callable[[str], None]) -> None:
     """Show the dialog for opening the folder of a run; `chosen` gets its path."""
     from PySide6.QtWidgets import QFileDialog
 
@@ -35,12 +37,30 @@ def ask_folder(window: QWidget, recent: Sequence[Path], chosen: Callable[[str], 
     dialog.open()
 
 
-def ask_other(window: QWidget, first: Path | None) -> str:
+def ask_other(window: QWidget, first: Location | None) -> str:
     """Show the dialog for choosing a second file, at first in the folder of the first; return the path or empty."""
     from PySide6.QtWidgets import QFileDialog
 
-    return QFileDialog.getOpenFileName(window, "Compare with", str(first.parent) if first else "", FILTER_OTHER)[0]
+    folder = _folder_of([first] if first else [])
+    return QFileDialog.getOpenFileName(window, "Compare with", folder, FILTER_OTHER)[0]
 
 
-def _folder_of(recent: Sequence[Path]) -> str:
-    return str(recent[0].parent) if recent else ""
+def ask_address(window: QWidget, chosen: Callable[[str], None]) -> None:
+    """Show the dialog for opening a file or run on another machine; `chosen` gets the address."""
+    from PySide6.QtWidgets import QInputDialog
+
+    dialog = QInputDialog(window)
+    dialog.setWindowTitle("Open address")
+    dialog.setLabelText(
+        "Results file or run on another machine: ssh://user@host/path, https://…, s3://bucket/…,\n"
+        "hf://datasets/owner/name/file.h5. ssh uses your keys and agent; no password is asked for or stored."
+    )
+    dialog.setOkButtonText("Open")
+    dialog.resize(640, dialog.sizeHint().height())
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.textValueSelected.connect(chosen)
+    dialog.open()
+
+
+def _folder_of(recent: Sequence[Location]) -> str:
+    return next((str(path.parent) for path in recent if isinstance(path, Path)), "")

@@ -11,13 +11,14 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from viewer.analysis.probe import Probe
 from viewer.controllers.reading.reader import Reader
 from viewer.errors import ConnectionLostError, NotLoadedError, UserError, split_library_words
-from viewer.io.open_file import find, find_source
+from viewer.io.open_file import connect_ahead, find, find_source
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from capture.remote.address import Location
     from viewer.io.block_file import ByteSource
 
 SLOW_MILLISECONDS: Final = 150
@@ -31,7 +32,7 @@ class Looking(Protocol):
     """Interface of a file check that runs in another process, such as `Probe`."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The file that is checked."""
 
     def poll(self) -> str | None:
@@ -52,7 +53,7 @@ class Opening(QObject):
     """Opening this path takes long; True once it takes longer than an intact file on a local disk would."""
 
     def __init__(
-        self, needless: Callable[[Path, bool], bool], reader: Reader | None = None, parent: QObject | None = None
+        self, needless: Callable[[Location, bool], bool], reader: Reader | None = None, parent: QObject | None = None
     ) -> None:
         """Create an idle opener.
 
@@ -64,7 +65,7 @@ class Opening(QObject):
         self._reader = reader or Reader(self)
         self._probe: Looking | None = None
         self._second = False
-        self.path: Path | None = None
+        self.path: Location | None = None
         """The file that was checked last."""
         self._timer = QTimer(self)
         self._timer.setInterval(10)
@@ -83,7 +84,7 @@ class Opening(QObject):
         """Whether a file is being checked, or a slow one opened."""
         return self._probe is not None or self._reader.is_reading("open")
 
-    def start(self, path: Path, *, second: bool = False) -> None:
+    def start(self, path: Location, *, second: bool = False) -> None:
         """Check and open a file; a check that is still running is cancelled."""
         self.take(Probe(find(path)), second=second)
 
@@ -91,6 +92,7 @@ class Opening(QObject):
         """Open the file of a check that is already running, for example one started before the window."""
         self.stop()
         self._probe, self._second, self.path = probe, second, probe.path
+        connect_ahead(probe.path)  # while the other process looks
         for timer in self._timers():
             timer.start()
 
@@ -158,7 +160,7 @@ class Opening(QObject):
             return
         self.opened.emit(results, self._second)
 
-    def _open_slow(self, path: Path, open_source: Callable[[], ByteSource]) -> None:
+    def _open_slow(self, path: Location, open_source: Callable[[], ByteSource]) -> None:
         """Open a slow file in another thread."""
         found: list[Results | UserError] = []
 
@@ -187,7 +189,7 @@ class Opening(QObject):
 
         self._reader.attempt("open", act, lane="view")
 
-    def _report(self, message: str, path: Path, cause: str = "") -> None:
+    def _report(self, message: str, path: Location, cause: str = "") -> None:
         """Announce a failure in a plain sentence; what HDF5 says about it is among the details."""
         sentence, words = split_library_words(message)
         details = f"File: {path}\n" + (f"HDF5 says: {words}\n" if words else "") + cause
@@ -206,9 +208,9 @@ def demo_path() -> Path | None:
     return path if path.is_file() else None
 
 
-def demo_view(path: Path) -> ViewState | None:
+def demo_view(path: Location) -> ViewState | None:
     """Return the first view of the bundled demo: the noun, seen by the head trained to point; None for other files."""
-    if path.parts[-2:] != ("demo", "results.h5"):
+    if not isinstance(path, Path) or path.parts[-2:] != ("demo", "results.h5"):
         return None
     demo = demo_path()
     if demo is None or path.resolve() != demo.resolve():

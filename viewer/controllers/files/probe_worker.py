@@ -14,7 +14,7 @@ from viewer.analysis import probe
 from viewer.controllers.python_process import create_python_process
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from capture.remote.address import Location
 
 PATIENCE: Final = 0.4
 """Seconds that an urgent check waits for a running check that is not urgent."""
@@ -25,7 +25,7 @@ CHECK_MILLISECONDS: Final = 100
 class ProbeRequest:
     """A requested check of one file."""
 
-    def __init__(self, lookout: ProbeWorker, path: Path, *, urgent: bool, about: bool) -> None:
+    def __init__(self, lookout: ProbeWorker, path: Location, *, urgent: bool, about: bool) -> None:
         self.lookout, self.path, self.urgent, self.about = lookout, path, urgent, about
         self.answer: str | None = None
         self.facts: dict[str, Any] = {}
@@ -59,7 +59,7 @@ class ProbeWorker(QObject):
         self._timer.setInterval(CHECK_MILLISECONDS)
         self._timer.timeout.connect(self.check)
 
-    def look(self, path: Path, *, urgent: bool = False, about: bool = False) -> ProbeRequest:
+    def look(self, path: Location, *, urgent: bool = False, about: bool = False) -> ProbeRequest:
         """Request a check; an urgent one runs next and cancels the queued ones.
 
         With `about`, only the prompts and the number of frames are read.

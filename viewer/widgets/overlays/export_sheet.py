@@ -25,6 +25,7 @@ from viewer.widgets.overlays.export_preview import PATIENCE_MILLISECONDS, Export
 from viewer.widgets.overlays.overlay import Overlay
 
 if TYPE_CHECKING:
+    from capture.remote.address import Location
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
 
@@ -258,11 +259,11 @@ class ExportSheet(Overlay):
         super().closeEvent(event)
 
 
-def default_folder(path: Path | None) -> Path:
+def default_folder(path: Location | None) -> Path:
     """Return `results` beside the file; for the demo, or a folder that is not writable, the user's pictures folder."""
     demo = demo_path()
     bundled = path is not None and demo is not None and read_identity(path) == read_identity(demo)
-    if path is not None and not bundled and os.access(path.absolute().parent, os.W_OK):
+    if isinstance(path, Path) and not bundled and os.access(path.absolute().parent, os.W_OK):
         return path.absolute().parent / "results"
     pictures = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
     return Path(pictures or Path.home()) / "pi0-export"

@@ -15,6 +15,8 @@ from viewer.widgets.controls.button import Button
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from capture.remote.address import Location
+
 ICON = ((0, 1, 2, 1), (1, 5, 8, 2), (2, 9, 13, 4), (1, 3, 4, 1))
 """Values of the program's icon, a small attention map."""
 
@@ -119,7 +121,7 @@ class MessagePage(QWidget):
         self.details.setFont(theme.font(12))
         self.recent_title.setFont(theme.font(12, bold=True))
 
-    def _show(self, title: str, text: str, details: str = "", recent: Sequence[Path] = ()) -> None:
+    def _show(self, title: str, text: str, details: str = "", recent: Sequence[Location] = ()) -> None:
         self.title.setText(title)
         self.text.setText(text)
         self.details.setText(details)
@@ -143,7 +145,7 @@ class MessagePage(QWidget):
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
 
-    def show_empty(self, recent: Sequence[Path]) -> None:
+    def show_empty(self, recent: Sequence[Location]) -> None:
         """Show that no file is open."""
         self._show(
             "See what Pi0.5 looks at",
@@ -152,7 +154,7 @@ class MessagePage(QWidget):
             recent=recent,
         )
 
-    def show_opening(self, path: Path, *, very_slow: bool = False) -> None:
+    def show_opening(self, path: Location, *, very_slow: bool = False) -> None:
         """Show that a file is being opened; `very_slow` offers to stop."""
         if very_slow:
             self._show(
@@ -176,7 +178,7 @@ class MessagePage(QWidget):
             button.show()
         self.retry.setEnabled(seconds > 0)
 
-    def show_waiting(self, path: Path) -> None:
+    def show_waiting(self, path: Location) -> None:
         """Show that a capture has not finished its first frame."""
         self._show(
             f"{path.name} has no finished frame yet",
@@ -189,7 +191,7 @@ class MessagePage(QWidget):
         self._show(title, text)
         self.demo.hide()
 
-    def show_failure(self, sentence: str, details: str, recent: Sequence[Path]) -> None:
+    def show_failure(self, sentence: str, details: str, recent: Sequence[Location]) -> None:
         """Show why a file cannot be opened; the sentence after the last `; ` or the first `. ` says what to do."""
         what, _, todo = sentence.rpartition("; ")
         if not what:
@@ -209,7 +211,9 @@ class MessagePage(QWidget):
         self.details.setVisible(self.details.isHidden())
 
 
-def _short(folder: Path) -> str:
+def _short(folder: Location) -> str:
+    if not isinstance(folder, Path):
+        return str(folder)
     home = Path.home()
     text = f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
     return text if len(text) < 50 else "…" + text[-48:]
