@@ -35,10 +35,12 @@ def clean_text(text: str, most: int = MAX_CHARACTERS) -> str:
 
 def plain_tooltip(text: str) -> str:
     """Return the text as Qt is to get it for a tooltip, where it would take a tag or an entity for rich text."""
+    shown = clean_text(text, MAX_TOOLTIP_CHARACTERS)
+    if not set("<&") & set(shown):
+        return shown
     import html  # its table of entities is rarely needed
 
-    shown = clean_text(text, MAX_TOOLTIP_CHARACTERS)
-    return f'<span style="white-space: pre-wrap">{html.escape(shown)}</span>' if set("<&") & set(shown) else shown
+    return f'<span style="white-space: pre-wrap">{html.escape(shown)}</span>'
 
 
 def csv_cell(value: object) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -113,6 +112,8 @@ class PlotPanel(Panel):
 
 def csv_text(names: Sequence[str], rows: Rows) -> str:
     """Return a table as comma-separated values with a line of column names; floats as short as they are exact."""
+    import csv  # not before the first picture
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(csv_cell, names))
