@@ -1,7 +1,11 @@
 """Colour maps: tables of 256 colours, interpolated linearly between control points.
 
 The control points are 35 equidistant samples of inferno, magma and viridis (Smith and van der Walt, CC0), turbo
-(Mikhailov, Apache-2.0), jet and RdBu (Brewer); the tables differ from the originals by at most 8 of 255.
+(Mikhailov, Apache-2.0), jet and RdBu (Brewer).
+
+The package cmap has these maps too; the tables differ from its own by at most 7 of 255 (jet; RdBu 4, the others 2). It
+is not used, since colours are needed for the first picture: its import takes 44 ms of processor time (85 modules) and
+7 ms a map, the tables take 0.3 ms (cmap 0.8.0, Python 3.11), and figures made with earlier versions keep their pixels.
 """
 
 from __future__ import annotations
