@@ -9,7 +9,7 @@ from window_driver import settle, until
 
 from viewer.controllers.settings import Settings
 from viewer.widgets.main_window import MainWindow
-from viewer.widgets.panels.episode_panel import EpisodePanel
+from viewer.widgets.panels.episodes.episode_panel import EpisodePanel
 
 if TYPE_CHECKING:
     from pathlib import Path

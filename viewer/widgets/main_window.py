@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from viewer.controllers.commands import Command
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
-    from viewer.widgets.panels.episode_panel import EpisodePanel
+    from viewer.widgets.panels.episodes.episode_panel import EpisodePanel
 
 
 class MainWindow(QWidget):
@@ -206,7 +206,7 @@ class MainWindow(QWidget):
             self.episodes = None
         run = self.files.run
         if run is not None:
-            from viewer.widgets.panels.episode_panel import WIDTH, EpisodePanel  # only runs need it
+            from viewer.widgets.panels.episodes.episode_panel import WIDTH, EpisodePanel  # only runs need it
 
             self.episodes = panel = EpisodePanel(run.episodes)
             kept = self.settings.text("episodes_width")

@@ -20,7 +20,7 @@ from viewer.controllers.files.probe_worker import ProbeWorker
 from viewer.io import run_index
 from viewer.model.view_state import Query
 from viewer.widgets.main_window import MainWindow
-from viewer.widgets.panels.episode_model import NUMBER
+from viewer.widgets.panels.episodes.episode_model import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTreeView, QVBoxLayout, QW
 
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
-from viewer.widgets.panels.episode_model import NUMBER, EpisodeDelegate, EpisodeModel, outcomes
+from viewer.widgets.panels.episodes.episode_model import NUMBER, EpisodeDelegate, EpisodeModel, outcomes
 
 if TYPE_CHECKING:
     from viewer.controllers.episodes.episodes import Episodes

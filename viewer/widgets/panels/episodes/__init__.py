@@ -1,0 +1,1 @@
+"""Panel with the episodes of a run."""
