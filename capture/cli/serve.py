@@ -67,7 +67,12 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
                 stack.callback(writer.close, "the server ended")
             console.stage("running the policy once")
             service = PolicyService(setup, policy, writer, _serve_options(options, setup, key), console)
-            asyncio.run(_serve(service, console))
+            handlers = {number: signal.getsignal(number) for number in _stop_signals()}
+            try:
+                asyncio.run(_serve(service, console))
+            finally:  # asyncio leaves the system's own, which would end the process amid the last files
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
         console.close()
         say(_describe(service, options))
     return 0
@@ -85,15 +90,20 @@ async def _serve(service: PolicyService, console: Console) -> None:
         has_asked = True
         service.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            loop.add_signal_handler(number, stop)
+    for number in _stop_signals():
+        loop.add_signal_handler(number, stop)
     progress = asyncio.create_task(_show_progress(service, console))
     try:
         await service.serve(lambda address: _say_ready(service, console, address))
     finally:
         progress.cancel()
         console.stage("finishing the results files")
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Return the signals that end the server, without those that are ignored, as SIGHUP is under nohup."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _say_ready(service: PolicyService, console: Console, address: str) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from capture.errors import UserError
+from capture.provenance import Decision
 from capture.serve.observations import ObservationMapper
 from capture.serve.requests import KEY, Wishes, read_wishes
 from capture.serve.wire_format import unpack
 
 if TYPE_CHECKING:
     from capture.policies.base import Prepared, RecordedCall
-    from capture.provenance import Decision
     from capture.rollouts.stream import CallSlot, EpisodeStream
     from capture.rollouts.writer import RolloutWriter
     from capture.serve.policy_runner import PolicyRunner
@@ -106,12 +106,15 @@ class ClientSession:
         if wishes.is_about_an_end:
             return Request(wishes, None)
         mapped, decisions = self._mapper.map(observation)
+        prepared = self._runner.prepare(mapped)
+        if warning := prepared.tokens.warning:
+            decisions = (*decisions, Decision("length of the prompt", "cut", warning, is_certain=False))
         if decisions != self._decisions:
             self._decisions = decisions
             self._decided(decisions)
             if self._stream is not None:
                 self._stream.decisions = decisions
-        return Request(wishes, self._runner.prepare(mapped))
+        return Request(wishes, prepared)
 
     def call(self, request: Request) -> tuple[dict[str, Any], CallRecord | None]:
         """Run the policy; return what is to be answered and, where the call was recorded, what is to be stored then.
