@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from capture.policies.attention_hooks import AttentionRecorder
+    from capture.rollouts.recorder import RolloutRecorder
 
 __version__ = "0.1.0"
-__all__ = ["AttentionRecorder", "__version__"]
+__all__ = ["AttentionRecorder", "RolloutRecorder", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `AttentionRecorder`, and with it torch, when it is first asked for (PEP 562)."""
+    """Import a recorder, and with it torch, when it is first asked for (PEP 562)."""
     if name == "AttentionRecorder":
         from capture.policies.attention_hooks import AttentionRecorder
 
         return AttentionRecorder
+    if name == "RolloutRecorder":
+        from capture.rollouts.recorder import RolloutRecorder
+
+        return RolloutRecorder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

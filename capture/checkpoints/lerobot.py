@@ -343,7 +343,7 @@ def _cameras(
     shown = {feature: last for feature, last in features.items() if not last.startswith(_EMPTY)}
     slots: list[str] = []
     for feature, last in shown.items():
-        usual = _usual_name(last)
+        usual = name_camera(last)
         name = last if usual in slots else usual
         if name != last and options.cameras is None:
             is_slot = last in _OPENPI_SLOTS
@@ -371,7 +371,8 @@ def _cameras(
     return tuple(slots), CameraNames({slot: feature for feature, slot in slot_of.items()}, renamed)
 
 
-def _usual_name(last: str) -> str:
+def name_camera(last: str) -> str:
+    """Return the name under which a camera is stored, by the last part of its feature's name."""
     if last in ("base_0_rgb", "image") or last.startswith("exterior"):
         return EXTERIOR
     if last in ("left_wrist_0_rgb", "image2") or last.startswith("wrist"):

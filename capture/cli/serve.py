@@ -220,9 +220,7 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]
     setup = asked_setup(options, Shard(), ALL_FRAMES, Prompts(()))
     if warning := setup.policy.check_tokenizer():
         console.tell(f"warning: {warning}")
-    from capture.serve.aloha_units import explain_units
-
-    for decision in explain_units(setup.policy.decisions):
+    for decision in setup.policy.decisions:
         console.decided(decision)
     console.stage("loading transformers")
     policy = setup.policy.load(setup.options.device, setup.options.dtype, console.loading)
@@ -230,10 +228,11 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]
 
 
 def _open_writer(options: argparse.Namespace, setup: Setup, console: Console) -> RolloutWriter:
+    from capture.rollouts.run_description import RolloutRun
     from capture.rollouts.writer import RolloutWriter
-    from capture.serve.service import describe_run
 
-    return RolloutWriter(options.output, describe_run(setup, options.every), tell=console.tell)
+    run = RolloutRun.from_setup(setup, title=setup.policy.name, every=options.every)
+    return RolloutWriter(options.output, run, tell=console.tell)
 
 
 def _serve_options(options: argparse.Namespace, setup: Setup, key: str | None) -> ServeOptions:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,18 +64,31 @@ class JsonTokenizer:
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer as Library
 
-        self.name = _short_name(path)
         try:
-            self._library = Library.from_file(str(path))
+            library = Library.from_file(str(path))
         except Exception as error:  # the package raises nothing narrower
             raise _unreadable(path, error) from error
+        self._set_library(library, _short_name(path), path)
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> Self:
+        """Return the tokenizer of the content of a `tokenizer.json`. Raises UserError for one of another kind."""
+        from tokenizers import Tokenizer as Library
+
+        made = cls.__new__(cls)
+        made._set_library(Library.from_str(text), name, name)
+        return made
+
+    def _set_library(self, library: Any, name: str, where: object) -> None:
+        self.name = name
+        self._library = library
         # A saved tokenizer may carry its training run's padding and truncation.
         self._library.no_padding()
         self._library.no_truncation()
         known = [self._library.token_to_id(piece) for piece in ("<bos>", "<s>")]
         bos = next((id_ for id_ in known if id_ is not None), None)
         if bos is None:
-            raise _not_ours(path)
+            raise _not_ours(where)
         self.bos: int = bos
         self.size: int = self._library.get_vocab_size(with_added_tokens=False)
 
@@ -91,17 +104,29 @@ class SentencePieceTokenizer:
     def __init__(self, path: Path) -> None:
         from sentencepiece import SentencePieceProcessor
 
-        self.name = _short_name(path)
         try:
             model = path.read_bytes()
-            self._library: Any = SentencePieceProcessor(model_proto=model)
+            library = SentencePieceProcessor(model_proto=model)
         except (OSError, RuntimeError, ValueError) as error:
             raise _unreadable(path, error) from error
-        # The package takes an empty file, and then crashes when it is asked anything.
-        self.size: int = self._library.get_piece_size() if model else 0
-        self.bos: int = self._library.bos_id() if self.size else -1
-        if self.bos < 0:
+        if not model:  # the package takes an empty file, and then crashes when it is asked anything
             raise _not_ours(path)
+        self._set_library(library, _short_name(path), path)
+
+    @classmethod
+    def from_processor(cls, processor: Any, name: str) -> Self:
+        """Return the tokenizer of a SentencePieceProcessor. Raises UserError for one of another kind."""
+        made = cls.__new__(cls)
+        made._set_library(processor, name, name)
+        return made
+
+    def _set_library(self, library: Any, name: str, where: object) -> None:
+        self.name = name
+        self._library = library
+        self.size: int = library.get_piece_size()
+        self.bos: int = library.bos_id() if self.size else -1
+        if self.bos < 0:
+            raise _not_ours(where)
 
     def encode(self, text: str) -> list[Piece]:
         """Pieces of `text` in order; nothing is added in front or behind."""
@@ -132,9 +157,9 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"the tokenizer {path} cannot be read ({reason}); fetch it again or name another with --tokenizer")
 
 
-def _not_ours(path: Path) -> UserError:
+def _not_ours(where: object) -> UserError:
     return UserError(
-        f"the tokenizer {path} has no begin-of-sequence piece, so it is not of PaliGemma's kind; "
+        f"the tokenizer {where} has no begin-of-sequence piece, so it is not of PaliGemma's kind; "
         "name the checkpoint's own with --tokenizer"
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from capture.policies.attention_hooks import Recording
+from capture.policies.base import Norms
 from capture.policies.process_settings import exact_float32
 
 
@@ -36,6 +38,23 @@ class ValueNorms:
             written = split[:, :, None] @ factors.transpose(-1, -2)  # (L, M, N / M, keys, d)
             lengths: Tensor = torch.linalg.vector_norm(written, dim=-1)  # (L, M, N / M, keys)
         return lengths.flatten(1, 2)  # (L, N, keys)
+
+
+def measure_norms(recording: Recording, language: ValueNorms, expert: ValueNorms) -> Norms:
+    """Return the value norms of a call that was recorded with values; `language`, `expert`: of its layers."""
+    prefix = torch.stack(recording.prefix_values)  # (L, B, K, M * d)
+    own = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
+    own = own.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(0, 1)  # (L, S, B, H, M * d)
+
+    def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
+        """Return the lengths (..., L, N, keys) of `values` (L, ..., keys, M * d)."""
+        found: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
+        found = found.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
+        moved: Tensor = found.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
+        return moved
+
+    action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
+    return Norms(lengths(language, prefix), lengths(expert, prefix), action)
 
 
 def _factor(weight: Tensor, heads: int) -> Tensor:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from capture.policies.base import TokenTable
     from capture.provenance import Decision
     from capture.rollouts.run_description import RolloutRun
-    from capture.rollouts.transfer import Transfer
+    from capture.rollouts.transfer import BuiltFrame
 
 DIGITS: Final = 3
 """Tokens that a state value takes at most: its bin has up to three digits, and Gemma has one token a digit."""
@@ -27,9 +27,9 @@ NAME_BYTES: Final = 64
 """Room for the episode's name, where prompts are shorter."""
 
 
-def find_sizes(frame: schema.Frame, transfer: Transfer) -> schema.Sizes:
-    """Return the sizes of a file that begins with this frame."""
-    [prepared] = transfer.request.prepared
+def find_sizes(built: BuiltFrame) -> schema.Sizes:
+    """Return the sizes of a file that holds this frame alone."""
+    frame, prepared = built.frame, built.prepared
     table, cameras = prepared.tokens, tuple(prepared.pictures)
     points, horizon, model_dim = np.shape(frame[schema.ACTION_X])
     *_, heads, _, rows, cols = np.shape(frame[schema.ACTION_TO_IMAGE])
@@ -38,8 +38,8 @@ def find_sizes(frame: schema.Frame, transfer: Transfer) -> schema.Sizes:
     return schema.Sizes(
         frames=0,
         cameras=cameras,
-        layers=transfer.layers,
-        steps=transfer.steps,
+        layers=built.layers,
+        steps=built.steps,
         heads=heads,
         tokens=len(table),
         horizon=horizon,

@@ -13,6 +13,7 @@ from capture.results.resume import describe_difference
 from capture.rollouts.episode_file import EpisodeFile, add_room, find_sizes, format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from capture.rollouts.run_description import RolloutRun
@@ -36,11 +37,13 @@ class _Open:
 class EpisodeFiles:
     """Writes each episode's recordings to its results file, and keeps the index. Not thread-safe.
 
+    `finished`: called with each results file that is complete.
+
     Raises UserError where the folder cannot be used, or holds another run.
     """
 
-    def __init__(self, folder: Path, run: RolloutRun) -> None:
-        self._folder, self._run = folder, run
+    def __init__(self, folder: Path, run: RolloutRun, finished: Callable[[Path], None]) -> None:
+        self._folder, self._run, self._finished = folder, run, finished
         self._files: dict[Episode, _Open] = {}
         run_index.prepare_folder(folder)
         self._number = self._check_folder()
@@ -66,16 +69,16 @@ class EpisodeFiles:
         such as one with pictures of another size, begins another file. Raises UserError where it cannot be stored.
         """
         episode = slot.episode
-        frame, errors = transfer.build_frame()
-        sizes = find_sizes(frame, transfer)
+        built = transfer.build()
+        sizes = find_sizes(built)
         opened = self._files.get(episode)
         if opened is not None and (why := opened.file.find_difference(sizes)):
             self.finish(episode, f"{why}; the episode goes on in the next file")
             opened = None
         is_new = opened is None
         if opened is None:
-            opened = self._open(slot, add_room(sizes, transfer.request.prepared[0].tokens))
-        frame |= {
+            opened = self._open(slot, add_room(sizes, built.prepared.tokens))
+        frame = built.frame | {
             schema.FRAMES_INDEX: slot.index,
             schema.FRAMES_TIME: slot.start - episode.start,
             schema.FRAMES_EPISODE: opened.file.name,
@@ -83,18 +86,18 @@ class EpisodeFiles:
             schema.FRAMES_CALL_SECONDS: slot.seconds,
             schema.FRAMES_DROPPED: dropped,
         }
-        opened.file.write(frame, errors)
+        opened.file.write(frame, built.errors)
         return is_new
 
-    def finish(self, episode: Episode, ended: str) -> Path | None:
-        """Complete the file of an episode and return it; None where it has none. `ended`: why. Raises UserError."""
+    def finish(self, episode: Episode, ended: str) -> None:
+        """Complete the file of an episode, if it has one. `ended`: why it ended. Raises UserError."""
         opened = self._files.get(episode)
         if opened is None:
-            return None
+            return
         path = opened.file.finish(self._describe(opened, ended))
         del self._files[episode]
+        self._finished(path)
         self._write_index({**opened.entry, "frames": opened.file.frames, "success": episode.success})
-        return path
 
     def abandon(self, episode: Episode, reason: str) -> None:
         """Close the file of an episode under its partial name, and note why. Failures to do so are logged."""

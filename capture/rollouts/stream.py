@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from capture.policies.base import RecordedCall
     from capture.provenance import Decision
     from capture.rollouts.writer import RolloutWriter
@@ -52,16 +54,17 @@ class CallSlot:
     seconds: float = field(default=float("nan"))
     """How long the call took."""
 
-    def store(self, call: RecordedCall, *, seconds: float | None = None) -> bool:
+    def store(self, call: RecordedCall | Callable[[], RecordedCall], *, seconds: float | None = None) -> bool:
         """Hand over the recording of this call, of one observation. Never waits for the disk.
 
-        `seconds`: how long the call took; None: since `start_call`. The call's tensors must not be changed afterwards.
-        On a GPU, what is stored is computed on the current stream, and copied on another one. Returns False where the
-        recording was dropped: `max_pending` others wait for the disk, the episode has ended, or writing failed.
+        `call`: its tensors must not be changed afterwards; for a policy on the CPU, a function may be given that the
+        writer's thread calls to make it. `seconds`: how long the call took; None: since `start_call`. On a GPU, what is
+        stored is computed on the current stream, and copied on another one. Returns False where the recording was
+        dropped: `max_pending` others wait for the disk, the episode has ended, or writing failed.
 
         Raises ValueError for a call of several observations.
         """
-        if len(call.prepared) != 1:
+        if not callable(call) and len(call.prepared) != 1:
             raise ValueError(f"a call of {len(call.prepared)} observations belongs to as many streams; split it first")
         self.seconds = time.perf_counter() - self.start if seconds is None else seconds
         return self._writer.accept(self, call)

@@ -2,50 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from capture.pipeline.frame_builder import WeightErrors, compute_datasets, frame_metadata, to_host_arrays
 from capture.pipeline.frame_slicing import BatchRow, slice_frame
-from capture.policies.base import CallRequest, RecordedCall
+from capture.policies.base import CallRequest, Prepared, RecordedCall
 from capture.results import schema
 
 
 @dataclass(frozen=True)
-class Transfer:
+class BuiltFrame:
+    """A frame of the results file, and what decides the sizes of a file that begins with it."""
+
+    frame: schema.Frame
+    errors: WeightErrors
+    prepared: Prepared
+    layers: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
+class Transfer(Protocol):
     """A recorded call of one observation on its way to the file."""
+
+    def build(self) -> BuiltFrame:
+        """Wait for the device, and return the frame. Raises UserError for what cannot be stored."""
+
+
+@dataclass(frozen=True)
+class _HostCall:
+    """A call on the CPU, of which everything is still to be computed."""
+
+    call: RecordedCall | Callable[[], RecordedCall]
+    weights: torch.dtype | None
+
+    def build(self) -> BuiltFrame:
+        call = self.call if isinstance(self.call, RecordedCall) else self.call()
+        datasets = {name: value.cpu() for name, value in compute_datasets(call, self.weights).items()}
+        return _build(call, call.recording, datasets)
+
+
+@dataclass(frozen=True)
+class _DeviceCall:
+    """The datasets of a call on a GPU, which are copied to the host."""
 
     request: CallRequest
     layers: tuple[int, ...]
     steps: tuple[int, ...]
-    weights: torch.dtype | None
-    call: RecordedCall | None
-    """The call, of which the datasets are still to be computed; None if they lie in `host`."""
     host: dict[str, Tensor]
-    """The datasets, complete once `copied` is reached."""
-    copied: torch.cuda.Event | None = None
-    on_device: dict[str, Tensor] | None = None
+    """Complete once `copied` is reached."""
+    copied: torch.cuda.Event
+    on_device: dict[str, Tensor]
     """Source of the copy, kept alive until it is done."""
 
-    def build_frame(self) -> tuple[schema.Frame, WeightErrors]:
-        """Wait for the copy, and return the frame and the errors of its weights."""
-        host = self.host
-        if self.copied is not None:
-            self.copied.synchronize()
-        if self.call is not None:
-            host = {name: value.cpu() for name, value in compute_datasets(self.call, self.weights).items()}
-        arrays, [errors] = to_host_arrays(host)
-        return slice_frame(arrays, BatchRow(0, 0, frame_metadata(self.request, arrays, 0))), errors
+    def build(self) -> BuiltFrame:
+        self.copied.synchronize()
+        return _build(self.request, self, self.host)
+
+
+class _Axes(Protocol):
+    @property
+    def layers(self) -> tuple[int, ...]: ...
+
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+
+
+def _build(request: CallRequest, axes: _Axes, datasets: dict[str, Tensor]) -> BuiltFrame:
+    arrays, [errors] = to_host_arrays(datasets)
+    frame = slice_frame(arrays, BatchRow(0, 0, frame_metadata(request, arrays, 0)))
+    [prepared] = request.prepared
+    return BuiltFrame(frame, errors, prepared, axes.layers, axes.steps)
 
 
 class Copier:
     """Starts the transfers of a policy's calls; thread-safe.
 
     On a GPU the datasets are computed on the current stream, so that the call's other tensors are freed, and copied to
-    pinned memory on another stream. On a CPU, `Transfer.build_frame` computes them, in whatever thread calls it.
+    pinned memory on another stream. On a CPU, `Transfer.build` computes them, in whatever thread calls it.
     """
 
     def __init__(self, weights: torch.dtype | None) -> None:
@@ -53,13 +91,18 @@ class Copier:
         self._weights = weights
         self._streams: dict[torch.device, Any] = {}
 
-    def start(self, call: RecordedCall) -> Transfer:
-        """Start the transfer of a call; does not wait for the device. The call must not be changed afterwards."""
-        device, recording = call.path.device, call.recording
-        if device.type != "cuda":
-            return Transfer(call, recording.layers, recording.steps, self._weights, call, {})
+    def start(self, call: RecordedCall | Callable[[], RecordedCall]) -> Transfer:
+        """Start the transfer of a call of one observation, which must not be changed afterwards.
+
+        Does not wait for the device. A function is called later to make the call, which lies on the CPU.
+        """
+        if not isinstance(call, RecordedCall) or call.path.device.type != "cuda":
+            return _HostCall(call, self._weights)
+        device = call.path.device
         found = compute_datasets(call, self._weights)
-        stream = self._streams.setdefault(device, torch.cuda.Stream(device))
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.Stream(device)
+        stream = self._streams[device]
         stream.wait_stream(torch.cuda.current_stream(device))
         host = {}
         with torch.cuda.stream(stream):
@@ -69,4 +112,4 @@ class Copier:
             copied = torch.cuda.Event(blocking=True)
             copied.record(stream)
         request = CallRequest(call.prepared, call.seeds, call.to_robot)
-        return Transfer(request, recording.layers, recording.steps, self._weights, None, host, copied, found)
+        return _DeviceCall(request, call.recording.layers, call.recording.steps, host, copied, found)

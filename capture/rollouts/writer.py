@@ -115,7 +115,7 @@ class RolloutWriter:
         self.folder, self.run = folder, run
         self._max_pending = max_pending
         self._tell = tell or _log.warning
-        self._files = EpisodeFiles(folder, run)  # for the thread alone from here on
+        self._files = EpisodeFiles(folder, run, self._note_finished)  # for the thread alone from here on
         self._copier = Copier(run.weights)
         self._changed = threading.Condition()
         """Guards all that follows."""
@@ -197,7 +197,7 @@ class RolloutWriter:
         if is_late:
             self._notify(f"recordings of {episode.stream} are dropped: the disk of {self.folder} is late")
 
-    def accept(self, slot: CallSlot, call: RecordedCall) -> bool:
+    def accept(self, slot: CallSlot, call: RecordedCall | Callable[[], RecordedCall]) -> bool:
         """Queue a recording; return False, and count it as dropped, where there is no room for it."""
         with self._changed:
             is_accepted = slot.is_recorded and self._has_room(slot.episode)
@@ -271,11 +271,13 @@ class RolloutWriter:
             self._counts = replace(now, recorded=now.recorded + 1, episodes=now.episodes + is_new)
 
     def _finish(self, episode: Episode) -> None:
-        path = self._files.finish(episode, episode.ended)
+        self._files.finish(episode, episode.ended)
         with self._changed:
             self._failed.discard(episode)
-            if path is not None:
-                self._counts = replace(self._counts, files=(*self._counts.files, path))
+
+    def _note_finished(self, path: Path) -> None:
+        with self._changed:
+            self._counts = replace(self._counts, files=(*self._counts.files, path))
 
     def _fail(self, item: _Recording | Episode | None, error: Exception) -> None:
         """Close the file of an episode under its partial name; record nothing more of that episode."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,14 +19,14 @@ from torch import Tensor
 
 from capture.errors import UserError
 from capture.observation import Observation
-from capture.policies.attention_hooks import AttentionRecorder, Recording
-from capture.policies.base import LateNorms, Layout, Norms, PolicySizes, Prepared, RecordedCall, upload
+from capture.policies.attention_hooks import AttentionRecorder
+from capture.policies.base import Layout, PolicySizes, Prepared, RecordedCall, upload
 from capture.policies.letterbox import Picture
 from capture.policies.pi05.config import Pi05Config
 from capture.policies.pi05.preprocessing import Preprocessing
 from capture.policies.process_settings import exact_float32
 from capture.policies.tokenizer import Tokenizer, check_vocabulary
-from capture.policies.value_norms import ValueNorms
+from capture.policies.value_norms import ValueNorms, measure_norms
 
 if TYPE_CHECKING:
     from capture.policies.pi05.model import Chunk, Pi05, Prefix
@@ -167,7 +166,7 @@ class Pi05Policy:
             seeds=tuple(seeds),
             layout=_layout(prepared[0], text, chunk.prefix, self.sizes.grid),
             recording=recording,
-            norms=LateNorms(partial(self._measure, recording)),
+            norms=measure_norms(recording, *self._norms[recording.layers]),
             path=chunk.path,
             time=chunk.time,
             to_robot=self.to_robot,
@@ -231,22 +230,6 @@ class Pi05Policy:
     def upload(self, tensor: Tensor) -> Tensor:
         """Return `tensor` on the policy's device."""
         return upload(tensor, self.model.device)
-
-    def _measure(self, recording: Recording) -> Norms:
-        language, expert = self._norms[recording.layers]
-        prefix = torch.stack(recording.prefix_values)  # (L, B, K, M * d)
-        own = torch.stack([value for step in recording.suffix_values for value in step])  # (S * L, B, H, M * d)
-        own = own.unflatten(0, (len(recording.steps), len(recording.layers))).transpose(0, 1)  # (L, S, B, H, M * d)
-
-        def lengths(norms: ValueNorms, values: Tensor) -> Tensor:
-            """Return the lengths (..., L, N, keys) of `values` (L, ..., keys, M * d)."""
-            found: Tensor = norms.lengths(values.flatten(1, -2))  # (L, N, ... * keys)
-            found = found.unflatten(2, values.shape[1:-1])  # (L, N, ..., keys)
-            moved: Tensor = found.movedim((0, 1), (-3, -2))  # (..., L, N, keys)
-            return moved
-
-        action = lengths(expert, own).permute(1, 2, 0, 3, 4)  # (B, L, S, N, H)
-        return Norms(lengths(language, prefix), lengths(expert, prefix), action)
 
 
 def policy_sizes(config: Pi05Config, preprocessing: Preprocessing) -> PolicySizes:
