@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from capture.rollouts.run_description import RolloutRun
     from capture.rollouts.transfer import BuiltFrame
 
-DIGITS: Final = 3
-"""Tokens that a state value takes at most: its bin has up to three digits, and Gemma has one token a digit."""
+STATE_TOKENS: Final = 4
+"""Tokens that a state value takes at most: Gemma has one for the blank before it and one for each digit of its bin."""
+STATE_CHARACTERS: Final = 4
+"""The same in characters."""
 NAME_BYTES: Final = 64
 """Room for the episode's name, where prompts are shorter."""
 
@@ -59,13 +61,13 @@ def find_sizes(built: BuiltFrame) -> schema.Sizes:
 def add_room(sizes: schema.Sizes, table: TokenTable) -> schema.Sizes:
     """Return the sizes with room for the longest prompt of the same task, whatever the state is, and for names.
 
-    Frames of an episode differ in the state that their prompts spell: "7" takes one token, "128" three.
+    Frames of an episode differ in the state that their prompts spell: " 7" takes two tokens, " 128" four.
     """
     index = table.state_index[table.state_index >= 0]
     counts = np.unique(index, return_counts=True)[1]  # (values,) tokens of each state value
-    more = int(np.maximum(DIGITS - counts, 0).sum())
+    more = int(np.maximum(STATE_TOKENS - counts, 0).sum())
     piece_bytes = max(sizes.piece_bytes, *(len(piece.encode()) for piece in table.pieces))
-    text_bytes = max(NAME_BYTES, sizes.text_bytes) + DIGITS * len(counts)
+    text_bytes = max(NAME_BYTES, sizes.text_bytes) + STATE_CHARACTERS * len(counts)
     return replace(sizes, tokens=len(table) + more, text_bytes=text_bytes, piece_bytes=piece_bytes)
 
 
