@@ -53,6 +53,8 @@ def main(words: Sequence[str] | None = None) -> int:
             arguments = cli.parse_arguments(words[as_json:])
             check_installed(arguments)
             cancellation.check()
+            if arguments.kind == "table" and _is_run(arguments.file):
+                return _write_run(arguments)
             with open_source(arguments) as source:
                 from viewer.export.plan import prepare_export
 
@@ -157,6 +159,29 @@ def _write_plan(plan: ExportPlan, source: ExportSource, *, as_json: bool) -> Non
         print(first)
     else:
         print(f"{count} files in {_common_folder(plan)}")
+
+
+def _is_run(path: Path) -> bool:
+    from viewer.io.open_file import is_run
+
+    return is_run(path)
+
+
+def _write_run(arguments: ExportArguments) -> int:
+    """Write the table of a run; return 0, or 2 where an episode's file cannot be read."""
+    from viewer.export.progress import ProgressReporter
+    from viewer.export.runs import run_table
+
+    progress = ProgressReporter("episodes")
+    try:
+        export = run_table.export_run(arguments, progress.report)
+    finally:
+        progress.close()
+    for sentence in run_table.describe_export(export):
+        print(f"pi0-export: {sentence}", file=sys.stderr)
+    there = f", {export.present} were there" if export.present else ""
+    print(f"{export.written} episodes{there}: {export.folder}")
+    return 2 if any(outcome.failed for outcome in export.outcomes) else 0
 
 
 def _common_folder(plan: ExportPlan) -> Path:

@@ -49,6 +49,10 @@ class ExportArguments:
     """Boxes of patches, `exterior:4-7,8-11`, or names of regions, `duck`."""
     regions: Path | None = None
     """The file in which named regions are looked up; None for the one beside the results file."""
+    objects: Path | None = None
+    """Maps prompts to the words that `{object}` stands for."""
+    share: str = ""
+    """Which part of the episodes of a run: `3/8`."""
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     """Fields of the view that is subtracted: `layer=4`."""

@@ -75,7 +75,10 @@ def create_parser() -> argparse.ArgumentParser:
         # No abbreviations: a summary would take --over, which it lacks, for --overwrite.
         sub = kinds.add_parser(kind, help=TITLES[kind], description=TITLES[kind].capitalize() + ".", epilog=EPILOG,
                                allow_abbrev=False)  # fmt: skip
-        sub.add_argument("file", type=file_location, help="results file (.h5) that pi0-capture wrote, or its address")
+        run = ", or a run: a folder of them or its index.json" if kind == "table" else ""
+        sub.add_argument(
+            "file", type=file_location, help=f"results file (.h5) that pi0-capture wrote, or its address{run}"
+        )
         sub.add_argument("-o", dest="folder", type=Path, default=Path("results"), metavar="FOLDER",
                          help="where to write; a folder named after the file is made in it (results)")  # fmt: skip
         sub.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -141,6 +144,19 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
                            "each frame")  # fmt: skip
         group.add_argument("--regions", type=Path, metavar="FILE", default=None,
                            help="where named regions are looked up (default: RESULTS.regions.h5)")  # fmt: skip
+    if kind == "table":
+        group.add_argument("--objects", type=Path, metavar="FILE", default=None,
+                           help='what "{object}" in --words and --region stands for: JSON or YAML that maps a prompt '
+                           "to words of it (default: the named region that the prompt mentions)")  # fmt: skip
+        group.add_argument(
+            "--share",
+            default="",
+            metavar="3/8",
+            help="of a run: export every eighth episode, from the third; torchrun, srun and SLURM "
+            "arrays are heeded without it",
+        )
+        group.add_argument("--processes", type=int, default=0, metavar="N",
+                           help="of a run: how many export at once; one per core")  # fmt: skip
     if kind in {"difference", "video", "summary"}:
         group.add_argument("--against", nargs="+", default=(), metavar="FIELD=VALUE",
                            help="subtract the same view with another frame=, word=, action=, step=, layer=, "

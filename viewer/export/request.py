@@ -118,6 +118,8 @@ class ExportRequest:
     """Sentences about frames that are left out."""
     region: RegionInFrames | None
     """Named regions, which lie elsewhere in each frame; None for the view's patches in all frames."""
+    outcome: str | None
+    """Of the episode in a run, in a column of its table; None for a file by itself."""
     table_of: TableUnit
     width: int
     """Of one picture, cell, thumbnail or plot in px."""

@@ -7,6 +7,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from capture.results import schema
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import describe_frames_left_out, find_same_query, name_words
 from viewer.analysis.scores import find_score
@@ -21,12 +22,14 @@ from viewer.export.request import (
     PhaseQueries,
     axes_within_figure,
 )
+from viewer.export.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 from viewer.export.scenes import explain_read_errors
 from viewer.export.selection import MissingWordError, parse_positions
 from viewer.export.subtracted_view import parse_comparison, suggest_comparison
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import SHARED_RANGES, Query, ViewState
 from viewer.regions.in_frames import find_named_region, is_box
+from viewer.regions.regions_file import default_path, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +74,15 @@ class _Resolver:
                 self.start.clamped(self.results.dims(frame)), sought=()
             )  # figures are of what is shown
         self.over = arguments.resolve_over()
+        self.objects = self._read_objects()
         self.figure_axes = axes_within_figure(arguments.kind, self.over)
 
     def request(self) -> ExportRequest:
         results, arguments = self.results, self.arguments
         frames, layers, steps, heads = self.frames(), self.layers(), self.steps(), self.heads()
-        region = find_named_region(arguments.region, arguments.regions, arguments.file, results, frames)
+        region = find_named_region(
+            arguments.region, arguments.regions, arguments.file, results, frames, self._fill_object
+        )
         left_out, frames = ((), frames) if region is None else (region.describe_left_out(frames), tuple(region.cells))
         view = self.view(frames, layers, steps)
         if region is not None:
@@ -104,6 +110,7 @@ class _Resolver:
             has_named_frames=bool(arguments.frames),
             notes=(*left_out, *notes),
             region=region,
+            outcome=None,
             table_of=arguments.table_of,
             width=arguments.size or SIZES.get(arguments.kind, 480),
             scale=arguments.scale or SCALES.get(arguments.kind, 2.0),
@@ -111,6 +118,21 @@ class _Resolver:
             caption=arguments.caption,
             rate=arguments.rate,
         )
+
+    def _read_objects(self) -> NamedObjects:
+        """What `{object}` stands for in each prompt."""
+        arguments = self.arguments
+        if not any(PLACEHOLDER in text for text in (*arguments.words, *arguments.region)):
+            if arguments.objects is not None:
+                raise UserError('--objects says what {object} stands for; add --words "{object}".')
+            return NamedObjects()
+        path = arguments.regions or default_path(arguments.file)
+        regions = tuple(read_regions(path, self.results).regions) if path.exists() else ()
+        return read_objects(arguments.objects, regions)
+
+    def _fill_object(self, text: str, frame: int) -> str:
+        """A text with the object that the prompt of a frame names in place of `{object}`."""
+        return self.objects.fill(text, self.results.string(schema.FRAMES_PROMPT, frame))
 
     # Axes
 
@@ -231,7 +253,11 @@ class _Resolver:
             for query in wanted:
                 named, error = self._find_in_frames(query, frames)
                 if error is not None and not any(one is not None for one in named):
-                    raise error if len(frames) == 1 else UserError(f"None of the {len(frames)} frames has it. {error}")
+                    raise (
+                        error
+                        if len(frames) == 1
+                        else MissingWordError(f"None of the {len(frames)} frames has it. {error}")
+                    )
                 if "frame" in self.figure_axes:
                     by_frame[0] += tuple(one for one in named if one is not None)[:1]
                     continue
@@ -316,7 +342,7 @@ class _Resolver:
         return []
 
     def _find_words(self, text: str, frame: int) -> NamedQuery:
-        return selection.find_words(self.results, frame, text)
+        return selection.find_words(self.results, frame, self._fill_object(text, frame))
 
     def _find_tokens(self, text: str, frame: int) -> NamedQuery:
         return NamedQuery(selection.find_words_of_tokens(self.results, frame, text), f"token{text}", frame)

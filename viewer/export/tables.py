@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from capture.results import schema
 from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.scores import SCORES, Score
 from viewer.errors import UserError
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
     Column = npt.NDArray[Any]
     Write = Callable[[Path, "BlockReader", Iterator["Block"]], None]
 
+ROWS_OF_GROUP: Final = 1 << 20
+"""Rows that are written to Parquet at once: an episode is a row group, unless it has more."""
+
 COLUMNS: Final = {
+    "outcome": "success or failure, as the data set or the client said; empty where it is unknown. Of runs alone.",
+    "prompt": "The prompt of the frame. Of runs alone; the episode is the name of the folder.",
     "frame": "By the file’s number, from 0.",
     "phase": "prefix: the query is words; suffix: it is actions, once per denoise step.",
     "query": "The word or words, or the action or actions by number, from 0.",
@@ -189,7 +195,15 @@ def table_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     grid = np.broadcast_arrays(layers[:, None, None], steps[None, :, None], np.array(request.heads)[None, None, :])
     per_map = 1 if block.maps is None else math.prod(block.maps.shape[3:])
     lines = block.rows * per_map
+    of_run: dict[str, Column] = {}
+    if request.outcome is not None:
+        prompt = results.string(schema.FRAMES_PROMPT, block.frame)
+        of_run = {
+            "outcome": np.full(lines, request.outcome, dtype=object),
+            "prompt": np.full(lines, prompt, dtype=object),
+        }
     columns: dict[str, Column] = {
+        **of_run,
         "frame": np.full(lines, block.frame),
         "phase": np.full(lines, block.phase, dtype=object),
         "query": np.full(lines, block.query, dtype=object),
@@ -235,7 +249,9 @@ def _region_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     """Return the region that is scored: its name, if it has one, and its patches in this frame."""
     named = reader.request.region
     boxes = " ".join(map(str, selection.find_boxes(reader.results, reader.request.region_at(block.frame))))
-    columns: dict[str, Column] = {} if named is None else {"region name": np.full(block.rows, named.name, dtype=object)}
+    columns: dict[str, Column] = (
+        {} if named is None else {"region name": np.full(block.rows, named.names[block.frame], dtype=object)}
+    )
     return columns | {"region": np.full(block.rows, boxes, dtype=object)}
 
 
@@ -264,6 +280,13 @@ def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> 
     import pyarrow.parquet
 
     writer: Any = None
+    waiting: list[Any] = []
+
+    def write_group() -> None:
+        if waiting:
+            writer.write_table(pyarrow.concat_tables(waiting), row_group_size=ROWS_OF_GROUP)
+            waiting.clear()
+
     try:
         for block in blocks:
             columns = table_columns(reader, block)
@@ -275,7 +298,10 @@ def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> 
                     for field in table.schema
                 ]
                 writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(fields))
-            writer.write_table(table.cast(writer.schema))
+            waiting.append(table.cast(writer.schema))
+            if sum(one.num_rows for one in waiting) >= ROWS_OF_GROUP:
+                write_group()
+        write_group()
     finally:
         if writer is not None:
             writer.close()

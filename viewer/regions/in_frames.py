@@ -15,7 +15,8 @@ from viewer.regions.coverage import choose_patches, measure_coverage
 from viewer.regions.regions_file import default_path, read_regions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from capture.remote.address import Location
     from viewer.io.results import Results
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class RegionInFrames:
     """One or several named regions together, in the frames in which all of them are known."""
 
-    name: str
+    names: Mapping[int, str]
+    """The name in each frame: another one where prompts name other objects."""
     cells: Mapping[int, tuple[Cell, ...]]
     """Patches (camera, row, col) in order, by frame; none where no camera shows it."""
 
@@ -36,7 +38,8 @@ class RegionInFrames:
         unknown = [frame for frame in frames if frame not in self.cells]
         if not unknown:
             return ()
-        return (f"Frames in which the region {self.name} is not known are left out: {format_numbers(unknown)}.",)
+        name = " or ".join(dict.fromkeys(self.names.values()))
+        return (f"Frames in which the region {name} is not known are left out: {format_numbers(unknown)}.",)
 
 
 def find_cells(region: Region, results: Results, frame: int) -> tuple[Cell, ...] | None:
@@ -54,28 +57,50 @@ def find_cells(region: Region, results: Results, frame: int) -> tuple[Cell, ...]
     return tuple(found) if is_known else None
 
 
+class UnknownRegionError(UserError):
+    """A region is known in none of the frames, or there is none of its name."""
+
+
 def place_in_frames(
-    regions: RegionSet, names: Sequence[str], results: Results, frames: Sequence[int]
+    regions: RegionSet,
+    texts: Sequence[str],
+    results: Results,
+    frames: Sequence[int],
+    fill: Callable[[str, int], str] = lambda text, _: text,
 ) -> RegionInFrames:
-    """Return where the named regions lie together in those of `frames` in which all of them are known.
+    """Return where named regions lie together in those of `frames` in which all of them are known.
+
+    `fill(text, frame)` returns the name that a text stands for in a frame.
 
     Raises:
-        UserError: There is no region of a name, or it is known in none of the frames.
+        UnknownRegionError: There is no region of a name, or it is known in none of the frames.
+        UserError: `fill` raises it in every frame.
     """
-    for name in names:
-        if name not in regions.regions:
-            known = ", ".join(regions.regions) or "none"
-            raise UserError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")
     cells: dict[int, tuple[Cell, ...]] = {}
+    names: dict[int, str] = {}
+    error: UserError | None = None
     for frame in frames:
-        found = [find_cells(regions.regions[name], results, frame) for name in names]
+        try:
+            named = [fill(text, frame) for text in texts]
+            found = [find_cells(_find_region(regions, name), results, frame) for name in named]
+        except UserError as problem:  # such as a prompt that names no object
+            error = error or problem
+            continue
         if all(one is not None for one in found):
+            names[frame] = " ".join(named)
             cells[frame] = tuple(sorted({cell for one in found if one for cell in one}))
     if not cells:
-        raise UserError(
-            f"The region {' '.join(names)} is known in none of these frames; `pi0-regions list` says in which it is."
+        raise error or UnknownRegionError(
+            f"The region {' '.join(texts)} is known in none of these frames; `pi0-regions list` says in which it is."
         )
-    return RegionInFrames(" ".join(names), cells)
+    return RegionInFrames(names, cells)
+
+
+def _find_region(regions: RegionSet, name: str) -> Region:
+    if name not in regions.regions:
+        known = ", ".join(regions.regions) or "none"
+        raise UnknownRegionError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")
+    return regions.regions[name]
 
 
 def is_box(text: str) -> bool:
@@ -84,11 +109,16 @@ def is_box(text: str) -> bool:
 
 
 def find_named_region(
-    texts: Sequence[str], path: Path | None, results_path: Location, results: Results, frames: Sequence[int]
+    texts: Sequence[str],
+    path: Path | None,
+    results_path: Location,
+    results: Results,
+    frames: Sequence[int],
+    fill: Callable[[str, int], str],
 ) -> RegionInFrames | None:
     """Return where regions that `texts` name lie in each frame; None where they are boxes of patches, or empty.
 
-    `path` is the file of regions; None for the one beside `results_path`.
+    `path` is the file of regions; None for the one beside `results_path`. `fill` is as for `place_in_frames`.
 
     Raises:
         UserError: Names and boxes are mixed, there is no file of regions or no region of a name in it, or it is known
@@ -108,8 +138,8 @@ def find_named_region(
             )
         path = default_path(results_path)
     if not path.exists():
-        raise UserError(
+        raise UnknownRegionError(
             f"--region {texts[0]} is no box such as exterior:4-7,8-11, and there is no file of named regions "
             f"({path}); `pi0-regions track` makes one."
         )
-    return place_in_frames(read_regions(path, results), texts, results, frames)
+    return place_in_frames(read_regions(path, results), texts, results, frames, fill)

@@ -1,0 +1,168 @@
+"""`pi0-export table RUN`: a table an episode, resumable, with what each prompt names."""
+
+import csv
+import json
+
+import make_run
+import numpy as np
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+from make_run import TASKS
+
+from viewer.errors import UserError
+from viewer.export.__main__ import main
+from viewer.export.masks.__main__ import main as regions
+from viewer.export.runs.named_object import NamedObjects, read_objects
+from viewer.export.runs.share import resolve_share
+from viewer.export.selection import MissingWordError
+
+SMALL = {"frames": 2, "layers": 2, "heads": 2, "steps": 2, "horizon": 2, "size": (36, 64)}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return make_run.write(tmp_path / "runs", 4, **SMALL)
+
+
+def read(folder):
+    return pyarrow.dataset.dataset(str(folder), partitioning="hive").to_table().to_pylist()
+
+
+def test_every_episode_has_a_table_of_all_its_frames(run, tmp_path, capsys):
+    assert main(["table", "runs", "--words", "the", "--format", "parquet", "-o", "out", "--processes", "2"]) == 0
+    assert capsys.readouterr().out == "4 episodes: out/runs\n"
+    rows = read(tmp_path / "out" / "runs")
+    assert len(rows) == 4 * 2 * 2 * 2  # episodes, frames, layers, heads
+    assert {(row["episode"], row["outcome"], row["prompt"]) for row in rows} == {
+        (f"episode_{number:06d}", ["success", "failure", "success", ""][number], TASKS[number % len(TASKS)])
+        for number in range(4)
+    }
+    # The same numbers as of one file by itself.
+    main(["table", "runs/episode_000002.h5", "--words", "the", "--frames", "all", "-o", "one"])
+    with (tmp_path / "one" / "episode_000002" / "table.csv").open() as stream:
+        single = [float(row["entropy"]) for row in csv.DictReader(stream)]
+    np.testing.assert_allclose(
+        [row["entropy"] for row in rows if row["episode"] == "episode_000002"], single, rtol=1e-6
+    )
+
+
+def test_an_episode_is_one_row_group_with_described_columns(run, tmp_path):
+    main(["table", "runs", "--format", "parquet", "-o", "out", "--processes", "1"])
+    file = pyarrow.parquet.ParquetFile(tmp_path / "out/runs/episode=episode_000001/table.parquet")
+    assert file.num_row_groups == 1
+    assert b"from 0" in file.schema_arrow.field("layer").metadata[b"description"]
+
+
+def test_second_call_goes_on_where_the_first_stopped(run, tmp_path, capsys):
+    command = ["table", "runs", "--words", "the", "-o", "out", "--processes", "1"]
+    main([*command, "--share", "1/2"])
+    assert capsys.readouterr().out == "2 episodes: out/runs\n"
+    kept = tmp_path / "out/runs/episode=episode_000002/table.csv"
+    before = kept.stat().st_mtime_ns
+    assert main(command) == 0
+    assert capsys.readouterr().out == "2 episodes, 2 were there: out/runs\n"
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_other_options_do_not_mix_with_a_table_that_is_there(run, capsys):
+    main(["table", "runs", "--words", "the", "-o", "out"])
+    assert main(["table", "runs", "--words", "put", "-o", "out"]) == 2
+    assert "out/runs holds tables that were made with other options" in capsys.readouterr().err
+
+
+def test_broken_episode_is_said_and_costs_itself_alone(run, tmp_path, capsys):
+    damaged = run / "episode_000001.h5"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    assert main(["table", "runs", "--words", "the", "-o", "out"]) == 2
+    captured = capsys.readouterr()
+    assert "1 episodes cannot be read (episode_000001): episode_000001.h5 " in captured.err
+    assert captured.out == "3 episodes: out/runs\n"
+
+
+def test_object_of_each_prompt_is_the_query(run, tmp_path, capsys):
+    objects = {task: task.split()[2] for task in TASKS[:2]}
+    (tmp_path / "objects.json").write_text(json.dumps(objects))
+    command = ["table", "runs", "--words", "{object}", "--objects", "objects.json", "-o", "out", "--format", "parquet"]
+    assert main(command) == 0
+    assert "1 episodes have nothing that is asked for (episode_000002)" in capsys.readouterr().err
+    found = {(row["prompt"], row["query"]) for row in read(tmp_path / "out/runs")}
+    assert found == set(objects.items())
+
+
+def test_named_region_of_each_episode_is_scored(run, tmp_path, capsys):
+    word = TASKS[0].split()[2]
+    np.savez(tmp_path / "m.npz", **{f"wrist/{word}": np.tile(np.eye(36, 64, dtype=bool), (2, 1, 1))})
+    assert regions(["import", "runs/episode_000000.h5", "m.npz"]) == 0
+    command = ["table", "runs", "--words", "{object}", "--region", "{object}", "-o", "out", "--format", "parquet"]
+    assert main(command) == 0
+    rows = read(tmp_path / "out/runs")
+    assert {(row["episode"], row["query"], row["region name"]) for row in rows} == {("episode_000000", word, word)}
+    assert all(row["mass region"] > 0 for row in rows)
+    assert "3 episodes have nothing that is asked for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--objects", "o.json"], '--objects says what {object} stands for; add --words "{object}"'),
+        (["--share", "9/8"], "--share 9/8 is no share"),
+        (["--words", "{object}", "--objects", "none.json"], "none.json cannot be read"),
+    ],
+)
+def test_mistakes_are_sentences(run, capsys, words, sentence):
+    assert main(["table", "runs", *words, "-o", "out"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_folder_without_results_is_a_sentence(tmp_path, capsys):
+    assert main(["table", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "holds neither an index.json nor results files" in capsys.readouterr().err
+
+
+def test_object_is_the_region_that_the_prompt_mentions_first():
+    objects = NamedObjects({"stack them": "the blocks"}, ("duck", "yellow duck", "bowl"))
+    assert objects.find("Put the Yellow duck in the bowl") == "yellow duck"
+    assert objects.find("stack them ") == "the blocks"
+    assert objects.fill("the {object}", "fill the bowl") == "the bowl"
+    with pytest.raises(MissingWordError, match="Which object “duckling” names is not known"):
+        objects.find("duckling")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("o.json", "[1]"), ("o.json", "{"), ("o.yaml", "a: [1]"), ("o.yaml", "{"), ("o.json", '{"a": 1}')],
+)
+def test_damaged_file_of_objects_is_a_sentence(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"cannot be read|does not map prompts"):
+        read_objects(tmp_path / name)
+
+
+def test_yaml_maps_prompts(tmp_path):
+    (tmp_path / "o.yaml").write_text("pick up the duck: duck\n")
+    assert read_objects(tmp_path / "o.yaml").find("Pick up the duck") == "duck"
+
+
+@pytest.mark.parametrize(
+    ("environment", "argument", "expected"),
+    [
+        ({}, "", [0, 1, 2, 3, 4, 5]),
+        ({}, "2/3", [1, 4]),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, "", [1, 3, 5]),
+        ({"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "2"}, "", [2, 5]),
+        ({"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "6"}, "", [1, 3, 5]),
+        (
+            {"SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_ID": "1", "RANK": "0", "WORLD_SIZE": "3"}, "", [3],
+        ),
+    ],
+)  # fmt: skip
+def test_shares_cover_every_episode_once(environment, argument, expected):
+    assert list(resolve_share(environment, argument).of(list(range(6)))) == expected
+
+
+@pytest.mark.parametrize("environment", [{"RANK": "x", "WORLD_SIZE": "2"}, {"RANK": "5", "WORLD_SIZE": "2"}])
+def test_variables_that_cannot_be_are_refused(environment):
+    with pytest.raises(UserError):
+        resolve_share(environment)

@@ -1,0 +1,1 @@
+"""Tables over all episodes of a run. No Qt."""

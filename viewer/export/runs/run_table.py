@@ -1,0 +1,248 @@
+"""One table over all episodes of a run: a folder `episode=NAME` for each, in processes, resumable. No Qt."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from capture import __version__
+from viewer import child_process
+from viewer.errors import UserError
+from viewer.export import cancellation
+from viewer.export.process_pool import POLL_SECONDS, count_cores
+from viewer.export.runs.share import resolve_share
+from viewer.export.selection import MissingWordError, file_slug
+from viewer.io import run_index
+from viewer.model.plain_text import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from viewer.export.arguments import ExportArguments
+    from viewer.io.run_index import Episode, Run
+
+OPTIONS_NAME: Final = "_options.json"
+"""Names that begin with an underscore are not read as part of a data set by DuckDB, polars, Spark and pyarrow."""
+NOT_OPTIONS: Final = frozenset({"file", "folder", "processes", "overwrite", "share"})
+"""Arguments that do not change what a table holds."""
+
+
+@dataclass(frozen=True)
+class EpisodeTask:
+    """One episode to export."""
+
+    file: Path
+    name: str
+    outcome: str
+    """`success`, `failure`, or empty where it is unknown."""
+    target: Path
+
+
+@dataclass(frozen=True)
+class EpisodeOutcome:
+    """What became of the export of one episode."""
+
+    name: str
+    left_out: str = ""
+    """Why it has no table although nothing is wrong: no frame of it has the words or the region that are asked for."""
+    failed: str = ""
+    """Why its file cannot be read."""
+
+
+@dataclass(frozen=True)
+class RunExport:
+    """What was written of a run."""
+
+    folder: Path
+    written: int
+    present: int
+    """Episodes that an earlier call had written."""
+    outcomes: tuple[EpisodeOutcome, ...]
+    """Of the episodes that have no table."""
+
+
+def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -> RunExport:
+    """Write the table of every finished episode of a run that does not have one yet; `report` counts episodes.
+
+    Raises:
+        UserError: The run cannot be read, holds no finished episode, or was exported there with other options.
+    """
+    run = run_index.read_run(arguments.file)
+    folder = arguments.folder / file_slug(run.name)
+    tasks = _list_tasks(run, folder, arguments.format)
+    if not tasks:
+        raise UserError(f"{arguments.file} holds no finished episode yet; wait until the capture has written one.")
+    _check_options(folder, arguments)
+    tasks = list(resolve_share(os.environ, arguments.share).of(tasks))
+    todo = [task for task in tasks if arguments.overwrite or not task.target.exists()]
+    done: list[EpisodeOutcome] = []
+    present = len(tasks) - len(todo)
+
+    def note(outcome: EpisodeOutcome) -> None:
+        done.append(outcome)
+        report(present + len(done), len(tasks))
+
+    count = min(arguments.processes or count_cores(), max(len(todo), 1))
+    if count > 1:
+        with child_process.safe_multiprocessing():
+            _export_in_processes(todo, arguments, count, note)
+    else:
+        for task in todo:
+            note(export_episode(task, arguments))
+            cancellation.check()
+    missing = tuple(outcome for outcome in done if outcome.left_out or outcome.failed)
+    return RunExport(folder, len(done) - len(missing), present, missing)
+
+
+def _list_tasks(run: Run, folder: Path, file_format: str) -> list[EpisodeTask]:
+    tasks = {}
+    for episode, status in zip(run.episodes, run_index.statuses(run), strict=True):
+        if status.state != "done":
+            continue
+        # The partition's value is encoded as Hive and its readers do, so that `episode` is the name itself.
+        target = folder / f"episode={quote(_unique_name(episode), safe=' ')[:200]}" / f"table.{file_format}"
+        if target in tasks:
+            raise UserError(f"Two episodes of {run.name} are called {episode.name}; give them names of their own.")
+        tasks[target] = EpisodeTask(run_index.path_of(run, episode), episode.name, run_index.outcome(episode), target)
+    return list(tasks.values())
+
+
+def _unique_name(episode: Episode) -> str:
+    """Return the name of the episode's file, which is unique in a run, without its ending."""
+    return episode.file.removesuffix(".h5")
+
+
+def _check_options(folder: Path, arguments: ExportArguments) -> None:
+    """Store the options beside the tables; raise UserError where tables of other options lie there."""
+    options = {
+        field.name: json.loads(json.dumps(getattr(arguments, field.name), default=str))
+        for field in fields(arguments)
+        if field.name not in NOT_OPTIONS
+    }
+    path = folder / OPTIONS_NAME
+    try:
+        if path.exists() and not arguments.overwrite:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if known.get("options") != options:
+                raise UserError(
+                    f"{folder} holds tables that were made with other options; take another folder with -o, or add "
+                    "--overwrite."
+                )
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{OPTIONS_NAME}.{os.getpid()}")
+        unfinished.write_text(json.dumps({"version": __version__, "options": options}, indent=1), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to ({error.strerror or error}); choose another with -o.") from None
+    except (ValueError, AttributeError):
+        raise UserError(f"{path} is damaged; take another folder with -o, or add --overwrite.") from None
+
+
+def export_episode(
+    task: EpisodeTask, arguments: ExportArguments, check: Callable[[], None] = cancellation.check
+) -> EpisodeOutcome:
+    """Write the table of one episode; `check` may raise to stop it between blocks."""
+    from viewer.analysis.probe import early
+    from viewer.export import tables
+    from viewer.export.plan import build_plan
+    from viewer.export.resolve import resolve_request
+    from viewer.export.scenes import ExportSource
+    from viewer.regions.in_frames import UnknownRegionError
+
+    probe = early(task.file)
+    try:
+        reason = probe.wait()
+    finally:
+        probe.stop()
+    if reason:
+        return EpisodeOutcome(task.name, failed=reason)
+    try:
+        asked = replace(arguments, file=task.file, frames=arguments.frames or "all")
+        with ExportSource.open(task.file) as source:
+            request = replace(
+                resolve_request(source, asked), folder=task.target.parent, overwrite=True, outcome=task.outcome
+            )
+            tables.write_table(build_plan(source, request), source.results, lambda *_: check())
+    except (MissingWordError, UnknownRegionError) as error:
+        return EpisodeOutcome(task.name, left_out=str(error))
+    except UserError as error:
+        return EpisodeOutcome(task.name, failed=str(error))
+    return EpisodeOutcome(task.name)
+
+
+def _export_in_processes(
+    tasks: Sequence[EpisodeTask], arguments: ExportArguments, count: int, note: Callable[[EpisodeOutcome], None]
+) -> None:
+    can_fork = sys.platform == "linux" and threading.active_count() == 1
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    stop = context.Event()
+    queue = list(reversed(tasks))
+    pool = ProcessPoolExecutor(count, context, _start_worker, (stop, os.getpid()))
+    pending: set[Future[EpisodeOutcome]] = set()
+    try:
+        while queue or pending:
+            while queue and len(pending) < 2 * count:
+                pending.add(pool.submit(_export_in_worker, queue.pop(), arguments))
+            finished, pending = wait(pending, POLL_SECONDS, return_when=FIRST_COMPLETED)
+            cancellation.check()
+            for future in finished:
+                note(future.result())
+    except BrokenProcessPool:
+        cancellation.check()
+        raise UserError(
+            "A process that exports was ended from outside, perhaps for want of memory; try --processes 1. What is "
+            "finished stays."
+        ) from None
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Worker:
+    """What a process that exports keeps between its tasks."""
+
+    stop: multiprocessing.synchronize.Event
+    parent: int
+
+
+def _start_worker(stop: multiprocessing.synchronize.Event, parent: int) -> None:
+    """Prepare a process that exports. Ctrl-C is left to its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _Worker.stop, _Worker.parent = stop, parent
+
+
+def _check_worker() -> None:
+    if _Worker.stop.is_set() or (os.name == "posix" and os.getppid() != _Worker.parent):
+        raise cancellation.Cancelled
+
+
+def _export_in_worker(task: EpisodeTask, arguments: ExportArguments) -> EpisodeOutcome:
+    with contextlib.suppress(cancellation.Cancelled):
+        _check_worker()
+        return export_episode(task, arguments, _check_worker)
+    return EpisodeOutcome(task.name, left_out="stopped")
+
+
+def describe_export(export: RunExport) -> list[str]:
+    """Return sentences about episodes that have no table, those of one kind together."""
+    sentences = []
+    for kind, heading in (("left_out", "have nothing that is asked for"), ("failed", "cannot be read")):
+        found = [(one.name, getattr(one, kind)) for one in export.outcomes if getattr(one, kind)]
+        if found:
+            names = ", ".join(clean_text(name)[:60] for name, _ in found[:5]) + (" …" if len(found) > 5 else "")
+            sentences.append(f"{len(found)} episodes {heading} ({names}): {found[0][1]}")
+    return sentences
