@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "path/to").mkdir(parents=True)
     shutil.copytree(DEMO / "episodes", made / "path/to/dataset")
     shutil.copytree(DEMO / "episodes/duck", made / "path/to/episode")
+    prompts = {"put the ball in the bowl": "ball", "pick up the duck": "duck", "pick up the mug": "mug"}
+    (made / "objects.json").write_text(json.dumps(prompts))
     for camera in ("exterior", "wrist"):
         shutil.copy(DEMO / f"episodes/duck/{camera}_00.jpg", made / f"{camera[:3].replace('wri', 'wrist')}.png")
     return made
@@ -73,6 +76,7 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     assert (folder / "runs/index.json").exists()
     assert (folder / "figures/demo/table.csv").exists()
     assert list((folder / "paper/demo").glob("*.mp4"))
+    assert len(list((folder / "tables/runs").glob("*/table.parquet"))) == 3
     names: dict[str, object] = {}
     for block in PYTHON:
         needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
