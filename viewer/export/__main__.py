@@ -161,7 +161,7 @@ def _write_plan(plan: ExportPlan, source: ExportSource, *, as_json: bool) -> Non
         print(f"{count} files in {_common_folder(plan)}")
 
 
-def _is_run(path: Path) -> bool:
+def _is_run(path: Location) -> bool:
     from viewer.io.open_file import is_run
 
     return is_run(path)

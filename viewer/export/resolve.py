@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.results import schema
@@ -126,8 +127,8 @@ class _Resolver:
             if arguments.objects is not None:
                 raise UserError('--objects says what {object} stands for; add --words "{object}".')
             return NamedObjects()
-        path = arguments.regions or default_path(arguments.file)
-        regions = tuple(read_regions(path, self.results).regions) if path.exists() else ()
+        path = arguments.regions or (default_path(arguments.file) if isinstance(arguments.file, Path) else None)
+        regions = () if path is None or not path.exists() else tuple(read_regions(path, self.results).regions)
         return read_objects(arguments.objects, regions)
 
     def _fill_object(self, text: str, frame: int) -> str:

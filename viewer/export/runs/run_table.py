@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from capture.remote.address import Location
     from viewer.export.arguments import ExportArguments
     from viewer.io.run_index import Episode, Run
 
@@ -43,7 +44,7 @@ NOT_OPTIONS: Final = frozenset({"file", "folder", "processes", "overwrite", "sha
 class EpisodeTask:
     """One episode to export."""
 
-    file: Path
+    file: Location
     name: str
     outcome: str
     """`success`, `failure`, or empty where it is unknown."""
