@@ -127,6 +127,8 @@ class RolloutWriter:
         """Recordings that were accepted and are not written yet."""
         self._failed: set[Episode] = set()
         """Episodes that are not recorded further."""
+        self._is_busy = False
+        """Whether the thread works at an item of the queue."""
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name="rollout-writer", daemon=True)
         self._thread.start()
@@ -148,7 +150,7 @@ class RolloutWriter:
     def settle(self) -> None:
         """Wait until everything that was handed over is written."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._queue and not self._pending)
+            self._changed.wait_for(lambda: not self._queue and not self._pending and not self._is_busy)
 
     def close(self, reason: str = CLOSED) -> RolloutCounts:
         """End the episodes that run, wait until all is written, and end the thread. May be called again."""
@@ -251,8 +253,10 @@ class RolloutWriter:
 
     def _next(self) -> _Recording | Episode | None:
         with self._changed:
+            self._is_busy = False
             self._changed.notify_all()  # for `settle`
             self._changed.wait_for(lambda: bool(self._queue) or self._is_closing)
+            self._is_busy = bool(self._queue)
             return self._queue.popleft() if self._queue else None
 
     def _settle_one(self) -> None:
