@@ -157,6 +157,8 @@ class Playback(QObject):
         if not self.axis or len(self._places) < 2:
             self.stop()
             return
+        if self.session.is_waiting:  # places that pass while one is being read are left out
+            return
         elapsed = (self._offset + self.clock() - self._since) % float(self._ends[-1])
         place = min(int(np.searchsorted(self._ends, elapsed, "right")), len(self._places) - 1)
         if self.axis == "frame" and place != self._place:

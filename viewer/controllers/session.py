@@ -58,6 +58,8 @@ class Session(ShownScenes):
         self._told = ViewState()
         self._prompt_frame: int | None = None
         """Frame whose prompt the goal's query counts, while the words of the goal's own frame are being read."""
+        self.is_slow = False
+        """Whether reads of an open file may have to wait."""
         self._asked: ViewState | None = None
         """The view whose parts are being read; None if the shown view is the one that was asked for."""
         self._preview: dict[str, Any] = {}
@@ -74,6 +76,7 @@ class Session(ShownScenes):
         """Show another file (None: no file) and close the previous ones; `state` is clamped to the file's axes."""
         before = [self.results if self.results is not results else None, self.other]
         self.results, self.other = results, None
+        self._note_speed()
         self._timer.stop()
         self.reader.drop()
         self._asked = self._prompt_frame = None
@@ -94,6 +97,7 @@ class Session(ShownScenes):
         if self.other is not None:
             self.other.close()
         self.other = results
+        self._note_speed()
         self.drop_scenes()
         self.opened.emit()
 
@@ -272,10 +276,8 @@ class Session(ShownScenes):
             self._asked = wanted[0]
             self.asked.emit()
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether reads of an open file may have to wait."""
-        return any(results is not None and results.access.is_slow for results in (self.results, self.other))
+    def _note_speed(self) -> None:
+        self.is_slow = any(results is not None and results.access.is_slow for results in (self.results, self.other))
 
     def _wanted(self) -> tuple[ViewState, ViewState]:
         """Return the view that was asked for, and that or the pinned one in its place."""

@@ -130,7 +130,7 @@ class LinePanel(HoverPanel):
     def update_content(self) -> None:
         """Load the chart again, and repaint all but the heading with its controls if it is another one."""
         before = self._chart
-        self._load_if_visible()
+        self._read_now(self._load_if_visible)
         if self._chart is None or self._chart is not before:
             self.update(0, self.HEADING - 6, self.width(), self.height())
 

@@ -210,9 +210,9 @@ class TokenStrips(Panel):
     # Painting
 
     def values(self) -> Strips | None:
-        """Return the values of all chips; None if they cannot be read."""
+        """Return the values of all chips; None if they cannot be read, or are being read."""
         results = self.session.results
-        if results is None or not results.done:
+        if results is None or not results.done or self.is_waiting:
             return None
         try:
             return strips(results, self.session.shown, self.session.pointer)

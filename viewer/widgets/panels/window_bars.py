@@ -191,7 +191,7 @@ class StatusBar(Panel):
         self._texts = self.left(), self.right()
 
     def _on_pointed(self) -> None:
-        self._load_if_visible()
+        self._read_now(self._load_if_visible)
         self.refresh()
 
     def refresh(self) -> None:

@@ -297,6 +297,16 @@ def test_pinned_view_is_compared_once_both_are_read(slow: SlowWindow) -> None:
     assert abs(content.scene.maps - (one.maps - two.maps)).max() < 1e-6
 
 
+def test_playback_shows_frames_that_come_more_slowly_than_they_play(slow: SlowWindow) -> None:
+    shown: list[int] = []
+    slow.source.seconds = 0.03
+    slow.session.changed.connect(lambda _, after: shown.append(after.frame))
+    slow.window.playback.set_speed("30 fps")
+    slow.window.playback.toggle("frame")
+    until(lambda: len(set(shown)) == 3)
+    slow.window.playback.stop()
+
+
 def test_undo_goes_back_to_what_was_shown(slow: SlowWindow) -> None:
     slow.session.begin()
     for frame in (1, 2, 1):
