@@ -63,7 +63,8 @@ class Results(ResultsFile):
 
     def layer_rows(self, frame: int, kind: Kind, token: int, layer: int) -> Rows:
         """Return the weights of one query token at one layer, at all steps and heads, no more if it is slow."""
-        if not self.access.is_slow or kind == "text":  # a word's row is one chunk for all layers
+        is_read = (kind, frame, token) in self._cache
+        if is_read or not self.access.is_slow or kind == "text":  # a word's row is one chunk for all layers
             return self.rows(frame, kind, token).at(slice(layer, layer + 1))
         key = ("row", frame, token, layer)
         return self._kept(
@@ -166,6 +167,9 @@ class Results(ResultsFile):
 
         if not self.access.is_slow:
             return self.access.run(make)
+        if ("mass", kind, frame) in self._cache:
+            whole = self.mass(frame, kind)
+            return None if whole is None else whole[index[1:]]
         return self._kept(("mass", kind, index), make, lambda part: 0 if part is None else part.nbytes)
 
     @property

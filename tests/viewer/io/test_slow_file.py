@@ -18,6 +18,8 @@ from viewer.io.results import Results
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from viewer.model.view_state import Kind
+
 
 def test_values_equal_those_of_the_local_file(small: Path) -> None:
     here, (there, _) = Results(small), open_slow(small)
@@ -133,3 +135,17 @@ def test_file_that_is_no_results_file_is_named(tmp_path: Path) -> None:
     path.write_text("no HDF5" * 10)
     with pytest.raises(UserError, match="text.h5 is not an HDF5 file"):
         Results(path, SlowSource(path))
+
+
+@pytest.mark.parametrize(("kind", "token"), [("text", 4), ("action", 2)])
+def test_parts_of_what_was_read_whole_are_in_memory(small: Path, kind: Kind, token: int) -> None:
+    here, (there, _) = Results(small), open_slow(small)
+    there.rows(0, kind, token)
+    there.mass(0, kind)
+    there.access.forbid_waiting()
+    assert np.array_equal(there.layer_rows(0, kind, token, 2).image, here.layer_rows(0, kind, token, 2).image)
+    expected = here.mass_at(0, kind, token, 1, 0)
+    assert expected is not None
+    assert np.array_equal(there.mass_at(0, kind, token, 1, 0), expected)  # type: ignore[arg-type]
+    here.close()
+    there.close()
