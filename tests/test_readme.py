@@ -11,9 +11,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import WINDOW
 from paths import DEMO, ROOT
+from policy_server import observe
+from websockets.sync.client import connect
+
+from capture.serve.wire_format import pack, unpack
 
 README = (ROOT / "README.md").read_text()
 SHELL = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -53,6 +58,8 @@ def run(line: str, folder: Path) -> str:
         "pi0-regions": "-m viewer.export.masks",
         "pi0-viewer": '-c "$WINDOW"',
     }
+    if arguments.startswith("serve"):
+        return serve(arguments, folder)
     shell = f"{sys.executable} {modules[program]} {arguments}".replace("--episodes 0-49", "--episodes 0-2")
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "WINDOW": WINDOW,
@@ -60,6 +67,28 @@ def run(line: str, folder: Path) -> str:
     done = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def serve(arguments: str, folder: Path) -> str:
+    """Start the README's server on a free port, call it as a client would, and end it; return what it printed."""
+    command = [sys.executable, "-m", "capture", *arguments.split(), "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    server = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    lines: list[str] = []
+    while not (address := re.search(r"ws://\S+:\d+", "".join(lines[-1:]))):
+        lines.append(server.stderr.readline())
+        assert lines[-1], "".join(lines)
+    policy_state = {"observation/joint_position": np.zeros(7), "observation/gripper_position": np.zeros(1)}
+    with connect(address[0]) as client:
+        assert "pi0-capture" in unpack(client.recv())
+        client.send(pack({**observe(), **policy_state}))
+        assert unpack(client.recv())["actions"].shape == (15, 8)
+    server.terminate()
+    output, errors = server.communicate(timeout=120)
+    assert server.returncode == 0, errors
+    return output
 
 
 def test_readme_has_all_its_blocks() -> None:
@@ -74,6 +103,7 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     assert (folder / "duck.h5").exists()
     assert (folder / "episode.h5").exists()
     assert (folder / "runs/index.json").exists()
+    assert (folder / "rollouts/episode_000000.h5").exists()
     assert (folder / "figures/demo/table.csv").exists()
     assert list((folder / "paper/demo").glob("*.mp4"))
     assert len(list((folder / "tables/runs").glob("*/table.parquet"))) == 3

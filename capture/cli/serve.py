@@ -220,7 +220,9 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]
     setup = asked_setup(options, Shard(), ALL_FRAMES, Prompts(()))
     if warning := setup.policy.check_tokenizer():
         console.tell(f"warning: {warning}")
-    for decision in setup.policy.decisions:
+    from capture.serve.aloha_units import explain_units
+
+    for decision in explain_units(setup.policy.decisions):
         console.decided(decision)
     console.stage("loading transformers")
     policy = setup.policy.load(setup.options.device, setup.options.dtype, console.loading)
@@ -228,11 +230,10 @@ def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]
 
 
 def _open_writer(options: argparse.Namespace, setup: Setup, console: Console) -> RolloutWriter:
-    from capture.rollouts.run_description import RolloutRun
     from capture.rollouts.writer import RolloutWriter
+    from capture.serve.service import describe_run
 
-    run = RolloutRun.from_setup(setup, title=setup.policy.name, every=options.every)
-    return RolloutWriter(options.output, run, tell=console.tell)
+    return RolloutWriter(options.output, describe_run(setup, options.every), tell=console.tell)
 
 
 def _serve_options(options: argparse.Namespace, setup: Setup, key: str | None) -> ServeOptions:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -114,6 +115,33 @@ class Norms:
     """Of action keys by the expert's W_O: (B, layers, steps, heads, H)."""
 
 
+class LateNorms:
+    """`Norms` that are computed when they are first read: after the actions of the call have been answered."""
+
+    def __init__(self, measure: Callable[[], Norms]) -> None:
+        self._measure = measure
+
+    @cached_property
+    def _norms(self) -> Norms:
+        with torch.no_grad():
+            return self._measure()
+
+    @property
+    def language(self) -> Tensor:
+        """See `Norms`."""
+        return self._norms.language
+
+    @property
+    def expert(self) -> Tensor:
+        """See `Norms`."""
+        return self._norms.expert
+
+    @property
+    def action(self) -> Tensor:
+        """See `Norms`."""
+        return self._norms.action
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where each block of the prefix lies, read off the tensors as they were fed; the same for a whole batch."""
@@ -151,7 +179,7 @@ class RecordedCall(CallRequest):
     layout: Layout
     recording: Recording
     """Its suffix has the action tokens' rows (H), over the keys [prefix, state tokens, action tokens]."""
-    norms: Norms
+    norms: Norms | LateNorms
     path: Tensor
     """(steps + 1, B, H, action dims) float32: noise, then x after each denoise step; the last one is the result."""
     time: Tensor

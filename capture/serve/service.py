@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from capture import __version__
 from capture.datasets.base import SourceOptions
+from capture.rollouts.run_description import RolloutRun
+from capture.serve.aloha_units import RESET_POSE, explain_units, uses_own_units
 from capture.serve.client_session import ClientSession, EpisodeNumbers
 from capture.serve.observations import ObservationMapper
 from capture.serve.policy_runner import PolicyRunner
@@ -53,6 +55,12 @@ class Reports(Protocol):
         """Print a decision about the input, once."""
 
 
+def describe_run(setup: Setup, every: int) -> RolloutRun:
+    """Return what the results files of a served policy share. Raises UserError as `RolloutRun.from_setup`."""
+    run = RolloutRun.from_setup(setup, title=setup.policy.name, every=every)
+    return replace(run, decisions=explain_units(run.decisions))
+
+
 class PolicyService:
     """Serves a loaded policy and records its calls with `writer`; None records nothing. Runs the policy once."""
 
@@ -94,7 +102,9 @@ class PolicyService:
             "robot_dim": sizes.robot_dim,
             "denoise_steps": sizes.denoise_steps,
         }
-        return {KEY: about}
+        # openpi's program for the robot asks the server for the pose in which its episodes begin.
+        pose = {"reset_pose": list(RESET_POSE)} if uses_own_units(self._setup.policy.decisions) else {}
+        return {**pose, KEY: about}
 
     @property
     def calls(self) -> int:

@@ -21,9 +21,8 @@ from toy_policy import ToyPolicy, ToySpec
 from capture.datasets.base import SourceOptions
 from capture.pipeline.plan import RunOptions, Setup
 from capture.provenance import Decision
-from capture.rollouts.run_description import RolloutRun
 from capture.rollouts.writer import RolloutWriter
-from capture.serve.service import PolicyService, ServeOptions
+from capture.serve.service import PolicyService, ServeOptions, describe_run
 
 CLIENT_VARIABLE = "PI0_OPENPI_CLIENT"
 """Environment variable: the Python of an environment with openpi-client, which wants numpy below 2."""
@@ -83,7 +82,7 @@ def running_server(
 ) -> Iterator[RunningServer]:
     """Serve a policy on a free port; `options` of ServeOptions. Recordings are whole once the block has ended."""
     lines = Lines()
-    run = RolloutRun.from_setup(setup, every=every)
+    run = describe_run(setup, every)
     writer = None if folder is None else RolloutWriter(folder, run, max_pending=max_pending, tell=lines.tell)
     options = {"source": setup.policy.source_options, "port": 0, **options}
     started = threading.Event()

@@ -40,6 +40,7 @@ class HeadsWallPanel(Panel):
     """Shows the wall; the pointer previews a head in the rest of the window, a click shows it and closes the wall."""
 
     watched_fields = frozenset({*DATA_FIELDS, *LOOK_FIELDS})
+    HAS_LOADING_MARK = True
     save_asked = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:

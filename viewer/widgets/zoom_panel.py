@@ -26,6 +26,8 @@ class ZoomPanel(PlotPanel):
     shows everything again. Controls of the panel lie above the view.
     """
 
+    HAS_LOADING_MARK = True
+
     def __init__(self, session: Session, name: str, parent: QWidget | None = None) -> None:
         super().__init__(session, name, parent)
         self.plot: PanelPlot | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.policies.attention_hooks import AttentionRecorder
-from capture.policies.base import Layout, PolicySizes, Prepared, RecordedCall, upload
+from capture.policies.base import LateNorms, Layout, PolicySizes, Prepared, RecordedCall, upload
 from capture.policies.letterbox import Picture
 from capture.policies.pi05.config import Pi05Config
 from capture.policies.pi05.preprocessing import Preprocessing
@@ -166,7 +167,7 @@ class Pi05Policy:
             seeds=tuple(seeds),
             layout=_layout(prepared[0], text, chunk.prefix, self.sizes.grid),
             recording=recording,
-            norms=measure_norms(recording, *self._norms[recording.layers]),
+            norms=LateNorms(partial(measure_norms, recording, *self._norms[recording.layers])),
             path=chunk.path,
             time=chunk.time,
             to_robot=self.to_robot,

@@ -41,6 +41,8 @@ class Panel(QWidget):
     """Whether `paint` covers the whole panel: Qt then paints nothing underneath."""
     READ_ORDER: ClassVar[int] = 5
     """Place among the panels in the order in which their parts of a slow file are read: what is looked at first."""
+    HAS_LOADING_MARK: ClassVar[bool] = False
+    """Whether a mark is painted on the content of an earlier view, while that of the shown one is being read."""
     HEADING = 26
     """Height of the heading in pixels."""
 
@@ -226,7 +228,7 @@ class Panel(QWidget):
             self.paint_failure(painter, QRectF(self.rect()))
         finally:
             painter.restore()
-        if self.is_waiting and not self._loading_timer.isActive():
+        if self.HAS_LOADING_MARK and self.is_waiting and not self._loading_timer.isActive():
             results = self.session.results
             text = describe_awaited(results, self.shown, self.session.shown) if results is not None else ""
             paint_loading_mark(painter, QRectF(self.rect()), text)

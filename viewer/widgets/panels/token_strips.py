@@ -229,6 +229,8 @@ class TokenStrips(Panel):
 
     def _update_values(self) -> None:
         """Read the values, and repaint if a chip's colour changes."""
+        if len(self._at) != len(self.places):
+            self._clear_values()  # until those of these words are there
         values = self.values()
         at = [0] * len(self.places)
         if values is not None and len(values.words) + len(values.actions) == len(at):
@@ -278,11 +280,14 @@ class TokenStrips(Panel):
         """Paint the legend at the right of the last line, where it has room."""
         if not self.lines.in_sight:
             return
-        t, last, width = theme.active(), self.lines.shown()[-1].box, drawing.width_of(self.legend, 12)
+        text = self.legend or ("loading…" if self.is_waiting else "")
+        t, last, width = theme.active(), self.lines.shown()[-1].box, drawing.width_of(text, 12)
         room = QRectF(last.right() + 16, last.top(), self.width() - last.right() - 16, CHIP)
         if width + LEGEND_RAMP + 8 > room.width():
             return
-        drawing.write(painter, room, self.legend, t.secondary, 12, align="right")
+        drawing.write(painter, room, text, t.secondary, 12, align="right")
+        if not self.legend:
+            return
         ramp = QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10)
         painter.drawImage(ramp, _make_ramp(self.session.shown.colours, t.raised))
 

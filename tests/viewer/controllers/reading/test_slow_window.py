@@ -202,6 +202,22 @@ def test_heat_over_the_models_picture_comes_before_the_cameras_own(slow: SlowWin
     slow.assert_consistent()
 
 
+def test_words_are_painted_before_their_values_are_read(slow: SlowWindow) -> None:
+    strips = slow.window.panels.strips
+    assert strips.legend
+    slow.session.changed.connect(lambda *_: slow.source.block())
+    slow.session.update(frame=1)
+    until(lambda: slow.session.shown.frame == 1)
+    spin(0.02)
+    assert strips.is_waiting
+    assert strips.legend == ""
+    assert strips._at == [0] * len(strips.places)
+    slow.source.release()
+    slow.wait_until_read()
+    assert strips.legend
+    assert any(strips._at)
+
+
 def test_panels_keep_their_last_picture_until_theirs_is_read(slow: SlowWindow) -> None:
     atlas = slow.window.panels.atlas
     slow.session.update(score="entropy")
