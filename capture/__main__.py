@@ -165,7 +165,7 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
 
     with Console(_tell, quiet=not share.first, verbose=options.verbose) as console:
         console.stage("loading PyTorch")
-        from capture.cli.setup import asked_setup
+        from capture.cli.setup import make_setup
 
         if not options.dry_run:  # which needs no model, and need not wait for transformers
             console.stage("loading transformers")
@@ -177,7 +177,7 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
         name = "demo" if options.demo else options.checkpoint
         # Hugging Face draws its own progress bars while it downloads a checkpoint.
         console.stage(f"opening checkpoint {name}", keep=not options.demo and not is_local(name))
-        setup = asked_setup(options, share, frames, prompts)
+        setup = make_setup(options, share, frames, prompts)
         if options.dataset is not None:
             return _series(options, setup, share, console)
         return _one(options, setup, console)
@@ -185,7 +185,7 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
 
 def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     """Write one results file."""
-    from capture.cli.setup import asked_episode
+    from capture.cli.setup import open_episode
     from capture.pipeline.output_path import check_target, make_parent
     from capture.pipeline.plan import make_plan
     from capture.pipeline.runner import run_jobs
@@ -195,17 +195,17 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         check_target(options.output, overwrite=options.overwrite)
     if options.episode is not None:
         console.stage(f"reading episode {options.episode}")
-    episode, source_decisions = asked_episode(options, setup)
+    episode, source_decisions = open_episode(options, setup)
     setup = replace(setup, source_decisions=source_decisions)
     if options.dry_run:
-        from capture.cli.estimate import time_sentence
+        from capture.cli.estimate import describe_time
         from capture.cli.report import describe
 
         made = make_plan(setup, episode)
         for sentence in made.warnings:
             console.tell(f"warning: {sentence}")
         near = [] if options.output is None else [options.output.parent]
-        text = "\n".join([describe(made), time_sentence(setup, made.sizes.frames, near)])
+        text = "\n".join([describe(made), describe_time(setup, made.sizes.frames, near)])
         return _say_dry_run(options, made, "" if options.only_preview else text, console)
 
     make_parent(options.output)
@@ -242,12 +242,12 @@ def _say_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, cons
 
 def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Console) -> int:
     """Write a folder of results files, one per episode."""
-    from capture.cli.setup import asked_source
+    from capture.cli.setup import open_chosen_source
     from capture.pipeline.dataset_run import DatasetRun, prepare_run_folder, run_dataset, select_episodes
     from capture.pipeline.sharding import gather_from_ranks
 
     console.stage(f"reading data set {options.dataset}")
-    source = asked_source(options, setup, options.dataset)
+    source = open_chosen_source(options, setup, options.dataset)
     episodes, broken = select_episodes(source, options.episodes)
     output = options.output or Path()
     setup = replace(setup, source_decisions=source.decisions)

@@ -11,10 +11,10 @@ from capture.checkpoints.norm_stats import (
     ACTION,
     STATE,
     Statistic,
-    given_statistics,
     make_normaliser,
     read_statistics,
     read_tensors,
+    resolve_statistics,
 )
 from capture.checkpoints.options import MOST_STEPS, CheckpointOptions, check_cameras
 from capture.checkpoints.settings import (
@@ -247,7 +247,7 @@ def _normalisers(
     mapping = saved or config.section("normalization_mapping") or _NOTHING
     output_mapping = (unnormaliser or _NOTHING).section("norm_map") or mapping
     if options.norm_stats is not None:
-        _, file = given_statistics(options.norm_stats, None, None)
+        _, file = resolve_statistics(options.norm_stats, None, None)
         found, where = read_statistics(file), str(file)
         state, action = found.get(STATE), found.get(ACTION)
         decisions.append(conclude(STATISTICS, where, "by --norm-stats"))

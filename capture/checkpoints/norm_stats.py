@@ -147,7 +147,7 @@ def choose_asset(assets: Mapping[str, Path], wanted: str | None, usual: str | No
     return next(iter(assets), None)
 
 
-def given_statistics(given: Path, wanted: str | None, usual: str | None) -> tuple[str | None, Path]:
+def resolve_statistics(given: Path, wanted: str | None, usual: str | None) -> tuple[str | None, Path]:
     """Return asset id and file for the value of `--norm-stats`: a file, or a folder with one or several assets.
 
     Raises UserError if there is no file, or the choice is ambiguous.

@@ -14,9 +14,9 @@ from capture.checkpoints.norm_stats import (
     Statistic,
     choose_asset,
     find_assets,
-    given_statistics,
     make_normaliser,
     read_statistics,
+    resolve_statistics,
 )
 from capture.checkpoints.openpi_configs import (
     CONFIGS,
@@ -214,7 +214,7 @@ def _statistics(
     if options.normalisation == "none":
         return options.asset_id, str(folder), {}
     if options.norm_stats is not None:
-        asset_id, file = given_statistics(options.norm_stats, options.asset_id, usual)
+        asset_id, file = resolve_statistics(options.norm_stats, options.asset_id, usual)
         decisions.append(conclude(STATISTICS, str(file), "by --norm-stats"))
         return asset_id, str(file), read_statistics(file)
     # openpi's converter writes assets/ beside the folder or does not write it.

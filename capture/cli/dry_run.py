@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from capture.cli.estimate import time_sentence
+from capture.cli.estimate import describe_time
 from capture.cli.preview import check_shown_pictures
 from capture.cli.report import describe
 from capture.cli.units import size_text
@@ -90,5 +90,5 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
     if bad:
         lines.append(f"{len(bad)} episode{'s' * (len(bad) != 1)} cannot be used:")
         lines += [f"  {name}: {why}" for name, why in bad.items()]
-    lines.append(time_sentence(series.setup, frames - done, [series.folder] if named else [], share.count))
+    lines.append(describe_time(series.setup, frames - done, [series.folder] if named else [], share.count))
     return "\n".join(lines)

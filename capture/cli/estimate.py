@@ -27,7 +27,7 @@ MEASURED: Final[dict[str, tuple[str, dict[int, float]]]] = {
 in bfloat16 with 10 denoise steps and two cameras (tests/bench/throughput.py)."""
 
 
-def time_sentence(setup: Setup, frames: int, folders: Sequence[Path], processes: int = 1) -> str:
+def describe_time(setup: Setup, frames: int, folders: Sequence[Path], processes: int = 1) -> str:
     """Return the estimated duration of so many frames, as a sentence that names the basis of the estimate."""
     if not frames:
         return "nothing is left to be run"

@@ -76,11 +76,11 @@ def serve() -> None:
         try:
             place = parse_location(path)
             if isinstance(place, Path):
-                return {"page": "\n".join(_page(place, verbose=verbose))}
+                return {"page": "\n".join(_make_page(place, verbose=verbose))}
             from capture.remote.event_loop import set_note_waiting
 
             set_note_waiting(note_progress)
-            return {"page": "\n".join(_remote_page(place, note_progress, verbose=verbose))}
+            return {"page": "\n".join(_make_remote_page(place, note_progress, verbose=verbose))}
         except UserError as error:
             return {"refused": str(error)}
 
@@ -131,16 +131,16 @@ def _no_frame_error(path: Path) -> UserError:
     return UserError(f"{path} holds no frame that can be read, and no run is writing it; delete it and capture again")
 
 
-def _page(path: Path, *, verbose: bool) -> list[str]:
+def _make_page(path: Path, *, verbose: bool) -> list[str]:
     try:
-        with _opened(path) as file:
-            return _lines(path, file, verbose=verbose)
+        with _open(path) as file:
+            return _format_file(path, file, verbose=verbose)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
         words = str(error.args[0] if error.args else error).partition("\n")[0]
         raise UserError(f"{path} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
 
 
-def _remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose: bool) -> list[str]:
+def _make_remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose: bool) -> list[str]:
     """Return the page of a file on another machine; `note_progress` once there is a connection."""
     from capture.remote.remote_file import RemoteFile
 
@@ -161,7 +161,7 @@ def _remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose
         if stream.read(len(SIGNATURE)) != SIGNATURE:
             raise UserError(f"{path.shown} is not a results file: it is not HDF5; name a file that pi0-capture wrote")
         with h5py.File(stream, "r") as file:
-            return _lines(path, file, verbose=verbose)
+            return _format_file(path, file, verbose=verbose)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
         if stream.failure is not None:
             raise UserError(str(stream.failure)) from None
@@ -171,7 +171,7 @@ def _remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose
         stream.close()
 
 
-def _opened(path: Path) -> h5py.File:
+def _open(path: Path) -> h5py.File:
     try:
         return open_for_reading(path)
     except (OSError, RuntimeError, ValueError) as error:
@@ -183,12 +183,12 @@ def _opened(path: Path) -> h5py.File:
     raise OSError(refused)
 
 
-def _lines(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
-    if _attribute(file, "format", "") == effects_schema.FORMAT:
+def _format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
+    if _read_attribute(file, "format", "") == effects_schema.FORMAT:
         return [clean(line, WIDTH) for line in file_lines(path, file)]
-    if _attribute(file, "format", "") != schema.FORMAT:
+    if _read_attribute(file, "format", "") != schema.FORMAT:
         raise UserError(f"{path} is an HDF5 file, but not a results file of pi0-capture")
-    major, minor = (int(number) for number in np.ravel(_attribute(file, "format_version"))[:2])
+    major, minor = (int(number) for number in np.ravel(_read_attribute(file, "format_version"))[:2])
     if major > schema.FORMAT_VERSION[0]:
         raise UserError(
             f"{path} is of format {major}.{minor}, and this version reads up to {schema.FORMAT_VERSION[0]}; "
@@ -198,26 +198,26 @@ def _lines(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
     done = int(find_dataset(file, schema.FRAMES_DONE, 0)[()])
     if not 0 <= done <= planned:
         raise UserError(f"{path} is damaged: it claims {done} finished frames of {planned}")
-    complete = bool(_attribute(file, "complete"))
-    model = _json(file, "model")
-    created = str(_attribute(file, "created", "?")).replace("T", " ").replace("+00:00", " UTC")
+    complete = bool(_read_attribute(file, "complete"))
+    model = _read_json(file, "model")
+    created = str(_read_attribute(file, "created", "?")).replace("T", " ").replace("+00:00", " UTC")
     state = "complete" if complete else f"not complete, {done} of {planned} frames"
     lines = [
         f"{path.name}: {size_text(path.stat().st_size)}, {state}",
-        f"written   {created} by {_attribute(file, 'generator', '?')}",
+        f"written   {created} by {_read_attribute(file, 'generator', '?')}",
         f"model     {model.get('name', '?')} ({model.get('kind', '?')}), {model.get('layers', '?')} layers x "
         f"{model.get('heads', '?')} heads, {model.get('steps', '?')} denoise step{'s' * (model.get('steps') != 1)}, "
         f"{model.get('dtype', '?')}",
     ]
-    cameras = [str(camera) for camera in np.ravel(_attribute(file, "cameras"))]
+    cameras = [str(camera) for camera in np.ravel(_read_attribute(file, "cameras"))]
     sizes = [find_dataset(file, schema.source_name(camera), 4).shape[1:3] for camera in cameras]
     pictures = [f"{camera} {width} x {height}" for camera, (height, width) in zip(cameras, sizes, strict=True)]
     lines.append(f"cameras   {', '.join(pictures) or 'none'}")
-    lines += _decision_lines(file, verbose=verbose)
-    lines += _frame_lines(file, done, planned)
-    lines += _row_lines(file, done)
+    lines += _format_decisions(file, verbose=verbose)
+    lines += _format_frames(file, done, planned)
+    lines += _format_rows(file, done)
     bfloat16 = not str(model.get("dtype", "")).endswith("32")
-    lines += _check_lines(_json(file, "checks"), bfloat16=bfloat16, complete=complete)
+    lines += _format_checks(_read_json(file, "checks"), bfloat16=bfloat16, complete=complete)
     if isinstance(path, RemotePath):
         if not complete:
             lines.append("open      the finished frames can be opened; new ones are shown as they come:")
@@ -236,9 +236,9 @@ def _lines(path: Location, file: h5py.File, *, verbose: bool) -> list[str]:
     return [clean(line, WIDTH) for line in lines]
 
 
-def _decision_lines(file: h5py.File, *, verbose: bool) -> list[str]:
+def _format_decisions(file: h5py.File, *, verbose: bool) -> list[str]:
     """Return how many decisions about the input were certain and which were not; `verbose`: every one."""
-    stored = _attribute(file, schema.PROVENANCE_ATTRIBUTE, "")
+    stored = _read_attribute(file, schema.PROVENANCE_ATTRIBUTE, "")
     if not stored:
         return ["input     decisions about it are not stored, as in files of format 1.0"]
     try:
@@ -258,13 +258,13 @@ def _decision_lines(file: h5py.File, *, verbose: bool) -> list[str]:
     return lines
 
 
-def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
+def _format_frames(file: h5py.File, done: int, planned: int) -> list[str]:
     count = f"{done}" if done == planned else f"{done} of {planned}"
     if not done:
         return [f"frames    {count}"]
-    prompts = _texts(file, schema.FRAMES_PROMPT, done)
-    episodes = list(dict.fromkeys(_texts(file, schema.FRAMES_EPISODE, done)))
-    times = _head(file, schema.FRAMES_TIME, 1, done)
+    prompts = _read_texts(file, schema.FRAMES_PROMPT, done)
+    episodes = list(dict.fromkeys(_read_texts(file, schema.FRAMES_EPISODE, done)))
+    times = _read_first(file, schema.FRAMES_TIME, 1, done)
     named = [episode for episode in episodes if episode]
     details = [count]
     if named:
@@ -287,20 +287,20 @@ def _frame_lines(file: h5py.File, done: int, planned: int) -> list[str]:
     return lines
 
 
-def _row_lines(file: h5py.File, done: int) -> list[str]:
+def _format_rows(file: h5py.File, done: int) -> list[str]:
     text = find_dataset(file, schema.TEXT_TO_IMAGE, 7)
     action = find_dataset(file, schema.ACTION_TO_IMAGE, 8)
     _, _, horizon, _, heads, *_ = action.shape
-    layers = [int(layer) for layer in np.ravel(_attribute(file, "layers"))]
-    steps = [int(step) for step in np.ravel(_attribute(file, "steps"))]
-    roles = _head(file, schema.TEXT_ROLE, 2, done)
+    layers = [int(layer) for layer in np.ravel(_read_attribute(file, "layers"))]
+    steps = [int(step) for step in np.ravel(_read_attribute(file, "steps"))]
+    roles = _read_first(file, schema.TEXT_ROLE, 2, done)
     enum = h5py.check_enum_dtype(roles.dtype)
     pad = enum.get("pad", -1) if enum else b"pad"
     counts = (roles != pad).sum(-1) if done else np.zeros(1, int)
     tokens = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     state = find_dataset(file, schema.FRAMES_STATE, 2).shape[1]
     robot = find_dataset(file, schema.ACTION_PREDICTED, 3).shape[2]
-    known = np.isfinite(_head(file, schema.ACTION_TRUTH, 3, done)).any(axis=(1, 2)).sum() if done else 0
+    known = np.isfinite(_read_first(file, schema.ACTION_TRUTH, 3, done)).any(axis=(1, 2)).sum() if done else 0
     kind = text.id.get_type()
     stored = {2: "bfloat16", 4: "float32"}.get(kind.get_size(), str(text.dtype))
     made = text.id.get_create_plist()
@@ -309,15 +309,15 @@ def _row_lines(file: h5py.File, done: int) -> list[str]:
     plugin = filters - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     packed = "compressed: readers need hdf5plugin" if plugin else "compressed" if filters else "not compressed"
     return [
-        f"words     {tokens} tokens a frame, {text.shape[3]} heads, layers {_few(layers)}: prefix phase, one pass",
-        f"actions   {horizon} tokens, {heads} heads, layers {_few(layers)}, steps {_few(steps)}: suffix phase",
+        f"words     {tokens} tokens a frame, {text.shape[3]} heads, layers {_join(layers)}: prefix phase, one pass",
+        f"actions   {horizon} tokens, {heads} heads, layers {_join(layers)}, steps {_join(steps)}: suffix phase",
         f"values    state of {state}, {robot} action dimensions, true actions in {known} of {done} frames",
         f"weights   {stored}, {packed}, rows of "
         + ("pictures, words and actions" if schema.IMAGE_TO_IMAGE in file else "words and actions"),
     ]
 
 
-def _check_lines(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> list[str]:
+def _format_checks(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> list[str]:
     """Return one line per check: the measured value and whether it is within its limit."""
     # A bfloat16 weight is off by up to 1/512 of itself, so rows are off by about 2e-3; float32 leaves no such excuse.
     known = (
@@ -342,7 +342,7 @@ def _check_lines(checks: dict[str, Any], *, bfloat16: bool, complete: bool) -> l
 # Values of a file that may come from anywhere
 
 
-def _head(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, Any]:
+def _read_first(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, Any]:
     """The finished frames of a small dataset, or as many of them as may be read at once."""
     dataset = find_dataset(file, name, axes)
     row = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
@@ -352,15 +352,15 @@ def _head(file: h5py.File, name: str, axes: int, done: int) -> np.ndarray[Any, A
     return np.asarray(dataset[: min(done, dataset.shape[0], max(1, LARGEST_READ // max(1, row)))])
 
 
-def _texts(file: h5py.File, name: str, done: int) -> list[str]:
-    return [_text(value) for value in _head(file, name, 1, done)]
+def _read_texts(file: h5py.File, name: str, done: int) -> list[str]:
+    return [_to_text(value) for value in _read_first(file, name, 1, done)]
 
 
-def _text(value: object) -> str:
+def _to_text(value: object) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _attribute(file: h5py.File, name: str, default: Any = None) -> Any:
+def _read_attribute(file: h5py.File, name: str, default: Any = None) -> Any:
     if name not in file.attrs:
         if default is None:
             raise KeyError(f"attribute {name} is missing")
@@ -368,11 +368,11 @@ def _attribute(file: h5py.File, name: str, default: Any = None) -> Any:
     if file.attrs.get_id(name).get_storage_size() > 1 << 20:
         raise ValueError(f"attribute {name} is too large")
     value = file.attrs[name]
-    return _text(value) if isinstance(value, bytes) else value
+    return _to_text(value) if isinstance(value, bytes) else value
 
 
-def _json(file: h5py.File, name: str) -> dict[str, Any]:
-    value = json.loads(_attribute(file, name))
+def _read_json(file: h5py.File, name: str) -> dict[str, Any]:
+    value = json.loads(_read_attribute(file, name))
     if not isinstance(value, dict):
         raise TypeError(f"attribute {name} is no JSON object")
     return value
@@ -387,5 +387,5 @@ def clean(text: str, width: int) -> str:
     return shown if len(text) <= width else shown[: width - 1] + "…"
 
 
-def _few(numbers: Sequence[int]) -> str:
+def _join(numbers: Sequence[int]) -> str:
     return clean(format_numbers(numbers), 24)

@@ -81,7 +81,7 @@ def stored(plan: Plan) -> str:
 
 
 def pace(outcome: RunOutcome) -> str:
-    """How fast a run was, and what its policy waited for."""
+    """Return frames per second of a run, and the shares of its time in which the policy waited, as text."""
     seconds, (pictures, writer) = max(outcome.seconds, 1e-9), outcome.waits
     return (
         f"{outcome.frames / seconds:.3g} frames a second; "
@@ -113,17 +113,20 @@ def summary(setup: Setup, outcome: RunOutcome) -> str:
 
 
 def closing(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder: Path) -> str:
-    """What became of the files of a run that one or several processes made: counts, pace, and why some failed."""
+    """Return the final report of a run over episodes, made by one or several processes.
+
+    It has the counts of files done, finished before and failed, the speed, and why some failed.
+    """
     files = [written for outcome in outcomes for written in outcome.files]
     bad = {written.path.name: written.failure for written in files if written.failure is not None} | dict(unusable)
     skipped = sum(written.skipped for written in files)
     done = len(files) - skipped - sum(written.failure is not None for written in files)
     frames, seconds = sum(one.frames for one in outcomes), max(one.seconds for one in outcomes)
     size = sum(written.path.stat().st_size for written in files if written.path.is_file())
-    told = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
-    told += [size_text(size)] if size else []
+    parts = [f"{frames} frame{'s' * (frames != 1)} in {time_text(seconds)}"] if frames else []
+    parts += [size_text(size)] if size else []
     counts = f"{folder}: {done} done, {skipped} finished before, {len(bad)} failed"
-    lines = ["; ".join([counts, ", ".join(told)]) if told else counts]
+    lines = ["; ".join([counts, ", ".join(parts)]) if parts else counts]
     if frames:
         if len(outcomes) > 1:
             lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")

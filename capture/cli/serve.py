@@ -211,13 +211,13 @@ def _check(options: argparse.Namespace, key: str | None) -> None:
 def _load(options: argparse.Namespace, console: Console) -> tuple[Setup, Policy]:
     """Return the policy, loaded, and what is stored of its calls. Raises UserError."""
     console.stage("loading PyTorch")
-    from capture.cli.setup import asked_setup
+    from capture.cli.setup import make_setup
     from capture.pipeline.frame_selection import ALL_FRAMES
     from capture.pipeline.prompts import Prompts
     from capture.pipeline.sharding import Shard
 
     console.stage("opening the checkpoint")
-    setup = asked_setup(options, Shard(), ALL_FRAMES, Prompts(()))
+    setup = make_setup(options, Shard(), ALL_FRAMES, Prompts(()))
     if warning := setup.policy.check_tokenizer():
         console.tell(f"warning: {warning}")
     from capture.serve.aloha_units import explain_units

@@ -67,8 +67,8 @@ def open_policy(options: argparse.Namespace) -> Pi05Spec:
     return Pi05Spec(checkpoint, tokenizer)
 
 
-def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection, prompts: Prompts) -> Setup:
-    """The policy and what is asked of it. Reads no weights but for their fingerprint, and not even so in a dry run.
+def make_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection, prompts: Prompts) -> Setup:
+    """Return the policy and the options of the run. Reads weights for their fingerprint alone, in a dry run none.
 
     Raises UserError for an unsuitable checkpoint, tokenizer or device.
     """
@@ -98,13 +98,13 @@ def asked_setup(options: argparse.Namespace, share: Shard, frames: FrameSelectio
     return Setup(policy, choices, weights)
 
 
-def asked_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tuple[Decision, ...]]:
+def open_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, tuple[Decision, ...]]:
     """Return what is to be shown to the policy, as one episode, and the decisions of its source."""
     if options.episode is None:
         return _given_episode(options), ()
     # One that is fetched is looked at first, since a data set may be large.
     is_here = options.episode.exists()
-    source = asked_source(options, setup, options.episode, has_files=is_here)
+    source = open_chosen_source(options, setup, options.episode, has_files=is_here)
     if len(source.episodes) != 1 or source.unusable:
         if not source.episodes and len(source.unusable) == 1:
             raise UserError(next(iter(source.unusable.values())).reason)
@@ -113,11 +113,11 @@ def asked_episode(options: argparse.Namespace, setup: Setup) -> tuple[Episode, t
             "give --dataset instead, with --episodes for some of them and -o for a folder"
         )
     if not is_here:
-        source = asked_source(options, setup, options.episode)
+        source = open_chosen_source(options, setup, options.episode)
     return source.episodes[0], source.decisions
 
 
-def asked_source(options: argparse.Namespace, setup: Setup, path: Path, *, has_files: bool = True) -> Source:
+def open_chosen_source(options: argparse.Namespace, setup: Setup, path: Path, *, has_files: bool = True) -> Source:
     """Return the episodes at `path`, mapped to the policy's inputs. Raises UserError if they do not fit it.
 
     Without `has_files` only the metadata of a data set on Hugging Face are read.
@@ -148,8 +148,8 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
     from capture.datasets.images import ORIENTATIONS, picture_outline, read_picture
 
     files: dict[str, Path] = {}
-    given = [("exterior", options.exterior), ("wrist", options.wrist)]
-    for name, file in (*given, *((name, Path(file)) for name, file in options.camera)):
+    named_options = [("exterior", options.exterior), ("wrist", options.wrist)]
+    for name, file in (*named_options, *((name, Path(file)) for name, file in options.camera)):
         if name in files:
             raise UserError(f"the {name} picture is given twice; name one file for each camera")
         if file is not None:

@@ -69,17 +69,17 @@ def describe(
         )
         damage = {}
     lines = [f"{source.kind}: {source.path}"]
-    lines += _labelled("episodes", _episodes(looked, damage))
-    lines += _labelled("cameras", [_camera(camera.name, camera.width, camera.height) for camera in source.cameras])
-    lines += _labelled("state", _parts(source.state_parts))
-    lines += _labelled("actions", _parts(source.action_parts))
-    lines += _labelled("prompts", _prompts(looked))
-    lines += _labelled("mapped", mapped)
-    lines += _labelled("noted", [f"{one}{_more(count)}" for one, count in looked.notes.items()][:SHOWN_BROKEN])
-    lines += _labelled("broken", _broken({**looked.broken, **looked.incomplete, **damage}))
-    lines += ["", *_table(looked), ""]
+    lines += _label("episodes", _format_episodes(looked, damage))
+    lines += _label("cameras", [_format_camera(camera.name, camera.width, camera.height) for camera in source.cameras])
+    lines += _label("state", _format_parts(source.state_parts))
+    lines += _label("actions", _format_parts(source.action_parts))
+    lines += _label("prompts", _format_prompts(looked))
+    lines += _label("mapped", mapped)
+    lines += _label("noted", [f"{one}{_count_more(count)}" for one, count in looked.notes.items()][:SHOWN_BROKEN])
+    lines += _label("broken", _format_broken({**looked.broken, **looked.incomplete, **damage}))
+    lines += ["", *_format_table(looked), ""]
     chosen = options if is_mapped else None
-    lines += _labelled("next", _next(source, path, looked.good, chosen))
+    lines += _label("next", _format_commands(source, path, looked.good, chosen))
     return SourceReport("\n".join(lines), bool(looked.broken or looked.incomplete or damage))
 
 
@@ -99,7 +99,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _Findings:
     """Results of inspecting all episodes."""
 
     good: tuple[_Row, ...]
@@ -118,7 +118,7 @@ class _Looked:
     """Episodes that lack files of some frames -> which."""
 
 
-def _look(source: Source, *, read_all: bool) -> _Looked:
+def _look(source: Source, *, read_all: bool) -> _Findings:
     good: list[_Row] = []
     broken = {name: one.reason for name, one in source.unusable.items()}
     prompts: dict[str, None] = {}
@@ -143,7 +143,7 @@ def _look(source: Source, *, read_all: bool) -> _Looked:
     is_read = read_all or len(source.episodes) <= READ
     common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
     counted = {f"{names[0]}: {one}": len(names) for one, names in notes.items() if one not in common}
-    return _Looked(
+    return _Findings(
         tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read, incomplete=incomplete
     )
 
@@ -154,11 +154,11 @@ def _summarise(episode: Episode, *, success: bool | None, looked: bool) -> _Row:
     return _Row(episode, episode.length, success, looked, prompts, has_prompts=0 < len(prompts) == len(stored))
 
 
-def _list_episodes(source: Source) -> _Looked:
+def _list_episodes(source: Source) -> _Findings:
     """Return what the metadata of a data set state that is not fetched."""
     rows = tuple(_summarise(one, success=None, looked=number < SHOWN) for number, one in enumerate(source.episodes))
     prompts = dict.fromkeys(prompt for row in rows for prompt in row.prompts)
-    return _Looked(rows, {}, tuple(prompts), {}, asked=False, is_read=False, is_fetched=False)
+    return _Findings(rows, {}, tuple(prompts), {}, asked=False, is_read=False, is_fetched=False)
 
 
 def _check_episode(episode: Episode, *, is_read: bool) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _check_episode(episode: Episode, *, is_read: bool) -> Iterator[str]:
 
 
 def _look_at_other_cameras(
-    path: Path, source: Source, used: Collection[str], looked: _Looked, *, read_all: bool
+    path: Path, source: Source, used: Collection[str], looked: _Findings, *, read_all: bool
 ) -> dict[str, str]:
     """Return why the pictures of cameras outside `used` cannot be read, by episode, for episodes that are else good."""
     damage: dict[str, str] = {}
@@ -207,7 +207,7 @@ def _look_at_other_cameras(
     return damage
 
 
-def _episodes(looked: _Looked, damage: Mapping[str, str]) -> Iterator[str]:
+def _format_episodes(looked: _Findings, damage: Mapping[str, str]) -> Iterator[str]:
     lengths = [row.length for row in looked.good]
     rates = {row.episode.rate for row in looked.good[:SHOWN]} - {None}
     if lengths:
@@ -241,16 +241,16 @@ def _episodes(looked: _Looked, damage: Mapping[str, str]) -> Iterator[str]:
         yield how
 
 
-def _camera(name: str, width: int, height: int) -> str:
-    return f"{name}, {width} x {height}" if width and height else f"{name}, size not told"
+def _format_camera(name: str, width: int, height: int) -> str:
+    return f"{name}, {width} x {height}" if width and height else f"{name}, size not listed"
 
 
-def _parts(parts: Mapping[str, int]) -> list[str]:
-    told = ", ".join(f"{name} ({dims})" for name, dims in parts.items()) or "none"
-    return textwrap.wrap(told, WIDTH - 10)
+def _format_parts(parts: Mapping[str, int]) -> list[str]:
+    listed = ", ".join(f"{name} ({dims})" for name, dims in parts.items()) or "none"
+    return textwrap.wrap(listed, WIDTH - 10)
 
 
-def _prompts(looked: _Looked) -> Iterator[str]:
+def _format_prompts(looked: _Findings) -> Iterator[str]:
     for prompt in looked.prompts[:SHOWN_PROMPTS]:
         yield f'"{clean(prompt, WIDTH - 12)}"'
     if len(looked.prompts) > SHOWN_PROMPTS:
@@ -264,18 +264,18 @@ def _prompts(looked: _Looked) -> Iterator[str]:
         yield f"none, or not in every frame: {lacking[0]}{more}; give one with --prompt"
 
 
-def _broken(broken: Mapping[str, str]) -> Iterator[str]:
+def _format_broken(broken: Mapping[str, str]) -> Iterator[str]:
     for name, why in list(broken.items())[:SHOWN_BROKEN]:
         yield f"{name}: {why}"
     if len(broken) > SHOWN_BROKEN:
         yield f"… and {len(broken) - SHOWN_BROKEN} more"
 
 
-def _more(count: int) -> str:
+def _count_more(count: int) -> str:
     return f" (and so in {count - 1} more)" if count > 1 else ""
 
 
-def _table(looked: _Looked) -> Iterator[str]:
+def _format_table(looked: _Findings) -> Iterator[str]:
     """A line an episode, the first ones, in columns."""
     shown = [row for row in looked.good if row.looked]
     if not shown:
@@ -296,7 +296,7 @@ def _table(looked: _Looked) -> Iterator[str]:
         yield f"… and {len(looked.good) - len(shown)} more"
 
 
-def _next(source: Source, path: Path, good: Sequence[_Row], options: SourceOptions | None) -> Iterator[str]:
+def _format_commands(source: Source, path: Path, good: Sequence[_Row], options: SourceOptions | None) -> Iterator[str]:
     """Yield a command that can be copied; `options` None where cameras have to be named."""
     if not good:
         yield "nothing can be captured from it as it is"
@@ -316,7 +316,7 @@ def _next(source: Source, path: Path, good: Sequence[_Row], options: SourceOptio
     yield f"pi0-capture --checkpoint FOLDER {which}{chosen}{cameras}{prompt} --frames keyframes -o {output} --dry-run"
 
 
-def _labelled(label: str, lines: Sequence[str] | Iterator[str]) -> list[str]:
+def _label(label: str, lines: Sequence[str] | Iterator[str]) -> list[str]:
     """Lines behind a label, each cleaned of what could steer a terminal."""
     shown = [clean(line, 2000) for line in lines]
     return [f"{'' if number else label:<9} {line}" for number, line in enumerate(shown)]

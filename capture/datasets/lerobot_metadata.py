@@ -170,10 +170,10 @@ def _shorten(key: str, prefixes: tuple[str, ...], taken: Mapping[str, str]) -> s
 
 
 def _is_depth(feature: JsonObject) -> bool:
-    told = (feature.values.get("info"), feature.values.get("video_info"))
+    infos = (feature.values.get("info"), feature.values.get("video_info"))
     return any(
         isinstance(one, dict) and (one.get("is_depth_map") is True or one.get("video.is_depth_map") is True)
-        for one in told
+        for one in infos
     )
 
 
@@ -225,11 +225,11 @@ def _read_episodes_3(folder: Path, info: JsonObject, videos: Mapping[str, str]) 
         marks = table.values("success") if "success" in table.columns else [None] * len(numbers)
         parts: dict[str, list[tuple[int, int, float]]] = {}
         for name, key in videos.items():
-            told = f"videos/{key}/"
-            starts = table.numbers(f"{told}from_timestamp", 1)[:, 0].tolist()
+            infos = f"videos/{key}/"
+            starts = table.numbers(f"{infos}from_timestamp", 1)[:, 0].tolist()
             chunks, indices = (
-                table.integers(f"{told}chunk_index").tolist(),
-                table.integers(f"{told}file_index").tolist(),
+                table.integers(f"{infos}chunk_index").tolist(),
+                table.integers(f"{infos}file_index").tolist(),
             )
             parts[name] = list(zip(chunks, indices, starts, strict=True))
         for row, (number, length, (chunk, index)) in enumerate(zip(numbers, lengths, places, strict=True)):

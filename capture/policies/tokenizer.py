@@ -67,8 +67,8 @@ class JsonTokenizer:
         try:
             library = Library.from_file(str(path))
         except Exception as error:  # the package raises nothing narrower
-            raise _unreadable(path, error) from error
-        self._set_library(library, _short_name(path), path)
+            raise _make_read_error(path, error) from error
+        self._set_library(library, _shorten_name(path), path)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Self:
@@ -88,7 +88,7 @@ class JsonTokenizer:
         known = [self._library.token_to_id(piece) for piece in ("<bos>", "<s>")]
         bos = next((id_ for id_ in known if id_ is not None), None)
         if bos is None:
-            raise _not_ours(where)
+            raise _make_kind_error(where)
         self.bos: int = bos
         self.size: int = self._library.get_vocab_size(with_added_tokens=False)
 
@@ -108,10 +108,10 @@ class SentencePieceTokenizer:
             model = path.read_bytes()
             library = SentencePieceProcessor(model_proto=model)
         except (OSError, RuntimeError, ValueError) as error:
-            raise _unreadable(path, error) from error
+            raise _make_read_error(path, error) from error
         if not model:  # the package takes an empty file, and then crashes when it is asked anything
-            raise _not_ours(path)
-        self._set_library(library, _short_name(path), path)
+            raise _make_kind_error(path)
+        self._set_library(library, _shorten_name(path), path)
 
     @classmethod
     def from_processor(cls, processor: Any, name: str) -> Self:
@@ -126,13 +126,14 @@ class SentencePieceTokenizer:
         self.size: int = library.get_piece_size()
         self.bos: int = library.bos_id() if self.size else -1
         if self.bos < 0:
-            raise _not_ours(where)
+            raise _make_kind_error(where)
 
     def encode(self, text: str) -> list[Piece]:
         """Pieces of `text` in order; nothing is added in front or behind."""
-        return [Piece(i, piece, start, _byte_stop(piece, start, stop)) for i, piece, start, stop in self._spans(text)]
+        spans = self._find_spans(text)
+        return [Piece(i, piece, start, _find_stop(piece, start, stop)) for i, piece, start, stop in spans]
 
-    def _spans(self, text: str) -> Iterator[tuple[int, str, int, int]]:
+    def _find_spans(self, text: str) -> Iterator[tuple[int, str, int, int]]:
         # sentencepiece 0.2.2 renamed its only way to ask for character offsets.
         if hasattr(self._library, "EncodeAsOffsetMapping"):
             found = self._library.encode(text, out_type="offset_mapping")
@@ -143,21 +144,21 @@ class SentencePieceTokenizer:
                 yield token.id, token.piece, token.begin, token.end
 
 
-def _byte_stop(piece: str, start: int, stop: int) -> int:
+def _find_stop(piece: str, start: int, stop: int) -> int:
     """End of a piece's span: SentencePiece gives a character to the last of its bytes only, here to all of them."""
     return start + 1 if start == stop and re.fullmatch("<0x[0-9A-F]{2}>", piece) else stop
 
 
-def _short_name(path: Path) -> str:
+def _shorten_name(path: Path) -> str:
     return f"{path.absolute().parent.name}/{path.name}"
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _make_read_error(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())  # some run over several lines
     return UserError(f"the tokenizer {path} cannot be read ({reason}); fetch it again or name another with --tokenizer")
 
 
-def _not_ours(where: object) -> UserError:
+def _make_kind_error(where: object) -> UserError:
     return UserError(
         f"the tokenizer {where} has no begin-of-sequence piece, so it is not of PaliGemma's kind; "
         "name the checkpoint's own with --tokenizer"
@@ -170,7 +171,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     Raises UserError where there is none, or where it cannot be read.
     """
     if path.is_dir():
-        found = _in_folder(path)
+        found = _find_in_folder(path)
         if found is None:
             raise UserError(f"the folder {path} holds no tokenizer.json and no SentencePiece .model file")
         path = found
@@ -180,11 +181,11 @@ def read_tokenizer(path: Path) -> Tokenizer:
         with path.open("rb") as file:
             start = file.read(64).lstrip()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _make_read_error(path, error) from error
     return JsonTokenizer(path) if start.startswith(b"{") else SentencePieceTokenizer(path)
 
 
-def _in_folder(folder: Path) -> Path | None:
+def _find_in_folder(folder: Path) -> Path | None:
     """The tokenizer file of a folder: one of the usual names, else its only `.model` file."""
     for name in _TOKENIZER_FILES:
         if (folder / name).is_file():
@@ -202,7 +203,7 @@ def find_tokenizer(given: Path | None, checkpoint: Path | None) -> Tokenizer:
     """
     if given is not None:
         return read_tokenizer(given.expanduser())
-    for path in _candidates(checkpoint):
+    for path in _list_candidates(checkpoint):
         if path.is_file():
             return read_tokenizer(path)
     raise UserError(
@@ -212,10 +213,10 @@ def find_tokenizer(given: Path | None, checkpoint: Path | None) -> Tokenizer:
     )
 
 
-def _candidates(checkpoint: Path | None) -> Iterator[Path]:
+def _list_candidates(checkpoint: Path | None) -> Iterator[Path]:
     if checkpoint is not None:
         for folder in (checkpoint / "tokenizer", checkpoint):
-            found = _in_folder(folder)
+            found = _find_in_folder(folder)
             if found is not None:
                 yield found
     homes = (os.environ.get("OPENPI_DATA_HOME"), "~/.cache/openpi")

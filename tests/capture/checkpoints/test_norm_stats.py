@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from capture.checkpoints.norm_stats import (
     choose_asset,
     find_assets,
-    given_statistics,
     make_normaliser,
     read_statistics,
     read_tensors,
+    resolve_statistics,
 )
 from capture.errors import UserError
 
@@ -130,14 +130,14 @@ def test_choose_asset_follows_precedence(tmp_path):
 
 def test_given_statistics_accepts_file_or_folder(tmp_path):
     file = write_stats(tmp_path / "assets" / "droid" / "norm_stats.json")
-    assert given_statistics(file, None, None) == (None, file)
-    assert given_statistics(file.parent, None, None) == ("droid", file)
-    assert given_statistics(tmp_path / "assets", None, None) == ("droid", file)
+    assert resolve_statistics(file, None, None) == (None, file)
+    assert resolve_statistics(file.parent, None, None) == ("droid", file)
+    assert resolve_statistics(tmp_path / "assets", None, None) == ("droid", file)
     with pytest.raises(UserError, match="--norm-stats .*nowhere does not exist"):
-        given_statistics(tmp_path / "nowhere", None, None)
+        resolve_statistics(tmp_path / "nowhere", None, None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="--norm-stats .*empty holds no norm_stats.json"):
-        given_statistics(tmp_path / "empty", None, None)
+        resolve_statistics(tmp_path / "empty", None, None)
 
 
 def test_the_tests_own_statistics_are_as_openpi_writes_them(shared):

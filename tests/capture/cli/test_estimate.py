@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
-from capture.cli.estimate import frame_seconds, time_sentence
+from capture.cli.estimate import describe_time, frame_seconds
 from capture.pipeline.plan import RunOptions, Setup
 from capture.policies.tokenizer import find_tokenizer
 from capture.results import schema
@@ -40,15 +40,15 @@ def test_estimate_uses_results_with_same_settings(setup: Setup, tmp_path: Path) 
     results(tmp_path / "d.h5", setup, "nan")
     (tmp_path / "e.h5").write_bytes(b"no HDF5")
     assert frame_seconds(tmp_path, setup.run) == [2.0, 4.0]
-    assert time_sentence(setup, 1000, [tmp_path]) == (
+    assert describe_time(setup, 1000, [tmp_path]) == (
         "about 50 min, if frames take 3 s each as in 2 files that the same policy made there"
     )
-    assert "about 25 min on 2 processes, if" in time_sentence(setup, 1000, [tmp_path], 2)
+    assert "about 25 min on 2 processes, if" in describe_time(setup, 1000, [tmp_path], 2)
 
 
 def test_estimate_says_whether_its_basis_is_known(setup: Setup, tmp_path: Path) -> None:
-    assert time_sentence(setup, 1000, [tmp_path]).startswith("how long it will take is not known")
-    assert time_sentence(setup, 0, [tmp_path]) == "nothing is left to be run"
+    assert describe_time(setup, 1000, [tmp_path]).startswith("how long it will take is not known")
+    assert describe_time(setup, 0, [tmp_path]) == "nothing is left to be run"
     full = replace(setup.policy.checkpoint.config.vlm, width=2048, depth=18)
     expert = replace(setup.policy.checkpoint.config.expert, width=1024)
     config = replace(setup.policy.checkpoint.config, vlm=full, expert=expert, denoise_steps=10)
@@ -57,7 +57,7 @@ def test_estimate_says_whether_its_basis_is_known(setup: Setup, tmp_path: Path) 
         policy=replace(setup.policy, checkpoint=replace(setup.policy.checkpoint, config=config)),
         options=replace(setup.options, dtype=torch.bfloat16),
     )
-    assert "as measured once on two cores of a server" in time_sentence(large, 10, [tmp_path])
+    assert "as measured once on two cores of a server" in describe_time(large, 10, [tmp_path])
     for choices, told in (
         ({"batch": 32}, "about 24 s, if frames take 0.024 s each as measured once on an NVIDIA H100 with --batch 16"),
         (
@@ -71,4 +71,4 @@ def test_estimate_says_whether_its_basis_is_known(setup: Setup, tmp_path: Path) 
         ),
     ):
         on_gpu = replace(large.options, device=torch.device("cuda"), **choices)
-        assert time_sentence(replace(large, options=on_gpu), 1000, [tmp_path]).startswith(told)
+        assert describe_time(replace(large, options=on_gpu), 1000, [tmp_path]).startswith(told)

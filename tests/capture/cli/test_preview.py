@@ -15,7 +15,7 @@ from capture.__main__ import main
 from capture.checkpoints.load import Checkpoint
 from capture.cli import preview as preview_module
 from capture.cli.preview import choose_moments
-from capture.cli.setup import asked_source
+from capture.cli.setup import open_chosen_source
 from capture.datasets.images import read_picture
 from capture.observation import Observation
 from capture.policies.letterbox import resize_pil
@@ -68,7 +68,7 @@ def observations(options: list[str], frames: list[int]) -> list[Observation]:
     spec = Pi05Spec(checkpoint, find_tokenizer(None, checkpoint.tokenizer_folder))
     setup = Setup(spec, RunOptions(torch.device("cpu"), torch.float32), "")
     asked = build_parser("x").parse_args(["--checkpoint", str(DEMO), *options])
-    return list(asked_source(asked, setup, asked.episode or asked.dataset).episodes[0].read(frames))
+    return list(open_chosen_source(asked, setup, asked.episode or asked.dataset).episodes[0].read(frames))
 
 
 def write_source(kind: str, folder: Path) -> list[str]:
