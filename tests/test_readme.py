@@ -16,6 +16,7 @@ import pytest
 from commands import WINDOW
 from paths import DEMO, ROOT
 from policy_server import observe
+from remote_servers import RangeServer, SSHDaemon, closing
 from websockets.sync.client import connect
 
 from capture.serve.wire_format import pack, unpack
@@ -27,10 +28,13 @@ INSTALL = "python3 -m venv"
 
 
 def command_lines() -> list[str]:
-    """The commands of all shell blocks but the two that install, without comments, continued lines joined."""
+    """The commands of all shell blocks but the two that install, without comments, continued lines joined.
+
+    Those on addresses are not among them.
+    """
     text = "\n".join(block for block in SHELL if not block.startswith(INSTALL)).replace("\\\n", " ")
     lines = (line.partition("  #")[0].partition(" # ")[0].strip() for line in text.splitlines())
-    return [line for line in lines if line]
+    return [line for line in lines if line and "://" not in line]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(line: str, folder: Path) -> str:
-    """Run one command of the README in `folder`; return what it printed."""
+def run(line: str, folder: Path, home: Path | None = None) -> str:
+    """Run one command of the README in `folder`; return what it printed. `home`: the user's; else `folder`."""
     program, _, arguments = line.partition(" ")
     modules = {
         "pi0-capture": "-m capture",
@@ -62,7 +66,7 @@ def run(line: str, folder: Path) -> str:
         return serve(arguments, folder)
     shell = f"{sys.executable} {modules[program]} {arguments}".replace("--episodes 0-49", "--episodes 0-2")
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(folder), "WINDOW": WINDOW,
+        "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(home or folder), "WINDOW": WINDOW,
     }  # fmt: skip
     done = subprocess.run(["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
@@ -95,6 +99,27 @@ def test_readme_has_all_its_blocks() -> None:
     assert sum(block.startswith(INSTALL) for block in SHELL) == 2
     assert len(command_lines()) >= 15
     assert {line.split()[0] for line in command_lines()} == {"pi0-capture", "pi0-viewer", "pi0-export", "pi0-regions"}
+
+
+def test_commands_on_addresses_run(tmp_path: Path) -> None:
+    lines = [line.partition(" #")[0].strip() for block in SHELL for line in block.splitlines() if "://" in line]
+    assert len(lines) == 4
+    (tmp_path / "runs").mkdir()
+    for name in ("duck.h5", "runs/a.h5", "runs/b.h5"):
+        shutil.copy(DEMO / "results.h5", tmp_path / name)
+    with closing(SSHDaemon(tmp_path / "ssh")) as daemon, closing(RangeServer(tmp_path)) as server:
+        places = {
+            "ssh://ada@gpu/data": daemon.address(tmp_path),
+            "https://example.org": server.url,
+            "hf://datasets/owner/name": server.url,  # the hub itself cannot be asked here
+        }
+        for line in lines:
+            command = line
+            for named, place in places.items():
+                command = command.replace(named, place)
+            assert "ada@" not in command
+            run(command, tmp_path, daemon.home)
+    assert (tmp_path / "figures/duck").is_dir()
 
 
 def test_commands_of_the_readme_run(folder: Path) -> None:
