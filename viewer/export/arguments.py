@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viewer.export.request import NUMBERS, OVER, Kind, Phase, TableUnit
-from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit, ViewState
+from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit, ViewState, Wall
 
 if TYPE_CHECKING:
     from capture.remote.address import Location
@@ -53,6 +53,8 @@ class ExportArguments:
     """Maps prompts to the words that `{object}` stands for."""
     share: str = ""
     """Which part of the episodes of a run: `3/8`."""
+    wall: Wall | None = None
+    """Which heads a wall has: those of a layer, or the best of all."""
     thumbnails: bool | None = None
     against: tuple[str, ...] = ()
     """Fields of the view that is subtracted: `layer=4`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from capture import __version__
+from viewer.analysis.heads_wall import MOST_HEADS
 from viewer.analysis.initial_view import parse_view
 from viewer.analysis.scores import SCORES, find_score
 from viewer.errors import UserError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TITLES = {
     "summary": "pictures beside their heatmaps, heads combined: one figure per layer",
     "heads": "each head alone, beside the pictures: one figure per head",
+    "wall": "every head of a layer, or the best of all, as overlays on one scale, sorted by a score",
     "atlas": "every layer and head with its score",
     "film": "thumbnails over layers, layers x denoise steps, frames, or layers x frames",
     "curves": "attention mass of groups of keys over layers, denoise steps or frames",
@@ -118,13 +120,14 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         every = numbers or kind in {"summary", "heads"} or along == "layers"
         layers = "all" if every else "the one at two thirds of the depth"
         group.add_argument("--layers", "--layer", default="", metavar="N", help=f"layers; {layers}")
-        group.add_argument("--heads", "--head", default="", metavar="N", help="heads; all of them")
-    if kind not in {"heads", "atlas", "curves", "table", "arrays"}:
+        if kind != "wall":
+            group.add_argument("--heads", "--head", default="", metavar="N", help="heads; all of them")
+    if kind not in {"heads", "wall", "atlas", "curves", "table", "arrays"}:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
-    if kind in {*PANES, "film"}:
+    if kind in {*PANES, "wall", "film"}:
         group.add_argument("--measure", choices=get_args(Measure), default=None,
                            help="the weight, or weight x value norm where the file has norms")  # fmt: skip
-    if kind in PANES:
+    if kind in {*PANES, "wall"}:
         group.add_argument("--unit", choices=get_args(Unit), default=None, help="the weight, or times uniform")
         group.add_argument("--leave-out", dest="left_out", nargs="+", default=(), metavar="GROUP",
                            help="groups of keys that are left out before the row is normalised again: bos, prompt, "
@@ -132,12 +135,17 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind in OVER:
         group.add_argument("--over", choices=OVER[kind], default="", help=f"the axis; {OVER[kind][0]} by default"
                            + ("; steps have every layer too" if kind == "film" else ""))  # fmt: skip
-    if kind == "atlas":
-        group.add_argument("--score", choices=tuple(SCORES), default=None, help="what a cell shows; picture mass, or "
+    if kind == "wall":
+        group.add_argument("--heads-of", dest="wall", choices=("layer", "best"), default=None,
+                           help=f"the heads of the layer, or the best {MOST_HEADS} of all; layer")  # fmt: skip
+    if kind in {"wall", "atlas"}:
+        what = "what a cell shows" if kind == "atlas" else "what the heads are sorted by"
+        group.add_argument("--score", choices=tuple(SCORES), default=None, help=f"{what}; picture mass, or "
                            "lift where there is a --region")  # fmt: skip
+    if kind == "atlas":
         group.add_argument("--thumbnails", action=argparse.BooleanOptionalAction, default=None,
                            help="a thumbnail in each cell instead of a number")  # fmt: skip
-    if kind in {"atlas", "table"}:
+    if kind in {"wall", "atlas", "table"}:
         group.add_argument("--region", nargs="+", default=(), metavar="BOX|NAME",
                            help="what is scored: boxes of patches, such as exterior:4-7,8-11 (rows, then columns, from "
                            "0 at the top left), or regions that pi0-regions made, such as duck, wherever they are in "
@@ -171,15 +179,17 @@ def _add_look(sub: argparse.ArgumentParser, kind: str) -> None:
     if kind not in {"curves", "atlas"}:
         ranges = ", ".join(f"{name} ({RANGES[name]})" for name in colour_ranges(kind))
         group.add_argument("--range", default="", metavar="RANGE", help=f"of the colours: {ranges}, or LOW:HIGH")
-    if kind in PANES:
+    if kind in {*PANES, "wall"}:
         group.add_argument("--colour-scale", choices=get_args(Scale), default=None,
                            help="from weights to colours: linear, over three decades, or by rank")  # fmt: skip
-    if kind in {"summary", "difference", "video"}:
+    if kind in {"summary", "wall", "difference", "video"}:
         group.add_argument("--opacity", type=float, default=None, metavar="PART", help="of the heat, 0 to 1")
+    if kind in {"summary", "difference", "video"}:
         group.add_argument("--grid", action=argparse.BooleanOptionalAction, default=None, help="edges of patches")
-    if kind in PANES:
+    if kind in {*PANES, "wall"}:
         group.add_argument("--picture", choices=get_args(Picture), default=None,
                            help="the camera's own, or what the model saw")  # fmt: skip
+    if kind in PANES:
         group.add_argument(
             "--smooth", action=argparse.BooleanOptionalAction, default=None, help="bilinear, not nearest"
         )
@@ -228,14 +238,16 @@ def _add_file_of_view(arguments: ExportArguments, view_text: str) -> ExportArgum
 
 def colour_ranges(kind: str) -> tuple[str, ...]:
     """Return the choices of --range that a kind has, besides numbers."""
-    return {"film": ("shared",), "video": (*SHARED_RANGES, "map")}.get(kind, tuple(RANGES))
+    own = {"film": ("shared",), "video": (*SHARED_RANGES, "map"), "wall": SHARED_RANGES}
+    return own.get(kind, tuple(RANGES))
 
 
 def check_values(arguments: ExportArguments) -> None:
     """Raise UserError for values that no file can make sense of."""
     if arguments.range in RANGES and arguments.range not in colour_ranges(arguments.kind):
         raise UserError(
-            f"--range {arguments.range} is nothing for a {arguments.kind}; take shared or numbers as in 0:0.03."
+            f"--range {arguments.range} is nothing for a {arguments.kind}; take "
+            f"{' or '.join(colour_ranges(arguments.kind))}, or numbers as in 0:0.03."
         )
     if arguments.region and arguments.thumbnails:
         raise UserError("Small maps are not about a region; drop --thumbnails or --region.")

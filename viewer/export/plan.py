@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FILE_AXES: Final[dict[str, tuple[str, ...]]] = {
     "summary": ("layer", "reduce", "step"),
     "heads": ("layer", "step", "head"),
+    "wall": ("layer", "step"),
     "atlas": ("step",),
     "film layers": ("step", "reduce"),
     "film steps": ("reduce",),

@@ -10,7 +10,7 @@ from PySide6.QtGui import QFontDatabase, QGuiApplication
 
 from viewer.errors import UserError
 from viewer.export import atomic_write
-from viewer.export.figures import camera_figures, charts, films
+from viewer.export.figures import camera_figures, charts, films, walls
 from viewer.export.figures.camera_painter import CameraPainter
 from viewer.export.figures.figure import THEMES, Figure
 from viewer.export.scenes import explain_read_errors
@@ -84,6 +84,8 @@ class FigureRenderer:
             return films.create_film(source, view, request, file.series)
         if request.kind == "curves":
             return charts.create_curves(source, view, request, file.series)
+        if request.kind == "wall":
+            return walls.create_wall(source, view, request)
         if request.kind == "atlas":
             create = films.create_thumbnail_atlas if view.thumbnails else charts.create_atlas
             return create(source, view, request)

@@ -12,20 +12,21 @@ from viewer.regions.in_frames import RegionInFrames
 if TYPE_CHECKING:
     from capture.remote.address import Location
 
-Kind = Literal["summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
+Kind = Literal["summary", "heads", "wall", "atlas", "film", "curves", "difference", "video", "table", "arrays"]
 Phase = Literal["prefix", "suffix"]
 Axis = Literal["frame", "layer", "step"]
 TableUnit = Literal["rows", "maps"]
 """What a table holds a line of: a head's row of attention, or a patch of its maps."""
 
 KINDS: Final[tuple[Kind, ...]] = (
-    "summary", "heads", "atlas", "film", "curves", "difference", "video", "table", "arrays",
+    "summary", "heads", "wall", "atlas", "film", "curves", "difference", "video", "table", "arrays",
 )  # fmt: skip
 NUMBERS: Final = frozenset({"table", "arrays"})
 """Kinds that write numbers, for which Qt is not needed."""
 FORMATS: Final[dict[str, tuple[str, ...]]] = {
     "summary": ("jpg", "png", "pdf", "svg"),
     "heads": ("jpg", "png", "pdf", "svg"),
+    "wall": ("png", "jpg", "pdf", "svg"),
     "atlas": ("png", "jpg", "pdf", "svg"),
     "film": ("png", "jpg", "pdf", "svg"),
     "curves": ("png", "jpg", "pdf", "svg"),
@@ -42,7 +43,7 @@ OVER: Final[dict[str, tuple[str, ...]]] = {
 }
 """The axes that a kind can run along, the default first; a film over steps or layers-frames shows every layer too."""
 SIZES: Final[dict[str, int]] = {
-    "summary": 480, "heads": 320, "atlas": 46, "film": 64, "curves": 640, "difference": 360, "video": 480,
+    "summary": 480, "heads": 320, "wall": 160, "atlas": 46, "film": 64, "curves": 640, "difference": 360, "video": 480,
 }  # fmt: skip
 """Default width of one picture, cell, thumbnail or plot in px."""
 SCALES: Final[dict[str, float]] = {"summary": 1.5, "heads": 1.5, "video": 1.5}

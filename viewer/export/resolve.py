@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from viewer.export.request import Phase
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
-    from viewer.model.view_state import Kind
+    from viewer.model.view_state import Kind, Wall
 
     FindQuery = Callable[[int], NamedQuery]
     """Finds a query in a frame; raises MissingWordError where the frame's prompt lacks a word of it."""
 
 QUERY_KINDS: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
 PHASES: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
-WEIGHTS = frozenset({"summary", "heads", "film", "difference", "video"})
+WEIGHTS = frozenset({"summary", "heads", "wall", "film", "difference", "video"})
 """Kinds that show weights or, where it is asked for, weights x value norms."""
 
 
@@ -149,6 +149,8 @@ class _Resolver:
 
     def layers(self) -> tuple[int, ...]:
         results, arguments = self.results, self.arguments
+        if arguments.layers and self._wall() == "best":
+            raise UserError("The best heads are those of all layers; leave --layers out, or take --heads-of layer.")
         if arguments.layers:
             return parse_positions(arguments.layers, results.layers, "layer")
         if arguments.is_numbers or "layer" in self.figure_axes:
@@ -173,19 +175,28 @@ class _Resolver:
             return parse_positions(self.arguments.heads, range(self.results.heads), "head")
         return () if self.start is None else self.start.heads
 
+    def _wall(self) -> Wall:
+        """Which heads a wall has: as named, else as in the view, else those of a layer; `off` for other kinds."""
+        if self.arguments.kind != "wall":
+            return "off"
+        start = self.start.wall if self.start is not None else "off"
+        return self.arguments.wall or ("layer" if start == "off" else start)
+
     # The view
 
     def view(self, frames: tuple[int, ...], layers: tuple[int, ...], steps: tuple[int, ...]) -> ViewState:
         """The view that all figures vary; its own position on an axis stays where it is among the chosen ones."""
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
-        view = replace(view, **self._look(), **self._colour_range())
+        view = replace(view, **self._look(), **self._colour_range(), wall=self._wall())
+        if view.wall != "off":
+            view = replace(view, thumbnails=False, compare="off", pinned=None)
         if arguments.left_out:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:
             if all(map(is_box, arguments.region)):
                 view = replace(view, region=selection.parse_region(self.results, arguments.region))
-            if arguments.kind == "atlas":  # its scores are about the region
+            if arguments.kind in {"wall", "atlas"}:  # its scores are about the region
                 view = replace(
                     view, thumbnails=False, score=view.score if find_score(view.score).needs_region else "lift"
                 )

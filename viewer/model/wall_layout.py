@@ -59,6 +59,19 @@ def arrange_tiles(
     return tiles, columns
 
 
+def tile_in_columns(columns: int, count: int, width: int, shapes: Sequence[float], gap: int, title: int) -> list[Tile]:
+    """Return `count` tiles with so many in a line, and the pictures of each, all `width` pixels wide, side by side."""
+    sizes = [(width, max(round(width / shape), 1)) for shape in shapes]
+    wide = sum(size[0] for size in sizes) + INNER_GAP * (len(sizes) - 1)
+    tall = title + max(size[1] for size in sizes)
+    tiles = []
+    for place in range(count):
+        left, top = place % columns * (wide + gap), place // columns * (tall + gap)
+        pictures = tuple((left + number * (width + INNER_GAP), top + title, *size) for number, size in enumerate(sizes))
+        tiles.append(Tile(left, top, wide, tall, pictures))
+    return tiles
+
+
 def _common_side(across: float, down: float, shapes: Sequence[float], *, beside: bool) -> float:
     """Return the common height of pictures beside each other, or the common width of those below each other."""
     inner = INNER_GAP * (len(shapes) - 1)

@@ -44,6 +44,7 @@ def paint_tiles(
     colours: str,
     opacity: float,
     offset: QPointF,
+    ratio: float = 0.0,
 ) -> None:
     """Paint tiles with their titles.
 
@@ -52,13 +53,14 @@ def paint_tiles(
         tiles: Where they stand, relative to `offset`.
         pictures: The cameras' pictures.
         levels: Places in the colour table, 0 to 1: (tiles, cameras, rows, cols); None for pictures without heat.
-        titles: Bold text at the left and number at the right of each tile.
+        titles: Bold text at the left and number at the right of each tile; empty for none.
         grid: The patches.
         colours: Name of the colour map.
         opacity: Opacity of the heat, 0 to 1.
         offset: Upper left corner of the wall.
+        ratio: Pixels of the pictures for each unit of the painter; 0 for the painter's own.
     """
-    t, ratio = theme.active(), drawing.ratio_of(painter)
+    t, ratio = theme.active(), ratio or drawing.ratio_of(painter)
     table = colormaps.heat(colours, round(opacity * 100))
     for camera, picture in enumerate(pictures):
         box = tiles[0].pictures[camera] if tiles else (0, 0, 1, 1)
@@ -79,7 +81,7 @@ def paint_tiles(
                 heat = drawing.word_image(table[at][index], blended=True)
                 heat.setDevicePixelRatio(ratio)
                 painter.drawImage(corner, heat)
-    for tile, (name, number) in zip(tiles, titles, strict=True):
+    for tile, (name, number) in zip(tiles, titles, strict=bool(titles)):
         line = QRectF(offset.x() + tile.left, offset.y() + tile.top, tile.width, 17)
         used = drawing.write(painter, line.adjusted(1, 0, 0, 0), name, t.text, 12, bold=True)
         drawing.write(painter, line.adjusted(used + 8, 0, -1, 0), number, t.secondary, 12, align="right")

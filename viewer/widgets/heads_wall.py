@@ -12,11 +12,12 @@ from PySide6.QtWidgets import QWidget
 from viewer.analysis.caption import LOOKS, caption
 from viewer.analysis.heads_wall import MOST_HEADS, HeadsWall, read_heads_wall
 from viewer.analysis.scene import DATA_FIELDS
-from viewer.analysis.scores import SCORES, find_score, find_unavailable_scores
+from viewer.analysis.scores import SCORES, find_unavailable_scores
 from viewer.errors import READ_ERRORS, UserError, split_library_words
 from viewer.model.wall_layout import Tile, arrange_tiles
-from viewer.rendering import colormaps, drawing, theme, ticks
+from viewer.rendering import colormaps, drawing, theme
 from viewer.rendering.head_tiles import TilePicture, paint_tiles
+from viewer.rendering.wall_text import describe_wall_scale, title_tiles
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.segmented_control import SegmentedControl
@@ -151,17 +152,7 @@ class HeadsWallPanel(Panel):
 
     def describe_scale(self) -> str:
         """Return the one scale of all tiles in words."""
-        wall, state = self._wall, self.session.state
-        if wall is None:
-            return ""
-        if state.scale == "rank":
-            return "colours by rank of each head’s own patches"
-        unit = " ×" if state.unit == "uniform" else ""
-        low, high, largest = (f"{ticks.format_number(value)}{unit}" for value in (wall.low, wall.high, wall.largest))
-        start = f"1 × uniform ({low})" if state.range == "uniform" else low
-        above = f" · {wall.above} patches above, up to {largest}" if wall.above else ""
-        log = "log scale" if state.scale == "log" else "scale"
-        return f"one {log} for all heads: {start} to {high}{above}"
+        return "" if self._wall is None else describe_wall_scale(self._wall, self.session.state)
 
     # Painting
 
@@ -175,8 +166,9 @@ class HeadsWallPanel(Panel):
             if wall is None or results is None or not tiles:
                 return
             levels = None if self.session.bare else wall.levels(state.scale)
+            titles = title_tiles(results, wall, state, tiles[0].width)
             paint_tiles(
-                inner, tiles, self._pictures, levels, self._titles(wall, tiles), grid=results.grid,
+                inner, tiles, self._pictures, levels, titles, grid=results.grid,
                 colours=state.colours, opacity=state.opacity, offset=QPointF(0, TOP),
             )  # fmt: skip
             self._paint_scale(inner)
@@ -191,19 +183,6 @@ class HeadsWallPanel(Panel):
             box = self._box(place)
             if box is not None:
                 drawing.ring(painter, box.adjusted(-1, -1, 1, 1), theme.colour(colour), 2)
-
-    def _titles(self, wall: HeadsWall, tiles: list[Tile]) -> list[tuple[str, str]]:
-        """Return the name and the score of each tile; all names are short where one of the long ones has no room."""
-        results, score = self.session.results, find_score(self.session.state.score)
-        assert results is not None
-        numbers = [score.format_value(value) if np.isfinite(value) else "–" for value in wall.scores]
-        places = [(results.layers[layer], head) for layer, head in wall.heads]
-        names = [f"Layer {layer}, head {head}" for layer, head in places]
-        widths = (drawing.width_of(name, 12, bold=True) for name in names)
-        room = tiles[0].width - max((drawing.width_of(number, 12) for number in numbers), default=0) - 12
-        if max(widths, default=0) > room:
-            names = [f"L{layer} H{head}" for layer, head in places]
-        return list(zip(names, numbers, strict=True))
 
     def _paint_scale(self, painter: QPainter) -> None:
         t, line = theme.active(), QRectF(0, self.height() - FOOT + 6, self.width(), 18)

@@ -113,7 +113,7 @@ def test_range_set_gives_all_figures_one_range(app: QApplication, small: Path, t
 
 @pytest.mark.parametrize(
     "words",
-    ["summary --layers 1", "heads --layers 1", "atlas", "atlas --score entropy", "atlas --thumbnails", "film",
+    ["summary --layers 1", "heads --layers 1", "wall", "wall --heads-of best", "atlas", "atlas --score entropy", "atlas --thumbnails", "film",
      "film --over steps", "film --over frames", "film --over layers-frames", "curves", "curves --over steps", "curves --over frames",
      "difference --against layer=0"],
 )  # fmt: skip
@@ -170,7 +170,8 @@ def test_caption_of_a_long_prompt_is_bounded(app: QApplication, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "words", ["summary", "film", "film --over steps", "curves --over steps", "atlas", "difference --against layer=0"]
+    "words",
+    ["summary", "wall", "film", "film --over steps", "curves --over steps", "atlas", "difference --against layer=0"],
 )
 def test_caption_is_a_whole_sentence(app: QApplication, small: Path, words: str) -> None:
     figure, _ = create_figures(small, f"{words} --actions 1")[0]

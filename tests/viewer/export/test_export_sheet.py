@@ -75,7 +75,7 @@ def test_every_kind_has_its_own_preview_and_command_line(sheet: ExportSheet) -> 
         assert sheet.preview.reply["first"].endswith(options.format)
         assert sheet.preview.image is not None
         seen.add(pixels(sheet.preview.image).tobytes())
-    assert len(seen) == 8
+    assert len(seen) == len(KINDS) - 1
 
 
 def test_preview_follows_changes_and_shows_errors(sheet: ExportSheet) -> None:
@@ -330,3 +330,17 @@ def test_default_folder_is_beside_the_file_but_not_in_the_package(
     monkeypatch.setattr("viewer.widgets.overlays.export_sheet.os.access", lambda path, mode: False)
     assert default_folder(small) == folder
     assert default_folder(None) == folder
+
+
+def test_the_wall_exports_from_the_sheet_as_the_window_shows_it(app: QApplication, small: Path, tmp_path: Path) -> None:
+    window = show(small, tmp_path, layer=2, query=Query("action", (1,)), step=1, wall="best", score="entropy")
+    window.settings.set_text("export/folder", str(tmp_path / "out"))
+    sheet = opened(window)
+    assert sheet.form.kind == "wall"
+    assert sheet.form.rows["layers"].isHidden(), "the best heads are those of all layers"
+    arguments = cli.parse_arguments(sheet.form.arguments())
+    assert (arguments.kind, arguments.wall, arguments.score) == ("wall", "best", "entropy")
+    sheet.form._segments["wall"].chosen.emit("layer")
+    assert not sheet.form.rows["layers"].isHidden()
+    assert cli.parse_arguments(sheet.form.arguments()).layers == "2"
+    close(window)

@@ -29,7 +29,7 @@ def image() -> QImage:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "pdf", "svg"])
-@pytest.mark.parametrize("kind", ["summary", "heads", "atlas", "film", "curves", "difference"])
+@pytest.mark.parametrize("kind", ["summary", "heads", "wall", "atlas", "film", "curves", "difference"])
 def test_view_embedded_in_a_figure_reads_back(
     app: QApplication, small: Path, tmp_path: Path, kind: str, suffix: str
 ) -> None:

@@ -48,14 +48,16 @@ def name_figure(
         lead = f"L{layer}_{phase}_heads"
     elif kind == "summary":
         lead = f"{phase}_L{layer}_attn_vis"
+    elif kind == "wall":
+        lead = f"{phase}_wall_{f'L{layer}' if view.wall == 'layer' else view.wall}_{view.score}"
     elif kind == "atlas":
         lead = f"{phase}_atlas_{'maps' if view.thumbnails else view.score}"
     else:
         lead = f"{phase}_{kind}{over}"
     parts = [lead]
-    if kind not in {"summary", "heads", "atlas"} and "layer" not in request.figure_axes:
+    if kind not in {"summary", "heads", "wall", "atlas"} and "layer" not in request.figure_axes:
         parts.append(f"L{layer}")
-    if kind not in {"heads", "atlas", "curves"}:
+    if kind not in {"heads", "wall", "atlas", "curves"}:
         parts += _name_heads(view, results.heads, always=kind == "summary")
     elif kind == "curves" and view.heads:
         parts.append(_list("head", view.heads))
@@ -133,12 +135,12 @@ def _name_values(results: Results, request: ExportRequest, view: ViewState) -> l
         parts.append(view.measure)
     if kind not in {"atlas", "curves"} and view.left_out:
         parts.append("without-" + "+".join(name.replace(" ", "-") for name in view.left_out))
-    if kind in {"summary", "heads", "difference", "video"}:
+    if kind in {"summary", "heads", "wall", "difference", "video"}:
         if view.unit != "weight":
             parts.append(view.unit)
         if view.scale != "linear":
             parts.append(view.scale)
-    if kind == "atlas" and not view.thumbnails and find_score(view.score).needs_region:
+    if kind in {"wall", "atlas"} and not view.thumbnails and find_score(view.score).needs_region:
         boxes = " ".join(map(str, selection.find_boxes(results, view.region)))
         parts.append(name_slug(boxes.replace(":", "-").replace(",", "_")))
     return parts

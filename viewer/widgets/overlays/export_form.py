@@ -10,6 +10,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from viewer.analysis import scores
+from viewer.analysis.heads_wall import MOST_HEADS
 from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.model.view_state import CHOICES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from viewer.controllers.session import Session
 
 TITLES: Final = {
-    "summary": "Summary", "heads": "Heads", "atlas": "Atlas", "film": "Film", "curves": "Curves",
+    "summary": "Summary", "heads": "Heads", "wall": "Wall", "atlas": "Atlas", "film": "Film", "curves": "Curves",
     "difference": "Difference", "video": "Video", "table": "Table", "arrays": "Arrays",
 }  # fmt: skip
 FIGURES: Final = frozenset(KINDS) - {"table", "arrays"}
@@ -37,11 +38,13 @@ KINDS_OF_ROWS: Final = {
     "queries": frozenset(KINDS) - {"difference"},
     "reduce": frozenset({"summary", "film", "difference", "video"}),
     "score": frozenset({"atlas"}),
+    "wall": frozenset({"wall"}),
+    "sorted": frozenset({"wall"}),
     "lines": frozenset({"table"}),
-    "measure": frozenset({"summary", "heads", "film", "difference", "video"}),
-    "unit": frozenset({"summary", "heads", "difference", "video"}),
+    "measure": frozenset({"summary", "heads", "wall", "film", "difference", "video"}),
+    "unit": frozenset({"summary", "heads", "wall", "difference", "video"}),
     "colours": FIGURES - {"curves"},
-    "colour_scale": frozenset({"summary", "heads", "difference", "video"}),
+    "colour_scale": frozenset({"summary", "heads", "wall", "difference", "video"}),
     "range": frozenset({"summary", "heads", "difference"}),
     "rate": frozenset({"video"}),
     "size": FIGURES,
@@ -52,7 +55,8 @@ KINDS_OF_ROWS: Final = {
 """Kinds that have each row of the form; rows that are not listed belong to all kinds."""
 OPTION: Final = {
     "over": "--over", "frames": "--frames", "layers": "--layers", "steps": "--steps", "heads": "--heads",
-    "lines": "--of", "measure": "--measure", "unit": "--unit", "colours": "--colours",
+    "lines": "--of", "wall": "--heads-of", "sorted": "--score", "measure": "--measure", "unit": "--unit",
+    "colours": "--colours",
     "colour_scale": "--colour-scale", "range": "--range",
     "rate": "--rate", "size": "--size", "scale": "--scale", "theme": "--theme",
 }  # fmt: skip
@@ -100,6 +104,8 @@ class ExportForm(QWidget):
         self.kind = kind
         self.unavailable_scores = self._find_unavailable_scores()
         self.values: dict[str, str] = {"queries": "this", "reduce": session.state.reduce, "score": self._cells(),
+                                       "wall": "best" if session.state.wall == "best" else "layer",
+                                       "sorted": self._sort_score(),
                                        "lines": "rows", "range": session.state.range, "measure": session.state.measure,
                                        "unit": session.state.unit,
                                        "colours": session.state.colours, "colour_scale": session.state.scale,
@@ -129,6 +135,11 @@ class ExportForm(QWidget):
         state = self.session.state
         return "maps" if state.thumbnails else "picture" if state.score in self.unavailable_scores else state.score
 
+    def _sort_score(self) -> str:
+        """Return the window's score, or an available one."""
+        score = self.session.state.score
+        return "picture" if score in self.unavailable_scores else score
+
     def _build(self, folder: Path) -> None:
         self.format = QWidget()
         self._formats = QHBoxLayout(self.format)
@@ -145,6 +156,11 @@ class ExportForm(QWidget):
         assert isinstance(cells, DropDown)
         cells.disable(self.unavailable_scores)
         cells.set_tool_tips({score.name: score.description for score in scores.SCORES.values()})
+        self._words("wall", "Heads of", (("layer", "The layer"), ("best", f"All: best {MOST_HEADS}")))
+        self._choice("sorted", "Sorted by", [(score.name, score.title) for score in scores.SCORES.values()])
+        by = self._segments["sorted"]
+        assert isinstance(by, DropDown)
+        by.disable(self.unavailable_scores)
         self._words("lines", "Lines", (("rows", "A head"), ("maps", "A patch")))
         self._words("measure", "Measure", (("weight", "Weight"), ("contribution", "× value norm")))
         self._words("unit", "Unit", (("weight", "Weight"), ("uniform", "Times uniform")))
@@ -262,6 +278,8 @@ class ExportForm(QWidget):
         actions = self.session.state.query.kind == "action" or self.values["queries"] == "both"
         for name, line in self.rows.items():
             line.setVisible(self.kind in KINDS_OF_ROWS.get(name, frozenset(KINDS)) and (name != "steps" or actions))
+        if self.kind == "wall" and self.values["wall"] == "best":
+            self.rows["layers"].hide()
         for name in ("frames", "layers", "steps"):
             if not self.fields[name].isModified():
                 whole = name in along or (film and name == "layers")

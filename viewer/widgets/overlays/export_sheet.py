@@ -66,7 +66,7 @@ class ExportSheet(Overlay):
         self.result = ""
         self._last: dict[str, Any] = {}
         folder = Path(self.settings.text("export/folder") or default_folder(self.session.path))
-        kind = self.settings.text("export/kind", "summary")
+        kind = "wall" if session.state.wall != "off" else self.settings.text("export/kind", "summary")
         kind = kind if kind in KINDS and not self.reason(kind) else "summary"
         self.form = ExportForm(self.session, kind, folder)
         self.kinds: dict[str, Button] = {}
