@@ -35,9 +35,9 @@ FRAGMENTS = (
     "▁",
     "\t",
 )
-TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(
-    "".join
-)
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0▁")
+"""Not U+2581, by which SentencePiece writes a space: it gives a piece of a space and of that sign the first one's span."""
+TEXTS = st.lists(st.sampled_from(FRAGMENTS) | CHARACTERS).map("".join)
 
 
 @pytest.fixture(scope="module")
