@@ -31,7 +31,7 @@ class HuggingFaceServer(HTTPServer):
     def login_of(self, url: str) -> Mapping[str, str]:
         """Return the user's token for the hub itself."""
         hub = require("huggingface_hub", "hf")
-        own, asked = urlsplit(hub.constants.ENDPOINT), urlsplit(url)
+        own, asked = urlsplit(require("huggingface_hub.constants", "hf").ENDPOINT), urlsplit(url)
         token = hub.get_token() if (own.scheme, own.netloc) == (asked.scheme, asked.netloc) else None
         return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -44,7 +44,7 @@ class HuggingFaceServer(HTTPServer):
 
     async def list_folder(self, path: RemotePath) -> dict[str, RemoteStat]:
         """Return the entries of a folder by name."""
-        hub = require("huggingface_hub", "hf")
+        hub, errors = require("huggingface_hub", "hf"), require("huggingface_hub.errors", "hf")
         kind, repository, revision = _split(path)
 
         def collect() -> dict[str, RemoteStat]:
@@ -60,9 +60,9 @@ class HuggingFaceServer(HTTPServer):
 
         try:
             return await within(asyncio.to_thread(collect), 1 << 20)
-        except (hub.errors.RepositoryNotFoundError, hub.errors.EntryNotFoundError) as error:
+        except (errors.RepositoryNotFoundError, errors.EntryNotFoundError) as error:
             raise FileNotFoundError(2, "No such file or directory", path.shown) from error
-        except hub.errors.HfHubHTTPError as error:
+        except errors.HfHubHTTPError as error:
             words = " ".join(str(error).split())[:160]
             raise RemoteError(f"{path.shown} cannot be listed: the hub says “{words}”; check the address.") from error
 
