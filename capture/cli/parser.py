@@ -30,6 +30,7 @@ pi0-export.
 
 
 DTYPES: Final = ("float32", "bfloat16")
+NO_GRAPHS_HELP: Final = "launch a GPU's work piece by piece, not as CUDA graphs: slower, less memory, the same numbers"
 DEVICE_HELP: Final = "cpu, cuda, cuda:1 …; cuda where there is one"
 
 
@@ -158,7 +159,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     run.add_argument(
         "--no-graphs",
         action="store_true",
-        help="launch a GPU's work piece by piece, not as CUDA graphs: slower, less memory, the same numbers",
+        help=NO_GRAPHS_HELP,
     )
     run.add_argument(
         "--share",

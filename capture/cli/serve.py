@@ -16,6 +16,7 @@ from capture.cli.option_values import names, seconds, seed, whole_number
 from capture.cli.parser import (
     DEVICE_HELP,
     DTYPES,
+    NO_GRAPHS_HELP,
     Parser,
     add_camera_option,
     add_policy_options,
@@ -178,13 +179,14 @@ def _parser(name: str) -> Parser:
         "--seed", metavar="N", type=seed, default=0,
         help="seed of the noise (0): call i of the k-th episode has N + 1,000,000 k + i, counted from 0",
     )  # fmt: skip
+    how.add_argument("--no-graphs", action="store_true", help=NO_GRAPHS_HELP)
     add_policy_options(parser)
     out = parser.add_argument_group("where to")
     out.add_argument(
         "-o", "--output", metavar="FOLDER", type=Path, help="folder of the results; takes further episodes"
     )
     out.add_argument("-v", "--verbose", action="store_true", help="also print what decides about the input for certain")
-    parser.set_defaults(check=False, overwrite=False, batch=1, workers=0, no_graphs=True, dry_run=False)
+    parser.set_defaults(check=False, overwrite=False, batch=1, workers=0, dry_run=False)
     return parser
 
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from capture.policies.base import RecordedCall
     from capture.provenance import Decision
+    from capture.rollouts.transfer import StorableCall
     from capture.rollouts.writer import RolloutWriter
 
 PROMPT_CHANGED: Final = "the prompt changed"
@@ -54,7 +52,7 @@ class CallSlot:
     seconds: float = field(default=float("nan"))
     """How long the call took."""
 
-    def store(self, call: RecordedCall | Callable[[], RecordedCall], *, seconds: float | None = None) -> bool:
+    def store(self, call: StorableCall, *, seconds: float | None = None) -> bool:
         """Hand over the recording of this call, of one observation. Never waits for the disk.
 
         `call`: its tensors must not be changed afterwards; for a policy on the CPU, a function may be given that the

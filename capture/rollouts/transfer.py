@@ -79,6 +79,30 @@ def _build(request: CallRequest, axes: _Axes, datasets: dict[str, Tensor]) -> Bu
     return BuiltFrame(frame, errors, prepared, axes.layers, axes.steps)
 
 
+@dataclass(frozen=True)
+class ComputedCall(CallRequest):
+    """A recorded call of which only the datasets are left, as `GraphReplayer` gives them."""
+
+    layers: tuple[int, ...]
+    steps: tuple[int, ...]
+    datasets: dict[str, Tensor]
+    """As `compute_datasets` returns them, on the policy's device."""
+
+
+@dataclass(frozen=True)
+class _ComputedHostCall:
+    """Datasets that are on the host already."""
+
+    call: ComputedCall
+
+    def build(self) -> BuiltFrame:
+        return _build(self.call, self.call, self.call.datasets)
+
+
+StorableCall = RecordedCall | ComputedCall | Callable[[], RecordedCall]
+"""What can be stored: a recorded call, its datasets, or a function that makes it later."""
+
+
 class Copier:
     """Starts the transfers of a policy's calls; thread-safe.
 
@@ -91,15 +115,22 @@ class Copier:
         self._weights = weights
         self._streams: dict[torch.device, Any] = {}
 
-    def start(self, call: RecordedCall | Callable[[], RecordedCall]) -> Transfer:
+    def start(self, call: StorableCall) -> Transfer:
         """Start the transfer of a call of one observation, which must not be changed afterwards.
 
         Does not wait for the device. A function is called later to make the call, which lies on the CPU.
         """
-        if not isinstance(call, RecordedCall) or call.path.device.type != "cuda":
+        axes: _Axes
+        if isinstance(call, ComputedCall):
+            found, axes = call.datasets, call
+            device = next(iter(found.values())).device
+            if device.type != "cuda":
+                return _ComputedHostCall(call)
+        elif not isinstance(call, RecordedCall) or call.path.device.type != "cuda":
             return _HostCall(call, self._weights)
-        device = call.path.device
-        found = compute_datasets(call, self._weights)
+        else:
+            device = call.path.device
+            found, axes = compute_datasets(call, self._weights), call.recording
         if device not in self._streams:
             self._streams[device] = torch.cuda.Stream(device)
         stream = self._streams[device]
@@ -112,4 +143,4 @@ class Copier:
             copied = torch.cuda.Event(blocking=True)
             copied.record(stream)
         request = CallRequest(call.prepared, call.seeds, call.to_robot)
-        return _DeviceCall(request, call.recording.layers, call.recording.steps, host, copied, found)
+        return _DeviceCall(request, axes.layers, axes.steps, host, copied, found)

@@ -36,13 +36,12 @@ from typing import TYPE_CHECKING, Final, Self
 from capture.errors import UserError
 from capture.rollouts.episode_files import EpisodeFiles
 from capture.rollouts.stream import Episode, EpisodeStream
-from capture.rollouts.transfer import Copier, Transfer
+from capture.rollouts.transfer import Copier, StorableCall, Transfer
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from capture.policies.base import RecordedCall
     from capture.rollouts.run_description import RolloutRun
     from capture.rollouts.stream import CallSlot
 
@@ -199,7 +198,7 @@ class RolloutWriter:
         if is_late:
             self._notify(f"recordings of {episode.stream} are dropped: the disk of {self.folder} is late")
 
-    def accept(self, slot: CallSlot, call: RecordedCall | Callable[[], RecordedCall]) -> bool:
+    def accept(self, slot: CallSlot, call: StorableCall) -> bool:
         """Queue a recording; return False, and count it as dropped, where there is no room for it."""
         with self._changed:
             is_accepted = slot.is_recorded and self._has_room(slot.episode)

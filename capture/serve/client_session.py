@@ -15,8 +15,9 @@ from capture.serve.requests import KEY, Wishes, read_wishes
 from capture.serve.wire_format import unpack
 
 if TYPE_CHECKING:
-    from capture.policies.base import Prepared, RecordedCall
+    from capture.policies.base import Prepared
     from capture.rollouts.stream import CallSlot, EpisodeStream
+    from capture.rollouts.transfer import StorableCall
     from capture.rollouts.writer import RolloutWriter
     from capture.serve.policy_runner import PolicyRunner
 
@@ -38,13 +39,14 @@ class Request:
 class CallRecord:
     """A recorded call whose answer is to be sent first."""
 
+    runner: PolicyRunner
     slot: CallSlot
-    recorded: RecordedCall
+    recorded: StorableCall
     seconds: float
 
     def store(self) -> None:
-        """Hand the recording over to be written. Does not wait for the disk."""
-        self.slot.store(self.recorded, seconds=self.seconds)
+        """Hand the recording over to be written, in the policy's thread. Does not wait for the disk."""
+        self.runner.store(self.slot, self.recorded, self.seconds)
 
 
 class EpisodeNumbers:
@@ -155,7 +157,7 @@ class ClientSession:
         }
         if slot is None or result.recorded is None:
             return answer, None
-        return answer, CallRecord(slot, result.recorded, time.perf_counter() - start)
+        return answer, CallRecord(self._runner, slot, result.recorded, time.perf_counter() - start)
 
     def end_episode(self, reason: str, *, success: bool | None = None) -> None:
         """End the episode that runs, if any."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from capture import __version__
 from capture.datasets.base import SourceOptions
+from capture.pipeline.cuda_graphs import cuda_graph_factory
 from capture.rollouts.run_description import RolloutRun
 from capture.serve.aloha_units import RESET_POSE, explain_units, uses_own_units
 from capture.serve.client_session import ClientSession, EpisodeNumbers
@@ -68,7 +69,8 @@ class PolicyService:
         self, setup: Setup, policy: Policy, writer: RolloutWriter | None, options: ServeOptions, reports: Reports
     ) -> None:
         self._setup, self._writer, self._options, self._reports = setup, writer, options, reports
-        self._runner = PolicyRunner(setup, policy)
+        graph = cuda_graph_factory(setup.options.device) if setup.options.replayed else None
+        self._runner = PolicyRunner(setup, policy, graph=graph, tell=reports.tell)
         self._runner.warm_up()
         self._needs_state = self._runner.needs_state
         self._numbers = EpisodeNumbers()
