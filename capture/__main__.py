@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from capture.pipeline.plan import Plan, Setup
     from capture.pipeline.sharding import Shard
     from capture.pipeline.types import RunOutcome
+    from capture.policies.base import Policy
 
 NAME = "pi0-capture"
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["preview"]:
             return _capture(given[1:], is_preview=True)
         if given[:1] == ["effects"]:
-            from capture.cli.effects import run as measure_effects
+            from capture.cli.effects.command import run as measure_effects
 
             return measure_effects(NAME, given[1:], _tell, _say)
         if given[:1] == ["serve"]:
@@ -159,6 +160,10 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
 
     share = resolve_shard(os.environ, options.share)
     check_options(options, share)
+    if options.effects is not None:
+        from capture.cli.effects.options import parse_measures
+
+        options.effects = parse_measures(options.effects)
     frames = ALL_FRAMES if options.frames is None else parse_frames(options.frames)
     prompts = read_prompts(options.prompts) if options.prompts else Prompts(tuple(options.prompt or ()))
     from capture.cli.progress import Console
@@ -189,6 +194,7 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     from capture.pipeline.output_path import check_target, make_parent
     from capture.pipeline.plan import make_plan
     from capture.pipeline.runner import run_jobs
+    from capture.pipeline.sharding import Shard as Whole
     from capture.pipeline.types import Job
 
     if options.output is not None:
@@ -209,8 +215,10 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
         return _say_dry_run(options, made, "" if options.only_preview else text, console)
 
     make_parent(options.output)
-    outcome = run_jobs(setup, [Job(options.output, episode)], console)
-    console.close()
+    loaded: list[Policy] = []
+    outcome = run_jobs(setup, [Job(options.output, episode)], console, loaded=loaded.append)
+    if options.effects is None:
+        console.close()
     [written] = outcome.files
     if written.failure is not None:
         raise UserError(written.failure)
@@ -219,8 +227,9 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     if not written.skipped:
         _doubt(setup, outcome)
         _say(summary(setup, outcome))
+    code = _effects(options, setup, [options.output], Whole(), loaded, console)
     _say(next_step(options.output))
-    return 0
+    return code
 
 
 def _say_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, console: Console) -> int:
@@ -266,8 +275,10 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     console.work = f"{mine} episode{'s' * (mine != 1)}"
     if share.count > 1:
         console.tell(f"part {share.number + 1} of {share.count} ({share.origin}): {mine} of {len(episodes)} episodes")
-    outcome = run_dataset(series, share, console)
-    console.close()
+    loaded: list[Policy] = []
+    outcome = run_dataset(series, share, console, loaded=loaded.append)
+    if options.effects is None:
+        console.close()
     _doubt(setup, outcome)
     from capture.cli.report import closing, next_step
 
@@ -278,9 +289,29 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     code = 0 if not bad else 1 if any(written.failure is None for written in files) else 2
     if share.first:
         _say(closing(together, unusable, output))
-        if code != 2:
-            _say(next_step(output))
+    finished = [job.path for job in series.jobs(share) if job.path.is_file()]
+    code = max(code, _effects(options, setup, finished, share, loaded, console))
+    if share.first and code != 2:
+        _say(next_step(output))
     return code
+
+
+def _effects(
+    options: argparse.Namespace,
+    setup: Setup,
+    files: Sequence[Path],
+    share: Shard,
+    loaded: Sequence[Policy],
+    console: Console,
+) -> int:
+    """Measure the effects that `--effects` asks for, with the policy of the capture; return the exit code."""
+    if options.effects is None:
+        return 0
+    from capture.cli.effects.command import measure_captured
+
+    dtype = str(setup.options.dtype).removeprefix("torch.")
+    policy = setup.policy, setup.options.device, (loaded[0] if loaded else None), dtype
+    return measure_captured(options.effects, options, files, share, policy, console, _say)
 
 
 def _doubt(setup: Setup, outcome: RunOutcome) -> None:

@@ -176,6 +176,13 @@ def build_parser(name: str) -> argparse.ArgumentParser:
         "store the largest action difference and the time ratio",
     )
 
+    run.add_argument(
+        "--effects",
+        metavar="OPTIONS",
+        help="measure effects of each finished file as well, as pi0-capture effects does with these options in quotes, "
+        "such as '--map 2 --words duck'",
+    )
+
     add_store_options(parser)
 
     out = parser.add_argument_group("where to")

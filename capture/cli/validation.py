@@ -58,6 +58,11 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
                 f"preview … -o {options.preview}"
             )
         check_preview_target(options.preview, overwrite=options.overwrite)
+    if options.effects is not None and options.dry_run:
+        raise UserError(
+            "--effects measures files that a capture writes; leave it out with --dry-run, and estimate it "
+            "with pi0-capture effects FILE … --dry-run"
+        )
     if options.workers and not can_start_workers():
         raise UserError("--workers needs memory that processes share by Linux's /proc; leave it out here")
     if options.prompt and not all(prompt.strip() for prompt in options.prompt):

@@ -38,6 +38,8 @@ class EffectsFile:
     names: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     frames: list[Frame] = field(default_factory=list)
+    keep_existing: bool = False
+    """Whether a file of the final name that appears while this one is measured stays as it is."""
     uuid: str = ""
     created: str = ""
 
@@ -76,7 +78,14 @@ class EffectsFile:
         with h5py.File(content, "w") as file:
             self._fill(file, complete=complete)
         try:
-            write_atomically(self.path if complete else self.partial, content.getvalue())
+            path = self.path if complete else self.partial
+            keep = complete and self.keep_existing
+            if not write_atomically(path, content.getvalue(), keep_existing=keep):
+                self.write(complete=False)
+                raise UserError(
+                    f"{self.path} appeared while this run was measuring, and is left as it is; the result is "
+                    f"{self.partial}: move one of them away, and repeat the command for the final file"
+                )
             if complete:
                 self.partial.unlink(missing_ok=True)
         except OSError as error:
@@ -106,3 +115,13 @@ class EffectsFile:
             axes, description = DESCRIPTIONS[name]
             dataset.attrs["axes"] = axes.split(", ")
             dataset.attrs["description"] = description
+
+
+def is_finished(path: Path, run: Mapping[str, Any]) -> bool:
+    """Return whether `path` is the complete effects file of a run with these settings."""
+    try:
+        with h5py.File(path) as file:
+            is_same: bool = json.loads(file.attrs["run"]) == json.loads(json.dumps(run))
+            return is_same and bool(file.attrs["complete"])
+    except (OSError, KeyError, ValueError, TypeError):
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, cast
 
@@ -77,13 +77,18 @@ class EffectEngine:
         *,
         batch: int = 16,
         after_call: Callable[[int], None] | None = None,
+        other_pictures: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """`noise`: (H, A). `after_call` is called with the number of finished targets after each call."""
+        """`noise`: (H, A). `after_call` is called with the number of finished targets after each call.
+
+        `other_pictures`: camera -> picture (3, height, width) of another frame, to cover with.
+        """
         self._policy = policy
-        self._prepared = prepared
+        self.prepared = prepared
         self._noise = torch.from_numpy(np.ascontiguousarray(noise, np.float32))[None].to(policy.device)  # (1, H, A)
         self._batch = batch
         self._after_call = after_call
+        self._other_pictures = other_pictures or {}
         self._prefix = policy.run_prefix([prepared])
         self.layout = policy.layout(prepared, self._prefix)
 
@@ -94,7 +99,7 @@ class EffectEngine:
 
     def differentiate(self) -> Tensor:
         """Return the actions (1, H, A) of the untouched call with autograd's graph, on the policy's device."""
-        return self._policy.differentiate(self._prepared, self._noise)
+        return self._policy.differentiate(self.prepared, self._noise)
 
     def resample(self, noises: npt.NDArray[np.float32]) -> Actions:
         """Return the actions (S, H, A) of untouched calls with other noise (S, H, A)."""
@@ -120,6 +125,16 @@ class EffectEngine:
             self._report(len(some))
         return np.concatenate(found)
 
+    def run_others(self, others: Sequence[Prepared]) -> Actions:
+        """Return the actions (n, H, A) of other observations with this frame's noise, such as other prompts."""
+        found = []
+        for start in range(0, len(others), self._batch):
+            some = others[start : start + self._batch]
+            prefix = self._policy.run_prefix(some)
+            found.append(self._actions(self._policy.denoise(prefix, self._noise.expand(len(some), -1, -1))))
+            self._report(len(some))
+        return np.concatenate(found)
+
     def _run(self, targets: Sequence[Target], how: Intervention) -> Actions:
         interventions: list[Knockout | HeadSilencing] = []
         silenced = [(row, target.head) for row, target in enumerate(targets) if target.head is not None]
@@ -138,7 +153,7 @@ class EffectEngine:
         with Interventions(self._policy.module, interventions):
             prefix = self._prefix
             if changes_prefix:
-                prefix = self._policy.run_prefix([self._prepared], copies=len(targets))
+                prefix = self._policy.run_prefix([self.prepared], copies=len(targets))
             return self._actions(self._policy.denoise(prefix, noise))
 
     def _knockouts(self, keys: Tensor, how: Intervention) -> list[Knockout | HeadSilencing]:
@@ -185,10 +200,11 @@ class EffectEngine:
     def covered(self, patches: Mask, fill: Fill) -> Prepared:
         """Return the observation with patches (cameras, rows, cols) of the model's pictures covered."""
         pictures = {}
-        for mask, (camera, picture) in zip(patches, self._prepared.pictures.items(), strict=True):
-            pixels = cover(picture.pixels, mask, fill) if mask.any() else picture.pixels
+        for mask, (camera, picture) in zip(patches, self.prepared.pictures.items(), strict=True):
+            other = self._other_pictures.get(camera)
+            pixels = cover(picture.pixels, mask, fill, other) if mask.any() else picture.pixels
             pictures[camera] = replace(picture, pixels=pixels)
-        return replace(self._prepared, pictures=pictures)
+        return replace(self.prepared, pictures=pictures)
 
     def _report(self, count: int) -> None:
         if self._after_call is not None:

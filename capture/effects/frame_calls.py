@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,10 +22,16 @@ class EffectsRequest:
     how: Intervention
     regions: tuple[Target, ...] = ()
     words: tuple[str, ...] = ()
+    replacements: tuple[tuple[str, str], ...] = ()
+    """Words of the prompt, and what is put in their place."""
     heads: tuple[str, ...] = ()
     """Stacks whose heads are silenced, one at a time: `actions` (the action expert), `words` (the language model)."""
     map_block: int | None = None
     """Side of the blocks of patches of an effect map; None for no map."""
+    masks: int | None = None
+    """Number of random masks from which the map is regressed; None takes away one block at a time."""
+    other_frame: int | None = None
+    """Frame with whose pixels patches are covered."""
     curves: int | None = None
     """Points of the deletion and insertion curves, without the first; None for no curves."""
     gradient: tuple[int, ...] = ()
@@ -84,6 +90,19 @@ class FrameCalls:
 
     def changes(self, targets: Sequence[Target], how: Intervention | None = None) -> npt.NDArray[np.float32]:
         """Return the change of the actions (n, H, dims) without each of the targets."""
-        without = self.engine.take_away(targets, how or self.request.how)  # (n, H, A)
-        changed: npt.NDArray[np.float32] = without[..., : self.dims] - self.baseline[:, : self.dims]
+        changed: npt.NDArray[np.float32] = self.actions(targets, how)[..., : self.dims] - self.baseline[:, : self.dims]
         return changed
+
+    def actions(self, targets: Sequence[Target], how: Intervention | None = None) -> npt.NDArray[np.float32]:
+        """Return the actions (n, H, A) without each of the targets, in the model's units."""
+        taken = [target for target in targets if target.prompt is None]
+        found = np.empty((len(targets), *self.baseline.shape), np.float32)
+        replaced = np.array([target.prompt is not None for target in targets])
+        if taken:
+            found[~replaced] = self.engine.take_away(taken, how or self.request.how)
+        if replaced.any():
+            observation, pictures = self.stored.observation, self.engine.prepared.pictures
+            prompts = [target.prompt for target in targets if target.prompt is not None]
+            prepared = [self.policy.prepare(replace(observation, prompt=prompt)) for prompt in prompts]
+            found[replaced] = self.engine.run_others([replace(one, pictures=pictures) for one in prepared])
+        return found

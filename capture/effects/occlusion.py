@@ -9,12 +9,13 @@ from torch import Tensor
 from capture.effects.targets import Fill, Mask
 
 
-def cover(pixels: Tensor, mask: Mask, fill: Fill) -> Tensor:
+def cover(pixels: Tensor, mask: Mask, fill: Fill, other: Tensor | None = None) -> Tensor:
     """Return a picture (3, height, width) float32 in [-1, 1] whose patches in `mask` (rows, cols) are covered.
 
     `mean`: the mean colour of the patches that are not covered. `grey`: the middle of the range. `blur`: the picture
     blurred with a standard deviation of a patch and a half. `inpaint`: OpenCV's inpainting (Telea 2004) from what
-    surrounds the patches; it works on 8 bits. Pixels outside the mask keep every bit.
+    surrounds the patches; it works on 8 bits. `frame`: the same pixels of `other`. Pixels outside the mask keep every
+    bit.
     """
     height, width = pixels.shape[1:]
     rows, cols = mask.shape
@@ -25,6 +26,10 @@ def cover(pixels: Tensor, mask: Mask, fill: Fill) -> Tensor:
         filling = kept.mean(dim=1)[:, None, None].expand_as(pixels)  # (3, height, width)
     elif fill == "grey":
         filling = torch.zeros_like(pixels)
+    elif fill == "frame":
+        if other is None:
+            raise ValueError("no picture of another frame was given to cover with")
+        filling = other
     else:
         filling = _filter(pixels, covered, fill, 1.5 * height / rows)
     return torch.where(area, filling, pixels)

@@ -54,13 +54,13 @@ class ResultsFrames:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def __enter__(self) -> Self:
         try:
-            self._file = open_for_reading(self._path)
+            self._file = open_for_reading(self.path)
         except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{self._path} cannot be read ({str(error).partition(chr(10))[0]})") from None
+            raise UserError(f"{self.path} cannot be read ({str(error).partition(chr(10))[0]})") from None
         try:
             attributes = self._file.attrs
             is_known = attributes["format"] == schema.FORMAT
@@ -75,10 +75,10 @@ class ResultsFrames:
             self.grid: tuple[int, int] = find_dataset(self._file, schema.ACTION_TO_IMAGE, 8).shape[-2:]
         except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
             self._file.close()
-            raise UserError(f"{self._path} is no results file of pi0-capture ({error})") from None
+            raise UserError(f"{self.path} is no results file of pi0-capture ({error})") from None
         if not is_known:
             self._file.close()
-            raise UserError(f"{self._path} is no results file of pi0-capture, or of a newer version")
+            raise UserError(f"{self.path} is no results file of pi0-capture, or of a newer version")
         return self
 
     def __exit__(
@@ -91,7 +91,7 @@ class ResultsFrames:
         try:
             return self._frame(number)
         except (KeyError, ValueError, TypeError, OSError) as error:
-            raise UserError(f"frame {number} of {self._path} cannot be read ({error})") from None
+            raise UserError(f"frame {number} of {self.path} cannot be read ({error})") from None
 
     def prompt(self, number: int) -> str:
         """Return the task of a frame."""

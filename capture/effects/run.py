@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from capture.effects.agreement import block_weights, rank_correlations, removal_curves
 from capture.effects.effect_map import map_datasets, measure_blocks, measure_words
@@ -16,11 +17,12 @@ from capture.effects.engine import EffectEngine
 from capture.effects.frame_calls import EffectsRequest, FrameCalls, PreparingPolicy, Progress
 from capture.effects.gradient_maps import gradient_datasets
 from capture.effects.measures import count_smaller, noise_floor, root_mean_square
+from capture.effects.random_masks import measure_masks
 from capture.effects.results_frames import ACTION_LIMITS, ResultsFrames, StoredFrame
-from capture.effects.targets import Target, blocks, find_word, random_controls, words_of
+from capture.effects.targets import Target, find_word, random_controls, replace_word
 from capture.errors import UserError
 from capture.number_ranges import format_numbers
-from capture.policies.base import PolicySizes, Prepared
+from capture.policies.base import Prepared
 
 HEAD_PHASES: Final[dict[str, Literal["prefix", "suffix"]]] = {"actions": "suffix", "words": "prefix"}
 """Stack whose heads are silenced -> the phase in which it runs."""
@@ -45,20 +47,6 @@ def check_words(words: Sequence[str], frames: ResultsFrames, chosen: Sequence[in
             )
 
 
-def count_interventions(request: EffectsRequest, frames: ResultsFrames, number: int, sizes: PolicySizes) -> int:
-    """Return how many calls a frame takes at most, without those of the untouched policy."""
-    count = request.seeds + len(request.words) + len(request.regions) * (1 + request.controls)
-    count += len(request.gradient) + len(request.heads) * sizes.layers * sizes.heads
-    if request.map_block:
-        count += len(blocks(frames.pictured(number), request.map_block))
-        if request.how.mode == "knockout":
-            count += len(words_of(frames.words(number)))
-        if request.curves:  # two sets a point, but all blocks and none are the same for every order
-            orders = len(frames.layers) * len(frames.steps) * sizes.heads + request.controls + 1
-            count += orders * (request.curves - 1) * 2 + 1
-    return count
-
-
 def measure_frame(
     policy: PreparingPolicy, frames: ResultsFrames, number: int, request: EffectsRequest, progress: Progress
 ) -> Frame:
@@ -68,7 +56,10 @@ def measure_frame(
     """
     stored = frames.frame(number)
     prepared = prepare_stored(policy, stored, frames.cameras, number)
-    engine = EffectEngine(policy, prepared, stored.noise, batch=request.batch, after_call=progress.add)
+    engine = EffectEngine(
+        policy, prepared, stored.noise, batch=request.batch, after_call=progress.add,
+        other_pictures=_other_pictures(policy, frames, number, request),
+    )  # fmt: skip
     baseline = engine.baseline()  # (H, A)
     state = stored.observation.state
     robot = policy.to_robot(baseline, state)  # (H, dims)
@@ -90,7 +81,11 @@ def measure_frame(
         "noise/floor_of_action": floor_of_action.astype(np.float32),
     }  # fmt: skip
     words = [find_word(word, stored.text, stored.start, stored.stop, stored.prompt_tokens) for word in request.words]
-    targets = [*request.regions, *words]
+    replacements = [
+        replace_word(find_word(word, *frames.text(number)), other, stored.observation.prompt)
+        for word, other in request.replacements
+    ]
+    targets = [*request.regions, *words, *replacements]
     pictured = frames.pictured(number)
     for region in request.regions:
         if request.how.mode == "occlude" and region.patches is not None and not (region.patches & pictured).any():
@@ -105,7 +100,11 @@ def measure_frame(
         found |= _silence_heads(calls, stack)
     effects = None
     if request.map_block:
-        effects = measure_blocks(calls)
+        if request.masks:
+            effects, masks = measure_masks(calls)
+            found |= masks
+        else:
+            effects = measure_blocks(calls)
         found |= map_datasets(effects)
         if request.how.mode == "knockout":  # words cannot be covered in a picture
             found |= measure_words(calls)
@@ -117,6 +116,18 @@ def measure_frame(
         found |= gradient_datasets(calls, request.gradient, effects)
         progress.add(len(request.gradient))
     return found
+
+
+def _other_pictures(
+    policy: PreparingPolicy, frames: ResultsFrames, number: int, request: EffectsRequest
+) -> dict[str, Tensor]:
+    """Return the pictures of the frame with which patches are covered; none where they are covered otherwise."""
+    if request.other_frame is None:
+        return {}
+    if request.other_frame == number:
+        raise UserError(f"frame {number} would be covered with its own pixels; leave it out with --frames")
+    prepared = prepare_stored(policy, frames.frame(request.other_frame), frames.cameras, request.other_frame)
+    return {camera: picture.pixels for camera, picture in prepared.pictures.items()}
 
 
 def prepare_stored(policy: PreparingPolicy, stored: StoredFrame, cameras: Sequence[str], number: int) -> Prepared:
@@ -143,9 +154,9 @@ def _noises(seeds: int, shape: tuple[int, ...], number: int) -> npt.NDArray[np.f
 
 def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
     """Return the datasets of `targets/` and `controls/`."""
-    policy, engine, request, baseline = calls.policy, calls.engine, calls.request, calls.baseline
+    policy, request, baseline = calls.policy, calls.request, calls.baseline
     state, pictured, dims, floor = calls.stored.observation.state, calls.pictured, calls.dims, calls.floor
-    without = engine.take_away(targets, request.how)  # (T, H, A)
+    without = calls.actions(targets)  # (T, H, A)
     change = without - baseline  # (T, H, A)
     robot = np.stack([policy.to_robot(row, state) for row in without]) - policy.to_robot(baseline, state)
     effects = root_mean_square(change[..., :dims])  # (T,)

@@ -17,18 +17,18 @@ from capture.number_ranges import parse_ranges
 
 Mask = npt.NDArray[np.bool_]
 Spans = npt.NDArray[np.int32]
-Kind = Literal["region", "word", "head"]
-Fill = Literal["mean", "grey", "blur", "inpaint"]
+Kind = Literal["region", "word", "head", "replacement"]
+Fill = Literal["mean", "grey", "blur", "inpaint", "frame"]
 FILLS: Final[tuple[str, ...]] = get_args(Fill)
-"""What can cover a region in a picture."""
+"""What can cover a region in a picture; `frame` stands for the pixels of another frame."""
 
 _MOST_BYTES = 10_000_000
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")  # policies read an underscore in a task as a space
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One thing to take away. Of its three places, only the one of its kind is filled."""
+    """One thing to take away. Of its places, only those of its kind are filled."""
 
     name: str
     kind: Kind
@@ -38,6 +38,8 @@ class Target:
     """Numbers of the text tokens of a word."""
     head: tuple[int, int] | None = None
     """Layer and head, counted from 0."""
+    prompt: str | None = None
+    """The task with another word in the place of one, for a replacement."""
 
 
 def parse_box(text: str, cameras: Sequence[str], grid: tuple[int, int]) -> Mask:
@@ -90,11 +92,7 @@ def find_word(word: str, text: str, start: Spans, stop: Spans, prompt: Mask) -> 
     `start`, `stop`: characters of each token in `text`; `prompt`: which tokens belong to the task, (tokens,).
     Raises UserError where the task does not have the word.
     """
-    wanted = [one.casefold() for one in _WORD.findall(word)]
-    matches = list(_WORD.finditer(text))
-    found = [match.group().casefold() for match in matches]
-    places = [place for place in range(len(found)) if wanted and found[place : place + len(wanted)] == wanted]
-    spans = [(matches[place].start(), matches[place + len(wanted) - 1].end()) for place in places]
+    spans = _find_spans(word, text)
     tokens = tuple(
         token
         for token in np.flatnonzero(prompt).tolist()
@@ -103,6 +101,23 @@ def find_word(word: str, text: str, start: Spans, stop: Spans, prompt: Mask) -> 
     if not tokens:
         raise UserError(f"the prompt has no word {word!r}; give one of its words")
     return Target(word, "word", tokens=tokens)
+
+
+def replace_word(target: Target, other: str, task: str) -> Target:
+    """Return the replacement of a word of `find_word` by another one, or by several, wherever the task has it."""
+    text, end = "", 0
+    for first, last in _find_spans(target.name, task):
+        text, end = text + task[end:first] + other, last
+    return Target(f"{target.name} -> {other}", "replacement", tokens=target.tokens, prompt=text + task[end:])
+
+
+def _find_spans(word: str, text: str) -> list[tuple[int, int]]:
+    """Return first and last character + 1 of each place at which a text has a word, or several words in a row."""
+    wanted = [one.casefold() for one in _WORD.findall(word)]
+    matches = list(_WORD.finditer(text))
+    found = [match.group().casefold() for match in matches]
+    places = [place for place in range(len(found)) if wanted and found[place : place + len(wanted)] == wanted]
+    return [(matches[place].start(), matches[place + len(wanted) - 1].end()) for place in places]
 
 
 def words_of(word: Spans) -> list[Target]:

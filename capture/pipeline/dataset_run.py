@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from capture.pipeline.plan import GENERATOR, RunOptions, Setup
 from capture.pipeline.runner import run_jobs
 from capture.pipeline.sharding import Shard
 from capture.pipeline.types import Job, Progress, RunOutcome
+from capture.policies.base import Policy
 from capture.results import run_index
 
 
@@ -128,8 +129,13 @@ def prepare_run_folder(series: DatasetRun) -> None:
     _write_index(series)
 
 
-def run_dataset(series: DatasetRun, share: Shard, progress: Progress) -> RunOutcome:
-    """Run the episodes of this process. Failures are stored in `.failed` files and in the index."""
+def run_dataset(
+    series: DatasetRun, share: Shard, progress: Progress, *, loaded: Callable[[Policy], None] | None = None
+) -> RunOutcome:
+    """Run the episodes of this process. Failures are stored in `.failed` files and in the index.
+
+    `loaded` is called with the policy once its weights are read.
+    """
     jobs = series.jobs(share)
 
     def note(path: Path, sentence: str | None) -> None:
@@ -139,7 +145,9 @@ def run_dataset(series: DatasetRun, share: Shard, progress: Progress) -> RunOutc
     for job in jobs:
         note(job.path, None)
     try:
-        return run_jobs(series.setup, jobs, progress, lambda written: note(written.path, written.failure))
+        return run_jobs(
+            series.setup, jobs, progress, lambda written: note(written.path, written.failure), loaded=loaded
+        )
     finally:
         for job in jobs:
             if job.path.is_file():  # another process may have finished what failed here

@@ -40,12 +40,18 @@ from capture.policies.base import CallRequest, Policy, Prepared, RecordedCall
 
 
 def run_jobs(
-    setup: Setup, jobs: Iterable[Job], progress: Progress, failed: Callable[[FileOutcome], None] | None = None
+    setup: Setup,
+    jobs: Iterable[Job],
+    progress: Progress,
+    failed: Callable[[FileOutcome], None] | None = None,
+    *,
+    loaded: Callable[[Policy], None] | None = None,
 ) -> RunOutcome:
     """Run every job and write its file. Finished frames are always kept; finished files are skipped.
 
     A job whose episode or file cannot be used gets a failure in the outcome, `failed` is called with it, and the other
-    jobs go on. Raises UserError if no job can go on: weights cannot be read, the disk is full.
+    jobs go on. `loaded` is called with the policy once its weights are read. Raises UserError if no job can go on:
+    weights cannot be read, the disk is full.
 
     On a GPU, child processes read the episodes if `jobs` is a sequence and the episodes can be pickled, except those
     that hold their observations in memory (`InMemoryEpisode`).
@@ -57,7 +63,10 @@ def run_jobs(
         if waiting is None:
             return run.outcome
         progress.loading(0, setup.policy.parameter_bytes(options.dtype))
-        run.go(setup.policy.load(options.device, options.dtype, progress.loading), waiting)
+        policy = setup.policy.load(options.device, options.dtype, progress.loading)
+        if loaded is not None:
+            loaded(policy)
+        run.go(policy, waiting)
     except KeyboardInterrupt as stop:
         for sentence in run.describe_kept_frames():
             stop.add_note(sentence)

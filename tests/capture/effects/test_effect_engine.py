@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -132,6 +134,50 @@ def test_words_and_actions_blind_to_pictures_equal_a_call_of_other_pictures(smal
     assert np.abs(actions - other_actions).max() > 1e-3  # and through the words when they do not
 
 
+def test_word_cut_off_from_all_might_as_well_be_another_one(small):
+    """Left out with its position kept: whatever word stands there, the actions are the same."""
+    policy, prepared, noise = small
+    token = int(np.flatnonzero(prepared.tokens.word >= 0)[1])
+    ids = prepared.tokens.ids.copy()
+    ids[token] = ids[token] % 50 + 3
+    other = replace(prepared, tokens=replace(prepared.tokens, ids=ids))
+    target = Target("word", "word", tokens=(token,))
+    whole = [EffectEngine(policy, one, noise).baseline() for one in (prepared, other)]
+    assert np.abs(whole[0] - whole[1]).max() > 1e-4
+    cut = [
+        EffectEngine(policy, one, noise).take_away([target], Intervention(queries="all"))[0]
+        for one in (prepared, other)
+    ]
+    np.testing.assert_allclose(*cut, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(EffectEngine(policy, prepared, noise).run_others([other])[0].shape, whole[1].shape)
+    np.testing.assert_allclose(EffectEngine(policy, prepared, noise).run_others([other])[0], whole[1], atol=1e-6)
+
+
+def test_cutting_no_edge_changes_no_bit(small):
+    policy, prepared, noise = small
+    nothing = [Target("nothing", "region", np.zeros_like(everything(policy, prepared).patches))]
+    for queries in ("actions", "words", "patches", "all"):
+        engine = EffectEngine(policy, prepared, noise)
+        [untouched] = engine.take_away(nothing, Intervention(queries=queries))
+        assert untouched.tobytes() == engine.baseline().tobytes(), queries
+
+
+def test_no_picture_seen_equals_a_call_without_pictures(small):
+    """Text and actions that are cut off from all patches do what they do where the cameras are masked."""
+    policy, prepared, noise = small
+    [blind] = EffectEngine(policy, prepared, noise).take_away(
+        [everything(policy, prepared)], Intervention(queries="all")
+    )
+    inputs = policy.inputs([prepared], [0])
+    masked = policy.model.sample_actions(
+        inputs.pictures, inputs.tokens, inputs.mask, torch.from_numpy(noise)[None],
+        camera_mask=torch.zeros(1, len(inputs.pictures), dtype=torch.bool), grid=policy.preprocessing.time_grid,
+    ).actions[0].numpy()  # fmt: skip
+    # Masked patches take no positions; float32 angles of rotary embeddings differ by that at other positions.
+    np.testing.assert_allclose(blind, masked, rtol=0, atol=5e-4)
+    assert np.abs(blind - EffectEngine(policy, prepared, noise).baseline()).max() > 0.02
+
+
 def test_a_word_cannot_be_covered(small):
     policy, prepared, noise = small
     with pytest.raises(ValueError, match="cannot be covered"):
@@ -143,7 +189,8 @@ def test_covering_changes_the_masked_pixels_alone(fill):
     picture = torch.rand(3, 28, 42, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mask = np.zeros((2, 3), bool)
     mask[1, 2] = True
-    covered = cover(picture, mask, fill)
+    other = torch.rand(3, 28, 42, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    covered = cover(picture, mask, fill, other)
     area = torch.zeros(28, 42, dtype=torch.bool)
     area[14:, 28:] = True
     assert torch.equal(covered[:, ~area], picture[:, ~area])
@@ -151,5 +198,7 @@ def test_covering_changes_the_masked_pixels_alone(fill):
     assert covered.abs().max() <= 1 + 1e-6
     if fill == "mean":
         torch.testing.assert_close(covered[:, 20, 35], picture[:, ~area].mean(1))
+    if fill == "frame":
+        assert torch.equal(covered[:, area], other[:, area])
     if fill == "grey":
         assert covered[:, area].abs().max() == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.effects.targets import blocks, find_word, parse_box, random_controls, read_regions
+from capture.effects.targets import blocks, find_word, parse_box, random_controls, read_regions, replace_word, words_of
 from capture.errors import UserError
 
 CAMERAS, GRID = ("exterior", "wrist"), (8, 6)
@@ -112,3 +112,16 @@ def test_controls_are_as_many_as_there_are_places_and_the_same_for_a_seed():
     again = random_controls(region, pictured, 20, seed=3)
     assert all(np.array_equal(one, other) for one, other in zip(controls, again, strict=True))
     assert random_controls(pictured, pictured, 20, seed=3) == []
+
+
+def test_word_is_replaced_wherever_the_task_has_it():
+    spans = np.array([0, 4], np.int32), np.array([3, 8], np.int32)
+    target = find_word("duck", "the duck", *spans, np.array([True, True]))
+    found = replace_word(target, "red mug", "Put the Duck by the_duck, not ducks")
+    assert found.prompt == "Put the red mug by the_red mug, not ducks"
+    assert (found.name, found.kind, found.tokens) == ("duck -> red mug", "replacement", (1,))
+
+
+def test_words_of_a_text_are_its_numbers_without_minus_one():
+    words = words_of(np.array([-1, 0, 0, 2, 1, -1], np.int32))
+    assert [word.tokens for word in words] == [(1, 2), (4,), (3,)]

@@ -1,0 +1,155 @@
+"""Run `pi0-capture effects` on a results file or on the folder of a run, and `--effects` after a capture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capture.cli.effects.options import build_parser, check_measures
+from capture.errors import UserError
+from capture.results.effects_schema import SUFFIX
+
+if TYPE_CHECKING:
+    import argparse
+
+    from capture.cli.effects.policy_source import PolicySource
+    from capture.cli.progress import Console
+    from capture.pipeline.sharding import Shard
+
+
+def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Callable[[str], None]) -> int:
+    """Run the command; return its exit code. Raises UserError for what the user can mend."""
+    own = build_parser(name).parse_args(list(given))
+    check_measures(own)
+    from capture.cli.progress import Console
+    from capture.pipeline.sharding import resolve_shard
+
+    share = resolve_shard(os.environ, own.share)
+    is_folder = own.file.is_dir()
+    if is_folder and own.output is not None:
+        raise UserError("the effects of a run lie beside its results files; leave -o out")
+    if not is_folder and share.count > 1:
+        raise UserError(
+            f"{share.origin} started {share.count} processes, but one effects file is written by one process; give the "
+            "folder of a run to share out, or start one process"
+        )
+    with Console(tell, quiet=not share.first) as console:
+        console.stage("loading PyTorch")
+        from capture.cli.effects.file_run import measure_file
+        from capture.cli.effects.policy_source import PolicySource
+
+        source = PolicySource(own, console, share.local)
+        if is_folder:
+            return measure_files(own, find_results(own.file), share, source, console, say)
+        output = own.output or effects_path(own.file)
+        report = measure_file(own, own.file, output, source, console, is_one_of_many=False)
+        console.close()
+        say("\n".join(report.lines))
+        return 0
+
+
+def effects_path(results: Path) -> Path:
+    """Return the path of the effects file beside a results file."""
+    return results.with_name(f"{results.stem}{SUFFIX}")
+
+
+def find_results(folder: Path) -> list[Path]:
+    """Return the finished results files of a run's folder, in the order of its index.
+
+    Raises UserError for a folder that is no run or has no finished file.
+    """
+    from capture.results.run_index import read_index
+
+    index = read_index(folder)
+    if index is None:
+        raise UserError(f"{folder} is no folder of a run: it has no index.json; name a results file")
+    found = []
+    for entry in index.get("episodes", []):
+        name = entry.get("file") if isinstance(entry, dict) else None
+        if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
+            path = folder / name
+            if path.is_file() and not path.is_symlink():
+                found.append(path)
+    if not found:
+        raise UserError(f"no episode of {folder} has been captured to its end; measure its effects when one is")
+    return found
+
+
+def measure_files(
+    own: argparse.Namespace,
+    files: Sequence[Path],
+    share: Shard,
+    source: PolicySource,
+    console: Console,
+    say: Callable[[str], None],
+) -> int:
+    """Measure this process's share of the files; return 0, 1 where some cannot be measured, 2 where none can.
+
+    Files whose effects were measured before with the same settings are skipped.
+    """
+    from capture.cli.effects.file_run import measure_file
+    from capture.pipeline.sharding import gather_from_ranks
+
+    mine = share.of(files)
+    console.work = f"{len(mine)} file{'s' * (len(mine) != 1)}"
+    if share.count > 1:
+        console.tell(f"part {share.number + 1} of {share.count} ({share.origin}): {len(mine)} of {len(files)} files")
+    outcomes: list[tuple[str, str, str]] = []  # file, what became of it, why
+    for path in mine:
+        try:
+            report = measure_file(own, path, effects_path(path), source, console, is_one_of_many=True)
+        except UserError as error:
+            console.tell(f"{path.name}: {error}")
+            outcomes.append((path.name, "failed", str(error)))
+            continue
+        if report.lines:
+            console.tell(report.lines[-1])
+        outcomes.append((path.name, "skipped" if report.is_skipped else "measured", ""))
+    console.close()
+    together = [outcome for one in gather_from_ranks(share, outcomes) for outcome in one]
+    count = {what: sum(outcome[1] == what for outcome in together) for what in ("measured", "skipped", "failed")}
+    if share.first:
+        parts = [f"effects of {count['measured']} file{'s' * (count['measured'] != 1)} {_verb(own)}"]
+        if count["skipped"]:
+            parts.append(f"{count['skipped']} measured before")
+        if count["failed"]:
+            name, _, why = next(outcome for outcome in together if outcome[1] == "failed")
+            parts.append(f"{count['failed']} cannot be measured, {name} first: {why}")
+        say("; ".join(parts))
+    return 0 if not count["failed"] else 1 if count["measured"] or count["skipped"] else 2
+
+
+def _verb(own: argparse.Namespace) -> str:
+    return "would be measured" if own.dry_run else "measured"
+
+
+def measure_captured(
+    measures: argparse.Namespace,
+    options: argparse.Namespace,
+    files: Sequence[Path],
+    share: Shard,
+    loaded: tuple[Any, Any, Any, str],
+    console: Console,
+    say: Callable[[str], None],
+) -> int:
+    """Measure the effects of results files that were just captured, with their policy; `measures`: of `--effects`.
+
+    `loaded`: checkpoint, device, policy (None where every frame was captured before) and number type of the capture.
+    `files` are those of this process.
+    """
+    from capture.cli.effects.file_run import measure_file
+    from capture.cli.effects.policy_source import PolicySource
+
+    for name, value in (("dtype", None), ("overwrite", options.overwrite), ("dry_run", False)):
+        setattr(measures, name, value)
+    source = PolicySource(measures, console)
+    source.use(*loaded)
+    if options.dataset is not None:
+        return measure_files(measures, files, share, source, console, say)
+    [path] = files
+    report = measure_file(measures, path, effects_path(path), source, console, is_one_of_many=True)
+    console.close()
+    say("\n".join(report.lines) or f"{report.output}: measured before")
+    return 0

@@ -1,0 +1,72 @@
+"""About how long effects take, from the operations of the calls and the speed of captures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from capture.cli.units import time_text
+from capture.effects.workload import CallCounts
+
+TEXT_TOKENS: Final = 60
+"""Tokens of a prompt with its state, about."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a machine does in a second."""
+
+    name: str
+    operations: float
+    """Floating-point operations a second of large batches."""
+    call_seconds: float
+    """Seconds that a batched call takes however small it is: it launches thousands of kernels."""
+    is_measured: bool
+
+
+SPEEDS: Final = {
+    ("cpu", "float32"): Speed("two cores of a server", 4e10, 0.03, is_measured=True),
+    ("cpu", "bfloat16"): Speed("two cores of a server", 2.5e11, 0.1, is_measured=True),
+    ("cuda", "float32"): Speed("an NVIDIA H100", 3e13, 0.2, is_measured=False),
+    ("cuda", "bfloat16"): Speed("an NVIDIA H100", 1e14, 0.2, is_measured=False),
+}
+"""By device and number type. On the CPU from effects of the demo policy and captures of the full-size one
+(tests/bench/throughput.py); on the GPU derived from captures, whose calls of 16 frames take 0.4 s."""
+
+
+def forecast(counts: Sequence[CallCounts], spec: Any, device: str, dtype: str, batch: int) -> str:
+    """Return a sentence on the interventions of some frames and about how long they take."""
+    total = sum(one.total for one in counts)
+    text = f"{len(counts)} frame{'s' * (len(counts) != 1)}, at most {total} interventions"
+    speed, config = SPEEDS.get((device, dtype)), getattr(getattr(spec, "checkpoint", None), "config", None)
+    if speed is None or config is None:
+        return f"{text}; how long they take is not known for this device"
+    each = operations(config, len(spec.sizes.cameras))
+    seconds = 0.0
+    for one in counts:
+        for calls, work in (
+            (one.actions, each[0]), (one.prefix, each[0] + each[1]), (one.pictures, sum(each)),
+            (3 * one.backward, each[0] + each[1]),  # a backward pass costs twice a forward one
+        ):  # fmt: skip
+            seconds += calls * work / speed.operations + -(-calls // batch) * speed.call_seconds
+    how = "by earlier runs there" if speed.is_measured else "computed from the speed of captures there, not measured"
+    return f"{text}, about {time_text(seconds)} on {speed.name} ({how}; your machine will differ)"
+
+
+def operations(config: Any, cameras: int) -> tuple[float, float, float]:
+    """Return the floating-point operations of one call: of the action expert, the language model, the vision tower."""
+    vision = config.vision
+    patches = (vision.image_size // vision.patch_size) ** 2
+    keys = cameras * patches + TEXT_TOKENS
+
+    def stack(one: Any, tokens: int, seen: int) -> float:
+        inner = one.heads * one.head_dim
+        weights = one.width * (2 * inner + 2 * one.kv_heads * one.head_dim + 3 * one.mlp)
+        return float(one.depth * (2 * weights * tokens + 4 * tokens * seen * inner))
+
+    tower = vision.depth * (
+        2 * (4 * vision.width**2 + 2 * vision.width * vision.mlp) * patches + 4 * patches**2 * vision.width
+    )
+    expert = config.denoise_steps * stack(config.expert, config.horizon, keys + config.horizon)
+    return expert, stack(config.vlm, keys, keys), float(cameras * tower)
