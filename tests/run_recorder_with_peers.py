@@ -9,9 +9,10 @@ policy imports, with the files of its `transformers_replace` copied over transfo
 recorder takes from lerobot's class is compared with this project's model on the same input, that of openpi's class with
 the tensors of `tests/golden`; no difference may exceed 1e-5.
 
-A second call runs under interventions (edges to a camera's patches cut in both phases, one head silenced) and must give
-the actions that this project's model gives under the same, stored in `tests/golden/interventions.safetensors`, again to
-1e-5 (lerobot's denoise times: this project's model is run).
+Further calls run under interventions (edges cut in both phases, in some layers and heads, heads of both stacks silenced, all
+pictures cut off) and must give the actions that this project's model gives under the same, stored in
+`tests/golden/interventions.safetensors`, again to 1e-5 (lerobot's denoise times: this project's model is run). The peer's
+own class must give the same bits where no edge is cut, and with all pictures cut off what it gives where they are masked.
 
 Prints the versions it ran with and one line a comparison; exits with 1 where one fails. Run with lerobot 0.6.1
 (transformers 5.5.4) and openpi 15a9616 (transformers 4.53.2), both with torch 2.13.0.
@@ -39,6 +40,8 @@ from capture.policies.interventions import HeadSilencing, Interventions, Knockou
 
 PACKAGES = ("lerobot", "openpi", "transformers", "torch", "numpy")
 LIMIT = 1e-5
+SHIFTED_LIMIT = 5e-4
+"""For calls whose tokens have other positions: float32 angles of rotary embeddings differ there."""
 
 
 def use_tiny_sizes(module: Any) -> None:
@@ -135,12 +138,15 @@ def build_openpi(source: Path) -> torch.nn.Module:
     return model.eval()
 
 
-def sample(model: torch.nn.Module, peer: str) -> torch.Tensor:
-    """Call the peer's `sample_actions` with the stored input; return actions (1, horizon, 32)."""
+def sample(model: torch.nn.Module, peer: str, *, has_pictures: bool = True) -> torch.Tensor:
+    """Call the peer's `sample_actions` with the stored input, its pictures masked without `has_pictures`.
+
+    Returns actions (1, horizon, 32).
+    """
     inputs = load_file(GOLDEN / "inputs.safetensors")
     pictures = [(inputs[f"image{slot}"].float() / 255 * 2 - 1).permute(0, 3, 1, 2) for slot in range(2)]
     pictures.append(torch.full_like(pictures[0], -1))
-    masks = [inputs["image_mask"][:, slot] for slot in range(3)]
+    masks = [inputs["image_mask"][:, slot] & has_pictures for slot in range(3)]
     if peer == "lerobot":
         return model.sample_actions(pictures, masks, inputs["tokens"], inputs["token_mask"], noise=inputs["noise"])
     names = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
@@ -197,28 +203,66 @@ def compare_with_golden_tensors(recording: Any, actions: torch.Tensor) -> dict[s
     }
 
 
-def interventions(prefix_keys: int) -> list[Knockout | HeadSilencing]:
-    """Return the interventions of the second call, for a prefix of so many keys."""
+def cases(prefix_keys: int, patches: int) -> dict[str, list[Knockout | HeadSilencing]]:
+    """Return the interventions of further calls by name, for a prefix of so many keys, the first of them patches."""
     sizes = tiny_config()
+    keys = prefix_keys + sizes.horizon
     words = torch.zeros(1, 1, 1, prefix_keys, dtype=torch.bool)
     words[..., :100] = True  # every prefix token loses 100 patches of the first camera, in two layers
-    actions = torch.zeros(1, 1, 1, prefix_keys + sizes.horizon, dtype=torch.bool)
+    actions = torch.zeros(1, 1, 1, keys, dtype=torch.bool)
     actions[..., :256] = True  # every action token loses all of them
     heads = torch.zeros(1, sizes.expert.depth, sizes.expert.heads, dtype=torch.bool)
     heads[0, 1, 4] = True
-    return [Knockout("prefix", words, layers=(0, 1)), Knockout("suffix", actions), HeadSilencing("suffix", heads)]
+    some = torch.zeros(1, sizes.expert.heads, sizes.horizon, keys, dtype=torch.bool)
+    some[:, ::2, :5, 200:400] = True  # in every other head the first five actions lose patches of both cameras
+    own = torch.zeros(1, 1, sizes.horizon, keys, dtype=torch.bool)
+    own[..., 0, -1] = True  # the first action loses the last one
+    silent = torch.zeros(1, sizes.vlm.depth, sizes.vlm.heads, dtype=torch.bool)
+    silent[0, 0, :3] = True
+    from_all = [torch.zeros(1, 1, 1, count, dtype=torch.bool) for count in (prefix_keys, keys)]
+    for edges in from_all:
+        edges[..., :patches] = True
+    return {
+        "interventions": [
+            Knockout("prefix", words, layers=(0, 1)), Knockout("suffix", actions), HeadSilencing("suffix", heads),
+        ],
+        "edges cut in some heads": [Knockout("suffix", some), Knockout("suffix", own, layers=(0, 2))],
+        "silenced heads of the language model": [HeadSilencing("prefix", silent)],
+        "all pictures cut off": [Knockout("prefix", from_all[0]), Knockout("suffix", from_all[1])],
+    }  # fmt: skip
 
 
-def our_actions_under_interventions(grid: str) -> torch.Tensor:
-    """Return the actions (1, horizon, 32) of this project's model under the interventions."""
+def our_actions(grid: str) -> dict[str, torch.Tensor]:
+    """Return the actions (1, horizon, 32) of this project's model in each of `cases`."""
     inputs = load_file(GOLDEN / "inputs.safetensors")
     pictures = [(inputs[f"image{slot}"].float() / 255 * 2 - 1).permute(0, 3, 1, 2) for slot in range(2)]
     model = tiny_model()
-    valid = 2 * 256 + int(inputs["token_mask"].sum())
-    with Interventions(model, interventions(valid)):
-        return model.sample_actions(
-            [*pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"], grid=grid
-        ).actions
+    found = {}
+    for name, some in cases(2 * 256 + int(inputs["token_mask"].sum()), 2 * 256).items():
+        with Interventions(model, some):
+            found[name] = model.sample_actions(
+                [*pictures, None], inputs["tokens"], inputs["token_mask"], inputs["noise"], grid=grid
+            ).actions
+    return found
+
+
+def compare_interventions(model: torch.nn.Module, peer: str, keys: int) -> dict[str, tuple[torch.Tensor, float]]:
+    """Return the differences of the peer's actions to ours in each case, and to its own calls; each with its limit."""
+    wanted = our_actions("lerobot") if peer == "lerobot" else load_file(GOLDEN / "interventions.safetensors")
+    plain = sample(model, peer)
+    differences = {}
+    for name, some in cases(keys, 3 * 256).items():
+        with Interventions(model, some):
+            changed = sample(model, peer)
+        print(f"{'change':12} {(changed - plain).abs().max().item():.3f} (largest, {name})")
+        differences[f"actions, {name}"] = changed - wanted[name], LIMIT
+        if name == "all pictures cut off":
+            without = sample(model, peer, has_pictures=False)
+            differences["all pictures cut off, to a call that masks them"] = changed - without, SHIFTED_LIMIT
+    nothing = [torch.zeros(1, 1, 1, count, dtype=torch.bool) for count in (keys, keys + tiny_config().horizon)]
+    with Interventions(model, [Knockout("prefix", nothing[0]), Knockout("suffix", nothing[1])]):
+        differences["no edge cut, to the plain call"] = sample(model, peer) - plain, 0.0
+    return differences
 
 
 def main() -> int:
@@ -243,20 +287,14 @@ def main() -> int:
     print(f"{'suffix':12} {tuple(recording.suffix.shape)}")
     compare = compare_with_our_model if arguments.peer == "lerobot" else compare_with_golden_tensors
     differences = compare(recording, actions)
-    with Interventions(model, interventions(recording.prefix.shape[-1])):
-        changed = sample(model, arguments.peer)
-    if arguments.peer == "lerobot":
-        wanted = our_actions_under_interventions("lerobot")
-    else:
-        wanted = load_file(GOLDEN / "interventions.safetensors")["actions"]
-    print(f"{'change':12} {(changed - actions).abs().max().item():.3f} (largest, by the interventions)")
-    differences["actions under interventions"] = changed - wanted
+    limited = {what: (tensor, LIMIT) for what, tensor in differences.items()}
+    limited |= compare_interventions(model, arguments.peer, recording.prefix.shape[-1])
     failed = False
-    for what, tensor in differences.items():
+    for what, (tensor, limit) in limited.items():
         difference = tensor.abs().max().item()
-        verdict = "ok" if difference <= LIMIT else "FAIL"
-        failed |= difference > LIMIT
-        print(f"{verdict:5} {what}: largest difference {difference:.1e} (limit {LIMIT})")
+        verdict = "ok" if difference <= limit else "FAIL"
+        failed |= not difference <= limit
+        print(f"{verdict:5} {what}: largest difference {difference:.1e} (limit {limit:g})")
     return int(failed)
 
 

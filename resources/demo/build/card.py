@@ -11,6 +11,9 @@ from resources.demo.build.stage import CAMERAS
 BEGIN: Final = "<!-- figures: written by build/card.py -->"
 END: Final = "<!-- end of figures -->"
 
+EFFECTS_BEGIN: Final = "<!-- effects: written by build/card.py -->"
+EFFECTS_END: Final = "<!-- end of effects -->"
+
 RUN_BEGIN: Final = "<!-- run: written by build/card.py -->"
 RUN_END: Final = "<!-- end of run -->"
 
@@ -40,6 +43,44 @@ def write_figures(card: Path, figures: dict[str, Any]) -> None:
 def write_run(card: Path, run: dict[str, Any]) -> None:
     """Put what the rebuild's journal tells into the card."""
     _replace(card, RUN_BEGIN, RUN_END, story(run))
+
+
+def write_effects(card: Path, effects: dict[str, Any]) -> None:
+    """Put what `build/effects.py` measured into the card."""
+    _replace(card, EFFECTS_BEGIN, EFFECTS_END, effects_text(effects))
+
+
+def effects_text(effects: dict[str, Any]) -> str:
+    """Return two tables: things that are covered, and heads whose attention is compared with the effects."""
+    lines = [
+        "",
+        "| covered in the pictures | scenes | the end of the chunk moves by | random areas of its shape | "
+        "ratio of means (95 % interval) | beyond all of its random areas |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, what in (("named", "the named thing"), ("another", "another thing")):
+        one, ratio = effects[name], effects[name]["ratio"]
+        lines.append(
+            f"| {what} | {one['scenes']} | {one['cm']:.2f} cm | {one['random areas, cm']:.2f} cm | {ratio['mean']:.1f} "
+            f"({ratio['low']:.1f} to {ratio['high']:.1f}) | {one['beyond all random areas']:.0%} |"
+        )
+    lines += [
+        "",
+        f"| head of the action expert, {effects['agreement']['scenes']} scenes | taught head (95 % interval) | "
+        "its place | best head | median head |",
+        "|---|---|---|---|---|",
+    ]
+    for name, what in (
+        ("agreement", "rank correlation of its attention with the effect map"),
+        ("same block", "its block of most weight is the one of most effect"),
+        ("silenced, cm", "silenced: the end of the chunk moves by, cm"),
+    ):
+        one = effects[name]
+        best = f"{one['best']['value']:.2f} (layer {one['best']['layer']}, head {one['best']['head']})"
+        low, high = one["interval"]
+        taught = f"{one['taught head']:.2f} ({low:.2f} to {high:.2f})"
+        lines.append(f"| {what} | {taught} | {one['place']} of {one['heads']} | {best} | {one['median head']:.2f} |")
+    return "\n".join([*lines, "", ""])
 
 
 def _replace(card: Path, begin: str, end: str, inner: str) -> None:

@@ -47,6 +47,15 @@ def mapped(demo):
     return output
 
 
+@pytest.fixture(scope="module")
+def masked(demo):
+    """The effects file of one frame with a map regressed on random masks, and of another word."""
+    output = demo.with_name("masked.h5")
+    command = ["effects", str(demo), "--frames", "0", "--mode", "random-masks", "--map", "8", "--masks", "8"]
+    assert main([*command, "--replace", "duck=mug", "--seeds", "3", "-o", str(output)]) == 0
+    return output
+
+
 def refuse(capsys, *arguments):
     """Return the sentence with which the command ends with code 2."""
     assert main(["effects", *map(str, arguments)]) == 2
@@ -76,12 +85,15 @@ def test_format_document_lists_every_dataset_as_the_file_describes_it():
     assert {name: (axes, what) for name, axes, what in rows} == DESCRIPTIONS
 
 
-def test_every_described_dataset_is_written(occluded, mapped):
-    with h5py.File(occluded) as one, h5py.File(mapped) as other:
-        assert set(dataset_names(one)) | set(dataset_names(other)) == set(DESCRIPTIONS)
+def test_every_described_dataset_is_written(occluded, mapped, masked):
+    found: set[str] = set()
+    for path in (occluded, mapped, masked):
+        with h5py.File(path) as file:
+            found |= set(dataset_names(file))
+    assert found == set(DESCRIPTIONS)
 
 
-@pytest.mark.parametrize("name", ["occluded", "mapped"])
+@pytest.mark.parametrize("name", ["occluded", "mapped", "masked"])
 def test_effects_file_describes_itself(request, name):
     with h5py.File(request.getfixturevalue(name)) as file:
         assert file.attrs["format"] == "pi0-attention-effects"
@@ -144,6 +156,20 @@ def test_map_holds_its_blocks_and_no_letterbox_bars(occluded):
         assert not shown[:, 13:].any()
         assert all(len(set(chunk[camera][shown[camera]].tolist())) == 1 for camera in range(2))
         assert np.nanmax(chunk) > 0
+
+
+def test_another_word_moves_the_actions_and_masks_cover_whole_blocks(masked):
+    with h5py.File(masked) as file:
+        assert file["targets/name"].asstr()[:].tolist() == ["duck -> mug"]
+        assert file["targets/kind"].asstr()[:].tolist() == ["replacement"]
+        assert file["targets/multiple"][0, 0] > 1
+        assert file["targets/tokens"][0, 0].sum() == 1
+        covered = file["masks/patches"][0]  # (masks, cameras, rows, cols)
+        shown = np.isfinite(file["map/effect_of_chunk"][0])
+        assert covered.shape[0] == 8
+        assert not covered[:, ~shown].any()
+        assert (covered[:, 0, 4:8, :8] == covered[:, :1, 4, :1]).all()
+        assert file["masks/effect"].shape == (1, 8)
 
 
 def test_gradient_maps_cover_pictures_and_text_and_agree_in_form(mapped):
