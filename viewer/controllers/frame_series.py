@@ -59,6 +59,7 @@ class FrameSeries(QObject):
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
         session.grew.connect(self._grew)
+        session.reader.found.connect(self._ask_again)
 
     def along(self, frame: int) -> tuple[int, ...]:
         """Return the frame of each moment that has the prompt of `frame`; empty if there is no such frame yet.
@@ -122,6 +123,12 @@ class FrameSeries(QObject):
         self.ready.emit()
         self._follow()
         self._timer.start()
+
+    def _ask_again(self) -> None:
+        """Read again what may have failed while the file could not be reached."""
+        for purpose in ("course", "over frames"):
+            self.worker.drop(purpose)
+        self._grew()
 
     def _grew(self) -> None:
         self._follow()

@@ -19,6 +19,17 @@ T = TypeVar("T")
 _thread = threading.local()
 
 
+class _Traffic:
+    """How many urgent reads, of all files together, are in progress: they share one network."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Condition()
+        self.urgent = 0
+
+
+_traffic = _Traffic()
+
+
 def set_reading(is_stale: Callable[[], bool] | None, *, is_urgent: bool = False) -> None:
     """Set how this thread reads slow files from now on.
 
@@ -46,9 +57,6 @@ class FileAccess:
         """Errors of parts that were read and are damaged."""
         self._hasty: int | None = None
         self._own = threading.local()
-        self._turns = threading.Condition()
-        self._urgent = 0
-        """Threads whose urgent reads are in progress."""
 
     @property
     def is_slow(self) -> bool:
@@ -137,20 +145,20 @@ class FileAccess:
 
     def _fetch(self, blocks: BlockFile, numbers: list[int]) -> None:
         is_urgent = getattr(_thread, "is_urgent", False)
-        with self._turns:
-            self._urgent += is_urgent
+        with _traffic.turn:
+            _traffic.urgent += is_urgent
         try:
             blocks.fetch(numbers, self._is_stale if is_urgent else self._make_way)
         finally:
-            with self._turns:
-                self._urgent -= is_urgent
-                self._turns.notify_all()
+            with _traffic.turn:
+                _traffic.urgent -= is_urgent
+                _traffic.turn.notify_all()
 
     def _make_way(self) -> bool:
         """Wait while an urgent read is in progress; return whether this one is no longer wanted."""
-        with self._turns:
-            while self._urgent and not self._is_stale():
-                self._turns.wait(0.1)
+        with _traffic.turn:
+            while _traffic.urgent and not self._is_stale():
+                _traffic.turn.wait(0.1)
         return self._is_stale()
 
     def _is_stale(self) -> bool:

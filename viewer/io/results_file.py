@@ -212,7 +212,7 @@ class ResultsFile:
         if self.remote is not None:
             return self._grow_remote(self.remote)
         with contextlib.suppress(*READ_ERRORS):  # the handle may be of no use from then on
-            if not self._renamed() and self._count_done() == self.done:
+            if self._source is None and not self._renamed() and self._count_done() == self.done:
                 return False
         try:
             self._open_anew()

@@ -9,7 +9,8 @@ from PySide6.QtCore import QObject, QTimer
 from capture.results import schema
 from viewer.analysis import scene, token_values
 from viewer.analysis.atlas import score_heads
-from viewer.errors import READ_ERRORS, UserError
+from viewer.controllers.reading.view_plan import read_view
+from viewer.errors import READ_ERRORS, GivenUpError, UserError
 from viewer.io.open_file import read_stamp
 from viewer.io.results import Results
 
@@ -76,7 +77,11 @@ class EpisodePrefetch(QObject):
     def take(self, path: Location) -> Results | None:
         """Return the open file of a path and hand it over; None if it is not prefetched or has changed since."""
         results, stamp = self.ready.pop(path, (None, None))
-        if results is not None and stamp != read_stamp(path):
+        if results is None:
+            return None
+        # Of a slow file, whose server is not to be waited for, what is known already says whether it has changed.
+        has_changed = bool(results.fate) if results.access.is_slow else stamp != read_stamp(path)
+        if has_changed:
             results.close()
             return None
         return results
@@ -103,6 +108,9 @@ def opened(path: Location, carried: Carried) -> tuple[Results, Stamp | None] | N
         return None
     try:
         view = carried.onto(results)
+        if results.access.is_slow:  # the rest would keep the network from what the window shows
+            read_view(results, view)
+            return results, stamp
         scene.compose(results, view)
         token_values.strips(results, view, None)
         score_heads(results, view)
@@ -111,4 +119,7 @@ def opened(path: Location, carried: Carried) -> tuple[Results, Stamp | None] | N
             results.to_model(view.frame, camera)
     except READ_ERRORS:
         pass  # reported when the window shows it
+    except GivenUpError:
+        results.close()
+        raise
     return results, stamp

@@ -310,15 +310,15 @@ class FileController(QObject):
             return
         path = results.path
         self.live.tell()
-        if results.access.is_slow:
-            take = partial(self._take_growth, results)
-            self.worker.ask("grow", (results, results.done), lambda _: results.grow(), take)
-            return
         try:
             final = results.finished_path
             if final is not None and not results.is_at(final):
                 self._wanted = self.session.state
                 self.opening.start(final)
+                return
+            if results.access.is_slow:
+                take = partial(self._take_growth, results)
+                self.worker.ask("grow", (results, results.done), lambda _: results.grow(), take)
                 return
             self.session.follow()
         except READ_ERRORS as error:
