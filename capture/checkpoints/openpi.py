@@ -199,6 +199,8 @@ def _normalisers(
         decisions.append(conclude("state and action normalisation", choice, "by --normalisation"))
     else:
         reason = known.reason if known.name else "Pi0.5's default; --normalisation mean-std or none sets another"
+        if known.origin:  # what states its other values does not state this one
+            reason = "Pi0.5's own, and its statistics have quantiles"
         decisions.append(Decision("state and action normalisation", choice, reason, is_certain=bool(known.name)))
     action = make_normaliser(mode, stats.get(ACTION), "action", where)
     state = None

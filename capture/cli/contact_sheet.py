@@ -42,7 +42,7 @@ ROLE_COLOURS: Final[dict[str, Colour]] = {
     "bos": "#6A5DB0",
     "template": "#3C6E73",
     "prompt": "#2F7DBB",
-    "state": "#4C6A92",
+    "state": "#8A6D1F",
     "newline": "#6B5A78",
     "pad": "#3A3F4A",
 }

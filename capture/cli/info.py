@@ -200,7 +200,7 @@ def _format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]
         raise UserError(f"{path} is damaged: it claims {done} finished frames of {planned}")
     complete = bool(_read_attribute(file, "complete"))
     model = _read_json(file, "model")
-    created = str(_read_attribute(file, "created", "?")).replace("T", " ").replace("+00:00", " UTC")
+    created = schema.describe_time(str(_read_attribute(file, "created", "?")))
     state = "complete" if complete else f"not complete, {done} of {planned} frames"
     lines = [
         f"{path.name}: {size_text(path.stat().st_size)}, {state}",

@@ -359,3 +359,8 @@ def to_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Widen the 16 bits of bfloat16 numbers to float32, exactly."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def describe_time(stamp: str) -> str:
+    """Return a time of writing, as `created` has it, for people: `2026-01-01 12:00:00 UTC`."""
+    return stamp.replace("T", " ").replace("+00:00", " UTC")

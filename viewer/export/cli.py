@@ -41,6 +41,20 @@ RANGES = {
     "map": "one per camera",
     "set": "one for all figures",
 }
+OVERVIEW = """\
+pi0-export KIND -h lists the options of a kind. Most kinds have these:
+  --words TEXT, --actions N    whose attention is shown; all of the prompt, and all actions, without
+  --frames N, --layers N, --steps N, --heads N
+                               numbers of the file, from 0: 4,10,15-17 or all or last
+  --view JSON                  start from a view: “Copy view as command” in the window, or a figure’s file
+  --format FORMAT              png, jpg, pdf or svg for figures; mp4, gif or webp; csv or parquet
+  -o FOLDER, --overwrite       where to write; nothing is replaced without --overwrite
+
+examples:
+  pi0-export summary demo.h5 -o figures/ --words ball
+  pi0-export wall demo.h5 -o figures/ --words ball --heads-of best --format pdf
+  pi0-export video demo.h5 -o figures/ --over frames --actions 0
+  pi0-export table demo.h5 -o figures/ --frames all --words ball"""
 EPILOG = """Frames, actions, layers, heads and denoise steps carry their numbers in the file, from 0, here as in the
 window and in every file written: --frames 0 is the first frame. Lists are written 4,10,15-17 or all or last. Each word
 or list after --words, --actions and --tokens is a query of its own; “yellow duck” in quotes is one query of two
@@ -70,7 +84,8 @@ class ExportParser(argparse.ArgumentParser):
 
 def create_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = ExportParser("pi0-export", description="Figures, video and tables out of a results file.")
+    parser = ExportParser("pi0-export", description="Figures, video and tables out of a results file.",
+                          epilog=OVERVIEW, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--version", action="version", version=f"pi0-export {__version__}")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind in KINDS:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capture.cli.contact_sheet import ROLE_COLOURS
 from capture.cli.sheet_text import TextPen, elide, measure, wrap
 
 
@@ -52,3 +53,12 @@ def test_write_draws_in_its_colour_and_returns_the_width() -> None:
     assert drawn[:, 1].min() >= 10
     assert drawn[:, 1].max() <= 10 + width
     assert np.asarray(image).reshape(-1, 3).max(axis=0).tolist() == [0xF0, 0xA3, 0x5C]
+
+
+def test_colours_of_prompt_and_state_are_far_apart() -> None:
+    def channels(colour: object) -> list[int]:
+        text = str(colour)
+        return [int(text[at : at + 2], 16) for at in (1, 3, 5)]
+
+    prompt, state = channels(ROLE_COLOURS["prompt"]), channels(ROLE_COLOURS["state"])
+    assert sum(abs(one - two) for one, two in zip(prompt, state, strict=True)) > 200

@@ -16,6 +16,8 @@ import pytest
 from paths import ROOT
 from PySide6.QtGui import QImage
 
+from viewer.export import cli
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -259,3 +261,14 @@ def test_importing_opencv_keeps_the_environment() -> None:
         "opencv()\nassert dict(os.environ) == before\n"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_help_shows_options_and_examples_of_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.create_parser().parse_args(["-h"])
+    told = capsys.readouterr().out
+    assert "pi0-export KIND -h lists the options of a kind" in told
+    examples = [line.split()[1:] for line in told.splitlines() if line.startswith("  pi0-export ")]
+    assert len(examples) == 4
+    for words in examples:
+        assert cli.parse_arguments(words).kind == words[0]

@@ -84,9 +84,9 @@ def file_facts(results: Results) -> list[tuple[str, str]]:
     kind, dtype = model.get("kind", "?"), model.get("dtype", "?")
     return [
         ("Name", results.path.name),
-        ("Folder", str(results.path.parent)),
+        ("Folder", str(results.path.absolute().parent)),
         ("Format", results.format),
-        ("Written", f"{results.created} by {results.generator}"),
+        ("Written", f"{schema.describe_time(results.created)} by {results.generator}"),
         ("Checkpoint", f"{results.checkpoint_name or '?'} ({kind}), run in {dtype}"),
         ("Tokenizer", str(model.get("tokenizer", "?"))),
         ("Frames", f"{results.done}" + ("" if results.complete else f" of {results.planned}, not complete")),

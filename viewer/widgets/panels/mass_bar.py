@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 LINE: Final = 19
 
 
+MEANINGS: Final = {
+    "bars": "letterbox bars, the black borders that make a camera’s picture square for the model; no picture is there",
+    "bos": "the mark at the beginning of the text, on which many heads rest weight that they need nowhere",
+    "prompt": "the words of the task",
+    "template": "the fixed words around task and state, such as “Task:”",
+    "state": "the numbers of the robot’s state",
+    "newline": "the line break before the actions",
+    "action": "the other actions of the chunk",
+}
+"""What each group of keys is; the others are cameras."""
+
+
 class MassBar(Panel):
     """Shows each group's mass; a click on a group leaves it out of the maps or includes it again."""
 
@@ -145,7 +157,7 @@ class MassBar(Panel):
         else:
             sinks = sum(share for name, share, *_ in boxes if name in SINKS)
             drawing.write(
-                painter, foot, f"sinks (BOS, newline, bars) take {ticks.format_share(sinks)}", t.secondary, 12
+                painter, foot, f"sinks: BOS, newline, letterbox bars {ticks.format_share(sinks)}", t.secondary, 12
             )
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -210,11 +222,9 @@ class MassBar(Panel):
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             name = self.group_at(QPointF(event.pos()))
             back = name in self.session.state.left_out
-            text = (
-                f"{_label(name)}: click to {'bring it back' if back else 'leave it out and renormalise'}"
-                if name
-                else ""
-            )
+            what = MEANINGS.get(name, "the camera’s picture, without its letterbox bars") if name else ""
+            act = "bring it back" if back else "leave it out and renormalise"
+            text = f"{_label(name)}: {what}.\nClick to {act}." if name else ""
             QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True
         return super().event(event)
