@@ -100,7 +100,7 @@ def test_sheet_gives_the_facts_of_the_file(opened: Opened) -> None:
     window.perform_id("info")
     lines = page(window).splitlines()
     assert lines[lines.index("Name") + 1] == "file.h5"
-    assert lines[lines.index("Format") + 1] == "1.1"
+    assert lines[lines.index("Format") + 1] == ".".join(map(str, schema.FORMAT_VERSION))
     assert lines[lines.index("Cameras") + 1] == ", ".join(results.cameras)
     assert lines[lines.index("Recorded") + 1] == "2 layers × 2 heads, 2 denoise steps"
 
