@@ -18,7 +18,7 @@ from torch import Tensor
 
 from capture.pipeline.frame_slicing import Arrays, BatchRow, slice_frame
 from capture.policies.base import CallRequest, Layout, Prepared, RecordedCall, upload
-from capture.policies.process_settings import exact_float32
+from capture.policies.process_settings import multiply_exactly
 from capture.results import schema
 
 ROW_SUM: Final = "row sum"
@@ -165,8 +165,7 @@ def compute_datasets(
     ):
         keys = masks.keys.first(rows.shape[-1])
         wide = rows.float()  # (B, L, queries, ..., N, keys)
-        with exact_float32():
-            sums = group_mass(wide, keys)  # (B, L, queries, ..., N, groups)
+        sums = group_mass(wide, keys)  # (B, L, queries, ..., N, groups)
         datasets[name_mass], datasets[name_entropy] = sums, picture_entropy(wide, keys)
         deviation = (sums.sum(-1) - 1).abs()  # (B, L, queries, ..., N)
         if queries_own is not None:
@@ -198,8 +197,8 @@ def group_mass(weights: Tensor, keys: KeyGroups) -> Tensor:
     """Sum weights by group: (..., keys) float32 to (..., groups) float32."""
     member = torch.nn.functional.one_hot(keys.group, keys.groups).float()  # (keys, groups) or (B, keys, groups)
     if member.ndim == 2:
-        return weights @ member  # (..., groups)
-    rows: Tensor = weights.flatten(1, -2) @ member  # (B, rows, groups)
+        return multiply_exactly(weights, member)  # (..., groups)
+    rows = multiply_exactly(weights.flatten(1, -2), member)  # (B, rows, groups)
     by_group: Tensor = rows.unflatten(1, weights.shape[1:-1])  # (B, ..., groups)
     return by_group
 

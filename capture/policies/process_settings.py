@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -59,6 +60,22 @@ def _exactly() -> Iterator[None]:
 
 
 _exact: Final = SharedContext(_exactly)
+
+
+def multiply_exactly(left: Tensor, right: Tensor) -> Tensor:
+    """Return the matrix product of float32 tensors, computed in float32 at least, whatever the process has set.
+
+    On a CPU the setting is left alone, since another thread's policy may run under it.
+    """
+    product: Tensor
+    if left.device.type == "cuda":
+        with exact_float32():
+            product = left @ right
+    elif torch.get_float32_matmul_precision() == "highest":
+        product = left @ right
+    else:
+        product = (left.double() @ right.double()).float()
+    return product
 
 
 def exact_float32() -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from capture.policies.attention_hooks import Recording
 from capture.policies.base import Norms
-from capture.policies.process_settings import exact_float32
+from capture.policies.process_settings import multiply_exactly
 
 
 class ValueNorms:
@@ -34,9 +34,8 @@ class ValueNorms:
         head_dim = self._factors.shape[-1]
         split: Tensor = values.float().unflatten(-1, (-1, head_dim)).transpose(1, 2)  # (L, M, keys, d)
         factors: Tensor = self._factors.unflatten(1, (split.shape[1], -1))  # (L, M, N / M, d, d)
-        with exact_float32():
-            written = split[:, :, None] @ factors.transpose(-1, -2)  # (L, M, N / M, keys, d)
-            lengths: Tensor = torch.linalg.vector_norm(written, dim=-1)  # (L, M, N / M, keys)
+        written = multiply_exactly(split[:, :, None], factors.transpose(-1, -2))  # (L, M, N / M, keys, d)
+        lengths: Tensor = torch.linalg.vector_norm(written, dim=-1)  # (L, M, N / M, keys)
         return lengths.flatten(1, 2)  # (L, N, keys)
 
 

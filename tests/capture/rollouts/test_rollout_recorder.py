@@ -202,6 +202,24 @@ def test_written_file_passes_the_format_check(policy: Any, tmp_path: Path, share
     assert checked.stdout.startswith("ok: 1 of 1 frames"), checked.stdout
 
 
+def test_frames_are_built_without_a_change_of_process_settings(
+    policy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's thread works while another call of the policy may run under the user's settings."""
+    with policy.recorder() as recorder:
+        call = policy.run([policy.prepare(observation())], recorder, seeds=[0])
+    [(expected, _)] = build_frames(call)
+    torch.set_float32_matmul_precision("high")
+    try:
+        monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: pytest.fail("the setting was changed"))
+        [(frame, _)] = build_frames(call)
+    finally:
+        monkeypatch.undo()
+        torch.set_float32_matmul_precision("highest")
+    for name in (schema.ACTION_MASS, schema.TEXT_MASS):
+        np.testing.assert_allclose(frame[name], expected[name], atol=1e-6)
+
+
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import capture, sys; assert 'torch' not in sys.modules; assert 'RolloutRecorder' in capture.__all__"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
