@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parent))
+from bench_window import WindowProcess, measure_changes, settle, show_window
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 5_000
@@ -28,47 +27,18 @@ KINDS = ("film", "atlas", "curves", "curves over 5,000 frames", "timeline of 5,0
 def serve(path: Path, size: tuple[int, int]) -> None:
     """Show the window of the tree on `sys.path`; read requests on standard input and answer each with JSON."""
     import numpy as np
-    from PySide6.QtCore import QEvent, QObject
-    from PySide6.QtWidgets import QApplication, QWidget
 
-    app = QApplication([])
+    window = show_window(path, size)
     try:
         from viewer.analysis.curves import Curves
         from viewer.analysis.frame_timeline import plain
-        from viewer.controllers.settings import Settings
-        from viewer.io.results import Results
         from viewer.model.view_state import Query
-        from viewer.rendering import theme
-        from viewer.startup import calm
-        from viewer.widgets.main_window import MainWindow as Window
     except ImportError:  # commit 605d2eb
         from viewer.course import plain
         from viewer.overview import Curves
-        from viewer.results import Results
-        from viewer.settings import Settings
-        from viewer.start import calm
         from viewer.state import Query
-        from viewer.window import Window
-
-        from viewer import theme
-    theme.apply("dark")
-    settings = Settings(Path(tempfile.mkdtemp()) / "settings.ini")
-    settings.set_text("toured", "yes")
-    window = Window(settings)
-    window.resize(*size)
-    window.show_results(Results(path), False)
-    window.show()
-
-    def settle(seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            app.processEvents()
-            time.sleep(0.004)
-
-    settle(2.5)
     window.session.update(query=Query("action", (6,)), layer=3, film="steps", curve="layers")
     settle(1.0)
-    calm()
     panels = window.panels if hasattr(window, "panels") else window.room
     series = panels.frame_series if hasattr(panels, "frame_series") else panels.over_frames
     rng = np.random.default_rng(0)
@@ -78,14 +48,7 @@ def serve(path: Path, size: tuple[int, int]) -> None:
         for _ in range(2)
     ]
 
-    class Paints(QObject):
-        count = 0
-
-        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-            self.count += event.type() == QEvent.Type.Paint
-            return False
-
-    def painted_widget(panel: QWidget) -> QWidget:
+    def painted_widget(panel: Any) -> Any:
         plot = getattr(panel, "plot", None)
         return panel if plot is None or callable(plot) else plot.viewport()
 
@@ -122,53 +85,22 @@ def serve(path: Path, size: tuple[int, int]) -> None:
     print(json.dumps({name: [one.width(), one.height()] for name, one in widgets.items()}), flush=True)
     number = 0
     for line in sys.stdin:
-        asked = json.loads(line)
-        kind = asked["kind"]
+        request = json.loads(line)
+        kind = request["kind"]
         over_frames = kind == KINDS[3]
         if over_frames or kind in KINDS[4:]:
             series.course = plain(FRAMES)
             series.followed.emit()
         window.session.update(curve="frames" if over_frames else "layers")
         settle(0.3)
-        paints = Paints()
-        painted_widget(widgets[kind]).installEventFilter(paints)
-        taken = []
-        for _ in range(asked["count"] + 1):
+
+        def change_next(kind: str = kind) -> None:
+            nonlocal number
             number += 1
-            settle(0.015)
-            before, start = paints.count, time.thread_time()
             change(kind, number)
-            limit = time.perf_counter() + 2
-            while paints.count == before and time.perf_counter() < limit:
-                app.processEvents()
-            taken.append((time.thread_time() - start) * 1000)
-        painted_widget(widgets[kind]).removeEventFilter(paints)
-        print(json.dumps(taken[1:]), flush=True)  # the first one of a kind warms up
+
+        print(json.dumps(measure_changes(painted_widget(widgets[kind]), request["count"], change_next)), flush=True)
     window.close()
-
-
-class Server:
-    """A process that shows the window of one tree."""
-
-    def __init__(self, tree: Path, path: Path, size: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(path), "--size", size, "--serve"], text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tree)},
-        )  # fmt: skip
-
-    def read(self) -> Any:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-    def ask(self, kind: str, count: int) -> Any:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"kind": kind, "count": count}) + "\n")
-        return self.read()
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(20)
 
 
 def main() -> None:
@@ -178,18 +110,20 @@ def main() -> None:
     parser.add_argument("--size", default="", help="of the window; both sizes without it")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
-        width, height = (int(side) for side in given.size.split("x"))
-        serve(given.file, (width, height))
+    options = parser.parse_args()
+    if options.serve:
+        width, height = (int(side) for side in options.size.split("x"))
+        serve(options.file, (width, height))
         return
-    if given.before is None:
+    if options.before is None:
         parser.error("--before names a work tree of the commit to compare with")
-    for size in [given.size] if given.size else ["1280x800", "2560x1440"]:
-        servers = {"before": Server(given.before.absolute(), given.file, size), "now": Server(ROOT, given.file, size)}
+    for size in [options.size] if options.size else ["1280x800", "2560x1440"]:
+        arguments = (__file__, str(options.file), "--size", size, "--serve")
+        trees = {"before": options.before.absolute(), "now": ROOT}
+        servers = {name: WindowProcess(tree, *arguments) for name, tree in trees.items()}
         sizes = {name: server.read() for name, server in servers.items()}
         taken: dict[tuple[str, str], list[float]] = {}
-        for _ in range(given.rounds):
+        for _ in range(options.rounds):
             for kind in KINDS:
                 for name, server in servers.items():
                     taken.setdefault((kind, name), []).extend(server.ask(kind, 8))

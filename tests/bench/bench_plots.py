@@ -16,9 +16,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parent))
+from bench_window import WindowProcess, measure_changes, settle, show_window
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("word", "action", "layer", "head", "step", "frame")
@@ -86,59 +88,18 @@ program.main(sys.argv[1:])
 def serve(path: Path, size: tuple[int, int], *, plots: bool) -> None:
     """Show the window of the tree on `sys.path`; read requests on standard input and answer each with JSON."""
     import psutil
-    from PySide6.QtCore import QEvent, QObject
-    from PySide6.QtWidgets import QApplication, QWidget
 
-    app = QApplication([])
+    window = show_window(path, size, plots=plots)
     try:
-        from viewer.controllers.settings import Settings
-        from viewer.io.results import Results
         from viewer.model.view_state import Query
-        from viewer.rendering import theme
-        from viewer.startup import calm
-        from viewer.widgets.main_window import MainWindow as Window
     except ImportError:  # commit 605d2eb
-        from viewer.results import Results
-        from viewer.settings import Settings
-        from viewer.start import calm
         from viewer.state import Query
-        from viewer.window import Window
-
-        from viewer import theme
-    theme.apply("dark")
-    settings = Settings(Path(tempfile.mkdtemp()) / "settings.ini")
-    settings.set_text("toured", "yes")
-    window = Window(settings)
-    window.resize(*size)
-    window.show_results(Results(path), False)
-    if not plots:
-        window.panels.removeEventFilter(window.plot_loader)
-    window.show()
-
-    def settle(seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            app.processEvents()
-            time.sleep(0.004)
-
-    settle(2.5)
-    calm()
-    settle(0.5)
     window.session.update(query=Query("action", (6,)), layer=3, smooth=False)  # as it was by default at 605d2eb
     settle(0.5)
 
-    class Paints(QObject):
-        count = 0
-
-        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-            self.count += event.type() == QEvent.Type.Paint
-            return False
-
-    paints = Paints()
     grid = window.panels.camera_grid if hasattr(window, "panels") else window.room.cameras
-    pane: QWidget = grid.panes[0]
+    pane = grid.panes[0]
     plot = getattr(pane, "_plot", None)
-    (pane if plot is None else plot.viewport()).installEventFilter(paints)
     dims, number = window.session.dims, 0
 
     def change(kind: str) -> dict[str, Any]:
@@ -153,60 +114,34 @@ def serve(path: Path, size: tuple[int, int], *, plots: bool) -> None:
 
     print(json.dumps({"plots": plot is not None}), flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        if asked["kind"] == "memory":
+        request = json.loads(line)
+        if request["kind"] == "memory":
             print(json.dumps(psutil.Process().memory_info().rss / 1e6), flush=True)
             continue
-        if asked["kind"] in {"step", "layer", "head"}:
+        if request["kind"] in {"step", "layer", "head"}:
             window.session.update(query=Query("action", (6,)))
         settle(0.15)
-        taken = []
-        for _ in range(asked["count"] + 1):
+
+        def change_next(kind: str = request["kind"]) -> None:
+            nonlocal number
             number += 1
-            settle(0.015)
-            before, start = paints.count, time.thread_time()
-            window.session.update(**change(asked["kind"]))
-            limit = time.perf_counter() + 2
-            while paints.count == before and time.perf_counter() < limit:
-                app.processEvents()
-            app.processEvents()
-            taken.append((time.thread_time() - start) * 1000)
-        print(json.dumps(taken[1:]), flush=True)  # the first one of a kind warms up
+            window.session.update(**change(kind))
+
+        painted = pane if plot is None else plot.viewport()
+        print(json.dumps(measure_changes(painted, request["count"], change_next)), flush=True)
     window.close()
-
-
-class Server:
-    """A process that shows the window of one tree."""
-
-    def __init__(self, tree: Path, path: Path, size: str, *, plots: bool) -> None:
-        how = "--serve" if plots else "--serve-plain"
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(path), "--size", size, how], text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(tree)},
-        )  # fmt: skip
-
-    def read(self) -> Any:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-    def ask(self, kind: str, count: int = 0) -> Any:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"kind": kind, "count": count}) + "\n")
-        return self.read()
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(20)
 
 
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
-def measure_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) -> None:
+def compare_changes(trees: dict[str, Path], path: Path, size: str, rounds: int) -> None:
     trees = {**trees, "plain": trees["now"]}
-    servers = {name: Server(tree, path, size, plots=name != "plain") for name, tree in trees.items()}
+    servers = {}
+    for name, tree in trees.items():
+        how = "--serve-plain" if name == "plain" else "--serve"
+        servers[name] = WindowProcess(tree, __file__, str(path), "--size", size, how)
     ready = {name: server.read() for name, server in servers.items()}
     print(f"\n{size}: milliseconds of the window's thread from a change to its pixels; plots: {ready}")
     taken: dict[tuple[str, str], list[float]] = {}
@@ -287,7 +222,7 @@ def main() -> None:
     if not given.no_start:
         measure_starts(trees, given.file, given.rounds)
     for size in [given.size] if given.size else ["1280x800", "2560x1440"]:
-        measure_changes(trees, given.file, size, given.rounds)
+        compare_changes(trees, given.file, size, given.rounds)
 
 
 if __name__ == "__main__":
