@@ -41,7 +41,10 @@ class S3Server:
     async def reset(self) -> None:
         """Drop the connections; the next request makes new ones."""
         self.generation += 1
-        self._system = None
+        system, self._system = self._system, None
+        if system is not None:
+            with contextlib.suppress(Exception):
+                await system._s3creator.__aexit__(None, None, None)
 
     async def stat(self, path: RemotePath) -> RemoteStat:
         """Return kind, size and version."""

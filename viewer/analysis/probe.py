@@ -291,14 +291,18 @@ def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
         build_frame_timeline(results)
 
 
-def about(path: Location) -> dict[str, Any]:
-    """The prompts of a file, each once, and its number of frames; the sentence if it cannot be read."""
+def about(
+    path: Location, note_progress: Callable[[], object] = lambda: None, limit_again: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """The prompts of a file, each once, and its number of frames; the sentence if it cannot be read.
+
+    `note_progress` and `limit_again` are called as by `look`.
+    """
     from capture.results import schema
     from viewer.errors import READ_ERRORS, UserError
-    from viewer.io.results import Results
 
     try:
-        results = Results(path)
+        results = _open(path, note_progress, limit_again)
     except UserError as error:
         return {"error": str(error)}
     try:
@@ -317,7 +321,7 @@ def serve() -> None:
         _note_progress()
         asked = json.loads(line)
         if isinstance(asked, list):
-            answer = about(parse_location(asked[0]))
+            answer = about(parse_location(asked[0]), _note_progress, limit)
         else:
             answer = {"error": look(parse_location(asked), _note_progress, limit)}
         sys.stdout.write(json.dumps(answer) + "\n")

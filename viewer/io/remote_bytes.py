@@ -126,7 +126,7 @@ class RemoteBytes:
 
     def _look_beside(self) -> None:
         try:
-            with contextlib.suppress(UserError):
+            with contextlib.suppress(UserError, RuntimeError):  # the interpreter may be ending
                 self.look()
         finally:
             self._asked = time.monotonic()

@@ -148,7 +148,7 @@ def test_remote_file_reads_as_the_local_one(small: Path, sshd: SSHDaemon) -> Non
 def test_growing_file_is_followed_over_ssh_until_it_has_its_name(
     sshd: SSHDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 600.0)  # the test asks itself
     frames = [synthetic.frame(synthetic.SMALL, number) for number in range(3)]
     writer = ResultsWriter(tmp_path / "run.h5", synthetic.SMALL, model=synthetic.MODEL, generator="test")
     with writer:
@@ -174,6 +174,7 @@ def test_growing_file_is_followed_over_ssh_until_it_has_its_name(
 def test_changed_file_is_noticed_without_waiting(
     small: Path, sshd: SSHDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote_bytes, "ASK_SECONDS", 600.0)  # the test asks itself
     file = Path(shutil.copy(small, tmp_path / "a.h5"))
     results = Results(remote(sshd.address(file)))
     assert results.fate == ""

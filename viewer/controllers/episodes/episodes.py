@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -96,7 +97,10 @@ class Episodes(QObject):
         for number in reversed(range(len(self.statuses))):
             if self.statuses[number].state == "writing":
                 with contextlib.suppress(UserError, OSError):
-                    age = time.time() - run_index.path_of(self.run, self.run.episodes[number]).stat().st_mtime
+                    path = run_index.path_of(self.run, self.run.episodes[number])
+                    if not isinstance(path, Path):
+                        return number  # its server would take its time to tell the age
+                    age = time.time() - path.stat().st_mtime
                     return number if age < LIVE_SECONDS else None
         return None
 
