@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from viewer.errors import GivenUpError
+from viewer.errors import ConnectionLostError, GivenUpError
 from viewer.io.file_access import set_reading
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ class Worker(QObject):
             answer = compute(stale)
         except GivenUpError:
             return
+        except ConnectionLostError as error:  # told by what reads for the window
+            log.info("%s could not be read: %s", purpose, error)
+            answer = None
         except Exception as error:
             if not self._stale(purpose, key):
                 log.warning("%s could not be computed", purpose, exc_info=error)
