@@ -318,3 +318,11 @@ def test_the_bundled_results_are_this_policys():
         first, second = file["images/exterior/source"][0], file["images/exterior/source"][1]
         assert np.array_equal(first, second)
         assert stored[1, duck, 0, 0].max() > 0.2
+
+
+def test_card_has_the_measured_effects() -> None:
+    effects, text = json.loads((DEMO / "effects.json").read_text()), (DEMO / "README.md").read_text()
+    assert card.effects_text(effects) in text
+    assert effects["named"]["ratio"]["low"] > effects["another"]["ratio"]["high"] > 1
+    agreement = effects["agreement"]
+    assert agreement["taught head"] < agreement["median head"] < agreement["best"]["value"]  # as the card says

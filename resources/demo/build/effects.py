@@ -74,7 +74,7 @@ def measure_scene(
 
     def moved(actions: npt.NDArray[np.float32]) -> list[float]:
         apart: Array = np.linalg.norm(end(actions) - end(baseline[None]), axis=-1) * 100
-        return apart.round(4).tolist()
+        return [round(float(one), 4) for one in apart]
 
     grid = policy.sizes.grid
     pictured = np.zeros((len(CAMERAS), *grid), bool)
@@ -114,7 +114,8 @@ def _grown(mask: Mask) -> Mask:
     padded = np.pad(mask, ((0, 0), (1, 1), (1, 1)))
     rows, cols = mask.shape[1:]
     shifted = [padded[:, down : down + rows, right : right + cols] for down in range(3) for right in range(3)]
-    return np.any(shifted, axis=0)
+    grown: Mask = np.any(shifted, axis=0)
+    return grown
 
 
 def draw_scene(number: int, renderer: scenes.Renderer) -> tuple[Observation, dict[str, Mask]] | None:
