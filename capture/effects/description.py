@@ -67,7 +67,9 @@ def file_lines(path: Location, file: h5py.File) -> list[str]:
     """Return what an open effects file holds. Raises KeyError, ValueError or UserError for a damaged one."""
     run, results = json.loads(file.attrs["run"]), json.loads(file.attrs["results"])
     numbers = find_dataset(file, "frames/number", 1)
-    how = f"patches covered ({run['fill']})" if run["mode"] == "occlude" else f"attention edges of {run['from']} cut"
+    how = f"attention edges of {run['from']} cut"
+    if run["mode"] != "knockout":
+        how = f"patches covered ({run['fill']}{', by random masks' * (run['mode'] == 'random-masks')})"
     lines = [
         f"{path.name}: effects on {len(numbers)} frame{'s' * (len(numbers) != 1)} of {results['name']}, "
         f"{'complete' if file.attrs['complete'] else 'not complete'}",

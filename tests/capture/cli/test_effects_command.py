@@ -172,6 +172,12 @@ def test_another_word_moves_the_actions_and_masks_cover_whole_blocks(masked):
         assert file["masks/effect"].shape == (1, 8)
 
 
+def test_info_tells_random_masks_from_edges_that_are_cut(masked, capsys):
+    capsys.readouterr()
+    assert main(["info", str(masked)]) == 0
+    assert "without   patches covered (mean, by random masks)" in capsys.readouterr().out
+
+
 def test_gradient_maps_cover_pictures_and_text_and_agree_in_form(mapped):
     with h5py.File(mapped) as file:
         assert file["gradient/dim"][0].tolist() == [0, 7]
