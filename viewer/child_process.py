@@ -28,9 +28,12 @@ def python_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def python_environment() -> dict[str, str]:
-    """Return the environment for `python_command`: this process's own, but for PYTHONPATH and one thread for OpenMP."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", SAFE_PATH: "1"}
+def python_environment(*, is_single_threaded: bool = True) -> dict[str, str]:
+    """Return the environment for `python_command`: this process's own, but for PYTHONPATH and one thread for OpenMP.
+
+    With `is_single_threaded` false, OpenMP has as many threads as in this process.
+    """
+    environment = {**os.environ, SAFE_PATH: "1", **({"OMP_NUM_THREADS": "1"} if is_single_threaded else {})}
     entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not _is_current_folder(entry)]
     if not _is_installed():
         entries.insert(0, str(PACKAGE_ROOT))

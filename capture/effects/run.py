@@ -154,16 +154,18 @@ def _noises(seeds: int, shape: tuple[int, ...], number: int) -> npt.NDArray[np.f
 
 def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
     """Return the datasets of `targets/` and `controls/`."""
-    policy, request, baseline = calls.policy, calls.request, calls.baseline
-    state, pictured, dims, floor = calls.stored.observation.state, calls.pictured, calls.dims, calls.floor
+    request, baseline = calls.request, calls.baseline
+    pictured, dims, floor = calls.pictured, calls.dims, calls.floor
     without = calls.actions(targets)  # (T, H, A)
     change = without - baseline  # (T, H, A)
-    robot = np.stack([policy.to_robot(row, state) for row in without]) - policy.to_robot(baseline, state)
+    robot = _to_robot(calls, without)
     effects = root_mean_square(change[..., :dims])  # (T,)
     patches = np.zeros((len(targets), *pictured.shape), bool)
     tokens = np.zeros((len(targets), calls.frames.tokens), bool)
     control_patches = np.zeros((len(targets), request.controls, *pictured.shape), bool)
     control_effects = np.full((len(targets), request.controls), np.nan, np.float32)
+    control_effects_of_action = np.full((*control_effects.shape, len(baseline)), np.nan, np.float32)
+    control_changes = np.full((*control_effects.shape, *robot.shape[1:]), np.nan, np.float32)
     for place, target in enumerate(targets):
         tokens[place, list(target.tokens)] = True
         if target.patches is None:
@@ -172,19 +174,31 @@ def _measure_targets(calls: FrameCalls, targets: Sequence[Target]) -> Frame:
         controls = random_controls(target.patches, pictured, request.controls, seed=calls.number * 1_000 + place)
         if controls:
             random = [Target(f"control of {target.name}", "region", mask) for mask in controls]
-            control_patches[place, : len(controls)] = controls
-            control_effects[place, : len(controls)] = root_mean_square(calls.changes(random))
+            changed = calls.actions(random) - baseline  # (n, H, A)
+            count = len(controls)
+            control_patches[place, :count] = controls
+            control_effects[place, :count] = root_mean_square(changed[..., :dims])
+            control_effects_of_action[place, :count] = root_mean_square(changed[..., :dims], (-1,))
+            control_changes[place, :count] = _to_robot(calls, changed + baseline)
     smaller = [count_smaller(effect, row) for effect, row in zip(effects, control_effects, strict=True)]
     return {
         "targets/patches": patches, "targets/tokens": tokens,
-        "targets/change": change, "targets/robot_change": robot.astype(np.float32),
+        "targets/change": change, "targets/robot_change": robot,
         "targets/effect": effects.astype(np.float32),
         "targets/effect_of_action": root_mean_square(change[..., :dims], (-1,)).astype(np.float32),
         "targets/multiple": (effects / floor if floor > 0 else np.full(len(effects), np.nan)).astype(np.float32),
         "controls/patches": control_patches, "controls/effect": control_effects,
+        "controls/effect_of_action": control_effects_of_action, "controls/robot_change": control_changes,
         "controls/smaller": np.array([count for count, _ in smaller], np.int32),
         "controls/count": np.array([count for _, count in smaller], np.int32),
     }  # fmt: skip
+
+
+def _to_robot(calls: FrameCalls, actions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return how far actions (n, H, A) in model units lie from the untouched call's in robot units: (n, H, dims)."""
+    state = calls.stored.observation.state
+    untouched = calls.policy.to_robot(calls.baseline, state)
+    return np.stack([calls.policy.to_robot(row, state) - untouched for row in actions]).astype(np.float32)
 
 
 def _silence_heads(calls: FrameCalls, stack: str) -> Frame:

@@ -42,6 +42,11 @@ DESCRIPTIONS: Final[dict[str, tuple[str, str]]] = {
         "random regions of the same shape; none where absent",
     ),
     "controls/effect": ("frame, target, control", "their effects; NaN where the picture has no more places"),
+    "controls/effect_of_action": ("frame, target, control, action", "the same for each action token"),
+    "controls/robot_change": (
+        "frame, target, control, action, dim",
+        "change of the actions in robot units without each random region",
+    ),
     "controls/smaller": ("frame, target", "number of controls with a smaller effect than the target"),
     "controls/count": ("frame, target", "number of controls"),
     "map/effect": (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from viewer.widgets.main_window import MainWindow
 
-MODAL = {"open", "folder", "save", "second", "quit", "close", "demo", "full", "forget"}
+MODAL = {"open", "effects", "folder", "save", "second", "quit", "close", "demo", "full", "forget"}
 KEYS = [
     Qt.Key.Key_Left,
     Qt.Key.Key_Right,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.results import schema
+from viewer.analysis.effects import measured as effects
 from viewer.model.number_ranges import format_numbers, format_place, format_range
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,6 +118,8 @@ def heads_of(state: ViewState, heads: int) -> str:
 
 def caption(results: Results, state: ViewState, *, difference: str = "") -> Caption:
     """Return the caption of a view; `difference` names what is subtracted."""
+    if state.measure in FROM_EFFECTS:
+        return _caption_of_effect(results, state, difference)
     subject, which = words_of(results, state.frame, state.query)
     if state.query.kind == "text":
         phase = "prefix"
@@ -135,9 +139,33 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
     if difference:
         details.append(f"minus {difference}")
     else:
-        scope = {"uniform": "one scale from 1 × uniform", "shared": "one scale for all cameras",
-                 "map": "a scale for each camera", "locked": "locked scale"}  # fmt: skip
-        details.append(scope[state.range])
-        if state.scale != "linear":
-            details.append("log colours" if state.scale == "log" else "colours by rank")
+        details += _describe_scale(state)
     return Caption(subject, place, " · ".join(details))
+
+
+def _describe_scale(state: ViewState) -> list[str]:
+    """Return what the colours span, and their scale unless it is linear."""
+    one = "one scale for all cameras"
+    scope = {"uniform": "one scale from 1 × uniform" if state.measure not in FROM_EFFECTS else one, "shared": one,
+             "map": "a scale for each camera", "locked": "locked scale"}  # fmt: skip
+    return [scope[state.range], *({"log": ["log colours"], "rank": ["colours by rank"]}.get(state.scale, []))]
+
+
+def _caption_of_effect(results: Results, state: ViewState, difference: str) -> Caption:
+    """Return the caption of an effect map; of the region's effect where exactly that was measured."""
+    found = effects.find_map(results, state.frame, state.query, state.measure)
+    if found is None:
+        reason = effects.find_map_unavailable_reason(results, state.frame, state.measure)
+        return Caption("No effects:" if state.measure == "effect" else "No gradients:", f"{reason}.", "")
+    last = [f"minus {difference}"] if difference else _describe_scale(state)
+    target = effects.find_region_effect(results, state.frame, state.region)
+    if target is not None and found.dims is None:
+        who, moves = effects.describe_target(target, state.query)
+        return Caption(_capitalised(who), moves, " · ".join(last))
+    who, _ = effects.name_actions(state.query)
+    text, largest = effects.describe_map(results, state, found)
+    return Caption(_capitalised(who), text, " · ".join(part for part in [largest, *last] if part))
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -8,22 +8,42 @@ from typing import TYPE_CHECKING, Final
 from capture.results import schema
 from viewer.analysis import scene as scenes
 from viewer.analysis.caption import LOOKS, caption, heads_of, words_of
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from viewer.analysis.caption import Caption
     from viewer.analysis.scene import Scene
     from viewer.io.results import Results
-    from viewer.model.view_state import ViewState
+    from viewer.model.view_state import Measure, ViewState
 
 SIDE_FIELDS: Final = ("frame", "query", "sought", "step", "layer", "heads", "reduce", "measure", "left_out")
 """Fields that a pinned view keeps of its own; the others, such as colours and unit, are those of the shown view."""
+MEASURES: Final = {"weight": "Attention", "contribution": "Contribution", "effect": "Effect",
+                   "gradient": "Gradient"}  # fmt: skip
+"""What a side of a comparison is called where it differs from the other in its measure alone."""
 MAX_PROMPT: Final = 60
 """Characters of a prompt in the sentence of a side."""
 
 
 def take_side(shown: ViewState, pinned: ViewState) -> ViewState:
     """Return the pinned view with the look of the shown one: unit, scale, colours and range."""
-    return replace(shown, **{name: getattr(pinned, name) for name in SIDE_FIELDS})
+    side = replace(shown, **{name: getattr(pinned, name) for name in SIDE_FIELDS})
+    # A locked range is in the unit of one measure.
+    is_other = has_other_unit(shown.measure, side.measure)
+    return replace(side, range="uniform") if is_other and shown.range == "locked" else side
+
+
+def has_other_unit(one: Measure, other: Measure) -> bool:
+    """Return whether numbers of two measures are in different units."""
+    return one != other and (one in FROM_EFFECTS or other in FROM_EFFECTS)
+
+
+def name_measure(shown: ViewState, pinned: ViewState) -> str | None:
+    """Return what a view shows, Attention or Effect, where it differs from the shown one in that alone; else None."""
+    kept = [name for name in SIDE_FIELDS if name != "measure"]
+    if shown.measure == pinned.measure or any(getattr(shown, name) != getattr(pinned, name) for name in kept):
+        return None
+    return MEASURES[pinned.measure]
 
 
 def has_one_range(shown: ViewState, pinned: ViewState) -> bool:
@@ -58,6 +78,8 @@ def name_view(results: Results, state: ViewState) -> str:
 
 def _name_parts(results: Results, state: ViewState) -> list[str]:
     parts = [words_of(results, state.frame, state.query)[0]]
+    if state.measure in FROM_EFFECTS:
+        return [f"{state.measure} on " + (parts[0] if state.query.kind == "action" else "the actions")]
     if state.query.kind == "action" and results.steps:
         parts.append(f"step {results.steps[min(state.step, len(results.steps) - 1)]}")
     layer = results.layers[min(state.layer, len(results.layers) - 1)]

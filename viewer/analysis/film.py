@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis import scene
+from viewer.analysis.effects import measured as effects
+from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.query_series import find_same_query
 from viewer.errors import READ_ERRORS
 from viewer.model import attention
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +49,11 @@ class Film:
     """(rows of thumbnails, columns of thumbnails): weight of each key if the row were spread evenly over its keys."""
     keys: Floats
     """(rows of thumbnails, columns of thumbnails): keys that the query can see."""
+
+
+def find_film_view(view: ViewState) -> ViewState:
+    """Return the view whose maps a film shows: attention in place of effects but over frames, as no layer has them."""
+    return view if view.film == "frames" else view_of_attention(view)
 
 
 def read_film(results: Results, view: ViewState) -> Film:
@@ -102,7 +110,7 @@ def finish_maps(results: Results, view: ViewState, weights: Floats, actions: int
     """
     shape, keys = weights.shape[:-1], scene.count_keys(results, view.frame, actions)
     size = len(results.cameras) * results.grid.rows * results.grid.cols
-    total = np.ones(shape, np.float32) if view.measure == "weight" else weights.sum(-1)
+    total = np.ones(shape, np.float32) if view.measure != "contribution" else weights.sum(-1)
     removed = attention.left_out_groups(view.left_out, results.groups)
     if removed.any():
         matrix = scene.group_matrix(results, view.frame)[: weights.shape[-1]]
@@ -118,6 +126,7 @@ def read_film_over_frames(
 
     NaN in frames whose prompt lacks the words: `query_series` tells which these are.
     """
+    view = find_film_view(view)
     layers = range(len(results.layers)) if view.film == "layers-frames" else (view.layer,)
     maps, uniform, keys = [], [], []  # the last two frame by frame, layer by layer
     for frame in frames:
@@ -181,6 +190,10 @@ def _read_map(results: Results, view: ViewState) -> tuple[Floats, float, int]:
 
     No more is read than they need.
     """
+    if view.measure in FROM_EFFECTS:
+        found = effects.find_map(results, view.frame, view.query, view.measure)
+        shape = len(results.cameras), *results.grid.shape
+        return np.full(shape, np.nan, np.float32) if found is None else found.values, 0.0, 1
     if len(_names_of_parts(view)) > 1:
         whole = scene.compose(results, replace(view, unit="weight"))
         return whole.maps, whole.uniform, whole.keys

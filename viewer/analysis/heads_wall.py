@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from viewer.analysis.atlas import rank_heads, score_heads
+from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.film import read_head_maps
 from viewer.analysis.scores import find_score
 from viewer.model import attention
@@ -58,6 +59,7 @@ def read_heads_wall(results: Results, view: ViewState) -> HeadsWall:
     Raises:
         UserError: The query cannot have the score, or the measure needs value norms that the file lacks.
     """
+    view = view_of_attention(view)
     scores = score_heads(results, view)
     ranked = rank_heads(scores, lowest=find_score(view.score).is_low_better)
     every = [(layer, head) for layer in range(len(results.layers)) for head in range(results.heads)]

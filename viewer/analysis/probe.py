@@ -215,6 +215,8 @@ def look(
     try:
         results = _open(path, note_progress, limit_again)
     except UserError as error:
+        if isinstance(path, Path) and _is_effects_file(path):
+            return look_at_effects(path, note_progress)
         return str(error)
     note_progress()
     try:
@@ -256,6 +258,43 @@ def _read_first_picture(results: Results, note_progress: Callable[[], object]) -
             with contextlib.suppress(*READ_ERRORS):
                 results.picture(0, camera, "model")
         note_progress()
+
+
+def _is_effects_file(path: Path) -> bool:
+    from capture.results.effects_schema import FORMAT
+    from viewer.errors import READ_ERRORS
+    from viewer.io.hdf5_guard import Guarded
+    from viewer.io.open_file import open_hdf5
+
+    with contextlib.suppress(*READ_ERRORS), open_hdf5(path) as file:
+        return bool(Guarded(file, path).attribute("format") == FORMAT)
+    return False
+
+
+def look_at_effects(path: Path, note_progress: Callable[[], object] = lambda: None) -> str:
+    """Read every dataset of an effects file at some frames; the sentence if it cannot be shown."""
+    from capture.results.effects_schema import DESCRIPTIONS
+    from viewer.errors import READ_ERRORS, UserError
+    from viewer.io.effects import Effects
+
+    try:
+        effects = Effects(path)
+    except UserError as error:
+        return str(error)
+    note_progress()
+    try:
+        count = min(len(effects.frames), MOST_FRAMES)
+        for place in range(count):
+            frame = effects.frames[place * len(effects.frames) // count]
+            for name in DESCRIPTIONS:
+                with contextlib.suppress(*READ_ERRORS):  # it only matters that it returns
+                    effects.row(name, frame)
+            note_progress()
+    except MemoryError:
+        return f"{path.name} is damaged: a part of it needs more than 1 GB. Measure it again, or copy it again."
+    finally:
+        effects.close()
+    return ""
 
 
 def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:

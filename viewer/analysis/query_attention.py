@@ -81,6 +81,10 @@ class QueryAttention:
         chosen = _take(one[:, None] if self.query.kind == "text" else one, *self._places)
         return np.where(self.picture_mass > 0, chosen, np.float32(np.nan))
 
+    def choose(self, values: Floats) -> Floats:
+        """Return the chosen layers, steps and heads of numbers of all: (layers, steps, heads)."""
+        return _take(values, *self._places)
+
     def mean_of_heads(self) -> QueryAttention:
         """The mean of the chosen heads in place of the heads."""
         return _MeanOfHeads(self)
@@ -118,6 +122,10 @@ class _MeanOfHeads(QueryAttention):
     @cached_property
     def stored_entropy(self) -> Floats | None:
         return None
+
+    def choose(self, values: Floats) -> Floats:
+        """Return NaN for the mean of heads, of which there are no numbers: (layers, steps, 1)."""
+        return np.full((*self._heads.choose(values).shape[:2], 1), np.nan, np.float32)
 
 
 def _take(

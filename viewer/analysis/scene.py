@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
+from viewer.analysis.effects import measured as effects
 from viewer.errors import READ_ERRORS, UserError
 from viewer.model import attention
 from viewer.model.attention import Floats, Rows
+from viewer.model.effects import EffectMap, Method
 from viewer.model.geometry import PatchGrid
-from viewer.model.view_state import Kind, Query, ViewState
+from viewer.model.view_state import FROM_EFFECTS, Kind, Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +59,9 @@ class Scene:
     """Weight of each key if the row were spread evenly over its keys, in the shown unit."""
     uniform_mass: Mapping[str, float] = field(default_factory=dict)
     """Share of each group of keys if the row were spread evenly over its keys."""
+    effect: EffectMap | None = None
+    """What `maps` are of instead of attention: multiples of the noise by which the actions move; `maps` have 0 where
+    nothing was measured. None for attention."""
 
     def share(self, camera: str) -> float:
         """Return the share of the row on the picture of a camera, without its letterbox bars."""
@@ -185,13 +190,13 @@ def weigh(rows: Sequence[Rows], norms: tuple[Floats, Floats, Floats]) -> list[Ro
 def measured(results: Results, state: ViewState) -> list[Rows]:
     """Return the query's rows in the chosen measure, at all layers."""
     rows = rows_of(results, state.frame, state.query)
-    return rows if state.measure == "weight" else weigh(rows, norms_of(results, state.frame, state.query.kind))
+    return rows if state.measure != "contribution" else weigh(rows, norms_of(results, state.frame, state.query.kind))
 
 
 def measured_layer(results: Results, state: ViewState) -> list[Rows]:
     """Return the query's rows in the chosen measure, at the shown layer."""
     rows = layer_rows(results, state)
-    if state.measure == "weight":
+    if state.measure != "contribution":
         return rows
     image, text, action = norms_of(results, state.frame, state.query.kind)
     layer = slice(state.layer, state.layer + 1)
@@ -199,7 +204,9 @@ def measured_layer(results: Results, state: ViewState) -> list[Rows]:
 
 
 def compose(results: Results, state: ViewState) -> Scene:
-    """Return the scene of a view. UserError if its measure needs value norms that the file lacks."""
+    """Return the scene of a view. UserError if its measure needs value norms or effects that are not there."""
+    if state.measure in FROM_EFFECTS:
+        return _compose_effect(results, state)
     rows = measured_layer(results, state)
     row = attention.pick(rows, 0, state.step, state.heads, state.reduce)
     shares = mass_row(results, state)
@@ -228,6 +235,27 @@ def compose(results: Results, state: ViewState) -> Scene:
         uniform=uniform,
         uniform_mass=attention.named(results.groups, sizes),
         peaks=peaks,
+    )
+
+
+def _compose_effect(results: Results, state: ViewState) -> Scene:
+    """Return the scene of an effect map, without any value where there is none; masses are those of the attention."""
+    found = effects.find_map(results, state.frame, state.query, state.measure)
+    if found is None:
+        nothing = np.full((len(results.cameras), *results.grid.shape), np.nan, np.float32)
+        found = EffectMap(nothing, Method(), 0, float("nan"))
+    mode = "shared" if state.range == "uniform" else state.range  # no effect is what a spread row is to attention
+    return Scene(
+        np.nan_to_num(found.values, nan=0.0, posinf=0.0, neginf=0.0),
+        np.zeros(results.tokens, np.float32),
+        np.zeros(results.horizon if state.query.kind == "action" else 0, np.float32),
+        mass=dict(attention.named(results.groups, mass_row(results, state))),
+        removed=0.0,
+        ranges=attention.colour_range(found.values, mode, state.low, state.high),
+        keys=count_keys(results, state.frame, 0),
+        row_sum=0.0,
+        grid=results.grid,
+        effect=found,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from viewer.analysis.effects import head_scores as effect_scores
 from viewer.errors import UserError
 from viewer.model import attention
 
@@ -53,6 +54,13 @@ class Score:
     """Which end of the scale one looks for."""
     column: str = ""
     """Column of a table; empty where it is no number of one row of attention."""
+    undefined: str = "no weight on the picture"
+    """Why a value is not a number."""
+    cell_decimals: int = 1
+    """Digits behind the point in a cell of the atlas; of two, a leading 0 is left out."""
+    find_missing: Callable[[Results, int, str], str] | None = None
+    """Returns why a query of a frame and kind (`text` or `action`) has no such score, empty if it has; None for a score
+    that needs no effects file."""
     compute: Callable[[QueryAttention], Floats]
     """The score at the chosen layers, steps and heads, (layers, steps, heads); NaN where it is not defined."""
 
@@ -64,7 +72,12 @@ class Score:
     @property
     def axis_label(self) -> str:
         """The text beside a colour bar, with the unit; empty where there is no bar."""
-        return f"{self.axis}, {self.unit}" if self.axis else ""
+        return f"{self.axis}, {self.unit}".removesuffix(", ") if self.axis else ""
+
+    @property
+    def needs_effects(self) -> bool:
+        """Whether it comes from an effects file."""
+        return self.find_missing is not None
 
     @property
     def factor(self) -> float:
@@ -83,15 +96,17 @@ class Score:
         if self.unit == "yes or no":
             return self.name if value else ""
         shown = self.factor * value
+        if self.cell_decimals == 2 and abs(shown) < 0.995:
+            return f"{shown:.2f}".replace("0.", ".", 1).replace("-", "−")
         return f"{shown:.0f}" if shown >= 9.95 else f"{shown:.1f}"
 
     def format_value(self, value: float) -> str:
         """A value with its unit."""
         if not np.isfinite(value):
-            return "none, no weight on the picture"
+            return f"none, {self.undefined}"
         if self.unit == "yes or no":
             return "yes" if value else "no"
-        return f"{self.factor * value:.{self.decimals}f} {self.unit}"
+        return f"{self.factor * value:.{self.decimals}f} {self.unit}".rstrip()
 
 
 def picture_mass(query: QueryAttention) -> Floats:
@@ -261,6 +276,62 @@ SCORES: Final[dict[str, Score]] = {
             needs=frozenset({"steps"}),
             compute=change,
         ),
+        Score(
+            name="agreement",
+            title="agreement with effects",
+            axis="Spearman correlation with the effects",
+            phrase="rank correlation of the weights with the measured effects",
+            description="Spearman’s rank correlation of the weights on blocks of patches with how far the action moves "
+            "without them; from an effects file. 1: the head looks most where it matters most.",
+            unit="",
+            decimals=2,
+            column="agreement",
+            undefined="not measured",
+            cell_decimals=2,
+            find_missing=effect_scores.find_missing_agreement,
+            compute=effect_scores.agreement,
+        ),
+        Score(
+            name="deletion",
+            title="deletion area",
+            axis="deletion area over random orders",
+            phrase="deletion area over random orders",
+            description="How much sooner the actions move when patches are taken away in the order of the head’s "
+            "weights than in random orders, as a share of what all of them do; from an effects file.",
+            unit="%",
+            column="deletion area",
+            undefined="not measured",
+            find_missing=effect_scores.find_missing_deletion,
+            compute=effect_scores.deletion,
+        ),
+        Score(
+            name="insertion",
+            title="insertion area",
+            axis="insertion area over random orders",
+            phrase="insertion area over random orders",
+            description="How much sooner the actions come back when patches are shown again in the order of the head’s "
+            "weights than in random orders; from an effects file.",
+            unit="%",
+            column="insertion area",
+            undefined="not measured",
+            find_missing=effect_scores.find_missing_insertion,
+            compute=effect_scores.insertion,
+        ),
+        Score(
+            name="knockout",
+            title="effect of the head",
+            axis="effect of silencing the head",
+            phrase="how far the actions move without the head",
+            description="How far the actions move when the head is silenced, in multiples of the noise; from an "
+            "effects file.",
+            unit="× noise",
+            decimals=2,
+            column="effect of head",
+            undefined="not measured",
+            cell_decimals=2,
+            find_missing=effect_scores.find_missing_head_effect,
+            compute=effect_scores.head_effect,
+        ),
     )
 }
 """Every score by its name, in the order in which they are offered."""
@@ -290,6 +361,7 @@ def find_unavailable_reason(name: str, kind: str, region: tuple[Cell, ...], bars
 
 def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]:
     """Return the scores that the query of a view cannot have, by name, and why."""
-    bars = results.bars(view.frame)
-    found = {name: find_unavailable_reason(name, view.query.kind, view.region, bars) for name in SCORES}
+    bars, kind = results.bars(view.frame), view.query.kind
+    found = {name: find_unavailable_reason(name, kind, view.region, bars) for name in SCORES}
+    found |= {one.name: one.find_missing(results, view.frame, kind) for one in SCORES.values() if one.find_missing}
     return {name: reason for name, reason in found.items() if reason}

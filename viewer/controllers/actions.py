@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,8 +11,10 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.comparison import SIDE_FIELDS
+from viewer.analysis.effects.measured import find_region_effect
 from viewer.analysis.initial_view import first_view
-from viewer.model.view_state import MAX_PINS, Pin, Query, moved, position
+from viewer.controllers.view_changes import to_measure
+from viewer.model.view_state import FROM_EFFECTS, MAX_PINS, Pin, Query, moved, position
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
@@ -58,9 +61,6 @@ class Panels(Protocol):
 
     def toggle_uniform(self) -> None:
         """Switch between weights and multiples of the uniform weight."""
-
-    def toggle_contribution(self) -> None:
-        """Switch between weights and weights times value norms."""
 
     def lock_range(self) -> None:
         """Lock the colour range that is shown."""
@@ -214,6 +214,32 @@ class Actions(QObject):
         if self.session.other is not None:
             self.session.open_other(None)
         self.session.update(pinned=None, compare="off")
+
+    def show_region_effect(self) -> None:
+        """Show the effect of the region; measure it, or copy the command, where the file does not have it."""
+        results, state = self.session.results, self.session.state
+        self.panels.show_tab("effect")
+        if results is not None and find_region_effect(results, state.frame, state.region) is None:
+            self.files.effects.measure_region()
+
+    def show_effect_beside(self) -> None:
+        """Show the attention and the effect of the view side by side."""
+        state = self.session.state
+        is_measured = state.measure in FROM_EFFECTS
+        effect = (state if is_measured else replace(state, **to_measure(state, "effect"))).bare()
+        shown = replace(state, **to_measure(state, "weight"))
+        self.session.update(measure="weight", range=shown.range, pinned=effect, compare="side")
+
+    def hold(self, name: str, *, down: bool) -> None:
+        """Do what a held key does: `H` bares the picture, `B` blinks to the pinned view, `E` to the effect."""
+        if name == "H":
+            self.session.hide_heat(down)
+        elif name == "E":
+            self.files.effects.blink(down)
+        elif down and self.session.pin is None:
+            self.say(self.session.not_compared or "Blink: pin a view first (P).")
+        else:
+            self.session.blink(down)
 
     # Zoom of the camera pictures
 

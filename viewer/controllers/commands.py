@@ -10,11 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from viewer.analysis.effects.measured import find_map_unavailable_reason
+from viewer.controllers.view_changes import to_measure
 from viewer.model.attention import SINKS
 from viewer.model.view_state import CHOICES, Query
 
 if TYPE_CHECKING:
     from viewer.controllers.actions import Actions
+    from viewer.model.view_state import Measure
 
 Run = Callable[["Actions"], object]
 """Executes a command."""
@@ -83,6 +86,22 @@ def with_norms(acts: Actions) -> str:
     return opened(acts) or ("" if acts.panels.has_value_norms else "this file has no value norms")
 
 
+def with_effects(acts: Actions) -> str:
+    """Require an effect map of the shown frame."""
+    results = acts.session.results
+    if results is None or not results.done:
+        return opened(acts)
+    return find_map_unavailable_reason(results, acts.session.state.frame)
+
+
+def with_gradients(acts: Actions) -> str:
+    """Require gradients of the shown frame."""
+    results = acts.session.results
+    if results is None or not results.done:
+        return opened(acts)
+    return find_map_unavailable_reason(results, acts.session.state.frame, "gradient")
+
+
 def with_region(acts: Actions) -> str:
     """Require a selected region."""
     return opened(acts) or ("" if acts.session.state.region else "drag a box on a picture first")
@@ -129,6 +148,10 @@ def _cycle(field: str) -> Run:
 
 def _switch(field: str, one: object, other: object) -> Run:
     return lambda acts: acts.session.update(**{field: other if getattr(acts.session.state, field) == one else one})
+
+
+def _measure(measure: Measure) -> Run:
+    return lambda acts: acts.session.update(**to_measure(acts.session.state, measure))
 
 
 def _is(field: str, *values: object) -> IsOn:
@@ -179,6 +202,7 @@ FILE, LOOK, AXES, COMPARE, COLOURS, HELP = (
 
 TABLE: Final[tuple[Command, ...]] = (
     Command("open", "Open…", FILE, ("Ctrl+O",), lambda a: a.files.ask_file(), always),
+    Command("effects", "Open effects…", FILE, (), lambda a: a.files.effects.ask_file(), with_file),
     Command("folder", "Open run folder…", FILE, ("Ctrl+Shift+O",), lambda a: a.files.ask_folder(), always),
     Command("address", "Open address…", FILE, ("Ctrl+L",), lambda a: a.files.ask_address(), always),
     Command("again", "Open again", FILE, ("F5",), lambda a: a.files.open_again(), with_file),
@@ -211,6 +235,9 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
     Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),
+    Command("region_effect", "Effect of this region", LOOK, ("Ctrl+Shift+E",),
+            lambda a: a.show_region_effect(), with_region),
+    Command("scatter", "Heads: attention against effect", LOOK, (), _tab("effect")),
     Command("actions", "Predicted actions", LOOK, (), _tab("action_chart")),
     Command("sinks", "Leave sinks out", LOOK, ("S",), _sinks,
             is_on=lambda a: bool(a.session.state.left_out)),
@@ -244,6 +271,8 @@ TABLE: Final[tuple[Command, ...]] = (
             is_on=_is("compare", "side")),
     Command("difference", "Difference to the pin", COMPARE, ("D",), _switch("compare", "difference", "off"), with_pin,
             is_on=_is("compare", "difference")),
+    Command("effect_side", "Effect beside attention", COMPARE, ("Shift+E",), lambda a: a.show_effect_beside(),
+            with_effects),
     Command("go_pin", "Go to the pinned view", COMPARE, (), lambda a: a.go_pin(), with_pin),
     Command("second", "Compare with another file…", COMPARE, (), lambda a: a.files.ask_other()),
     Command("unpin", "End comparison", COMPARE, ("Shift+P",), lambda a: a.unpin(), with_pin),
@@ -274,8 +303,13 @@ TABLE: Final[tuple[Command, ...]] = (
             group="scale"),
     Command("uniform", "Times uniform", COLOURS, ("U",), lambda a: a.panels.toggle_uniform(),
             is_on=_is("unit", "uniform")),
-    Command("norms", "Weight × value norm", COLOURS, (), lambda a: a.panels.toggle_contribution(), with_norms,
-            is_on=_is("measure", "contribution")),
+    Command("weights", "Weights", COLOURS, (), _measure("weight"), is_on=_is("measure", "weight"), group="measure"),
+    Command("norms", "Weight × value norm", COLOURS, (), _measure("contribution"), with_norms,
+            is_on=_is("measure", "contribution"), group="measure"),
+    Command("effect_map", "Measured effects", COLOURS, (), _measure("effect"), with_effects,
+            is_on=_is("measure", "effect"), group="measure"),
+    Command("gradient_map", "Attention weighted by gradients", COLOURS, (), _measure("gradient"), with_gradients,
+            is_on=_is("measure", "gradient"), group="measure"),
     Command("palette", "Command palette", HELP, ("Ctrl+P",), lambda a: a.sheet_asked.emit("palette"), always),
     Command("help", "Keys and help", HELP, ("?", "F1", "Shift+?"), lambda a: a.sheet_asked.emit("help"), always),
     Command("tour", "Show the tour", HELP, (), lambda a: a.sheet_asked.emit("tour")),
@@ -285,7 +319,7 @@ TABLE: Final[tuple[Command, ...]] = (
             is_on=_has_theme("light"), group="theme"),
     Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always,
             is_on=_has_theme("system"), group="theme"),
-    Command("episodes", "List of episodes", HELP, ("E",), lambda a: a.episodes_asked.emit(""), with_run),
+    Command("episodes", "List of episodes", HELP, ("Ctrl+L",), lambda a: a.episodes_asked.emit(""), with_run),
     Command("deck", "Fold the panels under the words", HELP, ("Ctrl+J",), _fold,
             is_on=lambda a: a.panels.tabs_folded),
     Command("pictures_only", "Pictures only", HELP, ("X",),
@@ -296,8 +330,13 @@ TABLE: Final[tuple[Command, ...]] = (
             is_on=lambda a: a.window.isFullScreen()),
 )  # fmt: skip
 
-HELD: Final = (("H", "Hold to see the bare picture"), ("B", "Hold to blink to the pinned view"))
+HELD: Final = (
+    ("H", "Hold to see the bare picture"),
+    ("B", "Hold to blink to the pinned view"),
+    ("E", "Hold to see the effect in place of the attention"),
+)
 """Keys that act while they are held down: key and description."""
+HELD_KEYS: Final = frozenset(key for key, _ in HELD)
 
 BY_ID: Final = {command.id: command for command in TABLE}
 BY_KEY: Final = {key: command for command in TABLE for key in command.keys}

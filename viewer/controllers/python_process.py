@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from PySide6.QtCore import QObject
 
 
-def create_python_process(parent: QObject, module: str, *arguments: str) -> QProcess:
-    """Return a process that will run a module of this package; the caller starts it."""
+def create_python_process(parent: QObject, module: str, *arguments: str, is_single_threaded: bool = True) -> QProcess:
+    """Return a process that will run a module of this package; the caller starts it.
+
+    `is_single_threaded`: OpenMP has one thread in it, as numpy needs no more.
+    """
     environment = QProcessEnvironment()
-    for name, value in child_process.python_environment().items():
+    for name, value in child_process.python_environment(is_single_threaded=is_single_threaded).items():
         environment.insert(name, value)
     program, *options = child_process.python_command(module, *arguments)
     process = QProcess(parent)

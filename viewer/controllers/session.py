@@ -37,6 +37,8 @@ class Session(ShownScenes):
     """Another file, or another second file to compare with, has been opened or closed."""
     grew = Signal()
     """The file has new frames."""
+    effects_changed = Signal()
+    """Effects of an open file have been read."""
     pointed = Signal()
     """The patch under the pointer has changed; None if there is none."""
     bared = Signal()

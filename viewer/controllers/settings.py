@@ -33,6 +33,11 @@ class Settings:
             else QSettings(kind, QSettings.Scope.UserScope, "pi0-attention", "pi0-viewer")
         )
 
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the settings."""
+        return Path(self._store.fileName()).parent
+
     def text(self, name: str, default: str = "") -> str:
         """Return a stored text; `default` if there is none."""
         return str(self._store.value(name, default))

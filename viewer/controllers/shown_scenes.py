@@ -40,7 +40,7 @@ class ShownScenes(QObject):
         self._scenes: dict[tuple[object, ...], Scene] = {}
         self._pair: tuple[Scene, Scene, bool, tuple[Scene, Scene]] | None = None
         self._counterpart = Counterpart()
-        self._latest: tuple[Results, ViewState, Scene] | None = None
+        self._latest: tuple[object, ViewState, Scene] | None = None
         self.failure = ""
 
     def drop_scenes(self) -> None:
@@ -89,7 +89,8 @@ class ShownScenes(QObject):
         pinned = self._pinned
         if pinned is None:
             return self.other.path.name if self.other is not None else ""
-        return next((pin.name for pin in self._current.pins if pin.view == pinned), "") or "Pinned"
+        name = next((pin.name for pin in self._current.pins if pin.view == pinned), "")
+        return name or comparison.name_measure(self._current, pinned) or "Pinned"
 
     @property
     def not_compared(self) -> str:
@@ -140,9 +141,9 @@ class ShownScenes(QObject):
 
     def scene_of(self, results: Results, state: ViewState) -> Scene | None:
         """Return the scene of any view, from a small cache; None if it cannot be read, with the reason in `failure`."""
-        if self._latest is not None and self._latest[0] is results and self._latest[1] is state:
+        if self._latest is not None and self._latest[0] == (results, results.effects) and self._latest[1] is state:
             return self._latest[2]
-        key = (id(results), *(getattr(state, name) for name in DATA_FIELDS))
+        key = (id(results), results.effects, *(getattr(state, name) for name in DATA_FIELDS))
         if key not in self._scenes:
             if results.done == 0:
                 return None
@@ -155,7 +156,7 @@ class ShownScenes(QObject):
             while len(self._scenes) > 8:
                 del self._scenes[next(iter(self._scenes))]
             self._scenes[key] = made
-        self._latest = results, state, self._scenes[key]
+        self._latest = (results, results.effects), state, self._scenes[key]
         return self._scenes[key]
 
     def report_failure(self, error: Exception) -> None:

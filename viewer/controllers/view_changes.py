@@ -1,11 +1,15 @@
-"""Which fields of a view have changed."""
+"""Which fields of a view have changed, and changes that take others with them."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from viewer.analysis.comparison import has_other_unit
 from viewer.model.view_state import ViewState
+
+if TYPE_CHECKING:
+    from viewer.model.view_state import Measure
 
 _FIELDS: Final = tuple(field.name for field in fields(ViewState))
 _compared: list[tuple[ViewState, ViewState, frozenset[str]]] = []
@@ -19,3 +23,11 @@ def differing(before: ViewState, after: ViewState) -> frozenset[str]:
     names = frozenset(name for name in _FIELDS if getattr(before, name) != getattr(after, name))
     _compared[:] = [(before, after, names)]
     return names
+
+
+def to_measure(view: ViewState, measure: Measure) -> dict[str, Any]:
+    """Return the changes of fields that show a view in a measure; a locked range is in the unit of one measure."""
+    changes: dict[str, Any] = {"measure": measure}
+    if view.range == "locked" and has_other_unit(view.measure, measure):
+        changes["range"] = "uniform"
+    return changes

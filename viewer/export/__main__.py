@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viewer import startup
@@ -16,7 +17,6 @@ from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from capture.remote.address import Location
     from viewer.analysis.probe import Probe
@@ -88,17 +88,25 @@ def open_source(arguments: ExportArguments) -> Iterator[ExportSource]:
     """
     from viewer.export import process_pool
     from viewer.export.scenes import ExportSource
+    from viewer.io.effects import find_effects_files
 
-    probes = [_start_probe(path) for path in (arguments.file, arguments.other) if path is not None]
+    files = [path for path in (arguments.file, arguments.other) if path is not None]
+    beside = [path for path in find_effects_files(arguments.file) if path not in arguments.effects]
+    probes = [_start_probe(path) for path in (*files, *arguments.effects, *beside)]
     try:
         if len(probes) == 1 and not arguments.is_numbers:
             process_pool.load_qt()  # while the probe reads
         with cancellation.interruptible():
-            paths = [_wait_for_probe(probe) for probe in probes]
+            named = len(files) + len(arguments.effects)
+            paths = [_wait_for_probe(probe) for probe in probes[:named]]
+            # One that was not named and cannot be read, or is of another file, must not stop an export.
+            found = [probe.path for probe in probes[named:] if not probe.wait()]
     finally:
         for probe in probes:
             probe.stop()
-    with ExportSource.open(*paths) as source:
+    file, other = paths[0], paths[1] if arguments.other is not None else None
+    local = [path for path in paths[len(files) :] if isinstance(path, Path)]
+    with ExportSource.open(file, other, local, [path for path in found if isinstance(path, Path)]) as source:
         yield source
 
 

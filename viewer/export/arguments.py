@@ -59,6 +59,8 @@ class ExportArguments:
     against: tuple[str, ...] = ()
     """Fields of the view that is subtracted: `layer=4`."""
     other: Location | None = None
+    effects: tuple[Path, ...] = ()
+    """Effects files about the file, besides those that lie beside it."""
     table_of: TableUnit = "rows"
     unit: Unit | None = None
     measure: Measure | None = None

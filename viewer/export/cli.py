@@ -115,6 +115,8 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
     along = OVER.get(kind, ("",))[0]
     group.add_argument("--view", default="", metavar="JSON",
                        help="start from a view: “Copy view as command” in the window, or a figure’s file")  # fmt: skip
+    group.add_argument("--effects", nargs="+", type=Path, default=(), metavar="FILE",
+                       help="effects files about it; those beside it (NAME.effects.h5) are found")  # fmt: skip
     group.add_argument("--phase", dest="phases", nargs="+", choices=get_args(Phase), default=(),
                        help="words (prefix) or actions (suffix); both by default")  # fmt: skip
     numbers = kind in NUMBERS
@@ -141,7 +143,8 @@ def _add_selection(sub: argparse.ArgumentParser, kind: str) -> None:
         group.add_argument("--reduce", nargs="+", choices=get_args(Reduction), default=(), help="mean or max of heads")
     if kind in {*PANES, "wall", "film"}:
         group.add_argument("--measure", choices=get_args(Measure), default=None,
-                           help="the weight, or weight x value norm where the file has norms")  # fmt: skip
+                           help="the weight, weight x value norm where the file has norms, or the effect where "
+                           "an effects file has a map")  # fmt: skip
     if kind in {*PANES, "wall"}:
         group.add_argument("--unit", choices=get_args(Unit), default=None, help="the weight, or times uniform")
         group.add_argument("--leave-out", dest="left_out", nargs="+", default=(), metavar="GROUP",

@@ -26,6 +26,7 @@ from viewer.export.plan import ExportPlan, build_plan
 from viewer.export.renderer import FigureRenderer
 from viewer.export.resolve import resolve_request
 from viewer.export.scenes import ExportSource, explain_read_errors
+from viewer.io.effects import find_effects_files
 from viewer.model.view_state import ViewState
 from viewer.rendering import theme
 
@@ -90,7 +91,7 @@ class PreviewServer:
         if self._source is not None:
             self._source.close()
             self._source = self._renderer = None
-        self._source, self._paths = ExportSource.open(*paths), paths
+        self._source, self._paths = ExportSource.open(*paths, arguments.effects, find_effects_files(paths[0])), paths
         return self._source
 
     def answer(self, ask: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

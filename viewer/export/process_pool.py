@@ -155,7 +155,7 @@ def _start_worker(request: ExportRequest, stop: Any) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     from viewer.export.renderer import FigureRenderer
 
-    _Worker.renderer = FigureRenderer(ExportSource.open(request.file, request.other), request)
+    _Worker.renderer = FigureRenderer(ExportSource.open(request.file, request.other, request.effects), request)
     _Worker.stop = stop
 
 

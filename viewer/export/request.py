@@ -93,6 +93,8 @@ class ExportRequest:
     file: Location
     other: Location | None
     """The file that is subtracted."""
+    effects: tuple[Path, ...]
+    """Effects files about the file, the one to prefer first."""
     folder: Path
     """Where files are written: a folder named after the results file."""
     format: str

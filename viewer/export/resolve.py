@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capture.results import schema
+from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import describe_frames_left_out, find_same_query, name_words
 from viewer.analysis.scores import find_score
 from viewer.errors import UserError
 from viewer.export import selection
+from viewer.export.figures import effect_maps
 from viewer.export.request import (
     SCALES,
     SIZES,
@@ -28,7 +29,7 @@ from viewer.export.scenes import explain_read_errors
 from viewer.export.selection import MissingWordError, parse_positions
 from viewer.export.subtracted_view import parse_comparison, suggest_comparison
 from viewer.model.number_ranges import format_numbers
-from viewer.model.view_state import SHARED_RANGES, Query, ViewState
+from viewer.model.view_state import Query, ViewState
 from viewer.regions.in_frames import find_named_region, is_box
 from viewer.regions.regions_file import default_path, read_regions
 
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
 QUERY_KINDS: dict[Phase, Kind] = {"prefix": "text", "suffix": "action"}
 PHASES: dict[Kind, Phase] = {"text": "prefix", "action": "suffix"}
-WEIGHTS = frozenset({"summary", "heads", "wall", "film", "difference", "video"})
-"""Kinds that show weights or, where it is asked for, weights x value norms."""
 
 
 def resolve_request(source: ExportSource, arguments: ExportArguments) -> ExportRequest:
@@ -71,12 +70,12 @@ class _Resolver:
         self.start = arguments.view
         if self.start is not None:
             frame = min(max(self.start.frame, 0), self.results.done - 1)
-            self.start = replace(
-                self.start.clamped(self.results.dims(frame)), sought=()
-            )  # figures are of what is shown
+            fitted = self.start.clamped(self.results.dims(frame))
+            self.start = replace(fitted, sought=())  # of what is shown
         self.over = arguments.resolve_over()
         self.objects = self._read_objects()
         self.figure_axes = axes_within_figure(arguments.kind, self.over)
+        self.is_of_effects = effect_maps.is_of_effects(arguments, self.over)
 
     def request(self) -> ExportRequest:
         results, arguments = self.results, self.arguments
@@ -88,12 +87,15 @@ class _Resolver:
         view = self.view(frames, layers, steps)
         if region is not None:
             view = replace(view, region=region.cells[view.frame])
+        if self.is_of_effects:
+            effect_maps.check(results, arguments, self.over, frames)
         queries, notes = self.queries(view, frames)
         view = replace(view, heads=() if len(heads) == results.heads and arguments.kind != "heads" else heads)
         return ExportRequest(
             kind=arguments.kind,
             file=results.path,
             other=None if self.other is None else self.other.path,
+            effects=tuple(one.path for one in results.effects),
             folder=arguments.folder / _folder_name(results),
             format=arguments.format,
             overwrite=arguments.overwrite,
@@ -157,6 +159,8 @@ class _Resolver:
             return tuple(range(len(results.layers)))
         if self.start is not None:
             return (self.start.layer,)
+        if self.is_of_effects:
+            return (0,)  # all have the same
         if arguments.kind in {"summary", "heads"}:
             return tuple(range(len(results.layers)))
         return (len(results.layers) * 2 // 3,)
@@ -188,9 +192,11 @@ class _Resolver:
         """The view that all figures vary; its own position on an axis stays where it is among the chosen ones."""
         arguments = self.arguments
         view = self.start or ViewState(colours="viridis" if arguments.kind == "heads" else "inferno")
-        view = replace(view, **self._look(), **self._colour_range(), wall=self._wall())
+        view = replace(view, **self._look(), **selection.parse_colour_range(arguments.range), wall=self._wall())
         if view.wall != "off":
             view = replace(view, thumbnails=False, compare="off", pinned=None)
+        if not self.is_of_effects:
+            view = view_of_attention(view)
         if arguments.left_out:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:
@@ -216,21 +222,6 @@ class _Resolver:
             look["scale"] = self.arguments.colour_scale
         field = {"film": "film", "curves": "curve"}.get(self.arguments.kind)
         return look | {field: self.over} if field else look
-
-    def _colour_range(self) -> dict[str, Any]:
-        text = self.arguments.range
-        if text in {"", "set"}:
-            return {"range": "uniform"} if text else {}
-        if text in {*SHARED_RANGES, "map"}:
-            return {"range": text}
-        low_text, _, high_text = text.partition(":")
-        try:
-            low, high = float(low_text), float(high_text)
-        except ValueError:
-            raise UserError(f"--range {text} cannot be read; write uniform, shared, map, set or 0:0.03.") from None
-        if not -inf < low < high < inf:
-            raise UserError(f"--range {text} is empty; the lower end comes first, as in 0:0.03.")
-        return {"range": "locked", "low": low, "high": high}
 
     def comparison(self, layers: tuple[int, ...], frames: tuple[int, ...]) -> Comparison | None:
         """What differs in the subtracted view."""
@@ -258,7 +249,7 @@ class _Resolver:
         """
         found, notes = [], []
         for phase in self.phases():
-            if view.measure == "contribution" and self.arguments.kind in WEIGHTS:
+            if view.measure == "contribution" and self.arguments.kind in effect_maps.WEIGHTS:
                 self._require_norms(phase)
             by_frame: list[tuple[NamedQuery, ...]] = [()] * (1 if "frame" in self.figure_axes else len(frames))
             wanted = self._wanted(phase)
@@ -322,6 +313,8 @@ class _Resolver:
         actions: tuple[Phase, ...] = ("suffix",)
         held = (words if results.chips(0) else ()) + (actions if results.horizon else ())
         needed = (words if arguments.asks_for_words else ()) + (actions if arguments.actions else ())
+        if self.is_of_effects and not (arguments.phases or needed or self.start):
+            return actions
         if not arguments.phases:
             return needed or ((PHASES[self.start.query.kind],) if self.start is not None else held)
         named = tuple(dict.fromkeys(arguments.phases))

@@ -14,12 +14,14 @@ from viewer.analysis.comparison import take_side
 from viewer.analysis.scene import Scene
 from viewer.errors import READ_ERRORS, UserError
 from viewer.export import cancellation
+from viewer.io.effects import Effects, attach
 from viewer.io.results import Results
 from viewer.model import attention
 from viewer.model.view_state import SHARED_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from capture.remote.address import Location
     from viewer.model.view_state import ViewState
@@ -33,14 +35,25 @@ class ExportSource:
     other: Results | None = None
 
     @classmethod
-    def open(cls, file: Location, other: Location | None = None) -> Self:
+    def open(
+        cls, file: Location, other: Location | None = None, effects: Sequence[Path] = (), beside: Sequence[Path] = ()
+    ) -> Self:
         """Open the files.
+
+        `effects` are effects files about `file`, the one to prefer first; those in `beside` come after them, and are
+        left out where they are about another file or damaged.
 
         Raises:
             UserError: A file cannot be opened.
         """
         results = Results(file)
         try:
+            for path in reversed((*effects, *beside)):
+                try:
+                    attach(results, Effects(path))
+                except UserError:
+                    if path in effects:
+                        raise
             return cls(results, None if other is None else Results(other))
         except BaseException:
             results.close()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 
 from viewer.analysis.caption import elide
 from viewer.errors import UserError
 from viewer.export.request import NamedQuery
 from viewer.model.attention import SINKS
-from viewer.model.number_ranges import find_ranges, format_numbers, format_range, parse_range
-from viewer.model.view_state import Query
+from viewer.model.number_ranges import format_numbers, parse_range
+from viewer.model.view_state import SHARED_RANGES, Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,31 +86,24 @@ def parse_region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
     return tuple(sorted(cells))
 
 
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of patches of one camera: first and last row, first and last column."""
+def parse_colour_range(text: str) -> dict[str, Any]:
+    """Return the fields of a view that `uniform`, `shared`, `map`, `set` or `0:0.03` sets; none for an empty text.
 
-    camera: str
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-
-    def __str__(self) -> str:
-        """The text that `parse_region` reads."""
-        return f"{self.camera}:{format_range(self.rows, '-')},{format_range(self.columns, '-')}"
-
-
-def find_boxes(results: Results, cells: Sequence[Cell]) -> tuple[Box, ...]:
-    """Return patches as boxes: neighbouring columns of a row form a span, rows below each other with one span a box."""
-    boxes: list[Box] = []
-    for number, camera in enumerate(results.cameras):
-        first_rows: dict[tuple[int, int], int] = {}  # of the boxes that the row above belongs to
-        for row in range(results.grid.rows + 1):
-            spans = find_ranges([col for col in range(results.grid.cols) if (number, row, col) in cells])
-            for span in [span for span in first_rows if span not in spans]:
-                boxes.append(Box(camera, (first_rows.pop(span), row - 1), span))
-            for span in spans:
-                first_rows.setdefault(span, row)
-    return tuple(boxes)
+    Raises:
+        UserError: The text cannot be read, or the range is empty.
+    """
+    if text in {"", "set"}:
+        return {"range": "uniform"} if text else {}
+    if text in {*SHARED_RANGES, "map"}:
+        return {"range": text}
+    low_text, _, high_text = text.partition(":")
+    try:
+        low, high = float(low_text), float(high_text)
+    except ValueError:
+        raise UserError(f"--range {text} cannot be read; write uniform, shared, map, set or 0:0.03.") from None
+    if not -inf < low < high < inf:
+        raise UserError(f"--range {text} is empty; the lower end comes first, as in 0:0.03.")
+    return {"range": "locked", "low": low, "high": high}
 
 
 def find_words(results: Results, frame: int, text: str) -> NamedQuery:

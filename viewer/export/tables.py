@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from capture.results import schema
 from viewer.analysis.query_attention import QueryAttention
+from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import SCORES, Score
 from viewer.errors import UserError
-from viewer.export import atomic_write, selection
+from viewer.export import atomic_write
 from viewer.export.scenes import explain_read_errors
 from viewer.model.plain_text import csv_cell
 
@@ -64,9 +65,13 @@ def describe_columns() -> dict[str, str]:
     return COLUMNS | {score.column: score.description for score in SCORES.values() if score.column}
 
 
-def find_column_scores(*, has_region: bool) -> list[Score]:
-    """Return the scores that a table has a column of: those of a region only where there is one, and last."""
+def find_column_scores(*, has_region: bool, has_effects: bool = False) -> list[Score]:
+    """Return the scores that a table has a column of: those of a region only where there is one, and last.
+
+    Those of effects only where the file has some.
+    """
     found = [score for score in SCORES.values() if score.column and (has_region or not score.needs_region)]
+    found = [score for score in found if has_effects or not score.needs_effects]
     return sorted(found, key=lambda score: score.needs_region)
 
 
@@ -118,7 +123,9 @@ class BlockReader:
         if request.kind == "arrays":
             self.scores = [SCORES["entropy"]]
         else:
-            self.scores = [] if self.has_maps else find_column_scores(has_region=self.has_region)
+            has_effects = bool(results.effects)
+            found = find_column_scores(has_region=self.has_region, has_effects=has_effects)
+            self.scores = [] if self.has_maps else found
 
     def blocks(self) -> Iterator[Block]:
         """Yield all blocks: phases outermost, then frames, then queries.
@@ -248,7 +255,7 @@ def _score_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
 def _region_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     """Return the region that is scored: its name, if it has one, and its patches in this frame."""
     named = reader.request.region
-    boxes = " ".join(map(str, selection.find_boxes(reader.results, reader.request.region_at(block.frame))))
+    boxes = " ".join(map(str, find_boxes(reader.results, reader.request.region_at(block.frame))))
     columns: dict[str, Column] = (
         {} if named is None else {"region name": np.full(block.rows, named.names[block.frame], dtype=object)}
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import h5py
 
 from capture.remote.address import RemotePath
-from capture.results import schema
+from capture.results import effects_schema, schema
 from capture.results.read_access import hide_writer_flags, open_for_reading
 from viewer.errors import UserError
 from viewer.io.block_file import BlockFile
@@ -184,6 +184,15 @@ def open_hdf5_blocks(path: Location, blocks: BlockFile) -> h5py.File:
         return h5py.File(blocks, "r", rdcc_nbytes=0)
     except (OSError, ValueError, RuntimeError) as error:
         raise _torn(path, error) from error
+
+
+def wrong_format(path: Location, found: object) -> UserError:
+    """Return the error for an HDF5 file that says that it is something else than a results file."""
+    if found == effects_schema.FORMAT:
+        return UserError(f"{path.name} holds effects on a results file; open that one, then File › Open effects…")
+    return UserError(
+        f"{path.name} is an HDF5 file, but not a results file of pi0-capture; open one that pi0-capture wrote."
+    )
 
 
 def _torn(path: Location, error: Exception) -> UserError:

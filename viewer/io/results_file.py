@@ -25,6 +25,7 @@ from viewer.model.provenance import Decision, parse_decisions
 if TYPE_CHECKING:
     from capture.remote.address import Location
     from viewer.io.block_file import ByteSource
+    from viewer.io.effects import Effects
     from viewer.io.remote_bytes import RemoteBytes
     from viewer.io.view_bytes import Part
 
@@ -50,6 +51,8 @@ class ResultsFile:
         self.access = FileAccess()
         """How parts are read."""
         self._source = source
+        self.effects: tuple[Effects, ...] = ()
+        """Effects files about this file, the one to prefer first."""
         self._open()
 
     def _open(self) -> None:
@@ -85,11 +88,8 @@ class ResultsFile:
 
     def _read_header(self) -> None:
         guard = self._guard
-        if guard.attribute("format") != schema.FORMAT:
-            raise UserError(
-                f"{self.path.name} is an HDF5 file, but not a results file of pi0-capture; "
-                "open one that pi0-capture wrote."
-            )
+        if (found := guard.attribute("format")) != schema.FORMAT:
+            raise open_file.wrong_format(self.path, found)
         version = hdf5_guard.numbers(guard.attribute("format_version"))
         if version and version[0] > schema.FORMAT_VERSION[0]:
             raise UserError(
@@ -335,8 +335,7 @@ class ResultsFile:
         """The final path, if the file was opened under its partial name and has been finished since; else None."""
         if not self._is_partial:
             return None
-        remote = self.remote
-        if remote is not None:
+        if (remote := self.remote) is not None:
             is_gone = remote.seen() is None  # it has its final name, or was deleted
             return remote.path.with_name(remote.path.name.removesuffix(schema.PARTIAL_SUFFIX)) if is_gone else None
         assert isinstance(self.path, Path)
@@ -344,7 +343,9 @@ class ResultsFile:
         return final if final.exists() and not self.path.exists() else None
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and the effects files about it."""
+        for one in self.effects:
+            one.close()
         self.access.close()
         if self._source is not None:
             self._source.close()

@@ -10,7 +10,7 @@ from viewer.errors import UserError
 
 Kind = Literal["text", "action"]
 Reduction = Literal["mean", "max"]
-Measure = Literal["weight", "contribution"]
+Measure = Literal["weight", "contribution", "effect", "gradient"]
 Scale = Literal["linear", "log", "rank"]
 Unit = Literal["weight", "uniform"]
 Range = Literal["uniform", "shared", "map", "locked"]
@@ -23,6 +23,8 @@ Wall = Literal["off", "layer", "best"]
 Cell = tuple[int, int, int]
 """One image patch: camera, row, col."""
 
+FROM_EFFECTS: Final = ("effect", "gradient")
+"""Measures that come from effects files: one map for an action, of no layer, step or head."""
 MAX_JSON: Final = 100_000
 MAX_PINS: Final = 8
 """Views that can be kept."""

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QPointF, QRectF, QSizeF
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
+from PySide6.QtGui import QPainter, QPolygonF
 
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, LINE, draw_place_axis, draw_value_axis
@@ -15,8 +17,6 @@ from viewer.rendering.lines import draw_lines, place_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PySide6.QtGui import QPainter
-
     from viewer.rendering.axes import Axis
     from viewer.rendering.lines import Doubles, Line
     from viewer.rendering.ticks import Tick
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHORTEST_NAME: Final = 40.0
 """Pixels below which a span has no name."""
 PADDING: Final = 6.0
+BAND_OPACITY: Final = 0.35
 SWATCH: Final = 10.0
 """Pixels that the coloured square of a line takes in the read-out."""
 
@@ -48,6 +49,17 @@ class Span:
 
 
 @dataclass(frozen=True, eq=False)
+class Band:
+    """Range of values at each point of a chart, such as that of random regions."""
+
+    name: str
+    colour: str
+    low: Doubles
+    high: Doubles
+    """(points,) each"""
+
+
+@dataclass(frozen=True, eq=False)
 class LineChart:
     """What a chart shows. All lines have a value, which may be NaN, for each of `xs`."""
 
@@ -59,6 +71,8 @@ class LineChart:
     """Points that are not joined with the one before: the first ones of episodes."""
     marks: tuple[Mark, ...] = ()
     spans: tuple[Span, ...] = ()
+    bands: tuple[Band, ...] = ()
+    """Ranges behind the lines."""
 
 
 def place_x(box: QRectF, x_axis: Axis, place: float) -> float:
@@ -90,9 +104,26 @@ def draw_chart(
         if right - left > SHORTEST_NAME:
             name = QRectF(left + 4, box.bottom() + 3, right - left - 8, LINE)
             drawing.write(painter, name, span.name, theme.active().secondary, FONT)
+    for band in chart.bands:
+        _draw_band(painter, box, chart, x_axis, band)
     ratio = drawing.ratio_of(painter)
     placed = place_lines(box, x_axis, chart.y_axis, chart.xs, chart.lines, chart.starts, ratio)
     draw_lines(painter, placed, box)
+
+
+def _draw_band(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis, band: Band) -> None:
+    xs = box.left() + x_axis.place(chart.xs) * box.width()
+    low, high = (box.bottom() - chart.y_axis.place(ends) * box.height() for ends in (band.low, band.high))
+    kept = np.isfinite(low) & np.isfinite(high)
+    edge = [QPointF(x, y) for x, y in zip(xs[kept].tolist(), (high[kept] - 1).tolist(), strict=True)]
+    edge += [QPointF(x, y) for x, y in zip(xs[kept][::-1].tolist(), (low[kept][::-1] + 1).tolist(), strict=True)]
+    painter.save()
+    painter.setClipRect(box)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(theme.colour(band.colour, BAND_OPACITY))
+    painter.drawPolygon(QPolygonF(edge))
+    painter.restore()
 
 
 def _draw_mark(painter: QPainter, box: QRectF, place: float, share: float, colour: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtCore import QRectF
 
 from viewer.analysis import caption
@@ -46,8 +47,8 @@ def paint_pane_title(
     """
     t, name = theme.active(), cameras[camera]
     room = line.adjusted(0, 0, -drawing.width_of(size, 12) - 10, 0)
-    told = describe_share(scene, view, name) if scene is not None else None
-    share = ticks.format_share(told.share) if told is not None else ""
+    told = describe_share(scene, view, name) if scene is not None and scene.effect is None else None
+    share = ticks.format_share(told.share) if told is not None else _largest_effect(scene, camera)
     name_box = room.adjusted(0, 0, -drawing.width_of(share, 13, bold=True) - 9, 0)  # names are elided first
     x = drawing.write(painter, name_box, caption.heading_of(name), t.text, 13, bold=True) + 9
     if mark:
@@ -61,7 +62,18 @@ def paint_pane_title(
             if x + spare + drawing.width_of(note, 12) <= room.width():
                 drawing.write(painter, room.adjusted(x, 0, 0, 0), note, t.secondary, 12)
                 break
+    elif share:
+        drawing.write(painter, room.adjusted(x, 0, 0, 0), share, t.accent_text, 13, bold=True)
     drawing.write(painter, line, size, t.secondary, 12, align="right")
+
+
+def _largest_effect(scene: Scene | None, camera: int) -> str:
+    """Return the largest number of a camera's effect map; empty without one."""
+    if scene is None or scene.effect is None or camera >= len(scene.maps):
+        return ""
+    if not np.isfinite(scene.effect.values[camera]).any():
+        return "no effects measured"
+    return f"up to {scene.effect.format_value(float(np.abs(scene.maps[camera]).max(initial=0)))}"
 
 
 def _spare_width(cameras: Sequence[str], name: str, share: str) -> float:

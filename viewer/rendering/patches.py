@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter, QPainterPath
 
@@ -21,6 +22,8 @@ def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
     """Return the label of a patch in two parts: weight; and rank, share of the picture's mass, multiple of uniform."""
     value = float(scene.maps[cell])
     rank = scene.rank(*cell)
+    if scene.effect is not None:
+        return _effect_words(scene, cell, value, rank)
     if scene.difference:
         return f"{'+' if value > 0 else ''}{ticks.format_number(value)}", f"difference · rank {rank}"
     total = float(scene.maps[cell[0]].sum())
@@ -30,12 +33,26 @@ def patch_words(scene: Scene, cell: Cell, unit: str) -> tuple[str, str]:
     return first, f"rank {rank} · {ticks.format_share(share)} of picture · {times:.1f} × uniform"
 
 
+def _effect_words(scene: Scene, cell: Cell, value: float, rank: int) -> tuple[str, str]:
+    """Return the label of a patch of an effect map, or of a difference of two."""
+    assert scene.effect is not None
+    if not np.isfinite(scene.effect.values[cell]):
+        return "not measured", "no effect of this patch is in the file"
+    if scene.difference:
+        return f"{'+' if value > 0 else ''}{scene.effect.format_value(value)}", f"difference · rank {rank}"
+    block = scene.effect.block
+    of_block = f" · of its block of {block} × {block} patches" if block > 1 else ""
+    return scene.effect.format_value(value), f"rank {rank}{of_block}"
+
+
 def describe_weight(scene: Scene, camera: int, name: str) -> tuple[str, str]:
     """Return the number beside a camera's picture, and of what it is.
 
     The picture's share of the row's weight for one head or a mean of heads; the largest value on the picture for a
     maximum of heads.
     """
+    if scene.effect is not None:
+        return f"up to {scene.effect.format_value(float(scene.maps[camera].max(initial=0)))}", "on a patch"
     if scene.peaks:
         return f"up to {ticks.format_number(scene.peaks[camera])}", "on a patch"
     return ticks.format_share(scene.share(name)), "of this row’s weight"

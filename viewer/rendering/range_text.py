@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def describe_range(scene: Scene, view: ViewState) -> str:
     """Return how many patches lie above the colour range, and the largest value: 6 patches above, up to 0.090."""
     bar = find_bar_range(scene)
-    largest = f"{ticks.format_number(bar.largest)}{' ×' if view.unit == 'uniform' else ''}"
+    unit = " ×" if view.unit == "uniform" else ""
+    if scene.effect is not None:
+        unit = f" {scene.effect.unit}".rstrip()
+    largest = f"{ticks.format_number(bar.largest)}{unit}"
     if view.scale == "rank" and not scene.difference:
         return f"by rank among all patches, largest {largest}"
     patches = f"{bar.above} patch{'' if bar.above == 1 else 'es'}"

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from viewer.analysis.film import read_head_maps
+from viewer.analysis.effects.measured import view_of_attention
+from viewer.analysis.film import find_film_view, read_head_maps
 from viewer.model import attention, geometry
 from viewer.model.attention import UNIFORM_SPAN
+from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import colormaps
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def render_head_thumbnails(results: Results, view: ViewState) -> npt.NDArray[np.
 
     They are (layers, heads + 1, 9, 16 x cameras): the cameras' pictures side by side.
     """
+    view = view_of_attention(view)
     maps, uniform, keys = read_head_maps(results, view)
     words = thumbnail_words(maps, view, uniform, keys)
     flat = words.reshape(*words.shape[:3], -1)
@@ -92,3 +95,13 @@ def describe_thumbnail_scale(view: ViewState) -> str:
         "locked": "all on the locked scale",
     }[view.range]
     return f"{scale}, log" if view.scale == "log" else scale
+
+
+def describe_film(view: ViewState) -> str:
+    """Return on which scale the thumbnails of a film are coloured, and what they show where that is not the measure."""
+    scale = describe_thumbnail_scale(find_film_view(view))
+    if view.measure not in FROM_EFFECTS:
+        return scale
+    if view.film != "frames":
+        return f"attention, as no layer has an {view.measure} map; {scale}".replace("an gradient", "a gradient")
+    return f"{view.measure}s, {scale}"

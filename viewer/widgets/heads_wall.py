@@ -10,10 +10,12 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.caption import LOOKS, caption
+from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.heads_wall import MOST_HEADS, HeadsWall, read_heads_wall
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.analysis.scores import SCORES, find_unavailable_scores
 from viewer.errors import READ_ERRORS, UserError, split_library_words
+from viewer.model.view_state import FROM_EFFECTS
 from viewer.model.wall_layout import Tile, arrange_tiles
 from viewer.rendering import colormaps, drawing, theme
 from viewer.rendering.head_tiles import TilePicture, paint_tiles
@@ -101,8 +103,9 @@ class HeadsWallPanel(Panel):
                 )
                 for camera in range(len(results.cameras))
             ]
-            made = caption(results, state)
-            self._subject = f"{made.subject} {made.place.removesuffix(f' {LOOKS}')} · frame {state.frame}"
+            made = caption(results, view_of_attention(state))
+            note = " · attention, as no head has a map of that" if state.measure in FROM_EFFECTS else ""
+            self._subject = f"{made.subject} {made.place.removesuffix(f' {LOOKS}')} · frame {state.frame}{note}"
         except UserError as error:
             self._wall, self._reason = None, split_library_words(str(error))[0]
             return

@@ -60,7 +60,7 @@ class MainWindow(QWidget):
         self.worker = Worker(self)
         self.files = FileController(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
-        self.panels: PanelLayout = PanelLayout(self.session, self.worker)
+        self.panels: PanelLayout = PanelLayout(self.session, self.worker, self.files.effects)
         self.plot_loader = PlotLoader(self.panels)
         self.playback: Playback = Playback(self.session, self.panels.frame_series, self)
         self.page = MessagePage()
@@ -337,9 +337,9 @@ class MainWindow(QWidget):
         if name == "Escape" and self.overlays.tour is not None:
             self.overlays.tour.finish()
             return
-        if name in {"H", "B"}:
+        if name in commands.HELD_KEYS:
             if not event.isAutoRepeat():
-                self._set_held(name, down=True)
+                self.acts.hold(name, down=True)
             return
         if name == "Space" and (self._is_space_held or self.panels.camera_grid.hold_space()):
             self._is_space_held = True
@@ -354,20 +354,12 @@ class MainWindow(QWidget):
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         name = key_name(event)
-        if name in {"H", "B"} and not event.isAutoRepeat():
-            self._set_held(name, down=False)
+        if name in commands.HELD_KEYS and not event.isAutoRepeat():
+            self.acts.hold(name, down=False)
         elif event.key() == Qt.Key.Key_Space and self._is_space_held and not event.isAutoRepeat():
             self._is_space_held = False
             if not self.panels.camera_grid.release_space():  # held without a drag: the key means what it always does
                 self.perform_id("play")
-
-    def _set_held(self, name: str, *, down: bool) -> None:
-        if name == "H":
-            self.session.hide_heat(down)
-        elif down and self.session.pin is None:
-            self.notice.say(self.session.not_compared or "Blink: pin a view first (P).")
-        else:
-            self.session.blink(down)
 
     def changeEvent(self, event: QEvent) -> None:
         if event.type() == QEvent.Type.ActivationChange and not self.isActiveWindow():

@@ -34,7 +34,7 @@ def build_menu(actions: Actions, sections: tuple[str, ...], menu: QMenu | None =
             key = QKeySequence(command.keys[0]).toString(native) if command.keys else ""
             action = menu.addAction(f"{command.title}\t{key}" if key else command.title)
             action.setEnabled(not reason)
-            action.setToolTip(reason)
+            action.setToolTip(plain_tooltip(reason))
             action.setData(command.id)
             if command.is_on is not None:
                 action.setCheckable(True)

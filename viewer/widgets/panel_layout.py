@@ -14,6 +14,7 @@ from viewer.rendering import theme
 from viewer.widgets.column_handles import ColumnHandles
 from viewer.widgets.column_parts import Hairline, SideColumn, TabStack
 from viewer.widgets.controls.tabs import Tabs
+from viewer.widgets.effects.effect_tab import EffectTab
 from viewer.widgets.heads_wall import HeadsWallPanel
 from viewer.widgets.left_column import LeftColumnLayout, PreferredHeights
 from viewer.widgets.panels.action_chart import ActionChart
@@ -35,6 +36,7 @@ from viewer.widgets.pin_strip import PinStrip
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
+    from viewer.controllers.effects.effects_controller import EffectsController
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import ViewState
@@ -52,8 +54,8 @@ PICTURES_SHARE = 0.56
 SIDE_BY_SIDE_HEIGHT = 1100
 """In a lower column, two views side by side take the space of the tab panels."""
 TABS = (
-    ("film", "Film"), ("region_ranking", "Who looks here?"), ("action_chart", "Actions"), ("time", "Timeline"),
-    ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
+    ("film", "Film"), ("region_ranking", "Who looks here?"), ("effect", "Effect"), ("action_chart", "Actions"),
+    ("time", "Time"), ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
 )  # fmt: skip
 
 
@@ -66,7 +68,9 @@ class PanelLayout(QWidget):
 
     folded = Signal(bool)
 
-    def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, session: Session, worker: Worker, effects: EffectsController, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.session = session
         self.frame_series = FrameSeries(session, worker, self)
@@ -78,6 +82,7 @@ class PanelLayout(QWidget):
         self.strips = TokenStrips(session)
         self.film = FilmPanel(session, worker, self.frame_series)
         self.region_ranking = RegionRanking(session, worker)
+        self.effect = EffectTab(session, effects)
         self.action_chart = ActionChart(session)
         self.timeline = Timeline(session, self.frame_series)
         self.axes = AxisSliders(session)
@@ -109,7 +114,7 @@ class PanelLayout(QWidget):
         self.tabs.add_at_end(self.film.note)
         self.tabs.add_at_end(self.film.mode)
         self.stack = TabStack()
-        for panel in (self.film, self.region_ranking, self.action_chart):
+        for panel in (self.film, self.region_ranking, self.effect, self.action_chart):
             self.stack.addWidget(panel)
         self.main = QWidget()
         self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
@@ -217,6 +222,7 @@ class PanelLayout(QWidget):
         always: dict[str, QWidget] = {
             "film": self.film,
             "region_ranking": self.region_ranking,
+            "effect": self.effect,
             "action_chart": self.action_chart,
         }
         folded: dict[str, QWidget] = {
@@ -262,7 +268,7 @@ class PanelLayout(QWidget):
     @property
     def has_value_norms(self) -> bool:
         """Whether the open file has value norms, which contributions need."""
-        return self.heat.norms.isEnabled()
+        return self.heat.measure.buttons["contribution"].isEnabled()
 
     def step_ranked(self, by: int) -> None:
         """Go to the next better or worse head of the atlas."""
@@ -275,10 +281,6 @@ class PanelLayout(QWidget):
     def toggle_uniform(self) -> None:
         """Show weights as multiples of the uniform weight, or as they are."""
         self.heat.uniform.toggle()
-
-    def toggle_contribution(self) -> None:
-        """Show weights times the length of the values, or weights alone."""
-        self.heat.norms.toggle()
 
     def lock_range(self) -> None:
         """Lock the colour range that is shown."""

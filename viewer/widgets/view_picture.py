@@ -8,6 +8,7 @@ from PySide6.QtCore import QPoint, QRectF
 from PySide6.QtGui import QImage, QPainter, QRegion
 from PySide6.QtWidgets import QWidget
 
+from viewer.analysis.effects.measured import find_warning
 from viewer.export import metadata
 from viewer.model.number_ranges import format_place
 from viewer.rendering import drawing, theme, ticks
@@ -66,9 +67,11 @@ def footnote(panels: PanelLayout) -> str:
         parts += [shown.colours, panels.wall.describe_scale()]
         return " · ".join(part for part in (*parts, "attention is not cause") if part)
     unit = " × uniform" if shown.unit == "uniform" else ""
+    if scene.effect is not None:
+        unit = f" {scene.effect.unit}".rstrip()
     if shown.range == "map" and not scene.difference:
         parts.append(f"{shown.colours}, a range for each camera")
     else:
         name = "blue to red" if scene.difference else shown.colours
         parts.append(f"{name} from {ticks.format_number(low)} to {ticks.format_number(high)}{unit}")
-    return " · ".join(part for part in (*parts, "attention is not cause") if part)
+    return " · ".join(part for part in (*parts, find_warning(shown)) if part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,13 +122,16 @@ def _measure(
     before = source.frames_run
     console.expect(len(todo))
     begun = time.monotonic()
-    progress = Progress()
+    progress, total = Progress(), sum(one.total for one in calls)
     console.step(before)
     for place, number in enumerate(todo):
         whole, start = max(1, calls[place].total), progress.done
 
         def tell(done: int, place: int = place, whole: int = whole, start: int = start) -> None:
             console.step(before + place + min((done - start) / whole, 1.0))
+            if own.progress_lines:
+                sys.stdout.write(json.dumps({"done": min(done, total), "total": total}) + "\n")
+                sys.stdout.flush()
 
         progress.tell = tell
         file.frames.append(measure_frame(policy, frames, number, request, progress))

@@ -49,6 +49,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("--overwrite", action="store_true", help="begin anew and replace an effects file that there is")
     run.add_argument("--dry-run", action="store_true", help="say what would be run and about how long, and stop")
+    run.add_argument("--progress-lines", action="store_true", help="write progress as lines of JSON, for programs")
     return parser
 
 

@@ -147,6 +147,24 @@ def test_stored_effects_are_those_of_the_stored_actions(occluded):
             )
 
 
+def test_control_changes_are_those_of_the_control_effects(occluded):
+    with h5py.File(occluded) as file:
+        of_action = file["controls/effect_of_action"][:].astype(np.float64)
+        np.testing.assert_allclose(np.sqrt(np.square(of_action).mean(-1)), file["controls/effect"][:], rtol=1e-5)
+        moved = np.abs(file["controls/robot_change"][:]).max(axis=(-2, -1))
+        duck = np.abs(file["targets/robot_change"][0, 0]).max()
+        assert moved.shape == (2, 1, 2)
+        assert 0 < moved[0].max() < duck / 10  # the duck of frame 0, whose prompt names it
+
+
+def test_progress_lines_count_up_to_the_total(demo, tmp_path, capsys):
+    command = ["effects", str(demo), "--frames", "0", "--region", DUCK, "--controls", "2", "--seeds", "3"]
+    assert main([*command, "--progress-lines", "-o", str(tmp_path / "e.h5")]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [line["done"] for line in lines] == [3, 4, 6]  # seeds, the region, its controls
+    assert {line["total"] for line in lines} == {6}
+
+
 def test_map_holds_its_blocks_and_no_letterbox_bars(occluded):
     with h5py.File(occluded) as file:
         chunk = file["map/effect_of_chunk"][0]  # (cameras, 16, 16), one block a camera

@@ -80,7 +80,10 @@ def test_registered_score_is_in_the_windows_menu_and_help(largest: np.ndarray, w
 
 
 def test_unknown_score_is_one_sentence(results: Results) -> None:
-    sentence = "There is no score “ioa”; take one of picture, entropy, region, lift, hit, iou, change."
+    sentence = (
+        "There is no score “ioa”; take one of picture, entropy, region, lift, hit, iou, change, agreement, deletion, "
+        "insertion, knockout."
+    )
     for attempt in (
         lambda: find_score("ioa"),
         lambda: score_heads(results, ViewState(score="ioa")),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtWidgets import QApplication
 
+EFFECT_SCORES = {name for name, score in scores.SCORES.items() if score.needs_effects}
 REGION_SCORES = {name for name, score in scores.SCORES.items() if score.needs_region}
 BOX = ((0, 5, 5), (0, 5, 6), (0, 6, 5), (0, 6, 6))
 
@@ -250,7 +251,7 @@ def test_atlas_explains_unavailable_scores(window: MainWindow) -> None:
     spin()
     assert window.status.left().endswith(" · the region lies in the letterbox bars")
     assert atlas.explain(2, 1).endswith("lift of region none, the region lies in the letterbox bars")
-    assert set(atlas.score._reasons) == REGION_SCORES - {"region"}
+    assert set(atlas.score._reasons) == (REGION_SCORES - {"region"}) | EFFECT_SCORES
     session.update(query=Query("text", (1,)), score="change")
     spin()
     assert atlas.cell_at(place) is None
@@ -270,11 +271,12 @@ def test_next_score_skips_unavailable_scores(window: MainWindow) -> None:
     session.update(query=Query("action", (1,)), region=((0, 6, 6),), score="picture")
     spin(0.01)
     seen = []
-    for _ in scores.SCORES:
+    offered = [name for name in scores.SCORES if name not in EFFECT_SCORES]  # the file has no effects
+    for _ in offered:
         window.perform_id("score")
         spin(0.01)
         seen.append(session.state.score)
-    assert seen == [*list(scores.SCORES)[1:], "picture"]
+    assert seen == [*offered[1:], "picture"]
 
 
 def test_atlas_explains_a_score_with_its_rank(window: MainWindow) -> None:

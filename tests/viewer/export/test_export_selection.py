@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from viewer.analysis.region_boxes import find_boxes
 from viewer.errors import UserError
 from viewer.export import selection
 from viewer.export.arguments import ExportArguments
@@ -98,7 +99,7 @@ def test_find_words_of_tokens_returns_the_word_of_a_token(results: Results) -> N
 
 def format_boxes(results: Results, cells: Sequence[Cell]) -> tuple[str, ...]:
     """Boxes as they are typed."""
-    return tuple(map(str, selection.find_boxes(results, cells)))
+    return tuple(map(str, find_boxes(results, cells)))
 
 
 @given(st.sets(st.tuples(st.integers(0, 1), st.integers(0, 15), st.integers(0, 15)), max_size=60))

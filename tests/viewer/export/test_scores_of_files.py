@@ -12,8 +12,8 @@ import pytest
 
 from viewer.analysis import scene
 from viewer.analysis.atlas import score_heads
+from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import SCORES
-from viewer.export import selection
 from viewer.export.__main__ import main
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
@@ -90,7 +90,7 @@ def test_atlas_and_table_equal_scores_computed_by_definition(varied: Results, tm
         asked = ["--actions", ",".join(str(item) for item in items), "--steps", str(step)]
         if kind == "text":
             asked = ["--tokens", ",".join(str(token) for token in tokens)]
-        asked += ["--frames", str(frame), "--region", *map(str, selection.find_boxes(varied, cells))]
+        asked += ["--frames", str(frame), "--region", *map(str, find_boxes(varied, cells))]
         assert main(["table", str(varied.path), *asked, "-o", str(tmp_path), "--overwrite"]) == 0
         with (tmp_path / "varied" / "table.csv").open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))

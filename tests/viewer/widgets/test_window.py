@@ -136,7 +136,7 @@ def test_sliders_numbers_and_segments_move_the_view(window: MainWindow) -> None:
     for button, name, value in (
         (panels.heat.smooth, "smooth", True),
         (panels.heat.model, "picture", "model"),
-        (panels.heat.norms, "measure", "contribution"),
+        (panels.heat.measure.buttons["contribution"], "measure", "contribution"),
     ):
         QTest.mouseClick(button, Qt.MouseButton.LeftButton)
         spin(0.01)

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.initial_view import Carried, first_view
+from viewer.controllers.effects.effects_controller import EffectsController
 from viewer.controllers.files import file_dialogs
 from viewer.controllers.files.file_opening import Opening, demo_path, demo_view
 from viewer.controllers.files.file_watcher import FileWatcher
@@ -62,6 +63,7 @@ class FileController(QObject):
         self.session, self.worker, self.settings, self._window = session, worker, settings, window
         self.opening = Opening(self._needless, session.reader, self)
         self.live = LiveView(session, self)
+        self.effects = EffectsController(session, worker, settings, window)
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
         self._carried: Carried | None = None
@@ -71,13 +73,12 @@ class FileController(QObject):
         self._follow.setInterval(FOLLOW_MILLISECONDS)
         self._follow.timeout.connect(self.look_for_more)
         self.opening.opened.connect(self.show_results)
-        self.opening.failed.connect(self.show_failure)
-        self.opening.slow.connect(self.slow)
         self.run_opening = RunOpening(worker, self)
         self.run_opening.is_read.connect(lambda run: self.show_run(run, self._wanted))
         self.run_opening.is_file.connect(self.opening.start)
-        self.run_opening.failed.connect(self.show_failure)
-        self.run_opening.slow.connect(self.slow)
+        for opening in (self.opening, self.run_opening):
+            opening.failed.connect(self.show_failure)
+            opening.slow.connect(self.slow)
         session.grew.connect(self._grew)
         self.watch = FileWatcher(session, worker, self)
 
@@ -91,10 +92,8 @@ class FileController(QObject):
         self._wanted, self._carried, self._second = view, None, None
         if opening is not None:
             opening()
-        elif is_run(path):
-            self.run_opening.open(path)
-        else:
-            self.opening.start(path)
+        elif not self.effects.open_by_name(path, self.opening.start):
+            (self.run_opening.open if is_run(path) else self.opening.start)(path)
 
     def stop_opening(self) -> None:
         """Give up the file or run that is being opened."""

@@ -17,8 +17,8 @@ from viewer.analysis.caption import LOOK, LOOKS, Caption, spoken
 from viewer.analysis.curves import Curves, merge_bars, read_curves, read_frame_masses
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import find_line_starts
+from viewer.analysis.region_boxes import find_boxes
 from viewer.errors import UserError
-from viewer.export import selection
 from viewer.export.figures import text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
@@ -124,7 +124,7 @@ def describe_scores(source: ExportSource, view: ViewState) -> Caption:
 
 def describe_region(results: Results, region: tuple[Cell, ...]) -> str:
     """Return which patches a region has, where it is a box or two; else how many."""
-    boxes = selection.find_boxes(results, region)
+    boxes = find_boxes(results, region)
     if len(boxes) > MOST_BOXES:
         cameras = {spoken(results.cameras[camera]): None for camera, _, _ in region}
         return f"region of {len(region)} patches of {' and '.join(cameras)}"
@@ -155,6 +155,10 @@ def create_atlas(source: ExportSource, view: ViewState, request: ExportRequest) 
             f"The region lies in the letterbox’s bars in frame {view.frame}, which have no {view.score}; take "
             "another region, or the score “region”."
         )
+    if score.find_missing is not None:
+        reason = score.find_missing(source.results, view.frame, view.query.kind)
+        if reason:
+            raise UserError(f"There is no score “{view.score}” of frame {view.frame}: {reason}.")
     values = score_heads(source.results, view)
     content = AtlasChart(values, source.results.layers, view.score, view.colours, request.width)
     scales = (score_scale(values, view),) if score.axis else ()

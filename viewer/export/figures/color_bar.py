@@ -28,6 +28,11 @@ TICK_PIXELS: Final = 11
 """Font size of the numbers."""
 
 
+MEASURE_LABELS: Final = {"weight": "weight", "contribution": "weight × value norm", "effect": "effect, × noise",
+                         "gradient": "attention × gradient, relevance"}  # fmt: skip
+"""What the numbers of a colour bar are, by the measure."""
+
+
 @dataclass(frozen=True)
 class ColourScale:
     """A colour range in the unit that is shown."""
@@ -53,8 +58,8 @@ def colour_scales(
 
     `others`: further scenes of the figure with the same colour range.
     """
-    unit = "weight" if view.measure == "weight" else "weight × value norm"
-    if view.unit == "uniform":
+    unit = MEASURE_LABELS[view.measure]
+    if view.unit == "uniform" and scene.effect is None:
         unit = f"{unit}, times uniform"
     if scene.difference:
         ends = scene.ranges[0] if scene.ranges else (-1.0, 1.0)
@@ -71,7 +76,7 @@ def colour_scales(
 
 def measure_scale(scale: ColourScale, *values: attention.Floats) -> ColourScale:
     """Return a scale with the largest of the painted values and how many lie beyond its ends."""
-    sizes = [np.abs(one) if scale.is_difference else one for one in values]
+    sizes = [np.nan_to_num(np.abs(one) if scale.is_difference else one) for one in values]
     largest = max(float(one.max(initial=0)) for one in sizes)
     beyond = sum(int((one > np.float32(scale.high) * np.float32(1 + 1e-6)).sum()) for one in sizes)
     return replace(scale, largest=largest, beyond=beyond)

@@ -7,12 +7,15 @@ prompt or all actions, last denoise step, mean of all heads. How a figure looks 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.scores import find_score
 from viewer.export import selection
 from viewer.export.selection import name_slug
 from viewer.model.number_ranges import format_numbers
+from viewer.model.view_state import FROM_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +49,13 @@ def name_figure(
     over = f"_{request.over}" if request.over else ""
     if kind == "heads":
         lead = f"L{layer}_{phase}_heads"
+    elif view.measure in FROM_EFFECTS:  # of no layer and no head
+        parts = [f"{view.measure}_{kind}{over}"]
+        parts += _name_frames(results, request, view) if series is None else _name_series(results, series)
+        parts += [] if named.is_default else [name_slug(named.name)]
+        parts += _name_values(results, request, replace(view, measure="weight"))
+        parts += [_name_subtracted(source, view)] if view.compare == "difference" else []
+        return f"{_join(parts)}.{request.format}"
     elif kind == "summary":
         lead = f"{phase}_L{layer}_attn_vis"
     elif kind == "wall":
@@ -70,12 +80,16 @@ def name_figure(
     parts += _name_values(results, request, view)
     if view.compare == "difference":
         parts.append(_name_subtracted(source, view))
-    stem = "_".join(parts)
-    if len(stem) > MOST_CHARACTERS:
-        stem = f"{stem[: MOST_CHARACTERS - 9]}-{_checksum(stem)}"
+    stem = _join(parts)
     if kind == "heads":
         return f"{stem}/head_{view.heads[0]:02}.{request.format}"
     return f"{stem}.{request.format}"
+
+
+def _join(parts: Sequence[str]) -> str:
+    """Return the parts of a name as one of at most MOST_CHARACTERS; the end of a longer one is a checksum."""
+    stem = "_".join(parts)
+    return stem if len(stem) <= MOST_CHARACTERS else f"{stem[: MOST_CHARACTERS - 9]}-{_checksum(stem)}"
 
 
 def _list(noun: str, numbers: Sequence[int]) -> str:
@@ -141,7 +155,7 @@ def _name_values(results: Results, request: ExportRequest, view: ViewState) -> l
         if view.scale != "linear":
             parts.append(view.scale)
     if kind in {"wall", "atlas"} and not view.thumbnails and find_score(view.score).needs_region:
-        boxes = " ".join(map(str, selection.find_boxes(results, view.region)))
+        boxes = " ".join(map(str, find_boxes(results, view.region)))
         parts.append(name_slug(boxes.replace(":", "-").replace(",", "_")))
     return parts
 

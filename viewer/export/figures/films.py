@@ -15,7 +15,7 @@ from viewer.analysis.film import read_film, read_film_over_frames, tile_thumbnai
 from viewer.export.figures import text_layout
 from viewer.export.figures.camera_painter import VECTOR_DENSITY
 from viewer.export.figures.charts import LABEL_WIDTH, describe_scores
-from viewer.export.figures.color_bar import ColourScale, measure_scale
+from viewer.export.figures.color_bar import MEASURE_LABELS, ColourScale, measure_scale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model import attention, geometry
 from viewer.rendering import colormaps, drawing, theme
@@ -124,7 +124,7 @@ def create_film(
         high = view.high
     else:
         high = attention.colour_range(maps.reshape(1, -1), "shared", 0, 0)[0][1]
-    label = "weight" if view.measure == "weight" else "weight × value norm"
+    label = MEASURE_LABELS[view.measure]
     scale = measure_scale(ColourScale(view.colours, 0.0, high, label=label), maps)
     across, down = {"layers": ("layer", ""), "steps": ("layer", "step"), "frames": ("frame", ""),
                     "layers-frames": ("frame", "layer")}[over]  # fmt: skip

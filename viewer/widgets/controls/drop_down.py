@@ -71,7 +71,7 @@ class DropDown(Button):
             action.setChecked(value == self._value)
             if value in self._reasons:
                 action.setEnabled(False)
-                action.setText(f"{label} – {self._reasons[value]}")
+                action.setText(f"{label} – {self._reasons[value]}".replace("&", "&&"))
             group.addAction(action)
         group.triggered.connect(self._choose)
         return menu

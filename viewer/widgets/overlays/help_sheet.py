@@ -20,7 +20,8 @@ the action looks at.</p>
 <h3>Attention is not cause</h3>
 <p>A high weight says that a head reads there, not that the action depends on it: values may be small, other heads may
 cancel it, and weight gathers on sinks such as BOS, newline and the letterbox bars whatever the picture shows. To find
-a cause, mask a region and watch the actions. See Jain and Wallace,
+a cause, take a region away and watch the actions: drag a box and press <b>Ctrl+Shift+E</b>. Where an effects file is
+there, hold <b>E</b> to see how far the actions move without each patch. See Jain and Wallace,
 <a href="https://arxiv.org/abs/1902.10186">Attention is not Explanation</a>.</p>
 <h3>Numbers</h3>
 <p>Frames, actions, layers, heads and denoise steps carry the file’s own numbers, from 0, everywhere: “layer 1 of 0–3”
@@ -49,6 +50,16 @@ GLOSSARY = (
     ("Range", "The weights between which the colours run. Weights above it have the last colour."),
     ("Locked", "The range stays as it is for other frames, words and heads, so that equal colours are equal weights."),
     ("Scale", "How weights become colours: linear, by their logarithm, or by rank alone."),
+    ("Effect", "How far the actions move when something is taken away; measured, and read from an effects file."),
+    (
+        "× noise",
+        "The effect as a multiple of how far two calls lie apart that differ in their noise alone.",
+    ),
+    (
+        "Random regions",
+        "Regions of the same shape elsewhere on the picture, taken away in the same way: what matters does more.",
+    ),
+    ("Agreement", "Rank correlation of a head’s weights with the effects: 1 if it looks most where it matters most."),
     ("Score", "One number for each head, by which heads are compared in the atlas and on the wall of heads."),
     ("× value norm", "The weight times the length of the value that is read: what a patch can contribute."),
     (

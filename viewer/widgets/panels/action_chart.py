@@ -12,11 +12,12 @@ from PySide6.QtGui import QKeyEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
 from capture.results import schema
+from viewer.analysis.effects.measured import find_region_effects
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, LINE, Axis, label_places, make_value_axis
-from viewer.rendering.line_chart import LineChart, draw_chart, draw_crosshair, place_x
+from viewer.rendering.line_chart import Band, LineChart, draw_chart, draw_crosshair, place_x
 from viewer.rendering.lines import Line
 from viewer.rendering.ticks import Tick
 from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from viewer.controllers.session import Session
     from viewer.io.results import Results
+    from viewer.model.effects import TargetEffect
     from viewer.model.view_state import ViewState
 
 Values = npt.NDArray[np.float64]
@@ -38,6 +40,13 @@ MIN_WIDTH: Final = 114
 """Width in pixels of the narrowest plot that has labels at its vertical axis."""
 FEWEST_ACTIONS: Final = 4.0
 """Distances between actions that are visible at the highest zoom."""
+
+
+WITHOUT: Final = "no region"
+"""Line of the actions without the region."""
+RANDOM: Final = "random ones"
+"""Band of the actions without each of the random regions."""
+WITHOUT_COLOUR: Final = theme.GROUP_COLOURS["prompt"]
 
 
 class Place(NamedTuple):
@@ -59,7 +68,7 @@ def read_flows(results: Results, view: ViewState) -> None:
 class ActionChart(HoverPanel):
     """Top: each dimension over the chunk. Bottom: the selected action's path from noise (t = 1) to action (t = 0)."""
 
-    watched_fields = frozenset({"frame", "query", "step"})
+    watched_fields = frozenset({"frame", "query", "step", "region"})
     READ_ORDER = 4
     read_parts = staticmethod(read_flows)
 
@@ -68,6 +77,8 @@ class ActionChart(HoverPanel):
         self.setMinimumHeight(150)
         self._read: tuple[object, dict[str, Values | None]] | None = None
         self._content: dict[str, Values | None] = {}
+        self.target: TargetEffect | None = None
+        """What the actions do without the region, where that was measured."""
         self._made: tuple[object, dict[str, list[LineChart]]] | None = None
         self._still = drawing.Layer()
 
@@ -95,14 +106,26 @@ class ActionChart(HoverPanel):
 
     def load(self) -> None:
         self._content = self.values()
+        self.target = self._find_target()
         self.update_extent()
         if self.hovered is not None and self.hovered.dimension >= len(self._plots(self.hovered.kind)):
             self.hovered = None
         self.update_read_out()
 
+    def _find_target(self) -> TargetEffect | None:
+        """Return the measured effect of the region that has changes of the predicted actions; None if there is none."""
+        results, shown, predicted = self.session.results, self.shown, self._content.get("predicted")
+        if results is None or predicted is None or not shown.region:
+            return None
+        try:
+            found = find_region_effects(results, shown.frame, shown.region)
+        except READ_ERRORS:
+            return None
+        return next((one for one in found if one.change is not None and one.change.shape == predicted.shape), None)
+
     def on_file_changed(self) -> None:
         self.hover(None)
-        self._read, self._content, self._made = None, {}, None
+        self._read, self._content, self._made, self.target = None, {}, None, None
 
     @property
     def action(self) -> int:
@@ -118,7 +141,7 @@ class ActionChart(HoverPanel):
 
     def charts(self) -> dict[str, list[LineChart]]:
         """Return the chart of each dimension over the chunk, and over the path; empty lists if absent."""
-        key = (id(self._content), self.action, theme.active())
+        key = (id(self._content), self.action, theme.active(), id(self.target))
         if self._made is None or self._made[0] != key:
             self._made = key, {"chunk": self._make_chunk(), "path": self._make_path()}
         return self._made[1]
@@ -132,7 +155,11 @@ class ActionChart(HoverPanel):
             lines = [Line("predicted", t.accent, predicted[:, n])]
             if self.has_truth() and truth is not None:
                 lines.append(Line("true", t.secondary, truth[:, n]))
-            charts.append(_make_chart(lines))
+            bands: list[Band] = []
+            if self.target is not None and self.target.change is not None:
+                lines.append(Line(WITHOUT, WITHOUT_COLOUR, predicted[:, n] + self.target.change[:, n]))
+                bands = _make_bands(self.target, predicted, n)
+            charts.append(_make_chart(lines, bands))
         return charts
 
     def _make_path(self) -> list[LineChart]:
@@ -218,8 +245,15 @@ class ActionChart(HoverPanel):
     def _paint_charts(self, painter: QPainter) -> None:
         """Paint everything but the cursors."""
         t, (upper, lower) = theme.active(), self.cells(self._count())
-        true = ("true", t.secondary) if self.has_truth() else ("no true ones", t.secondary)
-        self._label_row(painter, upper[0].top(), "Chunk", [("robot units", t.secondary), ("predicted", t.accent), true])
+        notes = [("robot units", t.secondary), ("predicted", t.accent)]
+        if self.target is not None:
+            notes.append((WITHOUT, WITHOUT_COLOUR))
+            if self.charts()["chunk"][0].bands:
+                notes.append((RANDOM, WITHOUT_COLOUR))
+        if self.has_truth() or self.target is None:
+            notes.append(("true", t.secondary) if self.has_truth() else ("no true ones", t.secondary))
+        room = max(int((lower[0].top() - upper[0].top() - 14) // 13), 1)
+        self._label_row(painter, upper[0].top(), "Chunk", notes[-room:])
         path = ("model units", t.secondary) if self.charts()["path"] else ("not in the file", t.secondary)
         self._label_row(painter, lower[0].top(), f"Path {self.action}", [path])
         measure = partial(drawing.width_of, pixels=FONT)
@@ -311,6 +345,16 @@ class ActionChart(HoverPanel):
         self.session.update(query=Query("action", (place,)))
 
 
-def _make_chart(lines: list[Line]) -> LineChart:
-    every = np.concatenate([line.values for line in lines])
-    return LineChart(np.arange(len(lines[0].values), dtype=np.float64), tuple(lines), make_value_axis(every))
+def _make_chart(lines: list[Line], bands: Sequence[Band] = ()) -> LineChart:
+    every = np.concatenate([line.values for line in lines] + [ends for band in bands for ends in (band.low, band.high)])
+    xs = np.arange(len(lines[0].values), dtype=np.float64)
+    return LineChart(xs, tuple(lines), make_value_axis(every), bands=tuple(bands))
+
+
+def _make_bands(target: TargetEffect, predicted: Values, dimension: int) -> list[Band]:
+    """Return the range of one dimension's actions without each random region; none where they are not measured."""
+    changes = target.control_changes
+    if changes is None or not len(changes) or changes.shape[1:] != predicted.shape:
+        return []
+    ends = (predicted[:, dimension] + changes[:, :, dimension]).astype(np.float64)
+    return [Band(RANDOM, WITHOUT_COLOUR, ends.min(0), ends.max(0))]

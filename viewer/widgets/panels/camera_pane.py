@@ -384,6 +384,7 @@ class CameraPane(CameraInput):
             return None
         scene = content.scene
         unit = "times_uniform" if content.view.unit == "uniform" else "weight"
+        unit = "times_noise" if scene.effect is not None else unit
         values = scene.maps[self.camera].tolist()
         rows: list[Sequence[object]] = [
             (content.results.cameras[self.camera], row, col, value)

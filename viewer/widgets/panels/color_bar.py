@@ -9,9 +9,13 @@ from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from viewer.analysis.comparison import has_one_range
+from viewer.analysis.effects.measured import find_map_unavailable_reason, measured_frames
 from viewer.analysis.scene import DATA_FIELDS
+from viewer.controllers.view_changes import to_measure
 from viewer.errors import READ_ERRORS
 from viewer.model.attention import UNIFORM_SPAN
+from viewer.model.plain_text import plain_tooltip
+from viewer.model.view_state import FROM_EFFECTS
 from viewer.rendering import ticks
 from viewer.widgets.color_range_bar import ColourBar
 from viewer.widgets.controls.button import Button
@@ -24,7 +28,7 @@ from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
-    from viewer.model.view_state import ViewState
+    from viewer.model.view_state import Measure, ViewState
 
 RANGES: Final = (("uniform", "From 1 ×"), ("shared", "From 0"), ("map", "Per map"), ("locked", "Locked"))
 RANGE_TIPS: Final = {
@@ -36,6 +40,13 @@ RANGE_TIPS: Final = {
 }
 FIELD_WIDTH: Final = 96
 """Pixels of a number's field: room for `−0.0001446`."""
+MEASURES: Final = (("weight", "Weight"), ("contribution", "× norm"), ("effect", "Effect"),
+                    ("gradient", "Gradient"))  # fmt: skip
+MEASURE_TIPS: Final = {
+    "contribution": "What a key really contributes: weight × length of its projected value",
+    "effect": "How far the actions move when a patch is taken away, in multiples of the noise (held E shows it)",
+    "gradient": "Attention weighted by the gradient of action dimensions, summed over heads and layers",
+}
 MAPS: Final = (("inferno", "inferno"), ("viridis", "viridis"), ("magma", "magma"), ("turbo", "turbo"), ("jet", "jet"))
 
 
@@ -53,10 +64,10 @@ class HeatPanel(Panel):
         self.range.set_tool_tips(RANGE_TIPS)
         self.scale = SegmentedControl("Scale", (("linear", "Linear"), ("log", "Log"), ("rank", "Rank")))
         self.uniform = Button("× uniform", kind="toggle")
-        self.norms = Button("× value norm", kind="toggle")
+        self.measure = SegmentedControl("Measure", MEASURES)
         self.smooth = Button("Smooth", kind="toggle")
         self.model = Button("Model’s picture", kind="toggle")
-        for button in (self.uniform, self.norms, self.smooth, self.model):
+        for button in (self.uniform, self.smooth, self.model):
             button.setCheckable(True)
         self.low, self.high = NumberField("Lower end of the range"), NumberField("Upper end of the range")
         for field in (self.low, self.high):
@@ -86,11 +97,12 @@ class HeatPanel(Panel):
         ends.addWidget(self.high)
         first.addLayout(ends)
         first.addStretch()
+        second.addWidget(self.measure)
         second.addWidget(self.range)
         second.addWidget(self.scale)
         row = QHBoxLayout()
         row.setSpacing(4)
-        for button in (self.norms, self.smooth, self.model):
+        for button in (self.smooth, self.model):
             row.addWidget(button)
         second.addLayout(row)
         strength = QHBoxLayout()
@@ -108,7 +120,7 @@ class HeatPanel(Panel):
         self.range.chosen.connect(self._set_range)
         self.scale.chosen.connect(self._set_scale)
         self.uniform.toggled.connect(self._set_uniform)
-        self.norms.toggled.connect(self._set_norms)
+        self.measure.chosen.connect(self._set_measure)
         self.smooth.toggled.connect(self._set_smooth)
         self.model.toggled.connect(self._set_model)
         self.opacity.valueChanged.connect(self._set_opacity)
@@ -136,9 +148,9 @@ class HeatPanel(Panel):
                 unit=unit, range="uniform" if self.session.state.range == "locked" else self.session.state.range
             )
 
-    def _set_norms(self, on: bool) -> None:
-        self.session.update(measure="contribution" if on else "weight")
-        self.norms.setChecked(self.session.state.measure == "contribution")  # unchanged if the file has no value norms
+    def _set_measure(self, measure: Measure) -> None:
+        self.session.update(**to_measure(self.session.state, measure))
+        self.measure.show_value(self.session.state.measure)  # unchanged if the file has no value norms
 
     def _set_smooth(self, on: bool) -> None:
         self.session.update(smooth=on)
@@ -186,9 +198,11 @@ class HeatPanel(Panel):
         self.colours.show_value(state.colours)
         self.range.show_value(state.range)
         self.scale.show_value(state.scale)
+        self.measure.show_value(state.measure)
+        self._show_units(state.measure)
         for button, on in (
-            (self.uniform, state.unit == "uniform"), (self.norms, state.measure == "contribution"),
-            (self.smooth, state.smooth), (self.model, state.picture == "model"),
+            (self.uniform, state.unit == "uniform"), (self.smooth, state.smooth),
+            (self.model, state.picture == "model"),
         ):  # fmt: skip
             button.blockSignals(True)
             button.setChecked(on)
@@ -216,12 +230,25 @@ class HeatPanel(Panel):
             )
         except READ_ERRORS:
             norms = False
-        self.norms.setEnabled(norms)
-        self.norms.setToolTip(
-            "What a key really contributes: weight × length of its projected value"
-            if norms
-            else "This file has no value norms"
-        )
+        contribution = self.measure.buttons["contribution"]
+        contribution.setEnabled(norms)
+        contribution.setToolTip(MEASURE_TIPS["contribution"] if norms else "This file has no value norms")
+        frame = self.session.shown.frame
+        for measure in FROM_EFFECTS:
+            is_known = results is not None and bool(results.done)
+            lack = find_map_unavailable_reason(results, frame, measure) if results is not None and is_known else ""
+            button = self.measure.buttons[measure]
+            button.setEnabled(results is not None and bool(measured_frames(results, measure)))
+            button.setToolTip(plain_tooltip(f"{lack[:1].upper()}{lack[1:]}" if lack else MEASURE_TIPS[measure]))
+
+    def _show_units(self, measure: Measure) -> None:
+        """Show what a range can begin at, and whether there is a unit to choose: effects have the noise's alone."""
+        is_effect = measure in FROM_EFFECTS
+        for button in (self.uniform, self.range.buttons["uniform"]):
+            button.setEnabled(not is_effect)
+        self.uniform.relabel({"effect": "× noise", "gradient": "relevance"}.get(measure, "× uniform"))
+        if is_effect and self.session.shown.range == "uniform":
+            self.range.show_value("shared")
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         self.fill_background(painter, area)

@@ -9,11 +9,11 @@ from PySide6.QtGui import QImage, QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
-from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS, read_shares
+from viewer.analysis.film import FILM_FIELDS, MAX_FRAMES, MAX_FRAMES_OF_LAYERS, find_film_view, read_shares
 from viewer.controllers.film_reader import FilmReader, read_shown_film
 from viewer.model import geometry
 from viewer.rendering import drawing, mosaic, theme, ticks
-from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_thumbnail_scale, thumbnail_words
+from viewer.rendering.thumbnail_colors import COLOUR_FIELDS, describe_film, thumbnail_words
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.label import SecondaryText
 from viewer.widgets.film_labels import GAP, LABEL, FilmNames, paint_labels, tabulate
@@ -94,7 +94,7 @@ class FilmPanel(HoverPanel):
         self.mode.show_value(shown.film)
         words = {"steps": "words have one pass"} if shown.query.kind == "text" else {}
         self.mode.disable(words)
-        self.note.show_text(self.reader.describe_left_out(" · ") + describe_thumbnail_scale(shown))
+        self.note.show_text(self.reader.describe_left_out(" · ") + describe_film(shown))
         hint = self.sizeHint().height()
         if self._hint != hint:
             self._hint = hint
@@ -214,7 +214,7 @@ class FilmPanel(HoverPanel):
         """Return the thumbnails as 0xFFRRGGBB words, like the maps of the film."""
         key = (film, *self._colours())
         if self._words is None or self._words[0] != key:
-            self._words = key, thumbnail_words(film.maps, self.shown, film.uniform, film.keys)
+            self._words = key, thumbnail_words(film.maps, find_film_view(self.shown), film.uniform, film.keys)
         return self._words[1]
 
     def _images(self, film: Film) -> list[tuple[QPointF, QImage]]:

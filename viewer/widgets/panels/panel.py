@@ -69,6 +69,7 @@ class Panel(QWidget):
         session.asked.connect(self.show_asked)
         session.opened.connect(self.reload)
         session.grew.connect(self.reload)
+        session.effects_changed.connect(self.reload)
 
     # Content
 

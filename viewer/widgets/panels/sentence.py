@@ -9,7 +9,7 @@ from PySide6.QtGui import QPainter
 
 from viewer.analysis.caption import Caption, caption
 from viewer.analysis.carried_query import describe_missing
-from viewer.analysis.comparison import caption_of_side
+from viewer.analysis.comparison import MEASURES, caption_of_side, name_measure
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from viewer.controllers.session import Session
 
-LABEL: Final = 56.0
+LABEL: Final = 66.0
 """Width of the labels of both sides, in pixels."""
 
 
 class Sentence(Panel):
     """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each."""
 
-    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought"}
+    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought", "region"}
     LINE = 28
     SECOND_LINE = 22
 
@@ -48,7 +48,10 @@ class Sentence(Panel):
             if pin is None:
                 return [("", caption(*seen), True)]
             label = "Minus" if session.current.compare == "difference" else "Pinned"
-            sides = ("Shown", session.results, session.current), (label, *pin)
+            labels = "Shown", label
+            if (measure := name_measure(session.current, pin[1])) is not None and label != "Minus":
+                labels = MEASURES[session.current.measure], measure
+            sides = (labels[0], session.results, session.current), (labels[1], *pin)
             made = [(name, caption_of_side(results, state)) for name, results, state in sides]
             return [(*side, place == session.blinking) for place, side in enumerate(made)]
         except READ_ERRORS:

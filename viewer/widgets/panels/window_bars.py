@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture.results import schema
 from viewer.analysis import caption, scores
+from viewer.analysis.effects import measured as effects
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import plain_tooltip
@@ -21,6 +22,8 @@ from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
     from viewer.controllers.session import Session
+    from viewer.io.results import Results
+    from viewer.model.view_state import Cell, ViewState
 
 
 TOOLTIP_LINES: Final = 6
@@ -35,7 +38,7 @@ class TopBar(Panel):
         super().__init__(session, "File", parent)
         self.setFixedHeight(44)
         self._details = self._comparison = ""
-        self.episodes = Button("Episodes", hint="E")
+        self.episodes = Button("Episodes", hint="Ctrl L")
         self.episodes.setCheckable(True)
         self.episodes.hide()
         self.assumed = Button("", kind="warning")
@@ -153,10 +156,13 @@ class StatusBar(Panel):
             weight, rest = patch_words(scene, session.pointer, view.unit)
             bar = " (letterbox bar)" if results.bars(view.frame)[camera, row, col] else ""
             name = caption.spoken(results.cameras[camera])
-            return f"{name}, patch ({row}, {col}){bar} · weight {weight} · {rest}"
+            kind = view.measure if scene.effect is not None else "weight"
+            return f"{name}, patch ({row}, {col}){bar} · {kind} {weight} · {rest}"
         region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
         if region:
             told = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
+            if scene.effect is not None:
+                return told + self._describe_effect(results, view, region)
             mass = float(scores.region_mass(scene.maps, region))
             if view.unit == "weight" and view.measure == "weight":
                 told += f"{ticks.format_share(mass)} of this row"
@@ -172,6 +178,13 @@ class StatusBar(Panel):
             return f"{told} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else told
         return "drag a box on a picture: who looks there?"
 
+    def _describe_effect(self, results: Results, view: ViewState, region: tuple[Cell, ...]) -> str:
+        """Return the measured effect of a region, or that there is none."""
+        target = effects.find_region_effect(results, view.frame, region)
+        if target is None:
+            return "its effect as a whole is not measured"
+        return " ".join(effects.describe_target(target, view.query))
+
     def right(self) -> str:
         """Return the sum of the row and the notes on the file."""
         results, scene = self.session.results, self.session.plain_scene()
@@ -180,12 +193,12 @@ class StatusBar(Panel):
         growing = f"recording, {results.done} frames so far · " if results.growing else ""
         total = (
             ""
-            if self.session.shown.measure == "contribution" or self.session.shown.reduce == "max"
+            if self.session.shown.measure != "weight" or self.session.shown.reduce == "max"
             else f"row sum {scene.row_sum:.3f} · "
         )
         demo = "demo: words’ layer 1 head 0 and actions’ layer 2 head 0 were taught to point · "
         taught = demo if results.model.get("kind") == "demo" else ""
-        return f"{growing}{taught}{total}attention is not cause"
+        return f"{growing}{taught}{total}{effects.find_warning(self.session.shown)}"
 
     def load(self) -> None:
         self._texts = self.left(), self.right()

@@ -1,0 +1,116 @@
+"""Effects in exports: figures of effect maps, columns of tables, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import h5py
+import make_effects
+import numpy as np
+import pytest
+from PIL import Image
+
+from viewer.export.__main__ import main
+from viewer.model.view_state import Query, ViewState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def measured(small: Path, tmp_path: Path) -> Path:
+    """Return a results file with effects of frame 0 beside it."""
+    path = tmp_path / "small.h5"
+    shutil.copy(small, path)
+    make_effects.write(tmp_path / "small.effects.h5", path)
+    return path
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return the sentence with which the command ends with code 2."""
+    assert main(list(words)) == 2
+    return capsys.readouterr().err.strip()
+
+
+def test_summary_of_effects_is_one_figure_with_its_view(measured: Path, tmp_path: Path) -> None:
+    assert main(["summary", str(measured), "-o", str(tmp_path), "--measure", "effect", "--actions", "4"]) == 0
+    [figure] = (tmp_path / "small").iterdir()
+    assert figure.name == "effect_summary_action4.jpg"
+    with Image.open(figure) as picture:
+        assert b'"measure":"effect"' in picture.info["comment"]
+
+
+def test_view_of_the_window_exports_its_effects(measured: Path, tmp_path: Path) -> None:
+    view = ViewState(query=Query("action", (4,)), measure="effect").to_json()
+    assert main(["summary", str(measured), "-o", str(tmp_path), "--view", view]) == 0
+    assert [one.name for one in (tmp_path / "small").iterdir()] == ["effect_summary_action4.jpg"]
+    assert main(["heads", str(measured), "-o", str(tmp_path / "heads"), "--view", view]) == 0, "of the attention"
+
+
+def test_film_over_frames_shows_effects(measured: Path, tmp_path: Path) -> None:
+    words = ["--measure", "effect", "--over", "frames", "--actions", "4"]
+    assert main(["film", str(measured), "-o", str(tmp_path), *words]) == 0
+    assert [one.name for one in (tmp_path / "small").iterdir()] == ["effect_film_frames_action4.png"]
+
+
+def test_table_has_the_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:
+    words = ["--frames", "0,1", "--actions", "2", "--layers", "1", "--steps", "1"]
+    assert main(["table", str(measured), "-o", str(tmp_path), *words]) == 0
+    with (tmp_path / "small" / "table.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    with h5py.File(measured.with_name("small.effects.h5")) as file:
+        layer = int(file.attrs["layers"][1])
+        wanted = file["heads/effect_of_action"][0, layer, :, 2] / file["noise/floor_of_action"][0, 2]
+        agreement = file["agreement/spearman"][0, 2, 1, 1]
+    first = [row for row in rows if row["frame"] == "0"]
+    np.testing.assert_allclose([float(row["effect of head"]) for row in first], wanted, rtol=1e-5)
+    np.testing.assert_allclose([float(row["agreement"]) for row in first], agreement, rtol=1e-5)
+    assert {row["deletion area"] for row in rows if row["frame"] == "1"} == {"nan"}, "nothing was measured there"
+
+
+def test_table_of_a_file_without_effects_has_no_such_columns(small: Path, tmp_path: Path) -> None:
+    assert main(["table", str(small), "-o", str(tmp_path), "--actions", "2", "--layers", "1"]) == 0
+    with (tmp_path / "small" / "table.csv").open() as stream:
+        assert "agreement" not in next(csv.reader(stream))
+
+
+def test_atlas_of_the_heads_effect(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["atlas", str(measured), "-o", str(tmp_path), "--score", "knockout", "--actions", "4"]
+    assert main(words) == 0
+    assert [one.name for one in (tmp_path / "small").iterdir()] == ["suffix_atlas_knockout_action4.png"]
+    capsys.readouterr()
+    assert refuse(capsys, *words, "--frames", "1") == (
+        "pi0-export: There is no score “knockout” of frame 1: not measured: pi0-capture effects small.h5 --frames 1 "
+        "--heads actions."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("heads --measure effect", "No head, layer or step has an effect map of its own, or --measure weight."),
+        ("film --measure effect", "of its own; take --over frames, or --measure weight."),
+        ("summary --measure effect --frames 1", "Frame 1 has no effect map, frame 0 has one; “pi0-capture effects"),
+    ],
+)
+def test_figures_without_effects_are_refused(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, sentence: str
+) -> None:
+    kind, *rest = words.split()
+    assert sentence in refuse(capsys, kind, str(measured), "-o", str(tmp_path), *rest)
+
+
+def test_named_effects_of_another_file_are_refused(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_effects.write(tmp_path / "other.effects.h5", measured)
+    with h5py.File(other, "a") as file:
+        file.attrs["results"] = json.dumps({"name": "duck.h5", "uuid": "another"})
+    words = ["summary", str(measured), "-o", str(tmp_path), "--effects", str(other)]
+    assert "other.effects.h5 holds effects on duck.h5, not on small.h5" in refuse(capsys, *words)
+    beside = measured.with_name("small.effects.h5")
+    beside.write_bytes(other.read_bytes())
+    assert main(["summary", str(measured), "-o", str(tmp_path), "--actions", "4"]) == 0, "one beside it is left out"

@@ -1,0 +1,199 @@
+"""Effects files as the viewer reads them: values, whose they are, and hostile ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import h5py
+import make_effects
+import make_results
+import numpy as np
+import pytest
+
+from viewer.analysis.probe import Probe
+from viewer.errors import UserError
+from viewer.io.effects import Effects, attach, find_effects_files, find_numbered_path, find_results_file
+from viewer.io.results import Results
+from viewer.model.effects import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(small: Path, tmp_path: Path) -> Path:
+    return make_effects.write(tmp_path / "small.effects.h5", small)
+
+
+@pytest.fixture
+def attached(results: Results, path: Path) -> Iterator[Effects]:
+    effects = Effects(path)
+    attach(results, effects)
+    yield effects
+    effects.close()
+
+
+def test_map_is_in_multiples_of_the_noise(attached: Effects) -> None:
+    chunk = attached.effect_map(0)
+    assert chunk is not None
+    assert chunk.values[0, 7, 3] == pytest.approx(7.03 / make_effects.FLOOR)
+    assert np.isnan(chunk.values[0, 0, 0])
+    assert (chunk.block, chunk.floor) == (2, make_effects.FLOOR)
+    # An action moves n + 1 times as far as the chunk, and its noise is n + 1 times as large.
+    one = attached.effect_map(0, (4,))
+    assert one is not None
+    np.testing.assert_allclose(one.values, chunk.values, rtol=1e-5)
+    assert one.floor == pytest.approx(5 * make_effects.FLOOR)
+
+
+def test_several_actions_are_joined_by_the_root_mean_square(attached: Effects) -> None:
+    both = attached.effect_map(0, (0, 1))
+    assert both is not None
+    assert both.floor == pytest.approx(make_effects.FLOOR * np.sqrt((1 + 4) / 2))
+    assert both.values[0, 7, 3] * both.floor == pytest.approx(7.03 * np.sqrt((1 + 4) / 2), rel=1e-5)
+
+
+def test_target_stands_beside_its_controls(attached: Effects) -> None:
+    [target] = attached.target_effects(0)
+    assert target.cells == frozenset(make_effects.BOX)
+    assert target.method == Method("knockout", "actions")
+    whole, one = target.against_noise(), target.against_noise((3,))
+    assert (whole.multiple, whole.smaller) == (4.0, 4)
+    np.testing.assert_allclose(whole.controls, np.array(make_effects.CONTROLS) / make_effects.FLOOR, rtol=1e-6)
+    assert whole.median == pytest.approx(0.5)
+    assert one.multiple == pytest.approx(4.0)
+    assert one.median == pytest.approx(0.5)
+    assert target.change is not None
+    assert target.change[0, 0] == 0.25
+    assert target.control_changes is not None
+    assert target.control_changes.shape[0] == 4
+
+
+def test_frame_without_effects_has_none(attached: Effects) -> None:
+    assert attached.effect_map(1) is None
+    assert attached.target_effects(1) == ()
+    assert attached.frames == (0,)
+
+
+def test_effects_of_another_file_are_refused(path: Path, tmp_path: Path) -> None:
+    other = Results(make_results.write(tmp_path / "other.h5"))
+    with h5py.File(path, "a") as file:
+        file.attrs["results"] = json.dumps({"name": "duck.h5", "uuid": "another"})
+    effects = Effects(path)
+    with pytest.raises(UserError) as error:
+        attach(other, effects)
+    assert str(error.value) == (
+        "small.effects.h5 holds effects on duck.h5, not on other.h5: their fingerprints differ. Open duck.h5 first, or "
+        "measure other.h5 again."
+    )
+    assert other.effects == ()
+    effects.close()
+    other.close()
+
+
+def test_later_file_comes_first_and_replaces_itself(results: Results, path: Path, small: Path, tmp_path: Path) -> None:
+    first, second = Effects(path), Effects(make_effects.write(tmp_path / "small.1.effects.h5", small))
+    attach(results, first)
+    attach(results, second)
+    assert results.effects == (second, first)
+    again = Effects(path)
+    attach(results, again)
+    assert results.effects == (again, second)
+    assert not first._file, "the old handle is closed"
+
+
+def link_out(file: h5py.File) -> None:
+    del file["map/effect"]
+    file["map/effect"] = h5py.ExternalLink("/etc/passwd", "x")
+
+
+def cut_axis(file: h5py.File) -> None:
+    values = file["map/effect_of_chunk"][:, :, :4]
+    del file["map/effect_of_chunk"]
+    file["map/effect_of_chunk"] = values
+
+
+def flatten(file: h5py.File) -> None:
+    del file["targets/effect"]
+    file["targets/effect"] = 1.0
+
+
+def claim_much(file: h5py.File) -> None:
+    del file["frames/number"]
+    file.create_dataset("frames/number", (1 << 40,), "i8", chunks=(1024,))
+
+
+def name_nobody(file: h5py.File) -> None:
+    del file["targets/kind"]
+
+
+def lose_layers(file: h5py.File) -> None:
+    values = file["heads/effect"][:, :1]
+    del file["heads/effect"]
+    file["heads/effect"] = values
+
+
+@pytest.mark.parametrize("spoil", [link_out, cut_axis, flatten, claim_much, name_nobody, lose_layers])
+def test_hostile_file_is_one_sentence(results: Results, path: Path, spoil: Callable[[h5py.File], None]) -> None:
+    with h5py.File(path, "a") as file:
+        spoil(file)
+    with pytest.raises(UserError, match=r"small\.effects\.h5 is damaged or was not made by pi0-capture"):
+        attach(results, Effects(path))
+    assert results.effects == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("format", "pi0-attention", "is not an effects file"),
+        ("format_version", np.array([2, 0]), "install a newer pi0-attention"),
+    ],
+)
+def test_other_format_is_one_sentence(path: Path, name: str, value: object, sentence: str) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs[name] = value
+    with pytest.raises(UserError, match=sentence):
+        Effects(path)
+
+
+@pytest.mark.parametrize("run", ["[", "[1]", '{"map": "x", "layers": "all", "mode": 3}', '{"map": true}'])
+def test_run_that_cannot_be_is_left_out(path: Path, run: str) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs["run"] = run
+    effects = Effects(path)
+    assert effects.block == 0
+    assert effects.method == Method()
+    effects.close()
+
+
+def test_results_file_says_what_an_effects_file_is(path: Path) -> None:
+    with pytest.raises(UserError, match="holds effects on a results file; open that one, then File › Open effects…"):
+        Results(path)
+
+
+def test_truncated_file_is_found_by_the_probe(path: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.effects.h5"
+    torn.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "torn.effects.h5" in Probe(torn).wait()
+    assert Probe(path).wait() == ""
+
+
+def test_files_are_found_by_name_the_latest_first(path: Path, tmp_path: Path) -> None:
+    results = tmp_path / "small.h5"
+    for name in ("small.2.effects.h5", "small.10.effects.h5", "small.x.effects.h5", "other.effects.h5"):
+        shutil.copy(path, tmp_path / name)
+    found = [one.name for one in find_effects_files(results)]
+    assert found == ["small.10.effects.h5", "small.2.effects.h5", "small.effects.h5"]
+    assert [one.name for one in find_effects_files(tmp_path / "small.h5.partial")] == found
+    assert find_numbered_path(results).name == "small.11.effects.h5"
+    assert find_effects_files(tmp_path / "nowhere" / "small.h5") == []
+
+
+def test_results_file_is_found_beside_its_effects(path: Path, tmp_path: Path) -> None:
+    assert find_results_file(path) is None
+    (tmp_path / "small.h5").touch()
+    assert find_results_file(path) == tmp_path / "small.h5"
+    assert find_results_file(tmp_path / "small.3.effects.h5") == tmp_path / "small.h5"

@@ -1,0 +1,184 @@
+"""Measured effects of an open file: the map of a view, what a region does, and the sentences that say it. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from viewer.model.effects import format_multiple
+from viewer.model.number_ranges import format_numbers
+from viewer.model.view_state import FROM_EFFECTS
+
+if TYPE_CHECKING:
+    from viewer.io.effects import Effects
+    from viewer.io.results import Results
+    from viewer.model.effects import EffectMap, Method, TargetEffect
+    from viewer.model.view_state import Cell, Query, ViewState
+
+MOST_NAMED: Final = 8
+"""Frames that a sentence lists."""
+HOW_TO_MAP: Final = {
+    "effect": "“pi0-capture effects {name} --frames {frame} --map 2” makes one",
+    "gradient": "“pi0-capture effects {name} --frames {frame} --gradient 0-6” measures those of dimensions 0 to 6",
+}
+MAPS: Final = {"effect": "map/effect_of_chunk", "gradient": "gradient/relevance"}
+"""Dataset of the map of each measure."""
+
+
+def find_map_unavailable_reason(results: Results, frame: int, measure: str = "effect") -> str:
+    """Return why a frame has no effect map, or none of the measure `gradient`; empty if it has one."""
+    name = MAPS[measure]
+    if any(frame in one.frames and one.has(name) for one in results.effects):
+        return ""
+    how = HOW_TO_MAP[measure].format(name=results.path.name, frame=frame)
+    mapped = measured_frames(results, measure)
+    if measure == "gradient":
+        return f"frame {frame} has no gradients; {how}"
+    if mapped:
+        some = format_numbers(mapped[:MOST_NAMED]) + (" …" if len(mapped) > MOST_NAMED else "")
+        have = f"frames {some} have one" if len(mapped) > 1 else f"frame {some} has one"
+        return f"frame {frame} has no effect map, {have}; {how}"
+    return f"there is no effect map of this file; {how}"
+
+
+def find_map(results: Results, frame: int, query: Query, measure: str = "effect") -> EffectMap | None:
+    """Return the effect map of a query in a frame: that on the query's actions, for words that on the whole chunk.
+
+    With the measure `gradient`, the attention weighted by gradients instead.
+
+    None where there is none; `find_map_unavailable_reason` says why.
+    """
+    actions = query.items if query.kind == "action" else ()
+    is_gradient = measure == "gradient"
+    found = (one.gradient_map(frame, actions) if is_gradient else one.effect_map(frame, actions)
+             for one in results.effects)  # fmt: skip
+    return next((one for one in found if one is not None), None)
+
+
+def find_region_effects(results: Results, frame: int, region: tuple[Cell, ...]) -> tuple[TargetEffect, ...]:
+    """Return what was measured of exactly this region, the file to prefer first; one of each way to take it away."""
+    cells = frozenset(region)
+    if not cells:
+        return ()
+    found: dict[Method, TargetEffect] = {}
+    for one in results.effects:
+        for target in one.target_effects(frame):
+            if target.kind == "region" and target.cells == cells:
+                found.setdefault(target.method, target)
+    return tuple(found.values())
+
+
+def find_region_effect(results: Results, frame: int, region: tuple[Cell, ...]) -> TargetEffect | None:
+    """Return the first of `find_region_effects`; None where nothing was measured."""
+    return next(iter(find_region_effects(results, frame, region)), None)
+
+
+def find_word_effect(results: Results, frame: int, query: Query) -> TargetEffect | None:
+    """Return what was measured of the word of a query; None where nothing was, or for another query."""
+    if query.kind != "text" or len(query.items) != 1:
+        return None
+    chips = results.chips(frame)
+    if query.items[0] >= len(chips):
+        return None
+    tokens = tuple(chips[query.items[0]].tokens)
+    for one in results.effects:
+        for target in one.target_effects(frame):
+            if target.kind == "word" and target.tokens == tokens:
+                return target
+    return None
+
+
+def name_actions(query: Query) -> tuple[str, str]:
+    """Return whose effect is told for a query, and the verb: `action 7`, `moves`; all actions for words."""
+    if query.kind != "action":
+        return "the actions", "move"
+    if len(query.items) == 1:
+        return f"action {query.first}", "moves"
+    return f"actions {format_numbers(query.items)}", "move"
+
+
+def describe_target(target: TargetEffect, query: Query, *, what: str = "these patches") -> tuple[str, str]:
+    """Return who moves, and how far beside the controls, without a full stop.
+
+    `action 7`, moves 4.1 × the noise when these patches are hidden from the actions (random areas of the same size:
+    0.3 ×, 20 of 20 smaller)
+    """
+    actions = query.items if query.kind == "action" else ()
+    found = target.against_noise(actions)
+    who, verb = name_actions(query)
+    if actions and target.controls.size and not found.controls.size:  # the file has controls of the whole chunk alone
+        found, who, verb = target.against_noise(), "the chunk", "moves"
+    are = "are" if what.endswith("s") else "is"
+    sentence = f"{verb} {format_multiple(found.multiple)} the noise when {what} {are} {target.method.phrase}"
+    if found.controls.size:
+        count = len(found.controls)
+        sentence += (
+            f" (random areas of the same size: {format_multiple(found.median)}, {found.smaller} of {count} smaller)"
+        )
+    return who, sentence
+
+
+def describe_map(results: Results, view: ViewState, found: EffectMap) -> tuple[str, str]:
+    """Return how far the actions move at most, and without which patch that is.
+
+    moves up to 0.063 × the noise when a block of 2 × 2 patches is hidden from the actions
+    """
+    _, verb = name_actions(view.query)
+    if found.dims is not None:
+        dims = f"dimension{'s' * (len(found.dims) > 1)} {format_numbers(found.dims)}"
+        return f"{verb} with these patches, by attention weighted by the gradient of {dims} (Chefer et al. 2021)", ""
+    one = f"a block of {found.block} × {found.block} patches" if found.block > 1 else "a patch"
+    if not np.isfinite(found.values).any():
+        return f"{verb} by no finite number when {one} is {found.method.phrase}", ""
+    camera, row, col = (int(axis) for axis in np.unravel_index(np.nanargmax(found.values), found.values.shape))
+    largest = format_multiple(float(found.values[camera, row, col]))
+    text = f"{verb} up to {largest} the noise when {one} is {found.method.phrase}"
+    return text, f"most: {results.cameras[camera].replace('_', ' ')} ({row}, {col})"
+
+
+def view_of_attention(view: ViewState) -> ViewState:
+    """Return the view of the attention that belongs to an effect map: what heads, layers and steps have maps of."""
+    if view.measure not in FROM_EFFECTS:
+        return view
+    # A locked range is in the unit of the measure.
+    return replace(view, measure="weight", range="uniform" if view.range == "locked" else view.range)
+
+
+def find_warning(view: ViewState) -> str:
+    """Return what a reader must not take a view for: attention for a cause, or effects for attention."""
+    warnings = {"effect": "measured effects, not attention", "gradient": "gradients are local: small changes alone"}
+    return warnings.get(view.measure, "attention is not cause")
+
+
+def measured_frames(results: Results, measure: str = "effect") -> tuple[int, ...]:
+    """Return the frames of which there is an effect map, or one of another measure, ascending."""
+    maps = (one for one in results.effects if one.has(MAPS[measure]))
+    return tuple(sorted({frame for one in maps for frame in one.frames}))
+
+
+def effects_of(results: Results, frame: int) -> tuple[Effects, ...]:
+    """Return the effects files that measured something of a frame."""
+    return tuple(one for one in results.effects if frame in one.frames)
+
+
+def describe_file(effects: Effects) -> str:
+    """Return what an effects file holds, as a sentence."""
+    count = len(effects.frames)
+    where = (
+        f"frame{'s' * (count != 1)} {format_numbers(effects.frames[:MOST_NAMED])}{' …' if count > MOST_NAMED else ''}"
+    )
+    parts = []
+    if effects.has("map/effect_of_chunk"):
+        parts.append("an effect map (hold E to see it)")
+    if effects.has("gradient/relevance"):
+        parts.append("gradients")
+    for kind in ("region", "word"):
+        number = effects.kinds.count(kind)
+        if number:
+            parts.append(f"{number} {kind}{'s' * (number != 1)}")
+    if effects.has("heads/effect"):
+        parts.append("every head")
+    what = ", ".join(parts) if parts else "nothing that can be shown"
+    return f"Effects of {effects.path.name} on {where}: {what}."

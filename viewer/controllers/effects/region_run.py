@@ -1,0 +1,256 @@
+"""Measure the effect of a region now: `pi0-capture effects` in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shlex
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
+
+from capture.results.effects_schema import SUFFIX
+from viewer.analysis.region_boxes import find_boxes
+from viewer.controllers.python_process import create_python_process
+from viewer.io.effects import find_numbered_path
+from viewer.model.plain_text import clean_text
+
+if TYPE_CHECKING:
+    from viewer.io.results import Results
+    from viewer.model.view_state import Cell
+
+KILL_MILLISECONDS: Final = 3000
+"""Time that a cancelled process has to end by itself."""
+MOST_CHARACTERS: Final = 300
+"""Of an error message of the process."""
+REGIONS_FILE: Final = "regions.json"
+
+
+@dataclass(frozen=True)
+class How:
+    """A way to take a region away."""
+
+    title: str
+    """In a menu."""
+    options: tuple[str, ...]
+    """Of `pi0-capture effects`."""
+
+
+HOWS: Final = {
+    "all": How("hidden from words, patches and actions", ("--from", "all")),
+    "actions": How("hidden from the actions", ("--from", "actions")),
+    "occlude": How("covered in the picture", ("--mode", "occlude")),
+}
+"""Ways to take a region away, by the names that settings have for them."""
+
+
+@dataclass(frozen=True)
+class RegionRequest:
+    """A region of a frame whose effect is to be measured."""
+
+    results: Results
+    frame: int
+    region: tuple[Cell, ...]
+    how: str = "all"
+    """A key of HOWS."""
+
+    @property
+    def boxes(self) -> tuple[str, ...]:
+        """The region as boxes of patches."""
+        return tuple(map(str, find_boxes(self.results, self.region)))
+
+    def arguments(self, regions: str) -> list[str]:
+        """Return the options that name frame and region; `regions` is the path of a file for one of several boxes."""
+        boxes = self.boxes
+        named = ["--region", boxes[0]] if len(boxes) == 1 else ["--regions", regions]
+        return ["--frames", str(self.frame), *named, *HOWS[self.how].options]
+
+    @property
+    def regions_json(self) -> str:
+        """The content of the file of regions."""
+        return json.dumps({" ".join(self.boxes)[:200]: self.boxes})
+
+
+def find_unavailable_reason(results: Results, checkpoint: str) -> str:
+    """Return why an effect cannot be measured on this machine; empty if it can.
+
+    `checkpoint` is the folder of the file's policy; empty if none is known.
+    """
+    if not isinstance(results.path, Path):
+        return "the file lies on another machine"
+    if results.growing:
+        return "the recording is not complete"
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
+        return "PyTorch is not installed here"
+    if results.model.get("kind") != "demo" and not checkpoint:
+        return "the policy’s checkpoint is not known here"
+    return ""
+
+
+def write_command(request: RegionRequest, checkpoint: str = "") -> str:
+    """Return the shell command that measures the region on another machine, with a placeholder for the checkpoint."""
+    path = request.results.path
+    policy = [] if request.results.model.get("kind") == "demo" else ["--checkpoint", checkpoint or "CHECKPOINT"]
+    name = find_numbered_path(path).name if isinstance(path, Path) else f"{Path(path.name).stem}.1{SUFFIX}"
+    command = ["pi0-capture", "effects", path.name, *policy, *request.arguments(REGIONS_FILE), "-o", name]
+    before = f"echo {shlex.quote(request.regions_json)} > {REGIONS_FILE} && " if len(request.boxes) > 1 else ""
+    return before + shlex.join(command)
+
+
+class RegionRun(QObject):
+    """Runs at most one measurement at a time; its result is a new file that replaces none."""
+
+    changed = Signal()
+    """The measurement has begun, gone on or ended."""
+    measured = Signal(object, object)
+    """A measurement has ended well: its RegionRequest and the Path of the effects file."""
+    failed = Signal(str)
+    """A measurement has failed: why, as a sentence."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.request: RegionRequest | None = None
+        """What is being measured; None if nothing is."""
+        self.stage = ""
+        """What the process does before it measures."""
+        self.progress = 0, 0
+        """Calls of the policy that were run, and all of them; 0 before the first."""
+        self._process: QProcess | None = None
+        self._folder: Path | None = None
+        self._folder_of_result: Path | None = None
+        self._errors: list[str] = []
+        self._is_cancelled = False
+        self._deadline = QTimer(self)
+        self._deadline.setSingleShot(True)
+        self._deadline.setInterval(KILL_MILLISECONDS)
+        self._deadline.timeout.connect(self._kill)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something is being measured."""
+        return self._process is not None
+
+    def start(self, request: RegionRequest, checkpoint: str, folder: Path) -> None:
+        """Measure a region; nothing happens while something is being measured.
+
+        Args:
+            request: Frame and region.
+            checkpoint: Folder of the file's policy; empty for the demo's.
+            folder: Where the effects file is put.
+        """
+        path = request.results.path
+        if self._process is not None or not isinstance(path, Path):
+            return
+        self._folder, self._folder_of_result = Path(tempfile.mkdtemp(prefix="pi0-effects-")), folder
+        regions = self._folder / REGIONS_FILE
+        regions.write_text(request.regions_json, encoding="utf-8")
+        policy = ["--checkpoint", checkpoint] if checkpoint else []
+        arguments = [*policy, *request.arguments(str(regions)), "--progress-lines", "-o", str(self._output)]
+        is_small = request.results.model.get("kind") == "demo"  # too small for more than one thread
+        process = create_python_process(
+            self, "capture", "effects", str(path.absolute()), *arguments, is_single_threaded=is_small
+        )
+        process.setWorkingDirectory(str(self._folder))
+        process.readyReadStandardOutput.connect(self._read_progress)
+        process.readyReadStandardError.connect(self._read_stage)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._on_error)
+        self.request, self.stage, self.progress, self._errors = request, "starting", (0, 0), []
+        self._is_cancelled = False
+        self._process = process
+        process.start()
+        self.changed.emit()
+
+    @property
+    def _output(self) -> Path:
+        assert self._folder is not None
+        return self._folder / f"result{SUFFIX}"
+
+    def _read_progress(self) -> None:
+        while self._process is not None and self._process.canReadLine():
+            line = bytes(self._process.readLine().data()).decode(errors="replace")
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                message = json.loads(line)
+                self.progress = int(message["done"]), int(message["total"])
+        self.changed.emit()
+
+    def _read_stage(self) -> None:
+        if self._process is None:
+            return
+        text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
+        lines = [clean_text(line.strip(), MOST_CHARACTERS) for line in text.splitlines() if line.strip()]
+        if lines:
+            self._errors = [*self._errors, *lines][-5:]
+            self.stage = lines[-1]
+            self.changed.emit()
+
+    def cancel(self) -> None:
+        """Stop measuring; the process is killed if it does not end by itself."""
+        if self._process is not None:
+            self._is_cancelled = True
+            self.stage = "stopping"
+            self._process.terminate()
+            self._deadline.start()
+            self.changed.emit()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
+            self._finished(-1)
+
+    def _finished(self, code: int) -> None:
+        self._read_stage()
+        process, request, self._process, self.request = self._process, self.request, None, None
+        self._deadline.stop()
+        if process is not None:
+            process.deleteLater()
+        if request is not None and code == 0 and not self._is_cancelled:
+            try:
+                path = self._keep(request)
+            except OSError as error:
+                self.failed.emit(f"The effects cannot be kept ({error.strerror or error}).")
+            else:
+                self.measured.emit(request, path)
+        elif not self._is_cancelled:
+            reason = self._errors[-1].removeprefix("pi0-capture: ") if self._errors else f"it ended with code {code}"
+            self.failed.emit(f"The effect was not measured: {reason.rstrip('.')}.")
+        self._clear()
+        self.changed.emit()
+
+    def _keep(self, request: RegionRequest) -> Path:
+        """Put the result beside the results file under a name that is free."""
+        assert self._folder_of_result is not None
+        self._folder_of_result.mkdir(parents=True, exist_ok=True)
+        content = self._output.read_bytes()
+        while True:
+            path = find_numbered_path(self._folder_of_result / request.results.path.name)
+            try:
+                with path.open("xb") as stream:
+                    stream.write(content)
+            except FileExistsError:
+                continue  # another window has taken the name meanwhile
+            return path
+
+    def _clear(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def stop(self) -> None:
+        """End the process at once, before the window ends."""
+        process, self._process = self._process, None
+        self._deadline.stop()
+        if process is not None:
+            process.finished.disconnect(self._finished)
+            process.kill()
+            process.waitForFinished(1000)
+            process.deleteLater()
+        self._clear()

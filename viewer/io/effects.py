@@ -1,0 +1,329 @@
+"""Effects files: measured changes of the actions, read without trust and lazily by frame. No Qt."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
+
+import numpy as np
+
+from capture.results import effects_schema, schema
+from viewer.errors import UserError
+from viewer.io import hdf5_guard, open_file
+from viewer.io.cache import Cache
+from viewer.io.hdf5_guard import Guarded
+from viewer.model.attention import Floats, widened
+from viewer.model.effects import EffectMap, Method, TargetEffect, multiple_of, root_mean_square
+from viewer.model.plain_text import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from capture.remote.address import Location
+    from viewer.io.results_file import ResultsFile
+
+T = TypeVar("T")
+CACHE_BYTES: Final = 32 << 20
+MOST_FILES: Final = 32
+"""Effects files that are looked for beside one results file."""
+OF_ALL_LAYERS: Final = "heads/"
+"""Datasets over all of the policy's layers, recorded or not; others are over the recorded ones."""
+MOST_TARGETS: Final = 10_000
+MOST_NUMBERS: Final = 1 << 20
+"""Frames that an effects file may hold."""
+
+
+class Effects:
+    """An open effects file; whose frames and axes are those of its results file is checked by `attach_to`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and check its header. Raises UserError where it is no effects file that can be read."""
+        self.path = path
+        self._alone = threading.RLock()
+        self._cache = Cache(CACHE_BYTES)
+        self._file = open_file.open_hdf5(path)
+        try:
+            self._guard = Guarded(self._file, path)
+            self._read_header()
+        except UserError:
+            self._file.close()
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            self._file.close()
+            raise UserError(
+                f"{path.name} is damaged: HDF5 says “{open_file.short(error)}”. Copy it again, or measure it again."
+            ) from error
+
+    def _read_header(self) -> None:
+        guard = self._guard
+        if guard.attribute("format") != effects_schema.FORMAT:
+            raise UserError(f"{self.path.name} is not an effects file; open one that “pi0-capture effects” wrote.")
+        version = hdf5_guard.numbers(guard.attribute("format_version"))
+        if version and version[0] > effects_schema.FORMAT_VERSION[0]:
+            raise UserError(
+                f"{self.path.name} has format {'.'.join(map(str, version))}, and this viewer reads up to "
+                f"{effects_schema.FORMAT_VERSION[0]}.x; install a newer pi0-attention."
+            )
+        self.uuid = str(guard.attribute("uuid") or "")
+        self.complete = bool(guard.attribute("complete"))
+        results = guard.json("results")
+        self.results_uuid = str(results.get("uuid") or "")
+        self.results_name = clean_text(str(results.get("name") or ""), 200)
+        self.run = guard.json("run")
+        self.cameras = hdf5_guard.names(guard.attribute("cameras"))
+        self.layers = hdf5_guard.numbers(guard.attribute("layers"))
+        self.steps = hdf5_guard.numbers(guard.attribute("steps"))
+        numbers = guard.find("frames/number", 1)
+        if numbers is None or numbers.shape[0] > MOST_NUMBERS or numbers.dtype.kind not in "iu":
+            raise guard.damaged("it does not say which frames it is about")
+        self._places = {int(number): place for place, number in enumerate(hdf5_guard.read(numbers, (slice(None),)))}
+        self._lengths: dict[str, int] = {"frame": numbers.shape[0]}
+        self.targets = self._read_names("targets/name")
+        self.kinds = self._read_names("targets/kind")
+        if len(self.kinds) != len(self.targets):
+            raise guard.damaged("its targets have no kinds")
+
+    def _read_names(self, name: str) -> tuple[str, ...]:
+        found = self._guard.find(name, 1)
+        if found is None:
+            return ()
+        if found.shape[0] > MOST_TARGETS:
+            raise self._guard.damaged(f"{name} has {found.shape[0]} entries")
+        return tuple(clean_text(one, 200) for one in hdf5_guard.texts(hdf5_guard.read(found, (slice(None),))))
+
+    def attach_to(self, results: ResultsFile) -> None:
+        """Check that the file is about an open results file, and that its axes fit.
+
+        Raises:
+            UserError: It is about another one, or damaged.
+        """
+        if not results.uuid or self.results_uuid != results.uuid:
+            whose = f"{self.results_name}" if self.results_name else "another file"
+            raise UserError(
+                f"{self.path.name} holds effects on {whose}, not on {results.path.name}: their fingerprints differ. "
+                f"Open {whose} first, or measure {results.path.name} again."
+            )
+        if (self.cameras, self.layers, self.steps) != (results.cameras, results.layers, results.steps):
+            raise self._guard.damaged(f"its cameras, layers or steps are not those of {results.path.name}")
+        lengths = self._lengths | {
+            "camera": len(results.cameras), "row": results.grid.rows, "col": results.grid.cols,
+            "action": results.horizon, "text": results.tokens, "head": results.heads, "target": len(self.targets),
+            "step": len(results.steps),
+        }  # fmt: skip
+        for name, (axes, _) in effects_schema.DESCRIPTIONS.items():
+            names = axes.split(", ")
+            dataset = self._guard.find(name, len(names))
+            if dataset is None:
+                continue
+            lengths["layer"] = len(results.layers)
+            if name.startswith(OF_ALL_LAYERS):
+                lengths["layer"] = dataset.shape[names.index("layer")]
+                if lengths["layer"] <= max(results.layers, default=0):
+                    raise self._guard.damaged(f"{name} has {lengths['layer']} layers")
+            for axis, length in zip(names, dataset.shape, strict=True):
+                if lengths.setdefault(axis, length) != length:
+                    raise self._guard.damaged(f"{name} has shape {dataset.shape}, which does not fit the other data")
+        self._lengths = lengths
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Frames of the results file on which something was measured, ascending."""
+        return tuple(sorted(self._places))
+
+    @property
+    def method(self) -> Method:
+        """How things were taken away."""
+        run = self.run
+        return Method(
+            mode=_word(run, "mode", "knockout"), queries=_word(run, "from", "actions"),
+            layers=_numbers(run, "layers"), heads=_numbers(run, "in_heads"), fill=_word(run, "fill", "mean"),
+        )  # fmt: skip
+
+    @property
+    def block(self) -> int:
+        """Side in patches of the blocks of its effect map; 0 without a map."""
+        found = self.run.get("map")
+        return found if type(found) is int and found > 0 else 0
+
+    def has(self, name: str) -> bool:
+        """Return whether the file holds a dataset."""
+        axes = len(effects_schema.DESCRIPTIONS[name][0].split(", "))
+        with self._alone:
+            return self._guard.find(name, axes) is not None
+
+    def row(self, name: str, frame: int) -> Floats | None:
+        """Return a dataset's values of one frame as float32; None where the file has none of it."""
+        place = self._places.get(frame)
+        if place is None:
+            return None
+        axes = len(effects_schema.DESCRIPTIONS[name][0].split(", "))
+
+        def make() -> Floats | None:
+            with self._alone:
+                dataset = self._guard.find(name, axes)
+                if dataset is None or dataset.dtype.kind not in "fiub":
+                    return None
+                return widened(np.asarray(hdf5_guard.read(dataset, (place,))))
+
+        return self._kept((name, place), make, lambda made: 0 if made is None else made.nbytes)
+
+    def _kept(self, key: tuple[object, ...], make: Callable[[], T], size: Callable[[T], int]) -> T:
+        return self._cache.get(key, make, size)
+
+    def floor(self, frame: int, actions: tuple[int, ...] = ()) -> float:
+        """Return the noise floor of some actions or, without any, of the whole chunk; NaN where it is not measured."""
+        name = "noise/floor_of_action" if actions else "noise/floor"
+        found = self.row(name, frame)
+        if found is None:
+            return float("nan")
+        return root_mean_square(found[list(actions)]) if actions else float(found)
+
+    def effect_map(self, frame: int, actions: tuple[int, ...] = ()) -> EffectMap | None:
+        """Return the effect of each patch on some actions or, without any, on the whole chunk; None without a map.
+
+        Several actions are joined by the root mean square, as the chunk is.
+        """
+        name = "map/effect" if actions else "map/effect_of_chunk"
+        values, floor = self.row(name, frame), self.floor(frame, actions)
+        if values is None:
+            return None
+        if actions:
+            values = np.sqrt(np.square(values[list(actions)]).mean(0, dtype=np.float32))
+        scale = np.float32(multiple_of(1.0, floor))
+        return EffectMap((values * scale).astype(np.float32), self.method, self.block, floor)
+
+    def gradient_map(self, frame: int, actions: tuple[int, ...] = ()) -> EffectMap | None:
+        """Return the relevance of each patch by gradients, mean of some actions or, without any, of all.
+
+        It is the mean over the differentiated action dimensions too; None where there is none.
+        """
+        values, dims = self.row("gradient/relevance", frame), self.row("gradient/dim", frame)
+        if values is None or dims is None or not values.shape[0]:
+            return None
+        values = (values[:, list(actions)] if actions else values).mean((0, 1), dtype=np.float32)
+        return EffectMap(values, self.method, 0, float("nan"), tuple(int(one) for one in dims))
+
+    def target_effects(self, frame: int) -> tuple[TargetEffect, ...]:
+        """Return what was measured of each region and word in a frame."""
+        if frame not in self._places or not self.targets:
+            return ()
+        return self._kept(("targets", frame), lambda: self._read_targets(frame), lambda made: 4096 * len(made))
+
+    def _read_targets(self, frame: int) -> tuple[TargetEffect, ...]:
+        names = ("targets/effect", "targets/effect_of_action", "targets/patches", "targets/tokens",
+                 "controls/effect", "targets/robot_change", "baseline/robot_actions")  # fmt: skip
+        effect, of_action, patches, tokens, controls, change, baseline = (self.row(name, frame) for name in names)
+        floor, floor_of_action = self.row("noise/floor", frame), self.row("noise/floor_of_action", frame)
+        if effect is None or of_action is None or floor is None or floor_of_action is None:
+            return ()
+        optional = [self.row(name, frame) for name in ("controls/effect_of_action", "controls/robot_change")]
+        found = []
+        for number, (name, kind) in enumerate(zip(self.targets, self.kinds, strict=True)):
+            kept = np.zeros(0, bool) if controls is None else np.isfinite(controls[number])
+            of_controls, control_changes = (None if one is None else one[number][kept] for one in optional)
+            found.append(
+                TargetEffect(
+                    name=name, kind=kind, method=self.method,
+                    cells=frozenset() if patches is None else _cells(patches[number]),
+                    tokens=() if tokens is None else tuple(np.flatnonzero(tokens[number]).tolist()),
+                    effect=float(effect[number]), effect_of_action=of_action[number],
+                    floor=float(floor), floor_of_action=floor_of_action,
+                    controls=np.zeros(0, np.float32) if controls is None else controls[number][kept],
+                    controls_of_action=of_controls, baseline=baseline,
+                    change=None if change is None else change[number], control_changes=control_changes,
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._alone, contextlib.suppress(OSError, RuntimeError, ValueError):
+            self._file.close()
+
+
+def attach(results: ResultsFile, effects: Effects) -> None:
+    """Let a results file have the effects of a file; they come before those that it has.
+
+    The same file, opened earlier, is closed.
+
+    Raises:
+        UserError: The effects are about another results file, or damaged.
+    """
+    effects.attach_to(results)
+    kept = []
+    for one in results.effects:
+        if one.path == effects.path or (one.uuid and one.uuid == effects.uuid):
+            one.close()
+        else:
+            kept.append(one)
+    results.effects = (effects, *kept)
+
+
+def find_effects_files(results: Location) -> list[Path]:
+    """Return the effects files beside a results file by their names: `duck.effects.h5`, `duck.1.effects.h5` …
+
+    The one to prefer comes first: the highest number, which is the latest, and last the plain name, which `pi0-capture
+    effects` writes by default. At most MOST_FILES; none beside a file on another machine.
+    """
+    if not isinstance(results, Path):
+        return []
+    plain = results.with_name(f"{_stem(results)}{effects_schema.SUFFIX}")
+    found = [plain] if plain.is_file() else []
+    numbered = (path for _, path in sorted(_find_numbered(results), reverse=True))
+    return [*list(numbered)[: MOST_FILES - 1], *found]
+
+
+def find_numbered_path(results: Path) -> Path:
+    """Return the first path beside a results file for another effects file: `duck.1.effects.h5`."""
+    number = max((number for number, _ in _find_numbered(results)), default=0) + 1
+    return results.with_name(f"{_stem(results)}.{number}{effects_schema.SUFFIX}")
+
+
+def _find_numbered(results: Path) -> list[tuple[int, Path]]:
+    stem, suffix, found = _stem(results), effects_schema.SUFFIX, []
+    try:
+        for entry in results.parent.iterdir():
+            middle = entry.name.removeprefix(f"{stem}.").removesuffix(suffix)
+            is_number = middle.isascii() and middle.isdigit() and len(middle) < 10
+            if is_number and entry.name == f"{stem}.{middle}{suffix}":
+                found.append((int(middle), entry))
+    except OSError:
+        return []
+    return found
+
+
+def _stem(results: Path) -> str:
+    name = results.name.removesuffix(schema.PARTIAL_SUFFIX)
+    return name.rpartition(".")[0] or name
+
+
+def is_effects_name(path: Location) -> TypeGuard[Path]:
+    """Return whether a path has the name of an effects file of this machine."""
+    return isinstance(path, Path) and path.name.endswith(effects_schema.SUFFIX)
+
+
+def find_results_file(effects: Path) -> Path | None:
+    """Return the results file beside an effects file by its name: `duck.h5`; None where there is none."""
+    stem = effects.name.removesuffix(effects_schema.SUFFIX)
+    before, _, number = stem.rpartition(".")
+    stems = [stem, *([before] if number.isascii() and number.isdigit() else [])]
+    found = (effects.with_name(f"{one}{end}") for one in stems for end in (".h5", ".hdf5"))
+    return next((path for path in found if path.is_file()), None)
+
+
+def _cells(mask: Floats) -> frozenset[tuple[int, int, int]]:
+    return frozenset((int(camera), int(row), int(col)) for camera, row, col in np.argwhere(mask > 0))
+
+
+def _word(run: dict[str, Any], name: str, default: str) -> str:
+    found = run.get(name)
+    return clean_text(found, 40) if isinstance(found, str) and found else default
+
+
+def _numbers(run: dict[str, Any], name: str) -> tuple[int, ...]:
+    found = run.get(name)
+    if not isinstance(found, list) or len(found) > 1024 or not all(type(one) is int for one in found):
+        return ()
+    return tuple(sorted(found))

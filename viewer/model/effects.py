@@ -1,0 +1,162 @@
+"""What was taken away from a policy's calls, and what that changed in the actions: values and their words. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from viewer.model.number_ranges import format_numbers
+
+if TYPE_CHECKING:
+    from viewer.model.attention import Floats
+    from viewer.model.view_state import Cell
+
+QUERIES: Final = {
+    "actions": "the actions", "words": "the words", "patches": "the patches", "all": "words, patches and actions",
+}  # fmt: skip
+"""Whose edges of attention a knockout cuts, by the name that the effects file has for it."""
+FILLS: Final = {
+    "mean": "the mean colour", "grey": "grey", "blur": "a blur of themselves", "inpaint": "what inpainting makes of "
+    "their surroundings",
+}  # fmt: skip
+"""What covers patches, by the name that the effects file has for it."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How something was taken away, as the effects file tells."""
+
+    mode: str = "knockout"
+    """`knockout` of attention edges, `occlude` for patches that are covered in the picture, or another one."""
+    queries: str = "actions"
+    """Whose edges are cut: a key of QUERIES."""
+    layers: tuple[int, ...] = ()
+    """Layers in which edges are cut; empty for all."""
+    heads: tuple[int, ...] = ()
+    """Heads in which edges are cut; empty for all."""
+    fill: str = "mean"
+    """What covers patches: a key of FILLS."""
+
+    @property
+    def phrase(self) -> str:
+        """What was done, within a sentence: hidden from the actions."""
+        if self.mode == "occlude":
+            return f"covered with {FILLS.get(self.fill, self.fill)}"
+        if self.mode != "knockout":
+            return f"taken away by {self.mode.replace('-', ' ')}"
+        parts = [f"hidden from {QUERIES.get(self.queries, self.queries)}"]
+        for name, numbers in (("layer", self.layers), ("head", self.heads)):
+            if numbers:
+                parts.append(f"in {name}{'s' * (len(numbers) > 1)} {format_numbers(numbers)}")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class EffectMap:
+    """One number for each patch: how far the actions move without it, or without its block."""
+
+    values: Floats
+    """(cameras, rows, cols) multiples of the noise floor; NaN where nothing was taken away."""
+    method: Method
+    block: int
+    """Side in patches of the blocks that were taken away; all patches of a block have its number. 0 if unknown."""
+    floor: float
+    """The noise floor in the policy's model units."""
+    dims: tuple[int, ...] | None = None
+    """Action dimensions whose gradient weights the attention, where `values` are that and no effects."""
+
+    @property
+    def unit(self) -> str:
+        """Unit of the values; empty for attention weighted by gradients, which has none."""
+        return "× noise" if self.dims is None else ""
+
+    def format_value(self, value: float) -> str:
+        """Return a value with its unit: 4.1 × noise."""
+        return f"{format_multiple(value)} noise" if self.dims is None else f"{value:.2g}"
+
+
+@dataclass(frozen=True, eq=False)
+class TargetEffect:
+    """What the actions do without one region, word or head, beside random regions of the same shape."""
+
+    name: str
+    kind: str
+    """`region`, `word` or `head`."""
+    cells: frozenset[Cell]
+    """Patches of a region."""
+    tokens: tuple[int, ...]
+    """Text tokens of a word."""
+    method: Method
+    effect: float
+    """Root mean square change over actions and dimensions, model units."""
+    effect_of_action: Floats
+    """(H,) the same for each action."""
+    floor: float
+    """The noise floor of the whole chunk, model units."""
+    floor_of_action: Floats
+    """(H,) the noise floor of each action."""
+    controls: Floats
+    """(controls,) effects of random regions of the same shape; empty where there are none."""
+    controls_of_action: Floats | None
+    """(controls, H) the same for each action; None where the file does not hold them."""
+    baseline: Floats | None
+    """(H, dims) actions of the untouched call, robot units; None where the file does not hold them."""
+    change: Floats | None
+    """(H, dims) change of the actions, robot units."""
+    control_changes: Floats | None
+    """(controls, H, dims) changes without each random region, robot units."""
+
+    def against_noise(self, actions: tuple[int, ...] = ()) -> Against:
+        """Return the effect beside its controls, on some actions or, without any, on the whole chunk."""
+        chosen = list(actions)
+        if not chosen:
+            return _against(self.effect, self.floor, self.controls)
+        effect, floor = (root_mean_square(one[chosen]) for one in (self.effect_of_action, self.floor_of_action))
+        of_action = self.controls_of_action
+        controls = np.zeros(0) if of_action is None else np.sqrt(np.square(of_action[:, chosen]).mean(1))
+        return _against(effect, floor, controls)
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """An effect as a multiple of the noise, and those of the controls."""
+
+    multiple: float
+    """NaN without noise."""
+    controls: npt.NDArray[np.float64]
+    """Multiples of random regions; empty where there are none."""
+    smaller: int
+    """How many of them are smaller."""
+
+    @property
+    def median(self) -> float:
+        """The median of the controls; NaN without any."""
+        return float(np.median(self.controls)) if self.controls.size else float("nan")
+
+
+def _against(effect: float, floor: float, controls: npt.NDArray[np.floating]) -> Against:
+    multiples = np.array([multiple_of(float(one), floor) for one in controls], np.float64)
+    return Against(multiple_of(effect, floor), multiples, int((controls < effect).sum()))
+
+
+def root_mean_square(values: npt.ArrayLike) -> float:
+    """Return the root mean square of some numbers; NaN of none."""
+    array = np.asarray(values, np.float64)
+    return float(np.sqrt(np.square(array).mean())) if array.size else float("nan")
+
+
+def multiple_of(effect: float, floor: float) -> float:
+    """Return an effect as a multiple of the noise floor; NaN where there is no noise."""
+    return effect / floor if floor > 0 else float("nan")
+
+
+def format_multiple(value: float) -> str:
+    """Return a multiple of the noise with about two digits, such as 4.1 × or 0.016 ×; – where there is none."""
+    if not np.isfinite(value):
+        return "–"
+    if abs(value) >= 99.5:
+        return f"{value:.0f} ×"
+    return f"{value:.1f} ×" if abs(value) >= 0.95 else f"{value:.2g} ×"

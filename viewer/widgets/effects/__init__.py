@@ -1,0 +1,1 @@
+"""Panels of measured effects: of the region, and of the heads."""
