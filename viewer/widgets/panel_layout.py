@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from viewer.controllers.frame_series import FrameSeries
 from viewer.controllers.prefetch import Prefetch
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 FOLD_WIDTH = 1028
 """Below this width the right column becomes tabs: in a window of 1024, but not in one of 1280 with an episode list."""
 MIN_SIDE, MAX_SIDE = 300, 460
-"""Pixels of the right column, in a window of usual size."""
+"""Pixels of the right column, in a window of usual size: room for its widest row beside a scroll bar."""
 MOST_OF_SIDE = 0.38
 """Largest part of the width that the right column takes by itself, where one picture leaves width unused."""
 LEAST_LEFT = 980
@@ -144,7 +144,14 @@ class PanelLayout(QWidget):
         self.front.addWidget(self.main)
         self.front.addWidget(self.wall_page)
         self.splitter.addWidget(self.front)
-        self.splitter.addWidget(self.side)
+        self.side_scroll = QScrollArea()  # of a low window, which squeezes no panel below its minimum
+        self.side_scroll.setWidget(self.side)
+        self.side_scroll.setWidgetResizable(True)
+        self.side_scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.side_scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.side_scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.side_scroll.verticalScrollBar().setStyleSheet(theme.sheet())
+        self.splitter.addWidget(self.side_scroll)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setStretchFactor(1, 0)
         whole = QHBoxLayout(self)
@@ -180,7 +187,8 @@ class PanelLayout(QWidget):
         for place, (panel, stretch) in enumerate(((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0))):
             self.side_layout.insertWidget(place, panel, stretch)
             panel.show()
-        self.side.setMinimumWidth(MIN_SIDE)
+        self.side_scroll.setMinimumWidth(MIN_SIDE)
+        self.side.setMinimumWidth(MIN_SIDE - 20)  # beside a scroll bar; panels take less than they ask for
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         narrow = self.width() < FOLD_WIDTH
@@ -192,7 +200,7 @@ class PanelLayout(QWidget):
     def _place_splitter(self) -> None:
         """Give the right column its width: what the user chose, or its share and what the pictures cannot use."""
         width = self.width()
-        self.side.setMaximumWidth(max(MAX_SIDE, round(width * MOST_OF_SIDE)))
+        self.side_scroll.setMaximumWidth(max(MAX_SIDE, round(width * MOST_OF_SIDE)))
         if self.is_folded or self._is_splitter_set:
             return
         side = min(max(round(width * 0.21), MIN_SIDE), 400)
@@ -260,7 +268,7 @@ class PanelLayout(QWidget):
         self.line.setVisible(rest and wide)
         if wide:
             self.timeline.setVisible(rest)
-        self.side.setVisible(rest and wide)
+        self.side_scroll.setVisible(rest and wide)
         for widget in (self.film.note, self.film.mode):
             widget.setVisible(not self.tabs_folded and self.current_tab == "film")
         self.left.invalidate()
@@ -346,6 +354,7 @@ class PanelLayout(QWidget):
     def restyle(self) -> None:
         """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
+        self.side_scroll.verticalScrollBar().setStyleSheet(theme.sheet())
         for scrolled in (self.strips, self.region_ranking):
             scrolled.restyle()
         for panel in (self.film, self.atlas, self.wall):

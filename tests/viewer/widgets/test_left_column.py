@@ -340,3 +340,18 @@ def test_one_camera_leaves_little_width_unused(app: QApplication, tmp_path: Path
     assert grid.panes[0].area().width() >= 0.85 * grid.width()
     assert window.panels.side.width() > 500
     close(window)
+
+
+def test_a_low_window_scrolls_the_right_column_and_squeezes_no_panel(app: QApplication, tmp_path: Path) -> None:
+    window = show(make_results.write(tmp_path / "a.h5", make_results.Recipe(layers=18)), tmp_path, (1280, 660))
+    panels = window.panels
+    for panel in (panels.mass, panels.atlas, panels.curves, panels.heat):
+        assert panel.height() >= max(panel.minimumHeight(), panel.minimumSizeHint().height())
+    assert panels.heat.low.geometry().right() < panels.heat.high.geometry().left()
+    assert panels.heat.high.geometry().right() < panels.heat.width()
+    assert panels.side_scroll.verticalScrollBar().maximum() > 0
+    assert panels.side.width() == panels.side_scroll.viewport().width(), "nothing is cut off at the right"
+    window.resize(1280, 900)
+    settle(window)
+    assert panels.side_scroll.verticalScrollBar().maximum() == 0
+    close(window)

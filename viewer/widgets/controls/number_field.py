@@ -65,5 +65,5 @@ class NumberField(QLineEdit):
             painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 5, 5)
         align = "right" if self.alignment() & Qt.AlignmentFlag.AlignRight else "left"
         colour = t.text if self.isEnabled() else t.secondary
-        side = 8 if self.boxed else 4
+        side = 6 if self.boxed else 4
         drawing.write(painter, box.adjusted(side, 0, -side, 0), self.text(), colour, self.pixels, align=align)

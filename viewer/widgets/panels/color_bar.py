@@ -38,8 +38,8 @@ RANGE_TIPS: Final = {
     "map": "From 0 to the 99th percentile of each camera",
     "locked": "The range that is shown now, kept for all views",
 }
-FIELD_WIDTH: Final = 96
-"""Pixels of a number's field: room for `−0.0001446`."""
+FIELD_WIDTH: Final = 84
+"""Pixels of a number's field: room for `−0.001446`."""
 MEASURES: Final = (("weight", "Weight"), ("contribution", "× norm"), ("effect", "Effect"),
                     ("gradient", "Gradient"))  # fmt: skip
 MEASURE_TIPS: Final = {
@@ -90,6 +90,7 @@ class HeatPanel(Panel):
         first.addLayout(top)
         first.addWidget(self.bar)
         ends = QHBoxLayout()
+        ends.setSpacing(2)
         ends.addWidget(self.low)
         ends.addStretch()
         ends.addWidget(self.uniform)
