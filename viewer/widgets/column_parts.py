@@ -42,6 +42,9 @@ class SideColumn(QWidget):
 class TabStack(QStackedWidget):
     """Panels of which one is shown at a time."""
 
+    least = 0
+    """Pixels that are kept for the panel that comes forward by itself, so that the pictures then stay as they are."""
+
     def heights(self) -> tuple[int, int]:
         """Return minimum and preferred height in pixels: those of the first panel, or more if the current one needs it.
 
@@ -50,7 +53,8 @@ class TabStack(QStackedWidget):
         first, front = self.widget(0), self.currentWidget()
         if first is None or front is None:
             return 0, 0
-        least = max(first.minimumSizeHint().height(), front.minimumSizeHint().height(), front.minimumHeight())
+        own = front.minimumSizeHint().height(), front.minimumHeight()
+        least = max(first.minimumSizeHint().height(), *own, self.least)
         return least, max(least, first.sizeHint().height(), front.sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:

@@ -116,6 +116,7 @@ class PanelLayout(QWidget):
         self.stack = TabStack()
         for panel in (self.film, self.region_ranking, self.effect, self.action_chart):
             self.stack.addWidget(panel)
+        self.stack.least = self.region_ranking.minimumHeight()  # comes forward with a new region
         self.main = QWidget()
         self.left = LeftColumnLayout(self.main, self._preferred_heights, 5)
         self.left.setContentsMargins(m, 10, m, 4)

@@ -53,7 +53,7 @@ class Atlas(ZoomPanel):
         super().__init__(session, "Layers and heads", parent)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(134)
         self.setMouseTracking(True)
         self.score = DropDown("Score", [(score.name, score.title) for score in SCORES.values()], parent=self)
         self.score.set_tool_tips({score.name: score.description for score in SCORES.values()})

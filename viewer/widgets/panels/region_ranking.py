@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import Query
 
-LINE: Final = 21
-LEAST_LINES: Final = 6
-"""Lines that the panel always has room for."""
+LINE: Final = 20
+LEAST_LINES: Final = 4
+"""Lines that the panel always has room for: no more than the film needs, so that a new region leaves the pictures
+where they are under the pointer."""
 PREFERRED_LINES: Final = 10
 GROUP_LINES: Final = 3
 """Lines of a head while its group is folded."""
@@ -51,7 +52,7 @@ class RegionRanking(Panel):
     """Shows the ranking by head, or in one order; a click on a line selects its query, layer, head and step."""
 
     watched_fields = frozenset({"frame", "region", "query", "layer", "step", "heads"})
-    HEADING = 24
+    HEADING = 22
 
     def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
         super().__init__(session, "Who looks here", parent)
