@@ -85,9 +85,10 @@ def measure_frame(
         replace_word(find_word(word, *frames.text(number)), other, stored.observation.prompt)
         for word, other in request.replacements
     ]
-    targets = [*request.regions, *words, *replacements]
+    regions = [region.at(number) for region in request.regions]
+    targets = [*regions, *words, *replacements]
     pictured = frames.pictured(number)
-    for region in request.regions:
+    for region in regions:
         if request.how.mode == "occlude" and region.patches is not None and not (region.patches & pictured).any():
             raise UserError(
                 f"the region {region.name!r} shows no picture in frame {number}, only letterbox bars: there is nothing "

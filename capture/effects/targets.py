@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.errors import UserError
-from capture.number_ranges import parse_ranges
+from capture.number_ranges import format_numbers, parse_ranges
 
 Mask = npt.NDArray[np.bool_]
 Spans = npt.NDArray[np.int32]
@@ -34,12 +34,29 @@ class Target:
     kind: Kind
     patches: Mask | None = None
     """(cameras, rows, cols): the patches of a region."""
+    by_frame: Mapping[int, Mask] | None = None
+    """The patches of a region that lies elsewhere in each frame, by the frames in which it is known."""
     tokens: tuple[int, ...] = ()
     """Numbers of the text tokens of a word."""
     head: tuple[int, int] | None = None
     """Layer and head, counted from 0."""
     prompt: str | None = None
     """The task with another word in the place of one, for a replacement."""
+
+    def at(self, frame: int) -> Target:
+        """Return the target as it is in a frame.
+
+        Raises UserError for a region that is not known there, or is known to be absent.
+        """
+        if self.by_frame is None:
+            return self
+        patches = self.by_frame.get(frame)
+        if patches is None or not patches.any():
+            why = "not known" if patches is None else "absent"
+            seen = [number for number, mask in self.by_frame.items() if mask.any()]
+            where = f"it is in {format_numbers(sorted(seen))}" if seen else "it is in none"
+            raise UserError(f"the region {self.name!r} is {why} in frame {frame}; {where}: name those with --frames")
+        return replace(self, patches=patches, by_frame=None)
 
 
 def parse_box(text: str, cameras: Sequence[str], grid: tuple[int, int]) -> Mask:

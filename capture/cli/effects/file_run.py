@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from capture.effects.effects_file import EffectsFile, is_finished
 from capture.effects.engine import Intervention
 from capture.effects.file_lock import FileLock
 from capture.effects.frame_calls import EffectsRequest, Progress
+from capture.effects.named_regions import read_named_regions
 from capture.effects.results_frames import ResultsFrames
 from capture.effects.run import check_words, measure_frame
 from capture.effects.targets import Target, parse_box, read_regions
@@ -154,7 +156,10 @@ def _measure(
 def _request(own: argparse.Namespace, frames: ResultsFrames, batch: int) -> EffectsRequest:
     regions = [Target(box, "region", parse_box(box, frames.cameras, frames.grid)) for box in own.region]
     if own.regions:
-        regions += read_regions(own.regions, frames.cameras, frames.grid)
+        if own.regions.suffix == ".h5":
+            regions += read_named_regions(own.regions, frames.uuid, frames.cameras, frames.grid, frames.count)
+        else:
+            regions += read_regions(own.regions, frames.cameras, frames.grid)
     names = [region.name for region in regions]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:
@@ -169,6 +174,15 @@ def _request(own: argparse.Namespace, frames: ResultsFrames, batch: int) -> Effe
         other_frame=own.fill[1] if own.fill else None, gradient=own.gradient,
         controls=own.controls, seeds=own.seeds, batch=batch,
     )  # fmt: skip
+
+
+def _describe_regions(path: Path | None) -> str | None:
+    """Return what tells one file of regions from another: its text, or of HDF5 a digest; None without one."""
+    if path is None:
+        return None
+    if path.suffix == ".h5":
+        return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return path.read_text(encoding="utf-8")
 
 
 def _check_axes(own: argparse.Namespace, sizes: Any) -> None:
@@ -201,7 +215,7 @@ def _run_attribute(
     """Return what defines the run, so that only the same command resumes it."""
     return {
         "results": frames.uuid, "frames": list(chosen), "region": own.region,
-        "regions": own.regions.read_text(encoding="utf-8") if own.regions else None, "words": own.words,
+        "regions": _describe_regions(own.regions), "words": own.words,
         "replace": [list(one) for one in own.replace], "masks": own.masks, "map": own.map, "curves": own.curves,
         "gradient": list(own.gradient), "heads": own.heads, "mode": own.mode, "from": own.queries or "actions",
         "layers": own.layers, "in_heads": own.in_heads, "fill": fill_text(own.fill), "controls": own.controls,

@@ -61,7 +61,11 @@ def add_measures(parser: argparse.ArgumentParser) -> None:
         help="a box of patches, such as exterior:7-8,8-11; may be repeated",
     )  # fmt: skip
     what.add_argument(
-        "--regions", metavar="FILE", type=Path, help='named regions, JSON: {"duck": ["exterior:7-8,8-11", …], …}'
+        "--regions",
+        metavar="FILE",
+        type=Path,
+        help='named regions: JSON, {"duck": ["exterior:7-8,8-11", …], …}, or what pi0-regions made (duck.regions.h5), '
+        "where they are in each frame",
     )
     what.add_argument(
         "--words", metavar="WORD", nargs="+", default=[],
