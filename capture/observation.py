@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # the names of cameras are needed before numpy is loaded
+    import numpy as np
+    import numpy.typing as npt
 
 EXTERIOR: Final = "exterior"
 WRIST: Final = "wrist"

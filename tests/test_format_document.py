@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import synthetic
 from paths import ROOT
@@ -79,6 +81,8 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         for number in range(SIZES.frames):
             writer.write(synthetic.frame(SIZES, number))
         writer.finish({schema.CHECK_MASKED: 0.0})
+    with h5py.File(tmp_path / "demo.regions.h5", "w") as file:
+        file["duck/exterior/coverage"] = np.zeros((7, 16, 16), np.float32)
     names: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL):
         if "matplotlib" in code:

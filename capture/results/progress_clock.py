@@ -23,11 +23,12 @@ LONGEST_SECONDS: Final = 60.0
 class ProgressClock:
     """Clock of one request to the process `pid`; it is read by asking `is_over` repeatedly.
 
-    `is_started`: whether the process has finished its imports. `longest_seconds`: longest time in all.
+    `is_started`: whether the process has finished its imports. `longest_seconds`: longest time in all, if it is not
+    LONGEST_SECONDS.
     """
 
-    def __init__(self, pid: int, *, is_started: bool, longest_seconds: float = LONGEST_SECONDS) -> None:
-        self._pid, self._longest = pid, longest_seconds
+    def __init__(self, pid: int, *, is_started: bool, longest_seconds: float | None = None) -> None:
+        self._pid, self._longest = pid, LONGEST_SECONDS if longest_seconds is None else longest_seconds
         self._begin = self._last = time.monotonic()
         self._stall = STALL_SECONDS if is_started else max(START_SECONDS, STALL_SECONDS)
         self._bytes_read = _bytes_read(pid)

@@ -319,7 +319,7 @@ TABLE: Final[tuple[Command, ...]] = (
             is_on=_has_theme("light"), group="theme"),
     Command("system", "Theme of the system", HELP, (), lambda a: a.theme_asked.emit("system"), always,
             is_on=_has_theme("system"), group="theme"),
-    Command("episodes", "List of episodes", HELP, ("Ctrl+L",), lambda a: a.episodes_asked.emit(""), with_run),
+    Command("episodes", "List of episodes", HELP, ("Ctrl+Shift+L",), lambda a: a.episodes_asked.emit(""), with_run),
     Command("deck", "Fold the panels under the words", HELP, ("Ctrl+J",), _fold,
             is_on=lambda a: a.panels.tabs_folded),
     Command("pictures_only", "Pictures only", HELP, ("X",),

@@ -180,8 +180,8 @@ def _leave_out_unpaired(source: ExportSource, view: ViewState, series: QuerySeri
 
 
 def _start_in_series(results: Results, view: ViewState, series: QuerySeries) -> ViewState:
-    """Return a view at a frame of a series, which may have left out the view's own."""
-    if view.frame in series.frames:
+    """Return a view at a frame that has a counterpart. A film, which leaves out some frames, may lack the view's."""
+    if view.frame not in series.unpaired:
         return view
     query = find_same_query(view.query, results, view.frame, series.frames[0]) or view.query
     return replace(view, frame=series.frames[0], query=query)

@@ -267,10 +267,13 @@ def find_effects_files(results: Location) -> list[Path]:
     The one to prefer comes first: the highest number, which is the latest, and last the plain name, which `pi0-capture
     effects` writes by default. At most MOST_FILES; none beside a file on another machine.
     """
-    if not isinstance(results, Path):
+    if not isinstance(results, Path) or not results.name:
         return []
     plain = results.with_name(f"{_stem(results)}{effects_schema.SUFFIX}")
-    found = [plain] if plain.is_file() else []
+    try:
+        found = [plain] if plain.is_file() else []
+    except OSError:  # a name that no file can have; opening the results file says so
+        return []
     numbered = (path for _, path in sorted(_find_numbered(results), reverse=True))
     return [*list(numbered)[: MOST_FILES - 1], *found]
 

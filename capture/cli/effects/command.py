@@ -142,7 +142,12 @@ def measure_captured(
     from capture.cli.effects.file_run import measure_file
     from capture.cli.effects.policy_source import PolicySource
 
-    for name, value in (("dtype", None), ("overwrite", options.overwrite), ("dry_run", False)):
+    for name, value in (
+        ("dtype", None),
+        ("overwrite", options.overwrite),
+        ("dry_run", False),
+        ("progress_lines", False),
+    ):
         setattr(measures, name, value)
     source = PolicySource(measures, console)
     source.use(*loaded)

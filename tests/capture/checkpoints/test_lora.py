@@ -19,6 +19,7 @@ from checkpoint_files import (
     write_stats,
 )
 from decisions import choices, doubts
+from lerobot_policy_files import write_lerobot_policy
 from safetensors.torch import save_file
 
 from capture.checkpoints import CheckpointOptions, open_checkpoint
@@ -152,9 +153,7 @@ PEFT = "base_model.model.model."
 
 def write_adapter(folder, weights, base, **config):
     """lerobot's folder of an adapter: PEFT's two files, and the policy's configuration without weights."""
-    from test_lerobot_checkpoint import write
-
-    write(folder)
+    write_lerobot_policy(folder)
     (folder / "model.safetensors").unlink()
     own = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**own, "use_peft": True}))

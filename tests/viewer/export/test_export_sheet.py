@@ -180,12 +180,13 @@ def test_unavailable_scores_are_disabled(app: QApplication, small: Path, tmp_pat
     score, enabled, error = cells(score="lift")
     assert (score, error) == ("picture", ""), "nothing is said of options of a command line"
     assert {name for name, on in enabled.items() if not on} == {
-        *(score.name for score in scores.SCORES.values() if score.needs_region),
+        *(score.name for score in scores.SCORES.values() if score.needs_region or score.needs_effects),
         "change",
     }
     score, enabled, error = cells(score="lift", region=((0, 6, 6),))
     assert (score, error) == ("lift", "")
-    assert {name for name, on in enabled.items() if not on} == {"change"}
+    effects = {score.name for score in scores.SCORES.values() if score.needs_effects}
+    assert {name for name, on in enabled.items() if not on} == {"change", *effects}
     assert cells(score="lift", thumbnails=True)[0] == "maps"
 
 

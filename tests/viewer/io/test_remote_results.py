@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +49,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of 250 planned full-size frames; one is written."""
     folder = tmp_path_factory.mktemp("large")
-    return write_large(folder / "large.h5").rename(folder / "large.h5")
+    path = write_large(folder / "large.h5").rename(folder / "large.h5")
+    os.utime(path, (time.time() - 60, time.time() - 60))  # blocks of a file that was just changed are not kept
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +162,7 @@ def test_growing_file_is_followed_over_ssh_until_it_has_its_name(
         assert (results.done, results.growing) == (1, True)
         assert not results.grow()
         writer.write(frames[1])
+        os.utime(tmp_path / "run.h5.partial", (time.time() + 5,) * 2)  # ssh tells whole seconds
         assert results.grow()
         assert results.done == 2
         assert np.array_equal(results.rows(1, "text", 1).image[:, 0], frames[1][schema.TEXT_TO_IMAGE][:, 1])

@@ -165,7 +165,7 @@ def test_keys_of_the_window_work_in_the_list(window: MainWindow) -> None:
 def test_the_list_hides_by_key_and_stays_hidden(window: MainWindow, mixed: Path, tmp_path: Path) -> None:
     assert episode_panel(window).isVisible()
     assert window.top.episodes.isVisible()
-    QTest.keyClick(window, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier)
+    QTest.keyClick(window, Qt.Key.Key_L, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     assert not episode_panel(window).isVisible()
     QTest.keyClick(window, Qt.Key.Key_PageDown)
     until(lambda: file_name(window) == "episode_000003.h5")

@@ -60,7 +60,7 @@ class FileController(QObject):
 
     def __init__(self, session: Session, worker: Worker, settings: Settings, window: QWidget) -> None:
         super().__init__(window)
-        self.session, self.worker, self.settings, self._window = session, worker, settings, window
+        self.session, self.worker, self.settings = session, worker, settings
         self.opening = Opening(self._needless, session.reader, self)
         self.live = LiveView(session, self)
         self.effects = EffectsController(session, worker, settings, window)
@@ -74,7 +74,7 @@ class FileController(QObject):
         self._follow.timeout.connect(self.look_for_more)
         self.opening.opened.connect(self.show_results)
         self.run_opening = RunOpening(worker, self)
-        self.run_opening.is_read.connect(lambda run: self.show_run(run, self._wanted))
+        self.run_opening.is_read.connect(self._show_run_as_wanted)
         self.run_opening.is_file.connect(self.opening.start)
         for opening in (self.opening, self.run_opening):
             opening.failed.connect(self.show_failure)
@@ -117,6 +117,9 @@ class FileController(QObject):
             self.open(locate(path.strip()) if is_address(path.strip()) else Path(path))
         except UserError as error:
             self.show_failure(str(error), "")
+
+    def _show_run_as_wanted(self, run: Run) -> None:
+        self.show_run(run, self._wanted)
 
     def show_run(self, run: Run, view: ViewState | None = None, early: Probe | None = None) -> None:
         """Show a run and open the episode that was open last, else the first.
@@ -197,21 +200,21 @@ class FileController(QObject):
 
     def ask_file(self) -> None:
         """Show the dialog for opening a file."""
-        path = file_dialogs.ask_file(self._window, self.settings.recent())
+        path = file_dialogs.ask_file(self.parent(), self.settings.recent())
         if path:
             self.open(Path(path))
 
     def ask_folder(self) -> None:
         """Show the dialog for opening the folder of a run."""
-        file_dialogs.ask_folder(self._window, self.settings.recent(), self.open_text)
+        file_dialogs.ask_folder(self.parent(), self.settings.recent(), self.open_text)
 
     def ask_address(self) -> None:
         """Show the dialog for opening a file or run on another machine."""
-        file_dialogs.ask_address(self._window, self.open_text)
+        file_dialogs.ask_address(self.parent(), self.open_text)
 
     def ask_other(self) -> None:
         """Show the dialog for choosing a second file to compare with."""
-        path = file_dialogs.ask_other(self._window, self.session.path)
+        path = file_dialogs.ask_other(self.parent(), self.session.path)
         if path:
             self.opening.start(Path(path), second=True)
 

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from PySide6.QtCore import QObject
     from PySide6.QtWidgets import QWidget
 
     from capture.remote.address import Location
@@ -19,37 +20,37 @@ FILTER_OTHER: Final = "Results (*.h5 *.hdf5 *.partial);;All files (*)"
 """File filters of the dialogs for the first and for the second file."""
 
 
-def ask_file(window: QWidget, recent: Sequence[Location]) -> str:
+def ask_file(window: QObject | None, recent: Sequence[Location]) -> str:
     """Show the dialog for opening a file, at first in the folder of the most recent one; return the path or empty."""
     from PySide6.QtWidgets import QFileDialog  # imported late: slow to load and not needed at the start
 
-    return QFileDialog.getOpenFileName(window, "Open results", _folder_of(recent), FILTER)[0]
+    return QFileDialog.getOpenFileName(_as_widget(window), "Open results", _folder_of(recent), FILTER)[0]
 
 
-def ask_folder(window: QWidget, recent: Sequence[Location], chosen: Callable[[str], None]) -> None:
+def ask_folder(window: QObject | None, recent: Sequence[Location], chosen: Callable[[str], None]) -> None:
     """Show the dialog for opening the folder of a run; `chosen` gets its path."""
     from PySide6.QtWidgets import QFileDialog
 
-    dialog = QFileDialog(window, "Open run folder", _folder_of(recent))
+    dialog = QFileDialog(_as_widget(window), "Open run folder", _folder_of(recent))
     dialog.setFileMode(QFileDialog.FileMode.Directory)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.fileSelected.connect(chosen)
     dialog.open()
 
 
-def ask_other(window: QWidget, first: Location | None) -> str:
+def ask_other(window: QObject | None, first: Location | None) -> str:
     """Show the dialog for choosing a second file, at first in the folder of the first; return the path or empty."""
     from PySide6.QtWidgets import QFileDialog
 
     folder = _folder_of([first] if first else [])
-    return QFileDialog.getOpenFileName(window, "Compare with", folder, FILTER_OTHER)[0]
+    return QFileDialog.getOpenFileName(_as_widget(window), "Compare with", folder, FILTER_OTHER)[0]
 
 
-def ask_address(window: QWidget, chosen: Callable[[str], None]) -> None:
+def ask_address(window: QObject | None, chosen: Callable[[str], None]) -> None:
     """Show the dialog for opening a file or run on another machine; `chosen` gets the address."""
     from PySide6.QtWidgets import QInputDialog
 
-    dialog = QInputDialog(window)
+    dialog = QInputDialog(_as_widget(window))
     dialog.setWindowTitle("Open address")
     dialog.setLabelText(
         "Results file or run on another machine: ssh://user@host/path, https://…, s3://bucket/…,\n"
@@ -64,3 +65,10 @@ def ask_address(window: QWidget, chosen: Callable[[str], None]) -> None:
 
 def _folder_of(recent: Sequence[Location]) -> str:
     return next((str(path.parent) for path in recent if isinstance(path, Path)), "")
+
+
+def _as_widget(window: QObject | None) -> QWidget | None:
+    """Return the window as what dialogs take; controllers know it as the parent that QObject.parent returns."""
+    from PySide6.QtWidgets import QWidget
+
+    return window if isinstance(window, QWidget) else None
