@@ -69,8 +69,7 @@ class FileController(QObject):
         self._carried: Carried | None = None
         self.first = FirstPicture(session)
         self._second: Location | None = None
-        self._follow = QTimer(self)
-        self._follow.setInterval(FOLLOW_MILLISECONDS)
+        self._follow = QTimer(self, interval=FOLLOW_MILLISECONDS)
         self._follow.timeout.connect(self.look_for_more)
         self.opening.opened.connect(self.show_results)
         self.run_opening = RunOpening(worker, self)
