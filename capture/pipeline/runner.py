@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -86,14 +87,7 @@ def uses_workers(options: RunOptions) -> bool:
 def _look_ahead(items: Iterator[QueuedFrame | EndOfFile]) -> Iterator[QueuedFrame | EndOfFile] | None:
     """Return the same items with the first one already read; None if there are none."""
     first = next(items, None)
-    if first is None:
-        return None
-
-    def chained() -> Iterator[QueuedFrame | EndOfFile]:
-        yield first
-        yield from items
-
-    return chained()
+    return None if first is None else chain([first], items)
 
 
 class _Run:

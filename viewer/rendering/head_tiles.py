@@ -1,4 +1,4 @@
-"""Paint the tiles of the wall of heads: each head's maps over the pictures of all cameras."""
+"""The tiles of the wall of heads: each head's maps over the pictures of all cameras, names, the scale of all."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize
 
+from viewer.analysis.scores import find_score
 from viewer.model import geometry
-from viewer.rendering import camera_image, colormaps, drawing, theme
+from viewer.rendering import camera_image, colormaps, drawing, theme, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PySide6.QtGui import QPainter
 
-    from viewer.io.results import Pixels
+    from viewer.analysis.heads_wall import HeadsWall
+    from viewer.io.results import Pixels, Results
     from viewer.model.attention import Floats
     from viewer.model.geometry import Affine, PatchGrid
+    from viewer.model.view_state import ViewState
     from viewer.model.wall_layout import Tile
 
 
@@ -85,3 +88,31 @@ def paint_tiles(
         line = QRectF(offset.x() + tile.left, offset.y() + tile.top, tile.width, 17)
         used = drawing.write(painter, line.adjusted(1, 0, 0, 0), name, t.text, 12, bold=True)
         drawing.write(painter, line.adjusted(used + 8, 0, -1, 0), number, t.secondary, 12, align="right")
+
+
+def describe_wall_scale(wall: HeadsWall, view: ViewState) -> str:
+    """Return the one scale of all tiles in words."""
+    if view.scale == "rank":
+        return "colours by rank of each head’s own patches"
+    unit = " ×" if view.unit == "uniform" else ""
+    low, high, largest = (f"{ticks.format_number(value)}{unit}" for value in (wall.low, wall.high, wall.largest))
+    start = f"1 × uniform ({low})" if view.range == "uniform" else low
+    above = f" · {wall.above} patches above, up to {largest}" if wall.above else ""
+    log = "log scale" if view.scale == "log" else "scale"
+    return f"one {log} for all heads: {start} to {high}{above}"
+
+
+def title_tiles(results: Results, wall: HeadsWall, view: ViewState, width: float) -> list[tuple[str, str]]:
+    """Return the name and the score of each tile; all names are short where one of the long ones has no room.
+
+    `width`: that of a tile in pixels.
+    """
+    score = find_score(view.score)
+    numbers = [score.format_value(value) if np.isfinite(value) else "–" for value in wall.scores]
+    places = [(results.layers[layer], head) for layer, head in wall.heads]
+    names = [f"Layer {layer}, head {head}" for layer, head in places]
+    widths = (drawing.width_of(name, 12, bold=True) for name in names)
+    room = width - max((drawing.width_of(number, 12) for number in numbers), default=0) - 12
+    if max(widths, default=0) > room:
+        names = [f"L{layer} H{head}" for layer, head in places]
+    return list(zip(names, numbers, strict=True))

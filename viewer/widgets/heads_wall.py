@@ -18,8 +18,7 @@ from viewer.errors import READ_ERRORS, UserError, split_library_words
 from viewer.model.view_state import FROM_EFFECTS
 from viewer.model.wall_layout import Tile, arrange_tiles
 from viewer.rendering import colormaps, drawing, theme
-from viewer.rendering.head_tiles import TilePicture, paint_tiles
-from viewer.rendering.wall_text import describe_wall_scale, title_tiles
+from viewer.rendering.head_tiles import TilePicture, describe_wall_scale, paint_tiles, title_tiles
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.controls.segmented_control import SegmentedControl

@@ -20,8 +20,7 @@ from viewer.export.figures.color_bar import ColourScale, measure_scale
 from viewer.export.figures.figure import Figure, build_figure, describe_view
 from viewer.model.wall_layout import Tile, tile_in_columns
 from viewer.rendering import theme
-from viewer.rendering.head_tiles import TilePicture, paint_tiles
-from viewer.rendering.wall_text import describe_wall_scale, title_tiles
+from viewer.rendering.head_tiles import TilePicture, describe_wall_scale, paint_tiles, title_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
