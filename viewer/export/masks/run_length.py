@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from viewer.regions.region import Mask
 
 MAX_COUNTS = 10_000_000
+MAX_PIXELS = 1 << 26
 
 
 def encode(mask: Mask) -> dict[str, Any]:
@@ -36,6 +37,8 @@ def decode(encoded: dict[str, Any]) -> Mask:
     ):
         raise ValueError("its size is not two numbers of pixels")
     height, width = size
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"its size is more than {MAX_PIXELS} pixels")
     runs = _unpack(counts) if isinstance(counts, str) else counts
     if (
         not isinstance(runs, list)

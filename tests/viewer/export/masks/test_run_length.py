@@ -55,6 +55,7 @@ def test_plain_counts_are_read():
         {"size": [4, 6], "counts": "~~"},
         {"size": [4, 6], "counts": [24, -1, 1]},
         {"size": [70000, 70000], "counts": [1]},
+        {"size": [60000, 60000], "counts": [3_600_000_000]},
         {"size": [4, 6], "counts": "é"},
         {"size": [4, 6], "counts": "o" * 100},
     ],
