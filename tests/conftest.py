@@ -7,9 +7,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from remote_servers import SSHDaemon
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers and what they start share the cores: threads of each would fight
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -125,3 +129,20 @@ def one_thread() -> Iterator[None]:
 def one_thread_per_module() -> Iterator[None]:
     """For many calls of policies that are too small for two threads."""
     yield from _run_on_one_thread()
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHDaemon]:
+    """One sshd for all tests of a process."""
+    from remote_servers import SSHDaemon, closing
+
+    with closing(SSHDaemon(tmp_path_factory.mktemp("sshd"))) as made:
+        yield made
+
+
+@pytest.fixture
+def sshd(daemon: SSHDaemon, monkeypatch: pytest.MonkeyPatch) -> SSHDaemon:
+    """The sshd, whose client's keys and known hosts lie in the home folder."""
+    monkeypatch.setenv("HOME", str(daemon.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return daemon

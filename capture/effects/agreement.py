@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,9 +12,6 @@ from capture.effects.measures import area_under, root_mean_square, spearman
 from capture.effects.targets import Target
 
 Array = npt.NDArray[np.float64]
-
-FRACTIONS: Final = 8
-"""Points of a deletion or insertion curve, without the first."""
 
 
 def block_weights(calls: FrameCalls, effects: EffectMap) -> Array:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from capture.effects.targets import Mask, Target
 from capture.errors import UserError
+from capture.results import regions_schema
 from capture.results.read_access import open_for_reading
 from capture.terminal_text import escape_control_characters
-
-FORMAT: Final = "pi0-regions"
-MAX_REGIONS: Final = 1000
-HALF: Final = 0.5
-"""Share of a patch that must be covered for the patch to belong to the region."""
 
 
 def read_named_regions(
@@ -42,15 +36,15 @@ def read_named_regions(
 def _read_file(
     file: h5py.File, path: Path, uuid: str, cameras: Sequence[str], grid: tuple[int, int], frames: int
 ) -> list[Target]:
-    if file.attrs.get("format") != FORMAT:
+    if file.attrs.get("format") != regions_schema.FORMAT:
         raise UserError(f"{path} holds no regions; give one that pi0-regions wrote, or JSON")
     if str(file.attrs.get("uuid", "")) != uuid:
         raise UserError(
             f"{path} belongs to another results file; regions are tied to the frames that they were drawn in"
         )
     names = list(file)
-    if not names or len(names) > MAX_REGIONS:
-        raise UserError(f"{path} holds {len(names)} regions; it must hold 1 to {MAX_REGIONS}")
+    if not names or len(names) > regions_schema.MAX_REGIONS:
+        raise UserError(f"{path} holds {len(names)} regions; it must hold 1 to {regions_schema.MAX_REGIONS}")
     regions = []
     for name in names:
         known: dict[int, Mask] = {}
@@ -68,17 +62,6 @@ def _read_file(
             for frame, coverage in enumerate(np.asarray(dataset[...], np.float32)):
                 if not np.isnan(coverage).all():
                     mask = known.setdefault(frame, np.zeros((len(cameras), *grid), np.bool_))
-                    mask[camera] = choose_patches(coverage)
+                    mask[camera] = regions_schema.choose_patches(np.nan_to_num(coverage))
         regions.append(Target(escape_control_characters(name), "region", by_frame=known))
     return regions
-
-
-def choose_patches(coverage: npt.NDArray[np.float32]) -> Mask:
-    """Return which patches belong to a region that covers these shares of them: (rows, cols) bool.
-
-    Those of which at least half is covered; where none is, those covered at least half as much as the most covered one.
-    """
-    shares = np.nan_to_num(coverage)
-    most = float(shares.max(initial=0))
-    chosen: Mask = shares >= (HALF if most >= HALF else max(most / 2, 1e-6))
-    return chosen

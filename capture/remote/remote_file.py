@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -21,6 +19,7 @@ from capture.remote.block_cache import BLOCK, BlockCache, cache_folder, prune
 from capture.remote.connections import Handle, RemoteStat, Server
 from capture.remote.errors import RemoteChangedError, RemoteError
 from capture.results import schema, superblock
+from capture.results.read_access import SeekableReader
 
 T = TypeVar("T")
 
@@ -45,8 +44,8 @@ class RemoteSource:
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
-        self.requests = self.bytes_fetched = 0
-        """What was asked of the server since the file was opened."""
+        self.bytes_fetched = 0
+        """Bytes that the server sent since the file was opened."""
         self._handle: Handle | None = None
         self._generation = 0
         """The server's generation when the handle was opened; a handle is lost with its connection."""
@@ -54,7 +53,7 @@ class RemoteSource:
         """Blocks that are being fetched; used by the event loop's thread alone."""
         self._disk: BlockCache | None = None
         self._head, self.found = event_loop.run(self._try(lambda handle: handle.read_head(HEAD_BYTES)))
-        self.requests, self.bytes_fetched = 1, len(self._head)
+        self.bytes_fetched = len(self._head)
         connections.remember(path, self.found)
         has_writer = bool(superblock.read_flags(self._head[: superblock.LENGTH]))
         self.is_growing = has_writer or path.name.endswith(schema.PARTIAL_SUFFIX)
@@ -130,7 +129,6 @@ class RemoteSource:
                 self._flying.pop(block, None)
         if len(data) != stop - start:
             raise RemoteChangedError(f"{self.path.name} was cut short on the server; open it again (F5).")
-        self.requests += 1
         self.bytes_fetched += len(data)
         found = {first + at // BLOCK: data[at : at + BLOCK] for at in range(0, len(data), BLOCK)}
         if self._disk is not None:
@@ -210,14 +208,13 @@ class RemoteSource:
             self._disk.close()
 
 
-class RemoteFile(io.RawIOBase):
+class RemoteFile(SeekableReader):
     """A remote file as a file object, without a writer's flags in its HDF5 superblock. Not thread-safe."""
 
     def __init__(self, path: RemotePath) -> None:
         self.source = RemoteSource(path)
         self.failure: RemoteError | None = None
         """The last error of a read, which HDF5 reports in words of its own."""
-        self._place = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         block = self.source.read_ranges([(0, superblock.LENGTH)])[0]
         self._shown = superblock.without_flags(block, self.source.size) if superblock.read_flags(block) else b""
@@ -245,22 +242,8 @@ class RemoteFile(io.RawIOBase):
         self._place = stop
         return stop - start
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the place of the next read; return it."""
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.source.size}[whence]
-        return self._place
-
-    def tell(self) -> int:
-        """Return the place of the next read."""
-        return self._place
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
+    def _count_bytes(self) -> int:
+        return self.source.size
 
     def close(self) -> None:
         """Close the file."""

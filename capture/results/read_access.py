@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import os
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,33 +95,21 @@ def hide_writer_flags(start: bytes, size: int) -> bytes:
     return superblock.without_flags(block, size) if superblock.read_flags(block) else b""
 
 
-class FlaglessFile(io.RawIOBase):
-    """A file as it is on the disk, but for the writer's flags in its superblock, and the end of the file there.
+class SeekableReader(io.RawIOBase):
+    """Base of streams that read bytes whose number is known: the place of the next read, and what moves it.
 
-    For h5py.File, which closes it when it is garbage collected. Raises OSError if the file cannot be opened.
+    A subclass reads from `_place` in `readinto`, moves it on, and says in `_count_bytes` where the end is.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._place = 0
-        self._file = path.open("rb", buffering=0)
-        self._head = hide_writer_flags(self._file.read(superblock.LENGTH), self._size())
+    _place = 0
 
-    def readinto(self, buffer: Any) -> int:
-        """Read from the present place into `buffer`, up to the end of the file; return the number of bytes."""
-        view = memoryview(buffer).cast("B")
-        count = 0
-        self._file.seek(self._place)
-        while count < len(view) and (part := self._file.readinto(view[count:])):
-            count += part
-        if self._place < len(self._head):
-            head = self._head[self._place : self._place + count]
-            view[: len(head)] = head
-        self._place += count
-        return count
+    @abstractmethod
+    def _count_bytes(self) -> int:
+        """Return the bytes that there are."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Set the place of the next read; return it."""
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size()}[whence]
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._count_bytes()}[whence]
         return self._place
 
     def tell(self) -> int:
@@ -135,11 +124,35 @@ class FlaglessFile(io.RawIOBase):
         """Return True."""
         return True
 
+
+class FlaglessFile(SeekableReader):
+    """A file as it is on the disk, but for the writer's flags in its superblock, and the end of the file there.
+
+    For h5py.File, which closes it when it is garbage collected. Raises OSError if the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._head = hide_writer_flags(self._file.read(superblock.LENGTH), self._count_bytes())
+
+    def readinto(self, buffer: Any) -> int:
+        """Read from the present place into `buffer`, up to the end of the file; return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        count = 0
+        self._file.seek(self._place)
+        while count < len(view) and (part := self._file.readinto(view[count:])):
+            count += part
+        if self._place < len(self._head):
+            head = self._head[self._place : self._place + count]
+            view[: len(head)] = head
+        self._place += count
+        return count
+
     def close(self) -> None:
         """Close the file."""
         if hasattr(self, "_file"):
             self._file.close()
         super().close()
 
-    def _size(self) -> int:
+    def _count_bytes(self) -> int:
         return os.fstat(self._file.fileno()).st_size

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer
 
-from capture.results import schema
-from viewer.analysis import caption, scene
+from viewer.analysis import scene
 from viewer.analysis.carried_query import carry_query
-from viewer.controllers.reading.view_plan import read_view
+from viewer.controllers.reading.view_plan import read_view, read_words
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
@@ -151,21 +150,13 @@ def read(results: Results, view: ViewState, stale: Callable[[], bool]) -> None:
     """Read a view's tokens, weights and pictures into the file's cache; read errors are ignored."""
     if results.access.is_slow and not stale():
         read_view(results, view)  # in few requests
-    for part in (_words, _rows, _summaries, _pictures):
+    for part in (read_words, _rows, _summaries, _pictures):
         if stale():
             return
         try:
             part(results, view)
         except READ_ERRORS:
             return
-
-
-def _words(results: Results, view: ViewState) -> None:
-    results.chips(view.frame)
-    scene.group_matrix(results, view.frame)
-    caption.caption(results, view)
-    for name in (schema.FRAMES_EPISODE, schema.FRAMES_PROMPT):
-        results.string(name, view.frame)
 
 
 def _rows(results: Results, view: ViewState) -> None:

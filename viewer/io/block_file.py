@@ -8,12 +8,11 @@ call: see `file_access`.
 
 from __future__ import annotations
 
-import io
-import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from capture.results.read_access import SeekableReader
 from viewer.errors import GivenUpError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class MissingBytesError(OSError):
     """Bytes are not in memory; HDF5 gives up the call in which they were needed."""
 
 
-class BlockFile(io.RawIOBase):
+class BlockFile(SeekableReader):
     """File object over blocks in memory; thread-safe.
 
     Args:
@@ -62,7 +61,6 @@ class BlockFile(io.RawIOBase):
         self.source = source
         self._head = head
         self._size, self._block = source.size, source.block_bytes
-        self._place = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
         self._noted = threading.local()
@@ -94,22 +92,8 @@ class BlockFile(io.RawIOBase):
         self._place = at
         return at - start
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the place of the next read; return it."""
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        return self._place
-
-    def tell(self) -> int:
-        """Return the place of the next read."""
-        return self._place
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
+    def _count_bytes(self) -> int:
+        return self._size
 
     # What its user calls
 

@@ -19,8 +19,6 @@ Coverage = npt.NDArray[np.float32]
 
 SAMPLES: Final = 16
 """Points along each side of a patch at which the mask is looked up; coverage is a multiple of 1/256."""
-ENOUGH: Final = 0.5
-"""Share of a patch that must be covered for the patch to belong to the region."""
 
 
 def measure_coverage(mask: Mask, to_model: Affine, grid: PatchGrid) -> Coverage:
@@ -49,16 +47,6 @@ def _sample_pixels(numbers: tuple[float, ...], height: int, width: int, grid: Pa
     index = np.where(inside, row * width + col, -1).reshape(grid.rows * SAMPLES, grid.cols * SAMPLES)
     index.setflags(write=False)
     return index
-
-
-def choose_patches(coverage: Coverage) -> npt.NDArray[np.bool_]:
-    """Return which patches belong to the region: (rows, cols) bool.
-
-    Those of which at least half is covered; where a small or thin region covers no patch by half, those that it covers
-    at least half as much as the one that it covers most.
-    """
-    most = float(coverage.max(initial=0))
-    return coverage >= (ENOUGH if most >= ENOUGH else max(most / 2, 1e-6))
 
 
 def draw_patches(cells: npt.NDArray[np.bool_], to_model: Affine, height: int, width: int, grid: PatchGrid) -> Mask:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from capture.results import regions_schema
 from viewer.errors import UserError
 from viewer.model.number_ranges import format_numbers
 from viewer.model.plain_text import clean_text
-from viewer.regions.coverage import choose_patches, measure_coverage
+from viewer.regions.coverage import measure_coverage
 from viewer.regions.regions_file import default_path, read_regions
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def find_cells(region: Region, results: Results, frame: int) -> tuple[Cell, ...]
             continue
         is_known = True
         coverage = measure_coverage(masks.mask(frame), results.to_model(frame, camera), results.grid)
-        rows, cols = np.nonzero(choose_patches(coverage))
+        rows, cols = np.nonzero(regions_schema.choose_patches(coverage))
         found += [(camera, row, col) for row, col in zip(rows.tolist(), cols.tolist(), strict=True)]
     return tuple(found) if is_known else None
 

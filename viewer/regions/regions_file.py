@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import h5py
 import numpy as np
 
+from capture.results import regions_schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
     from viewer.io.results import Results
 
-FORMAT: Final = "pi0-regions"
-VERSION: Final = (1, 0)
-SUFFIX: Final = ".regions.h5"
-MAX_REGIONS: Final = 1000
 MAX_PIXELS: Final = 64_000_000
 """Of one mask."""
 _UNKNOWN: Final = 0
@@ -35,7 +32,7 @@ _UNKNOWN: Final = 0
 
 def default_path(results: Path) -> Path:
     """Return where the regions of a results file are kept."""
-    return results.with_name(results.name.removesuffix(".h5") + SUFFIX)
+    return results.with_name(results.name.removesuffix(".h5") + regions_schema.SUFFIX)
 
 
 def previous_path(path: Path) -> Path:
@@ -82,8 +79,8 @@ def write_regions(path: Path, regions: RegionSet, results: Results) -> None:
     """Write regions to a new file at `path`, with their coverage of the patches of `results`."""
     frames = results.done
     with h5py.File(path, "w", libver=("v110", "v110"), track_order=True) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = np.array(VERSION, np.int64)
+        file.attrs["format"] = regions_schema.FORMAT
+        file.attrs["format_version"] = np.array(regions_schema.FORMAT_VERSION, np.int64)
         file.attrs["results"] = results.path.name.removesuffix(".partial")
         file.attrs["uuid"] = results.uuid
         file.attrs["frames"] = frames
@@ -135,10 +132,10 @@ def read_regions(path: Path, results: Results) -> RegionSet:
 
 def _read_set(file: h5py.File, guard: Guarded, results: Results) -> RegionSet:
     name = guard.path.name
-    if guard.attribute("format") != FORMAT:
+    if guard.attribute("format") != regions_schema.FORMAT:
         raise UserError(f"{name} is an HDF5 file, but holds no regions; give one that pi0-regions wrote.")
     version = hdf5_guard.numbers(guard.attribute("format_version"))
-    if not version or version[0] > VERSION[0]:
+    if not version or version[0] > regions_schema.FORMAT_VERSION[0]:
         raise UserError(f"{name} has a newer format than this program reads; install a newer pi0-attention.")
     uuid = str(guard.attribute("uuid") or "")
     if uuid != results.uuid:
@@ -163,8 +160,10 @@ def _read_set(file: h5py.File, guard: Guarded, results: Results) -> RegionSet:
 
 
 def _group_names(group: Any, file_name: str) -> list[str]:
-    if len(group) > MAX_REGIONS:
-        raise UserError(f"{file_name} holds more than {MAX_REGIONS} regions; it was not made by pi0-regions.")
+    if len(group) > regions_schema.MAX_REGIONS:
+        raise UserError(
+            f"{file_name} holds more than {regions_schema.MAX_REGIONS} regions; it was not made by pi0-regions."
+        )
     names = list(group)
     for name in names:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):

@@ -105,6 +105,16 @@ class Adapter(Protocol):
         """Begin to pass the policy's calls to the host; return what ends it, beside `overrides.restore`."""
 
 
+def end_before_reset(host: CallHost, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a policy's `reset` that ends the episodes of its thread first."""
+
+    def reset(*arguments: Any, **options: Any) -> Any:
+        host.end("the policy was reset")
+        return original(*arguments, **options)
+
+    return reset
+
+
 def store(slot: CallSlot, build: Callable[[], RecordedCall], device: torch.device, seconds: float) -> None:
     """Hand over a recorded call, which `build` makes: on a GPU now, on a CPU in the writer's thread.
 

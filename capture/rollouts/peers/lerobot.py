@@ -19,7 +19,7 @@ from capture.errors import UserError
 from capture.observation import Observation
 from capture.policies.base import Prepared, RecordedCall
 from capture.provenance import Decision
-from capture.rollouts.peers.adapter import CallHost, RecordingOptions, describe_model, store
+from capture.rollouts.peers.adapter import CallHost, RecordingOptions, describe_model, end_before_reset, store
 from capture.rollouts.peers.attribute_overrides import AttributeOverrides
 from capture.rollouts.peers.model_call import FedCall, ModelRecorder
 from capture.rollouts.peers.pictures import Pixels8, describe_picture, name_cameras, read_source
@@ -119,15 +119,8 @@ class LerobotAdapter:
 
             return call
 
-        def reset(original: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any, **options: Any) -> Any:
-                host.end("the policy was reset")
-                return original(*arguments, **options)
-
-            return call
-
         overrides.set(self._policy, "predict_action_chunk", predict)
-        overrides.set(self._policy, "reset", reset)
+        overrides.set(self._policy, "reset", partial(end_before_reset, host))
         if self._preprocessor is None:
             return lambda: None
         before, after = self._look_before, self._look_after  # one object each, so that they can be removed

@@ -17,7 +17,7 @@ from capture.errors import UserError
 from capture.observation import Observation
 from capture.policies.base import Prepared, RecordedCall
 from capture.provenance import Decision
-from capture.rollouts.peers.adapter import CallHost, RecordingOptions, describe_model, store
+from capture.rollouts.peers.adapter import CallHost, RecordingOptions, describe_model, end_before_reset, store
 from capture.rollouts.peers.attribute_overrides import AttributeOverrides
 from capture.rollouts.peers.model_call import FedCall, ModelRecorder
 from capture.rollouts.peers.pictures import Pixels8, describe_picture, name_cameras, read_source
@@ -134,18 +134,11 @@ class OpenpiAdapter:
 
             return call
 
-        def reset(original: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any, **options: Any) -> Any:
-                host.end("the policy was reset")
-                return original(*arguments, **options)
-
-            return call
-
         overrides.set(self._policy, "infer", infer)
         overrides.set(self._policy, "_input_transform", lambda original: partial(self._transform, original))
         overrides.set(self._policy, "_sample_actions", sample_actions)
         if hasattr(self._policy, "reset"):
-            overrides.set(self._policy, "reset", reset)
+            overrides.set(self._policy, "reset", partial(end_before_reset, host))
         return lambda: None
 
     def _transform(self, original: Callable[..., Any], data: Any) -> Any:

@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from capture.effects.named_regions import choose_patches, read_named_regions
+from capture.effects.named_regions import read_named_regions
 from capture.errors import UserError
+from capture.results.regions_schema import choose_patches
 
 CAMERAS, GRID, FRAMES = ("exterior", "wrist"), (4, 5), 3
 

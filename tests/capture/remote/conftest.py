@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_servers import RangeServer, SSHDaemon, closing
+from remote_servers import RangeServer, closing
 
 from capture.remote import connections
 
@@ -27,18 +27,3 @@ def server(tmp_path: Path) -> Iterator[RangeServer]:
     folder.mkdir()
     with closing(RangeServer(folder)) as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHDaemon]:
-    """One sshd for all tests."""
-    with closing(SSHDaemon(tmp_path_factory.mktemp("sshd"))) as made:
-        yield made
-
-
-@pytest.fixture
-def sshd(daemon: SSHDaemon, monkeypatch: pytest.MonkeyPatch) -> SSHDaemon:
-    """The sshd, whose client's keys and known hosts lie in the home folder."""
-    monkeypatch.setenv("HOME", str(daemon.home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return daemon

@@ -54,21 +54,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHDaemon]:
-    """One sshd for all tests."""
-    with closing(SSHDaemon(tmp_path_factory.mktemp("sshd"))) as made:
-        yield made
-
-
-@pytest.fixture
-def sshd(daemon: SSHDaemon, monkeypatch: pytest.MonkeyPatch) -> SSHDaemon:
-    """The sshd, whose client's keys and known hosts lie in the home folder."""
-    monkeypatch.setenv("HOME", str(daemon.home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return daemon
-
-
 CHANGES: dict[str, dict[str, Any]] = {
     "word": {"query": Query("text", (2,))},
     "another word": {"query": Query("text", (3,))},
@@ -162,8 +147,11 @@ def test_growing_file_is_followed_over_ssh_until_it_has_its_name(
         assert (results.done, results.growing) == (1, True)
         assert not results.grow()
         writer.write(frames[1])
-        os.utime(tmp_path / "run.h5.partial", (time.time() + 5,) * 2)  # ssh tells whole seconds
-        assert results.grow()
+        for wait in range(1, 200):  # for the writer's thread; ssh tells whole seconds
+            os.utime(tmp_path / "run.h5.partial", (time.time() + wait,) * 2)
+            if results.grow():
+                break
+            time.sleep(0.02)
         assert results.done == 2
         assert np.array_equal(results.rows(1, "text", 1).image[:, 0], frames[1][schema.TEXT_TO_IMAGE][:, 1])
         assert results.finished_path is None

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capture.results.regions_schema import choose_patches
 from viewer.model.geometry import PatchGrid, letterbox
-from viewer.regions.coverage import choose_patches, draw_patches, measure_coverage
+from viewer.regions.coverage import draw_patches, measure_coverage
 
 GRID = PatchGrid(16, 16, 224, 224)
 HEIGHT, WIDTH = 270, 480

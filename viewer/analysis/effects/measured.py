@@ -75,21 +75,6 @@ def find_region_effect(results: Results, frame: int, region: tuple[Cell, ...]) -
     return next(iter(find_region_effects(results, frame, region)), None)
 
 
-def find_word_effect(results: Results, frame: int, query: Query) -> TargetEffect | None:
-    """Return what was measured of the word of a query; None where nothing was, or for another query."""
-    if query.kind != "text" or len(query.items) != 1:
-        return None
-    chips = results.chips(frame)
-    if query.items[0] >= len(chips):
-        return None
-    tokens = tuple(chips[query.items[0]].tokens)
-    for one in results.effects:
-        for target in one.target_effects(frame):
-            if target.kind == "word" and target.tokens == tokens:
-                return target
-    return None
-
-
 def name_actions(query: Query) -> tuple[str, str]:
     """Return whose effect is told for a query, and the verb: `action 7`, `moves`; all actions for words."""
     if query.kind != "action":
@@ -156,11 +141,6 @@ def measured_frames(results: Results, measure: str = "effect") -> tuple[int, ...
     """Return the frames of which there is an effect map, or one of another measure, ascending."""
     maps = (one for one in results.effects if one.has(MAPS[measure]))
     return tuple(sorted({frame for one in maps for frame in one.frames}))
-
-
-def effects_of(results: Results, frame: int) -> tuple[Effects, ...]:
-    """Return the effects files that measured something of a frame."""
-    return tuple(one for one in results.effects if frame in one.frames)
 
 
 def describe_file(effects: Effects) -> str:

@@ -44,12 +44,13 @@ def touch_view(results: Results, view: ViewState) -> None:
     """
     if not results.done:
         return
-    for part in (_touch_words, _touch_pictures, scene.compose):
+    for part in (read_words, _touch_pictures, scene.compose):
         with contextlib.suppress(*READ_ERRORS):
             part(results, view)
 
 
-def _touch_words(results: Results, view: ViewState) -> None:
+def read_words(results: Results, view: ViewState) -> None:
+    """Read the words of a frame, the caption and which groups of keys are left out, into the file's cache."""
     results.dims(view.frame)
     scene.group_matrix(results, view.frame)
     caption.caption(results, view)

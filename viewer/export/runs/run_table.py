@@ -18,7 +18,7 @@ from urllib.parse import quote
 from capture import __version__
 from viewer import child_process
 from viewer.errors import UserError
-from viewer.export import cancellation
+from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import POLL_SECONDS, count_cores
 from viewer.export.runs.share import resolve_share
 from viewer.export.selection import MissingWordError, file_slug
@@ -142,10 +142,8 @@ def _check_options(folder: Path, arguments: ExportArguments) -> None:
                     "--overwrite."
                 )
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{OPTIONS_NAME}.{os.getpid()}")
-        unfinished.write_text(json.dumps({"version": __version__, "options": options}, indent=1), encoding="utf-8")
-        unfinished.replace(path)
+        text = json.dumps({"version": __version__, "options": options}, indent=1)
+        atomic_write.write_bytes(path, text.encode(), overwrite=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be written to ({error.strerror or error}); choose another with -o.") from None
     except (ValueError, AttributeError):
