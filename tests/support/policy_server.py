@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from toy_policy import ToyPolicy, ToySpec
+from websockets.sync.client import ClientConnection, connect
 
 from capture.datasets.base import SourceOptions
 from capture.pipeline.plan import RunOptions, Setup
 from capture.provenance import Decision
 from capture.rollouts.writer import RolloutWriter
 from capture.serve.service import PolicyService, ServeOptions, describe_run
+from capture.serve.wire_format import pack, unpack
 
 CLIENT_VARIABLE = "PI0_OPENPI_CLIENT"
 """Environment variable: the Python of an environment with openpi-client, which wants numpy below 2."""
@@ -200,3 +202,26 @@ def observe(seed: int = 0, prompt: str = "pick up the red block", **changed: Any
         "prompt": prompt,
     }
     return {name: value for name, value in {**message, **changed}.items() if value is not None}
+
+
+class RawClient:
+    """A client that can send anything."""
+
+    def __init__(self, server: RunningServer, **options: Any) -> None:
+        opened = connect(server.address, max_size=None, compression=None, **options)
+        self.connection: ClientConnection = opened.__enter__()  # `close`, or the end of the server, closes it
+        self.metadata = unpack(self.connection.recv())
+
+    def send(self, message: bytes | str) -> Any:
+        self.connection.send(message)
+        answer = self.connection.recv(timeout=60)
+        return answer if isinstance(answer, str) else unpack(answer)
+
+    def infer(self, **changed: Any) -> Any:
+        return self.send(pack(observe(**changed)))
+
+    def tell(self, **wishes: Any) -> Any:
+        return self.send(pack({"pi0-capture": wishes}))
+
+    def close(self) -> None:
+        self.connection.close()

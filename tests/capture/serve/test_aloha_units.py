@@ -8,9 +8,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from policy_server import observe, running_server
+from policy_server import RawClient, observe, running_server
 from rollouts import SETUP
-from test_policy_server import Raw
 from toy_policy import ToyPolicy, ToySpec
 
 from capture.datasets.base import SourceOptions
@@ -66,7 +65,7 @@ def test_policy_in_its_own_units_is_served_in_those_of_the_robot(tmp_path: Path)
     setup = replace(SETUP, policy=ToySpec(decisions=(units,)))
     picture = observe()["observation/wrist_image_left"].transpose(2, 0, 1)
     with running_server(setup, TwoArms(), tmp_path, source=source, prompt="uncap the pen") as server:
-        client = Raw(server)
+        client = RawClient(server)
         answer = client.send(pack({"state": STATE, "images": {"cam_high": picture, "cam_left_wrist": picture}}))
         assert client.metadata["reset_pose"] == [0, -1.5, 1.5, 0, 0, 0]
         client.close()

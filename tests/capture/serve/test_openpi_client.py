@@ -10,8 +10,17 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from policy_server import HeldPolicy, finish_client, observe, run_client, running_server, start_client, toy_server
-from test_policy_server import Raw, rollouts
+from policy_server import (
+    HeldPolicy,
+    RawClient,
+    finish_client,
+    observe,
+    run_client,
+    running_server,
+    start_client,
+    toy_server,
+)
+from test_policy_server import rollouts
 
 from capture.results import schema
 
@@ -155,7 +164,7 @@ except Exception as error:
 
 def test_real_and_raw_clients_share_a_server(toy_folder: Path) -> None:
     with toy_server(toy_folder) as server:
-        raw = Raw(server)
+        raw = RawClient(server)
         raw.infer()
         assert run_client(server.port, 'print(json.dumps(connect().infer(observe())["pi0-capture"]["call"]))') == 0
         assert raw.infer()["pi0-capture"]["call"] == 1
