@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     """Called with how many frames are done, and of how many."""
 
 
-def find_masks(region: Region, results: Results, camera: str) -> CameraMasks:
-    """Return the masks of a region in a camera's pictures, empty ones if there are none yet."""
+def ensure_masks(region: Region, results: Results, camera: str) -> CameraMasks:
+    """Return the masks of a region in a camera's pictures; empty ones are added to it if there are none yet."""
     if camera not in region.cameras:
         region.cameras[camera] = CameraMasks(*results.picture_size(results.cameras.index(camera)))
     return region.cameras[camera]
@@ -48,7 +48,7 @@ def draw(regions: RegionSet, results: Results, drawn: DrawnBox) -> str:
         raise UserError(f"There is no frame {drawn.frame}; the file has frames 0 to {results.done - 1}.")
     cells = selection.parse_region(results, (drawn.box,))
     camera = cells[0][0]
-    masks = find_masks(regions.add(drawn.name), results, results.cameras[camera])
+    masks = ensure_masks(regions.add(drawn.name), results, results.cameras[camera])
     inside = _cells_to_array(cells, results)
     mask = draw_patches(inside, results.to_model(drawn.frame, camera), masks.height, masks.width, results.grid)
     if not mask.any():
@@ -138,7 +138,8 @@ def import_masks(regions: RegionSet, results: Results, arguments: RegionsArgumen
     only = results.cameras[0] if len(results.cameras) == 1 else ""
     changed: dict[tuple[str, str], int] = {}
     beyond = 0
-    for count, found in enumerate(mask_import.read_masks(source)):
+    frames: set[int] = set()
+    for found in mask_import.read_masks(source):
         camera = found.camera or arguments.camera or only
         if not camera:
             raise UserError(
@@ -149,10 +150,11 @@ def import_masks(regions: RegionSet, results: Results, arguments: RegionsArgumen
         if not 0 <= frame < results.done:
             beyond += 1
             continue
-        masks = find_masks(regions.add(found.name), results, camera)
+        masks = ensure_masks(regions.add(found.name), results, camera)
         masks.set(frame, _fit(found.mask, masks, path.name), "imported")
         changed[found.name, camera] = changed.get((found.name, camera), 0) + 1
-        report(count + 1, count + 2)
+        frames.add(frame)
+        report(len(frames), results.done)
     if not changed:
         raise UserError(
             f"No mask of {path.name} belongs to a frame of {results.path.name} (0 to {results.done - 1}); "

@@ -236,12 +236,17 @@ def _export_in_worker(task: EpisodeTask, arguments: ExportArguments) -> EpisodeO
     return EpisodeOutcome(task.name, left_out="stopped")
 
 
+def count_episodes(count: int) -> str:
+    """Return `1 episode`, `2 episodes`."""
+    return f"{count} episode{'s' * (count != 1)}"
+
+
 def describe_export(export: RunExport) -> list[str]:
     """Return sentences about episodes that have no table, those of one kind together."""
     sentences = []
-    for kind, heading in (("left_out", "have nothing that is asked for"), ("failed", "cannot be read")):
+    for kind, heading in (("left_out", "without anything that is asked for"), ("failed", "that cannot be read")):
         found = [(one.name, getattr(one, kind)) for one in export.outcomes if getattr(one, kind)]
         if found:
             names = ", ".join(clean_text(name)[:60] for name, _ in found[:5]) + (" …" if len(found) > 5 else "")
-            sentences.append(f"{len(found)} episodes {heading} ({names}): {found[0][1]}")
+            sentences.append(f"{count_episodes(len(found))} {heading} ({names}): {found[0][1]}")
     return sentences

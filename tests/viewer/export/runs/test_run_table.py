@@ -62,7 +62,7 @@ def test_second_call_goes_on_where_the_first_stopped(run, tmp_path, capsys):
     kept = tmp_path / "out/runs/episode=episode_000002/table.csv"
     before = kept.stat().st_mtime_ns
     assert main(command) == 0
-    assert capsys.readouterr().out == "2 episodes, 2 were there: out/runs\n"
+    assert capsys.readouterr().out == "2 episodes, 2 more there already: out/runs\n"
     assert kept.stat().st_mtime_ns == before
 
 
@@ -77,7 +77,7 @@ def test_broken_episode_is_said_and_costs_itself_alone(run, tmp_path, capsys):
     damaged.write_bytes(damaged.read_bytes()[:3000])
     assert main(["table", "runs", "--words", "the", "-o", "out"]) == 2
     captured = capsys.readouterr()
-    assert "1 episodes cannot be read (episode_000001): episode_000001.h5 " in captured.err
+    assert "1 episode that cannot be read (episode_000001): episode_000001.h5 " in captured.err
     assert captured.out == "3 episodes: out/runs\n"
 
 
@@ -86,7 +86,7 @@ def test_object_of_each_prompt_is_the_query(run, tmp_path, capsys):
     (tmp_path / "objects.json").write_text(json.dumps(objects))
     command = ["table", "runs", "--words", "{object}", "--objects", "objects.json", "-o", "out", "--format", "parquet"]
     assert main(command) == 0
-    assert "1 episodes have nothing that is asked for (episode_000002)" in capsys.readouterr().err
+    assert "1 episode without anything that is asked for (episode_000002)" in capsys.readouterr().err
     found = {(row["prompt"], row["query"]) for row in read(tmp_path / "out/runs")}
     assert found == set(objects.items())
 
@@ -100,7 +100,7 @@ def test_named_region_of_each_episode_is_scored(run, tmp_path, capsys):
     rows = read(tmp_path / "out/runs")
     assert {(row["episode"], row["query"], row["region name"]) for row in rows} == {("episode_000000", word, word)}
     assert all(row["mass region"] > 0 for row in rows)
-    assert "3 episodes have nothing that is asked for" in capsys.readouterr().err
+    assert "3 episodes without anything that is asked for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
