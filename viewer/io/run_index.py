@@ -266,7 +266,7 @@ def _from_folder(folder: Location) -> Run:
     return Run(folder, None, tuple(Episode(name, Path(name).stem) for name in sorted(names, key=natural_key)))
 
 
-def told(episode: Episode, prompts: object, frames: object) -> Episode:
+def with_summary(episode: Episode, prompts: object, frames: object) -> Episode:
     """Return an episode with the prompts and number of frames that its own file holds."""
     if not isinstance(prompts, list) or type(frames) is not int:
         return episode

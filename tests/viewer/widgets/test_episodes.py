@@ -194,10 +194,10 @@ def test_closing_a_run_takes_its_list_away(window: MainWindow) -> None:
     assert window.page.isVisible()
 
 
-def test_a_lookout_survives_what_kills_or_stops_it(
+def test_probe_worker_survives_what_kills_or_stops_it(
     app: QApplication, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lookout = ProbeWorker()
+    worker = ProbeWorker()
     stuck = tmp_path / "stuck"
     script = tmp_path / "looks.py"
     script.write_text(
@@ -213,24 +213,24 @@ def test_a_lookout_survives_what_kills_or_stops_it(
     python.write_text(f"#!/bin/sh\nexec {sys.executable} {script}\n")
     python.chmod(0o755)
     monkeypatch.setattr("viewer.child_process.sys.executable", str(python))
-    good, bad, dies = (lookout.look(tmp_path / word) for word in ("good", "bad", "dies"))
-    after = lookout.look(tmp_path / "after")
+    good, bad, dies = (worker.request_check(tmp_path / word) for word in ("good", "bad", "dies"))
+    after = worker.request_check(tmp_path / "after")
     until(lambda: after.poll() is not None)
     assert (good.answer, bad.answer, after.answer) == ("", str(tmp_path / "bad"), "")
     assert "damaged so badly that reading it fails (code 7)" in str(dies.answer)
-    slow = lookout.look(stuck)
+    slow = worker.request_check(stuck)
     until(lambda: slow.since)
     start = time.monotonic()
-    urgent = lookout.look(tmp_path / "good", urgent=True)
+    urgent = worker.request_check(tmp_path / "good", urgent=True)
     until(lambda: urgent.poll() is not None)
     assert urgent.answer == ""
     assert "took too long" in str(slow.answer)
     assert time.monotonic() - start < 5
     monkeypatch.setattr(progress_clock, "STALL_SECONDS", 0.3)
-    hopeless = lookout.look(stuck, urgent=True)
+    hopeless = worker.request_check(stuck, urgent=True)
     until(lambda: hopeless.poll() is not None)
     assert "took too long" in str(hopeless.answer)
-    lookout.stop()
+    worker.stop()
 
 
 def test_five_thousand_episodes_fold_and_are_walked_through(app: QApplication, mixed: Path, tmp_path: Path) -> None:

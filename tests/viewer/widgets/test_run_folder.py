@@ -108,12 +108,12 @@ def test_an_index_written_anew_is_read_anew(app: QApplication, tmp_path: Path) -
 def test_the_next_episode_is_ready_before_it_is_asked_for(window: MainWindow) -> None:
     run = window.files.run
     assert run is not None
-    until(lambda: len(run.ahead.ready) == 1)  # the first episode has none before it
-    path = next(iter(run.ahead.ready))
+    until(lambda: len(run.prefetch.ready) == 1)  # the first episode has none before it
+    path = next(iter(run.prefetch.ready))
     assert path.name == "episode_000003.h5"
     QTest.keyClick(window, Qt.Key.Key_PageDown)
     assert file_name(window) == "episode_000003.h5", "at once, without a turn of the event loop"
-    until(lambda: {one.name for one in run.ahead.ready} == {"episode_000000.h5", "episode_000006.h5"})
+    until(lambda: {one.name for one in run.prefetch.ready} == {"episode_000000.h5", "episode_000006.h5"})
 
 
 def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tm
     window = show_run(folder, tmp_path)
     run = window.files.run
     assert run is not None
-    until(lambda: run.ahead.ready)
+    until(lambda: run.prefetch.ready)
     make_results.write(tmp_path / "new.h5", make_results.Recipe(frames=2, seed=77))
     shutil.move(tmp_path / "new.h5", folder / "episode_000001.h5")
     QTest.keyClick(window, Qt.Key.Key_PageDown)

@@ -28,18 +28,18 @@ REST_MILLISECONDS: Final = 250
 class EpisodePrefetch(QObject):
     """Open files of the wanted episodes, at most one for each path; files no longer wanted are closed."""
 
-    def __init__(self, lookout: ProbeWorker, worker: Worker, parent: QObject | None = None) -> None:
+    def __init__(self, probe_worker: ProbeWorker, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.lookout, self.worker = lookout, worker
+        self.probe_worker, self.worker = probe_worker, worker
         self.ready: dict[Location, tuple[Results, Stamp | None]] = {}
         self._wanted: list[Location] = []
         self._carried: Carried | None = None
-        self._look: ProbeRequest | None = None
+        self._request: ProbeRequest | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REST_MILLISECONDS)
         self._timer.timeout.connect(self._next)
-        lookout.answered.connect(self._looked)
+        probe_worker.answered.connect(self._looked)
 
     def want(self, paths: list[Location], carried: Carried) -> None:
         """Set the files to prefetch, in this order, for this view; unfinished files are skipped, as they change."""
@@ -51,14 +51,16 @@ class EpisodePrefetch(QObject):
 
     def _next(self) -> None:
         path = next((path for path in self._wanted if path not in self.ready), None)
-        if path is not None and (self._look is None or self._look.path != path or self._look.answer is not None):
-            self._look = self.lookout.look(path)
+        if path is not None and (
+            self._request is None or self._request.path != path or self._request.answer is not None
+        ):
+            self._request = self.probe_worker.request_check(path)
 
-    def _looked(self, look: ProbeRequest) -> None:
-        if look is not self._look or self._carried is None or look.path not in self._wanted:
+    def _looked(self, request: ProbeRequest) -> None:
+        if request is not self._request or self._carried is None or request.path not in self._wanted:
             return
-        path, carried = look.path, self._carried
-        if look.answer:
+        path, carried = request.path, self._carried
+        if request.answer:
             self._wanted.remove(path)  # reported when the user opens it
             self._timer.start()
             return
@@ -90,7 +92,7 @@ class EpisodePrefetch(QObject):
         """Cancel prefetching and close all files."""
         self._timer.stop()
         self.worker.drop("ahead")
-        self._wanted, self._look = [], None
+        self._wanted, self._request = [], None
         for results, _ in self.ready.values():
             results.close()
         self.ready = {}

@@ -28,10 +28,10 @@ MOST_UNSEEN: Final = 5000
 class EpisodeSummaries(QObject):
     """Reads one file after another, those of visible rows first; each file once for each state that it had."""
 
-    def __init__(self, episodes: Episodes, lookout: ProbeWorker, parent: QObject | None = None) -> None:
+    def __init__(self, episodes: Episodes, probe_worker: ProbeWorker, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.episodes, self.lookout = episodes, lookout
-        self._look: ProbeRequest | None = None
+        self.episodes, self.probe_worker = episodes, probe_worker
+        self._request: ProbeRequest | None = None
         self._episode: Episode | None = None
         self._read: set[tuple[str, str]] = set()
         """File names, each with the state in which the file was read."""
@@ -45,7 +45,7 @@ class EpisodeSummaries(QObject):
             timer.setSingleShot(True)
             timer.setInterval(wait)
             timer.timeout.connect(slot)
-        lookout.answered.connect(self._answered)
+        probe_worker.answered.connect(self._answered)
         episodes.listed.connect(self._listed)
         episodes.marked.connect(self._marked)
         episodes.sighted.connect(self._wake)
@@ -67,7 +67,7 @@ class EpisodeSummaries(QObject):
             self._wake()
 
     def _wake(self) -> None:
-        if self._look is None and not self._rest.isActive():
+        if self._request is None and not self._rest.isActive():
             self._rest.start()
 
     def _wanted(self) -> int | None:
@@ -82,41 +82,43 @@ class EpisodeSummaries(QObject):
 
     def _next(self) -> None:
         number = self._wanted()
-        if number is None or self._look is not None:
+        if number is None or self._request is not None:
             return
         self._episode = episode = self.episodes.run.episodes[number]
         self._read.add(self._key(number))
         try:
-            self._look = self.lookout.look(run_index.path_of(self.episodes.run, episode), about=True)
+            self._request = self.probe_worker.request_check(run_index.path_of(self.episodes.run, episode), about=True)
         except UserError:
             self._wake()  # the file is gone; the next poll of the folder reports it
 
-    def _answered(self, look: ProbeRequest) -> None:
-        if self._look is None or self._episode is None:
+    def _answered(self, request: ProbeRequest) -> None:
+        if self._request is None or self._episode is None:
             return
-        if look is self._look:
+        if request is self._request:
             # A check that took too long may only have been ended early for an urgent one.
-            if look.answer and look.answer != probe.too_long(look.path):
-                self.episodes.failed(look.path, look.answer)
-            elif not look.answer:
-                episode = run_index.told(self._episode, look.facts.get("prompts"), look.facts.get("frames"))
+            if request.answer and request.answer != probe.too_long(request.path):
+                self.episodes.failed(request.path, request.answer)
+            elif not request.answer:
+                episode = run_index.with_summary(
+                    self._episode, request.summary.get("prompts"), request.summary.get("frames")
+                )
                 self._found[episode.file] = episode
                 if not self._gather.isActive():
                     self._gather.start()
-        elif self.lookout.waits(self._look):
+        elif self.probe_worker.waits(self._request):
             return
         else:  # cancelled for an urgent check
             self._read = {key for key in self._read if key[0] != self._episode.file}
             self._listed()
-        self._look = None
+        self._request = None
         self._next()
 
     def _tell(self) -> None:
         found, self._found = self._found, {}
-        self.episodes.learn(found)
+        self.episodes.take_summaries(found)
 
     def stop(self) -> None:
         """Stop reading."""
-        self.lookout.answered.disconnect(self._answered)
+        self.probe_worker.answered.disconnect(self._answered)
         self._rest.stop()
         self._gather.stop()

@@ -44,7 +44,7 @@ class Episodes(QObject):
     """Rows whose prompts and frames are not yet known have become visible: their indices are in `seen`."""
     moved = Signal()
     """Another episode is open."""
-    asked = Signal(object)
+    open_requested = Signal(object)
     """An episode is to be opened: the Path of its file."""
     noticed = Signal(str)
     """A message for the user: one sentence."""
@@ -61,7 +61,7 @@ class Episodes(QObject):
         self.damaged: dict[int, str] = {}
         self.seen: deque[int] = deque(maxlen=MOST_SEEN)
         """Indices of the episodes whose rows became visible last."""
-        self._told: dict[str, Episode] = {}
+        self._summaries: dict[str, Episode] = {}
         """Episodes as described by their own files, by file name, for a folder without an index."""
         self.statuses: tuple[Status, ...] = run_index.statuses(run)
         self.groups: tuple[Group, ...] = ()
@@ -121,7 +121,7 @@ class Episodes(QObject):
         if answer is None:
             return
         run, statuses, self._stamp = answer
-        run = self._with_told(run)
+        run = self._with_summaries(run)
         if run.episodes != self.run.episodes:
             here = None if self.current is None else self.run.episodes[self.current].file
             files = {episode.file: number for number, episode in enumerate(run.episodes)}
@@ -149,21 +149,21 @@ class Episodes(QObject):
         self.seen.append(number)
         self.sighted.emit()
 
-    def learn(self, told: dict[str, Episode]) -> None:
+    def take_summaries(self, summaries: dict[str, Episode]) -> None:
         """Add the descriptions read from some files, by file name, of a folder without an index."""
-        self._told |= told
-        self.run = self._with_told(self.run)
+        self._summaries |= summaries
+        self.run = self._with_summaries(self.run)
         before = self.order
         self._arrange()  # a new prompt may match the filter
         if self.order != before:
             self.listed.emit()
         else:
-            self.marked.emit([number for number, one in enumerate(self.run.episodes) if one.file in told])
+            self.marked.emit([number for number, one in enumerate(self.run.episodes) if one.file in summaries])
 
-    def _with_told(self, run: Run) -> Run:
-        if not self._told:
+    def _with_summaries(self, run: Run) -> Run:
+        if not self._summaries:
             return run
-        return replace(run, episodes=tuple(self._told.get(episode.file, episode) for episode in run.episodes))
+        return replace(run, episodes=tuple(self._summaries.get(episode.file, episode) for episode in run.episodes))
 
     def place_of(self, path: Location) -> int | None:
         """Return the index of the episode of a finished or partial file; None if it does not belong to the run."""
@@ -203,7 +203,7 @@ class Episodes(QObject):
         except UserError as error:
             self.noticed.emit(str(error))
             return
-        self.asked.emit(path)
+        self.open_requested.emit(path)
 
     def beside(self, by: int) -> int | None:
         """Return the next listed episode that can be opened, after (1) or before (-1) the cursor; None at the end."""

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class OpenRun(QObject):
     """An open run; opens the requested episode from the prefetched files, or else after a check of its file."""
 
-    asked = Signal()
+    about_to_open = Signal()
     """Another episode is about to be opened."""
-    looking = Signal(object)
+    check_started = Signal(object)
     """A check of the requested episode's file has started: its ProbeRequest, or a Probe; an intact file opens."""
     ready = Signal(object)
     """The requested episode was prefetched: its Results."""
@@ -39,11 +39,11 @@ class OpenRun(QObject):
     def __init__(self, run: Run, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.episodes = Episodes(run, worker, self)
-        self.lookout = ProbeWorker(self)
-        self.ahead = EpisodePrefetch(self.lookout, worker, self)
-        self.facts = EpisodeSummaries(self.episodes, self.lookout, self) if run.index is None else None
+        self.probe_worker = ProbeWorker(self)
+        self.prefetch = EpisodePrefetch(self.probe_worker, worker, self)
+        self.summaries = EpisodeSummaries(self.episodes, self.probe_worker, self) if run.index is None else None
         self._direction = 1
-        self.episodes.asked.connect(self._open)
+        self.episodes.open_requested.connect(self._open)
         self.episodes.noticed.connect(self.noticed)
         self.episodes.marked.connect(self._marked)
 
@@ -69,7 +69,7 @@ class OpenRun(QObject):
         number = episodes.first() if number is None else number
         if early is not None and number is not None and episodes.place_of(early.path) == number:
             episodes.cursor = number
-            self.looking.emit(early)
+            self.check_started.emit(early)
             return
         if early is not None:
             early.stop()
@@ -90,14 +90,14 @@ class OpenRun(QObject):
 
     def _open(self, path: Location) -> None:
         episodes = self.episodes
-        self.asked.emit()
+        self.about_to_open.emit()
         if episodes.current is not None and episodes.cursor is not None:
             self._direction = -1 if episodes.cursor < episodes.current else 1
-        results = self.ahead.take(path)
+        results = self.prefetch.take(path)
         if results is not None:
             self.ready.emit(results)
         else:
-            self.looking.emit(self.lookout.look(path, urgent=True))
+            self.check_started.emit(self.probe_worker.request_check(path, urgent=True))
 
     def opened(self, path: Location, carried: Carried | None) -> bool:
         """Mark the episode of a file that was opened and prefetch its neighbours for the view.
@@ -107,7 +107,7 @@ class OpenRun(QObject):
         if not self.episodes.opened(path):
             return False
         if carried is not None:
-            self.ahead.want(self._beside(), carried)
+            self.prefetch.want(self._beside(), carried)
         return True
 
     def _beside(self) -> list[Location]:
@@ -122,8 +122,8 @@ class OpenRun(QObject):
 
     def stop(self) -> None:
         """Release all files and processes."""
-        if self.facts is not None:
-            self.facts.stop()
+        if self.summaries is not None:
+            self.summaries.stop()
         self.episodes.stop()
-        self.ahead.stop()
-        self.lookout.stop()
+        self.prefetch.stop()
+        self.probe_worker.stop()

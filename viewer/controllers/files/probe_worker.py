@@ -25,22 +25,22 @@ CHECK_MILLISECONDS: Final = 100
 class ProbeRequest:
     """A requested check of one file."""
 
-    def __init__(self, lookout: ProbeWorker, path: Location, *, urgent: bool, about: bool) -> None:
-        self.lookout, self.path, self.urgent, self.about = lookout, path, urgent, about
+    def __init__(self, worker: ProbeWorker, path: Location, *, urgent: bool, about: bool) -> None:
+        self.worker, self.path, self.urgent, self.about = worker, path, urgent, about
         self.answer: str | None = None
-        self.facts: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
         """The file's `prompts` and `frames`, if `about` is set and the file can be read."""
         self.since = 0.0
         """Monotonic time at which the process began the check; 0 while the check is queued."""
 
     def poll(self) -> str | None:
         """Return None while the check is queued or running; then an error message, empty if the file is intact."""
-        self.lookout.check()
+        self.worker.check()
         return self.answer
 
     def stop(self) -> None:
         """Cancel the check."""
-        self.lookout.give_up(self)
+        self.worker.give_up(self)
 
 
 class ProbeWorker(QObject):
@@ -59,26 +59,26 @@ class ProbeWorker(QObject):
         self._timer.setInterval(CHECK_MILLISECONDS)
         self._timer.timeout.connect(self.check)
 
-    def look(self, path: Location, *, urgent: bool = False, about: bool = False) -> ProbeRequest:
+    def request_check(self, path: Location, *, urgent: bool = False, about: bool = False) -> ProbeRequest:
         """Request a check; an urgent one runs next and cancels the queued ones.
 
         With `about`, only the prompts and the number of frames are read.
         """
-        made = ProbeRequest(self, path, urgent=urgent, about=about)
+        request = ProbeRequest(self, path, urgent=urgent, about=about)
         while urgent and self._waiting and not self._waiting[-1].since:
             self._waiting.pop()
-        self._waiting.append(made)
+        self._waiting.append(request)
         self._begin()
-        return made
+        return request
 
-    def give_up(self, look: ProbeRequest) -> None:
+    def give_up(self, request: ProbeRequest) -> None:
         """Remove a check from the queue; one that is running goes on."""
-        if look in self._waiting and not look.since:
-            self._waiting.remove(look)
+        if request in self._waiting and not request.since:
+            self._waiting.remove(request)
 
-    def waits(self, look: ProbeRequest) -> bool:
+    def waits(self, request: ProbeRequest) -> bool:
         """Return whether a check is queued or running; False if it is finished or cancelled."""
-        return look in self._waiting
+        return request in self._waiting
 
     def _begin(self) -> None:
         """Send the next file to the process, unless a check is running."""
@@ -91,10 +91,10 @@ class ProbeWorker(QObject):
         elif self._is_started:
             self._clock = ProgressClock(self._process.processId(), is_started=True)
         self._timer.start()
-        look = self._waiting[0]
-        look.since = time.monotonic()
-        asked = [str(look.path)] if look.about else str(look.path)
-        self._process.write(f"{json.dumps(asked)}\n".encode())
+        request = self._waiting[0]
+        request.since = time.monotonic()
+        message = [str(request.path)] if request.about else str(request.path)
+        self._process.write(f"{json.dumps(message)}\n".encode())
 
     def _started(self) -> QProcess:
         process = create_python_process(self, "viewer.analysis.probe")
@@ -115,18 +115,18 @@ class ProbeWorker(QObject):
                 continue
             if self._waiting and self._waiting[0].since:
                 try:
-                    self._waiting[0].facts = json.loads(line)
-                    answer = str(self._waiting[0].facts["error"])
+                    self._waiting[0].summary = json.loads(line)
+                    answer = str(self._waiting[0].summary["error"])
                 except (ValueError, KeyError, TypeError):
                     answer = probe.fatal(self._waiting[0].path, 0)
                 self._finish(answer)
 
     def _finish(self, answer: str) -> None:
-        look = self._waiting.popleft()
-        look.answer = answer
+        request = self._waiting.popleft()
+        request.answer = answer
         self._timer.stop()
         self._begin()
-        self.answered.emit(look)
+        self.answered.emit(request)
 
     def _died(self, code: int) -> None:
         self._drop()

@@ -85,19 +85,19 @@ def test_filter_matches_prompts_once_they_are_read(window: MainWindow) -> None:
 
 def test_visible_rows_are_read_first(window: MainWindow) -> None:
     assert window.files.run is not None
-    facts = EpisodeSummaries(listed(window), window.files.run.lookout, window)
+    summaries = EpisodeSummaries(listed(window), window.files.run.probe_worker, window)
     listed(window).seen.clear()
     listed(window).saw(2)
     listed(window).saw(7)
-    assert [facts._wanted() for _ in range(4)] == [7, 2, 0, 1]
-    facts.stop()
+    assert [summaries._wanted() for _ in range(4)] == [7, 2, 0, 1]
+    summaries.stop()
 
 
 def test_only_new_and_newly_finished_files_are_read_again(window: MainWindow, folder: Path) -> None:
     until(lambda: len(known(window)) == 9)
-    facts = window.files.run.facts  # type: ignore[union-attr]
-    assert facts is not None
-    read = set(facts._read)
+    summaries = window.files.run.summaries  # type: ignore[union-attr]
+    assert summaries is not None
+    read = set(summaries._read)
     (folder / "episode_000009.h5.partial").unlink()
     make_results.write(folder / "episode_000009.h5", make_results.Recipe(frames=4, tasks=("open the door",)))
     make_run.write_episode(folder, 11)
@@ -106,13 +106,13 @@ def test_only_new_and_newly_finished_files_are_read_again(window: MainWindow, fo
     until(lambda: "episode_000011" in known(window))
     assert listed(window).run.episodes[9].frames == 4
     assert len(known(window)) == 10
-    assert facts._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
+    assert summaries._read - read == {("episode_000009.h5", "done"), ("episode_000011.h5", "done")}
 
 
 def test_urgent_checks_interrupt_the_reading_and_it_still_completes(window: MainWindow, folder: Path) -> None:
     run = window.files.run
     assert run is not None
-    until(lambda: run.facts is not None and run.facts._look is not None)
+    until(lambda: run.summaries is not None and run.summaries._request is not None)
     for number in (3, 2, 1, 6):
         run.episodes.go(number)
         spin(0.01)
@@ -125,17 +125,17 @@ def test_run_with_an_index_reads_no_summaries(app: QApplication, mixed: Path, tm
     window.open(mixed)
     until(lambda: window.session.results is not None)
     assert window.files.run is not None
-    assert window.files.run.facts is None
+    assert window.files.run.summaries is None
     close(window)
 
 
 def test_invalid_prompts_and_frame_counts_of_a_file_are_rejected(tmp_path: Path) -> None:
     episode = run_index.Episode("a.h5", "a")
-    told = run_index.told(episode, ["put\nit\x07 there", 7, ""], 3)
-    assert (told.prompts, told.frames) == (("put it there",), 3)
+    known_episode = run_index.with_summary(episode, ["put\nit\x07 there", 7, ""], 3)
+    assert (known_episode.prompts, known_episode.frames) == (("put it there",), 3)
     for prompts, frames in ((None, 3), (["put it"], None), ("put it", 3), (["put it"], True)):
-        assert run_index.told(episode, prompts, frames) is episode
-    assert run_index.told(episode, ["x"] * 5000, 1).prompts == ("x",) * run_index.MAX_PROMPTS
+        assert run_index.with_summary(episode, prompts, frames) is episode
+    assert run_index.with_summary(episode, ["x"] * 5000, 1).prompts == ("x",) * run_index.MAX_PROMPTS
     path = make_results.write(tmp_path / "two.h5", make_results.Recipe(frames=4, tasks=("go", "come")))
     assert probe.about(path) == {"error": "", "prompts": ("go", "come"), "frames": 4}
     (tmp_path / "no.h5").write_bytes(b"hello")
