@@ -85,11 +85,11 @@ class Panels(Protocol):
 class Actions(QObject):
     """Command implementations, which depend on the parts of a window but not on the class of the window."""
 
-    sheet_asked = Signal(str)
+    sheet_requested = Signal(str)
     """Request to show an overlay: `palette`, `help`, `info`, `export` or `tour`."""
-    episodes_asked = Signal(str)
+    episodes_requested = Signal(str)
     """Request to show or hide the list of episodes; with `filter`, to show it and focus its filter field."""
-    theme_asked = Signal(str)
+    theme_requested = Signal(str)
     """Request to change the theme: `dark`, `light` or `system`."""
 
     def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: FileController) -> None:
@@ -131,17 +131,17 @@ class Actions(QObject):
 
     def step_frame(self, by: int) -> None:
         """Move by `by` moments of the episode, keeping the prompt."""
-        course, frame = self.panels.frame_series.course, self.session.state.frame
-        if frame < len(course.moment_of):
-            self.session.update(frame=course.beside(frame, by))
+        timeline, frame = self.panels.frame_series.timeline, self.session.state.frame
+        if frame < len(timeline.moment_of):
+            self.session.update(frame=timeline.beside(frame, by))
 
     def other_prompt(self, by: int) -> None:
         """Show the same moment with its next or previous prompt."""
-        course, frame = self.panels.frame_series.course, self.session.state.frame
-        if frame >= len(course.moment_of) or len(course.moments[course.moment_of[frame]]) < 2:
+        timeline, frame = self.panels.frame_series.timeline, self.session.state.frame
+        if frame >= len(timeline.moment_of) or len(timeline.moments[timeline.moment_of[frame]]) < 2:
             self.say("This moment was recorded with one prompt.")
         else:
-            self.session.update(frame=course.other_prompt(frame, by))
+            self.session.update(frame=timeline.other_prompt(frame, by))
 
     def go_head(self, number: int) -> None:
         """Show one head."""
@@ -272,7 +272,7 @@ class Actions(QObject):
             from viewer.controllers.picture_writer import PictureWriter  # not needed for the first picture
 
             self._pictures = PictureWriter(self)
-            self._pictures.told.connect(self.say)
+            self._pictures.noticed.connect(self.say)
         self._pictures.write(path, self.panels.render_picture(), self.panels.describe_view())
 
     @property

@@ -26,7 +26,7 @@ FIELDS = frozenset({"query", "layer", "step", "heads", "reduce"})
 """Fields of the view on which the curves depend."""
 WAIT_MILLISECONDS = 60
 """Delay before all frames are read, so that dragging a slider does not start a read at every value."""
-COURSE_MILLISECONDS = 40
+TIMELINE_MILLISECONDS = 40
 """Delay before the timeline is read, so that this does not compete with painting a file's first picture."""
 
 
@@ -36,13 +36,13 @@ class FrameSeries(QObject):
     ready = Signal()
     """The curves have been computed or discarded."""
     followed = Signal()
-    """The timeline, `course`, has changed."""
+    """The timeline, `timeline`, has changed."""
 
     def __init__(self, session: Session, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.session, self.worker = session, worker
         self.curves: Curves | None = None
-        self.course: FrameTimeline = plain(0)
+        self.timeline: FrameTimeline = plain(0)
         self._along: tuple[tuple[FrameTimeline, str, int], tuple[int, ...]] | None = None
         self._followed: Results | None = None
         self._series: tuple[object, QuerySeries] | None = None
@@ -52,10 +52,10 @@ class FrameSeries(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MILLISECONDS)
         self._timer.timeout.connect(self._ask)
-        self._course_timer = QTimer(self)
-        self._course_timer.setSingleShot(True)
-        self._course_timer.setInterval(COURSE_MILLISECONDS)
-        self._course_timer.timeout.connect(self._ask_course)
+        self._timeline_timer = QTimer(self)
+        self._timeline_timer.setSingleShot(True)
+        self._timeline_timer.setInterval(TIMELINE_MILLISECONDS)
+        self._timeline_timer.timeout.connect(self._request_timeline)
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
         session.grew.connect(self._grew)
@@ -66,38 +66,38 @@ class FrameSeries(QObject):
 
         The same object as before if it has the same frames.
         """
-        course = self.course
-        if frame >= len(course.moment_of):
+        timeline = self.timeline
+        if frame >= len(timeline.moment_of):
             return ()
-        place = course.moments[course.moment_of[frame]].index(frame)
-        key = (course, course.prompts[frame], place)
+        place = timeline.moments[timeline.moment_of[frame]].index(frame)
+        key = (timeline, timeline.prompts[frame], place)
         if self._along is None or self._along[0] != key:
-            before, found = self._along, course.along(frame)
+            before, found = self._along, timeline.along(frame)
             self._along = key, before[1] if before is not None and before[1] == found else found
         return self._along[1]
 
     def name_moment(self, moment: int) -> str:
         """Return what a moment is called: episode if there are several, number and time."""
-        course = self.course
-        word = "moment" if len(course.moment_of) > len(course.moments) else "frame"
-        parts = [f"{word} {format_place(moment, range(len(course.moments)))}"]
-        if course.timed:
-            parts.append(f"{course.seconds[moment]:.2f} s")
-        name = course.names[course.episode_of(moment)]
-        if len(course.starts) > 1 and name:
+        timeline = self.timeline
+        word = "moment" if len(timeline.moment_of) > len(timeline.moments) else "frame"
+        parts = [f"{word} {format_place(moment, range(len(timeline.moments)))}"]
+        if timeline.timed:
+            parts.append(f"{timeline.seconds[moment]:.2f} s")
+        name = timeline.names[timeline.episode_of(moment)]
+        if len(timeline.starts) > 1 and name:
             parts.insert(0, name)
         return " · ".join(parts)
 
     def find_series(self, view: ViewState) -> QuerySeries | None:
         """Return the moments' frames whose prompts have the words of a view; None if they cannot be read yet."""
-        results, course = self.session.results, self.course
-        if results is None or view.frame >= len(course.moment_of):
+        results, timeline = self.session.results, self.timeline
+        if results is None or view.frame >= len(timeline.moment_of):
             return None
-        key = (id(results), id(course), view.query, view.frame)
+        key = (id(results), id(timeline), view.query, view.frame)
         if self._series is None or self._series[0] != key:
             try:
                 along = self.along(view.frame)
-                found = find_query_series(results, view.query, view.frame, along, course.prompts)
+                found = find_query_series(results, view.query, view.frame, along, timeline.prompts)
             except READ_ERRORS:
                 return None
             except NotLoadedError:
@@ -108,7 +108,9 @@ class FrameSeries(QObject):
 
     def _read_series(self, results: Results, view: ViewState, key: tuple[object, ...]) -> None:
         """Read the prompts of a slow file in another thread, and announce the series."""
-        find = partial(find_query_series, results, view.query, view.frame, self.along(view.frame), self.course.prompts)
+        find = partial(
+            find_query_series, results, view.query, view.frame, self.along(view.frame), self.timeline.prompts
+        )
 
         def take() -> None:
             self._series = key, find()
@@ -118,7 +120,7 @@ class FrameSeries(QObject):
 
     def _reopened(self) -> None:
         self.worker.drop("over frames")
-        self.worker.drop("course")
+        self.worker.drop("timeline")
         self.curves = None
         self.ready.emit()
         self._follow()
@@ -126,7 +128,7 @@ class FrameSeries(QObject):
 
     def _ask_again(self) -> None:
         """Read again what may have failed while the file could not be reached."""
-        for purpose in ("course", "over frames"):
+        for purpose in ("timeline", "over frames"):
             self.worker.drop(purpose)
         self._grew()
 
@@ -138,31 +140,34 @@ class FrameSeries(QObject):
         """Assume one moment a frame at first, and read the file's own timeline in the background."""
         results, rate = self.session.results, self.rate
         count = results.done if results is not None else 0
-        if len(self.course.moment_of) != count or self._followed is not results:
-            self.course = plain(count, rate)
+        if len(self.timeline.moment_of) != count or self._followed is not results:
+            self.timeline = plain(count, rate)
             self.followed.emit()
         self._followed = results
-        self._course_timer.start()
+        self._timeline_timer.start()
 
-    def _ask_course(self) -> None:
+    def _request_timeline(self) -> None:
         results, rate = self.session.results, self.rate
         if results is not None and results.done:
             self.worker.ask(
-                "course", (id(results), results.done), lambda _: build_frame_timeline(results, rate), self._take_course
+                "timeline",
+                (id(results), results.done),
+                lambda _: build_frame_timeline(results, rate),
+                self._take_timeline,
             )
 
     def set_rate(self, rate: float | None) -> None:
         """Set the data set's moments a second; None if unknown."""
         if rate != self.rate:
             self.rate = rate
-            self.worker.drop("course")
+            self.worker.drop("timeline")
             self._followed = None
             self._follow()
 
-    def _take_course(self, answer: FrameTimeline | None) -> None:
+    def _take_timeline(self, answer: FrameTimeline | None) -> None:
         results = self.session.results
         if answer is not None and results is not None and len(answer.moment_of) == results.done:
-            self.course = answer
+            self.timeline = answer
             self.followed.emit()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:

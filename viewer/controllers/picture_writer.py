@@ -25,7 +25,7 @@ class PictureWriter(QObject):
     Qt when it is imported, which must not happen in the window's process.
     """
 
-    told = Signal(str)
+    noticed = Signal(str)
     """A picture is written, or cannot be: one sentence."""
 
     def __init__(self, parent: QObject) -> None:
@@ -70,13 +70,15 @@ class PictureWriter(QObject):
         said = bytes(process.readAllStandardError().data()).decode(errors="replace").strip().splitlines()
         process.deleteLater()
         if code == 0:
-            self.told.emit(f"Saved {path.name}.")
+            self.noticed.emit(f"Saved {path.name}.")
         else:
-            self.told.emit(said[-1] if said else f"{path} cannot be written: the process that encodes it ended early.")
+            self.noticed.emit(
+                said[-1] if said else f"{path} cannot be written: the process that encodes it ended early."
+            )
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         process = self.sender()
         assert isinstance(process, QProcess)
         if error == QProcess.ProcessError.FailedToStart and (path := self._paths.pop(process, None)) is not None:
             process.deleteLater()
-            self.told.emit(f"{path} cannot be written: no other Python process starts ({process.errorString()}).")
+            self.noticed.emit(f"{path} cannot be written: no other Python process starts ({process.errorString()}).")

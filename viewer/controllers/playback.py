@@ -68,7 +68,7 @@ class Playback(QObject):
         """Return the number of places along an axis: `frame`, `layer`, `step` or `head`."""
         dims, state = self.session.dims, self.session.state
         return {
-            "frame": len(self.frame_series.course.moments),
+            "frame": len(self.frame_series.timeline.moments),
             "layer": dims.layers,
             "step": dims.steps_of(state.query.kind),
             "head": dims.heads,
@@ -99,10 +99,10 @@ class Playback(QObject):
         """Start the clock at the current place; compute the places of one loop and when each ends, in seconds."""
         state, axis = self.session.state, self.axis
         if axis == "frame":
-            course = self.frame_series.course
-            frame = min(state.frame, len(course.moment_of) - 1)
-            self._places, here = course.along(frame), course.moment_of[frame]
-            lasting = np.full(len(self._places), 1.0) if self.speed.endswith("fps") else course.lasting
+            timeline = self.frame_series.timeline
+            frame = min(state.frame, len(timeline.moment_of) - 1)
+            self._places, here = timeline.along(frame), timeline.moment_of[frame]
+            lasting = np.full(len(self._places), 1.0) if self.speed.endswith("fps") else timeline.lasting
             factor = float(self.speed.rstrip("xfps "))
             self._ends = np.cumsum(lasting / factor)
         else:

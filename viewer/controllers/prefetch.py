@@ -92,8 +92,8 @@ class Prefetch(QObject):
 
     def _beside(self, frame: int) -> tuple[int, ...]:
         """Return the next frame in the last direction of travel, with the same prompt; empty at the end."""
-        course = self.frame_series.course
-        found = course.beside(frame, -1 if self._back else 1) if frame < len(course.moment_of) else frame
+        timeline = self.frame_series.timeline
+        found = timeline.beside(frame, -1 if self._back else 1) if frame < len(timeline.moment_of) else frame
         return (found,) if found != frame else ()
 
 

@@ -43,9 +43,9 @@ class Session(ShownScenes):
     """The patch under the pointer has changed; None if there is none."""
     bared = Signal()
     """The heat map was hidden or shown again, or the pinned view is shown in place of the current one or no longer."""
-    asked = Signal()
-    """A view was asked for whose parts are being read; `asked_view` is it. Or that view is shown now."""
-    command_asked = Signal(str)
+    requested = Signal()
+    """A view was asked for whose parts are being read; `requested_view` is it. Or that view is shown now."""
+    command_requested = Signal(str)
     """A panel's context menu asks for a command of the window, by its id."""
 
     def __init__(self, parent: QObject | None = None, reader: Reader | None = None) -> None:
@@ -57,12 +57,12 @@ class Session(ShownScenes):
         self.pointer: Cell | None = None
         self.bare = False
         self._goal = ViewState()
-        self._told = ViewState()
+        self._announced = ViewState()
         self._prompt_frame: int | None = None
         """Frame whose prompt the goal's query counts, while the words of the goal's own frame are being read."""
         self.is_slow = False
         """Whether reads of an open file may have to wait."""
-        self._asked: ViewState | None = None
+        self._requested: ViewState | None = None
         """The view whose parts are being read; None if the shown view is the one that was asked for."""
         self._preview: dict[str, Any] = {}
         self.history = History()
@@ -81,14 +81,14 @@ class Session(ShownScenes):
         self._note_speed()
         self._timer.stop()
         self.reader.drop()
-        self._asked = self._prompt_frame = None
+        self._requested = self._prompt_frame = None
         self._gesture = self.pointer = None
         self._preview = {}
         self.history.clear()
         self.drop_scenes()
         self.failure = ""
         self.blinking, self._blinked = False, None
-        self._goal = self._told = self._shown = self._current = self._fitted(state or ViewState())
+        self._goal = self._announced = self._shown = self._current = self._fitted(state or ViewState())
         self.opened.emit()
         for gone in before:  # after `opened`, which makes the worker thread stop reading them
             if gone is not None:
@@ -158,21 +158,21 @@ class Session(ShownScenes):
         return self._goal
 
     @property
-    def asked_view(self) -> ViewState:
+    def requested_view(self) -> ViewState:
         """The view that controls show: the shown one, or the one whose parts are still being read.
 
         Its query counts the words of the prompt that is shown, as long as that of its own frame is not known.
         """
-        asked = self._asked
-        if asked is None:
+        requested = self._requested
+        if requested is None:
             return self._shown
-        is_counted_here = asked.query.kind == "action" or self._shown.frame in {asked.frame, self._prompt_frame}
-        return asked if is_counted_here else replace(asked, query=self._shown.query)
+        is_counted_here = requested.query.kind == "action" or self._shown.frame in {requested.frame, self._prompt_frame}
+        return requested if is_counted_here else replace(requested, query=self._shown.query)
 
     @property
     def is_waiting(self) -> bool:
         """Whether the view that was asked for is still being read."""
-        return self._asked is not None
+        return self._requested is not None
 
     def update(self, **changes: Any) -> None:
         """Change fields of the view, given as keywords of ViewState; values are clamped to the file's axes."""
@@ -182,7 +182,7 @@ class Session(ShownScenes):
         if goal == self._goal:
             return
         if "query" in changes:  # on a slow file, of the words that are shown
-            self._prompt_frame = self._shown.frame if self._asked is not None and "frame" not in changes else None
+            self._prompt_frame = self._shown.frame if self._requested is not None and "frame" not in changes else None
         elif goal.frame != self._goal.frame and self._prompt_frame is None:
             self._prompt_frame = self._goal.frame
         with contextlib.suppress(NotLoadedError):
@@ -262,7 +262,7 @@ class Session(ShownScenes):
         if start is not None and start != self._goal:
             self.history.push(start)
             if self.is_slow:  # its end may still be read, and is then no step of its own
-                self._told = self._goal
+                self._announced = self._goal
         self.history.end_step()
 
     def flush(self) -> None:
@@ -271,17 +271,17 @@ class Session(ShownScenes):
         if not self.is_slow:
             self._announce()
             return
-        wanted = self._wanted()
-        if self._asked == wanted[0] and self.reader.is_reading("view"):
+        wanted = self._find_requested()
+        if self._requested == wanted[0] and self.reader.is_reading("view"):
             return
         if not self.reader.attempt("view", self._announce_read, self._make_plan(*wanted), "view"):
-            self._asked = wanted[0]
-            self.asked.emit()
+            self._requested = wanted[0]
+            self.requested.emit()
 
     def _note_speed(self) -> None:
         self.is_slow = any(results is not None and results.access.is_slow for results in (self.results, self.other))
 
-    def _wanted(self) -> tuple[ViewState, ViewState]:
+    def _find_requested(self) -> tuple[ViewState, ViewState]:
         """Return the view that was asked for, and that or the pinned one in its place."""
         current = self._goal if not self._preview else self._fitted(replace(self._goal, **self._preview))
         pinned = self._pinned_in(current) if self.blinking else None
@@ -290,18 +290,18 @@ class Session(ShownScenes):
     def _announce_read(self) -> None:
         """Announce the collected changes. NotLoadedError, and nothing changes, where a part is not in memory."""
         assert self.results is not None
-        is_told = self._told == self._goal
+        is_announced = self._announced == self._goal
         self._goal = self._fitted(self._carry_words(self._goal))
-        self._told = self._goal if is_told else self._told
+        self._announced = self._goal if is_announced else self._announced
         before = self._current, self._shown
-        self._current, self._shown = self._wanted()
+        self._current, self._shown = self._find_requested()
         try:
             view_plan.touch(self)
         finally:
             self._current, self._shown = before
-        self._asked = None
+        self._requested = None
         self._announce()
-        self.asked.emit()
+        self.requested.emit()
 
     def _make_plan(self, current: ViewState, shown: ViewState) -> Callable[[], None]:
         """Return what reads the parts that the wanted views need; for another thread."""
@@ -316,12 +316,12 @@ class Session(ShownScenes):
         return read
 
     def _announce(self) -> None:
-        told, goal = self._told, self._goal
-        if told != goal:
-            self.history.record(told, goal, in_gesture=self._gesture is not None)
-            self._told = goal
+        announced, goal = self._announced, self._goal
+        if announced != goal:
+            self.history.record(announced, goal, in_gesture=self._gesture is not None)
+            self._announced = goal
         before = self._shown
-        self._current, after = self._wanted()
+        self._current, after = self._find_requested()
         if before != after:
             self._shown = after
             self.changed.emit(before, after)
@@ -348,5 +348,5 @@ class Session(ShownScenes):
         self.flush()
         view = self.history.travel(self._goal, back=back)
         if view is not None:
-            self._goal = self._told = self._fitted(view)
+            self._goal = self._announced = self._fitted(view)
             self.flush()

@@ -31,7 +31,7 @@ class Worker(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool: BackgroundThread | None = None
-        self._asked: dict[str, tuple[Hashable, Callable[[Any], None]]] = {}
+        self._requests: dict[str, tuple[Hashable, Callable[[Any], None]]] = {}
         self._answered.connect(self._deliver)
         self._closed = False
 
@@ -43,9 +43,9 @@ class Worker(QObject):
         `compute` receives a function `stale() -> bool` that returns True once the result is no longer wanted. A request
         with the same purpose and key as the current one is ignored. An exception in `compute` is logged and gives None.
         """
-        if self._closed or (purpose in self._asked and self._asked[purpose][0] == key):
+        if self._closed or (purpose in self._requests and self._requests[purpose][0] == key):
             return
-        self._asked[purpose] = key, then
+        self._requests[purpose] = key, then
         if self._pool is None:
             from viewer.controllers.reading.thread import BackgroundThread  # imported late: it delays the first picture
 
@@ -54,8 +54,8 @@ class Worker(QObject):
 
     def drop(self, purpose: str = "") -> None:
         """Cancel the request of one purpose, or all requests."""
-        for name in [purpose] if purpose else list(self._asked):
-            self._asked.pop(name, None)
+        for name in [purpose] if purpose else list(self._requests):
+            self._requests.pop(name, None)
 
     def renew(self) -> None:
         """Cancel all requests, and go on with another thread: this one may wait for a slow file."""
@@ -65,8 +65,8 @@ class Worker(QObject):
             self._pool = None
 
     def _stale(self, purpose: str, key: Hashable) -> bool:
-        asked = self._asked.get(purpose)
-        return asked is None or asked[0] != key
+        request = self._requests.get(purpose)
+        return request is None or request[0] != key
 
     def _run(self, purpose: str, key: Hashable, compute: Callable[[Callable[[], bool]], Any]) -> None:
         if self._stale(purpose, key):
@@ -92,13 +92,13 @@ class Worker(QObject):
                 self._answered.emit(purpose, key, answer)
 
     def _deliver(self, purpose: str, key: object, answer: object) -> None:
-        asked = self._asked.get(purpose)
-        if asked is not None and asked[0] == key:
-            asked[1](answer)
+        request = self._requests.get(purpose)
+        if request is not None and request[0] == key:
+            request[1](answer)
 
     def close(self, *, wait: bool = True) -> None:
         """Stop the thread; `wait` for the computation in progress."""
         self._closed = True
-        self._asked.clear()
+        self._requests.clear()
         if self._pool is not None:
             self._pool.close(wait=wait)

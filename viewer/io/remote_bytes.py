@@ -68,7 +68,7 @@ class RemoteBytes:
                     raise FileNotFoundError(2, "No such file or directory") from None
                 self.path = partial
         self._seen: RemoteStat | None = self._source.found
-        self._asked = time.monotonic()
+        self._asked_at = time.monotonic()
         self._lock = threading.Lock()
 
     @property
@@ -111,8 +111,8 @@ class RemoteBytes:
         Never waits: every ASK_SECONDS another thread asks the server.
         """
         now = time.monotonic()
-        if now - self._asked > ASK_SECONDS and self._lock.acquire(blocking=False):
-            self._asked = now
+        if now - self._asked_at > ASK_SECONDS and self._lock.acquire(blocking=False):
+            self._asked_at = now
             threading.Thread(target=self._look_beside, daemon=True).start()
         return self._seen
 
@@ -129,7 +129,7 @@ class RemoteBytes:
             with contextlib.suppress(UserError, RuntimeError):  # the interpreter may be ending
                 self.look()
         finally:
-            self._asked = time.monotonic()
+            self._asked_at = time.monotonic()
             self._lock.release()
 
     def close(self) -> None:

@@ -26,27 +26,27 @@ PROMPT_SHARE: Final = 0.35
 """Part of the height that the mark of a changed prompt takes."""
 
 
-def find_frame_ticks(course: FrameTimeline, axis: Axis, room: float) -> tuple[Tick, ...]:
+def find_frame_ticks(timeline: FrameTimeline, axis: Axis, room: float) -> tuple[Tick, ...]:
     """Return the ticks of the visible moments: round seconds, or numbers without times; none of several episodes.
 
     Times begin anew with each episode, so their names stand in place of times.
 
     Args:
-        course: The moments; they lie at 0, 1, 2 … of the axis.
+        timeline: The moments; they lie at 0, 1, 2 … of the axis.
         axis: The visible part of the axis.
         room: Its length in pixels.
     """
-    count, measure = len(course.moments), partial(drawing.width_of, pixels=FONT)
-    if not count or len(course.starts) > 1:
+    count, measure = len(timeline.moments), partial(drawing.width_of, pixels=FONT)
+    if not count or len(timeline.starts) > 1:
         return ()
     low, high = max(axis.low, 0.0), min(axis.high, float(count - 1))
-    if count == 1 or not course.timed:
+    if count == 1 or not timeline.timed:
         if high - low < 1:
             return (Tick(round(low), str(round(low))),)
         return fit_ticks(low, high, room, measure, gap=TICK_GAP, most=MOST_TICKS, whole=True)
-    first, last = np.interp([low, high], np.arange(count), course.seconds).tolist()
+    first, last = np.interp([low, high], np.arange(count), timeline.seconds).tolist()
     seconds = fit_ticks(first, last, room, measure, gap=TICK_GAP, most=MOST_TICKS, unit="s")
-    places = np.interp([tick.value for tick in seconds], course.seconds, np.arange(count))
+    places = np.interp([tick.value for tick in seconds], timeline.seconds, np.arange(count))
     return tuple(Tick(place, tick.text) for place, tick in zip(places.tolist(), seconds, strict=True))
 
 
@@ -55,9 +55,11 @@ def mark_prompts(prompt_changes: Sequence[int]) -> tuple[Mark, ...]:
     return tuple(Mark(moment - 0.5, theme.GROUP_COLOURS["prompt"], PROMPT_SHARE) for moment in prompt_changes)
 
 
-def name_episodes(course: FrameTimeline) -> tuple[Span, ...]:
+def name_episodes(timeline: FrameTimeline) -> tuple[Span, ...]:
     """Return the episodes as spans of the axis; none if there is only one."""
-    if len(course.starts) < 2:
+    if len(timeline.starts) < 2:
         return ()
-    bounds = pairwise([*course.starts, len(course.moments)])
-    return tuple(Span(start - 0.5, stop - 0.5, name) for name, (start, stop) in zip(course.names, bounds, strict=True))
+    bounds = pairwise([*timeline.starts, len(timeline.moments)])
+    return tuple(
+        Span(start - 0.5, stop - 0.5, name) for name, (start, stop) in zip(timeline.names, bounds, strict=True)
+    )

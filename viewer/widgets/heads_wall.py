@@ -43,7 +43,7 @@ class HeadsWallPanel(Panel):
 
     watched_fields = frozenset({*DATA_FIELDS, *LOOK_FIELDS})
     HAS_LOADING_MARK = True
-    save_asked = Signal()
+    save_requested = Signal()
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "All heads", parent)
@@ -55,7 +55,7 @@ class HeadsWallPanel(Panel):
         self.score.set_tool_tips({one.name: one.description for one in SCORES.values()})
         self.score.chosen.connect(self._set_score)
         self.save = Button("Save picture…", parent=self)
-        self.save.clicked.connect(self.save_asked)
+        self.save.clicked.connect(self.save_requested)
         self.close_button = Button("Close", hint="O", parent=self)
         self.close_button.clicked.connect(self._close)
         self._wall: HeadsWall | None = None

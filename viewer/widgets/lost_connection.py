@@ -31,8 +31,8 @@ class LostConnection(QObject):
         reader.lost.connect(self._on_lost)
         reader.found.connect(self._on_found)
         files.session.opened.connect(self._stop)
-        page.retry_asked.connect(self._retry)
-        page.close_asked.connect(self._close)
+        page.retry_requested.connect(self._retry)
+        page.close_requested.connect(self._close)
 
     def _on_lost(self, sentence: str, seconds: int) -> None:
         self._sentence, self._seconds = sentence, seconds

@@ -89,14 +89,14 @@ class MainWindow(QWidget):
 
     def _connect(self) -> None:
         self.session.noticed.connect(self.notice.say)
-        self.session.command_asked.connect(self.perform_id)
+        self.session.command_requested.connect(self.perform_id)
         self.plot_loader.failed.connect(self.notice.say)
         self.playback.changed.connect(self.panels.axes.show_playing)
         self.playback.paced.connect(self._on_speed_changed)
-        self.playback.coming.connect(self.panels.ahead.come)
+        self.playback.coming.connect(self.panels.prefetch.come)
         self.panels.timeline.speed.chosen.connect(self.playback.set_speed)
         self.panels.axes.played.connect(self.playback.toggle)
-        self.panels.wall.save_asked.connect(self.acts.save_picture)
+        self.panels.wall.save_requested.connect(self.acts.save_picture)
         for signal, slot in (
             (self.files.shown, self._shown),
             (self.files.grown, self._grown),
@@ -106,18 +106,18 @@ class MainWindow(QWidget):
             (self.files.run_changed, self._run_changed),
             (self.files.nothing_yet, self._nothing_yet),
             (self.overlays.chosen, self.perform_id),
-            (self.acts.theme_asked, self.set_theme),
-            (self.acts.episodes_asked, self.show_episodes),
+            (self.acts.theme_requested, self.set_theme),
+            (self.acts.episodes_requested, self.show_episodes),
         ):
             signal.connect(slot)
-        self.page.open_asked.connect(self.files.ask_file)
-        self.page.demo_asked.connect(self.files.open_demo)
-        self.page.stop_asked.connect(self.stop_opening)
-        self.page.file_asked.connect(self.files.open_text)
+        self.page.open_requested.connect(self.files.ask_file)
+        self.page.demo_requested.connect(self.files.open_demo)
+        self.page.stop_requested.connect(self.stop_opening)
+        self.page.file_requested.connect(self.files.open_text)
         self.top.commands.clicked.connect(self.overlays.show_palette)
         self.top.assumed.clicked.connect(self.overlays.show_info)
         self.top.live.clicked.connect(self.files.go_live)
-        self.files.live.told.connect(self.top.show_live)
+        self.files.live.noticed.connect(self.top.show_live)
         self.top.compare.clicked.connect(self._compare_menu)
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.export.clicked.connect(self._open_export)

@@ -74,7 +74,7 @@ class PanelLayout(QWidget):
         super().__init__(parent)
         self.session = session
         self.frame_series = FrameSeries(session, worker, self)
-        self.ahead = Prefetch(session, worker, self.frame_series, self)
+        self.prefetch = Prefetch(session, worker, self.frame_series, self)
         self.camera_grid = CameraGrid(session)
         self.pin_strip = PinStrip(session)
         self.sentence = Sentence(session)

@@ -35,7 +35,7 @@ class PinChip(Button):
     left = Signal()
     chosen = Signal(int)
     removed = Signal(int)
-    menu_asked = Signal(int, QPoint)
+    menu_requested = Signal(int, QPoint)
 
     def __init__(self, name: str, place: int, parent: QWidget) -> None:
         super().__init__(name, kind="toggle", parent=parent)
@@ -70,7 +70,7 @@ class PinChip(Button):
         super().mouseReleaseEvent(event)
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu_asked.emit(self.place, event.globalPos())
+        self.menu_requested.emit(self.place, event.globalPos())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, painter = theme.active(), QPainter(self)
@@ -96,7 +96,7 @@ class PinStrip(Panel):
         self.setFixedHeight(HEIGHT)
         self.chips: list[PinChip] = []
         self._shown: tuple[object, ...] = ()
-        self._asked = 0
+        self._menu_place = 0
         """The chip whose menu was opened last."""
         self.hide()
 
@@ -138,7 +138,7 @@ class PinStrip(Panel):
             chip = PinChip(name, place, self)
             for signal, slot in (
                 (chip.chosen, self.select), (chip.removed, self.remove), (chip.entered, self._on_entered),
-                (chip.left, self._on_left), (chip.menu_asked, self.show_menu),
+                (chip.left, self._on_left), (chip.menu_requested, self.show_menu),
             ):  # fmt: skip
                 signal.connect(slot)
             self.chips.append(chip)
@@ -238,21 +238,21 @@ class PinStrip(Panel):
         if self._is_file(place):
             return
         self.session.blink(False)
-        self._asked = place
+        self._menu_place = place
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setStyleSheet(theme.sheet())
         for text, slot in (
-            ("Go to this view", self._go_asked), ("Rename…", self._ask_name), ("Remove", self._remove_asked),
+            ("Go to this view", self._go), ("Rename…", self._ask_name), ("Remove", self._remove),
         ):  # fmt: skip
             menu.addAction(text).triggered.connect(slot)
         menu.popup(at)
 
-    def _go_asked(self) -> None:
-        self.go(self._asked)
+    def _go(self) -> None:
+        self.go(self._menu_place)
 
-    def _remove_asked(self) -> None:
-        self.remove(self._asked)
+    def _remove(self) -> None:
+        self.remove(self._menu_place)
 
     def _ask_name(self) -> None:
         from PySide6.QtWidgets import QInputDialog
@@ -261,9 +261,9 @@ class PinStrip(Panel):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle("Rename pinned view")
         dialog.setLabelText("Name")
-        dialog.setTextValue(self._name(self.pins()[self._asked]))
+        dialog.setTextValue(self._name(self.pins()[self._menu_place]))
         dialog.textValueSelected.connect(self._on_named)
         dialog.open()
 
     def _on_named(self, name: str) -> None:
-        self.rename(self._asked, name)
+        self.rename(self._menu_place, name)

@@ -107,7 +107,7 @@ class PlotPanel(Panel):
             self.session.noticed.emit(f"{self.accessibleName()}: {rows} rows copied, as comma-separated values.")
 
     def _ask_export(self) -> None:
-        self.session.command_asked.emit("export")
+        self.session.command_requested.emit("export")
 
 
 def csv_text(names: Sequence[str], rows: Rows) -> str:

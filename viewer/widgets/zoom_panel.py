@@ -74,7 +74,7 @@ class ZoomPanel(PlotPanel):
         else:
             self.plot.viewport().update(*area)
 
-    def show_asked(self) -> None:
+    def show_requested(self) -> None:
         self.update()
 
     def visible_part(self) -> QRectF:

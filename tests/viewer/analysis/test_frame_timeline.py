@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 DUCK, BOWL = "put the duck in the bowl", "now lift the bowl and wait"
 
 
-def made(path: Path, **recipe: Any) -> Path:
+def write_results(path: Path, **recipe: Any) -> Path:
     return make_results.write(path, make_results.Recipe(layers=2, heads=2, steps=2, horizon=2, size=(36, 64), **recipe))
 
 
-def course(path: Path, rate: float | None = None) -> FrameTimeline:
+def read_timeline(path: Path, rate: float | None = None) -> FrameTimeline:
     results = Results(path)
     found = build_frame_timeline(results, rate)
     results.close()
@@ -40,7 +40,7 @@ def course(path: Path, rate: float | None = None) -> FrameTimeline:
 
 
 def test_one_prompt_is_one_moment_a_frame(tmp_path: Path) -> None:
-    found = course(made(tmp_path / "a.h5", frames=4))
+    found = read_timeline(write_results(tmp_path / "a.h5", frames=4))
     assert found.along(2) == (0, 1, 2, 3)
     assert found.timed
     np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0.6])
@@ -49,7 +49,7 @@ def test_one_prompt_is_one_moment_a_frame(tmp_path: Path) -> None:
 
 
 def test_several_prompts_over_each_moment_are_kept_apart(tmp_path: Path) -> None:
-    found = course(made(tmp_path / "a.h5", frames=6, tasks=(DUCK, BOWL), counterfactual=True))
+    found = read_timeline(write_results(tmp_path / "a.h5", frames=6, tasks=(DUCK, BOWL), counterfactual=True))
     assert found.moments == ((0, 1), (2, 3), (4, 5))
     assert found.along(3) == (1, 3, 5)
     assert found.along(2) == (0, 2, 4)
@@ -59,19 +59,19 @@ def test_several_prompts_over_each_moment_are_kept_apart(tmp_path: Path) -> None
 
 
 def test_prompt_after_prompt_over_the_whole_episode_is_the_same(tmp_path: Path) -> None:
-    path = made(tmp_path / "a.h5", frames=4)
+    path = write_results(tmp_path / "a.h5", frames=4)
     with h5py.File(path, "r+") as file:
         file["frames/index"][...] = [0, 8, 0, 8]
         file["frames/time"][...] = [0, 0.5, 0, 0.5]
         file["frames/prompt"][...] = [DUCK, DUCK, BOWL, BOWL]
-    found = course(path)
+    found = read_timeline(path)
     assert found.moments == ((0, 2), (1, 3))
     assert found.along(3) == (2, 3)
     np.testing.assert_allclose(found.lasting, 0.5)
 
 
 def test_several_episodes_begin_anew(tmp_path: Path) -> None:
-    found = course(made(tmp_path / "a.h5", frames=6, episodes=("one", "two")))
+    found = read_timeline(write_results(tmp_path / "a.h5", frames=6, episodes=("one", "two")))
     assert (found.starts, found.names) == ((0, 3), ("one", "two"))
     np.testing.assert_allclose(found.seconds, [0, 0.2, 0.4, 0, 0.2, 0.4])
     np.testing.assert_allclose(found.lasting, 0.2)
@@ -79,19 +79,19 @@ def test_several_episodes_begin_anew(tmp_path: Path) -> None:
 
 
 def test_times_that_cannot_be_give_way_to_the_index_and_then_to_the_rate(tmp_path: Path) -> None:
-    path = made(tmp_path / "a.h5", frames=4)
+    path = write_results(tmp_path / "a.h5", frames=4)
     with h5py.File(path, "r+") as file:
         file["frames/time"][...] = [0, np.nan, 2, 1]
-    by_index = course(path, rate=10)
+    by_index = read_timeline(path, rate=10)
     assert by_index.timed
     np.testing.assert_allclose(by_index.lasting, 0.2)  # every second frame of ten a second
-    unknown = course(path)
+    unknown = read_timeline(path)
     assert not unknown.timed
     np.testing.assert_allclose(unknown.lasting, 1 / 12)
     with h5py.File(path, "r+") as file:
         file["frames/time"][...] = [0, 0.1, 0.2, 1000]
         file["frames/index"][...] = 0
-    paused = course(path)
+    paused = read_timeline(path)
     assert paused.moments == ((0,), (1,), (2,), (3,)), "the same prompt twice at one index: each frame is a moment"
     np.testing.assert_allclose(paused.lasting, [0.1, 0.1, 1.0, 0.1])
 
@@ -114,8 +114,8 @@ def player(window: MainWindow, clock: Clock, **wanted: object) -> tuple[Playback
 
 
 def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: Path) -> None:
-    window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
-    until(lambda: window.panels.frame_series.course.timed)
+    window = show(write_results(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
+    until(lambda: window.panels.frame_series.timeline.timed)
     clock = Clock()
     playback, seen = player(window, clock)
     playback.toggle("frame")
@@ -141,9 +141,9 @@ def test_frames_are_dropped_when_painting_is_late(app: QApplication, tmp_path: P
 
 
 def test_playing_keeps_to_one_prompt_and_arrows_do_too(app: QApplication, tmp_path: Path) -> None:
-    path = made(tmp_path / "a.h5", frames=8, tasks=(DUCK, BOWL), counterfactual=True, rate=4)
+    path = write_results(tmp_path / "a.h5", frames=8, tasks=(DUCK, BOWL), counterfactual=True, rate=4)
     window = show(path, tmp_path, frame=1)
-    until(lambda: len(window.panels.frame_series.course.moments) == 4)
+    until(lambda: len(window.panels.frame_series.timeline.moments) == 4)
     bowl = next(n for n, chip in enumerate(window.session.results.chips(1)) if chip.text == "bowl")  # type: ignore[union-attr]
     window.session.update(query=Query("text", (bowl,)))
     spin(0.01)
@@ -182,9 +182,9 @@ def test_speeds_are_chosen_by_key_and_remembered(window: MainWindow) -> None:
 
 
 def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Path) -> None:
-    window = show(made(tmp_path / "a.h5", frames=6, episodes=("one", "two"), tasks=(DUCK, BOWL)), tmp_path)
+    window = show(write_results(tmp_path / "a.h5", frames=6, episodes=("one", "two"), tasks=(DUCK, BOWL)), tmp_path)
     line = window.panels.timeline
-    until(lambda: line.values() is not None and len(line.course.starts) == 2)
+    until(lambda: line.values() is not None and len(line.timeline.starts) == 2)
     values = line.values()
     assert values is not None
     scene = window.session.plain_scene()
@@ -192,7 +192,7 @@ def test_the_timeline_tells_and_goes_to_moments(app: QApplication, tmp_path: Pat
     np.testing.assert_allclose(values[0], [scene.share("exterior"), scene.share("wrist")], atol=5e-3)
     assert line.describe_moment(4).startswith("two · frame 4 of 0–5 · 0.20 s · exterior ")
     assert "now lift the bowl" in line.describe_moment(1)
-    assert line.course.prompt_changes(line.along()) == [1, 2, 4, 5], (
+    assert line.timeline.prompt_changes(line.along()) == [1, 2, 4, 5], (
         "an episode's own beginning is no change of the prompt"
     )
     left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
@@ -239,7 +239,7 @@ def test_a_plain_course_has_a_moment_a_frame() -> None:
 def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_is_clicked(
     app: QApplication, tmp_path: Path
 ) -> None:
-    window = show(made(tmp_path / "a.h5", frames=40), tmp_path, film="layers-frames")
+    window = show(write_results(tmp_path / "a.h5", frames=40), tmp_path, film="layers-frames")
     film = window.panels.film
     until(lambda: film.film() is not None and len(film.film().columns) == 16)  # type: ignore[union-attr]
     first = film.film()
@@ -258,7 +258,7 @@ def test_the_film_of_layers_and_frames_stays_while_scrubbing_and_goes_where_it_i
 
 
 def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path: Path) -> None:
-    path = made(tmp_path / "a.h5", frames=4)
+    path = write_results(tmp_path / "a.h5", frames=4)
     results = Results(path)
     raw = path.read_bytes()
     for kind, token, axis in (("text", 3, "text/to_image"), ("action", 1, "action/to_image")):
@@ -278,13 +278,13 @@ def test_what_is_read_ahead_is_what_the_frame_needs(app: QApplication, tmp_path:
 
 
 def test_playing_reads_ahead(app: QApplication, tmp_path: Path) -> None:
-    window = show(made(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
-    until(lambda: window.panels.frame_series.course.timed)
+    window = show(write_results(tmp_path / "a.h5", frames=10, rate=4), tmp_path)
+    until(lambda: window.panels.frame_series.timeline.timed)
     clock = Clock()
     window.playback.clock = clock
     window.playback.toggle("frame")
     clock.now += 0.26
     window.playback.beat()
-    until(lambda: {frame for frame, *_ in window.panels.ahead.had} >= {2, 3, 4, 5})
+    until(lambda: {frame for frame, *_ in window.panels.prefetch.had} >= {2, 3, 4, 5})
     window.playback.stop()
     close(window)

@@ -49,13 +49,13 @@ def test_several_selected_tokens_have_no_neighbours(results: Results) -> None:
 def test_next_frame_follows_the_direction_and_is_empty_at_the_end(window: MainWindow) -> None:
     results = window.session.results
     assert results is not None
-    until(lambda: len(window.panels.frame_series.course.moment_of) == results.done)
+    until(lambda: len(window.panels.frame_series.timeline.moment_of) == results.done)
     window.session.update(frame=2)
     spin()
-    assert window.panels.ahead._beside(2) == ()
+    assert window.panels.prefetch._beside(2) == ()
     window.session.update(frame=1)
     spin()
-    assert window.panels.ahead._beside(1) == (0,)
+    assert window.panels.prefetch._beside(1) == (0,)
 
 
 def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_prefetched_frame_has_the_same_prompt(app: QApplication, tmp_path: Path)
     )
     results = window.session.results
     assert results is not None
-    until(lambda: len(window.panels.frame_series.course.moments) == 4)
+    until(lambda: len(window.panels.frame_series.timeline.moments) == 4)
     window.session.update(frame=2)
     until(lambda: held(results, "picture", 4, 1, "source"))
     assert not held(results, "picture", 3, 1, "source")

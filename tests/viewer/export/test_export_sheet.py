@@ -53,9 +53,9 @@ def opened(window: MainWindow) -> ExportSheet:
 
 def previewed(sheet: ExportSheet) -> None:
     """Wait for the answer to the newest ask."""
-    asked = sheet.preview._asked
+    asked = sheet.preview._request_number
     until(lambda: sheet.preview.reply.get("ask", 0) >= max(asked, 1) and not sheet.preview._timer.isActive(), 20)
-    until(lambda: sheet.preview.reply.get("ask", 0) == sheet.preview._asked, 20)
+    until(lambda: sheet.preview.reply.get("ask", 0) == sheet.preview._request_number, 20)
 
 
 def test_every_kind_has_its_own_preview_and_command_line(sheet: ExportSheet) -> None:

@@ -38,7 +38,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def window(app: QApplication, long: Path, tmp_path: Path) -> Iterator[MainWindow]:
     made = show(long, tmp_path, curve="frames", query=Query("action", (1,)))
     until(lambda: made.plot_loader.is_done)
-    until(lambda: made.panels.timeline.values() is not None and made.panels.timeline.course.timed)
+    until(lambda: made.panels.timeline.values() is not None and made.panels.timeline.timeline.timed)
     rest(made)
     yield made
     close(made)
@@ -179,7 +179,7 @@ def test_plots_have_the_pixels_of_the_first_picture(
     monkeypatch.setattr(PlotLoader, "_load", lambda self: iter(()))
     window = show(long, tmp_path, curve="frames", query=Query("action", (1,)))
     window.set_theme(theme)
-    until(lambda: window.panels.timeline.values() is not None and window.panels.timeline.course.timed)
+    until(lambda: window.panels.timeline.values() is not None and window.panels.timeline.timeline.timed)
     rest(window)
     for panel in (window.panels.timeline, window.panels.curves):
         before = panel.grab().toImage()

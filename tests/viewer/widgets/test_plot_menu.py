@@ -100,7 +100,7 @@ def test_copied_data_is_csv(session: Session) -> None:
 
 def test_export_asks_the_window(session: Session) -> None:
     asked: list[str] = []
-    session.command_asked.connect(asked.append)
+    session.command_requested.connect(asked.append)
     panel = ramp(session)
     next(one for one in panel.build_context_menu().actions() if one.text() == "Export…").trigger()
     assert asked == ["export"]

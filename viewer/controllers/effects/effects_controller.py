@@ -46,7 +46,7 @@ class _Candidate(NamedTuple):
 
     results: Results
     path: Path
-    is_asked: bool
+    is_requested: bool
     """Whether the user named it: the window then says that it is open."""
 
 
@@ -109,10 +109,10 @@ class EffectsController(QObject):
             lambda found: self._add(results, found or []),
         )
 
-    def _add(self, results: Results, paths: list[Path], *, is_asked: bool = False) -> None:
+    def _add(self, results: Results, paths: list[Path], *, is_requested: bool = False) -> None:
         if any(results is known for known in self._known):
             # The one to prefer is opened last: what is opened later comes first.
-            self._waiting.extend(_Candidate(results, path, is_asked) for path in reversed(paths))
+            self._waiting.extend(_Candidate(results, path, is_requested) for path in reversed(paths))
             self._begin()
 
     def open(self, path: Path) -> None:
@@ -121,7 +121,7 @@ class EffectsController(QObject):
         if results is None:
             self.session.noticed.emit("Open a results file first, then the effects on it.")
         else:
-            self._add(results, [path], is_asked=True)
+            self._add(results, [path], is_requested=True)
 
     def open_by_name(self, path: Location, open_results: Callable[[Path], None]) -> bool:
         """Open a file with the name of an effects file for the open results file; without one, that beside it.
@@ -163,7 +163,7 @@ class EffectsController(QObject):
             self.session.noticed.emit(split_library_words(answer)[0])
         else:
             self.session.effects_changed.emit()
-            if candidate.is_asked:
+            if candidate.is_requested:
                 self.session.noticed.emit(describe_file(candidate.results.effects[0]))
         self._begin()
 

@@ -30,7 +30,7 @@ class LiveView(QObject):
     another frame is shown, and set again at the newest one.
     """
 
-    told = Signal(str, str)
+    noticed = Signal(str, str)
     """What is to be shown about it: a short text, empty for nothing, and a sentence that explains it."""
 
     def __init__(self, session: Session, parent: QObject) -> None:
@@ -126,7 +126,7 @@ class LiveView(QObject):
         text = self._describe()
         if text != self._text:
             self._text = text
-            self.told.emit(*text)
+            self.noticed.emit(*text)
 
     def _describe(self) -> tuple[str, str]:
         results = self._session.results

@@ -32,10 +32,10 @@ class LoadingNote(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(MARK_MILLISECONDS)
         self._timer.timeout.connect(self._show)
-        session.asked.connect(self._on_asked)
-        session.opened.connect(self._on_asked)
+        session.requested.connect(self._on_requested)
+        session.opened.connect(self._on_requested)
 
-    def _on_asked(self) -> None:
+    def _on_requested(self) -> None:
         if not self.session.is_waiting:
             self._timer.stop()
             self._set("")
@@ -47,7 +47,7 @@ class LoadingNote(QObject):
     def _show(self) -> None:
         session = self.session
         if session.results is not None and session.is_waiting:
-            self._set(describe_awaited(session.results, session.shown, session.asked_view))
+            self._set(describe_awaited(session.results, session.shown, session.requested_view))
 
     def _set(self, text: str) -> None:
         if text != self.text:
@@ -55,20 +55,20 @@ class LoadingNote(QObject):
             self.changed.emit()
 
 
-def describe_awaited(results: Results, shown: ViewState, asked: ViewState) -> str:
+def describe_awaited(results: Results, shown: ViewState, requested: ViewState) -> str:
     """Return `loading layer 12…`: what tells the view that is being read from the shown one."""
-    names = differing(shown, asked)
+    names = differing(shown, requested)
     if "frame" in names:
-        return f"loading frame {asked.frame}…"
+        return f"loading frame {requested.frame}…"
     if "query" in names:
         try:
-            return f"loading {caption.words_of(results, asked.frame, asked.query)[0].partition(' of ')[0]}…"
+            return f"loading {caption.words_of(results, requested.frame, requested.query)[0].partition(' of ')[0]}…"
         except (*READ_ERRORS, NotLoadedError):
             return "loading…"
-    if "layer" in names and asked.layer < len(results.layers):
-        return f"loading layer {results.layers[asked.layer]}…"
-    if "step" in names and asked.step < len(results.steps):
-        return f"loading step {results.steps[asked.step]}…"
-    if "heads" in names and len(asked.heads) == 1:
-        return f"loading head {asked.heads[0]}…"
+    if "layer" in names and requested.layer < len(results.layers):
+        return f"loading layer {results.layers[requested.layer]}…"
+    if "step" in names and requested.step < len(results.steps):
+        return f"loading step {results.steps[requested.step]}…"
+    if "heads" in names and len(requested.heads) == 1:
+        return f"loading head {requested.heads[0]}…"
     return "loading…"

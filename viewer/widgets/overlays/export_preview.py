@@ -37,7 +37,7 @@ class ExportPreview(QWidget):
         self.error = ""
         self.reply: dict[str, Any] = {}
         self._shape = self.estimate_shape()
-        self._asked = 0
+        self._request_number = 0
         self._rest = bytearray()
         self._header: dict[str, Any] | None = None
         self._timer = QTimer(self)
@@ -59,9 +59,9 @@ class ExportPreview(QWidget):
     def _ask(self) -> None:
         if self.process.state() == QProcess.ProcessState.NotRunning:
             return
-        self._asked += 1
+        self._request_number += 1
         ratio = self.devicePixelRatioF()
-        ask = {"ask": self._asked, "arguments": self.form.arguments(), "ratio": ratio,
+        ask = {"ask": self._request_number, "arguments": self.form.arguments(), "ratio": ratio,
                "width": (self.width() - 32) * ratio, "height": (self.height() - 32) * ratio}  # fmt: skip
         self.process.write(json.dumps(ask).encode() + b"\n")
 
@@ -78,7 +78,7 @@ class ExportPreview(QWidget):
                 return
             picture, self._rest = bytes(self._rest[:size]), self._rest[size:]
             header, self._header = self._header, None
-            if header["ask"] == self._asked:
+            if header["ask"] == self._request_number:
                 self._show(header, picture)
 
     def _show(self, reply: dict[str, Any], picture: bytes) -> None:

@@ -42,12 +42,12 @@ class Icon(QWidget):
 class MessagePage(QWidget):
     """Heading, sentence, buttons, folded details and recent files."""
 
-    open_asked = Signal()
-    demo_asked = Signal()
-    file_asked = Signal(str)
-    stop_asked = Signal()
-    retry_asked = Signal()
-    close_asked = Signal()
+    open_requested = Signal()
+    demo_requested = Signal()
+    file_requested = Signal(str)
+    stop_requested = Signal()
+    retry_requested = Signal()
+    close_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,11 +65,11 @@ class MessagePage(QWidget):
             Button("Details ▾", kind="quiet"),
         )
         self.retry, self.close_file = Button("Try again now"), Button("Close the file")
-        self.retry.clicked.connect(self.retry_asked)
-        self.close_file.clicked.connect(self.close_asked)
-        self.stop.clicked.connect(self.stop_asked)
-        self.open.clicked.connect(self.open_asked)
-        self.demo.clicked.connect(self.demo_asked)
+        self.retry.clicked.connect(self.retry_requested)
+        self.close_file.clicked.connect(self.close_requested)
+        self.stop.clicked.connect(self.stop_requested)
+        self.open.clicked.connect(self.open_requested)
+        self.demo.clicked.connect(self.demo_requested)
         self.more.clicked.connect(self._unfold)
         self.recent = QVBoxLayout()
         self.recent.setSpacing(2)
@@ -205,7 +205,7 @@ class MessagePage(QWidget):
         )
 
     def _recent_clicked(self) -> None:
-        self.file_asked.emit(str(self.sender().property("path")))
+        self.file_requested.emit(str(self.sender().property("path")))
 
     def _unfold(self) -> None:
         self.details.setVisible(self.details.isHidden())

@@ -31,7 +31,7 @@ class OverlayHost(QObject):
         self.overlay: Overlay | None = None
         """The open sheet; None if there is none."""
         self.tour: Tour | None = None
-        acts.sheet_asked.connect(self.show)
+        acts.sheet_requested.connect(self.show)
         panels.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

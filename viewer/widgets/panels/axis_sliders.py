@@ -76,7 +76,7 @@ class AxisRow(QWidget):
 
     def _sync_slider(self) -> None:
         """Set the slider to the view: a change that was undone before the flush emits no signal."""
-        self.slider.setValue(position(self.session.asked_view, self.axis, self.session.dims.heads))
+        self.slider.setValue(position(self.session.requested_view, self.axis, self.session.dims.heads))
 
     def _typed(self) -> None:
         """Go to the typed number, one of the file's own."""
@@ -94,13 +94,13 @@ class AxisRow(QWidget):
             elif places:
                 self.session.noticed.emit(f"There is no {self.axis} {value}; there are {format_numbers(places)}.")
         self.number.clearFocus()
-        self.show_state(self.session.asked_view)
+        self.show_state(self.session.requested_view)
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:
         if watched is self.number and event.type() == QEvent.Type.FocusIn:
             self.number.setText(_without_span(self.number.text()))
         elif watched is self.number and event.type() == QEvent.Type.FocusOut:
-            self.show_state(self.session.asked_view, leaving=True)
+            self.show_state(self.session.requested_view, leaving=True)
         return False
 
     def show_state(self, state: ViewState, *, leaving: bool = False) -> None:
@@ -197,9 +197,9 @@ class AxisSliders(Panel):
         for name, row in self.rows.items():
             row.play.show_playing(name == axis)
 
-    def show_asked(self) -> None:
+    def show_requested(self) -> None:
         self.refresh()
 
     def refresh(self) -> None:
         for row in self.rows.values():
-            row.show_state(self.session.asked_view)
+            row.show_state(self.session.requested_view)

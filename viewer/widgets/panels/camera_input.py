@@ -283,4 +283,4 @@ class CameraInput(PlotPanel):
     """Whether the zoom of all pictures is the same."""
 
     def _ask_link(self) -> None:
-        self.session.command_asked.emit("link_zoom")
+        self.session.command_requested.emit("link_zoom")

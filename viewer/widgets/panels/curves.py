@@ -92,17 +92,17 @@ class CurvesPanel(LinePanel):
         return self.frame_series.along(self.shown.frame) if self.axis() == "frame" else curves.at
 
     def make_chart(self) -> LineChart | None:
-        curves, points, course = self.curves(), self.points(), self.frame_series.course
+        curves, points, timeline = self.curves(), self.points(), self.frame_series.timeline
         if curves is None or not points or max(points) >= len(curves.values):
             return None
         over_frames = self.axis() == "frame"
-        key = (curves, points, course if over_frames else None, self._is_log, theme.active())
+        key = (curves, points, timeline if over_frames else None, self._is_log, theme.active())
         if self._made is None or any(one is not two for one, two in zip(self._made[0], key, strict=True)):
             self._made = key, self._make_chart(curves, points, over_frames=over_frames)
         return self._made[1]
 
     def _make_chart(self, curves: Curves, points: tuple[int, ...], *, over_frames: bool) -> LineChart:
-        values, course = curves.values[list(points)].astype(np.float64), self.frame_series.course
+        values, timeline = curves.values[list(points)].astype(np.float64), self.frame_series.timeline
         most = np.fmax.reduce(values, 0, initial=0.0)  # NaN where there is no value
         least = LEAST_LOG_SHARE if self._is_log else LEAST_SHARE
         kept = [n for n in range(len(curves.names)) if most[n] > least]
@@ -111,8 +111,8 @@ class CurvesPanel(LinePanel):
         xs = np.arange(len(points), dtype=np.float64)
         if not over_frames:
             return LineChart(xs, lines, axis)
-        marks = mark_prompts(course.prompt_changes(points))
-        return LineChart(xs, lines, axis, course.starts, marks, name_episodes(course))
+        marks = mark_prompts(timeline.prompt_changes(points))
+        return LineChart(xs, lines, axis, timeline.starts, marks, name_episodes(timeline))
 
     def _make_line(self, name: str, values: npt.NDArray[np.float64]) -> Line:
         results = self.seen[0]
@@ -122,14 +122,14 @@ class CurvesPanel(LinePanel):
 
     def find_x_ticks(self, axis: Axis, room: float) -> tuple[Tick, ...]:
         if self.axis() == "frame":
-            return find_frame_ticks(self.frame_series.course, axis, room)
+            return find_frame_ticks(self.frame_series.timeline, axis, room)
         curves = self.curves()
         return () if curves is None else label_places(curves.labels, axis, room, partial(drawing.width_of, pixels=FONT))
 
     def position(self) -> int | None:
         at, points = getattr(self.seen[1], self.axis()), self.points()
         if self.axis() == "frame":
-            moments = self.frame_series.course.moment_of
+            moments = self.frame_series.timeline.moment_of
             return moments[at] if at < len(moments) else None
         return points.index(at) if at in points else None
 

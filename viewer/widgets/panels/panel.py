@@ -66,7 +66,7 @@ class Panel(QWidget):
         self._loading_timer.setInterval(MARK_MILLISECONDS)
         self._loading_timer.timeout.connect(self._show_loading)
         session.changed.connect(self._on_changed)
-        session.asked.connect(self.show_asked)
+        session.requested.connect(self.show_requested)
         session.opened.connect(self.reload)
         session.grew.connect(self.reload)
         session.effects_changed.connect(self.reload)
@@ -81,7 +81,7 @@ class Panel(QWidget):
     @property
     def marked(self) -> ViewState:
         """The view whose place the panel marks: the one that was asked for, also while its parts are being read."""
-        return self.session.asked_view if not self.session.blinking else self.seen[1]
+        return self.session.requested_view if not self.session.blinking else self.seen[1]
 
     @property
     def is_waiting(self) -> bool:
@@ -103,7 +103,7 @@ class Panel(QWidget):
         """Read what `load` needs of a view, in another thread. By default one part is read after another."""
         return None
 
-    def show_asked(self) -> None:
+    def show_requested(self) -> None:
         """Move the marks of the selection to the view that was asked for, whose parts are being read."""
 
     def reload_and_update(self) -> None:

@@ -51,10 +51,10 @@ class PromptRow(Panel):
         self.setVisible(allowed and bool(self.buttons))
 
     def refresh(self) -> None:
-        course, frame = self.frame_series.course, self.session.shown.frame
-        inside = self.session.results is not None and frame < len(course.moment_of)
-        frames = course.moments[course.moment_of[frame]] if inside else ()
-        prompts = [clean_text(course.prompts[one]) for one in frames] if len(frames) > 1 else []
+        timeline, frame = self.frame_series.timeline, self.session.shown.frame
+        inside = self.session.results is not None and frame < len(timeline.moment_of)
+        frames = timeline.moments[timeline.moment_of[frame]] if inside else ()
+        prompts = [clean_text(timeline.prompts[one]) for one in frames] if len(frames) > 1 else []
         if [button.text() for button in self.buttons] != prompts:
             self._make_buttons(prompts)
         self.frames = frames

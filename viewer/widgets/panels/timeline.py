@@ -58,9 +58,9 @@ class Timeline(LinePanel):
     # Content
 
     @property
-    def course(self) -> FrameTimeline:
+    def timeline(self) -> FrameTimeline:
         """The frames as moments in time."""
-        return self.frame_series.course
+        return self.frame_series.timeline
 
     def along(self) -> tuple[int, ...]:
         """Return the frame of each moment that has the prompt of the shown frame."""
@@ -82,21 +82,21 @@ class Timeline(LinePanel):
         super().on_file_changed()
         self._made = None
 
-    def show_asked(self) -> None:
+    def show_requested(self) -> None:
         self.refresh()
 
     def make_chart(self) -> LineChart | None:
         results = self.session.results
         if results is None:
             return None
-        key = (results, self.frame_series.curves, self.course, self.along(), self._is_log, theme.active())
+        key = (results, self.frame_series.curves, self.timeline, self.along(), self._is_log, theme.active())
         if self._made is None or any(one is not two for one, two in zip(self._made[0], key, strict=True)):
             self._made = key, self._make_chart(results.cameras)
         return self._made[1]
 
     def _make_chart(self, cameras: tuple[str, ...]) -> LineChart:
-        values, along, course = self.values(), self.along(), self.course
-        marks = mark_prompts(course.prompt_changes(along))
+        values, along, timeline = self.values(), self.along(), self.timeline
+        marks = mark_prompts(timeline.prompt_changes(along))
         xs = np.arange(len(along), dtype=np.float64)
         lines: tuple[Line, ...] = ()
         if values is not None:
@@ -105,14 +105,14 @@ class Timeline(LinePanel):
                 for column, camera in enumerate(cameras)
             )
         axis = make_share_axis(np.zeros(0) if values is None else values, is_log=self._is_log)
-        return LineChart(xs, lines, axis, course.starts, marks, name_episodes(course))
+        return LineChart(xs, lines, axis, timeline.starts, marks, name_episodes(timeline))
 
     def find_x_ticks(self, axis: Axis, room: float) -> tuple[Tick, ...]:
-        return find_frame_ticks(self.course, axis, room)
+        return find_frame_ticks(self.timeline, axis, room)
 
     def position(self) -> int | None:
         shown = self.marked.frame
-        return self.course.moment_of[shown] if shown < len(self.course.moment_of) else None
+        return self.timeline.moment_of[shown] if shown < len(self.timeline.moment_of) else None
 
     def is_over_frames(self) -> bool:
         return True
@@ -137,7 +137,7 @@ class Timeline(LinePanel):
         shares = [(line.name, float(line.values[moment])) for line in chart.lines]
         parts += [f"{name} {format_share(share)}" for name, share in shares if np.isfinite(share)]
         if any(mark.place == moment - 0.5 for mark in chart.marks):
-            parts.append(f"“{self.course.prompts[along[moment]]}”")
+            parts.append(f"“{self.timeline.prompts[along[moment]]}”")
         return " · ".join(parts)
 
     def titles(self) -> tuple[str, str]:

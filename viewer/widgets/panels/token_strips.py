@@ -114,7 +114,7 @@ class TokenStrips(Panel):
         for box in (*self._rings, *self._selected_boxes()):
             self.update(box)
 
-    def show_asked(self) -> None:
+    def show_requested(self) -> None:
         self._update_selection()
 
     def refresh(self) -> None:
@@ -242,7 +242,7 @@ class TokenStrips(Panel):
 
     def _selected_boxes(self) -> list[QRect]:
         """Return the boxes of the selected chips."""
-        query = self.session.asked_view.query
+        query = self.session.requested_view.query
         return [
             p.box.toRect()
             for p in self.places
@@ -262,7 +262,7 @@ class TokenStrips(Panel):
         self._chips.paint(painter, self, area, [self._at[number] for number in self.lines.in_sight], shown.colours)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_legend(painter)
-        previewed = self.session.asked_view.query != self.session.state.query
+        previewed = self.session.requested_view.query != self.session.state.query
         outline = theme.colour(t.secondary if previewed else t.accent)
         self._rings = self._selected_boxes()
         for box in self._rings:
