@@ -20,7 +20,7 @@ from capture.errors import UserError
 from capture.pipeline.frame_builder import build_frames
 from capture.results import schema
 from capture.results.read_access import open_for_reading
-from capture.rollouts.writer import RolloutWriter
+from capture.rollouts.writer import NICENESS, RolloutWriter
 
 
 def rollout(file: h5py.File) -> dict[str, object]:
@@ -29,6 +29,21 @@ def rollout(file: h5py.File) -> dict[str, object]:
 
 def entries(folder: Path) -> list[dict[str, object]]:
     return json.loads((folder / schema.INDEX_NAME).read_text())["episodes"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_writing_thread_gives_way_to_the_policy(tmp_path: Path) -> None:
+    def read_niceness(thread: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, thread)
+
+    with RolloutWriter(tmp_path, toy_run()) as writer:
+        stream = writer.open_stream("client 1")
+        assert stream.start_call("stack the cups").store(toy_call(0))
+        writer.settle()
+        [thread] = [thread.native_id for thread in threading.enumerate() if thread.name == "rollout-writer"]
+        assert thread is not None
+        own = read_niceness(threading.get_native_id())
+        assert read_niceness(thread) == min(own + NICENESS, 19)
 
 
 def test_rollout_writer_stores_each_call_as_a_capture_would(tmp_path: Path) -> None:
@@ -278,7 +293,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from rollouts import toy_call, toy_run
-from capture.rollouts.writer import RolloutWriter
+from capture.rollouts.writer import NICENESS, RolloutWriter
 writer = RolloutWriter(Path(sys.argv[1]), toy_run())
 stream = writer.open_stream("loop")
 for number in range(10_000):
