@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 NAME = "pi0-capture"
 
 
-class _Asked:
+class _StopState:
     """Whether Ctrl-C or a cluster asked to end: what they raise can be lost in code that C calls back."""
 
-    yet = False
-    too_late = False
+    is_requested = False
+    has_ended = False
     """Whether the command has ended, so that a signal is to be ignored."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run pi0-capture: 0 if all went well, 1 if some episodes failed, 2 for what the user can mend, 130 if stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _Asked.yet = False
+    _StopState.is_requested = False
     if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal can encode all token pieces and paths
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -53,31 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["effects"]:
             from capture.cli.effects.command import run as measure_effects
 
-            return measure_effects(NAME, given[1:], _tell, _say)
+            return measure_effects(NAME, given[1:], _print_error, _print_output)
         if given[:1] == ["serve"]:
             from capture.cli.serve import run as serve_clients
 
-            return serve_clients(NAME, given[1:], _tell, _say)
+            return serve_clients(NAME, given[1:], _print_error, _print_output)
         return _capture(given)
     except UserError as error:
-        _tell(str(error))
+        _print_error(str(error))
         return 2
     except KeyboardInterrupt as stop:
-        _tell("; ".join(["stopped", *getattr(stop, "__notes__", [])]))
+        _print_error("; ".join(["stopped", *getattr(stop, "__notes__", [])]))
         return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in ("", "capture", "viewer", "resources"):
             raise
         extra = "capture,serve" if package in ("websockets", "msgpack") else "capture"
-        _tell(f"the package {package} is missing; run pip install 'pi0-attention[{extra}]'")
+        _print_error(f"the package {package} is missing; run pip install 'pi0-attention[{extra}]'")
         return 2
     finally:
         if arguments is None:  # only this process's exit follows, which takes torch a second: nothing is left to stop
-            _Asked.too_late = True  # first: a signal may come between any two calls
+            _StopState.has_ended = True  # first: a signal may come between any two calls
             for number in _stop_signals():
                 signal.signal(number, signal.SIG_IGN)
-            if _Asked.yet:
+            if _StopState.is_requested:
                 _forget_interrupt()
 
 
@@ -92,26 +92,26 @@ def _forget_interrupt() -> None:
     ctypes.pythonapi.PyRun_SimpleString(b"")
 
 
-def _say(text: str) -> None:
+def _print_output(text: str) -> None:
     """Print on standard output and flush, so that a write error is reported here, not by Python at its exit."""
     try:
         print(replace_control_characters(text, keep="\n\t"), flush=True)
     except OSError as error:
-        _silence(sys.stdout)
+        _discard(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # `pi0-capture info … | head` is no fault
             raise UserError(f"standard output cannot be written ({os.strerror(error.errno or 0).lower()})") from error
 
 
-def _tell(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     """Print one line on standard error; a reader that has gone away (`2>&1 | head`) must not end a run."""
     try:
         line = replace_control_characters(f"{NAME}: {sentence}", keep="\n\t")
         print(line, file=sys.stderr, flush=True)
     except OSError:
-        _silence(sys.stderr)
+        _discard(sys.stderr)
 
 
-def _silence(stream: TextIO) -> None:
+def _discard(stream: TextIO) -> None:
     """Send a stream that cannot be written to nowhere, or Python would stumble over its buffer at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
@@ -127,7 +127,7 @@ def _info(given: Sequence[str]) -> int:
     parser.add_argument("file", metavar="FILE", help="its path, or its address: ssh://, https://, s3://, hf://")
     parser.add_argument("-v", "--verbose", action="store_true", help="list every decision about the input")
     options = parser.parse_args(given)
-    _say(describe(parse_location(options.file), verbose=options.verbose))
+    _print_output(describe(parse_location(options.file), verbose=options.verbose))
     return 0
 
 
@@ -141,7 +141,7 @@ def _sources(given: Sequence[str]) -> int:
     parser.add_argument("--all", action="store_true", help="read the last frame of every episode, not of the first 100")
     options = parser.parse_args(given)
     report = describe(options.path, chosen_cameras(options), turned=is_turned(options), read_all=options.all)
-    _say(report.text)
+    _print_output(report.text)
     return 1 if report.is_broken else 0
 
 
@@ -168,14 +168,14 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
     prompts = read_prompts(options.prompts) if options.prompts else Prompts(tuple(options.prompt or ()))
     from capture.cli.progress import Console
 
-    with Console(_tell, quiet=not share.first, verbose=options.verbose) as console:
+    with Console(_print_error, quiet=not share.first, verbose=options.verbose) as console:
         console.stage("loading PyTorch")
         from capture.cli.setup import make_setup
 
         if not options.dry_run:  # which needs no model, and need not wait for transformers
             console.stage("loading transformers")
             import capture.policies.pi05.model  # noqa: F401 - here, where a stop that is lost in it is found
-        if _Asked.yet:
+        if _StopState.is_requested:
             raise KeyboardInterrupt
         from capture.checkpoints.locate import is_local
 
@@ -184,11 +184,11 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
         console.stage(f"opening checkpoint {name}", keep=not options.demo and not is_local(name))
         setup = make_setup(options, share, frames, prompts)
         if options.dataset is not None:
-            return _series(options, setup, share, console)
-        return _one(options, setup, console)
+            return _capture_dataset(options, setup, share, console)
+        return _capture_episode(options, setup, console)
 
 
-def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
+def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     """Write one results file."""
     from capture.cli.setup import open_episode
     from capture.pipeline.output_path import check_target, make_parent
@@ -205,14 +205,14 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     setup = replace(setup, source_decisions=source_decisions)
     if options.dry_run:
         from capture.cli.estimate import describe_time
-        from capture.cli.report import describe
+        from capture.cli.report import describe_plan
 
-        made = make_plan(setup, episode)
-        for sentence in made.warnings:
+        plan = make_plan(setup, episode)
+        for sentence in plan.warnings:
             console.tell(f"warning: {sentence}")
         near = [] if options.output is None else [options.output.parent]
-        text = "\n".join([describe(made), describe_time(setup, made.sizes.frames, near)])
-        return _say_dry_run(options, made, "" if options.only_preview else text, console)
+        text = "\n".join([describe_plan(plan), describe_time(setup, plan.sizes.frames, near)])
+        return _print_dry_run(options, plan, "" if options.only_preview else text, console)
 
     make_parent(options.output)
     loaded: list[Policy] = []
@@ -222,17 +222,17 @@ def _one(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     [written] = outcome.files
     if written.failure is not None:
         raise UserError(written.failure)
-    from capture.cli.report import next_step, summary
+    from capture.cli.report import suggest_command, summarise_run
 
     if not written.skipped:
-        _doubt(setup, outcome)
-        _say(summary(setup, outcome))
+        _warn_of_row_sums(setup, outcome)
+        _print_output(summarise_run(setup, outcome))
     code = _effects(options, setup, [options.output], Whole(), loaded, console)
-    _say(next_step(options.output))
+    _print_output(suggest_command(options.output))
     return code
 
 
-def _say_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, console: Console) -> int:
+def _print_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, console: Console) -> int:
     """Print the text of a dry run, and draw the preview where one is asked for."""
     drawn = ""
     if options.preview is not None and plan is not None:
@@ -245,11 +245,11 @@ def _say_dry_run(options: argparse.Namespace, plan: Plan | None, text: str, cons
         drawn = write_preview(plan, describe_source(options), options.preview, overwrite=options.overwrite)
     console.close()
     if said := "\n".join(part for part in (text, drawn) if part):
-        _say(said)
+        _print_output(said)
     return 0
 
 
-def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Console) -> int:
+def _capture_dataset(options: argparse.Namespace, setup: Setup, share: Shard, console: Console) -> int:
     """Write a folder of results files, one per episode."""
     from capture.cli.setup import open_chosen_source
     from capture.pipeline.dataset_run import DatasetRun, prepare_run_folder, run_dataset, select_episodes
@@ -268,7 +268,7 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
 
         text = "" if options.only_preview else forecast(series, share, named=options.output is not None)
         shown = plan_first(series, console.tell) if options.preview and share.first else None
-        return _say_dry_run(options, shown, text, console)
+        return _print_dry_run(options, shown, text, console)
 
     prepare_run_folder(series)
     mine = len(series.jobs(share))
@@ -279,8 +279,8 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     outcome = run_dataset(series, share, console, loaded=loaded.append)
     if options.effects is None:
         console.close()
-    _doubt(setup, outcome)
-    from capture.cli.report import closing, next_step
+    _warn_of_row_sums(setup, outcome)
+    from capture.cli.report import suggest_command, summarise_dataset_run
 
     together = gather_from_ranks(share, outcome)
     unusable = {f"{name}.h5": one.reason for name, one in broken.items()}
@@ -288,11 +288,11 @@ def _series(options: argparse.Namespace, setup: Setup, share: Shard, console: Co
     bad = sum(written.failure is not None for written in files) + len(unusable)
     code = 0 if not bad else 1 if any(written.failure is None for written in files) else 2
     if share.first:
-        _say(closing(together, unusable, output))
+        _print_output(summarise_dataset_run(together, unusable, output))
     finished = [job.path for job in series.jobs(share) if job.path.is_file()]
     code = max(code, _effects(options, setup, finished, share, loaded, console))
     if share.first and code != 2:
-        _say(next_step(output))
+        _print_output(suggest_command(output))
     return code
 
 
@@ -311,10 +311,10 @@ def _effects(
 
     dtype = str(setup.options.dtype).removeprefix("torch.")
     policy = setup.policy, setup.options.device, (loaded[0] if loaded else None), dtype
-    return measure_captured(options.effects, options, files, share, policy, console, _say)
+    return measure_captured(options.effects, options, files, share, policy, console, _print_output)
 
 
-def _doubt(setup: Setup, outcome: RunOutcome) -> None:
+def _warn_of_row_sums(setup: Setup, outcome: RunOutcome) -> None:
     """Warn where rows of attention do not sum to 1."""
     from capture.results import schema
 
@@ -323,7 +323,7 @@ def _doubt(setup: Setup, outcome: RunOutcome) -> None:
         worst = written.row_sum if not written.row_sum <= worst else worst
     # Written in this form so that NaN counts as beyond the limit.
     if outcome.frames and not worst <= schema.ROW_SUM_LIMITS[str(setup.options.dtype).removeprefix("torch.")]:
-        _tell(
+        _print_error(
             f"warning: rows of attention sum to 1 only within {worst:.2g}; the weights of this "
             "checkpoint may be damaged, or overflow in this number type"
         )
@@ -340,8 +340,8 @@ def _stop_signals() -> list[int]:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    if not _Asked.too_late:
-        _Asked.yet = True
+    if not _StopState.has_ended:
+        _StopState.is_requested = True
         raise KeyboardInterrupt
 
 

@@ -31,23 +31,23 @@ HELP = (
 log = logging.getLogger("viewer")
 
 
-def parser() -> argparse.ArgumentParser:
+def create_parser() -> argparse.ArgumentParser:
     """Return the parser of the command-line options."""
     from capture import __version__  # costs nothing: the schema is imported from this package anyway
 
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         "pi0-viewer",
         description="Look at the attention that pi0-capture recorded.",
         epilog="Frames, actions, layers, heads and denoise steps carry their numbers in the file, from 0.",
     )
-    made.add_argument("file", nargs="*", type=file_location, help=HELP)
-    made.add_argument("--version", action="version", version=f"pi0-viewer {__version__}")
-    made.add_argument("--demo", action="store_true", help="open the bundled demo")
-    made.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
+    parser.add_argument("file", nargs="*", type=file_location, help=HELP)
+    parser.add_argument("--version", action="version", version=f"pi0-viewer {__version__}")
+    parser.add_argument("--demo", action="store_true", help="open the bundled demo")
+    parser.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
                       "figure (PNG, JPG, PDF, SVG) that pi0-export wrote")  # fmt: skip
-    made.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
-    made.add_argument("--settings", type=Path, metavar="INI", help="keep settings in this file instead of the user’s")
-    return made
+    parser.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
+    parser.add_argument("--settings", type=Path, metavar="INI", help="keep settings in this file instead of the user’s")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     gc.disable()  # until the first picture is shown, as no garbage arises before; `startup.calm` enables it
     startup.one_thread()
-    options = parser().parse_args(arguments)
+    options = create_parser().parse_args(arguments)
     with startup.qt_beside():
         from viewer.analysis.initial_view import parse_view
 
@@ -270,7 +270,7 @@ def catch_errors(window: MainWindow) -> None:
         pass
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
-    told: set[str] = set()
+    shown: set[str] = set()
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
@@ -283,8 +283,8 @@ def catch_errors(window: MainWindow) -> None:
             if isinstance(error, UserError)
             else f"Something went wrong ({kind.__name__}: {error}); details are in {path}."
         )
-        if sentence not in told:  # show a repeated error, as of painting, only once
-            told.add(sentence)
+        if sentence not in shown:  # show a repeated error, as of painting, only once
+            shown.add(sentence)
             window.notice.say(sentence)
 
     sys.excepthook = hook

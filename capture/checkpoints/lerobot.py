@@ -265,7 +265,7 @@ def _normalisers(
         files = [step.text("state_file") for step in (normaliser, unnormaliser) if step is not None]
         if listed := " and ".join(dict.fromkeys(file for file in files if file)):
             decisions.append(conclude(STATISTICS, listed, "the checkpoint's own"))
-    made = []
+    normalisers = []
     for what, of, statistic in (("state", mapping, state), ("action", output_mapping, action)):
         mode = _mode(of, what.upper())
         if options.normalisation is not None:
@@ -277,9 +277,9 @@ def _normalisers(
         else:
             reason = "normalization_mapping in config.json" if saved is None else "norm_map of the saved processors"
             decision = conclude(f"{what} normalisation", mode.replace("_", "-"), reason)
-        made.append(make_normaliser(mode, statistic, what, where))
+        normalisers.append(make_normaliser(mode, statistic, what, where))
         decisions.append(decision)
-    return made[0], made[1]
+    return normalisers[0], normalisers[1]
 
 
 def _mode(mapping: JsonObject, what: str, default: str = "QUANTILES") -> NormaliserMode:

@@ -165,8 +165,8 @@ def _settings(
         max_state_dim=action_dim if state_dim is None else None,
         has_robot_units=robot_dim is not None and options.normalisation != "none",
     )
-    told = config.integer("denoise_steps", most=MOST_STEPS) or config.integer("num_steps", most=MOST_STEPS)
-    steps = decide_denoise_steps(options, told, "by config.json", decisions)
+    stated_steps = config.integer("denoise_steps", most=MOST_STEPS) or config.integer("num_steps", most=MOST_STEPS)
+    steps = decide_denoise_steps(options, stated_steps, "by config.json", decisions)
     return Settings(preprocessing, horizon, steps, tuple(decisions))
 
 

@@ -234,11 +234,11 @@ class _Painter:
             return self._paint_lines(["no state"], y, SECONDARY, 13, LINE, x=self._panel)
         if bins is None:
             values = ", ".join(f"{value:.4g}" for value in state[:MAX_VALUES])
-            told = f"state of {state.size} values, not in the prompt: {values}"
-            return self._paint_lines(wrap(told, 13, PANEL_WIDTH, 4), y, SECONDARY, 13, LINE, x=self._panel)
+            heading = f"state of {state.size} values, not in the prompt: {values}"
+            return self._paint_lines(wrap(heading, 13, PANEL_WIDTH, 4), y, SECONDARY, 13, LINE, x=self._panel)
         beyond = set(frame.tokens.state_beyond)
-        told = f"state of {state.size} values in robot units, and the bins that the prompt spells"
-        y = self._paint_lines([told], y, SECONDARY, 13, LINE + 5, x=self._panel)
+        heading = f"state of {state.size} values in robot units, and the bins that the prompt spells"
+        y = self._paint_lines([heading], y, SECONDARY, 13, LINE + 5, x=self._panel)
         count = min(state.size, len(bins), MAX_VALUES)
         rows = -(-count // 2)
         for number in range(count):

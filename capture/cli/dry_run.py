@@ -7,7 +7,7 @@ from typing import Final
 
 from capture.cli.estimate import describe_time
 from capture.cli.preview import check_shown_pictures
-from capture.cli.report import describe
+from capture.cli.report import describe_plan
 from capture.cli.units import size_text
 from capture.errors import UserError
 from capture.pipeline.dataset_run import DatasetRun
@@ -56,14 +56,14 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
     bad = {name: broken.reason for name, broken in series.broken.items()}
     for episode in series.episodes:
         try:
-            made = make_plan(series.setup, episode)
+            plan = make_plan(series.setup, episode)
         except UserError as error:
             bad[episode.name] = str(error)
             continue
-        first = first or made
-        assumed |= dict.fromkeys(one for one in made.decisions if not one.is_certain)
-        frames += made.sizes.frames
-        size += made.frame_bytes * made.sizes.frames
+        first = first or plan
+        assumed |= dict.fromkeys(one for one in plan.decisions if not one.is_certain)
+        frames += plan.sizes.frames
+        size += plan.frame_bytes * plan.sizes.frames
         if named and not series.setup.options.overwrite:
             path = series.path(episode)
             left = ask_run_state(path) if path.is_file() else None
@@ -72,12 +72,12 @@ def forecast(series: DatasetRun, share: Shard, *, named: bool) -> str:
             if left is None and partial.is_file():
                 left = ask_run_state(partial)
                 begun += left is not None and left.frames_done > 0
-            done += min(left.frames_done, made.sizes.frames) if left else 0
+            done += min(left.frames_done, plan.sizes.frames) if left else 0
     if first is None:
         raise UserError(f"none of the episodes in {series.source.path} can be used: {next(iter(bad.values()), 'none')}")
     count = len(series.episodes) + len(series.broken)
     counts = f"{count} episode{'s' * (count != 1)}, {frames} frame{'s' * (frames != 1)}, {size_text(size)} in all"
-    lines = [describe(first, one_of_many=True), "", f"{series.source.kind}: {counts}"]
+    lines = [describe_plan(first, one_of_many=True), "", f"{series.source.kind}: {counts}"]
     if whole or begun:
         lines.append(
             f"{whole} file{'s are' if whole != 1 else ' is'} finished and {begun} begun in {series.folder}; "

@@ -303,8 +303,8 @@ def _format_rows(file: h5py.File, done: int) -> list[str]:
     known = np.isfinite(_read_first(file, schema.ACTION_TRUTH, 3, done)).any(axis=(1, 2)).sum() if done else 0
     kind = text.id.get_type()
     stored = {2: "bfloat16", 4: "float32"}.get(kind.get_size(), str(text.dtype))
-    made = text.id.get_create_plist()
-    filters = {made.get_filter(number)[0] for number in range(made.get_nfilters())}
+    properties = text.id.get_create_plist()
+    filters = {properties.get_filter(number)[0] for number in range(properties.get_nfilters())}
     # Deflate and shuffle are part of HDF5 itself; every other filter is a plug-in.
     plugin = filters - {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     packed = "compressed: readers need hdf5plugin" if plugin else "compressed" if filters else "not compressed"

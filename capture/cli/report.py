@@ -15,7 +15,7 @@ from capture.pipeline.types import RunOutcome
 from capture.results import schema
 
 
-def describe(plan: Plan, *, one_of_many: bool = False) -> str:
+def describe_plan(plan: Plan, *, one_of_many: bool = False) -> str:
     """Return sizes, cameras, each prompt's token table and what would be stored, as lines of text.
 
     `one_of_many`: whether the episode is to be named, since it is an example of others.
@@ -65,10 +65,10 @@ def describe(plan: Plan, *, one_of_many: bool = False) -> str:
         more = sizes.frames - len(first)
         lines += ["", f"and {more} frame{'s' * (more != 1)} more"]
     name = f"{plan.episode.name}: " if one_of_many else ""
-    return "\n".join([*lines, "", name + stored(plan)])
+    return "\n".join([*lines, "", name + describe_storage(plan)])
 
 
-def stored(plan: Plan) -> str:
+def describe_storage(plan: Plan) -> str:
     """Return the planned contents and size of a results file, as text."""
     sizes = plan.sizes
     kept = "every row" if sizes.full else "rows of text and action tokens"
@@ -80,7 +80,7 @@ def stored(plan: Plan) -> str:
     )
 
 
-def pace(outcome: RunOutcome) -> str:
+def describe_pace(outcome: RunOutcome) -> str:
     """Return frames per second of a run, and the shares of its time in which the policy waited, as text."""
     seconds, (pictures, writer) = max(outcome.seconds, 1e-9), outcome.waits
     return (
@@ -90,7 +90,7 @@ def pace(outcome: RunOutcome) -> str:
     )
 
 
-def summary(setup: Setup, outcome: RunOutcome) -> str:
+def summarise_run(setup: Setup, outcome: RunOutcome) -> str:
     """Return the final report of a run that wrote one results file."""
     [written] = outcome.files
     frames, seconds = written.frames, outcome.seconds
@@ -108,11 +108,11 @@ def summary(setup: Setup, outcome: RunOutcome) -> str:
             f"a recorded call takes {recorded:.3f} s, a plain one {plain:.3f} s: {recorded / plain:.3f} times as long"
         )
     elif frames > 1:
-        lines.append(pace(outcome))
+        lines.append(describe_pace(outcome))
     return "\n".join(lines)
 
 
-def closing(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder: Path) -> str:
+def summarise_dataset_run(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder: Path) -> str:
     """Return the final report of a run over episodes, made by one or several processes.
 
     It has the counts of files done, finished before and failed, the speed, and why some failed.
@@ -132,7 +132,7 @@ def closing(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder:
             lines.append(f"{frames / seconds:.3g} frames a second on {len(outcomes)} processes")
         for part, one in enumerate(outcomes, 1):
             if one.frames:
-                lines.append(f"part {part}: {pace(one)}" if len(outcomes) > 1 else pace(one))
+                lines.append(f"part {part}: {describe_pace(one)}" if len(outcomes) > 1 else describe_pace(one))
         worst = 0.0
         for written in files:
             worst = float(np.maximum(worst, written.row_sum))
@@ -141,7 +141,7 @@ def closing(outcomes: Sequence[RunOutcome], unusable: Mapping[str, str], folder:
     return "\n".join(lines)
 
 
-def next_step(path: Path) -> str:
+def suggest_command(path: Path) -> str:
     """Return the last line of a run: the command that shows its results file or folder, ready for a shell."""
     given = str(path)
     if given.startswith("-"):  # or it would be an option

@@ -26,7 +26,7 @@ READ: Final = 100
 """Episodes whose last frame is read from every camera; of the others only the headers are, unless all are asked for."""
 SHOWN_BROKEN: Final = 8
 SHOWN_PROMPTS: Final = 4
-ASKED: Final = 1000
+MOST_OUTCOMES: Final = 1000
 """Episodes up to which each is asked whether it ended well, for which some data sets have to open a file."""
 
 
@@ -108,7 +108,7 @@ class _Findings:
     """All that differ, in order."""
     notes: Mapping[str, int]
     """What is left out or assumed in an episode -> number of episodes of which the same is true."""
-    asked: bool
+    has_outcomes: bool
     """Whether each was asked how it ended; otherwise only those that are shown were."""
     is_fetched: bool
     """Whether the files are on this machine; otherwise only the metadata are."""
@@ -124,11 +124,11 @@ def _look(source: Source, *, read_all: bool) -> _Findings:
     prompts: dict[str, None] = {}
     notes: dict[str, list[str]] = {}
     incomplete: dict[str, str] = {}
-    asked = len(source.episodes) <= ASKED
+    has_outcomes = len(source.episodes) <= MOST_OUTCOMES
     for number, episode in enumerate(source.episodes):
         shown = number < SHOWN
         try:
-            row = _summarise(episode, success=episode.success if asked or shown else None, looked=shown)
+            row = _summarise(episode, success=episode.success if has_outcomes or shown else None, looked=shown)
             for sentence in _check_episode(episode, is_read=read_all or number < READ):
                 notes.setdefault(sentence, []).append(episode.name)
         except UserError as error:
@@ -144,7 +144,14 @@ def _look(source: Source, *, read_all: bool) -> _Findings:
     common = {decision.sentence for decision in source.decisions}  # which are listed for all episodes
     counted = {f"{names[0]}: {one}": len(names) for one, names in notes.items() if one not in common}
     return _Findings(
-        tuple(good), broken, tuple(prompts), counted, asked, is_fetched=True, is_read=is_read, incomplete=incomplete
+        tuple(good),
+        broken,
+        tuple(prompts),
+        counted,
+        has_outcomes,
+        is_fetched=True,
+        is_read=is_read,
+        incomplete=incomplete,
     )
 
 
@@ -158,7 +165,7 @@ def _list_episodes(source: Source) -> _Findings:
     """Return what the metadata of a data set state that is not fetched."""
     rows = tuple(_summarise(one, success=None, looked=number < SHOWN) for number, one in enumerate(source.episodes))
     prompts = dict.fromkeys(prompt for row in rows for prompt in row.prompts)
-    return _Findings(rows, {}, tuple(prompts), {}, asked=False, is_read=False, is_fetched=False)
+    return _Findings(rows, {}, tuple(prompts), {}, has_outcomes=False, is_read=False, is_fetched=False)
 
 
 def _check_episode(episode: Episode, *, is_read: bool) -> Iterator[str]:
@@ -219,7 +226,7 @@ def _format_episodes(looked: _Findings, damage: Mapping[str, str]) -> Iterator[s
     if marks and len(lengths) == 1:
         yield "it ended well" if marks[0] else "it did not end well"
     elif marks:
-        of = "" if looked.asked else f" of the first {SHOWN}"
+        of = "" if looked.has_outcomes else f" of the first {SHOWN}"
         yield f"{sum(marks)}{of} ended well, {len(marks) - sum(marks)} did not"
     if not looked.is_fetched:
         yield "only the metadata were fetched; a run fetches the files of its episodes"

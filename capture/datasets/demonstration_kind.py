@@ -96,14 +96,14 @@ def _weigh(
 ) -> tuple[str, bool | None, str, bool]:
     """Return name, whether upside down (None: not known), reason and certainty."""
     has_libero_cameras = bool(_LIBERO_CAMERAS & cameras.keys())
-    told = next(_find_libero_attributes(data), None)
-    if told:
+    attribute = next(_find_libero_attributes(data), None)
+    if attribute:
         if not has_libero_cameras:
             names = "its pictures do not have LIBERO's names, so that another program may have stored them"
-            return "LIBERO", None, f"its attribute {told} is LIBERO's, but {names}", False
+            return "LIBERO", None, f"its attribute {attribute} is LIBERO's, but {names}", False
         if hdf5.text(data, "macros_image_convention") == "opencv":
             return "LIBERO", False, "macros_image_convention is opencv, so LIBERO stored them upright", True
-        return "LIBERO", True, f"LIBERO stores pictures upside down, and the attribute {told} is LIBERO's", True
+        return "LIBERO", True, f"LIBERO stores pictures upside down, and the attribute {attribute} is LIBERO's", True
     if has_libero_cameras:
         return _weigh_libero_names(path, cameras, parts)
     if demonstration is not None and read_json_attribute(demonstration, "ep_meta"):

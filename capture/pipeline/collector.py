@@ -238,8 +238,8 @@ class Collector:
     def _note_incomplete(self, file: OpenFile, kept: int) -> None:
         self.open_files.remove(file)
         if kept:
-            told = f"finished frames ({kept}) stay in {file.status.partial_path}"
-            file.outcome.failure = f"{file.outcome.failure}; {told}"
+            remaining = f"finished frames ({kept}) stay in {file.status.partial_path}"
+            file.outcome.failure = f"{file.outcome.failure}; {remaining}"
         self._failed(file.outcome)
 
     def _checks(self, file: OpenFile) -> dict[str, float]:

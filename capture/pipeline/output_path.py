@@ -9,14 +9,14 @@ from capture.pipeline.plan import FileOutline
 from capture.results.resume import ask_run_state, describe_difference
 
 
-def is_finished(path: Path, made: FileOutline) -> bool:
+def is_finished(path: Path, outline: FileOutline) -> bool:
     """Return whether `path` is a complete file of the same run. Raises UserError for any other existing file."""
     if not path.is_file():
         return False
     left = ask_run_state(path)
     if left is None or left.run is None or not left.is_complete:
         raise UserError(f"{path} exists and is left as it is; choose another name, or say --overwrite to replace it")
-    if changed := describe_difference(left.run, made.run):
+    if changed := describe_difference(left.run, outline.run):
         raise UserError(
             f"{path} exists and is of another run: {changed}; choose another name, or say --overwrite to replace it"
         )

@@ -73,11 +73,11 @@ def read_prompts(path: Path) -> Prompts:
         raise UserError(f"the file of prompts {path} does not exist") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({(error.strerror or str(error)).lower()})") from None
-    told = _parse(path, content)
-    if isinstance(told, Mapping) and told:
-        by_task = {_text(path, task).strip(): _list(path, prompts) for task, prompts in told.items()}
+    loaded = _parse(path, content)
+    if isinstance(loaded, Mapping) and loaded:
+        by_task = {_text(path, task).strip(): _list(path, prompts) for task, prompts in loaded.items()}
         return Prompts(by_task=by_task)
-    return Prompts(always=_list(path, told))
+    return Prompts(always=_list(path, loaded))
 
 
 def _parse(path: Path, content: bytes) -> Any:
@@ -98,17 +98,17 @@ def _parse(path: Path, content: bytes) -> Any:
         raise UserError(f"{path} cannot be read as YAML{where}: {reason}") from None
 
 
-def _list(path: Path, told: object) -> tuple[str, ...]:
-    if isinstance(told, str) or not isinstance(told, Sequence) or not told:
+def _list(path: Path, loaded: object) -> tuple[str, ...]:
+    if isinstance(loaded, str) or not isinstance(loaded, Sequence) or not loaded:
         raise UserError(f"{path} holds no prompts; write a list of texts, or a mapping from tasks to such lists")
-    return tuple(_text(path, prompt) for prompt in told)
+    return tuple(_text(path, prompt) for prompt in loaded)
 
 
-def _text(path: Path, told: object) -> str:
-    if not isinstance(told, str):
-        raise UserError(f"{path} holds {told!r} where a text should be; put it in quotes")
+def _text(path: Path, loaded: object) -> str:
+    if not isinstance(loaded, str):
+        raise UserError(f"{path} holds {loaded!r} where a text should be; put it in quotes")
     try:
         # YAML keeps the two halves of an escaped character beyond U+FFFF apart; JSON and UTF-16 mean one character.
-        return told.encode("utf-16", "surrogatepass").decode("utf-16")
+        return loaded.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise UserError(f"{path} holds {told!r}, with half of a surrogate pair; mend that character") from None
+        raise UserError(f"{path} holds {loaded!r}, with half of a surrogate pair; mend that character") from None

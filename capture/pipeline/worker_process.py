@@ -54,7 +54,7 @@ class WorkerProcess:
         """Process id."""
         return self._process.pid
 
-    def ask(self, verb: str, *told: Any) -> Future[Any]:
+    def ask(self, verb: str, *arguments: Any) -> Future[Any]:
         """Send a request and return the future of its answer."""
         answer: Future[Any] = Future()
         with self._lock:
@@ -63,7 +63,7 @@ class WorkerProcess:
             try:
                 if self._gone:
                     raise BrokenPipeError
-                self._connection.send((ticket, verb, told))
+                self._connection.send((ticket, verb, arguments))
             except OSError:
                 self._waiting.pop(ticket, None)
                 answer.set_exception(self._ended())
@@ -115,10 +115,10 @@ def serve_pipe(descriptor: str, execute: Callable[..., Any]) -> None:
     """
     lock = threading.Lock()
 
-    def answer(ticket: int, work: Callable[..., Any], *told: Any) -> None:
+    def answer(ticket: int, work: Callable[..., Any], *arguments: Any) -> None:
         result, failure = None, None
         try:
-            result = work(*told)
+            result = work(*arguments)
         except Exception as error:  # noqa: BLE001 - any failure is reported to the other process
             failure = error if isinstance(error, UserError) else RuntimeError(repr(error))
         if callable(result):
@@ -133,10 +133,10 @@ def serve_pipe(descriptor: str, execute: Callable[..., Any]) -> None:
         contextlib.suppress(EOFError, OSError),
     ):
         while True:
-            ticket, verb, told = connection.recv()
+            ticket, verb, arguments = connection.recv()
             if verb == "end":
                 break
-            answer(ticket, execute, verb, *told)
+            answer(ticket, execute, verb, *arguments)
 
 
 def can_start_workers() -> bool:

@@ -75,9 +75,9 @@ class JsonTokenizer:
         """Return the tokenizer of the content of a `tokenizer.json`. Raises UserError for one of another kind."""
         from tokenizers import Tokenizer as Library
 
-        made = cls.__new__(cls)
-        made._set_library(Library.from_str(text), name, name)
-        return made
+        tokenizer = cls.__new__(cls)
+        tokenizer._set_library(Library.from_str(text), name, name)
+        return tokenizer
 
     def _set_library(self, library: Any, name: str, where: object) -> None:
         self.name = name
@@ -116,9 +116,9 @@ class SentencePieceTokenizer:
     @classmethod
     def from_processor(cls, processor: Any, name: str) -> Self:
         """Return the tokenizer of a SentencePieceProcessor. Raises UserError for one of another kind."""
-        made = cls.__new__(cls)
-        made._set_library(processor, name, name)
-        return made
+        tokenizer = cls.__new__(cls)
+        tokenizer._set_library(processor, name, name)
+        return tokenizer
 
     def _set_library(self, library: Any, name: str, where: object) -> None:
         self.name = name

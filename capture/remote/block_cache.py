@@ -147,8 +147,10 @@ class BlockCache:
         assert self._folder is not None
         name = f"{os.getpid()}-{secrets.token_hex(4)}.blocks"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        made = self._segments[name] = Segment(os.fdopen(os.open(self._folder / name, flags, 0o600), "r+b", buffering=0))
-        return made
+        segment = self._segments[name] = Segment(
+            os.fdopen(os.open(self._folder / name, flags, 0o600), "r+b", buffering=0)
+        )
+        return segment
 
     def close(self) -> None:
         """Close the segments."""

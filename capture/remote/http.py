@@ -45,20 +45,20 @@ class HTTPServer:
     def __init__(self) -> None:
         self.generation = 0
         self._session: Any = None
-        self._asked_hosts: set[str] = set()
+        self._requested_hosts: set[str] = set()
         """Hosts that the user named; only they may have private addresses."""
 
     async def _client(self) -> Any:
         if self._session is None:
             aiohttp = await asyncio.to_thread(require, "aiohttp", "https")
-            asked = self._asked_hosts
+            requested = self._requested_hosts
 
             class Resolver(aiohttp.ThreadedResolver):  # type: ignore[misc,name-defined]
                 """Resolves names, those that the user did not ask for only to public addresses."""
 
                 async def resolve(self, host: str, port: int = 0, family: Any = 2) -> Any:
                     found = await super().resolve(host, port, family)
-                    if host not in asked and not all(is_public(one["host"]) for one in found):
+                    if host not in requested and not all(is_public(one["host"]) for one in found):
                         raise _redirect_error(host)
                     return found
 
@@ -98,7 +98,7 @@ class HTTPServer:
         address to which the file's was redirected before.
         """
         first = self.url_of(path)
-        self._asked_hosts.add(urlsplit(first).hostname or "")
+        self._requested_hosts.add(urlsplit(first).hostname or "")
         url = url or first
         for _ in range(MOST_REDIRECTS + 1):
             said = await within(self._request(path, url, start, stop, expected), stop - start)
@@ -278,16 +278,16 @@ def is_public(address: str) -> bool:
 def _redirected(first: str, url: str, target: str) -> str:
     """Return the absolute URL of a redirect. Raises RemoteError where it may not be followed."""
     target = urljoin(url, target)
-    asked, to = urlsplit(first), urlsplit(target)
+    first_url, to = urlsplit(first), urlsplit(target)
     try:
-        asked_port, port = asked.port or _PORTS.get(asked.scheme), to.port or _PORTS.get(to.scheme)
+        first_port, port = first_url.port or _PORTS.get(first_url.scheme), to.port or _PORTS.get(to.scheme)
     except ValueError:
         raise _redirect_error("a port that cannot be") from None
-    is_allowed_scheme = to.scheme == "https" or (to.scheme == "http" and asked.scheme == "http")
+    is_allowed_scheme = to.scheme == "https" or (to.scheme == "http" and first_url.scheme == "http")
     if not is_allowed_scheme or not to.hostname or to.username is not None or len(target) > 8192:
         raise _redirect_error(f"{to.scheme}://{to.hostname or ''}")
-    if to.hostname == asked.hostname:
-        if port != asked_port and not (asked.scheme == "http" and to.scheme == "https"):
+    if to.hostname == first_url.hostname:
+        if port != first_port and not (first_url.scheme == "http" and to.scheme == "https"):
             raise _redirect_error(f"port {port} of {to.hostname}")
         return target
     with contextlib.suppress(ValueError):

@@ -31,8 +31,8 @@ class HuggingFaceServer(HTTPServer):
     def login_of(self, url: str) -> Mapping[str, str]:
         """Return the user's token for the hub itself."""
         hub = require("huggingface_hub", "hf")
-        own, asked = urlsplit(require("huggingface_hub.constants", "hf").ENDPOINT), urlsplit(url)
-        token = hub.get_token() if (own.scheme, own.netloc) == (asked.scheme, asked.netloc) else None
+        own, requested = urlsplit(require("huggingface_hub.constants", "hf").ENDPOINT), urlsplit(url)
+        token = hub.get_token() if (own.scheme, own.netloc) == (requested.scheme, requested.netloc) else None
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     async def stat(self, path: RemotePath) -> RemoteStat:

@@ -1,8 +1,7 @@
-"""The results file: names, axes, number types and chunks of every dataset, and nothing else.
+"""Layout of the results file: name, axes, number type and chunks of every dataset.
 
-This is the only module that spells dataset names. The writer creates what is listed here, the viewer
-reads what is listed here, and `FORMAT.md` says the same in words. numpy and the standard library only,
-so that a laptop that shows results needs no torch.
+The writer and the viewer both take the names from here, and `FORMAT.md` describes the same layout. Imports numpy and
+the standard library only, so that results can be viewed without torch.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import numpy.typing as npt
 FORMAT: Final = "pi0-attention"
 FORMAT_VERSION: Final = (1, 2)
 PARTIAL_SUFFIX: Final = ".partial"
-"""A file that is still being written is called `<final name>.partial`."""
+"""Suffix of a file that is still being written: `<final name>.partial`."""
 
 FAILED_SUFFIX: Final = ".failed"
-"""Beside the results file that an episode could not give, or not wholly, lies `<name>.failed`: one sentence of text."""
+"""Suffix of a text file of one sentence beside the results file of an episode that was not, or not wholly, captured."""
 
 RUN_ATTRIBUTE: Final = "run"
-"""Root attribute: what defines the run, as a JSON object, so that only the same run writes a file on."""
+"""Root attribute: what defines the run, as a JSON object; only a run with the same definition may resume the file."""
 
 PROVENANCE_ATTRIBUTE: Final = "provenance"
 """Root attribute: decisions about the input with their reasons, as a JSON list of objects; since format 1.1."""
@@ -107,29 +106,29 @@ CHECK_SECONDS: Final = "seconds_a_frame"
 """Keys of the root attribute `checks`; null or absent where a check was not made."""
 
 ROW_SUM_LIMITS: Final = {"bfloat16": 1e-2, "float32": 1e-4}
-"""How far rows of a policy of that number type may sum from 1; more is a fault of the weights or the policy."""
+"""Largest accepted distance of a row's sum from 1, by number type; more is a fault of the weights or the policy."""
 
 Kind = Literal["weight", "f4", "f8", "i4", "i8", "u1", "str", "role"]
 """Number type of a dataset; `weight` is bfloat16 (or float32 where the user asked for it)."""
 
 
 def source_name(camera: str) -> str:
-    """Dataset of a camera's pictures as they came, (frame, y, x, 3) uint8 RGB."""
+    """Return the name of the dataset of a camera's original pictures, (frame, y, x, 3) uint8 RGB."""
     return f"images/{camera}/source"
 
 
 def model_picture_name(camera: str) -> str:
-    """Dataset of a camera's pictures as the model saw them, (frame, y, x, 3) uint8 RGB: 224 x 224 in Pi0.5."""
+    """Return the name of the dataset of a camera's model inputs, (frame, y, x, 3) uint8 RGB: 224 x 224 in Pi0.5."""
     return f"images/{camera}/model"
 
 
 def to_model_name(camera: str) -> str:
-    """Dataset of affine maps, (frame, 2, 3) float64: source pixel (x, y, 1) to model pixel (x, y)."""
+    """Return the name of the dataset of affine maps, (frame, 2, 3) float64: source to model pixels."""
     return f"images/{camera}/to_model"
 
 
 def mass_groups(cameras: Sequence[str]) -> tuple[str, ...]:
-    """Names of the key groups of `text/mass` and `action/mass`, in stored order."""
+    """Return the names of the key groups of `text/mass` and `action/mass`, in stored order."""
     pictures = tuple(name for camera in cameras for name in (camera, f"{camera} bars"))
     return (*pictures, "bos", "prompt", "template", "state", "newline", "action")
 
@@ -191,7 +190,7 @@ class Dataset:
 
     @property
     def text_axes(self) -> tuple[int, ...]:
-        """Axes that run over text tokens, so that a frame with fewer tokens than the file leaves their end free."""
+        """Indices of the axes over text tokens; entries beyond a frame's own tokens hold the fill value."""
         return tuple(
             axis
             for axis, word in enumerate(self.axes)
@@ -199,7 +198,7 @@ class Dataset:
         )
 
     def frame_bytes(self, weight_bytes: int = 2) -> int:
-        """Bytes that one frame takes at most; `weight_bytes` is 2 for bfloat16, 4 for float32."""
+        """Return the largest size of one frame in bytes; `weight_bytes` is 2 for bfloat16, 4 for float32."""
         if not self.shape:
             return 0
         number = {"weight": weight_bytes, "role": 1, "str": self.string_bytes}.get(self.kind) or int(self.kind[1])
@@ -207,10 +206,10 @@ class Dataset:
 
 
 def datasets(sizes: Sizes) -> Iterator[Dataset]:
-    """Every dataset of a file of these sizes, in the order in which they are created.
+    """Yield every dataset of a file of these sizes, in the order in which they are created.
 
-    Chunks follow how the viewer reads: an action row comes with all its steps and heads (82 KB at full
-    size), a word's row with all its layers and heads, a picture by itself.
+    A chunk holds what the viewer reads at once: all steps and heads of an action's row (82 KB at full size), all
+    layers and heads of a word's row, or one picture.
     """
     frames, heads, tokens, horizon = sizes.frames, sizes.heads, sizes.tokens, sizes.horizon
     layers, steps, cameras = len(sizes.layers), len(sizes.steps), len(sizes.cameras)

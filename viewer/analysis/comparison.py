@@ -62,13 +62,13 @@ def caption_of_side(results: Results, state: ViewState) -> Caption:
     Word or action, denoise step, layer, heads, measure, what is left out, frame, file and prompt; the scale is not
     named, as both sides have one.
     """
-    made = caption(results, state)
-    kept = [part for part in made.details.split(" · ") if "scale" not in part and "colours" not in part]
+    plain = caption(results, state)
+    kept = [part for part in plain.details.split(" · ") if "scale" not in part and "colours" not in part]
     prompt = " ".join(results.string(schema.FRAMES_PROMPT, state.frame).split())
     if len(prompt) > MAX_PROMPT:
         prompt = f"{prompt[: MAX_PROMPT - 1].rstrip()}…"
     kept += [f"frame {state.frame}", results.path.name, *([f"“{prompt}”"] if prompt else [])]
-    return replace(made, place=made.place.removesuffix(f" {LOOKS}"), details=" · ".join(kept))
+    return replace(plain, place=plain.place.removesuffix(f" {LOOKS}"), details=" · ".join(kept))
 
 
 def name_view(results: Results, state: ViewState) -> str:

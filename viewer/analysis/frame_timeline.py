@@ -125,16 +125,17 @@ def build_frame_timeline(results: Results, rate: float | None = None) -> FrameTi
     for number, frames in enumerate(moments):
         for frame in frames:
             moment_of[frame] = number
-    told = [None if one is None or len(one) != count else np.asarray(one, np.float64)[firsts] for one in (times, index)]
-    if told[1] is not None:
-        told[1] = told[1] / rate if rate else None
-    seconds, lasting, timed = _times(told, len(moments), starts, rate)
+    usable = [one if one is not None and len(one) == count else None for one in (times, index)]
+    sources = [None if one is None else np.asarray(one, np.float64)[firsts] for one in usable]
+    if sources[1] is not None:
+        sources[1] = sources[1] / rate if rate else None
+    seconds, lasting, timed = _times(sources, len(moments), starts, rate)
     titles = tuple(names[firsts[start]] for start in starts)
     return FrameTimeline(moments, tuple(moment_of), seconds, lasting, starts, titles, prompts, timed)
 
 
 def _times(
-    told: list[Doubles | None], count: int, starts: tuple[int, ...], rate: float | None
+    sources: list[Doubles | None], count: int, starts: tuple[int, ...], rate: float | None
 ) -> tuple[Doubles, Doubles, bool]:
     """Return seconds within episodes, durations of moments, and whether they are known.
 
@@ -143,7 +144,7 @@ def _times(
     bounds = list(pairwise([*starts, count]))
     inside = np.ones(max(count - 1, 0), bool)
     inside[[start - 1 for start in starts if start]] = False
-    for times in told:
+    for times in sources:
         gaps = np.diff(times)[inside] if times is not None and np.isfinite(times).all() else np.zeros(0)
         if times is not None and gaps.size and (gaps > 0).all():
             usual = float(np.median(gaps))

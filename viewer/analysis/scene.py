@@ -100,7 +100,7 @@ def group_matrix(results: Results, frame: int) -> Floats:
             [schema.ROLES[role] for role in roles.tolist()],
             results.horizon,
         ),
-        lambda made: made.nbytes,
+        lambda values: values.nbytes,
     )
 
 
@@ -120,7 +120,7 @@ def masses(results: Results, frame: int, query: Query) -> Floats:
         one = stored[:, tokens[0]] if len(tokens) == 1 else attention.together(stored[:, list(tokens)], 1, "mean")
         return one[:, None] if query.kind == "text" else one
 
-    return results.remember(("masses", frame, query), make, lambda made: made.nbytes)
+    return results.remember(("masses", frame, query), make, lambda values: values.nbytes)
 
 
 def mass_row(results: Results, state: ViewState) -> Floats:

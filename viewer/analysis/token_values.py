@@ -72,7 +72,7 @@ def _picture_mass(results: Results, frame: int, kind: Kind) -> Floats | None:
         total: Floats = stored[..., [results.groups.index(camera) for camera in results.cameras]].sum(-1)
         return total
 
-    return results.remember(("picture mass", frame, kind), make, lambda made: 0 if made is None else made.nbytes)
+    return results.remember(("picture mass", frame, kind), make, lambda values: 0 if values is None else values.nbytes)
 
 
 def _joining(results: Results, frame: int) -> Floats:
@@ -85,7 +85,7 @@ def _joining(results: Results, frame: int) -> Floats:
             matrix[number, list(chip.tokens)] = 1 / max(len(chip.tokens), 1)
         return matrix
 
-    return results.remember(("joining", frame), make, lambda made: made.nbytes)
+    return results.remember(("joining", frame), make, lambda values: values.nbytes)
 
 
 def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:

@@ -148,14 +148,14 @@ class ShownScenes(QObject):
             if results.done == 0:
                 return None
             try:
-                made = scenes.compose(results, state)
+                composed = scenes.compose(results, state)
             except READ_ERRORS as error:
                 self.report_failure(error)
                 return None
             self.failure = ""
             while len(self._scenes) > 8:
                 del self._scenes[next(iter(self._scenes))]
-            self._scenes[key] = made
+            self._scenes[key] = composed
         self._latest = (results, results.effects), state, self._scenes[key]
         return self._scenes[key]
 

@@ -167,7 +167,7 @@ class Effects:
                     return None
                 return widened(np.asarray(hdf5_guard.read(dataset, (place,))))
 
-        return self._kept((name, place), make, lambda made: 0 if made is None else made.nbytes)
+        return self._kept((name, place), make, lambda values: 0 if values is None else values.nbytes)
 
     def _kept(self, key: tuple[object, ...], make: Callable[[], T], size: Callable[[T], int]) -> T:
         return self._cache.get(key, make, size)
@@ -209,7 +209,7 @@ class Effects:
         """Return what was measured of each region and word in a frame."""
         if frame not in self._places or not self.targets:
             return ()
-        return self._kept(("targets", frame), lambda: self._read_targets(frame), lambda made: 4096 * len(made))
+        return self._kept(("targets", frame), lambda: self._read_targets(frame), lambda targets: 4096 * len(targets))
 
     def _read_targets(self, frame: int) -> tuple[TargetEffect, ...]:
         names = ("targets/effect", "targets/effect_of_action", "targets/patches", "targets/tokens",

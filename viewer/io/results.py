@@ -326,7 +326,7 @@ class Results(ResultsFile):
                 self.state(frame),
             )
 
-        return self._kept(("chips", frame, self.done > frame), make, lambda made: 200 * len(made))
+        return self._kept(("chips", frame, self.done > frame), make, lambda chips: 200 * len(chips))
 
     def pieces(self, frame: int) -> tuple[str, ...]:
         """Return the piece of text of each token; empty if absent."""

@@ -67,16 +67,16 @@ def chips(
             groups[-1][1].append(token)
         else:
             groups.append((key, [token]))
-    made: list[Chip] = []
+    grouped: list[Chip] = []
     counts = dict.fromkeys(ROLES, 0)
     for _, tokens in groups:
         role_name = ROLES[int(roles[tokens[0]])]
         covered = _covered(tokens, pieces, spans, text)
         index = int(state_indices[tokens[0]])
         label = _label(role_name, covered, index, state)
-        made.append(Chip(tuple(tokens), role_name, label, covered, index, counts[role_name]))
+        grouped.append(Chip(tuple(tokens), role_name, label, covered, index, counts[role_name]))
         counts[role_name] += 1
-    return tuple(made)
+    return tuple(grouped)
 
 
 def _bare(piece: str) -> str:

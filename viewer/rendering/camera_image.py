@@ -83,26 +83,26 @@ class CameraImage:
             self._kept.move_to_end(key)
             return self._kept[key]
         size = pixels_of(area, ratio)
-        made = scaled(pixels, size) if zoomed is None else _magnified(pixels, area, ratio, zoomed, smooth=smooth)
-        made.setDevicePixelRatio(ratio)
+        image = scaled(pixels, size) if zoomed is None else _magnified(pixels, area, ratio, zoomed, smooth=smooth)
+        image.setDevicePixelRatio(ratio)
         if grid is not None:
-            with QPainter(made) as painter:
+            with QPainter(image) as painter:
                 painter.drawImage(QPointF(0, 0), self._lines(*grid, area, ratio))
-        self._kept[key] = made
+        self._kept[key] = image
         while sum(one.sizeInBytes() for one in self._kept.values()) > MOST_BYTES and len(self._kept) > 2:
             self._kept.popitem(last=False)
-        return made
+        return image
 
     def _lines(self, place: QTransform, grid: PatchGrid, area: QRectF, ratio: float) -> QImage:
         key = (_numbers(place), grid, area.getRect(), ratio)
         if self._grid is None or self._grid[0] != key:
-            made = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
-            made.setDevicePixelRatio(ratio)
-            made.fill(Qt.GlobalColor.transparent)
-            with QPainter(made) as painter:
+            overlay = QImage(pixels_of(area, ratio), QImage.Format.Format_ARGB32_Premultiplied)
+            overlay.setDevicePixelRatio(ratio)
+            overlay.fill(Qt.GlobalColor.transparent)
+            with QPainter(overlay) as painter:
                 painter.translate(-area.topLeft())
                 paint_grid(painter, place, grid, ratio)
-            self._grid = key, made
+            self._grid = key, overlay
         return self._grid[1]
 
 
@@ -114,10 +114,10 @@ def pixels_of(area: QRectF, ratio: float) -> QSize:
 def scaled(pixels: Pixels, size: QSize) -> QImage:
     """Return a whole picture, (height, width, 3) uint8 RGB, scaled smoothly to a size in screen pixels."""
     mode = Qt.TransformationMode.SmoothTransformation
-    made = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
+    image = drawing.picture_image(pixels).scaled(size, Qt.AspectRatioMode.IgnoreAspectRatio, mode)
     # Without an alpha channel, Qt copies the image instead of blending it.
-    made.reinterpretAsFormat(QImage.Format.Format_RGB32)
-    return made
+    image.reinterpretAsFormat(QImage.Format.Format_RGB32)
+    return image
 
 
 def _numbers(place: QTransform | None) -> tuple[float, ...]:
@@ -125,15 +125,15 @@ def _numbers(place: QTransform | None) -> tuple[float, ...]:
 
 
 def _magnified(pixels: Pixels, area: QRectF, ratio: float, place: QTransform, *, smooth: bool = False) -> QImage:
-    made = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
-    with QPainter(made) as painter:
+    image = QImage(pixels_of(area, ratio), QImage.Format.Format_RGB32)
+    with QPainter(image) as painter:
         painter.setTransform(
             place * QTransform.fromTranslate(-area.left(), -area.top()) * QTransform.fromScale(ratio, ratio)
         )
         # No interpolation from 3 screen pixels a picture pixel on, so that single pixels can be seen.
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth or abs(painter.transform().m11()) < 3)
         painter.drawImage(QPointF(0, 0), drawing.picture_image(pixels))
-    return made
+    return image
 
 
 def paint_grid(painter: QPainter, place: QTransform, grid: PatchGrid, ratio: float) -> None:

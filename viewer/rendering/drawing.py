@@ -56,12 +56,12 @@ class Layer:
         ratio = ratio_of(painter)
         whole = (*key, widget.width(), widget.height(), ratio, theme.active(), ground is None or ground.rgb())
         if whole != self._key:
-            made = QPixmap(widget.size() * ratio)
-            made.setDevicePixelRatio(ratio)
-            made.fill(ground if ground is not None else Qt.GlobalColor.transparent)
-            with QPainter(made) as inner:
+            pixmap = QPixmap(widget.size() * ratio)
+            pixmap.setDevicePixelRatio(ratio)
+            pixmap.fill(ground if ground is not None else Qt.GlobalColor.transparent)
+            with QPainter(pixmap) as inner:
                 paint(inner)
-            self._key, self._pixmap, self._kept = whole, made, keep
+            self._key, self._pixmap, self._kept = whole, pixmap, keep
         painter.drawPixmap(ORIGIN, self._pixmap)
 
     def drop(self) -> None:
@@ -124,14 +124,14 @@ def word(text: str, pixels: float, bold: bool, colour: str, ratio: float) -> QPi
     """
     measures = theme.metrics(pixels, bold=bold)
     size = QSizeF(measures.horizontalAdvance(text) + 3, measures.height() + 1) * ratio
-    made = QPixmap(math.ceil(size.width()), math.ceil(size.height()))
-    made.setDevicePixelRatio(ratio)
-    made.fill(Qt.GlobalColor.transparent)
-    with QPainter(made) as painter:
+    pixmap = QPixmap(math.ceil(size.width()), math.ceil(size.height()))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    with QPainter(pixmap) as painter:
         painter.setFont(theme.font(pixels, bold=bold))
         painter.setPen(theme.colour(colour))
         painter.drawText(QPointF(1, measures.ascent()), text)
-    return made
+    return pixmap
 
 
 def write(

@@ -86,13 +86,13 @@ def find_runs(values: Doubles) -> list[tuple[int, int]]:
 
 def make_polyline(xs: Doubles, ys: Doubles) -> QPolygonF:
     """Return points as a polygon, written into its memory at once instead of point by point."""
-    made = QPolygonF()
-    made.resize(len(xs))
+    polygon = QPolygonF()
+    polygon.resize(len(xs))
     if len(xs):
-        memory = shiboken6.VoidPtr(made.data(), len(xs) * 16, True)  # type: ignore[arg-type, call-arg]
+        memory = shiboken6.VoidPtr(polygon.data(), len(xs) * 16, True)  # type: ignore[arg-type, call-arg]
         points: Doubles = np.frombuffer(memory, np.float64).reshape(-1, 2)  # type: ignore[call-overload]
         points[:, 0], points[:, 1] = xs, ys
-    return made
+    return polygon
 
 
 def place_lines(

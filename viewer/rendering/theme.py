@@ -127,15 +127,15 @@ def apply(choice: str) -> None:
 @cache
 def font(pixels: float = 13, *, bold: bool = False) -> QFont:
     """Return the interface font with tabular figures: Inter if installed, else the system's; `pixels` is its size."""
-    made = QFont()
+    interface_font = QFont()
     system = QGuiApplication.font().families()
-    made.setFamilies(["Inter", *[name for name in system if name != "Inter"]])
-    made.setPixelSize(round(pixels))
+    interface_font.setFamilies(["Inter", *[name for name in system if name != "Inter"]])
+    interface_font.setPixelSize(round(pixels))
     if pixels != round(pixels):
-        made.setPointSizeF(pixels * 72 / QGuiApplication.primaryScreen().logicalDotsPerInch())
-    made.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
-    made.setFeature(QFont.Tag("tnum"), 1)
-    return made
+        interface_font.setPointSizeF(pixels * 72 / QGuiApplication.primaryScreen().logicalDotsPerInch())
+    interface_font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
+    interface_font.setFeature(QFont.Tag("tnum"), 1)
+    return interface_font
 
 
 @cache
@@ -153,9 +153,9 @@ def line(pixels: float = 13, *, bold: bool = False) -> float:
 @cache
 def colour(value: str, alpha: float = 1.0) -> QColor:
     """Return a colour by its hex name, with an alpha from 0 to 1. The object is cached: do not modify it."""
-    made = QColor(value)
-    made.setAlphaF(alpha)
-    return made
+    mixed = QColor(value)
+    mixed.setAlphaF(alpha)
+    return mixed
 
 
 def group_colour(group: str, cameras: tuple[str, ...]) -> str:

@@ -102,9 +102,9 @@ class HeadsWallPanel(Panel):
                 )
                 for camera in range(len(results.cameras))
             ]
-            made = caption(results, view_of_attention(state))
+            shown = caption(results, view_of_attention(state))
             note = " · attention, as no head has a map of that" if state.measure in FROM_EFFECTS else ""
-            self._subject = f"{made.subject} {made.place.removesuffix(f' {LOOKS}')} · frame {state.frame}{note}"
+            self._subject = f"{shown.subject} {shown.place.removesuffix(f' {LOOKS}')} · frame {state.frame}{note}"
         except UserError as error:
             self._wall, self._reason = None, split_library_words(str(error))[0]
             return

@@ -26,10 +26,10 @@ class AttributeOverrides:
             raise RuntimeError(
                 f"this {type(owner).__name__} is recorded already: leave the other recorder's `with` block first"
             )
-        made = make(present)
-        setattr(made, MARK, True)
+        replacement = make(present)
+        setattr(replacement, MARK, True)
         self._before.append((owner, name, vars(owner).get(name, self)))
-        object.__setattr__(owner, name, made)
+        object.__setattr__(owner, name, replacement)
 
     def restore(self) -> None:
         """Undo all `set`. May be called again."""

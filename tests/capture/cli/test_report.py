@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from capture.cli.report import closing, next_step
+from capture.cli.report import suggest_command, summarise_dataset_run
 from capture.pipeline.types import FileOutcome, RunOutcome
 
 
@@ -21,7 +21,7 @@ def written(path: Path, frames: int = 0, kept: int = 0, failure: str | None = No
 
 def test_report_of_one_process(tmp_path: Path) -> None:
     files = [written(tmp_path / "a.h5", 1), written(tmp_path / "b.h5", kept=3)]
-    lines = closing([outcome(*files)], {"c.h5": "its video is missing"}, tmp_path).splitlines()
+    lines = summarise_dataset_run([outcome(*files)], {"c.h5": "its video is missing"}, tmp_path).splitlines()
     assert lines[0] == f"{tmp_path}: 1 done, 1 finished before, 1 failed; 1 frame in 2 s, 2 kB"
     assert lines[1].startswith("0.5 frames a second; the device was busy 50% of the time")
     assert lines[-1] == "failed: c.h5: its video is missing"
@@ -40,15 +40,15 @@ def test_report_counts_waiting_only_when_device_is_idle() -> None:
 
 
 def test_report_with_nothing_left_or_done(tmp_path: Path) -> None:
-    before = closing([outcome(written(tmp_path / "a.h5", kept=2))], {}, tmp_path)
+    before = summarise_dataset_run([outcome(written(tmp_path / "a.h5", kept=2))], {}, tmp_path)
     assert before == f"{tmp_path}: 0 done, 1 finished before, 0 failed; 1 kB"
-    failed = closing([outcome()], {"a.h5": "why"}, tmp_path).splitlines()
+    failed = summarise_dataset_run([outcome()], {"a.h5": "why"}, tmp_path).splitlines()
     assert failed == [f"{tmp_path}: 0 done, 0 finished before, 1 failed", "failed: a.h5: why"]
 
 
 def test_each_process_reports_its_rate(tmp_path: Path) -> None:
     both = [outcome(written(tmp_path / "a.h5", 4)), outcome(written(tmp_path / "b.h5", 6), seconds=4.0)]
-    lines = closing(both, {}, tmp_path).splitlines()
+    lines = summarise_dataset_run(both, {}, tmp_path).splitlines()
     assert lines[0].endswith("10 frames in 4 s, 2 kB")
     assert lines[1] == "2.5 frames a second on 2 processes"
     assert lines[2].startswith("part 1: 2 frames a second; ")
@@ -65,4 +65,4 @@ def test_each_process_reports_its_rate(tmp_path: Path) -> None:
     ],
 )
 def test_next_command_is_quoted_for_the_shell(path: str, line: str) -> None:
-    assert next_step(Path(path)) == line
+    assert suggest_command(Path(path)) == line

@@ -120,12 +120,12 @@ class HeadScatter(PlotPanel):
         """Return the horizontal and the vertical axis; both have 0 on them."""
         content = self.content
         assert content is not None
-        made = []
+        axes = []
         for score, values in ((content.across, content.xs), (content.up, content.ys)):
             ends = make_value_axis(np.append(values[np.isfinite(values)], 0.0))
             unit = "%" if score.unit == "%" else ""
-            made.append(Axis(ends.low, ends.high, factor=score.factor, unit=unit))
-        return made[0], made[1]
+            axes.append(Axis(ends.low, ends.high, factor=score.factor, unit=unit))
+        return axes[0], axes[1]
 
     def places(self) -> dict[tuple[int, int], QPointF]:
         """Return where the dot of each head lies, in pixels."""

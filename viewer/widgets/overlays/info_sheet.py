@@ -55,7 +55,7 @@ def decisions_html(decisions: tuple[Decision, ...] | None) -> str:
         return f"<p>{NOT_STORED}</p>"
     assumed = count_assumptions(decisions)
     verb = "was" if assumed == 1 else "were"
-    told = (
+    text = (
         f"{assumed} of {len(decisions)} decisions {verb} <span class='assumed'>assumed</span>: neither a file nor an "
         "option made them, so check them."
         if assumed
@@ -69,7 +69,7 @@ def decisions_html(decisions: tuple[Decision, ...] | None) -> str:
             f'<tr><td width="190" class="quiet">{escape(one.subject)}</td>'
             f"<td>{mark}{escape(one.choice)}{reason}</td></tr>"
         )
-    return f"<p>{told}</p><table cellpadding=3>{''.join(rows)}</table>"
+    return f"<p>{text}</p><table cellpadding=3>{''.join(rows)}</table>"
 
 
 def table_html(facts: Iterable[tuple[str, str]]) -> str:
@@ -97,6 +97,6 @@ def file_facts(results: Results) -> list[tuple[str, str]]:
 
 def check_facts(results: Results) -> list[tuple[str, str]]:
     """Return name and value of the checks that the run made of itself."""
-    made = [(name, results.checks[key]) for key, name in CHECKS.items() if results.checks.get(key) is not None]
-    found = [(name, f"{value:.3g}" if isinstance(value, int | float) else str(value)) for name, value in made]
+    checks = [(name, results.checks[key]) for key, name in CHECKS.items() if results.checks.get(key) is not None]
+    found = [(name, f"{value:.3g}" if isinstance(value, int | float) else str(value)) for name, value in checks]
     return found or [("None", "they are stored when a run ends well")]

@@ -84,16 +84,16 @@ def _own_ink(role: str, ground: str) -> str:
 @lru_cache(maxsize=1024)
 def _tile(label: str, width: float, ink: str, bold: bool, edge: str, outside: str, ratio: float) -> QPixmap:
     """Return what is drawn on a chip's colour: round corners, the edge in the group's colour, the label."""
-    made = QPixmap(round(width * ratio), math.ceil(CHIP * ratio))
-    made.setDevicePixelRatio(ratio)
-    made.fill(Qt.GlobalColor.transparent)
-    with QPainter(made) as painter:
+    pixmap = QPixmap(round(width * ratio), math.ceil(CHIP * ratio))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    with QPainter(pixmap) as painter:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(0, 0, width, CHIP)
         drawing.round_off(painter, box, theme.colour(outside), CORNER)
         painter.fillRect(QRectF(7, CHIP - 2.5, width - 14, 1.5), theme.colour(edge, 0.9))
         drawing.write(painter, box, label, ink, 13, bold=bold, align="centre")
-    return made
+    return pixmap
 
 
 class ChipPainter:

@@ -112,12 +112,12 @@ class MassBar(Panel):
         """Return each group with its share, its part of the bar and its entry of the legend."""
         shares = self.shares()
         total = sum(max(share, 0.0) for _, share in shares) or 1.0
-        x, made = 0.0, []
+        x, parts = 0.0, []
         for (name, share), line in zip(shares, self.lines(len(shares)), strict=True):
             width = max(share, 0.0) / total * self.width()
-            made.append((name, share, QRectF(x, self.HEADING, width, 11), line))
+            parts.append((name, share, QRectF(x, self.HEADING, width, 11), line))
             x += width
-        return made
+        return parts
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t, scene, (results, shown) = theme.active(), self._scene, self.seen

@@ -52,8 +52,8 @@ class Sentence(Panel):
             if (measure := name_measure(session.current, pin[1])) is not None and label != "Minus":
                 labels = MEASURES[session.current.measure], measure
             sides = (labels[0], session.results, session.current), (labels[1], *pin)
-            made = [(name, caption_of_side(results, state)) for name, results, state in sides]
-            return [(*side, place == session.blinking) for place, side in enumerate(made)]
+            captions = [(name, caption_of_side(results, state)) for name, results, state in sides]
+            return [(*side, place == session.blinking) for place, side in enumerate(captions)]
         except READ_ERRORS:
             return []
 
@@ -70,7 +70,7 @@ class Sentence(Panel):
 
     def refresh(self) -> None:
         self._lines, self._note = self.lines(), self.note()
-        spoken = [f"{label}: {made}" if label else str(made) for label, made, _ in self._lines]
+        spoken = [f"{label}: {sentence}" if label else str(sentence) for label, sentence, _ in self._lines]
         if self.session.blinking:
             spoken.reverse()
         before = f"{self._note} " if self._note else ""
@@ -85,7 +85,7 @@ class Sentence(Panel):
         t = theme.active()
         self.fill_background(painter, area)
         size, top = (14.5, 0.0) if len(self._lines) == 1 else (13.0, 3.0)
-        for label, made, is_seen in self._lines:
+        for label, sentence, is_seen in self._lines:
             x, box = 0.0, QRectF(0, top, self.width(), self.LINE if not label else self.SECOND_LINE)
             if label:
                 drawing.write(painter, box, label, t.text if is_seen else t.secondary, 12, bold=is_seen)
@@ -93,9 +93,9 @@ class Sentence(Panel):
             if self._note and is_seen:
                 x += drawing.write(painter, box.adjusted(x, 0, 0, 0), self._note, t.text, size) + 7
             for text, colour, pixels, bold in (
-                (made.subject, t.accent_text if is_seen else t.secondary, size, True),
-                (made.place, t.text if is_seen else t.secondary, size, False),
-                (made.details, t.secondary, min(size, 13), False),
+                (sentence.subject, t.accent_text if is_seen else t.secondary, size, True),
+                (sentence.place, t.text if is_seen else t.secondary, size, False),
+                (sentence.details, t.secondary, min(size, 13), False),
             ):
                 x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
             top += self.SECOND_LINE

@@ -160,22 +160,22 @@ class StatusBar(Panel):
             return f"{name}, patch ({row}, {col}){bar} · {kind} {weight} · {rest}"
         region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
         if region:
-            told = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
+            text = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
             if scene.effect is not None:
-                return told + self._describe_effect(results, view, region)
+                return text + self._describe_effect(results, view, region)
             mass = float(scores.region_mass(scene.maps, region))
             if view.unit == "weight" and view.measure == "weight":
-                told += f"{ticks.format_share(mass)} of this row"
+                text += f"{ticks.format_share(mass)} of this row"
             else:
-                told += ticks.format_number(mass)
+                text += ticks.format_number(mass)
             if scene.difference:
-                return told
+                return text
             bars = results.bars(view.frame)
             lack = scores.find_unavailable_reason("lift", view.query.kind, region, bars)
             if lack:
-                return f"{told} · {lack}"
+                return f"{text} · {lack}"
             lift = float(scores.lift(scene.maps, region, bars))
-            return f"{told} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else told
+            return f"{text} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else text
         return "drag a box on a picture: who looks there?"
 
     def _describe_effect(self, results: Results, view: ViewState, region: tuple[Cell, ...]) -> str:
