@@ -5,6 +5,8 @@
 FILE: a results file; a full-size one of 250 planned frames is made where there is none. `--latency`: seconds in each
 direction, so that a question and its answer take twice that. Servers are a real sshd and an HTTP server with ranges on
 the loopback. Read is what the window reads for its first picture: words, caption, the model's pictures and the heat.
+With a screen (DISPLAY, or QT_QPA_PLATFORM=offscreen) `pi0-viewer` is started on each address too, and timed from the
+start of its process until it has painted both panes' first heat maps.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -74,6 +77,38 @@ def measure(name: str, path: Location, count: Callable[[], int]) -> None:
     results.close()
 
 
+WINDOW = """
+import os, sys, time
+from viewer import __main__ as program
+original = program.prepared
+def prepared(options):
+    window = original(options)
+    from viewer.widgets.panels.camera_pane import CameraPane
+    paint = CameraPane.paintEvent
+    def painted(self, event):
+        paint(self, event)
+        results = self.session.results
+        if results is not None and self.camera == len(results.cameras) - 1:
+            print(time.time(), flush=True)
+            os._exit(0)
+    CameraPane.paintEvent = painted
+    return window
+program.prepared = prepared
+program.main(sys.argv[1:])
+"""
+
+
+def measure_window(address: str, settings: Path, rounds: int = 5) -> None:
+    """Print the seconds from the start of `pi0-viewer` until the last pane has painted the first frame."""
+    seconds = []
+    for _ in range(rounds):
+        begin = time.time()
+        command = [sys.executable, "-c", WINDOW, address, "--settings", str(settings)]
+        out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        seconds.append(float(out.stdout) - begin)
+    print(f"  first picture in a window: median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s")
+
+
 def main() -> None:
     """Measure the local file, then each server."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -103,6 +138,10 @@ def main() -> None:
             seconds, answer = timed(lambda path=path: probe.Probe(path).wait())
             print(f"  look in another process, with its start: {seconds:.2f} s {answer}")
             measure("  after that look", path, lambda relay=relay: relay.received)
+            if os.environ.get("DISPLAY") or os.environ.get("QT_QPA_PLATFORM"):
+                del os.environ["PI0_REMOTE_CACHE"]  # nothing is kept between the rounds
+                os.environ["XDG_CACHE_HOME"] = str(folder / "kept")
+                measure_window(address, folder / "settings.ini")
             connections.close()
             relay.close()
         daemon.close()
