@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 import time
@@ -19,10 +20,14 @@ import pytest
 
 
 class RangeServer:
-    """Serves the files of a folder over HTTP in ranges, and counts requests and bytes of bodies."""
+    """Serves the files of a folder over HTTP in ranges, and counts requests and bytes of bodies.
 
-    def __init__(self, folder: Path) -> None:
+    With `certificate`, a PEM file with the private key and the certificate, it speaks TLS.
+    """
+
+    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
         self.folder = folder
+        self.scheme = "http" if certificate is None else "https"
         self.requests: list[tuple[str, str]] = []
         """Path and Range header of each request."""
         self.headers: list[dict[str, str]] = []
@@ -49,12 +54,16 @@ class RangeServer:
                 pass  # a client that went away
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def reset(self) -> None:
         self.requests, self.headers, self.sent = [], [], 0
@@ -195,9 +204,12 @@ SSHD = "PI0_SSHD"
 
 
 class SSHDaemon:
-    """A real sshd on a loopback port with keys of its own; `home` is what the client's ssh configuration is read from."""
+    """A real sshd on a loopback port with keys of its own; `home` is what the client's ssh configuration is read from.
 
-    def __init__(self, folder: Path) -> None:
+    `client_key`: the public key that may log in, in place of one made for this server.
+    """
+
+    def __init__(self, folder: Path, client_key: Path | None = None) -> None:
         program = os.environ.get(SSHD) or shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         keygen = shutil.which("ssh-keygen")
         if not program or not keygen or os.name == "nt":
@@ -214,7 +226,7 @@ class SSHDaemon:
         config = folder / "sshd_config"
         config.write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nUsePAM no\nStrictModes no\n"
-            f"AuthorizedKeysFile {self.home / '.ssh/id_ed25519.pub'}\nPasswordAuthentication no\n"
+            f"AuthorizedKeysFile {client_key or self.home / '.ssh/id_ed25519.pub'}\nPasswordAuthentication no\n"
             f"KbdInteractiveAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n"
             "MaxStartups 100\n"
         )
