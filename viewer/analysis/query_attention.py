@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,43 @@ if TYPE_CHECKING:
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell, Query
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PicturePatches:
+    """Weights on the patches that show a picture, of the cameras that a region is in; first those in the region.
+
+    Once in this order, every score of a region reads parts of it that are not copied.
+    """
+
+    values: Floats
+    """(..., patches)"""
+    region_size: int
+    """How many of the patches are in the region."""
+    total: Floats
+    """Weight on all of them: (...)."""
+
+    @classmethod
+    def of(cls, maps: Floats, region: tuple[Cell, ...], bars: npt.NDArray[np.bool_]) -> PicturePatches:
+        """Return those of maps (..., cameras, rows, cols); `bars` are (cameras, rows, cols)."""
+        chosen = np.zeros(bars.shape, np.bool_)
+        if region:
+            chosen[tuple(np.array(region).T)] = True
+        compared = ~bars & chosen.any((1, 2), keepdims=True)  # (cameras, rows, cols)
+        inside, outside = np.flatnonzero(compared & chosen), np.flatnonzero(compared & ~chosen)
+        flat = maps.reshape(*maps.shape[:-3], bars.size)
+        values: Floats = flat.take(np.concatenate((inside, outside)), axis=-1)
+        return cls(values, len(inside), values.sum(-1))
+
+    @property
+    def inside(self) -> Floats:
+        """Weights on the patches of the region: (..., patches of the region)."""
+        return self.values[..., : self.region_size]
+
+    @property
+    def outside(self) -> Floats:
+        """Weights on the other patches: (..., other patches)."""
+        return self.values[..., self.region_size :]
 
 
 class QueryAttention:
@@ -60,6 +98,11 @@ class QueryAttention:
     def mass(self) -> Floats:
         """Weight on each group of keys, mean of the query's tokens: (layers, steps, heads, groups)."""
         return _take(scene.masses(self.results, self.frame, self.query), *self._places)
+
+    @cached_property
+    def picture_patches(self) -> PicturePatches:
+        """Weights on the picture patches of the region's cameras: (layers, steps, heads, patches)."""
+        return PicturePatches.of(self.maps, self.region, self.bars)
 
     @property
     def picture_mass(self) -> Floats:
@@ -134,8 +177,8 @@ def _take(
     steps: Sequence[int] | None,
     heads: Sequence[int] | None,
 ) -> npt.NDArray[Any]:
-    """Chosen places on the first three axes; None takes all of an axis."""
+    """Chosen places on the first three axes; None takes all of an axis. What is all of them is not copied."""
     for axis, places in enumerate((layers, steps, heads)):
-        if places is not None:
+        if places is not None and list(places) != list(range(values.shape[axis])):
             values = values.take(list(places), axis)
     return values

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viewer.analysis.effects import head_scores as effect_scores
+from viewer.analysis.query_attention import PicturePatches
 from viewer.errors import UserError
 from viewer.model import attention
 
@@ -141,11 +142,7 @@ def lift(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
     They compare the patches that show a picture, of the cameras that the region is in, and are NaN where these have no
     weight, or none of them is in the region.
     """
-    values, inside = _picture_patches(maps, region, bars)
-    chance = inside.sum() / max(inside.size, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = values[..., inside].sum(-1) / values.sum(-1) / chance
-    return _where_defined(found, values, inside)
+    return _lift(PicturePatches.of(maps, region, bars))
 
 
 def hit(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
@@ -153,9 +150,7 @@ def hit(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
 
     The pointing game (Zhang et al. 2018, arXiv 1608.00507) without a margin. See `lift` for the shapes.
     """
-    values, inside = _picture_patches(maps, region, bars)
-    best_inside, best_outside = values[..., inside].max(-1, initial=0), values[..., ~inside].max(-1, initial=0)
-    return _where_defined(best_inside > best_outside, values, inside)
+    return _hit(PicturePatches.of(maps, region, bars))
 
 
 def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
@@ -164,28 +159,35 @@ def iou90(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> Floats:
     All patches that weigh as much as the lightest of the tenth belong to it: bfloat16 has many equal weights, and a
     choice among them would be arbitrary.
     """
-    values, inside = _picture_patches(maps, region, bars)
-    if not inside.any():
-        return _where_defined(np.zeros(values.shape[:-1]), values, inside)
+    return _iou90(PicturePatches.of(maps, region, bars))
+
+
+def _lift(patches: PicturePatches) -> Floats:
+    chance = patches.region_size / max(patches.values.shape[-1], 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = patches.inside.sum(-1) / patches.total / chance
+    return _where_defined(found, patches)
+
+
+def _hit(patches: PicturePatches) -> Floats:
+    return _where_defined(patches.inside.max(-1, initial=0) > patches.outside.max(-1, initial=0), patches)
+
+
+def _iou90(patches: PicturePatches) -> Floats:
+    values, size = patches.values, patches.region_size
+    if not size:
+        return _where_defined(np.zeros(values.shape[:-1]), patches)
     count = max(1, round(values.shape[-1] / HEAVIEST_PART))
     least = np.partition(values, -count, axis=-1)[..., -count, None]
     heaviest = (values >= least) & (values > 0)
+    shared = heaviest[..., :size].sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (heaviest & inside).sum(-1) / (heaviest | inside).sum(-1)
-    return _where_defined(found, values, inside)
+        found = shared / (heaviest.sum(-1) + size - shared)
+    return _where_defined(found, patches)
 
 
-def _picture_patches(maps: Floats, region: tuple[Cell, ...], bars: Mask) -> tuple[Floats, Mask]:
-    """Weights on the picture patches of the region's cameras, (..., patches); which are in the region, (patches,)."""
-    chosen = np.zeros(bars.shape, np.bool_)
-    if region:
-        chosen[tuple(np.array(region).T)] = True
-    compared = ~bars & chosen.any((1, 2), keepdims=True)  # (cameras, rows, cols)
-    return maps[..., compared], chosen[compared]
-
-
-def _where_defined(found: npt.NDArray[Any], values: Floats, inside: Mask) -> Floats:
-    is_defined = (values.sum(-1) > 0) & inside.any()
+def _where_defined(found: npt.NDArray[Any], patches: PicturePatches) -> Floats:
+    is_defined = (patches.total > 0) & bool(patches.region_size)
     result: Floats = np.where(is_defined, found, np.nan).astype(np.float32)
     return result
 
@@ -240,7 +242,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="× chance",
             needs=_PICTURE_REGION,
             column="lift region",
-            compute=lambda query: lift(query.maps, query.region, query.bars),
+            compute=lambda query: _lift(query.picture_patches),
         ),
         Score(
             name="hit",
@@ -251,7 +253,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="yes or no",
             needs=_PICTURE_REGION,
             column="hit region",
-            compute=lambda query: hit(query.maps, query.region, query.bars),
+            compute=lambda query: _hit(query.picture_patches),
         ),
         Score(
             name="iou",
@@ -263,7 +265,7 @@ SCORES: Final[dict[str, Score]] = {
             unit="%",
             needs=_PICTURE_REGION,
             column="IoU90 region",
-            compute=lambda query: iou90(query.maps, query.region, query.bars),
+            compute=lambda query: _iou90(query.picture_patches),
         ),
         Score(
             name="change",

@@ -118,6 +118,8 @@ class BlockReader:
 
     def __init__(self, results: Results, request: ExportRequest) -> None:
         self.results, self.request = results, request
+        self._boxes: tuple[int, str] = -1, ""
+        """A frame, and the region there as `name_boxes` returns it."""
         self.has_region = bool(request.view.region) or request.region is not None
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
         if request.kind == "arrays":
@@ -155,6 +157,12 @@ class BlockReader:
             attention.mass,
             {score.column: score.compute(attention) for score in self.scores},
         )
+
+    def name_boxes(self, frame: int) -> str:
+        """Return the patches of the region in a frame, as boxes."""
+        if self._boxes[0] != frame:
+            self._boxes = frame, " ".join(map(str, find_boxes(self.results, self.request.region_at(frame))))
+        return self._boxes[1]
 
     def count_rows(self) -> int:
         """Return how many heads' rows of attention all blocks have: of every query, layer and step."""
@@ -255,7 +263,7 @@ def _score_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
 def _region_columns(reader: BlockReader, block: Block) -> dict[str, Column]:
     """Return the region that is scored: its name, if it has one, and its patches in this frame."""
     named = reader.request.region
-    boxes = " ".join(map(str, find_boxes(reader.results, reader.request.region_at(block.frame))))
+    boxes = reader.name_boxes(block.frame)
     columns: dict[str, Column] = (
         {} if named is None else {"region name": np.full(block.rows, named.names[block.frame], dtype=object)}
     )
@@ -288,6 +296,7 @@ def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> 
 
     writer: Any = None
     waiting: list[Any] = []
+    lines = 0
 
     def write_group() -> None:
         if waiting:
@@ -306,8 +315,10 @@ def _write_parquet(path: Path, reader: BlockReader, blocks: Iterator[Block]) -> 
                 ]
                 writer = pyarrow.parquet.ParquetWriter(str(path), pyarrow.schema(fields))
             waiting.append(table.cast(writer.schema))
-            if sum(one.num_rows for one in waiting) >= ROWS_OF_GROUP:
+            lines += table.num_rows
+            if lines >= ROWS_OF_GROUP:
                 write_group()
+                lines = 0
         write_group()
     finally:
         if writer is not None:
