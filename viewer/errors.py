@@ -12,6 +12,10 @@ class UserError(Exception):
     """An error that the user can correct; its message is a full sentence: what, where, what to do."""
 
 
+class MissingWordError(UserError):
+    """The prompt of a frame lacks a word."""
+
+
 class ConnectionLostError(UserError):
     """A file cannot be reached at the moment, and may be again."""
 

@@ -91,8 +91,8 @@ class QueryAttention:
     @cached_property
     def maps_of_all_steps(self) -> Floats:
         """The same at all recorded steps, whichever were chosen."""
-        layers, _, heads = self._places
-        return self._mean_maps(layers, None, heads)
+        layers, steps, heads = self._places
+        return self.maps if steps is None else self._mean_maps(layers, None, heads)
 
     @cached_property
     def mass(self) -> Floats:

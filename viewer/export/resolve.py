@@ -12,7 +12,7 @@ from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.frame_timeline import build_frame_timeline
 from viewer.analysis.query_series import describe_frames_left_out, find_same_query, name_words
 from viewer.analysis.scores import find_score
-from viewer.errors import UserError
+from viewer.errors import MissingWordError, UserError
 from viewer.export import selection
 from viewer.export.figures import effect_maps
 from viewer.export.request import (
@@ -24,14 +24,15 @@ from viewer.export.request import (
     PhaseQueries,
     axes_within_figure,
 )
-from viewer.export.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 from viewer.export.scenes import explain_read_errors
-from viewer.export.selection import MissingWordError, parse_positions
+from viewer.export.selection import parse_positions
 from viewer.export.subtracted_view import parse_comparison, suggest_comparison
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
+from viewer.regions.boxes import parse_region
 from viewer.regions.in_frames import find_named_region, is_box
 from viewer.regions.regions_file import default_path, read_regions
+from viewer.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +202,7 @@ class _Resolver:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:
             if all(map(is_box, arguments.region)):
-                view = replace(view, region=selection.parse_region(self.results, arguments.region))
+                view = replace(view, region=parse_region(self.results, arguments.region))
             if arguments.kind in {"wall", "atlas"}:  # its scores are about the region
                 view = replace(
                     view, thumbnails=False, score=view.score if find_score(view.score).needs_region else "lift"

@@ -7,29 +7,22 @@ import re
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer.analysis.caption import elide
-from viewer.errors import UserError
+from viewer.errors import MissingWordError, UserError
 from viewer.export.request import NamedQuery
 from viewer.model.attention import SINKS
 from viewer.model.number_ranges import format_numbers, parse_range
 from viewer.model.view_state import SHARED_RANGES, Query
+from viewer.runs.words import find_query_of_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from viewer.io.results import Results
-    from viewer.model.view_state import Cell
     from viewer.model.words import Chip
 
 
-MOST_WORDS: Final = 20
-"""Words of a prompt that a sentence names."""
 MOST_CHARACTERS: Final = 60
 """Of one part of a file's name."""
-
-
-class MissingWordError(UserError):
-    """The prompt of a frame lacks a word."""
 
 
 def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, ...]:
@@ -61,31 +54,6 @@ def parse_positions(text: str, labels: Sequence[int], noun: str) -> tuple[int, .
     return tuple(sorted(found))
 
 
-def parse_region(results: Results, boxes: Sequence[str]) -> tuple[Cell, ...]:
-    """Return the patches (camera, row, col) of boxes such as `exterior:4-7,8-11`, rows before columns, from 0.
-
-    Raises:
-        UserError: A box cannot be read, or names a camera or patches that the file does not have.
-    """
-    cells: set[Cell] = set()
-    for box in boxes:
-        name, _, ranges = box.rpartition(":")
-        rows, _, columns = ranges.partition(",")
-        (top, bottom), (left, right) = parse_range(rows) or (-1, -1), parse_range(columns) or (-1, -1)
-        if not name or top < 0 or left < 0:
-            raise UserError(f"--region {box} cannot be read; write camera:rows,columns, such as exterior:4-7,8-11.")
-        if name not in results.cameras:
-            raise UserError(f"There is no camera {name}; the file has {', '.join(results.cameras)}.")
-        rows_of, cols_of = results.grid.shape
-        if not (top <= bottom < rows_of and left <= right < cols_of):
-            raise UserError(
-                f"--region {box} is no box of patches; rows run from 0 to {rows_of - 1}, columns to {cols_of - 1}."
-            )
-        camera = results.cameras.index(name)
-        cells |= {(camera, row, col) for row in range(top, bottom + 1) for col in range(left, right + 1)}
-    return tuple(sorted(cells))
-
-
 def parse_colour_range(text: str) -> dict[str, Any]:
     """Return the fields of a view that `uniform`, `shared`, `map`, `set` or `0:0.03` sets; none for an empty text.
 
@@ -114,20 +82,7 @@ def find_words(results: Results, frame: int, text: str) -> NamedQuery:
     Raises:
         UserError: The frame has no such word; the message names those that it has.
     """
-    chips = results.chips(frame)
-    items: list[int] = []
-    for word in text.split() or [text]:
-        same = [
-            item for item, chip in enumerate(chips) if word.casefold() in {chip.text.casefold(), chip.label.casefold()}
-        ]
-        if not same:
-            words = list(dict.fromkeys(elide(chip.label) for chip in chips if chip.role == "prompt"))
-            known = ", ".join(words[:MOST_WORDS]) + (" …" if len(words) > MOST_WORDS else "")
-            raise MissingWordError(
-                f"There is no word “{elide(word)}” in frame {frame}; its prompt has {known or 'no words'}."
-            )
-        items += [item for item in same if chips[item].role == "prompt"] or same
-    return NamedQuery(Query("text", tuple(sorted(set(items)))), text, frame)
+    return NamedQuery(find_query_of_words(results, frame, text), text, frame)
 
 
 def name_query(chips: Sequence[Chip], query: Query) -> str:

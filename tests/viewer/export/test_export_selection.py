@@ -17,6 +17,7 @@ from viewer.export.scenes import ExportSource
 from viewer.model.geometry import PatchGrid
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
+from viewer.regions.boxes import parse_region
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +110,7 @@ def test_parse_region_reads_boxes_of_find_boxes(cells: set[tuple[int, int, int]]
         grid = PatchGrid(16, 16, 224, 224)
 
     boxes = format_boxes(TwoCameras, sorted(cells))  # type: ignore[arg-type]
-    assert set(selection.parse_region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
+    assert set(parse_region(TwoCameras, boxes)) == cells  # type: ignore[arg-type]
 
 
 def test_find_boxes_merges_a_rectangle(results: Results) -> None:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from capture.results import schema
 from viewer.errors import UserError
-from viewer.export import selection
 from viewer.export.masks import mask_export, mask_import
 from viewer.export.masks.cli import parse_names
 from viewer.export.masks.tracking import track_both_ways
 from viewer.model.number_ranges import format_numbers, parse_range
 from viewer.model.plain_text import clean_text
+from viewer.regions.boxes import parse_region
 from viewer.regions.coverage import draw_patches
 from viewer.regions.region import CameraMasks
 
@@ -46,7 +46,7 @@ def draw(regions: RegionSet, results: Results, drawn: DrawnBox) -> str:
     """
     if not 0 <= drawn.frame < results.done:
         raise UserError(f"There is no frame {drawn.frame}; the file has frames 0 to {results.done - 1}.")
-    cells = selection.parse_region(results, (drawn.box,))
+    cells = parse_region(results, (drawn.box,))
     camera = cells[0][0]
     masks = ensure_masks(regions.add(drawn.name), results, results.cameras[camera])
     inside = _cells_to_array(cells, results)

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 from capture import __version__
 from viewer import child_process
-from viewer.errors import UserError
+from viewer.errors import MissingWordError, UserError
 from viewer.export import atomic_write, cancellation
 from viewer.export.process_pool import POLL_SECONDS, count_cores
 from viewer.export.runs.share import resolve_share
-from viewer.export.selection import MissingWordError, file_slug
+from viewer.export.selection import file_slug
 from viewer.io import run_index
 from viewer.model.plain_text import clean_text
 

@@ -10,12 +10,11 @@ import pyarrow.parquet
 import pytest
 from make_run import TASKS
 
-from viewer.errors import UserError
+from viewer.errors import MissingWordError, UserError
 from viewer.export.__main__ import main
 from viewer.export.masks.__main__ import main as regions
-from viewer.export.runs.named_object import NamedObjects, read_objects
 from viewer.export.runs.share import resolve_share
-from viewer.export.selection import MissingWordError
+from viewer.runs.named_object import NamedObjects, read_objects
 
 SMALL = {"frames": 2, "layers": 2, "heads": 2, "steps": 2, "horizon": 2, "size": (36, 64)}
 

@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from viewer.errors import UserError
-from viewer.export.selection import MissingWordError
+from viewer.errors import MissingWordError, UserError
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:

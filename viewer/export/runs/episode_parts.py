@@ -1,0 +1,122 @@
+"""Scores of one episode as means over the parts of its time: what a summary of a run keeps of it. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.results import schema
+from viewer.errors import READ_ERRORS, MissingWordError, UserError
+from viewer.io.results import Results
+from viewer.runs.episode_scores import EpisodeScores, find_scores, mean_of_steps
+from viewer.runs.parts import find_times
+from viewer.runs.summary_files import PARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from capture.remote.address import Location
+    from viewer.runs.query import Subject
+
+Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class PromptParts:
+    """Sums over the frames of an episode with one prompt."""
+
+    prompt: str
+    first: npt.NDArray[np.int64]
+    """(parts,): first frame of each part by the file's number; -1 where it has none."""
+    last: npt.NDArray[np.int64]
+    total: dict[str, Doubles]
+    """Score -> (parts, passes, layers, heads): sums over frames; passes are the mean of all steps, then each step."""
+    frames: dict[str, Counts]
+    """Score -> frames behind each sum."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeParts:
+    """What a summary keeps of one episode."""
+
+    layers: tuple[int, ...]
+    heads: int
+    steps: tuple[int, ...]
+    """Numbers of the denoise steps; empty for words."""
+    frames: int
+    prompts: tuple[PromptParts, ...]
+    """Those with a value; none if no frame has what is asked for."""
+    reason: str = ""
+    """Why there is none."""
+    is_damaged: bool = False
+
+
+def read_episode(
+    file: Location, subject: Subject, objects: Path | None, check: Callable[[], object] = lambda: None
+) -> EpisodeParts:
+    """Return the sums of an episode for one subject; `check` is called before each frame and may raise to give up."""
+    try:
+        results = Results(file)
+    except UserError as error:
+        return _nothing(str(error), is_damaged=True)
+    try:
+        reader = EpisodeScores.prepare(results, file, subject, objects)
+        return _read(results, reader, check)
+    except UserError as error:
+        return _nothing(str(error), is_damaged=True)
+    except READ_ERRORS as error:
+        reason = " ".join(str(error).split())[:120].strip("'")
+        return _nothing(f"{file.name} cannot be read ({reason}); copy it again, or record it again.", is_damaged=True)
+    finally:
+        results.close()
+
+
+def _nothing(reason: str, *, is_damaged: bool = False) -> EpisodeParts:
+    return EpisodeParts((), 0, (), 0, (), reason, is_damaged)
+
+
+def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) -> EpisodeParts:
+    scores = find_scores(reader.subject)
+    steps = results.steps if reader.subject.actions else ()
+    shape = (PARTS, 1 + len(steps), len(results.layers), results.heads)
+    parts = np.minimum((find_times(results) * PARTS + 1e-9).astype(np.int64), PARTS - 1)
+    found: dict[str, PromptParts] = {}
+    missing = ""
+    for frame in range(results.done):
+        check()
+        try:
+            values = reader.read_frame(frame, scores)
+        except MissingWordError as error:
+            missing = missing or str(error)
+            continue
+        prompt = results.string(schema.FRAMES_PROMPT, frame)
+        if prompt not in found:
+            unknown = np.full(PARTS, -1, np.int64)
+            sums = {one.name: np.zeros(shape) for one in scores}
+            counts = {one.name: np.zeros(shape, np.int32) for one in scores}
+            found[prompt] = PromptParts(prompt, unknown, unknown.copy(), sums, counts)
+        kept, part = found[prompt], int(parts[frame])
+        kept.first[part] = frame if kept.first[part] < 0 else kept.first[part]
+        kept.last[part] = frame
+        for name, value in values.items():
+            _add(kept.total[name][part], kept.frames[name][part], value)
+    with_values = tuple(one for one in found.values() if any(count.any() for count in one.frames.values()))
+    reason = "" if with_values else missing or "No frame of it has a value."
+    return EpisodeParts(tuple(results.layers), results.heads, tuple(steps), results.done, with_values, reason)
+
+
+def _add(total: Doubles, frames: Counts, value: npt.NDArray[Any]) -> None:
+    """Add a frame's scores, (layers, steps, heads), to sums of (passes, layers, heads)."""
+    mean = mean_of_steps(value)
+    passes = [mean]
+    if len(total) > 1 and value.shape[1] == len(total) - 1:
+        passes += list(value.transpose(1, 0, 2))
+    for place, one in enumerate(passes):
+        defined = np.isfinite(one)
+        total[place] += np.where(defined, one, 0)
+        frames[place] += defined

@@ -1,0 +1,171 @@
+"""Answers over a run: numbers of every head, of the episodes behind a head, and over time. No Qt.
+
+Arrays of heads are (layers, heads); layers and denoise steps carry the policy's numbers, from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from viewer.runs.query import RunQuery
+
+Doubles = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupAtlas:
+    """The score of every head over the episodes of one group."""
+
+    name: str
+    """`success`, `failure`, `unknown`, a prompt, or `all`."""
+    mean: Doubles
+    """(layers, heads): mean over episodes of each episode's mean over frames; NaN where no episode has a value."""
+    low: Doubles
+    """(layers, heads): lower end of the bootstrap interval of 95 % over episodes; NaN for fewer than two episodes."""
+    high: Doubles
+    episodes: Counts
+    """(layers, heads): episodes behind each cell."""
+    frames: Counts
+    """(layers, heads): frames of these episodes with a value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """How two groups of episodes differ in every head: first minus second; arrays are (layers, heads)."""
+
+    first: str
+    second: str
+    difference: Doubles
+    low: Doubles
+    """Welch's interval of 95 %."""
+    high: Doubles
+    effect: Doubles
+    """Hedges' g: the difference in pooled standard deviations, corrected for few episodes."""
+    p: Doubles
+    """Welch's t test, two-sided."""
+    q: Doubles
+    """p adjusted by Benjamini and Hochberg over all heads: of the cells with q ≤ 0.05 about 5 % are false, or fewer."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunAtlas:
+    """The answer to a query for every layer and head."""
+
+    query: RunQuery
+    layers: tuple[int, ...]
+    """Numbers of the layers, in the order of the rows."""
+    heads: int
+    all: GroupAtlas
+    """All episodes that the query counts, whatever their group."""
+    groups: tuple[GroupAtlas, ...]
+    """One for each group that has episodes; empty where the query does not group."""
+    contrast: Contrast | None
+    """Success minus failure, or the first of two prompts minus the second; None for other groups."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what is counted and what is not, such as episodes without the region."""
+
+    @property
+    def has_values(self) -> bool:
+        """Whether any head has a value."""
+        return bool(np.isfinite(self.all.mean).any())
+
+
+@dataclass(frozen=True)
+class EpisodeValue:
+    """One episode's value for one head: a point of a distribution."""
+
+    name: str
+    file: str
+    """Path inside the run's folder, as in `viewer.io.run_index.Episode.file`."""
+    outcome: str
+    """`success`, `failure`, or empty where it is unknown."""
+    prompts: tuple[str, ...]
+    group: str
+    """The name of its group in the atlas; `all` where the query does not group."""
+    value: float
+    frames: int
+    """Frames behind the value."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What each episode has for one head: one value for each episode and group, the largest value first."""
+
+    query: RunQuery
+    layer: int
+    head: int
+    values: tuple[EpisodeValue, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupCurve:
+    """A score over the time of an episode, of one group; arrays are (parts,)."""
+
+    name: str
+    mean: Doubles
+    low: Doubles
+    """Bootstrap interval of 95 % over episodes, part by part."""
+    high: Doubles
+    episodes: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class RunCurve:
+    """A score of one head over the time of an episode, from 0 to 1."""
+
+    query: RunQuery
+    layer: int
+    head: int
+    times: Doubles
+    """(parts,): the middle of each part."""
+    groups: tuple[GroupCurve, ...]
+    """One line each; a single one, `all`, where the query does not group."""
+
+
+@dataclass(frozen=True)
+class FrameValue:
+    """A frame's value for one head."""
+
+    frame: int
+    """By the file's number, from 0."""
+    value: float
+
+
+@dataclass(frozen=True)
+class FrameRanking:
+    """The frames of one episode by their value for one head."""
+
+    file: str
+    values: tuple[FrameValue, ...]
+    """In the order of the frames; those without a value are left out."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over the frames; NaN where there are none."""
+        return float(np.mean([one.value for one in self.values])) if self.values else float("nan")
+
+    @property
+    def most_typical(self) -> FrameValue | None:
+        """The frame whose value is nearest to the episode's mean; the first of equals."""
+        return min(self.values, key=lambda one: abs(one.value - self.mean), default=None)
+
+    @property
+    def most_extreme(self) -> FrameValue | None:
+        """The frame whose value is farthest from the episode's mean; the first of equals."""
+        return max(self.values, key=lambda one: abs(one.value - self.mean), default=None)
+
+    @property
+    def highest(self) -> FrameValue | None:
+        """The frame with the largest value; the first of equals."""
+        return max(self.values, key=lambda one: one.value, default=None)
+
+    @property
+    def lowest(self) -> FrameValue | None:
+        """The frame with the smallest value; the first of equals."""
+        return min(self.values, key=lambda one: one.value, default=None)

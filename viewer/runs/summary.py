@@ -1,0 +1,347 @@
+"""The summary of a run for one subject, and answers out of it. No Qt."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from viewer.analysis.scores import find_score
+from viewer.errors import UserError
+from viewer.io import run_index
+from viewer.runs import statistics
+from viewer.runs.answers import (
+    Contrast,
+    Distribution,
+    EpisodeValue,
+    GroupAtlas,
+    GroupCurve,
+    RunAtlas,
+    RunCurve,
+)
+from viewer.runs.database import Database
+from viewer.runs.summary_files import PARTS, WHOLE, SummaryEpisode, SummaryList, find_data, find_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viewer.io.run_index import Run
+    from viewer.runs.query import RunQuery, Subject
+
+Doubles = npt.NDArray[np.float64]
+
+ALL: Final = "all"
+UNKNOWN: Final = "unknown"
+MAX_CACHED_BYTES: Final = 64 << 20
+MOST_GROUPS: Final = 12
+"""Groups by prompt that an answer has; the others are left out and said."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """Sums over frames of one score: (units, cells), where a unit is an episode with one prompt."""
+
+    episode: npt.NDArray[np.int64]
+    """(units,): place in `RunSummary.episodes`."""
+    prompt: npt.NDArray[np.int64]
+    """(units,): place in `RunSummary.prompts`."""
+    total: Doubles
+    frames: npt.NDArray[np.int64]
+    """Frames behind each sum."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.episode.nbytes + self.prompt.nbytes + self.total.nbytes + self.frames.nbytes
+
+
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    values: Doubles
+    """(episodes, cells): each episode's mean; NaN without a value."""
+    frames: npt.NDArray[np.int64]
+    """(episodes, cells)"""
+    places: npt.NDArray[np.int64]
+    """(episodes,): places in `RunSummary.episodes`."""
+
+
+@dataclass(frozen=True)
+class SummaryState:
+    """How much of a run a summary holds."""
+
+    total: int
+    """Finished episodes of the run."""
+    done: int
+    """Those that the summary has looked at, with numbers or not."""
+    left_out: tuple[SummaryEpisode, ...]
+    """Those without numbers, and why."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every finished episode was looked at."""
+        return self.done >= self.total
+
+
+class RunSummary:
+    """Answers queries about one subject from the summary on the disk. Any thread may ask it."""
+
+    def __init__(self, run: Run, folder: Path, listed: SummaryList) -> None:
+        self.run, self.folder, self._list = run, folder, listed
+        by_file = {episode.file: episode for episode in run.episodes}
+        kept = [one for one in listed.episodes.values() if one.data and one.file in by_file]
+        self.episodes: tuple[run_index.Episode, ...] = tuple(by_file[one.file] for one in kept)
+        """Episodes with numbers, as the run's index describes them now."""
+        self.prompts = listed.prompts
+        """Prompts of these episodes."""
+        self.layers, self.heads, self.steps = listed.layers, listed.heads, listed.steps
+        self._outcomes = np.array([run_index.outcome(episode) for episode in self.episodes], dtype=object)
+        self._place_of = np.full(max(listed.next_number, 1), -1, np.int64)
+        for place, one in enumerate(kept):
+            if one.number < len(self._place_of):
+                self._place_of[one.number] = place
+        self._files = find_data(folder, {one.data for one in kept})
+        self._database: Database | None = None
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[tuple[object, ...], _Values] = OrderedDict()
+
+    @classmethod
+    def open(cls, run: Run, subject: Subject) -> Self | None:
+        """Open the summary of a subject; None where there is none yet: `SummaryBuild` makes one."""
+        found = find_list(run, subject)
+        return None if found is None else cls(run, *found)
+
+    def close(self) -> None:
+        """Free the database."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    @property
+    def state(self) -> SummaryState:
+        """How much of the run it holds."""
+        states = run_index.statuses(self.run)
+        done = [one.file for one, status in zip(self.run.episodes, states, strict=True) if status.state == "done"]
+        listed = [self._list.episodes[file] for file in done if file in self._list.episodes]
+        return SummaryState(len(done), len(listed), tuple(one for one in listed if not one.data))
+
+    def atlas(self, query: RunQuery) -> RunAtlas:
+        """Return the answer for every head.
+
+        Raises:
+            UserError: The query cannot be answered, or the summary cannot be read.
+        """
+        everything, groups = self._choose(query, self._values(query))
+        contrast = None
+        if len(groups) == 2:
+            first, second = groups
+            found = statistics.compare_groups(first.values, second.values)
+            fields = (found.difference, found.low, found.high, found.effect, found.p, found.q)
+            contrast = Contrast(first.name, second.name, *map(self._as_heads, fields))
+        return RunAtlas(
+            query,
+            self.layers,
+            self.heads,
+            self._describe(everything),
+            tuple(self._describe(group) for group in groups),
+            contrast,
+            self._notes(query, everything),
+        )
+
+    def distribution(self, query: RunQuery, layer: int, head: int) -> Distribution:
+        """Return each episode's value for one head; `layer` by the policy's number.
+
+        Raises:
+            UserError: As `atlas`, or there is no such head.
+        """
+        cell = self._find_cell(layer, head)
+        everything, groups = self._choose(query, self._values(query))
+        found = []
+        for group in groups or [everything]:
+            column, frames = group.values[:, cell], group.frames[:, cell]
+            for place in np.flatnonzero(np.isfinite(column)).tolist():
+                episode = self.episodes[group.places[place]]
+                found.append(
+                    EpisodeValue(
+                        episode.name,
+                        episode.file,
+                        run_index.outcome(episode),
+                        episode.prompts,
+                        group.name,
+                        float(column[place]),
+                        int(frames[place]),
+                    )
+                )
+        return Distribution(query, layer, head, tuple(sorted(found, key=lambda one: -one.value)))
+
+    def curve(self, query: RunQuery, layer: int, head: int) -> RunCurve:
+        """Return the score of one head over the time of an episode, one line a group.
+
+        Raises:
+            UserError: As `atlas`, or there is no such head.
+        """
+        self._find_cell(layer, head)
+        everything, groups = self._choose(query, self._values(query, (layer, head)))
+        found = []
+        for group in groups or [everything]:
+            mean = statistics.describe_mean(group.values)
+            found.append(GroupCurve(group.name, mean.mean, mean.low, mean.high, mean.episodes))
+        return RunCurve(query, layer, head, (np.arange(PARTS) + 0.5) / PARTS, tuple(found))
+
+    # From the disk
+
+    def _values(self, query: RunQuery, cell: tuple[int, int] | None = None) -> _Values:
+        """Return a score's sums for every head, or over the parts of an episode for one: kept for the next query."""
+        problem = query.find_problem()
+        if problem:
+            raise UserError(problem)
+        step = WHOLE if query.step is None or not self.steps or "steps" in find_score(query.score).needs else query.step
+        key = (query.score, step, query.times, query.frames, cell)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            if self._database is None:
+                self._database = Database(self.folder)
+            database = self._database
+        found = self._read(database, query, step, cell)
+        with self._lock:
+            self._cache[key] = found
+            while len(self._cache) > 1 and sum(one.nbytes for one in self._cache.values()) > MAX_CACHED_BYTES:
+                self._cache.popitem(last=False)
+        return found
+
+    def _read(self, database: Database, query: RunQuery, step: int, cell: tuple[int, int] | None) -> _Values:
+        cells = PARTS if cell is not None else len(self.layers) * self.heads
+        if not self._files:
+            nothing = np.zeros(0, np.int64)
+            return _Values(nothing, nothing, np.zeros((0, cells)), np.zeros((0, cells), np.int64))
+        name = find_score(query.score).name  # of the registry, not of the data
+        conditions, values = ["step = ?"], [step]
+        if cell is not None:
+            conditions += ["layer = ?", "head = ?"]
+            values += list(cell)
+        if query.is_whole and cell is None:
+            conditions += ["part = ?"]
+            values += [WHOLE]
+        else:
+            conditions += ["part >= 0"]
+        if query.times != (0.0, 1.0):
+            conditions += ["part BETWEEN ? AND ?"]
+            values += list(find_parts(query.times))
+        if query.frames is not None:
+            conditions += ['"first frame" + "last frame" BETWEEN ? AND ?']
+            values += [2 * query.frames[0], 2 * query.frames[1]]
+        keys = "part" if cell is not None else "layer, head"
+        rows = database.ask(
+            f'SELECT episode, prompt, {keys}, sum("{name}" * "{name} frames") AS total,'  # noqa: S608
+            f' sum("{name} frames") AS frames'
+            f" FROM FILES WHERE {' AND '.join(conditions)} GROUP BY ALL",
+            values,
+            self._files,
+        )
+        return self._arrange(rows, cells, is_over_parts=cell is not None)
+
+    def _arrange(self, rows: dict[str, npt.NDArray[Any]], cells: int, *, is_over_parts: bool) -> _Values:
+        """Return rows of a query as a table of units and cells; rows that do not fit the list are left out."""
+        number, prompt = rows["episode"].astype(np.int64), rows["prompt"].astype(np.int64)
+        is_known = (number >= 0) & (number < len(self._place_of)) & (prompt >= 0) & (prompt < len(self.prompts))
+        place = np.where(is_known, self._place_of[np.where(is_known, number, 0)], -1)
+        if is_over_parts:
+            column = rows["part"].astype(np.int64)
+            is_known &= column < cells
+        else:
+            layer, head = rows["layer"].astype(np.int64), rows["head"].astype(np.int64)
+            layers = np.array(self.layers, np.int64)
+            row = np.searchsorted(layers, layer)
+            is_known &= (row < len(layers)) & (head >= 0) & (head < self.heads)
+            row = np.where(is_known, row, 0)
+            is_known &= layers[row] == layer
+            column = row * self.heads + head
+        kept = is_known & (place >= 0)
+        units, where = np.unique(place[kept] * len(self.prompts) + prompt[kept], return_inverse=True)
+        total, frames = np.zeros((len(units), cells)), np.zeros((len(units), cells), np.int64)
+        total[where, column[kept]] = np.nan_to_num(rows["total"][kept].astype(np.float64))
+        frames[where, column[kept]] = np.nan_to_num(rows["frames"][kept].astype(np.float64)).astype(np.int64)
+        return _Values(units // max(len(self.prompts), 1), units % max(len(self.prompts), 1), total, frames)
+
+    # Filters and groups
+
+    def _choose(self, query: RunQuery, values: _Values) -> tuple[_Group, list[_Group]]:
+        """Return all episodes that a query counts, and its groups: success before failure, prompts by their names."""
+        chosen = np.ones(len(values.episode), np.bool_)
+        if query.prompts:
+            chosen &= np.isin(values.prompt, [self.prompts.index(one) for one in query.prompts if one in self.prompts])
+        outcomes = self._outcomes[values.episode] if len(values.episode) else np.zeros(0, object)
+        if query.outcomes:
+            chosen &= np.isin(outcomes.astype(str), query.outcomes)
+        groups = []
+        if query.group == "outcome":
+            for outcome in ("success", "failure", ""):
+                groups.append(self._merge(values, chosen & (outcomes == outcome), outcome or UNKNOWN))
+        elif query.group == "prompt":
+            names = sorted({int(one) for one in values.prompt[chosen]}, key=lambda one: self.prompts[one])
+            for number in names[:MOST_GROUPS]:
+                groups.append(self._merge(values, chosen & (values.prompt == number), self.prompts[number]))
+        found = [group for group in groups if len(group.places)]
+        if query.group == "outcome" and [group.name for group in found][:2] == ["success", "failure"]:
+            found = found[:2]
+        return self._merge(values, chosen, ALL), found
+
+    def _merge(self, values: _Values, chosen: npt.NDArray[np.bool_], name: str) -> _Group:
+        """Return the mean of each episode over its chosen frames of all prompts."""
+        places, where = np.unique(values.episode[chosen], return_inverse=True)
+        total, frames = values.total[chosen], values.frames[chosen]
+        if len(places) < len(where):  # episodes with several prompts
+            total = _sum_rows(total, where, len(places))
+            frames = _sum_rows(frames, where, len(places))
+        else:  # each once, already in order
+            total, frames = total[np.argsort(where)], frames[np.argsort(where)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _Group(name, np.where(frames > 0, total / frames, np.nan), frames, places)
+
+    def _describe(self, group: _Group) -> GroupAtlas:
+        mean = statistics.describe_mean(group.values)
+        return GroupAtlas(
+            group.name,
+            self._as_heads(mean.mean),
+            self._as_heads(mean.low),
+            self._as_heads(mean.high),
+            mean.episodes.reshape(len(self.layers), self.heads),
+            group.frames.sum(0).reshape(len(self.layers), self.heads),
+        )
+
+    def _as_heads(self, values: Doubles) -> Doubles:
+        return values.reshape(len(self.layers), self.heads)
+
+    def _find_cell(self, layer: int, head: int) -> int:
+        if layer not in self.layers or not 0 <= head < self.heads:
+            raise UserError(f"The run has no head {head} in layer {layer}.")
+        return self.layers.index(layer) * self.heads + head
+
+    def _notes(self, query: RunQuery, everything: _Group) -> tuple[str, ...]:
+        notes = []
+        counted = len(everything.places)
+        notes.append(f"{counted} of {len(self.episodes)} episodes are counted, each once, by its mean over frames.")
+        ends = [end * PARTS for end in query.times]
+        if query.frames is not None or any(abs(end - round(end)) > 1e-9 for end in ends):
+            notes.append(
+                f"Time is counted in {PARTS} parts of each episode: a part counts where its middle is in the range."
+            )
+        return tuple(notes)
+
+
+def find_parts(times: tuple[float, float]) -> tuple[int, int]:
+    """Return the first and last part whose middle lies between two times, 0 to 1; backwards where there is none."""
+    first, last = (times[0] * PARTS - 0.5, times[1] * PARTS - 0.5)
+    return int(np.ceil(first - 1e-9)), int(np.floor(last + 1e-9))
+
+
+def _sum_rows(rows: npt.NDArray[Any], where: npt.NDArray[np.int64], count: int) -> npt.NDArray[Any]:
+    found = np.zeros((count, rows.shape[1]), rows.dtype)
+    np.add.at(found, where, rows)
+    return found

@@ -1,0 +1,221 @@
+"""Where summaries of a run are kept, and their list of episodes, read without trust. No Qt.
+
+A summary is a folder for one subject: `summary.json` lists the episodes, and Parquet files hold their numbers.
+FORMAT.md describes both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from viewer.runs.query import MAX_TEXT, Subject, is_actions
+
+if TYPE_CHECKING:
+    from viewer.io.run_index import Run
+
+FORMAT: Final = "pi0-attention-run-summary"
+FORMAT_VERSION: Final = (1, 0)
+FOLDER: Final = "summary"
+"""In the run's folder, where it can be written to."""
+LIST_NAME: Final = "summary.json"
+PARTS: Final = 20
+"""Parts of equal length into which the time of an episode is divided."""
+WHOLE: Final = -1
+"""In the column `part`: all of the episode; in the column `step`: the mean of the denoise steps."""
+MAX_BYTES: Final = 256 << 20
+"""Of the list of episodes."""
+MAX_DATA_BYTES: Final = 4 << 30
+"""Of one Parquet file."""
+MAX_EPISODES: Final = 200_000
+MAX_AXIS: Final = 10_000
+MAX_CELLS: Final = 1_000_000
+MAX_PROMPTS: Final = 100_000
+_DATA_NAME: Final = re.compile(r"data-\d{6,12}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryEpisode:
+    """What a summary holds of one episode."""
+
+    file: str
+    """Path of its results file inside the run's folder."""
+    stamp: str
+    """Of the files that it was made from; another one says that they have changed."""
+    number: int = -1
+    """In the column `episode`; -1 where the episode has no numbers."""
+    data: str = ""
+    """Name of the Parquet file with its numbers; empty where it has none."""
+    frames: int = 0
+    """Frames that the episode has."""
+    reason: str = ""
+    """Why it has no numbers; empty if it has some."""
+    is_damaged: bool = False
+    """Whether the reason is that its file cannot be read."""
+
+
+@dataclass(frozen=True)
+class SummaryList:
+    """What a summary is about, and the episodes that it holds."""
+
+    subject: Subject
+    layers: tuple[int, ...] = ()
+    heads: int = 0
+    steps: tuple[int, ...] = ()
+    """Numbers of the recorded denoise steps; empty for words."""
+    prompts: tuple[str, ...] = ()
+    """What the column `prompt` counts."""
+    objects: str = ""
+    """Digest of what `{object}` stands for; another one says that it has changed."""
+    next_number: int = 0
+    """What the next episode's number will be; numbers are never used again."""
+    episodes: dict[str, SummaryEpisode] = field(default_factory=dict)
+    """By the path of their results file."""
+
+    def to_json(self) -> str:
+        """Return the text of `summary.json`."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                **asdict(self),
+                "parts": PARTS,
+                "episodes": [asdict(one) for one in self.episodes.values()],
+            }
+        )
+
+
+def list_folders(run: Run, subject: Subject) -> tuple[Path, ...]:
+    """Return where the summary of a subject may lie: beside the run if it is on this machine, and in the cache."""
+    name = name_folder(subject)
+    beside = (run.folder / FOLDER / name,) if isinstance(run.folder, Path) else ()
+    return (*beside, cache_folder() / _digest(str(run.folder.absolute())) / name)
+
+
+def choose_folder(run: Run, subject: Subject) -> Path:
+    """Return where a summary is written: beside the run if it can be written to, else in the user's cache."""
+    first, *others = list_folders(run, subject)
+    if not others:
+        return first
+    existing = next(one for one in (first, *first.parents) if one.exists())
+    return first if os.access(existing, os.W_OK) and not existing.is_symlink() else others[0]
+
+
+def find_list(run: Run, subject: Subject) -> tuple[Path, SummaryList] | None:
+    """Return the folder of a subject's summary and its list of episodes; None where there is none that can be read."""
+    chosen = choose_folder(run, subject)
+    for folder in dict.fromkeys((chosen, *list_folders(run, subject))):
+        found = read_list(folder)
+        if found is not None and found.subject == subject:
+            return folder, found
+    return None
+
+
+def name_folder(subject: Subject) -> str:
+    """Return the name of the folder of a subject's summary: readable, and different for different subjects."""
+    words = " ".join(filter(None, (subject.words, subject.actions and f"actions {subject.actions}", subject.region)))
+    readable = re.sub(r"[^\w-]+", "_", words).strip("_")[:60]
+    return f"{readable}-{_digest(json.dumps(asdict(subject)))}"
+
+
+def cache_folder() -> Path:
+    """Return the folder in the user's cache for summaries of runs that cannot be written to."""
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local) / "pi0-attention" / "Cache" / "runs"
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/pi0-attention/runs").expanduser()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "pi0-attention" / "runs"
+
+
+def read_list(folder: Path) -> SummaryList | None:
+    """Return the list of episodes of a summary; None where there is none, or it is damaged or of another version."""
+    path = folder / LIST_NAME
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        return _parse(json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        return None
+
+
+def find_data(folder: Path, names: set[str]) -> list[Path]:
+    """Return the Parquet files of these names that are there: regular files of a bounded size, no links."""
+    found = []
+    for name in sorted(names):
+        path = folder / name
+        is_data = _DATA_NAME.fullmatch(name) and path.is_file() and not path.is_symlink()
+        if is_data and path.stat().st_size <= MAX_DATA_BYTES:
+            found.append(path)
+    return found
+
+
+def _parse(value: dict[str, Any]) -> SummaryList:
+    """Return a list of episodes from its JSON; ValueError, TypeError or KeyError if it does not fit."""
+    if value["format"] != FORMAT or value["format_version"][0] != FORMAT_VERSION[0] or value["parts"] != PARTS:
+        raise ValueError("another format")
+    words, actions, region = (_text(value["subject"][name]) for name in ("words", "actions", "region"))
+    if not is_actions(actions):
+        raise ValueError("actions")
+    layers, steps = _numbers(value["layers"]), _numbers(value["steps"])
+    heads = _count(value["heads"], MAX_AXIS)
+    if len(layers) * max(heads, 1) > MAX_CELLS or sorted(set(layers)) != list(layers):
+        raise ValueError("axes")
+    prompts, listed = value["prompts"], value["episodes"]
+    if len(prompts) > MAX_PROMPTS or len(listed) > MAX_EPISODES:
+        raise ValueError("too long")
+    episodes = [_parse_episode(one) for one in listed]
+    return SummaryList(
+        Subject(words, actions, region),
+        layers,
+        heads,
+        steps,
+        tuple(_text(one, 4000) for one in prompts),
+        _text(value["objects"]),
+        _count(value["next_number"]),
+        {one.file: one for one in episodes},
+    )
+
+
+def _parse_episode(value: dict[str, Any]) -> SummaryEpisode:
+    number = value["number"]
+    data = _text(value["data"])
+    if type(number) is not int or not -1 <= number < 1 << 31 or (data and not _DATA_NAME.fullmatch(data)):
+        raise ValueError("number")
+    return SummaryEpisode(
+        _text(value["file"]),
+        _text(value["stamp"]),
+        number,
+        data,
+        _count(value["frames"]),
+        _text(value["reason"], 4000),
+        bool(value["is_damaged"]),
+    )
+
+
+def _text(value: object, most: int = MAX_TEXT) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise ValueError("text")
+    return value
+
+
+def _count(value: object, most: int = 1 << 53) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError("count")
+    return value
+
+
+def _numbers(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > MAX_AXIS:
+        raise ValueError("numbers")
+    return tuple(_count(one, MAX_AXIS) for one in value)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:10]
