@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from capture.results import schema
+from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects import measured as effects
 from viewer.model.number_ranges import format_numbers, format_place, format_range
 from viewer.model.view_state import FROM_EFFECTS
@@ -140,7 +141,7 @@ def caption(results: Results, state: ViewState, *, difference: str = "") -> Capt
         details.append(f"minus {difference}")
     else:
         details += _describe_scale(state)
-    return Caption(subject, place, " · ".join(details))
+    return Caption(subject, place, " · ".join([*filter(None, [describe_region(state)]), *details]))
 
 
 def _describe_scale(state: ViewState) -> list[str]:
@@ -158,6 +159,7 @@ def _caption_of_effect(results: Results, state: ViewState, difference: str) -> C
         reason = effects.find_map_unavailable_reason(results, state.frame, state.measure)
         return Caption("No effects:" if state.measure == "effect" else "No gradients:", f"{reason}.", "")
     last = [f"minus {difference}"] if difference else _describe_scale(state)
+    last += filter(None, [describe_region(state)])
     target = effects.find_region_effect(results, state.frame, state.region)
     if target is not None and found.dims is None:
         who, moves = effects.describe_target(target, state.query)

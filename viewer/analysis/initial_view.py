@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from viewer.analysis.carried_query import carry_query
+from viewer.analysis.carried_region import place_region
 from viewer.analysis.scores import find_score
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query, ViewState, from_json
@@ -55,7 +56,8 @@ class Carried:
         the query of `first_view`.
         """
         frame = min(self.state.frame, max(results.done - 1, 0))
-        view = self._with_query(replace(self.state.bare(), frame=frame), results)
+        bare = place_region(self.state.bare(), None, None)  # of a named region, the other file knows the patches
+        view = self._with_query(replace(bare, frame=frame), results)
         if view.layer < len(self.layers) and self.layers[view.layer] in results.layers:
             view = replace(view, layer=results.layers.index(self.layers[view.layer]))
         if view.step < len(self.steps) and self.steps[view.step] in results.steps:

@@ -113,9 +113,13 @@ class Probe:
             return too_long(self.path)
         self._close()
         try:
-            return str(json.loads(self._output)["error"])
+            return self._parse(json.loads(self._output))
         except (ValueError, KeyError, TypeError):
             return fatal(self.path, code)
+
+    def _parse(self, answer: dict[str, Any]) -> str:
+        """Return the sentence of an answer of the other process."""
+        return str(answer["error"])
 
     def wait(self) -> str:
         """Return the sentence, however long it takes (at most `progress_clock.LONGEST_SECONDS`)."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects import head_scores as effect_scores
 from viewer.analysis.query_attention import PicturePatches
 from viewer.errors import UserError
@@ -365,5 +366,7 @@ def find_unavailable_scores(results: Results, view: ViewState) -> dict[str, str]
     """Return the scores that the query of a view cannot have, by name, and why."""
     bars, kind = results.bars(view.frame), view.query.kind
     found = {name: find_unavailable_reason(name, kind, view.region, bars) for name in SCORES}
+    if view.region_name and not view.region:
+        found |= {name: describe_region(view) for name, score in SCORES.items() if score.needs_region}
     found |= {one.name: one.find_missing(results, view.frame, kind) for one in SCORES.values() if one.find_missing}
     return {name: reason for name, reason in found.items() if reason}

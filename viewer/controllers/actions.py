@@ -183,7 +183,7 @@ class Actions(QObject):
             self.session.update(wall="off")
         elif self.panels.pictures_only:
             self.panels.show_pictures_only(False)
-        elif state.region:
+        elif state.region or state.region_name:
             self.session.update(region=())
         elif len(state.query.items) > 1:
             self.session.update(query=Query(state.query.kind, state.query.items[:1]))

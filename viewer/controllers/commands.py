@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects.measured import find_map_unavailable_reason
 from viewer.controllers.view_changes import to_measure
 from viewer.model.attention import SINKS
@@ -104,7 +105,8 @@ def with_gradients(acts: Actions) -> str:
 
 def with_region(acts: Actions) -> str:
     """Require a selected region."""
-    return opened(acts) or ("" if acts.session.state.region else "drag a box on a picture first")
+    state = acts.session.state
+    return opened(acts) or ("" if state.region else describe_region(state) or "drag a box on a picture first")
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +237,7 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("film", "Next kind of film", LOOK, ("F",), _cycle("film")),
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
     Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),
+    Command("regions", "Named regions", LOOK, ("Y",), _tab("regions")),
     Command("region_effect", "Effect of this region", LOOK, ("Ctrl+Shift+E",),
             lambda a: a.show_region_effect(), with_region),
     Command("scatter", "Heads: attention against effect", LOOK, (), _tab("effect")),

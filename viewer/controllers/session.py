@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis import comparison
 from viewer.analysis.carried_query import carry_to_frame
+from viewer.analysis.carried_region import place_region
 from viewer.controllers.history import History
 from viewer.controllers.reading import view_plan
 from viewer.controllers.reading.loading_note import LoadingNote
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from viewer.io.results import Results
+    from viewer.regions.known_patches import KnownPatches
 
 
 class Session(ShownScenes):
@@ -37,6 +39,8 @@ class Session(ShownScenes):
     """Another file, or another second file to compare with, has been opened or closed."""
     grew = Signal()
     """The file has new frames."""
+    regions_changed = Signal()
+    """The named regions of the open file have been read, or have changed."""
     effects_changed = Signal()
     """Effects of an open file have been read."""
     pointed = Signal()
@@ -77,7 +81,7 @@ class Session(ShownScenes):
     def open(self, results: Results | None, state: ViewState | None = None) -> None:
         """Show another file (None: no file) and close the previous ones; `state` is clamped to the file's axes."""
         before = [self.results if self.results is not results else None, self.other]
-        self.results, self.other = results, None
+        self.results, self.other, self.regions = results, None, None
         self._note_speed()
         self._timer.stop()
         self.reader.drop()
@@ -108,6 +112,15 @@ class Session(ShownScenes):
         if self.results is not None and self.results.grow():
             self.take_growth()
 
+    def take_regions(self, regions: KnownPatches | None) -> None:
+        """Set the named regions of the open file; None if there is no file of them. The view's follows its patches."""
+        self.regions = regions
+        self._goal, self._announced = (
+            place_region(view, regions, view.frame) for view in (self._goal, self._announced)
+        )
+        self.flush()
+        self.regions_changed.emit()
+
     def take_growth(self) -> None:
         """Fit the view to the file, which has new frames, and emit `grew`."""
         self._goal = self._fitted(self._goal)
@@ -134,7 +147,7 @@ class Session(ShownScenes):
         if self.results is None:
             return state
         dims = self._dims(min(max(state.frame, 0), max(self.results.done - 1, 0)))
-        fitted = state.clamped(dims)
+        fitted = place_region(state.clamped(dims), self.regions, state.frame)
         if state.pinned is not None:  # its words are those of its own frame
             frame = min(max(state.pinned.frame, 0), max(self.results.done - 1, 0))
             fitted = replace(fitted, pinned=state.pinned.bare().clamped(self._dims(frame)))
@@ -178,7 +191,11 @@ class Session(ShownScenes):
         """Change fields of the view, given as keywords of ViewState; values are clamped to the file's axes."""
         if "query" in changes:
             changes.setdefault("sought", ())
+        if "region" in changes:
+            changes.setdefault("region_name", "")
         goal = replace(self._goal, **changes)
+        if "region" not in changes:
+            goal = place_region(goal, self.regions, self._goal.frame)
         if goal == self._goal:
             return
         if "query" in changes:  # on a slow file, of the words that are shown
@@ -283,7 +300,9 @@ class Session(ShownScenes):
 
     def _find_requested(self) -> tuple[ViewState, ViewState]:
         """Return the view that was asked for, and that or the pinned one in its place."""
-        current = self._goal if not self._preview else self._fitted(replace(self._goal, **self._preview))
+        current = self._goal
+        if self._preview:
+            current = self._fitted(place_region(replace(current, **self._preview), self.regions, current.frame))
         pinned = self._pinned_in(current) if self.blinking else None
         return current, current if pinned is None else comparison.take_side(current, pinned)
 

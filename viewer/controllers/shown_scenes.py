@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from viewer.analysis import comparison
 from viewer.analysis import scene as scenes
 from viewer.analysis.carried_query import Counterpart, describe_not_aligned
+from viewer.analysis.carried_region import place_region
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS, describe_unreadable_frame
 from viewer.model.view_state import ViewState
@@ -18,6 +19,7 @@ from viewer.model.view_state import ViewState
 if TYPE_CHECKING:
     from capture.remote.address import Location
     from viewer.io.results import Results
+    from viewer.regions.known_patches import KnownPatches
 
 log = logging.getLogger("viewer")
 
@@ -32,6 +34,8 @@ class ShownScenes(QObject):
         super().__init__(parent)
         self.results: Results | None = None
         self.other: Results | None = None
+        self.regions: KnownPatches | None = None
+        """The named regions of the open file; None while they are not known, or where there is no file of them."""
         self.blinking = False
         self._blinked: ViewState | None = None
         self._shown = ViewState()
@@ -67,11 +71,12 @@ class ShownScenes(QObject):
         if self.results is None:
             return None
         if self._pinned is not None:
-            return self.results, comparison.take_side(self._current, self._pinned)
+            side = comparison.take_side(self._current, self._pinned)
+            return self.results, place_region(side, self.regions, self._current.frame)
         if self.other is None:
             return None
         aligned = self._counterpart.find(self._current, self.results, self.other)
-        return None if aligned is None else (self.other, aligned)
+        return None if aligned is None else (self.other, place_region(aligned, None, None))
 
     @property
     def _pinned(self) -> ViewState | None:

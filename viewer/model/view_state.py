@@ -123,6 +123,9 @@ class ViewState:
     left_out: tuple[str, ...] = ()
     """Key groups that are taken out of the row before it is normalised again."""
     region: tuple[Cell, ...] = ()
+    region_name: str = ""
+    """The named region that `region` is in the frame, which may be in no patch of it; empty for patches that were
+    marked in the picture."""
     film: Film = "layers"
     thumbnails: bool = False
     """Whether the atlas shows a thumbnail a cell instead of a number."""
@@ -261,6 +264,10 @@ def _field(name: str, value: object) -> object:
         if any(len(cell) != 3 for cell in cells):
             raise ValueError("a list of [camera, row, col] is needed")
         return tuple(cells)
+    if name == "region_name":
+        if not isinstance(value, str) or len(value) > MAX_NAME:
+            raise ValueError("the name of a region is needed")
+        return value
     if name == "query":
         if not isinstance(value, dict) or value.get("kind") not in get_args(Kind):
             raise ValueError('something like {"kind": "text", "items": [4]} is needed')

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import h5py
 import numpy as np
 
-from capture.results import regions_schema
+from capture.results import regions_schema, schema
 from viewer.errors import UserError
 from viewer.io import hdf5_guard, open_file
 from viewer.io.hdf5_guard import Guarded
@@ -20,6 +20,7 @@ from viewer.regions.coverage import measure_coverage
 from viewer.regions.region import COLORS, ORIGINS, CameraMasks, Region, RegionSet, check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     from viewer.io.results import Results
@@ -31,13 +32,27 @@ _UNKNOWN: Final = 0
 
 
 def default_path(results: Path) -> Path:
-    """Return where the regions of a results file are kept."""
-    return results.with_name(results.name.removesuffix(".h5") + regions_schema.SUFFIX)
+    """Return where the regions of a results file, also of one that is still being written, are kept."""
+    name = results.name.removesuffix(schema.PARTIAL_SUFFIX).removesuffix(".h5")
+    return results.with_name(name + regions_schema.SUFFIX)
 
 
 def previous_path(path: Path) -> Path:
     """Return where the regions before the last change are kept: `duck.regions.previous.h5`."""
     return path.with_name(path.name.removesuffix(".h5") + ".previous.h5")
+
+
+Stamp = tuple[int, int, int]
+"""Time of the last change in nanoseconds, size in bytes and number on its disk: what tells two versions apart."""
+
+
+def read_stamp(path: Path) -> Stamp | None:
+    """Return what tells the present version of a file from others; None if there is no file that can be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def replace_regions(path: Path, regions: RegionSet, results: Results) -> None:
@@ -118,10 +133,26 @@ def read_regions(path: Path, results: Results) -> RegionSet:
     Raises:
         UserError: The file cannot be read, is damaged, or belongs to another results file.
     """
+    with open_guarded(path, results) as guard:
+        found = RegionSet(results.uuid)
+        for name, color, cameras in find_regions(guard, results):
+            read = {camera: _read_camera(guard, f"{name}/{camera}", results, camera) for camera in cameras}
+            found.regions[name] = Region(name, color, read)
+        return found
+
+
+@contextlib.contextmanager
+def open_guarded(path: Path, results: Results) -> Iterator[Guarded]:
+    """Open a regions file that belongs to `results`; errors of reading it become a UserError.
+
+    Raises:
+        UserError: The file cannot be read, is damaged, or belongs to another results file.
+    """
     with open_file.open_hdf5(path) as file:
         guard = Guarded(file, path)
         try:
-            return _read_set(file, guard, results)
+            _check_root(guard, results)
+            yield guard
         except UserError:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
@@ -130,33 +161,33 @@ def read_regions(path: Path, results: Results) -> RegionSet:
             ) from error
 
 
-def _read_set(file: h5py.File, guard: Guarded, results: Results) -> RegionSet:
+def _check_root(guard: Guarded, results: Results) -> None:
     name = guard.path.name
     if guard.attribute("format") != regions_schema.FORMAT:
         raise UserError(f"{name} is an HDF5 file, but holds no regions; give one that pi0-regions wrote.")
     version = hdf5_guard.numbers(guard.attribute("format_version"))
     if not version or version[0] > regions_schema.FORMAT_VERSION[0]:
         raise UserError(f"{name} has a newer format than this program reads; install a newer pi0-attention.")
-    uuid = str(guard.attribute("uuid") or "")
-    if uuid != results.uuid:
+    if str(guard.attribute("uuid") or "") != results.uuid:
         raise UserError(
             f"{name} belongs to another results file ({clean_text(str(guard.attribute('results') or '?'))[:120]}); "
             "regions are tied to the frames in which they were drawn. Export its masks and import them here."
         )
-    found = RegionSet(uuid)
-    for key in _group_names(file, name):
+
+
+def find_regions(guard: Guarded, results: Results) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the name and colour of each region, and in which cameras of `results` it has masks."""
+    for number, key in enumerate(_group_names(guard.file, guard.path.name)):
         check_name(key)
-        group = file[key]
+        group = guard.file[key]
         if not isinstance(group, h5py.Group):
-            raise UserError(f"{name} is damaged: {clean_text(key)} is no region. Copy it again, or make it again.")
+            raise UserError(
+                f"{guard.path.name} is damaged: {clean_text(key)} is no region. Copy it again, or make it again."
+            )
         color = group.attrs.get("color")
         is_color = isinstance(color, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", color)
-        region = Region(key, cast("str", color) if is_color else COLORS[len(found.regions) % len(COLORS)])
-        for camera in _group_names(group, name):
-            if camera in results.cameras:
-                region.cameras[camera] = _read_camera(guard, f"{key}/{camera}", results, camera)
-        found.regions[key] = region
-    return found
+        cameras = tuple(name for name in _group_names(group, guard.path.name) if name in results.cameras)
+        yield key, cast("str", color) if is_color else COLORS[number % len(COLORS)], cameras
 
 
 def _group_names(group: Any, file_name: str) -> list[str]:
@@ -185,9 +216,14 @@ def _read_camera(guard: Guarded, name: str, results: Results, camera: str) -> Ca
         if frame < results.done and int(numbers[frame]) <= len(ORIGINS):
             mask = hdf5_guard.read(stored, (frame,)) != 0
             masks.set(frame, mask, ORIGINS[int(numbers[frame]) - 1])
-    stops, reasons = guard.find(f"{name}/stops", 1), guard.find(f"{name}/stop_reasons", 1)
-    if stops is not None and reasons is not None and stops.shape == reasons.shape and stops.shape[0]:
-        for frame, reason in zip(hdf5_guard.read(stops, ()).tolist(), hdf5_guard.texts(reasons[...]), strict=True):
-            if 0 <= frame < results.done and frame not in masks:
-                masks.stops[frame] = reason[:200]
+    masks.stops.update(read_stops(guard, name, masks.origins, results.done))
     return masks
+
+
+def read_stops(guard: Guarded, name: str, known: Container[int], frames: int) -> dict[int, str]:
+    """Return at which of so many frames, other than the `known` ones, tracking lost a region of a camera, and why."""
+    stops, reasons = guard.find(f"{name}/stops", 1), guard.find(f"{name}/stop_reasons", 1)
+    if stops is None or reasons is None or stops.shape != reasons.shape or not stops.shape[0]:
+        return {}
+    pairs = zip(hdf5_guard.read(stops, ()).tolist(), hdf5_guard.texts(reasons[...]), strict=True)
+    return {frame: reason[:200] for frame, reason in pairs if 0 <= frame < frames and frame not in known}

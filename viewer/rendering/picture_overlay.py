@@ -72,16 +72,31 @@ def paint_region(painter: QPainter, place: QTransform, path: QPainterPath, ratio
         path: The outline in pixels of the model's picture.
         ratio: Screen pixels per unit, to put the outline on whole ones, as edges of patches are.
     """
+    _stroke(painter, _on_pixels(path, place, ratio), theme.ACCENT, 2, Qt.PenStyle.DashLine)
+
+
+def paint_outline(
+    painter: QPainter, place: QTransform, path: QPainterPath, ratio: float, color: str, *, is_chosen: bool = False
+) -> None:
+    """Paint the outline of a named region in its colour, as `paint_region` does; wider for the chosen one."""
+    _stroke(painter, _on_pixels(path, place, ratio), color, 2.5 if is_chosen else 1.5, Qt.PenStyle.SolidLine)
+
+
+def _on_pixels(path: QPainterPath, place: QTransform, ratio: float) -> QPainterPath:
     outline = place.map(path)
     if place.m12() == 0 and place.m21() == 0:
         for number in range(outline.elementCount()):
             corner = outline.elementAt(number)
             outline.setElementPositionAt(number, whole(corner.x, ratio), whole(corner.y, ratio))
+    return outline
+
+
+def _stroke(painter: QPainter, outline: QPainterPath, color: str, width: float, style: Qt.PenStyle) -> None:
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(theme.colour("#101216", 0.8), 4))
+    painter.setPen(QPen(theme.colour("#101216", 0.8), width + 2))
     painter.drawPath(outline)
-    painter.setPen(QPen(theme.colour(theme.ACCENT), 2, Qt.PenStyle.DashLine))
+    painter.setPen(QPen(theme.colour(color), width, style))
     painter.drawPath(outline)
 
 

@@ -206,7 +206,7 @@ class LinePanel(HoverPanel):
             if chart is not None and len(chart.xs) and self.has_room:
                 draw_chart(inner, box, chart, axis, self.find_x_ticks(axis, box.width()), self.LABELS)
 
-        key = (id(chart), axis, self.titles())
+        key = (id(chart), axis, self.titles(), box.getRect())
         self._still.draw(painter, self, key, still, drawing.ground(self), chart)
         self.paint_over(painter, box)
         if self.hasFocus():

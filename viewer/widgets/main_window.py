@@ -22,6 +22,7 @@ from viewer.controllers import commands
 from viewer.controllers.actions import Actions
 from viewer.controllers.files.file_controller import FileController
 from viewer.controllers.playback import Playback
+from viewer.controllers.regions.regions_controller import RegionsController
 from viewer.controllers.session import Session
 from viewer.controllers.settings import Settings
 from viewer.controllers.worker import Worker
@@ -60,7 +61,8 @@ class MainWindow(QWidget):
         self.worker = Worker(self)
         self.files = FileController(self.session, self.worker, self.settings, self)
         self.top, self.status = TopBar(self.session), StatusBar(self.session)
-        self.panels: PanelLayout = PanelLayout(self.session, self.worker, self.files.effects)
+        self.regions = RegionsController(self.session, self.settings, self)
+        self.panels: PanelLayout = PanelLayout(self.session, self.worker, self.files.effects, self.regions)
         self.plot_loader = PlotLoader(self.panels)
         self.playback: Playback = Playback(self.session, self.panels.frame_series, self)
         self.page = MessagePage()
@@ -378,6 +380,7 @@ class MainWindow(QWidget):
         self._save_episode_width()
         self.playback.stop()
         self.files.stop()
+        self.regions.stop()
         self.acts.finish_pictures()
         self.settings.sync()
         super().closeEvent(event)

@@ -32,11 +32,13 @@ from viewer.widgets.panels.sentence import Sentence
 from viewer.widgets.panels.timeline import Timeline
 from viewer.widgets.panels.token_strips import TokenStrips
 from viewer.widgets.pin_strip import PinStrip
+from viewer.widgets.regions.region_list import RegionList
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QImage
 
     from viewer.controllers.effects.effects_controller import EffectsController
+    from viewer.controllers.regions.regions_controller import RegionsController
     from viewer.controllers.session import Session
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import ViewState
@@ -54,8 +56,9 @@ PICTURES_SHARE = 0.56
 SIDE_BY_SIDE_HEIGHT = 1100
 """In a lower column, two views side by side take the space of the tab panels."""
 TABS = (
-    ("film", "Film"), ("region_ranking", "Who looks here?"), ("effect", "Effect"), ("action_chart", "Actions"),
-    ("time", "Time"), ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"), ("heat", "Heat"),
+    ("film", "Film"), ("region_ranking", "Who looks here?"), ("regions", "Regions"), ("effect", "Effect"),
+    ("action_chart", "Actions"), ("time", "Time"), ("mass", "Weight"), ("atlas", "Heads"), ("curves", "Masses"),
+    ("heat", "Heat"),
 )  # fmt: skip
 
 
@@ -69,7 +72,12 @@ class PanelLayout(QWidget):
     folded = Signal(bool)
 
     def __init__(
-        self, session: Session, worker: Worker, effects: EffectsController, parent: QWidget | None = None
+        self,
+        session: Session,
+        worker: Worker,
+        effects: EffectsController,
+        regions: RegionsController,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.session = session
@@ -82,6 +90,7 @@ class PanelLayout(QWidget):
         self.strips = TokenStrips(session)
         self.film = FilmPanel(session, worker, self.frame_series)
         self.region_ranking = RegionRanking(session, worker)
+        self.regions = RegionList(session, regions)
         self.effect = EffectTab(session, effects)
         self.action_chart = ActionChart(session)
         self.timeline = Timeline(session, self.frame_series)
@@ -114,7 +123,7 @@ class PanelLayout(QWidget):
         self.tabs.add_at_end(self.film.note)
         self.tabs.add_at_end(self.film.mode)
         self.stack = TabStack()
-        for panel in (self.film, self.region_ranking, self.effect, self.action_chart):
+        for panel in (self.film, self.region_ranking, self.regions, self.effect, self.action_chart):
             self.stack.addWidget(panel)
         self.stack.least = self.region_ranking.minimumHeight()  # comes forward with a new region
         self.main = QWidget()
@@ -180,7 +189,7 @@ class PanelLayout(QWidget):
             wanted,
             LINE,
             (0, 0) if self.tabs_folded else self.stack.heights(),
-            (0, 0, 0) if self.is_folded else (self.timeline.HEADING, self.timeline.MIN_HEIGHT, 92),
+            (0, 0, 0) if self.is_folded else self.timeline.heights(),
             lines.count["action"] * LINE,
         )
 
@@ -213,6 +222,7 @@ class PanelLayout(QWidget):
 
     def _fold(self, narrow: bool) -> None:
         self.is_folded = narrow
+        self.tabs.buttons["region_ranking"].relabel("Ranking" if narrow else dict(TABS)["region_ranking"])
         moving = (self.timeline, self.mass, self.atlas, self.curves, self.heat)
         if narrow:
             for panel in moving:
@@ -231,6 +241,7 @@ class PanelLayout(QWidget):
         always: dict[str, QWidget] = {
             "film": self.film,
             "region_ranking": self.region_ranking,
+            "regions": self.regions,
             "effect": self.effect,
             "action_chart": self.action_chart,
         }
@@ -337,10 +348,11 @@ class PanelLayout(QWidget):
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
         self._show_wall()
         self._update_side_by_side()
-        if before.region != after.region and bool(before.region) != bool(after.region):
-            if after.region and self.current_tab == "film":
+        had, has = (bool(view.region or view.region_name) for view in (before, after))
+        if had != has:
+            if has and self.current_tab == "film":
                 self.show_tab("region_ranking")
-            elif not after.region and self.current_tab == "region_ranking":
+            elif not has and self.current_tab == "region_ranking":
                 self._show_tab_folded("film", self.tabs_folded or self._needs_tab_space())
 
     def _update_side_by_side(self) -> None:
@@ -356,7 +368,7 @@ class PanelLayout(QWidget):
         """Apply the theme's colours where they are kept between paints."""
         self.side.restyle()
         self.side_scroll.verticalScrollBar().setStyleSheet(theme.sheet())
-        for scrolled in (self.strips, self.region_ranking):
+        for scrolled in (self.strips, self.region_ranking, self.regions):
             scrolled.restyle()
         for panel in (self.film, self.atlas, self.wall):
             panel.reload()

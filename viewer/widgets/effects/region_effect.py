@@ -9,6 +9,7 @@ from PySide6.QtCore import QRect, QRectF, QSize
 from PySide6.QtGui import QPainter, QResizeEvent
 from PySide6.QtWidgets import QWidget
 
+from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects.measured import describe_target, find_region_effects
 from viewer.controllers.effects.region_run import HOWS
 from viewer.errors import READ_ERRORS
@@ -42,7 +43,7 @@ DOT: Final = 3.0
 class RegionEffect(PlotPanel):
     """Measured effects of the region, each on a strip with its random regions; buttons to measure it now."""
 
-    watched_fields = frozenset({"frame", "query", "region"})
+    watched_fields = frozenset({"frame", "query", "region", "region_name"})
 
     def __init__(self, session: Session, effects: EffectsController, parent: QWidget | None = None) -> None:
         super().__init__(session, "Effect of this region", parent)
@@ -103,7 +104,8 @@ class RegionEffect(PlotPanel):
             done, total = run.progress
             return f"measuring: {done} of {total} calls" if total else run.stage
         if not self.session.shown.region:
-            return HINT
+            told = describe_region(self.session.shown)
+            return f"{told[:1].upper()}{told[1:]}." if told else HINT
         reason = self.effects.find_unavailable_reason()
         if reason:
             return f"{reason[:1].upper()}{reason[1:]}: copy the command for another machine."

@@ -31,7 +31,8 @@ from viewer.rendering.camera_image import CameraImage, PaneContent
 from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.loading_mark import paint_loading_mark
 from viewer.rendering.pane_title import paint_pane_title
-from viewer.rendering.patches import PatchLabel, patch_rect, region_path
+from viewer.rendering.patches import PatchLabel, patch_rect
+from viewer.rendering.region_outlines import RegionOutlines
 from viewer.widgets.panels.camera_input import CameraInput
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class CameraPane(CameraInput):
     """
 
     watched_fields = frozenset(DATA_FIELDS) | {
-        "colours", "opacity", "picture", "smooth", "grid", "region", "compare", "pinned",
+        "colours", "opacity", "picture", "smooth", "grid", "region", "region_name", "compare", "pinned",
     }  # fmt: skip
     TITLE = 24
     log_text = "Logarithmic colours"
@@ -69,10 +70,11 @@ class CameraPane(CameraInput):
         self._from_model: tuple[geometry.Affine, QTransform] | None = None
         self._plot: CameraPlot | None = None
         self._can_plot = False
-        self.label = PatchLabel()
+        self.label, self.outlines = PatchLabel(), RegionOutlines(camera)
         session.pointed.connect(self.update_picture)
         session.bared.connect(self.reload_and_update)
-        session.loading.changed.connect(self.update_picture)
+        for signal in (session.loading.changed, session.regions_changed):
+            signal.connect(self.update_picture)
 
     def sizeHint(self) -> QSize:
         return QSize(520, 320)
@@ -285,7 +287,7 @@ class CameraPane(CameraInput):
         if scene is not None and not session.bare:
             self.heat.paint(painter, scene, session.shown, place, area, ratio)
         painter.setClipRect(area)
-        self._paint_marks(painter, place, content)
+        self._paint_marks(painter, area, place, content)
         if picture is None:
             self._paint_failure_text(painter, area)
         self._round_corners(painter, area, ratio)
@@ -334,16 +336,14 @@ class CameraPane(CameraInput):
             grid=(place, content.results.grid) if shown.grid and not self.session.bare else None,
         )
 
-    def _paint_marks(self, painter: QPainter, place: QTransform, content: PaneContent) -> None:
+    def _paint_marks(self, painter: QPainter, area: QRectF, place: QTransform, content: PaneContent) -> None:
         shown, scene = self.session.shown, content.scene
         if shown.picture == "model":
-            picture_overlay.paint_hatch(
-                painter, place, content.camera_to_model, *content.camera_size, content.results.grid
-            )
-        cells = self._drag if self._drag is not None else shown.region
-        path = region_path(cells, self.camera, content.results.grid) if not self.session.bare else None
-        if path is not None:
-            picture_overlay.paint_region(painter, place, path, drawing.ratio_of(painter))
+            to_model, size = content.camera_to_model, content.camera_size
+            picture_overlay.paint_hatch(painter, place, to_model, *size, content.results.grid)
+        if not self.session.bare:
+            regions = self.session.regions if content.results is self.session.results else None
+            self.outlines.paint(painter, place, area, content.view, regions, content.results.grid, self._drag)
         pointer = self.session.pointer
         if pointer is not None and scene is not None:
             own = pointer[0] == self.camera

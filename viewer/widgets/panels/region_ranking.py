@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheel
 from PySide6.QtWidgets import QScrollBar, QSizePolicy
 
 from viewer.analysis import caption
+from viewer.analysis.carried_region import describe_region
 from viewer.analysis.region_ranking import group_by_head, rank_by_region
 from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme, ticks
@@ -51,7 +52,7 @@ class Line:
 class RegionRanking(Panel):
     """Shows the ranking by head, or in one order; a click on a line selects its query, layer, head and step."""
 
-    watched_fields = frozenset({"frame", "region", "query", "layer", "step", "heads"})
+    watched_fields = frozenset({"frame", "region", "region_name", "query", "layer", "step", "heads"})
     HEADING = 22
 
     def __init__(self, session: Session, worker: Worker, parent: QWidget | None = None) -> None:
@@ -190,7 +191,7 @@ class RegionRanking(Panel):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.grouped.setVisible(bool(self.lines))
         if results is None or not shown.region or not self.lines:
-            sentence = COMPUTING if results is not None and shown.region else HINT
+            sentence = COMPUTING if results is not None and shown.region else self._hint()
             drawing.write(painter, QRectF(0, 4, self.width(), 22), sentence, t.secondary, 13)
             return
         edges, left, room = [], 0.0, self.width() - SCROLL_WIDTH
@@ -200,6 +201,10 @@ class RegionRanking(Panel):
             left += part * room
         for number in range(self.top, min(self.top + self.visible(), len(self.lines))):
             self._paint_line(painter, number, edges, room)
+
+    def _hint(self) -> str:
+        told = describe_region(self.shown)
+        return f"{told[:1].upper()}{told[1:]}." if told else HINT
 
     def _paint_line(self, painter: QPainter, number: int, edges: list[tuple[float, float]], room: int) -> None:
         t, results, line = theme.active(), self.session.results, self.lines[number]

@@ -28,7 +28,7 @@ LABEL: Final = 66.0
 class Sentence(Panel):
     """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each."""
 
-    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought", "region"}
+    watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought", "region", "region_name"}
     LINE = 28
     SECOND_LINE = 22
 

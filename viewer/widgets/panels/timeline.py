@@ -1,21 +1,23 @@
-"""Timeline of an episode: the query's attention mass on each camera over time."""
+"""Timeline of an episode: the query's attention mass on each camera over time, and where named regions are known."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
-from PySide6.QtCore import QRect, QRectF, QSize
-from PySide6.QtGui import QPainter, QResizeEvent
+from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
+from viewer.analysis.region_lanes import build_lane, describe_place
 from viewer.controllers.playback import SPEEDS, speed_words
 from viewer.rendering import drawing, theme
-from viewer.rendering.axes import Axis, make_share_axis
+from viewer.rendering.axes import FONT, Axis, make_share_axis
 from viewer.rendering.frame_axis import find_frame_ticks, mark_prompts, name_episodes
 from viewer.rendering.line_chart import LineChart
 from viewer.rendering.lines import Line
+from viewer.rendering.region_lanes import LANE, STRIP, draw_lane, draw_lanes
 from viewer.rendering.ticks import format_share
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.line_panel import LinePanel
@@ -24,15 +26,28 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from viewer.analysis.frame_timeline import FrameTimeline
+    from viewer.analysis.region_lanes import Lane
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
     from viewer.rendering.ticks import Tick
 
 
-class Timeline(LinePanel):
-    """Shows moments from left to right; a click or drag selects one, and hovering shows time and values."""
+LEAST_CHART: Final = 22.0
+"""Pixels of the chart that lanes leave to it."""
+MOST_STRIPS: Final = 2
+"""Regions that are shown as strips under the heading where there is no room for lanes."""
+MOST_LANES: Final = 4
+"""Lanes that are shown at a time; the wheel shows the others."""
 
-    watched_fields = frozenset({"frame"})
+
+class Timeline(LinePanel):
+    """Shows moments from left to right; a click or drag selects one, and hovering shows time and values.
+
+    Under the chart is a lane for each named region, as many as there is room for; without room, thin strips under the
+    heading show the chosen region and another one. A click on a lane chooses its region.
+    """
+
+    watched_fields = frozenset({"frame", "region_name"})
     MIN_HEIGHT = 66
     """Pixels; a lower timeline shows its heading only."""
     LABELS: ClassVar[float] = 64.0
@@ -46,11 +61,21 @@ class Timeline(LinePanel):
         self.speed.setToolTip("Playback speed: multiples of the data set’s rate, or moments a second ( , and . )")
         self.speed.show_value("1x")
         self._made: tuple[tuple[object, ...], LineChart] | None = None
+        self.lanes: tuple[Lane, ...] = ()
+        """Of all named regions, in their order."""
+        self.first_lane = 0
+        """The lane that is shown at the top."""
+        self._hovered_lane: int | None = None
+        session.regions_changed.connect(self._on_regions_changed)
         frame_series.ready.connect(self.reload_and_update)
         frame_series.followed.connect(self._on_followed)
 
     def sizeHint(self) -> QSize:
-        return QSize(600, 92)
+        return QSize(600, 92 + round(LANE * min(len(self.lanes), MOST_LANES)))
+
+    def heights(self) -> tuple[int, int, int]:
+        """Return the height of the heading alone, the least with a chart, and the preferred one, in pixels."""
+        return self.HEADING, self.MIN_HEIGHT, self.sizeHint().height()
 
     def minimumSizeHint(self) -> QSize:
         return QSize(300, self.MIN_HEIGHT)
@@ -84,6 +109,68 @@ class Timeline(LinePanel):
 
     def show_requested(self) -> None:
         self.refresh()
+
+    # Lanes of the named regions
+
+    def load(self) -> None:
+        results, regions = self.session.results, self.session.regions
+        if results is None or regions is None:
+            self.lanes = ()
+        else:
+            along = self.along()
+            self.lanes = tuple(build_lane(region, results.cameras, along) for region in regions.regions.values())
+        self._show_chosen_lane()
+        super().load()
+
+    def _on_regions_changed(self) -> None:
+        before = len(self.lanes)
+        self.reload_and_update()
+        if len(self.lanes) != before:
+            self.updateGeometry()
+
+    @property
+    def lane_count(self) -> int:
+        """How many lanes are shown at a time."""
+        room = self.height() - self.HEADING - 2 - self.FOOT - LEAST_CHART
+        return max(min(len(self.lanes), MOST_LANES, int(room // LANE)), 0) if self.height() >= self.MIN_HEIGHT else 0
+
+    def content_box(self) -> QRectF:
+        return super().content_box().adjusted(0, 0, 0, -LANE * self.lane_count)
+
+    def lanes_box(self) -> QRectF:
+        """Return the rectangle of the lanes that are shown, without their names."""
+        box, height = self.content_box(), LANE * self.lane_count
+        return QRectF(box.left(), self.height() - height, box.width(), height)
+
+    def _show_chosen_lane(self) -> None:
+        """Scroll so that the lane of the chosen region is among those that are shown."""
+        count, first = self.lane_count, self.first_lane
+        place = next((n for n, lane in enumerate(self.lanes) if lane.name == self.shown.region_name), None)
+        if place is not None and count and not first <= place < first + count:
+            first = place - count + 1 if place >= first + count else place
+        self.first_lane = min(max(first, 0), max(len(self.lanes) - count, 0))
+
+    def lane_at(self, point: QPointF) -> int | None:
+        """Return the number of the lane at a point, its name included; None if there is none."""
+        box = self.lanes_box()
+        if not self.lane_count or not box.top() <= point.y() < box.bottom():
+            return None
+        return self.first_lane + int((point.y() - box.top()) // LANE)
+
+    def _paint_lanes(self, painter: QPainter) -> None:
+        chosen, axis = self.shown.region_name, self.x_axis()
+        if self.lane_count:
+            shown = self.lanes[self.first_lane : self.first_lane + self.lane_count]
+            draw_lanes(painter, self.lanes_box(), shown, axis, self.LABELS, chosen)
+            hidden = len(self.lanes) - len(shown)
+            if hidden:
+                box = QRectF(0, self.height() - self.FOOT - LANE * self.lane_count, self.LABELS - 8, self.FOOT)
+                drawing.write(painter, box, f"{hidden} more", theme.active().secondary, FONT)
+            return
+        box = super().content_box()
+        for place, lane in enumerate(sorted(self.lanes, key=lambda one: one.name != chosen)[:MOST_STRIPS]):
+            strip = QRectF(box.left(), self.HEADING - 5 + place * (STRIP + 1), box.width(), STRIP)
+            draw_lane(painter, strip, lane, axis)
 
     def make_chart(self) -> LineChart | None:
         results = self.session.results
@@ -132,6 +219,11 @@ class Timeline(LinePanel):
         """Return the text for a moment: episode, number, time, mass on each camera."""
         along, chart = self.along(), self._chart
         parts = [self.name_point(moment)]
+        lane, regions = self._hovered_lane, self.session.regions
+        if lane is not None and lane < len(self.lanes) and regions is not None and self.session.results is not None:
+            region = regions.regions.get(self.lanes[lane].name)
+            told = describe_place(region, self.session.results.cameras, along[moment]) if region is not None else ""
+            return f"{parts[0]} · {told}"
         if chart is None:
             return parts[0]
         shares = [(line.name, float(line.values[moment])) for line in chart.lines]
@@ -158,12 +250,45 @@ class Timeline(LinePanel):
             drawing.write(painter, room, self.describe_moment(here), theme.active().secondary, 12)
 
     def paint_over(self, painter: QPainter, box: QRectF) -> None:
+        self._paint_lanes(painter)
         if self.height() >= self.MIN_HEIGHT:  # else only the heading fits
             super().paint_over(painter, box)
 
     def read_out_rows(self, point: int) -> list[tuple[str, str, str]]:
         return []
 
+    # Mouse
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        lane = self.lane_at(event.position())
+        if event.button() != Qt.MouseButton.LeftButton or lane is None:
+            super().mousePressEvent(event)
+            return
+        self.session.update(region_name=self.lanes[lane].name)
+        if event.position().x() >= self.lanes_box().left():
+            super().mousePressEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        lane = self.lane_at(event.position())
+        if lane != self._hovered_lane:
+            self._hovered_lane = lane
+            self.update()
+        super().mouseMoveEvent(event)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._hovered_lane = None
+        super().leaveEvent(event)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.lane_at(event.position()) is None or len(self.lanes) <= self.lane_count:
+            super().wheelEvent(event)
+            return
+        by = -1 if event.angleDelta().y() > 0 else 1
+        self.first_lane = min(max(self.first_lane + by, 0), len(self.lanes) - self.lane_count)
+        self.update()
+        event.accept()
+
     def resizeEvent(self, event: QResizeEvent) -> None:
+        self._show_chosen_lane()
         super().resizeEvent(event)
         self.place_right(self.speed)

@@ -11,10 +11,11 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture.results import schema
 from viewer.analysis import caption, scores
+from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects import measured as effects
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.errors import READ_ERRORS
-from viewer.model.plain_text import plain_tooltip
+from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme, ticks
 from viewer.rendering.patches import patch_words
 from viewer.widgets.controls.button import Button
@@ -135,7 +136,7 @@ class TopBar(Panel):
 class StatusBar(Panel):
     """Shows the patch under the pointer or the region at the left, the sum of the row and notes at the right."""
 
-    watched_fields = frozenset(DATA_FIELDS) | {"region", "compare"}
+    watched_fields = frozenset(DATA_FIELDS) | {"region", "region_name", "compare"}
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "Status", parent)
@@ -160,7 +161,8 @@ class StatusBar(Panel):
             return f"{name}, patch ({row}, {col}){bar} · {kind} {weight} · {rest}"
         region = tuple(cell for cell in session.shown.region if cell[0] < cameras)
         if region:
-            text = f"region of {len(region)} patch{'es' if len(region) > 1 else ''}: "
+            of = f" {clean_text(view.region_name)}," if view.region_name else " of"
+            text = f"region{of} {len(region)} patch{'es' if len(region) > 1 else ''}: "
             if scene.effect is not None:
                 return text + self._describe_effect(results, view, region)
             mass = float(scores.region_mass(scene.maps, region))
@@ -176,7 +178,7 @@ class StatusBar(Panel):
                 return f"{text} · {lack}"
             lift = float(scores.lift(scene.maps, region, bars))
             return f"{text} · lift {scores.find_score('lift').format_value(lift)}" if math.isfinite(lift) else text
-        return "drag a box on a picture: who looks there?"
+        return describe_region(session.shown) or "drag a box on a picture: who looks there?"
 
     def _describe_effect(self, results: Results, view: ViewState, region: tuple[Cell, ...]) -> str:
         """Return the measured effect of a region, or that there is none."""

@@ -1,0 +1,69 @@
+"""Where named regions are known over the moments of an episode, as lanes of a timeline show it. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from viewer.model.number_ranges import find_ranges
+from viewer.model.plain_text import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from viewer.regions.known_patches import CameraPatches, NamedPatches
+
+
+@dataclass(frozen=True)
+class CameraLane:
+    """Where a region is known in one camera's pictures, in moments."""
+
+    camera: str
+    known: tuple[tuple[int, int], ...]
+    """First and last moment of each stretch."""
+    given: tuple[int, ...]
+    """Moments in which it was drawn or imported, not tracked."""
+    stops: tuple[int, ...]
+    """Moments at which tracking lost it."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One region over the moments."""
+
+    name: str
+    color: str
+    """`#rrggbb`."""
+    cameras: tuple[CameraLane, ...]
+    """All cameras of the file, in its order."""
+
+
+def build_lane(region: NamedPatches, cameras: Sequence[str], along: Sequence[int]) -> Lane:
+    """Return the lane of a region; `along` has the frame of each moment."""
+    return Lane(
+        region.name, region.color, tuple(_build_camera(name, region.cameras.get(name), along) for name in cameras)
+    )
+
+
+def _build_camera(name: str, known: CameraPatches | None, along: Sequence[int]) -> CameraLane:
+    if known is None:
+        return CameraLane(name, (), (), ())
+    places = [moment for moment, frame in enumerate(along) if frame in known.cells]
+    given = tuple(moment for moment in places if known.origins[along[moment]] != "tracked")
+    stops = tuple(moment for moment, frame in enumerate(along) if frame in known.stops)
+    return CameraLane(name, tuple(find_ranges(places)), given, stops)
+
+
+def describe_place(region: NamedPatches, cameras: Sequence[str], frame: int) -> str:
+    """Return `duck: drawn in exterior, not known in wrist (lost: it leaves the picture)` of a frame."""
+    parts = []
+    for name in cameras:
+        known = region.cameras.get(name)
+        if known is not None and frame in known.cells:
+            where = "" if known.cells[frame] else ", in no patch"
+            parts.append(f"{known.origins[frame]} in {name}{where}")
+        elif known is not None and frame in known.stops:
+            parts.append(f"lost in {name} ({known.stops[frame]})")
+        else:
+            parts.append(f"not known in {name}")
+    return clean_text(f"{region.name}: {', '.join(parts)}")

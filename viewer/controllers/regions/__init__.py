@@ -1,0 +1,1 @@
+"""Named regions of the open file: read, chosen, tracked, changed and undone."""
