@@ -13,6 +13,7 @@ import torch
 from capture.checkpoints.load import Checkpoint
 from capture.datasets.base import SourceOptions
 from capture.datasets.key_mapping import NONE
+from capture.errors import UserError
 from capture.observation import Observation
 from capture.policies.base import PolicySizes, TokenTable
 from capture.policies.letterbox import Letterbox, Picture, letterbox
@@ -89,6 +90,14 @@ class Pi05Spec:
     def parameter_bytes(self, dtype: torch.dtype) -> int:
         """Return the size of the weights in `dtype`, in bytes."""
         return self.checkpoint.parameter_bytes(dtype)
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes with the weights. Raises UserError where their files cannot be read."""
+        try:
+            return self.checkpoint.fingerprint()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"the weights in {self.checkpoint.path} cannot be read ({reason})") from None
 
     def check_tokenizer(self) -> str | None:
         """Return a warning if the tokenizer probably does not fit the model. Raises UserError if it cannot fit."""

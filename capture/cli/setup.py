@@ -17,6 +17,7 @@ from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
 from capture.observation import Observation
 from capture.pipeline.plan import RunOptions, Setup
+from capture.policies.base import PolicySpec
 from capture.policies.tokenizer import find_tokenizer
 from capture.provenance import Decision
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from capture.pipeline.sharding import Shard
 
 
-def open_policy(options: argparse.Namespace) -> Pi05Spec:
+def open_policy(options: argparse.Namespace) -> PolicySpec:
     """Return the policy of `--demo` or `--checkpoint` and the options of `add_policy_options`. Reads no weights.
 
     Raises UserError for an unsuitable checkpoint or tokenizer.
@@ -91,10 +92,7 @@ def make_setup(options: argparse.Namespace, share: Shard, frames: FrameSelection
         frames=frames,
         prompts=prompts,
     )
-    try:
-        weights = "" if options.dry_run else policy.checkpoint.fingerprint()  # a dry run touches no weights
-    except OSError as error:
-        raise UserError(f"the weights in {policy.checkpoint.path} cannot be read ({error.strerror or error})") from None
+    weights = "" if options.dry_run else policy.fingerprint()  # a dry run touches no weights
     return Setup(policy, choices, weights)
 
 

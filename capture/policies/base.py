@@ -300,6 +300,9 @@ class PolicySpec(Protocol):
     def parameter_bytes(self, dtype: torch.dtype) -> int:
         """Return the memory that the weights take in `dtype`."""
 
+    def fingerprint(self) -> str:
+        """Return a hash that changes with the weights, read from their files. Raises UserError if it cannot."""
+
     def check_tokenizer(self) -> str | None:
         """Return a warning where the tokenizer hardly fits the model. Raises UserError where it cannot."""
 

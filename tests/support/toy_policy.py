@@ -216,6 +216,9 @@ class ToySpec:
     def parameter_bytes(self, dtype: torch.dtype) -> int:
         return 0
 
+    def fingerprint(self) -> str:
+        return "toy weights"
+
     def check_tokenizer(self) -> str | None:
         return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from moments import ProgressLog, SyntheticEpisode
 from toy_policy import GRID, PATCH, SIZES, ToyPolicy, ToySpec, attention
 
+from capture.__main__ import main
 from capture.pipeline.plan import RunOptions, Setup
 from capture.pipeline.prompts import Prompts
 from capture.pipeline.runner import run_jobs
@@ -137,3 +140,20 @@ def test_actions_are_in_robot_units(results: Path) -> None:
     with h5py.File(results) as file:
         np.testing.assert_allclose(file[schema.ACTION_PREDICTED][...], 10 * file[schema.ACTION_X][:, -1, :, :2])
         assert file.attrs["complete"]
+
+
+def test_command_captures_with_the_policy_that_open_policy_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = np.full((30, 40, 3), 90, np.uint8)
+    assert cv2.imwrite(str(tmp_path / "seen.png"), picture)
+    pictures = dict.fromkeys(SIZES.cameras, "seen.png")
+    frames = [{"pictures": pictures, "state": [0.1, 0.2]}]
+    (tmp_path / "episode.json").write_text(json.dumps({"prompt": "stack the cups", "rate": 10, "frames": frames}))
+    monkeypatch.setattr("capture.cli.setup.open_policy", lambda _: ToySpec())
+    output = tmp_path / "toy.h5"
+    assert main(["--checkpoint", "toy", "--episode", str(tmp_path), "-o", str(output)]) == 0, capsys.readouterr().err
+    with h5py.File(output) as file:
+        assert json.loads(file.attrs["model"])["kind"] == "toy"
+        assert file["frames/done"][()] == 1
+        assert file[schema.ACTION_TO_IMAGE].shape == (1, 2, 5, 3, 3, 3, 8, 8)
