@@ -150,8 +150,10 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
     from capture.cli.parser import build_parser, joined_values
 
     options = build_parser(NAME).parse_args(joined_values(given))
+    from capture.cli.demo_run import expand_demo_run
     from capture.cli.validation import check_options, make_preview
 
+    expand_demo_run(options)
     if is_preview:
         make_preview(options)
     from capture.pipeline.frame_selection import ALL_FRAMES, parse_frames
@@ -191,6 +193,7 @@ def _capture(given: Sequence[str], *, is_preview: bool = False) -> int:
 def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console) -> int:
     """Write one results file."""
     from capture.cli.setup import open_episode
+    from capture.pipeline.dataset_run import write_regions_of
     from capture.pipeline.output_path import check_target, make_parent
     from capture.pipeline.plan import make_plan
     from capture.pipeline.runner import run_jobs
@@ -216,7 +219,9 @@ def _capture_episode(options: argparse.Namespace, setup: Setup, console: Console
 
     make_parent(options.output)
     loaded: list[Policy] = []
-    outcome = run_jobs(setup, [Job(options.output, episode)], console, loaded=loaded.append)
+    job = Job(options.output, episode)
+    outcome = run_jobs(setup, [job], console, loaded=loaded.append)
+    write_regions_of([job], console, overwrite=options.overwrite)
     if options.effects is None:
         console.close()
     [written] = outcome.files

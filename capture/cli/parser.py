@@ -14,6 +14,7 @@ from capture.errors import UserError
 EXAMPLES = """\
 examples:
   pi0-capture --demo -o demo.h5
+  pi0-capture --demo-run -o run/
   pi0-capture --checkpoint pi05_droid/ --exterior ext.png --wrist wrist.png \\
               --prompt "put the duck in the bowl" --state 0.1,-0.4,0,-2,0.3,1.6,0,0 -o duck.h5
   pi0-capture --checkpoint pi05_droid/ --episode path/to/episode --frames ::8 -o duck.h5
@@ -47,6 +48,7 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=name,
         usage=f"{name} (--demo | --checkpoint FOLDER --exterior FILE --wrist FILE --prompt TEXT …) -o FILE [options]\n"
+        f"       {name} --demo-run -o FOLDER [options]\n"
         f"       {name} --checkpoint FOLDER (--episode PATH -o FILE | --dataset PATH -o FOLDER) [options]\n"
         f"       {name} preview --checkpoint FOLDER (--episode PATH | --dataset PATH | --exterior FILE …) -o PNG\n"
         f"       {name} serve --checkpoint FOLDER -o FOLDER [options] (see {name} serve -h)\n"
@@ -63,6 +65,12 @@ def build_parser(name: str) -> argparse.ArgumentParser:
     source = parser.add_argument_group("what to run").add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--demo", action="store_true", help="the small bundled policy on its bundled episodes; no GPU, no download"
+    )
+    source.add_argument(
+        "--demo-run",
+        action="store_true",
+        help="the bundled policy on twenty bundled episodes in which it acted, half of them failures; makes a run in "
+        "the folder -o, with the objects as regions; keeps the first and the last denoise step",
     )
     source.add_argument(
         "--checkpoint",

@@ -86,7 +86,7 @@ def collect_sheet(plan: Plan, source: str) -> Sheet:
 def describe_source(options: argparse.Namespace) -> str:
     """Return what the frames come from, as the user named it."""
     if options.demo:
-        return "the demo's episodes"
+        return "an episode of the demo's run" if options.demo_run else "the demo's episodes"
     if options.dataset is not None:
         return f"an episode of {options.dataset}"
     return str(options.episode or "pictures of the command line")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from capture.checkpoints import CheckpointOptions, Pi05Spec, open_checkpoint
+from capture.cli.demo_run import demo_folder
 from capture.cli.parser import chosen_cameras, is_turned
 from capture.datasets.in_memory import InMemoryEpisode
 from capture.errors import UserError
@@ -35,7 +36,7 @@ def open_policy(options: argparse.Namespace) -> PolicySpec:
 
     Raises UserError for an unsuitable checkpoint or tokenizer.
     """
-    source: str | Path = _demo_folder() if options.demo else options.checkpoint
+    source: str | Path = demo_folder() if options.demo else options.checkpoint
     checkpoint = open_checkpoint(
         source,
         options=CheckpointOptions(
@@ -139,7 +140,7 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
     if options.demo:
         from capture.datasets.folder import read_episodes
 
-        observations = read_episodes(_demo_folder() / "episodes")
+        observations = read_episodes(demo_folder() / "episodes")
         cameras = {f"{name} camera": name for name in observations[0].pictures}
         return InMemoryEpisode(observations, decisions=_conclude(cameras, "the demo's own"))
 
@@ -173,12 +174,6 @@ def _given_episode(options: argparse.Namespace) -> InMemoryEpisode:
 def _conclude(choices: Mapping[str, str], reason: str) -> tuple[Decision, ...]:
     """Return certain decisions of these subjects and choices."""
     return tuple(Decision(subject, choice, reason, is_certain=True) for subject, choice in choices.items())
-
-
-def _demo_folder() -> Path:
-    from importlib.resources import files
-
-    return Path(str(files("resources"))) / "demo"
 
 
 def choose_device(name: str | None, local: int | None = None) -> Any:

@@ -81,15 +81,17 @@ def check_options(options: argparse.Namespace, share: Shard) -> None:
                 "give a --dataset to share out, or start one process"
             )
     if options.demo:
+        option = "--demo-run" if options.demo_run else "--demo"
         for name in (
             *("exterior", "wrist", "camera", "state", "config", "horizon", "norm_stats", "asset", "tokenizer"),
             *("sizes", "cameras", "state_in_prompt", "turned", "lerobot_version"),
             *("normalisation", "relative_actions", "base", "lora_alpha"),
-            *("episode", "dataset", "frames", "state_keys", "action_keys", "tolerance"),
+            *("state_keys", "action_keys", "tolerance"),
+            *(() if options.demo_run else ("episode", "dataset", "frames")),
         ):
             if getattr(options, name):
                 raise UserError(
-                    f"--demo brings its own pictures, state and policy; leave --{name.replace('_', '-')} out"
+                    f"{option} brings its own pictures, state and policy; leave --{name.replace('_', '-')} out"
                 )
         return
     if options.episode or options.dataset:

@@ -8,8 +8,8 @@
      "states": [[0.1, ...], ...], "actions": [[0.1, ...], ...]}
 
 Optional are `time` (seconds), `state`, `index` (the position in the list by default), `rate` (frames per second),
-`success` and `actions` (in robot units; of a frame: the true actions from this frame on; beside videos: one row per
-frame, as `states`). Further keys are ignored. The files lie in the folder.
+`success`, `actions` (in robot units; of a frame: the true actions from this frame on; beside videos: one row per frame,
+as `states`) and masks (`masks.label_pictures`). Further keys are ignored. The files lie in the folder.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from capture.datasets.camera_frames import VideoFile, count_common_frames, descr
 from capture.datasets.episode_list import EpisodeList, file_names
 from capture.datasets.images import ORIENTATIONS, picture_outline, picture_size, read_picture
 from capture.datasets.key_mapping import KeyMapping
+from capture.datasets.masks.label_pictures import LabelPictures
 from capture.datasets.video import read_outline
 from capture.errors import UserError
 from capture.json_fields import JsonObject, is_safe_relative_path, read_json
@@ -209,6 +210,12 @@ class PicturesEpisode:
                 found.append(Decision(subject, ORIENTATIONS[orientation], f"by EXIF in {file.name}", is_certain=True))
         return tuple(found)
 
+    @property
+    def masks(self) -> LabelPictures:
+        """The objects in its pictures."""
+        indices = [frame.index for frame in self.read_without_pictures(range(self.length))]
+        return LabelPictures(self._info.content.values, indices, self._mapping.cameras, self._info.folder / NAME)
+
     def _find_pictures(self, frame: int) -> dict[str, Path]:
         where = f"frame {frame} of {self._info.folder / NAME}"
         pictures = self._info.read_pictures(frame)
@@ -231,8 +238,7 @@ class PicturesEpisode:
             raise UserError(f"{where} has an index or a time that is not a number from 0 on")
         state = _read_numbers(entry.get("state"), 1, where, "state")
         actions = _read_numbers(entry.get("actions"), 2, where, "actions")
-        if not self._mapping.actions:
-            actions = None
+        actions = actions if self._mapping.actions else None
         return Observation(
             pictures={},
             prompt=prompt,

@@ -17,7 +17,7 @@ from capture.pipeline.runner import run_jobs
 from capture.pipeline.sharding import Shard
 from capture.pipeline.types import Job, Progress, RunOutcome
 from capture.policies.base import Policy
-from capture.results import run_index
+from capture.results import regions_file, run_index
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,20 @@ def run_dataset(
             if job.path.is_file():  # another process may have finished what failed here
                 note(job.path, None)
         _write_index(series)
+        write_regions_of(jobs, progress, overwrite=series.setup.options.overwrite)
+
+
+def write_regions_of(jobs: Sequence[Job], progress: Progress, *, overwrite: bool) -> None:
+    """Write regions beside finished results files whose episodes have masks, where there are none yet.
+
+    What cannot be written is reported as a warning; the results are as good without.
+    """
+    for job in jobs:
+        if isinstance(job.episode, regions_file.Masked) and job.path.is_file():
+            try:
+                regions_file.write_regions(job.path, job.episode.masks, overwrite=overwrite)
+            except UserError as error:
+                progress.tell(f"warning: no regions of {job.path.name} were written: {error}")
 
 
 def _write_index(series: DatasetRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,11 @@ FORMAT_VERSION: Final = (1, 0)
 SUFFIX: Final = ".regions.h5"
 """The regions of `duck.h5` lie in `duck.regions.h5`."""
 MAX_REGIONS: Final = 1000
+MAX_NAME: Final = 60
+ORIGINS: Final = ("not known", "drawn", "imported", "tracked")
+"""What the numbers of `origin` mean."""
+COLORS: Final = ("#ff8a1f", "#2ec4b6", "#e05299", "#ffd23f", "#5b8dff", "#8bd450", "#b678ff", "#ff5d5d")
+"""Colours that new regions take in turn."""
 ENOUGH: Final = 0.5
 """Share of a patch that must be covered for the patch to belong to a region."""
 
@@ -26,3 +32,9 @@ def choose_patches(coverage: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     most = float(coverage.max(initial=0))
     chosen: npt.NDArray[np.bool_] = coverage >= (ENOUGH if most >= ENOUGH else max(most / 2, 1e-6))
     return chosen
+
+
+def is_name(name: str) -> bool:
+    """Return whether a region can be called so: it names a group of the file, and a folder of masks."""
+    is_short = bool(name.strip()) and len(name) <= MAX_NAME
+    return is_short and name not in {".", ".."} and re.search(r"[/\\\x00-\x1f\x7f:=]", name) is None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from capture.results import regions_schema
 from viewer.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ Origin = Literal["drawn", "imported", "tracked"]
 """`drawn` by a person, `imported` from a file of masks, or `tracked` from a mask of either kind."""
 
 ORIGINS: Final[tuple[Origin, ...]] = ("drawn", "imported", "tracked")
-COLORS: Final = ("#ff8a1f", "#2ec4b6", "#e05299", "#ffd23f", "#5b8dff", "#8bd450", "#b678ff", "#ff5d5d")
+COLORS: Final = regions_schema.COLORS
 """Colours that new regions take in turn."""
-MAX_NAME: Final = 60
+MAX_NAME: Final = regions_schema.MAX_NAME
 
 
 @dataclass
@@ -112,7 +112,7 @@ class RegionSet:
 
 def check_name(name: str) -> None:
     """Raise UserError for a name that a region cannot have: it names a group of the file and a folder of masks."""
-    if not name.strip() or len(name) > MAX_NAME or name in {".", ".."} or re.search(r"[/\\\x00-\x1f\x7f:=]", name):
+    if not regions_schema.is_name(name):
         raise UserError(
             f"A region cannot be called “{name[:MAX_NAME]}”; take a name of at most {MAX_NAME} characters "
             "without slashes, colons and equals signs."

@@ -1,4 +1,4 @@
-"""What is measured in the demo's card: how it was trained and two tables, each between two marks of its README."""
+"""What is measured in the demo's card: how it was trained, and tables, each between two marks of its README."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ END: Final = "<!-- end of figures -->"
 
 EFFECTS_BEGIN: Final = "<!-- effects: written by build/card.py -->"
 EFFECTS_END: Final = "<!-- end of effects -->"
+
+ROLLOUTS_BEGIN: Final = "<!-- rollouts: written by build/card.py -->"
+ROLLOUTS_END: Final = "<!-- end of rollouts -->"
 
 RUN_BEGIN: Final = "<!-- run: written by build/card.py -->"
 RUN_END: Final = "<!-- end of run -->"
@@ -48,6 +51,29 @@ def write_run(card: Path, run: dict[str, Any]) -> None:
 def write_effects(card: Path, effects: dict[str, Any]) -> None:
     """Put what `build/effects.py` measured into the card."""
     _replace(card, EFFECTS_BEGIN, EFFECTS_END, effects_text(effects))
+
+
+def write_rollouts(card: Path, selection: dict[str, Any]) -> None:
+    """Put what `build/rollouts.py` drew and kept into the card."""
+    _replace(card, ROLLOUTS_BEGIN, ROLLOUTS_END, rollouts_text(selection))
+
+
+def rollouts_text(selection: dict[str, Any]) -> str:
+    """Return which seeds were drawn, what became of them, and how far the kept episodes ended from their goals."""
+    drawn = selection["drawn"]
+    lines = [
+        "",
+        f"| outcome of {len(drawn)} scenes, seeds 0 to {drawn[-1]['seed']} | scenes | kept | not kept, seeds | "
+        "kept ones end, cm from the goal |",
+        "|---|---|---|---|---|",
+    ]
+    for outcome, what in ((True, "success"), (False, "failure")):
+        those = [one for one in drawn if one["success"] is outcome]
+        kept = [one for one in those if one["is_kept"]]
+        left = ", ".join(str(one["seed"]) for one in those if not one["is_kept"]) or "none"
+        ends = sorted(one["end_cm"] for one in kept)
+        lines.append(f"| {what} | {len(those)} | {len(kept)} | {left} | {ends[0]:.1f} to {ends[-1]:.1f} |")
+    return "\n".join([*lines, "", ""])
 
 
 def effects_text(effects: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ VISIBLE: Final = 80
 NEAR: Final = 0.3
 """Share of training scenes in which the arm is on its way already; the other splits begin anywhere."""
 
-SPLITS: Final = {"train": 1, "choose": 2, "test": 3, "episode": 4, "statistics": 5}
+SPLITS: Final = {"train": 1, "choose": 2, "test": 3, "episode": 4, "statistics": 5, "rollouts": 6}
 """First number of every seed, so that no two sets share a scene."""
 
 BOX: Final = letterbox(scenes.HEIGHT, scenes.WIDTH)

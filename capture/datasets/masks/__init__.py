@@ -1,0 +1,1 @@
+"""Masks of objects in the camera pictures of an episode."""

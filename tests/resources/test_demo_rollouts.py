@@ -1,0 +1,101 @@
+"""The episodes in which the demo policy acts, as they ship: outcomes, masks, and actions that the policy repeats."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from paths import DEMO
+from PIL import Image
+
+from capture.datasets.folder import read_episode
+from resources.demo.build import arm, card, dataset, evaluate, rollouts
+from resources.demo.build.effects import open_policy
+from resources.demo.build.things import NAMES
+
+FOLDER = DEMO / rollouts.FOLDER
+EPISODES = sorted(FOLDER.glob("episode_*"))
+SELECTION = json.loads((FOLDER / rollouts.SELECTION).read_text())
+LARGEST = 3_000_000
+
+
+def read_json(folder):
+    return json.loads((folder / "episode.json").read_text())
+
+
+def test_rollouts_are_ten_successes_and_ten_failures_of_five_calls():
+    told = [read_json(folder) for folder in EPISODES]
+    assert [folder.name for folder in EPISODES] == [f"episode_{number:06d}" for number in range(20)]
+    assert sum(one["success"] for one in told) == 10
+    assert {len(one["frames"]) for one in told} == {evaluate.CALLS}
+    assert {one["prompt"] for one in told} == {"pick up the duck"}
+
+
+def test_rollouts_take_less_than_three_megabytes():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < LARGEST
+
+
+@pytest.mark.parametrize("folder", EPISODES, ids=lambda folder: folder.name)
+def test_success_is_what_the_states_and_actions_say(folder):
+    told = read_json(folder)
+    waypoints = np.array([*(frame["state"] for frame in told["frames"]), told["frames"][-1]["actions"][-1]])
+    distances = np.linalg.norm(arm.tip(waypoints[:, :7]) - told["goal"], axis=-1)
+    np.testing.assert_allclose(distances * 100, told["distance_cm"], atol=0.006)
+    assert told["success"] == (distances[-1] < evaluate.NEAR)
+
+
+def test_the_arm_goes_to_the_last_waypoint_that_was_followed():
+    frames = read_json(EPISODES[0])["frames"]
+    for now, then in itertools.pairwise(frames):
+        assert then["state"][:7] == now["actions"][5][:7]
+        assert then["actions"][0] == now["actions"][6]
+
+
+def test_selection_keeps_the_first_ten_of_each_outcome_in_the_order_of_seeds():
+    drawn = SELECTION["drawn"]
+    assert [one["seed"] for one in drawn] == list(range(len(drawn)))
+    for outcome in (True, False):
+        those = [one["is_kept"] for one in drawn if one["success"] is outcome]
+        assert those == [True] * 10 + [False] * (len(those) - 10)
+    kept = [(one["seed"], one["success"]) for one in drawn if one["is_kept"]]
+    told = [read_json(folder) for folder in EPISODES]
+    assert kept == [(one["seed"], one["success"]) for one in told]
+
+
+def test_the_card_tells_what_was_drawn():
+    assert card.rollouts_text(SELECTION) in (DEMO / "README.md").read_text()
+
+
+def test_masks_of_the_duck_lie_on_yellow_pixels():
+    yellow = []
+    for folder in EPISODES:
+        frame = read_json(folder)["frames"][0]
+        picture = np.asarray(Image.open(folder / frame["pictures"]["exterior"]), np.float64)
+        mask = np.asarray(Image.open(folder / frame["masks"]["exterior"])) == NAMES.index("duck") + 1
+        assert mask.shape == (rollouts.HEIGHT, rollouts.WIDTH)
+        assert mask.sum() >= dataset.VISIBLE * mask.size / (480 * 270)
+        red, green, blue = picture[mask].mean(0)
+        yellow.append(min(red, green) - blue)
+    assert min(yellow) > 25
+
+
+@pytest.mark.parametrize(("number", "frame"), [(0, 0), (9, 3)])
+def test_the_policy_repeats_the_stored_actions(number, frame):
+    policy = open_policy(DEMO)
+    observation = read_episode(EPISODES[number])[frame]
+    chunk = policy.plain([policy.prepare(observation)], seeds=[observation.index])
+    again = policy.to_robot(chunk.actions[0].numpy(), observation.state)
+    assert observation.true_actions is not None
+    np.testing.assert_allclose(again[: rollouts.STRIDE], observation.true_actions[: rollouts.STRIDE], atol=1e-4)
+
+
+def test_choose_takes_ten_of_each_and_no_eleventh():
+    def made(seed, *, success):
+        return rollouts.Rollout(seed, ("duck",), (), np.zeros(3), np.array([0.3, 0.01 if success else 0.2]))
+
+    drawn = [made(seed, success=seed % 3 == 0) for seed in range(36)]
+    chosen = rollouts.choose(drawn)
+    assert [one.seed for one in chosen if one.success] == list(range(0, 30, 3))
+    assert [one.seed for one in chosen if not one.success] == [1, 2, 4, 5, 7, 8, 10, 11, 13, 14]
