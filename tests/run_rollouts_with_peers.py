@@ -6,7 +6,8 @@
 Needs the environments of `run_recorder_with_peers.py`; openpi's checkout gives `src` and `packages/openpi-client/src`. The
 policy is a small random one, built by the peer's own classes: lerobot's `PI05Policy` with the processors of
 `make_pi05_pre_post_processors`, openpi's `Policy` with the transforms of its DROID policies. Only the tokenizer is the
-small one of `tests/data`, so that nothing is fetched. openpi's `Policy` needs jax, flax, chex and numpydantic, too.
+small one of `tests/data`, so that nothing is fetched. openpi's `Policy` needs jax 0.5.3, flax 0.10.2,
+chex 0.1.89 and numpydantic 1.6.7 with pydantic 2.10, too.
 
 Episodes are recorded in FOLDER: every second call of one, one that another prompt ends, and those of a batch of two
 environments (lerobot). Prints the versions it ran with and one line a comparison, and exits with 1 where one fails: the actions are
