@@ -29,14 +29,14 @@ def two_sided_p(t: npt.ArrayLike, degrees: npt.ArrayLike) -> Doubles:
 def quantile(probability: float, degrees: npt.ArrayLike) -> Doubles:
     """Return t with P(T ≤ t) = `probability`, above 0.5; NaN where degrees are NaN or not above 0.
 
-    Newton's method from the normal distribution's quantile, which is below: the tail is convex there, so that every
-    step stays below the answer.
+    Newton's method, from an expansion in 1 / degrees where there are some, else from the normal distribution's
+    quantile, which is below: the tail is convex, so that every step from there stays below the answer.
     """
     nu = np.asarray(degrees, np.float64)
     nu = np.where(nu > 0, nu, np.nan)
     tail = 2 * (1 - probability)
     log_front = _log_gamma((nu + 1) / 2) - _log_gamma(nu / 2) - np.log(nu * math.pi) / 2
-    found = np.full_like(nu, NormalDist().inv_cdf(probability))
+    found = _expand_quantile(NormalDist().inv_cdf(probability), nu)
     for _ in range(_ROUNDS):
         slope = 2 * np.exp(log_front - (nu + 1) / 2 * np.log1p(found**2 / nu))
         step = (two_sided_p(found, nu) - tail) / slope
@@ -44,6 +44,12 @@ def quantile(probability: float, degrees: npt.ArrayLike) -> Doubles:
         if not np.any(np.abs(step) > 1e-10 * found):
             break
     return found
+
+
+def _expand_quantile(z: float, nu: Doubles) -> Doubles:
+    """Return about t for a quantile z of the normal distribution (Abramowitz and Stegun 1964, 26.7.5)."""
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return np.where(nu > 4, z + first / nu + second / nu**2, z + 0 * nu)
 
 
 def normal_cdf(value: float) -> float:

@@ -55,10 +55,16 @@ class _Values:
 
     @property
     def nbytes(self) -> int:
+        """Memory that they take, in bytes."""
         return self.episode.nbytes + self.prompt.nbytes + self.total.nbytes + self.frames.nbytes
 
+    def merged(self, parts: int) -> _Values:
+        """Return the values of parts of an episode as those of fewer parts, neighbours together."""
+        shape = (len(self.episode), parts, -1)
+        return _Values(self.episode, self.prompt, self.total.reshape(shape).sum(-1), self.frames.reshape(shape).sum(-1))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class _Group:
     name: str
     values: Doubles
@@ -185,12 +191,15 @@ class RunSummary:
             UserError: As `atlas`, or there is no such head.
         """
         self._find_cell(layer, head)
-        everything, groups = self._choose(query, self._values(query, (layer, head)))
+        values = self._values(query, (layer, head))
+        values = values.merged(_count_parts(values.frames))
+        everything, groups = self._choose(query, values)
         found = []
         for group in groups or [everything]:
             mean = statistics.describe_mean(group.values)
             found.append(GroupCurve(group.name, mean.mean, mean.low, mean.high, mean.episodes))
-        return RunCurve(query, layer, head, (np.arange(PARTS) + 0.5) / PARTS, tuple(found))
+        parts = values.frames.shape[1]
+        return RunCurve(query, layer, head, (np.arange(parts) + 0.5) / parts, tuple(found))
 
     # From the disk
 
@@ -221,26 +230,22 @@ class RunSummary:
             nothing = np.zeros(0, np.int64)
             return _Values(nothing, nothing, np.zeros((0, cells)), np.zeros((0, cells), np.int64))
         name = find_score(query.score).name  # of the registry, not of the data
-        conditions, values = ["step = ?"], [step]
+        is_whole = query.is_whole and cell is None
+        conditions = ["step = ?", "part = ?" if is_whole else "part BETWEEN ? AND ?"]
+        values: list[float] = [step, *((WHOLE,) if is_whole else find_parts(query.times))]
         if cell is not None:
             conditions += ["layer = ?", "head = ?"]
-            values += list(cell)
-        if query.is_whole and cell is None:
-            conditions += ["part = ?"]
-            values += [WHOLE]
-        else:
-            conditions += ["part >= 0"]
-        if query.times != (0.0, 1.0):
-            conditions += ["part BETWEEN ? AND ?"]
-            values += list(find_parts(query.times))
+            values += cell
         if query.frames is not None:
-            conditions += ['"first frame" + "last frame" BETWEEN ? AND ?']
-            values += [2 * query.frames[0], 2 * query.frames[1]]
-        keys = "part" if cell is not None else "layer, head"
+            conditions += ['"middle frame" BETWEEN ? AND ?']
+            values += query.frames
+        keys = f"episode, prompt, {'part' if cell is not None else 'layer, head'}"
+        total, frames = f'"{name}" * "{name} frames"', f'"{name} frames"'
+        if not is_whole and cell is None:  # else each row is by itself
+            total, frames = f"sum({total})", f"sum({frames})"
         rows = database.ask(
-            f'SELECT episode, prompt, {keys}, sum("{name}" * "{name} frames") AS total,'  # noqa: S608
-            f' sum("{name} frames") AS frames'
-            f" FROM FILES WHERE {' AND '.join(conditions)} GROUP BY ALL",
+            f"SELECT {keys}, {total} AS total, {frames} AS frames FROM FILES"  # noqa: S608 - names of ours
+            f" WHERE {' AND '.join(conditions)}" + (" GROUP BY ALL" if total.startswith("sum") else ""),
             values,
             self._files,
         )
@@ -333,6 +338,23 @@ class RunSummary:
                 f"Time is counted in {PARTS} parts of each episode: a part counts where its middle is in the range."
             )
         return tuple(notes)
+
+
+def _count_parts(frames: npt.NDArray[np.int64]) -> int:
+    """Return into how many parts a curve divides an episode: as many as most of the episodes have frames in.
+
+    `frames`: (units, PARTS). Parts without a frame at either end of a filtered range do not count.
+    """
+    there = frames.any(0)
+    if not there.any():
+        return PARTS
+    first, last = np.flatnonzero(there)[[0, -1]]
+    for parts in (20, 10, 5, 4, 2):
+        merged = frames.reshape(len(frames), parts, -1).sum(-1)
+        inside = merged[:, first * parts // PARTS : last * parts // PARTS + 1] > 0
+        if np.mean(inside.all(1)) >= 0.5:
+            return parts
+    return 1
 
 
 def find_parts(times: tuple[float, float]) -> tuple[int, int]:

@@ -26,8 +26,7 @@ COLUMNS: Final = {
     "prompt": "Place of the prompt among the prompts of summary.json.",
     "layer": "Number of the layer, from 0.",
     "head": "From 0.",
-    "first frame": "First frame of the part by the number of the results file, from 0.",
-    "last frame": "Last frame of the part.",
+    "middle frame": "Mean of the part's first and last frame by the numbers of the results file, from 0.",
 }
 
 
@@ -54,7 +53,7 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
     with atomic_write.atomic_path(path, overwrite=True) as unfinished:
         writer: Any = None
         try:
-            for part_of, columns in _row_groups(episodes, steps):
+            for columns in _row_groups(episodes, steps):
                 table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
                 if writer is None:
                     table_schema = _describe(table.schema)
@@ -62,22 +61,19 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
                         str(unfinished), table_schema, compression="zstd", use_dictionary=_repeated(table.schema.names)
                     )
                 writer.write_table(table.cast(table_schema), row_group_size=table.num_rows)
-                del part_of
         finally:
             if writer is not None:
                 writer.close()
 
 
-def _row_groups(
-    episodes: Sequence[NumberedEpisode], steps: Sequence[int]
-) -> Iterator[tuple[bool, dict[str, npt.NDArray[Any]]]]:
+def _row_groups(episodes: Sequence[NumberedEpisode], steps: Sequence[int]) -> Iterator[dict[str, npt.NDArray[Any]]]:
     """Yield the columns of each row group: whole episodes, then parts, step by step."""
     for is_whole in (True, False):
         for place, step in enumerate(steps):
             blocks = [_columns(one, place, step, is_whole=is_whole) for one in episodes]
             columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
             if len(columns["part"]):
-                yield is_whole, columns
+                yield columns
 
 
 def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool) -> dict[str, npt.NDArray[Any]]:
@@ -104,8 +100,7 @@ def _columns(episode: NumberedEpisode, place: int, step: int, *, is_whole: bool)
             "prompt": np.full(lines, number, np.int32),
             "layer": np.tile(layer, len(labels)),
             "head": np.tile(head, len(labels)),
-            "first frame": np.repeat(first, cells),
-            "last frame": np.repeat(last, cells),
+            "middle frame": np.repeat((first + last) / 2, cells),
         }
         for name, total in prompt.total.items():
             sums, frames = total[:, place], prompt.frames[name][:, place]
