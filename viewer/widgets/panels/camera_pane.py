@@ -184,10 +184,10 @@ class CameraPane(CameraInput):
         return self._model_to_picture() * self.picture_to_pane(area)
 
     def _model_to_picture(self) -> QTransform:
-        to_model = self.to_model()
-        if self._from_model is None or self._from_model[0] is not to_model:
-            self._from_model = to_model, picture_overlay.from_model(to_model)
-        return self._from_model[1]
+        to_model, kept = self.to_model(), self._from_model
+        if kept is None or (kept[0] is not to_model and not np.array_equal(kept[0], to_model)):
+            kept = self._from_model = to_model, picture_overlay.from_model(to_model)
+        return kept[1]
 
     def on_file_changed(self) -> None:
         self._content = None

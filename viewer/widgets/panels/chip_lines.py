@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QRectF
@@ -78,13 +77,13 @@ class ChipLines:
         self.first = min(max(self.first, 0), self.count["text"] - visible)
         under = visible * LINE + (ACTION_GAP if visible else 0)
         self.places, self.in_sight = [], []
-        for number, (chip, line) in enumerate(zip(self._flowed, self._line_of, strict=True)):
-            row = line - self.first if chip.kind == "text" else line
-            if chip.kind == "text" and not 0 <= row < visible:
-                self.places.append(replace(chip, box=QRectF()))
+        for number, ((kind, item, box, label, role), line) in enumerate(zip(self._flowed, self._line_of, strict=True)):
+            row = line - self.first if kind == "text" else line
+            if kind == "text" and not 0 <= row < visible:
+                self.places.append(ChipBox(kind, item, QRectF(), label, role))
                 continue
-            top = row * LINE + (under if chip.kind == "action" else 0)
-            self.places.append(replace(chip, box=chip.box.translated(0, top)))
+            top = row * LINE + (under if kind == "action" else 0)
+            self.places.append(ChipBox(kind, item, box.translated(0, top), label, role))
             self.in_sight.append(number)
 
     def shown(self) -> list[ChipBox]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from PySide6.QtCore import QRect, QRectF, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPixmap
 
 from viewer.rendering import colormaps, drawing, theme
@@ -33,15 +32,30 @@ READABLE: Final = 4.5
 INKS: Final = (drawing.LIGHT_INK, drawing.DARK_INK, "#FFFFFF", "#000000")
 
 
-@dataclass(frozen=True, eq=False)
-class ChipBox:
-    """Position, label and role of one chip."""
+class ChipBox(NamedTuple):
+    """Position, label and role of one chip.
+
+    A tuple: every frame of an episode has another state in its prompt, and so 130 new ones.
+    """
 
     kind: Kind
     item: int
     box: QRectF
     label: str
     role: str
+
+
+class _SnappedChip(NamedTuple):
+    """A chip as it is painted."""
+
+    box: QRectF
+    """On whole screen pixels."""
+    corner: QPointF
+    width: float
+    label: str
+    role: str
+    edge: str
+    """Colour of its group."""
 
 
 def levels(values: Floats, low: float, top: float) -> list[int]:
@@ -102,7 +116,7 @@ class ChipPainter:
     def __init__(self) -> None:
         self._places: Sequence[ChipBox] = ()
         self._cameras: tuple[str, ...] = ()
-        self._chips: list[tuple[QRectF, QRect, ChipBox, str]] = []
+        self._chips: list[_SnappedChip] = []
         self._ratio = 0.0
 
     def set_chips(self, places: Sequence[ChipBox], cameras: tuple[str, ...]) -> None:
@@ -111,24 +125,23 @@ class ChipPainter:
 
     def _snap(self, ratio: float) -> None:
         """Round the boxes to whole screen pixels."""
-        self._ratio, self._chips = ratio, []
-        for place in self._places:
-            left, right = (round(x * ratio) / ratio for x in (place.box.left(), place.box.right()))
-            top = round(place.box.top() * ratio) / ratio
-            box = QRectF(left, top, right - left, math.ceil(CHIP * ratio) / ratio)
-            self._chips.append((box, box.toAlignedRect(), place, theme.group_colour(place.role, self._cameras)))
+        self._ratio, self._chips, height = ratio, [], math.ceil(CHIP * ratio) / ratio
+        edges = {role: theme.group_colour(role, self._cameras) for role in {place.role for place in self._places}}
+        for _, _, box, label, role in self._places:
+            left, right = round(box.left() * ratio) / ratio, round(box.right() * ratio) / ratio
+            top = round(box.top() * ratio) / ratio
+            snapped = QRectF(left, top, right - left, height)
+            self._chips.append(_SnappedChip(snapped, QPointF(left, top), right - left, label, role, edges[role]))
 
     def paint(self, painter: QPainter, widget: QWidget, area: QRect, at: Sequence[int], name: str) -> None:
         """Paint the chips that touch `area`, each in the colour of its level."""
         ground, outside, ratio = theme.active().raised, drawing.ground(widget).name(), drawing.ratio_of(painter)
         fills = _fills(name, ground)
-        fill, copy, every = painter.fillRect, painter.drawPixmap, area.contains(widget.rect())
+        fill, copy, every, touched = painter.fillRect, painter.drawPixmap, area.contains(widget.rect()), QRectF(area)
         if ratio != self._ratio:
             self._snap(ratio)
         inks = {role: _inks(name, ground, _own_ink(role, ground)) for role in {place.role for place in self._places}}
-        for (box, about, place, edge), level in zip(self._chips, at, strict=True):
-            if every or area.intersects(about):
+        for (box, corner, width, label, role, edge), level in zip(self._chips, at, strict=True):
+            if every or touched.intersects(box):
                 fill(box, fills[level])
-                role = place.role
-                ink = inks[role][level]
-                copy(box.topLeft(), _tile(place.label, box.width(), ink, role == "prompt", edge, outside, ratio))
+                copy(corner, _tile(label, width, inks[role][level], role == "prompt", edge, outside, ratio))

@@ -143,10 +143,11 @@ class TokenStrips(Panel):
         if key == self._laid:
             return
         self._laid = key
-        self._at = []
+        self._at, before = [], dict(self.lines.count)
         self.lines.flow([(chip.label, chip.role) for chip in chips], actions, LABEL, self.width() - SCROLL_WIDTH)
         self._place()
-        self.updateGeometry()
+        if self.lines.count != before:  # each frame has other words: only another height moves the panels around
+            self.updateGeometry()
 
     # Scrolling
 
