@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -154,21 +154,26 @@ def draw_place_axis(
     ink: str = "",
 ) -> None:
     """Draw the horizontal axis below `box`: its line, and a mark and a label at each tick that lies on the axis."""
-    t = theme.active()
-    measure = width_of or partial(drawing.width_of, pixels=FONT)
-    painter.fillRect(QRectF(box.left(), box.bottom(), box.width(), 1), theme.colour(t.faint))
+    t, measure = theme.active(), width_of or measure_label
+    start, bottom, room, line, ink = box.left(), box.bottom(), box.width(), theme.colour(t.faint), ink or t.secondary
+    painter.fillRect(QRectF(start, bottom, room, 1), line)
     taken = -math.inf
     for tick in ticks:
         place = axis.place_of(tick.value)
         if not -1e-6 <= place <= 1 + 1e-6:
             continue
-        x = box.left() + place * box.width()
-        painter.fillRect(QRectF(x - 0.5, box.bottom(), 1, 4), theme.colour(t.faint))
+        x = start + place * room
+        painter.fillRect(QRectF(x - 0.5, bottom, 1, 4), line)
         width = measure(tick.text)
-        left = min(max(x - width / 2, box.left()), box.right() - width)
+        left = min(max(x - width / 2, start), start + room - width)
         if left >= taken:
-            write(painter, QRectF(left, box.bottom() + 3, width + 1, LINE), tick.text, ink or t.secondary, FONT)
+            write(painter, QRectF(left, bottom + 3, width + 1, LINE), tick.text, ink, FONT)
             taken = left + width + 6
+
+
+def measure_label(text: str) -> float:
+    """Return the width in pixels of a label of an axis in the window."""
+    return drawing.width_of(text, FONT)
 
 
 def label_places(

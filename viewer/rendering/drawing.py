@@ -99,10 +99,15 @@ def word_image(words: npt.NDArray[np.uint32], *, blended: bool) -> QImage:
     return image
 
 
-@lru_cache(maxsize=4096)
 def width_of(text: str, pixels: float = 13, *, bold: bool = False) -> float:
     """Return the width of a text in device-independent pixels; `pixels` is the font size."""
-    return theme.metrics(pixels, bold=bold).horizontalAdvance(text)
+    return _measure(text, pixels, bold)[0]
+
+
+@lru_cache(maxsize=4096)
+def _measure(text: str, pixels: float, bold: bool) -> tuple[float, float]:
+    """Return the width of a text and the height of its line in device-independent pixels."""
+    return theme.metrics(pixels, bold=bold).horizontalAdvance(text), theme.line(pixels, bold=bold)
 
 
 @lru_cache(maxsize=512)
@@ -151,19 +156,19 @@ def write(
     if not text:
         return 0.0
     text = text[:MAX_LINE]
-    width, room = width_of(text, pixels, bold=bold), box.width()
+    (width, height), room = _measure(text, pixels, bold), box.width()
     if width > room + 0.5:
         text = _elide(text, room, pixels, bold)
         if not text:
             return 0.0
-        width = width_of(text, pixels, bold=bold)
+        width, height = _measure(text, pixels, bold)
     left, ratio = box.x(), ratio_of(painter)
     if align == "right":
         left += room - width
     elif align == "centre":
         left += (room - width) / 2
     picture = word(text, pixels, bold, colour, ratio)
-    top = box.y() + (box.height() - theme.line(pixels, bold=bold)) / 2
+    top = box.y() + (box.height() - height) / 2
     painter.drawPixmap(QPointF(round(left * ratio) / ratio - 1, round(top * ratio) / ratio), picture)
     return width
 

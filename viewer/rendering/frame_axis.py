@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from viewer.rendering import drawing, theme
-from viewer.rendering.axes import FONT
+from viewer.rendering import theme
+from viewer.rendering.axes import measure_label
 from viewer.rendering.line_chart import Mark, Span
 from viewer.rendering.ticks import Tick, fit_ticks
 
@@ -36,7 +35,7 @@ def find_frame_ticks(timeline: FrameTimeline, axis: Axis, room: float) -> tuple[
         axis: The visible part of the axis.
         room: Its length in pixels.
     """
-    count, measure = len(timeline.moments), partial(drawing.width_of, pixels=FONT)
+    count, measure = len(timeline.moments), measure_label
     if not count or len(timeline.starts) > 1:
         return ()
     low, high = max(axis.low, 0.0), min(axis.high, float(count - 1))

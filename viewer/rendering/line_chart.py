@@ -80,21 +80,25 @@ def place_x(box: QRectF, x_axis: Axis, place: float) -> float:
     return box.left() + x_axis.place_of(place) * box.width()
 
 
-def draw_chart(
-    painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis, ticks: Sequence[Tick], label_width: float
+def draw_axes(
+    painter: QPainter, box: QRectF, y_axis: Axis, x_axis: Axis, ticks: Sequence[Tick], label_width: float
 ) -> None:
-    """Draw axes, marks and lines.
+    """Draw the axes of a chart.
 
     Args:
         painter: Painter of the widget.
         box: Rectangle of the lines; the labels are drawn left of it and below it.
-        chart: The lines.
+        y_axis: Axis of the values.
         x_axis: Part of the horizontal axis that `box` shows.
         ticks: Ticks of the horizontal axis.
         label_width: Room for the labels of the vertical axis, in pixels.
     """
-    draw_value_axis(painter, box, chart.y_axis, label_width)
+    draw_value_axis(painter, box, y_axis, label_width)
     draw_place_axis(painter, box, x_axis, ticks)
+
+
+def draw_content(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis) -> None:
+    """Draw marks, spans, bands and lines on the axes of a chart; see `draw_axes`."""
     for mark in chart.marks:
         _draw_mark(painter, box, x_axis.place_of(mark.place), mark.share, mark.colour)
     for span in chart.spans:

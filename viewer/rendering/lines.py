@@ -79,9 +79,13 @@ def find_runs(values: Doubles) -> list[tuple[int, int]]:
     """Return start and stop of each run of finite values."""
     finite = np.isfinite(values)
     if finite.all():  # nearly every line, and three times as fast
-        return [(0, len(values))] if len(values) else []
+        return _whole_run(values)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], finite, [False]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _whole_run(values: Doubles) -> list[tuple[int, int]]:
+    return [(0, len(values))] if len(values) else []
 
 
 def make_polyline(xs: Doubles, ys: Doubles) -> QPolygonF:
@@ -120,11 +124,14 @@ def place_lines(
     stop = min(int(np.searchsorted(xs, high, "right")) + 1, len(xs))
     columns = max(round(box.width() * ratio), 1)
     across = box.left() + x_axis.place(xs[first:stop]) * box.width()
+    values = np.array([line.values[first:stop] for line in lines], np.float64).reshape(len(lines), stop - first)
+    down = box.bottom() - y_axis.place(values) * box.height()
+    breaks = [start - first for start in starts if first < start < stop]
+    find = _whole_run if not breaks and np.isfinite(down).all() else find_runs
     placed = []
-    for line in lines:
-        ys = box.bottom() - y_axis.place(np.asarray(line.values[first:stop], np.float64)) * box.height()
-        x, y = thin_line(*break_lines(across, ys, [start - first for start in starts]), columns)
-        placed.append((line.colour, [make_polyline(x[a:b], y[a:b]) for a, b in find_runs(y)]))
+    for line, ys in zip(lines, down, strict=True):
+        x, y = thin_line(*break_lines(across, ys, breaks), columns)
+        placed.append((line.colour, [make_polyline(x[a:b], y[a:b]) for a, b in find(y)]))
     return placed
 
 

@@ -14,7 +14,7 @@ from viewer.analysis.color_range import find_bar_range
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme
-from viewer.rendering.axes import FONT, Axis, draw_place_axis
+from viewer.rendering.axes import Axis, draw_place_axis, measure_label
 from viewer.rendering.range_text import describe_below, describe_range
 from viewer.widgets.zoom_panel import ZoomPanel
 
@@ -224,11 +224,7 @@ class ColourBar(ZoomPanel):
 @lru_cache(maxsize=256)
 def _find_ticks(axis: Axis, width: float) -> tuple[Tick, ...]:
     """Return the ticks of a bar of a width in pixels."""
-    return axis.ticks(width, _measure_tick, most=7)
-
-
-def _measure_tick(text: str) -> float:
-    return drawing.width_of(text, FONT)
+    return axis.ticks(width, measure_label, most=7)
 
 
 def _words(

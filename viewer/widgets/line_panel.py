@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import Axis
-from viewer.rendering.line_chart import LineChart, draw_chart, draw_crosshair, draw_cursor, place_x
+from viewer.rendering.line_chart import LineChart, draw_axes, draw_content, draw_crosshair, draw_cursor, place_x
 from viewer.rendering.ticks import format_share
 from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
 
@@ -43,7 +43,7 @@ class LinePanel(HoverPanel):
         super().__init__(session, name, parent)
         self._is_log = False
         self._chart: LineChart | None = None
-        self._still = drawing.Layer()
+        self._axes, self._still = drawing.Layer(), drawing.Layer()
         self._linked: list[LinePanel] = []
         self._followed: int | None = None
 
@@ -141,6 +141,7 @@ class LinePanel(HoverPanel):
     def on_file_changed(self) -> None:
         self.hover(None)
         self._chart = None
+        self._axes.drop()
         self._still.drop()
 
     def data_table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]] | None:
@@ -202,9 +203,11 @@ class LinePanel(HoverPanel):
         chart, axis, box = self._chart, self.x_axis(), self.content_box()
 
         def still(inner: QPainter) -> None:
-            self.paint_heading(inner, *self.titles())
-            if chart is not None and len(chart.xs) and self.has_room:
-                draw_chart(inner, box, chart, axis, self.find_x_ticks(axis, box.width()), self.LABELS)
+            if chart is None or not len(chart.xs) or not self.has_room:
+                self.paint_heading(inner, *self.titles())
+                return
+            self._draw_axes(inner, box, chart.y_axis, axis)
+            draw_content(inner, box, chart, axis)
 
         key = (id(chart), axis, self.titles(), box.getRect())
         self._still.draw(painter, self, key, still, drawing.ground(self), chart)
@@ -212,6 +215,16 @@ class LinePanel(HoverPanel):
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.colour(theme.active().accent))
+
+    def _draw_axes(self, painter: QPainter, box: QRectF, y_axis: Axis, x_axis: Axis) -> None:
+        """Draw heading and axes, which change less often than the lines."""
+        ticks = self.find_x_ticks(x_axis, box.width())
+
+        def axes(inner: QPainter) -> None:
+            self.paint_heading(inner, *self.titles())
+            draw_axes(inner, box, y_axis, x_axis, ticks, self.LABELS)
+
+        self._axes.draw(painter, self, (y_axis, x_axis, ticks, self.titles()), axes, drawing.ground(self))
 
     def paint_over(self, painter: QPainter, box: QRectF) -> None:
         """Paint the cursor, and the crosshair with its read-out."""

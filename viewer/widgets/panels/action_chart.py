@@ -17,7 +17,7 @@ from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, LINE, Axis, label_places, make_value_axis
-from viewer.rendering.line_chart import Band, LineChart, draw_chart, draw_crosshair, place_x
+from viewer.rendering.line_chart import Band, LineChart, draw_axes, draw_content, draw_crosshair, place_x
 from viewer.rendering.lines import Line
 from viewer.rendering.ticks import Tick
 from viewer.widgets.hover_panel import HoverPanel, ReadOutContent
@@ -268,7 +268,8 @@ class ActionChart(HoverPanel):
                     ticks = label_places(range(len(chart.xs)), axis, box.width(), measure)
                     name = QRectF(box.left(), 0, box.width(), LINE)
                     drawing.write(painter, name, f"a{n}", t.secondary, FONT)
-                draw_chart(painter, box, chart, axis, ticks, self.axis_width(self._count()))
+                draw_axes(painter, box, chart.y_axis, axis, ticks, self.axis_width(self._count()))
+                draw_content(painter, box, chart, axis)
 
     def _label_row(self, painter: QPainter, top: float, title: str, notes: list[tuple[str, str]]) -> None:
         """Write a title and lines of text, with their colours, left of a row of plots."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from viewer.analysis import caption
 from viewer.analysis.curves import Curves, read_curves
 from viewer.errors import READ_ERRORS
-from viewer.rendering import drawing, theme
-from viewer.rendering.axes import FONT, Axis, label_places, make_share_axis
+from viewer.rendering import theme
+from viewer.rendering.axes import Axis, label_places, make_share_axis, measure_label
 from viewer.rendering.frame_axis import find_frame_ticks, mark_prompts, name_episodes
 from viewer.rendering.line_chart import LineChart
 from viewer.rendering.lines import Line
@@ -22,8 +22,6 @@ from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.line_panel import LinePanel
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
     from viewer.rendering.ticks import Tick
@@ -102,11 +100,14 @@ class CurvesPanel(LinePanel):
         return self._made[1]
 
     def _make_chart(self, curves: Curves, points: tuple[int, ...], *, over_frames: bool) -> LineChart:
-        values, timeline = curves.values[list(points)].astype(np.float64), self.frame_series.timeline
+        values, timeline = curves.values.astype(np.float64), self.frame_series.timeline
+        if points != tuple(range(len(values))):
+            values = values[list(points)]
         most = np.fmax.reduce(values, 0, initial=0.0)  # NaN where there is no value
         least = LEAST_LOG_SHARE if self._is_log else LEAST_SHARE
         kept = [n for n in range(len(curves.names)) if most[n] > least]
-        lines = tuple(self._make_line(curves.names[n], values[:, n]) for n in kept)
+        styles = self._style_lines(curves.names)
+        lines = tuple(Line(*styles[n], values[:, n]) for n in kept)
         axis = make_share_axis(values[:, kept], is_log=self._is_log)
         xs = np.arange(len(points), dtype=np.float64)
         if not over_frames:
@@ -114,17 +115,16 @@ class CurvesPanel(LinePanel):
         marks = mark_prompts(timeline.prompt_changes(points))
         return LineChart(xs, lines, axis, timeline.starts, marks, name_episodes(timeline))
 
-    def _make_line(self, name: str, values: npt.NDArray[np.float64]) -> Line:
+    def _style_lines(self, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """Return what the line of each group is called, and its colour."""
         results = self.seen[0]
-        cameras = results.cameras if results is not None else ()
-        colour = theme.group_colour("exterior bars" if name == "bars" else name, cameras)
-        return Line(caption.spoken(name) if name in cameras else {"bos": "BOS"}.get(name, name), colour, values)
+        return _style_groups(names, results.cameras if results is not None else ())
 
     def find_x_ticks(self, axis: Axis, room: float) -> tuple[Tick, ...]:
         if self.axis() == "frame":
             return find_frame_ticks(self.frame_series.timeline, axis, room)
         curves = self.curves()
-        return () if curves is None else label_places(curves.labels, axis, room, partial(drawing.width_of, pixels=FONT))
+        return () if curves is None else _find_ticks(curves.labels, axis, room)
 
     def position(self) -> int | None:
         at, points = getattr(self.seen[1], self.axis()), self.points()
@@ -176,3 +176,21 @@ class CurvesPanel(LinePanel):
 
     def titles(self) -> tuple[str, str]:
         return "Masses", ""
+
+
+@lru_cache(maxsize=16)
+def _find_ticks(labels: tuple[int, ...], axis: Axis, room: float) -> tuple[Tick, ...]:
+    """Return the ticks of layers or steps along `room` pixels."""
+    return label_places(labels, axis, room, measure_label)
+
+
+@lru_cache(maxsize=16)
+def _style_groups(names: tuple[str, ...], cameras: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the written name and the colour of groups of keys."""
+    return tuple(
+        (
+            caption.spoken(name) if name in cameras else {"bos": "BOS"}.get(name, name),
+            theme.group_colour("exterior bars" if name == "bars" else name, cameras),
+        )
+        for name in names
+    )
