@@ -8,13 +8,14 @@ from weakref import WeakMethod
 import pyqtgraph
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QTransform
+from PySide6.QtWidgets import QGraphicsView
 
 from viewer.plots.view import PlotView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from PySide6.QtGui import QPainter
+    from PySide6.QtGui import QPainter, QPaintEvent
     from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
     from viewer.model.zoom import Zoom
@@ -78,6 +79,11 @@ class CameraPlot(PlotView):
         self.item = CameraItem(paint)
         self.box.addItem(self.item, ignoreBounds=True)
         self._range = QRectF()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the item, without the preparation of pyqtgraph for items whose range follows their data."""
+        self.box.updateMatrix()  # of a range that was just set; otherwise it does nothing
+        QGraphicsView.paintEvent(self, event)
 
     def show_part(self, area: QRectF, size: tuple[int, int], zoom: Zoom) -> None:
         """Show a part of the picture in an area of the pane.

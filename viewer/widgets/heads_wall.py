@@ -112,10 +112,12 @@ class HeadsWallPanel(Panel):
 
     def refresh(self) -> None:
         state = self.session.state
+        if state.wall == "off":  # nothing of it is in sight
+            return
         self.choice.show_value(state.wall)
         self.score.show_value(state.score)
         results = self.session.results
-        if state.wall != "off" and results is not None and results.done:
+        if results is not None and results.done:
             try:
                 self.score.disable(find_unavailable_scores(results, state))
             except READ_ERRORS as error:

@@ -75,19 +75,19 @@ class HeadScatter(PlotPanel):
         if results is None or not results.done:
             return
         try:
+            lacks = find_unavailable_scores(results, view)
             if not self._is_chosen:
-                lacks = find_unavailable_scores(results, view)
                 self.name = next((name for name in ("knockout", "agreement") if name not in lacks), self.name)
+            self.measured.show_value(self.name)
+            self.measured.disable(lacks)
+            self._place()
             self.content, self.reason = read_scatter(results, view, self.name)
         except READ_ERRORS as error:
             self.session.report_failure(error)
 
     def refresh(self) -> None:
-        self.measured.show_value(self.name)
-        results, view = self.seen
-        if results is not None and results.done and self.isVisible():
-            self.measured.disable(find_unavailable_scores(results, view))
-        self._place()
+        if not self.isVisible():
+            return
         self.schedule_description()
         self.update()
 

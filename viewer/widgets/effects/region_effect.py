@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PySide6.QtCore import QRect, QRectF, QSize
-from PySide6.QtGui import QPainter, QResizeEvent
+from PySide6.QtGui import QPainter, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
 from viewer.analysis.carried_region import describe_region
@@ -111,7 +111,13 @@ class RegionEffect(PlotPanel):
             return f"{reason[:1].upper()}{reason[1:]}: copy the command for another machine."
         return "" if self.targets else "Not measured yet."
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.refresh()
+
     def refresh(self) -> None:
+        if not self.isVisible():
+            return
         has_region, running = bool(self.session.shown.region), self.effects.region_run.is_running
         reason = self.effects.find_unavailable_reason() if has_region else ""
         self.how.show_value(self.effects.how)

@@ -62,6 +62,7 @@ class Atlas(ZoomPanel):
         self.thumbs.setCheckable(True)
         self.thumbs.toggled.connect(self._set_thumbs)
         self._scores: tuple[object, Floats] | None = None
+        self._reasons: tuple[object, dict[str, str]] | None = None
         self._content: Floats | None = None
         self._content_reason = ""
         self._thumbnails: tuple[object, npt.NDArray[np.uint32]] | None = None
@@ -110,10 +111,13 @@ class Atlas(ZoomPanel):
         results, shown = self.seen
         if results is None or not results.done:
             return {}
-        try:
-            return find_unavailable_scores(results, shown)
-        except READ_ERRORS:
-            return {}
+        key = (id(results), results.effects, shown.frame, shown.query.kind, shown.region)
+        if self._reasons is None or self._reasons[0] != key:
+            try:
+                self._reasons = key, find_unavailable_scores(results, shown)
+            except READ_ERRORS:
+                return {}
+        return self._reasons[1]
 
     @property
     def unavailable_reason(self) -> str:
@@ -174,7 +178,7 @@ class Atlas(ZoomPanel):
             self.setMaximumHeight(
                 max(round(self.HEADING + len(results.layers) * MAX_CELL_HEIGHT + FOOT), self.minimumHeight())
             )
-        self._scores = self._content = self._thumbnails = None
+        self._scores = self._content = self._thumbnails = self._reasons = None
         self._frame.drop()
         self._still.drop()
 

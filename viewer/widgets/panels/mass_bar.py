@@ -48,6 +48,7 @@ class MassBar(Panel):
         self._at = 0
         self._still = drawing.Layer()
         self._scene: Scene | None = None
+        self._lines: tuple[tuple[int, int], list[QRectF]] = (0, 0), []
         self.session.bared.connect(self.reload_and_update)
 
     def shares(self) -> list[tuple[str, float]]:
@@ -110,11 +111,13 @@ class MassBar(Panel):
 
     def boxes(self) -> list[tuple[str, float, QRectF, QRectF]]:
         """Return each group with its share, its part of the bar and its entry of the legend."""
-        shares = self.shares()
+        shares, whole = self.shares(), self.width()
+        if self._lines[0] != (whole, len(shares)):
+            self._lines = (whole, len(shares)), self.lines(len(shares))
         total = sum(max(share, 0.0) for _, share in shares) or 1.0
         x, parts = 0.0, []
-        for (name, share), line in zip(shares, self.lines(len(shares)), strict=True):
-            width = max(share, 0.0) / total * self.width()
+        for (name, share), line in zip(shares, self._lines[1], strict=True):
+            width = max(share, 0.0) / total * whole
             parts.append((name, share, QRectF(x, self.HEADING, width, 11), line))
             x += width
         return parts
@@ -137,12 +140,13 @@ class MassBar(Panel):
 
         key = (names, shown.left_out, len(shown.heads) != 1 and shown.reduce == "max", results.cameras)
         self._still.draw(painter, self, key, still, drawing.ground(self))
+        focused = self._at if self.hasFocus() else None
         for number, (name, share, part, line) in enumerate(boxes):
-            gone, touched = name in shown.left_out, self._hovered == name or (self.hasFocus() and number == self._at)
-            if part.width() > 0:
+            gone, touched, width = name in shown.left_out, self._hovered == name or number == focused, part.width()
+            if width > 0:
                 alpha = 0.25 if gone else 1.0 if not self._hovered or self._hovered == name else 0.55
-                colour = theme.colour(self._colour(name), alpha)
-                painter.fillRect(part.adjusted(0, 0, -min(1.0, part.width() / 2), 0), colour)
+                colour = theme.colour(_colour_of(name, results.cameras), alpha)
+                painter.fillRect(part.adjusted(0, 0, -min(1.0, width / 2), 0), colour)
             if touched:
                 painter.setRenderHint(QPainter.RenderHint.Antialiasing)
                 drawing.fill(painter, line.adjusted(-5, 0, 4, 0), theme.colour(t.hover), 4)
@@ -163,15 +167,12 @@ class MassBar(Panel):
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
 
-    def _colour(self, name: str) -> str:
-        results = self.seen[0]
-        cameras = results.cameras if results is not None else ()
-        return theme.group_colour("exterior bars" if name == "bars" else name, cameras)
-
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
         """Paint a group's colour and name."""
         t, gone = theme.active(), name in self.shown.left_out
-        mark, colour = QRectF(line.left(), line.center().y() - 4, 8, 8), theme.colour(self._colour(name))
+        results = self.seen[0]
+        colour = theme.colour(_colour_of(name, results.cameras if results is not None else ()))
+        mark = QRectF(line.left(), line.center().y() - 4, 8, 8)
         if gone:
             drawing.ring(painter, mark, colour, 1.5, 2)
         else:
@@ -228,6 +229,11 @@ class MassBar(Panel):
             QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True
         return super().event(event)
+
+
+def _colour_of(group: str, cameras: tuple[str, ...]) -> str:
+    """Return the colour of a group; the letterbox bars of all cameras have one."""
+    return theme.group_colour("exterior bars" if group == "bars" else group, cameras)
 
 
 def _label(group: str) -> str:

@@ -93,9 +93,10 @@ class RegionRanking(Panel):
         results, shown = self.session.results, self.shown
         key = (id(results), shown.frame, shown.region)
         if results is None or not results.done or not shown.region:
-            self._show_rows([])
-            self._key = None
-            self.worker.drop("lookers")
+            if self._key is not None:
+                self._show_rows([])
+                self._key = None
+                self.worker.drop("lookers")
         elif key != self._key:
             self._key = key
             self._show_rows([])

@@ -39,6 +39,7 @@ class TopBar(Panel):
         super().__init__(session, "File", parent)
         self.setFixedHeight(44)
         self._details = self._comparison = ""
+        self._painted = "", ""
         self.episodes = Button("Episodes", hint="Ctrl L")
         self.episodes.setCheckable(True)
         self.episodes.hide()
@@ -97,6 +98,12 @@ class TopBar(Panel):
     def load(self) -> None:
         self._details, self._comparison = self.details(), self.comparison()
         self._show_assumptions()
+
+    def refresh(self) -> None:
+        texts = self._details, self._comparison
+        if texts != self._painted:  # most frames and words have those of the one before
+            self._painted = texts
+            self.update()
 
     def _show_assumptions(self) -> None:
         """Show how many decisions about the input of the open file were assumed; hide the button if none were."""
