@@ -89,7 +89,7 @@ def serve(path: Path, size: tuple[int, int]) -> None:
         kind = request["kind"]
         over_frames = kind == KINDS[3]
         if over_frames or kind in KINDS[4:]:
-            series.course = plain(FRAMES)
+            setattr(series, "timeline" if hasattr(series, "timeline") else "course", plain(FRAMES))
             series.followed.emit()
         window.session.update(curve="frames" if over_frames else "layers")
         settle(0.3)
