@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from capture.remote.address import Location
     from viewer.analysis.probe import Probe
     from viewer.io.run_index import Run
+    from viewer.runs.run_view import RunView
     from viewer.widgets.main_window import MainWindow
 
 HELP = (
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             text = _view_text(options.view) if options.view else ""
             view = parse_view(text) if text else None
+            run_view = _run_view(text)
             _check(options)
             _add_second(options, text)
         except UserError as error:
@@ -109,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.files.open_demo()
     elif options.file:  # a run on another machine
         window.open(options.file[0], view)
+    if run_view is not None:
+        window.runs.show_view(run_view)
     window.show()
     return app.exec()
 
@@ -127,6 +131,15 @@ def _view_text(given: str) -> str:
     from viewer.export.metadata import read_view_json
 
     return read_view_json(given)
+
+
+def _run_view(text: str) -> RunView | None:
+    """Return what the JSON of a view shows of a run; None where it shows an episode."""
+    if '"run"' not in text:  # what reads it is not needed otherwise
+        return None
+    from viewer.runs.run_view import parse_run_view
+
+    return parse_run_view(text)
 
 
 def _add_second(options: argparse.Namespace, view: str) -> None:

@@ -89,12 +89,18 @@ class Actions(QObject):
     """Request to show an overlay: `palette`, `help`, `info`, `export` or `tour`."""
     episodes_requested = Signal(str)
     """Request to show or hide the list of episodes; with `filter`, to show it and focus its filter field."""
+    run_page_requested = Signal(str)
+    """Request to show or leave the Run page, `toggle`; or to do on it what a command does: `export`, `copy` …"""
+    episode_chosen = Signal()
+    """The user has chosen an episode, which is shown in place of the Run page."""
     theme_requested = Signal(str)
     """Request to change the theme: `dark`, `light` or `system`."""
 
     def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: FileController) -> None:
         super().__init__(window)
         self.panels, self.playback, self.files = panels, playback, files
+        self.is_run_shown = False
+        """Whether the Run page is shown in place of the episode."""
         self._pictures: PictureWriter | None = None
 
     @property
@@ -119,6 +125,7 @@ class Actions(QObject):
     def step_episode(self, by: int) -> None:
         """Open the next (1) or the previous (-1) episode of the run."""
         if self.files.run is not None:
+            self.episode_chosen.emit()
             self.files.run.episodes.step(by)
 
     # Axes and query
@@ -175,8 +182,11 @@ class Actions(QObject):
             self.panels.lock_range()
 
     def escape(self) -> None:
-        """Stop playback, else clear the region, else reduce the selection to one token; focus the window."""
+        """Leave the Run page, else stop playback, clear the region or reduce the selection to one token."""
         state = self.session.state
+        if self.is_run_shown:
+            self.run_page_requested.emit("toggle")
+            return
         if self.playback.axis:
             self.playback.stop()
         elif state.wall != "off":

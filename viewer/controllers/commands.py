@@ -34,9 +34,16 @@ def always(_: Actions) -> str:
 
 
 def opened(acts: Actions) -> str:
-    """Require an open file with at least one complete frame."""
+    """Require an open file with at least one complete frame, and that the episode is shown, not the Run page."""
+    if acts.is_run_shown:
+        return "go back to the episode first (Shift+R)"
     results = acts.session.results
     return "" if results is not None and results.done else "open a results file first"
+
+
+def opened_or_run(acts: Actions) -> str:
+    """Require an open file with at least one complete frame, or the Run page."""
+    return "" if acts.is_run_shown else opened(acts)
 
 
 def with_actions(acts: Actions) -> str:
@@ -169,6 +176,11 @@ def _reduces(how: str) -> IsOn:
     return lambda acts: not acts.session.state.heads and acts.session.state.reduce == how
 
 
+def _on_run_page(name: str, otherwise: Run) -> Run:
+    """Return what asks the Run page for a command where it is shown, and otherwise runs `otherwise`."""
+    return lambda acts: acts.run_page_requested.emit(name) if acts.is_run_shown else otherwise(acts)
+
+
 def _sinks(acts: Actions) -> None:
     acts.session.update(left_out=() if acts.session.state.left_out else SINKS)
 
@@ -209,10 +221,14 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("address", "Open address…", FILE, ("Ctrl+L",), lambda a: a.files.ask_address(), always),
     Command("again", "Open again", FILE, ("F5",), lambda a: a.files.open_again(), with_file),
     Command("demo", "Open the demo", FILE, (), lambda a: a.files.open_demo(), always),
-    Command("save", "Save picture…", FILE, ("Ctrl+S",), lambda a: a.save_picture()),
-    Command("export", "Export…", FILE, ("Ctrl+E",), lambda a: a.sheet_requested.emit("export")),
-    Command("copy", "Copy picture", FILE, ("Ctrl+C",), lambda a: a.copy_picture()),
-    Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",), lambda a: a.copy_command()),
+    Command("save", "Save picture…", FILE, ("Ctrl+S",),
+            _on_run_page("export", lambda a: a.save_picture()), opened_or_run),
+    Command("export", "Export…", FILE, ("Ctrl+E",),
+            _on_run_page("export", lambda a: a.sheet_requested.emit("export")), opened_or_run),
+    Command("copy", "Copy picture", FILE, ("Ctrl+C",),
+            _on_run_page("copy", lambda a: a.copy_picture()), opened_or_run),
+    Command("share", "Copy view as command", FILE, ("Ctrl+Shift+C",),
+            _on_run_page("share", lambda a: a.copy_command()), opened_or_run),
     Command("info", "About this file", FILE, ("Ctrl+I",), lambda a: a.sheet_requested.emit("info"), with_file),
     Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),
     Command("close", "Close", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_any),
@@ -222,6 +238,8 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("next_episode", "Next episode", LOOK, ("PgDown",), lambda a: a.step_episode(1), with_run),
     Command("last_episode", "Previous episode", LOOK, ("PgUp",), lambda a: a.step_episode(-1), with_run),
     Command("find", "Find an episode", LOOK, ("Ctrl+F",), lambda a: a.episodes_requested.emit("filter"), with_run),
+    Command("run", "Answers over the whole run", LOOK, ("Shift+R",),
+            lambda a: a.run_page_requested.emit("toggle"), always, is_on=lambda a: a.is_run_shown),
     Command("next_token", "Next word or action", LOOK, ("W",), lambda a: a.walk(1)),
     Command("last_token", "Previous word or action", LOOK, ("Shift+W",), lambda a: a.walk(-1)),
     Command("swap", "Actions instead of words", LOOK, ("A",), lambda a: a.swap_kind(),

@@ -108,6 +108,21 @@ class Settings:
             rest = [line for line in self.text("places").split("\n") if line and line.partition(" ")[0] != key]
             self.set_text("places", "\n".join([f"{key} {file}", *rest][:MOST_VIEWS]))
 
+    def run_view(self, uuid: str) -> str:
+        """Return the last view of the Run page of a run, as JSON; empty if none is stored."""
+        return self.text(f"run_views/{_key(uuid)}") if uuid else ""
+
+    def remember_run_view(self, uuid: str, view: str) -> None:
+        """Store the view of the Run page of a run; the oldest of more than MOST_VIEWS is removed."""
+        if not uuid:
+            return
+        key = _key(uuid)
+        order = [name for name in self.text("run_view_order").split(" ") if name and name != key] + [key]
+        for old in order[:-MOST_VIEWS]:
+            self._store.remove(f"run_views/{old}")
+        self.set_text("run_view_order", " ".join(order[-MOST_VIEWS:]))
+        self.set_text(f"run_views/{key}", view)
+
     def sync(self) -> None:
         """Write the settings to disk now."""
         self._store.sync()

@@ -48,8 +48,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
     with cancellation.handle_signals(exit_now, restore=not is_command):
         from viewer.export import cli  # here, for a signal that comes while it loads is noted
+        from viewer.export.runs import run_command
 
         try:
+            if words[as_json:][:1] == [run_command.KIND]:
+                return run_command.main(words[as_json:], cli.create_parser(), as_json=as_json)
             arguments = cli.parse_arguments(words[as_json:])
             check_installed(arguments)
             cancellation.check()

@@ -15,6 +15,7 @@ from viewer.errors import UserError
 from viewer.export import metadata
 from viewer.export.arguments import ExportArguments
 from viewer.export.request import FORMATS, KINDS, NUMBERS, OVER, SIZES, Phase, TableUnit
+from viewer.export.runs import run_command
 from viewer.file_argument import file_location
 from viewer.model.view_state import SHARED_RANGES, ColourMap, Measure, Picture, Reduction, Scale, Unit
 
@@ -107,6 +108,14 @@ def create_parser() -> argparse.ArgumentParser:
                              help="a line for each head's row of attention, or for each patch of its maps")  # fmt: skip
         if kind not in NUMBERS:
             _add_look(sub, kind)
+    answers = kinds.add_parser(
+        run_command.KIND,
+        help=run_command.TITLE,
+        description=run_command.TITLE.capitalize() + ".",
+        epilog=run_command.EPILOG,
+        allow_abbrev=False,
+    )
+    run_command.add_arguments(answers)
     return parser
 
 

@@ -108,11 +108,16 @@ def draw_content(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis)
         if right - left > SHORTEST_NAME:
             name = QRectF(left + 4, box.bottom() + 3, right - left - 8, LINE)
             drawing.write(painter, name, span.name, theme.active().secondary, FONT)
-    for band in chart.bands:
-        _draw_band(painter, box, chart, x_axis, band)
+    draw_bands(painter, box, chart, x_axis)
     ratio = drawing.ratio_of(painter)
     placed = place_lines(box, x_axis, chart.y_axis, chart.xs, chart.lines, chart.starts, ratio)
     draw_lines(painter, placed, box)
+
+
+def draw_bands(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis) -> None:
+    """Draw the ranges of a chart, which lie behind its lines."""
+    for band in chart.bands:
+        _draw_band(painter, box, chart, x_axis, band)
 
 
 def _draw_band(painter: QPainter, box: QRectF, chart: LineChart, x_axis: Axis, band: Band) -> None:

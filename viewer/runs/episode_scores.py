@@ -90,13 +90,14 @@ class EpisodeScores:
             MissingWordError: The prompt lacks the words, or names no object.
             UserError: The frame cannot be read.
         """
-        query = self._find_query(frame)
-        region = self._find_region(frame)
+        query = self.find_query(frame)
+        region = self.find_region(frame)
         layers, heads = ([cell[0]], [cell[1]]) if cell is not None else (None, None)
         attention = QueryAttention(self.results, frame, query, region or (), layers=layers, heads=heads)
         return {one.name: one.compute(attention) for one in scores if region is not None or not one.needs_region}
 
-    def _find_query(self, frame: int) -> Query:
+    def find_query(self, frame: int) -> Query:
+        """Return the words or actions of the subject in a frame; MissingWordError where it lacks them."""
         subject = self.subject
         if not subject.actions:
             return find_query_of_words(self.results, frame, self._fill(subject.words, frame))
@@ -110,7 +111,7 @@ class EpisodeScores:
             raise MissingWordError(f"There is no {subject.title}; the file has actions 0 to {horizon - 1}.")
         return Query("action", tuple(sorted(numbers)))
 
-    def _find_region(self, frame: int) -> tuple[Cell, ...] | None:
+    def find_region(self, frame: int) -> tuple[Cell, ...] | None:
         """Return the patches of the region in a frame; None where it is not known."""
         texts = self.subject.region.split() if is_box(self.subject.region) else [self.subject.region]
         if not self.subject.region:

@@ -36,6 +36,7 @@ from viewer.widgets.overlays.overlay_host import OverlayHost
 from viewer.widgets.panel_layout import PanelLayout
 from viewer.widgets.panels.window_bars import StatusBar, TopBar
 from viewer.widgets.plot_loader import PlotLoader
+from viewer.widgets.runs.run_parts import RunParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,6 @@ class MainWindow(QWidget):
         self.body.setHandleWidth(1)
         self.body.addWidget(self.stack)
         self.body.setStretchFactor(0, 1)
-        self.episodes: EpisodePanel | None = None
         self._is_space_held = False
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -84,6 +84,7 @@ class MainWindow(QWidget):
         self.lost, self.notice = LostConnection(self.files, self.page, self.stack, self.panels), Notice(self)
         self.acts = Actions(self, self.panels, self.playback, self.files)
         self.overlays = OverlayHost(self.acts, self.panels)
+        self.runs = RunParts(self.acts, self.top, self.body, self.stack, self.status, self.overlays)
         self._connect()
         self._restore()
         self.page.show_empty(self.settings.recent())
@@ -105,11 +106,10 @@ class MainWindow(QWidget):
             (self.files.failed, self._failed),
             (self.files.slow, self._slow),
             (self.files.closed, self._closed),
-            (self.files.run_changed, self._run_changed),
             (self.files.nothing_yet, self._nothing_yet),
             (self.overlays.chosen, self.perform_id),
             (self.acts.theme_requested, self.set_theme),
-            (self.acts.episodes_requested, self.show_episodes),
+            (self.runs.left, self._show_episode),
         ):
             signal.connect(slot)
         self.page.open_requested.connect(self.files.ask_file)
@@ -124,7 +124,6 @@ class MainWindow(QWidget):
         self.top.picture.clicked.connect(self._picture_menu)
         self.top.export.clicked.connect(self._open_export)
         self.top.menu.clicked.connect(self._full_menu)
-        self.top.episodes.clicked.connect(self.show_episodes)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
     def _restore(self) -> None:
@@ -156,12 +155,12 @@ class MainWindow(QWidget):
         run = f" – {episodes.run.name}" if episodes is not None else ""
         self.setWindowTitle(clean_text(f"{results.path.name}{run} – pi0-viewer"))
         if results.done:
-            self.stack.setCurrentWidget(self.panels)
+            self._show_part(self.panels)
             if episodes is not None:
                 self.playback.go_on()
         else:
             self.page.show_waiting(results.path)
-            self.stack.setCurrentWidget(self.page)
+            self._show_part(self.page)
         self.setFocus()
 
     def _grown(self) -> None:
@@ -169,11 +168,11 @@ class MainWindow(QWidget):
         if results is not None and results.done and self.stack.currentWidget() is self.page:
             view = first_view(results)
             self.session.update(query=view.query, layer=view.layer)
-            self.stack.setCurrentWidget(self.panels)
+            self._show_part(self.panels)
 
     def _failed(self, sentence: str, details: str) -> None:
         self.page.show_failure(sentence, details, self.settings.recent())
-        self.stack.setCurrentWidget(self.page)
+        self._show_part(self.page)
 
     def _slow(self, path: str, very_slow: bool) -> None:
         if self.session.results is None:
@@ -189,57 +188,30 @@ class MainWindow(QWidget):
     def _closed(self) -> None:
         self.setWindowTitle("pi0-viewer")
         self.page.show_empty(self.settings.recent())
-        self.stack.setCurrentWidget(self.page)
+        self._show_part(self.page)
 
     def _nothing_yet(self, sentence: str) -> None:
         run = self.files.run
         self.setWindowTitle(f"{run.episodes.run.name if run is not None else 'Run'} – pi0-viewer")
         self.page.show_nothing("Nothing to look at yet", sentence)
-        self.stack.setCurrentWidget(self.page)
+        self._show_part(self.page)
 
     # Episodes of a run
 
-    def _run_changed(self) -> None:
-        """Add or remove the episode panel after a run was opened or closed."""
-        if self.episodes is not None:
-            self._save_episode_width()
-            self.episodes.setParent(None)
-            self.episodes.deleteLater()
-            self.episodes = None
-        run = self.files.run
-        if run is not None:
-            from viewer.widgets.panels.episodes.episode_panel import WIDTH, EpisodePanel  # only runs need it
+    @property
+    def episodes(self) -> EpisodePanel | None:
+        """The list of episodes; None without a run."""
+        return self.runs.episodes
 
-            self.episodes = panel = EpisodePanel(run.episodes)
-            kept = self.settings.text("episodes_width")
-            width = int(kept) if kept.isdecimal() else WIDTH
-            self.body.insertWidget(0, panel)
-            self.body.setStretchFactor(0, 0)
-            self.body.setStretchFactor(1, 1)
-            self.body.setSizes([width, max(self.width() - width, 1)])
-            panel.setVisible(self.settings.text("episodes") != "hidden")
-        is_shown = self.episodes is not None and not self.episodes.isHidden()
-        self.top.show_episodes(open_run=run is not None, shown=is_shown)
+    def _show_episode(self) -> None:
+        """Show the open file, or the message page where there is nothing of it to show."""
+        results = self.session.results
+        self.stack.setCurrentWidget(self.panels if results is not None and results.done else self.page)
 
-    def _save_episode_width(self) -> None:
-        if self.episodes is not None and self.episodes.isVisible():
-            self.settings.set_text("episodes_width", str(self.episodes.width()))
-
-    def show_episodes(self, what: str = "") -> None:
-        """Show or hide the list of episodes; with `what` = `filter`, show it and focus its filter."""
-        panel = self.episodes
-        if panel is None:
-            return
-        self._save_episode_width()
-        shown = what == "filter" or panel.isHidden()
-        panel.setVisible(shown)
-        self.settings.set_text("episodes", "shown" if shown else "hidden")
-        self.top.show_episodes(open_run=True, shown=shown)
-        if what == "filter":
-            panel.field.setFocus()
-            panel.field.selectAll()
-        elif not shown:
-            self.setFocus()
+    def _show_part(self, part: QWidget) -> None:
+        """Show the panels or the message page, unless the Run page stays."""
+        if not self.runs.keeps_page:
+            self.stack.setCurrentWidget(part)
 
     # Commands
 
@@ -300,9 +272,8 @@ class MainWindow(QWidget):
     def restyle(self) -> None:
         """Apply the chosen theme to the whole window."""
         theme.apply(self.settings.text("theme", "system"))
-        for part in (self.page, self.panels, self.episodes):
-            if part is not None:
-                part.restyle()
+        for part in (self.page, self.panels, self.runs):
+            part.restyle()
         for widget in self.findChildren(QWidget):
             widget.update()
 
@@ -377,7 +348,7 @@ class MainWindow(QWidget):
         if self.panels.has_chosen_width and not self.panels.is_folded:
             self.settings.set_bytes("across", self.panels.splitters())
         self.settings.set_text("heights", self.panels.handles.to_text())
-        self._save_episode_width()
+        self.runs.stop()
         self.playback.stop()
         self.files.stop()
         self.regions.stop()

@@ -133,7 +133,7 @@ def test_a_file_that_was_replaced_is_not_shown_from_before(app: QApplication, tm
 def test_the_command_line_takes_a_folder(mixed: Path, tmp_path: Path) -> None:
     from viewer import __main__ as program
 
-    options = program.parser().parse_args([str(mixed)])
+    options = program.create_parser().parse_args([str(mixed)])
     program._check(options)
     run = program._run(options)
     assert run is not None
@@ -142,5 +142,5 @@ def test_the_command_line_takes_a_folder(mixed: Path, tmp_path: Path) -> None:
     assert look.path == mixed / "episode_000000.h5"
     assert look.wait() == ""
     with pytest.raises(Exception, match="is opened by itself; leave the others out"):
-        program._check(program.parser().parse_args([str(mixed), "a.h5"]))
+        program._check(program.create_parser().parse_args([str(mixed), "a.h5"]))
     assert json.loads((mixed / "index.json").read_text())["format"] == "pi0-attention-index"

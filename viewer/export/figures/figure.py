@@ -58,12 +58,19 @@ class FigureContent(Protocol):
         """Draw it from its upper left corner."""
 
 
+class EmbeddedView(Protocol):
+    """A view that a figure carries, so that it can be opened again."""
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """Content and caption, and the view that they show."""
 
     content: FigureContent
-    view: ViewState
+    view: EmbeddedView
     title: str
     paragraphs: tuple[Paragraph, ...] = ()
     scales: tuple[ColourScale, ...] = ()

@@ -62,7 +62,7 @@ class OverlayHost(QObject):
         acts = self._acts
         palette = CommandPalette(acts.window, {command.id: command.reason(acts) for command in commands.TABLE})
         palette.chosen.connect(self.chosen)
-        self._open(palette)
+        self.open(palette)
         palette.field.setFocus()
 
     def _show_export(self) -> None:
@@ -70,13 +70,13 @@ class OverlayHost(QObject):
         from viewer.widgets.overlays.export_sheet import ExportSheet
 
         acts = self._acts
-        self._open(ExportSheet(acts.window, acts.session, acts.settings))
+        self.open(ExportSheet(acts.window, acts.session, acts.settings))
 
     def _show_help(self) -> None:
         """Open the help sheet."""
         from viewer.widgets.overlays.help_sheet import HelpSheet
 
-        self._open(HelpSheet(self._acts.window))
+        self.open(HelpSheet(self._acts.window))
 
     def show_info(self) -> None:
         """Open the info sheet of the open file; nothing happens without one."""
@@ -84,9 +84,10 @@ class OverlayHost(QObject):
 
         results = self._acts.session.results
         if results is not None:
-            self._open(InfoSheet(self._acts.window, results))
+            self.open(InfoSheet(self._acts.window, results))
 
-    def _open(self, overlay: Overlay) -> None:
+    def open(self, overlay: Overlay) -> None:
+        """Show a sheet in place of the open one."""
         self.close()
         self.overlay = overlay
         overlay.closed.connect(self._on_closed)

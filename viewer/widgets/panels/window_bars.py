@@ -43,6 +43,12 @@ class TopBar(Panel):
         self.episodes = Button("Episodes", hint="Ctrl L")
         self.episodes.setCheckable(True)
         self.episodes.hide()
+        self.run = Button("Run", hint="Shift R")
+        self.run.setAccessibleName("Run page: answers over the whole run")
+        self.run.setToolTip("Which heads do it over all frames and episodes of the run (Shift+R)")
+        self.run.setCheckable(True)
+        self.run.hide()
+        self._run_name = ""
         self.assumed = Button("", kind="warning")
         self.assumed.hide()
         self.live = Button("", kind="warning")
@@ -60,6 +66,7 @@ class TopBar(Panel):
             self.live,
             self.assumed,
             self.episodes,
+            self.run,
             self.compare,
             self.picture,
             self.export,
@@ -72,7 +79,16 @@ class TopBar(Panel):
         """Show the button of the episode list if a run is open; `shown` checks it."""
         self.episodes.setVisible(open_run)
         self.episodes.setChecked(shown)
+        self.run.setVisible(open_run)
         self.update()
+
+    def show_run_page(self, *, shown: bool, name: str) -> None:
+        """Show the name of the run in place of the file's, while the Run page is shown."""
+        self.run.setChecked(shown)
+        self._run_name = name if shown else ""
+        for button in (self.compare, self.picture):
+            button.setVisible(not shown)
+        self.reload()
 
     def show_live(self, text: str, sentence: str) -> None:
         """Show that the policy is acting; an empty text shows nothing."""
@@ -109,7 +125,7 @@ class TopBar(Panel):
         """Show how many decisions about the input of the open file were assumed; hide the button if none were."""
         results = self.session.results
         assumed = [one for one in (results.decisions if results else None) or () if not one.is_certain]
-        self.assumed.setVisible(bool(assumed))
+        self.assumed.setVisible(bool(assumed) and not self._run_name)
         if not assumed:
             return
         count = f"{len(assumed)} assumption{'s' * (len(assumed) != 1)}"
@@ -124,11 +140,14 @@ class TopBar(Panel):
         t = theme.active()
         painter.fillRect(self.rect(), theme.colour(t.panel))
         painter.fillRect(QRectF(0, self.height() - 1, self.width(), 1), theme.colour(t.line))
-        first = next(one for one in (self.live, self.assumed, self.episodes, self.compare) if not one.isHidden())
+        buttons = self.live, self.assumed, self.episodes, self.run, self.compare, self.export
+        first = next(one for one in buttons if not one.isHidden())
         box = QRectF(theme.MARGIN, 0, max(first.x() - theme.MARGIN - 16, 0), self.height() - 1)
         path = self.session.path
-        used = drawing.write(painter, box, path.name if path else "pi0-viewer", t.text, 13, bold=True)
-        note = " · ".join(part for part in (self._comparison, self._details) if part)
+        name = self._run_name or (path.name if path else "pi0-viewer")
+        used = drawing.write(painter, box, name, t.text, 13, bold=True)
+        parts = ("all episodes",) if self._run_name else (self._comparison, self._details)
+        note = " · ".join(part for part in parts if part)
         if used + 40 < box.width():
             drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 13)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QEvent, QModelIndex, QObject, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
@@ -55,6 +55,9 @@ class EpisodeTree(QTreeView):
 
 class EpisodePanel(QWidget):
     """Shown while a run is open."""
+
+    chosen = Signal()
+    """The user has chosen an episode, which may be the open one."""
 
     def __init__(self, episodes: Episodes, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -166,15 +169,23 @@ class EpisodePanel(QWidget):
     def _chosen(self, index: QModelIndex) -> None:
         number = index.data(NUMBER)
         if number is not None:
-            self.episodes.go(number)
+            self._go(number)
         elif index.isValid():
             self.tree.setExpanded(index, not self.tree.isExpanded(index))
 
+    def _go(self, number: int) -> None:
+        self.chosen.emit()
+        self.episodes.go(number)
+
+    def _step(self, by: int) -> None:
+        self.chosen.emit()
+        self.episodes.step(by)
+
     def _back(self) -> None:
-        self.episodes.step(-1)
+        self._step(-1)
 
     def _on(self) -> None:
-        self.episodes.step(1)
+        self._step(1)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self.field and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
@@ -185,7 +196,7 @@ class EpisodePanel(QWidget):
         """Handle a key of the filter: Enter opens the first episode, Down goes to the list, Escape clears."""
         if key in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
             if self.episodes.order:
-                self.episodes.go(self.episodes.order[0])
+                self._go(self.episodes.order[0])
         elif key == Qt.Key.Key_Down:
             self.tree.setFocus()
             if not self.tree.currentIndex().isValid():
@@ -196,7 +207,7 @@ class EpisodePanel(QWidget):
             else:
                 self.window().setFocus()
         elif key in {Qt.Key.Key_PageUp, Qt.Key.Key_PageDown}:
-            self.episodes.step(-1 if key == Qt.Key.Key_PageUp else 1)
+            self._step(-1 if key == Qt.Key.Key_PageUp else 1)
         else:
             return False
         return True

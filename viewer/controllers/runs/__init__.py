@@ -1,0 +1,1 @@
+"""What the Run page asks of a run's tables, in the background."""

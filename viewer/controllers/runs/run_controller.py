@@ -1,0 +1,385 @@
+"""What the Run page shows: asks the summary of the open run in the background, has it made, and keeps it up to date."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from viewer.controllers.runs.stages import (
+    CellAnswer,
+    Stage,
+    count_done,
+    explain_empty,
+    explain_left_out,
+    find_missing,
+    open_summary,
+)
+from viewer.controllers.runs.summary_run import SummaryRun
+from viewer.controllers.worker import Worker
+from viewer.errors import UserError
+from viewer.runs.first_cell import find_first_cell
+from viewer.runs.run_view import RunView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from viewer.controllers.episodes.run import OpenRun
+    from viewer.io.run_index import Run
+    from viewer.runs.answers import RunAtlas
+    from viewer.runs.query import RunQuery, Subject
+    from viewer.runs.summary import RunSummary
+
+SLOW_MILLISECONDS: Final = 100
+"""Time after which a mark says that an answer is being computed."""
+UPDATE_MILLISECONDS: Final = 3000
+"""Time after a new episode in which more of them are waited for, before the summary is updated."""
+FAILED: Final = "The answer could not be computed; the log says why. Ask something else, or try again."
+
+
+class RunController(QObject):
+    """The view of a run and the answers to it. Queries run in a thread of their own, never in the window's."""
+
+    changed = Signal()
+    """The view has changed."""
+    stage_changed = Signal()
+    """`stage` or the progress of a summary has changed."""
+    answered = Signal()
+    """`atlas` has changed."""
+    cell_answered = Signal()
+    """`cell` has changed."""
+    hovered = Signal()
+    """`pointed` has changed."""
+    waiting_changed = Signal()
+    """`is_slow_to_answer` has changed."""
+    noticed = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.view = RunView()
+        self.stage = Stage("no run")
+        self.atlas: RunAtlas | None = None
+        self.cell: CellAnswer | None = None
+        """Of the chosen head."""
+        self.pointed: CellAnswer | None = None
+        """Of the head under the pointer."""
+        self.is_contrast_shown = False
+        """Whether `atlas` was asked as success against failure."""
+        self.is_slow_to_answer = False
+        self.is_active = False
+        """Whether the page is visible: summaries are made and kept up to date for a visible page alone."""
+        self.worker = Worker(self)
+        self.build = SummaryRun(self)
+        self._open_run: OpenRun | None = None
+        self._summary: RunSummary | None = None
+        self._asked = 0
+        """Counts the questions, so that none is taken for the one before."""
+        self._subject: Subject | None = None
+        """What `_summary` is about."""
+        self._is_cell_chosen = False
+        """Whether the user chose the head that is looked at; else each answer shows its most telling one."""
+        self._made: tuple[Subject | None, int] = None, 0
+        """The subject whose summary was last made, and how many episodes were finished then."""
+        self._slow = QTimer(self)
+        self._slow.setSingleShot(True)
+        self._slow.setInterval(SLOW_MILLISECONDS)
+        self._slow.timeout.connect(self._on_slow)
+        self._update_timer = QTimer(self)
+        self._update_timer.setSingleShot(True)
+        self._update_timer.setInterval(UPDATE_MILLISECONDS)
+        self._update_timer.timeout.connect(self._update_summary)
+        self.build.progressed.connect(self.stage_changed)
+        self.build.written.connect(self._on_written)
+        self.build.ended.connect(self._on_build_ended)
+
+    # The run
+
+    @property
+    def run(self) -> Run | None:
+        """The open run as its folder is now; None for none."""
+        return None if self._open_run is None else self._open_run.episodes.run
+
+    @property
+    def open_run(self) -> OpenRun | None:
+        """The open run with its list of episodes."""
+        return self._open_run
+
+    def set_run(self, open_run: OpenRun | None) -> None:
+        """Show another run; None for no run."""
+        if open_run is self._open_run:
+            return
+        self.build.end()
+        self._update_timer.stop()
+        self._forget()
+        self._open_run = open_run
+        self.view, self._is_cell_chosen = RunView(), False
+        if open_run is not None:
+            open_run.episodes.listed.connect(self._on_episodes_changed)
+            open_run.episodes.marked.connect(self._on_episodes_changed)
+        self.changed.emit()
+        self._begin()
+
+    @property
+    def kept_view(self) -> RunView:
+        """The view to be kept: without the head that is looked at, unless the user chose it."""
+        return self.view if self._is_cell_chosen else replace(self.view, layer=None, head=None)
+
+    def set_active(self, active: bool) -> None:
+        """Say whether the page is visible."""
+        self.is_active = active
+        if active:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Open the summary of what is asked, or have it made."""
+        run = self.run
+        if run is None:
+            self._set_stage(Stage("no run"))
+        elif not self.is_active:
+            return
+        elif (reason := find_missing()) != "":
+            self._set_stage(Stage("not installed", reason))
+        elif self.view.resolved_query.find_problem():
+            self._show_problem()
+        elif self._summary is None or self._subject != self.view.resolved_query.subject:
+            self._open_summary()
+        elif self.atlas is None or self.atlas.query != self.view.resolved_query:
+            self._ask_atlas()
+
+    def _forget(self) -> None:
+        """Drop the summary and all answers."""
+        self.worker.drop()
+        self._slow.stop()
+        self._forget_answers()
+
+    def _forget_answers(self) -> None:
+        self._forget_summary()
+        self.atlas = self.cell = self.pointed = None
+        self.answered.emit()
+        self.cell_answered.emit()
+        self.hovered.emit()
+
+    def _open_summary(self) -> None:
+        run, subject = self.run, self.view.resolved_query.subject
+        assert run is not None
+        self._wait()
+        self._compute("summary", lambda: open_summary(run, subject), lambda found: self._take_summary(subject, found))
+
+    def _take_summary(self, subject: Subject, found: tuple[RunSummary | None, int, int]) -> None:
+        summary, done, total = found
+        if subject != self.view.resolved_query.subject:
+            if summary is not None:
+                summary.close()
+            return
+        if summary is None or not summary.episodes:
+            if summary is not None:
+                summary.close()
+            if summary is not None and done >= total and not self.build.is_running:
+                self._forget_answers()
+                self._set_stage(Stage("empty", explain_left_out(found[0], total)))
+            else:
+                self._make_summary(subject)
+            return
+        self._forget_summary()
+        self._summary, self._subject = summary, subject
+        if done < total and self._made != (subject, total):
+            self._make_summary(subject)
+        self._ask_atlas()
+
+    def _forget_summary(self) -> None:
+        if self._summary is not None:
+            self._summary.close()
+        self._summary, self._subject = None, None
+
+    # Making and updating the summary
+
+    def _make_summary(self, subject: Subject) -> None:
+        run = self.run
+        if run is None or not self.is_active:
+            return
+        self._made = subject, count_done(self._open_run)
+        if self._subject != subject:  # the answers to another question would be taken for this one's
+            self._forget_answers()
+        self.build.start(run.index or run.folder, subject)
+        if self._summary is None:
+            self._set_stage(Stage("building"))
+
+    def build_again(self) -> None:
+        """Go on with a summary that was stopped or failed."""
+        if self.run is not None:
+            self._make_summary(self.view.resolved_query.subject)
+
+    def stop_build(self) -> None:
+        """Stop making the summary; what is done is kept and shown."""
+        self.build.stop()
+
+    def _on_written(self) -> None:
+        if self.build.subject == self.view.resolved_query.subject:
+            self._open_summary()
+
+    def _on_build_ended(self, error: str) -> None:
+        if self.build.subject != self.view.resolved_query.subject:
+            return
+        if error and self._summary is None:
+            self._set_stage(Stage("failed", error, self.build.details))
+        elif error:
+            self.noticed.emit(error)
+        elif self._summary is None and self.build.is_stopped:
+            self._set_stage(Stage("stopped"))
+        elif self._summary is None:
+            self._open_summary()
+        self.stage_changed.emit()
+
+    def _on_episodes_changed(self, _: object = None) -> None:
+        """A new episode was finished: update the summary soon, with others that come meanwhile."""
+        if count_done(self._open_run) != self._made[1] and not self._update_timer.isActive():
+            self._update_timer.start()
+
+    def _update_summary(self) -> None:
+        if not self.is_active or self.run is None or self.stage.kind in {"stopped", "not installed", "problem"}:
+            return
+        if self.build.is_running:
+            self._update_timer.start()
+        elif count_done(self._open_run) != self._made[1]:
+            self._make_summary(self.view.resolved_query.subject)
+
+    # Questions and answers
+
+    def ask(self, query: RunQuery) -> None:
+        """Ask another question."""
+        self.show_view(replace(self.view, query=query))
+
+    def compare_outcomes(self, compared: bool) -> None:
+        """Show success minus failure, or the mean of all episodes."""
+        self.show_view(replace(self.view, is_contrast=compared))
+
+    def open_view(self, view: RunView) -> None:
+        """Show a view that was kept; the head that it names stays chosen."""
+        self._is_cell_chosen = view.cell is not None
+        self.show_view(view)
+
+    def show_view(self, view: RunView) -> None:
+        """Show a view of the run."""
+        before, self.view = self.view, view
+        if before == view:
+            return
+        self.changed.emit()
+        if before.resolved_query != view.resolved_query or self.stage.kind in {"problem", "failed", "empty"}:
+            self._begin()
+        elif before.cell != view.cell:
+            self._ask_cell()
+
+    def choose_cell(self, layer: int, head: int) -> None:
+        """Look at one head, by number."""
+        self._is_cell_chosen = True
+        self.show_view(replace(self.view, layer=layer, head=head))
+
+    def _show_problem(self) -> None:
+        self._done_waiting()
+        self._set_stage(Stage("problem", self.view.resolved_query.find_problem()))
+
+    def _ask_atlas(self) -> None:
+        summary, query, is_contrast = self._summary, self.view.resolved_query, self.view.is_contrast
+        assert summary is not None
+        self._wait()
+        self._compute("atlas", lambda: summary.atlas(query), lambda atlas: self._take_atlas(atlas, is_contrast))
+
+    def _take_atlas(self, atlas: RunAtlas, is_contrast: bool) -> None:
+        self._done_waiting()
+        self.atlas, self.is_contrast_shown, self.pointed = atlas, is_contrast and atlas.contrast is not None, None
+        if not atlas.has_values:
+            self._set_stage(Stage("empty", explain_empty(atlas)))
+        else:
+            self._set_stage(Stage("ready"))
+        is_there = self.view.layer in atlas.layers and (self.view.head or 0) < atlas.heads
+        if not self._is_cell_chosen or not is_there:
+            self._is_cell_chosen = False
+            layer, head = find_first_cell(atlas) or (None, None)
+            self.view = replace(self.view, layer=layer, head=head)
+            self.changed.emit()
+        self.answered.emit()
+        self._ask_cell()
+
+    def _ask_cell(self) -> None:
+        summary, atlas, cell = self._summary, self.atlas, self.view.cell
+        if summary is None or atlas is None or cell is None:
+            return
+        query = atlas.query
+
+        def compute() -> CellAnswer:
+            return CellAnswer(summary.distribution(query, *cell), summary.curve(query, *cell))
+
+        self._compute("cell", compute, self._take_cell)
+
+    def _take_cell(self, answer: CellAnswer) -> None:
+        self.cell = answer
+        self.cell_answered.emit()
+
+    def point(self, cell: tuple[int, int] | None) -> None:
+        """Ask what there is to know of the head under the pointer, by number; None for none."""
+        summary, atlas = self._summary, self.atlas
+        self.worker.drop("hover")
+        if cell is None or summary is None or atlas is None:
+            self.pointed = None
+            self.hovered.emit()
+        else:
+            query = atlas.query
+            self._compute("hover", lambda: CellAnswer(summary.distribution(query, *cell)), self._take_pointed)
+
+    def _take_pointed(self, answer: CellAnswer) -> None:
+        self.pointed = answer
+        self.hovered.emit()
+
+    def _compute(self, purpose: str, compute: Callable[[], Any], take: Callable[[Any], None]) -> None:
+        """Compute in the background; an error becomes the stage, or a notice where the answers stay."""
+        self._asked += 1
+
+        def run(_: Callable[[], bool]) -> Any:
+            try:
+                return compute()
+            except UserError as error:
+                return error
+
+        def receive(answer: Any) -> None:
+            self.worker.drop(purpose)
+            if answer is None or isinstance(answer, UserError):
+                self._fail(purpose, str(answer or FAILED))
+            else:
+                take(answer)
+
+        self.worker.ask(purpose, self._asked, run, receive)
+
+    def _fail(self, purpose: str, sentence: str) -> None:
+        self._done_waiting()
+        if purpose in {"summary", "atlas"}:
+            self._set_stage(Stage("failed", sentence))
+        elif purpose == "cell":
+            self.noticed.emit(sentence)
+
+    def _wait(self) -> None:
+        self._slow.start()
+
+    def _done_waiting(self) -> None:
+        self._slow.stop()
+        if self.is_slow_to_answer:
+            self.is_slow_to_answer = False
+            self.waiting_changed.emit()
+
+    def _on_slow(self) -> None:
+        self.is_slow_to_answer = True
+        self.waiting_changed.emit()
+
+    def _set_stage(self, stage: Stage) -> None:
+        if stage.kind not in {"ready"}:
+            self._done_waiting()
+        if stage != self.stage:
+            self.stage = stage
+            self.stage_changed.emit()
+
+    def stop(self) -> None:
+        """End what runs in the background, before the window ends."""
+        self._update_timer.stop()
+        self.build.end()
+        self.worker.close(wait=True)
+        self._forget_summary()

@@ -1,0 +1,74 @@
+"""How far the Run page is: what it has of a run, what is missing, and why. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from viewer.controllers.episodes.run import OpenRun
+    from viewer.io.run_index import Run
+    from viewer.runs.answers import Distribution, RunAtlas, RunCurve
+    from viewer.runs.query import Subject
+    from viewer.runs.summary import RunSummary
+
+Kind = Literal["no run", "not here", "not installed", "building", "stopped", "problem", "failed", "empty", "ready"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far the page is."""
+
+    kind: Kind
+    sentence: str = ""
+    """Why there is nothing to show, for the kinds that say so."""
+    details: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CellAnswer:
+    """What is known of one head."""
+
+    distribution: Distribution
+    curve: RunCurve | None = None
+    """None of a head under the pointer."""
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Layer and head, by number."""
+        return self.distribution.layer, self.distribution.head
+
+
+def find_missing() -> str:
+    """Return what to install where what answers queries is missing; empty where it is there. Imports nothing heavy."""
+    from viewer.runs import database
+
+    return database.find_missing()
+
+
+def open_summary(run: Run, subject: Subject) -> tuple[RunSummary | None, int, int]:
+    """Return the summary of a subject, and how many of how many finished episodes it has looked at."""
+    from viewer.runs.summary import RunSummary
+
+    summary = RunSummary.open(run, subject)
+    if summary is None:
+        return None, 0, 0
+    state = summary.state
+    return summary, state.done, state.total
+
+
+def count_done(open_run: OpenRun | None) -> int:
+    """Return the number of finished episodes of a run."""
+    return 0 if open_run is None else sum(status.state == "done" for status in open_run.episodes.statuses)
+
+
+def explain_empty(atlas: RunAtlas) -> str:
+    """Return why an answer has no values."""
+    return " ".join(["No episode has a value for this question.", *atlas.notes])
+
+
+def explain_left_out(summary: RunSummary | None, total: int) -> str:
+    """Return why no episode has numbers, in the words of the first reason."""
+    left_out = summary.state.left_out if summary is not None else ()
+    reason = next((one.reason for one in left_out if one.reason), "")
+    return f"None of {total} episodes has what is asked for. {reason}".strip()

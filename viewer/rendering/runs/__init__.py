@@ -1,0 +1,1 @@
+"""Painting of the Run page, in the window and in figures alike."""

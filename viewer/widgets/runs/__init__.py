@@ -1,0 +1,1 @@
+"""The Run page: answers over all frames and episodes of a run."""
