@@ -114,7 +114,7 @@ def test_window_shows_and_takes_stored_numbers(app: QApplication, wide: Path, tm
 
 
 def test_help_of_every_command_names_the_rule() -> None:
-    texts = [build_parser("pi0-capture").format_help(), viewer_command.parser().format_help()]
+    texts = [build_parser("pi0-capture").format_help(), viewer_command.create_parser().format_help()]
     sub = create_parser()._subparsers
     assert sub is not None
     choices = sub._group_actions[0].choices

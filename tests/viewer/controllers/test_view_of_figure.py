@@ -29,7 +29,7 @@ def test_figure_of_every_format_carries_its_view(app: QApplication, small: Path,
     figure = tmp_path / "small" / f"suffix_L3_attn_vis_mean_frame1_action2_step1.{suffix}"
     view = from_json(program._view_text(str(figure)))
     assert (view.frame, view.query, view.step, view.layer, view.colours) == (1, Query("action", (2,)), 1, 3, "magma")
-    given = program.parser().parse_args([str(small), "--view", str(figure)])
+    given = program.create_parser().parse_args([str(small), "--view", str(figure)])
     assert from_json(program._view_text(given.view)) == view
 
 
@@ -71,7 +71,7 @@ def test_difference_figure_opens_both_files(app: QApplication, tmp_path: Path) -
     one, two, figure = subtracted(tmp_path)
     text = program._view_text(str(figure))
     assert metadata.second_file_of(text) == "../b/two.h5"
-    given = program.parser().parse_args([str(one), "--view", str(figure)])
+    given = program.create_parser().parse_args([str(one), "--view", str(figure)])
     program._add_second(given, text)
     assert [path.resolve() for path in given.file] == [one, two]
     window = show(one, tmp_path, **{name: getattr(from_json(text), name) for name in ("compare", "layer", "query")})
