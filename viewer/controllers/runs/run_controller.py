@@ -146,6 +146,9 @@ class RunController(QObject):
             self._open_summary()
         elif self.atlas is None or self.atlas.query != self.view.resolved_query:
             self._ask_atlas()
+        else:  # asked before what was asked meanwhile and is no longer wanted
+            self.worker.drop("atlas")
+            self._take_atlas(self.atlas, self.is_contrast_shown)
 
     def _forget(self) -> None:
         """Drop the summary and all answers."""
@@ -261,6 +264,9 @@ class RunController(QObject):
 
     def show_view(self, view: RunView) -> None:
         """Show a view of the run."""
+        if view.cell is None and self.atlas is not None and self.atlas.query == view.resolved_query:
+            layer, head = find_first_cell(self.atlas) or (None, None)
+            view = replace(view, layer=layer, head=head)
         before, self.view = self.view, view
         if before == view:
             return
