@@ -23,6 +23,11 @@ MOST_BYTES: Final = 256 << 20
 PIECE_BYTES: Final = 1 << 19
 """Bytes that are asked for at a time, so that a read that is no longer wanted can be given up: 50 ms at 10 MB/s."""
 
+INDEX_HEAD_BYTES: Final = 24
+"""Bytes of the head of a block of HDF5's index of chunks, which is read before the first page of the block."""
+INDEX_BYTES: Final = INDEX_HEAD_BYTES + 8 * 1024 + 4
+"""Bytes of head and first page, 1,024 addresses and a checksum: fetched together, in one round instead of two."""
+
 
 class ByteSource(Protocol):
     """A file somewhere else, or on a slow disk. `read_ranges` is called by several threads."""
@@ -78,7 +83,9 @@ class BlockFile(SeekableReader):
             blocks = [self._blocks.get(number) for number in range(first, last + 1)]
         missing = [number for number, block in enumerate(blocks, first) if block is None]
         if missing:
-            self._missing.update(missing)
+            if len(view) <= INDEX_HEAD_BYTES:
+                missing = self.find_missing([(start, INDEX_BYTES)])
+            self._note_missing(missing)
             raise MissingBytesError(f"bytes {start} to {stop} are not in memory")
         at = start
         for number, block in enumerate(blocks, first):
@@ -104,6 +111,16 @@ class BlockFile(SeekableReader):
             self._noted.blocks = set[int]()
         missing: set[int] = self._noted.blocks
         return missing
+
+    @property
+    def misses(self) -> int:
+        """How often calls of this thread have failed for bytes that are not in memory."""
+        count: int = getattr(self._noted, "misses", 0)
+        return count
+
+    def _note_missing(self, blocks: Iterable[int]) -> None:
+        self._missing.update(blocks)
+        self._noted.misses = self.misses + 1
 
     @property
     def has_missing(self) -> bool:
@@ -137,7 +154,7 @@ class BlockFile(SeekableReader):
         """Note which blocks of some (offset, size) are not in memory; MissingBytesError if there are any."""
         missing = self.find_missing(extents)
         if missing:
-            self._missing.update(missing)
+            self._note_missing(missing)
             raise MissingBytesError(f"{len(missing)} blocks are not in memory")
 
     def fetch(self, blocks: Iterable[int], is_stale: Callable[[], bool]) -> None:

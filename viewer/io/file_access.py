@@ -84,8 +84,9 @@ class FileAccess:
             with self.lock:
                 return call()
         if getattr(self._own, "is_inside", False):
+            before = blocks.misses  # others of this round may have failed: what this one needs is noted all the same
             result = call()
-            if blocks.has_missing:  # the call has taken the failure for damage, and made something of it
+            if blocks.misses != before:  # the call has taken the failure for damage, and made something of it
                 raise OSError("not in memory yet")
             return result
         if not self.may_wait:

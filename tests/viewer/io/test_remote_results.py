@@ -15,6 +15,7 @@ import pytest
 import synthetic
 from large_results import write_large
 from remote_servers import RangeServer, Relay, SSHDaemon, closing
+from slow_source import SlowSource, open_slow
 
 from capture.remote import connections
 from capture.remote.address import RemotePath, parse_location
@@ -88,6 +89,23 @@ def test_first_picture_and_changes_of_a_large_file_read_little(large: Path) -> N
     assert max(costs.values()) <= CHANGE_BYTES, costs
     assert costs["head"] == costs["step"] == 0
     assert requests <= 70
+
+
+def test_what_a_change_needs_comes_in_two_rounds(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of chunks of all datasets together, then all their chunks; nothing waits for another dataset."""
+    monkeypatch.setattr(SlowSource, "block_bytes", 16_384)
+    results, source = open_slow(large)
+    view = initial_view.first_view(results)
+    read_view(results, view)
+    rounds = {}
+    for name, change in CHANGES.items():
+        view, before = replace(view, **change), len(source.requests)
+        read_view(results, view)
+        rounds[name] = len(source.requests) - before
+    results.close()
+    none = {"another word": 0, "head": 0, "step": 0}  # in memory: the first view's word, and what lies in the chunks
+    once = {"word": 1, "another action": 1, "layer": 1}  # where the index is in memory
+    assert rounds == {"action": 2, **once, **none}
 
 
 def test_large_file_over_ssh_reads_as_little(large: Path, sshd: SSHDaemon) -> None:
