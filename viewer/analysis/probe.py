@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from capture.remote.address import Location
     from viewer.io.results import Results
+    from viewer.model.view_state import ViewState
 
 MOST_FRAMES: Final = 40
 CPU_SECONDS: Final = 1.5
@@ -303,24 +304,25 @@ def look_at_effects(path: Path, note_progress: Callable[[], object] = lambda: No
 
 def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
     from capture.results import schema
-    from viewer.analysis import scene
     from viewer.analysis.frame_timeline import build_frame_timeline
     from viewer.errors import READ_ERRORS
+    from viewer.io.file_parts import list_parts
     from viewer.model.view_state import Query, ViewState
 
     for frame in sorted({0, max(results.done - 1, 0)}) if results.done else ():
         for query in (Query("text"), Query("action")):
-            try:
-                scene.compose(results, ViewState(frame=frame, query=query).clamped(results.dims(frame)))
-                results.mass(frame, query.kind)
-                results.value_norms(frame, query.kind)
-                for camera in range(len(results.cameras)):
-                    results.picture(frame, camera, "source")
-                results.flow(schema.ACTION_X, frame)
-            except READ_ERRORS:
-                continue  # the window says so at the place that cannot be read; here it only matters that it returns
-            finally:
-                note_progress()
+            _read_view(results, ViewState(frame=frame, query=query))
+            note_progress()
+        for camera in range(len(results.cameras)):
+            with contextlib.suppress(*READ_ERRORS):
+                results.picture(frame, camera, "source")
+        note_progress()
+    # A dataset whose description is damaged can end the process that reads it, whichever it is: read some of all.
+    for name, axes, index in list_parts(results.cameras, results.done - 1) if results.done else ():
+        with contextlib.suppress(*READ_ERRORS):
+            if not name.endswith("/source"):
+                results.read_part(name, axes, index)
+    note_progress()
     # Damaged strings can send HDF5 round in circles, at any frame: read some of every part of the file.
     count = min(results.done, MOST_FRAMES)
     for place in range(count):
@@ -332,6 +334,18 @@ def _read_parts(results: Results, note_progress: Callable[[], object]) -> None:
         note_progress()
     with contextlib.suppress(*READ_ERRORS):
         build_frame_timeline(results)
+
+
+def _read_view(results: Results, view: ViewState) -> None:
+    """Read what shows a view. An error is shown at its place in the window; here it only matters that it returns."""
+    from viewer.analysis import scene
+    from viewer.errors import READ_ERRORS
+
+    with contextlib.suppress(*READ_ERRORS):
+        scene.compose(results, view.clamped(results.dims(view.frame)))
+    for read in (results.mass, results.value_norms):
+        with contextlib.suppress(*READ_ERRORS):
+            read(view.frame, view.query.kind)
 
 
 def about(

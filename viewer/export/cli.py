@@ -32,7 +32,7 @@ TITLES = {
     "difference": "two views and their difference",
     "video": "a sweep over frames, layers or denoise steps",
     "table": "attention masses and scores of each head, or all maps, one line each",
-    "arrays": "maps, attention masses and entropies as numpy arrays with named axes",
+    "arrays": "maps, attention masses, entropies and measured effects as numpy arrays with named axes",
 }
 PANES = frozenset({"summary", "heads", "difference", "video"})
 """Kinds that show what the window's camera panes show."""
@@ -70,14 +70,16 @@ class ExportParser(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} -h lists the options.")
 
     def format_help(self) -> str:
-        """Return the help, which for a table explains each column too."""
-        if not self.prog.endswith(" table"):
+        """Return the help, which explains each column of a table and each array too."""
+        kind = self.prog.rpartition(" ")[2]
+        if kind not in NUMBERS:
             return super().format_help()
-        from viewer.export import tables  # here, for it takes long to import
+        from viewer.export import arrays, tables  # here, for they take long to import
 
         columns = self._get_formatter()
-        columns.start_section("columns")
-        for name, description in tables.describe_columns().items():
+        columns.start_section("columns" if kind == "table" else "arrays; those of effects where some were measured")
+        described = tables.describe_columns() if kind == "table" else arrays.describe_arrays()
+        for name, description in described.items():
             columns.add_argument(argparse.Action((), "", metavar=name, help=description.replace("%", "%%")))
         columns.end_section()
         return f"{super().format_help()}\n{columns.format_help()}"

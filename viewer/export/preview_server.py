@@ -31,6 +31,8 @@ from viewer.model.view_state import ViewState
 from viewer.rendering import theme
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from capture.remote.address import Location
     from viewer.export.arguments import ExportArguments
 
@@ -79,19 +81,19 @@ class PreviewServer:
     """Answers requests of the export sheet, and keeps the files of the last one open."""
 
     def __init__(self) -> None:
-        self._paths: tuple[Location, Location | None] | None = None
+        self._paths: tuple[Location, Location | None, tuple[Path, ...]] | None = None
         self._source: ExportSource | None = None
         self._renderer: FigureRenderer | None = None
 
     def _open_source(self, arguments: ExportArguments) -> ExportSource:
-        paths = arguments.file, arguments.other
+        paths = arguments.file, arguments.other, arguments.effects
         if self._source is not None and self._paths == paths:
             self._source.results.grow()
             return self._source
         if self._source is not None:
             self._source.close()
             self._source = self._renderer = None
-        self._source, self._paths = ExportSource.open(*paths, arguments.effects, find_effects_files(paths[0])), paths
+        self._source, self._paths = ExportSource.open(*paths, find_effects_files(arguments.file)), paths
         return self._source
 
     def answer(self, ask: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -138,14 +140,19 @@ def _create_preview(renderer: FigureRenderer, plan: ExportPlan) -> tuple[Figure,
 def _preview_arrays(reader: tables.BlockReader) -> tuple[Figure, int]:
     block = next(reader.blocks())
     assert block.maps is not None
+    effects = arrays.find_effect_axes(reader)
     rows = (
         ("array", "axes"),
         ("maps", ", ".join(arrays.MAP_AXES)),
         ("mass", ", ".join(arrays.MASS_AXES)),
-        ("entropy", ", ".join(arrays.ENTROPY_AXES)),
+        ("entropy", ", ".join(arrays.SCORE_AXES)),
+        *((score.column.replace(" ", "_"), ", ".join(arrays.SCORE_AXES)) for score in reader.scores[1:]),
         ("query, layer, step, head, camera, group", "what the axes are called"),
+        *((name, ", ".join(axes)) for name, axes in effects.items() if len(axes) > 1),
     )
-    return Figure(TablePreview(rows), ViewState(), "arrays"), reader.count_rows() * block.maps[0, 0, 0].nbytes
+    return Figure(TablePreview(rows[:MOST_ROWS]), ViewState(), "arrays"), reader.count_rows() * block.maps[
+        0, 0, 0
+    ].nbytes
 
 
 def _preview_table(reader: tables.BlockReader) -> tuple[Figure, int]:

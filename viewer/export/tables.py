@@ -122,11 +122,11 @@ class BlockReader:
         """A frame, and the region there as `name_boxes` returns it."""
         self.has_region = bool(request.view.region) or request.region is not None
         self.has_maps = request.kind == "arrays" or request.table_of == "maps"
+        has_effects = bool(results.effects)
+        found = find_column_scores(has_region=self.has_region, has_effects=has_effects)
         if request.kind == "arrays":
-            self.scores = [SCORES["entropy"]]
+            self.scores = [SCORES["entropy"], *(score for score in found if score.needs_effects)]
         else:
-            has_effects = bool(results.effects)
-            found = find_column_scores(has_region=self.has_region, has_effects=has_effects)
             self.scores = [] if self.has_maps else found
 
     def blocks(self) -> Iterator[Block]:

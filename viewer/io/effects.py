@@ -194,16 +194,39 @@ class Effects:
         scale = np.float32(multiple_of(1.0, floor))
         return EffectMap((values * scale).astype(np.float32), self.method, self.block, floor)
 
-    def gradient_map(self, frame: int, actions: tuple[int, ...] = ()) -> EffectMap | None:
-        """Return the relevance of each patch by gradients, mean of some actions or, without any, of all.
-
-        It is the mean over the differentiated action dimensions too; None where there is none.
-        """
+    def gradient_dims(self, frame: int) -> tuple[int, ...]:
+        """Return the action dimensions whose gradients weight the attention in a frame; empty without any."""
         values, dims = self.row("gradient/relevance", frame), self.row("gradient/dim", frame)
         if values is None or dims is None or not values.shape[0]:
+            return ()
+        return tuple(int(one) for one in dims)
+
+    def gradient_map(self, frame: int, actions: tuple[int, ...] = (), dim: int | None = None) -> EffectMap | None:
+        """Return the relevance of each patch by gradients, mean of some actions or, without any, of all.
+
+        `dim` is the action dimension that was differentiated; None for the mean over all of them. Returns None where
+        there is none.
+        """
+        values, dims = self.row("gradient/relevance", frame), self.gradient_dims(frame)
+        if values is None or not dims or (dim is not None and dim not in dims):
             return None
+        if dim is not None:
+            values, dims = values[[dims.index(dim)]], (dim,)
         values = (values[:, list(actions)] if actions else values).mean((0, 1), dtype=np.float32)
-        return EffectMap(values, self.method, 0, float("nan"), tuple(int(one) for one in dims))
+        return EffectMap(values, self.method, 0, float("nan"), dims)
+
+    def word_effects(self, frame: int, actions: tuple[int, ...] = ()) -> Floats | None:
+        """Return the effect of leaving out the word of each text token, (T,) multiples of the noise.
+
+        On some actions, joined by the root mean square, or, without any, on the whole chunk. NaN for tokens of no
+        word; None where the file has no effects of all words.
+        """
+        values = self.row("map/text_effect" if actions else "map/text_effect_of_chunk", frame)
+        if values is None:
+            return None
+        if actions:
+            values = np.sqrt(np.square(values[list(actions)]).mean(0, dtype=np.float32))
+        return values * np.float32(multiple_of(1.0, self.floor(frame, actions)))
 
     def target_effects(self, frame: int) -> tuple[TargetEffect, ...]:
         """Return what was measured of each region and word in a frame."""

@@ -75,11 +75,11 @@ class Results(ResultsFile):
         to_image, to_text = view_bytes.NAMES[kind]
         at = (frame, layers, token)
         self.fetch_parts(view_bytes.list_row_parts(kind, at))
-        image = self._part(to_image, 8 if kind == "action" else 7, at)
+        image = self.read_part(to_image, 8 if kind == "action" else 7, at)
         if image is None:
             raise IndexError(f"{to_image}: no frame {frame}")
-        text = self._part(to_text, 6 if kind == "action" else 5, at)
-        action = self._part(schema.ACTION_TO_ACTION, 6, at) if kind == "action" else None
+        text = self.read_part(to_text, 6 if kind == "action" else 5, at)
+        action = self.read_part(schema.ACTION_TO_ACTION, 6, at) if kind == "action" else None
         if kind == "text":
             image, text = image[:, None], None if text is None else text[:, None]
         lead = image.shape[:3]
@@ -92,7 +92,7 @@ class Results(ResultsFile):
     def column(self, frame: int, kind: Kind, layer: int, token: int) -> npt.NDArray[np.generic]:
         """Return weights of one token on the patches at one layer, as stored: (steps, heads, cameras, rows, cols)."""
         name, axes = view_bytes.NAMES[kind][0], 8 if kind == "action" else 7
-        part = self._part(name, axes, (frame, layer, token))
+        part = self.read_part(name, axes, (frame, layer, token))
         if part is None:
             raise IndexError(f"{name}: no frame {frame}")
         return part[None] if kind == "text" else part
@@ -102,7 +102,7 @@ class Results(ResultsFile):
 
         def make() -> npt.NDArray[np.generic]:
             index: hdf5_guard.Index = (frame, layer, slice(None))
-            part = self._part(
+            part = self.read_part(
                 view_bytes.NAMES[kind][0], 8 if kind == "action" else 7, (*index, step) if kind == "action" else index
             )
             return np.zeros((0, self.heads, len(self.cameras), *self.grid.shape), np.float32) if part is None else part
@@ -118,7 +118,7 @@ class Results(ResultsFile):
 
         def make() -> Floats | None:
             order = self._group_order(kind)
-            return None if order is None else reorder_masses(self._part(name, axes, (frame,)), order)
+            return None if order is None else reorder_masses(self.read_part(name, axes, (frame,)), order)
 
         return self._kept(("mass", kind, frame), make, lambda part: 0 if part is None else part.nbytes)
 
@@ -147,7 +147,7 @@ class Results(ResultsFile):
         name, axes = (schema.ACTION_ENTROPY, 5) if kind == "action" else (schema.TEXT_ENTROPY, 4)
 
         def make() -> Floats | None:
-            part = self._part(name, axes, (frame,))
+            part = self.read_part(name, axes, (frame,))
             if part is None or part.dtype.kind != "f" or part.shape != self._row_shape(kind):
                 return None
             if not np.nan_to_num(part).any():
@@ -163,7 +163,7 @@ class Results(ResultsFile):
 
         def make() -> Floats | None:
             order = self._group_order(kind)
-            return None if order is None else reorder_masses(self._part(name, axes, index), order)
+            return None if order is None else reorder_masses(self.read_part(name, axes, index), order)
 
         if not self.access.is_slow:
             return self.access.run(make)
@@ -183,15 +183,13 @@ class Results(ResultsFile):
         image (layers, heads, cameras, rows, cols), text (layers, heads, T), action (layers, steps, heads, H)
         """
         action = kind == "action"
+        of_image = schema.ACTION_VALUE_NORM_IMAGE if action else schema.TEXT_VALUE_NORM_IMAGE
 
         def make() -> tuple[Floats, Floats, Floats] | None:
-            image = self._part(schema.ACTION_VALUE_NORM_IMAGE if action else schema.TEXT_VALUE_NORM_IMAGE, 6, (frame,))
-            text = self._part(schema.ACTION_VALUE_NORM_TEXT if action else schema.TEXT_VALUE_NORM_TEXT, 4, (frame,))
-            own = (
-                self._part(schema.ACTION_VALUE_NORM_ACTION, 5, (frame,))
-                if action
-                else np.zeros((0, 0, 0, 0), np.float32)
-            )
+            image = self.read_part(of_image, 6, (frame,))
+            text = self.read_part(schema.ACTION_VALUE_NORM_TEXT if action else schema.TEXT_VALUE_NORM_TEXT, 4, (frame,))
+            none = np.zeros((0, 0, 0, 0), np.float32)
+            own = self.read_part(schema.ACTION_VALUE_NORM_ACTION, 5, (frame,)) if action else none
             lead = (len(self.layers), self.heads)
             if (
                 image is None
@@ -225,7 +223,7 @@ class Results(ResultsFile):
                 return None
             if not 0 < max(dataset.shape[1:3]) <= MAX_SIDE or min(dataset.shape[1:3]) < 1:
                 return None
-            part = self._part(stored, 4, (frame,))
+            part = self.read_part(stored, 4, (frame,))
             return None if part is None else np.ascontiguousarray(part, np.uint8)
 
         return self._kept(("picture", frame, camera, which), make, lambda part: 0 if part is None else part.nbytes)
@@ -239,7 +237,7 @@ class Results(ResultsFile):
         def make() -> geometry.Affine:
             if self._guard.find(schema.source_name(self.cameras[camera]), 4) is None:
                 return geometry.letterbox(self.grid.height, self.grid.width, self.grid)
-            part = self._part(schema.to_model_name(self.cameras[camera]), 3, (frame,))
+            part = self.read_part(schema.to_model_name(self.cameras[camera]), 3, (frame,))
             if part is not None and geometry.is_invertible(np.asarray(part, np.float64)):
                 return np.asarray(part, np.float64)
             return geometry.letterbox(*self.picture_size(camera), self.grid)
@@ -299,7 +297,7 @@ class Results(ResultsFile):
         return self._kept(("roles", frame), make, lambda part: part.nbytes)
 
     def _integers(self, name: str, frame: int, absent: int) -> npt.NDArray[np.int64]:
-        part = self._part(name, 2, (frame,))
+        part = self.read_part(name, 2, (frame,))
         if part is None or part.shape != (self.tokens,) or part.dtype.kind not in "iu":
             return np.full(self.tokens, absent, np.int64)
         return part.astype(np.int64)
@@ -330,7 +328,7 @@ class Results(ResultsFile):
 
     def pieces(self, frame: int) -> tuple[str, ...]:
         """Return the piece of text of each token; empty if absent."""
-        found = self._part(schema.TEXT_PIECE, 2, (frame,))
+        found = self.read_part(schema.TEXT_PIECE, 2, (frame,))
         return hdf5_guard.texts(found) if found is not None else ()
 
     def string(self, name: str, frame: int) -> str:
@@ -381,7 +379,7 @@ class Results(ResultsFile):
 
     def state(self, frame: int) -> npt.NDArray[np.float64] | None:
         """Return the robot's state before normalisation, (S,); None if absent."""
-        part = self._part(schema.FRAMES_STATE, 2, (frame,))
+        part = self.read_part(schema.FRAMES_STATE, 2, (frame,))
         return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
 
     def flow(self, name: str, frame: int) -> npt.NDArray[np.float64] | None:
@@ -389,12 +387,12 @@ class Results(ResultsFile):
 
         def make() -> npt.NDArray[np.float64] | None:
             axes = {schema.ACTION_X: 4, schema.ACTION_TIME: 2}.get(name, 3)
-            part = self._part(name, axes, (frame,))
+            part = self.read_part(name, axes, (frame,))
             return None if part is None or part.dtype.kind not in "fiu" else part.astype(np.float64)
 
         return self._kept((name, frame), make, lambda part: 0 if part is None else part.nbytes)
 
     def time(self, frame: int) -> float | None:
         """Return the time of a frame in its episode in seconds; None if absent."""
-        found = self._part(schema.FRAMES_TIME, 1, (frame,))
+        found = self.read_part(schema.FRAMES_TIME, 1, (frame,))
         return None if found is None or found.dtype.kind != "f" else float(found)

@@ -377,7 +377,7 @@ class ResultsFile:
         if self.access.is_slow:
             self.access.run(look_up)
 
-    def _part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
+    def read_part(self, name: str, axes: int, index: hdf5_guard.Index) -> npt.NDArray[np.generic] | None:
         try:
             return self._read_part(name, axes, index)
         except (OSError, RuntimeError, UserError):

@@ -114,3 +114,64 @@ def test_named_effects_of_another_file_are_refused(
     beside = measured.with_name("small.effects.h5")
     beside.write_bytes(other.read_bytes())
     assert main(["summary", str(measured), "-o", str(tmp_path), "--actions", "4"]) == 0, "one beside it is left out"
+
+
+def export_arrays(path: Path, folder: Path, *words: str) -> dict[str, np.ndarray]:
+    """Return the arrays that pi0-export writes, by name."""
+    assert main(["arrays", str(path), "-o", str(folder), *words]) == 0
+    with np.load(folder / path.stem / "arrays.npz") as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def test_arrays_have_maps_targets_and_scores_of_the_effects_file(measured: Path, tmp_path: Path) -> None:
+    found = export_arrays(measured, tmp_path, "--frames", "0,1", "--actions", "2", "0-4", "--layers", "1")
+    axes, descriptions = (json.loads(str(found[name])) for name in ("axes", "descriptions"))
+    with h5py.File(measured.with_name("small.effects.h5")) as file:
+        chunk, layer = file["map/effect_of_chunk"][0], int(file.attrs["layers"][1])
+        np.testing.assert_allclose(found["effect_of_chunk"][0], chunk / make_effects.FLOOR)
+        np.testing.assert_allclose(found["suffix_effect"][0, 0], chunk / make_effects.FLOOR, rtol=1e-6)
+        np.testing.assert_array_equal(found["suffix_effect"][0, 1], found["effect_of_chunk"][0], "all are the chunk")
+        np.testing.assert_allclose(
+            found["suffix_effect_of_head"][0, 0, 0, 0],
+            file["heads/effect_of_action"][0, layer, :, 2] / file["noise/floor_of_action"][0, 2],
+            rtol=1e-6,
+        )
+        np.testing.assert_allclose(found["suffix_agreement"][0, 0, 0], file["agreement/spearman"][0, 2, 1])
+        np.testing.assert_allclose(found["suffix_relevance"][0, 0, 1], 3 * found["suffix_relevance"][0, 0, 0], 1e-6)
+    assert found["noise_floor"].tolist()[0] == make_effects.FLOOR
+    np.testing.assert_allclose(found["suffix_noise_floor"][0, 0], 3 * make_effects.FLOOR)
+    assert found["gradient_dim"].tolist() == [0, 2]
+    assert found["target"].tolist() == ["exterior:6,6-7"]
+    assert found["target_kind"].tolist() == ["region"]
+    assert found["target_method"].tolist() == ["hidden from the actions"]
+    assert {tuple(cell) for cell in np.argwhere(found["target_patches"][0, 0]).tolist()} == set(make_effects.BOX)
+    np.testing.assert_allclose(found["target_effect"][0], 4)
+    np.testing.assert_allclose(found["control_effect"][0, 0], np.array(make_effects.CONTROLS) / make_effects.FLOOR)
+    np.testing.assert_allclose(found["suffix_target_effect"][0, 0], 4)
+    for name in ("noise_floor", "effect_of_chunk", "suffix_effect", "suffix_agreement", "target_effect"):
+        assert np.isnan(found[name][1]).all(), f"{name}: nothing was measured in frame 1"
+    measures = set(found) - {"axes", "descriptions"}
+    assert measures - set(axes) <= {"frame", "layer", "head", "step", "camera", "group"}
+    assert measures <= set(descriptions)
+    assert all(len(axes[name]) == found[name].ndim for name in axes)
+
+
+def test_arrays_of_named_effects_and_of_words_alone(measured: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.h5"
+    measured.with_name("small.effects.h5").rename(elsewhere)
+    words = ("--frames", "0", "--phase", "prefix", "--layers", "1", "--words", "duck")
+    plain = export_arrays(measured, tmp_path / "plain", *words)
+    assert not {"effect_of_chunk", "noise_floor", "target"} & set(plain)
+    found = export_arrays(measured, tmp_path / "named", *words, "--effects", str(elsewhere))
+    np.testing.assert_allclose(found["target_effect"], [[4]])
+    assert not [name for name in found if name.startswith("suffix_")], "no action was chosen"
+    assert set(plain) < set(found)
+    assert "prefix_agreement" not in found, "words have no agreement"
+
+
+def test_help_of_arrays_describes_those_of_effects(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["arrays", "-h"])
+    text = capsys.readouterr().out
+    assert "target_effect" in text
+    assert "suffix_agreement" in text

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import make_effects
 import make_results
 import numpy as np
 import pytest
@@ -345,3 +347,39 @@ def test_the_wall_exports_from_the_sheet_as_the_window_shows_it(app: QApplicatio
     assert not sheet.form.rows["layers"].isHidden()
     assert cli.parse_arguments(sheet.form.arguments()).layers == "2"
     close(window)
+
+
+def test_effects_that_were_opened_from_elsewhere_are_exported(app: QApplication, small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.h5"
+    shutil.copy(small, path)
+    (tmp_path / "elsewhere").mkdir()
+    effects = make_effects.write(tmp_path / "elsewhere" / "measured.h5", path)
+    window = show(path, tmp_path, query=Query("action", (4,)))
+    window.settings.set_text("export/folder", str(tmp_path / "out"))
+    try:
+        window.files.effects.open(effects)
+        until(lambda: bool(window.session.results and window.session.results.effects), 20)
+        window.session.update(measure="effect")
+        spin()
+        sheet = opened(window)
+        assert not sheet.preview.error
+        arguments = sheet.form.arguments()
+        assert arguments[arguments.index("--effects") + 1] == str(effects)
+        sheet.export.click()
+        until(lambda: sheet.running is None, 30)
+        assert sheet.result == "1 file written to small"
+        assert [one.name for one in (tmp_path / "out" / "small").iterdir()] == ["effect_summary_action4.jpg"]
+    finally:
+        close(window)
+
+
+def test_effects_beside_the_file_need_no_option(app: QApplication, small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.h5"
+    shutil.copy(small, path)
+    make_effects.write(tmp_path / "small.effects.h5", path)
+    window = show(path, tmp_path)
+    try:
+        until(lambda: bool(window.session.results and window.session.results.effects), 20)
+        assert "--effects" not in opened(window).form.arguments()
+    finally:
+        close(window)

@@ -13,6 +13,7 @@ from viewer.analysis import scores
 from viewer.analysis.heads_wall import MOST_HEADS
 from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
+from viewer.io.effects import find_effects_files
 from viewer.model.view_state import CHOICES
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
@@ -302,6 +303,7 @@ class ExportForm(QWidget):
         assert session.path is not None
         arguments = [kind, str(session.path.absolute()), "--view", session.state.to_json()]
         arguments += ["-o", str(Path(self.folder.text().strip() or ".").expanduser().absolute())]
+        arguments += self._effects()
         if session.other is not None and (kind == "difference" or session.state.compare == "difference"):
             arguments += ["--other", str(session.other.path.absolute())]
         if len(FORMATS[kind]) > 1:
@@ -329,6 +331,14 @@ class ExportForm(QWidget):
         if self.replaces:
             arguments.append("--overwrite")
         return arguments
+
+    def _effects(self) -> list[str]:
+        """Return the option that names the open effects files; empty where pi0-export finds the same ones by itself."""
+        results = self.session.results
+        paths = [] if results is None else [one.path.absolute() for one in results.effects]
+        if results is None or paths == [path.absolute() for path in find_effects_files(results.path)][: len(paths)]:
+            return []
+        return ["--effects", *map(str, paths)]
 
     @property
     def replaces(self) -> bool:
