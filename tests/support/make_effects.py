@@ -26,11 +26,13 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
 
     The effect of patch (camera, row, col) on the chunk is row + col / 100 within the picture's middle rows, NaN
     elsewhere; that on action n is n + 1 times as large. Relevances of dimensions 0 and 2 are 0.001 and 0.003 of it.
-    The region moves the chunk by 2, action n by 2 * (n + 1).
+    The region moves the chunk by 2, action n by 2 * (n + 1). The word of text token t moves the chunk by t / 10, action
+    n by (n + 1) times as much; tokens of no word have NaN.
     """
     with h5py.File(results, locking=False) as file:  # which a test may have open
         weights = file["action/to_image"]
         _, layers, horizon, steps, heads, cameras, rows, cols = weights.shape
+        words = np.where(file["text/word"][:] >= 0, np.arange(file["text/id"].shape[1]) / np.float32(10), np.nan)
         text, dims = file["text/id"].shape[1], file["action/predicted"].shape[2]
         attributes = {name: file.attrs[name] for name in ("cameras", "layers", "steps", "model")}
         uuid = file.attrs["uuid"]
@@ -62,6 +64,8 @@ def write(path: Path, results: Path, frames: tuple[int, ...] = (0,), *, block: i
         ),
         "map/effect_of_chunk": chunk,
         "map/effect": chunk[:, None] * each[:, None, None, None],
+        "map/text_effect_of_chunk": words[list(frames)],
+        "map/text_effect": words[list(frames), None] * each[:, None],
         "gradient/dim": np.broadcast_to(np.array([0, 2]), (count, 2)),
         "gradient/relevance": np.stack([chunk, 3 * chunk], 1)[:, :, None] * each[:, None, None, None] / 1000,
         "heads/effect": np.broadcast_to(of_heads, (count, layers, heads)),

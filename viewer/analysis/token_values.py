@@ -1,4 +1,7 @@
-"""Values of the token strips: how much each word and action looks at the pictures, a patch or the region. No Qt."""
+"""Values of the token strips: how much each word and action looks at the pictures, a patch or the region. No Qt.
+
+Where effects are shown, a word has the effect of leaving it out instead.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from viewer.analysis.effects.word_effects import find_word_effects
 from viewer.model import attention
 
 if TYPE_CHECKING:
+    from viewer.analysis.effects.word_effects import WordEffects
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell, Kind, ViewState
@@ -25,11 +30,16 @@ class Strips:
     actions: Floats
     """(H,)"""
     subject: str
-    """What the values are the weight on: `pictures`, `patch` or `region`."""
+    """What the values are the weight on: `pictures`, `patch` or `region`. Of `effect`, the values of words are
+    multiples of the noise, those of actions NaN."""
+    effects: WordEffects | None = None
+    """Where the values of words come from, if they are effects; None if none was measured."""
 
     @cached_property
     def low(self) -> float:
         """Lower end of the colour range: the smallest value of both strips, and half the largest at most."""
+        if self.subject == "effect":
+            return 0.0
         values = np.concatenate([self.words, self.actions])
         values = values[np.isfinite(values)]
         return min(float(values.min(initial=np.inf)), self.top / 2)
@@ -37,7 +47,8 @@ class Strips:
     @cached_property
     def top(self) -> float:
         """Upper end of the colour range: the largest value of both strips."""
-        return max(float(self.words.max(initial=0)), float(self.actions.max(initial=0)), 1e-12)
+        values = np.concatenate([self.words, self.actions])
+        return max(float(values[np.isfinite(values)].max(initial=0)), 1e-12)
 
 
 def _token_values(results: Results, state: ViewState, kind: Kind, pointer: Cell | None) -> Floats:
@@ -89,7 +100,15 @@ def _joining(results: Results, frame: int) -> Floats:
 
 
 def strips(results: Results, state: ViewState, pointer: Cell | None) -> Strips:
-    """Return the weight on the patch under the pointer, else on the region, else on the pictures."""
+    """Return the weight on the patch under the pointer, else on the region, else on the pictures.
+
+    With the measure `effect`, the effect of leaving out each word on the actions of the view's query.
+    """
+    if state.measure == "effect":
+        effects = find_word_effects(results, state.frame, state.query)
+        none = np.full(len(results.chips(state.frame)), np.nan, np.float32)
+        words = none if effects is None else effects.words
+        return Strips(words, np.full(results.horizon, np.nan, np.float32), "effect", effects)
     tokens = _token_values(results, state, "text", pointer) if results.tokens else np.zeros(0, np.float32)
     joining = _joining(results, state.frame)
     words = joining @ tokens if len(tokens) == joining.shape[1] else np.zeros(len(joining), np.float32)

@@ -11,9 +11,11 @@ from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QHelpEvent, QImage, QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QScrollBar, QSizePolicy, QToolTip, QWidget
 
+from viewer.analysis.effects.word_effects import describe_word
 from viewer.analysis.token_values import Strips, strips
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS
+from viewer.model.effects import format_multiple
 from viewer.model.number_ranges import format_numbers, format_place
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import Kind, Query
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from viewer.model.words import Chip
 
 LABEL: Final = 64
-VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region"})
-"""Fields of the view that the chips' values depend on; the query is not one of them."""
+VALUE_FIELDS: Final = frozenset({"frame", "step", "layer", "heads", "reduce", "region", "measure"})
+"""Fields of the view that the chips' values depend on; of effects the query is one of them too."""
+NO_EFFECTS: Final = "effects of words were not measured"
 LEGENDS: Final = {
     "pictures": "weight on the pictures",
     "patch": "looks at the hovered patch",
     "region": "looks at the region",
+    "effect": "effect without the word",
 }
 SCROLL_WIDTH: Final = 12
 """Pixels at the right that the scroll bar takes where there is one."""
@@ -101,7 +105,8 @@ class TokenStrips(Panel):
             self._lay_out()
         if "colours" in names:
             self.update()
-        if names & VALUE_FIELDS and not self._read_now(self._update_values) and "frame" in names:
+        depends = VALUE_FIELDS | ({"query"} if after.measure == "effect" else set())
+        if names & depends and not self._read_now(self._update_values) and "frame" in names:
             self._clear_values()  # those of the last frame are not of these words
         if "query" in names:
             if self._selected != self.session.state.query:  # a preview scrolls nothing
@@ -274,6 +279,10 @@ class TokenStrips(Panel):
 
     @staticmethod
     def _describe_colours(values: Strips) -> str:
+        if values.subject == "effect":
+            if values.effects is None:
+                return NO_EFFECTS
+            return f"colour: {LEGENDS['effect']}, 0 to {format_multiple(values.top)} noise"
         ends = [ticks.format_share(end) for end in (values.low, values.top)]
         return f"colour: {LEGENDS[values.subject]}, {ends[0].removesuffix(' %')} to {ends[1]}"
 
@@ -287,7 +296,7 @@ class TokenStrips(Panel):
         if width + LEGEND_RAMP + 8 > room.width():
             return
         drawing.write(painter, room, text, t.secondary, 12, align="right")
-        if not self.legend:
+        if not self.legend or self.legend == NO_EFFECTS:
             return
         ramp = QRectF(room.right() - width - 8 - LEGEND_RAMP, last.top() + 8, LEGEND_RAMP, 10)
         painter.drawImage(ramp, _make_ramp(self.session.shown.colours, t.raised))
@@ -356,14 +365,30 @@ class TokenStrips(Panel):
     def explain(self, place: ChipBox) -> str:
         """Return the tooltip of a chip: what it is, and its value."""
         values, chips = self.values(), self.chips()
+        if values is not None and values.subject == "effect":
+            return self._explain_effect(values, place)
         row = (values.words if place.kind == "text" else values.actions) if values else ()
         number = ticks.format_share(float(row[place.item])) if values and place.item < len(row) else "–"
         subject = SUBJECTS[values.subject] if values else ""
         if place.kind == "action":
             return f"Action {format_place(place.item, range(len(row)))}: {number} {subject}"
-        chip = chips[place.item]
-        tokens = f"{'tokens' if len(chip.tokens) > 1 else 'token'} {format_numbers(chip.tokens)}"
-        return f"“{chip.label}” ({chip.role}, {tokens}; tokenised as “{chip.text}”): {number} {subject}"
+        return f"{_describe_chip(chips[place.item])}: {number} {subject}"
+
+    def _explain_effect(self, values: Strips, place: ChipBox) -> str:
+        """Return the tooltip of a chip where effects are shown."""
+        session = self.session
+        if place.kind == "action" or session.results is None:
+            return f"Action {format_place(place.item, range(len(values.actions)))}; a click shows the effects on it"
+        chip, frame = self.chips()[place.item], session.shown.frame
+        if values.effects is None:
+            how = f"“pi0-capture effects {session.results.path.name} --frames {frame} --map 2” measures all"
+            return f"{_describe_chip(chip)}: {NO_EFFECTS}; {how}"
+        return f"{_describe_chip(chip)}: {describe_word(values.effects, place.item, session.shown.query)}"
+
+
+def _describe_chip(chip: Chip) -> str:
+    tokens = f"{'tokens' if len(chip.tokens) > 1 else 'token'} {format_numbers(chip.tokens)}"
+    return f"“{chip.label}” ({chip.role}, {tokens}; tokenised as “{chip.text}”)"
 
 
 @lru_cache(maxsize=4)
