@@ -363,6 +363,11 @@ BY_ID: Final = {command.id: command for command in TABLE}
 BY_KEY: Final = {key: command for command in TABLE for key in command.keys}
 
 
+def key_hint(command: str) -> str:
+    """Return the first key of a command as a button shows it, such as “Ctrl E”."""
+    return BY_ID[command].keys[0].replace("+", " ")
+
+
 def matching(words: str) -> list[Command]:
     """Return the commands whose title or section contains every word of `words`, those that start with it first."""
     parts = words.lower().split()

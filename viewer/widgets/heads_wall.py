@@ -14,6 +14,7 @@ from viewer.analysis.effects.measured import view_of_attention
 from viewer.analysis.heads_wall import MOST_HEADS, HeadsWall, read_heads_wall
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.analysis.scores import SCORES, find_unavailable_scores
+from viewer.controllers.commands import key_hint
 from viewer.errors import READ_ERRORS, UserError, split_library_words
 from viewer.model.view_state import FROM_EFFECTS
 from viewer.model.wall_layout import Tile, arrange_tiles
@@ -56,7 +57,7 @@ class HeadsWallPanel(Panel):
         self.score.chosen.connect(self._set_score)
         self.save = Button("Save picture…", parent=self)
         self.save.clicked.connect(self.save_requested)
-        self.close_button = Button("Close", hint="O", parent=self)
+        self.close_button = Button("Close", hint=key_hint("wall"), parent=self)
         self.close_button.clicked.connect(self._close)
         self._wall: HeadsWall | None = None
         self._key: tuple[object, ...] = ()

@@ -9,6 +9,7 @@ from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from viewer.controllers.commands import key_hint
 from viewer.rendering import colormaps, theme
 from viewer.widgets.controls.button import Button
 
@@ -59,7 +60,7 @@ class MessagePage(QWidget):
             label.setMaximumWidth(560)
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.open, self.demo, self.stop, self.more = (
-            Button("Open…", hint="Ctrl O"),
+            Button("Open…", hint=key_hint("open")),
             Button("Open the demo"),
             Button("Stop opening"),
             Button("Details ▾", kind="quiet"),

@@ -14,6 +14,7 @@ from viewer.analysis import caption, scores
 from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects import measured as effects
 from viewer.analysis.scene import DATA_FIELDS
+from viewer.controllers.commands import key_hint
 from viewer.errors import READ_ERRORS
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme, ticks
@@ -40,10 +41,10 @@ class TopBar(Panel):
         self.setFixedHeight(44)
         self._details = self._comparison = ""
         self._painted = "", ""
-        self.episodes = Button("Episodes", hint="Ctrl L")
+        self.episodes = Button("Episodes", hint=key_hint("episodes"))
         self.episodes.setCheckable(True)
         self.episodes.hide()
-        self.run = Button("Run", hint="Shift R")
+        self.run = Button("Run", hint=key_hint("run"))
         self.run.setAccessibleName("Run page: answers over the whole run")
         self.run.setToolTip("Which heads do it over all frames and episodes of the run (Shift+R)")
         self.run.setCheckable(True)
@@ -55,8 +56,8 @@ class TopBar(Panel):
         self.live.hide()
         self.compare = Button("Compare")
         self.picture = Button("Picture")
-        self.export = Button("Export…", hint="Ctrl E")
-        self.commands = Button("Commands", hint="Ctrl P")
+        self.export = Button("Export…", hint=key_hint("export"))
+        self.commands = Button("Commands", hint=key_hint("palette"))
         self.menu = Button("Menu")
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.MARGIN, 0, theme.MARGIN, 0)
