@@ -75,12 +75,12 @@ def with_any(acts: Actions) -> str:
 
 def with_past(acts: Actions) -> str:
     """Require a view to undo to."""
-    return "" if acts.session.can_undo else "nothing to undo"
+    return "" if acts.session.can_undo or acts.is_run_shown else "nothing to undo"
 
 
 def with_future(acts: Actions) -> str:
     """Require a view to redo."""
-    return "" if acts.session.can_redo else "nothing to redo"
+    return "" if acts.session.can_redo or acts.is_run_shown else "nothing to redo"
 
 
 def recording(acts: Actions) -> str:
@@ -233,8 +233,10 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),
     Command("close", "Close", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_any),
     Command("quit", "Quit", FILE, ("Ctrl+Q",), lambda a: a.window.close(), always),
-    Command("undo", "Undo view", LOOK, ("Ctrl+Z",), lambda a: a.session.undo(), with_past),
-    Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"), lambda a: a.session.redo(), with_future),
+    Command("undo", "Undo view", LOOK, ("Ctrl+Z",),
+            _on_run_page("undo", lambda a: a.session.undo()), with_past),
+    Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"),
+            _on_run_page("redo", lambda a: a.session.redo()), with_future),
     Command("next_episode", "Next episode", LOOK, ("PgDown",), lambda a: a.step_episode(1), with_run),
     Command("last_episode", "Previous episode", LOOK, ("PgUp",), lambda a: a.step_episode(-1), with_run),
     Command("find", "Find an episode", LOOK, ("Ctrl+F",), lambda a: a.episodes_requested.emit("filter"), with_run),

@@ -111,6 +111,10 @@ class EpisodeScores:
             raise MissingWordError(f"There is no {subject.title}; the file has actions 0 to {horizon - 1}.")
         return Query("action", tuple(sorted(numbers)))
 
+    def name_region(self, frame: int) -> str:
+        """Return the name of the region in a frame: its own, or that of the object which the prompt names."""
+        return self._fill(self.subject.region, frame)
+
     def find_region(self, frame: int) -> tuple[Cell, ...] | None:
         """Return the patches of the region in a frame; None where it is not known."""
         texts = self.subject.region.split() if is_box(self.subject.region) else [self.subject.region]

@@ -111,14 +111,21 @@ def describe_atlas(atlas: RunAtlas, *, is_contrast: bool) -> list[Phrase]:
                 f"{count_of(second, _noun(contrast.second))}, {count_of(frames, 'frame')} in all."
             )
         )
-        marked = int((contrast.q <= FALSE_RATE).sum())
         note = (
-            f"Ringed: {marked} of {contrast.q.size} heads differ (Welch’s test over episodes, adjusted by Benjamini "
-            f"and Hochberg: of the ringed ones about {100 * FALSE_RATE:.0f} % are false, or fewer). "
-            "The test is over episodes: frames of one episode are not independent."
+            f"{describe_marks(contrast)} by Welch’s test over episodes, adjusted by Benjamini and Hochberg at a false "
+            f"discovery rate of {100 * FALSE_RATE:.0f} %. Frames of one episode are not independent."
         )
     phrases.append(Phrase(note, is_note=True, starts_line=True))
     return [*phrases, *(Phrase(f" {clean_text(text, 400)}", is_note=True) for text in atlas.notes)]
+
+
+def describe_marks(contrast: Contrast) -> str:
+    """Return how many heads differ, and that those are ringed: `Ringed: 3 of 144 heads differ`."""
+    with np.errstate(invalid="ignore"):
+        marked = int((contrast.q <= FALSE_RATE).sum())
+    if not marked:
+        return f"None of {contrast.q.size} heads differs"
+    return f"Ringed: {marked} of {contrast.q.size} heads differ{'s' * (marked == 1)}"
 
 
 def describe_cell(atlas: RunAtlas, layer: int, head: int, *, is_contrast: bool) -> list[str]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QProcess, Signal
 
-from viewer.errors import READ_ERRORS, UserError
+from viewer.controllers.python_process import create_python_process
+from viewer.errors import UserError
+from viewer.model.plain_text import clean_text
+from viewer.model.view_state import ViewState, from_json
 
 if TYPE_CHECKING:
     from viewer.controllers.files.file_controller import FileController
     from viewer.controllers.runs.run_controller import RunController
-    from viewer.io.run_index import Run
-    from viewer.model.view_state import Cell, Query
     from viewer.runs.query import RunQuery
 
 Which = Literal["typical", "extreme"]
-PURPOSE: Final = "visit"
+MODULE: Final = "viewer.export.runs.find_frame"
+MOST_REASON: Final = 300
 
 
 @dataclass(frozen=True)
@@ -32,18 +35,8 @@ class Visit:
     which: Which
 
 
-@dataclass(frozen=True)
-class FoundFrame:
-    """The frame to be shown, and what was asked about in it."""
-
-    frame: int
-    value: float
-    query: Query
-    region: tuple[Cell, ...] | None
-
-
 class EpisodeVisit(QObject):
-    """Opens an episode, selects the head, and goes to the frame once it is found, which reads all frames."""
+    """Opens an episode, selects the head, and goes to the frame once another process has found it."""
 
     opened = Signal()
     """The episode is shown, or about to be."""
@@ -53,8 +46,16 @@ class EpisodeVisit(QObject):
         super().__init__(parent)
         self.controller, self.files = controller, files
         self._wanted: Visit | None = None
-        self._asked = 0
+        """Until the episode is shown."""
+        self._shown: Visit | None = None
+        """Whose frame is being looked for."""
+        self._process: QProcess | None = None
         files.shown.connect(self._on_shown)
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the frame of an episode is being looked for."""
+        return self._wanted is not None or self._process is not None
 
     def open(self, file: str, which: Which) -> None:
         """Open an episode by its file in the run, at its most typical or most extreme frame for the chosen head."""
@@ -65,6 +66,7 @@ class EpisodeVisit(QObject):
         if number is None:
             self.noticed.emit("This episode cannot be opened: its file is gone, or cannot be read any more.")
             return
+        self.stop()
         self._wanted = Visit(file, atlas.query, *cell, which)
         self.opened.emit()
         is_open = number == open_run.episodes.current and self.files.session.results is not None
@@ -73,7 +75,7 @@ class EpisodeVisit(QObject):
             self._on_shown()
 
     def _on_shown(self) -> None:
-        """Select head and words in the file that was opened, and look for the frame."""
+        """Select head and step in the file that was opened, and look for the frame."""
         visit, open_run, results = self._wanted, self.files.run, self.files.session.results
         if visit is None or open_run is None or results is None or not results.done:
             return
@@ -88,64 +90,70 @@ class EpisodeVisit(QObject):
             changes["step"] = results.steps.index(visit.query.step)
         session.update(**changes)
         session.flush()
-        run = open_run.episodes.run
-        self._asked += 1
-        self.controller.worker.ask(
-            PURPOSE, self._asked, lambda _: find_frame(run, visit), lambda found: self._take(visit, found)
-        )
+        self._search(visit)
 
-    def _take(self, visit: Visit, found: FoundFrame | UserError | None) -> None:
-        self.controller.worker.drop(PURPOSE)
-        if self.files.run is None or self.files.run.file != visit.file or self.files.session.results is None:
+    def _search(self, visit: Visit) -> None:
+        run = self.controller.run
+        if run is None:
             return
-        if not isinstance(found, FoundFrame):
-            reason = str(found) if found is not None else "The log says why."
-            self.noticed.emit(f"The {name_frame(visit.which)} of this episode was not found. {reason}")
+        location = str(run.index or run.folder)
+        process = create_python_process(self, MODULE, json.dumps({"run": location, **asdict(visit)}))
+        process.finished.connect(self._on_finished)
+        process.errorOccurred.connect(self._on_error)
+        self._shown, self._process = visit, process
+        process.start()
+        self.noticed.emit(f"Looking for the {name_frame(visit.which)} …")
+
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
+            self._on_finished()
+
+    def _on_finished(self) -> None:
+        process, visit, self._process, self._shown = self._process, self._shown, None, None
+        if process is None or visit is None:
             return
-        changes: dict[str, Any] = {"frame": found.frame, "query": found.query}
-        if found.region is not None:
-            changes["region"] = found.region
+        line = bytes(process.readAllStandardOutput().data()).decode(errors="replace")
+        process.deleteLater()
+        open_run = self.files.run
+        if open_run is None or open_run.file != visit.file or self.files.session.results is None:
+            return
+        try:
+            changes = read_found_frame(line)
+        except UserError as error:
+            self.noticed.emit(f"The {name_frame(visit.which)} of this episode was not found. {error}")
+            return
         self.files.session.update(**changes)
-        self.noticed.emit(f"Frame {found.frame}, the {name_frame(visit.which)}. Shift+R goes back to the run.")
+        self.noticed.emit(f"Frame {changes['frame']}, the {name_frame(visit.which)}. Shift+R goes back to the run.")
+
+    def stop(self) -> None:
+        """Give up looking for a frame."""
+        process, self._process = self._process, None
+        self._wanted = self._shown = None
+        if process is not None:
+            process.finished.disconnect(self._on_finished)
+            process.kill()
+            process.waitForFinished(1000)
+            process.deleteLater()
+
+
+def read_found_frame(line: str) -> dict[str, Any]:
+    """Return the fields of a view that MODULE's output sets.
+
+    Raises:
+        UserError: It found none; the message is why.
+    """
+    try:
+        value = json.loads(line)
+        if "error" not in value:
+            found: ViewState = from_json(line)
+            changes: dict[str, Any] = {"frame": found.frame, "query": found.query}
+            has_region = value.get("region") is not None
+            return changes | ({"region": found.region, "region_name": found.region_name} if has_region else {})
+    except (ValueError, TypeError):
+        raise UserError("The process that looked for it ended early.") from None
+    raise UserError(clean_text(str(value["error"]), MOST_REASON))
 
 
 def name_frame(which: Which) -> str:
     """Return what a frame is called: `frame nearest to the episode’s mean`."""
     return "frame nearest to the episode’s mean" if which == "typical" else "frame farthest from the episode’s mean"
-
-
-def find_frame(run: Run, visit: Visit) -> FoundFrame | UserError:
-    """Return the frame of a visit and what was asked about in it; reads all frames of the episode."""
-    from viewer.runs.frame_ranking import rank_frames
-
-    try:
-        ranking = rank_frames(run, visit.query, visit.file, visit.layer, visit.head)
-        chosen = ranking.most_typical if visit.which == "typical" else ranking.most_extreme
-        if chosen is None:
-            return UserError("None of its frames has a value.")
-        query, region = find_subject(run, visit, chosen.frame)
-    except UserError as error:
-        return error
-    except READ_ERRORS as error:
-        return UserError(f"It cannot be read ({error}).")
-    return FoundFrame(chosen.frame, chosen.value, query, region)
-
-
-def find_subject(run: Run, visit: Visit, frame: int) -> tuple[Query, tuple[Cell, ...] | None]:
-    """Return the words or actions, and the region, that were asked about, as they are in a frame.
-
-    Raises:
-        UserError: The frame does not have them.
-    """
-    from viewer.io import run_index
-    from viewer.io.results import Results
-    from viewer.runs.episode_scores import EpisodeScores, find_objects_file
-
-    episode = next(one for one in run.episodes if one.file == visit.file)
-    path = run_index.path_of(run, episode)
-    results = Results(path)
-    try:
-        reader = EpisodeScores.prepare(results, path, visit.query.subject, find_objects_file(run))
-        return reader.find_query(frame), reader.find_region(frame)
-    finally:
-        results.close()

@@ -17,6 +17,7 @@ from viewer.controllers.runs.stages import (
     open_summary,
 )
 from viewer.controllers.runs.summary_run import SummaryRun
+from viewer.controllers.runs.view_history import ViewHistory
 from viewer.controllers.worker import Worker
 from viewer.errors import UserError
 from viewer.runs.first_cell import find_first_cell
@@ -77,6 +78,7 @@ class RunController(QObject):
         """Counts the questions, so that none is taken for the one before."""
         self._subject: Subject | None = None
         """What `_summary` is about."""
+        self._history = ViewHistory()
         self._is_cell_chosen = False
         """Whether the user chose the head that is looked at; else each answer shows its most telling one."""
         self._made: tuple[Subject | None, int] = None, 0
@@ -113,7 +115,7 @@ class RunController(QObject):
         self._update_timer.stop()
         self._forget()
         self._open_run = open_run
-        self.view, self._is_cell_chosen = RunView(), False
+        self.view, self._is_cell_chosen, self._history = RunView(), False, ViewHistory()
         if open_run is not None:
             open_run.episodes.listed.connect(self._on_episodes_changed)
             open_run.episodes.marked.connect(self._on_episodes_changed)
@@ -140,8 +142,8 @@ class RunController(QObject):
             return
         elif (reason := find_missing()) != "":
             self._set_stage(Stage("not installed", reason))
-        elif self.view.resolved_query.find_problem():
-            self._show_problem()
+        elif (problem := self.view.resolved_query.find_problem()) != "":
+            self._set_stage(Stage("problem", problem))
         elif self._summary is None or self._subject != self.view.resolved_query.subject:
             self._open_summary()
         elif self.atlas is None or self.atlas.query != self.view.resolved_query:
@@ -166,7 +168,7 @@ class RunController(QObject):
     def _open_summary(self) -> None:
         run, subject = self.run, self.view.resolved_query.subject
         assert run is not None
-        self._wait()
+        self._slow.start()
         self._compute("summary", lambda: open_summary(run, subject), lambda found: self._take_summary(subject, found))
 
     def _take_summary(self, subject: Subject, found: tuple[RunSummary | None, int, int]) -> None:
@@ -267,9 +269,22 @@ class RunController(QObject):
         if view.cell is None and self.atlas is not None and self.atlas.query == view.resolved_query:
             layer, head = find_first_cell(self.atlas) or (None, None)
             view = replace(view, layer=layer, head=head)
-        before, self.view = self.view, view
-        if before == view:
+        if view == self.view:
             return
+        self._history.push(self.view)
+        self._change_view(view)
+
+    def travel(self, *, back: bool) -> bool:
+        """Return to the view before, or to the one that was left by that; return whether there is one."""
+        view = self._history.travel(self.view, back=back)
+        if view is None:
+            return False
+        self._is_cell_chosen = view.cell is not None
+        self._change_view(view)
+        return True
+
+    def _change_view(self, view: RunView) -> None:
+        before, self.view = self.view, view
         self.changed.emit()
         if before.resolved_query != view.resolved_query or self.stage.kind in {"problem", "failed", "empty"}:
             self._begin()
@@ -281,14 +296,10 @@ class RunController(QObject):
         self._is_cell_chosen = True
         self.show_view(replace(self.view, layer=layer, head=head))
 
-    def _show_problem(self) -> None:
-        self._done_waiting()
-        self._set_stage(Stage("problem", self.view.resolved_query.find_problem()))
-
     def _ask_atlas(self) -> None:
         summary, query, is_contrast = self._summary, self.view.resolved_query, self.view.is_contrast
         assert summary is not None
-        self._wait()
+        self._slow.start()
         self._compute("atlas", lambda: summary.atlas(query), lambda atlas: self._take_atlas(atlas, is_contrast))
 
     def _take_atlas(self, atlas: RunAtlas, is_contrast: bool) -> None:
@@ -363,9 +374,6 @@ class RunController(QObject):
         elif purpose == "cell":
             self.noticed.emit(sentence)
 
-    def _wait(self) -> None:
-        self._slow.start()
-
     def _done_waiting(self) -> None:
         self._slow.stop()
         if self.is_slow_to_answer:
@@ -377,7 +385,7 @@ class RunController(QObject):
         self.waiting_changed.emit()
 
     def _set_stage(self, stage: Stage) -> None:
-        if stage.kind not in {"ready"}:
+        if stage.kind != "ready":
             self._done_waiting()
         if stage != self.stage:
             self.stage = stage

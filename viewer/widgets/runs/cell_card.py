@@ -21,7 +21,7 @@ LEAST_WIDTH: Final = 300
 MOST_WIDTH: Final = 460
 ROW: Final = 46
 """Height of a strip in pixels."""
-LABELS: Final = 64
+LABELS: Final = 84
 GAP: Final = 14
 """Pixels between the table and the card."""
 

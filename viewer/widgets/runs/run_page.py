@@ -120,6 +120,7 @@ class RunPage(QWidget):
 
     def _connect(self) -> None:
         controller, noticed = self.controller, self.acts.session.noticed
+        self.acts.session.regions_changed.connect(self._show_choices)
         controller.changed.connect(self._show_view)
         controller.answered.connect(self._show_answer)
         controller.stage_changed.connect(self._show_stage)
@@ -176,7 +177,7 @@ class RunPage(QWidget):
             self._show_sentence()
 
     def _show_choices(self) -> None:
-        run, atlas = self.controller.run, self.controller.atlas
+        run = self.controller.run
         if run is None:
             return
         prompts = list(dict.fromkeys(prompt for episode in run.episodes for prompt in episode.prompts))
@@ -184,8 +185,8 @@ class RunPage(QWidget):
         reason = "" if {True, False} <= known else "the run does not say which episodes succeeded and which failed"
         results = self.acts.session.results
         steps, actions = (len(results.steps), results.horizon) if results is not None else (0, 0)
-        region = self.controller.view.query.region
-        named = [region] if region and region != "{object}" and atlas is not None else []
+        known = self.acts.session.regions
+        named = list(known.regions) if known is not None else []
         self.ranking_title.setText(f"Episodes by {label_scale(self.controller.view.query, is_contrast=False)}")
         self.controls.set_choices(prompts, named, steps, actions, contrast_reason=reason)
 
@@ -306,7 +307,7 @@ class RunPage(QWidget):
     # Commands
 
     def perform(self, what: str) -> None:
-        """Do what a command of the window means on this page: `export`, `copy`, `share`."""
+        """Do what a command of the window means on this page: `export`, `copy`, `share`, `undo`, `redo`."""
         if what == "copy":
             QGuiApplication.clipboard().setImage(render_part(self, self.rect()))
             self.acts.say("Picture of the page copied, at twice the size.")
@@ -315,6 +316,8 @@ class RunPage(QWidget):
             self.acts.say("Copied: the command that opens this very view of the run.")
         elif what == "export":
             self._export()
+        elif what in {"undo", "redo"} and not self.controller.travel(back=what == "undo"):
+            self.acts.say(f"Nothing to {what}.")
 
     def command_line(self) -> str:
         """Return the shell command that opens the current view of the run."""
@@ -349,4 +352,5 @@ class RunPage(QWidget):
     def stop(self) -> None:
         """End what runs in the background, before the window ends."""
         self._keep_view()
+        self.visit.stop()
         self.controller.stop()

@@ -19,9 +19,11 @@ from window_driver import close, press, settle, spin, until
 from viewer.controllers import commands
 from viewer.controllers.runs import run_controller
 from viewer.controllers.runs.run_controller import RunController
+from viewer.export import metadata
 from viewer.model.view_state import ViewState
 from viewer.runs.query import RunQuery
 from viewer.runs.run_view import RunView, parse_run_view
+from viewer.widgets.runs.run_export_sheet import RunExportSheet
 from viewer.widgets.runs.run_page import RunPage
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ def test_contrast_marks_the_planted_difference_with_sign_and_effect(page: RunPag
     assert values[PLANTED] > 0
     assert page.atlas.marks()[PLANTED]
     assert "mean of 4 successes minus mean of 4 failures, 32 frames in all" in page.heading.text
-    assert "adjusted by Benjamini and Hochberg" in page.heading.text
+    assert "adjusted by Benjamini and Hochberg at a false discovery rate of 5 %" in page.heading.text
     page.atlas.hover(PLANTED)
     assert page.card is not None
     assert page.card.isVisible()
@@ -347,3 +349,63 @@ def test_page_can_be_restyled_and_painted_in_both_themes(page: RunPage, window: 
         assert light.pixelColor(2, 2).lightness() > 200
     finally:
         window.set_theme("dark")
+
+
+def test_undo_and_redo_go_through_the_questions(page: RunPage, window: MainWindow) -> None:
+    ask(window, replace(QUESTION, score="picture"))
+    window.perform_id("undo")
+    assert page.controller.view.query == QUESTION
+    window.perform_id("redo")
+    assert page.controller.view.query.score == "picture"
+    until(lambda: has_answer(page.controller))
+
+
+def test_stopped_summary_says_so_and_goes_on(page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.controls.subject.chosen.emit("bowl")
+    until(lambda: page.controller.stage.kind == "building")
+    assert page.message.title.text() == "Reading the episodes"
+    stop, back = page.message.buttons
+    assert (stop.text(), back.text()) == ("Stop", "Back to the episode")
+    stop.click()
+    until(lambda: page.controller.stage.kind in {"stopped", "ready"})
+    if page.controller.stage.kind == "stopped":  # else it had read all of so small a run
+        assert [button.text() for button in page.message.buttons] == ["Go on", "Back to the episode"]
+        page.message.buttons[0].click()
+    until(lambda: has_answer(page.controller), 60)
+
+
+def test_new_episode_is_taken_up_while_the_page_is_shown(app: QApplication, tmp_path: Path) -> None:
+    folder = write_planted_run(tmp_path / "growing", 3)
+    window = show_run(folder, tmp_path)
+    try:
+        window.runs.show_page()
+        page = ask(window, QUESTION)
+        assert page.controller.atlas is not None
+        assert page.controller.atlas.all.episodes.max() == 3
+        page.controller._update_timer.setInterval(0)
+        write_planted_run(folder, 4)
+        assert window.files.run is not None
+        window.files.run.episodes.look()
+        until(lambda: page.controller.atlas is not None and page.controller.atlas.all.episodes.max() == 4, 60)
+        assert "mean over 4 episodes with 16 frames" in page.heading.text
+        assert window.runs.is_page_shown
+    finally:
+        close(window)
+
+
+def test_sheet_exports_a_figure_that_opens_on_the_page_again(page: RunPage, window: MainWindow, tmp_path: Path) -> None:
+    window.perform_id("export")
+    sheet = window.overlays.overlay
+    assert isinstance(sheet, RunExportSheet)
+    assert sheet.sentence.text() == page.heading.text
+    sheet.folder.setText(str(tmp_path / "figures"))
+    sheet.formats.buttons["svg"].click()
+    sheet.start()
+    until(lambda: sheet.running is None, 60)
+    path = tmp_path / "figures" / "planted" / "region-duck-layer1-head0.svg"
+    assert sheet.result.text() == f"{path.name} written to {path.parent}"
+    assert parse_run_view(metadata.read_view_json(str(path))) == page.controller.view
+    sheet.start()
+    until(lambda: sheet.running is None, 60)
+    assert f"{path} exists; add --overwrite to replace" in sheet.result.text()
+    sheet.close()
