@@ -181,8 +181,8 @@ class RunPage(QWidget):
         if run is None:
             return
         prompts = list(dict.fromkeys(prompt for episode in run.episodes for prompt in episode.prompts))
-        known = {episode.success for episode in run.episodes}
-        reason = "" if {True, False} <= known else "the run does not say which episodes succeeded and which failed"
+        outcomes = {episode.success for episode in run.episodes}
+        reason = "" if {True, False} <= outcomes else "the run does not say which episodes succeeded and which failed"
         results = self.acts.session.results
         steps, actions = (len(results.steps), results.horizon) if results is not None else (0, 0)
         known = self.acts.session.regions
