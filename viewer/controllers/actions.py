@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.picture_writer import PictureWriter
     from viewer.controllers.playback import Playback
+    from viewer.controllers.regions.regions_controller import RegionsController
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
 
@@ -52,6 +53,9 @@ class Panels(Protocol):
 
     def show_tab(self, name: str) -> None:
         """Show one of the tabs below the token strips, unfolding them if necessary."""
+
+    def name_region(self) -> None:
+        """Show the named regions, and give the keyboard to the field for the name of the marked or chosen one."""
 
     def step_ranked(self, by: int) -> None:
         """Select the next head (1) or the previous head (-1) in the ranking of the atlas."""
@@ -96,9 +100,11 @@ class Actions(QObject):
     theme_requested = Signal(str)
     """Request to change the theme: `dark`, `light` or `system`."""
 
-    def __init__(self, window: QWidget, panels: Panels, playback: Playback, files: FileController) -> None:
+    def __init__(
+        self, window: QWidget, panels: Panels, playback: Playback, files: FileController, regions: RegionsController
+    ) -> None:
         super().__init__(window)
-        self.panels, self.playback, self.files = panels, playback, files
+        self.panels, self.playback, self.files, self.regions = panels, playback, files, regions
         self.is_run_shown = False
         """Whether the Run page is shown in place of the episode."""
         self._pictures: PictureWriter | None = None

@@ -1,8 +1,4 @@
-"""The table of commands, from which menus, command palette, keyboard shortcuts and help are built.
-
-The functions from `always` to `with_region` are availability checks: each returns why a command cannot run now, or an
-empty string if it can.
-"""
+"""The table of commands, from which menus, command palette, keyboard shortcuts and help are built."""
 
 from __future__ import annotations
 
@@ -10,8 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from viewer.analysis.carried_region import describe_region
-from viewer.analysis.effects.measured import find_map_unavailable_reason
+from viewer.controllers.availability import (
+    always,
+    opened,
+    opened_or_run,
+    recording,
+    while_tracking,
+    with_actions,
+    with_any,
+    with_effects,
+    with_file,
+    with_future,
+    with_gradients,
+    with_named_region,
+    with_norms,
+    with_past,
+    with_pin,
+    with_region,
+    with_region_to_change,
+    with_regions,
+    with_run,
+)
 from viewer.controllers.view_changes import to_measure
 from viewer.model.attention import SINKS
 from viewer.model.view_state import CHOICES, Query
@@ -26,94 +41,6 @@ Reason = Callable[["Actions"], str]
 """Returns why a command cannot run now; empty if it can."""
 IsOn = Callable[["Actions"], bool]
 """Returns whether what a command switches is on."""
-
-
-def always(_: Actions) -> str:
-    """Return no reason: the command is always available."""
-    return ""
-
-
-def opened(acts: Actions) -> str:
-    """Require an open file with at least one complete frame, and that the episode is shown, not the Run page."""
-    if acts.is_run_shown:
-        return "go back to the episode first (Shift+R)"
-    results = acts.session.results
-    return "" if results is not None and results.done else "open a results file first"
-
-
-def opened_or_run(acts: Actions) -> str:
-    """Require an open file with at least one complete frame, or the Run page."""
-    return "" if acts.is_run_shown else opened(acts)
-
-
-def with_actions(acts: Actions) -> str:
-    """Require an action query, since only actions have denoise steps."""
-    return opened(acts) or (
-        "" if acts.session.state.query.kind == "action" else "words have one pass: no denoise steps"
-    )
-
-
-def with_pin(acts: Actions) -> str:
-    """Require a pinned view or a second file."""
-    return opened(acts) or ("" if acts.session.other or acts.session.state.pinned else "pin a view first (P)")
-
-
-def with_file(acts: Actions) -> str:
-    """Require an open file, with or without complete frames."""
-    return "" if acts.session.results is not None else "no file is open"
-
-
-def with_run(acts: Actions) -> str:
-    """Require an open run."""
-    return "" if acts.files.run is not None else "open the folder of a run first"
-
-
-def with_any(acts: Actions) -> str:
-    """Require an open file or run."""
-    return "" if acts.files.run is not None else with_file(acts)
-
-
-def with_past(acts: Actions) -> str:
-    """Require a view to undo to."""
-    return "" if acts.session.can_undo or acts.is_run_shown else "nothing to undo"
-
-
-def with_future(acts: Actions) -> str:
-    """Require a view to redo."""
-    return "" if acts.session.can_redo or acts.is_run_shown else "nothing to redo"
-
-
-def recording(acts: Actions) -> str:
-    """Require a file that is still being written."""
-    results = acts.session.results
-    return opened(acts) or ("" if results is not None and results.growing else "the recording is complete")
-
-
-def with_norms(acts: Actions) -> str:
-    """Require a file with value norms."""
-    return opened(acts) or ("" if acts.panels.has_value_norms else "this file has no value norms")
-
-
-def with_effects(acts: Actions) -> str:
-    """Require an effect map of the shown frame."""
-    results = acts.session.results
-    if results is None or not results.done:
-        return opened(acts)
-    return find_map_unavailable_reason(results, acts.session.state.frame)
-
-
-def with_gradients(acts: Actions) -> str:
-    """Require gradients of the shown frame."""
-    results = acts.session.results
-    if results is None or not results.done:
-        return opened(acts)
-    return find_map_unavailable_reason(results, acts.session.state.frame, "gradient")
-
-
-def with_region(acts: Actions) -> str:
-    """Require a selected region."""
-    state = acts.session.state
-    return opened(acts) or ("" if state.region else describe_region(state) or "drag a box on a picture first")
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,9 +160,9 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("forget", "Forget recent files", FILE, (), lambda a: a.settings.forget_files(), always),
     Command("close", "Close", FILE, ("Ctrl+W",), lambda a: a.files.close(), with_any),
     Command("quit", "Quit", FILE, ("Ctrl+Q",), lambda a: a.window.close(), always),
-    Command("undo", "Undo view", LOOK, ("Ctrl+Z",),
+    Command("undo", "Undo", LOOK, ("Ctrl+Z",),
             _on_run_page("undo", lambda a: a.session.undo()), with_past),
-    Command("redo", "Redo view", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"),
+    Command("redo", "Redo", LOOK, ("Ctrl+Shift+Z", "Ctrl+Y"),
             _on_run_page("redo", lambda a: a.session.redo()), with_future),
     Command("next_episode", "Next episode", LOOK, ("PgDown",), lambda a: a.step_episode(1), with_run),
     Command("last_episode", "Previous episode", LOOK, ("PgUp",), lambda a: a.step_episode(-1), with_run),
@@ -258,6 +185,16 @@ TABLE: Final[tuple[Command, ...]] = (
     Command("curve", "Next axis of the curves", LOOK, (), _cycle("curve")),
     Command("lookers", "Who looks at the region?", LOOK, ("R",), _tab("region_ranking"), with_region),
     Command("regions", "Named regions", LOOK, ("Y",), _tab("regions")),
+    Command("name_region", "Name the region and track it…", LOOK, ("Ctrl+R",), lambda a: a.panels.name_region(),
+            with_region_to_change),
+    Command("next_region", "Next named region", LOOK, ("Shift+Y",), lambda a: a.regions.choose_next(), with_regions),
+    Command("lost", "Next frame in which tracking lost a region", LOOK, ("J",), lambda a: a.regions.go_to_stop(),
+            with_regions),
+    Command("track_again", "Track the named region again", LOOK, (),
+            lambda a: a.regions.track_again(a.session.state.region_name), with_named_region),
+    Command("remove_region", "Remove the named region", LOOK, (),
+            lambda a: a.regions.remove(a.session.state.region_name), with_named_region),
+    Command("stop_tracking", "Stop tracking", LOOK, (), lambda a: a.regions.process.cancel(), while_tracking),
     Command("region_effect", "Effect of this region", LOOK, ("Ctrl+Shift+E",),
             lambda a: a.show_region_effect(), with_region),
     Command("scatter", "Heads: attention against effect", LOOK, (), _tab("effect")),

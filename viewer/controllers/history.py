@@ -1,4 +1,4 @@
-"""The history of views for undo and redo."""
+"""The history of views, and of changes of files between them, for undo and redo."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from viewer.controllers.view_changes import differing
+from viewer.errors import UserError
 
 if TYPE_CHECKING:
     from viewer.model.view_state import ViewState
@@ -15,22 +16,44 @@ MERGE_SECONDS: Final = 0.7
 MAX_UNDO: Final = 500
 
 
+class FileEdit:
+    """A change of a file, which undo and redo go through like a view."""
+
+    title: str
+    """What was done, such as `Tracking duck`."""
+    views: tuple[ViewState, ViewState]
+    """The view before and after it."""
+
+    def apply(self, *, back: bool) -> None:
+        """Undo the change (`back`) or make it again.
+
+        Raises:
+            EditLostError: That can no longer be done.
+            UserError: It cannot be done now.
+        """
+        raise NotImplementedError
+
+
+class EditLostError(UserError):
+    """A change of a file can be neither undone nor made again, as the file is another one now."""
+
+
 class History:
-    """The views before and after the present one."""
+    """The views and changes of files before and after the present view."""
 
     def __init__(self) -> None:
-        self.past: list[ViewState] = []
-        self.future: list[ViewState] = []
+        self.past: list[ViewState | FileEdit] = []
+        self.future: list[ViewState | FileEdit] = []
         self._last: tuple[frozenset[str], float] = (frozenset(), 0.0)
 
     def clear(self) -> None:
-        """Forget all views."""
+        """Forget everything."""
         self.past.clear()
         self.future.clear()
 
-    def push(self, view: ViewState) -> None:
-        """Add a view that undo returns to."""
-        self.past.append(view)
+    def push(self, step: ViewState | FileEdit) -> None:
+        """Add a view that undo returns to, or a change of a file that it takes back."""
+        self.past.append(step)
         del self.past[:-MAX_UNDO]
 
     def record(self, before: ViewState, after: ViewState, *, in_gesture: bool) -> None:
@@ -50,11 +73,22 @@ class History:
         """Let the next change be an undo step of its own."""
         self._last = (frozenset(), 0.0)
 
-    def travel(self, here: ViewState, *, back: bool) -> ViewState | None:
-        """Return the view before (or after) `here`, and remember `here` for the way back; None at the end."""
+    def travel(self, here: ViewState, *, back: bool) -> ViewState | FileEdit | None:
+        """Return the view or change before (or after) `here`, and remember the way back; None at the end.
+
+        A change of a file lies between two views that are the same: it is its own way back.
+        """
         source, target = (self.past, self.future) if back else (self.future, self.past)
         if not source:
             return None
-        target.append(here)
+        step = source.pop()
+        target.append(step if isinstance(step, FileEdit) else here)
         self.end_step()
-        return source.pop()
+        return step
+
+    def return_edit(self, *, back: bool, is_lost: bool) -> None:
+        """Put the change that `travel` returned last back where it was, or forget it if it is lost."""
+        source, target = (self.past, self.future) if back else (self.future, self.past)
+        edit = target.pop()
+        if not is_lost:
+            source.append(edit)

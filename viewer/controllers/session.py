@@ -11,12 +11,12 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from viewer.analysis import comparison
 from viewer.analysis.carried_query import carry_to_frame
 from viewer.analysis.carried_region import place_region
-from viewer.controllers.history import History
+from viewer.controllers.history import EditLostError, FileEdit, History
 from viewer.controllers.reading import view_plan
 from viewer.controllers.reading.loading_note import LoadingNote
 from viewer.controllers.reading.reader import Reader
 from viewer.controllers.shown_scenes import ShownScenes
-from viewer.errors import READ_ERRORS, NotLoadedError
+from viewer.errors import READ_ERRORS, NotLoadedError, UserError
 from viewer.model.view_state import Cell, Dims, Query, ViewState
 
 if TYPE_CHECKING:
@@ -120,6 +120,17 @@ class Session(ShownScenes):
         )
         self.flush()
         self.regions_changed.emit()
+
+    def take_edit(self, edit: FileEdit, **changes: Any) -> None:
+        """Make a change of a file a step of undo, together with a change of the view's fields."""
+        self.flush()
+        before, after = self._goal, self._fitted(replace(self._goal, **changes))
+        edit.views = before, after
+        self.history.push(edit)
+        self.history.future.clear()
+        self.history.end_step()
+        self._goal = self._announced = after
+        self.flush()
 
     def take_growth(self) -> None:
         """Fit the view to the file, which has new frames, and emit `grew`."""
@@ -365,7 +376,16 @@ class Session(ShownScenes):
 
     def _travel(self, *, back: bool) -> None:
         self.flush()
-        view = self.history.travel(self._goal, back=back)
-        if view is not None:
-            self._goal = self._announced = self._fitted(view)
+        step = self.history.travel(self._goal, back=back)
+        if isinstance(step, FileEdit):
+            try:
+                step.apply(back=back)
+                self.noticed.emit(f"{'Undone' if back else 'Done again'}: {step.title}.")
+            except UserError as error:
+                self.history.return_edit(back=back, is_lost=isinstance(error, EditLostError))
+                self.noticed.emit(str(error))
+                return
+            step = step.views[0 if back else 1]
+        if step is not None:
+            self._goal = self._announced = self._fitted(step)
             self.flush()

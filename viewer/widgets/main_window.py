@@ -82,7 +82,7 @@ class MainWindow(QWidget):
         for widget in (self.top, self.body, self.status):
             column.addWidget(widget, 1 if widget is self.body else 0)
         self.lost, self.notice = LostConnection(self.files, self.page, self.stack, self.panels), Notice(self)
-        self.acts = Actions(self, self.panels, self.playback, self.files)
+        self.acts = Actions(self, self.panels, self.playback, self.files, self.regions)
         self.overlays = OverlayHost(self.acts, self.panels)
         self.runs = RunParts(self.acts, self.top, self.body, self.stack, self.status, self.overlays)
         self._connect()

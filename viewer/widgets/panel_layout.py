@@ -290,6 +290,11 @@ class PanelLayout(QWidget):
         """Whether the open file has value norms, which contributions need."""
         return self.heat.measure.buttons["contribution"].isEnabled()
 
+    def name_region(self) -> None:
+        """Show the named regions, and give the keyboard to the field for the name of the marked or chosen one."""
+        self.show_tab("regions")
+        self.regions.controls.name_region()
+
     def step_ranked(self, by: int) -> None:
         """Go to the next better or worse head of the atlas."""
         self.atlas.step_ranked(by)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import Qt
 
+from capture.results.regions_schema import SUFFIX as REGIONS_SUFFIX
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -61,6 +63,18 @@ def ask_address(window: QObject | None, chosen: Callable[[str], None]) -> None:
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.textValueSelected.connect(chosen)
     dialog.open()
+
+
+def ask_regions_path(window: QObject | None, proposed: Path) -> Path | None:
+    """Show the dialog for choosing where to keep regions; return the path, None for nowhere."""
+    from PySide6.QtWidgets import QFileDialog
+
+    proposed.parent.mkdir(parents=True, exist_ok=True)
+    path, _ = QFileDialog.getSaveFileName(
+        _as_widget(window), "Keep the regions in", str(proposed), f"Regions (*{REGIONS_SUFFIX})",
+        options=QFileDialog.Option.DontConfirmOverwrite,
+    )  # fmt: skip
+    return Path(path) if path else None
 
 
 def _folder_of(recent: Sequence[Location]) -> str:

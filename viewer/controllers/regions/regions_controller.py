@@ -1,20 +1,29 @@
-"""Find, read and watch the regions file of the open results file."""
+"""Find, read, watch and change the regions file of the open results file."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from capture.results import schema
+from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.regions_process import RegionsReading
-from viewer.errors import split_library_words
-from viewer.regions.regions_file import default_path, read_stamp
+from viewer.controllers.files import file_dialogs
+from viewer.controllers.files.file_opening import demo_path
+from viewer.controllers.regions.regions_process import RegionsJob, RegionsProcess
+from viewer.errors import UserError, split_library_words
+from viewer.regions.region import check_name
+from viewer.regions.regions_file import check_writable, default_path, read_stamp
 
 if TYPE_CHECKING:
+    from viewer.controllers.regions.region_edit import RegionEdit
     from viewer.controllers.session import Session
     from viewer.controllers.settings import Settings
     from viewer.io.results import Results
+    from viewer.model.view_state import Cell, ViewState
     from viewer.regions.regions_file import Stamp
 
 LOOK_MILLISECONDS: Final = 15
@@ -28,7 +37,10 @@ ELSEWHERE: Final = (
 
 
 class RegionsController(QObject):
-    """Reads the regions of the open file in another process, and again whenever their file has changed."""
+    """Reads the regions of the open file in another process, and again whenever their file has changed.
+
+    Changes are made by `pi0-regions` in a further process, and are steps of the window's undo.
+    """
 
     changed = Signal()
     """What is known of the regions, or `problem`, has changed."""
@@ -36,6 +48,15 @@ class RegionsController(QObject):
     def __init__(self, session: Session, settings: Settings, parent: QObject) -> None:
         super().__init__(parent)
         self.session, self.settings = session, settings
+        self.process = RegionsProcess(self.look_for_changes, self)
+        """Makes the changes."""
+        self.process.done.connect(self._on_done)
+        self.process.failed.connect(session.noticed)
+        self._done: list[tuple[RegionsJob, RegionEdit]] = []
+        """Changes that were made, and not read yet."""
+        self._marked: tuple[Cell, ...] = ()
+        """The patches of the view's region when tracking was asked for."""
+        self._last_name = ""
         self.path: Path | None = None
         """Where the regions of the open file are kept, whether there are some or not; None without a local file."""
         self.problem = ""
@@ -51,6 +72,7 @@ class RegionsController(QObject):
         self._watch.setInterval(WATCH_MILLISECONDS)
         self._watch.timeout.connect(self.look_for_changes)
         session.opened.connect(self._on_opened)
+        session.changed.connect(self._on_view_changed)
 
     @property
     def is_reading(self) -> bool:
@@ -62,7 +84,8 @@ class RegionsController(QObject):
         if results is self._results:
             return
         self._stop_reading()
-        self._results, self._stamp, self.problem = results, None, ""
+        self._done.clear()
+        self._results, self._stamp, self.problem, self._last_name = results, None, "", ""
         self.path = self._find_path(results)
         if results is not None and self.path is None:
             self.problem = ELSEWHERE
@@ -76,7 +99,22 @@ class RegionsController(QObject):
     def _find_path(self, results: Results | None) -> Path | None:
         if results is None or not isinstance(results.path, Path):
             return None
+        kept = self.settings.text(self._key(results))
+        if kept and Path(kept).exists():
+            return Path(kept)
+        demo = demo_path()
+        if demo is not None and results.path.resolve() == demo.resolve():  # part of the program
+            return self._elsewhere(results)
         return default_path(results.path.absolute())
+
+    @staticmethod
+    def _key(results: Results) -> str:
+        return "regions/" + ("".join(letter for letter in results.uuid if letter.isalnum())[:40] or "none")
+
+    def _elsewhere(self, results: Results) -> Path:
+        """Return a place of the user's own for the regions of a results file."""
+        assert isinstance(results.path, Path)
+        return self.settings.folder / self._key(results) / default_path(results.path).name
 
     # Reading
 
@@ -113,6 +151,7 @@ class RegionsController(QObject):
         else:
             self.problem = ""
             self.session.take_regions(reading.regions)
+        self._take_done()
         self.changed.emit()
         self.look_for_changes()
 
@@ -131,3 +170,165 @@ class RegionsController(QObject):
         """End what is still running, before the window ends."""
         self._watch.stop()
         self._stop_reading()
+        self.process.stop()
+
+    # Changing
+
+    def _on_view_changed(self, before: ViewState, after: ViewState) -> None:
+        self._last_name = after.region_name or before.region_name or self._last_name
+
+    def suggest_name(self) -> str:
+        """Return the name that a marked region is likely to get: the last chosen one, else the word that is shown."""
+        results, view = self.session.results, self.session.state
+        known = self.session.regions
+        if known is not None and self._last_name in known.regions:
+            return self._last_name
+        if results is None or view.query.kind != "text" or len(view.query.items) != 1:
+            return ""
+        try:
+            chip = results.chips(view.frame)[view.query.first]
+            check_name(chip.label)
+        except (IndexError, UserError):
+            return ""
+        return chip.label if chip.role == "prompt" else ""
+
+    def find_unavailable_reason(self) -> str:
+        """Return why regions of the open file cannot be changed; empty if they can."""
+        if self.session.results is None:
+            return "no file is open"
+        if self.path is None:
+            return "the file lies on another machine"
+        return "" if not self.problem else self.problem.rstrip(".")
+
+    def track(self, name: str, *, is_whole: bool = True) -> bool:
+        """Give the marked patches a name and follow them through the frames; return whether that has begun.
+
+        Without `is_whole`, only the shown frame gets them.
+        """
+        results, view = self.session.results, self.session.state
+        if results is None or not view.region or view.region_name:
+            self.session.noticed.emit("Drag a box on a picture first, or paint patches with Shift.")
+            return False
+        try:
+            check_name(name)
+        except UserError as error:
+            self.session.noticed.emit(str(error))
+            return False
+        boxes = [f"{name}={box}@{view.frame}" for box in find_boxes(results, view.region)]
+        only = () if is_whole else ("--frames", f"{view.frame}-{view.frame}")
+        self._marked = view.region
+        self._last_name = name
+        return self._start(f"{'Tracking' if is_whole else 'Drawing'} {name}", "track", boxes, name, only)
+
+    def track_again(self, name: str) -> bool:
+        """Follow a region again from the frames in which it was drawn or imported, also into new frames."""
+        return self._start(f"Tracking {name}", "track", [name], name)
+
+    def rename(self, name: str, new: str) -> bool:
+        """Give a region another name."""
+        return new == name or self._start(f"Renaming {name}", "rename", [name, new], new)
+
+    def recolour(self, name: str, color: str) -> bool:
+        """Give a region another colour, `#rrggbb`."""
+        return self._start(f"Recolouring {name}", "colour", [name, color], name)
+
+    def remove(self, name: str) -> bool:
+        """Forget a region; undo brings it back."""
+        return self._start(f"Removing {name}", "remove", [name], "")
+
+    def _start(self, title: str, verb: str, words: list[str], name: str, options: tuple[str, ...] = ()) -> bool:
+        results, reason = self.session.results, self.find_unavailable_reason()
+        if reason or results is None or not self._make_writable(results):
+            if reason:
+                self.session.noticed.emit(f"{reason[:1].upper()}{reason[1:]}.")
+            return False
+        assert self.path is not None
+        assert isinstance(results.path, Path)
+        path = results.path.absolute()
+        # As pi0-regions finds a file that is still being written, also once it has its final name.
+        path = path.with_name(path.name.removesuffix(schema.PARTIAL_SUFFIX))
+        self.process.start(RegionsJob(title, verb, tuple(words), path, self.path, name, options))
+        return True
+
+    def _make_writable(self, results: Results) -> bool:
+        """Have the regions at a place where they can be written; ask for one if need be. False if there is none."""
+        assert self.path is not None
+        try:
+            if self.settings.folder in self.path.parents:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(self.path)
+        except (UserError, OSError):
+            self.session.noticed.emit(f"{self.path.parent} is read-only; choose where to keep the regions.")
+            chosen = file_dialogs.ask_regions_path(self.parent(), self._elsewhere(results))
+            if chosen is None:
+                return False
+            return self._move_to(results, chosen)
+        return True
+
+    def _move_to(self, results: Results, chosen: Path) -> bool:
+        """Keep the regions at another place from now on, with those that are known."""
+        assert self.path is not None
+        try:
+            chosen.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(chosen)
+            if self.path.exists() and chosen != self.path and not chosen.exists():
+                shutil.copyfile(self.path, chosen)
+        except (UserError, OSError) as error:
+            self.session.noticed.emit(f"{chosen} cannot be written ({error}).")
+            return False
+        self.settings.set_text(self._key(results), str(chosen))
+        self.path = chosen
+        return True
+
+    def _on_done(self, job: RegionsJob, edit: RegionEdit) -> None:
+        if job.path == self.path:
+            self._done.append((job, edit))
+            self.look_for_changes()
+            if not self.is_reading:  # it was noticed, and read, before the process had ended
+                self._take_done()
+
+    def _take_done(self) -> None:
+        """Make the changes that were read steps of undo, choose the region, and tell where tracking lost it."""
+        done, self._done = self._done, []
+        for job, edit in done:
+            view = self.session.state
+            is_free = not view.region or bool(view.region_name) or view.region == self._marked
+            self.session.take_edit(edit, **({"region_name": job.name} if job.name and is_free else {}))
+            if job.verb == "remove" and view.region_name in job.words:
+                self.session.update(region=())
+            if job.verb == "track":
+                self._tell_stops(job)
+
+    def _tell_stops(self, job: RegionsJob) -> None:
+        known = self.session.regions
+        region = None if known is None else known.regions.get(job.name)
+        if region is None:
+            return
+        stops = [f"in {camera} at frame {frame}: {why}" for frame, camera, why in region.stops]
+        if not stops:
+            self.session.noticed.emit(f"{job.name} is known in {len(region.frames)} frames.")
+        else:
+            more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
+            self.session.noticed.emit(
+                f"{job.name} was lost {stops[0]}{more}. J goes there: draw it again, and it goes on."
+            )
+
+    def go_to_stop(self) -> None:
+        """Show the next frame at which tracking lost the chosen region, or the first region with one."""
+        known, view = self.session.regions, self.session.state
+        regions = [] if known is None else list(known.regions.values())
+        chosen = [one for one in regions if one.name == (view.region_name or self._last_name)]
+        region = next((one for one in (*chosen, *regions) if one.stops), None)
+        if region is None:
+            self.session.noticed.emit("No region was lost by tracking.")
+            return
+        frames = sorted({frame for frame, _, _ in region.stops})
+        frame = next((one for one in frames if one > view.frame or view.region_name != region.name), frames[0])
+        self.session.update(region_name=region.name, frame=frame)
+
+    def choose_next(self) -> None:
+        """Choose the named region after the chosen one, or the first."""
+        names = [] if self.session.regions is None else list(self.session.regions.regions)
+        chosen = self.session.state.region_name
+        if names:
+            self.session.update(region_name=names[(names.index(chosen) + 1) % len(names) if chosen in names else 0])

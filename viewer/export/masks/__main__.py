@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from viewer import startup
 from viewer.errors import UserError
 from viewer.export import cancellation
 from viewer.model.plain_text import clean_text
+from viewer.regions.joined_changes import join_changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +47,10 @@ def _run(arguments: RegionsArguments) -> int:
     from viewer.io.open_file import find
     from viewer.io.results import Results
     from viewer.regions import regions_file
-    from viewer.regions.region import RegionSet
 
+    path = arguments.regions or regions_file.default_path(arguments.file)
+    if arguments.verb not in {"export", "list"}:
+        regions_file.check_writable(path)
     probe = early(find(arguments.file))
     try:
         with cancellation.interruptible():
@@ -55,63 +59,97 @@ def _run(arguments: RegionsArguments) -> int:
         probe.stop()
     if reason:
         raise UserError(reason)
-    path = arguments.regions or regions_file.default_path(arguments.file)
     if arguments.verb == "undo":
         regions_file.restore_previous(path)
         print(f"{path} is as it was before the last change; undo again to take this back.")
         return 0
     results = Results(probe.path)
     try:
-        if path.exists():
-            regions = regions_file.read_regions(path, results)
-        elif arguments.verb in {"track", "import"}:
-            regions = RegionSet(results.uuid)
-        else:
-            raise UserError(f"There is no file {path}; `pi0-regions track` and `import` make it.")
-        return _act(arguments, path, regions, results)
+        if arguments.verb in {"export", "list"}:
+            return _describe_or_export(arguments, path, results)
+        if arguments.verb in {"track", "import"}:
+            return _find_masks(arguments, path, results)
+        return _edit(arguments, path, results)
     finally:
         results.close()
 
 
-def _act(arguments: RegionsArguments, path: Path, regions: RegionSet, results: Results) -> int:
+def _describe_or_export(arguments: RegionsArguments, path: Path, results: Results) -> int:
     from viewer.export.masks import commands
+
+    regions = _read(path, results)
+    is_export = arguments.verb == "export"
+    for sentence in commands.export(regions, arguments) if is_export else commands.describe(regions, results):
+        print(clean_text(sentence))
+    if is_export:
+        print(arguments.output)
+    return 0
+
+
+def _find_masks(arguments: RegionsArguments, path: Path, results: Results) -> int:
+    """Track or import; what is found joins what the file then holds, as another program may change it meanwhile."""
+    from viewer.export.masks import commands, track_command
     from viewer.export.progress import ProgressReporter
     from viewer.regions import regions_file
 
-    progress = ProgressReporter("frames")
+    progress = ProgressReporter("frames", as_json=arguments.progress_lines)
 
     def report(done: int, total: int) -> None:
         progress.report(done, total)
         cancellation.check()
 
+    regions = _read(path, results, is_new_allowed=True)
+    before = copy.deepcopy(regions)
     is_stopped = False
     try:
-        if arguments.verb == "track":
-            sentences = commands.track(regions, results, arguments, report)
-        elif arguments.verb == "import":
-            sentences = commands.import_masks(regions, results, arguments, report)
-        elif arguments.verb == "export":
-            sentences = commands.export(regions, arguments)
-        elif arguments.verb == "remove":
-            sentences = commands.remove(regions, results, arguments.removed)
-        else:
-            sentences = commands.describe(regions, results)
-        for sentence in sentences:
-            print(clean_text(sentence))
+        act = track_command.track if arguments.verb == "track" else commands.import_masks
+        for sentence in act(regions, results, arguments, report):
+            if not arguments.progress_lines:
+                print(clean_text(sentence))
     except cancellation.Cancelled:
         if arguments.verb != "track":
             raise
         is_stopped = True
     finally:
         progress.close()
-    if arguments.verb in {"track", "import", "remove"}:
-        regions_file.replace_regions(path, regions, results)
+    with regions_file.hold_folder(path):
+        now = _read(path, results, is_new_allowed=True)
+        regions_file.replace_regions(path, join_changes(before, regions, now), results)
+    if not arguments.progress_lines:
         print(path)
-    elif arguments.verb == "export":
-        print(arguments.output)
     if is_stopped:
         print("pi0-regions: stopped; the frames tracked so far are kept.", file=sys.stderr)
     return 130 if is_stopped else 0
+
+
+def _edit(arguments: RegionsArguments, path: Path, results: Results) -> int:
+    from viewer.export.masks import commands
+    from viewer.regions import regions_file
+
+    with regions_file.hold_folder(path):
+        regions = _read(path, results)
+        if arguments.verb == "rename":
+            sentences = [commands.rename(regions, arguments.name, arguments.new)]
+        elif arguments.verb == "colour":
+            sentences = [commands.recolour(regions, arguments.name, arguments.new)]
+        else:
+            sentences = list(commands.remove(regions, results, arguments.removed))
+        regions_file.replace_regions(path, regions, results)
+    for sentence in (*sentences, str(path)):
+        if not arguments.progress_lines:
+            print(clean_text(sentence))
+    return 0
+
+
+def _read(path: Path, results: Results, *, is_new_allowed: bool = False) -> RegionSet:
+    from viewer.regions import regions_file
+    from viewer.regions.region import RegionSet
+
+    if path.exists():
+        return regions_file.read_regions(path, results)
+    if is_new_allowed:
+        return RegionSet(results.uuid)
+    raise UserError(f"There is no file {path}; `pi0-regions track` and `import` make it.")
 
 
 if __name__ == "__main__":

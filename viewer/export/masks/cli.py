@@ -15,7 +15,7 @@ from viewer.export.masks.mask_export import FORMATS, MaskFormat
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Verb = Literal["track", "import", "export", "list", "remove", "undo"]
+Verb = Literal["track", "import", "export", "list", "rename", "colour", "remove", "undo"]
 
 _DESCRIPTION: Final = """\
 Name regions of the cameras’ pictures, such as the duck, and say in each frame where they are. They are kept beside the
@@ -30,6 +30,7 @@ examples:
   pi0-regions import duck.h5 demo.hdf5:data/demo_0/obs/agentview_segmentation_instance --camera agentview --names 3=duck
   pi0-regions list duck.h5                                  what is known of which region in which frames
   pi0-regions export duck.h5 --format coco -o duck.json
+  pi0-regions rename duck.h5 duck "yellow duck"
   pi0-regions undo duck.h5                                  as before the last change
   pi0-regions remove duck.h5 duck=exterior@20-39            forget these frames; duck alone forgets the region
 
@@ -66,8 +67,14 @@ class RegionsArguments:
     form: MaskFormat = "coco"
     output: Path | None = None
     removed: tuple[str, ...] = ()
+    name: str = ""
+    """Of the region to rename or recolour."""
+    new: str = ""
+    """Its new name or colour."""
     frames: str = ""
     overwrite: bool = False
+    progress_lines: bool = False
+    """Write progress as lines of JSON, for the window."""
 
 
 def parse_arguments(words: Sequence[str]) -> RegionsArguments:
@@ -80,7 +87,9 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pi0-regions {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="track|import|export|list|remove|undo", required=True)
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="track|import|export|list|rename|colour|remove|undo", required=True
+    )
 
     def add(verb: Verb, purpose: str) -> argparse.ArgumentParser:
         one = verbs.add_parser(verb, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False)
@@ -91,6 +100,7 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
             metavar="FILE",
             help="file of regions (default: beside the results file, duck.regions.h5)",
         )
+        one.add_argument("--progress-lines", action="store_true", help=argparse.SUPPRESS)
         return one
 
     track = add("track", "follow regions through the frames with optical flow, until they are lost")
@@ -116,6 +126,12 @@ def parse_arguments(words: Sequence[str]) -> RegionsArguments:
     exported.add_argument("-o", "--output", type=Path, required=True, metavar="PATH", help="file, or folder for labels")
     exported.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add("list", "say in which frames each region is known, and where tracking stopped")
+    renamed = add("rename", "give a region another name")
+    renamed.add_argument("name", metavar="OLD")
+    renamed.add_argument("new", metavar="NEW")
+    coloured = add("colour", "give a region another colour")
+    coloured.add_argument("name", metavar="NAME")
+    coloured.add_argument("new", metavar="#RRGGBB")
     removed = add("remove", "forget a region, or some of its frames")
     removed.add_argument("what", nargs="+", metavar="NAME[=CAMERA[@FRAMES]]")
     add("undo", "put the regions back as they were before the last change; again, to take that back")

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from capture.results import schema
 from viewer.errors import UserError
 from viewer.export.masks import mask_export, mask_import
 from viewer.export.masks.cli import parse_names
-from viewer.export.masks.tracking import track_both_ways
 from viewer.model.number_ranges import format_numbers, parse_range
 from viewer.model.plain_text import clean_text
-from viewer.regions.boxes import parse_region
-from viewer.regions.coverage import draw_patches
-from viewer.regions.region import CameraMasks
+from viewer.regions.region import COLORS, CameraMasks, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from viewer.export.masks.cli import DrawnBox, RegionsArguments
+    from viewer.export.masks.cli import RegionsArguments
     from viewer.io.results import Results
     from viewer.regions.region import Region, RegionSet
 
@@ -36,90 +33,6 @@ def ensure_masks(region: Region, results: Results, camera: str) -> CameraMasks:
     if camera not in region.cameras:
         region.cameras[camera] = CameraMasks(*results.picture_size(results.cameras.index(camera)))
     return region.cameras[camera]
-
-
-def draw(regions: RegionSet, results: Results, drawn: DrawnBox) -> str:
-    """Store a drawn box of patches in the mask of its frame; return its camera.
-
-    Raises:
-        UserError: The box, the frame or the name cannot be.
-    """
-    if not 0 <= drawn.frame < results.done:
-        raise UserError(f"There is no frame {drawn.frame}; the file has frames 0 to {results.done - 1}.")
-    cells = parse_region(results, (drawn.box,))
-    camera = cells[0][0]
-    masks = ensure_masks(regions.add(drawn.name), results, results.cameras[camera])
-    inside = _cells_to_array(cells, results)
-    mask = draw_patches(inside, results.to_model(drawn.frame, camera), masks.height, masks.width, results.grid)
-    if not mask.any():
-        raise UserError(f"{drawn.box} lies in the letterbox’s bars, where there is no picture to follow.")
-    masks.set(drawn.frame, mask, "drawn")
-    return results.cameras[camera]
-
-
-def _cells_to_array(cells: tuple[tuple[int, int, int], ...], results: Results) -> npt.NDArray[np.bool_]:
-    inside = np.zeros(results.grid.shape, np.bool_)
-    for _, row, col in cells:
-        inside[row, col] = True
-    return inside
-
-
-def track(regions: RegionSet, results: Results, arguments: RegionsArguments, report: Report) -> Iterator[str]:
-    """Track what was drawn, and what is named, in every camera that shows it; yield a sentence about each.
-
-    Masks that were tracked before are replaced. What was drawn or imported never is.
-
-    Raises:
-        UserError: A name or a frame is unknown, or a picture is missing.
-    """
-    todo: dict[tuple[str, str], None] = {}
-    for drawn in arguments.drawn:
-        todo[drawn.name, draw(regions, results, drawn)] = None
-    for name in arguments.track:
-        for camera in _find_region(regions, name).cameras:
-            todo[name, camera] = None
-    first, last = parse_frames(arguments.frames, results)
-    done = 0
-    for name, camera in todo:
-        masks = regions.regions[name].cameras[camera]
-        for found in _track_camera(results, camera, masks, first, last):
-            done += found
-            report(done, len(todo) * (last - first + 1))
-        yield f"{name} in {camera}: {describe_masks(masks, results.done)}"
-
-
-def _track_camera(results: Results, camera: str, masks: CameraMasks, first: int, last: int) -> Iterator[int]:
-    """Track one region in one camera; yield 1 for each frame that was looked at."""
-    given = masks.given()
-    if not given:
-        raise UserError(f"No mask in {camera} to start from; draw a box: NAME={camera}:7-8,8-11@0.")
-    number = results.cameras.index(camera)
-
-    def read_picture(frame: int) -> npt.NDArray[np.uint8]:
-        picture = results.picture(frame, number, "source")
-        if picture is None:
-            raise UserError(f"The file holds no pictures of {camera}, which tracking needs; import masks instead.")
-        return picture
-
-    masks.remove([f for f in masks.frames() if first <= f <= last and masks.origins[f] == "tracked"])
-    masks.stops = {frame: reason for frame, reason in masks.stops.items() if not first <= frame <= last}
-    for begin, end in find_episodes(results):
-        inside = {frame: mask for frame, mask in given.items() if begin <= frame <= end}
-        if not inside:
-            continue
-        for found in track_both_ways(read_picture, inside, max(first, begin), min(last, end)):
-            if found.mask is None:
-                masks.stops[found.frame] = found.reason
-            else:
-                masks.set(found.frame, found.mask, "tracked")
-            yield 1
-
-
-def find_episodes(results: Results) -> list[tuple[int, int]]:
-    """Return the first and last frame of each episode of the file, beyond which no region is followed."""
-    names = [results.string(schema.FRAMES_EPISODE, frame) for frame in range(results.done)]
-    starts = [frame for frame in range(results.done) if frame == 0 or names[frame] != names[frame - 1]]
-    return [(start, end - 1) for start, end in zip(starts, [*starts[1:], results.done], strict=True)]
 
 
 def import_masks(regions: RegionSet, results: Results, arguments: RegionsArguments, report: Report) -> Iterator[str]:
@@ -198,7 +111,7 @@ def remove(regions: RegionSet, results: Results, texts: tuple[str, ...]) -> Iter
     """Forget regions, or their masks in a camera, or in some of its frames; yield a sentence about each."""
     for text in texts:
         name, _, place = text.partition("=")
-        region = _find_region(regions, name)
+        region = find_region(regions, name)
         if not place:
             del regions.regions[name]
             yield f"{clean_text(name)} is forgotten."
@@ -215,6 +128,32 @@ def remove(regions: RegionSet, results: Results, texts: tuple[str, ...]) -> Iter
         else:
             del region.cameras[camera]
         yield f"{name} in {camera}: {describe_masks(masks, results.done) if at else 'forgotten'}"
+
+
+def rename(regions: RegionSet, old: str, new: str) -> str:
+    """Give a region another name, at its place among the others; return a sentence about it.
+
+    Raises:
+        UserError: There is no region of the old name, or another one has the new name, or none can have it.
+    """
+    find_region(regions, old)
+    check_name(new)
+    if new != old and new in regions.regions:
+        raise UserError(f"There is a region {clean_text(new)} already; take another name, or remove that one first.")
+    for region in list(regions):  # all of them, so that their order stays
+        del regions.regions[region.name]
+        region.name = new if region.name == old else region.name
+        regions.regions[region.name] = region
+    return f"{clean_text(old)} is called {clean_text(new)}."
+
+
+def recolour(regions: RegionSet, name: str, color: str) -> str:
+    """Give a region another colour, `#rrggbb`; return a sentence about it. UserError if it cannot be."""
+    region = find_region(regions, name)
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+        raise UserError(f"“{color[:20]}” is no colour; write #rrggbb, such as {COLORS[0]}.")
+    region.color = color.lower()
+    return f"{clean_text(name)} is drawn in {region.color}."
 
 
 def describe(regions: RegionSet, results: Results) -> Iterator[str]:
@@ -254,7 +193,8 @@ def parse_frames(text: str, results: Results) -> tuple[int, int]:
     return ends
 
 
-def _find_region(regions: RegionSet, name: str) -> Region:
+def find_region(regions: RegionSet, name: str) -> Region:
+    """Return the region of a name; UserError if there is none."""
     if name not in regions.regions:
         known = ", ".join(regions.regions) or "none yet"
         raise UserError(f"There is no region {clean_text(name)[:60]}; the file of regions has {known}.")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, 3) RGB."""
@@ -68,26 +68,46 @@ def track_region(
             return
 
 
-def track_both_ways(
-    read_picture: Callable[[int], Picture], drawn: Mapping[int, Mask], first: int, last: int
-) -> Iterator[TrackedFrame]:
-    """Yield the region in the frames from `first` to `last` that the drawn frames lead to.
-
-    `drawn` maps frames to masks that a person drew; they are not yielded and never changed. Between two of them each
-    frame is reached from the nearer one, forwards or backwards; where that one is lost, the other one goes on until it
-    is lost too. Frames that neither reaches have an item without a mask only where a track stopped.
-    """
+def find_ways(drawn: Iterable[int], first: int, last: int) -> list[tuple[int, range]]:
+    """Return the ways of `track_both_ways`: a drawn frame, and the frames that lead away from it, in their order."""
     anchors = sorted(drawn)
-    reached: dict[int, TrackedFrame] = {}
+    ways: list[tuple[int, range]] = []
     for place, anchor in enumerate(anchors):
         before = anchors[place - 1] if place else first - 1
         after = anchors[place + 1] if place + 1 < len(anchors) else last + 1
-        for frames in (range(anchor + 1, min(after, last + 1)), range(anchor - 1, max(before, first - 1), -1)):
-            for found in track_region(read_picture, anchor, drawn[anchor], frames):
-                earlier = reached.get(found.frame)
-                if earlier is None or earlier.mask is None or _is_nearer(found, anchor, anchors):
-                    reached[found.frame] = found
-    yield from (reached[frame] for frame in sorted(reached))
+        ways.append((anchor, range(anchor + 1, min(after, last + 1))))
+        ways.append((anchor, range(anchor - 1, max(before, first - 1), -1)))
+    return [(anchor, way) for anchor, way in ways if way and max(way) >= first and min(way) <= last]
+
+
+def track_both_ways(
+    read_picture: Callable[[int], Picture],
+    drawn: Mapping[int, Mask],
+    first: int,
+    last: int,
+    note_visited: Callable[[int], object] = lambda _: None,
+) -> Iterator[TrackedFrame]:
+    """Yield the region in the frames from `first` to `last` that the drawn frames lead to, as they are reached.
+
+    `drawn` maps frames to masks that a person drew; they are not yielded and never changed. Between two of them each
+    frame is reached from the nearer one, forwards or backwards; where that one is lost, the other one goes on until it
+    is lost too. A frame that is reached from both may come twice; the later item counts. Frames that neither reaches
+    have an item without a mask only where a track stopped. `note_visited` is called with how many frames of `find_ways`
+    are done since it was called last.
+    """
+    anchors = sorted(drawn)
+    reached: dict[int, TrackedFrame] = {}
+    for anchor, frames in find_ways(anchors, first, last):
+        visited = 0
+        for found in track_region(read_picture, anchor, drawn[anchor], frames):
+            earlier = reached.get(found.frame)
+            if earlier is None or earlier.mask is None or _is_nearer(found, anchor, anchors):
+                reached[found.frame] = found
+                if first <= found.frame <= last:
+                    yield found
+            visited += 1
+            note_visited(1)
+        note_visited(len(frames) - visited)  # beyond where it was lost
 
 
 def _is_nearer(found: TrackedFrame, anchor: int, anchors: Sequence[int]) -> bool:

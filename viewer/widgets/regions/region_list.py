@@ -13,6 +13,7 @@ from viewer.analysis.caption import spoken
 from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
+from viewer.widgets.regions.region_controls import HEIGHT, RegionControls
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QWidget
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from viewer.regions.known_patches import NamedPatches
 
 LINE: Final = 22
-LEAST_LINES: Final = 3
+LEAST_LINES: Final = 2
+"""Lines that it always has room for: with the controls no more than other tabs need, so that pictures stay in place."""
 PREFERRED_LINES: Final = 6
 SCROLL_WIDTH: Final = 12
 COLUMNS: Final = ((0.24, "region"), (0.36, "known in"), (0.40, "lost by tracking"))
-HINT: Final = "No regions yet. Drag a box on a picture, or paint patches with Shift, then give them a name here."
+HINT: Final = "No regions yet: drag a box on a picture, or paint patches with Shift, and give them a name here."
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class RegionList(Panel):
 
     watched_fields = frozenset({"frame", "region", "region_name"})
     HEADING = 22
-    FOOT = 0
+    FOOT = HEIGHT
 
     def __init__(self, session: Session, regions: RegionsController, parent: QWidget | None = None) -> None:
         super().__init__(session, "Named regions", parent)
@@ -84,9 +86,11 @@ class RegionList(Panel):
         self.scroll_bar.setAccessibleName("Lines of the list of regions")
         self.scroll_bar.valueChanged.connect(self.scroll_to)
         self.scroll_bar.hide()
+        self.controls = RegionControls(session, regions, self)
         self.restyle()
         session.regions_changed.connect(self.reload)
         regions.changed.connect(self.reload)
+        regions.process.changed.connect(self.refresh)
 
     def sizeHint(self) -> QSize:
         return QSize(600, self.HEADING + PREFERRED_LINES * LINE + self.FOOT)
@@ -94,6 +98,7 @@ class RegionList(Panel):
     def restyle(self) -> None:
         """Apply the theme's colours to the scroll bar."""
         self.scroll_bar.setStyleSheet(theme.sheet())
+        self.controls.restyle()
 
     # Content
 
@@ -105,6 +110,7 @@ class RegionList(Panel):
         self.scroll_to(self.top)
 
     def refresh(self) -> None:
+        self.controls.refresh()
         self.schedule_description()
         self.update()
 
@@ -138,6 +144,7 @@ class RegionList(Panel):
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        self.controls.setGeometry(0, self.height() - HEIGHT, self.width(), HEIGHT)
         self.scroll_to(self.top)
 
     def edges(self) -> list[tuple[float, float]]:

@@ -1,0 +1,188 @@
+"""Change the regions file with `pi0-regions`, in a process of its own: OpenCV does not belong into the window's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QProcess, QTimer, Signal
+
+from viewer.controllers.python_process import create_python_process
+from viewer.controllers.regions.region_edit import RegionEdit, read_digest
+from viewer.model.plain_text import clean_text
+from viewer.regions.regions_file import previous_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KILL_MILLISECONDS: Final = 3000
+"""Time that a stopped process has to end by itself."""
+MOST_CHARACTERS: Final = 300
+"""Of an error message of the process."""
+STOPPED: Final = 130
+
+
+@dataclass(frozen=True)
+class RegionsJob:
+    """A change of a regions file that is to be made."""
+
+    title: str
+    """What is done, such as `Tracking duck`."""
+    verb: str
+    """Of pi0-regions."""
+    words: tuple[str, ...]
+    """What follows the verb and the options."""
+    results: Path
+    path: Path
+    """The regions file."""
+    name: str
+    """The region that the view has afterwards; empty for none."""
+    options: tuple[str, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of pi0-regions."""
+        kept = ["--regions", str(self.path), *self.options, "--progress-lines"]
+        return [self.verb, str(self.results), *kept, "--", *self.words]
+
+
+class RegionsProcess(QObject):
+    """Makes changes one after another. Each is kept with copies of the file, for undo and redo."""
+
+    changed = Signal()
+    """A change has begun, gone on or ended."""
+    done = Signal(object, object)
+    """A change has ended, or was stopped and what it had made was kept: its RegionsJob and its RegionEdit."""
+    failed = Signal(str)
+    """A change was not made: why, as a sentence."""
+
+    def __init__(self, note_done: Callable[[], None], parent: QObject) -> None:
+        """`note_done` is called after a change was undone or redone."""
+        super().__init__(parent)
+        self._note_done = note_done
+        self.job: RegionsJob | None = None
+        """What is being done; None if nothing is."""
+        self.progress = 0, 0
+        """Frames that are done, and all of them; 0 before the first."""
+        self._waiting: deque[RegionsJob] = deque()
+        self._process: QProcess | None = None
+        self._errors: list[str] = []
+        self._digest = ""
+        self._is_stopping = False
+        self._copies: Path | None = None
+        self._count = 0
+        self._deadline = QTimer(self)
+        self._deadline.setSingleShot(True)
+        self._deadline.setInterval(KILL_MILLISECONDS)
+        self._deadline.timeout.connect(self._kill)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a change is being made."""
+        return self._process is not None
+
+    def start(self, job: RegionsJob) -> None:
+        """Make a change, after those that were asked for before."""
+        self._waiting.append(job)
+        if self._process is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._waiting:
+            return
+        self.job = job = self._waiting.popleft()
+        self.progress, self._errors, self._is_stopping = (0, 0), [], False
+        self._digest = read_digest(job.path)
+        process = create_python_process(self, "viewer.export.masks", *job.arguments(), is_single_threaded=False)
+        process.setWorkingDirectory(str(job.path.parent))
+        process.readyReadStandardOutput.connect(self._read_progress)
+        process.readyReadStandardError.connect(self._read_errors)
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._on_error)
+        self._process = process
+        process.start()
+        self.changed.emit()
+
+    def _read_progress(self) -> None:
+        while self._process is not None and self._process.canReadLine():
+            line = bytes(self._process.readLine().data()).decode(errors="replace")
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                message = json.loads(line)
+                self.progress = int(message["done"]), int(message["total"])
+        self.changed.emit()
+
+    def _read_errors(self) -> None:
+        if self._process is not None:
+            text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
+            lines = [clean_text(line.strip(), MOST_CHARACTERS) for line in text.splitlines() if line.strip()]
+            self._errors = [*self._errors, *lines][-5:]
+
+    def cancel(self) -> None:
+        """Stop what is being done, and what waits; frames that were tracked so far are kept."""
+        self._waiting.clear()
+        if self._process is not None:
+            self._is_stopping = True
+            self._process.terminate()
+            self._deadline.start()
+            self.changed.emit()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
+            self._finished(-1)
+
+    def _finished(self, code: int) -> None:
+        self._read_errors()
+        process, job, self._process, self.job = self._process, self.job, None, None
+        self._deadline.stop()
+        if process is not None:
+            process.deleteLater()
+        if job is not None:
+            self._end(job, code)
+        self.changed.emit()
+        self._begin()
+
+    def _end(self, job: RegionsJob, code: int) -> None:
+        digest = read_digest(job.path)
+        if code in {0, STOPPED} and digest and digest != self._digest:
+            try:
+                self.done.emit(job, self._keep(job))
+            except OSError as error:
+                self.failed.emit(f"{job.title} cannot be undone here: no copy of the file can be kept ({error}).")
+        elif code not in {0, STOPPED} and not self._is_stopping:
+            reason = self._errors[-1].removeprefix("pi0-regions: ") if self._errors else f"it ended with code {code}."
+            self.failed.emit(f"{job.title} failed: {reason}")
+
+    def _keep(self, job: RegionsJob) -> RegionEdit:
+        """Keep copies of the regions file before and after a change."""
+        if self._copies is None:
+            self._copies = Path(tempfile.mkdtemp(prefix="pi0-regions-"))
+        self._count += 1
+        before = None
+        if self._digest:
+            before = self._copies / f"{self._count}.before.h5"
+            shutil.copyfile(previous_path(job.path), before)
+        after = self._copies / f"{self._count}.after.h5"
+        return RegionEdit(job.title, job.path, before, after, self._note_done)
+
+    def stop(self) -> None:
+        """End the process at once, before the window ends, and forget the copies."""
+        process, self._process, self.job = self._process, None, None
+        self._waiting.clear()
+        self._deadline.stop()
+        if process is not None:
+            process.finished.disconnect(self._finished)
+            process.kill()
+            process.waitForFinished(1000)
+            process.deleteLater()
+        if self._copies is not None:
+            shutil.rmtree(self._copies, ignore_errors=True)
+            self._copies = None
