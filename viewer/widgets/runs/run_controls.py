@@ -167,7 +167,7 @@ class RunControls(QWidget):
             score = self._query.score
             if not actions and "steps" in SCORES[score].needs:
                 score = "picture"
-            self._ask(words=words, actions=actions, score=score)
+            self._ask(actions=actions, score=score, **({} if actions else {"words": words}))
 
     def _set_region(self, text: str) -> None:
         self._ask(region=text)

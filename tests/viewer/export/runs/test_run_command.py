@@ -1,0 +1,147 @@
+"""`pi0-export run`: figures and tables of an answer over all episodes."""
+
+import csv
+import json
+
+import pytest
+from planted_run import BOX, EPISODES, FRAMES, HEADS, LAYERS, PLANTED, write_planted_run
+
+from viewer.export import metadata
+from viewer.export.__main__ import main
+from viewer.export.runs import find_frame
+from viewer.io import run_index
+from viewer.runs.query import RunQuery
+from viewer.runs.run_view import RunView, parse_run_view
+from viewer.runs.summary import RunSummary
+
+QUERY = RunQuery("region", "duck", region=BOX)
+ASK = ["--score", "region", "--words", "duck", "--region", BOX]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_planted_run(tmp_path_factory.mktemp("planted") / "planted")
+
+
+@pytest.fixture
+def here(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return str(folder)
+
+
+def read_csv(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_tables_hold_the_numbers_of_the_summary_and_what_they_answer(here, folder, tmp_path, capsys):
+    assert main(["run", here, *ASK, "--compare", "--format", "csv", "-o", "out"]) == 0
+    stem = f"out/planted/region-duck-success-failure-layer{PLANTED[0]}-head{PLANTED[1]}"
+    names = [f"{stem}{end}" for end in ("-heads.csv", "-episodes.csv", "-time.csv", ".json")]
+    assert capsys.readouterr().out.split() == names
+    view = RunView(QUERY, is_contrast=True)
+    summary = RunSummary.open(run_index.read_run(folder), QUERY.subject)
+    atlas, curve = summary.atlas(view.resolved_query), summary.curve(view.resolved_query, *PLANTED)
+    rows = read_csv(tmp_path / names[0])
+    assert len(rows) == LAYERS * HEADS
+    row = rows[PLANTED[0] * HEADS + PLANTED[1]]
+    assert (row["layer"], row["head"]) == (str(PLANTED[0]), str(PLANTED[1]))
+    assert float(row["difference"]) == pytest.approx(atlas.contrast.difference[PLANTED], rel=1e-6)
+    assert float(row["q"]) == pytest.approx(atlas.contrast.q[PLANTED], rel=1e-6)
+    assert (row["success episodes"], row["failure frames"]) == ("4", "16")
+    episodes = read_csv(tmp_path / names[1])
+    assert [episode["outcome"] for episode in episodes] == ["success"] * 4 + ["failure"] * 4
+    times = read_csv(tmp_path / names[2])
+    assert [float(row["time"]) for row in times] == pytest.approx(curve.times.tolist())
+    assert float(times[0]["success mean"]) == pytest.approx(curve.groups[0].mean[0], rel=1e-6)
+    told = json.loads((tmp_path / names[3]).read_text())
+    assert told["description"].startswith(
+        f"Mass in {BOX} for “duck”: mean of 4 successes minus mean of 4 failures, 32 "
+    )
+    assert told["groups"] == [
+        {"name": "success", "episodes": 4, "frames": 16}, {"name": "failure", "episodes": 4, "frames": 16},
+    ]  # fmt: skip
+    assert parse_run_view(json.dumps(told["view"])) == RunView(QUERY, True, *PLANTED)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "pdf", "svg"])
+def test_figure_carries_the_view_that_it_shows(here, tmp_path, kind):
+    assert main(["run", here, *ASK, "--format", kind, "-o", "out"]) == 0
+    path = tmp_path / f"out/planted/region-duck-layer{PLANTED[0]}-head{PLANTED[1]}.{kind}"
+    view = parse_run_view(metadata.read_view_json(str(path)))
+    assert view == RunView(QUERY, False, *PLANTED)
+    assert path.stat().st_size > 5000
+
+
+def test_figure_is_written_again_from_its_view(here, tmp_path):
+    main(["run", here, *ASK, "--head", "2,1", "--frames", "0-50%", "-o", "one", "--format", "svg"])
+    first = next((tmp_path / "one").rglob("*.svg"))
+    assert first.name == "region-duck-layer2-head1.svg"
+    assert main(["run", here, "--view", str(first), "-o", "two", "--format", "svg"]) == 0
+    assert next((tmp_path / "two").rglob("*.svg")).read_bytes() == first.read_bytes()
+
+
+def test_caption_of_a_figure_says_question_counts_and_run(here, tmp_path):
+    main(["run", here, *ASK, "-o", "out", "--format", "svg"])
+    text = next((tmp_path / "out").rglob("*.svg")).read_text()
+    for words in (
+        "“duck”:",
+        f"mean over {EPISODES} episodes",
+        f"{EPISODES * FRAMES} frames",
+        "bootstrap",
+        "Run planted.",
+    ):
+        assert words in text.replace("\n", " "), words
+
+
+def test_existing_figure_is_replaced_only_when_asked(here, capsys):
+    assert main(["run", here, *ASK, "-o", "out"]) == 0
+    assert main(["run", here, *ASK, "-o", "out"]) == 2
+    assert "exists; add --overwrite to replace" in capsys.readouterr().err
+    assert main(["run", here, *ASK, "-o", "out", "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ["--words", "elephant"],
+            "No episode of planted has what is asked for. There is no word “elephant” in frame 0",
+        ),
+        (["--region", ""], "needs a region; name one"),
+        (["--score", "change"], "words have one pass; take actions"),
+        (["--head", "x"], "--head x cannot be read; write layer and head by number, such as 12,4."),
+        (["--head", "9,0"], "The run has no head 0 in layer 9."),
+        (["--frames", "9-2"], "--frames 9-2 cannot be read; write all, 0-20, or 0-50%."),
+        (["--actions", "x"], "--actions x cannot be read; write 3, 0-4 or all."),
+        (["--view", '{"frame":1}'], "This view is of an episode, not of a run; copy one from the Run page."),
+        (["--prompt", "sing"], "No episode has a value for this question."),
+    ],
+)
+def test_question_that_has_no_answer_gets_one_sentence(here, capsys, options, sentence):
+    assert main(["run", here, *ASK, *options]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_found_frame_is_the_one_that_the_ranking_singles_out(folder):
+    from dataclasses import asdict
+
+    from viewer.runs.frame_ranking import rank_frames
+
+    asked = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000002.h5", "layer": 1, "head": 0}
+    ranking = rank_frames(run_index.read_run(folder), QUERY, "episode_000002.h5", 1, 0)
+    for which, frame in (("typical", ranking.most_typical), ("extreme", ranking.most_extreme)):
+        found = find_frame.find_frame({**json.loads(json.dumps(asked)), "which": which})
+        assert (found["frame"], found["value"]) == (frame.frame, pytest.approx(frame.value))
+        assert found["region"] == ((0, 6, 5),)
+        assert found["region_name"] == ""
+
+
+def test_process_that_finds_a_frame_says_why_there_is_none(folder, capsys):
+    from dataclasses import asdict
+
+    asked = {"run": str(folder), "query": asdict(QUERY), "file": "episode_000009.h5", "layer": 1, "head": 0}
+    assert find_frame.main([json.dumps({**asked, "which": "typical"})]) == 2
+    assert json.loads(capsys.readouterr().out) == {"error": "It is no longer in the run."}

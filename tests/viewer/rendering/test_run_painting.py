@@ -1,0 +1,60 @@
+"""Painting of the Run page: colours of a difference, stacks of dots, places of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPointF, QRectF
+
+from viewer.rendering.runs.cell_table import lay_out_cells
+from viewer.rendering.runs.group_colors import color_words, difference_table, find_range, heat_table
+from viewer.rendering.runs.strip_plot import stack_dots
+from viewer.rendering.score_table import GAP
+
+
+@pytest.mark.parametrize("ground", [0x15171C, 0xF7F8FA])
+def test_difference_is_the_ground_at_zero_red_for_failure_and_blue_for_success(ground: int) -> None:
+    words = color_words(np.array([[-2.0, 0.0, 2.0, np.nan]]), (-2.0, 2.0), difference_table(ground), ground)
+    failure, nothing, success, missing = (int(word) & 0xFFFFFF for word in words[0])
+    assert failure >> 16 > failure & 255
+    assert success & 255 > success >> 16
+    assert missing == ground
+    for shift in (16, 8, 0):  # the table has 256 colours, of which none lies at 0 exactly
+        assert abs((nothing >> shift & 255) - (ground >> shift & 255)) <= 3
+
+
+def test_range_of_a_difference_lies_on_both_sides_of_zero() -> None:
+    values = np.array([[-0.5, np.nan], [0.25, 0.0]])
+    assert find_range(values, is_difference=True) == (-0.5, 0.5)
+    assert find_range(np.array([[0.2, 0.7]]), is_difference=False) == (0.0, 0.7)
+    assert find_range(np.array([[0.2, 0.7]]), is_difference=False, starts_at_zero=False) == (0.2, 0.7)
+    assert find_range(np.array([[np.nan]]), is_difference=True) == (-1.0, 1.0)
+    low, high = find_range(np.zeros((2, 2)), is_difference=False)
+    assert low < high
+
+
+def test_values_without_a_spread_have_a_colour_of_the_table() -> None:
+    table = heat_table("inferno", 0)
+    words = color_words(np.array([[0.0, 1.0]]), (0.0, 1.0), table, 0)
+    assert words.tolist() == [[int(table[0]), int(table[255])]]
+
+
+def test_dots_of_one_layer_do_not_overlap() -> None:
+    places = np.array([0.0, 1.0, 2.0, 6.0, 6.5, 30.0])
+    layers = stack_dots(places, 6.0)
+    for layer in set(layers.tolist()):
+        gaps = np.diff(np.sort(places[layers == layer]))
+        assert (gaps >= 6.0).all()
+    assert layers.tolist() == [0, 1, 2, 0, 3, 0]
+
+
+def test_cells_fill_the_box_at_equal_distances_and_are_found_under_a_point() -> None:
+    layout = lay_out_cells(QRectF(26, 2, 400, 90), (3, 8), 1.0, QRectF(0, 0, 1, 1))
+    assert len(layout.rows) == 3
+    assert [left for left, _ in layout.columns] == [26 + 50 * head for head in range(8)]
+    assert layout.columns[-1][1] == 426 - GAP
+    assert layout.cell_at(layout.cell(2, 7).center()) == (2, 7)
+    assert layout.cell_at(QPointF(500, 50)) is None
+    enlarged = lay_out_cells(QRectF(26, 2, 400, 90), (3, 8), 1.0, QRectF(0.5, 0, 0.5, 1))
+    assert enlarged.columns[4][0] == 26
+    assert enlarged.columns[4][1] - enlarged.columns[4][0] == 100 - GAP
