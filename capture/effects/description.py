@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from capture.number_ranges import format_numbers
 from capture.remote.address import Location
 from capture.results.effects_schema import DESCRIPTIONS
 from capture.results.read_access import find_dataset, read_row
@@ -18,22 +19,42 @@ SHOWN_FRAMES: Final = 4
 _FLOOR: Final = "root mean square over actions and dimensions, model units"
 _PER_FRAME: Final = (
     *("noise/floor", "noise/floor_error", "targets/multiple", "controls/effect", "controls/smaller", "controls/count"),
-    *("heads/effect", "map/effect_of_chunk", "agreement/spearman_of_chunk"),
+    *("heads/effect", "map/effect_of_chunk", "masks/explained", "agreement/spearman_of_chunk"),
+    *("gradient/dim", "gradient/relevance", "agreement/relevance"),
 )
+_QUERIES: Final = {
+    "actions": "the actions", "words": "the words", "patches": "the patches", "all": "words, patches and actions",
+}  # fmt: skip
+
+
+def describe_method(run: Mapping[str, Any]) -> str:
+    """Return how a run takes things away, within a sentence: hidden from the actions in layers 0-8."""
+    if run["mode"] == "random-masks":
+        return f"covered by random masks ({run['fill']})"
+    if run["mode"] != "knockout":
+        return f"covered ({run['fill']})"
+    parts = [f"hidden from {_QUERIES.get(run['from'], run['from'])}"]
+    for axis, numbers in (("layer", run.get("layers")), ("head", run.get("in_heads"))):
+        if numbers:
+            parts.append(f"in {axis}{'s' * (len(numbers) > 1)} {format_numbers(numbers)}")
+    return " ".join(parts)
 
 
 def frame_lines(
-    number: int, frame: Mapping[str, Any], names: Sequence[str], cameras: Sequence[str], layers: Sequence[int]
+    number: int, frame: Mapping[str, Any], names: Sequence[str], cameras: Sequence[str], layers: Sequence[int], how: str
 ) -> list[str]:
     """Return what was measured on one frame: the noise floor, each target beside its controls, heads, map, agreement.
 
-    `frame`: values of the effects file's datasets without the frame axis; absent ones are left out.
+    `frame`: values of the effects file's datasets without the frame axis; absent ones are left out. `how`: of
+    `describe_method`.
     """
     floor = float(frame["noise/floor"])
     error = float(frame["noise/floor_error"])
     lines = [f"frame {number}: two noises differ by {floor:.3g} ± {error:.1g} ({_FLOOR})"]
     for place, name in enumerate(names):
-        line = f"  without {name}: {_multiple(float(frame['targets/multiple'][place]))} x the noise"
+        word, _, other = name.partition(" -> ")
+        what = f"{other} in the place of {word}" if other else f"{name} {how}"
+        line = f"  {what}: {_multiple(float(frame['targets/multiple'][place]))} x the noise"
         count, smaller = int(frame["controls/count"][place]), int(frame["controls/smaller"][place])
         if count:
             median = float(np.nanmedian(frame["controls/effect"][place])) / floor if floor else float("nan")
@@ -51,8 +72,12 @@ def frame_lines(
         rows, cols = np.nonzero(chunk[camera] == np.nanmax(chunk))  # of the whole block
         lines.append(
             f"  largest effect of the map: {cameras[camera]} {_span('row', rows)} {_span('column', cols)}, "
-            f"{_multiple(float(np.nanmax(chunk)) / floor)} x the noise"
+            f"{_multiple(float(np.nanmax(chunk)) / floor)} x the noise when {how}"
         )
+        if "masks/explained" in frame:
+            lines.append(
+                f"  the map predicts {float(frame['masks/explained']):.0%} of the variance of masks left out of it"
+            )
         agreement = np.mean(frame["agreement/spearman_of_chunk"], axis=1)  # (layers, heads), mean over steps
         if np.isnan(agreement).all():
             lines.append("  too few blocks to rank heads by how far their attention agrees")
@@ -60,6 +85,21 @@ def frame_lines(
             places = _largest(agreement)
             heads = (f"layer {layers[layer]} head {head} {agreement[layer, head]:.2f}" for layer, head in places)
             lines.append(f"  heads whose attention agrees most (Spearman, mean of the steps): {', '.join(heads)}")
+    return lines + _gradient_lines(frame, cameras)
+
+
+def _gradient_lines(frame: Mapping[str, Any], cameras: Sequence[str]) -> list[str]:
+    """Return where each differentiated dimension has its most relevant patch, and how far its map agrees."""
+    lines = []
+    if "gradient/relevance" not in frame:
+        return []
+    for place, dim in enumerate(np.asarray(frame["gradient/dim"]).tolist()):
+        relevance = np.asarray(frame["gradient/relevance"][place]).mean(0)  # (cameras, rows, cols)
+        [(camera, row, col)] = _largest(relevance, 1)
+        line = f"  gradient of action dimension {dim}: most relevant {cameras[camera]} row {row} column {col}"
+        if "agreement/relevance" in frame:
+            line += f", rank correlation with the effect map {float(frame['agreement/relevance'][place]):.2f}"
+        lines.append(line)
     return lines
 
 
@@ -67,14 +107,13 @@ def file_lines(path: Location, file: h5py.File) -> list[str]:
     """Return what an open effects file holds. Raises KeyError, ValueError or UserError for a damaged one."""
     run, results = json.loads(file.attrs["run"]), json.loads(file.attrs["results"])
     numbers = find_dataset(file, "frames/number", 1)
-    how = f"attention edges of {run['from']} cut"
-    if run["mode"] != "knockout":
-        how = f"patches covered ({run['fill']}{', by random masks' * (run['mode'] == 'random-masks')})"
+    how = describe_method(run)
+    controls = f"; up to {run['controls']} random regions to compare with" if run["region"] or run["regions"] else ""
     lines = [
         f"{path.name}: effects on {len(numbers)} frame{'s' * (len(numbers) != 1)} of {results['name']}, "
         f"{'complete' if file.attrs['complete'] else 'not complete'}",
         f"written   {file.attrs['created']} by {file.attrs['generator']}",
-        f"without   {how}; {run['seeds']} noises, up to {run['controls']} random regions to compare with",
+        f"method    {how}; {run['seeds']} noises{controls}",
     ]
     names: list[str] = []
     if "targets" in file and file.get("targets", getlink=True).__class__ is h5py.HardLink and "name" in file["targets"]:
@@ -87,7 +126,7 @@ def file_lines(path: Location, file: h5py.File) -> list[str]:
                 frame[name] = read_row(file, name, len(DESCRIPTIONS[name][0].split(", ")), place)
             except KeyError:
                 continue
-        lines += frame_lines(int(numbers[place]), frame, names, cameras, layers)
+        lines += frame_lines(int(numbers[place]), frame, names, cameras, layers, how)
     if len(numbers) > SHOWN_FRAMES:
         lines.append(f"{len(numbers) - SHOWN_FRAMES} more frames")
     return lines

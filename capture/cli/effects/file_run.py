@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from capture.cli.effects.forecast import forecast
 from capture.cli.effects.options import fill_text
 from capture.cli.info import describe
-from capture.effects.description import frame_lines
+from capture.effects.description import describe_method, frame_lines
 from capture.effects.effects_file import EffectsFile, is_finished
 from capture.effects.engine import Intervention
 from capture.effects.file_lock import FileLock
@@ -144,7 +144,7 @@ def _measure(
     lines = [
         line
         for place, frame in enumerate(file.frames)
-        for line in frame_lines(chosen[place], frame, file.names, frames.cameras, frames.layers)
+        for line in frame_lines(chosen[place], frame, file.names, frames.cameras, frames.layers, describe_method(run))
     ]
     seconds = time.monotonic() - begun
     text = f"{len(todo)} frame{'s' * (len(todo) != 1)}"

@@ -124,9 +124,11 @@ def test_info_describes_an_effects_file(occluded, capsys):
     assert main(["info", str(occluded)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "occluded.h5: effects on 2 frames of demo.h5, complete"
-    assert "patches covered (mean)" in lines[2]
+    assert "method    covered (mean); 3 noises" in lines[2]
     with h5py.File(occluded) as file:
-        assert f"  without {DUCK}: {file['targets/multiple'][0, 0]:.2f} x the noise; random regions: " in lines[4]
+        assert (
+            f"  {DUCK} covered (mean): {file['targets/multiple'][0, 0]:.2f} x the noise; random regions: " in lines[4]
+        )
         heads = file["heads/effect"][0]
         layer, head = np.unravel_index(np.argmax(heads), heads.shape)
     assert lines[5].startswith(f"  silenced heads with the largest effect: layer {layer} head {head} ")
@@ -193,7 +195,7 @@ def test_another_word_moves_the_actions_and_masks_cover_whole_blocks(masked):
 def test_info_tells_random_masks_from_edges_that_are_cut(masked, capsys):
     capsys.readouterr()
     assert main(["info", str(masked)]) == 0
-    assert "without   patches covered (mean, by random masks)" in capsys.readouterr().out
+    assert "method    covered by random masks (mean)" in capsys.readouterr().out
 
 
 def test_gradient_maps_cover_pictures_and_text_and_agree_in_form(mapped):
@@ -274,7 +276,7 @@ def test_words_hidden_from_the_actions_have_an_effect(demo, tmp_path, capsys):
     printed = capsys.readouterr().out
     with h5py.File(output) as file:
         assert file["targets/multiple"][0, 0] > 1
-        assert f"without duck: {file['targets/multiple'][0, 0]:.2f} x the noise" in printed
+        assert f"duck hidden from the actions: {file['targets/multiple'][0, 0]:.2f} x the noise" in printed
         assert file["targets/tokens"][0, 0].sum() == 1
         assert not file["targets/patches"][()].any()
 

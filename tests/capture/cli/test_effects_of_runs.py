@@ -91,7 +91,7 @@ def test_one_frame_is_captured_and_measured_and_not_in_a_dry_run(command, tmp_pa
     assert main([*command, "--dry-run", "--effects", MEASURES]) == 2
     assert "leave it out with --dry-run" in capsys.readouterr().err
     assert main([*command, "--prompt", "pick up", "-o", str(output), "--effects", MEASURES]) == 0
-    assert "without exterior:4-7,4-7: " in capsys.readouterr().out
+    assert "exterior:4-7,4-7 hidden from the actions: " in capsys.readouterr().out
     assert names(tmp_path) == ["one.effects.h5", "one.h5"]
 
 
