@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from PySide6.QtWidgets import QApplication
 
-from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.settings import Settings
+from viewer.io.demo_files import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 from viewer.rendering import theme

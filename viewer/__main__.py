@@ -44,6 +44,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument("file", nargs="*", type=file_location, help=HELP)
     parser.add_argument("--version", action="version", version=f"pi0-viewer {__version__}")
     parser.add_argument("--demo", action="store_true", help="open the bundled demo")
+    parser.add_argument("--demo-run", action="store_true", help="open 20 episodes of the bundled policy, half of them "
+                        "failures; the first time pi0-capture makes them, in the user’s cache")  # fmt: skip
     parser.add_argument("--view", metavar="VIEW", help="the view to start with: JSON from “Copy view as command”, or a "
                       "figure (PNG, JPG, PDF, SVG) that pi0-export wrote")  # fmt: skip
     parser.add_argument("--theme", choices=("dark", "light", "system"), help="colours of the window; remembered")
@@ -108,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         window.files.compare_with(options.file[1] if len(options.file) > 1 else None)
         window.files.opening.wait()
     elif options.demo:
-        window.files.open_demo()
+        window.files.demos.open_file()
+    elif options.demo_run:
+        window.files.demos.open_run()
     elif options.file:  # a run on another machine
         window.open(options.file[0], view)
     if run_view is not None:
@@ -174,6 +178,8 @@ def _check(options: argparse.Namespace) -> None:
 
     if options.demo and options.file:
         raise UserError("--demo opens the bundled demo; leave it out to open a file, or leave the file out.")
+    if options.demo_run and (options.demo or options.file):
+        raise UserError("--demo-run opens the bundled policy’s run; leave out either this or the other.")
     if len(options.file) > 2:
         raise UserError("pi0-viewer opens one file, two to compare, or the folder of a run; leave the others out.")
     runs = [path for path in options.file if is_run(path)]
@@ -185,6 +191,8 @@ def _run(options: argparse.Namespace) -> Run | None:
     """Return the run to open; None for a single file, also the only one in a folder, which is put into `options`."""
     from viewer.io.open_file import is_run
 
+    if options.demo_run:
+        _add_demo_run(options)
     if not options.file or not is_run(options.file[0]) or not isinstance(options.file[0], Path):
         return None  # a run on another machine is read when the window is shown
     from viewer.io import run_index
@@ -233,10 +241,18 @@ def _first_of_run(run: Run) -> Probe | None:
 
 
 def _demo() -> Path | None:
-    import importlib.resources
+    from viewer.io.demo_files import demo_path
 
-    found = Path(str(importlib.resources.files("resources") / "demo" / "results.h5"))
-    return found if found.is_file() else None
+    return demo_path()
+
+
+def _add_demo_run(options: argparse.Namespace) -> None:
+    """Put the demo's run into `options.file`, if it has been captured."""
+    from viewer.io.demo_files import demo_run_folder, is_demo_run_captured
+
+    folder = demo_run_folder()
+    if folder is not None and is_demo_run_captured():
+        options.file = [folder]
 
 
 def prepared(options: argparse.Namespace) -> MainWindow:

@@ -66,3 +66,13 @@ def test_demo_together_with_a_file_is_rejected(
     assert main(["--demo", "results.h5"]) == 2
     said = capsys.readouterr().err
     assert said == "--demo opens the bundled demo; leave it out to open a file, or leave the file out.\n"
+
+
+@pytest.mark.parametrize("other", [["results.h5"], ["--demo"]])
+def test_demo_run_together_with_something_else_is_rejected(
+    other: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc, "disable", lambda: None)  # main disables garbage collection until the first picture
+    assert main(["--demo-run", *other]) == 2
+    said = capsys.readouterr().err
+    assert said == "--demo-run opens the bundled policy’s run; leave out either this or the other.\n"

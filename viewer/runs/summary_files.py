@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import re
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from viewer.io.user_cache import user_cache_folder
 from viewer.runs.query import MAX_TEXT, Subject, is_actions
 
 if TYPE_CHECKING:
@@ -126,12 +126,7 @@ def name_folder(subject: Subject) -> str:
 
 def cache_folder() -> Path:
     """Return the folder in the user's cache for summaries of runs that cannot be written to."""
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "pi0-attention" / "Cache" / "runs"
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/pi0-attention/runs").expanduser()
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "pi0-attention" / "runs"
+    return user_cache_folder("runs")
 
 
 def read_list(folder: Path) -> SummaryList | None:

@@ -113,7 +113,7 @@ class MainWindow(QWidget):
         ):
             signal.connect(slot)
         self.page.open_requested.connect(self.files.ask_file)
-        self.page.demo_requested.connect(self.files.open_demo)
+        self.page.demo_requested.connect(self.files.demos.open_file)
         self.page.stop_requested.connect(self.stop_opening)
         self.page.file_requested.connect(self.files.open_text)
         self.top.commands.clicked.connect(self.overlays.show_palette)

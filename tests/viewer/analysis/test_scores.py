@@ -17,7 +17,7 @@ from resources.demo.build.dataset import coverage
 from resources.demo.build.things import NAMES
 from viewer.analysis import scores
 from viewer.analysis.atlas import rank_heads, score_heads
-from viewer.controllers.files.file_opening import demo_path
+from viewer.io.demo_files import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 from viewer.widgets.main_window import MainWindow

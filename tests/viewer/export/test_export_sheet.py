@@ -21,10 +21,10 @@ from PySide6.QtTest import QTest
 from window_driver import close, show, spin, until
 
 from viewer.analysis import scores
-from viewer.controllers.files.file_opening import demo_path
 from viewer.export import cli, metadata
 from viewer.export.encoding import pixels
 from viewer.export.request import FORMATS, KINDS
+from viewer.io.demo_files import demo_path
 from viewer.model.view_state import Query, from_json
 from viewer.rendering import theme
 from viewer.widgets.controls.drop_down import DropDown

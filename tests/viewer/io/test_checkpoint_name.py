@@ -11,8 +11,8 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from window_driver import close, show
 
-from viewer.controllers.files.file_opening import demo_path
 from viewer.export.figures.figure import describe_origin
+from viewer.io.demo_files import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import ViewState
 from viewer.widgets.view_picture import footnote

@@ -15,7 +15,7 @@ from PySide6.QtTest import QTest
 from window_driver import close, press, rest, show, spin, until
 
 from viewer.controllers.effects.region_run import RegionRequest, write_command
-from viewer.controllers.files.file_opening import demo_path
+from viewer.io.demo_files import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 

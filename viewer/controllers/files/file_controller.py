@@ -14,13 +14,15 @@ from PySide6.QtWidgets import QWidget
 from viewer.analysis.initial_view import Carried, first_view
 from viewer.controllers.effects.effects_controller import EffectsController
 from viewer.controllers.files import file_dialogs
-from viewer.controllers.files.file_opening import Opening, demo_path, demo_view
+from viewer.controllers.files.demos import Demos
+from viewer.controllers.files.file_opening import Opening
 from viewer.controllers.files.file_watcher import FileWatcher
 from viewer.controllers.files.first_picture import FirstPicture
 from viewer.controllers.files.live_view import LIVE_MILLISECONDS, LiveView
 from viewer.controllers.files.run_opening import RunOpening
 from viewer.errors import READ_ERRORS, NotLoadedError, UserError
 from viewer.file_argument import is_address, locate
+from viewer.io.demo_files import demo_view
 from viewer.io.open_file import is_run
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class FileController(QObject):
         self.session, self.worker, self.settings = session, worker, settings
         self.opening = Opening(self._needless, session.reader, self)
         self.live = LiveView(session, self)
+        self.demos = Demos(self)
         self.effects = EffectsController(session, worker, settings, window)
         self.run: OpenRun | None = None
         self._wanted: ViewState | None = None
@@ -185,17 +188,6 @@ class FileController(QObject):
             run.stop()
             run.deleteLater()
             self.run_changed.emit()
-
-    def open_demo(self) -> None:
-        """Open the bundled demo."""
-        path = demo_path()
-        if path is None:
-            self.show_failure(
-                "The demo is not part of this installation; install pi0-attention again, or open a file of your own.",
-                "",
-            )
-        else:
-            self.open(path)
 
     def ask_file(self) -> None:
         """Show the dialog for opening a file."""
@@ -391,6 +383,7 @@ class FileController(QObject):
     def stop(self) -> None:
         """Release all files, processes and threads when the window closes."""
         self.remember_view()
+        self.demos.stop()
         self._follow.stop()
         self.opening.stop()
         self.first.drop()

@@ -1,9 +1,8 @@
-"""Open a results file without blocking the window; locate the bundled demo."""
+"""Open a results file without blocking the window."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -13,7 +12,6 @@ from viewer.controllers.reading.reader import Reader
 from viewer.errors import ConnectionLostError, NotLoadedError, UserError, split_library_words
 from viewer.io.open_file import connect_ahead, find, find_source
 from viewer.io.results import Results
-from viewer.model.view_state import Query, ViewState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,25 +192,3 @@ class Opening(QObject):
         sentence, words = split_library_words(message)
         details = f"File: {path}\n" + (f"HDF5 says: {words}\n" if words else "") + cause
         self.failed.emit(sentence, details.strip())
-
-
-def demo_path() -> Path | None:
-    """Return the path of the bundled demo; None if it is not installed."""
-    import importlib.resources  # imported late: slow to load and rarely needed
-
-    try:
-        found = importlib.resources.files("resources") / "demo" / "results.h5"
-    except ModuleNotFoundError:
-        return None
-    path = Path(str(found))
-    return path if path.is_file() else None
-
-
-def demo_view(path: Location) -> ViewState | None:
-    """Return the first view of the bundled demo: the noun, seen by the head trained to point; None for other files."""
-    if not isinstance(path, Path) or path.parts[-2:] != ("demo", "results.h5"):
-        return None
-    demo = demo_path()
-    if demo is None or path.resolve() != demo.resolve():
-        return None
-    return ViewState(query=Query("text", (5,)), layer=1, heads=(0,))

@@ -12,9 +12,9 @@ from capture.results import schema
 from viewer.analysis.region_boxes import find_boxes
 from viewer.analysis.regions_process import RegionsReading
 from viewer.controllers.files import file_dialogs
-from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.regions.regions_process import RegionsJob, RegionsProcess
 from viewer.errors import UserError, split_library_words
+from viewer.io.demo_files import demo_path
 from viewer.regions.region import check_name
 from viewer.regions.regions_file import check_writable, default_path, read_stamp
 

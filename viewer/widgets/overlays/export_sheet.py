@@ -13,9 +13,9 @@ from PySide6.QtCore import QProcess, QRectF, QStandardPaths, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
-from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.python_process import create_python_process
 from viewer.export.request import KINDS
+from viewer.io.demo_files import demo_path, is_of_demo_run
 from viewer.io.open_file import read_identity
 from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
@@ -263,6 +263,7 @@ def default_folder(path: Location | None) -> Path:
     """Return `results` beside the file; for the demo, or a folder that is not writable, the user's pictures folder."""
     demo = demo_path()
     bundled = path is not None and demo is not None and read_identity(path) == read_identity(demo)
+    bundled = bundled or (isinstance(path, Path) and is_of_demo_run(path))
     if isinstance(path, Path) and not bundled and os.access(path.absolute().parent, os.W_OK):
         return path.absolute().parent / "results"
     pictures = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)

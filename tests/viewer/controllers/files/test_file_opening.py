@@ -14,8 +14,8 @@ from window_driver import close, show, spin, until
 
 from viewer.analysis.initial_view import first_view
 from viewer.analysis.probe import Probe
-from viewer.controllers.files.file_opening import demo_path
 from viewer.controllers.settings import Settings
+from viewer.io.demo_files import demo_path
 from viewer.io.results import Results
 from viewer.model.view_state import Query, ViewState
 from viewer.widgets.main_window import MainWindow
@@ -84,7 +84,7 @@ def test_slow_opening_shows_a_page_with_a_stop_button(
 
 
 def test_missing_demo_shows_an_error_page(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("viewer.controllers.files.file_controller.demo_path", lambda: None)
+    monkeypatch.setattr("viewer.io.demo_files.demo_path", lambda: None)
     window.perform_id("close")
     window.perform_id("demo")
     assert "demo is not part" in window.page.text.text()

@@ -1,0 +1,143 @@
+"""Open the bundled demo: its results file at once, its run after `pi0-capture --demo-run` has made it, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from PySide6.QtCore import QObject, QProcess, QTimer
+
+from viewer.controllers.python_process import create_python_process
+from viewer.io import demo_files
+from viewer.model.plain_text import clean_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from viewer.controllers.files.file_controller import FileController
+
+NOT_INSTALLED: Final = (
+    "The demo is not part of this installation; install pi0-attention again, or open a file of your own."
+)
+NO_TORCH: Final = (
+    "The demo’s run is captured on this machine, by the demo’s policy, and PyTorch is not installed here; "
+    "pip install “pi0-attention[capture]” brings it, and the run needs no GPU."
+)
+LOOK_MILLISECONDS: Final = 300
+STOP_MILLISECONDS: Final = 3000
+"""Time that the process has to end by itself when the window closes."""
+
+
+class Demos(QObject):
+    """Opens what is bundled; captures the run in a process of its own, which goes on where an earlier one stopped."""
+
+    def __init__(self, files: FileController) -> None:
+        super().__init__(files)
+        self._files = files
+        self._process: QProcess | None = None
+        self._errors = ""
+        self._before: object = None
+        """What was open when the run was asked for."""
+        self._timer = QTimer(self, interval=LOOK_MILLISECONDS)
+        self._timer.timeout.connect(self._look)
+
+    @property
+    def is_capturing(self) -> bool:
+        """Whether the run is being captured."""
+        return self._process is not None
+
+    def open_file(self) -> None:
+        """Open the bundled results file."""
+        path = demo_files.demo_path()
+        if path is None:
+            self._files.show_failure(NOT_INSTALLED, "")
+        else:
+            self._files.open(path)
+
+    def open_run(self, *options: str) -> None:
+        """Open the run; capture it first if it is not in the user's cache yet.
+
+        `options`: further ones of `pi0-capture --demo-run`, such as the choice of some episodes.
+        """
+        folder = demo_files.demo_run_folder()
+        if folder is None:
+            self._files.show_failure(NOT_INSTALLED, "")
+        elif demo_files.is_demo_run_captured():
+            self._files.open(folder)
+        elif not demo_files.can_capture():
+            self._files.show_failure(NO_TORCH, "")
+        elif not self.is_capturing:
+            self._capture(folder, options)
+
+    def stop(self) -> None:
+        """Stop capturing, before the window ends; finished frames are kept."""
+        process, self._process = self._process, None
+        self._timer.stop()
+        if process is not None:
+            process.finished.disconnect(self._finished)
+            process.terminate()
+            if not process.waitForFinished(STOP_MILLISECONDS):
+                process.kill()
+                process.waitForFinished(STOP_MILLISECONDS)
+            process.deleteLater()
+
+    def _capture(self, folder: Path, options: tuple[str, ...]) -> None:
+        self._before, self._errors = self._files.session.results, ""
+        process = create_python_process(self, "capture", "--demo-run", *options, "-o", str(folder))
+        process.finished.connect(self._finished)
+        process.errorOccurred.connect(self._on_error)
+        process.readyReadStandardError.connect(self._read_errors)
+        self._process = process
+        process.start()
+        self._timer.start()
+        self._say("loading PyTorch")
+
+    def _say(self, stage: str) -> None:
+        """Say how far it is: on the page while nothing is open, else as a notice."""
+        sentence = f"The demo’s policy captures its run, which happens once and takes a minute or two: {stage} …"
+        if self._files.session.results is None:
+            self._files.nothing_yet.emit(sentence)
+        elif not self._errors:
+            self._files.session.noticed.emit(sentence)
+
+    def _read_errors(self) -> None:
+        if self._process is not None:
+            text = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
+            lines = [clean_text(line.strip(), 300) for line in text.splitlines() if line.strip()]
+            if lines:
+                self._say(lines[-1].removeprefix("pi0-capture: "))
+                self._errors = lines[-1].removeprefix("pi0-capture: ")
+
+    def _look(self) -> None:
+        """Open the run once it has an episode, which the others then join."""
+        folder = demo_files.demo_run_folder()
+        if folder is not None and any(not path.name.endswith(".regions.h5") for path in folder.glob("*.h5")):
+            self._timer.stop()
+            self._show(folder)
+
+    def _show(self, folder: Path) -> None:
+        if self._files.session.results is self._before and not self._files.opening.busy:
+            self._files.open(folder)
+
+    def _on_error(self, error: QProcess.ProcessError) -> None:
+        if error == QProcess.ProcessError.FailedToStart:  # all others end in `finished`
+            self._finished(-1)
+
+    def _finished(self, code: int) -> None:
+        self._read_errors()
+        process, self._process = self._process, None
+        was_looking = self._timer.isActive()
+        self._timer.stop()
+        if process is not None:
+            process.deleteLater()
+        folder = demo_files.demo_run_folder()
+        if code != 0 or folder is None:
+            reason = self._errors or f"it ended with code {code}"
+            sentence = f"The demo’s run was not captured: {reason.rstrip('.')}."
+            if self._files.session.results is None:
+                self._files.show_failure(sentence, "")
+            else:
+                self._files.session.noticed.emit(sentence)
+        elif was_looking:
+            self._show(folder)
+        else:
+            self._files.session.noticed.emit(f"The demo’s run is captured, and kept in {folder}.")
