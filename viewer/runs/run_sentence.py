@@ -207,8 +207,8 @@ def label_scale(query: RunQuery, *, is_contrast: bool) -> str:
     """Return the text beside the colour bar."""
     score = find_score(query.score)
     unit = "% of frames" if score.unit == "yes or no" else score.unit
-    name = f"{score.title}, {unit}".removesuffix(", ")
-    return f"difference of {name}" if is_contrast else name
+    name = "difference" if is_contrast else score.title
+    return f"{name}, {unit}".removesuffix(", ")
 
 
 def count_of(count: int, noun: str) -> str:

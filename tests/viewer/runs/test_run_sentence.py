@@ -125,7 +125,7 @@ def test_numbers_have_the_unit_of_their_score_and_a_true_minus():
     assert format_cell(-0.0001, find_score("region"), signed=True) == "0.0"
     assert format_cell(float("nan"), find_score("region")) == "–"
     assert label_scale(RunQuery("hit"), is_contrast=False) == "hit in region, % of frames"
-    assert label_scale(RunQuery("lift"), is_contrast=True) == "difference of lift of region, × chance"
+    assert label_scale(RunQuery("lift"), is_contrast=True) == "difference, × chance"
 
 
 def test_punctuation_ends_the_phrase_before_it():

@@ -103,6 +103,11 @@ class RunController(QObject):
         return None if self._open_run is None else self._open_run.episodes.run
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers of the recorded denoise steps, where what is asked about has some."""
+        return () if self._summary is None else self._summary.steps
+
+    @property
     def open_run(self) -> OpenRun | None:
         """The open run with its list of episodes."""
         return self._open_run
@@ -214,10 +219,6 @@ class RunController(QObject):
         """Go on with a summary that was stopped or failed."""
         if self.run is not None:
             self._make_summary(self.view.resolved_query.subject)
-
-    def stop_build(self) -> None:
-        """Stop making the summary; what is done is kept and shown."""
-        self.build.stop()
 
     def _on_written(self) -> None:
         if self.build.subject == self.view.resolved_query.subject:

@@ -144,7 +144,7 @@ class RunContent:
         draw_cell_labels(painter, layout, atlas.layers, range(columns), LABEL, write=_write)
         scale = QRectF(box.left(), box.bottom() + HEADS + 10, box.width(), SCALE_HEIGHT)
         sides = ("more in failures", "more in successes") if is_contrast else ("", "")
-        label = "" if is_contrast else label_scale(atlas.query, is_contrast=False)
+        label = label_scale(atlas.query, is_contrast=is_contrast)
         axis = Axis(*ends, factor=factor_of(score))
         draw_scale(painter, scale, table, axis, label, sides, write=_write, width_of=_measure)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from viewer.rendering.axes import Axis, Write
 
 CORNER: Final = 2.5
+MOST_TICKS: Final = 7
 BAR_HEIGHT: Final = 8.0
 SCALE_HEIGHT: Final = BAR_HEIGHT + 2 * LINE + 8
 """Pixels of the colour bar with its label and its numbers."""
@@ -129,4 +130,4 @@ def draw_scale(
     # Each colour as four pixels, because PDF viewers smooth images that they enlarge.
     painter.drawImage(bar, drawing.word_image(np.repeat(np.repeat(table[None], 4, 1), 8, 0), blended=False))
     measure = width_of or partial(drawing.width_of, pixels=FONT)
-    draw_place_axis(painter, bar, axis, axis.ticks(bar.width(), measure, 5), write=write, width_of=measure)
+    draw_place_axis(painter, bar, axis, axis.ticks(bar.width(), measure, MOST_TICKS), write=write, width_of=measure)

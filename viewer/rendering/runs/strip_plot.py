@@ -71,6 +71,14 @@ def stack_dots(places: Doubles, width: float) -> npt.NDArray[np.intp]:
     return layers
 
 
+def describe_strips(groups: Sequence[StripGroup]) -> str:
+    """Return what the marks of strips stand for; empty without strips."""
+    if not groups:
+        return ""
+    most = max(int(np.isfinite(group.values).sum()) for group in groups)
+    return "a dot is an episode" if most <= MOST_DOTS else "bars count episodes"
+
+
 def draw_strips(
     painter: QPainter,
     box: QRectF,

@@ -181,7 +181,7 @@ class RunAtlasPanel(HoverPanel):
         box = QRectF(LABEL, layout.box.bottom() + FOOT + 12, min(layout.box.width(), 420), SCALE_HEIGHT)
         axis = Axis(*ends, factor=factor_of(score))
         sides = ("more in failures", "more in successes") if contrast else ("", "")
-        label = label_scale(atlas.query, is_contrast=contrast) if not contrast else ""
+        label = label_scale(atlas.query, is_contrast=contrast)
         draw_scale(painter, box, table, axis, label, sides)
 
     # Choosing a head

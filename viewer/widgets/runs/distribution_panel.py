@@ -8,8 +8,9 @@ from PySide6.QtCore import QRect, QRectF, QSize
 from PySide6.QtGui import QContextMenuEvent, QPainter
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
-from viewer.rendering.runs.strip_plot import FOOT, draw_strips
+from viewer.rendering.runs.strip_plot import FOOT, describe_strips, draw_strips
 from viewer.rendering.runs.strips import make_strip_axis, make_strips
 from viewer.runs.run_sentence import describe_cell
 from viewer.runs.run_table import list_episode_rows
@@ -65,6 +66,7 @@ class DistributionPanel(PlotPanel):
             self._strips = make_strips(atlas, answer.distribution)
             self._axis = make_strip_axis(atlas, self._strips)
         self.setAccessibleDescription("; ".join([self._title, *self._lines]))
+        self.setToolTip(plain_tooltip("\n".join(self._lines)))  # a narrow panel does not show all of them
         self.setFixedHeight(self.sizeHint().height())
         self.update()
 
@@ -78,7 +80,7 @@ class DistributionPanel(PlotPanel):
         t = theme.active()
         self.fill_background(painter, area)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self.paint_heading(painter, self._title, "a dot is an episode" if self._strips else "")
+        self.paint_heading(painter, self._title, describe_strips(self._strips))
         line = QRectF(0, self.HEADING - 4, self.width(), LINE)
         for text in self._lines:
             drawing.write(painter, line, text, t.secondary, 12)

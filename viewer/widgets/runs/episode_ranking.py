@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     Index = QModelIndex | QPersistentModelIndex
 
 ROW: Final = 28
-VALUE_WIDTHS: Final = (72.0, 260.0)
+VALUE_WIDTHS: Final = (56.0, 260.0)
 """Least and most pixels of a value with its bar."""
-VALUE_SHARE: Final = 0.26
+VALUE_SHARE: Final = 0.22
 """Part of a row that it takes between them."""
-LINK_WIDTH: Final = 56
+LINK_WIDTH: Final = 52
 """Pixels of each of the two links of a row."""
 MARKS: Final = {"success": "✓", "failure": "✕", "": ""}
 LINKS: Final = (("typical", "typical"), ("extreme", "extreme"))

@@ -89,25 +89,31 @@ class RunControls(QWidget):
     # What there is to choose from
 
     def set_choices(
-        self, prompts: Sequence[str], regions: Sequence[str], steps: int, actions: int, *, contrast_reason: str = ""
+        self,
+        prompts: Sequence[str],
+        regions: Sequence[str],
+        steps: Sequence[int],
+        actions: int,
+        *,
+        contrast_reason: str = "",
     ) -> None:
         """Set what the run offers.
 
         Args:
             prompts: Of its episodes.
             regions: Names of regions that are known.
-            steps: Number of denoise steps; 0 if it is not known.
-            actions: Number of action tokens; 0 if it is not known.
+            steps: Numbers of the recorded denoise steps; none if they are not known.
+            actions: Number of action tokens of an episode; 0 if it is not known.
             contrast_reason: Why success cannot be compared with failure; empty if it can.
         """
         self._prompts = tuple(prompts[:MOST_PROMPTS])
         words = find_common_words(prompts)
         subjects = [(OBJECT, f"the object that each prompt names, {OBJECT}"), *((word, word) for word in words)]
-        subjects += [("all actions", "all actions")] if actions != 0 else []
+        subjects += [("all actions", "all actions"), *((f"action {n}", f"action {n}") for n in range(min(actions, 3)))]
         self.subject.set_suggestions(subjects)
         named = [(OBJECT, f"the region that each prompt names, {OBJECT}"), *((name, name) for name in regions)]
         self.region.set_suggestions(named)
-        self.step.set_options([(ALL, "mean of steps"), *((str(step), f"step {step}") for step in range(steps))])
+        self.step.set_options([(ALL, "mean of steps"), *((str(step), f"step {step}") for step in steps)])
         self.prompt.set_options(
             [(ALL, "all prompts"), *((str(n), _shorten(prompt)) for n, prompt in enumerate(self._prompts))]
         )

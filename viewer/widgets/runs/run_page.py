@@ -134,7 +134,7 @@ class RunPage(QWidget):
         self.ranking.open_requested.connect(self.visit.open)
         self.ranking.pointed.connect(self.distribution.mark)
         self.message.button_clicked.connect(self._on_message_button)
-        self.update_note.clicked.connect(controller.stop_build)
+        self.update_note.clicked.connect(controller.build.stop)
         self.atlas.on_hover = self._on_hover
         self.atlas.on_enter = self._focus_ranking
 
@@ -184,7 +184,8 @@ class RunPage(QWidget):
         outcomes = {episode.success for episode in run.episodes}
         reason = "" if {True, False} <= outcomes else "the run does not say which episodes succeeded and which failed"
         results = self.acts.session.results
-        steps, actions = (len(results.steps), results.horizon) if results is not None else (0, 0)
+        steps, actions = (results.steps, results.horizon) if results is not None else ((), 0)
+        steps = self.controller.steps or steps
         known = self.acts.session.regions
         named = list(known.regions) if known is not None else []
         self.ranking_title.setText(f"Episodes by {label_scale(self.controller.view.query, is_contrast=False)}")
@@ -230,7 +231,7 @@ class RunPage(QWidget):
         if name == "folder":
             self.acts.files.ask_folder()
         elif name == "stop":
-            self.controller.stop_build()
+            self.controller.build.stop()
         elif name == "build":
             self.controller.build_again()
         elif name == "copy":

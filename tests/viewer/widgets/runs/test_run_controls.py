@@ -18,7 +18,7 @@ from viewer.widgets.runs.run_heading import RunHeading
 @pytest.fixture
 def controls(app: QApplication) -> Iterator[RunControls]:
     made = RunControls()
-    made.set_choices(["put the <b>duck</b> in the bowl", "get the duck"], ["duck", "a & b"], 3, 5)
+    made.set_choices(["put the <b>duck</b> in the bowl", "get the duck"], ["duck", "a & b"], range(3), 5)
     made.resize(1000, 60)
     made.show()
     yield made
@@ -93,7 +93,7 @@ def test_score_over_steps_gives_way_where_words_are_asked_for(controls: RunContr
 
 
 def test_contrast_is_off_with_the_reason_where_outcomes_are_unknown(controls: RunControls) -> None:
-    controls.set_choices([], [], 0, 0, contrast_reason="the run does not say which episodes succeeded")
+    controls.set_choices([], [], (), 0, contrast_reason="the run does not say which episodes succeeded")
     assert not controls.contrast.isEnabled()
     assert controls.contrast.toolTip() == "the run does not say which episodes succeeded"
 
