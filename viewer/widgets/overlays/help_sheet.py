@@ -36,6 +36,12 @@ Shift-drag paints patches, and the squares on a box’s outline resize it.
 The wheel zooms a picture or a plot about the pointer; the middle button drags it (a picture also the left one while
 Space is held, a plot also Shift and the wheel), and a double click shows it whole again. The timeline and the masses
 over frames zoom together. A right click copies a picture, a plot or its numbers, and offers a logarithmic axis.</p>
+<h3>Over a whole run</h3>
+<p>A run answers questions over all its episodes: <b>Shift+R</b> shows every layer and head by its mean over episodes,
+or success minus failure. Frames of one episode are not independent, so that each episode counts once: intervals of the
+mean are bootstrapped over episodes, differences are tested over episodes, and a ring marks those that stay after
+Benjamini and Hochberg at a false discovery rate of 5 %. The effect size is Hedges’ g. Click a head to rank the episodes
+by it, and an episode to open it at the frame nearest to its mean, or farthest from it.</p>
 <h3>Scores of heads</h3>
 """
 
