@@ -24,6 +24,8 @@ FONT: Final = 11
 LINE: Final = 14.0
 """Height of a label in pixels."""
 MOST_TICKS: Final = 5
+BAR_TICKS, BAR_GAP = 11, 12.0
+"""Most ticks of a colour bar, and the least distance of their labels in pixels."""
 LOG_DECADES: Final = 5
 """A logarithmic axis shows at most so many powers of ten below its top."""
 
@@ -75,12 +77,14 @@ class Axis:
             return float(self.low * (self.high / self.low) ** place)
         return self.low + place * (self.high - self.low)
 
-    def ticks(self, room: float, measure: Callable[[str], float], most: int = MOST_TICKS) -> tuple[Tick, ...]:
-        """Return the round numbers whose labels have room beside each other along `room` pixels."""
+    def ticks(
+        self, room: float, measure: Callable[[str], float], most: int = MOST_TICKS, gap: float = 4.0
+    ) -> tuple[Tick, ...]:
+        """Return the round numbers whose labels have room beside each other, `gap` apart, along `room` pixels."""
         if not self.is_log:
             low, high = sorted((self.low, self.high))
             return fit_ticks(
-                low, high, room, measure, most=most, gap=4, factor=self.factor, unit=self.unit, whole=self.is_whole
+                low, high, room, measure, most=most, gap=gap, factor=self.factor, unit=self.unit, whole=self.is_whole
             )
         suffix = f" {self.unit}" if self.unit else ""
         for count in range(most, 0, -1):
@@ -88,9 +92,13 @@ class Axis:
             ticks = tuple(Tick(tick.value / self.factor, tick.text + suffix) for tick in found)
             places = self.place([tick.value for tick in ticks]) * room
             widest = max((measure(tick.text) for tick in ticks), default=0.0)
-            if len(ticks) < 2 or float(np.diff(places).min()) >= widest + 4:
+            if len(ticks) < 2 or float(np.diff(places).min()) >= widest + gap:
                 break
         return ticks
+
+
+RANK_AXIS: Final = Axis(0.0, 1.0, factor=100.0, unit="%")
+"""Axis of a colour bar of ranks."""
 
 
 def make_share_axis(values: npt.NDArray[np.floating], *, is_log: bool = False) -> Axis:

@@ -13,7 +13,7 @@ from viewer.rendering.line_chart import Mark, Span
 from viewer.rendering.ticks import Tick, fit_ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from viewer.analysis.frame_timeline import FrameTimeline
     from viewer.rendering.axes import Axis
@@ -40,13 +40,18 @@ def find_frame_ticks(timeline: FrameTimeline, axis: Axis, room: float) -> tuple[
         return ()
     low, high = max(axis.low, 0.0), min(axis.high, float(count - 1))
     if count == 1 or not timeline.timed:
-        if high - low < 1:
-            return (Tick(round(low), str(round(low))),)
-        return fit_ticks(low, high, room, measure, gap=TICK_GAP, most=MOST_TICKS, whole=True)
+        return find_number_ticks(low, high, room, measure)
     first, last = np.interp([low, high], np.arange(count), timeline.seconds).tolist()
     seconds = fit_ticks(first, last, room, measure, gap=TICK_GAP, most=MOST_TICKS, unit="s")
     places = np.interp([tick.value for tick in seconds], timeline.seconds, np.arange(count))
     return tuple(Tick(place, tick.text) for place, tick in zip(places.tolist(), seconds, strict=True))
+
+
+def find_number_ticks(low: float, high: float, room: float, measure: Callable[[str], float]) -> tuple[Tick, ...]:
+    """Return the ticks of frames by their numbers, from `low` to `high`, along `room` pixels."""
+    if high - low < 1:
+        return (Tick(round(low), str(round(low))),)
+    return fit_ticks(low, high, room, measure, gap=TICK_GAP, most=MOST_TICKS, whole=True)
 
 
 def mark_prompts(prompt_changes: Sequence[int]) -> tuple[Mark, ...]:

@@ -14,7 +14,7 @@ from viewer.analysis.color_range import find_bar_range
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme
-from viewer.rendering.axes import Axis, draw_place_axis, measure_label
+from viewer.rendering.axes import BAR_GAP, BAR_TICKS, RANK_AXIS, Axis, draw_place_axis, measure_label
 from viewer.rendering.range_text import describe_below, describe_range
 from viewer.widgets.zoom_panel import ZoomPanel
 
@@ -143,7 +143,7 @@ class ColourBar(ZoomPanel):
             words = _words(name, scale, left, right, low, high, 512)
             self._ramp = key, drawing.word_image(words[None], blended=False)
         painter.drawImage(box, self._ramp[1])
-        axis = Axis(0.0, 1.0, factor=100.0, unit="%") if scale == "rank" else Axis(left, right)
+        axis = RANK_AXIS if scale == "rank" else Axis(left, right)
         draw_place_axis(painter, box, axis, _find_ticks(axis, box.width()))
         if self._can_drag() and shown.range != "map":
             for value in (low, high):
@@ -224,7 +224,7 @@ class ColourBar(ZoomPanel):
 @lru_cache(maxsize=256)
 def _find_ticks(axis: Axis, width: float) -> tuple[Tick, ...]:
     """Return the ticks of a bar of a width in pixels."""
-    return axis.ticks(width, measure_label, most=7)
+    return axis.ticks(width, measure_label, most=BAR_TICKS, gap=BAR_GAP)
 
 
 def _words(

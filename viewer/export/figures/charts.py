@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -24,19 +23,23 @@ from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model.number_ranges import format_range
 from viewer.rendering import colormaps, drawing, theme, ticks
-from viewer.rendering.ticks import find_axis_top, find_label_step, find_ticks, fit_ticks
+from viewer.rendering.axes import FONT, Axis, draw_place_axis, draw_value_axis, label_places, make_share_axis
+from viewer.rendering.frame_axis import find_number_ticks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.analysis.query_series import QuerySeries
     from viewer.export.request import ExportRequest
     from viewer.export.scenes import ExportSource
     from viewer.io.results import Results
     from viewer.model.attention import Floats
     from viewer.model.view_state import Cell, ViewState
+    from viewer.rendering.ticks import Tick
 
 LABEL_WIDTH: Final = 44.0
-TICKS: Final = 6
-"""Most ticks of the axis of a curve."""
+LEAST_SHARE: Final = 1e-3
+"""A group whose mass exceeds this nowhere has no curve, as in the window."""
 MOST_BOXES: Final = 2
 """A region of more boxes is described by its number of patches."""
 CELL_ASPECT: Final = 0.5
@@ -194,15 +197,16 @@ class CurveChart:
                      self.height - self.TOP - self.BOTTOM)  # fmt: skip
         values = np.nan_to_num(self.curves.values)
         starts = [*self.curves.starts, len(values)]
-        kept = [n for n in range(len(self.curves.names)) if values[:, n].max(initial=0) > 1e-3]
-        high = find_axis_top(float(values.max(initial=0.0)), TICKS, ceiling=1.0)
-        self._paint_axes(painter, box, high)
+        kept = self._find_drawn_groups()
+        y_axis, x_axis = self.find_axes()
+        self._paint_axes(painter, box, y_axis, x_axis)
         ends = []
         for n in reversed(kept):
             name = self.curves.names[n]
             ink = theme.colour(theme.group_colour("exterior bars" if name == "bars" else name, self.cameras))
-            points = [QPointF(self._x(box, at), box.bottom() - float(value) / high * box.height())
-                      for at, value in enumerate(values[:, n])]  # fmt: skip
+            across, down = x_axis.place(self._places()), y_axis.place(values[:, n])
+            points = [QPointF(box.left() + x * box.width(), box.bottom() - y * box.height())
+                      for x, y in zip(across.tolist(), down.tolist(), strict=True)]  # fmt: skip
             painter.setPen(QPen(ink, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             for start, stop in pairwise(starts):
@@ -216,40 +220,35 @@ class CurveChart:
             ends.append((points[-1].y(), n, ink))
         self._paint_names(painter, box, ends)
 
-    def _x(self, box: QRectF, point: int) -> float:
-        """Return the x of a point: frames lie at their numbers, layers and steps at equal distances."""
-        places = self.curves.at if self.axis == "frames" else range(len(self.curves.at))
-        span = places[-1] - places[0]
-        return box.left() + (box.width() * (places[point] - places[0]) / span if span else box.width() / 2)
+    def _find_drawn_groups(self) -> list[int]:
+        values = np.nan_to_num(self.curves.values)
+        return [n for n in range(len(self.curves.names)) if values[:, n].max(initial=0) > LEAST_SHARE]
 
-    def _paint_axes(self, painter: QPainter, box: QRectF, high: float) -> None:
+    def _places(self) -> Sequence[int]:
+        """Return where the points lie: frames at their numbers, layers and steps at equal distances."""
+        return self.curves.at if self.axis == "frames" else range(len(self.curves.at))
+
+    def find_axes(self) -> tuple[Axis, Axis]:
+        """Return the axis of the masses, which is the window's, and the horizontal one."""
+        places = self._places()
+        shares = make_share_axis(np.nan_to_num(self.curves.values)[:, self._find_drawn_groups()])
+        return shares, Axis(places[0], places[-1])
+
+    def find_x_ticks(self, room: float) -> tuple[Tick, ...]:
+        """Return the ticks of the horizontal axis, `room` px long, as the window has them: frames by their numbers."""
+        labels, axis = self.curves.labels, self.find_axes()[1]
+        if self.axis == "frames":
+            return find_number_ticks(labels[0], labels[-1], room, _measure)
+        return label_places(labels, axis, room, _measure)
+
+    def _paint_axes(self, painter: QPainter, box: QRectF, y_axis: Axis, x_axis: Axis) -> None:
         t = theme.active()
-        for tick in find_ticks(0, high, TICKS, factor=100, unit="%"):
-            y = box.bottom() - box.height() * tick.value / high
-            line = theme.colour(t.line if tick.value else t.faint)
-            painter.fillRect(QRectF(box.left(), y - 0.5, box.width(), 1), line)
-            place = QRectF(box.left() - 60, y - 8, 54, 16)
-            text_layout.draw_line(painter, place, tick.text, t.text, 11, align="right")
-        for x, text in self.find_labels(box):
-            painter.fillRect(QRectF(x - 0.5, box.bottom(), 1, 4), theme.colour(t.faint))
-            place = QRectF(x - 40, box.bottom() + 5, 80, 14)
-            text_layout.draw_line(painter, place, text, t.text, 11, align="centre")
+        draw_value_axis(painter, box, y_axis, self.LEFT, write=_write, ink=t.text)
+        ticks = self.find_x_ticks(box.width())
+        draw_place_axis(painter, box, x_axis, ticks, write=_write, width_of=_measure, ink=t.text)
         name = QRectF(box.left(), box.bottom() + 21, box.width(), 14)
         axis = "denoise step" if self.axis == "steps" else self.axis.removesuffix("s")
         text_layout.draw_line(painter, name, axis, t.secondary, 11, align="centre")
-
-    def find_labels(self, box: QRectF) -> list[tuple[float, str]]:
-        """Return x and text of the numbers below the axis: of round frames, or of every nth layer or step."""
-        labels = self.curves.labels
-        if self.axis == "frames" and len(labels) > 1:
-            span = labels[-1] - labels[0]
-            ticks = fit_ticks(
-                labels[0], labels[-1], box.width(), partial(text_layout.text_width, pixels=11), whole=True
-            )
-            return [(box.left() + box.width() * (tick.value - labels[0]) / span, tick.text) for tick in ticks]
-        widest = max(text_layout.text_width(str(label), 11) for label in labels)
-        skip = find_label_step(len(labels), widest, box.width(), gap=10)
-        return [(self._x(box, point), str(labels[point])) for point in range(0, len(labels), skip)]
 
     def _paint_names(self, painter: QPainter, box: QRectF, ends: list[tuple[float, int, QColor]]) -> None:
         t = theme.active()
@@ -262,6 +261,16 @@ class CurveChart:
             line = QRectF(box.right() + 17, y - 8, self.NAMES_WIDTH - 17, 16)
             used = text_layout.draw_line(painter, line, name, t.text, 12)
             text_layout.draw_line(painter, line.adjusted(used + 6, 0, 0, 0), share, t.secondary, 11)
+
+
+def _write(painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, /, *, align: str = "left") -> float:
+    """Draw a label of an axis in the figures' font."""
+    return text_layout.draw_line(painter, box, text, colour, round(pixels), align=align)
+
+
+def _measure(text: str) -> float:
+    """Return the width of a label of an axis in px."""
+    return text_layout.text_width(text, FONT)
 
 
 def spread(ys: list[float], distance: float, top: float, bottom: float) -> list[float]:

@@ -12,6 +12,7 @@ from PySide6.QtCore import QRectF
 from viewer.export.figures import text_layout
 from viewer.model import attention
 from viewer.rendering import colormaps, drawing, theme, ticks
+from viewer.rendering.axes import BAR_GAP, BAR_TICKS, RANK_AXIS, Axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +95,10 @@ def describe_largest(scale: ColourScale) -> str:
 def find_scale_ticks(scale: ColourScale, width: float) -> list[tuple[float, str]]:
     """Return the numbers of a colour bar that is `width` px wide: position from 0 to 1, and text."""
     low, high = scale.low, scale.high
-    if scale.scale == "rank":
-        return [(part, f"{100 * part:.0f} %") for part in (0.0, 0.25, 0.5, 0.75, 1.0)]
     if scale.scale != "log":
-        linear = ticks.fit_ticks(low, high, width, _measure_text, gap=16)
-        return [((tick.value - low) / (high - low), tick.text) for tick in linear]
+        axis = RANK_AXIS if scale.scale == "rank" else Axis(low, high)
+        found = axis.ticks(width, _measure_text, most=BAR_TICKS, gap=BAR_GAP)
+        return [(axis.place_of(tick.value), tick.text) for tick in found]
     top = math.log10(high) if high > 0 else 0.0
     bottom = max(math.log10(low) if low > 0 else -math.inf, top - 3)
     span = max(top - bottom, 1e-9)
