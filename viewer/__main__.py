@@ -272,6 +272,7 @@ def prepared(options: argparse.Namespace) -> MainWindow:
     theme.apply(settings.text("theme", "system"))
     window = MainWindow(settings)
     QTimer.singleShot(300, window, window.set_icon)  # after the first picture
+    QTimer.singleShot(450, theme.style_tooltips)
     QTimer.singleShot(600, startup.calm)
     catch_errors(window)
     return window

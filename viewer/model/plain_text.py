@@ -12,6 +12,8 @@ from typing import Final
 MAX_CHARACTERS: Final = 10_000
 """Characters of one text from a file that are kept."""
 MAX_TOOLTIP_CHARACTERS: Final = 2000
+TOOLTIP_COLUMNS: Final = 72
+"""Characters of a line of a tooltip: Qt breaks none that the screen is wide enough for."""
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 """First characters for which spreadsheets take a cell for a formula."""
@@ -37,10 +39,24 @@ def plain_tooltip(text: str) -> str:
     """Return the text as Qt is to get it for a tooltip, where it would take a tag or an entity for rich text."""
     shown = clean_text(text, MAX_TOOLTIP_CHARACTERS)
     if not set("<&") & set(shown):
-        return shown
+        return "\n".join(_break_line(line) for line in shown.split("\n"))
     import html  # its table of entities is rarely needed
 
     return f'<span style="white-space: pre-wrap">{html.escape(shown)}</span>'
+
+
+def _break_line(line: str) -> str:
+    """Return a line with line ends in place of spaces, where it is longer than TOOLTIP_COLUMNS."""
+    lines = []
+    while len(line) > TOOLTIP_COLUMNS:
+        place = line.rfind(" ", 1, TOOLTIP_COLUMNS + 1)
+        if place < 0:  # one long word
+            place = line.find(" ", TOOLTIP_COLUMNS)
+        if place < 0:
+            break
+        lines.append(line[:place])
+        line = line[place + 1 :]
+    return "\n".join([*lines, line])
 
 
 def csv_cell(value: object) -> object:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import ViewState
 
+SIDE_SPACING, SIDE_SPACING_LOW, TALL = 14, 10, 820
+"""Pixels between the panels of the right column, and between those of a layout lower than the last of these: what they
+save there are pixels of the heads' cells."""
 FOLD_WIDTH = 1028
 """Below this width the right column becomes tabs: in a window of 1024, but not in one of 1280 with an episode list."""
 MIN_SIDE, MAX_SIDE = 300, 460
@@ -145,7 +148,7 @@ class PanelLayout(QWidget):
         self.side = SideColumn()
         self.side_layout = QVBoxLayout(self.side)
         self.side_layout.setContentsMargins(m, 12, m, 12)
-        self.side_layout.setSpacing(14)
+        self.side_layout.setSpacing(SIDE_SPACING)
         self.side_layout.addStretch()  # takes what the panels above cannot use
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
@@ -201,6 +204,7 @@ class PanelLayout(QWidget):
         self.side.setMinimumWidth(MIN_SIDE - 20)  # beside a scroll bar; panels take less than they ask for
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        self.side_layout.setSpacing(SIDE_SPACING if self.height() >= TALL else SIDE_SPACING_LOW)
         narrow = self.width() < FOLD_WIDTH
         if narrow != self.is_folded:
             self._fold(narrow)

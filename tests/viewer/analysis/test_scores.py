@@ -298,8 +298,9 @@ def test_atlas_explains_a_score_with_its_rank(window: MainWindow) -> None:
     session.update(heads=())
     until(lambda: atlas.accessibleDescription().startswith("Layer 1, mean of heads: hit in region "))
     menu = atlas.score.menu()
-    assert [one.toolTip() for one in menu.actions()] == [score.description for score in scores.SCORES.values()]
-    assert atlas.score.toolTip() == scores.SCORES["hit"].description
+    tips = [one.toolTip().replace("\n", " ") for one in menu.actions()]
+    assert tips == [score.description for score in scores.SCORES.values()]
+    assert atlas.score.toolTip().replace("\n", " ") == scores.SCORES["hit"].description
     menu.close()
 
 

@@ -8,7 +8,7 @@ import io
 import pytest
 from PySide6.QtGui import Qt, QTextDocument
 
-from viewer.model.plain_text import MAX_TOOLTIP_CHARACTERS, clean_text, csv_cell, plain_tooltip
+from viewer.model.plain_text import MAX_TOOLTIP_CHARACTERS, TOOLTIP_COLUMNS, clean_text, csv_cell, plain_tooltip
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,17 @@ def test_tooltip_shows_every_character(text: str) -> None:
         shown = document.toPlainText()
         assert "<img" not in given
     assert shown == text
+
+
+def test_tooltip_breaks_long_lines_between_words() -> None:
+    words = "the weight of a row that is spread evenly over all of its keys " * 4
+    given = plain_tooltip(f"Title\n{words.strip()}")
+    lines = given.split("\n")
+    assert lines[0] == "Title"
+    assert max(map(len, lines)) <= TOOLTIP_COLUMNS
+    assert min(map(len, lines[1:-1])) > TOOLTIP_COLUMNS - 10
+    assert " ".join(lines[1:]) == words.strip()
+    assert plain_tooltip("x" * 200) == "x" * 200
 
 
 @pytest.mark.parametrize("text", ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1"])

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from PySide6.QtCore import QPoint
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QToolTip, QWidget
+from window_driver import until
 
 from viewer.rendering import theme
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
 
 GROUNDS = ("window", "panel", "side", "raised", "hover")
 LEAST = 4.5
@@ -31,3 +40,26 @@ def test_text_contrast_is_at_least_4_5_on_every_background(made: theme.Theme, in
 
 def test_black_on_white_has_the_largest_contrast() -> None:
     assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
+
+
+def test_tooltips_have_the_colours_of_the_theme_with_room_around_the_text(app: QApplication) -> None:
+    widget = QWidget()
+    widget.show()
+    try:
+        for choice, made in (("dark", theme.DARK), ("light", theme.LIGHT)):
+            theme.apply(choice)
+            theme.style_tooltips()
+            QToolTip.showText(QPoint(10, 10), choice, widget)
+            until(QToolTip.isVisible)
+            label = next(one for one in app.topLevelWidgets() if one.metaObject().className() == "QTipLabel")
+            image = label.grab().toImage()
+            assert image.pixelColor(0, label.height() // 2) == QColor(made.faint), "a quiet edge, not one like text"
+            inside = {image.pixelColor(x, label.height() // 2).name() for x in range(1, 6)}
+            assert inside == {made.raised.lower()}, "room between the edge and the text"
+            QToolTip.hideText()
+            until(lambda: not QToolTip.isVisible())
+    finally:
+        app.setProperty(theme.TOOLTIPS, False)
+        app.setStyleSheet("")
+        theme.apply("dark")
+        widget.deleteLater()

@@ -8,6 +8,7 @@ from PySide6.QtCore import QRectF, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 
@@ -48,7 +49,7 @@ class SegmentedControl(QWidget):
     def set_tool_tips(self, tool_tips: dict[str, str]) -> None:
         """Explain each option."""
         for value, text in tool_tips.items():
-            self.buttons[value].setToolTip(text)
+            self.buttons[value].setToolTip(plain_tooltip(text))
 
     def _clicked(self) -> None:
         self.chosen.emit(str(self.sender().property("value")))

@@ -146,7 +146,8 @@ class Atlas(ZoomPanel):
         self.score.show_value(shown.score)
         self.score.disable(self.reasons())
         self.thumbs.setChecked(shown.thumbnails)
-        self.thumbs.setToolTip(f"The map of every head instead of its score, {describe_thumbnail_scale(shown)}")
+        tip = f"The map of every head instead of its score, {describe_thumbnail_scale(shown)}"
+        self.thumbs.setToolTip(plain_tooltip(tip))
         self._place()
         if not self.isVisible():
             return

@@ -16,7 +16,7 @@ from viewer.errors import READ_ERRORS
 from viewer.model.attention import UNIFORM_SPAN
 from viewer.model.plain_text import plain_tooltip
 from viewer.model.view_state import FROM_EFFECTS
-from viewer.rendering import ticks
+from viewer.rendering import drawing, ticks
 from viewer.widgets.color_range_bar import ColourBar
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
@@ -38,8 +38,8 @@ RANGE_TIPS: Final = {
     "map": "From 0 to the 99th percentile of each camera",
     "locked": "The range that is shown now, kept for all views",
 }
-FIELD_WIDTH: Final = 84
-"""Pixels of a number's field: room for `−0.001446`."""
+WIDEST_ENDS: Final = ("−0.0008888", "−8.888e−38")
+"""The longest ends of a range: four digits, of the smallest numbers with and without an exponent."""
 MEASURES: Final = (("weight", "Weight"), ("contribution", "× norm"), ("effect", "Effect"),
                     ("gradient", "Gradient"))  # fmt: skip
 MEASURE_TIPS: Final = {
@@ -72,7 +72,7 @@ class HeatPanel(Panel):
         self.low, self.high = NumberField("Lower end of the range"), NumberField("Upper end of the range")
         for field in (self.low, self.high):
             field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
-            field.setFixedSize(FIELD_WIDTH, 24)
+            field.setFixedSize(max(round(drawing.width_of(text, field.pixels)) for text in WIDEST_ENDS) + 16, 24)
             field.editingFinished.connect(self._typed)
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)

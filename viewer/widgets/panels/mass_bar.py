@@ -32,6 +32,10 @@ MEANINGS: Final = {
     "action": "the other actions of the chunk",
 }
 """What each group of keys is; the others are cameras."""
+RENORMALISED: Final = "left out: the weight of the groups that are crossed out; the rest is renormalised to 1."
+SINKS_MEANING: Final = (
+    "sinks: BOS, newline and letterbox bars, on which heads rest weight whatever the picture shows. S leaves them out."
+)
 
 
 class MassBar(Panel):
@@ -73,8 +77,8 @@ class MassBar(Panel):
 
     def sizeHint(self) -> QSize:
         results = self.session.results
-        groups = (len(results.cameras) if results else 2) + 7
-        return QSize(288, self.HEADING + 20 + -(-groups // self.columns) * LINE + 20)
+        entries = (len(results.cameras) if results else 2) + 7 + 1  # the groups of an action, and the summary
+        return QSize(288, self.HEADING + 20 + -(-entries // self.columns) * LINE + 1)
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -113,10 +117,10 @@ class MassBar(Panel):
         """Return each group with its share, its part of the bar and its entry of the legend."""
         shares, whole = self.shares(), self.width()
         if self._lines[0] != (whole, len(shares)):
-            self._lines = (whole, len(shares)), self.lines(len(shares))
+            self._lines = (whole, len(shares)), self.lines(len(shares) + 1)
         total = sum(max(share, 0.0) for _, share in shares) or 1.0
         x, parts = 0.0, []
-        for (name, share), line in zip(shares, self._lines[1], strict=True):
+        for (name, share), line in zip(shares, self._lines[1][:-1], strict=True):
             width = max(share, 0.0) / total * whole
             parts.append((name, share, QRectF(x, self.HEADING, width, 11), line))
             x += width
@@ -153,19 +157,31 @@ class MassBar(Panel):
                 self._paint_name(painter, name, line)
             ink = t.secondary if gone else t.text
             drawing.write(painter, line, ticks.format_share(share), ink, 12, align="right")
-        bottom = max((line.bottom() for *_, line in boxes), default=0.0)
-        foot = QRectF(0, bottom + 2, self.width(), 17)
-        if shown.left_out:
-            words = f"left out {ticks.format_share(scene.removed)}, the rest renormalised"
-            drawing.write(painter, foot, words, t.accent_text, 12)
-        else:
-            sinks = sum(share for name, share, *_ in boxes if name in SINKS)
-            drawing.write(
-                painter, foot, f"sinks: BOS, newline, letterbox bars {ticks.format_share(sinks)}", t.secondary, 12
-            )
+        self._paint_summary(painter, sum(share for name, share, *_ in boxes if name in SINKS))
         if self.hasFocus():
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             drawing.ring(painter, QRectF(self.rect()), theme.colour(t.accent))
+
+    def summary_box(self) -> QRectF:
+        """Return the rectangle of the summary: the entry behind the last group, up to the right edge."""
+        last = self._lines[1][-1] if self._lines[1] else QRectF()
+        return QRectF(last.left(), last.top(), self.width() - last.left(), last.height())
+
+    def _paint_summary(self, painter: QPainter, sinks: float) -> None:
+        """Paint what was left out, else the share of the sinks; which groups these are where there is room."""
+        t, box, scene = theme.active(), self.summary_box(), self._scene
+        left_out = scene is not None and bool(self.shown.left_out)
+        share = ticks.format_share(scene.removed if scene is not None and left_out else sinks)
+        ink = t.accent_text if left_out else t.secondary
+        whole = (
+            f"left out {share}, the rest renormalised" if left_out else f"sinks: BOS, newline, letterbox bars {share}"
+        )
+        if drawing.width_of(whole, 12) <= box.width():
+            drawing.write(painter, box, whole, ink, 12)
+            return
+        entry = self._lines[1][-1]
+        drawing.write(painter, entry.adjusted(15, 0, 0, 0), "left out" if left_out else "sinks", ink, 12)
+        drawing.write(painter, entry, share, ink, 12, align="right")
 
     def _paint_name(self, painter: QPainter, name: str, line: QRectF) -> None:
         """Paint a group's colour and name."""
@@ -226,6 +242,8 @@ class MassBar(Panel):
             what = MEANINGS.get(name, "the camera’s picture, without its letterbox bars") if name else ""
             act = "bring it back" if back else "leave it out and renormalise"
             text = f"{_label(name)}: {what}.\nClick to {act}." if name else ""
+            if not name and self._scene is not None and self.summary_box().contains(QPointF(event.pos())):
+                text = RENORMALISED if self.session.state.left_out else SINKS_MEANING
             QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True
         return super().event(event)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from viewer.analysis import caption
 from viewer.analysis.region_lanes import build_lane, describe_place
 from viewer.controllers.playback import SPEEDS, speed_words
+from viewer.model.plain_text import plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, Axis, make_share_axis
 from viewer.rendering.frame_axis import find_frame_ticks, mark_prompts, name_episodes
@@ -58,7 +59,8 @@ class Timeline(LinePanel):
         self.frame_series = frame_series
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.speed = DropDown("Speed of frames", [(one, speed_words(one)) for one in SPEEDS], parent=self)
-        self.speed.setToolTip("Playback speed: multiples of the data set’s rate, or moments a second ( , and . )")
+        tip = "Playback speed: multiples of the data set’s rate, or moments a second ( , and . )"
+        self.speed.setToolTip(plain_tooltip(tip))
         self.speed.show_value("1x")
         self._made: tuple[tuple[object, ...], LineChart] | None = None
         self.lanes: tuple[Lane, ...] = ()
