@@ -79,3 +79,12 @@ print(builtins.__import__.__name__, late.__file__ in linecache.cache)
 def test_number_of_threads_set_by_the_user_is_kept(given: dict[str, str], threads: str) -> None:
     script = "import os; from viewer import startup; startup.one_thread(); print(os.environ['OPENBLAS_NUM_THREADS'])"
     assert said(script, **given) == threads
+
+
+def test_window_starts_without_what_asks_whole_runs() -> None:
+    script = """
+import sys
+import viewer.__main__, viewer.widgets.main_window
+print(sorted(name for name in sys.modules if name in ("duckdb", "pyarrow") or name.startswith("viewer.runs.")))
+"""
+    assert said(script, QT_QPA_PLATFORM="offscreen") == "[]"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from viewer.controllers.runs.slow_mark import SlowMark
 from viewer.controllers.runs.stages import (
     CellAnswer,
     Stage,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from viewer.runs.query import RunQuery, Subject
     from viewer.runs.summary import RunSummary
 
-SLOW_MILLISECONDS: Final = 100
-"""Time after which a mark says that an answer is being computed."""
 UPDATE_MILLISECONDS: Final = 3000
 """Time after a new episode in which more of them are waited for, before the summary is updated."""
 FAILED: Final = "The answer could not be computed; the log says why. Ask something else, or try again."
@@ -52,8 +51,6 @@ class RunController(QObject):
     """`cell` has changed."""
     hovered = Signal()
     """`pointed` has changed."""
-    waiting_changed = Signal()
-    """`is_slow_to_answer` has changed."""
     noticed = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -67,7 +64,6 @@ class RunController(QObject):
         """Of the head under the pointer."""
         self.is_contrast_shown = False
         """Whether `atlas` was asked as success against failure."""
-        self.is_slow_to_answer = False
         self.is_active = False
         """Whether the page is visible: summaries are made and kept up to date for a visible page alone."""
         self.worker = Worker(self)
@@ -83,10 +79,7 @@ class RunController(QObject):
         """Whether the user chose the head that is looked at; else each answer shows its most telling one."""
         self._made: tuple[Subject | None, int] = None, 0
         """The subject whose summary was last made, and how many episodes were finished then."""
-        self._slow = QTimer(self)
-        self._slow.setSingleShot(True)
-        self._slow.setInterval(SLOW_MILLISECONDS)
-        self._slow.timeout.connect(self._on_slow)
+        self.slow_mark = SlowMark(self)
         self._update_timer = QTimer(self)
         self._update_timer.setSingleShot(True)
         self._update_timer.setInterval(UPDATE_MILLISECONDS)
@@ -137,6 +130,7 @@ class RunController(QObject):
         self.is_active = active
         if active:
             self._begin()
+            self._on_episodes_changed()
 
     def _begin(self) -> None:
         """Open the summary of what is asked, or have it made."""
@@ -160,7 +154,7 @@ class RunController(QObject):
     def _forget(self) -> None:
         """Drop the summary and all answers."""
         self.worker.drop()
-        self._slow.stop()
+        self.slow_mark.stop()
         self._forget_answers()
 
     def _forget_answers(self) -> None:
@@ -173,7 +167,7 @@ class RunController(QObject):
     def _open_summary(self) -> None:
         run, subject = self.run, self.view.resolved_query.subject
         assert run is not None
-        self._slow.start()
+        self.slow_mark.start()
         self._compute("summary", lambda: open_summary(run, subject), lambda found: self._take_summary(subject, found))
 
     def _take_summary(self, subject: Subject, found: tuple[RunSummary | None, int, int]) -> None:
@@ -193,7 +187,9 @@ class RunController(QObject):
             return
         self._forget_summary()
         self._summary, self._subject = summary, subject
-        if done < total and self._made != (subject, total):
+        if done >= total:
+            self._made = subject, total
+        elif self._made != (subject, total):
             self._make_summary(subject)
         self._ask_atlas()
 
@@ -208,11 +204,12 @@ class RunController(QObject):
         run = self.run
         if run is None or not self.is_active:
             return
+        is_update = self.stage.kind == "empty" and self._made[0] == subject
         self._made = subject, count_done(self._open_run)
         if self._subject != subject:  # the answers to another question would be taken for this one's
             self._forget_answers()
         self.build.start(run.index or run.folder, subject)
-        if self._summary is None:
+        if self._summary is None and not is_update:
             self._set_stage(Stage("building"))
 
     def build_again(self) -> None:
@@ -239,7 +236,11 @@ class RunController(QObject):
 
     def _on_episodes_changed(self, _: object = None) -> None:
         """A new episode was finished: update the summary soon, with others that come meanwhile."""
-        if count_done(self._open_run) != self._made[1] and not self._update_timer.isActive():
+        if (
+            self._made[0] is not None
+            and count_done(self._open_run) != self._made[1]
+            and not self._update_timer.isActive()
+        ):
             self._update_timer.start()
 
     def _update_summary(self) -> None:
@@ -300,11 +301,11 @@ class RunController(QObject):
     def _ask_atlas(self) -> None:
         summary, query, is_contrast = self._summary, self.view.resolved_query, self.view.is_contrast
         assert summary is not None
-        self._slow.start()
+        self.slow_mark.start()
         self._compute("atlas", lambda: summary.atlas(query), lambda atlas: self._take_atlas(atlas, is_contrast))
 
     def _take_atlas(self, atlas: RunAtlas, is_contrast: bool) -> None:
-        self._done_waiting()
+        self.slow_mark.stop()
         self.atlas, self.is_contrast_shown, self.pointed = atlas, is_contrast and atlas.contrast is not None, None
         if not atlas.has_values:
             self._set_stage(Stage("empty", explain_empty(atlas)))
@@ -369,25 +370,15 @@ class RunController(QObject):
         self.worker.ask(purpose, self._asked, run, receive)
 
     def _fail(self, purpose: str, sentence: str) -> None:
-        self._done_waiting()
+        self.slow_mark.stop()
         if purpose in {"summary", "atlas"}:
             self._set_stage(Stage("failed", sentence))
         elif purpose == "cell":
             self.noticed.emit(sentence)
 
-    def _done_waiting(self) -> None:
-        self._slow.stop()
-        if self.is_slow_to_answer:
-            self.is_slow_to_answer = False
-            self.waiting_changed.emit()
-
-    def _on_slow(self) -> None:
-        self.is_slow_to_answer = True
-        self.waiting_changed.emit()
-
     def _set_stage(self, stage: Stage) -> None:
         if stage.kind != "ready":
-            self._done_waiting()
+            self.slow_mark.stop()
         if stage != self.stage:
             self.stage = stage
             self.stage_changed.emit()

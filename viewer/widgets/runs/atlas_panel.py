@@ -68,7 +68,7 @@ class RunAtlasPanel(HoverPanel):
         self._layout: tuple[object, TableLayout] | None = None
         controller.answered.connect(self._on_answered)
         controller.changed.connect(self._on_view_changed)
-        controller.waiting_changed.connect(self.update)
+        controller.slow_mark.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
         return QSize(480, 480)
@@ -162,7 +162,7 @@ class RunAtlasPanel(HoverPanel):
         if self.hasFocus():
             around = QRectF(0, 0, layout.box.right() + 4, layout.box.bottom() + FOOT + 2)
             drawing.ring(painter, around.intersected(QRectF(self.rect())), theme.colour(t.accent))
-        if self.controller.is_slow_to_answer:
+        if self.controller.slow_mark.is_shown:
             paint_loading_mark(painter, QRectF(self.rect()), "computing …")
 
     def _paint_table(self, painter: QPainter, atlas: RunAtlas, values: Doubles, layout: TableLayout) -> None:
