@@ -137,7 +137,8 @@ def _make_page(path: Path, *, verbose: bool) -> list[str]:
             return _format_file(path, file, verbose=verbose)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, MemoryError, OverflowError) as error:
         words = str(error.args[0] if error.args else error).partition("\n")[0]
-        raise UserError(f"{path} is damaged ({clean(words, 80)}); copy it again, or capture it again") from None
+        early = ", or its run ended before the first frame was whole" * (path.suffix == schema.PARTIAL_SUFFIX)
+        raise UserError(f"{path} is damaged{early} ({clean(words, 80)}); copy it again, or capture it again") from None
 
 
 def _make_remote_page(path: RemotePath, note_progress: Callable[[], None], *, verbose: bool) -> list[str]:
@@ -198,10 +199,13 @@ def _format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]
     done = int(find_dataset(file, schema.FRAMES_DONE, 0)[()])
     if not 0 <= done <= planned:
         raise UserError(f"{path} is damaged: it claims {done} finished frames of {planned}")
+    is_rollout = schema.FRAMES_CLOCK in file
+    planned = done if is_rollout else planned  # its axes may be a frame longer where its process was killed
     complete = bool(_read_attribute(file, "complete"))
     model = _read_json(file, "model")
     created = schema.describe_time(str(_read_attribute(file, "created", "?")))
-    state = "complete" if complete else f"not complete, {done} of {planned} frames"
+    count = f"{done}" if is_rollout else f"{done} of {planned}"
+    state = "complete" if complete else f"not complete, {count} frames"
     lines = [
         f"{path.name}: {size_text(path.stat().st_size)}, {state}",
         f"written   {created} by {_read_attribute(file, 'generator', '?')}",
@@ -226,6 +230,8 @@ def _format_file(path: Location, file: h5py.File, *, verbose: bool) -> list[str]
     name = shlex.quote(path.name)
     if not complete and is_being_written(path, patience=LOCK_PATIENCE_SECONDS):
         lines.append("open      a run is still writing it; it can be opened already, and shows new frames:")
+    elif not complete and is_rollout:
+        lines.append("open      its recording ended early, and nothing goes on with it; its frames are whole:")
     elif not complete and path.suffix == schema.PARTIAL_SUFFIX:
         lines.append("open      its run ended early, and the same command resumes it; it can be opened all the same:")
     elif not complete:

@@ -206,3 +206,9 @@ def short(error: BaseException) -> str:
     """Return the text of an error on one line of at most 160 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) < 160 else text[:157] + "…"
+
+
+def describe_damage(path: Location, error: BaseException) -> str:
+    """Return the sentence for a results file whose header cannot be read; that of a killed run may have no frame."""
+    early = ", or what wrote it ended before the first frame was whole" * path.name.endswith(schema.PARTIAL_SUFFIX)
+    return f"{path.name} is damaged{early}: HDF5 says “{short(error)}”. Copy it again, or record it again."

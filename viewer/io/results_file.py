@@ -73,9 +73,7 @@ class ResultsFile:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             self._file.close()
-            raise UserError(
-                f"{self.path.name} is damaged: HDF5 says “{open_file.short(error)}”. Copy it again, or record it again."
-            ) from error
+            raise UserError(open_file.describe_damage(self.path, error)) from error
 
     def _stamp_of_source(self) -> open_file.Stamp | None:
         """Return the stamp of an opened remote file; None of other slow files."""

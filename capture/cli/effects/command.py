@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from capture.cli.effects.options import build_parser, check_measures
 from capture.errors import UserError
 from capture.results.effects_schema import SUFFIX
+from capture.results.schema import PARTIAL_SUFFIX
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +53,8 @@ def run(name: str, given: Sequence[str], tell: Callable[[str], None], say: Calla
 
 def effects_path(results: Path) -> Path:
     """Return the path of the effects file beside a results file."""
-    return results.with_name(f"{results.stem}{SUFFIX}")
+    stem = Path(results.name.removesuffix(PARTIAL_SUFFIX)).stem
+    return results.with_name(f"{stem}{SUFFIX}")
 
 
 def find_results(folder: Path) -> list[Path]:
@@ -73,7 +75,9 @@ def find_results(folder: Path) -> list[Path]:
             if path.is_file() and not path.is_symlink():
                 found.append(path)
     if not found:
-        raise UserError(f"no episode of {folder} has been captured to its end; measure its effects when one is")
+        raise UserError(
+            f"no episode of {folder} is complete; wait until one is, or name an unfinished file (.h5{PARTIAL_SUFFIX})"
+        )
     return found
 
 

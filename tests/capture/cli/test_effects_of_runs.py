@@ -9,6 +9,7 @@ import h5py
 import pytest
 
 from capture.__main__ import main
+from capture.cli.effects.command import effects_path
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEASURES = "--region exterior:4-7,4-7 --heads actions --controls 2 --seeds 3"
@@ -123,3 +124,8 @@ def test_effects_that_cannot_be_measured_are_refused_before_the_capture(
 def test_folder_that_is_no_run_is_refused(tmp_path, capsys, arguments, sentence):
     assert main(["effects", str(tmp_path), "--map", "4", *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_effects_of_an_unfinished_file_lie_beside_it_by_its_final_name() -> None:
+    assert effects_path(Path("runs/duck.h5.partial")) == Path("runs/duck.effects.h5")
+    assert effects_path(Path("runs/duck.b.h5")) == Path("runs/duck.b.effects.h5")

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from rollouts import HeldDisk, toy_call, toy_run
 
+from capture.cli.info import describe
 from capture.errors import UserError
 from capture.pipeline.frame_builder import build_frames
-from capture.results import schema
+from capture.results import schema, superblock
 from capture.results.read_access import open_for_reading
 from capture.rollouts.writer import NICENESS, RolloutWriter
+from viewer.io.results import Results
 
 
 def rollout(file: h5py.File) -> dict[str, object]:
@@ -324,6 +326,40 @@ def test_killed_process_loses_no_finished_frame(tmp_path: Path) -> None:
     with RolloutWriter(tmp_path, toy_run()) as writer:
         writer.open_stream("loop").start_call("go").store(toy_call(0, "go"))
     assert [entry["frames"] for entry in entries(tmp_path)] == [None, 1]
+
+
+def test_file_of_a_killed_process_is_described_without_the_frame_that_it_began(tmp_path: Path) -> None:
+    with RolloutWriter(tmp_path, toy_run()) as writer:
+        stream = writer.open_stream("loop")
+        for number in range(3):
+            stream.start_call("go").store(toy_call(number, "go"))
+        writer.settle()
+        path = tmp_path / "copy.h5.partial"
+        content = bytearray((tmp_path / "episode_000000.h5.partial").read_bytes())
+        content[11] = 0  # the flags of a writer, which HDF5 refuses to open
+        end = superblock.LENGTH - 4
+        content[end : end + 4] = superblock.checksum(bytes(content[:end])).to_bytes(4, "little")
+        path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        for name in (schema.FRAMES_INDEX, schema.FRAMES_SEED):  # as a process leaves them that is killed meanwhile
+            file[name].resize(4, axis=0)
+    lines = describe(path).splitlines()
+    assert lines[0].endswith(", not complete, 3 frames")
+    assert lines[-3] == "open      its recording ended early, and nothing goes on with it; its frames are whole:"
+    results = Results(path)
+    assert results.done == 3
+    results.close()
+
+
+def test_file_of_a_process_killed_before_its_first_frame_says_so(tmp_path: Path) -> None:
+    with RolloutWriter(tmp_path, toy_run()) as writer:
+        writer.open_stream("loop").start_call("go").store(toy_call(0, "go"))
+        writer.settle()
+        content = (tmp_path / "episode_000000.h5.partial").read_bytes()
+    path = tmp_path / "early.h5.partial"
+    path.write_bytes(content[:2048])
+    with pytest.raises(UserError, match=r"early\.h5\.partial (holds no frame|is damaged, or its run ended before)"):
+        describe(path)
 
 
 def test_closed_writer_can_be_closed_again_and_takes_no_calls(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from capture import __version__
+from capture.results import schema
 from viewer import child_process
 from viewer.errors import MissingWordError, UserError
 from viewer.export import atomic_write, cancellation
@@ -84,7 +85,10 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
     folder = arguments.folder / file_slug(run.name)
     tasks = _list_tasks(run, folder, arguments.format)
     if not tasks:
-        raise UserError(f"{arguments.file} holds no finished episode yet; wait until the capture has written one.")
+        unfinished = f" (.h5{schema.PARTIAL_SUFFIX})"
+        raise UserError(
+            f"{arguments.file} holds no finished episode; wait until one is, or name an unfinished file{unfinished}."
+        )
     _check_options(folder, arguments)
     tasks = list(resolve_share(os.environ, arguments.share).of(tasks))
     todo = [task for task in tasks if arguments.overwrite or not task.target.exists()]
