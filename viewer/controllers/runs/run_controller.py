@@ -15,6 +15,7 @@ from viewer.controllers.runs.stages import (
     explain_empty,
     explain_left_out,
     find_missing,
+    forget_episodes,
     open_summary,
 )
 from viewer.controllers.runs.summary_run import SummaryRun
@@ -213,9 +214,13 @@ class RunController(QObject):
             self._set_stage(Stage("building"))
 
     def build_again(self) -> None:
-        """Go on with a summary that was stopped or failed."""
-        if self.run is not None:
-            self._make_summary(self.view.resolved_query.subject)
+        """Go on with a summary that was stopped or failed; make one anew that cannot be read."""
+        if self.run is None:
+            return
+        if self.stage.kind == "failed" and self._summary is not None:
+            forget_episodes(self._summary)
+            self._forget_answers()
+        self._make_summary(self.view.resolved_query.subject)
 
     def _on_written(self) -> None:
         if self.build.subject == self.view.resolved_query.subject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -72,3 +73,11 @@ def explain_left_out(summary: RunSummary | None, total: int) -> str:
     left_out = summary.state.left_out if summary is not None else ()
     reason = next((one.reason for one in left_out if one.reason), "")
     return f"None of {total} episodes has what is asked for. {reason}".strip()
+
+
+def forget_episodes(summary: RunSummary) -> None:
+    """Delete the list of a summary whose data cannot be read, so that it is made anew; what it lists is derived."""
+    from viewer.runs.summary_files import LIST_NAME
+
+    with contextlib.suppress(OSError):  # the next summary then says why it cannot be written
+        (summary.folder / LIST_NAME).unlink(missing_ok=True)

@@ -64,7 +64,7 @@ class DropDown(Button):
         menu.setToolTipsVisible(True)
         group = QActionGroup(menu)
         for value, label in self._labels.items():
-            action = menu.addAction(label)
+            action = menu.addAction(label.replace("&", "&&"))
             action.setData(value)
             action.setToolTip(plain_tooltip(self._tool_tips.get(value, label)))
             action.setCheckable(True)

@@ -64,6 +64,7 @@ class RunPage(QWidget):
         self.ranking_title.setTextFormat(Qt.TextFormat.PlainText)
         self.message = RunMessage()
         self.card: CellCard | None = None
+        self._choices: object = None
         self._hovered: tuple[int, int] | None = None
         self._side = QPointF()
         self._card_timer = QTimer(self)
@@ -189,7 +190,10 @@ class RunPage(QWidget):
         known = self.acts.session.regions
         named = list(known.regions) if known is not None else []
         self.ranking_title.setText(f"Episodes by {label_scale(self.controller.view.query, is_contrast=False)}")
-        self.controls.set_choices(prompts, named, steps, actions, contrast_reason=reason)
+        choices = (prompts, named, steps, actions, reason)
+        if choices != self._choices:
+            self._choices = choices
+            self.controls.set_choices(prompts, named, steps, actions, contrast_reason=reason)
 
     # What is shown
 

@@ -23,6 +23,7 @@ from viewer.export import metadata
 from viewer.model.view_state import ViewState
 from viewer.runs.query import RunQuery
 from viewer.runs.run_view import RunView, parse_run_view
+from viewer.runs.summary import RunSummary
 from viewer.widgets.runs.run_export_sheet import RunExportSheet
 from viewer.widgets.runs.run_page import RunPage
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from viewer.runs.answers import RunAtlas
     from viewer.widgets.main_window import MainWindow
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -409,3 +411,42 @@ def test_sheet_exports_a_figure_that_opens_on_the_page_again(page: RunPage, wind
     until(lambda: sheet.running is None, 60)
     assert f"{path} exists; add --overwrite to replace" in sheet.result.text()
     sheet.close()
+
+
+def test_exception_in_a_query_is_a_page_and_the_next_question_is_answered(
+    page: RunPage, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: RunSummary, query: RunQuery) -> RunAtlas:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunSummary, "atlas", fail)
+        page.controller.ask(replace(QUESTION, score="entropy"))
+        until(lambda: page.controller.stage.kind == "failed")
+        assert page.message.title.text() == "There is no answer"
+        assert page.message.text.text().startswith("The answer could not be computed; the log says why.")
+    ask(window, replace(QUESTION, score="picture"))
+    assert page.stack.currentWidget() is page.splitter
+
+
+def test_damaged_summary_is_a_page_and_is_made_anew_when_asked(app: QApplication, tmp_path: Path) -> None:
+    folder = write_planted_run(tmp_path / "damaged", 2)
+    window = show_run(folder, tmp_path)
+    try:
+        window.runs.show_page()
+        ask(window, QUESTION)
+        window.files.close()
+        for path in (folder / "summary").glob("duck*/data-*.parquet"):
+            path.write_bytes(b"PAR1" + bytes(100))
+        window.open(folder)
+        until(lambda: window.files.run is not None)
+        window.runs.show_page()
+        page = shown_page(window)
+        until(lambda: page.controller.stage.kind == "failed", 60)
+        assert "The summary of the run cannot be read" in page.message.text.text()
+        assert page.message.buttons[0].text() == "Try again"
+        page.message.buttons[0].click()
+        until(lambda: has_answer(page.controller), 60)
+        assert "mean over 2 episodes" in page.heading.text
+    finally:
+        close(window)
