@@ -17,8 +17,8 @@ MAX_REGIONS: Final = 1000
 MAX_NAME: Final = 60
 ORIGINS: Final = ("not known", "drawn", "imported", "tracked")
 """What the numbers of `origin` mean."""
-COLORS: Final = ("#ff8a1f", "#2ec4b6", "#e05299", "#ffd23f", "#5b8dff", "#8bd450", "#b678ff", "#ff5d5d")
-"""Colours that new regions take in turn."""
+COLORS: Final = ("#2ec4b6", "#e05299", "#5b8dff", "#8bd450", "#b678ff", "#ffd23f", "#ff8a1f", "#ff5d5d")
+"""Colours that new regions take in turn; first those that are far from the orange of heat and of the first camera."""
 ENOUGH: Final = 0.5
 """Share of a patch that must be covered for the patch to belong to a region."""
 

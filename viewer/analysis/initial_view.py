@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from viewer.analysis.carried_query import carry_query
-from viewer.analysis.carried_region import place_region
+from viewer.analysis.regions.carried_region import place_region
 from viewer.analysis.scores import find_score
 from viewer.errors import READ_ERRORS
 from viewer.model.view_state import Query, ViewState, from_json

@@ -114,13 +114,9 @@ class Probe:
             return too_long(self.path)
         self._close()
         try:
-            return self._parse(json.loads(self._output))
+            return str(json.loads(self._output)["error"])
         except (ValueError, KeyError, TypeError):
             return fatal(self.path, code)
-
-    def _parse(self, answer: dict[str, Any]) -> str:
-        """Return the sentence of an answer of the other process."""
-        return str(answer["error"])
 
     def wait(self) -> str:
         """Return the sentence, however long it takes (at most `progress_clock.LONGEST_SECONDS`)."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects import head_scores as effect_scores
 from viewer.analysis.query_attention import PicturePatches
+from viewer.analysis.regions.carried_region import describe_region
 from viewer.errors import UserError
 from viewer.model import attention
 

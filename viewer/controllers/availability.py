@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects.measured import find_map_unavailable_reason
+from viewer.analysis.regions.carried_region import describe_region
 
 if TYPE_CHECKING:
     from viewer.controllers.actions import Actions

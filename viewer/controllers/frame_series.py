@@ -10,20 +10,29 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from viewer.analysis.curves import read_curves_over_frames
 from viewer.analysis.frame_timeline import FrameTimeline, build_frame_timeline, plain
 from viewer.analysis.query_series import find_query_series
+from viewer.analysis.regions.region_curve import read_region_curve
 from viewer.controllers.session import Session
 from viewer.controllers.view_changes import differing
 from viewer.errors import READ_ERRORS, NotLoadedError
 from viewer.model.number_ranges import format_place
+from viewer.model.plain_text import clean_text
+from viewer.rendering import theme
+from viewer.rendering.lines import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from viewer.analysis.curves import Curves
     from viewer.analysis.query_series import QuerySeries
+    from viewer.analysis.regions.region_curve import RegionCurve
     from viewer.controllers.worker import Worker
     from viewer.io.results import Results
     from viewer.model.view_state import ViewState
 
 FIELDS = frozenset({"query", "layer", "step", "heads", "reduce"})
 """Fields of the view on which the curves depend."""
+REGION_FIELDS = FIELDS | {"region", "region_name"}
+"""Fields on which the curve of the region depends."""
 WAIT_MILLISECONDS = 60
 """Delay before all frames are read, so that dragging a slider does not start a read at every value."""
 TIMELINE_MILLISECONDS = 40
@@ -42,6 +51,8 @@ class FrameSeries(QObject):
         super().__init__(parent)
         self.session, self.worker = session, worker
         self.curves: Curves | None = None
+        self.region_curve: RegionCurve | None = None
+        """The weight on the region over the frames; None without one, and while it is being read."""
         self.timeline: FrameTimeline = plain(0)
         self._along: tuple[tuple[FrameTimeline, str, int], tuple[int, ...]] | None = None
         self._followed: Results | None = None
@@ -56,6 +67,11 @@ class FrameSeries(QObject):
         self._timeline_timer.setSingleShot(True)
         self._timeline_timer.setInterval(TIMELINE_MILLISECONDS)
         self._timeline_timer.timeout.connect(self._request_timeline)
+        self._region_timer = QTimer(self)
+        self._region_timer.setSingleShot(True)
+        self._region_timer.setInterval(WAIT_MILLISECONDS)
+        self._region_timer.timeout.connect(self._request_region_curve)
+        session.regions_changed.connect(self._region_timer.start)
         session.changed.connect(self._on_changed)
         session.opened.connect(self._reopened)
         session.grew.connect(self._grew)
@@ -119,12 +135,13 @@ class FrameSeries(QObject):
         self.session.reader.attempt_part(self, take, find, part="series", key=key, order=6)
 
     def _reopened(self) -> None:
-        self.worker.drop("over frames")
-        self.worker.drop("timeline")
-        self.curves = None
+        for purpose in ("over frames", "timeline", "region"):
+            self.worker.drop(purpose)
+        self.curves = self.region_curve = None
         self.ready.emit()
         self._follow()
         self._timer.start()
+        self._region_timer.start()
 
     def _ask_again(self) -> None:
         """Read again what may have failed while the file could not be reached."""
@@ -135,6 +152,7 @@ class FrameSeries(QObject):
     def _grew(self) -> None:
         self._follow()
         self._timer.start()
+        self._region_timer.start()
 
     def _follow(self) -> None:
         """Assume one moment a frame at first, and read the file's own timeline in the background."""
@@ -171,8 +189,11 @@ class FrameSeries(QObject):
             self.followed.emit()
 
     def _on_changed(self, before: ViewState, after: ViewState) -> None:
-        if differing(before, after) & FIELDS:
+        changed = differing(before, after)
+        if changed & FIELDS:
             self._timer.start()
+        if changed & REGION_FIELDS:
+            self._region_timer.start()
 
     def _ask(self) -> None:
         results, state = self.session.results, self.session.shown
@@ -185,3 +206,34 @@ class FrameSeries(QObject):
         if answer is not None:
             self.curves = answer
             self.ready.emit()
+
+    def _request_region_curve(self) -> None:
+        results, view, regions = self.session.results, self.session.shown, self.session.regions
+        named = None if regions is None else regions.regions.get(view.region_name)
+        is_marked = bool(view.region) and not view.region_name
+        if results is None or not results.done or results.access.is_slow or (named is None and not is_marked):
+            self.worker.drop("region")
+            self._take_region_curve(None)
+            return
+        where, cells = named if named is not None else view.region, view.region
+        key = (id(results), results.done, where, *(getattr(view, name) for name in sorted(FIELDS)))
+        find_cells = named.find_cells if named is not None else lambda _: cells
+        color = named.color if named is not None else theme.ACCENT
+        self.worker.ask(
+            "region",
+            key,
+            lambda stale: read_region_curve(results, view, color, find_cells, stale),
+            self._take_region_curve,
+        )
+
+    def _take_region_curve(self, answer: RegionCurve | None) -> None:
+        if answer is not self.region_curve:
+            self.region_curve = answer
+            self.ready.emit()
+
+    def region_line(self, frames: Sequence[int]) -> Line | None:
+        """Return the line of the weight on the region in some frames; None if it is not known."""
+        curve = self.region_curve
+        if curve is None or not frames or max(frames) >= len(curve.values):
+            return None
+        return Line(clean_text(curve.name) or "region", curve.color, curve.values[list(frames)])

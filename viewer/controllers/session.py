@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from viewer.analysis import comparison
 from viewer.analysis.carried_query import carry_to_frame
-from viewer.analysis.carried_region import place_region
+from viewer.analysis.regions.carried_region import place_region
 from viewer.controllers.history import EditLostError, FileEdit, History
 from viewer.controllers.reading import view_plan
 from viewer.controllers.reading.loading_note import LoadingNote
@@ -81,7 +81,8 @@ class Session(ShownScenes):
     def open(self, results: Results | None, state: ViewState | None = None) -> None:
         """Show another file (None: no file) and close the previous ones; `state` is clamped to the file's axes."""
         before = [self.results if self.results is not results else None, self.other]
-        self.results, self.other, self.regions = results, None, None
+        self.regions = self.regions if results is self.results else None
+        self.results, self.other = results, None
         self._note_speed()
         self._timer.stop()
         self.reader.drop()

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from viewer.analysis import comparison
 from viewer.analysis import scene as scenes
 from viewer.analysis.carried_query import Counterpart, describe_not_aligned
-from viewer.analysis.carried_region import place_region
+from viewer.analysis.regions.carried_region import place_region
 from viewer.analysis.scene import DATA_FIELDS, Scene
 from viewer.errors import READ_ERRORS, describe_unreadable_frame
 from viewer.model.view_state import ViewState

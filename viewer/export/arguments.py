@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from viewer.analysis.scores import find_score
 from viewer.export.request import NUMBERS, OVER, Kind, Phase, TableUnit
 from viewer.model.view_state import ColourMap, Measure, Picture, Reduction, Scale, Unit, ViewState, Wall
 
@@ -84,6 +85,11 @@ class ExportArguments:
     def asks_for_words(self) -> bool:
         """Whether queries of the prefix are named."""
         return bool(self.words or self.tokens)
+
+    def scores_region(self, view: ViewState) -> bool:
+        """Return whether an export from a view has numbers of its region, not only the outline."""
+        score = self.score or view.score
+        return self.kind == "table" or (self.kind in {"atlas", "wall"} and find_score(score).needs_region)
 
     def resolve_over(self) -> str:
         """Return the axis that a film, a curve or a video runs along; empty for other kinds.

@@ -133,7 +133,7 @@ def build_plan(source: ExportSource, request: ExportRequest) -> ExportPlan:
                 unpaired.setdefault(name_words(source.results, start.frame, start.query), []).append(start.frame)
                 continue
             if request.region is not None:
-                start = replace(start, region=request.region_at(start.frame))
+                start = request.region.put_into(start)
             for combination in itertools.product(*(values[axis] for axis in axes)):
                 at = dict(zip(axes, combination, strict=True))
                 for reduction in reductions:

@@ -30,7 +30,7 @@ from viewer.export.subtracted_view import parse_comparison, suggest_comparison
 from viewer.model.number_ranges import format_numbers
 from viewer.model.view_state import Query, ViewState
 from viewer.regions.boxes import parse_region
-from viewer.regions.in_frames import find_named_region, is_box
+from viewer.regions.in_frames import find_named_region, follow_region_of_view, is_box
 from viewer.regions.regions_file import default_path, read_regions
 from viewer.runs.named_object import PLACEHOLDER, NamedObjects, read_objects
 
@@ -73,6 +73,8 @@ class _Resolver:
             frame = min(max(self.start.frame, 0), self.results.done - 1)
             fitted = self.start.clamped(self.results.dims(frame))
             self.start = replace(fitted, sought=())  # of what is shown
+            if fitted.region_name and not arguments.region and arguments.scores_region(fitted):
+                self.arguments = arguments = replace(arguments, region=(fitted.region_name,))
         self.over = arguments.resolve_over()
         self.objects = self._read_objects()
         self.figure_axes = axes_within_figure(arguments.kind, self.over)
@@ -81,13 +83,13 @@ class _Resolver:
     def request(self) -> ExportRequest:
         results, arguments = self.results, self.arguments
         frames, layers, steps, heads = self.frames(), self.layers(), self.steps(), self.heads()
-        region = find_named_region(
-            arguments.region, arguments.regions, arguments.file, results, frames, self._fill_object
-        )
+        place = arguments.regions, arguments.file, results, frames
+        region = find_named_region(arguments.region, *place, self._fill_object)
         left_out, frames = ((), frames) if region is None else (region.describe_left_out(frames), tuple(region.cells))
         view = self.view(frames, layers, steps)
+        region = region or follow_region_of_view(view, *place)
         if region is not None:
-            view = replace(view, region=region.cells[view.frame])
+            view = region.put_into(view)
         if self.is_of_effects:
             effect_maps.check(results, arguments, self.over, frames)
         queries, notes = self.queries(view, frames)
@@ -202,7 +204,7 @@ class _Resolver:
             view = replace(view, left_out=selection.parse_groups(self.results, arguments.left_out))
         if arguments.region:
             if all(map(is_box, arguments.region)):
-                view = replace(view, region=parse_region(self.results, arguments.region))
+                view = replace(view, region=parse_region(self.results, arguments.region), region_name="")
             if arguments.kind in {"wall", "atlas"}:  # its scores are about the region
                 view = replace(
                     view, thumbnails=False, score=view.score if find_score(view.score).needs_region else "lift"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from capture.remote.address import Location
     from viewer.io.results import Results
-    from viewer.model.view_state import Cell
+    from viewer.model.view_state import Cell, ViewState
     from viewer.regions.region import Region, RegionSet
 
 
@@ -33,6 +33,14 @@ class RegionInFrames:
     """The name in each frame: another one where prompts name other objects."""
     cells: Mapping[int, tuple[Cell, ...]]
     """Patches (camera, row, col) in order, by frame; none where no camera shows it."""
+    is_one: bool = True
+    """Whether it is one region, which a view can have."""
+
+    def put_into(self, view: ViewState) -> ViewState:
+        """Return a view with the region as it is in the view's frame, under its name if it has one."""
+        names = set(self.names.values())
+        name = self.names.get(view.frame, "") if self.is_one and len(names) == 1 else ""
+        return replace(view, region=self.cells.get(view.frame, ()), region_name=name)
 
     def describe_left_out(self, frames: Sequence[int]) -> tuple[str, ...]:
         """Return a sentence about those of `frames` in which the region is not known, if there are any."""
@@ -94,7 +102,7 @@ def place_in_frames(
         raise error or UnknownRegionError(
             f"The region {' '.join(texts)} is known in none of these frames; `pi0-regions list` says in which it is."
         )
-    return RegionInFrames(names, cells)
+    return RegionInFrames(names, cells, len(texts) == 1)
 
 
 def _find_region(regions: RegionSet, name: str) -> Region:
@@ -107,6 +115,25 @@ def _find_region(regions: RegionSet, name: str) -> Region:
 def is_box(text: str) -> bool:
     """Return whether `exterior:4-7,8-11` is meant, not the name of a region, which has no colon."""
     return ":" in text
+
+
+def follow_region_of_view(
+    view: ViewState, path: Path | None, results_path: Location, results: Results, frames: Sequence[int]
+) -> RegionInFrames | None:
+    """Return where the named region of a view lies in each frame, for figures that only show it; None without one.
+
+    Frames in which it is not known have no patches. Where there is no file of regions, or none of this name in it, the
+    view's own patches are those of the view's frame alone.
+    """
+    if not view.region_name:
+        return None
+    own = {view.frame: view.region}
+    try:
+        found = find_named_region((view.region_name,), path, results_path, results, frames, lambda text, _: text)
+    except UserError:
+        found = None
+    cells = own if found is None else dict(found.cells)
+    return RegionInFrames(dict.fromkeys(frames, view.region_name), {frame: cells.get(frame, ()) for frame in frames})
 
 
 def find_named_region(

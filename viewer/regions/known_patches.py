@@ -73,6 +73,8 @@ class KnownPatches:
 
     regions: Mapping[str, NamedPatches] = field(default_factory=dict)
     """By name, in the order in which they were made."""
+    path: Path | None = None
+    """The file; None if it does not matter."""
 
     def find_cells(self, name: str, frame: int) -> tuple[Cell, ...] | None:
         """Return the patches of a region in a frame; None where it is not known, or where there is no such region."""
@@ -146,8 +148,8 @@ def to_plain(known: KnownPatches) -> list[dict[str, Any]]:
     ]
 
 
-def from_plain(plain: list[dict[str, Any]]) -> KnownPatches:
-    """Return what `to_plain` was given."""
+def from_plain(plain: list[dict[str, Any]], path: Path) -> KnownPatches:
+    """Return what `to_plain` was given, of the file at `path`."""
     found: dict[str, NamedPatches] = {}
     for number, one in enumerate(plain):
         check_name(one["name"])
@@ -161,4 +163,4 @@ def from_plain(plain: list[dict[str, Any]]) -> KnownPatches:
             origins = {frame: ORIGINS[origin] for frame, origin, _ in camera["frames"]}
             cameras[name] = CameraPatches(cells, origins, dict(camera["stops"]))
         found[one["name"]] = NamedPatches(one["name"], color, cameras)
-    return KnownPatches(found)
+    return KnownPatches(found, path)

@@ -75,14 +75,9 @@ class PanelLayout(QWidget):
     folded = Signal(bool)
 
     def __init__(
-        self,
-        session: Session,
-        worker: Worker,
-        effects: EffectsController,
-        regions: RegionsController,
-        parent: QWidget | None = None,
+        self, session: Session, worker: Worker, effects: EffectsController, regions: RegionsController
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self.session = session
         self.frame_series = FrameSeries(session, worker, self)
         self.prefetch = Prefetch(session, worker, self.frame_series, self)

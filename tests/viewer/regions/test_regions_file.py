@@ -47,7 +47,7 @@ def test_regions_come_back_as_they_were_written(results, tmp_path):
     written = build_set(results).regions["duck"].cameras["wrist"]
     for frame in (1, 2, 3):
         assert (masks.mask(frame) == written.mask(frame)).all()
-    assert read.regions["blue cup"].color == "#2ec4b6"
+    assert read.regions["blue cup"].color == "#e05299"
 
 
 def test_file_is_read_with_h5py_alone(results, tmp_path):

@@ -9,15 +9,18 @@ import h5py
 import moving_regions
 import numpy as np
 import pytest
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QPointF, Qt
 from PySide6.QtTest import QTest
 from window_driver import close, press, rest, show, spin, until
 
 from viewer.analysis import scores
+from viewer.analysis.regions.regions_reading import RegionsReading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from PySide6.QtWidgets import QApplication
 
     from viewer.widgets.main_window import MainWindow
 
@@ -43,11 +46,24 @@ def show_regions(path: Path, folder: Path, size: tuple[int, int] = (1280, 800), 
     return window
 
 
-@pytest.fixture
-def window(file: Path, tmp_path: Path) -> Iterator[MainWindow]:
-    made = show_regions(copy_files(file, tmp_path), tmp_path, (1600, 1100), frame=1)
+@pytest.fixture(scope="module")
+def shared(app: QApplication, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MainWindow]:
+    folder = tmp_path_factory.mktemp("shared")
+    made = show_regions(copy_files(file, folder), folder, (1600, 1100), frame=1)
     yield made
     close(made)
+
+
+@pytest.fixture
+def window(shared: MainWindow) -> MainWindow:
+    """Return a window in which frame 1 is shown and no region is chosen."""
+    shared.session.update(frame=1, region=(), score="picture")
+    shared.session.point(None)
+    QCoreApplication.sendEvent(shared.panels.timeline, QEvent(QEvent.Type.Leave))
+    shared.panels.show_tab("film")
+    spin()
+    shared.session.history.clear()
+    return shared
 
 
 def click_row(window: MainWindow, number: int, column: int = 0) -> None:
@@ -62,8 +78,8 @@ def test_list_has_name_colour_and_known_frames(window: MainWindow) -> None:
     rows = window.panels.regions.rows
     assert window.panels.current_tab == "regions"
     assert [(row.name, row.color, row.known) for row in rows] == [
-        ("duck", "#ff8a1f", "3 of 8 frames (exterior 3)"),
-        ("cup", "#2ec4b6", "1 of 8 frames (wrist 1)"),
+        ("duck", "#2ec4b6", "3 of 8 frames (exterior 3)"),
+        ("cup", "#e05299", "1 of 8 frames (wrist 1)"),
     ]
     assert rows[0].lost == "frame 4, exterior: the region leaves the picture"
 
@@ -126,10 +142,10 @@ def test_lanes_show_where_each_region_is_known(window: MainWindow) -> None:
         found = image.pixelColor(round(timeline.x_of(moment)), round(box.top() + 14 * lane + 2 + 2 + 5 * camera))
         return found.red(), found.green(), found.blue()
 
-    assert np.allclose(colour_at(2.2, 0, 0), (0xFF, 0x8A, 0x1F), atol=50)  # known: nearly the region's colour
+    assert np.allclose(colour_at(2.2, 0, 0), (0x2E, 0xC4, 0xB6), atol=50)  # known: nearly the region's colour
     assert max(colour_at(2.2, 0, 1)) < 60  # not known in the wrist's picture: the ground
     assert max(colour_at(5.2, 0, 0)) < 60
-    assert np.allclose(colour_at(2.2, 1, 1), (0x2E, 0xC4, 0xB6), atol=50)
+    assert np.allclose(colour_at(2.2, 1, 1), (0xE0, 0x52, 0x99), atol=50)
 
 
 def test_click_on_a_lane_chooses_its_region_and_the_frame(window: MainWindow) -> None:
@@ -152,16 +168,22 @@ def test_outlines_have_the_colours_of_the_regions(window: MainWindow) -> None:
     )
     image = pane.grab().toImage()
     found = image.pixelColor(round(outline.left()), round(outline.center().y()))
-    assert np.allclose((found.red(), found.green(), found.blue()), (0xFF, 0x8A, 0x1F), atol=40)
+    assert np.allclose((found.red(), found.green(), found.blue()), (0x2E, 0xC4, 0xB6), atol=40)
 
 
-def test_change_by_another_program_is_noticed(window: MainWindow, tmp_path: Path) -> None:
+def test_change_by_another_program_is_noticed(file: Path, tmp_path: Path) -> None:
     from viewer.export.masks.__main__ import main
 
-    assert main(["remove", str(tmp_path / "small.h5"), "cup"]) == 0
-    window.regions.look_for_changes()
-    until(lambda: window.session.regions is not None and list(window.session.regions.regions) == ["duck"])
-    assert [row.name for row in window.panels.regions.rows or []] in ([], ["duck"])  # hidden panels load when shown
+    window = show_regions(copy_files(file, tmp_path), tmp_path, region_name="cup", frame=2)
+    try:
+        assert window.session.state.region == ((1, 6, 6),)
+        press(window, Qt.Key.Key_Y)
+        assert main(["remove", str(tmp_path / "small.h5"), "cup"]) == 0
+        window.regions.look_for_changes()
+        until(lambda: [row.name for row in window.panels.regions.rows] == ["duck"])
+        assert window.session.state.region == ()
+    finally:
+        close(window)
 
 
 def test_regions_of_another_capture_give_one_sentence_and_the_window_goes_on(file: Path, tmp_path: Path) -> None:
@@ -194,10 +216,83 @@ def test_damaged_or_hostile_regions_give_one_sentence(harm: str, file: Path, tmp
                 opened["duck/exterior"].create_dataset("coverage", (8, 1 << 20, 1 << 20), "f4", chunks=(1, 64, 64))
             else:
                 opened.create_group("a" * 100)
-    window = show_regions(path, tmp_path)
+    reading = RegionsReading(regions, path)
+    sentence = reading.wait()
+    assert sentence.endswith(".")
+    assert "Traceback" not in sentence
+    assert not reading.regions.regions
+
+
+def test_timeline_has_the_mass_of_the_region_with_gaps(window: MainWindow) -> None:
+    session = window.session
+    session.update(region_name="duck")
+    spin()
+    until(lambda: window.panels.frame_series.region_curve is not None)
+    rest(window)
+    chart = window.panels.timeline._chart
+    assert chart is not None
+    line = chart.lines[-1]
+    assert (line.name, line.colour) == ("duck", "#2ec4b6")
+    assert np.isfinite(line.values).tolist() == [False, True, True, True, False, False, False, False]
+    session.update(frame=3)
+    spin()
+    scene = session.scene()
+    assert scene is not None
+    assert line.values[3] == pytest.approx(float(scores.region_mass(scene.maps, ((0, 7, 6), (0, 8, 6)))), rel=1e-3)
+    assert window.panels.timeline.describe_moment(3).endswith(" · duck known in 3 of 8")
+    session.update(region=())
+    spin()
+    until(lambda: window.panels.frame_series.region_curve is None)
+
+
+def test_export_names_the_region(window: MainWindow) -> None:
+    from viewer.widgets.overlays.export_form import ExportForm
+
+    window.session.update(region_name="duck", frame=2, score="lift")
+    window.session.flush()
+    for kind, is_named in (("table", True), ("atlas", True), ("summary", False)):
+        words = ExportForm(window.session, kind, window.regions.path.parent).arguments()  # type: ignore[union-attr]
+        assert (words[-2:] == ["--region", "duck"]) is is_named
+        assert '"region_name":"duck"' in words[words.index("--view") + 1]
+
+
+def test_saved_view_opens_with_the_region(window: MainWindow) -> None:
+    from viewer.model.view_state import from_json
+
+    window.session.update(region_name="duck", frame=3)
+    window.session.flush()
+    view = from_json(window.session.state.to_json())
+    assert (view.region_name, view.region) == ("duck", ((0, 7, 6), (0, 8, 6)))
+    window.session.update(region=(), frame=0)
+    window.session.flush()
+    window.session.open(window.session.results, view)
+    until(lambda: window.session.regions is not None)
+    assert window.session.state.region == ((0, 7, 6), (0, 8, 6))
+
+
+def test_next_episode_keeps_the_name_and_has_its_own_patches(file: Path, tmp_path: Path) -> None:
+    from viewer.io.results import Results
+    from viewer.regions.region import RegionSet
+    from viewer.regions.regions_file import default_path, replace_regions
+
+    first = copy_files(file, tmp_path)
+    second = moving_regions.write(tmp_path / "second.h5", layers=2, heads=2, steps=2)
+    results = Results(second)
+    regions = RegionSet(results.uuid)
+    moving_regions.make_region(regions, results, "duck", {0: ((5, 5),)})
+    replace_regions(default_path(second), regions, results)
+    results.close()
+    window = show_regions(first, tmp_path, frame=1, region_name="duck")
     try:
-        assert window.session.regions is None
-        assert window.regions.problem.endswith(".")
-        assert "Traceback" not in window.regions.problem
+        carried = window.files._carry(window.session.results)  # type: ignore[arg-type]
+        opened = Results(second)
+        view = carried.onto(opened)  # type: ignore[union-attr]
+        window.session.open(opened, view)
+        assert (window.session.state.region_name, window.session.state.region) == ("duck", ())
+        until(lambda: window.session.regions is not None)
+        assert window.session.state.region == ()  # not known in frame 1
+        window.session.update(frame=0)
+        window.session.flush()
+        assert window.session.state.region == ((0, 5, 5),)
     finally:
         close(window)

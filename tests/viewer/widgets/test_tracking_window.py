@@ -158,7 +158,7 @@ def test_region_is_renamed_recoloured_and_removed(window: MainWindow) -> None:
     wait(lambda: session.regions is not None and "yellow duck" in session.regions.regions)
     assert session.state.region_name == "yellow duck"
     menu = controls.build_color_menu()
-    menu.actions()[4].trigger()
+    menu.actions()[2].trigger()
     wait(lambda: session.regions is not None and session.regions.regions["yellow duck"].color == "#5b8dff")
     menu.close()
     QTest.mouseClick(controls.remove, Qt.MouseButton.LeftButton)

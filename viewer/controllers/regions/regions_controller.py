@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from capture.results import schema
 from viewer.analysis.region_boxes import find_boxes
-from viewer.analysis.regions_process import RegionsReading
+from viewer.analysis.regions.regions_reading import RegionsReading
 from viewer.controllers.files import file_dialogs
 from viewer.controllers.regions.regions_process import RegionsJob, RegionsProcess
 from viewer.errors import UserError, split_library_words

@@ -22,6 +22,7 @@ from viewer.export.figures import text_layout
 from viewer.export.figures.color_bar import ColourScale
 from viewer.export.figures.figure import Figure, build_figure, describe_view, set_scale_text
 from viewer.model.number_ranges import format_range
+from viewer.model.plain_text import clean_text
 from viewer.rendering import colormaps, drawing, theme, ticks
 from viewer.rendering.axes import FONT, Axis, draw_place_axis, draw_value_axis, label_places, make_share_axis
 from viewer.rendering.frame_axis import find_number_ticks
@@ -121,7 +122,8 @@ def describe_scores(source: ExportSource, view: ViewState) -> Caption:
     score = scores.find_score(view.score)
     caption, details = describe_view(source, view), ["every layer and head", score.phrase]
     if score.needs_region:
-        details.append(describe_region(source.results, view.region))
+        name = f"{clean_text(view.region_name)}: " if view.region_name else ""
+        details.append(name + describe_region(source.results, view.region))
     return replace(caption, details=" · ".join(details))
 
 

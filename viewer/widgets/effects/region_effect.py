@@ -9,8 +9,8 @@ from PySide6.QtCore import QRect, QRectF, QSize
 from PySide6.QtGui import QPainter, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
-from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects.measured import describe_target, find_region_effects
+from viewer.analysis.regions.carried_region import describe_region
 from viewer.controllers.effects.region_run import HOWS
 from viewer.errors import READ_ERRORS
 from viewer.model.effects import format_multiple

@@ -15,6 +15,7 @@ from viewer.errors import READ_ERRORS
 from viewer.export.request import FORMATS, KINDS, OVER, SCALES, SIZES
 from viewer.io.effects import find_effects_files
 from viewer.model.view_state import CHOICES
+from viewer.regions.regions_file import default_path
 from viewer.rendering import drawing, theme
 from viewer.widgets.controls.button import Button
 from viewer.widgets.controls.drop_down import DropDown
@@ -328,6 +329,7 @@ class ExportForm(QWidget):
             arguments += ["--thumbnails"] if small else ["--no-thumbnails", "--score", self.values["score"]]
         if kind in FIGURES and self.values["caption"] == "none":
             arguments.append("--no-caption")
+        arguments += self._region_arguments()
         if self.replaces:
             arguments.append("--overwrite")
         return arguments
@@ -339,6 +341,17 @@ class ExportForm(QWidget):
         if results is None or paths == [path.absolute() for path in find_effects_files(results.path)][: len(paths)]:
             return []
         return ["--effects", *map(str, paths)]
+
+    def _region_arguments(self) -> list[str]:
+        """Return the options that name the chosen region, where it is scored, and its file, if that is elsewhere."""
+        session, state = self.session, self.session.state
+        score = {"atlas": self.values["score"], "wall": self.values["sorted"]}.get(self.kind)
+        is_scored = self.kind == "table" or (score in scores.SCORES and scores.find_score(str(score)).needs_region)
+        if not state.region_name or session.regions is None or not is_scored:
+            return []
+        path, results = session.regions.path, session.path
+        is_beside = path is None or not isinstance(results, Path) or path == default_path(results.absolute())
+        return ["--region", state.region_name, *([] if is_beside else ["--regions", str(path)])]
 
     @property
     def replaces(self) -> bool:

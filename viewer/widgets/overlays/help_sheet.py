@@ -32,7 +32,9 @@ transparent, to the 99th percentile, and to 8 × uniform at least, unless you ch
 little weight stays as it is; <b>From 0</b> stretches it.
 A thumbnail has the colours of the picture that it leads to; the wall of heads (<b>O</b>) has one scale for all.
 Hover anything for its number, click it to go there; drag a box on a picture to ask who looks there;
-Shift-drag paints patches, and the squares on a box’s outline resize it.
+Shift-drag paints patches, and the squares on a box’s outline resize it. <b>Ctrl+R</b> gives what is marked a name and
+follows it through the frames; where that fails it stops and says so, and <b>J</b> goes there: mark it again, and it
+goes on in both directions. A named region has patches of its own in each frame, and none where it is not known.
 The wheel zooms a picture or a plot about the pointer; the middle button drags it (a picture also the left one while
 Space is held, a plot also Shift and the wheel), and a double click shows it whole again. The timeline and the masses
 over frames zoom together. A right click copies a picture, a plot or its numbers, and offers a logarithmic axis.</p>

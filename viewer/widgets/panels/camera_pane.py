@@ -32,7 +32,7 @@ from viewer.rendering.heatmap import HeatMap
 from viewer.rendering.loading_mark import paint_loading_mark
 from viewer.rendering.pane_title import paint_pane_title
 from viewer.rendering.patches import PatchLabel, patch_rect
-from viewer.rendering.region_outlines import RegionOutlines
+from viewer.rendering.regions.region_outlines import RegionOutlines
 from viewer.widgets.panels.camera_input import CameraInput
 
 if TYPE_CHECKING:

@@ -94,7 +94,8 @@ class CurvesPanel(LinePanel):
         if curves is None or not points or max(points) >= len(curves.values):
             return None
         over_frames = self.axis() == "frame"
-        key = (curves, points, timeline if over_frames else None, self._is_log, theme.active())
+        region = self.frame_series.region_curve if over_frames else None
+        key = (curves, region, points, timeline if over_frames else None, self._is_log, theme.active())
         if self._made is None or any(one is not two for one, two in zip(self._made[0], key, strict=True)):
             self._made = key, self._make_chart(curves, points, over_frames=over_frames)
         return self._made[1]
@@ -108,7 +109,10 @@ class CurvesPanel(LinePanel):
         kept = [n for n in range(len(curves.names)) if most[n] > least]
         styles = self._style_lines(curves.names)
         lines = tuple(Line(*styles[n], values[:, n]) for n in kept)
-        axis = make_share_axis(values[:, kept], is_log=self._is_log)
+        region = self.frame_series.region_line(points) if over_frames else None
+        lines += () if region is None else (region,)
+        shares = values[:, kept] if region is None else np.column_stack([values[:, kept], region.values])
+        axis = make_share_axis(shares, is_log=self._is_log)
         xs = np.arange(len(points), dtype=np.float64)
         if not over_frames:
             return LineChart(xs, lines, axis)

@@ -10,8 +10,8 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QResizeEvent, QWheel
 from PySide6.QtWidgets import QScrollBar, QSizePolicy
 
 from viewer.analysis import caption
-from viewer.analysis.carried_region import describe_region
 from viewer.analysis.region_ranking import group_by_head, rank_by_region
+from viewer.analysis.regions.carried_region import describe_region
 from viewer.errors import READ_ERRORS
 from viewer.rendering import drawing, theme, ticks
 from viewer.widgets.controls.button import Button

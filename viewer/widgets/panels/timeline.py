@@ -10,15 +10,15 @@ from PySide6.QtGui import QMouseEvent, QPainter, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from viewer.analysis import caption
-from viewer.analysis.region_lanes import build_lane, describe_place
+from viewer.analysis.regions.region_lanes import build_lane, describe_place
 from viewer.controllers.playback import SPEEDS, speed_words
-from viewer.model.plain_text import plain_tooltip
+from viewer.model.plain_text import clean_text, plain_tooltip
 from viewer.rendering import drawing, theme
 from viewer.rendering.axes import FONT, Axis, make_share_axis
 from viewer.rendering.frame_axis import find_frame_ticks, mark_prompts, name_episodes
 from viewer.rendering.line_chart import LineChart
 from viewer.rendering.lines import Line
-from viewer.rendering.region_lanes import LANE, STRIP, draw_lane, draw_lanes
+from viewer.rendering.regions.region_lanes import LANE, STRIP, draw_lane, draw_lanes
 from viewer.rendering.ticks import format_share
 from viewer.widgets.controls.drop_down import DropDown
 from viewer.widgets.line_panel import LinePanel
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from viewer.analysis.frame_timeline import FrameTimeline
-    from viewer.analysis.region_lanes import Lane
+    from viewer.analysis.regions.region_lanes import Lane
     from viewer.controllers.frame_series import FrameSeries
     from viewer.controllers.session import Session
     from viewer.rendering.ticks import Tick
@@ -178,7 +178,15 @@ class Timeline(LinePanel):
         results = self.session.results
         if results is None:
             return None
-        key = (results, self.frame_series.curves, self.timeline, self.along(), self._is_log, theme.active())
+        key = (
+            results,
+            self.frame_series.curves,
+            self.frame_series.region_curve,
+            self.timeline,
+            self.along(),
+            self._is_log,
+            theme.active(),
+        )
         if self._made is None or any(one is not two for one, two in zip(self._made[0], key, strict=True)):
             self._made = key, self._make_chart(results.cameras)
         return self._made[1]
@@ -193,7 +201,10 @@ class Timeline(LinePanel):
                 Line(caption.spoken(camera), theme.group_colour(camera, cameras), values[:, column])
                 for column, camera in enumerate(cameras)
             )
-        axis = make_share_axis(np.zeros(0) if values is None else values, is_log=self._is_log)
+        region = self.frame_series.region_line(along)
+        lines += () if region is None else (region,)
+        shares = np.concatenate([line.values for line in lines]) if lines else np.zeros(0)
+        axis = make_share_axis(shares, is_log=self._is_log)
         return LineChart(xs, lines, axis, timeline.starts, marks, name_episodes(timeline))
 
     def find_x_ticks(self, axis: Axis, room: float) -> tuple[Tick, ...]:
@@ -230,9 +241,19 @@ class Timeline(LinePanel):
             return parts[0]
         shares = [(line.name, float(line.values[moment])) for line in chart.lines]
         parts += [f"{name} {format_share(share)}" for name, share in shares if np.isfinite(share)]
+        parts += self._describe_known(along)
         if any(mark.place == moment - 0.5 for mark in chart.marks):
             parts.append(f"“{self.timeline.prompts[along[moment]]}”")
         return " · ".join(parts)
+
+    def _describe_known(self, along: tuple[int, ...]) -> list[str]:
+        """Return in how many of the moments the named region of the view is known; nothing without one."""
+        known, name = self.session.regions, self.shown.region_name
+        region = known.regions.get(name) if known is not None else None
+        if region is None:
+            return []
+        count = sum(region.find_cells(frame) is not None for frame in along)
+        return [f"{clean_text(name)} known in {count} of {len(along)}"]
 
     def titles(self) -> tuple[str, str]:
         return "Timeline", ""

@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from capture.results import schema
 from viewer.analysis import caption, scores
-from viewer.analysis.carried_region import describe_region
 from viewer.analysis.effects import measured as effects
+from viewer.analysis.regions.carried_region import describe_region
 from viewer.analysis.scene import DATA_FIELDS
 from viewer.controllers.commands import key_hint
 from viewer.errors import READ_ERRORS

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEIGHT: Final = 34
 FIELD_WIDTH: Final = 150
-COLOR_NAMES: Final = ("orange", "teal", "pink", "yellow", "blue", "green", "violet", "red")
+COLOR_NAMES: Final = ("teal", "pink", "blue", "green", "violet", "yellow", "orange", "red")
 """Of COLORS."""
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import moving_regions
@@ -12,12 +15,15 @@ import pytest
 
 from viewer.errors import UserError
 from viewer.export import cancellation
+from viewer.export.__main__ import main as export
 from viewer.export.masks import track_command
 from viewer.export.masks.__main__ import main
 from viewer.export.masks.cli import DrawnBox, RegionsArguments
 from viewer.export.masks.tracking import find_ways
 from viewer.io.results import Results
+from viewer.model.view_state import ViewState
 from viewer.regions import regions_file
+from viewer.regions.in_frames import follow_region_of_view
 from viewer.regions.joined_changes import join_changes
 from viewer.regions.region import CameraMasks, RegionSet
 
@@ -56,7 +62,7 @@ def test_rename_keeps_the_order_and_refuses_a_taken_name(
     assert read(regions, results).regions["cup"].color == "#12abef"
     assert main(["colour", *words, "cup", "blue"]) == 2
     assert main(["undo", *words]) == 0
-    assert read(regions, results).regions["cup"].color == "#2ec4b6"
+    assert read(regions, results).regions["cup"].color == "#e05299"
 
 
 def test_boxes_of_one_region_and_frame_make_one_mask(file: Path, results: Results, tmp_path: Path) -> None:
@@ -149,3 +155,36 @@ def test_put_file_replaces_and_removes(file: Path, tmp_path: Path) -> None:
     assert regions_file.previous_path(path).read_bytes() == b"new"
     with regions_file.hold_folder(path), pytest.raises(UserError, match="Another program is changing"):
         regions_file.put_file(path, content)
+
+
+def test_view_with_a_named_region_is_exported_with_its_patches_of_each_frame(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "duck.h5"
+    shutil.copy(file, path)
+    moving_regions.write_duck(path)
+    view = ViewState(frame=2, region_name="duck", region=((0, 7, 5), (0, 8, 5)), score="lift").to_json()
+    words = ["--view", view, "--frames", "all", "-o", str(tmp_path / "out")]
+    assert export(["table", str(path), *words]) == 0
+    assert "not known are left out: 0, 4–7." in capsys.readouterr().err
+    with (tmp_path / "out" / "duck" / "table.csv").open() as stream:
+        rows = {row["frame"]: (row["region name"], row["region"]) for row in csv.DictReader(stream)}
+    assert rows == {str(frame): ("duck", f"exterior:7-8,{3 + frame}") for frame in (1, 2, 3)}
+
+
+def test_figure_of_a_named_region_follows_it_and_keeps_its_name(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "duck.h5"
+    shutil.copy(file, path)
+    moving_regions.write_duck(path)
+    results = Results(path)
+    view = ViewState(frame=2, region_name="duck", region=((0, 7, 5), (0, 8, 5)))
+    found = follow_region_of_view(view, None, path, results, range(8))
+    assert found is not None
+    assert [found.put_into(replace(view, frame=frame)).region for frame in (0, 3)] == [(), ((0, 7, 6), (0, 8, 6))]
+    assert found.put_into(view).region_name == "duck"
+    default = regions_file.default_path(path)
+    default.unlink()
+    alone = follow_region_of_view(view, None, path, results, range(8))
+    assert alone is not None  # without the file, the patches of the view are those of its frame
+    assert [alone.put_into(replace(view, frame=frame)).region for frame in (2, 3)] == [view.region, ()]
+    results.close()

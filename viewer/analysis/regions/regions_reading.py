@@ -1,7 +1,7 @@
 """Read a regions file in another process: HDF5 can hang or crash on a damaged file, which must not end the window.
 
-`python -m viewer.analysis.regions_process RESULTS REGIONS` prints what is wrong with the file, or the patches of its
-regions, as one line of JSON, after an empty line for each step, as `viewer.analysis.probe` does.
+`python -m viewer.analysis.regions.regions_reading RESULTS REGIONS` prints what is wrong with the file, or the patches
+of its regions, as one line of JSON, after an empty line for each step, as `viewer.analysis.probe` does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RegionsReading(Probe):
 
     def _begin(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, nothing from the file
-            child_process.python_command("viewer.analysis.regions_process", str(self._results), str(self.path)),
+            child_process.python_command("viewer.analysis.regions.regions_reading", str(self._results), str(self.path)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -50,9 +50,12 @@ class RegionsReading(Probe):
         if len(self._output) > MAX_ANSWER:
             self._process.kill()
 
-    def _parse(self, answer: dict[str, Any]) -> str:
-        self.regions = from_plain(answer.get("regions", []))
-        return super()._parse(answer)
+    def _ask(self) -> str | None:
+        answer = super()._ask()
+        if answer == "":
+            assert isinstance(self.path, Path)
+            self.regions = from_plain(json.loads(self._output)["regions"], self.path)
+        return answer
 
 
 def read(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from PySide6.QtGui import QPainter
 
-    from viewer.analysis.region_lanes import CameraLane, Lane
+    from viewer.analysis.regions.region_lanes import CameraLane, Lane
     from viewer.rendering.axes import Axis
 
 LANE: Final = 14.0

@@ -1,0 +1,1 @@
+"""Named regions as they are drawn: outlines over pictures, lanes under timelines."""
