@@ -94,7 +94,16 @@ class EpisodeScores:
         region = self.find_region(frame)
         layers, heads = ([cell[0]], [cell[1]]) if cell is not None else (None, None)
         attention = QueryAttention(self.results, frame, query, region or (), layers=layers, heads=heads)
-        return {one.name: one.compute(attention) for one in scores if region is not None or not one.needs_region}
+        found, problem = {}, None
+        for one in scores:
+            if region is not None or not one.needs_region:
+                try:
+                    found[one.name] = one.compute(attention)
+                except UserError as error:  # of a file without maps, which has some scores
+                    problem = problem or error
+        if problem is not None and not found:
+            raise problem
+        return found
 
     def find_query(self, frame: int) -> Query:
         """Return the words or actions of the subject in a frame; MissingWordError where it lacks them."""

@@ -37,6 +37,9 @@ MAX_EPISODES: Final = 200_000
 MAX_AXIS: Final = 10_000
 MAX_CELLS: Final = 1_000_000
 MAX_PROMPTS: Final = 100_000
+MAX_EPISODE_PROMPTS: Final = 64
+MAX_PROMPT: Final = 4000
+"""Characters of a prompt or a reason that are kept."""
 _DATA_NAME: Final = re.compile(r"data-\d{6,12}\.parquet")
 
 
@@ -171,7 +174,7 @@ def _parse(value: dict[str, Any]) -> SummaryList:
         layers,
         heads,
         steps,
-        tuple(_text(one, 4000) for one in prompts),
+        tuple(_text(one, MAX_PROMPT) for one in prompts),
         _text(value["objects"]),
         _count(value["next_number"]),
         {one.file: one for one in episodes},
@@ -189,7 +192,7 @@ def _parse_episode(value: dict[str, Any]) -> SummaryEpisode:
         number,
         data,
         _count(value["frames"]),
-        _text(value["reason"], 4000),
+        _text(value["reason"], MAX_PROMPT),
         bool(value["is_damaged"]),
     )
 

@@ -10,22 +10,30 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from capture.remote.address import parse_location
 from viewer.errors import UserError
 from viewer.export import atomic_write, cancellation
+from viewer.export.process_pool import count_cores
 from viewer.export.runs import summary_writer
 from viewer.export.runs.episode_parts import EpisodeParts, read_episode
+from viewer.export.runs.episode_pool import call_in_processes
+from viewer.export.runs.folder_lock import lock_folder
+from viewer.export.tables import check_installed
 from viewer.io import run_index
 from viewer.io.open_file import read_stamp
+from viewer.model.plain_text import clean_text
+from viewer.runs import named_object
 from viewer.runs.episode_scores import check_subject, find_objects_file, regions_path
 from viewer.runs.query import Subject
 from viewer.runs.summary_files import (
     LIST_NAME,
+    MAX_PROMPT,
     SummaryEpisode,
     SummaryList,
     choose_folder,
@@ -34,13 +42,17 @@ from viewer.runs.summary_files import (
 from viewer.runs.summary_process import BuildProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from capture.remote.address import Location
     from viewer.io.run_index import Run
 
 EPISODES_OF_FILE: Final = 64
 """Episodes in one Parquet file at most."""
+MOST_SMALL_FILES: Final = 16
+"""So many files of few episodes are merged."""
+NICENESS: Final = 5
+"""By how much less urgent than the window this process is."""
 WRITE_SECONDS: Final = 10.0
 """After so long, what is read so far is written, so that it can be looked at and survives the process."""
 
@@ -62,7 +74,8 @@ class SummaryBuilder:
         self.folder, self.subject = folder, subject
         found = read_list(folder)
         if found is None or found.subject != subject or found.objects != objects:
-            found = SummaryList(subject, objects=objects)
+            # Numbers go on, so that who still reads the old data does not mistake the new for it.
+            found = SummaryList(subject, objects=objects, next_number=found.next_number if found is not None else 0)
         self.list = found
         self._waiting: list[tuple[EpisodeTask, EpisodeParts]] = []
         self._written = time.monotonic()
@@ -96,8 +109,9 @@ class SummaryBuilder:
         for task, parts in self._waiting:
             parts, listed = _fit(parts, listed)
             if not parts.prompts:
+                reason = clean_text(parts.reason, MAX_PROMPT)
                 episodes[task.file] = SummaryEpisode(
-                    task.file, task.stamp, reason=parts.reason, is_damaged=parts.is_damaged, frames=parts.frames
+                    task.file, task.stamp, frames=parts.frames, reason=reason, is_damaged=parts.is_damaged
                 )
                 continue
             places = tuple(prompts.setdefault(one.prompt, len(prompts)) for one in parts.prompts)
@@ -107,18 +121,48 @@ class SummaryBuilder:
         if rows:
             summary_writer.write_data(self.folder / name, rows)
         self.list = replace(listed, episodes=episodes, prompts=tuple(prompts), next_number=number)
-        atomic_write.write_bytes(self.folder / LIST_NAME, self.list.to_json().encode(), overwrite=True)
+        self._write_list()
         self._waiting.clear()
         self._written = time.monotonic()
-        self._remove_unused()
+        self._merge()
 
-    def _remove_unused(self) -> None:
-        """Delete data that no episode needs any more."""
+    def remove_unused(self) -> None:
+        """Delete data that no episode needs any more.
+
+        At the start of an update, not after it: a window may still ask the data that a change has made useless.
+        """
         used = {one.data for one in self.list.episodes.values()}
-        for path in self.folder.glob("data-*.parquet"):
+        for path in self.folder.glob("data-*.parquet*"):
             if path.name not in used:
                 with suppress(OSError):
                     path.unlink()
+
+    def _write_list(self) -> None:
+        atomic_write.write_bytes(self.folder / LIST_NAME, self.list.to_json().encode(), overwrite=True)
+
+    def _merge(self) -> None:
+        """Merge files of few episodes, as a capture that grows leaves them, once there are many."""
+        members: dict[str, list[SummaryEpisode]] = {}
+        for one in self.list.episodes.values():
+            if one.data:
+                members.setdefault(one.data, []).append(one)
+        small = [name for name in sorted(members) if len(members[name]) <= EPISODES_OF_FILE // 2]
+        if len(small) < MOST_SMALL_FILES:
+            return
+        chosen: list[SummaryEpisode] = []
+        names = []
+        for name in small:
+            if len(chosen) + len(members[name]) <= EPISODES_OF_FILE:
+                chosen += members[name]
+                names.append(name)
+        number = self.list.next_number
+        target = f"data-{number:06d}.parquet"
+        summary_writer.merge_data(
+            [self.folder / name for name in names], [one.number for one in chosen], self.folder / target
+        )
+        episodes = {**self.list.episodes, **{one.file: replace(one, data=target) for one in chosen}}
+        self.list = replace(self.list, episodes=episodes, next_number=number + 1)
+        self._write_list()
 
 
 def _fit(parts: EpisodeParts, listed: SummaryList) -> tuple[EpisodeParts, SummaryList]:
@@ -139,33 +183,65 @@ def build(
     objects: Path | None,
     report: Callable[[BuildProgress], object],
     check: Callable[[], object] = cancellation.check,
-) -> list[SummaryBuilder]:
+    processes: int = 0,
+) -> None:
     """Bring the summaries of subjects up to date; what is done when `check` raises stays.
+
+    Args:
+        run: The run.
+        subjects: What is summarised.
+        objects: The file that says what `{object}` stands for; None for the one in the run's folder, if there is one.
+        report: Called with the progress.
+        check: Called often; may raise to stop.
+        processes: How many read episodes; 0 for one a core.
 
     Raises:
         UserError: The file of objects or the run cannot be read, or the summary cannot be written.
     """
+    check_installed("parquet")
     for subject in subjects:
         check_subject(subject)
     objects = objects or find_objects_file(run)
     digest = _digest(objects)
-    builders = {one: SummaryBuilder(choose_folder(run, one), one, digest) for one in dict.fromkeys(subjects)}
+    folders = {one: choose_folder(run, one) for one in dict.fromkeys(subjects)}
+    with ExitStack() as locks:
+        for folder in sorted(folders.values()):
+            locks.enter_context(lock_folder(folder, check))
+        builders = {subject: SummaryBuilder(folder, subject, digest) for subject, folder in folders.items()}
+        for builder in builders.values():
+            builder.remove_unused()
+        _update(run, builders, objects, report, check, processes)
+
+
+def _update(
+    run: Run,
+    builders: Mapping[Subject, SummaryBuilder],
+    objects: Path | None,
+    report: Callable[[BuildProgress], object],
+    check: Callable[[], object],
+    processes: int,
+) -> None:
     tasks, total = _list_tasks(run, list(builders.values()))
     done = total - len(tasks)
     report(BuildProgress(done, total))
+
+    def note(task: EpisodeTask, read: list[EpisodeParts]) -> None:
+        nonlocal done
+        done += 1
+        written = [builders[subject].add(task, parts) for subject, parts in zip(task.subjects, read, strict=True)]
+        report(BuildProgress(done, total, is_written=any(written)))
+
+    count = min(processes or count_cores(), len(tasks))
     try:
-        for task in tasks:
-            is_written = False
-            for subject in task.subjects:
-                parts = read_episode(task.location, subject, objects, check)
-                is_written |= builders[subject].add(task, parts)
-            done += 1
-            report(BuildProgress(done, total, is_written=is_written))
+        call_in_processes(partial(_read_task, objects), tasks, count, note, check)
     finally:
         for builder in builders.values():
             builder.write()
     report(BuildProgress(done, total, is_written=bool(tasks), is_finished=True))
-    return list(builders.values())
+
+
+def _read_task(objects: Path | None, task: EpisodeTask, check: Callable[[], None]) -> list[EpisodeParts]:
+    return read_episode(task.location, task.subjects, objects, check)
 
 
 def _list_tasks(run: Run, builders: Sequence[SummaryBuilder]) -> tuple[list[EpisodeTask], int]:
@@ -194,6 +270,8 @@ def _digest(path: Path | None) -> str:
     if path is None:
         return ""
     try:
+        if path.stat().st_size > named_object.MAX_BYTES:
+            raise UserError(f"{path} has more than {named_object.MAX_BYTES >> 20} MB; it maps prompts to words.")
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}); check the path.") from None
@@ -202,20 +280,29 @@ def _digest(path: Path | None) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Build what the one argument asks for; return 0, 2 for a sentence to the user, 130 if it was stopped."""
     asked: dict[str, Any] = json.loads((sys.argv[1:] if words is None else list(words))[0])
+    parent = os.getppid() if os.name == "posix" else 0
 
     def report(progress: BuildProgress) -> None:
         sys.stdout.write(json.dumps(asdict(progress)) + "\n")
         sys.stdout.flush()
 
+    def check() -> None:
+        cancellation.check()
+        if parent and os.getppid() != parent:  # the window was killed
+            raise cancellation.Cancelled
+
     with cancellation.handle_signals(lambda: os._exit(130), restore=words is not None):
         try:
+            if words is None and hasattr(os, "nice"):
+                os.nice(NICENESS)
             run = run_index.read_run(parse_location(asked["run"]))
             subjects = [Subject(**one) for one in asked["subjects"]]
-            build(run, subjects, Path(asked["objects"]) if asked["objects"] else None, report)
+            objects = Path(asked["objects"]) if asked["objects"] else None
+            build(run, subjects, objects, report, check)
         except UserError as error:
             report(BuildProgress(error=str(error)))
             return 2
-        except cancellation.Cancelled:
+        except (cancellation.Cancelled, BrokenPipeError):
             return 130
     return 0
 

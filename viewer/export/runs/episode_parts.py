@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.results import schema
+from viewer.analysis.probe import early
 from viewer.errors import READ_ERRORS, MissingWordError, UserError
 from viewer.io.results import Results
 from viewer.runs.episode_scores import EpisodeScores, find_scores, mean_of_steps
 from viewer.runs.parts import find_times
-from viewer.runs.summary_files import PARTS
+from viewer.runs.summary_files import MAX_AXIS, MAX_EPISODE_PROMPTS, MAX_PROMPT, PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from capture.remote.address import Location
     from viewer.runs.query import Subject
 
+MAX_NUMBERS: Final = 10_000_000
+"""Parts × passes × layers × heads of an episode."""
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int32]
 
@@ -57,23 +61,41 @@ class EpisodeParts:
 
 
 def read_episode(
-    file: Location, subject: Subject, objects: Path | None, check: Callable[[], object] = lambda: None
-) -> EpisodeParts:
-    """Return the sums of an episode for one subject; `check` is called before each frame and may raise to give up."""
+    file: Location, subjects: Sequence[Subject], objects: Path | None, check: Callable[[], object] = lambda: None
+) -> list[EpisodeParts]:
+    """Return the sums of an episode for each subject; `check` is called before each frame and may raise to give up."""
+    problem = find_problem(file)
+    if problem:
+        return [_nothing(problem, is_damaged=True)] * len(subjects)
     try:
         results = Results(file)
     except UserError as error:
-        return _nothing(str(error), is_damaged=True)
+        return [_nothing(str(error), is_damaged=True)] * len(subjects)
     try:
-        reader = EpisodeScores.prepare(results, file, subject, objects)
-        return _read(results, reader, check)
+        return [_read_subject(results, file, subject, objects, check) for subject in subjects]
+    finally:
+        results.close()
+
+
+def _read_subject(
+    results: Results, file: Location, subject: Subject, objects: Path | None, check: Callable[[], object]
+) -> EpisodeParts:
+    try:
+        return _read(results, EpisodeScores.prepare(results, file, subject, objects), check)
     except UserError as error:
         return _nothing(str(error), is_damaged=True)
     except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120].strip("'")
         return _nothing(f"{file.name} cannot be read ({reason}); copy it again, or record it again.", is_damaged=True)
+
+
+def find_problem(file: Location) -> str:
+    """Return why a file cannot be read, found by a process that may crash or hang on it; empty if it can."""
+    probe = early(file)
+    try:
+        return probe.wait()
     finally:
-        results.close()
+        probe.stop()
 
 
 def _nothing(reason: str, *, is_damaged: bool = False) -> EpisodeParts:
@@ -84,6 +106,8 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
     scores = find_scores(reader.subject)
     steps = results.steps if reader.subject.actions else ()
     shape = (PARTS, 1 + len(steps), len(results.layers), results.heads)
+    if max(results.layers, default=0) > MAX_AXIS or max(steps, default=0) > MAX_AXIS or math.prod(shape) > MAX_NUMBERS:
+        return _nothing("It has more layers, heads and denoise steps than a summary holds.")
     parts = np.minimum((find_times(results) * PARTS + 1e-9).astype(np.int64), PARTS - 1)
     found: dict[str, PromptParts] = {}
     missing = ""
@@ -94,7 +118,9 @@ def _read(results: Results, reader: EpisodeScores, check: Callable[[], object]) 
         except MissingWordError as error:
             missing = missing or str(error)
             continue
-        prompt = results.string(schema.FRAMES_PROMPT, frame)
+        prompt = results.string(schema.FRAMES_PROMPT, frame)[:MAX_PROMPT]
+        if prompt not in found and len(found) == MAX_EPISODE_PROMPTS:
+            return _nothing(f"It has more than {MAX_EPISODE_PROMPTS} prompts.")
         if prompt not in found:
             unknown = np.full(PARTS, -1, np.int64)
             sums = {one.name: np.zeros(shape) for one in scores}

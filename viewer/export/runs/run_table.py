@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import os
-import signal
-import sys
-import threading
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from capture import __version__
 from capture.results import schema
-from viewer import child_process
 from viewer.errors import MissingWordError, UserError
 from viewer.export import atomic_write, cancellation
-from viewer.export.process_pool import POLL_SECONDS, count_cores
+from viewer.export.process_pool import count_cores
+from viewer.export.runs.episode_pool import call_in_processes
 from viewer.export.runs.share import resolve_share
 from viewer.export.selection import file_slug
 from viewer.io import run_index
 from viewer.model.plain_text import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable
     from pathlib import Path
 
     from capture.remote.address import Location
@@ -100,13 +93,7 @@ def export_run(arguments: ExportArguments, report: Callable[[int, int], None]) -
         report(present + len(done), len(tasks))
 
     count = min(arguments.processes or count_cores(), max(len(todo), 1))
-    if count > 1:
-        with child_process.safe_multiprocessing():
-            _export_in_processes(todo, arguments, count, note)
-    else:
-        for task in todo:
-            note(export_episode(task, arguments))
-            cancellation.check()
+    call_in_processes(partial(_export_task, arguments), todo, count, lambda _, outcome: note(outcome))
     missing = tuple(outcome for outcome in done if outcome.left_out or outcome.failed)
     return RunExport(folder, len(done) - len(missing), present, missing)
 
@@ -186,58 +173,8 @@ def export_episode(
     return EpisodeOutcome(task.name)
 
 
-def _export_in_processes(
-    tasks: Sequence[EpisodeTask], arguments: ExportArguments, count: int, note: Callable[[EpisodeOutcome], None]
-) -> None:
-    can_fork = sys.platform == "linux" and threading.active_count() == 1
-    context = multiprocessing.get_context("fork" if can_fork else "spawn")
-    stop = context.Event()
-    queue = list(reversed(tasks))
-    pool = ProcessPoolExecutor(count, context, _start_worker, (stop, os.getpid()))
-    pending: set[Future[EpisodeOutcome]] = set()
-    try:
-        while queue or pending:
-            while queue and len(pending) < 2 * count:
-                pending.add(pool.submit(_export_in_worker, queue.pop(), arguments))
-            finished, pending = wait(pending, POLL_SECONDS, return_when=FIRST_COMPLETED)
-            cancellation.check()
-            for future in finished:
-                note(future.result())
-    except BrokenProcessPool:
-        cancellation.check()
-        raise UserError(
-            "A process that exports was ended from outside, perhaps for want of memory; try --processes 1. What is "
-            "finished stays."
-        ) from None
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _Worker:
-    """What a process that exports keeps between its tasks."""
-
-    stop: multiprocessing.synchronize.Event
-    parent: int
-
-
-def _start_worker(stop: multiprocessing.synchronize.Event, parent: int) -> None:
-    """Prepare a process that exports. Ctrl-C is left to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _Worker.stop, _Worker.parent = stop, parent
-
-
-def _check_worker() -> None:
-    if _Worker.stop.is_set() or (os.name == "posix" and os.getppid() != _Worker.parent):
-        raise cancellation.Cancelled
-
-
-def _export_in_worker(task: EpisodeTask, arguments: ExportArguments) -> EpisodeOutcome:
-    with contextlib.suppress(cancellation.Cancelled):
-        _check_worker()
-        return export_episode(task, arguments, _check_worker)
-    return EpisodeOutcome(task.name, left_out="stopped")
+def _export_task(arguments: ExportArguments, task: EpisodeTask, check: Callable[[], None]) -> EpisodeOutcome:
+    return export_episode(task, arguments, check)
 
 
 def count_episodes(count: int) -> str:

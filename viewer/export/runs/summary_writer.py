@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,11 +11,12 @@ import numpy.typing as npt
 
 from capture import __version__
 from viewer.analysis.scores import SCORES
+from viewer.errors import UserError
 from viewer.export import atomic_write
 from viewer.runs.summary_files import PARTS, WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from viewer.export.runs.episode_parts import EpisodeParts
@@ -47,23 +49,22 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
         UserError: The file cannot be written.
     """
     import pyarrow
-    import pyarrow.parquet
 
     steps = (WHOLE, *episodes[0].parts.steps)
-    with atomic_write.atomic_path(path, overwrite=True) as unfinished:
-        writer: Any = None
-        try:
-            for columns in _row_groups(episodes, steps):
-                table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
-                if writer is None:
-                    table_schema = _describe(table.schema)
-                    writer = pyarrow.parquet.ParquetWriter(
-                        str(unfinished), table_schema, compression="zstd", use_dictionary=_repeated(table.schema.names)
-                    )
-                writer.write_table(table.cast(table_schema), row_group_size=table.num_rows)
-        finally:
-            if writer is not None:
-                writer.close()
+    tables = (pyarrow.table(columns) for columns in _row_groups(episodes, steps))
+    first = next(tables)
+    table_schema = _describe(first.schema)
+    with atomic_write.atomic_path(path, overwrite=True) as unfinished, _open_writer(unfinished, table_schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table.cast(table_schema), row_group_size=table.num_rows)
+
+
+def _open_writer(path: Path, table_schema: Any) -> Any:
+    """Return pyarrow's writer of a file; columns whose values repeat are stored as dictionaries."""
+    import pyarrow.parquet
+
+    repeated = [name for name in table_schema.names if name not in SCORES]
+    return pyarrow.parquet.ParquetWriter(str(path), table_schema, compression="zstd", use_dictionary=repeated)
 
 
 def _row_groups(episodes: Sequence[NumberedEpisode], steps: Sequence[int]) -> Iterator[dict[str, npt.NDArray[Any]]]:
@@ -123,6 +124,35 @@ def _describe(found: Any) -> Any:
     return pyarrow.schema(fields, {"generator": f"pi0-export {__version__}"})
 
 
-def _repeated(names: Sequence[str]) -> list[str]:
-    """Return the columns whose values repeat."""
-    return [name for name in names if name not in SCORES]
+def merge_data(sources: Sequence[Path], kept: Collection[int], target: Path) -> None:
+    """Write the rows of some episodes in several files to one file, in the order of `write_data`.
+
+    `kept` are the numbers of the episodes; rows of others are left out.
+
+    Raises:
+        UserError: A file cannot be read, or the new one cannot be written.
+    """
+    import pyarrow
+    import pyarrow.compute as compute
+    import pyarrow.parquet
+
+    numbers = pyarrow.array(sorted(kept), pyarrow.int32())
+    try:
+        files = [pyarrow.parquet.ParquetFile(path) for path in sources]
+        groups = [(file, group) for file in files for group in range(file.num_row_groups)]
+        found: dict[tuple[bool, int], list[Any]] = {}
+        for file, group in groups:
+            table = file.read_row_group(group)
+            table = table.filter(compute.is_in(table["episode"], numbers))
+            if table.num_rows:
+                key = table["part"][0].as_py() != WHOLE, table["step"][0].as_py()
+                found.setdefault(key, []).append(table)
+        with atomic_write.atomic_path(target, overwrite=True) as unfinished:
+            table_schema = files[0].schema_arrow
+            with _open_writer(unfinished, table_schema) as writer:
+                for key in sorted(found):
+                    table = pyarrow.concat_tables(found.pop(key)).cast(table_schema)
+                    writer.write_table(table, row_group_size=table.num_rows)
+    except (pyarrow.ArrowException, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{target.parent} cannot be read ({reason}); delete it to make it anew.") from None

@@ -122,7 +122,7 @@ def test_question_that_has_no_answer_gets_one_sentence(here, capsys, options, se
     assert main(["run", here, *ASK, *options]) == 2
     error = capsys.readouterr().err
     assert sentence in error
-    assert error.count("\n") == 1
+    assert error.count("pi0-export: ") == 1  # beside progress, where it is slow
 
 
 def test_found_frame_is_the_one_that_the_ranking_singles_out(folder):

@@ -1,0 +1,310 @@
+"""Summaries are made in processes, resumed, brought up to date and rebuilt; files of others harm nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import replace
+from functools import partial
+
+import make_run
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from viewer import child_process
+from viewer.errors import UserError
+from viewer.export import cancellation
+from viewer.export.masks.__main__ import main as regions
+from viewer.export.runs import build_summary, folder_lock
+from viewer.io import run_index
+from viewer.runs import summary_files, summary_process
+from viewer.runs.query import RunQuery, Subject
+from viewer.runs.summary import RunSummary
+
+SMALL = {"frames": 2, "layers": 2, "heads": 2, "steps": 2, "horizon": 2, "size": (36, 64)}
+QUERY = RunQuery(score="picture", words="the", region="")
+SUBJECT = QUERY.subject
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_run.write(tmp_path_factory.mktemp("made") / "runs", 3, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def summarised(made, tmp_path_factory):
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("summarised") / "runs")
+    build(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A run without a summary."""
+    return shutil.copytree(made, tmp_path / "runs")
+
+
+@pytest.fixture
+def built(summarised, tmp_path):
+    """A run with a summary of SUBJECT."""
+    return shutil.copytree(summarised, tmp_path / "runs")
+
+
+def build(folder, *subjects, processes=2, **options):
+    said = []
+    run = run_index.read_run(folder)
+    build_summary.build(run, subjects or [SUBJECT], None, said.append, processes=processes, **options)
+    return said
+
+
+def answer(folder, query=QUERY):
+    return RunSummary.open(run_index.read_run(folder), query.subject).atlas(query)
+
+
+def test_progress_counts_episodes_and_says_what_is_written(folder):
+    said = build(folder)
+    assert [(one.done, one.total) for one in said] == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
+    assert said[-1].is_finished
+    assert said[-1].is_written
+    assert [one.done for one in build(folder)] == [3, 3]
+
+
+def test_process_is_started_by_its_command_and_its_lines_are_read(folder):
+    command = summary_process.command(folder, [SUBJECT])
+    environment = child_process.python_environment()
+    out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    lines = [summary_process.parse_progress(line) for line in out.splitlines()]
+    assert lines[-1].is_finished
+    assert answer(folder).all.episodes.max() == 3
+    assert summary_process.parse_progress("") is None
+    assert summary_process.parse_progress('{"other": 1}') is None
+
+
+def test_stopped_build_keeps_what_is_done_and_goes_on(folder):
+    class Stop(BaseException):
+        pass
+
+    def stop(progress):
+        if progress.done == 2:
+            raise Stop
+
+    run = run_index.read_run(folder)
+    with pytest.raises(Stop):
+        build_summary.build(run, [SUBJECT], None, stop, processes=1)
+    assert RunSummary.open(run, SUBJECT).state.done == 2
+    assert build(folder)[0].done == 2
+
+
+def test_terminated_process_leaves_a_summary_that_can_be_read(folder):
+    for number in range(3, 6):
+        shutil.copy(folder / "episode_000000.h5", folder / f"episode_{number:06d}.h5")
+    make_run.write_index(folder, [make_run.entry(number) for number in range(6)])
+    command = summary_process.command(folder, [SUBJECT])
+    environment = child_process.python_environment()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.readline()  # the first episode
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(30) in {130, 0}  # 0 where it had finished
+    assert 1 <= RunSummary.open(run_index.read_run(folder), SUBJECT).state.done <= 6
+    assert build(folder)[-1].done == 6
+
+
+def test_damaged_episode_is_left_out_with_its_reason(folder):
+    damaged = folder / "episode_000001.h5"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    build(folder)
+    state = RunSummary.open(run_index.read_run(folder), SUBJECT).state
+    assert (state.total, state.done, state.is_complete) == (3, 3, True)
+    [left_out] = state.left_out
+    assert left_out.file == damaged.name
+    assert left_out.is_damaged
+    assert "episode_000001.h5" in left_out.reason
+    assert answer(folder).all.episodes.max() == 2
+
+
+def test_episodes_without_the_word_are_left_out_but_not_damaged(folder):
+    subject = Subject(words="duck")
+    build(folder, subject)
+    left_out = RunSummary.open(run_index.read_run(folder), subject).state.left_out
+    assert [(one.file, one.is_damaged) for one in left_out] == [
+        ("episode_000001.h5", False),
+        ("episode_000002.h5", False),
+    ]
+    assert "There is no word “duck”" in left_out[0].reason
+
+
+def test_episode_with_other_heads_is_left_out(folder, tmp_path):
+    other = make_run.write_episode(tmp_path / "other", 2, **SMALL | {"heads": 3})
+    shutil.copy(other, folder / "episode_000002.h5")
+    build(folder, processes=1)
+    [left_out] = RunSummary.open(run_index.read_run(folder), SUBJECT).state.left_out
+    assert left_out.reason.startswith("It has other layers, heads or denoise steps")
+
+
+def test_object_of_each_prompt_is_followed_and_another_one_makes_it_anew(folder):
+    objects = dict.fromkeys(make_run.TASKS, "the")
+    query = replace(QUERY, words="{object}")
+    (folder / "objects.json").write_text(json.dumps(objects))
+    build(folder, query.subject)
+    first = answer(folder, query).all.mean
+    assert build(folder, query.subject)[0].done == 3
+    (folder / "objects.json").write_text(json.dumps(dict.fromkeys(make_run.TASKS, "put")))
+    assert build(folder, query.subject)[0].done == 0
+    second = answer(folder, query).all
+    assert second.episodes.max() == 3
+    assert not np.allclose(first, second.mean)
+
+
+def test_new_regions_of_an_episode_are_noticed(folder):
+    make_run.write_index(folder, [make_run.entry(number) for number in range(2)])
+    query = replace(QUERY, score="region", region="thing")
+    build(folder, query.subject)
+    assert not answer(folder, query).has_values
+    np.savez(folder / "m.npz", **{"wrist/thing": np.tile(np.eye(36, 64, dtype=bool), (2, 1, 1))})
+    assert regions(["import", str(folder / "episode_000001.h5"), str(folder / "m.npz")]) == 0
+    assert build(folder, query.subject)[0].done == 1
+    atlas = answer(folder, query)
+    assert atlas.all.episodes.max() == 1
+    assert (atlas.all.mean > 0).all()
+
+
+def test_files_of_few_episodes_are_merged_and_old_ones_deleted(folder, monkeypatch):
+    monkeypatch.setattr(build_summary, "EPISODES_OF_FILE", 1)
+    build(folder)
+    before = answer(folder).all.mean
+    [summary] = (folder / "summary").iterdir()
+    assert len(list(summary.glob("*.parquet"))) == 3
+    monkeypatch.setattr(build_summary, "EPISODES_OF_FILE", 8)
+    monkeypatch.setattr(build_summary, "MOST_SMALL_FILES", 3)
+    os.utime(folder / "episode_000001.h5", ns=(1, 1))
+    shutil.copy(folder / "episode_000000.h5", folder / "episode_000003.h5")
+    make_run.write_index(folder, [make_run.entry(number) for number in range(4)])
+    build(folder)
+    build(folder)  # deletes what the one before made useless
+    listed = summary_files.read_list(summary)
+    [data] = summary.glob("*.parquet")
+    assert {one.data for one in listed.episodes.values()} == {data.name}
+    numbers = {one.number for one in listed.episodes.values()}
+    assert set(pyarrow.parquet.read_table(data)["episode"].to_pylist()) == numbers
+    (folder / "episode_000003.h5").unlink()
+    make_run.write_index(folder, [make_run.entry(number) for number in range(3)])
+    np.testing.assert_allclose(answer(folder).all.mean, before)
+
+
+def test_run_that_cannot_be_written_to_is_summarised_in_the_cache(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(summary_files.os, "access", lambda path, mode: False)  # root may write anywhere
+    build(folder)
+    assert not (folder / "summary").exists()
+    assert list((tmp_path / "cache" / "pi0-attention" / "runs").glob("*/the-*/summary.json"))
+    assert answer(folder).all.episodes.max() == 3
+
+
+def test_second_process_waits_for_the_first(tmp_path):
+    asked = []
+
+    def give_up():
+        asked.append(1)
+        raise cancellation.Cancelled
+
+    with (
+        folder_lock.lock_folder(tmp_path, lambda: None),
+        pytest.raises(cancellation.Cancelled),
+        folder_lock.lock_folder(tmp_path, give_up),
+    ):
+        pass
+    with folder_lock.lock_folder(tmp_path, give_up):
+        assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": [0, 0]}, {"heads": 10**9}, {"layers": "all"}, {"parts": 7}, {"format": "other"}, {"subject": {}},
+        {"episodes": [{"file": "a", "data": "../../other.parquet"}]}, {"next_number": -1}, {"format_version": [9, 0]},
+    ],
+)  # fmt: skip
+def test_list_that_cannot_be_is_as_none(summarised, tmp_path, change):
+    [path] = (summarised / "summary").glob("*/summary.json")
+    (tmp_path / "summary.json").write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert summary_files.read_list(path.parent) is not None
+    assert summary_files.read_list(tmp_path) is None
+
+
+def test_damaged_list_is_made_anew(built):
+    before = answer(built).all.mean
+    [path] = (built / "summary").glob("*/summary.json")
+    path.write_text(path.read_text()[:-20])
+    assert RunSummary.open(run_index.read_run(built), SUBJECT) is None
+    assert build(built)[0].done == 0
+    np.testing.assert_array_equal(answer(built).all.mean, before)
+
+
+def test_damaged_data_are_a_sentence(built):
+    [data] = (built / "summary").glob("*/*.parquet")
+    data.write_bytes(data.read_bytes()[:-200])
+    with pytest.raises(UserError, match="The summary of the run cannot be read"):
+        answer(built)
+    other = built.parent / "other.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), other)
+    shutil.copy(other, data)
+    with pytest.raises(UserError, match="The summary of the run cannot be read"):
+        answer(built)
+
+
+def test_links_and_rows_that_do_not_fit_are_left_out(built):
+    [data] = (built / "summary").glob("*/*.parquet")
+    table = pyarrow.parquet.read_table(data)
+    wrong = [table.set_column(table.schema.get_field_index(name), name, pyarrow.array(np.full(len(table), value, type_)))
+             for name, value, type_ in (("episode", 77, np.int32), ("episode", -1, np.int32), ("prompt", 50, np.int32),
+                                        ("layer", 900, np.int16), ("head", -3, np.int16))]  # fmt: skip
+    before = answer(built).all.mean
+    pyarrow.parquet.write_table(pyarrow.concat_tables([table, *(one.cast(table.schema) for one in wrong)]), data)
+    np.testing.assert_array_equal(answer(built).all.mean, before)
+    data.rename(built / "elsewhere.parquet")
+    data.symlink_to(built / "elsewhere.parquet")
+    assert not answer(built).has_values
+
+
+def test_folder_with_signs_of_patterns_and_quotes_is_read(summarised, tmp_path):
+    folder = shutil.copytree(summarised, tmp_path / "it's [1]*" / "runs?")
+    assert answer(folder).all.episodes.max() == 3
+
+
+def test_other_subjects_have_folders_of_their_own(folder):
+    subjects = [SUBJECT, Subject(actions="all"), Subject(actions="0"), Subject(words="../the", region="a/b")]
+    assert len({summary_files.name_folder(one) for one in subjects}) == 4
+    assert all("/" not in summary_files.name_folder(one) for one in subjects)
+    build(folder, *subjects[:3])
+    assert {path.name for path in (folder / "summary").iterdir()} == set(map(summary_files.name_folder, subjects[:3]))
+
+
+@pytest.mark.parametrize(("subject", "sentence"), [(Subject(), "Name words or actions")])
+def test_subject_that_no_file_has_is_a_sentence(folder, subject, sentence):
+    with pytest.raises(UserError, match=sentence):
+        build(folder, subject)
+
+
+def test_database_reaches_nothing_but_its_folder(built, tmp_path):
+    [data] = (built / "summary").glob("*/*.parquet")
+    outside = shutil.copy(data, tmp_path / "outside.parquet")
+    from viewer.runs.database import Database
+
+    database = Database(data.parent)
+    ask = partial(database.ask, values=[])
+    assert ask("SELECT count(*) AS n FROM FILES", files=[data])["n"][0] > 0
+    for sql, files in (
+        ("SELECT count(*) AS n FROM FILES", [outside]),
+        ("SELECT count(*) AS n FROM FILES", [data.parent / ".." / ".." / ".." / "outside.parquet"]),
+        (f"SELECT * FROM read_csv('{built}/index.json'), FILES", [data]),
+        ("INSTALL httpfs; SELECT count(*) AS n FROM FILES", [data]),
+        ("SET enable_external_access = true; SELECT count(*) AS n FROM FILES", [data]),
+        ("COPY (SELECT 1) TO '/tmp/there.csv'; SELECT count(*) AS n FROM FILES", [data]),
+    ):
+        with pytest.raises(UserError):
+            ask(sql, files=files)
+    database.close()
