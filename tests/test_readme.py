@@ -65,6 +65,7 @@ def run(line: str, folder: Path, home: Path | None = None) -> str:
     if arguments.startswith("serve"):
         return serve(arguments, folder)
     shell = f"{sys.executable} {modules[program]} {arguments}".replace("--episodes 0-49", "--episodes 0-2")
+    shell = shell.replace("--demo-run", "--demo-run --episodes 0-2,4 --frames 0,4")  # two of each outcome
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen", "HOME": str(home or folder), "WINDOW": WINDOW,
     }  # fmt: skip
@@ -132,6 +133,7 @@ def test_commands_of_the_readme_run(folder: Path) -> None:
     assert (folder / "figures/demo/table.csv").exists()
     assert list((folder / "paper/demo").glob("*.mp4"))
     assert len(list((folder / "tables/runs").glob("*/table.parquet"))) == 3
+    assert len(list((folder / "answer/run").glob("*.png"))) == 2
     names: dict[str, object] = {}
     for block in PYTHON:
         needs = set(re.findall(r"^import (\w+)", block, re.MULTILINE))
