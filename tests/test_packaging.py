@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import re
 import subprocess
 import sys
 import tarfile
@@ -114,6 +115,11 @@ def test_wheel_has_nothing_that_only_developers_need(wheel: Path) -> None:
     assert not [name for name in names if name.startswith("resources/demo/build") or "__pycache__" in name]
 
 
+def test_wheel_has_the_episodes_of_the_demo_run(wheel: Path) -> None:
+    episodes = [name for name in names_in_wheel(wheel) if re.search(r"demo/rollouts/episode_\d+/episode.json$", name)]
+    assert len(episodes) == 20
+
+
 def test_wheel_says_what_it_is(wheel: Path) -> None:
     about = f"pi0_attention-{VERSION}.dist-info"
     with zipfile.ZipFile(wheel) as file:
@@ -121,7 +127,7 @@ def test_wheel_says_what_it_is(wheel: Path) -> None:
         scripts = file.read(f"{about}/entry_points.txt").decode()
         licence = file.read(f"{about}/licenses/LICENSE")
     assert (told["Name"], told["Version"], told["License-Expression"]) == ("pi0-attention", VERSION, "Apache-2.0")
-    extras = {"capture", "viewer", "export", "datasets", "jax", "compress", "remote", "serve", "dev"}
+    extras = {"capture", "viewer", "export", "datasets", "jax", "run", "compress", "remote", "serve", "dev"}
     assert extras == set(told.get_all("Provides-Extra"))
     assert scripts.split() == [
         "[console_scripts]",
