@@ -49,7 +49,7 @@ class TopBar(Panel):
         self.run.setToolTip("Which heads do it over all frames and episodes of the run (Shift+R)")
         self.run.setCheckable(True)
         self.run.hide()
-        self._run_name = ""
+        self._run_name, self._has_run = "", False
         self.assumed = Button("", kind="warning")
         self.assumed.hide()
         self.live = Button("", kind="warning")
@@ -86,7 +86,7 @@ class TopBar(Panel):
     def show_run_page(self, *, shown: bool, name: str) -> None:
         """Show the name of the run in place of the file's, while the Run page is shown."""
         self.run.setChecked(shown)
-        self._run_name = name if shown else ""
+        self._run_name, self._has_run = name if shown else "", self.run.isVisibleTo(self)
         for button in (self.compare, self.picture):
             button.setVisible(not shown)
         self.reload()
@@ -147,7 +147,7 @@ class TopBar(Panel):
         path = self.session.path
         name = self._run_name or (path.name if path else "pi0-viewer")
         used = drawing.write(painter, box, name, t.text, 13, bold=True)
-        parts = ("all episodes",) if self._run_name else (self._comparison, self._details)
+        parts = ("all episodes" * self._has_run,) if self._run_name else (self._comparison, self._details)
         note = " · ".join(part for part in parts if part)
         if used + 40 < box.width():
             drawing.write(painter, box.adjusted(used + 12, 0, 0, 0), note, t.secondary, 13)

@@ -234,6 +234,8 @@ class RunPage(QWidget):
     def _on_message_button(self, name: str) -> None:
         if name == "folder":
             self.acts.files.ask_folder()
+        elif name == "demo":
+            self.acts.files.demos.open_run()
         elif name == "stop":
             self.controller.build.stop()
         elif name == "build":

@@ -119,12 +119,16 @@ class RunParts(QObject):
     def _show_wanted(self) -> None:
         """After a change of the run, show the view that was asked for with it, or leave the page of another run."""
         view, self._wanted = self._wanted, None
+        run, is_asked_for = self._acts.files.run, False
         if self.page is not None:
-            self.page.open_run(self._acts.files.run)
-        if view is not None and self._acts.files.run is not None:
+            is_asked_for = self.page.controller.run is None and run is not None  # by the page that says so
+            self.page.open_run(run)
+        if view is not None and run is not None:
             self.show_page()
             assert self.page is not None
             self.page.show_view(view)
+        elif is_asked_for and self.is_page_shown:
+            self._on_page_changed()
         else:
             self.leave_page()
 
@@ -163,7 +167,7 @@ class RunParts(QObject):
         self._acts.is_run_shown = self.is_page_shown
         self._status.setVisible(not self.is_page_shown)
         run = self._acts.files.run
-        self._top.show_run_page(shown=self.is_page_shown, name=run.episodes.run.name if run is not None else "Run")
+        self._top.show_run_page(shown=self.is_page_shown, name=run.episodes.run.name if run is not None else "No run")
 
     def restyle(self) -> None:
         """Apply the theme's colours."""

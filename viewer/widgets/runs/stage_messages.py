@@ -36,7 +36,7 @@ def describe_stage(stage: Stage, build: SummaryRun, query: RunQuery) -> Message:
             "This page answers questions over all episodes of a run: which heads follow an object, in which episodes, "
             "and whether it is different when the robot fails. Open the folder that pi0-capture wrote, with a results "
             "file for each episode.",
-            (("folder", "Open run folder…"), BACK),
+            (("folder", "Open run folder…"), ("demo", "Open the demo’s run"), ("episode", "Back")),
         )
     if stage.kind == "not installed":
         return Message("One package is missing", stage.sentence, (("copy", "Copy the command"), BACK))
@@ -64,11 +64,16 @@ def _describe_build(build: SummaryRun, query: RunQuery) -> Message:
         return Message("Stopping …", f"{read}The episode that is being read is finished first.", progress=(done, total))
     return Message(
         "Reading the episodes",
-        f"{read}The first question about {name_subject(query)} reads every episode once; the answers come as they are "
-        "known, and other scores, steps, prompts and frames are answered at once. You can go on working meanwhile.",
+        f"{read}The first question about {_name_question(query)} reads every episode once. Answers come as they are "
+        "known; other scores, steps, prompts and frames are then answered at once. You can go on working meanwhile.",
         (("stop", "Stop"), BACK),
         progress=(done, total),
     )
+
+
+def _name_question(query: RunQuery) -> str:
+    """Return the words or actions that a summary is about."""
+    return name_subject(query) if query.actions or query.words != OBJECT else "the object that each prompt names"
 
 
 def _advise(query: RunQuery) -> str:

@@ -118,8 +118,8 @@ def test_without_a_run_the_page_says_what_to_open(small: Path, tmp_path: Path) -
         press(window, Qt.Key.Key_R, SHIFT)
         message = shown_page(window).message
         assert message.title.text() == "No run is open"
-        assert [button.text() for button in message.buttons] == ["Open run folder…", "Back to the episode"]
-        message.buttons[1].click()
+        assert [button.text() for button in message.buttons] == ["Open run folder…", "Open the demo’s run", "Back"]
+        message.buttons[2].click()
         assert window.stack.currentWidget() is window.panels
     finally:
         close(window)
@@ -448,5 +448,20 @@ def test_damaged_summary_is_a_page_and_is_made_anew_when_asked(app: QApplication
         page.message.buttons[0].click()
         until(lambda: has_answer(page.controller), 60)
         assert "mean over 2 episodes" in page.heading.text
+    finally:
+        close(window)
+
+
+def test_run_that_is_opened_from_the_page_is_asked_at_once(
+    small: Path, planted: Path, app: QApplication, tmp_path: Path
+) -> None:
+    window = show_run(small, tmp_path)
+    try:
+        window.runs.show_page()
+        window.open(planted)
+        until(lambda: window.files.run is not None and window.session.path is not None)
+        until(lambda: file_name(window) == "episode_000000.h5")
+        assert window.runs.is_page_shown
+        assert ask(window, QUESTION).atlas.values() is not None
     finally:
         close(window)
