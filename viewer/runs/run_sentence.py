@@ -61,7 +61,7 @@ def describe_limits(query: RunQuery, *, is_contrast: bool = False) -> list[str]:
     if query.frames is not None:
         first, last = query.frames
         parts.append(f"frame {first}" if first == last else f"frames {first} to {last}")
-    if query.outcomes and not is_contrast:
+    if query.outcomes and not is_contrast and query.group != "outcome":
         parts.append("episodes of " + " or ".join(outcome or "unknown outcome" for outcome in query.outcomes))
     if query.prompts:
         more = f" and {len(query.prompts) - 1} more" if len(query.prompts) > 1 else ""
@@ -116,7 +116,16 @@ def describe_atlas(atlas: RunAtlas, *, is_contrast: bool) -> list[Phrase]:
             f"discovery rate of {100 * FALSE_RATE:.0f} %. Frames of one episode are not independent."
         )
     phrases.append(Phrase(note, is_note=True, starts_line=True))
+    if contrast is None and atlas.query.group == "outcome":
+        phrases.append(Phrase(f" {explain_no_contrast(atlas)}", is_note=True))
     return [*phrases, *(Phrase(f" {clean_text(text, 400)}", is_note=True) for text in atlas.notes)]
+
+
+def explain_no_contrast(atlas: RunAtlas) -> str:
+    """Return why an answer that was asked for success against failure has no contrast."""
+    names = {group.name for group in atlas.groups}
+    missing = [noun for name, noun in (("success", "successes"), ("failure", "failures")) if name not in names]
+    return f"There is nothing to compare: no {' and no '.join(missing)} among these episodes."
 
 
 def describe_marks(contrast: Contrast) -> str:

@@ -88,6 +88,14 @@ def test_heading_of_a_contrast_gives_both_groups_and_the_rate_of_false_discoveri
     assert describe_marks(contrast((0.5, np.nan))) == "None of 2 heads differs"
 
 
+def test_heading_says_which_outcome_is_missing_of_a_contrast():
+    query = RunQuery("region", "duck", region="duck", outcomes=("success", "failure"), group="outcome")
+    found = atlas(query, groups=(group("success", 0.07, 20, 400),))
+    text = join_phrases(describe_atlas(found, is_contrast=False))
+    assert text.startswith("Mass in region duck for “duck”: mean over 20 episodes with 400 frames.")
+    assert text.endswith("There is nothing to compare: no failures among these episodes.")
+
+
 def test_cell_is_described_with_interval_and_counts():
     found = atlas(RunQuery("region", "duck", region="duck"))
     assert describe_cell(found, 7, 1, is_contrast=False) == ["4.1 % (3.1 to 6.1), 20 episodes, 400 frames"]
