@@ -3,20 +3,25 @@
 import shutil
 from dataclasses import replace
 
+import duckdb
 import make_run
 import numpy as np
 import pytest
+from paths import ROOT
 
 from viewer.analysis.query_attention import QueryAttention
 from viewer.analysis.scores import SCORES
 from viewer.export.runs import build_summary
+from viewer.export.runs.episode_parts import EpisodeParts, PromptParts
 from viewer.io import run_index
 from viewer.io.results import Results
 from viewer.model.view_state import Query
 from viewer.regions.boxes import parse_region
+from viewer.runs.episode_scores import find_scores
 from viewer.runs.frame_ranking import rank_frames
 from viewer.runs.query import RunQuery
 from viewer.runs.summary import RunSummary
+from viewer.runs.summary_files import PARTS, choose_folder, name_folder
 
 SMALL = {"frames": 6, "layers": 2, "heads": 2, "steps": 3, "horizon": 2, "size": (36, 64)}
 BOX = "exterior:4-7,8-11"
@@ -102,3 +107,79 @@ def test_only_new_and_changed_episodes_are_read_again(tmp_path):
     after = RunSummary.open(run, WORDS.subject).atlas(WORDS)
     assert after.all.episodes[0, 0] == 3
     assert not np.allclose(after.all.mean, before)
+
+
+def test_query_of_the_format_document_gives_the_means_of_the_atlas(run, folder):
+    section = (ROOT / "FORMAT.md").read_text().partition("## The summary of a run")[2]
+    sql = section.partition("```sql\n")[2].partition("```")[0]
+    name = name_folder(ACTIONS.subject)
+    rows = duckdb.sql(
+        sql.replace("runs/summary/*", f"{folder}/summary/{name}").replace("step = 9", "step = 1")
+    ).fetchall()
+    atlas = RunSummary.open(run, ACTIONS.subject).atlas(ACTIONS)
+    assert {(layer, head): (pytest.approx(value), count) for layer, head, value, count in rows} == {
+        (layer, head): (atlas.all.mean[layer, head], 4) for layer in range(2) for head in range(2)
+    }
+
+
+def test_planted_heads_are_found_among_noise_through_the_summary(tmp_path):
+    """40 episodes of 6 frames: two heads follow the object, one of them less where the robot fails."""
+    layers, heads = 6, 4
+    entries = [make_run.entry(number, success=number % 2 == 0, prompts=["do it"]) for number in range(40)]
+    make_run.write_index(tmp_path / "runs", entries)
+    run = run_index.read_run(tmp_path / "runs")
+    query = replace(ACTIONS, region="duck", group="outcome", step=None)
+    builder = build_summary.SummaryBuilder(choose_folder(run, query.subject), query.subject, "")
+    rng = np.random.default_rng(6)
+    for number, episode in enumerate(run.episodes):
+        (run.folder / episode.file).touch()
+        means = rng.normal(1.0, 0.1, (layers, heads))
+        means[1, 2] += 1
+        means[4, 0] += 1.0 if number % 2 == 0 else 0.6
+        task = build_summary.EpisodeTask(run.folder / episode.file, episode.file, "", (query.subject,))
+        builder.add(task, plant_parts(means + rng.normal(0, 0.3, (6, layers, heads))))
+    builder.write()
+    atlas = RunSummary.open(run, query.subject).atlas(query)
+    assert sorted(map(tuple, np.argwhere(atlas.all.low > 1.3).tolist())) == [(1, 2), (4, 0)]
+    assert np.argwhere(atlas.contrast.q <= 0.05).tolist() == [[4, 0]]
+    assert 0.25 < atlas.contrast.difference[4, 0] < 0.55
+    assert atlas.contrast.low[4, 0] < 0.4 < atlas.contrast.high[4, 0]
+    assert atlas.contrast.effect[4, 0] > 1
+    curve = RunSummary.open(run, query.subject).curve(query, 4, 0)
+    assert [group.name for group in curve.groups] == ["success", "failure"]
+    assert len(curve.times) == 5  # six frames fill five parts, not ten
+    assert (curve.groups[0].mean > curve.groups[1].mean).all()
+
+
+def test_parts_without_a_value_do_not_count(tmp_path):
+    make_run.write_index(tmp_path / "runs", [make_run.entry(0)])
+    run = run_index.read_run(tmp_path / "runs")
+    (run.folder / run.episodes[0].file).touch()
+    query = replace(ACTIONS, region="duck", step=None, times=(0.0, 0.5))
+    builder = build_summary.SummaryBuilder(choose_folder(run, query.subject), query.subject, "")
+    task = build_summary.EpisodeTask(run.folder / run.episodes[0].file, run.episodes[0].file, "", (query.subject,))
+    builder.add(task, plant_parts(np.array([1.0, np.nan, 3.0, 9.0]).reshape(4, 1, 1)))
+    builder.write()
+    summary = RunSummary.open(run, query.subject)
+    [value] = summary.distribution(query, 0, 0).values
+    assert (value.value, value.frames) == (1.0, 1)
+    [value] = summary.distribution(replace(query, times=(0.0, 1.0)), 0, 0).values
+    assert (value.value, value.frames) == (pytest.approx(13 / 3), 3)
+    assert summary.atlas(replace(query, score="picture")).has_values is False
+
+
+def plant_parts(values):
+    """The sums of an episode with one step, whose frames have these values of lift: (frames, layers, heads)."""
+    frames, layers, heads = values.shape
+    total = np.zeros((PARTS, 2, layers, heads))
+    counts = np.zeros((PARTS, 2, layers, heads), np.int32)
+    middle = np.full(PARTS, -1)
+    for frame in range(frames):
+        part = frame * PARTS // frames
+        total[part] += np.nan_to_num(values[frame])
+        counts[part] += np.isfinite(values[frame])
+        middle[part] = frame
+    empty = {score.name: np.zeros_like(total) for score in find_scores(ACTIONS.subject)}
+    none = {name: np.zeros_like(counts) for name in empty}
+    kept = PromptParts("do it", middle, middle, empty | {"lift": total}, none | {"lift": counts})
+    return EpisodeParts(tuple(range(layers)), heads, (0,), frames, (kept,))

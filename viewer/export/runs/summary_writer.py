@@ -51,7 +51,12 @@ def write_data(path: Path, episodes: Sequence[NumberedEpisode]) -> None:
     import pyarrow
 
     steps = (WHOLE, *episodes[0].parts.steps)
-    tables = (pyarrow.table(columns) for columns in _row_groups(episodes, steps))
+    tables = (
+        pyarrow.table(
+            {name: pyarrow.array(column, from_pandas=True) for name, column in columns.items()}
+        )  # NaN is NULL
+        for columns in _row_groups(episodes, steps)
+    )
     first = next(tables)
     table_schema = _describe(first.schema)
     with atomic_write.atomic_path(path, overwrite=True) as unfinished, _open_writer(unfinished, table_schema) as writer:
