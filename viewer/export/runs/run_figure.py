@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from viewer.runs.run_sentence import Phrase
     from viewer.runs.run_view import RunView
 
-CELL_HEIGHT: Final = 24.0
+CELL_HEIGHTS: Final = (24.0, 44.0)
+"""Least and most pixels of a cell's height: of few layers the table is as high as what stands beside it."""
 LABEL: Final = 26.0
 HEADS: Final = 18.0
 """Pixels of the numbers of the heads."""
@@ -92,6 +93,12 @@ class RunContent:
         return LABEL + self._shape[1] * self.cell_width
 
     @property
+    def _cell_height(self) -> float:
+        least, most = CELL_HEIGHTS
+        room = self._side_height() - HEADS - 10 - SCALE_HEIGHT if self._has_head else 0.0
+        return min(max(float(room // max(self._shape[0], 1)), least), most)
+
+    @property
     def _has_head(self) -> bool:
         return self.answer.distribution is not None
 
@@ -103,7 +110,7 @@ class RunContent:
     @property
     def height(self) -> float:
         """In px."""
-        table = self._shape[0] * CELL_HEIGHT + HEADS + 10 + SCALE_HEIGHT
+        table = self._shape[0] * self._cell_height + HEADS + 10 + SCALE_HEIGHT
         return max(table, self._side_height()) if self._has_head else table
 
     def _lines(self) -> list[str]:
@@ -132,7 +139,7 @@ class RunContent:
         ground = theme.colour(theme.active().window).rgb() & 0xFFFFFF
         ends = find_range(values, is_difference=is_contrast, starts_at_zero=not score.is_low_better)
         table = difference_table(ground) if is_contrast else heat_table(COLOURS, ground)
-        box = QRectF(left + LABEL, top, columns * self.cell_width, rows * CELL_HEIGHT)
+        box = QRectF(left + LABEL, top, columns * self.cell_width, rows * self._cell_height)
         layout = lay_out_cells(box, self._shape, 1.0, QRectF(0, 0, 1, 1))
         texts = [[format_cell(value, score, signed=is_contrast) for value in row] for row in values.tolist()]
         words = color_words(values, ends, table, ground)
