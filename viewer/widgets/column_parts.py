@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize
-from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from viewer.rendering import drawing, theme
 
@@ -21,11 +21,22 @@ class Hairline(QWidget):
 
 
 class SideColumn(QWidget):
-    """Background of the right column."""
+    """The right column, with the layout of its panels, which stand closer to each other where it is low."""
+
+    SPACING, LOW_SPACING, LOW = 14, 10, 820
+    """Pixels between the panels, and between those of a lower column than the last of these: what they save there are
+    pixels of the heads' cells."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.panels = QVBoxLayout(self)
+        self.panels.setContentsMargins(theme.MARGIN, 12, theme.MARGIN, 12)
+        self.panels.setSpacing(self.SPACING)
+        self.panels.addStretch()  # takes what the panels above cannot use
         self.restyle()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self.panels.setSpacing(self.SPACING if self.height() >= self.LOW else self.LOW_SPACING)
 
     def restyle(self) -> None:
         """Set the theme's colour as the palette of the column and of the widgets in it."""

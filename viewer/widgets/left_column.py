@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 from viewer.widgets.controls.split_handle import HEIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SCROLL_FRACTION: Final = 0.85
 """Chips scroll before pictures get lower than this fraction of their height at the column's whole width."""
@@ -26,6 +26,9 @@ MIN_PICTURES: Final = 120
 """Least height in pixels that the user can give the pictures."""
 MAX_TIMELINE: Final = 180
 """Pixels; a taller timeline shows no more, so the gaps between panels grow first."""
+LEAST_ASIDE, ASIDE_GAP, ASIDE_FOOT = 150, 20, 6
+"""Pixels beside the pictures from which something stands there and not under them; its distance from them; and what
+the pictures leave under them then."""
 MAX_EXTRA_GAP: Final = 16
 """Pixels by which a gap may grow."""
 
@@ -138,6 +141,10 @@ class LeftColumnLayout(QLayout):
         """Height in pixels that was divided between the flexible widgets."""
         self.handles: Mapping[QWidget, QWidget] = {}
         """Handles, each with the widget whose lower edge it moves."""
+        self.find_aside: Callable[[], QWidget | None] = lambda: None
+        """Returns the widget that stands beside the pictures where they leave enough of the width, else under them."""
+        self.width_within: Callable[[int, int], int] = lambda width, _height: width
+        """Returns how much of a width the pictures use at a height, in pixels."""
         self.rules: Mapping[QWidget, QWidget] = {}
         """Hairlines, each with the widget below it: a hairline has no height when that widget has none."""
 
@@ -169,19 +176,27 @@ class LeftColumnLayout(QLayout):
         super().setGeometry(rect)
         inner = rect.marginsRemoved(self.contentsMargins())
         widgets = [widget for item in self._items if not item.isEmpty() and (widget := item.widget()) is not None]
-        fixed = {w: max(w.minimumHeight(), w.sizeHint().height()) for w in widgets if w not in self.flexible}
-        fixed = {w: min(height, w.maximumHeight()) for w, height in fixed.items()}
+        aside, beside = self.find_aside(), 0
+        if aside in widgets:
+            others = [widget for widget in widgets if widget is not aside]
+            heights, allotted = self._divide(inner, others)
+            beside = self.width_within(inner.width(), allotted.pictures) + ASIDE_GAP
+        if beside and inner.width() - beside >= LEAST_ASIDE:
+            widgets = others
+            heights[self.flexible[0]] -= ASIDE_FOOT
+        else:
+            aside = None
+            heights, allotted = self._divide(inner, widgets)
         gaps = len(widgets) - 1
-        self.divided = height = inner.height() - sum(fixed.values()) - self._gap * gaps
-        allotted = divide_height(height, self._preferred(inner.width()), gaps, self.chosen)
-        heights = fixed | dict(zip(self.flexible, allotted, strict=False))
-        for rule, under in self.rules.items():
-            heights[rule] = min(fixed.get(rule, 0), heights[under])
         top, extra = inner.top(), min(allotted.extra // max(gaps, 1), MAX_EXTRA_GAP)
         if self.is_centred:
             top, extra = top + allotted.extra // 2, 0
         for widget in widgets:
             widget.setGeometry(inner.left(), top, inner.width(), heights[widget])
+            if aside is not None and widget is self.flexible[0]:
+                aside.setGeometry(inner.left() + beside, top, inner.width() - beside, heights[widget])
+                aside.raise_()
+                top += ASIDE_FOOT
             top += heights[widget] + (self._gap + extra if heights[widget] else 0)
             if widget is self.flexible[1]:
                 top += max(allotted.extra - extra * gaps, 0)  # more than wider gaps use, in place of the tabs
@@ -190,3 +205,15 @@ class LeftColumnLayout(QLayout):
             edge = upper.geometry().bottom() + 1 + self._gap // 2
             handle.setGeometry(inner.left(), edge - HEIGHT // 2, inner.width(), HEIGHT)
             handle.raise_()
+
+    def _divide(self, inner: QRect, widgets: Sequence[QWidget]) -> tuple[dict[QWidget, int], AllottedHeights]:
+        """Return the heights of widgets that stand below each other, and what the flexible ones were allotted."""
+        fixed = {w: max(w.minimumHeight(), w.sizeHint().height()) for w in widgets if w not in self.flexible}
+        fixed = {w: min(height, w.maximumHeight()) for w, height in fixed.items()}
+        gaps = len(widgets) - 1
+        self.divided = inner.height() - sum(fixed.values()) - self._gap * gaps
+        allotted = divide_height(self.divided, self._preferred(inner.width()), gaps, self.chosen)
+        heights = fixed | dict(zip(self.flexible, allotted, strict=False))
+        for rule, under in self.rules.items():
+            heights[rule] = min(fixed.get(rule, 0), heights[under])
+        return heights, allotted

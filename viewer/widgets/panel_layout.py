@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from viewer.controllers.worker import Worker
     from viewer.model.view_state import ViewState
 
-SIDE_SPACING, SIDE_SPACING_LOW, TALL = 14, 10, 820
-"""Pixels between the panels of the right column, and between those of a layout lower than the last of these: what they
-save there are pixels of the heads' cells."""
 FOLD_WIDTH = 1028
 """Below this width the right column becomes tabs: in a window of 1024, but not in one of 1280 with an episode list."""
 MIN_SIDE, MAX_SIDE = 300, 460
@@ -115,7 +112,7 @@ class PanelLayout(QWidget):
 
     def _build(self) -> None:
         m = theme.MARGIN
-        self.line = Hairline()
+        self.line, self.last_line = Hairline(), Hairline()
         self.tabs = Tabs("Panel", TABS)
         self.tabs.chosen.connect(self._tab_clicked)
         self.tabs.add_at_end(self.film.note)
@@ -129,7 +126,7 @@ class PanelLayout(QWidget):
         self.left.setContentsMargins(m, 10, m, 4)
         self.left.flexible = (self.camera_grid, self.strips, self.stack, self.timeline)
         self.left.rules = {self.line: self.timeline}
-        self.last_line = Hairline()
+        self.left.find_aside, self.left.width_within = self._find_aside, self.camera_grid.width_within
         for widget in (
             self.pin_strip, self.camera_grid, self.sentence, self.prompts, self.strips, self.tabs, self.stack,
             self.line, self.timeline, self.last_line, self.axes,
@@ -141,10 +138,6 @@ class PanelLayout(QWidget):
         around.setContentsMargins(m, 10, m, 6)
         around.addWidget(self.wall)
         self.side = SideColumn()
-        self.side_layout = QVBoxLayout(self.side)
-        self.side_layout.setContentsMargins(m, 12, m, 12)
-        self.side_layout.setSpacing(SIDE_SPACING)
-        self.side_layout.addStretch()  # takes what the panels above cannot use
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.setHandleWidth(1)
@@ -191,15 +184,18 @@ class PanelLayout(QWidget):
             lines.count["action"] * LINE,
         )
 
+    def _find_aside(self) -> QWidget | None:
+        """Return what stands beside two views where they leave room there: the sentences that tell them apart."""
+        return self.sentence if self.camera_grid.beside and not self.pictures_only else None
+
     def _fill_side(self) -> None:
         for place, (panel, stretch) in enumerate(((self.mass, 0), (self.atlas, 3), (self.curves, 1), (self.heat, 0))):
-            self.side_layout.insertWidget(place, panel, stretch)
+            self.side.panels.insertWidget(place, panel, stretch)
             panel.show()
         self.side_scroll.setMinimumWidth(MIN_SIDE)
         self.side.setMinimumWidth(MIN_SIDE - 20)  # beside a scroll bar; panels take less than they ask for
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        self.side_layout.setSpacing(SIDE_SPACING if self.height() >= TALL else SIDE_SPACING_LOW)
         narrow = self.width() < FOLD_WIDTH
         if narrow != self.is_folded:
             self._fold(narrow)

@@ -23,7 +23,7 @@ MARGIN = 20
 
 def render_view(panels: PanelLayout) -> QImage:
     """Return camera panes, sentence and token strips, or the wall of heads, as one image at twice the window's size."""
-    with panels.strips.unscrolled():
+    with panels.strips.unscrolled(), panels.sentence.in_lines(panels.strips.width()):
         return _render_parts(panels)
 
 

@@ -225,7 +225,7 @@ def test_right_column_leaves_spare_height_at_the_bottom(app: QApplication, tmp_p
     column = (panels.mass, panels.atlas, panels.curves, panels.heat)
     for above, below in pairwise(column):
         gap = below.geometry().top() - above.geometry().bottom() - 1
-        assert gap == panels.side_layout.spacing()
+        assert gap == panels.side.panels.spacing()
     scores = panels.atlas.scores()
     assert scores is not None
     assert panels.atlas.layout_of(scores).rows[-1][1] >= panels.atlas.height() - 20, "cells fill the atlas"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from PySide6.QtCore import QRect, QRectF
+from PySide6.QtCore import QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QSizePolicy
 
 from viewer.analysis.caption import Caption, caption
 from viewer.analysis.carried_query import describe_missing
@@ -17,6 +19,8 @@ from viewer.rendering import drawing, theme
 from viewer.widgets.panels.panel import Panel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PySide6.QtWidgets import QWidget
 
     from viewer.controllers.session import Session
@@ -26,7 +30,10 @@ LABEL: Final = 66.0
 
 
 class Sentence(Panel):
-    """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each."""
+    """Shows the query, pass, layer, heads and scale as one sentence; both sides of a comparison on a line each.
+
+    Where it is higher than its lines it stands beside two rows of pictures, and each side's words beside its row.
+    """
 
     watched_fields = frozenset(DATA_FIELDS) | {"compare", "pinned", "sought", "region", "region_name"}
     LINE = 28
@@ -34,7 +41,7 @@ class Sentence(Panel):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(session, "What is shown", parent)
-        self.setFixedHeight(self.LINE)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._lines: list[tuple[str, Caption, bool]] = []
         self._note = ""
         session.bared.connect(self.refresh)
@@ -69,6 +76,7 @@ class Sentence(Panel):
             return ""
 
     def refresh(self) -> None:
+        before_lines = len(self._lines)
         self._lines, self._note = self.lines(), self.note()
         spoken = [f"{label}: {sentence}" if label else str(sentence) for label, sentence, _ in self._lines]
         if self.session.blinking:
@@ -76,14 +84,37 @@ class Sentence(Panel):
         before = f"{self._note} " if self._note else ""
         self.setAccessibleDescription(before + "; ".join(spoken))
         self.setToolTip(plain_tooltip(before + "\n".join(spoken)))
-        height = self.LINE + self.SECOND_LINE * (len(self._lines) > 1)
-        if height != self.height():
-            self.setFixedHeight(height)
+        if len(self._lines) != before_lines:
+            self.updateGeometry()
         self.update()
+
+    def sizeHint(self) -> QSize:
+        return QSize(600, self.LINE + self.SECOND_LINE * (len(self._lines) > 1))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, self.sizeHint().height())
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it stands beside the pictures instead of under them."""
+        return self.height() > self.sizeHint().height()
+
+    @contextmanager
+    def in_lines(self, width: int) -> Iterator[None]:
+        """Take a width and the height of the lines, for a picture under that of the cameras."""
+        before = self.size()
+        self.resize(width, self.sizeHint().height())
+        try:
+            yield
+        finally:
+            self.resize(before)
 
     def paint(self, painter: QPainter, area: QRect) -> None:
         t = theme.active()
         self.fill_background(painter, area)
+        if self.is_aside:
+            self._paint_aside(painter)
+            return
         size, top = (14.5, 0.0) if len(self._lines) == 1 else (13.0, 3.0)
         for label, sentence, is_seen in self._lines:
             x, box = 0.0, QRectF(0, top, self.width(), self.LINE if not label else self.SECOND_LINE)
@@ -99,3 +130,34 @@ class Sentence(Panel):
             ):
                 x += drawing.write(painter, box.adjusted(x, 0, 0, 0), text, colour, pixels, bold=bold) + 7
             top += self.SECOND_LINE
+
+    def _paint_aside(self, painter: QPainter) -> None:
+        """Paint the words of each side beside its row of pictures, broken into lines."""
+        t, pitch = theme.active(), (self.height() + theme.GAP) / max(len(self._lines), 1)
+        for row, (label, made, is_seen) in enumerate(self._lines):
+            box = QRectF(0, row * pitch, self.width(), pitch - theme.GAP)
+            painter.setClipRect(box)
+            bright = t.text if is_seen else t.secondary
+            parts = [
+                (label, bright, 13, is_seen),
+                (self._note if is_seen else "", t.text, 13, False),
+                (made.subject, t.accent_text if is_seen else t.secondary, 14.5, True),
+                (made.place, bright, 13, False),
+                *((part, t.secondary, 12, False) for part in made.details.split(" · ")),
+            ]
+            top = box.top() + 2
+            for text, colour, pixels, bold in parts:
+                if text:
+                    top += self._write_wrapped(painter, QRectF(0, top, box.width(), box.bottom() - top), text, colour,
+                                               pixels, bold=bold) + 3  # fmt: skip
+        painter.setClipping(False)
+
+    @staticmethod
+    def _write_wrapped(painter: QPainter, box: QRectF, text: str, colour: str, pixels: float, *, bold: bool) -> float:
+        """Draw a text in as many lines as it needs; return their height in pixels."""
+        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
+        painter.setFont(theme.font(pixels, bold=bold))
+        painter.setPen(theme.colour(colour))
+        needed = painter.boundingRect(QRectF(0, 0, box.width(), 0), int(flags), text)
+        painter.drawText(box, int(flags), text)
+        return needed.height()
