@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QRect
@@ -72,7 +73,7 @@ class HeatPanel(Panel):
         self.low, self.high = NumberField("Lower end of the range"), NumberField("Upper end of the range")
         for field in (self.low, self.high):
             field.setToolTip(f"{field.accessibleName()}; typing a number locks the range")
-            field.setFixedSize(max(round(drawing.width_of(text, field.pixels)) for text in WIDEST_ENDS) + 16, 24)
+            field.setFixedSize(max(ceil(drawing.width_of(text, field.pixels)) for text in WIDEST_ENDS) + 12, 24)
             field.editingFinished.connect(self._typed)
         self.opacity = Slider("Heat opacity")
         self.opacity.setRange(0, 100)
