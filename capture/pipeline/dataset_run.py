@@ -162,11 +162,13 @@ def write_regions_of(jobs: Sequence[Job], progress: Progress, *, overwrite: bool
     What cannot be written is reported as a warning; the results are as good without.
     """
     for job in jobs:
-        if isinstance(job.episode, regions_file.Masked) and job.path.is_file():
-            try:
+        if not job.path.is_file():
+            continue
+        try:
+            if isinstance(job.episode, regions_file.Masked):
                 regions_file.write_regions(job.path, job.episode.masks, overwrite=overwrite)
-            except UserError as error:
-                progress.tell(f"warning: no regions of {job.path.name} were written: {error}")
+        except UserError as error:
+            progress.tell(f"warning: no regions of {job.path.name} were written: {error}")
 
 
 def _write_index(series: DatasetRun) -> None:

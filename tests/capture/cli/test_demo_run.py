@@ -104,3 +104,13 @@ def test_demo_run_refuses_other_input(options, sentence, tmp_path, capsys):
         code = stop.code
     assert code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_masks_that_cannot_be_read_cost_the_regions_alone(tmp_path, capsys):
+    shutil.copytree(EPISODE, tmp_path / "set" / "episode")
+    for path in (tmp_path / "set" / "episode").glob("*_0_mask.png"):
+        path.write_bytes(b"no picture")
+    command = ["--checkpoint", str(DEMO), "--dataset", str(tmp_path / "set"), "--dtype", "float32", "--frames", "0"]
+    assert main([*command, "--steps", "0", "-o", str(tmp_path / "run")]) == 0
+    assert "warning: no regions of episode.h5 were written: the mask " in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["episode.h5", "index.json"]
